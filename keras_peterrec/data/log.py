@@ -1,0 +1,161 @@
+"""The interaction log: who touched what, and when."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from keras_peterrec.data import columns, table_files
+from keras_peterrec.errors import InputError
+
+
+class Log:
+    """A log of events `(user, item, timestamp)`, held in columns.
+
+    Ids are opaque strings. Each is held once, in order of first appearance; the
+    events refer to it by a code, so that `user_ids[users[n]]` is the user of event
+    `n`. Events keep the order they came in; nothing is sorted. Build a log with
+    `Log.from_columns` or `read_log`.
+
+    Args:
+        user_ids: object array of different str.
+        item_ids: object array of different str.
+        users: int32 array `[N]`, codes into `user_ids`.
+        items: int32 array `[N]`, codes into `item_ids`.
+        timestamps: int64 or float64 array `[N]`.
+        name: str. What messages and reports call the log. Defaults to `"log"`.
+
+    Example:
+
+    >>> log = Log.from_columns(["ann", "bob", "ann"], [7, 7, 9], [1, 2, 3])
+    >>> log
+    Log(name='log', events=3, users=2, items=2)
+    >>> log.item_ids[log.items].tolist()
+    ['7', '7', '9']
+    """
+
+    def __init__(self, user_ids, item_ids, users, items, timestamps, name="log"):
+        self.user_ids, self.item_ids, self.users, self.items, self.timestamps = (
+            columns.freeze(user_ids, item_ids, users, items, timestamps)
+        )
+        self.name = name
+
+    @classmethod
+    def from_columns(cls, user_ids, item_ids, timestamps, name="log"):
+        """Returns a log of `N` events given as three columns.
+
+        Args:
+            user_ids: sequence, numpy or pyarrow array `[N]` of str or int.
+            item_ids: sequence, numpy or pyarrow array `[N]` of str or int.
+            timestamps: sequence, numpy or pyarrow array `[N]` of finite numbers.
+            name: str. What messages and reports call the log. Defaults to `"log"`.
+
+        Raises:
+            InputError: the columns are empty or of different lengths, an id is
+                missing or has white space, a timestamp is no finite number, or
+                there is only one user.
+        """
+        lengths = {len(user_ids), len(item_ids), len(timestamps)}
+        if len(lengths) > 1:
+            raise InputError(
+                "`user_ids`, `item_ids` and `timestamps` should be of one length. "
+                f"Received: {len(user_ids)}, {len(item_ids)} and {len(timestamps)}."
+            )
+        different_users, users = columns.encode_ids(user_ids, "user_ids")
+        different_items, items = columns.encode_ids(item_ids, "item_ids")
+        times = columns.numbers(timestamps, "timestamps")
+        if len(different_users) < 2:
+            raise InputError(
+                "`user_ids` should name at least two users. "
+                f"Received: a log with one user, {different_users[0]!r}."
+            )
+        return cls(different_users, different_items, users, items, times, name)
+
+    def select(self, mask):
+        """Returns a log of the events where `mask` is true, in the same order.
+
+        Users and items that no longer occur are forgotten.
+
+        Args:
+            mask: bool array `[N]`.
+
+        Raises:
+            InputError: `mask` is of another shape or type, or keeps no event.
+        """
+        mask = np.asarray(mask)
+        if mask.shape != self.users.shape or mask.dtype != bool:
+            raise InputError(
+                f"`mask` should be a bool array of shape {self.users.shape}. "
+                f"Received: {mask.dtype} of shape {mask.shape}."
+            )
+        if not mask.any():
+            raise InputError(
+                f"`mask` should keep at least one event of {self.name}. "
+                "Received: all false."
+            )
+        user_ids, users = _compact(self.user_ids, self.users[mask])
+        item_ids, items = _compact(self.item_ids, self.items[mask])
+        times = self.timestamps[mask]
+        if times.dtype == np.float64:
+            # The rest may be whole numbers, which are held as integers.
+            times = columns.numbers(times, "timestamps")
+        return Log(user_ids, item_ids, users, items, times, self.name)
+
+    def fingerprint(self):
+        """Returns `"sha256:<16 hex digits>"` of the events and their order.
+
+        It does not depend on the name or on the format of the file they came from.
+        """
+        digest = hashlib.sha256()
+        for ids in (self.user_ids, self.item_ids):
+            # No id has white space, so a line break cannot be part of one.
+            digest.update("\n".join(ids).encode() + b"\n\n")
+        digest.update(self.users.astype("<i4").tobytes())
+        digest.update(self.items.astype("<i4").tobytes())
+        digest.update(self.timestamps.astype(f"<{self.timestamps.dtype.str[1:]}"))
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+    def __len__(self):
+        return len(self.users)
+
+    def __repr__(self):
+        return (
+            f"Log(name={self.name!r}, events={len(self)}, "
+            f"users={len(self.user_ids)}, items={len(self.item_ids)})"
+        )
+
+
+def read_log(path):
+    """Returns the log in a .csv, .csv.gz or .parquet file.
+
+    The file has the columns `user_id`, `item_id` and `timestamp`; more are allowed
+    and not read. The ids of a CSV file are read as they are written: "0010" stays
+    "0010".
+
+    Args:
+        path: str or path.
+
+    Raises:
+        InputError: the file is missing or unreadable, lacks a column, or holds
+            something that `Log.from_columns` refuses.
+
+    Example:
+
+    >>> log = read_log("clicks.csv.gz")
+    """
+    users, items, times = table_files.read_columns(
+        path, ["user_id", "item_id", "timestamp"]
+    )
+    if table_files.is_csv(path):
+        times = columns.numbers_from_text(times, "timestamp", path)
+    try:
+        return Log.from_columns(users, items, times, name=Path(path).name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _compact(ids, codes):
+    # Arrow's encoding keeps the order of first appearance, unlike np.unique.
+    encoded = pa.array(codes).dictionary_encode()
+    return ids[encoded.dictionary.to_numpy()], encoded.indices.to_numpy()

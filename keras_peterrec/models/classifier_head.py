@@ -1,0 +1,42 @@
+"""Scores of classes."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class ClassifierHead(keras.layers.Layer):
+    """Logits of the classes of a profile: a linear map of the user's state.
+
+    Args:
+        classes: int. Number of classes.
+
+    Call arguments:
+        user: Tensor of shape `[B, C]`.
+
+    Returns:
+        Tensor of shape `[B, classes]`; its softmax is the probabilities.
+
+    Source: Yuan et al., SIGIR 2020, section 3.3.
+    """
+
+    def __init__(self, classes, name="head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.classes = classes
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_shape[-1], self.classes),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.classes,), initializer="zeros")
+
+    def call(self, user):
+        return ops.cast(ops.matmul(user, self.kernel) + self.bias, "float32")
+
+    def compute_output_spec(self, user):
+        return keras.KerasTensor((user.shape[0], self.classes), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}

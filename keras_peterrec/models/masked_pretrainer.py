@@ -1,0 +1,32 @@
+"""Pretraining by masked items."""
+
+import keras
+from keras import ops
+
+from keras_peterrec.data.special_ids import MASK
+from keras_peterrec.models.pretrainer import Pretrainer
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class MaskedPretrainer(Pretrainer):
+    """Predicts masked items from both sides; see `Pretrainer`.
+
+    Example:
+
+    >>> pretrainer = MaskedPretrainer(Backbone(vocabulary_size=1000, causal=False))
+    >>> pretrainer.compile("adam")
+    >>> pretrainer.fit(masked_batches(windows, batch_size=64))
+
+    Source: Yuan et al., SIGIR 2020, Eq. (4).
+    """
+
+    def __init__(self, backbone, name="masked_pretrainer", **kwargs):
+        if backbone.causal:
+            raise ValueError(
+                "`backbone` should be bidirectional. Received: `backbone.causal` = True."
+            )
+        super().__init__(backbone, name=name, **kwargs)
+
+    def query_ids(self, history):
+        """The history with one masked position behind it."""
+        return ops.pad(history, [[0, 0], [0, 1]], constant_values=MASK)

@@ -1,0 +1,66 @@
+"""Losses of a recommendation task."""
+
+import keras
+from keras import ops
+
+KINDS = ("softmax", "sampled", "bpr")
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class TargetLoss(keras.losses.Loss):
+    """Loss of the scores of all target items, given the items a user chose.
+
+        softmax:  -log softmax(s)_y
+        sampled:  -log of the softmax over y and `negatives` uniform items
+        bpr:      -log sigmoid(s_y - s_n), n one uniform item
+
+    A row may have several true items y; its loss is their mean.
+
+    Args:
+        kind: str. `"softmax"`, `"sampled"` or `"bpr"`. Defaults to `"softmax"`.
+        negatives: int. Of the sampled kind. Defaults to `100`.
+        seed: int or `None`. Of the sampling.
+
+    Call arguments:
+        y_true: Integer tensor of shape `[B, T]`, items chosen, filled up with -1.
+        y_pred: Tensor of shape `[B, Y]`, scores.
+
+    Source: Yuan et al., SIGIR 2020, section 3.3, Eq. (6) and (7).
+    """
+
+    def __init__(self, kind="softmax", negatives=100, seed=None, name="target_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if kind not in KINDS:
+            raise ValueError(f"`kind` should be one of {KINDS}. Received: `kind` = {kind!r}.")
+        self.kind = kind
+        self.negatives = negatives
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, y_true, y_pred):
+        y_true = ops.cast(y_true, "int32")
+        counted = ops.cast(y_true >= 0, y_pred.dtype)
+        true_scores = ops.take_along_axis(y_pred, ops.maximum(y_true, 0), axis=-1)  # [B, T]
+        if self.kind == "softmax":
+            losses = ops.logsumexp(y_pred, axis=-1, keepdims=True) - true_scores
+        else:
+            losses = self._against_sampled(y_pred, true_scores)
+        return ops.sum(losses * counted, axis=-1) / ops.maximum(ops.sum(counted, axis=-1), 1.0)
+
+    def _against_sampled(self, y_pred, true_scores):
+        count = 1 if self.kind == "bpr" else self.negatives
+        items = ops.shape(y_pred)[-1]
+        drawn = keras.random.randint((count,), 0, items, seed=self.seed_generator)
+        margin = ops.expand_dims(ops.take(y_pred, drawn, axis=-1), 1)  # [B, 1, S]
+        margin = margin - ops.expand_dims(true_scores, -1)  # [B, T, S]
+        if self.kind == "bpr":
+            return ops.softplus(margin[..., 0])
+        return ops.softplus(ops.logsumexp(margin, axis=-1))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kind": self.kind,
+            "negatives": self.negatives,
+            "seed": self.seed,
+        }

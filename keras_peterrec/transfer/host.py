@@ -1,0 +1,126 @@
+"""A pretrained host: network, vocabulary and settings, on disk and in memory."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.transfer.json_file import check_format, read_json, write_json
+from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
+
+FORMAT_VERSION = 1
+OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
+
+
+class Host:
+    """What one log taught, ready for every task.
+
+    A folder of a host holds `host.json` (settings and fingerprint),
+    `weights.npz` (by path) and `vocabulary.txt`.
+
+    Args:
+        pretrainer: CausalPretrainer or MaskedPretrainer.
+        vocabulary: Vocabulary of the source log.
+        max_length: int. Last events of a history that are read.
+
+    Example:
+
+    >>> host = Host.load("runs/host")
+    >>> task = build_task(host.backbone, RecommenderHead(200))
+    """
+
+    def __init__(self, pretrainer, vocabulary, max_length):
+        self.pretrainer = pretrainer
+        self.vocabulary = vocabulary
+        self.max_length = max_length
+
+    @property
+    def backbone(self):
+        """The network that tasks are built on."""
+        return self.pretrainer.backbone
+
+    @property
+    def objective(self):
+        """`"causal"` or `"masked"`."""
+        return "causal" if self.backbone.causal else "masked"
+
+    def fingerprint(self):
+        """A hash of the backbone's settings and weights and of the vocabulary."""
+        digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
+        digest.update("\n".join(self.vocabulary.items).encode())
+        for path, weight in sorted(backbone_weights(self.backbone).items()):
+            digest.update(path.encode())
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+    def save(self, folder):
+        """Writes the host; `host.json` comes last, so a folder with it is whole."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.vocabulary.save(folder / "vocabulary.txt")
+        write_weights(folder / "weights.npz", self._weights())
+        pretrainer = self.pretrainer
+        write_json(
+            folder / "host.json",
+            {
+                "format_version": FORMAT_VERSION,
+                "fingerprint": self.fingerprint(),
+                "objective": self.objective,
+                "max_length": self.max_length,
+                "backbone": self._settings(),
+                "tied": pretrainer.tied,
+                "negatives": pretrainer.negatives,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder, argument="host"):
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: the folder holds no host, one of another version, or one
+                whose parts do not fit together.
+        """
+        folder = Path(folder)
+        saved = read_json(folder / "host.json", argument)
+        check_format(saved, FORMAT_VERSION, argument)
+        vocabulary = Vocabulary.load(folder / "vocabulary.txt")
+        backbone = Backbone.from_config(saved["backbone"])
+        pretrainer = OBJECTIVES[saved["objective"]](
+            backbone, tied=saved["tied"], negatives=saved["negatives"]
+        )
+        host = cls(pretrainer, vocabulary, saved["max_length"])
+        assign_weights(host._weights(), read_weights(folder / "weights.npz"), folder)
+        if host.fingerprint() != saved["fingerprint"]:
+            raise InputError(
+                f"`{argument}` should have the fingerprint {saved['fingerprint']}. "
+                f"Received: {host.fingerprint()}; its files were changed."
+            )
+        return host
+
+    def _weights(self):
+        named = {f"backbone/{path}": w for path, w in backbone_weights(self.backbone).items()}
+        if not self.pretrainer.tied:
+            named["output_table/embeddings"] = self.pretrainer.output_table.embeddings
+        return named
+
+    def _settings(self):
+        config = self.backbone.get_config()
+        return {**config, "dtype": self.backbone.item_embedding.dtype_policy.name}
+
+
+def backbone_weights(backbone):
+    """Weights of a backbone by path, the same in every process."""
+    named = {"item_embedding/embeddings": backbone.item_embedding.embeddings}
+    for block in backbone.blocks:
+        for layer in (*block.convolutions, *block.norms):
+            for weight in layer.weights:
+                named[f"{block.name}/{layer.name}/{weight.name}"] = weight
+    return named
+

@@ -1,0 +1,94 @@
+"""A task's model: the host, one task's patches, and a head."""
+
+import keras
+
+from keras_peterrec.layers.task_token import TaskToken
+from keras_peterrec.layers.token_pooling import TokenPooling
+from keras_peterrec.patches.patched_block import PatchedBlock
+from keras_peterrec.patches.registry import patch_from_config, patch_to_config
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class TaskModel(keras.Model):
+    """Maps a history to a task's scores, through a host that it does not change.
+
+    The model is built from a host, patches and a head: it walks the host's blocks
+    and hands each the patches of this task. Many task models stand over one host
+    object, and a pass through one cannot see another.
+
+    Args:
+        host: Backbone. Shared, never changed.
+        head: Layer from the user's state `[B, C]` to scores.
+        patch: Patch settings such as `Bottleneck`, or `None` for no patches.
+            Defaults to `None`.
+        dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
+
+    Call arguments:
+        history: Integer tensor of shape `[B, L]`, padded on the left.
+
+    Returns:
+        Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
+
+    Example:
+
+    >>> task = TaskModel(host, RecommenderHead(200), patch=Bottleneck(8))
+    >>> task(np.array([[0, 0, 17, 5]])).shape
+    (1, 200)
+
+    Source: Yuan et al., SIGIR 2020, section 3.3 and 3.4, Fig. 2.
+    """
+
+    def __init__(self, host, head, patch=None, dropout=0.0, name="task", **kwargs):
+        patch = patch.for_host(host) if patch is not None else None
+        dtype = host.item_embedding.dtype_policy
+        task_token = TaskToken(host.causal, name="task_token", dtype=dtype)
+        patches = {
+            block.name: patch.make_patches(block, dtype) if patch is not None else {}
+            for block in host.blocks
+        }
+        history = keras.Input((None,), dtype="int32", name="history")
+        padding_mask = host.padding_mask_layer(history)
+        states = host.embedding_dropout(host.item_embedding(history)) * padding_mask
+        states, padding_mask, token_positions = task_token(states, padding_mask)
+        for block in host.blocks:
+            patched = PatchedBlock(
+                block, patches[block.name], name=f"patched_{block.name}", dtype=dtype
+            )
+            states = patched(states, padding_mask)
+        user = TokenPooling(name="user", dtype=dtype)(states, token_positions)
+        user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
+        super().__init__(inputs=history, outputs=head(user), name=name, **kwargs)
+        self.host = host
+        self.head = head
+        self.patch = patch
+        self.patches = patches
+        self.task_token = task_token
+        self.dropout = dropout
+
+    def task_weights(self):
+        """The task's own weights, never the host's, by path: `{path: variable}`."""
+        named = {"task_token/token": self.task_token.token}
+        for block, patches in self.patches.items():
+            for site, patch in patches.items():
+                for weight in patch.weights:
+                    named[f"patches/{block}/{site}/{weight.name}"] = weight
+        for weight in self.head.weights:
+            named[f"head/{weight.name}"] = weight
+        return named
+
+    def get_config(self):
+        return {
+            "host": keras.saving.serialize_keras_object(self.host),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "patch": patch_to_config(self.patch),
+            "dropout": self.dropout,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for part in ("host", "head"):
+            config[part] = keras.saving.deserialize_keras_object(config[part])
+        config["patch"] = patch_from_config(config["patch"])
+        return cls(**config)

@@ -1,0 +1,59 @@
+"""Weights on disk, keyed by path: a NumPy archive without pickles."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_peterrec.errors import InputError
+
+
+def write_weights(path, named):
+    """Writes `{path: variable or array}` beside `path` and renames it into place."""
+    arrays = {name: np.asarray(weight) for name, weight in named.items()}
+    beside = Path(f"{path}.writing")
+    with open(beside, "wb") as file:
+        np.savez(file, **arrays)
+    os.replace(beside, path)
+
+
+def read_weights(path):
+    """Reads `{path: array}`.
+
+    Raises:
+        InputError: the file is missing or is no archive of weights.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"`{path}` should be an archive of weights. Received: {type(error).__name__}."
+        ) from error
+
+
+def assign_weights(variables, arrays, source):
+    """Assigns arrays to the variables of the same paths, after checking them all.
+
+    Args:
+        variables: dict from path to variable.
+        arrays: dict from path to array.
+        source: str. Where the arrays come from, for messages.
+
+    Raises:
+        InputError: a path is missing or unknown, or a shape differs; then nothing
+            has been changed.
+    """
+    missing, unknown = sorted(variables.keys() - arrays), sorted(arrays.keys() - variables)
+    if missing or unknown:
+        problem = f"no weight {missing[0]!r}" if missing else f"an unknown weight {unknown[0]!r}"
+        raise InputError(f"`{source}` should hold the weights of this model. Received: {problem}.")
+    for path, variable in variables.items():
+        if tuple(variable.shape) != arrays[path].shape:
+            raise InputError(
+                f"`{source}` should hold {path!r} of shape {tuple(variable.shape)}. "
+                f"Received: shape {arrays[path].shape}."
+            )
+    for path, variable in variables.items():
+        variable.assign(arrays[path])

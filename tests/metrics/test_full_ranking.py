@@ -1,0 +1,219 @@
+"""full_ranks against brute force, and its promises."""
+
+import tracemalloc
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.metrics import full_ranks, ranking_metrics, sampled_ranks
+
+
+def to_csr(lists):
+    offsets = np.cumsum([0] + [len(items) for items in lists])
+    return offsets, np.array([item for items in lists for item in items], np.int64)
+
+
+def brute_force_ranks(queries, items, pair_query, pair_item, known, excluded=()):
+    """One item at a time, as the docstring says it."""
+    ranks = []
+    for query, target in zip(pair_query, pair_item, strict=True):
+        scores = [float(np.dot(queries[query].astype(float), item)) for item in items.astype(float)]
+        if target == -1 or target in excluded or not np.isfinite(scores[target]):
+            ranks.append(len(items))
+            continue
+        others = set(range(len(items))) - {target} - set(known[query]) - set(excluded)
+        above = [i for i in others if np.isnan(scores[i]) or scores[i] >= scores[target]]
+        ranks.append(1 + len(above))
+    return ranks
+
+
+@st.composite
+def problems(draw):
+    """Small whole numbers: every score is exact and there are many ties."""
+    n, v, c, p = (draw(st.integers(1, high)) for high in (5, 12, 3, 8))
+    seed = draw(st.integers(0, 2**32 - 1))
+    generator = np.random.default_rng(seed)
+    queries = generator.integers(-2, 3, (n, c)).astype(np.float32)
+    items = generator.integers(-2, 3, (v, c)).astype(np.float32)
+    if draw(st.booleans()):
+        items[generator.integers(v)] = np.nan
+    known = [generator.integers(-1, v, generator.integers(5)).tolist() for _ in range(n)]
+    pair_query, pair_item = generator.integers(0, n, p), generator.integers(-1, v, p)
+    excluded = generator.choice(v, generator.integers(0, min(3, v)), replace=False).tolist()
+    return queries, items, pair_query, pair_item, known, excluded
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.integers(1, 9), st.integers(1, 13))
+def test_ranks_are_brute_forces_at_any_chunk_size(problem, query_chunk, item_chunk):
+    queries, items, pair_query, pair_item, known, excluded = problem
+    ranks = full_ranks(
+        queries, items, pair_query, pair_item, *to_csr(known),
+        excluded_items=excluded, query_chunk=query_chunk, item_chunk=item_chunk,
+    )  # fmt: skip
+    assert ranks.dtype == np.int64
+    assert ranks.tolist() == brute_force_ranks(*problem)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_an_order_of_the_items_is_no_advantage(seed):
+    generator = np.random.default_rng(seed)
+    queries = generator.standard_normal((7, 5)).astype(np.float32)
+    items = generator.standard_normal((40, 5)).astype(np.float32)
+    known = generator.integers(0, 40, (7, 4))
+    pair_item = generator.integers(0, 40, 7)
+    offsets = np.arange(8) * 4
+    before = full_ranks(queries, items, np.arange(7), pair_item, offsets, known.ravel())
+    order = generator.permutation(40)
+    place = np.argsort(order)
+    after = full_ranks(
+        queries, items[order], np.arange(7), place[pair_item], offsets, place[known].ravel()
+    )
+    assert before.tolist() == after.tolist()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 64, 100, 257])
+def test_equal_vectors_tie_wherever_they_stand(channels):
+    """A matrix product may round copies of a vector differently: no tie may hide."""
+    generator = np.random.default_rng(channels)
+    queries = generator.standard_normal((13, channels)).astype(np.float32)
+    items = generator.standard_normal((501, channels)).astype(np.float32)
+    copies = generator.choice(501, 40, replace=False)
+    items[copies] = items[copies[0]]
+    pair_query, pair_item = np.repeat(np.arange(13), 40), np.tile(copies, 13)
+    none = (np.zeros(14, int), [])
+    exact = (queries[:, None].astype(float) * items.astype(float)).sum(axis=2)
+    expected = (exact >= exact[:, copies[:1]]).sum(axis=1)
+    for chunks in [(1024, 65536), (1, 7), (3, 64), (100, 500)]:
+        ranks = full_ranks(
+            queries, items, pair_query, pair_item, *none,
+            query_chunk=chunks[0], item_chunk=chunks[1],
+        )  # fmt: skip
+        assert ranks.reshape(13, 40).tolist() == np.repeat(expected[:, None], 40, axis=1).tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e18, 1e30])
+def test_ranks_do_not_depend_on_the_size_of_the_numbers(scale):
+    generator = np.random.default_rng(0)
+    queries = (generator.standard_normal((6, 32)) * scale).astype(np.float32)
+    items = (generator.standard_normal((200, 32)) * scale).astype(np.float32)
+    exact = queries.astype(float) @ items.astype(float).T
+    targets = generator.integers(0, 200, 6)
+    ranks = full_ranks(queries, items, np.arange(6), targets, np.zeros(7, int), [])
+    own = exact[np.arange(6), targets]
+    assert ranks.tolist() == (exact >= own[:, None]).sum(axis=1).tolist()
+
+
+def test_scores_below_float32_resolution_still_order_the_items():
+    items = np.float32([[1, 1e-9], [1, 0], [1, -1e-9]])
+    ranks = full_ranks([[1.0, 1.0]], items, [0, 0, 0], [0, 1, 2], [0, 0], [])
+    assert ranks.tolist() == [1, 2, 3]
+
+
+def test_ties_count_against_the_model():
+    ranks = full_ranks(np.ones((1, 1)), np.zeros((50, 1)), [0], [7], [0, 0], [])
+    assert ranks.tolist() == [50]
+
+
+def test_other_known_items_are_removed_and_the_target_is_not():
+    items = np.float32([[4], [3], [2], [1]])
+    arguments = ([[1.0]], items, [0, 0], [3, 1])
+    assert full_ranks(*arguments, [0, 0], []).tolist() == [4, 2]
+    assert full_ranks(*arguments, [0, 4], [3, 1, 1, 0]).tolist() == [2, 1]
+    assert full_ranks(*arguments, [0, 0], [], excluded_items=[0]).tolist() == [3, 1]
+    assert full_ranks(*arguments, [0, 0], [], excluded_items=[3]).tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_nan_never_helps(bad):
+    items = np.float32([[1, 1], [3, 0], [2, 0]])
+    items[0] = [bad, 1]
+    none = ([0, 0], [])
+    assert full_ranks([[1, 0]], items, [0, 0, 0], [0, 1, 2], *none).tolist() == [3, 2, 3]
+    # The NaN item is known: it is removed like any other.
+    assert full_ranks([[1, 0]], items, [0, 0], [1, 2], [0, 1], [0]).tolist() == [1, 2]
+    assert full_ranks([[bad, 0]], items, [0], [1], *none).tolist() == [3]
+
+
+def test_no_pairs_and_no_known_items():
+    assert full_ranks(np.ones((2, 3)), np.ones((4, 3)), [], [], [0, 0, 0], []).shape == (0,)
+
+
+def test_metrics_agree_with_ir_measures():
+    generator = np.random.default_rng(3)
+    users, size = 40, 60
+    queries = generator.standard_normal((users, 8)).astype(np.float32)
+    items = generator.standard_normal((size, 8)).astype(np.float32)
+    targets = generator.integers(0, size, users)
+    known = [generator.choice(size, 6, replace=False).tolist() for _ in range(users)]
+    scores = queries.astype(float) @ items.astype(float).T
+    run, relevant = [], []
+    for user in range(users):
+        relevant.append(ir_measures.Qrel(str(user), str(targets[user]), 1))
+        for item in set(range(size)) - (set(known[user]) - {targets[user]}):
+            run.append(ir_measures.ScoredDoc(str(user), str(item), scores[user, item]))
+    ks = (1, 5, 10, 20)
+    kinds = {"hr": ir_measures.Success, "mrr": ir_measures.RR, "ndcg": ir_measures.nDCG}
+    measures = {f"{name}@{k}": kind @ k for k in ks for name, kind in kinds.items()}
+    oracle = ir_measures.calc_aggregate(measures.values(), relevant, run)
+    ranks = full_ranks(queries, items, np.arange(users), targets, *to_csr(known))
+    ours = ranking_metrics(ranks, ks)
+    assert ours == {name: pytest.approx(oracle[kind]) for name, kind in measures.items()}
+
+
+def test_memory_stays_within_the_chunks():
+    """The users x items matrix would be 4 GB."""
+    generator = np.random.default_rng(0)
+    users, size = 20_000, 50_000
+    queries = generator.standard_normal((users, 16), np.float32)
+    items = generator.standard_normal((size, 16), np.float32)
+    # Few pairs touch every chunk of queries and keep the test short.
+    pairs = np.arange(0, users, 8)
+    tracemalloc.start()
+    try:
+        full_ranks(
+            queries, items, pairs, generator.integers(0, size, len(pairs)),
+            np.arange(users + 1) * 10, generator.integers(0, size, users * 10),
+            query_chunk=256, item_chunk=16384,
+        )  # fmt: skip
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
+
+
+@pytest.mark.parametrize("rank", [full_ranks, sampled_ranks])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": np.ones(3)}, "`queries` should be a matrix"),
+        ({"queries": np.ones((2, 4))}, "same number of columns"),
+        ({"pair_query": [2]}, "`pair_query` should be integers from 0 to 1. Received: 2"),
+        ({"pair_item": [-2]}, "`pair_item` should be integers from -1 to 4"),
+        ({"pair_item": [0.5]}, "`pair_item` should be a one-dimensional array of integers"),
+        ({"pair_item": [0, 1]}, "same length"),
+        ({"known_offsets": [0, 1]}, "`known_offsets` should be 3 rising integers"),
+        ({"known_offsets": [0, 2, 1]}, "`known_offsets` should be integers from 0 to 1"),
+        ({"known_items": [5]}, "`known_items` should be integers from -1 to 4"),
+        ({"excluded_items": [-1]}, "`excluded_items` should be integers from 0 to 4"),
+    ],
+)
+def test_mistakes_end_in_one_line(rank, change, message):
+    good = {
+        "queries": np.ones((2, 3)), "item_table": np.ones((5, 3)), "pair_query": [0],
+        "pair_item": [1], "known_offsets": [0, 0, 1], "known_items": [2],
+    }  # fmt: skip
+    with pytest.raises(InputError) as error:
+        rank(**(good | change))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["query_chunk", "item_chunk"])
+def test_chunks_should_be_positive(name):
+    with pytest.raises(InputError, match=f"`{name}` should be a positive integer. Received"):
+        full_ranks([[1.0]], [[1.0]], [0], [0], [0, 0], [], **{name: 0})
