@@ -29,10 +29,7 @@ def causal_batches(items, starts, stops, max_length, batch_size, seed=None, unkn
         start, stop = rows
         history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
         targets = left_pad(gather_rows(flat, start + 1, stop + 1), max_length, fixed=True)
-        if unknown_rate:
-            hidden = _uniform(history, noise, 0) < unknown_rate
-            history = tf.where(hidden & (history != PAD), UNK, history)
-        return history, _only_items(targets)
+        return _hide(history, noise, unknown_rate), _only_items(targets)
 
     return _batches((starts, stops), batch, batch_size, seed)
 
@@ -72,13 +69,18 @@ def masked_batches(
     return _batches((starts, stops), batch, batch_size, seed)
 
 
-def task_batches(items, starts, stops, answers, max_length, batch_size, seed=None):
+def task_batches(
+    items, starts, stops, answers, max_length, batch_size, seed=None, unknown_rate=0.0, steps=None
+):
     """Batches of histories and a task's answers.
 
     Args:
-        items, starts, stops, max_length, batch_size, seed: see `causal_batches`.
+        items, starts, stops, max_length, batch_size, seed, unknown_rate: see
+            `causal_batches`.
         answers: int array `[E]` of classes, or `[E, T]` of target items, filled up
             with -1.
+        steps: int or `None`. Batches of an epoch, for when one is to be a part of
+            the shuffled rows only. Defaults to `None`, all rows.
 
     Returns:
         `tf.data.Dataset` of `(history [B, L], answers)`.
@@ -87,9 +89,10 @@ def task_batches(items, starts, stops, answers, max_length, batch_size, seed=Non
 
     def batch(rows, noise):
         start, stop, answer = rows
-        return left_pad(gather_rows(flat, start, stop), max_length, fixed=True), answer
+        history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
+        return _hide(history, noise, unknown_rate), answer
 
-    return _batches((starts, stops, answers), batch, batch_size, seed)
+    return _batches((starts, stops, answers), batch, batch_size, seed, steps)
 
 
 def history_batches(items, starts, stops, max_length, batch_size):
@@ -103,12 +106,17 @@ def history_batches(items, starts, stops, max_length, batch_size):
     )
 
 
-def _batches(columns, make_batch, batch_size, seed):
+def _batches(columns, make_batch, batch_size, seed, steps=None):
     rows = tf.data.Dataset.from_tensor_slices(tuple(columns))
     noise = tf.data.Dataset.random(seed or 0, rerandomize_each_iteration=True).batch(2)
-    if seed is not None:
-        rows = rows.shuffle(len(columns[0]), seed=seed, reshuffle_each_iteration=True)
-    rows = rows.batch(batch_size)
+    if seed is None:
+        rows = rows.batch(batch_size)
+    else:
+        # The last batch is filled up with rows of the next shuffle: all batches have
+        # one shape, so that a compiled training step is compiled once.
+        count = len(columns[0])
+        rows = rows.shuffle(count, seed=seed, reshuffle_each_iteration=True).repeat()
+        rows = rows.batch(batch_size).take(steps or -(-count // batch_size))
     paired = tf.data.Dataset.zip(rows, noise)
     return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
@@ -117,6 +125,13 @@ def _uniform(like, noise, stream):
     """Uniform numbers of the shape of `like`, given by the batch's own noise."""
     seed = tf.stack([noise[0] + stream, noise[1]])
     return tf.random.stateless_uniform(tf.shape(like), seed)
+
+
+def _hide(history, noise, rate):
+    """Makes a share of the items unknown."""
+    if not rate:
+        return history
+    return tf.where((_uniform(history, noise, 0) < rate) & (history != PAD), UNK, history)
 
 
 def _only_items(targets):

@@ -33,22 +33,17 @@ def read_columns(path, columns):
     >>> users, ages = read_columns("users.csv", ["user_id", "age"])
     """
     path = Path(path)
-    is_csv = path.name.lower().endswith((".csv", ".csv.gz"))
-    if not is_csv and not path.name.lower().endswith(".parquet"):
-        raise InputError(
-            f"`path` should end in one of {', '.join(ENDINGS)}. Received: {path}."
-        )
-    if not path.is_file():
-        raise InputError(f"`path` should be a file that exists. Received: {path}.")
+    _check_file(path)
+    from_csv = is_csv(path)
     try:
-        there = _csv_header(path) if is_csv else pa.parquet.read_schema(path).names
+        there = _csv_header(path) if from_csv else pa.parquet.read_schema(path).names
         _check_columns(path, columns, there)
-        table = _read_csv(path, columns) if is_csv else _read_parquet(path, columns)
+        table = _read_csv(path, columns) if from_csv else _read_parquet(path, columns)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         # Some of these messages run over several lines.
         reason = " ".join(str(error).split())
         raise InputError(
-            f"`path` should be a readable {'CSV' if is_csv else 'Parquet'} file. "
+            f"`path` should be a readable {'CSV' if from_csv else 'Parquet'} file. "
             f"Received: {path} ({reason})."
         ) from error
     return [table.column(column) for column in columns]
@@ -57,6 +52,15 @@ def read_columns(path, columns):
 def is_csv(path):
     """Returns whether a file's values are text, by its name."""
     return not str(path).lower().endswith(".parquet")
+
+
+def _check_file(path):
+    if not path.name.lower().endswith(ENDINGS):
+        raise InputError(
+            f"`path` should end in one of {', '.join(ENDINGS)}. Received: {path}."
+        )
+    if not path.is_file():
+        raise InputError(f"`path` should be a file that exists. Received: {path}.")
 
 
 def _check_columns(path, columns, there):

@@ -73,7 +73,7 @@ class Backbone(keras.Model):
         item_embedding = keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=hidden_dim**-0.5),
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02),
             name="item_embedding",
             dtype=dtype,
         )

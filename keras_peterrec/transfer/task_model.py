@@ -65,6 +65,10 @@ class TaskModel(keras.Model):
         self.task_token = task_token
         self.dropout = dropout
 
+    def user_model(self):
+        """A model from the history to the user's state `[B, C]`, sharing all weights."""
+        return keras.Model(self.inputs, self.get_layer("user").output, name="user")
+
     def task_weights(self):
         """The task's own weights, never the host's, by path: `{path: variable}`."""
         named = {"task_token/token": self.task_token.token}

@@ -1,0 +1,36 @@
+# Everything a newcomer needs: `make quickstart` and `make test`, from nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: quickstart test test-all test-jax notebook clean
+
+quickstart: $(READY)
+	$(BIN)/keras-peterrec quickstart
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+# The slow ones as well.
+test-all: $(READY)
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+# Layers, patches and models on Keras' JAX backend.
+test-jax: $(READY)
+	$(BIN)/python -m pip install -q -e ".[jax]"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/layers tests/patches tests/models
+
+notebook: $(READY)
+	$(BIN)/python -m pip install -q -e ".[notebook]"
+	$(BIN)/jupyter notebook notebooks
+
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed. Received: Python {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -e ".[test]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,64 @@
+"""keras_peterrec: one behaviour log, many small tasks.
+
+    log → vocabulary + sequences → splits → batches → backbone → pretrainer →
+    host on disk → task model → task bundle on disk → SavedModel → answer
+
+Names are loaded when they are first used, so that `keras-peterrec --help` does not
+wait for TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Log": "data.log",
+    "read_log": "data.log",
+    "Labels": "data.labels",
+    "read_labels": "data.labels",
+    "load_log": "data.sources",
+    "load_labels": "data.sources",
+    "load_titles": "data.sources",
+    "MovieLens": "data.sources.movielens",
+    "Simulated": "data.sources.simulated",
+    "Vocabulary": "data.vocabulary",
+    "Sequences": "data.sequences",
+    "split_users": "data.splits",
+    "causal_batches": "data.batches",
+    "masked_batches": "data.batches",
+    "task_batches": "data.batches",
+    "history_batches": "data.batches",
+    "recommendation_examples": "data.task_examples",
+    "label_examples": "data.task_examples",
+    "Backbone": "models.backbone",
+    "CausalPretrainer": "models.causal_pretrainer",
+    "MaskedPretrainer": "models.masked_pretrainer",
+    "RecommenderHead": "models.recommender_head",
+    "ClassifierHead": "models.classifier_head",
+    "TargetLoss": "models.target_loss",
+    "Bottleneck": "patches.bottleneck",
+    "register_patch_method": "patches.registry",
+    "Host": "transfer.host",
+    "Task": "transfer.task",
+    "TaskModel": "transfer.task_model",
+    "build_task": "transfer.strategies",
+    "parameter_report": "transfer.parameter_report",
+    "pretrain": "runs.pretrain",
+    "transfer_task": "runs.transfer",
+    "evaluate": "runs.evaluate",
+    "export": "serving.export",
+    "ExportedModel": "serving.exported_model",
+    "InputError": "errors",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'keras_peterrec' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"keras_peterrec.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -1,0 +1,107 @@
+"""Early stopping that survives an interruption."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import keras
+
+from keras_peterrec.transfer.json_file import read_json, write_json
+
+
+class ResumableTraining(keras.callbacks.Callback):
+    """Keeps the best weights, stops early, and can go on after an interruption.
+
+    After every epoch the weights, the optimizer and what early stopping remembers
+    are on disk. (`BackupAndRestore` forgets the latter, so that a resumed run
+    would lose the best weights found before.)
+
+    Args:
+        folder: path. For the state; removed by `finish`.
+        monitor: str. Key of the logs.
+        mode: str. `"max"` or `"min"`.
+        patience: int. Epochs without improvement before training stops.
+        min_epochs: int. Epochs that run in any case. Defaults to `1`.
+
+    Example:
+
+    >>> training = ResumableTraining("runs/host/state", "val_ndcg@10", "max", 4)
+    >>> first = training.restore(model)
+    >>> model.fit(batches, initial_epoch=first, epochs=30, callbacks=[..., training])
+    >>> training.finish()
+    """
+
+    def __init__(self, folder, monitor, mode, patience, min_epochs=1):
+        super().__init__()
+        self.folder = Path(folder)
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.patience = patience
+        self.min_epochs = min_epochs
+        self.state = {"epoch": 0, "best": None, "best_epoch": None, "stopped": False, "seconds": 0.0}
+
+    def restore(self, model):
+        """Puts an interrupted run's state into a compiled model.
+
+        Returns:
+            int, the epoch to start with.
+        """
+        if (self.folder / "state.json").exists():
+            self.state = read_json(self.folder / "state.json", "out")
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._weights("last", self.state["epoch"]))
+        return self.state["epoch"]
+
+    @property
+    def stopped(self):
+        """Whether early stopping has ended the training."""
+        return self.state["stopped"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        state = dict(self.state)
+        value = float(logs[self.monitor])
+        improved = state["best"] is None or self.sign * (value - state["best"]) > 0
+        if improved:
+            state.update(best=value, best_epoch=epoch)
+        logs["improved"] = float(improved)
+        waited = epoch - (epoch if state["best_epoch"] is None else state["best_epoch"])
+        state["epoch"] = epoch + 1
+        state["stopped"] = waited >= self.patience and epoch + 1 >= self.min_epochs
+        state["seconds"] += time.perf_counter() - self._began
+        self._save(state, improved)
+        self.state = state
+        self.model.stop_training = self.model.stop_training or state["stopped"]
+
+    def _save(self, state, improved):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last = self._weights("last", state["epoch"])
+        self.model.save_weights(last, overwrite=True)
+        if improved:
+            shutil.copy(last, self._weights("best", state["epoch"]))
+        # state.json names the weights that belong to it; it is replaced last.
+        write_json(self.folder / "state.json", state)
+        kept = {last.name}
+        if state["best_epoch"] is not None:
+            kept.add(self._weights("best", state["best_epoch"] + 1).name)
+        for file in self.folder.glob("*.weights.h5"):
+            if file.name not in kept:
+                os.remove(file)
+
+    def on_train_end(self, logs=None):
+        self.load_best()
+
+    def load_best(self):
+        """Puts the best weights into the model."""
+        if self.state["best_epoch"] is not None:
+            self.model.load_weights(self._weights("best", self.state["best_epoch"] + 1))
+
+    def finish(self):
+        """Removes the state; call it once the result is saved."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _weights(self, which, epoch):
+        return self.folder / f"{which}-{epoch}.weights.h5"

@@ -1,0 +1,202 @@
+"""The command line. TensorFlow is loaded only once a command has been understood."""
+
+import argparse
+import json
+import os
+import sys
+
+from keras_peterrec.errors import InputError
+
+METHODS = ("patch", "all", "head", "last1", "last2", "scratch", "random_host")
+INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
+
+
+def main(arguments=None):
+    """Runs one command; a user's mistake is one line and exit status 2."""
+    options = vars(_parser().parse_args(arguments))
+    run, show = options.pop("run_command"), options.pop("show")
+    as_json = options.pop("json", False)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own chatter
+    try:
+        result = run(**options)
+    except InputError as error:
+        print(f"keras-peterrec: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("keras-peterrec: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        show(result)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="keras-peterrec",
+        description="One behaviour log, many small tasks: pretrain a host, patch it for "
+        "each task, serve them all together.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_quickstart, _pretrain, _transfer, _evaluate, _export, _predict, _inspect):
+        add(commands)
+    return parser
+
+
+def _command(commands, name, run, show, text):
+    command = commands.add_parser(
+        name, help=text, description=text, argument_default=argparse.SUPPRESS
+    )
+    command.set_defaults(run_command=run, show=show)
+    command.add_argument("--json", action="store_true", help="print only JSON on stdout")
+    return command
+
+
+def _quickstart(commands):
+    def run(**options):
+        from keras_peterrec.experiments.quickstart import quickstart
+
+        return quickstart(**options)
+
+    def show(result):
+        from keras_peterrec.experiments.quickstart import show
+
+        show(result)
+
+    add = _command(
+        commands, "quickstart", run, show,
+        "the whole job on MovieLens-100K: pretrain, six tasks, compare, export, ask",
+    ).add_argument  # fmt: skip
+    add("--out", help="folder (default: runs/quickstart)")
+    add("--data", choices=("movielens-100k", "movielens-1m", "simulated"), help="what to run on")
+    add("--seed", type=int, help="(default: 0)")
+
+
+def _pretrain(commands):
+    def run(**options):
+        from keras_peterrec.runs.pretrain import pretrain
+
+        return pretrain(**options)
+
+    add = _command(
+        commands, "pretrain", run, _show_metrics, "pretrain a host on a log, without labels"
+    ).add_argument
+    add("--log", required=True, help="source log: .csv, .csv.gz, .parquet, or a name such as "
+        "movielens-100k/source")  # fmt: skip
+    add("--out", required=True, help="new folder for the host")
+    add("--objective", choices=("causal", "masked"), help="(default: causal)")
+    add("--hidden-dim", type=int, help="channels (default: 64)")
+    add("--blocks", type=int, help="residual blocks (default: 8)")
+    add("--max-length", type=int, help="events of a history (default: 100)")
+    add("--epochs", type=int, help="at most; early stopping ends most runs before")
+    add("--batch-size", type=int, help="windows in a batch (default: about 1,600 events)")
+    add("--learning-rate", type=float)
+    add("--dropout", type=float)
+    add("--unknown-rate", type=float, help="share of inputs hidden as unknown items")
+    add("--min-count", type=int, help="rarer items become unknown (default: 1)")
+    add("--seed", type=int, help="(default: 0)")
+
+
+def _transfer(commands):
+    def run(**options):
+        from keras_peterrec.runs.transfer import transfer
+
+        return transfer(**options)
+
+    add = _command(
+        commands, "transfer", run, _show_metrics, "train one task on a host"
+    ).add_argument
+    add("--host", required=True, help="folder of a pretrain run")
+    add("--log", required=True, help="source log with the histories")
+    add("--target", help="target log: recommend in it")
+    add("--labels", help="table of users' labels: classify")
+    add("--column", help="column of --labels")
+    add("--out", required=True, help="new folder for the task bundle")
+    add("--method", choices=METHODS, help="(default: patch)")
+    add("--insertion", choices=INSERTIONS, help="(default: parallel)")
+    add("--bottleneck", type=int, help="width of the patches (default: channels / 8)")
+    add("--inner-skip", action="store_true", help="the paper's skip inside the patch")
+    add("--loss", choices=("softmax", "sampled", "bpr"), help="of recommendation")
+    add("--train-fraction", type=float, help="share of the training users (default: 1)")
+    add("--no-cut-history", dest="cut_history", action="store_false",
+        help="read whole histories, for logs whose clocks differ")  # fmt: skip
+    add("--epochs", type=int, help="at most; early stopping ends most runs before")
+    add("--batch-size", type=int)
+    add("--learning-rate", type=float)
+    add("--dropout", type=float, help="on the user's state")
+    add("--seed", type=int, help="(default: 0)")
+
+
+def _evaluate(commands):
+    def run(**options):
+        from keras_peterrec.runs.evaluate import evaluate
+
+        return evaluate(**options)
+
+    add = _command(
+        commands, "evaluate", run, _show_metrics, "test metrics of a finished run, computed anew"
+    ).add_argument
+    add("--run", required=True, help="folder of a pretrain or transfer run")
+    add("--host", help="the task's host, where it was moved")
+    add("--log", help="another source log")
+    add("--target", help="another copy of the target log")
+    add("--labels", help="other labels")
+    add("--column", help="column of --labels")
+    add("--out", help="folder for metrics.json")
+
+
+def _export(commands):
+    def run(**options):
+        from keras_peterrec.runs.export import export_runs
+
+        return export_runs(**options)
+
+    add = _command(
+        commands, "export", run, _show_description, "write one SavedModel with every task in it"
+    ).add_argument
+    add("--host", required=True, help="folder of a pretrain run")
+    add("--task", action="append", default=[], help="folder of a transfer run; repeat for more")
+    add("--out", required=True, help="new version, such as export/peterrec/1")
+    add("--k", type=int, help="items in a recommendation (default: 10)")
+
+
+def _predict(commands):
+    def run(**options):
+        from keras_peterrec.runs.predict import predict
+
+        return predict(**options)
+
+    def show(answers):
+        from keras_peterrec.runs.tables import print_answers
+
+        print_answers(answers)
+
+    add = _command(commands, "predict", run, show, "ask an exported model").add_argument
+    add("--model", required=True, help="a version, such as export/peterrec/1")
+    add("--task", action="append", help="name of a task; repeat for more (default: next item)")
+    add("--history", action="append", required=True,
+        help='item ids separated by spaces, "1193 661 914"; repeat for more users')  # fmt: skip
+
+
+def _inspect(commands):
+    def run(**options):
+        from keras_peterrec.runs.inspect import inspect
+
+        return inspect(**options)
+
+    add = _command(
+        commands, "inspect", run, _show_description, "what a host, a task or an export holds"
+    ).add_argument
+    add("path", help="its folder")
+
+
+def _show_metrics(result):
+    from keras_peterrec.runs.tables import print_metrics
+
+    print_metrics(result)
+
+
+def _show_description(result):
+    from keras_peterrec.runs.tables import print_description
+
+    print_description(result)

@@ -1,0 +1,65 @@
+"""A picture of methods side by side."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+# Distinguishable in print and for the colour-blind.
+_COLOURS = {
+    "baseline": "#bdbdbd",
+    "patch": "#0b4f8a",
+    "all": "#e08a1e",
+    "head": "#7aa95c",
+    "random_host": "#c44e52",
+}
+
+
+def plot_comparison(rows, path, title):
+    """Draws a bar for each row, grouped by task, beside the baseline.
+
+    Args:
+        rows: list of dict with `task`, `method`, `metric`, `value`, `baseline`.
+        path: path of the PNG.
+        title: str.
+    """
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    figure, axes = plt.subplots(1, len(metrics), figsize=(5 * len(metrics), 3.6), squeeze=False)
+    for axis, metric in zip(axes[0], metrics):
+        shown = [row for row in rows if row["metric"] == metric]
+        _draw_metric(axis, shown)
+        axis.set_title(metric, loc="left", fontsize=10)
+    axes[0][0].legend(*_legend(), frameon=False, fontsize=8, ncols=2, loc="upper right")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.tight_layout()
+    beside = Path(f"{path}.writing")
+    figure.savefig(beside, format="png", dpi=150)
+    plt.close(figure)
+    beside.replace(path)
+
+
+def _draw_metric(axis, rows):
+    position, ticks, names = 0.0, [], []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        bars = [row for row in rows if row["task"] == task]
+        values = [("baseline", bars[0]["baseline"]), *((b["method"], b["value"]) for b in bars)]
+        first = position
+        for method, value in values:
+            axis.bar(position, value, color=_COLOURS.get(method, "#555555"), width=0.9)
+            axis.text(position, value, f"{value:.2f}", ha="center", va="bottom", fontsize=6)
+            position += 1
+        ticks.append((first + position - 1) / 2)
+        names.append(task)
+        position += 0.8
+    axis.set_xticks(ticks, names, fontsize=9)
+    axis.tick_params(axis="x", length=0)
+    axis.margins(y=0.25)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
+def _legend():
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()]
+    return handles, list(_COLOURS)

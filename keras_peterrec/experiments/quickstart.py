@@ -1,0 +1,205 @@
+"""The whole main job on MovieLens-6, in a few minutes."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from keras_peterrec.data.sources import load_labels, load_log, load_titles
+from keras_peterrec.data.splits import TEST, split_users
+from keras_peterrec.errors import InputError
+from keras_peterrec.experiments.comparison_plot import plot_comparison
+from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.transfer.json_file import write_json
+
+# A task's name, and where its answers are: a domain or a column of the users.
+MOVIELENS_TASKS = {
+    "action": {"target": "action"},
+    "scifi": {"target": "scifi"},
+    "children": {"target": "children"},
+    "gender": {"column": "gender"},
+    "age": {"column": "age"},
+    "occupation": {"column": "occupation"},
+}
+SIMULATED_TASKS = {
+    "shop": {"target": "target"},
+    "gender": {"column": "gender"},
+    "age": {"column": "age"},
+}
+OTHER_METHODS = ("all", "head", "random_host")
+SHOWN_METRIC = {"recommend": "ndcg@10", "classify": "accuracy"}
+
+
+def quickstart(out="runs/quickstart", data="movielens-100k", seed=0):
+    """Pretrains, transfers, compares, exports and asks; goes on where it was.
+
+    Args:
+        out: path of the folder for everything.
+        data: str. A source with domains and users; where MovieLens cannot be
+            had, the simulated one is taken, and said so.
+        seed: int.
+
+    Returns:
+        dict of `rows` (the table), `export`, `user` (one user's answers), `data`,
+        `out` and `seconds`.
+    """
+    began = time.perf_counter()
+    out = Path(out)
+    data = _available(data)
+    source, tasks = f"{data}/source", SIMULATED_TASKS if data == "simulated" else MOVIELENS_TASKS
+    host = out / "host"
+    pretrained = pretrain(source, host, max_length=50, seed=seed)
+    compared = (next(iter(tasks)), "gender")
+    rows = []
+    for task, answers in tasks.items():
+        for method in ("patch", *(OTHER_METHODS if task in compared else ())):
+            where = _answers(data, answers)
+            name = task if method == "patch" else f"{task}-{method}"
+            result = transfer(host, source, out / name, method=method, seed=seed, **where)
+            rows.append(_row(task, method, result))
+    exported = _export(host, [out / task for task in tasks], out)
+    user = _ask(data, tasks, exported["out"], seed)
+    result = {
+        "command": "quickstart",
+        "data": data,
+        "out": str(out),
+        "seed": seed,
+        "pretraining": {"test": pretrained["metrics"]["test"], **pretrained["seconds"]},
+        "rows": rows,
+        "export": exported,
+        "user": user,
+        "seconds": {"total": round(time.perf_counter() - began, 1)},
+    }
+    plot_comparison(rows, out / "comparison.png", f"{data}, test users, seed {seed}")
+    write_json(out / "metrics.json", result)
+    return result
+
+
+def show(result):
+    """Prints a quickstart's result for people."""
+    console = Console(highlight=False, soft_wrap=False)
+    source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"
+    table = Table(title=f"{result['data']} ({source}), test users", title_justify="left")
+    for column in ("task", "method", "metric"):
+        table.add_column(column)
+    for column in ("value", "baseline", "trained", "seconds"):
+        table.add_column(column, justify="right")
+    for row in result["rows"]:
+        table.add_row(
+            row["task"],
+            row["method"],
+            row["metric"],
+            f"{row['value']:.3f}",
+            f"{row['baseline']:.3f}",
+            f"{row['trainable']:,}",
+            f"{row['seconds']:.0f}",
+        )
+    console.print(table)
+    console.print("baseline: popularity (ndcg@10) or the majority class (accuracy)\n")
+    _show_user(console, result["user"])
+    exported, out = result["export"], result["out"]
+    console.print(
+        f"\none SavedModel with {len(exported['signatures'])} signatures, "
+        f"{exported['bytes'] / 1e6:.1f} MB: {exported['out']}\n"
+        f"plot: {out}/comparison.png   all in {result['seconds']['total']:.0f} s\n\n"
+        "Try next:\n"
+        f"  keras-peterrec predict --model {exported['out']} --task {result['user']['task']} "
+        f"--history \"{' '.join(result['user']['history'].split()[-3:])}\"\n"
+        f"  keras-peterrec inspect {exported['out']}\n"
+        f"  tensorboard --logdir {out}",
+        soft_wrap=True,
+    )
+
+
+def _available(data):
+    """The data asked for, or the simulated one where it cannot be had."""
+    try:
+        load_log(f"{data}/source")
+        return data
+    except InputError as error:
+        print(f"{error}\nGoing on with simulated data.", file=sys.stderr)
+        return "simulated"
+
+
+def _answers(data, answers):
+    if "target" in answers:
+        return {"target": f"{data}/{answers['target']}"}
+    return {"labels": f"{data}/users", "column": answers["column"]}
+
+
+def _row(task, method, result):
+    metric = SHOWN_METRIC["recommend" if "ndcg@10" in result["metrics"]["test"] else "classify"]
+    return {
+        "task": task,
+        "method": method,
+        "metric": metric,
+        "value": result["metrics"]["test"][metric],
+        "baseline": result["baseline"]["test"][metric],
+        "trainable": result["parameters"]["trainable"],
+        "seconds": result["seconds"]["total"],
+    }
+
+
+def _export(host, tasks, out):
+    """The next version under the folder; an export is never written over."""
+    base = out / "export" / "peterrec"
+    versions = [int(path.name) for path in base.glob("[0-9]*") if path.name.isdigit()]
+    return export_runs(host, tasks, base / str(max(versions, default=0) + 1))
+
+
+def _ask(data, tasks, model, seed):
+    """One test user's answers, from a new process that loads the export."""
+    log, titles = load_log(f"{data}/source"), load_titles(f"{data}/source")
+    user_ids = load_labels(f"{data}/users", "gender").user_ids
+    lengths = dict(zip(log.user_ids, (int(n) for n in _events_per_user(log))))
+    chosen = next(
+        user
+        for user, part in zip(user_ids, split_users(user_ids, seed))
+        if part == TEST and 10 <= lengths.get(user, 0) <= 40
+    )
+    code = list(log.user_ids).index(chosen)
+    rows = (log.users == code).nonzero()[0]
+    rows = rows[log.timestamps[rows].argsort(kind="stable")]
+    history = [log.item_ids[item] for item in log.items[rows]]
+    command = [sys.executable, "-m", "keras_peterrec", "predict", "--json", "--model", str(model)]
+    for task in tasks:
+        command += ["--task", task]
+    command += ["--history", " ".join(history)]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {
+        "user_id": chosen,
+        "task": next(iter(tasks)),
+        "history": " ".join(history),
+        "history_titles": [titles.get(item, item) for item in history],
+        "answers": {
+            task: _titled(answers[" ".join(history)], titles) for task, answers in answer.items()
+        },
+    }
+
+
+def _titled(answer, titles):
+    labels = answer["items"] if "items" in answer else answer["classes"]
+    return [[titles.get(label, label), score] for label, score in zip(labels, answer["scores"])]
+
+
+def _events_per_user(log):
+    import numpy as np
+
+    return np.bincount(log.users, minlength=len(log.user_ids))
+
+
+def _show_user(console, user):
+    console.print(f"user {user['user_id']}, answered by the export in a new process")
+    console.print("  history        " + "; ".join(user["history_titles"][-6:]))
+    for task, answer in user["answers"].items():
+        if len(answer) and abs(sum(score for _, score in answer) - 1) < 1e-3:
+            text = ", ".join(f"{label} {score:.0%}" for label, score in answer[:4])
+        else:
+            text = "; ".join(title for title, _ in answer[:5])
+        console.print(f"  {task:<14} {text}")

@@ -1,0 +1,24 @@
+"""A model's outputs for many histories."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.data.batches import history_batches
+
+# Tokens in one batch of inference: bounded memory at any length.
+TOKENS = 65_536
+
+
+def outputs_of(function, items, starts, stops, max_length):
+    """Applies a function of ids `[B, L]` to histories, batch by batch.
+
+    Args:
+        function: Callable from int32 `[B, L]` to a tensor `[B, ...]`.
+        items, starts, stops, max_length: see `history_batches`.
+
+    Returns:
+        float32 array `[E, ...]`.
+    """
+    traced = tf.function(function, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    batches = history_batches(items, starts, stops, max_length, max(1, TOKENS // max_length))
+    return np.concatenate([traced(history).numpy() for history in batches])

@@ -1,0 +1,47 @@
+"""What a folder of ours holds."""
+
+from pathlib import Path
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.transfer.json_file import read_json
+
+
+def inspect(path):
+    """Describes a host, a task bundle or an export, without loading weights.
+
+    Args:
+        path: path.
+
+    Returns:
+        dict of `kind`, `files` (bytes by name) and what the folder says of itself.
+
+    Raises:
+        InputError: the folder is none of ours.
+    """
+    folder = Path(path)
+    found = {"path": str(folder)}
+    exported = folder / "assets.extra" / "peterrec.json"
+    if (folder / "host.json").is_file():
+        found.update(kind="host", host=read_json(folder / "host.json", "path"))
+    elif (folder / "task.json").is_file():
+        found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
+    elif exported.is_file():
+        found.update(kind="export", export=read_json(exported, "path"))
+    elif (folder / "run.json").is_file():
+        found.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
+    else:
+        raise InputError(
+            "`path` should be the folder of a host, a task or an export. "
+            f"Received: {str(path)!r}."
+        )
+    if (folder / "metrics.json").is_file():
+        result = read_json(folder / "metrics.json", "path")
+        for key in ("parameters", "metrics", "baseline", "seconds", "data"):
+            if key in result:
+                found[key] = result[key]
+    found["files"] = {
+        str(file.relative_to(folder)): file.stat().st_size
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and "logs" not in file.parts
+    }
+    return found

@@ -1,0 +1,63 @@
+"""How well a host guesses held-out events of its own log."""
+
+import numpy as np
+
+from keras_peterrec.data.special_ids import FIRST_ITEM
+from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
+from keras_peterrec.runs.inference import outputs_of
+
+VALIDATION, TEST = 2, 1  # the event counted from a user's last
+
+
+class NextItemEvaluation:
+    """Full ranking of each user's held-out event over all items of the log.
+
+    No item is removed from the ranking. With `new_` before their names, the same
+    metrics where the items of the user's history are removed, as a shop that
+    recommends each item once would do it.
+
+    Args:
+        sequences: Sequences.
+        max_length: int.
+        held_out: int. `VALIDATION` (last but one) or `TEST` (last event).
+        users: int or `None`. At most so many users, evenly spread. Defaults to
+            `None`, all.
+    """
+
+    def __init__(self, sequences, max_length, held_out, users=None):
+        starts, stops, targets = sequences.leave_one_out(held_out)
+        if users is not None and len(starts) > users:
+            chosen = np.linspace(0, len(starts) - 1, users).astype("int64")
+            starts, stops, targets = starts[chosen], stops[chosen], targets[chosen]
+        self.sequences, self.max_length = sequences, max_length
+        self.starts, self.stops = starts, stops
+        self.targets = np.where(targets >= FIRST_ITEM, targets - FIRST_ITEM, -1)
+
+    def __len__(self):
+        return len(self.starts)
+
+    def measure(self, pretrainer, new_items=False):
+        """Metrics of a pretrainer; those of new items as well if asked."""
+        users = outputs_of(
+            pretrainer.user_states, self.sequences.items, self.starts, self.stops, self.max_length
+        )
+        return self._metrics(users, np.asarray(pretrainer.item_table), new_items)
+
+    def popularity(self, counts):
+        """Metrics of ranking by how often an item was seen in training."""
+        ones = np.ones((len(self), 1), "float32")
+        return self._metrics(ones, popularity_table(counts), new_items=True)
+
+    def _metrics(self, queries, table, new_items):
+        pairs = np.arange(len(self)), self.targets
+        none = np.zeros(len(self) + 1, "int64"), np.zeros(0, "int64")
+        metrics = ranking_metrics(full_ranks(queries, table, *pairs, *none))
+        if new_items:
+            lengths = self.stops - self.starts
+            seen = np.concatenate(
+                [self.sequences.items[a:b] for a, b in zip(self.starts, self.stops)]
+            )
+            known = np.concatenate([[0], np.cumsum(lengths)]), np.maximum(seen - FIRST_ITEM, -1)
+            ranks = full_ranks(queries, table, *pairs, *known)
+            metrics.update(ranking_metrics(ranks, prefix="new_"))
+        return metrics

@@ -1,0 +1,168 @@
+"""From a log to a host."""
+
+import time
+
+import keras
+import numpy as np
+
+from keras_peterrec.data.batches import causal_batches, masked_batches
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
+from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.settings import check_settings
+from keras_peterrec.runs.training import Recipe, fit
+from keras_peterrec.transfer.host import OBJECTIVES, Host
+
+VALIDATION_USERS = 5_000
+
+
+def pretrain(
+    log,
+    out,
+    objective="causal",
+    hidden_dim=64,
+    blocks=8,
+    max_length=100,
+    epochs=40,
+    batch_size=None,
+    learning_rate=1e-3,
+    dropout=0.2,
+    unknown_rate=0.2,
+    min_count=1,
+    seed=0,
+):
+    """Pretrains a host on a log, without labels, and saves it as a run folder.
+
+    The last event of every user is kept for the test and the last but one for
+    validation, which also says when to stop. The same call on an interrupted
+    folder goes on; on a finished one it returns what was found.
+
+    Args:
+        log: str, path or Log. The source log; see `load_log`.
+        out: path of the run folder.
+        objective: str. `"causal"` (next items) or `"masked"`.
+        hidden_dim: int. Channels C.
+        blocks: int. Residual blocks.
+        max_length: int. Events of a training window and of a history.
+        epochs: int. At most; early stopping ends most runs before.
+        batch_size: int or `None`. Windows in a batch. Defaults to `None`, about
+            1,600 events.
+        learning_rate: float. Of Adam.
+        dropout: float. On embeddings and branches.
+        unknown_rate: float. Share of the inputs that are hidden as unknown items.
+        min_count: int. Items with fewer training events become unknown.
+        seed: int.
+
+    Returns:
+        dict, the content of `metrics.json`.
+
+    Raises:
+        InputError: an argument or the log cannot be used.
+    """
+    settings = dict(locals())
+    del settings["log"], settings["out"]
+    check_settings(settings)
+    if objective not in OBJECTIVES:
+        raise InputError(
+            f"`objective` should be one of {', '.join(OBJECTIVES)}. "
+            f"Received: `objective` = {objective!r}."
+        )
+    began = time.perf_counter()
+    name, log = str(getattr(log, "name", log)), log if hasattr(log, "users") else load_log(log)
+    settings = {"log": name, **settings, "data": log.fingerprint()}
+    sequences, vocabulary, counts = encode_log(log, min_count)
+    folder = RunFolder(out, "pretrain", settings)
+    if (earlier := folder.earlier_result()) is not None:
+        return earlier
+    keras.utils.set_random_seed(seed)
+    dilations = [(1, 4)[n % 2] for n in range(blocks)]
+    causal = objective == "causal"
+    backbone = Backbone(len(vocabulary), hidden_dim, dilations, causal=causal, dropout=dropout)
+    pretrainer = OBJECTIVES[objective](backbone, seed=seed)
+    training = _train(pretrainer, sequences, settings, folder.path)
+    host = Host(pretrainer, vocabulary, max_length)
+    host.save(folder.path)
+    validation, test = (
+        NextItemEvaluation(sequences, max_length, held_out) for held_out in (VALIDATION, TEST)
+    )
+    result = {
+        "command": "pretrain",
+        "settings": settings,
+        "seed": seed,
+        "data": {
+            "fingerprint": log.fingerprint(),
+            "users": len(log.user_ids),
+            "items": len(log.item_ids),
+            "events": len(log),
+        },
+        "parameters": {
+            "host": backbone.count_params(),
+            "trainable": pretrainer.count_params(),
+            "total": pretrainer.count_params(),
+        },
+        "epochs": training.state["epoch"],
+        "best_epoch": training.state["best_epoch"] + 1,
+        "metrics": {
+            "validation": validation.measure(pretrainer, new_items=True),
+            "test": test.measure(pretrainer, new_items=True),
+        },
+        "baseline": {"name": "popularity", "test": test.popularity(counts)},
+        "seconds": {
+            "fit": round(training.state["seconds"], 2),
+            "total": round(time.perf_counter() - began, 2),
+        },
+    }
+    folder.finish(result)
+    training.finish()
+    return result
+
+
+def encode_log(log, min_count=1):
+    """Sequences, vocabulary and training counts of a log.
+
+    Counts are of the events that training may see: all but each user's last two.
+
+    Returns:
+        Sequences, Vocabulary and an int array `[V - 4]` of counts.
+
+    Raises:
+        InputError: no user has the three events that training, validation and
+            test need.
+    """
+    order = np.lexsort((log.timestamps, log.users))
+    lengths = np.bincount(log.users)
+    if lengths.max() < 3:
+        raise InputError(
+            "`log` should have a user with at least three events. "
+            f"Received: {len(lengths)} users with at most {lengths.max()}."
+        )
+    from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))
+    held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
+    counts = np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
+    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
+    counts_by_item = dict(zip(log.item_ids, counts))
+    return (
+        Sequences(log, vocabulary),
+        vocabulary,
+        np.array([counts_by_item[item] for item in vocabulary.items]),
+    )
+
+
+def _train(pretrainer, sequences, settings, folder):
+    causal, max_length = settings["objective"] == "causal", settings["max_length"]
+    batch_size = settings["batch_size"] or max(1, 1_600 // max_length)
+    # A window of n inputs spans n + 1 events, which a masked one must hold itself.
+    windows = sequences.training_windows(max_length if causal else max_length - 1)
+    arguments = (sequences.items, *windows, max_length, batch_size)
+    if causal:
+        batches = causal_batches(*arguments, settings["seed"], settings["unknown_rate"])
+    else:
+        batches = masked_batches(*arguments, pretrainer.backbone.vocabulary_size, settings["seed"])
+    validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 5, "val_ndcg@10", "max")
+    measure = lambda: validation.measure(pretrainer)  # noqa: E731
+    return fit("pretrain", pretrainer, None, batches, measure, recipe, folder)

@@ -1,0 +1,67 @@
+"""The folder of a run: what was asked, what came of it."""
+
+import sys
+from pathlib import Path
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.transfer.json_file import read_json, write_json
+
+FORMAT_VERSION = 1
+
+
+class RunFolder:
+    """A folder that belongs to one command with one set of settings.
+
+    `run.json` is written first and says what was asked; `metrics.json` is written
+    last and says that the run is finished. An interrupted run goes on when the
+    same is asked again; anything else that a folder holds is left alone.
+
+    Args:
+        path: path.
+        command: str.
+        settings: dict of plain values that determine the result.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+
+    def __init__(self, path, command, settings):
+        self.path = Path(path)
+        asked = {"format_version": FORMAT_VERSION, "command": command, "settings": settings}
+        if (self.path / "run.json").is_file():
+            self._check_same(read_json(self.path / "run.json", "out"), asked)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(
+                "`out` should be a new folder or that of the same run. "
+                f"Received: {str(path)!r}, which already holds something else."
+            )
+        else:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / "run.json", asked)
+
+    def _check_same(self, held, asked):
+        if held.get("command") != asked["command"]:
+            found = f"a run of `{held.get('command')}`"
+        elif held == asked:
+            return
+        else:
+            before, now = held.get("settings", {}), asked["settings"]
+            name = next((n for n in {**now, **before} if now.get(n) != before.get(n)), "version")
+            found = f"a run with `{name}` = {before.get(name)!r} rather than {now.get(name)!r}"
+        raise InputError(
+            "`out` should be a new folder or that of the same run. "
+            f"Received: {str(self.path)!r}, which holds {found}."
+        )
+
+    def earlier_result(self):
+        """What a finished run wrote, and says so; `None` if there is work to do."""
+        file = self.path / "metrics.json"
+        if not file.is_file():
+            return None
+        print(f"{self.path} is already finished; nothing is trained again", file=sys.stderr)
+        return read_json(file, "out")
+
+    def finish(self, result):
+        """Writes `metrics.json`."""
+        write_json(self.path / "metrics.json", result)
+        return result

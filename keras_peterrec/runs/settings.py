@@ -1,0 +1,32 @@
+"""Checks of settings that commands share."""
+
+from keras_peterrec.errors import InputError
+
+_POSITIVE = (
+    "hidden_dim", "blocks", "max_length", "epochs", "batch_size", "bottleneck",
+    "min_count", "k",
+)  # fmt: skip
+_RATES = ("dropout", "unknown_rate")
+
+
+def check_settings(settings):
+    """Refuses numbers out of range, one line each; `None` is for a default."""
+    for name in _POSITIVE:
+        value = settings.get(name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InputError(
+                f"`{name}` should be a positive integer. Received: `{name}` = {value!r}."
+            )
+    for name in _RATES:
+        value = settings.get(name)
+        if value is not None and not 0.0 <= value < 1.0:
+            raise InputError(
+                f"`{name}` should be a rate from 0 up to but not 1. "
+                f"Received: `{name}` = {value!r}."
+            )
+    rate = settings.get("learning_rate")
+    if rate is not None and not 0.0 < rate < float("inf"):
+        raise InputError(
+            "`learning_rate` should be a positive number. "
+            f"Received: `learning_rate` = {rate!r}."
+        )

@@ -1,0 +1,63 @@
+"""Results as tables on stdout, for people."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_metrics(result):
+    """Prints the metrics of a run beside its baseline, a line a metric."""
+    metrics, baseline = result["metrics"], result.get("baseline", {"name": "", "test": {}})
+    table = Table(title=f"{result['command']}: test", title_justify="left")
+    columns = ["metric", *(name for name in ("validation", "test") if name in metrics)]
+    for column in (*columns, baseline["name"]):
+        if column:
+            table.add_column(column, justify="left" if column == "metric" else "right")
+    for name in metrics["test"]:
+        row = [name, *(_number(metrics[column].get(name)) for column in columns[1:])]
+        if baseline["name"]:
+            row.append(_number(baseline["test"].get(name)))
+        table.add_row(*row)
+    console = Console(highlight=False)
+    console.print(table)
+    if "parameters" in result:
+        parameters = result["parameters"]
+        console.print(
+            f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}; "
+            f"{result['epochs']} epochs (best: {result['best_epoch']}), "
+            f"{result['seconds']['fit']:.0f} s of fitting"
+        )
+
+
+def print_description(found):
+    """Prints nested settings as indented lines."""
+    _print_lines(Console(highlight=False, soft_wrap=True), found, "")
+
+
+def print_answers(answers):
+    """Prints what an export answered, a table a task; see `runs.predict`."""
+    console = Console(highlight=False)
+    for name, histories in answers.items():
+        for history, answer in histories.items():
+            if "embedding" in answer:
+                console.print(f"{name}  {history!r}: {answer['embedding']}")
+                continue
+            kind = "items" if "items" in answer else "classes"
+            table = Table(title=f"{name}  {history!r}", title_justify="left")
+            table.add_column(kind[:-2] if kind == "classes" else "item")
+            table.add_column("score", justify="right")
+            for label, score in zip(answer[kind], answer["scores"]):
+                table.add_row(label, _number(score))
+            console.print(table)
+
+
+def _print_lines(console, content, indent):
+    for key, value in content.items():
+        if isinstance(value, dict):
+            console.print(f"{indent}{key}:")
+            _print_lines(console, value, indent + "  ")
+        elif value is not None:
+            console.print(f"{indent}{key}: {value}")
+
+
+def _number(value):
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,75 @@
+"""One way to fit, for every stage."""
+
+import contextlib
+import sys
+from dataclasses import dataclass
+
+import keras
+
+from keras_peterrec.callbacks.progress import ProgressLines
+from keras_peterrec.callbacks.resumable_training import ResumableTraining
+from keras_peterrec.callbacks.validation import Validation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a stage is trained.
+
+    Args:
+        learning_rate: float. Of Adam, after a warm-up of one epoch's steps at most.
+        epochs: int. At most.
+        patience: int. Epochs without a better validation metric before it stops.
+        monitor: str. That metric.
+        mode: str. `"max"` or `"min"`.
+    """
+
+    learning_rate: float
+    epochs: int
+    patience: int
+    monitor: str
+    mode: str
+
+
+def fit(title, model, loss, batches, measure, recipe, folder):
+    """Trains a model to its best validation metric; goes on where it was.
+
+    Args:
+        title: str. For the progress.
+        model: keras.Model.
+        loss: Loss, or `None` where the model brings its own.
+        batches: tf.data.Dataset of one epoch.
+        measure: Callable that returns the validation metrics as a dict.
+        recipe: Recipe.
+        folder: path of the run, for `state` and the TensorBoard `logs`.
+
+    Returns:
+        ResumableTraining; call its `finish` once the result is on disk. The model
+        has its best weights.
+    """
+    optimizer = keras.optimizers.Adam(recipe.learning_rate)
+    # Batches have one shape, so XLA compiles once; that halves a step on a CPU.
+    model.compile(optimizer, loss=loss, jit_compile=True)
+    training = ResumableTraining(
+        folder / "state", recipe.monitor, recipe.mode, recipe.patience
+    )
+    first = training.restore(model)
+    if training.stopped or first >= recipe.epochs:
+        training.set_model(model)
+        training.load_best()
+        return training
+    callbacks = [
+        Validation(measure),
+        keras.callbacks.TensorBoard(folder / "logs", write_graph=True, profile_batch=0),
+        training,
+        ProgressLines(title, recipe.monitor, recipe.epochs),
+    ]
+    with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
+        model.fit(
+            batches,
+            epochs=recipe.epochs,
+            initial_epoch=first,
+            callbacks=callbacks,
+            verbose=0,
+            shuffle=False,
+        )
+    return training

@@ -1,0 +1,170 @@
+"""From a host and a small log or a table of labels to a task bundle."""
+
+import time
+
+import keras
+
+from keras_peterrec.data.batches import task_batches
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.errors import InputError
+from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.runs.classification import ClassificationData
+from keras_peterrec.runs.recommendation import RecommendationData
+from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.settings import check_settings
+from keras_peterrec.runs.training import Recipe, fit
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.parameter_report import parameter_report
+from keras_peterrec.transfer.strategies import build_task, check_method
+from keras_peterrec.transfer.task import Task
+
+EPOCH_ROWS = 4_096  # an epoch ends, and validation runs, after at most so many
+
+
+def transfer(
+    host,
+    log,
+    out,
+    target=None,
+    labels=None,
+    column=None,
+    method="patch",
+    insertion="parallel",
+    bottleneck=None,
+    inner_skip=False,
+    loss="softmax",
+    train_fraction=1.0,
+    cut_history=True,
+    epochs=30,
+    batch_size=64,
+    learning_rate=1e-3,
+    dropout=0.2,
+    seed=0,
+):
+    """Trains one task on a host and saves its bundle as a run folder.
+
+    Users are split 70/10/20 by a hash of their id; no target event and no label of
+    a validation or test user is trained on. The same call on an interrupted folder
+    goes on; on a finished one it returns what was found.
+
+    Args:
+        host: path of a `pretrain` run.
+        log: str, path or Log. The source log, with the histories.
+        out: path of the run folder.
+        target: str, path or Log. The target log, to recommend in it; or
+        labels: str, path or Labels, with `column`, to classify.
+        column: str. Column of `labels`.
+        method: str. One of `METHODS`; see `build_task`.
+        insertion: str. One of `INSERTIONS`.
+        bottleneck: int or `None`. Width K of the patches; an eighth of the host's
+            channels by default.
+        inner_skip: bool. See `BottleneckPatch`.
+        loss: str. Of a recommendation task; see `TargetLoss`.
+        train_fraction: float. Share of the training users that is used.
+        cut_history: bool. See `recommendation_examples`.
+        epochs: int. At most; early stopping ends most runs before.
+        batch_size: int.
+        learning_rate: float. Of Adam.
+        dropout: float. On the user's state.
+        seed: int. Of the split and of the training.
+
+    Returns:
+        dict, the content of `metrics.json`.
+
+    Raises:
+        InputError: an argument, the host or the data cannot be used.
+    """
+    settings = dict(locals())
+    check_settings(settings)
+    check_method(method)
+    patch = Bottleneck(bottleneck, insertion, inner_skip)
+    if (target is None) == (labels is None):
+        raise InputError(
+            "`target` or `labels` should be given, and not both. "
+            f"Received: `target` = {target!r}, `labels` = {labels!r}."
+        )
+    began = time.perf_counter()
+    # Before the host is built: its dropout layers draw their seeds then.
+    keras.utils.set_random_seed(seed)
+    host_folder, host = host, Host.load(host)
+    log = log if hasattr(log, "users") else load_log(log)
+    answers = _load_answers(target, labels, column)
+    settings.update(
+        host=str(host_folder),
+        log=log.name,
+        target=answers.name if target is not None else None,
+        labels=str(labels) if isinstance(labels, str) else None,
+        data=[log.fingerprint(), answers.fingerprint(), host.fingerprint()],
+    )
+    del settings["out"]
+    data = make_data(host, log, answers, settings)
+    folder = RunFolder(out, "transfer", settings)
+    if (earlier := folder.earlier_result()) is not None:
+        return earlier
+    model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
+    training = _train(model, data, settings, folder.path)
+    task = Task(model, method, data.targets, data.classes, settings)
+    task.save(folder.path, host)
+    report = parameter_report(model)
+    result = {
+        "command": "transfer",
+        "settings": settings,
+        "seed": seed,
+        "data": {"fingerprint": settings["data"], **data.summary()},
+        "parameters": report,
+        "bundle_bytes": (folder.path / "weights.npz").stat().st_size,
+        "epochs": training.state["epoch"],
+        "best_epoch": training.state["best_epoch"] + 1,
+        "metrics": {
+            "validation": data.measure(model, VALIDATION),
+            "test": data.measure(model, TEST, sampled=True),
+        },
+        "baseline": data.baseline(TEST),
+        "seconds": {
+            "fit": round(training.state["seconds"], 2),
+            "total": round(time.perf_counter() - began, 2),
+        },
+    }
+    folder.finish(result)
+    training.finish()
+    return result
+
+
+def make_data(host, log, answers, settings):
+    """The task's data for a host: of a target Log, or of Labels."""
+    source = Sequences(log, host.vocabulary)
+    common = (source, answers, host.max_length, settings["seed"], settings["train_fraction"])
+    if hasattr(answers, "items"):
+        return RecommendationData(*common, settings["cut_history"])
+    return ClassificationData(*common)
+
+
+def _load_answers(target, labels, column):
+    if target is not None:
+        return target if hasattr(target, "items") else load_log(target)
+    if not isinstance(labels, str):
+        return labels
+    if not column:
+        raise InputError("`column` should name a column of `labels`. Received: none.")
+    return load_labels(labels, column)
+
+
+def _train(model, data, settings, folder):
+    train = data.splits[TRAIN]
+    steps = -(-min(len(train), EPOCH_ROWS) // settings["batch_size"])
+    batches = task_batches(
+        data.source.items,
+        train.starts,
+        train.stops,
+        train.answers,
+        data.max_length,
+        settings["batch_size"],
+        settings["seed"],
+        steps=steps,
+    )
+    loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 5, data.monitor, data.mode)
+    measure = lambda: data.measure(model, VALIDATION)  # noqa: E731
+    return fit(model.name, model, loss, batches, measure, recipe, folder)

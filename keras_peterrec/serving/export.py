@@ -1,0 +1,129 @@
+"""Host and tasks as one SavedModel."""
+
+import errno
+import math
+import os
+import shutil
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.serving.export_checks import check_export
+from keras_peterrec.serving.exported_model import DESCRIPTION, FORMAT_VERSION
+from keras_peterrec.serving.served_model import ServedModel
+from keras_peterrec.serving.warmup import read_warmup, write_warmup
+from keras_peterrec.transfer.json_file import write_json
+
+
+def export(host, tasks, out, k=10):
+    """Writes one SavedModel in which every task shares the host.
+
+    It loads wherever TensorFlow does, without this library; see `ServedModel` for
+    its signatures. Each weight is stored once, however many tasks patch the host;
+    a task of a method that trains a copy of the host brings that copy.
+
+    The version directory appears by one rename, after it was loaded back and its
+    warm-up requests were answered. Until then it is a hidden sibling, which
+    TensorFlow Serving does not look at; a failure leaves nothing.
+
+    Args:
+        host: Host.
+        tasks: dict from name to Task, may be empty. A task answers under its name:
+            letters, digits, `_`, `-` and `.`, the first a letter or digit.
+        out: path of a new version directory, such as `export/peterrec/1`.
+        k: int. Items of an answer; fewer where the catalogue is smaller. Defaults
+            to `10`.
+
+    Returns:
+        dict of `out`, `signatures` (list of str), `bytes` (of the whole directory)
+        and `parameters` (distinct ones).
+
+    Raises:
+        InputError: `out` exists or is no version number, `k` is not positive, a
+            name cannot be used, a task does not fit the host, or an answer is not
+            a finite number. Nothing is written then.
+
+    Example:
+
+    >>> host = Host.load("runs/host")
+    >>> export(host, {"films": Task.load("runs/films", host)}, "export/peterrec/1")
+    """
+    out = Path(out)
+    check_export(host, tasks, out, k)
+    with _published(out) as folder:
+        # The tables' names hold this path, so it must differ from export to export.
+        with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
+            served = ServedModel(host, tasks, k, texts)
+            tf.saved_model.save(served, str(folder), signatures=served.functions)
+        names = list(served.functions)
+        histories = _warmup_histories(host)
+        write_warmup(folder, [(name, histories) for name in names], out.resolve().parent.name)
+        write_json(folder / DESCRIPTION, _description(host, tasks, k))
+        _replay_warmup(folder)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {
+        "out": str(out),
+        "signatures": names,
+        "bytes": size,
+        "parameters": sum(math.prod(w.shape) for w in served.weights.values()),
+    }
+
+
+@contextmanager
+def _published(out):
+    """A hidden folder beside `out` that becomes `out` if all goes well."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Not by mkdtemp, whose folders are closed to the server's user.
+        folder = out.parent / f".{out.name}.{uuid.uuid4().hex}"
+        folder.mkdir()
+    except OSError as error:
+        raise InputError(
+            f"`out` should be in a folder that can be written. Received: {str(out)!r}: "
+            f"{error.strerror}."
+        ) from error
+    try:
+        yield folder
+        os.rename(folder, out)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise InputError(
+                f"`out` should be a new version directory. Received: {str(out)!r}, which "
+                "appeared meanwhile."
+            ) from error
+        raise
+
+
+def _description(host, tasks, k):
+    return {
+        "format_version": FORMAT_VERSION,
+        "host": host.fingerprint(),
+        "max_length": host.max_length,
+        "k": k,
+        "tasks": {name: task.kind for name, task in tasks.items()},
+    }
+
+
+def _warmup_histories(host):
+    """A batch of a longest, a short, an empty and an unknown history."""
+    items = host.vocabulary.items
+    longest = " ".join(items[n % len(items)] for n in range(host.max_length))
+    return [longest, items[0], "", "? ?"]
+
+
+def _replay_warmup(folder):
+    """Answers the warm-up requests: one that fails would fail a server's load."""
+    signatures = tf.saved_model.load(str(folder)).signatures
+    for name, inputs in read_warmup(folder):
+        answer = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        numbers = [tensor.numpy() for tensor in answer.values() if tensor.dtype.is_floating]
+        if not all(np.isfinite(number).all() for number in numbers):
+            raise InputError(
+                f"`tasks` should give finite scores. Received: {name!r}, which does not."
+            )

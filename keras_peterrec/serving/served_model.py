@@ -1,0 +1,128 @@
+"""What a SavedModel is made of: weights, tables and signatures."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_peterrec.data.preprocessing import left_pad, split_history
+from keras_peterrec.serving.catalogue import Catalogue
+from keras_peterrec.transfer.host import backbone_weights
+
+NEXT_ITEM = "serving_default"
+EMBED = "embed"
+
+
+class ServedModel(tf.Module):
+    """The host and its tasks as functions of raw histories.
+
+    Every signature takes one input `history`, string `[B]`: item ids separated by
+    white space.
+
+    | signature | outputs |
+    |---|---|
+    | `serving_default` | `items`, string `[B, k]`; `scores`, float32 `[B, k]` |
+    | `embed` | `embedding`, float32 `[B, C]`, the user's state |
+    | a recommendation | `items`, string `[B, k]`; `scores`, float32 `[B, k]` |
+    | a classification | `classes`, string `[B, n]`; `scores`, float32 `[B, n]` |
+
+    `serving_default` gives the next items of the source log. Items come best first,
+    without those of the history; classes are all n of them, by falling probability,
+    and their scores are the probabilities.
+
+    The weights are held as raw variables, each once, by path. Keras objects are
+    not held: saved with them, every weight would be written twice, or not be
+    found by TensorFlow Serving.
+
+    Args:
+        host: Host.
+        tasks: dict from name to Task.
+        k: int. Items of an answer.
+        folder: path of an existing folder for the vocabularies' text files.
+
+    Example:
+
+    >>> served = ServedModel(host, {"films": task}, 10, folder)
+    >>> tf.saved_model.save(served, "export/peterrec/1", signatures=served.functions)
+    """
+
+    def __init__(self, host, tasks, k, folder):
+        super().__init__(name="peterrec")
+        source = Catalogue(host.vocabulary, Path(folder) / "vocabulary.txt")
+        targets = {
+            name: Catalogue(task.targets, Path(folder) / f"{name}_targets.txt")
+            for name, task in tasks.items()
+            if task.kind == "recommend"
+        }
+        functions = {
+            NEXT_ITEM: _next_item(host, source, k),
+            EMBED: _embed(host, source),
+        }
+        for name, task in tasks.items():
+            if task.kind == "recommend":
+                functions[name] = _recommend(host, source, task, targets[name], k)
+            else:
+                functions[name] = _classify(host, source, task)
+        spec = tf.TensorSpec([None], tf.string, name="history")
+        self.functions = {
+            name: tf.function(function, autograph=False).get_concrete_function(spec)
+            for name, function in functions.items()
+        }
+        self.catalogues = {"source": source, **{f"tasks/{n}": c for n, c in targets.items()}}
+        self.weights = _captured_weights(self.functions.values(), host, tasks)
+
+
+def _padded(history, source, host):
+    return left_pad(split_history(history, source.ids), host.max_length)  # [B, L]
+
+
+def _next_item(host, source, k):
+    def next_item(history):
+        user = host.pretrainer.user_states(_padded(history, source, host))
+        table = keras.ops.convert_to_tensor(host.pretrainer.item_table)
+        # As `Pretrainer.next_item_scores`, without transposing a large table.
+        scores = tf.matmul(tf.cast(user, tf.float32), tf.cast(table, tf.float32), transpose_b=True)
+        return source.best_unseen(scores, history, k)
+
+    return next_item
+
+
+def _embed(host, source):
+    def embed(history):
+        user = host.pretrainer.user_states(_padded(history, source, host))
+        return {"embedding": tf.cast(user, tf.float32)}  # REST cannot print halves
+
+    return embed
+
+
+def _recommend(host, source, task, targets, k):
+    def recommend(history):
+        scores = task.model(_padded(history, source, host), training=False)
+        return targets.best_unseen(scores, history, k)
+
+    return recommend
+
+
+def _classify(host, source, task):
+    def classify(history):
+        logits = task.model(_padded(history, source, host), training=False)
+        scores, order = tf.math.top_k(tf.nn.softmax(logits), len(task.classes))
+        return {"classes": tf.gather(tf.constant(task.classes), order), "scores": scores}
+
+    return classify
+
+
+def _captured_weights(signatures, host, tasks):
+    """The raw variables that the signatures read, `{path: tf.Variable}`."""
+    named = {f"host/{path}": w for path, w in backbone_weights(host.backbone).items()}
+    if not host.pretrainer.tied:
+        named["host/output_table/embeddings"] = host.pretrainer.output_table.embeddings
+    for name, task in tasks.items():
+        own = task.model.task_weights()
+        if task.model.host is not host.backbone:
+            own |= {f"host/{p}": w for p, w in backbone_weights(task.model.host).items()}
+        named.update({f"tasks/{name}/{path}": weight for path, weight in own.items()})
+    paths = {id(weight.value): path for path, weight in named.items()}
+    captured = {id(v): v for signature in signatures for v in signature.variables}
+    # A layer made elsewhere may read what has no path; it is saved all the same.
+    return {paths.get(key, f"other/{n}"): v for n, (key, v) in enumerate(captured.items())}

@@ -1,0 +1,86 @@
+"""Warm-up requests, which TensorFlow Serving replays before it answers.
+
+A server reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of
+`PredictionLog` messages; a request that fails there fails the model's load. The
+messages are described here, as far as they are needed, so that exporting takes no
+dependency on the server's own package. The numbers are those of
+`tensorflow_serving/apis/{prediction_log,predict,model}.proto`.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+PATH = Path("assets.extra") / "tf_serving_warmup_requests"
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_PACKAGE = "tensorflow.serving"
+# message: (field, number, type); a name in place of a type is another message.
+_MESSAGES = {
+    "ModelSpec": (("name", 1, _FIELD.TYPE_STRING), ("signature_name", 3, _FIELD.TYPE_STRING)),
+    # A map is a repeated pair. The value is a TensorProto; on the wire a message
+    # within a message is its bytes.
+    "Input": (("key", 1, _FIELD.TYPE_STRING), ("value", 2, _FIELD.TYPE_BYTES)),
+    "PredictRequest": (("model_spec", 1, "ModelSpec"), ("inputs", 2, "Input")),
+    "PredictLog": (("request", 1, "PredictRequest"),),
+    "PredictionLog": (("predict_log", 6, "PredictLog"),),
+}
+
+
+def write_warmup(folder, requests, model_name="peterrec"):
+    """Writes warm-up requests into a version directory.
+
+    Args:
+        folder: path of the version directory.
+        requests: sequence of (signature, list of str), one request each; the
+            strings are the batch of histories.
+        model_name: str. For people; a server does not read it. Defaults to
+            `"peterrec"`.
+    """
+    path = Path(folder) / PATH
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, histories in requests:
+            log = _prediction_log()
+            request = log.predict_log.request
+            request.model_spec.name = model_name
+            request.model_spec.signature_name = signature
+            # With `string_val`, not `tensor_content`: some clients read only that.
+            tensor = tf.make_tensor_proto(histories, tf.string, [len(histories)])
+            request.inputs.add(key="history", value=tensor.SerializeToString())
+            writer.write(log.SerializeToString())
+
+
+def read_warmup(folder):
+    """Reads what `write_warmup` wrote.
+
+    Returns:
+        list of (signature, dict from input name to array).
+    """
+    requests = []
+    for record in tf.data.TFRecordDataset(str(Path(folder) / PATH)).as_numpy_iterator():
+        request = _prediction_log().FromString(record).predict_log.request
+        inputs = {p.key: tf.io.parse_tensor(p.value, tf.string).numpy() for p in request.inputs}
+        requests.append((request.model_spec.signature_name, inputs))
+    return requests
+
+
+def _prediction_log():
+    file = descriptor_pb2.FileDescriptorProto(
+        name="keras_peterrec/prediction_log.proto", package=_PACKAGE, syntax="proto3"
+    )
+    for message, fields in _MESSAGES.items():
+        description = file.message_type.add(name=message)
+        for name, number, kind in fields:
+            field = description.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
+            if isinstance(kind, str):
+                field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                field.type = kind
+            if name == "inputs":
+                field.label = _FIELD.LABEL_REPEATED
+    # A pool of its own: the server's package may be loaded in the same process.
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    log = pool.FindMessageTypeByName(f"{_PACKAGE}.PredictionLog")
+    return message_factory.GetMessageClass(log)()

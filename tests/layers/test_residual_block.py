@@ -1,0 +1,146 @@
+"""ResidualBlock against plain loops; its sites, its mask and its padding."""
+
+import keras
+import numpy as np
+import pytest
+
+import numpy_reference as reference
+from keras_peterrec.layers.padding_mask import PaddingMask
+from keras_peterrec.layers.residual_block import SITES, ResidualBlock
+
+CHANNELS = 4
+
+
+def make_block(seed=0, **arguments):
+    block = ResidualBlock(**{"dilation_rate": 2, **arguments})
+    block.build((None, None, CHANNELS))
+    return reference.randomise(block, seed)
+
+
+def rows(padding, length=9, seed=1):
+    """Inputs and mask with so much padding at the left of each row."""
+    inputs = np.random.default_rng(seed).normal(size=(len(padding), length, CHANNELS))
+    mask = (np.arange(length) >= np.array(padding)[:, np.newaxis])[..., np.newaxis]
+    return (inputs * mask).astype("float32"), mask.astype("float32")
+
+
+def run(block, inputs, mask, **arguments):
+    return keras.ops.convert_to_numpy(block(inputs, mask, **arguments))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("kernel_size, dilation", [(3, 1), (3, 4), (5, 2)])
+def test_is_the_formula(kernel_size, dilation, causal):
+    block = make_block(dilation_rate=dilation, kernel_size=kernel_size, causal=causal)
+    inputs, mask = rows([0, 3, 9])
+    expected = reference.residual_block(
+        inputs.astype("float64"), mask, reference.block_weights(block), dilation, causal
+    )
+    np.testing.assert_allclose(run(block, inputs, mask), expected, atol=1e-4)
+
+
+def test_normalises_even_very_small_numbers():
+    # 1e-8 and not Keras' 1e-3: a state of size 1e-3 is still normalised.
+    block = make_block(dilation_rate=1)
+    inputs, mask = rows([0])
+    for convolution in block.convolutions:
+        convolution.kernel.assign(keras.ops.convert_to_numpy(convolution.kernel) * 1e-3)
+        convolution.bias.assign(np.zeros(CHANNELS))
+    expected = reference.residual_block(
+        inputs.astype("float64"), mask, reference.block_weights(block), 1, True
+    )
+    np.testing.assert_allclose(run(block, inputs, mask), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_padding_is_inert_and_stays_zero(causal):
+    block = make_block(causal=causal)
+    inputs, mask = rows([0])
+    states = run(block, inputs, mask)
+    padded = run(
+        block,
+        np.pad(inputs, [[0, 0], [5, 0], [0, 0]]),
+        np.pad(mask, [[0, 0], [5, 0], [0, 0]]),
+    )
+    np.testing.assert_allclose(padded[:, 5:], states, atol=1e-5)
+    assert not padded[:, :5].any()
+
+
+def test_calls_the_sites_in_order_with_what_they_read_and_gave():
+    block = make_block()
+    inputs, mask = rows([0, 3])
+    calls = []
+
+    def watch(site, read, gave):
+        calls.append((site, *map(keras.ops.convert_to_numpy, (read, gave))))
+        return gave
+
+    states = run(block, inputs, mask, patch=watch)
+    np.testing.assert_array_equal(states, run(block, inputs, mask))
+    assert tuple(site for site, _, _ in calls) == SITES
+    (_, read1, gave1), (_, read1a, active1), (_, read2, gave2), (_, read2a, active2) = calls
+    half1, half2 = reference.block_weights(block)
+
+    def convolved(x, half, dilation):
+        return reference.dilated_convolution(x.astype("float64"), *half[:2], dilation, True)
+
+    def activated(x, half):
+        return np.maximum(reference.layer_norm(x.astype("float64"), *half[2:]), 0)
+
+    np.testing.assert_array_equal(read1, inputs)
+    np.testing.assert_array_equal(read1a, inputs)
+    np.testing.assert_allclose(gave1, convolved(inputs, half1, 2), atol=1e-4)
+    np.testing.assert_allclose(active1, activated(gave1, half1), atol=1e-4)
+    np.testing.assert_allclose(read2, active1 * mask, atol=1e-6)
+    np.testing.assert_array_equal(read2a, read2)
+    np.testing.assert_allclose(gave2, convolved(read2, half2, 4), atol=1e-4)
+    np.testing.assert_allclose(active2, activated(gave2, half2), atol=1e-4)
+    np.testing.assert_allclose(states, inputs + active2 * mask, atol=1e-6)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_goes_on_with_what_the_patch_returns(site):
+    block = make_block()
+    inputs, mask = rows([0, 3])
+
+    def shift(at, read, gave):
+        return gave + np.arange(CHANNELS, dtype="float32") if at == site else gave
+
+    shifted, plain = run(block, inputs, mask, patch=shift), run(block, inputs, mask)
+    assert np.abs(shifted - plain)[0].max() > 0.01
+    assert not shifted[1, :3].any()  # a patch cannot write into the padding
+
+
+def test_without_its_branch_it_is_the_identity():
+    block = make_block()
+    inputs, mask = rows([0, 3])
+    states = run(block, inputs, mask, patch=lambda site, read, gave: gave * 0.0)
+    np.testing.assert_array_equal(states, inputs)
+
+
+def test_dropout_is_of_the_branch_and_only_in_training():
+    block = make_block(dropout=0.5)
+    inputs, mask = rows([0], length=64)
+    at_rest = run(block, inputs, mask) - inputs
+    np.testing.assert_allclose(at_rest, run(block, inputs, mask, training=False) - inputs)
+    kept = run(block, inputs, mask, training=True) - inputs
+    active = np.abs(at_rest) > 1e-3
+    dropped = np.abs(kept[active]) < 1e-6
+    assert 0.3 < dropped.mean() < 0.7
+    np.testing.assert_allclose(kept[active][~dropped], 2 * at_rest[active][~dropped], rtol=1e-3)
+
+
+def test_config_round_trip():
+    block = make_block(dilation_rate=4, kernel_size=5, causal=False, dropout=0.25)
+    twin = ResidualBlock.from_config(block.get_config())
+    assert twin.get_config() == block.get_config()
+    inputs, mask = rows([0, 3])
+    twin.build(inputs.shape)
+    twin.set_weights(block.get_weights())
+    np.testing.assert_array_equal(run(twin, inputs, mask), run(block, inputs, mask))
+
+
+def test_the_mask_is_one_at_real_positions_only():
+    mask = PaddingMask()(np.array([[0, 0, 1, 4], [2, 3, 5, 9]]))
+    assert keras.ops.convert_to_numpy(mask)[..., 0].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
+    assert mask.shape == (2, 4, 1)

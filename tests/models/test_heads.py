@@ -1,0 +1,61 @@
+"""The two heads."""
+
+import keras
+import numpy as np
+import pytest
+
+import numpy_reference as reference
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.models.recommender_head import RecommenderHead
+
+HEADS = {"recommender": RecommenderHead(7), "classifier": ClassifierHead(7)}
+each = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+
+
+@pytest.fixture
+def user():
+    return np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+
+
+def test_recommender_scores_are_dot_products(user):
+    head = RecommenderHead(7)
+    head.build(user.shape)
+    reference.randomise(head)
+    table = reference.numbers(head.item_table)
+    expected = [[sum(state * row) for row in table] for state in user]
+    np.testing.assert_allclose(np.asarray(head(user)), expected, rtol=1e-4, atol=1e-5)
+    assert [tuple(weight.shape) for weight in head.weights] == [(7, 5)]
+
+
+def test_classifier_logits_are_linear(user):
+    head = ClassifierHead(4)
+    head.build(user.shape)
+    reference.randomise(head)
+    expected = user @ reference.numbers(head.kernel) + reference.numbers(head.bias)
+    np.testing.assert_allclose(np.asarray(head(user)), expected, rtol=1e-4, atol=1e-5)
+    assert [tuple(weight.shape) for weight in head.weights] == [(5, 4), (4,)]
+
+
+@each
+def test_config_round_trip(head):
+    twin = type(head).from_config(head.get_config())
+    assert twin.get_config() == head.get_config()
+
+
+@each
+def test_scores_are_float32_whatever_the_states_are(head):
+    config = {**head.get_config(), "dtype": "mixed_bfloat16"}
+    half = type(head).from_config(config)
+    announced = half(keras.Input((5,), dtype="bfloat16"))
+    assert (announced.shape, keras.backend.standardize_dtype(announced.dtype)) == (
+        (None, 7),
+        "float32",
+    )
+    scores = half(keras.ops.ones((2, 5), dtype="bfloat16"))
+    assert keras.backend.standardize_dtype(scores.dtype) == "float32"
+
+
+@each
+def test_a_new_head_is_not_blind(head, user):
+    scores = np.asarray(head(user))
+    assert len(np.unique(scores.round(7))) > 10

@@ -1,0 +1,14 @@
+"""One small host on simulated data, pretrained once for the tests of the runs."""
+
+import pytest
+
+from keras_peterrec.runs.pretrain import pretrain
+
+SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
+
+
+@pytest.fixture(scope="session")
+def host_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "host"
+    pretrain("simulated/source", folder, **SMALL)
+    return folder

@@ -1,0 +1,135 @@
+"""Pretraining as a run: what is written, resumed and refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_peterrec.callbacks.progress import ProgressLines
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.data.special_ids import FIRST_ITEM
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.pretrain import encode_log, pretrain
+from keras_peterrec.transfer.host import Host
+
+SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20}
+
+
+def test_run_folder_is_a_host_and_its_metrics(host_folder):
+    result = json.loads((host_folder / "metrics.json").read_text())
+    assert result["command"] == "pretrain" and result["seed"] == 0
+    assert result["data"]["users"] == 800
+    assert result["data"]["fingerprint"] == load_log("simulated/source").fingerprint()
+    assert {"validation", "test"} <= result["metrics"].keys()
+    assert {f"{m}@{k}" for m in ("hr", "mrr", "ndcg") for k in (5, 10, 20)} <= (
+        result["metrics"]["test"].keys()
+    )
+    host = Host.load(host_folder)
+    assert result["parameters"]["host"] == host.backbone.count_params()
+    assert not (host_folder / "state").exists()
+    assert list((host_folder / "logs" / "validation").iterdir())
+
+
+def test_finished_run_is_not_trained_again(host_folder):
+    before = (host_folder / "weights.npz").stat().st_mtime_ns
+    again = pretrain("simulated/source", host_folder, epochs=2, **SMALL)
+    assert again == json.loads((host_folder / "metrics.json").read_text())
+    assert (host_folder / "weights.npz").stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused_and_nothing_is_written_over(host_folder):
+    before = {file: file.read_bytes() for file in host_folder.glob("*.*") if file.is_file()}
+    with pytest.raises(InputError, match="`hidden_dim` = 16 rather than 32"):
+        pretrain("simulated/source", host_folder, epochs=2, **{**SMALL, "hidden_dim": 32})
+    assert before == {file: file.read_bytes() for file in before}
+
+
+def test_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="`out`.*already holds something else"):
+        pretrain("simulated/source", tmp_path, **SMALL)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    on_epoch_end = ProgressLines.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALL)
+    assert not (tmp_path / "host" / "metrics.json").exists()
+    monkeypatch.undo()
+    capsys.readouterr()
+    result = pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALL)
+    shown = capsys.readouterr().err
+    assert "epoch  3/4" in shown and "epoch  2/4" not in shown
+    straight = pretrain("simulated/source", tmp_path / "straight", epochs=4, **SMALL)
+    assert result["epochs"] == straight["epochs"] == 4
+    assert result.keys() == straight.keys()
+    # Adam's state came back too: the loss goes on from where it was.
+    assert result["metrics"]["test"]["ndcg@10"] == pytest.approx(
+        straight["metrics"]["test"]["ndcg@10"], abs=0.02
+    )
+
+
+def test_best_epoch_is_what_is_saved(tmp_path):
+    result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALL)
+    host = Host.load(tmp_path / "host")
+    log = load_log("simulated/source")
+    from keras_peterrec.data.sequences import Sequences
+    from keras_peterrec.runs.next_item import VALIDATION, NextItemEvaluation
+
+    measured = NextItemEvaluation(Sequences(log, host.vocabulary), 20, VALIDATION).measure(
+        host.pretrainer
+    )
+    assert measured["ndcg@10"] == pytest.approx(result["metrics"]["validation"]["ndcg@10"])
+
+
+def test_held_out_events_do_not_count_as_training():
+    users = ["a"] * 4 + ["b"] * 2
+    items = ["x", "y", "test_only", "x", "x", "z"]
+    log = Log.from_columns(users, items, [1, 2, 3, 4, 1, 2])
+    sequences, vocabulary, counts = encode_log(log)
+    by_item = dict(zip(vocabulary.items, counts))
+    # a's last two events are held out; b has too few to hold any out.
+    assert by_item == {"x": 2, "y": 1, "z": 1}
+    assert sequences[0].tolist() == [FIRST_ITEM, FIRST_ITEM + 1, 1, FIRST_ITEM]
+
+
+def test_masked_objective_trains(tmp_path):
+    result = pretrain(
+        "simulated/source", tmp_path / "host", objective="masked", epochs=1, **SMALL
+    )
+    assert Host.load(tmp_path / "host").objective == "masked"
+    assert np.isfinite(list(result["metrics"]["test"].values())).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hidden_dim": 0}, "`hidden_dim` should be a positive integer"),
+        ({"blocks": -1}, "`blocks` should be a positive integer"),
+        ({"epochs": 0}, "`epochs` should be a positive integer"),
+        ({"dropout": 1.0}, "`dropout` should be a rate"),
+        ({"learning_rate": 0.0}, "`learning_rate` should be a positive number"),
+        ({"objective": "bert"}, "`objective` should be one of causal, masked"),
+        ({"min_count": 10**6}, "`min_count` should leave at least one item"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        pretrain("simulated/source", tmp_path / "host", **{**SMALL, **arguments})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "host").exists()
+
+
+def test_users_with_too_few_events_are_refused(tmp_path):
+    log = Log.from_columns(["a", "b"], ["x", "y"], [1, 2])
+    with pytest.raises(InputError, match="`log` should have a user with at least three events"):
+        pretrain(log, tmp_path / "host")

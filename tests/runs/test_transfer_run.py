@@ -1,0 +1,122 @@
+"""Transfer as a run: what is written, what stays as it was, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_peterrec.data.labels import Labels
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.inspect import inspect
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.task import Task
+
+TARGET = {"target": "simulated/target", "epochs": 1}
+GENDER = {"labels": "simulated/users", "column": "gender", "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def task_folder(host_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tasks") / "shop"
+    transfer(host_folder, "simulated/source", folder, **TARGET)
+    return folder
+
+
+def test_recommendation_run(host_folder, task_folder):
+    result = json.loads((task_folder / "metrics.json").read_text())
+    assert result["baseline"]["name"] == "popularity"
+    test = result["metrics"]["test"]
+    assert {"hr@5", "ndcg@20", "sampled_hr@5", "sampled_mrr@5", "sampled_ndcg@5"} <= test.keys()
+    assert test.keys() == result["baseline"]["test"].keys()
+    split = result["data"]["users_train_validation_test"]
+    assert split[0] > split[2] > split[1] > 0
+    assert result["parameters"]["share"] < 1
+    task = Task.load(task_folder, Host.load(host_folder))
+    items, scores = task.recommend(np.array([[0, 5, 6]]), k=4)
+    assert items.shape == scores.shape == (1, 4)
+    assert set(items[0]) <= set(load_log("simulated/target").item_ids)
+
+
+def test_classification_run(host_folder, tmp_path):
+    result = transfer(host_folder, "simulated/source", tmp_path / "gender", **GENDER)
+    assert result["baseline"]["name"] == "majority"
+    assert result["metrics"]["test"].keys() == {"accuracy", "macro_f1", "log_loss", "auc"}
+    task = Task.load(tmp_path / "gender", Host.load(host_folder))
+    probabilities = task.probabilities(np.array([[0, 5, 6]]))
+    assert probabilities.shape == (1, len(task.classes))
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_host_on_disk_is_not_touched_by_any_method(host_folder, tmp_path):
+    before = (host_folder / "weights.npz").read_bytes()
+    for method in ("patch", "all", "head", "last1", "last2", "scratch", "random_host"):
+        transfer(host_folder, "simulated/source", tmp_path / method, method=method, **GENDER)
+    assert (host_folder / "weights.npz").read_bytes() == before
+
+
+def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
+    written = json.loads((task_folder / "metrics.json").read_text())["metrics"]["test"]
+    assert evaluate(task_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+    written = json.loads((host_folder / "metrics.json").read_text())["metrics"]["test"]
+    assert evaluate(host_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+
+
+def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
+    assert inspect(host_folder)["kind"] == "host"
+    found = inspect(task_folder)
+    assert found["kind"] == "task bundle"
+    assert found["files"]["weights.npz"] == (task_folder / "weights.npz").stat().st_size
+    with pytest.raises(InputError, match="`path` should be the folder of"):
+        inspect(task_folder.parent)
+
+
+def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
+    """Changing the answers of the test users changes nothing that was learnt."""
+    target = load_log("simulated/target")
+    from keras_peterrec.data.splits import TEST, split_users
+
+    of_test = split_users(target.user_ids)[target.users] == TEST
+    items = target.items.copy()
+    items[of_test] = np.roll(items[of_test], 7)
+    changed = Log.from_columns(
+        target.user_ids[target.users], target.item_ids[items], target.timestamps, target.name
+    )
+    for name, log in (("one", target), ("two", changed)):
+        transfer(host_folder, "simulated/source", tmp_path / name, target=log, epochs=1)
+    one, two = (np.load(tmp_path / name / "weights.npz") for name in ("one", "two"))
+    targets = [(tmp_path / name / "targets.txt").read_text() for name in ("one", "two")]
+    assert targets[0] == targets[1]
+    for path in one.files:
+        np.testing.assert_array_equal(one[path], two[path])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({**TARGET, "bottleneck": 0}, "`bottleneck` should be a positive integer"),
+        ({**TARGET, "insertion": "sideways"}, "`insertion` should be one of serial"),
+        ({**TARGET, "method": "magic"}, "`method` should be one of patch"),
+        ({**TARGET, "train_fraction": 0.0}, "`train_fraction` should be above 0"),
+        ({**TARGET, **GENDER}, "`target` or `labels` should be given, and not both"),
+        ({}, "`target` or `labels` should be given, and not both"),
+        ({"labels": "simulated/users"}, "`column` should name a column"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(host_folder, tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        transfer(host_folder, "simulated/source", tmp_path / "task", **arguments)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "task").exists()
+
+
+def test_users_without_history_are_refused(host_folder, tmp_path):
+    strangers = Labels.from_columns(["nobody", "noone"], ["x", "y"], "kind")
+    with pytest.raises(InputError, match="`labels` should share users with `log`"):
+        transfer(host_folder, "simulated/source", tmp_path / "task", labels=strangers)
+    strange_log = Log.from_columns(["nobody", "noone"], ["x", "y"], [1, 2])
+    with pytest.raises(InputError, match="`target` should share users with `log`"):
+        transfer(host_folder, "simulated/source", tmp_path / "task", target=strange_log)

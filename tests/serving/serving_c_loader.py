@@ -1,0 +1,107 @@
+"""Loads a SavedModel through TensorFlow's C API, with neither TensorFlow's Python nor ours.
+
+`TF_LoadSessionFromSavedModel` is the loader that TensorFlow Serving uses. Run as
+
+    python serving_c_loader.py LIBRARY_FOLDER VERSION_DIRECTORY < request.json
+
+where the request lists runs: {"histories": [...], "input": tensor, "outputs": {name: tensor}}.
+Prints the answers as JSON.
+"""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+FLOAT, STRING = 1, 7
+STRING_BYTES = 24  # sizeof(TF_TString)
+
+
+class Output(ctypes.Structure):
+    _fields_ = [("operation", ctypes.c_void_p), ("index", ctypes.c_int)]
+
+
+def load_library(folder):
+    # The first holds the tensors, the second the sessions.
+    ctypes.CDLL(str(Path(folder) / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
+    library = ctypes.CDLL(str(Path(folder) / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
+    pointers = (
+        "NewStatus NewGraph NewSessionOptions LoadSessionFromSavedModel GraphOperationByName "
+        "AllocateTensor TensorData StringGetDataPointer"
+    )
+    for name in pointers.split():
+        getattr(library, f"TF_{name}").restype = ctypes.c_void_p
+    library.TF_Message.restype = ctypes.c_char_p
+    library.TF_StringGetSize.restype = ctypes.c_size_t
+    library.TF_Dim.restype = ctypes.c_int64
+    return library
+
+
+class Session:
+    def __init__(self, library, folder):
+        self.library = library
+        self.status = ctypes.c_void_p(library.TF_NewStatus())
+        self.graph = ctypes.c_void_p(library.TF_NewGraph())
+        options = ctypes.c_void_p(library.TF_NewSessionOptions())
+        tags = (ctypes.c_char_p * 1)(b"serve")
+        session = library.TF_LoadSessionFromSavedModel(
+            options, None, folder.encode(), tags, 1, self.graph, None, self.status
+        )
+        self.check()
+        self.session = ctypes.c_void_p(session)
+
+    def check(self):
+        if self.library.TF_GetCode(self.status):
+            sys.exit(self.library.TF_Message(self.status).decode())
+
+    def output(self, tensor):
+        name, index = tensor.split(":")
+        operation = self.library.TF_GraphOperationByName(self.graph, name.encode())
+        return Output(operation, int(index))
+
+    def run(self, histories, input, outputs):
+        fed = (ctypes.c_void_p * 1)(self.strings(histories))
+        fetches = (Output * len(outputs))(*map(self.output, outputs.values()))
+        values = (ctypes.c_void_p * len(outputs))()
+        self.library.TF_SessionRun(
+            *(self.session, None),
+            *((Output * 1)(self.output(input)), fed, 1),
+            *(fetches, values, len(outputs)),
+            *(None, 0, None, self.status),
+        )
+        self.check()
+        return {name: self.rows(value) for name, value in zip(outputs, values)}
+
+    def strings(self, texts):
+        shape = (ctypes.c_int64 * 1)(len(texts))
+        size = ctypes.c_size_t(STRING_BYTES * len(texts))
+        tensor = self.library.TF_AllocateTensor(STRING, shape, 1, size)
+        data = self.library.TF_TensorData(ctypes.c_void_p(tensor))
+        for n, text in enumerate(text.encode() for text in texts):
+            cell = ctypes.c_void_p(data + STRING_BYTES * n)
+            self.library.TF_StringInit(cell)
+            self.library.TF_StringCopy(cell, text, ctypes.c_size_t(len(text)))
+        return tensor
+
+    def rows(self, value):
+        """A tensor `[B, n]` as a list of lists."""
+        tensor = ctypes.c_void_p(value)
+        rows, columns = (self.library.TF_Dim(tensor, axis) for axis in (0, 1))
+        data = self.library.TF_TensorData(tensor)
+        if self.library.TF_TensorType(tensor) == FLOAT:
+            flat = list((ctypes.c_float * (rows * columns)).from_address(data))
+        else:
+            flat = [self.text(data + STRING_BYTES * n) for n in range(rows * columns)]
+        return [flat[row * columns : (row + 1) * columns] for row in range(rows)]
+
+    def text(self, address):
+        cell = ctypes.c_void_p(address)
+        size = self.library.TF_StringGetSize(cell)
+        return ctypes.string_at(self.library.TF_StringGetDataPointer(cell), size).decode()
+
+
+if __name__ == "__main__":
+    session = Session(load_library(sys.argv[1]), sys.argv[2])
+    answers = [session.run(**request) for request in json.load(sys.stdin)]
+    assert not {"tensorflow", "keras_peterrec"} & sys.modules.keys()
+    print(json.dumps(answers))

@@ -1,0 +1,231 @@
+"""One SavedModel for a host and its tasks."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from serving_samples import HISTORIES, assert_same, expected, make_host, make_task
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.serving import export as export_module
+from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+
+NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned"]
+
+
+@pytest.fixture(scope="module")
+def host():
+    return make_host()
+
+
+@pytest.fixture(scope="module")
+def film_task(host):
+    return make_task(host)
+
+
+@pytest.fixture
+def model(exported):
+    return ExportedModel(exported.out)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_are_pythons_alone_and_batched(exported, model, name):
+    reference = expected(exported, name, HISTORIES)
+    assert_same(model.predict(name, HISTORIES), reference)
+    for row, history in enumerate(HISTORIES):
+        alone = {key: values[row : row + 1] for key, values in reference.items()}
+        assert_same(model.predict(name, [history]), alone)
+
+
+def test_patches_and_histories_matter(model):
+    films, tuned = (model.predict(name, HISTORIES)["scores"] for name in ("films", "tuned"))
+    assert np.abs(np.diff(films, axis=0)).max() > 1e-2
+    assert np.abs(films[:, :4] - tuned[:, :4]).max() > 1e-2
+
+
+def test_seen_items_are_left_out_beyond_max_length(model):
+    history = "t0 t1 s2 " + " ".join(f"s{n}" for n in range(20, 60))
+    assert not {"t0", "t1", "s2"} & set(model.predict("films", [history])["items"][0])
+    # The same last items without the first ones: nothing is left out.
+    everything = model.predict("tuned", [" ".join(f"s{n}" for n in range(20, 60))])
+    assert "" not in everything["items"][0]
+    answer = model.predict("tuned", [history])
+    assert list(answer["items"][0, -3:]) == [""] * 3
+    assert (answer["scores"][0, -3:] == np.finfo("float32").min).all()
+    assert np.isfinite(answer["scores"]).all()
+    assert not set(model.predict("serving_default", [history])["items"][0]) & set(history.split())
+
+
+def test_shapes_types_and_no_histories(model):
+    assert model.predict("films", ["s1"])["items"].shape == (1, 10)
+    assert model.predict("tuned", ["s1"])["items"].shape == (1, 8)  # the whole catalogue
+    for name in NAMES:
+        for values in model.predict(name, []).values():
+            assert len(values) == 0
+    for values in model.predict("age-group.v2", ["s1"]).values():
+        assert values.dtype in (np.float32, object)
+
+
+def test_unknown_items_are_all_alike(model):
+    one, other = (model.predict("embed", [text])["embedding"] for text in ("x s1 y", "? s1 ??"))
+    np.testing.assert_array_equal(one, other)
+    assert np.abs(one - model.predict("embed", ["s1"])["embedding"]).max() > 1e-3
+
+
+def test_each_weight_is_stored_once(exported):
+    stored = dict(tf.train.list_variables(str(exported.out / "variables" / "variables")))
+    shapes = [shape for path, shape in stored.items() if not path.startswith("_CHECKPOINTABLE")]
+    # films and age-group.v2 patch the host, tuned brings a copy of it.
+    distinct = {id(w): w for w in exported.host.backbone.weights}
+    if not exported.host.pretrainer.tied:
+        distinct[0] = exported.host.pretrainer.output_table.embeddings
+    for task in exported.tasks.values():
+        distinct |= {id(w): w for w in task.model.weights if "seed" not in w.path}
+    assert sorted(map(tuple, shapes)) == sorted(tuple(w.shape) for w in distinct.values())
+    parameters = sum(int(np.prod(w.shape)) for w in distinct.values())
+    assert exported.report["parameters"] == parameters
+    data = next((exported.out / "variables").glob("variables.data-*")).stat().st_size
+    assert 4 * parameters <= data < 4 * parameters + 40_000  # and the names
+
+
+def test_a_patch_task_adds_its_own_parameters_only(host, film_task, tmp_path):
+    alone = export(host, {}, tmp_path / "1")
+    both = export(host, {"films": film_task}, tmp_path / "2")
+    own = sum(int(np.prod(w.shape)) for w in film_task.model.task_weights().values())
+    assert both["parameters"] - alone["parameters"] == own
+    assert alone["signatures"] == ["serving_default", "embed"]
+
+
+def test_report_and_description(exported):
+    files = [path for path in exported.out.rglob("*") if path.is_file()]
+    assert exported.report == {
+        "out": str(exported.out),
+        "signatures": NAMES,
+        "bytes": sum(path.stat().st_size for path in files),
+        "parameters": exported.report["parameters"],
+    }
+    description = json.loads((exported.out / "assets.extra" / "peterrec.json").read_text())
+    assert description == ExportedModel(exported.out).description
+    assert description["host"] == exported.host.fingerprint()
+    assert description["tasks"] == {
+        "films": "recommend", "age-group.v2": "classify", "tuned": "recommend"
+    }
+    assert {p.name for p in (exported.out / "assets").iterdir()} == {
+        "vocabulary.txt", "films_targets.txt", "tuned_targets.txt"
+    }
+
+
+def test_graph_is_small_and_needs_no_compiler(exported):
+    saved = saved_model_pb2.SavedModel.FromString((exported.out / "saved_model.pb").read_bytes())
+    library = saved.meta_graphs[0].graph_def.library.function
+    assert not any(node.op.startswith("Xla") for f in library for node in f.node_def)
+    assert not any(f.attr["_XlaMustCompile"].b for f in library)
+    answering = [f for f in library if "__traced_" not in f.signature.name]
+    constants = [node for f in answering for node in f.node_def if node.op == "Const"]
+    assert max(node.ByteSize() for node in constants) < 300  # no strings of a vocabulary
+
+
+def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
+    other = make_host(seed=7)
+    other.vocabulary = Vocabulary([f"o{n}" for n in range(96)])
+    export(other, {}, tmp_path / "1")
+    first, second = ExportedModel(exported.out), ExportedModel(tmp_path / "1")
+    assert first.predict("serving_default", [""])["items"][0, 0][0] in "st"
+    assert second.predict("serving_default", [""])["items"][0, 0][0] == "o"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "serving_default", "embed", "__x", "_x", "a b", "a/b", "é", "a:b", "-a", 3]
+)
+def test_names_refused(host, film_task, tmp_path, name):
+    with pytest.raises(InputError, match="`tasks` should have names"):
+        export(host, {name: film_task}, tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_differ_by_case_only_refused(host, film_task, tmp_path):
+    with pytest.raises(InputError, match="differ by more than upper and lower case"):
+        export(host, {"films": film_task, "Films": film_task}, tmp_path / "1")
+
+
+def test_tasks_that_do_not_fit_refused(host, film_task, tmp_path):
+    with pytest.raises(InputError, match="built on `host` itself.*'films', built on another"):
+        export(make_host(), {"films": film_task}, tmp_path / "1")
+    fewer = dataclasses.replace(film_task, targets=Vocabulary(["t0"], special_ids=False))
+    with pytest.raises(InputError, match="'films', 30 scores for 1"):
+        export(host, {"films": fewer}, tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, True, "3"])
+def test_k_refused(host, tmp_path, k):
+    with pytest.raises(InputError, match="`k` should be a positive integer"):
+        export(host, {}, tmp_path / "1", k=k)
+
+
+def test_out_refused(host, tmp_path):
+    with pytest.raises(InputError, match="version number"):
+        export(host, {}, tmp_path / "latest")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "kept").write_text("kept")
+    with pytest.raises(InputError, match="which exists"):
+        export(host, {}, tmp_path / "1")
+    with pytest.raises(InputError, match="can be written"):
+        export(host, {}, tmp_path / "1" / "kept" / "2")
+    assert (tmp_path / "1" / "kept").read_text() == "kept"
+
+
+@pytest.mark.parametrize("step", ["write_warmup", "write_json", "_replay_warmup"])
+def test_a_failure_half_way_leaves_nothing(host, tmp_path, monkeypatch, step):
+    def fail(*arguments):
+        assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_module, step, fail)
+    with pytest.raises(KeyboardInterrupt):
+        export(host, {}, tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_that_appears_meanwhile_is_kept(host, tmp_path, monkeypatch):
+    def appear(folder):
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "theirs").write_text("theirs")
+
+    monkeypatch.setattr(export_module, "_replay_warmup", appear)
+    with pytest.raises(InputError, match="appeared meanwhile"):
+        export(host, {}, tmp_path / "1")
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]
+    assert os.listdir(tmp_path / "1") == ["theirs"]
+
+
+def test_reader_refuses_what_is_no_whole_version(causal_export, tmp_path):
+    with pytest.raises(InputError, match="`model` should be a version directory"):
+        ExportedModel(tmp_path)
+    for n, lost in enumerate(("assets.extra", "variables", "assets")):
+        half = tmp_path / str(n)
+        shutil.copytree(causal_export.out, half)
+        shutil.rmtree(half / lost)
+        with pytest.raises(InputError, match="^`model` should .* Received: [^\n]*$"):
+            ExportedModel(half)
+    (half / "saved_model.pb").write_bytes(b"\x0a\x7f")
+    with pytest.raises(InputError, match="`model` should be a whole SavedModel"):
+        ExportedModel(half)
+
+
+def test_reader_refuses_other_requests(causal_export):
+    model = ExportedModel(causal_export.out)
+    with pytest.raises(InputError, match="one of age-group.v2, embed, films, serving_default"):
+        model.predict("nope", ["s1"])
+    for histories in ("s1", [1], None):
+        with pytest.raises(InputError, match="`histories` should be a list of strings"):
+            model.predict("films", histories)
+    odd = model.predict("films", ["s1 \udcff"])
+    assert_same(odd, model.predict("films", ["s1 ?"]))

@@ -1,0 +1,86 @@
+"""Warm-up requests: their bytes, and that an export answers its own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from serving_samples import MAX_LENGTH, make_host, make_task
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.warmup import PATH, read_warmup, write_warmup
+
+
+def records(folder):
+    return list(tf.data.TFRecordDataset(str(folder / PATH)).as_numpy_iterator())
+
+
+def fields(message):
+    """(number, bytes) of a message in which every field is length-delimited."""
+    found, at = [], 0
+    while at < len(message):
+        tag, at = varint(message, at)
+        assert tag & 7 == 2
+        size, at = varint(message, at)
+        found.append((tag >> 3, message[at : at + size]))
+        at += size
+    return found
+
+
+def varint(message, at):
+    value, shift = 0, 0
+    while True:
+        byte = message[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
+def test_bytes_are_a_prediction_log(tmp_path):
+    write_warmup(tmp_path, [("films", ["a b", ""])], model_name="shop")
+    (record,) = records(tmp_path)
+    ((number, log),) = fields(record)
+    assert number == 6  # PredictionLog.predict_log
+    ((number, request),) = fields(log)
+    assert number == 1  # PredictLog.request
+    (spec_number, spec), (inputs_number, entry) = fields(request)
+    assert (spec_number, inputs_number) == (1, 2)
+    assert fields(spec) == [(1, b"shop"), (3, b"films")]
+    (key, tensor) = fields(entry)
+    assert key == (1, b"history")
+    assert tf.io.parse_tensor(tensor[1], tf.string).numpy().tolist() == [b"a b", b""]
+
+
+def test_the_servers_own_messages_read_them(tmp_path):
+    prediction_log = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    write_warmup(tmp_path, [("films", ["a b", ""])])
+    (record,) = records(tmp_path)
+    request = prediction_log.PredictionLog.FromString(record).predict_log.request
+    assert request.model_spec.signature_name == "films"
+    assert tf.make_ndarray(request.inputs["history"]).tolist() == [b"a b", b""]
+
+
+def test_one_request_a_signature(causal_export):
+    requests = read_warmup(causal_export.out)
+    assert [name for name, _ in requests] == causal_export.report["signatures"]
+    for _, inputs in requests:
+        (histories,) = inputs.values()
+        lengths = [len(history.split()) for history in histories]
+        assert max(lengths) == MAX_LENGTH and min(lengths) == 0
+
+
+def test_requests_are_answered(causal_export):
+    model = ExportedModel(causal_export.out)
+    for name, inputs in read_warmup(causal_export.out):
+        histories = [history.decode() for history in inputs["history"]]
+        for values in model.predict(name, histories).values():
+            assert len(values) == len(histories)
+
+
+def test_scores_that_are_no_numbers_are_not_published(tmp_path):
+    host = make_host()
+    task = make_task(host)
+    task.model.head.item_table.assign(np.full(task.model.head.item_table.shape, np.nan))
+    with pytest.raises(InputError, match="finite scores. Received: 'films'"):
+        export(host, {"films": task}, tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,46 @@
+"""A small host, and a way to see that nothing touched it."""
+
+import numpy as np
+import pytest
+
+import numpy_reference as reference
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.transfer.host import Host
+
+ITEMS = [f"item{n}" for n in range(12)]
+
+
+def make_host(causal=True, seed=0, **arguments):
+    backbone = Backbone(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4), causal=causal)
+    pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, **arguments)
+    return Host(reference.randomise(pretrainer, seed), Vocabulary(ITEMS), max_length=6)
+
+
+@pytest.fixture(params=[True, False], ids=["causal", "masked"])
+def any_host(request):
+    return make_host(request.param)
+
+
+@pytest.fixture
+def host():
+    return make_host()
+
+
+@pytest.fixture
+def new_host():
+    """The function that makes hosts."""
+    return make_host
+
+
+@pytest.fixture
+def histories():
+    return np.array([[0, 0, 0, 4, 9, 5], [4, 5, 6, 7, 8, 9], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 15]])
+
+
+@pytest.fixture
+def bits():
+    """The function from a model to the bytes of all of its weights."""
+    return lambda model: [weight.numpy().tobytes() for weight in model.weights]

@@ -1,0 +1,133 @@
+"""Which weights each method trains, to the last one."""
+
+import numpy as np
+import pytest
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.transfer.host import backbone_weights
+from keras_peterrec.transfer.parameter_report import parameter_report
+from keras_peterrec.transfer.strategies import METHODS, build_task, train_last_convolutions
+
+# 16 ids, 8 channels, two blocks, patches of width 3 at two sites, two classes.
+TABLE = 16 * 8
+CONVOLUTION_AND_NORM = (3 * 8 * 8 + 8) + 2 * 8
+HOST = TABLE + 4 * CONVOLUTION_AND_NORM
+PATCHES = 4 * (8 * 3 + 3 + 3 * 8 + 8)
+HEAD = (8 * 2 + 2) + 8  # with the task token
+
+TRAINED = {
+    "patch": PATCHES + HEAD,
+    "all": HOST + HEAD,
+    "head": HEAD,
+    "last1": CONVOLUTION_AND_NORM + HEAD,
+    "last2": 2 * CONVOLUTION_AND_NORM + HEAD,
+    "scratch": HOST + HEAD,
+    "random_host": PATCHES + HEAD,
+}
+
+
+def trainable_host_paths(task):
+    trained = {id(weight) for weight in task.trainable_weights}
+    return {path for path, w in backbone_weights(task.host).items() if id(w) in trained}
+
+
+def build(host, method, **arguments):
+    return build_task(host.backbone, ClassifierHead(2), method, Bottleneck(3), **arguments)
+
+
+def test_the_methods_of_the_paper():
+    assert {method: paper for method, (paper, _) in METHODS.items()} == {
+        "patch": "PeterRec",
+        "all": "FineAll",
+        "head": "FineCLS",
+        "last1": "FineLast1",
+        "last2": "FineLast2",
+        "scratch": "FineZero",
+        "random_host": "PeterZero",
+    }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_trains_exactly_as_many(host, method):
+    task = build(host, method)
+    assert parameter_report(task)["trainable"] == TRAINED[method]
+    assert task.count_params() == HOST + HEAD + (
+        PATCHES if method in ("patch", "random_host") else 0
+    )
+    for path, weight in task.task_weights().items():
+        assert any(weight is trained for trained in task.trainable_weights), path
+
+
+def test_trains_exactly_these_parts_of_the_host(host):
+    everything = set(backbone_weights(host.backbone))
+    last = {
+        f"block_2/{layer}/{weight}"
+        for layer, weights in {
+            "convolution_2": ("kernel", "bias"),
+            "norm_2": ("gamma", "beta"),
+        }.items()
+        for weight in weights
+    }
+    expected = {
+        "patch": set(),
+        "head": set(),
+        "random_host": set(),
+        "all": everything,
+        "scratch": everything,
+        "last1": last,
+        "last2": last | {path.replace("_2/", "_1/").replace("block_1", "block_2") for path in last},
+    }
+    for method, paths in expected.items():
+        assert trainable_host_paths(build(host, method)) == paths, method
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_which_host_a_method_stands_on(host, method):
+    task = build(host, method)
+    shared = method in ("patch", "head")
+    assert (task.host is host.backbone) == shared
+    assert task.host.get_config() == host.backbone.get_config()
+    same = [
+        np.array_equal(mine, theirs)
+        for mine, theirs in zip(task.host.get_weights(), host.backbone.get_weights(), strict=True)
+    ]
+    if method in ("scratch", "random_host"):
+        assert not any(same)
+    else:
+        assert all(same)
+
+
+def test_methods_do_not_depend_on_what_was_built_before(host):
+    for _ in range(2):
+        for method in METHODS:
+            assert parameter_report(build(host, method))["trainable"] == TRAINED[method]
+
+
+def test_last_convolutions_counts_from_the_end_across_blocks(host):
+    backbone = host.backbone.copy()
+    train_last_convolutions(backbone, 3)
+    trained = {weight.path.split("/")[-3] for weight in backbone.trainable_weights}
+    assert len(backbone.trainable_weights) == 3 * 4
+    assert trained == {"block_1", "block_2"}
+
+
+def test_only_patch_methods_take_patches(host):
+    for method in METHODS:
+        expected = Bottleneck(3) if method in ("patch", "random_host") else None
+        assert build(host, method).patch == expected
+
+
+def test_patch_defaults_to_an_eighth_of_the_channels(host):
+    assert build_task(host.backbone, ClassifierHead(2)).patch == Bottleneck(1, "parallel")
+
+
+def test_an_unknown_method_is_refused(host):
+    with pytest.raises(InputError) as info:
+        build(host, "lora")
+    assert str(info.value) == (
+        "`method` should be one of patch, all, head, last1, last2, scratch, random_host. "
+        "Received: `method` = 'lora'."
+    )
+    assert host.backbone.trainable

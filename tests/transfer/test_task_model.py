@@ -1,0 +1,168 @@
+"""Many tasks over one host: against plain loops, and never seeing one another."""
+
+import keras
+import numpy as np
+import pytest
+
+import numpy_reference as reference
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.models.target_loss import TargetLoss
+from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.patches.insertion import INSERTIONS
+from keras_peterrec.transfer.strategies import METHODS, build_task
+from keras_peterrec.transfer.task_model import TaskModel
+
+
+def answers(model, histories):
+    return np.asarray(model(histories))
+
+
+def train(task, histories, epochs=3):
+    """A few large steps on made-up answers."""
+    recommends = isinstance(task.head, RecommenderHead)
+    task.compile(
+        keras.optimizers.Adam(0.05),
+        loss=TargetLoss()
+        if recommends
+        else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    made_up = np.arange(len(histories)) % 3
+    task.fit(
+        histories, made_up[:, np.newaxis] if recommends else made_up, epochs=epochs, verbose=0
+    )
+
+
+@pytest.mark.parametrize("insertion", INSERTIONS)
+def test_is_the_formula(any_host, insertion, histories):
+    backbone = any_host.backbone
+    task = TaskModel(backbone, RecommenderHead(5), Bottleneck(3, insertion))
+    for seed, weight in enumerate(task.task_weights().values()):
+        weight.assign(np.random.default_rng(seed).normal(0, 0.5, weight.shape))
+    states, mask, places = reference.task_token(
+        reference.embed(histories, reference.numbers(backbone.item_embedding.embeddings)),
+        reference.padding_mask(histories),
+        reference.numbers(task.task_token.token),
+        backbone.causal,
+    )
+    for block in backbone.blocks:
+        states = reference.residual_block(
+            states,
+            mask,
+            reference.block_weights(block),
+            block.dilation_rate,
+            backbone.causal,
+            insertion,
+            [reference.patch_weights(patch) for patch in task.patches[block.name].values()],
+        )
+    expected = reference.pool(states, places) @ reference.numbers(task.head.item_table).T
+    np.testing.assert_allclose(answers(task, histories), expected, atol=5e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("insertion", INSERTIONS)
+def test_a_fresh_patch_changes_no_bit(any_host, insertion, histories):
+    head = RecommenderHead(5)
+    plain = TaskModel(any_host.backbone, head)
+    patched = TaskModel(any_host.backbone, head, Bottleneck(3, insertion))
+    patched.task_token.token.assign(plain.task_token.token)
+    assert answers(patched, histories).tobytes() == answers(plain, histories).tobytes()
+
+
+def test_padding_is_inert(any_host, histories):
+    task = TaskModel(any_host.backbone, RecommenderHead(5), Bottleneck(3))
+    reference.randomise(task, 3)
+    padded = np.pad(histories, [[0, 0], [9, 0]])
+    np.testing.assert_allclose(
+        answers(task, padded), answers(task, histories), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_all_tasks_stand_over_one_host_object(host):
+    tasks = [build_task(host.backbone, ClassifierHead(2)) for _ in range(3)]
+    assert all(task.host is host.backbone for task in tasks)
+    own = [set(map(id, task.task_weights().values())) for task in tasks]
+    hosts = set(map(id, host.backbone.weights))
+    for n, mine in enumerate(own):
+        assert not mine & hosts
+        assert not any(mine & other for other in own[n + 1 :])
+        assert set(map(id, tasks[n].weights)) == mine | hosts
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_host_keeps_every_bit(any_host, method, histories, bits):
+    backbone = any_host.backbone
+    before, said = bits(backbone), np.asarray(backbone(histories))
+    task = build_task(backbone, RecommenderHead(5), method)
+    fresh = [weight.numpy() for weight in task.trainable_weights]
+    train(task, histories)
+    assert bits(backbone) == before
+    assert np.asarray(backbone(histories)).tobytes() == said.tobytes()
+    moved = [
+        not np.array_equal(old, new.numpy())
+        for old, new in zip(fresh, task.trainable_weights, strict=True)
+    ]
+    assert np.mean(moved) > 0.6  # it did train
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_one_task_changes_no_bit_of_another(any_host, method, histories):
+    watched = build_task(any_host.backbone, RecommenderHead(5), name="watched")
+    reference.randomise(watched.task_token, 1)
+    before = answers(watched, histories)
+    other = build_task(any_host.backbone, ClassifierHead(3), method, name="other")
+    assert answers(watched, histories).tobytes() == before.tobytes()
+    train(other, histories)
+    assert answers(watched, histories).tobytes() == before.tobytes()
+    answers(other, histories)
+    assert answers(watched, histories).tobytes() == before.tobytes()
+
+
+def test_a_patch_learns_what_its_task_asks(host, histories):
+    keras.utils.set_random_seed(0)
+    task = build_task(host.backbone, ClassifierHead(3))
+    train(task, histories, epochs=60)
+    got = answers(task, histories).argmax(axis=1)
+    assert got.tolist() == [0, 1, 2, 0]
+
+
+def test_dropout_is_on_the_users_state_in_training_only(host, histories):
+    task = build_task(host.backbone, RecommenderHead(5), dropout=0.5)
+    at_rest = answers(task, histories)
+    assert answers(task, histories).tobytes() == at_rest.tobytes()
+    assert np.abs(np.asarray(task(histories, training=True)) - at_rest).max() > 1e-4
+
+
+def test_paths_name_every_weight_of_the_task_once(host):
+    task = build_task(host.backbone, ClassifierHead(2), patch=Bottleneck(3, "serial_single"))
+    assert sorted(task.task_weights()) == sorted(
+        ["task_token/token", "head/kernel", "head/bias"]
+        + [
+            f"patches/block_{n}/activation_2/{name}"
+            for n in (1, 2)
+            for name in ("down_kernel", "down_bias", "up_kernel", "up_bias")
+        ]
+    )
+
+
+def test_survives_the_disk(any_host, histories, tmp_path):
+    task = TaskModel(
+        any_host.backbone, RecommenderHead(5), Bottleneck(3, "serial"), dropout=0.25, name="films"
+    )
+    reference.randomise(task, 3)
+    task.save(tmp_path / "task.keras")
+    loaded = keras.saving.load_model(tmp_path / "task.keras")
+    assert type(loaded) is TaskModel and type(loaded.host) is Backbone
+    assert loaded.get_config() == task.get_config()
+    assert answers(loaded, histories).tobytes() == answers(task, histories).tobytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_trainable_survives_the_disk(host, method, tmp_path):
+    task = build_task(host.backbone, ClassifierHead(2), method)
+    task.save(tmp_path / "task.keras")
+    loaded = keras.saving.load_model(tmp_path / "task.keras")
+    # The whole paths hold the name of the model; the ends are enough.
+    assert [weight.path for weight in loaded.trainable_weights] == [
+        weight.path for weight in task.trainable_weights
+    ]
