@@ -15,9 +15,10 @@ def main(arguments=None):
     """Runs one command; a user's mistake is one line and exit status 2."""
     options = vars(_parser().parse_args(arguments))
     run, show = options.pop("run_command"), options.pop("show")
-    as_json = options.pop("json", False)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's own chatter
+    as_json, needs_tensorflow = options.pop("json", False), options.pop("needs_tensorflow")
     try:
+        if needs_tensorflow:
+            _load_tensorflow()
         result = run(**options)
     except InputError as error:
         print(f"keras-peterrec: error: {error}", file=sys.stderr)
@@ -29,6 +30,25 @@ def main(arguments=None):
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         show(result)
+
+
+def _load_tensorflow():
+    """Imports TensorFlow without its start-up chatter, which no setting silences.
+
+    A failing import still raises, and what TensorFlow says later is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _parser():
@@ -43,11 +63,11 @@ def _parser():
     return parser
 
 
-def _command(commands, name, run, show, text):
+def _command(commands, name, run, show, text, needs_tensorflow=True):
     command = commands.add_parser(
         name, help=text, description=text, argument_default=argparse.SUPPRESS
     )
-    command.set_defaults(run_command=run, show=show)
+    command.set_defaults(run_command=run, show=show, needs_tensorflow=needs_tensorflow)
     command.add_argument("--json", action="store_true", help="print only JSON on stdout")
     return command
 
@@ -185,7 +205,8 @@ def _inspect(commands):
         return inspect(**options)
 
     add = _command(
-        commands, "inspect", run, _show_description, "what a host, a task or an export holds"
+        commands, "inspect", run, _show_description, "what a host, a task or an export holds",
+        needs_tensorflow=False,
     ).add_argument
     add("path", help="its folder")
 

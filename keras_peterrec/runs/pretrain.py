@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_peterrec.data.batches import causal_batches, masked_batches
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.vocabulary import Vocabulary
@@ -13,7 +14,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.settings import check_settings
+from keras_peterrec.runs.settings import check_settings, name_of
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
@@ -72,7 +73,7 @@ def pretrain(
             f"Received: `objective` = {objective!r}."
         )
     began = time.perf_counter()
-    name, log = str(getattr(log, "name", log)), log if hasattr(log, "users") else load_log(log)
+    name, log = name_of(log), log if isinstance(log, Log) else load_log(log)
     settings = {"log": name, **settings, "data": log.fingerprint()}
     sequences, vocabulary, counts = encode_log(log, min_count)
     folder = RunFolder(out, "pretrain", settings)

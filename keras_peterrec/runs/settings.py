@@ -1,5 +1,7 @@
-"""Checks of settings that commands share."""
+"""Settings as runs record and check them."""
 
+from keras_peterrec.data.labels import Labels
+from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError
 
 _POSITIVE = (
@@ -7,6 +9,15 @@ _POSITIVE = (
     "min_count", "k",
 )  # fmt: skip
 _RATES = ("dropout", "unknown_rate")
+
+
+def name_of(data):
+    """What `run.json` calls a log or labels given as an object or by a path."""
+    if isinstance(data, Log):
+        return data.name
+    if isinstance(data, Labels):
+        return data.column
+    return None if data is None else str(data)
 
 
 def check_settings(settings):

@@ -5,6 +5,8 @@ import time
 import keras
 
 from keras_peterrec.data.batches import task_batches
+from keras_peterrec.data.labels import Labels
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
@@ -13,7 +15,7 @@ from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.runs.classification import ClassificationData
 from keras_peterrec.runs.recommendation import RecommendationData
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.settings import check_settings
+from keras_peterrec.runs.settings import check_settings, name_of
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameter_report import parameter_report
@@ -89,13 +91,11 @@ def transfer(
     # Before the host is built: its dropout layers draw their seeds then.
     keras.utils.set_random_seed(seed)
     host_folder, host = host, Host.load(host)
-    log = log if hasattr(log, "users") else load_log(log)
+    log = log if isinstance(log, Log) else load_log(log)
     answers = _load_answers(target, labels, column)
+    named = {"host": host_folder, "log": settings["log"], "target": target, "labels": labels}
     settings.update(
-        host=str(host_folder),
-        log=log.name,
-        target=answers.name if target is not None else None,
-        labels=str(labels) if isinstance(labels, str) else None,
+        {key: name_of(value) for key, value in named.items()},
         data=[log.fingerprint(), answers.fingerprint(), host.fingerprint()],
     )
     del settings["out"]
@@ -136,15 +136,15 @@ def make_data(host, log, answers, settings):
     """The task's data for a host: of a target Log, or of Labels."""
     source = Sequences(log, host.vocabulary)
     common = (source, answers, host.max_length, settings["seed"], settings["train_fraction"])
-    if hasattr(answers, "items"):
+    if isinstance(answers, Log):
         return RecommendationData(*common, settings["cut_history"])
     return ClassificationData(*common)
 
 
 def _load_answers(target, labels, column):
     if target is not None:
-        return target if hasattr(target, "items") else load_log(target)
-    if not isinstance(labels, str):
+        return target if isinstance(target, Log) else load_log(target)
+    if isinstance(labels, Labels):
         return labels
     if not column:
         raise InputError("`column` should name a column of `labels`. Received: none.")

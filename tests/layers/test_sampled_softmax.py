@@ -49,12 +49,13 @@ def test_with_very_many_negatives_it_is_the_full_softmax(example):
 
 def test_loss_and_gradient_estimate_the_full_ones(example):
     states, targets, table = example
+    states = states / 2  # scores of a size at which rare items do not rule the sum
     direction = np.random.default_rng(4).normal(size=table.shape).astype("float32")
     step = 0.01
 
     def mean_over_draws(moved):
         return np.mean(
-            [losses_of(states, targets, moved, 300, seed) for seed in range(40)], axis=0
+            [losses_of(states, targets, moved, 2000, seed) for seed in range(40)], axis=0
         )
 
     full = reference.full_softmax_loss(states, targets, table)
@@ -77,7 +78,7 @@ def test_a_negative_that_is_the_true_item_does_not_count():
 
 def test_draws_by_the_log_uniform_law():
     # One negative a call, and scores so far apart that the loss tells which it was.
-    items, calls = 7, 1500
+    items, calls = 7, 800
     table = 20 * np.arange(items, dtype="float32")[:, np.newaxis]
     layer = SampledSoftmax(items, negatives=1, seed=0)
     state, target = np.ones((1, 1), "float32"), np.array([0])

@@ -11,10 +11,10 @@ from keras_peterrec.transfer.weights_file import read_weights, write_weights
 
 
 def edit(folder, **changes):
-    """Changes `host.json`; `None` takes a key away."""
+    """Changes `host.json`; `...` takes a key away."""
     content = json.loads((folder / "host.json").read_text())
     content.update(changes)
-    content = {key: value for key, value in content.items() if value is not None}
+    content = {key: value for key, value in content.items() if value is not ...}
     (folder / "host.json").write_text(json.dumps(content))
 
 
@@ -119,13 +119,13 @@ def test_changed_vocabulary_is_noticed(host, tmp_path):
     [
         {"objective": "next"},
         {"objective": "masked"},
-        {"objective": None},
-        {"backbone": None},
+        {"objective": ...},
+        {"backbone": ...},
         {"backbone": {"vocabulary_size": 16}},
         {"backbone": {"vocabulary_size": "16", "hidden_dim": 8}},
         {"backbone": []},
-        {"max_length": None},
-        {"fingerprint": None},
+        {"max_length": ...},
+        {"fingerprint": ...},
         {"tied": False},
     ],
     ids=str,

@@ -1,0 +1,57 @@
+"""Truncation and padding, against a Python loop."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.data.preprocessing import gather_rows, left_pad, split_history
+from keras_peterrec.data.vocabulary import Vocabulary
+
+
+def padded_by_loop(rows, max_length, fixed):
+    rows = [row[-max_length:] for row in rows]
+    width = max_length if fixed else max([1, *map(len, rows)])
+    return [[0] * (width - len(row)) + row for row in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.integers(1, 99), max_size=9), min_size=1, max_size=5),
+    max_length=st.integers(1, 11),
+    fixed=st.booleans(),
+)
+def test_keeps_the_last_and_pads_on_the_left(rows, max_length, fixed):
+    ragged = tf.ragged.constant(rows, tf.int64, ragged_rank=1)
+    got = left_pad(ragged, max_length, fixed)
+    assert got.dtype == tf.int32
+    assert got.numpy().tolist() == padded_by_loop(rows, max_length, fixed)
+
+
+@pytest.mark.parametrize("fixed, width", [(False, 1), (True, 3)])
+def test_a_batch_without_rows_has_a_width(fixed, width):
+    empty = tf.ragged.constant([], tf.int64, ragged_rank=1)
+    assert left_pad(empty, 3, fixed).shape == (0, width)
+
+
+def test_the_same_inside_a_graph():
+    padded = tf.function(
+        lambda rows: left_pad(rows, 3),
+        input_signature=[tf.RaggedTensorSpec([None, None], tf.int64)],
+    )
+    for rows in ([[1, 2, 3, 4], [5]], [[]], [[7], [8], [9, 1]]):
+        got = padded(tf.ragged.constant(rows, tf.int64, ragged_rank=1))
+        assert got.numpy().tolist() == padded_by_loop(rows, 3, False)
+
+
+def test_gathers_slices_of_a_flat_array():
+    items = tf.constant([10, 11, 12, 13, 14])
+    rows = gather_rows(items, np.array([0, 3, 2]), np.array([3, 5, 2]))
+    assert rows.to_list() == [[10, 11, 12], [13, 14], []]
+
+
+def test_splits_histories_at_white_space():
+    table = Vocabulary(["a", "ü"]).lookup_table()
+    ids = split_history(tf.constant(["a ü a", "", "  ü\t?  ", "a\nü"]), table)
+    assert ids.to_list() == [[4, 5, 4], [], [5, 1], [4, 5]]

@@ -1,0 +1,84 @@
+"""The split of users: shares, and what it does not depend on."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users, user_fractions
+from keras_peterrec.errors import InputError
+
+USERS = [f"user{n}" for n in range(20_000)]
+
+
+def test_shares_are_70_10_20():
+    split = split_users(USERS, seed=3)
+    for part, share in ((TRAIN, 0.7), (VALIDATION, 0.1), (TEST, 0.2)):
+        spread = math.sqrt(share * (1 - share) / len(USERS))
+        assert abs((split == part).mean() - share) < 4.5 * spread
+    assert set(split) == {TRAIN, VALIDATION, TEST}
+
+
+@settings(max_examples=40, deadline=None)
+@given(users=st.lists(st.text(max_size=4).filter(str.isprintable), min_size=1, unique=True),
+       data=st.data())
+def test_a_user_stays_where_he_is_whoever_else_is_there(users, data):
+    together = dict(zip(users, split_users(users, seed=1, train_fraction=0.5)))
+    some = data.draw(st.permutations(users))[: data.draw(st.integers(1, len(users)))]
+    assert dict(zip(some, split_users(some, seed=1, train_fraction=0.5))) == {
+        user: together[user] for user in some
+    }
+
+
+def test_another_seed_is_another_split():
+    one, other = split_users(USERS, seed=1), split_users(USERS, seed=2)
+    # Independent splits agree in 0.7² + 0.1² + 0.2² of the users.
+    assert abs((one == other).mean() - 0.54) < 0.02
+    np.testing.assert_array_equal(one, split_users(USERS, seed=1))
+
+
+def test_smaller_training_shares_lie_within_larger_ones():
+    whole = split_users(USERS, seed=1)
+    kept_before = whole == TRAIN
+    for fraction in (0.5, 0.2, 0.05):
+        split = split_users(USERS, seed=1, train_fraction=fraction)
+        kept = split == TRAIN
+        assert not (kept & ~kept_before).any()
+        assert abs(kept.sum() / (whole == TRAIN).sum() - fraction) < 0.02
+        for part in (VALIDATION, TEST):
+            np.testing.assert_array_equal(split == part, whole == part)
+        assert set(split[(whole == TRAIN) & ~kept]) == {-1}
+        kept_before = kept
+
+
+def test_who_is_kept_does_not_hang_on_who_trains():
+    # With one hash for both, a tenth of the training users would be those below 0.07.
+    split = split_users(USERS, seed=1, train_fraction=0.5)
+    at = user_fractions(USERS, 1, "split")
+    assert abs(at[split == TRAIN].mean() - 0.35) < 0.01
+
+
+def test_salts_are_independent_and_fractions_even():
+    one, other = (user_fractions(USERS, 0, salt) for salt in ("split", "train"))
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.04
+    counts, _ = np.histogram(one, bins=10, range=(0, 1))
+    assert counts.min() > 1800 and counts.sum() == len(USERS)
+
+
+def test_is_the_same_on_every_machine():
+    # Written down once: a change here changes every split that was ever made.
+    users = ["ann", "bob", "cy", "dan", "eve", "fay", "gus", "hal"]
+    assert split_users(users, seed=1).tolist() == [0, 0, 0, 0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01, math.nan])
+def test_refuses_a_share_out_of_range(fraction):
+    message = (
+        "`train_fraction` should be above 0 and at most 1. "
+        f"Received: `train_fraction` = {fraction!r}."
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        split_users(["a", "b"], train_fraction=fraction)

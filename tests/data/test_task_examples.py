@@ -1,0 +1,152 @@
+"""Examples of tasks, against a brute-force loop over events."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.task_examples import label_examples, recommendation_examples
+from keras_peterrec.errors import InputError
+
+
+class Codes:
+    """As a vocabulary: the item "n" has the id n + `first`."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def encode(self, items):
+        return np.array([int(item) + self.first for item in items], "int32")
+
+
+def make_log(rows):
+    users, items, times = zip(*rows)
+    return Log.from_columns(list(users), list(items), list(times))
+
+
+def source_of(rows):
+    return Sequences(make_log(rows), Codes(4))
+
+
+def asked_by_loop(source_rows, target_rows, cut):
+    """One (user, history, item) for each target event, in order of user and time."""
+    asked = []
+    for user, item, time in target_rows:
+        mine = sorted((row for row in source_rows if row[0] == user), key=lambda row: row[2])
+        if mine:
+            history = tuple(i + 4 for _, i, t in mine if not cut or t < time)
+            asked.append((user, history, item))
+    return sorted(asked)
+
+
+def asked_by(examples, source):
+    assert len(examples) == len(examples.stops) == len(examples.answers) == len(examples.user_ids)
+    asked = []
+    for user, start, stop, answers in zip(
+        examples.user_ids, examples.starts, examples.stops, examples.answers, strict=True
+    ):
+        assert answers[0] != -1
+        history = tuple(source.items[start:stop].tolist())
+        asked += [(user, history, item) for item in answers.tolist() if item != -1]
+    return sorted(asked)
+
+
+def events(users):
+    return st.lists(
+        st.tuples(st.sampled_from(users), st.integers(0, 9), st.integers(0, 6)),
+        min_size=2,
+        max_size=25,
+    ).filter(lambda rows: len({user for user, _, _ in rows}) > 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(source_rows=events("abcd"), target_rows=events("bcde"), cut=st.booleans())
+def test_histories_end_strictly_before_their_targets(source_rows, target_rows, cut):
+    source, target_log = source_of(source_rows), make_log(target_rows)
+    shared = {row[0] for row in source_rows} & {row[0] for row in target_rows}
+    if not shared:
+        with pytest.raises(InputError, match="`target` should share users with `log`"):
+            recommendation_examples(source, target_log, Codes(0), cut)
+        return
+    examples = recommendation_examples(source, target_log, Codes(0), cut)
+    assert asked_by(examples, source) == asked_by_loop(source_rows, target_rows, cut)
+    assert examples.dropped_users == len({row[0] for row in target_rows} - shared)
+    # Targets with the same history share a row.
+    keys = list(zip(examples.user_ids, examples.stops.tolist()))
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_source_event_at_the_same_time_is_not_in_the_history():
+    source = source_of([("a", 1, 5), ("a", 2, 6), ("a", 3, 7), ("b", 1, 1)])
+    examples = recommendation_examples(source, make_log([("a", 0, 6), ("b", 0, 1)]), Codes(0))
+    assert (examples.stops - examples.starts).tolist() == [1, 0]
+
+
+def test_uncut_histories_are_whole():
+    source = source_of([("a", 1, 5), ("a", 2, 6), ("b", 3, 7)])
+    log = make_log([("a", 0, 0), ("a", 1, 99), ("b", 2, 0)])
+    examples = recommendation_examples(source, log, Codes(0), cut_history=False)
+    assert (examples.stops - examples.starts).tolist() == [2, 1]
+    assert examples.answers.tolist() == [[0, 1], [2, -1]]
+
+
+@pytest.mark.parametrize("targets, widths", [(64, [64]), (65, [64, 1]), (150, [64, 64, 22])])
+def test_long_groups_go_on_in_another_row(targets, widths):
+    source = source_of([("a", 1, 0), ("b", 2, 0)])
+    rows = [("a", n, 10 + n) for n in range(targets)] + [("b", 3, 5)]
+    examples = recommendation_examples(source, make_log(rows), Codes(0))
+    assert examples.answers.shape == (len(widths) + 1, 64)
+    assert (examples.answers >= 0).sum(axis=1).tolist() == [*widths, 1]
+    assert examples.user_ids.tolist() == ["a"] * len(widths) + ["b"]
+    assert asked_by(examples, source) == sorted(
+        [("a", (5,), n) for n in range(targets)] + [("b", (6,), 3)]
+    )
+
+
+def test_times_of_another_type_are_compared_as_numbers():
+    source = source_of([("a", 1, 1.5), ("a", 2, 2.5), ("b", 1, 9.5)])
+    examples = recommendation_examples(source, make_log([("a", 0, 2), ("b", 0, 10)]), Codes(0))
+    assert (examples.stops - examples.starts).tolist() == [1, 1]
+
+
+def test_nanoseconds_are_not_rounded():
+    now = 1_700_000_000_000_000_000
+    source = source_of([("a", 1, now), ("a", 2, now + 1), ("b", 1, now)])
+    log = make_log([("a", 0, now + 1), ("b", 0, now)])
+    examples = recommendation_examples(source, log, Codes(0))
+    assert (examples.stops - examples.starts).tolist() == [1, 0]
+
+
+def labels_of(values):
+    return SimpleNamespace(
+        user_ids=np.array(list(values), object),
+        values=np.array(list(values.values()), object),
+        classes=["old", "young"],
+    )
+
+
+def test_labels_are_guessed_from_the_whole_history():
+    source = source_of([("a", 1, 5), ("b", 2, 1), ("a", 3, 9)])
+    examples = label_examples(source, labels_of({"b": "young", "nobody": "old", "a": "old"}))
+    assert examples.user_ids.tolist() == ["b", "a"]
+    assert [source.items[a:b].tolist() for a, b in zip(examples.starts, examples.stops)] == [
+        [6], [5, 7]
+    ]
+    assert examples.answers.tolist() == [1, 0]
+    assert examples.dropped_users == 1
+    with pytest.raises(InputError, match="`labels` should share users with `log`"):
+        label_examples(source, labels_of({"nobody": "old"}))
+
+
+def test_selects_rows_together():
+    source = source_of([("a", 1, 0), ("b", 2, 0)])
+    rows = [("a", n, 10 + n) for n in range(70)] + [("b", 3, 5)]
+    examples = recommendation_examples(source, make_log(rows), Codes(0))
+    some = examples.select(examples.user_ids == "b")
+    assert len(some) == 1 and some.user_ids.tolist() == ["b"]
+    assert source.items[some.starts[0] : some.stops[0]].tolist() == [6]
+    assert some.answers[0, 0] == 3

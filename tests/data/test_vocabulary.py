@@ -1,0 +1,102 @@
+"""Item strings and ids, in memory, on disk and inside TensorFlow."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+
+words = st.text(min_size=1, max_size=6).filter(
+    lambda text: text.split() == [text] and "\0" not in text and text.isprintable()
+)
+
+
+def test_source_ids_start_behind_the_special_ones():
+    vocabulary = Vocabulary(["b", "a", "ü"])
+    assert vocabulary.encode(["a", "b", "ü", "?"]).tolist() == [5, 4, 6, 1]
+    assert vocabulary.encode(["b"]).dtype == np.int32
+    assert vocabulary.decode([6, 4]).tolist() == ["ü", "b"]
+    assert len(vocabulary) == 7
+
+
+def test_target_ids_start_at_zero_and_the_unknown_is_outside():
+    vocabulary = Vocabulary(["b", "a"], special_ids=False)
+    assert vocabulary.encode(["a", "b", "?"]).tolist() == [1, 0, -1]
+    assert vocabulary.decode([[1, 0]]).tolist() == [["a", "b"]]
+    assert len(vocabulary) == 2
+
+
+def test_nothing_is_encoded_as_nothing():
+    assert Vocabulary(["a"]).encode([]).tolist() == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(counts=st.dictionaries(words, st.integers(1, 5), min_size=1), minimum=st.integers(0, 5))
+def test_sorts_by_falling_count_then_by_name(counts, minimum):
+    kept = [item for item, count in counts.items() if count >= minimum]
+    if not kept:
+        with pytest.raises(InputError, match="`min_count` should leave at least one item"):
+            Vocabulary.from_counts(list(counts), list(counts.values()), min_count=minimum)
+        return
+    vocabulary = Vocabulary.from_counts(list(counts), list(counts.values()), min_count=minimum)
+    assert vocabulary.items.tolist() == sorted(kept, key=lambda item: (-counts[item], item))
+
+
+def test_does_not_depend_on_the_order_of_the_counts():
+    items, counts = np.array(["c", "a", "d", "b"], object), np.array([2, 2, 9, 2])
+    shuffled = [2, 0, 3, 1]
+    one = Vocabulary.from_counts(items, counts)
+    other = Vocabulary.from_counts(items[shuffled], counts[shuffled])
+    assert one.items.tolist() == other.items.tolist() == ["d", "a", "b", "c"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(items=st.lists(words, min_size=1, unique=True), special_ids=st.booleans())
+def test_round_trip_through_the_file(items, special_ids, tmp_path_factory):
+    path = tmp_path_factory.mktemp("vocabulary") / "items.txt"
+    vocabulary = Vocabulary(items, special_ids)
+    vocabulary.save(path)
+    loaded = Vocabulary.load(path)
+    assert loaded.items.tolist() == items and loaded.special_ids == special_ids
+    assert [file.name for file in path.parent.iterdir()] == ["items.txt"]
+    # The table that a SavedModel takes along gives the same ids.
+    table = loaded.lookup_table(path)
+    asked = [*items, "not in it"]
+    import tensorflow as tf
+
+    assert table.lookup(tf.constant(asked)).numpy().tolist() == vocabulary.encode(asked).tolist()
+    assert vocabulary.decode(vocabulary.encode(items)).tolist() == items
+
+
+@pytest.mark.parametrize(
+    "items, message",
+    [
+        ([], "`items` should hold at least one item. Received: none."),
+        (["a", "b", "a"], "`items` should be distinct. Received: some that repeat."),
+        (["a", "b c"], "`items` should be strings without white space. Received: 'b c'."),
+        (["a", ""], "`items` should be strings without white space. Received: ''."),
+        (["a\n"], "`items` should be strings without white space. Received: 'a\\n'."),
+        (["\u2028"], "`items` should be strings without white space. Received: '\\u2028'."),
+    ],
+)
+def test_refuses_items_that_cannot_be_told_apart(items, message):
+    with pytest.raises(InputError) as info:
+        Vocabulary(items)
+    assert str(info.value) == message
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\n", b"a b\n", b"a\na\n"])
+def test_a_file_that_is_no_vocabulary_is_refused(content, tmp_path):
+    path = tmp_path / "vocabulary.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as info:
+        Vocabulary.load(path)
+    assert "\n" not in str(info.value)
+
+
+def test_special_ids_are_no_items():
+    with pytest.raises((InputError, IndexError)):
+        Vocabulary(["a", "b", "c", "d", "e"]).decode([1])
