@@ -44,6 +44,11 @@ _HOMES = {
     "build_task": "transfer.strategies",
     "parameter_report": "transfer.parameter_report",
     "pretrain": "runs.pretrain",
+    "encode_log": "runs.pretrain",
+    "NextItemEvaluation": "runs.next_item",
+    "RecommendationData": "runs.recommendation",
+    "ClassificationData": "runs.classification",
+    "Validation": "callbacks.validation",
     "transfer_task": "runs.transfer",
     "evaluate": "runs.evaluate",
     "export": "serving.export",
@@ -57,7 +62,9 @@ __all__ = sorted(_HOMES)
 def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module 'keras_peterrec' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"keras_peterrec.{_HOMES[name]}"), name)
+    module = importlib.import_module(f"keras_peterrec.{_HOMES[name]}")
+    # `transfer` is a package of ours as well, so the function has a longer name here.
+    return getattr(module, "transfer" if name == "transfer_task" else name)
 
 
 def __dir__():

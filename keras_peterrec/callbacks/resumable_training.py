@@ -39,7 +39,14 @@ class ResumableTraining(keras.callbacks.Callback):
         self.sign = 1.0 if mode == "max" else -1.0
         self.patience = patience
         self.min_epochs = min_epochs
-        self.state = {"epoch": 0, "best": None, "best_epoch": None, "stopped": False, "seconds": 0.0}
+        self.state = {
+            "epoch": 0,
+            "best": None,
+            "best_epoch": None,
+            "stopped": False,
+            "seconds": 0.0,
+            "best_seconds": None,
+        }
 
     def restore(self, model):
         """Puts an interrupted run's state into a compiled model.
@@ -65,13 +72,13 @@ class ResumableTraining(keras.callbacks.Callback):
         state = dict(self.state)
         value = float(logs[self.monitor])
         improved = state["best"] is None or self.sign * (value - state["best"]) > 0
+        state["seconds"] += time.perf_counter() - self._began
         if improved:
-            state.update(best=value, best_epoch=epoch)
+            state.update(best=value, best_epoch=epoch, best_seconds=state["seconds"])
         logs["improved"] = float(improved)
         waited = epoch - (epoch if state["best_epoch"] is None else state["best_epoch"])
         state["epoch"] = epoch + 1
         state["stopped"] = waited >= self.patience and epoch + 1 >= self.min_epochs
-        state["seconds"] += time.perf_counter() - self._began
         self._save(state, improved)
         self.state = state
         self.model.stop_training = self.model.stop_training or state["stopped"]

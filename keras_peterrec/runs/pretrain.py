@@ -114,6 +114,7 @@ def pretrain(
         "baseline": {"name": "popularity", "test": test.popularity(counts)},
         "seconds": {
             "fit": round(training.state["seconds"], 2),
+            "best": round(training.state["best_seconds"], 2),
             "total": round(time.perf_counter() - began, 2),
         },
     }

@@ -124,6 +124,7 @@ def transfer(
         "baseline": data.baseline(TEST),
         "seconds": {
             "fit": round(training.state["seconds"], 2),
+            "best": round(training.state["best_seconds"], 2),
             "total": round(time.perf_counter() - began, 2),
         },
     }
