@@ -89,6 +89,7 @@ def _quickstart(commands):
     ).add_argument  # fmt: skip
     add("--out", help="folder (default: runs/quickstart)")
     add("--data", choices=("movielens-100k", "movielens-1m", "simulated"), help="what to run on")
+    add("--epochs", type=int, help="at most, of every stage")
     add("--seed", type=int, help="(default: 0)")
 
 

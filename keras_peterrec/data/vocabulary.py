@@ -110,7 +110,10 @@ class Vocabulary:
 
     def decode(self, ids):
         """Strings of a sequence of item ids (special ids are no items)."""
-        return self.items[np.asarray(ids) - self.first_id]
+        places = np.asarray(ids) - self.first_id
+        if np.any(places < 0):
+            raise IndexError("`ids` should be ids of items. Received: a special id.")
+        return self.items[places]
 
     def save(self, path):
         """Writes a text file, one item a line; the line's number is its id."""
@@ -122,6 +125,12 @@ class Vocabulary:
     @classmethod
     def load(cls, path):
         """Reads what `save` wrote."""
-        lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"`{path}` should be a vocabulary, one item a line. "
+                f"Received: {type(error).__name__}."
+            ) from error
         special_ids = tuple(lines[:FIRST_ITEM]) == _SPECIAL_LINES
         return cls(lines[FIRST_ITEM:] if special_ids else lines, special_ids)

@@ -36,13 +36,14 @@ OTHER_METHODS = ("all", "head", "random_host")
 SHOWN_METRIC = {"recommend": "ndcg@10", "classify": "accuracy"}
 
 
-def quickstart(out="runs/quickstart", data="movielens-100k", seed=0):
+def quickstart(out="runs/quickstart", data="movielens-100k", epochs=40, seed=0):
     """Pretrains, transfers, compares, exports and asks; goes on where it was.
 
     Args:
         out: path of the folder for everything.
         data: str. A source with domains and users; where MovieLens cannot be
             had, the simulated one is taken, and said so.
+        epochs: int. At most, of every stage.
         seed: int.
 
     Returns:
@@ -54,14 +55,16 @@ def quickstart(out="runs/quickstart", data="movielens-100k", seed=0):
     data = _available(data)
     source, tasks = f"{data}/source", SIMULATED_TASKS if data == "simulated" else MOVIELENS_TASKS
     host = out / "host"
-    pretrained = pretrain(source, host, max_length=50, seed=seed)
+    pretrained = pretrain(source, host, max_length=50, epochs=epochs, seed=seed)
     compared = (next(iter(tasks)), "gender")
     rows = []
     for task, answers in tasks.items():
         for method in ("patch", *(OTHER_METHODS if task in compared else ())):
             where = _answers(data, answers)
             name = task if method == "patch" else f"{task}-{method}"
-            result = transfer(host, source, out / name, method=method, seed=seed, **where)
+            result = transfer(
+                host, source, out / name, method=method, epochs=epochs, seed=seed, **where
+            )
             rows.append(_row(task, method, result))
     exported = _export(host, [out / task for task in tasks], out)
     user = _ask(data, tasks, exported["out"], seed)

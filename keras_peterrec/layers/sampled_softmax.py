@@ -14,9 +14,10 @@ class SampledSoftmax(keras.layers.Layer):
 
         q(i) = log((i + 2) / (i + 1)) / log(V + 1),
 
-    and every score is corrected by `-log(S · q(i))`, S the number of negatives,
-    so that the loss estimates that of the full softmax. A negative that is the
-    true item of a row does not count in that row.
+    and the score of a negative is corrected by `-log(S · q(i))`, S the number of
+    negatives, so that the sum over them estimates the rest of the full softmax's
+    normaliser. The true item's own score stands in it as it is; a negative that is
+    the true item of a row does not count in that row.
 
     Args:
         items: int. Items V in the table, most frequent first.
@@ -48,7 +49,7 @@ class SampledSoftmax(keras.layers.Layer):
         drawn = ops.clip(drawn, 0, self.items - 1)
         true_scores = ops.sum(states * ops.take(table, targets, axis=0), axis=-1)
         scores = ops.matmul(states, ops.transpose(ops.take(table, drawn, axis=0)))  # [N, S]
-        true_scores = ops.cast(true_scores, "float32") - self._log_expected(targets)
+        true_scores = ops.cast(true_scores, "float32")
         scores = ops.cast(scores, "float32") - self._log_expected(drawn)
         hit = ops.expand_dims(ops.cast(targets, "int32"), -1) == drawn
         scores = ops.where(hit, -1e9, scores)
@@ -58,7 +59,8 @@ class SampledSoftmax(keras.layers.Layer):
     def _log_expected(self, item):
         """Logarithm of the expected count of `item` among the negatives."""
         item = ops.cast(item, "float32")
-        probability = ops.log((item + 2.0) / (item + 1.0)) / math.log(self.items + 1)
+        # log1p: in float32, (i + 2) / (i + 1) is off by per cents at a million items.
+        probability = ops.log1p(1.0 / (item + 1.0)) / math.log(self.items + 1)
         return ops.log(self.negatives * probability)
 
     def compute_output_shape(self, states_shape, targets_shape, table_shape):

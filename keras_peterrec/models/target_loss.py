@@ -48,13 +48,15 @@ class TargetLoss(keras.losses.Loss):
         return ops.sum(losses * counted, axis=-1) / ops.maximum(ops.sum(counted, axis=-1), 1.0)
 
     def _against_sampled(self, y_pred, true_scores):
-        count = 1 if self.kind == "bpr" else self.negatives
         items = ops.shape(y_pred)[-1]
-        drawn = keras.random.randint((count,), 0, items, seed=self.seed_generator)
+        if self.kind == "bpr":
+            # One for each true item; one for the batch would be one item's gradient.
+            shape = ops.shape(true_scores)
+            drawn = keras.random.randint(shape, 0, items, seed=self.seed_generator)
+            return ops.softplus(ops.take_along_axis(y_pred, drawn, axis=-1) - true_scores)
+        drawn = keras.random.randint((self.negatives,), 0, items, seed=self.seed_generator)
         margin = ops.expand_dims(ops.take(y_pred, drawn, axis=-1), 1)  # [B, 1, S]
         margin = margin - ops.expand_dims(true_scores, -1)  # [B, T, S]
-        if self.kind == "bpr":
-            return ops.softplus(margin[..., 0])
         return ops.softplus(ops.logsumexp(margin, axis=-1))
 
     def get_config(self):

@@ -11,7 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
-from keras_peterrec.transfer.json_file import check_format, read_json, write_json
+from keras_peterrec.transfer.json_file import check_format, read_json, refuse_misfits, write_json
 from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
 
 FORMAT_VERSION = 1
@@ -91,15 +91,17 @@ class Host:
         saved = read_json(folder / "host.json", argument)
         check_format(saved, FORMAT_VERSION, argument)
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
-        backbone = Backbone.from_config(saved["backbone"])
-        pretrainer = OBJECTIVES[saved["objective"]](
-            backbone, tied=saved["tied"], negatives=saved["negatives"]
-        )
-        host = cls(pretrainer, vocabulary, saved["max_length"])
+        with refuse_misfits(folder, argument):
+            backbone = Backbone.from_config(saved["backbone"])
+            pretrainer = OBJECTIVES[saved["objective"]](
+                backbone, tied=saved["tied"], negatives=saved["negatives"]
+            )
+            host = cls(pretrainer, vocabulary, saved["max_length"])
+            fingerprint = saved["fingerprint"]
         assign_weights(host._weights(), read_weights(folder / "weights.npz"), folder)
-        if host.fingerprint() != saved["fingerprint"]:
+        if host.fingerprint() != fingerprint:
             raise InputError(
-                f"`{argument}` should have the fingerprint {saved['fingerprint']}. "
+                f"`{argument}` should have the fingerprint {fingerprint}. "
                 f"Received: {host.fingerprint()}; its files were changed."
             )
         return host

@@ -1,5 +1,6 @@
 """JSON files that are either whole or not there."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ def read_json(path, argument):
     """Reads a JSON file; one clear line about `argument` if there is none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except OSError as error:
         raise InputError(
             f"`{argument}` should be a folder with {Path(path).name}. "
             f"Received: {str(Path(path).parent)!r}, which has none."
@@ -31,8 +32,24 @@ def read_json(path, argument):
 
 def check_format(content, version, argument):
     """Refuses a file that another version of its format wrote."""
-    if content.get("format_version") != version:
+    found = content.get("format_version") if isinstance(content, dict) else None
+    if found != version:
         raise InputError(
             f"`{argument}` should be of format version {version}. "
-            f"Received: version {content.get('format_version')!r}."
+            f"Received: version {found!r}."
         )
+
+
+@contextlib.contextmanager
+def refuse_misfits(folder, argument):
+    """Turns what changed settings lead to into one clear line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"`{argument}` should hold settings that fit together. "
+            f"Received: {str(folder)!r}: {reason}"
+        ) from error

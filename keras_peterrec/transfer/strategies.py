@@ -65,11 +65,16 @@ def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task")
         host = Backbone.from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
+    set_trainable(host, method)
+    return TaskModel(host, head, patch, dropout, name=name)
+
+
+def set_trainable(host, method):
+    """Freezes what a method does not train of its host."""
     if method in ("last1", "last2"):
         train_last_convolutions(host, int(method[-1]))
     else:
         host.trainable = method in ("all", "scratch")
-    return TaskModel(host, head, patch, dropout, name=name)
 
 
 def train_last_convolutions(host, count):

@@ -12,8 +12,8 @@ from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
 from keras_peterrec.patches.registry import patch_from_config, patch_to_config
 from keras_peterrec.transfer.host import backbone_weights
-from keras_peterrec.transfer.json_file import check_format, read_json, write_json
-from keras_peterrec.transfer.strategies import SHARED_HOST
+from keras_peterrec.transfer.json_file import check_format, read_json, refuse_misfits, write_json
+from keras_peterrec.transfer.strategies import SHARED_HOST, check_method, set_trainable
 from keras_peterrec.transfer.task_model import TaskModel
 from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
 
@@ -55,6 +55,10 @@ class Task:
             folder: path.
             host: Host that the task was built on.
         """
+        if self.method in SHARED_HOST and self.model.host is not host.backbone:
+            raise InputError(
+                "`host` should be the one that the task was built on. Received: another."
+            )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         named = {**self.model.task_weights(), **self._own_host_weights(host)}
@@ -72,6 +76,7 @@ class Task:
                 "classes": self.classes,
                 "target_items": None if self.targets is None else len(self.targets),
                 "settings": self.settings,
+                "weights": sorted(named),
             },
         )
 
@@ -86,38 +91,40 @@ class Task:
         folder = Path(folder)
         saved = read_json(folder / "task.json", argument)
         check_format(saved, FORMAT_VERSION, argument)
-        if saved["host"] != host.fingerprint():
-            raise InputError(
-                f"`{argument}` should be a bundle for the host {host.fingerprint()}. "
-                f"Received: {str(folder)!r}, for the host {saved['host']}."
-            )
-        targets = None
+        with refuse_misfits(folder, argument):
+            if saved["host"] != host.fingerprint():
+                raise InputError(
+                    f"`{argument}` should be a bundle for the host {host.fingerprint()}. "
+                    f"Received: {str(folder)!r}, for the host {saved['host']}."
+                )
+            task = cls._build(saved, host.backbone, folder)
+            own = {} if task.model.host is host.backbone else task._host_variables()
+            variables = {
+                **task.model.task_weights(),
+                **{path: variable for path, variable in own.items() if path in saved["weights"]},
+            }
+        assign_weights(variables, read_weights(folder / "weights.npz"), folder)
+        set_trainable(task.model.host, task.method)
+        return task
+
+    @classmethod
+    def _build(cls, saved, backbone, folder):
+        method, targets = saved["method"], None
+        check_method(method)
         if saved["kind"] == "recommend":
             targets = Vocabulary.load(folder / "targets.txt")
             head = RecommenderHead(len(targets))
-        else:
+        elif saved["kind"] == "classify":
             head = ClassifierHead(len(saved["classes"]))
-        backbone, method = host.backbone, saved["method"]
-        arrays = read_weights(folder / "weights.npz")
-        if method in SHARED_HOST:
-            backbone.trainable = False
         else:
+            raise InputError(
+                "`kind` should be recommend or classify. "
+                f"Received: `kind` = {saved['kind']!r}."
+            )
+        if method not in SHARED_HOST:
             backbone = backbone.copy()
-        patch = patch_from_config(saved["patch"])
-        task = cls(
-            TaskModel(backbone, head, patch, name=folder.name),
-            method,
-            targets,
-            saved["classes"],
-            saved["settings"],
-        )
-        own = {} if method in SHARED_HOST else task._host_variables()
-        variables = {
-            **task.model.task_weights(),
-            **{path: variable for path, variable in own.items() if path in arrays},
-        }
-        assign_weights(variables, arrays, folder)
-        return task
+        model = TaskModel(backbone, head, patch_from_config(saved["patch"]), name=folder.name)
+        return cls(model, method, targets, saved["classes"], saved["settings"])
 
     def recommend(self, histories, k=10, exclude=None):
         """The best `k` target items of each history.

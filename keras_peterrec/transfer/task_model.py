@@ -87,12 +87,22 @@ class TaskModel(keras.Model):
             "patch": patch_to_config(self.patch),
             "dropout": self.dropout,
             "name": self.name,
+            "host_trainable": [layer.trainable for layer in _host_layers(self.host)],
         }
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
+        host_trainable = config.pop("host_trainable")
         for part in ("host", "head"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         config["patch"] = patch_from_config(config["patch"])
+        for layer, trainable in zip(_host_layers(config["host"]), host_trainable):
+            layer.trainable = trainable
         return cls(**config)
+
+
+def _host_layers(host):
+    """The layers of a host that hold weights."""
+    pairs = [pair for block in host.blocks for pair in zip(block.convolutions, block.norms)]
+    return [host.item_embedding, *(layer for pair in pairs for layer in pair)]

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from keras_peterrec.errors import InputError
 
 def write_weights(path, named):
     """Writes `{path: variable or array}` beside `path` and renames it into place."""
-    arrays = {name: np.asarray(weight) for name, weight in named.items()}
+    arrays = {name: _plain(weight) for name, weight in named.items()}
     beside = Path(f"{path}.writing")
     with open(beside, "wb") as file:
         np.savez(file, **arrays)
@@ -25,9 +26,13 @@ def read_weights(path):
         InputError: the file is missing or is no archive of weights.
     """
     try:
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):  # np.load would take a single array, too
+                raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    # A damaged archive can seem to be of another version, encrypted or compressed.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"`{path}` should be an archive of weights. Received: {type(error).__name__}."
         ) from error
@@ -55,5 +60,16 @@ def assign_weights(variables, arrays, source):
                 f"`{source}` should hold {path!r} of shape {tuple(variable.shape)}. "
                 f"Received: shape {arrays[path].shape}."
             )
+        if arrays[path].dtype.kind != "f":
+            raise InputError(
+                f"`{source}` should hold {path!r} as floating-point numbers. "
+                f"Received: {arrays[path].dtype}."
+            )
     for path, variable in variables.items():
         variable.assign(arrays[path])
+
+
+def _plain(weight):
+    """A weight as an array that NumPy's format knows: bfloat16 becomes float32."""
+    array = np.asarray(weight)
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array

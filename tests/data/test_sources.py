@@ -35,7 +35,7 @@ def test_movielens_by_name_is_opened_once(monkeypatch):
     class Opened:
         titles = {"1": "Toy Story (1995)"}
 
-        def __init__(self, version):
+        def __init__(self, version, path=None):
             opened.append(version)
 
         def domain(self, name):
@@ -102,3 +102,10 @@ def test_reading_data_imports_no_tensorflow():
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_own_movielens_folder_comes_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_PETERREC_MOVIELENS", str(tmp_path / "nothing"))
+    sources._open_source.cache_clear()
+    with pytest.raises(InputError, match="nothing"):
+        load_log("movielens-100k/all")

@@ -1,14 +1,24 @@
 """Logs, labels and titles by the name of a source or the path of a file.
 
 Names: `movielens-100k/DOMAIN`, `movielens-1m/DOMAIN`, `simulated/DOMAIN` for logs,
-and `.../users` for labels. Anything else is the path of a file.
+and `.../users` for labels. A file in the paper's own format has a prefix:
+`paper:FILE` for a pretraining log, `paper-source:FILE` and `paper-target:FILE` for the
+two logs of a fine-tuning file, `paper-labels:FILE` for its labels. Anything else is the
+path of a file. With `KERAS_PETERREC_MOVIELENS` set to a folder, MovieLens is read from
+the user's own download there.
 """
 
 import functools
+import os
 from pathlib import Path
 
 from keras_peterrec.data.labels import read_labels
 from keras_peterrec.data.log import read_log
+from keras_peterrec.data.paper_format import (
+    read_paper_finetune,
+    read_paper_labels,
+    read_paper_pretrain,
+)
 from keras_peterrec.data.sources import movielens, simulated
 from keras_peterrec.errors import InputError
 
@@ -16,6 +26,11 @@ _DOMAINS = {
     "movielens-100k": movielens.DOMAINS,
     "movielens-1m": movielens.DOMAINS,
     "simulated": simulated.DOMAINS,
+}
+_PAPER_LOGS = {
+    "paper": read_paper_pretrain,
+    "paper-source": lambda path: read_paper_finetune(path)[0],
+    "paper-target": lambda path: read_paper_finetune(path)[1],
 }
 _LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[source]]
 _LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
@@ -26,7 +41,7 @@ def load_log(name_or_path):
 
     Args:
         name_or_path: str or path. Such as `"movielens-100k/source"`,
-            `"simulated/target"` or `"clicks.csv"`.
+            `"simulated/target"`, `"clicks.csv"` or `"paper:pretrain.csv"`.
 
     Raises:
         InputError: there is no such name or file, or the file cannot be used.
@@ -38,6 +53,9 @@ def load_log(name_or_path):
     if str(name_or_path) in _LOG_NAMES:
         source, domain = str(name_or_path).split("/")
         return _open_source(source).domain(domain)
+    prefix, _, path = str(name_or_path).partition(":")
+    if prefix in _PAPER_LOGS:
+        return _PAPER_LOGS[prefix](path)
     _refuse_unknown_name(name_or_path, _LOG_NAMES)
     return read_log(name_or_path)
 
@@ -59,6 +77,8 @@ def load_labels(name_or_path, column):
     """
     if str(name_or_path) in _LABEL_NAMES:
         return _open_source(str(name_or_path).split("/")[0]).labels(column)
+    if str(name_or_path).startswith("paper-labels:"):
+        return read_paper_labels(str(name_or_path).partition(":")[2])[1]
     _refuse_unknown_name(name_or_path, _LABEL_NAMES)
     return read_labels(name_or_path, column)
 
@@ -84,7 +104,8 @@ def load_titles(name_or_path):
 def _open_source(source):
     if source == "simulated":
         return simulated.Simulated()
-    return movielens.MovieLens(source.removeprefix("movielens-"))
+    own = os.environ.get("KERAS_PETERREC_MOVIELENS")
+    return movielens.MovieLens(source.removeprefix("movielens-"), own)
 
 
 def _refuse_unknown_name(name_or_path, names):

@@ -1,0 +1,100 @@
+"""What the README says to run, runs: in a newcomer's folder, with small settings."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_peterrec.data.sources import load_labels, load_log
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+# What makes a command of the README quick enough for a test.
+SMALL = {
+    "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
+    "transfer": ["--epochs", "1"],
+}
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    lines = "".join(blocks("bash")).replace("\\\n", " ").split("\n")
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory):
+    """A folder with source.csv, target.csv and users.csv, as the README supposes."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    for name in ("source", "target"):
+        log = load_log(f"simulated/{name}")
+        rows = zip(log.user_ids[log.users], log.item_ids[log.items], log.timestamps)
+        lines = ["user_id,item_id,timestamp", *(",".join(map(str, row)) for row in rows)]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    labels = load_labels("simulated/users", "gender")
+    lines = ["user_id,gender", *map(",".join, zip(labels.user_ids, labels.values))]
+    (folder / "users.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_commands_and_code_run_in_the_order_of_the_readme(newcomer):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = []
+    for words in commands():
+        if words[0] != "keras-peterrec" or words[1] == "quickstart":
+            continue
+        words = [sys.executable, "-m", "keras_peterrec", *words[1:], *SMALL.get(words[1], [])]
+        done = subprocess.run(words, cwd=newcomer, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, f"{words}\n{done.stderr}"
+        ran.append(words[3])
+    assert {"pretrain", "transfer", "evaluate", "inspect", "export", "predict"} <= set(ran)
+    for code in blocks("python"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=newcomer, capture_output=True, text=True,
+            env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        assert done.stdout.strip(), "the code shows its reader nothing"
+
+
+def test_other_commands_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for words in commands():
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), words
+        elif words[0] in ("python", "pip", "tensorboard", "docker", "curl", "keras-peterrec"):
+            for word in words[1:]:
+                if word.startswith("tests/"):
+                    assert (ROOT / word).exists(), words
+        else:
+            raise AssertionError(f"nothing runs {words}")
+    assert [words for words in commands() if words[0] == "make"][:2] == [
+        ["make", "quickstart"],
+        ["make", "test"],
+    ]
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_quickstart_on_simulated_data(tmp_path):
+    """The very command, on the data that is always at hand."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_peterrec", "quickstart", "--data", "simulated",
+         "--epochs", "1"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for shown in ("baseline", "random_host", "history", "Try next", "tensorboard"):
+        assert shown in done.stdout
+    assert (tmp_path / "runs" / "quickstart" / "comparison.png").stat().st_size > 10_000
