@@ -1,4 +1,4 @@
-"""Early stopping that survives an interruption."""
+"""Annealing and early stopping that survive an interruption."""
 
 import os
 import shutil
@@ -11,9 +11,11 @@ from keras_peterrec.transfer.json_file import read_json, write_json
 
 
 class ResumableTraining(keras.callbacks.Callback):
-    """Keeps the best weights, stops early, and can go on after an interruption.
+    """Keeps the best weights, anneals, stops, and can go on after an interruption.
 
-    After every epoch the weights, the optimizer and what early stopping remembers
+    After `patience` epochs without improvement training goes back to the best
+    weights with a smaller learning rate; when that has happened `drops` times and
+    does not help any more, it stops. After every epoch the weights, the optimizer and what early stopping remembers
     are on disk. (`BackupAndRestore` forgets the latter, so that a resumed run
     would lose the best weights found before.)
 
@@ -21,8 +23,9 @@ class ResumableTraining(keras.callbacks.Callback):
         folder: path. For the state; removed by `finish`.
         monitor: str. Key of the logs.
         mode: str. `"max"` or `"min"`.
-        patience: int. Epochs without improvement before training stops.
-        min_epochs: int. Epochs that run in any case. Defaults to `1`.
+        patience: int. Epochs without improvement before the learning rate drops.
+        drops: int. How often it drops before training stops. Defaults to `2`.
+        factor: float. What it is multiplied by. Defaults to `0.3`.
 
     Example:
 
@@ -32,17 +35,20 @@ class ResumableTraining(keras.callbacks.Callback):
     >>> training.finish()
     """
 
-    def __init__(self, folder, monitor, mode, patience, min_epochs=1):
+    def __init__(self, folder, monitor, mode, patience, drops=2, factor=0.3):
         super().__init__()
         self.folder = Path(folder)
         self.monitor = monitor
         self.sign = 1.0 if mode == "max" else -1.0
         self.patience = patience
-        self.min_epochs = min_epochs
+        self.drops = drops
+        self.factor = factor
         self.state = {
             "epoch": 0,
             "best": None,
             "best_epoch": None,
+            "waited": 0,
+            "drops": 0,
             "stopped": False,
             "seconds": 0.0,
             "best_seconds": None,
@@ -72,16 +78,27 @@ class ResumableTraining(keras.callbacks.Callback):
         state = dict(self.state)
         value = float(logs[self.monitor])
         improved = state["best"] is None or self.sign * (value - state["best"]) > 0
+        logs["improved"] = float(improved)
+        state["epoch"] = epoch + 1
         state["seconds"] += time.perf_counter() - self._began
+        state["waited"] = 0 if improved else state["waited"] + 1
         if improved:
             state.update(best=value, best_epoch=epoch, best_seconds=state["seconds"])
-        logs["improved"] = float(improved)
-        waited = epoch - (epoch if state["best_epoch"] is None else state["best_epoch"])
-        state["epoch"] = epoch + 1
-        state["stopped"] = waited >= self.patience and epoch + 1 >= self.min_epochs
+        elif state["waited"] >= self.patience and state["best_epoch"] is not None:
+            self._anneal(state)
         self._save(state, improved)
         self.state = state
         self.model.stop_training = self.model.stop_training or state["stopped"]
+
+    def _anneal(self, state):
+        """Goes back to the best weights with a smaller learning rate, or stops."""
+        state["stopped"] = state["drops"] >= self.drops
+        if state["stopped"]:
+            return
+        rate = float(self.model.optimizer.learning_rate) * self.factor
+        self.model.load_weights(self._weights("best", state["best_epoch"] + 1))
+        self.model.optimizer.learning_rate.assign(rate)
+        state.update(waited=0, drops=state["drops"] + 1)
 
     def _save(self, state, improved):
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def pretrain(
     epochs=40,
     batch_size=None,
     learning_rate=1e-3,
-    dropout=0.2,
+    dropout=0.3,
     unknown_rate=0.2,
     min_count=1,
     seed=0,
@@ -83,7 +83,7 @@ def pretrain(
     dilations = [(1, 4)[n % 2] for n in range(blocks)]
     causal = objective == "causal"
     backbone = Backbone(len(vocabulary), hidden_dim, dilations, causal=causal, dropout=dropout)
-    pretrainer = OBJECTIVES[objective](backbone, seed=seed)
+    pretrainer = OBJECTIVES[objective](backbone, tied=False, seed=seed)
     training = _train(pretrainer, sequences, settings, folder.path)
     host = Host(pretrainer, vocabulary, max_length)
     host.save(folder.path)
@@ -165,6 +165,6 @@ def _train(pretrainer, sequences, settings, folder):
     else:
         batches = masked_batches(*arguments, pretrainer.backbone.vocabulary_size, settings["seed"])
     validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 5, "val_ndcg@10", "max")
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 2, "val_ndcg@10", "max")
     measure = lambda: validation.measure(pretrainer)  # noqa: E731
     return fit("pretrain", pretrainer, None, batches, measure, recipe, folder)

@@ -16,9 +16,10 @@ class Recipe:
     """How a stage is trained.
 
     Args:
-        learning_rate: float. Of Adam, after a warm-up of one epoch's steps at most.
+        learning_rate: float. Of Adam, at the start.
         epochs: int. At most.
-        patience: int. Epochs without a better validation metric before it stops.
+        patience: int. Epochs without a better validation metric before the learning
+            rate drops; see `ResumableTraining`.
         monitor: str. That metric.
         mode: str. `"max"` or `"min"`.
     """
@@ -47,8 +48,10 @@ def fit(title, model, loss, batches, measure, recipe, folder):
         has its best weights.
     """
     optimizer = keras.optimizers.Adam(recipe.learning_rate)
-    # Batches have one shape, so XLA compiles once; that halves a step on a CPU.
+    # Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
+    # optimizer's variables made beforehand, the step is traced once as well.
     model.compile(optimizer, loss=loss, jit_compile=True)
+    optimizer.build(model.trainable_variables)
     training = ResumableTraining(
         folder / "state", recipe.monitor, recipe.mode, recipe.patience
     )

@@ -39,10 +39,10 @@ def transfer(
     loss="softmax",
     train_fraction=1.0,
     cut_history=True,
-    epochs=30,
-    batch_size=64,
+    epochs=40,
+    batch_size=128,
     learning_rate=1e-3,
-    dropout=0.2,
+    dropout=0.5,
     seed=0,
 ):
     """Trains one task on a host and saves its bundle as a run folder.
@@ -166,6 +166,6 @@ def _train(model, data, settings, folder):
         steps=steps,
     )
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 5, data.monitor, data.mode)
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 1, data.monitor, data.mode)
     measure = lambda: data.measure(model, VALIDATION)  # noqa: E731
     return fit(model.name, model, loss, batches, measure, recipe, folder)
