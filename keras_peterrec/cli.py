@@ -142,7 +142,7 @@ def _transfer(commands):
     add("--no-cut-history", dest="cut_history", action="store_false",
         help="read whole histories, for logs whose clocks differ")  # fmt: skip
     add("--epochs", type=int, help="at most; early stopping ends most runs before")
-    add("--batch-size", type=int)
+    add("--batch-size", type=int, help="(default: by the number of rows, 16 to 128)")
     add("--learning-rate", type=float)
     add("--dropout", type=float, help="on the user's state")
     add("--seed", type=int, help="(default: 0)")

@@ -1,9 +1,11 @@
 """The whole main job on MovieLens-6, in a few minutes."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -15,8 +17,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.transfer.json_file import write_json
+from keras_peterrec.transfer.json_file import read_json, write_json
 
 # A task's name, and where its answers are: a domain or a column of the users.
 MOVIELENS_TASKS = {
@@ -33,6 +34,7 @@ SIMULATED_TASKS = {
     "age": {"column": "age"},
 }
 COMPARED = ("children", "shop")  # the task with few labels
+MAX_LENGTH = 32  # of the events of a history; half the users have fewer
 OTHER_METHODS = ("all", "head", "random_host")
 SHOWN_METRIC = {"recommend": "ndcg@10", "classify": "accuracy"}
 
@@ -56,17 +58,22 @@ def quickstart(out="runs/quickstart", data="movielens-100k", epochs=40, seed=0):
     data = _available(data)
     source, tasks = f"{data}/source", SIMULATED_TASKS if data == "simulated" else MOVIELENS_TASKS
     host = out / "host"
-    pretrained = pretrain(source, host, max_length=50, epochs=epochs, seed=seed)
+    pretrained = pretrain(source, host, max_length=MAX_LENGTH, epochs=epochs, seed=seed)
     compared = (COMPARED[data == "simulated"], "gender")
-    rows = []
-    for task, answers in tasks.items():
-        for method in ("patch", *(OTHER_METHODS if task in compared else ())):
-            where = _answers(data, answers)
-            name = task if method == "patch" else f"{task}-{method}"
-            result = transfer(
-                host, source, out / name, method=method, epochs=epochs, seed=seed, **where
-            )
-            rows.append(_row(task, method, result))
+    jobs = [
+        (task, method, task if method == "patch" else f"{task}-{method}")
+        for task in tasks
+        for method in ("patch", *(OTHER_METHODS if task in compared else ()))
+    ]
+    common = {"host": host, "log": source, "epochs": epochs, "seed": seed}
+    _transfer_all(
+        {**common, **_answers(data, tasks[task]), "method": method, "out": out / name}
+        for task, method, name in jobs
+    )
+    rows = [
+        _row(task, method, read_json(out / name / "metrics.json", "out"))
+        for task, method, name in jobs
+    ]
     exported = _export(host, [out / task for task in tasks], out)
     user = _ask(data, tasks, exported["out"], seed)
     result = {
@@ -135,6 +142,23 @@ def _answers(data, answers):
     if "target" in answers:
         return {"target": f"{data}/{answers['target']}"}
     return {"labels": f"{data}/users", "column": answers["column"]}
+
+
+def _transfer_all(jobs):
+    """Runs `transfer` commands side by side: one small task cannot fill two cores."""
+    cores = os.cpu_count() or 1
+    workers = min(2, cores)
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}
+
+    def run(job):
+        options = [word for name, value in job.items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "keras_peterrec", "transfer", "--json", *options]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment)
+        if done.returncode:
+            raise InputError(f"`{job['out']}` should be finished. Received: the error above.")
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(run, jobs))
 
 
 def _row(task, method, result):

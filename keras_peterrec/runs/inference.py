@@ -1,5 +1,7 @@
 """A model's outputs for many histories."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +21,12 @@ def outputs_of(function, items, starts, stops, max_length):
     Returns:
         float32 array `[E, ...]`.
     """
-    traced = tf.function(function, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    traced = _traced(function)
     batches = history_batches(items, starts, stops, max_length, max(1, TOKENS // max_length))
     return np.concatenate([traced(history).numpy() for history in batches])
+
+
+@functools.lru_cache(maxsize=2)
+def _traced(function):
+    """Traced once, although validation asks for it at every epoch."""
+    return tf.function(function, input_signature=[tf.TensorSpec([None, None], tf.int32)])

@@ -64,7 +64,7 @@ class RecommendationData:
         """Metrics of a task model on a split; sampled ones as well if asked."""
         split = self.splits[part]
         users = outputs_of(
-            model.user_model(), self.source.items, split.starts, split.stops, self.max_length
+            model.user_states, self.source.items, split.starts, split.stops, self.max_length
         )
         return self.rank(users, np.asarray(model.head.item_table), part, sampled)
 

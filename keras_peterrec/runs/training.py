@@ -22,6 +22,7 @@ class Recipe:
             rate drops; see `ResumableTraining`.
         monitor: str. That metric.
         mode: str. `"max"` or `"min"`.
+        drops: int. How often the learning rate drops before training stops.
     """
 
     learning_rate: float
@@ -29,6 +30,7 @@ class Recipe:
     patience: int
     monitor: str
     mode: str
+    drops: int = 2
 
 
 def fit(title, model, loss, batches, measure, recipe, folder):
@@ -53,7 +55,7 @@ def fit(title, model, loss, batches, measure, recipe, folder):
     model.compile(optimizer, loss=loss, jit_compile=True)
     optimizer.build(model.trainable_variables)
     training = ResumableTraining(
-        folder / "state", recipe.monitor, recipe.mode, recipe.patience
+        folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
     )
     first = training.restore(model)
     if training.stopped or first >= recipe.epochs:

@@ -40,7 +40,7 @@ def transfer(
     train_fraction=1.0,
     cut_history=True,
     epochs=40,
-    batch_size=128,
+    batch_size=None,
     learning_rate=1e-3,
     dropout=0.5,
     seed=0,
@@ -67,7 +67,8 @@ def transfer(
         train_fraction: float. Share of the training users that is used.
         cut_history: bool. See `recommendation_examples`.
         epochs: int. At most; early stopping ends most runs before.
-        batch_size: int.
+        batch_size: int or `None`. Defaults to `None`, a thirty-second of the training
+            rows, from 16 to 128.
         learning_rate: float. Of Adam.
         dropout: float. On the user's state.
         seed: int. Of the split and of the training.
@@ -154,18 +155,19 @@ def _load_answers(target, labels, column):
 
 def _train(model, data, settings, folder):
     train = data.splits[TRAIN]
-    steps = -(-min(len(train), EPOCH_ROWS) // settings["batch_size"])
+    batch_size = settings["batch_size"] or min(128, max(16, len(train) // 32))
+    steps = -(-min(len(train), EPOCH_ROWS) // batch_size)
     batches = task_batches(
         data.source.items,
         train.starts,
         train.stops,
         train.answers,
         data.max_length,
-        settings["batch_size"],
+        batch_size,
         settings["seed"],
         steps=steps,
     )
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 1, data.monitor, data.mode)
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 1, data.monitor, data.mode, 1)
     measure = lambda: data.measure(model, VALIDATION)  # noqa: E731
     return fit(model.name, model, loss, batches, measure, recipe, folder)

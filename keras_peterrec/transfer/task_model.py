@@ -46,16 +46,13 @@ class TaskModel(keras.Model):
             block.name: patch.make_patches(block, dtype) if patch is not None else {}
             for block in host.blocks
         }
+        patched_blocks = [
+            PatchedBlock(block, patches[block.name], name=f"patched_{block.name}", dtype=dtype)
+            for block in host.blocks
+        ]
+        user_pooling = TokenPooling(name="user", dtype=dtype)
         history = keras.Input((None,), dtype="int32", name="history")
-        padding_mask = host.padding_mask_layer(history)
-        states = host.embedding_dropout(host.item_embedding(history)) * padding_mask
-        states, padding_mask, token_positions = task_token(states, padding_mask)
-        for block in host.blocks:
-            patched = PatchedBlock(
-                block, patches[block.name], name=f"patched_{block.name}", dtype=dtype
-            )
-            states = patched(states, padding_mask)
-        user = TokenPooling(name="user", dtype=dtype)(states, token_positions)
+        user = _user_states(host, task_token, patched_blocks, user_pooling, history)
         user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
         super().__init__(inputs=history, outputs=head(user), name=name, **kwargs)
         self.host = host
@@ -63,11 +60,15 @@ class TaskModel(keras.Model):
         self.patch = patch
         self.patches = patches
         self.task_token = task_token
+        self.patched_blocks = patched_blocks
+        self.user_pooling = user_pooling
         self.dropout = dropout
 
-    def user_model(self):
-        """A model from the history to the user's state `[B, C]`, sharing all weights."""
-        return keras.Model(self.inputs, self.get_layer("user").output, name="user")
+    def user_states(self, history):
+        """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
+        return _user_states(
+            self.host, self.task_token, self.patched_blocks, self.user_pooling, history, False
+        )
 
     def task_weights(self):
         """The task's own weights, never the host's, by path: `{path: variable}`."""
@@ -100,6 +101,16 @@ class TaskModel(keras.Model):
         for layer, trainable in zip(_host_layers(config["host"]), host_trainable):
             layer.trainable = trainable
         return cls(**config)
+
+
+def _user_states(host, task_token, patched_blocks, pooling, history, training=None):
+    """From ids `[B, L]` through the host and the patches to `[B, C]`."""
+    padding_mask = host.padding_mask_layer(history)
+    embedded = host.embedding_dropout(host.item_embedding(history), training=training)
+    states, padding_mask, positions = task_token(embedded * padding_mask, padding_mask)
+    for block in patched_blocks:
+        states = block(states, padding_mask, training=training)
+    return pooling(states, positions)
 
 
 def _host_layers(host):

@@ -25,6 +25,7 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import write_json
 
 DATA = "movielens-100k"
+MAX_LENGTH = 32  # as in the quickstart
 DOMAINS = ("action", "scifi", "children")
 PROFILES = ("gender", "age", "occupation")
 METHODS = ("patch", "all", "head", "scratch", "random_host")
@@ -41,7 +42,7 @@ def main():
     for seed in options.seeds:
         folder = options.out / f"seed-{seed}"
         host = folder / "host"
-        pretrain(f"{DATA}/source", host, max_length=50, seed=seed)
+        pretrain(f"{DATA}/source", host, max_length=MAX_LENGTH, seed=seed)
         for task in (*DOMAINS, *PROFILES):
             for method in options.methods:
                 result = transfer(
