@@ -31,9 +31,13 @@ def plot_comparison(rows, path, title):
         shown = [row for row in rows if row["metric"] == metric]
         _draw_metric(axis, shown)
         axis.set_title(metric, loc="left", fontsize=10)
-    axes[0][0].legend(*_legend(), frameon=False, fontsize=8, ncols=2, loc="upper right")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    figure.tight_layout()
+    methods = ["baseline", *dict.fromkeys(row["method"] for row in rows)]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=_colour(method)) for method in methods]
+    figure.legend(
+        handles, methods, frameon=False, fontsize=9, ncols=len(methods), loc="upper right"
+    )
+    figure.tight_layout(rect=(0, 0, 1, 0.97))
     beside = Path(f"{path}.writing")
     figure.savefig(beside, format="png", dpi=150)
     plt.close(figure)
@@ -47,7 +51,7 @@ def _draw_metric(axis, rows):
         values = [("baseline", bars[0]["baseline"]), *((b["method"], b["value"]) for b in bars)]
         first = position
         for method, value in values:
-            axis.bar(position, value, color=_COLOURS.get(method, "#555555"), width=0.9)
+            axis.bar(position, value, color=_colour(method), width=0.9)
             axis.text(position, value, f"{value:.2f}", ha="center", va="bottom", fontsize=6)
             position += 1
         ticks.append((first + position - 1) / 2)
@@ -55,11 +59,10 @@ def _draw_metric(axis, rows):
         position += 0.8
     axis.set_xticks(ticks, names, fontsize=9)
     axis.tick_params(axis="x", length=0)
-    axis.margins(y=0.25)
+    axis.margins(y=0.12)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
 
 
-def _legend():
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()]
-    return handles, list(_COLOURS)
+def _colour(method):
+    return _COLOURS.get(method, "#555555")

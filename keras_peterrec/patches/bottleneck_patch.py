@@ -11,7 +11,7 @@ class BottleneckPatch(keras.layers.Layer):
         M(z) = W_up · gelu(W_down z + b_down) + b_up          (+ z if `inner_skip`)
         outputs + M(z),   z = inputs if `parallel` else outputs
 
-    `W_up` and `b_up` start at zero, so a new patch changes nothing.
+    (gelu by tanh, as in the official code.) `W_up` and `b_up` start at zero, so a new patch changes nothing.
 
     Args:
         bottleneck: int. Width K.

@@ -132,14 +132,14 @@ def encode_log(log, min_count=1):
         Sequences, Vocabulary and an int array `[V - 4]` of counts.
 
     Raises:
-        InputError: no user has the three events that training, validation and
+        InputError: no user has the four events that training, validation and
             test need.
     """
     order = np.lexsort((log.timestamps, log.users))
     lengths = np.bincount(log.users)
-    if lengths.max() < 3:
+    if lengths.max() < 4:  # one input and one target, validation, test
         raise InputError(
-            "`log` should have a user with at least three events. "
+            "`log` should have a user with at least four events. "
             f"Received: {len(lengths)} users with at most {lengths.max()}."
         )
     from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))

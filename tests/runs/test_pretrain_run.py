@@ -130,6 +130,6 @@ def test_bad_settings_are_one_clear_line(tmp_path, arguments, message):
 
 
 def test_users_with_too_few_events_are_refused(tmp_path):
-    log = Log.from_columns(["a", "b"], ["x", "y"], [1, 2])
-    with pytest.raises(InputError, match="`log` should have a user with at least three events"):
+    log = Log.from_columns(["a", "a", "a", "b"], ["x", "y", "z", "y"], [1, 2, 3, 2])
+    with pytest.raises(InputError, match="`log` should have a user with at least four events"):
         pretrain(log, tmp_path / "host")
