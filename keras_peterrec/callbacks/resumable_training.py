@@ -123,6 +123,18 @@ class ResumableTraining(keras.callbacks.Callback):
         if self.state["best_epoch"] is not None:
             self.model.load_weights(self._weights("best", self.state["best_epoch"] + 1))
 
+    def summary(self, total_seconds):
+        """What `metrics.json` says of the training."""
+        return {
+            "epochs": self.state["epoch"],
+            "best_epoch": self.state["best_epoch"] + 1,
+            "seconds": {
+                "fit": round(self.state["seconds"], 2),
+                "best": round(self.state["best_seconds"], 2),
+                "total": round(total_seconds, 2),
+            },
+        }
+
     def finish(self):
         """Removes the state; call it once the result is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)

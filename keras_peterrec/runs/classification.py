@@ -8,7 +8,7 @@ from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.runs.inference import outputs_of
-from keras_peterrec.runs.recommendation import _require_all
+from keras_peterrec.runs.recommendation import require_all
 
 
 class ClassificationData:
@@ -33,7 +33,7 @@ class ClassificationData:
         self.dropped_users = examples.dropped_users
         split = split_users(examples.user_ids, seed, train_fraction)
         self.splits = [examples.select(split == part) for part in range(3)]
-        _require_all(self.splits, "labels")
+        require_all(self.splits, "labels")
 
     def head(self):
         """A new head for this task."""
@@ -43,11 +43,15 @@ class ClassificationData:
         """A new loss."""
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
+    def forward(self, model):
+        """What metrics are computed from: ids to logits."""
+        return model
+
     def measure(self, model, part, sampled=False):
         """Metrics of a task model on a split."""
         split = self.splits[part]
         logits = outputs_of(
-            model, self.source.items, split.starts, split.stops, self.max_length
+            self.forward(model), self.source.items, split.starts, split.stops, self.max_length
         ).astype("float64")
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = odds / odds.sum(axis=1, keepdims=True)

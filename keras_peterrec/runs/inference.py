@@ -21,12 +21,20 @@ def outputs_of(function, items, starts, stops, max_length):
     Returns:
         float32 array `[E, ...]`.
     """
-    traced = _traced(function)
     batches = history_batches(items, starts, stops, max_length, max(1, TOKENS // max_length))
-    return np.concatenate([traced(history).numpy() for history in batches])
+    return np.concatenate([traced(function)(history).numpy() for history in batches])
 
 
 @functools.lru_cache(maxsize=2)
-def _traced(function):
-    """Traced once, although validation asks for it at every epoch."""
+def traced(function):
+    """A function of ids as a graph, made once although every epoch validates."""
     return tf.function(function, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+
+
+def write_graph(function, folder):
+    """Writes a function's graph for TensorBoard.
+
+    Keras' own callback no longer finds the graph of its training function.
+    """
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        tf.summary.graph(traced(function).get_concrete_function().graph)

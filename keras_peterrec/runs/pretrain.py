@@ -79,17 +79,9 @@ def pretrain(
     folder = RunFolder(out, "pretrain", settings)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
-    keras.utils.set_random_seed(seed)
-    dilations = [(1, 4)[n % 2] for n in range(blocks)]
-    causal = objective == "causal"
-    backbone = Backbone(len(vocabulary), hidden_dim, dilations, causal=causal, dropout=dropout)
-    pretrainer = OBJECTIVES[objective](backbone, tied=False, seed=seed)
+    pretrainer = _new_pretrainer(settings, len(vocabulary))
     training = _train(pretrainer, sequences, settings, folder.path)
-    host = Host(pretrainer, vocabulary, max_length)
-    host.save(folder.path)
-    validation, test = (
-        NextItemEvaluation(sequences, max_length, held_out) for held_out in (VALIDATION, TEST)
-    )
+    Host(pretrainer, vocabulary, max_length).save(folder.path)
     result = {
         "command": "pretrain",
         "settings": settings,
@@ -101,22 +93,12 @@ def pretrain(
             "events": len(log),
         },
         "parameters": {
-            "host": backbone.count_params(),
+            "host": pretrainer.backbone.count_params(),
             "trainable": pretrainer.count_params(),
             "total": pretrainer.count_params(),
         },
-        "epochs": training.state["epoch"],
-        "best_epoch": training.state["best_epoch"] + 1,
-        "metrics": {
-            "validation": validation.measure(pretrainer, new_items=True),
-            "test": test.measure(pretrainer, new_items=True),
-        },
-        "baseline": {"name": "popularity", "test": test.popularity(counts)},
-        "seconds": {
-            "fit": round(training.state["seconds"], 2),
-            "best": round(training.state["best_seconds"], 2),
-            "total": round(time.perf_counter() - began, 2),
-        },
+        **_measure(pretrainer, sequences, max_length, counts),
+        **training.summary(time.perf_counter() - began),
     }
     folder.finish(result)
     training.finish()
@@ -154,6 +136,33 @@ def encode_log(log, min_count=1):
     )
 
 
+def _new_pretrainer(settings, vocabulary_size):
+    keras.utils.set_random_seed(settings["seed"])
+    dilations = [(1, 4)[n % 2] for n in range(settings["blocks"])]
+    backbone = Backbone(
+        vocabulary_size,
+        settings["hidden_dim"],
+        dilations,
+        causal=settings["objective"] == "causal",
+        dropout=settings["dropout"],
+    )
+    return OBJECTIVES[settings["objective"]](backbone, tied=False, seed=settings["seed"])
+
+
+def _measure(pretrainer, sequences, max_length, counts):
+    """Final metrics of both held-out events, and of popularity."""
+    validation, test = (
+        NextItemEvaluation(sequences, max_length, held_out) for held_out in (VALIDATION, TEST)
+    )
+    return {
+        "metrics": {
+            "validation": validation.measure(pretrainer, new_items=True),
+            "test": test.measure(pretrainer, new_items=True),
+        },
+        "baseline": {"name": "popularity", "test": test.popularity(counts)},
+    }
+
+
 def _train(pretrainer, sequences, settings, folder):
     causal, max_length = settings["objective"] == "causal", settings["max_length"]
     batch_size = settings["batch_size"] or max(1, 1_600 // max_length)
@@ -167,4 +176,5 @@ def _train(pretrainer, sequences, settings, folder):
     validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
     recipe = Recipe(settings["learning_rate"], settings["epochs"], 2, "val_ndcg@10", "max")
     measure = lambda: validation.measure(pretrainer)  # noqa: E731
-    return fit("pretrain", pretrainer, None, batches, measure, recipe, folder)
+    forward = pretrainer.user_states
+    return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)

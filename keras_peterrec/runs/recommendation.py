@@ -50,7 +50,7 @@ class RecommendationData:
         split = split_users(examples.user_ids, seed, train_fraction)
         self.splits = [examples.select(split == part) for part in range(3)]
         self.classes = None
-        _require_all(self.splits, "target")
+        require_all(self.splits, "target")
 
     def head(self):
         """A new head for this task."""
@@ -60,11 +60,15 @@ class RecommendationData:
         """A new loss; see `TargetLoss`."""
         return TargetLoss(kind, seed=self.seed)
 
+    def forward(self, model):
+        """What metrics are computed from: ids to users' states."""
+        return model.user_states
+
     def measure(self, model, part, sampled=False):
         """Metrics of a task model on a split; sampled ones as well if asked."""
         split = self.splits[part]
         users = outputs_of(
-            model.user_states, self.source.items, split.starts, split.stops, self.max_length
+            self.forward(model), self.source.items, split.starts, split.stops, self.max_length
         )
         return self.rank(users, np.asarray(model.head.item_table), part, sampled)
 
@@ -109,7 +113,8 @@ class RecommendationData:
         }
 
 
-def _require_all(splits, argument):
+def require_all(splits, argument):
+    """Refuses data of which a split is empty."""
     sizes = [len(split) for split in splits]
     if 0 in sizes:
         raise InputError(

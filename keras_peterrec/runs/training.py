@@ -9,6 +9,7 @@ import keras
 from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.callbacks.resumable_training import ResumableTraining
 from keras_peterrec.callbacks.validation import Validation
+from keras_peterrec.runs.inference import write_graph
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Recipe:
     drops: int = 2
 
 
-def fit(title, model, loss, batches, measure, recipe, folder):
+def fit(title, model, loss, batches, measure, forward, recipe, folder):
     """Trains a model to its best validation metric; goes on where it was.
 
     Args:
@@ -42,6 +43,7 @@ def fit(title, model, loss, batches, measure, recipe, folder):
         loss: Loss, or `None` where the model brings its own.
         batches: tf.data.Dataset of one epoch.
         measure: Callable that returns the validation metrics as a dict.
+        forward: Callable of ids, whose graph TensorBoard shows.
         recipe: Recipe.
         folder: path of the run, for `state` and the TensorBoard `logs`.
 
@@ -62,9 +64,10 @@ def fit(title, model, loss, batches, measure, recipe, folder):
         training.set_model(model)
         training.load_best()
         return training
+    write_graph(forward, folder / "logs" / "train")
     callbacks = [
         Validation(measure),
-        keras.callbacks.TensorBoard(folder / "logs", write_graph=True, profile_batch=0),
+        keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0),
         training,
         ProgressLines(title, recipe.monitor, recipe.epochs),
     ]

@@ -91,43 +91,30 @@ def transfer(
     began = time.perf_counter()
     # Before the host is built: its dropout layers draw their seeds then.
     keras.utils.set_random_seed(seed)
-    host_folder, host = host, Host.load(host)
+    host = Host.load(host)
     log = log if isinstance(log, Log) else load_log(log)
     answers = _load_answers(target, labels, column)
-    named = {"host": host_folder, "log": settings["log"], "target": target, "labels": labels}
-    settings.update(
-        {key: name_of(value) for key, value in named.items()},
-        data=[log.fingerprint(), answers.fingerprint(), host.fingerprint()],
-    )
-    del settings["out"]
+    settings = _recorded(settings, log, answers, host)
     data = make_data(host, log, answers, settings)
     folder = RunFolder(out, "transfer", settings)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
     model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
     training = _train(model, data, settings, folder.path)
-    task = Task(model, method, data.targets, data.classes, settings)
-    task.save(folder.path, host)
-    report = parameter_report(model)
+    Task(model, method, data.targets, data.classes, settings).save(folder.path, host)
     result = {
         "command": "transfer",
         "settings": settings,
         "seed": seed,
         "data": {"fingerprint": settings["data"], **data.summary()},
-        "parameters": report,
+        "parameters": parameter_report(model),
         "bundle_bytes": (folder.path / "weights.npz").stat().st_size,
-        "epochs": training.state["epoch"],
-        "best_epoch": training.state["best_epoch"] + 1,
         "metrics": {
             "validation": data.measure(model, VALIDATION),
             "test": data.measure(model, TEST, sampled=True),
         },
         "baseline": data.baseline(TEST),
-        "seconds": {
-            "fit": round(training.state["seconds"], 2),
-            "best": round(training.state["best_seconds"], 2),
-            "total": round(time.perf_counter() - began, 2),
-        },
+        **training.summary(time.perf_counter() - began),
     }
     folder.finish(result)
     training.finish()
@@ -141,6 +128,13 @@ def make_data(host, log, answers, settings):
     if isinstance(answers, Log):
         return RecommendationData(*common, settings["cut_history"])
     return ClassificationData(*common)
+
+
+def _recorded(settings, log, answers, host):
+    """The settings as `run.json` keeps them: names instead of objects."""
+    named = {key: name_of(settings[key]) for key in ("host", "log", "target", "labels")}
+    data = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
+    return {**{k: v for k, v in settings.items() if k != "out"}, **named, "data": data}
 
 
 def _load_answers(target, labels, column):
@@ -170,4 +164,5 @@ def _train(model, data, settings, folder):
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
     recipe = Recipe(settings["learning_rate"], settings["epochs"], 1, data.monitor, data.mode, 1)
     measure = lambda: data.measure(model, VALIDATION)  # noqa: E731
-    return fit(model.name, model, loss, batches, measure, recipe, folder)
+    forward = data.forward(model)
+    return fit(model.name, model, loss, batches, measure, forward, recipe, folder)

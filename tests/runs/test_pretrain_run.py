@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.data.log import Log
@@ -28,7 +29,16 @@ def test_run_folder_is_a_host_and_its_metrics(host_folder):
     host = Host.load(host_folder)
     assert result["parameters"]["host"] == host.backbone.count_params()
     assert not (host_folder / "state").exists()
-    assert list((host_folder / "logs" / "validation").iterdir())
+
+
+def test_tensorboard_shows_scalars_and_the_graph(host_folder):
+    tags = {}
+    for part in ("train", "validation"):
+        events = EventAccumulator(str(host_folder / "logs" / part)).Reload()
+        tags[part] = events.Tags()
+    assert "epoch_loss" in tags["train"]["tensors"]
+    assert "epoch_ndcg@10" in tags["validation"]["tensors"]
+    assert tags["train"]["graph"]
 
 
 def test_finished_run_is_not_trained_again(host_folder):
