@@ -1,0 +1,94 @@
+"""Annealing, early stopping and resuming, with a scripted validation metric."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_peterrec.callbacks.resumable_training import ResumableTraining
+from keras_peterrec.callbacks.validation import Validation
+
+X, Y = np.eye(4, dtype="float32"), np.arange(4, dtype="float32")
+
+
+def new_model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="dense")])
+    model.compile(keras.optimizers.Adam(0.1), loss="mse")
+    return model
+
+
+def train(folder, script, epochs=50, model=None, interrupt_after=None, more=(), **options):
+    """Fits with `script[epoch]` as the metric; returns model, callback, epochs run."""
+    model = model or new_model()
+    training = ResumableTraining(folder, "val_score", "max", **{"patience": 1, **options})
+    first = training.restore(model)
+    ran, weights = [], {}
+
+    def measure():
+        epoch = first + len(ran)
+        ran.append(epoch)
+        weights[epoch] = model.get_weights()
+        return {"score": script[epoch]}
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == interrupt_after:
+                raise KeyboardInterrupt
+
+    callbacks = [Validation(measure), training, Interrupt(), *more]
+    model.fit(
+        X, Y, epochs=min(epochs, len(script)), initial_epoch=first, verbose=0,
+        callbacks=callbacks, batch_size=4, shuffle=False,
+    )  # fmt: skip
+    return model, training, ran, weights
+
+
+def test_drops_the_rate_twice_then_stops_with_the_best_weights(tmp_path):
+    # better, better, worse (drop), worse (drop), worse (stop), never run
+    rates = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: rates.append(float(model.optimizer.learning_rate))
+    )
+    model = new_model()
+    _, training, ran, weights = train(tmp_path, [1, 2, 1, 1, 1, 9], model=model, more=[record])
+    assert ran == [0, 1, 2, 3, 4]
+    assert training.stopped and training.state["best_epoch"] == 1
+    assert training.state["drops"] == 2
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.03, 0.009])
+    for best, now in zip(weights[1], model.get_weights()):
+        np.testing.assert_array_equal(best, now)
+
+
+def test_goes_back_to_the_best_weights_when_the_rate_drops(tmp_path):
+    _, _, _, weights = train(tmp_path, [2, 1, 1])
+    after_best, after_drop = weights[1], weights[2]
+    # Both are one epoch from the weights of epoch 0; the second step is smaller.
+    first_step = np.abs(after_best[0] - weights[0][0]).max()
+    second_step = np.abs(after_drop[0] - weights[0][0]).max()
+    assert 0 < second_step < 0.6 * first_step
+
+
+def test_an_improvement_resets_the_waiting(tmp_path):
+    _, training, ran, _ = train(tmp_path, [1, 0, 2, 1, 3, 0, 0, 0], patience=2, drops=0)
+    assert ran == [0, 1, 2, 3, 4, 5, 6]
+    assert training.state["best_epoch"] == 4
+
+
+def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    script = [1, 2, 1, 3, 1, 1]
+    straight, straight_training, _, _ = train(tmp_path / "straight", script)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", script, interrupt_after=2)
+    resumed, training, ran, _ = train(tmp_path / "broken", script)
+    assert ran[0] == 3
+    without_time = lambda state: {k: v for k, v in state.items() if "seconds" not in k}  # noqa: E731
+    assert without_time(training.state) == without_time(straight_training.state)
+    for one, other in zip(straight.get_weights(), resumed.get_weights()):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_finish_removes_the_state(tmp_path):
+    _, training, _, _ = train(tmp_path / "state", [1, 2])
+    assert list((tmp_path / "state").glob("*.weights.h5"))
+    training.finish()
+    assert not (tmp_path / "state").exists()
