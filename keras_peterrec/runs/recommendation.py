@@ -1,5 +1,7 @@
 """A recommendation task's data: examples, splits, metrics, baseline."""
 
+import sys
+
 import numpy as np
 
 from keras_peterrec.data.sequences import Sequences
@@ -50,6 +52,13 @@ class RecommendationData:
         split = split_users(examples.user_ids, seed, train_fraction)
         self.splits = [examples.select(split == part) for part in range(3)]
         self.classes = None
+        empty = np.mean(examples.stops == examples.starts)
+        if cut_history and empty > 0.5:
+            print(
+                f"{empty:.0%} of the target events come before all of their user's history; "
+                "where the two logs' clocks differ, use --no-cut-history",
+                file=sys.stderr,
+            )
         require_all(self.splits, "target")
 
     def head(self):
@@ -108,6 +117,7 @@ class RecommendationData:
             "users": sum(users),
             "users_train_validation_test": users,
             "users_without_history": self.dropped_users,
+            "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in self.splits)),
             "target_items": len(self.targets),
             "target_events": int(sum((split.answers >= 0).sum() for split in self.splits)),
         }
