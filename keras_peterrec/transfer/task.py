@@ -150,7 +150,7 @@ class Task:
         return keras.ops.convert_to_numpy(keras.ops.softmax(self._predict(histories), axis=-1))
 
     def _predict(self, histories):
-        return np.array(self.model(histories, training=False))
+        return np.array(self.model(np.asarray(histories, "int32"), training=False))
 
     def _host_variables(self):
         return {f"host/{path}": w for path, w in backbone_weights(self.model.host).items()}
