@@ -162,7 +162,11 @@ def _train(model, data, settings, folder):
         steps=steps,
     )
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 1, data.monitor, data.mode, 1)
+    # Small data: short epochs, so more of them before giving up.
+    patience = min(6, max(1, EPOCH_ROWS // len(train)))
+    recipe = Recipe(
+        settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode, drops=1
+    )
     measure = lambda: data.measure(model, VALIDATION)  # noqa: E731
     forward = data.forward(model)
     return fit(model.name, model, loss, batches, measure, forward, recipe, folder)
