@@ -174,7 +174,7 @@ def _train(pretrainer, sequences, settings, folder):
     else:
         batches = masked_batches(*arguments, pretrainer.backbone.vocabulary_size, settings["seed"])
     validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 2, "val_ndcg@10", "max")
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 4, "val_ndcg@10", "max", drops=1)
     measure = lambda: validation.measure(pretrainer)  # noqa: E731
     forward = pretrainer.user_states
     return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)
