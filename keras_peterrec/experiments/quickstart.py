@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -120,12 +121,19 @@ def show(result):
         f"{exported['bytes'] / 1e6:.1f} MB: {exported['out']}\n"
         f"plot: {out}/comparison.png   all in {result['seconds']['total']:.0f} s\n\n"
         "Try next:\n"
-        f"  keras-peterrec predict --model {exported['out']} --task {result['user']['task']} "
+        f"  {_program()} predict --model {exported['out']} --task {result['user']['task']} "
         f"--history \"{' '.join(result['user']['history'].split()[-3:])}\"\n"
-        f"  keras-peterrec inspect {exported['out']}\n"
-        f"  tensorboard --logdir {out}",
+        f"  {_program()} inspect {exported['out']}\n"
+        f"  {_program('tensorboard')} --logdir {out}",
         soft_wrap=True,
     )
+
+
+def _program(name="keras-peterrec"):
+    """How to call a program of ours: as it is, or in its environment's folder."""
+    if shutil.which(name):
+        return name
+    return os.path.relpath(Path(sys.executable).parent / name)
 
 
 def _available(data):

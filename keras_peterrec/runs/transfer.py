@@ -163,7 +163,7 @@ def _train(model, data, settings, folder):
     )
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
     # Small data: short epochs, so more of them before giving up.
-    patience = min(6, max(1, EPOCH_ROWS // len(train)))
+    patience = min(3, max(1, EPOCH_ROWS // len(train)))
     recipe = Recipe(
         settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode, drops=1
     )
