@@ -15,9 +15,9 @@ class ResumableTraining(keras.callbacks.Callback):
 
     After `patience` epochs without improvement training goes back to the best
     weights with a smaller learning rate; when that has happened `drops` times and
-    does not help any more, it stops. After every epoch the weights, the optimizer and what early stopping remembers
-    are on disk. (`BackupAndRestore` forgets the latter, so that a resumed run
-    would lose the best weights found before.)
+    does not help any more, it stops. After every epoch the weights, the optimizer and
+    what early stopping remembers are on disk. (`BackupAndRestore` forgets the latter,
+    so that a resumed run would lose the best weights found before.)
 
     Args:
         folder: path. For the state; removed by `finish`.

@@ -72,6 +72,11 @@ def pretrain(
             f"`objective` should be one of {', '.join(OBJECTIVES)}. "
             f"Received: `objective` = {objective!r}."
         )
+    if objective == "masked" and max_length < 2:
+        raise InputError(
+            "`max_length` should be at least 2 where items are masked, since one must be shown. "
+            f"Received: `max_length` = {max_length}."
+        )
     began = time.perf_counter()
     name, log = name_of(log), log if isinstance(log, Log) else load_log(log)
     settings = {"log": name, **settings, "data": log.fingerprint()}

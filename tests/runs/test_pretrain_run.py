@@ -128,6 +128,7 @@ def test_masked_objective_trains(tmp_path):
         ({"epochs": 0}, "`epochs` should be a positive integer"),
         ({"dropout": 1.0}, "`dropout` should be a rate"),
         ({"learning_rate": 0.0}, "`learning_rate` should be a positive number"),
+        ({"objective": "masked", "max_length": 1}, "`max_length` should be at least 2"),
         ({"objective": "bert"}, "`objective` should be one of causal, masked"),
         ({"min_count": 10**6}, "`min_count` should leave at least one item"),
     ],
