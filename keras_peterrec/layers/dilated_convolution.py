@@ -19,6 +19,9 @@ class DilatedConvolution(keras.layers.Layer):
     spares that layer's rearrangement of space into batch. The kernel's shape is
     that of `Conv1D`, so weights can be exchanged.
 
+    Where a row holds several sequences, `sequence_ids` says which position is
+    whose, and those of other sequences count as zeros too.
+
     Args:
         filters: int. Output channels.
         kernel_size: int. Odd width of the kernel. Defaults to `3`.
@@ -31,6 +34,8 @@ class DilatedConvolution(keras.layers.Layer):
 
     Call arguments:
         inputs: Tensor of shape `[B, L, C_in]`.
+        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
+            `None` where each row is one sequence.
 
     Returns:
         Tensor of shape `[B, L, filters]`.
@@ -86,15 +91,18 @@ class DilatedConvolution(keras.layers.Layer):
             name="bias", shape=(self.filters,), initializer=self.bias_initializer
         )
 
-    def call(self, inputs):
+    def call(self, inputs, sequence_ids=None):
         reach = (self.kernel_size - 1) * self.dilation_rate
         before = reach if self.causal else reach // 2
-        padded = ops.pad(inputs, [[0, 0], [before, reach - before], [0, 0]])
-        taps = [
-            # [B, L, C_in] each; a stop of None keeps the last, unshifted tap whole.
-            padded[:, start : (start - reach) or None]
-            for start in range(0, reach + 1, self.dilation_rate)
-        ]
+        starts = range(0, reach + 1, self.dilation_rate)
+        taps = _shifted(inputs, starts, before, reach)  # [B, L, C_in] each
+        if sequence_ids is not None:
+            ids = ops.expand_dims(sequence_ids, -1)
+            owners = _shifted(ids, starts, before, reach)
+            taps = [
+                tap if start == before else tap * ops.cast(owner == ids, tap.dtype)
+                for start, tap, owner in zip(starts, taps, owners)
+            ]
         kernel = ops.reshape(self.kernel, (-1, self.filters))  # [k·C_in, C_out]
         return ops.matmul(ops.concatenate(taps, axis=-1), kernel) + self.bias
 
@@ -111,3 +119,10 @@ class DilatedConvolution(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
+
+
+def _shifted(values, starts, before, reach):
+    """What stands `before - start` positions earlier, for each start; 0 outside."""
+    padded = ops.pad(values, [[0, 0], [before, reach - before], [0, 0]])
+    # A stop of None keeps the last, unshifted tap whole.
+    return [padded[:, start : (start - reach) or None] for start in starts]

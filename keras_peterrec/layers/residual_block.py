@@ -3,6 +3,7 @@
 import keras
 
 from keras_peterrec.layers.dilated_convolution import DilatedConvolution
+from keras_peterrec.layers.normalized_relu import NormalizedRelu
 
 CONVOLUTION_SITES = ("convolution_1", "convolution_2")
 ACTIVATION_SITES = ("activation_1", "activation_2")
@@ -37,6 +38,8 @@ class ResidualBlock(keras.layers.Layer):
         inputs: Tensor of shape `[B, L, C]`.
         padding_mask: Tensor of shape `[B, L, 1]`, one at real positions and
             zero at padding.
+        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
+            `None` where each row is one sequence, padded on the left.
         patch: Callable `patch(site, inputs, outputs) -> outputs`, or `None`.
 
     Returns:
@@ -64,24 +67,21 @@ class ResidualBlock(keras.layers.Layer):
                 name=f"convolution_{index}",
                 dtype=self.dtype_policy,
             )
-            norm = keras.layers.LayerNormalization(
-                epsilon=1e-8, name=f"norm_{index}", dtype=self.dtype_policy
-            )
+            norm = NormalizedRelu(name=f"norm_{index}", dtype=self.dtype_policy)
             convolution.build(input_shape)
             norm.build(input_shape)
             self.convolutions.append(convolution)
             self.norms.append(norm)
         self.branch_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(self, inputs, padding_mask, patch=None, training=None):
+    def call(self, inputs, padding_mask, sequence_ids=None, patch=None, training=None):
         patch = patch or _unpatched
         branch = inputs
         for convolution, norm, at_convolution, at_activation in zip(
             self.convolutions, self.norms, CONVOLUTION_SITES, ACTIVATION_SITES
         ):
             read = branch
-            branch = patch(at_convolution, read, convolution(read))
-            branch = keras.ops.relu(norm(branch))
+            branch = norm(patch(at_convolution, read, convolution(read, sequence_ids)))
             branch = patch(at_activation, read, branch) * padding_mask
         return inputs + self.branch_dropout(branch, training=training)
 

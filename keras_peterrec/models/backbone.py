@@ -4,6 +4,7 @@ import keras
 
 from keras_peterrec.layers.padding_mask import PaddingMask
 from keras_peterrec.layers.residual_block import ResidualBlock
+from keras_peterrec.layers.sequence_ids import SequenceIds
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -12,8 +13,9 @@ class Backbone(keras.Model):
 
     A functional Keras model from item ids to one hidden state a position. Ids 0
     to 3 are padding, unknown, mask and task token; items follow by falling
-    frequency. Rows are padded on the left, and padding is inert: the states of
-    real positions do not depend on how much of it stands before them.
+    frequency. Padding is inert and a border: the states of real positions do not
+    depend on how much of it stands before them, nor on anything beyond it. So a row
+    is one sequence padded on the left, or several with padding between them.
 
     Args:
         vocabulary_size: int. Rows of the item table V, special ids included.
@@ -83,12 +85,10 @@ class Backbone(keras.Model):
             for n, dilation in enumerate(dilations, 1)
         ]
         history = keras.Input((None,), dtype="int32", name="history")
-        padding_mask = padding_mask_layer(history)
-        states = embedding_dropout(item_embedding(history)) * padding_mask
-        for block in blocks:
-            states = block(states, padding_mask)
+        layers = padding_mask_layer, SequenceIds(name="sequence_ids"), embedding_dropout, blocks
+        states = _states(*layers, history, item_embedding(history))
         super().__init__(inputs=history, outputs=states, name=name, **kwargs)
-        self.padding_mask_layer = padding_mask_layer
+        self.padding_mask_layer, self.sequence_ids_layer = layers[:2]
         self.item_embedding = item_embedding
         self.embedding_dropout = embedding_dropout
         self.blocks = blocks
@@ -103,6 +103,23 @@ class Backbone(keras.Model):
     def receptive_field(self):
         """Positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
         return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
+
+    def states(self, history, embedded=None, packed=True, training=None):
+        """States `[B, L, C]`, as by a call, of ids `[B, L]` that may be embedded already.
+
+        Args:
+            history: Integer tensor of shape `[B, L]`.
+            embedded: Tensor of shape `[B, L, C]`, rows of the item table, or `None`
+                to look them up here.
+            packed: bool. `False` where every row is known to be one sequence, padded
+                on the left, which spares looking for borders.
+            training: bool or `None`.
+        """
+        if embedded is None:
+            embedded = self.item_embedding(history)
+        borders = self.sequence_ids_layer if packed else None
+        layers = self.padding_mask_layer, borders, self.embedding_dropout, self.blocks
+        return _states(*layers, history, embedded, training)
 
     def copy(self):
         """A new backbone of the same settings and weights, sharing nothing."""
@@ -125,3 +142,14 @@ class Backbone(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def _states(
+    padding_mask_layer, sequence_ids_layer, dropout, blocks, history, embedded, training=None
+):
+    padding_mask = padding_mask_layer(history)
+    sequence_ids = sequence_ids_layer(history) if sequence_ids_layer is not None else None
+    states = dropout(embedded, training=training) * padding_mask
+    for block in blocks:
+        states = block(states, padding_mask, sequence_ids, training=training)
+    return states

@@ -92,7 +92,8 @@ class Pretrainer(keras.Model):
 
     def user_states(self, history):
         """The user after a history `[B, L]`, as `[B, C]`, in one call."""
-        return self.backbone(self.query_ids(ops.cast(history, "int32")), training=False)[:, -1]
+        ids = self.query_ids(ops.cast(history, "int32"))
+        return self.backbone.states(ids, packed=False, training=False)[:, -1]
 
     def next_item_scores(self, history):
         """Scores `[B, V - 4]` of every item to follow a history `[B, L]`."""
