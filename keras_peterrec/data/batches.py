@@ -1,72 +1,9 @@
-"""tf.data pipelines of batches for pretraining and for tasks."""
+"""tf.data pipelines of batches for tasks, padded on the left; see also `packed_batches`."""
 
 import tensorflow as tf
 
+from keras_peterrec.data.hiding import hide_as_unknown
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
-from keras_peterrec.data.special_ids import FIRST_ITEM, MASK, PAD, UNK
-
-
-def causal_batches(items, starts, stops, max_length, batch_size, seed=None, unknown_rate=0.0):
-    """Batches for next-item training.
-
-    Args:
-        items: int array `[N]` of ids, as `Sequences.items`.
-        starts, stops: int arrays `[W]`, as from `Sequences.training_windows`.
-        max_length: int.
-        batch_size: int.
-        seed: int or `None`. Shuffles, differently each epoch and the same for the
-            same seed; `None` keeps the order. Defaults to `None`.
-        unknown_rate: float. Share of inputs that become the unknown item, so that
-            what was never seen in training can be met later. Defaults to `0.0`.
-
-    Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[B, L]` each; targets
-        are 0 where there is nothing to predict.
-    """
-    flat = tf.constant(items, tf.int32)
-
-    def batch(rows, noise):
-        start, stop = rows
-        history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        targets = left_pad(gather_rows(flat, start + 1, stop + 1), max_length, fixed=True)
-        return _hide(history, noise, unknown_rate), _only_items(targets)
-
-    return _batches((starts, stops), batch, batch_size, seed)
-
-
-def masked_batches(
-    items, starts, stops, max_length, batch_size, vocabulary_size, seed=None, mask_rate=0.3
-):
-    """Batches for masked training: 30 % of the positions, 80/10/10.
-
-    Of the chosen positions, 80 % become the mask, 10 % a random item and 10 % stay
-    as they are; the target is the item that stood there.
-
-    Args:
-        items, starts, stops, max_length, batch_size, seed: see `causal_batches`.
-        vocabulary_size: int.
-        mask_rate: float. Defaults to `0.3`.
-
-    Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[B, L]` each.
-
-    Source: Yuan et al., SIGIR 2020, section 3.2.
-    """
-    flat = tf.constant(items, tf.int32)
-
-    def batch(rows, noise):
-        # A causal window's last target is its last event: keep that one too.
-        start, stop = rows[0], rows[1] + 1
-        history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        chosen = (_uniform(history, noise, 0) < mask_rate) & (history != PAD)
-        fate = _uniform(history, noise, 1)
-        span = tf.cast(vocabulary_size - FIRST_ITEM, tf.float32)
-        random_item = FIRST_ITEM + tf.cast(_uniform(history, noise, 2) * span, tf.int32)
-        shown = tf.where(fate < 0.8, MASK, tf.where(fate < 0.9, random_item, history))
-        targets = tf.where(chosen, history, PAD)
-        return tf.where(chosen, shown, history), _only_items(targets)
-
-    return _batches((starts, stops), batch, batch_size, seed)
 
 
 def task_batches(
@@ -75,8 +12,14 @@ def task_batches(
     """Batches of histories and a task's answers.
 
     Args:
-        items, starts, stops, max_length, batch_size, seed, unknown_rate: see
-            `causal_batches`.
+        items: int array `[N]` of ids, as `Sequences.items`.
+        starts, stops: int arrays `[E]`. Histories are `items[start:stop]`.
+        max_length: int. Last items of a history that are kept.
+        batch_size: int.
+        seed: int or `None`. Shuffles, differently each epoch and the same for the
+            same seed; `None` keeps the order. Defaults to `None`.
+        unknown_rate: float. Share of inputs that become the unknown item.
+            Defaults to `0.0`.
         answers: int array `[E]` of classes, or `[E, T]` of target items, filled up
             with -1.
         steps: int or `None`. Batches of an epoch, for when one is to be a part of
@@ -90,7 +33,7 @@ def task_batches(
     def batch(rows, noise):
         start, stop, answer = rows
         history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        return _hide(history, noise, unknown_rate), answer
+        return hide_as_unknown(history, noise, unknown_rate), answer
 
     return _batches((starts, stops, answers), batch, batch_size, seed, steps)
 
@@ -119,21 +62,3 @@ def _batches(columns, make_batch, batch_size, seed, steps=None):
         rows = rows.batch(batch_size).take(steps or -(-count // batch_size))
     paired = tf.data.Dataset.zip(rows, noise)
     return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def _uniform(like, noise, stream):
-    """Uniform numbers of the shape of `like`, given by the batch's own noise."""
-    seed = tf.stack([noise[0] + stream, noise[1]])
-    return tf.random.stateless_uniform(tf.shape(like), seed)
-
-
-def _hide(history, noise, rate):
-    """Makes a share of the items unknown."""
-    if not rate:
-        return history
-    return tf.where((_uniform(history, noise, 0) < rate) & (history != PAD), UNK, history)
-
-
-def _only_items(targets):
-    """Targets with the special ids, which are no answers, as padding."""
-    return tf.where(targets < FIRST_ITEM, PAD, targets)

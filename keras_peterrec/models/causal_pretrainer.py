@@ -15,7 +15,7 @@ class CausalPretrainer(Pretrainer):
 
     >>> pretrainer = CausalPretrainer(Backbone(vocabulary_size=1000))
     >>> pretrainer.compile("adam")
-    >>> pretrainer.fit(causal_batches(windows, batch_size=64))
+    >>> pretrainer.fit(causal_batches(items, starts, stops, tokens=1600))
 
     Source: Yuan et al., SIGIR 2020, Eq. (3).
     """

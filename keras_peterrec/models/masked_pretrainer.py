@@ -15,7 +15,7 @@ class MaskedPretrainer(Pretrainer):
 
     >>> pretrainer = MaskedPretrainer(Backbone(vocabulary_size=1000, causal=False))
     >>> pretrainer.compile("adam")
-    >>> pretrainer.fit(masked_batches(windows, batch_size=64))
+    >>> pretrainer.fit(masked_batches(items, starts, stops, tokens=1600, vocabulary_size=1000))
 
     Source: Yuan et al., SIGIR 2020, Eq. (4).
     """

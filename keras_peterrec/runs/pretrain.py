@@ -5,8 +5,8 @@ import time
 import keras
 import numpy as np
 
-from keras_peterrec.data.batches import causal_batches, masked_batches
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.packed_batches import causal_batches, masked_batches
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.vocabulary import Vocabulary
@@ -50,8 +50,8 @@ def pretrain(
         blocks: int. Residual blocks.
         max_length: int. Events of a training window and of a history.
         epochs: int. At most; early stopping ends most runs before.
-        batch_size: int or `None`. Windows in a batch. Defaults to `None`, about
-            1,600 events.
+        batch_size: int or `None`. Full windows in a batch, which is packed with
+            shorter ones too. Defaults to `None`, about 1,600 events.
         learning_rate: float. Of Adam.
         dropout: float. On embeddings and branches.
         unknown_rate: float. Share of the inputs that are hidden as unknown items.
@@ -170,14 +170,22 @@ def _measure(pretrainer, sequences, max_length, counts):
 
 def _train(pretrainer, sequences, settings, folder):
     causal, max_length = settings["objective"] == "causal", settings["max_length"]
-    batch_size = settings["batch_size"] or max(1, 1_600 // max_length)
+    # A row ends in the middle of a window: it should hold several.
+    tokens = (settings["batch_size"] or max(4, 1_600 // max_length)) * max_length
     # A window of n inputs spans n + 1 events, which a masked one must hold itself.
     windows = sequences.training_windows(max_length if causal else max_length - 1)
-    arguments = (sequences.items, *windows, max_length, batch_size)
+    arguments = {"tokens": tokens, "seed": settings["seed"]}
     if causal:
-        batches = causal_batches(*arguments, settings["seed"], settings["unknown_rate"])
+        batches = causal_batches(
+            sequences.items, *windows, unknown_rate=settings["unknown_rate"], **arguments
+        )
     else:
-        batches = masked_batches(*arguments, pretrainer.backbone.vocabulary_size, settings["seed"])
+        batches = masked_batches(
+            sequences.items,
+            *windows,
+            vocabulary_size=pretrainer.backbone.vocabulary_size,
+            **arguments,
+        )
     validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
     recipe = Recipe(settings["learning_rate"], settings["epochs"], 4, "val_ndcg@10", "max", drops=1)
     measure = lambda: validation.measure(pretrainer)  # noqa: E731

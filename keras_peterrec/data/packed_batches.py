@@ -1,0 +1,188 @@
+"""Batches for pretraining: windows packed end to end, so that padding is not computed.
+
+An epoch is one stream: the windows in a new order, one PAD after each. The network
+sees nothing across a PAD, so that windows can lie in one row. The stream is cut into
+rows of equal length, wherever the cut falls: what is left of a window goes on in the
+next row without its beginning.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.data.hiding import hide_as_unknown, hide_behind_mask
+from keras_peterrec.data.special_ids import FIRST_ITEM, PAD
+from keras_peterrec.errors import InputError
+
+
+def causal_batches(
+    items, starts, stops, tokens, rows=1, seed=None, unknown_rate=0.0, steps=None
+):
+    """Batches for next-item training.
+
+    All batches of all epochs have one shape, and every target is asked once an
+    epoch. Beside the items an epoch holds two numbers for each window; batches are
+    made as they are asked for.
+
+    Args:
+        items: int array `[N]` of ids, as `Sequences.items`.
+        starts, stops: int arrays `[W]`, as from `Sequences.training_windows`. One of
+            several workers takes `starts[worker::workers]`, and `stops` likewise.
+        tokens: int. Positions of a batch, about: an epoch is cut into equal parts.
+            Rows several times as long as a window cut few of them.
+        rows: int. Rows R of a batch. Defaults to `1`.
+        seed: int or `None`. Shuffles, differently each epoch and the same for the
+            same seed; `None` keeps the order. Defaults to `None`.
+        unknown_rate: float. Share of inputs that become the unknown item, so that
+            what was never seen in training can be met later. Defaults to `0.0`.
+        steps: int or `None`. Batches of an epoch, where workers must agree on it.
+            Defaults to `None`, given by `tokens`.
+
+    Returns:
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
+        are 0 where there is nothing to predict.
+
+    Raises:
+        InputError: there is no window, or a number is not positive.
+
+    Example:
+
+    >>> starts, stops = sequences.training_windows(max_length=100)
+    >>> batches = causal_batches(sequences.items, starts, stops, tokens=1600, seed=0)
+    """
+    flat = tf.constant(items, tf.int32)
+
+    def batch(events, noise):
+        history = _gather(flat, events, 0)
+        targets = _gather(flat, events, 1)
+        return hide_as_unknown(history, noise, unknown_rate), _only_items(targets)
+
+    return _batches(starts, stops, batch, tokens, rows, seed, steps)
+
+
+def masked_batches(
+    items,
+    starts,
+    stops,
+    tokens,
+    vocabulary_size,
+    rows=1,
+    seed=None,
+    mask_rate=0.3,
+    steps=None,
+):
+    """Batches for masked training: 30 % of the positions, 80/10/10.
+
+    Args:
+        items, starts, stops, tokens, rows, seed, steps: see `causal_batches`.
+        vocabulary_size: int.
+        mask_rate: float. Share of the positions that are asked for; see
+            `hide_behind_mask`. Defaults to `0.3`.
+
+    Returns:
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+
+    Raises:
+        InputError: there is no window, or a number is not positive.
+
+    Source: Yuan et al., SIGIR 2020, section 3.2.
+    """
+    flat = tf.constant(items, tf.int32)
+
+    def batch(events, noise):
+        history = _gather(flat, events, 0)
+        shown, hidden = hide_behind_mask(history, noise, mask_rate, vocabulary_size)
+        return shown, _only_items(hidden)
+
+    # A causal window's last target is its last event: show that one too.
+    return _batches(starts, np.asarray(stops) + 1, batch, tokens, rows, seed, steps)
+
+
+def packing_report(lengths, tokens, rows=1, steps=None, seed=0):
+    """What packing windows of these lengths costs.
+
+    Args:
+        lengths: int array `[W]`. Events of each window.
+        tokens, rows, steps: see `causal_batches`.
+        seed: int. Of the one order in which cut windows are counted. Defaults to `0`.
+
+    Returns:
+        dict: `steps`, `rows`, `width`; the shares `padding` of all positions and `cut`
+        of the windows.
+
+    Raises:
+        InputError: there is no window, or a number is not positive.
+
+    Example:
+
+    >>> packing_report(stops - starts, tokens=1600)["padding"]
+    0.0155
+    """
+    total, steps, width = _shape(lengths, tokens, rows, steps)
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    ends = np.cumsum(np.asarray(lengths)[order] + 1)
+    cuts = np.arange(1, steps * rows) * total // (steps * rows)
+    window = np.searchsorted(ends, cuts, side="right")
+    # A cut beside the PAD, or before a window's first event, hurts nobody.
+    hurts = (cuts < ends[window] - 1) & (cuts > np.append(0, ends)[window])
+    return {
+        "steps": steps,
+        "rows": rows,
+        "width": width,
+        "padding": 1 - float(np.sum(lengths)) / (steps * rows * width),
+        "cut": len(np.unique(window[hurts])) / len(lengths),
+    }
+
+
+def _shape(lengths, tokens, rows, steps):
+    """Length of the stream, batches of an epoch and width of a row."""
+    if len(lengths) == 0:
+        raise InputError("`starts` should have at least one window. Received: none.")
+    for name, value in (("tokens", tokens), ("rows", rows), ("steps", steps)):
+        if value is not None and value < 1:
+            raise InputError(
+                f"`{name}` should be a positive integer. Received: `{name}` = {value!r}."
+            )
+    total = int(np.sum(lengths)) + len(lengths)
+    steps = steps or max(1, round(total / tokens))
+    return total, steps, -(-total // (steps * rows))
+
+
+def _batches(starts, stops, make_batch, tokens, rows, seed, steps):
+    starts, stops = np.asarray(starts, "int64"), np.asarray(stops, "int64")
+    total, steps, width = _shape(stops - starts, tokens, rows, steps)
+    starts, lengths = tf.constant(starts), tf.constant(stops - starts)
+
+    def epoch(noise):
+        order = tf.range(len(lengths))
+        if seed is not None:
+            order = tf.random.experimental.stateless_shuffle(order, tf.stack([noise, -1]))
+        ordered = tf.gather(lengths, order) + 1  # and a PAD
+        ends = tf.cumsum(ordered)
+        shifts = tf.gather(starts, order) - (ends - ordered)  # from the stream to the items
+
+        def batch(step):
+            row = step * rows + tf.range(rows + 1, dtype=tf.int64)
+            begins = row * total // (steps * rows)  # rows differ by one position at most
+            position = begins[:-1, tf.newaxis] + tf.range(width, dtype=tf.int64)
+            window = tf.searchsorted(ends, tf.reshape(position, [-1]), side="right")
+            window = tf.reshape(tf.minimum(window, len(lengths) - 1), [rows, width])
+            real = (position < begins[1:, tf.newaxis]) & (position < tf.gather(ends, window) - 1)
+            events = tf.where(real, position + tf.gather(shifts, window), -1)
+            return make_batch(events, tf.stack([noise, step]))
+
+        return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    # A number a pass: each epoch has an order and a noise of its own.
+    epochs = tf.data.Dataset.random(seed or 0, rerandomize_each_iteration=True).take(1)
+    batches = epochs.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _gather(flat, events, later):
+    """Ids of the events, or of those `later` ones; PAD where there is none, `[R, L]`."""
+    return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0) + later))
+
+
+def _only_items(targets):
+    """Targets with the special ids, which are no answers, as padding."""
+    return tf.where(targets < FIRST_ITEM, PAD, targets)

@@ -1,0 +1,61 @@
+"""Share of padding before and after packing, and what the pipeline delivers.
+
+    python tests/benchmarks/padding.py movielens-100k/all sports.csv.gz events.parquet
+
+Before: each window in a row of its own, padded on the left to `--max-length`. After:
+packed, a PAD after each window; the windows that a row's end cuts are counted. Tokens
+are positions; the last column is the median of five epochs, starting one included, of
+two seconds at most: by second of one core's work and by the clock.
+"""
+
+import argparse
+import statistics
+import time
+
+from keras_peterrec.data.packed_batches import causal_batches, packing_report
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.runs.pretrain import encode_log
+
+BATCHES = ((1_600, 1), (6_400, 4), (6_400, 1))  # tokens, rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("logs", nargs="+", help="names of sources or paths of files")
+    parser.add_argument("--max-length", type=int, default=100)
+    options = parser.parse_args()
+    print("| log | windows | padded left | batch | packed | cut | M tokens/s: core, clock |")
+    print("|---|---|---|---|---|---|---|")
+    for name in options.logs:
+        _report(name, options.max_length)
+
+
+def _report(name, max_length):
+    sequences = encode_log(load_log(name))[0]
+    starts, stops = sequences.training_windows(max_length)
+    before = 1 - (stops - starts).mean() / max_length
+    for tokens, rows in BATCHES:
+        after = packing_report(stops - starts, tokens, rows)
+        batches = causal_batches(
+            sequences.items, starts, stops, tokens, rows, seed=0, unknown_rate=0.2
+        )
+        passes = [_tokens_per_second(batches) for _ in range(5)]
+        core, clock = (statistics.median(rates) / 1e6 for rates in zip(*passes))
+        print(
+            f"| {name} | {len(starts):,} | {before:.1%} | {rows} x {after['width']:,} "
+            f"| {after['padding']:.1%} | {after['cut']:.1%} | {core:.1f}, {clock:.1f} |"
+        )
+
+
+def _tokens_per_second(batches, seconds=2.0):
+    """Positions by second of processor time and of the clock."""
+    began, cpu, tokens = time.perf_counter(), time.process_time(), 0
+    for history, _ in batches:
+        tokens += history.shape[0] * history.shape[1]
+        if time.perf_counter() - began > seconds:
+            break
+    return tokens / (time.process_time() - cpu), tokens / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
