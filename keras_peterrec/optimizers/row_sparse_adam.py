@@ -1,0 +1,139 @@
+"""Adam that pays for the rows of a step, not for the table. Needs TensorFlow."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_peterrec.optimizers.row_gradients import single_rows, total_rows
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class RowSparseAdam(keras.optimizers.Adam):
+    """Adam that reads and writes only the touched rows of an embedding table.
+
+    A table `p` `[V, C]` that is read by `tf.gather` has a `tf.IndexedSlices` gradient.
+    The rows named in it are *touched*; with `g_i` the sum of all gradient rows of a
+    touched row `i` and `t` the number of the step, counted for the whole model,
+
+        p_i ← (1 - lr · weight_decay) p_i
+        m_i ← m_i + (1 - beta_1) (g_i - m_i)
+        v_i ← v_i + (1 - beta_2) (g_i² - v_i)
+        p_i ← p_i - lr · sqrt(1 - beta_2^t) / (1 - beta_1^t) · m_i / (sqrt(v_i) + epsilon)
+
+    Rows that are not touched keep `p`, `m` and `v` to the bit. That is the difference
+    to Adam, where the moments of every row decay at every step and a row goes on
+    moving by its momentum after its last gradient. The two agree where every row is
+    touched at every step. A step costs O(N · C) for N rows read, whatever V is; Keras'
+    Adam makes the gradient dense and costs O(V · C).
+
+    Dense gradients take Keras' own Adam step. Clipping sees a row's summed gradient.
+
+    Still O(V · C), for they concern every row: `use_ema`, and the constraint of a
+    variable that has one. A table whose gradient is the sum of a sparse and a dense
+    part (a slice of it, a full softmax over it) has a dense gradient.
+
+    Args:
+        learning_rate: float, schedule or callable. Defaults to `0.001`.
+        beta_1: float. Defaults to `0.9`.
+        beta_2: float. Defaults to `0.999`.
+        epsilon: float. Defaults to `1e-7`.
+        **kwargs: As of `keras.optimizers.Adam`: `amsgrad`, `weight_decay`,
+            `clipnorm`, `global_clipnorm`, `clipvalue`, `loss_scale_factor`, ...
+            Not `gradient_accumulation_steps`, whose accumulators are dense.
+
+    Raises:
+        ValueError: `gradient_accumulation_steps` is given.
+
+    Example:
+
+        table = tf.Variable(tf.ones((1_000_000, 64)))
+        optimizer = RowSparseAdam(0.001)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.gather(table, [7, 3, 7]) ** 2)
+        optimizer.apply([tape.gradient(loss, table)], [table])  # rows 3 and 7 moved
+
+    Source: Kingma and Ba, ICLR 2015, Algorithm 1 with the "epsilon hat" of section 2;
+    for rows as in torch.optim.SparseAdam and TensorFlow Addons' LazyAdam.
+    """
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs):
+        steps = kwargs.get("gradient_accumulation_steps")
+        if steps is not None:
+            raise ValueError(
+                "`gradient_accumulation_steps` should be None: accumulators are dense. "
+                f"Received: `gradient_accumulation_steps` = {steps!r}."
+            )
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
+
+    def apply(self, grads, trainable_variables=None):
+        # Keras divides by the scale with an operator that slices do not have.
+        scale = self.loss_scale_factor
+        if scale is not None:
+            grads = [None if g is None else ops.divide(g, scale) for g in grads]
+        self.loss_scale_factor = None
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self.loss_scale_factor = scale
+
+    def _clip_gradients(self, grads):
+        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
+            return grads
+        grads = [single_rows(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        return [
+            tf.IndexedSlices(clipped, g.indices, g.dense_shape)
+            if isinstance(g, tf.IndexedSlices)
+            else clipped
+            for g, clipped in zip(grads, super()._clip_gradients(values))
+        ]
+
+    def _apply_weight_decay(self, variables):
+        """Nothing yet: which rows decay is known in `update_step`."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(gradient, variable, learning_rate)
+            return
+        if self._decays(variable):
+            lr = ops.cast(learning_rate, variable.dtype)
+            self.assign_sub(variable, variable * ops.cast(self.weight_decay, variable.dtype) * lr)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _decays(self, variable):
+        return self.weight_decay is not None and self._use_weight_decay(variable)
+
+    def _update_rows(self, gradient, variable, learning_rate):
+        dtype = variable.dtype
+        index = self._get_variable_index(variable)
+        rows, total = total_rows(tf.cast(gradient, dtype))
+        momentums, velocities = self._momentums[index], self._velocities[index]
+        lr = ops.cast(learning_rate, dtype)
+
+        m = _read(momentums, rows)
+        m = m + (total - m) * (1 - self.beta_1)
+        self.assign(momentums, tf.IndexedSlices(m, rows))
+        v = _read(velocities, rows)
+        v = v + (tf.square(total) - v) * (1 - self.beta_2)
+        self.assign(velocities, tf.IndexedSlices(v, rows))
+        if self.amsgrad:
+            v = tf.maximum(v, _read(self._velocity_hats[index], rows))
+            self.assign(self._velocity_hats[index], tf.IndexedSlices(v, rows))
+
+        p = _read(variable, rows)
+        if self._decays(variable):
+            p = p - p * ops.cast(self.weight_decay, dtype) * lr
+        p = p - m * self._step_size(lr) / (tf.sqrt(v) + self.epsilon)
+        self.assign(variable, tf.IndexedSlices(p, rows))
+
+    def _step_size(self, lr):
+        step = ops.cast(self.iterations + 1, lr.dtype)
+        beta_1_power = ops.power(ops.cast(self.beta_1, lr.dtype), step)
+        beta_2_power = ops.power(ops.cast(self.beta_2, lr.dtype), step)
+        return lr * ops.sqrt(1 - beta_2_power) / (1 - beta_1_power)
+
+
+def _read(variable, rows):
+    """Rows of a variable. A `keras.Variable` in `tf.gather` would be read, and copied, whole."""
+    variable = variable.value if isinstance(variable, keras.Variable) else variable
+    return tf.gather(variable, rows)
