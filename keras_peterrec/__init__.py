@@ -48,6 +48,8 @@ _HOMES = {
     "NextItemEvaluation": "runs.next_item",
     "RecommendationData": "runs.recommendation",
     "ClassificationData": "runs.classification",
+    "RowSparseAdam": "optimizers.row_sparse_adam",
+    "RowSparseLossScaleOptimizer": "optimizers.row_sparse_loss_scale",
     "Validation": "callbacks.validation",
     "transfer_task": "runs.transfer",
     "evaluate": "runs.evaluate",

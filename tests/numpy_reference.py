@@ -198,3 +198,17 @@ def patch_weights(patch):
 def numpy_table(pretrainer):
     """The output table of a pretrainer that shares it with the embedding."""
     return numbers(pretrainer.backbone.item_embedding.embeddings)[4:]
+
+
+def lazy_adam_step(
+    table, m, v, ids, gradients, step, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-7, decay=0.0
+):
+    """One lazy Adam step, row by row; `step` counts from 1. Returns table, m and v."""
+    table, m, v = table.copy(), m.copy(), v.copy()
+    for row in set(np.asarray(ids).tolist()):
+        total = sum(g for i, g in zip(ids, gradients) if i == row)
+        m[row] = beta_1 * m[row] + (1 - beta_1) * total
+        v[row] = beta_2 * v[row] + (1 - beta_2) * total**2
+        size = lr * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+        table[row] = table[row] * (1 - lr * decay) - size * m[row] / (np.sqrt(v[row]) + epsilon)
+    return table, m, v
