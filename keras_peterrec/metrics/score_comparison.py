@@ -48,7 +48,8 @@ class ScoreComparison:
 
     def _count_close(self, rows, close, start, block):
         """Decides by exact scores what the products cannot."""
-        places, columns = np.nonzero(close)
+        # Flat: many times as fast as in two dimensions.
+        places, columns = np.divmod(np.flatnonzero(close), close.shape[1])
         rows = rows[places]
         items = start + columns if isinstance(block, slice) else block[columns]
         others = items != self.targets[rows]
