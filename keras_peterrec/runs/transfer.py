@@ -151,12 +151,14 @@ def _train(model, data, settings, folder):
     train = data.splits[TRAIN]
     batch_size = settings["batch_size"] or min(128, max(16, len(train) // 32))
     steps = -(-min(len(train), EPOCH_ROWS) // batch_size)
+    # One width, for one compiled step, but none wider than any history is.
+    width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
     batches = task_batches(
         data.source.items,
         train.starts,
         train.stops,
         train.answers,
-        data.max_length,
+        width,
         batch_size,
         settings["seed"],
         steps=steps,

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from keras_peterrec.data.batches import task_batches
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
+from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
@@ -92,6 +94,29 @@ def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
     assert targets[0] == targets[1]
     for path in one.files:
         np.testing.assert_array_equal(one[path], two[path])
+
+
+def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypatch):
+    """The same run with the width that all batches had before, of mere padding."""
+    small = {"hidden_dim": 8, "blocks": 1, "epochs": 1, "dropout": 0.0}
+    longest = int(np.bincount(load_log("simulated/source").users).max())
+    pretrain("simulated/source", tmp_path / "host", max_length=longest + 30, **small)
+    widths = []
+
+    def seen(*arguments, **more):
+        widths.append(arguments[4])
+        return task_batches(*arguments, **more)
+
+    def padded(*arguments, **more):
+        return task_batches(*arguments[:4], longest + 30, *arguments[5:], **more)
+
+    for name, batches in (("narrow", seen), ("wide", padded)):
+        monkeypatch.setattr("keras_peterrec.runs.transfer.task_batches", batches)
+        transfer(tmp_path / "host", "simulated/source", tmp_path / name, **TARGET)
+    assert widths[0] <= longest
+    narrow, wide = (np.load(tmp_path / name / "weights.npz") for name in ("narrow", "wide"))
+    for path in narrow.files:
+        np.testing.assert_allclose(narrow[path], wide[path], atol=2e-4, err_msg=path)
 
 
 @pytest.mark.parametrize(
