@@ -38,6 +38,26 @@ def task_batches(
     return _batches((starts, stops, answers), batch, batch_size, seed, steps)
 
 
+def state_batches(states, answers, batch_size, seed=None, steps=None):
+    """Batches of users' states, computed beforehand, and a task's answers.
+
+    Args:
+        states: float array `[E, C]`.
+        answers, batch_size, seed, steps: see `task_batches`.
+
+    Returns:
+        `tf.data.Dataset` of `(states [B, C], answers)`.
+    """
+    states = tf.constant(states)
+
+    def batch(rows, noise):
+        row, answer = rows
+        return tf.gather(states, row), answer
+
+    # Row numbers are shuffled and not the states: those are held once.
+    return _batches((range(len(answers)), answers), batch, batch_size, seed, steps)
+
+
 def history_batches(items, starts, stops, max_length, batch_size):
     """Batches of histories alone, in order, each as wide as its longest row."""
     flat = tf.constant(items, tf.int32)

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from keras_peterrec.metrics.catalogue import Catalogue
 from keras_peterrec.metrics.ranking_inputs import RankingInputs, check_count, exact_scores
-
+from keras_peterrec.metrics.score_comparison import ScoreComparison, as_matrix
+from keras_peterrec.metrics.threads import thread_count, thread_map
 
 def full_ranks(
     queries, item_table, pair_query, pair_item, known_offsets, known_items,
-    excluded_items=(), query_chunk=256, item_chunk=65536,
+    excluded_items=(), query_chunk=128, item_chunk=8192,
 ):  # fmt: skip
     """Ranks each pair's target among all items but the user's other known ones.
 
@@ -38,9 +40,9 @@ def full_ranks(
         known_items: int array, each in `[-1, V)`; repeats and -1 do no harm.
         excluded_items: ids that never count, such as special tokens. A target
             among them gets rank V. Defaults to `()`.
-        query_chunk: int. Pairs ranked at once. Defaults to `256`.
-        item_chunk: int. Items scored at once (64 MB of scores by
-            default). Defaults to `65536`.
+        query_chunk: int. Most queries that a thread scores at once. Defaults to `128`.
+        item_chunk: int. Items that it scores at once: 4 MB of scores by default,
+            which stay in the processor's cache. Defaults to `8192`.
 
     Returns:
         int64 array `[P]` of ranks, from 1 to V.
@@ -64,91 +66,68 @@ def full_ranks(
         queries, item_table, pair_query, pair_item, known_offsets, known_items, excluded_items
     )
     ranks = np.full(len(inputs.pair_item), inputs.size, np.int64)
+    catalogue = Catalogue(inputs, item_chunk)
     pairs = np.flatnonzero(inputs.scorable())
-    # Sorted by query, so that pairs of one query share a row of the product.
-    pairs = pairs[np.argsort(inputs.pair_query[pairs], kind="stable")]
-    largest_item = _norms(inputs.item_table[inputs.finite_items]).max(initial=0.0)
-    for start in range(0, len(pairs), query_chunk):
-        chunk = pairs[start : start + query_chunk]
-        ranks[chunk] = _chunk_ranks(inputs, chunk, item_chunk, largest_item)
+
+    def rank(job):
+        query_ids, layers = job
+        for layer, found in zip(layers, _chunk_ranks(inputs, catalogue, query_ids, layers)):
+            ranks[layer] = found
+
+    thread_map(rank, _jobs(pairs, inputs.pair_query[pairs], query_chunk))
     return ranks
 
 
-def _chunk_ranks(inputs, pairs, item_chunk, largest_item):
-    """Ranks `[len(pairs)]` of some scorable pairs."""
-    targets = inputs.pair_item[pairs]
-    query_ids, rows = np.unique(inputs.pair_query[pairs], return_inverse=True)
-    target_scores = exact_scores(inputs.queries, query_ids[rows], inputs.item_table, targets)
-    products = _Products(inputs.queries, query_ids, largest_item)
-    candidates = np.flatnonzero(inputs.rankable & inputs.finite_items)
-    always_above = np.count_nonzero(inputs.rankable) - len(candidates)
-    above = np.full(len(pairs), always_above, np.int64)
-    for start in range(0, len(candidates), item_chunk):
-        items = candidates[start : start + item_chunk]
-        above += products.count_above(inputs.item_table, items, rows, targets, target_scores)
-    return 1 + above - _count_known_above(inputs, query_ids, rows, targets, target_scores)
+def _jobs(pairs, pair_query, query_chunk):
+    """Cuts pairs into jobs `(query_ids, layers)` of at most `query_chunk` queries.
 
-
-def _norms(table):
-    """Euclidean length of each row, in float64 and without a copy of the table."""
-    return np.sqrt(np.einsum("rc,rc->r", table, table, dtype=np.float64))
-
-
-class _Products:
-    """Compares float32 products with the targets' exact scores, without error.
-
-    `|fl(q . v) - q . v| <= C u |q| |v|` to first order, whatever the order of
-    summation, with u = 2^-24 (Higham, "Accuracy and Stability of Numerical
-    Algorithms", section 3.1). Outside that margin the product decides.
+    Layer k holds the k-th pair of the first queries of a job. Queries come by falling
+    number of pairs, so a layer's scores are the first rows of the job's product.
     """
-
-    def __init__(self, queries, query_ids, largest_item):
-        self.queries, self.query_ids = queries, query_ids
-        scale = _norms(queries[query_ids]) * largest_item
-        # Near float32's largest number a product could overflow to inf - inf.
-        self.dtype = np.float64 if scale.max() > 1e37 else np.float32
-        channels = queries.shape[1]
-        underflow = channels * np.finfo(np.float32).tiny
-        # 4 and 1.01: the thresholds' own rounding and the terms of higher order.
-        self.margins = 1.01 * (channels + 4) * 2.0**-24 * scale + underflow
-
-    def count_above(self, item_table, items, rows, targets, target_scores):
-        """Per pair, how many of `items` but the target score at least as high."""
-        chunk_queries = self.queries[self.query_ids].astype(self.dtype, copy=False)
-        scores = chunk_queries @ item_table[items].astype(self.dtype, copy=False).T
-        margins = self.margins[rows]
-        lowest = (target_scores - margins).astype(self.dtype)
-        highest = (target_scores + margins).astype(self.dtype)
-        # `items` rise and hold every target between their ends; one is always close.
-        own = (items[0] <= targets) & (targets <= items[-1])
-        above = np.empty(len(rows), np.int64)
-        # Row by row: a row stays in the processor's cache, and no second matrix
-        # is made for the comparisons.
-        for pair, row in enumerate(rows):
-            line = scores[row]
-            not_above, below = line <= highest[pair], line < lowest[pair]
-            count = np.count_nonzero(not_above)
-            above[pair] = len(items) - count
-            if count > np.count_nonzero(below) + own[pair]:
-                close = items[np.flatnonzero(not_above != below)]
-                close = close[close != targets[pair]]
-                exact = exact_scores(self.queries, self.query_ids[row], item_table, close)
-                above[pair] += np.count_nonzero(exact >= target_scores[pair])
-        return above
+    pairs = pairs[np.argsort(pair_query, kind="stable")]
+    query_ids, first, counts = np.unique(
+        np.sort(pair_query), return_index=True, return_counts=True
+    )
+    order = np.argsort(-counts, kind="stable")
+    size = min(query_chunk, max(1, -(-len(order) // thread_count())))
+    jobs = []
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        layers = []
+        for place in range(counts[rows[0]]):
+            layers.append(pairs[first[rows[counts[rows] > place]] + place])
+        jobs.append((query_ids[rows], layers))
+    return jobs
 
 
-def _count_known_above(inputs, query_ids, rows, targets, target_scores):
-    """Per pair, how many known items other than the target were counted above."""
+def _chunk_ranks(inputs, catalogue, query_ids, layers):
+    """Ranks of the pairs of a job, as a list with an array for each layer."""
+    dtype, margins = catalogue.precision(inputs.queries[query_ids])
+    queries = inputs.queries[query_ids].astype(dtype, copy=False)
+    comparisons = [
+        ScoreComparison(inputs, query_ids, inputs.pair_item[pairs], margins, dtype)
+        for pairs in layers
+    ]
+    # One buffer for all blocks: fresh pages would cost more than the comparisons.
+    size = len(query_ids) * catalogue.widest
+    scores, at_least, above = np.empty(size, dtype), np.empty(size, bool), np.empty(size, bool)
+    for start, stop, block in catalogue.blocks:
+        items = inputs.item_table[block].astype(dtype, copy=False)
+        product = as_matrix(scores, (len(queries), len(items)))
+        np.matmul(queries, items.T, out=product)
+        for comparison in comparisons:
+            comparison.count(product, start, stop, block, at_least, above)
+    known = _known_scores(inputs, query_ids)
+    always = 1 + catalogue.always_above
+    return [always + each.above - each.known_above(*known) for each in comparisons]
+
+
+def _known_scores(inputs, query_ids):
+    """Known items of queries: owners (rising), items and exact scores."""
     owners, items = inputs.known_of(query_ids)
     scores = np.full(len(items), np.inf)
     finite = inputs.finite_items[items]
     scores[finite] = exact_scores(
         inputs.queries, query_ids[owners[finite]], inputs.item_table, items[finite]
     )
-    offsets = np.searchsorted(owners, np.arange(len(query_ids) + 1))
-    counts = np.empty(len(rows), np.int64)
-    for pair, row in enumerate(rows):
-        known = slice(offsets[row], offsets[row + 1])
-        above = (scores[known] >= target_scores[pair]) & (items[known] != targets[pair])
-        counts[pair] = np.count_nonzero(above)
-    return counts
+    return owners, items, scores

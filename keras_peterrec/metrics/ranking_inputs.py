@@ -4,8 +4,8 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 
-# Rows gathered at once times C: 32 MB of float64.
-GATHERED_VALUES = 2**22
+# Rows read at once times C: 8 MB of float64.
+GATHERED_VALUES = 2**20
 
 
 def exact_scores(queries, query_ids, item_table, item_ids):
@@ -28,14 +28,19 @@ def exact_scores(queries, query_ids, item_table, item_ids):
     """
     query_ids = np.broadcast_to(query_ids, item_ids.shape)
     scores = np.empty(len(item_ids), np.float64)
-    block = max(1, GATHERED_VALUES // item_table.shape[1])
-    for start in range(0, len(item_ids), block):
-        rows = slice(start, start + block)
+    for rows in row_blocks(item_table, len(item_ids)):
         products = np.multiply(
             queries[query_ids[rows]], item_table[item_ids[rows]], dtype=np.float64
         )
         scores[rows] = products.sum(axis=1)
     return scores
+
+
+def row_blocks(table, rows=None):
+    """Slices that cover as many rows of a table's width, a few MB each."""
+    rows = len(table) if rows is None else rows
+    size = max(1, GATHERED_VALUES // table.shape[1])
+    return [slice(start, start + size) for start in range(0, rows, size)]
 
 
 def check_count(name, value, least=1):
@@ -98,6 +103,14 @@ def csr_lists(names, offsets, items, rows, size):
     return offsets, items
 
 
+def _finite_rows(table):
+    """bool `[R]`: whether all numbers of a row are finite."""
+    finite = np.empty(len(table), bool)
+    for rows in row_blocks(table):
+        finite[rows] = np.isfinite(table[rows]).all(axis=1)
+    return finite
+
+
 class RankingInputs:
     """The checked inputs of `full_ranks` and `sampled_ranks`.
 
@@ -143,13 +156,13 @@ class RankingInputs:
         excluded = integer_array("excluded_items", list(excluded_items), 0, self.size)
         self.rankable = np.ones(self.size, bool)
         self.rankable[excluded] = False
-        self.finite_items = np.isfinite(self.item_table).all(axis=1)
+        self.finite_items = _finite_rows(self.item_table)
 
     def scorable(self):
         """bool `[P]`: False where the target is -1 or excluded or has a NaN score."""
         # The appended element is what the id -1 reads.
         targets_rank = np.append(self.finite_items & self.rankable, False)
-        finite_queries = np.isfinite(self.queries).all(axis=1)
+        finite_queries = _finite_rows(self.queries)
         return targets_rank[self.pair_item] & finite_queries[self.pair_query]
 
     def known_of(self, query_ids):

@@ -7,8 +7,7 @@ from keras_peterrec.data.splits import TRAIN, split_users
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
 from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.runs.inference import outputs_of
-from keras_peterrec.runs.recommendation import require_all
+from keras_peterrec.runs.recommendation import require_all, split_states
 
 
 class ClassificationData:
@@ -43,19 +42,20 @@ class ClassificationData:
         """A new loss."""
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def forward(self, model):
-        """What metrics are computed from: ids to logits."""
-        return model
+    def states(self, model, part):
+        """Users' states `[E, C]` of a task model on a split."""
+        return split_states(self, model, part)
 
     def measure(self, model, part, sampled=False):
         """Metrics of a task model on a split."""
-        split = self.splits[part]
-        logits = outputs_of(
-            self.forward(model), self.source.items, split.starts, split.stops, self.max_length
-        ).astype("float64")
+        return self.measure_states(self.states(model, part), model.head, part, sampled)
+
+    def measure_states(self, users, head, part, sampled=False):
+        """Metrics of users' states, already computed, and a head on a split."""
+        logits = np.asarray(head(users), "float64")
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = odds / odds.sum(axis=1, keepdims=True)
-        return classification_metrics(probabilities, split.answers, len(self.classes))
+        return classification_metrics(probabilities, self.splits[part].answers, len(self.classes))
 
     def baseline(self, part):
         """Metrics of always giving the training shares of the classes."""

@@ -14,15 +14,27 @@ TOKENS = 65_536
 def outputs_of(function, items, starts, stops, max_length):
     """Applies a function of ids `[B, L]` to histories, batch by batch.
 
+    A batch holds histories of similar length, so that little padding is computed; a
+    function for which padding is inert answers the same.
+
     Args:
         function: Callable from int32 `[B, L]` to a tensor `[B, ...]`.
         items, starts, stops, max_length: see `history_batches`.
 
     Returns:
-        float32 array `[E, ...]`.
+        float32 array `[E, ...]`, in the order of the histories.
     """
-    batches = history_batches(items, starts, stops, max_length, max(1, TOKENS // max_length))
-    return np.concatenate([traced(function)(history).numpy() for history in batches])
+    starts, stops = np.asarray(starts), np.asarray(stops)
+    order = np.argsort(np.minimum(stops - starts, max_length), kind="stable")
+    rows = max(1, TOKENS // max_length)
+    batches = history_batches(items, starts[order], stops[order], max_length, rows)
+    outputs = None
+    for number, history in enumerate(batches):
+        answers = traced(function)(history).numpy()
+        if outputs is None:
+            outputs = np.empty((len(order), *answers.shape[1:]), answers.dtype)
+        outputs[order[number * rows : number * rows + len(answers)]] = answers
+    return outputs
 
 
 @functools.lru_cache(maxsize=2)

@@ -69,17 +69,17 @@ class RecommendationData:
         """A new loss; see `TargetLoss`."""
         return TargetLoss(kind, seed=self.seed)
 
-    def forward(self, model):
-        """What metrics are computed from: ids to users' states."""
-        return model.user_states
+    def states(self, model, part):
+        """Users' states `[E, C]` of a task model on a split."""
+        return split_states(self, model, part)
 
     def measure(self, model, part, sampled=False):
         """Metrics of a task model on a split; sampled ones as well if asked."""
-        split = self.splits[part]
-        users = outputs_of(
-            self.forward(model), self.source.items, split.starts, split.stops, self.max_length
-        )
-        return self.rank(users, np.asarray(model.head.item_table), part, sampled)
+        return self.measure_states(self.states(model, part), model.head, part, sampled)
+
+    def measure_states(self, users, head, part, sampled=False):
+        """Metrics of users' states, already computed, and a head on a split."""
+        return self.rank(users, np.asarray(head.item_table), part, sampled)
 
     def baseline(self, part):
         """Metrics of ranking by popularity among the training users."""
@@ -121,6 +121,14 @@ class RecommendationData:
             "target_items": len(self.targets),
             "target_events": int(sum((split.answers >= 0).sum() for split in self.splits)),
         }
+
+
+def split_states(data, model, part):
+    """Users' states `[E, C]` of a task model, for one split of a task's data."""
+    split = data.splits[part]
+    return outputs_of(
+        model.user_states, data.source.items, split.starts, split.stops, data.max_length
+    )
 
 
 def require_all(splits, argument):

@@ -4,25 +4,22 @@ import time
 
 import keras
 
-from keras_peterrec.data.batches import task_batches
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.runs.classification import ClassificationData
 from keras_peterrec.runs.recommendation import RecommendationData
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
-from keras_peterrec.runs.training import Recipe, fit
+from keras_peterrec.runs.task_training import train_task
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameter_report import parameter_report
 from keras_peterrec.transfer.strategies import build_task, check_method
 from keras_peterrec.transfer.task import Task
-
-EPOCH_ROWS = 4_096  # an epoch ends, and validation runs, after at most so many
 
 
 def transfer(
@@ -100,7 +97,7 @@ def transfer(
     if (earlier := folder.earlier_result()) is not None:
         return earlier
     model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
-    training = _train(model, data, settings, folder.path)
+    training = train_task(model, data, settings, folder.path)
     Task(model, method, data.targets, data.classes, settings).save(folder.path, host)
     result = {
         "command": "transfer",
@@ -145,28 +142,3 @@ def _load_answers(target, labels, column):
     if not column:
         raise InputError("`column` should name a column of `labels`. Received: none.")
     return load_labels(labels, column)
-
-
-def _train(model, data, settings, folder):
-    train = data.splits[TRAIN]
-    batch_size = settings["batch_size"] or min(128, max(16, len(train) // 32))
-    steps = -(-min(len(train), EPOCH_ROWS) // batch_size)
-    batches = task_batches(
-        data.source.items,
-        train.starts,
-        train.stops,
-        train.answers,
-        data.max_length,
-        batch_size,
-        settings["seed"],
-        steps=steps,
-    )
-    loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
-    # Small data: short epochs, so more of them before giving up.
-    patience = min(3, max(1, EPOCH_ROWS // len(train)))
-    recipe = Recipe(
-        settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode, drops=1
-    )
-    measure = lambda: data.measure(model, VALIDATION)  # noqa: E731
-    forward = data.forward(model)
-    return fit(model.name, model, loss, batches, measure, forward, recipe, folder)

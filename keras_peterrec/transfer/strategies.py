@@ -1,19 +1,20 @@
 """Ways to carry a host over to a task."""
 
+from keras_peterrec.data.special_ids import MASK, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.transfer.task_model import TaskModel
 
-# method -> the paper's name and what is trained beside the head and the token
+# method -> the paper's name and what is trained beside the head
 METHODS = {
-    "patch": ("PeterRec", "the patches; the host is shared and frozen"),
-    "all": ("FineAll", "all of a copy of the host"),
-    "head": ("FineCLS", "nothing else; the host is shared and frozen"),
-    "last1": ("FineLast1", "the last convolution of a copy of the host"),
-    "last2": ("FineLast2", "the last two convolutions of a copy of the host"),
-    "scratch": ("FineZero", "all of a randomly initialised host"),
-    "random_host": ("PeterZero", "patches in a randomly initialised, frozen host"),
+    "patch": ("PeterRec", "patches and task token; the host is shared and frozen"),
+    "all": ("FineAll", "task token and all of a copy of the host"),
+    "head": ("FineCLS", "nothing else; the host is shared, host and task token are frozen"),
+    "last1": ("FineLast1", "task token and the last convolution of a copy of the host"),
+    "last2": ("FineLast2", "task token and the last two convolutions of a copy of the host"),
+    "scratch": ("FineZero", "task token and all of a randomly initialised host"),
+    "random_host": ("PeterZero", "patches in a randomly initialised, frozen host, and task token"),
 }
 SHARED_HOST = ("patch", "head")
 
@@ -29,14 +30,19 @@ def check_method(method):
 def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task"):
     """A task model whose trainable parts are those of a method.
 
-    | method | paper | trained beside head and task token |
+    | method | paper | trained beside the head and, but for `head`, the task token |
     |---|---|---|
     | `patch` | PeterRec | patches; the host is shared and frozen |
     | `all` | FineAll | all of a copy of the host |
-    | `head` | FineCLS | nothing; the host is shared and frozen |
+    | `head` | FineCLS | nothing; the host is shared, host and task token are frozen |
     | `last1`, `last2` | FineLast1, 2 | the last one or two convolutions of a copy |
     | `scratch` | FineZero | all of a randomly initialised host |
     | `random_host` | PeterZero | patches in a random, frozen host |
+
+    Under `head` the task token is the host's own embedding of an item not known: of
+    the unknown item (causal) or of the mask, which pretraining taught to stand for
+    what is asked. So a user's state never changes, and can be computed once: see
+    `head_model`.
 
     Args:
         host: Backbone. Its weights are never changed; under `patch` and `head`
@@ -65,12 +71,18 @@ def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task")
         host = Backbone.from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
-    set_trainable(host, method)
-    return TaskModel(host, head, patch, dropout, name=name)
+    model = TaskModel(host, head, patch, dropout, name=name)
+    if method == "head":
+        unknown = UNK if host.causal else MASK
+        model.task_token.token.assign(host.item_embedding.embeddings[unknown])
+    set_trainable(model, method)
+    return model
 
 
-def set_trainable(host, method):
-    """Freezes what a method does not train of its host."""
+def set_trainable(model, method):
+    """Freezes what a method does not train of a task model."""
+    host = model.host
+    model.task_token.trainable = method != "head"
     if method in ("last1", "last2"):
         train_last_convolutions(host, int(method[-1]))
     else:

@@ -104,7 +104,7 @@ class Task:
                 **{path: variable for path, variable in own.items() if path in saved["weights"]},
             }
         assign_weights(variables, read_weights(folder / "weights.npz"), folder)
-        set_trainable(task.model.host, task.method)
+        set_trainable(task.model, task.method)
         return task
 
     @classmethod

@@ -88,6 +88,7 @@ class TaskModel(keras.Model):
             "patch": patch_to_config(self.patch),
             "dropout": self.dropout,
             "name": self.name,
+            "token_trainable": self.task_token.trainable,
             "host_trainable": [layer.trainable for layer in _host_layers(self.host)],
         }
 
@@ -95,12 +96,15 @@ class TaskModel(keras.Model):
     def from_config(cls, config):
         config = dict(config)
         host_trainable = config.pop("host_trainable")
+        token_trainable = config.pop("token_trainable", True)
         for part in ("host", "head"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         config["patch"] = patch_from_config(config["patch"])
         for layer, trainable in zip(_host_layers(config["host"]), host_trainable):
             layer.trainable = trainable
-        return cls(**config)
+        model = cls(**config)
+        model.task_token.trainable = token_trainable
+        return model
 
 
 def _user_states(host, task_token, patched_blocks, pooling, history, training=None):

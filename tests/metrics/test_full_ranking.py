@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics import full_ranks, ranking_metrics, sampled_ranks
+from keras_peterrec.metrics.threads import thread_map
 
 
 def to_csr(lists):
@@ -164,6 +165,41 @@ def test_metrics_agree_with_ir_measures():
     ranks = full_ranks(queries, items, np.arange(users), targets, *to_csr(known))
     ours = ranking_metrics(ranks, ks)
     assert ours == {name: pytest.approx(oracle[kind]) for name, kind in measures.items()}
+
+
+@pytest.mark.parametrize("item_chunk", [1024, 2048, 5000, 65536])
+def test_long_rows_of_flags_are_counted_whole(item_chunk):
+    """Whole chunks of items above, level and below: no packed counter may overflow."""
+    items = np.repeat(np.float32([[3], [2], [1]]), 2048, axis=0)[:5000]
+    targets = np.array([0, 2047, 2048, 4095, 4096, 4999])
+    arguments = (np.ones((6, 1)), items, np.arange(6), targets, np.zeros(7, int), [])
+    expected = [2048, 2048, 4096, 4096, 5000, 5000]
+    assert full_ranks(*arguments, item_chunk=item_chunk).tolist() == expected
+
+
+@pytest.mark.parametrize("item_chunk", [2, 16, 1024])
+def test_queries_with_many_and_few_targets_share_a_product(item_chunk):
+    generator = np.random.default_rng(4)
+    queries = generator.integers(-2, 3, (9, 4)).astype(np.float32)
+    items = generator.integers(-2, 3, (40, 4)).astype(np.float32)
+    pair_query = generator.permutation(np.repeat(np.arange(9), [1, 7, 0, 2, 30, 1, 3, 0, 2]))
+    pair_item = generator.integers(-1, 40, len(pair_query))
+    known = [generator.integers(0, 40, n).tolist() for n in range(9)]
+    problem = (queries, items, pair_query, pair_item, known, [5, 6, 7, 8])
+    for query_chunk in (1, 4, 9):
+        ranks = full_ranks(
+            *problem[:4], *to_csr(known), excluded_items=[5, 6, 7, 8],
+            query_chunk=query_chunk, item_chunk=item_chunk,
+        )  # fmt: skip
+        assert ranks.tolist() == brute_force_ranks(*problem)
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fail(job):
+        raise ArithmeticError(job)
+
+    with pytest.raises(ArithmeticError, match="7"):
+        thread_map(fail, [7, 8, 9])
 
 
 def test_memory_stays_within_the_chunks():

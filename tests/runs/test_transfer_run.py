@@ -5,12 +5,18 @@ import json
 import numpy as np
 import pytest
 
+from keras_peterrec.data.batches import task_batches
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sources import load_log
+from keras_peterrec.data.special_ids import UNK
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.recommendation import split_states
+from keras_peterrec.runs.training import fit
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
@@ -77,7 +83,7 @@ def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
 def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
     """Changing the answers of the test users changes nothing that was learnt."""
     target = load_log("simulated/target")
-    from keras_peterrec.data.splits import TEST, split_users
+    from keras_peterrec.data.splits import split_users
 
     of_test = split_users(target.user_ids)[target.users] == TEST
     items = target.items.copy()
@@ -92,6 +98,67 @@ def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
     assert targets[0] == targets[1]
     for path in one.files:
         np.testing.assert_array_equal(one[path], two[path])
+
+
+@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommend", "classify"])
+def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, task, monkeypatch):
+    fitted, states = [], []
+
+    def seen(title, model, *arguments):
+        fitted.append((model, fit(title, model, *arguments)))
+        return fitted[-1][1]
+
+    def counted(*arguments):
+        states.append(arguments[2])
+        return split_states(*arguments)
+
+    monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
+    for module in ("recommendation", "classification"):
+        monkeypatch.setattr(f"keras_peterrec.runs.{module}.split_states", counted)
+    result = transfer(
+        host_folder, "simulated/source", tmp_path / "task", method="head", **{**task, "epochs": 3}
+    )
+    # Twice to train three epochs with validation; twice for the finished task.
+    assert states == [TRAIN, VALIDATION, VALIDATION, TEST]
+    [(model, training)] = fitted
+    trained = sum(weight.size for weight in map(np.asarray, model.trainable_variables))
+    assert trained == result["parameters"]["trainable"] < result["parameters"]["head"]
+    assert len(model.optimizer.variables) == 2 + 2 * len(model.trainable_variables)
+    host = Host.load(host_folder)
+    saved = np.load(tmp_path / "task" / "weights.npz")
+    token = np.asarray(host.backbone.item_embedding.embeddings)[UNK]
+    np.testing.assert_array_equal(saved["task_token/token"], token)
+    # What early stopping saw over cached states is what the whole model gives.
+    monitor = "ndcg@10" if task is TARGET else "log_loss"
+    assert training.state["best"] == pytest.approx(
+        result["metrics"]["validation"][monitor], abs=1e-5
+    )
+    assert evaluate(tmp_path / "task")["metrics"]["test"] == pytest.approx(
+        result["metrics"]["test"], abs=1e-5
+    )
+
+
+def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypatch):
+    """The same run with the width that all batches had before, of mere padding."""
+    small = {"hidden_dim": 8, "blocks": 1, "epochs": 1, "dropout": 0.0}
+    longest = int(np.bincount(load_log("simulated/source").users).max())
+    pretrain("simulated/source", tmp_path / "host", max_length=longest + 30, **small)
+    widths = []
+
+    def seen(*arguments, **more):
+        widths.append(arguments[4])
+        return task_batches(*arguments, **more)
+
+    def padded(*arguments, **more):
+        return task_batches(*arguments[:4], longest + 30, *arguments[5:], **more)
+
+    for name, batches in (("narrow", seen), ("wide", padded)):
+        monkeypatch.setattr("keras_peterrec.runs.task_training.task_batches", batches)
+        transfer(tmp_path / "host", "simulated/source", tmp_path / name, **TARGET)
+    assert widths[0] <= longest
+    narrow, wide = (np.load(tmp_path / name / "weights.npz") for name in ("narrow", "wide"))
+    for path in narrow.files:
+        np.testing.assert_allclose(narrow[path], wide[path], atol=2e-4, err_msg=path)
 
 
 @pytest.mark.parametrize(

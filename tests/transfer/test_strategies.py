@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_peterrec.data.special_ids import MASK, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.patches.bottleneck import Bottleneck
@@ -20,7 +21,7 @@ HEAD = (8 * 2 + 2) + 8  # with the task token
 TRAINED = {
     "patch": PATCHES + HEAD,
     "all": HOST + HEAD,
-    "head": HEAD,
+    "head": HEAD - 8,
     "last1": CONVOLUTION_AND_NORM + HEAD,
     "last2": 2 * CONVOLUTION_AND_NORM + HEAD,
     "scratch": HOST + HEAD,
@@ -57,7 +58,8 @@ def test_trains_exactly_as_many(host, method):
         PATCHES if method in ("patch", "random_host") else 0
     )
     for path, weight in task.task_weights().items():
-        assert any(weight is trained for trained in task.trainable_weights), path
+        frozen = method == "head" and path == "task_token/token"
+        assert any(weight is trained for trained in task.trainable_weights) != frozen, path
 
 
 def test_trains_exactly_these_parts_of_the_host(host):
@@ -97,6 +99,14 @@ def test_which_host_a_method_stands_on(host, method):
         assert not any(same)
     else:
         assert all(same)
+
+
+def test_under_head_the_token_is_the_hosts_item_not_known(any_host):
+    table = np.asarray(any_host.backbone.item_embedding.embeddings)
+    unknown = UNK if any_host.backbone.causal else MASK
+    token = build(any_host, "head").task_token.token
+    np.testing.assert_array_equal(token, table[unknown])
+    assert not np.array_equal(build(any_host, "patch").task_token.token, table[unknown])
 
 
 def test_methods_do_not_depend_on_what_was_built_before(host):

@@ -1,0 +1,60 @@
+"""Training of a task model, or of its head alone."""
+
+from keras_peterrec.data.batches import state_batches, task_batches
+from keras_peterrec.data.splits import TRAIN, VALIDATION
+from keras_peterrec.runs.training import Recipe, fit
+from keras_peterrec.transfer.head_model import head_model
+
+EPOCH_ROWS = 4_096  # an epoch ends, and validation runs, after at most so many
+
+
+def train_task(model, data, settings, folder):
+    """Trains a task model to its best validation metric.
+
+    Args:
+        model: TaskModel, of `build_task`.
+        data: RecommendationData or ClassificationData.
+        settings: dict of `method`, `loss`, `epochs`, `batch_size`, `learning_rate` and
+            `seed`; see `transfer`.
+        folder: path of the run.
+
+    Returns:
+        ResumableTraining; see `fit`.
+    """
+    train = data.splits[TRAIN]
+    batch_size = settings["batch_size"] or min(128, max(16, len(train) // 32))
+    shuffling = {
+        "batch_size": batch_size,
+        "seed": settings["seed"],
+        "steps": -(-min(len(train), EPOCH_ROWS) // batch_size),
+    }
+    if settings["method"] == "head":
+        trained, batches, measure = _cached(model, data, shuffling)
+    else:
+        trained, batches, measure = _whole(model, data, shuffling)
+    loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
+    # Small data: short epochs, so more of them before giving up.
+    patience = min(3, max(1, EPOCH_ROWS // len(train)))
+    recipe = Recipe(
+        settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode, drops=1
+    )
+    return fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
+
+
+def _whole(model, data, shuffling):
+    """What is trained, batches of histories, and the validation."""
+    train = data.splits[TRAIN]
+    # One width, for one compiled step, but none wider than any history is.
+    width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
+    batches = task_batches(
+        data.source.items, train.starts, train.stops, train.answers, width, **shuffling
+    )
+    return model, batches, lambda: data.measure(model, VALIDATION)
+
+
+def _cached(model, data, shuffling):
+    """The same where nothing before the head is trained: the host runs once."""
+    batches = state_batches(data.states(model, TRAIN), data.splits[TRAIN].answers, **shuffling)
+    validation = data.states(model, VALIDATION)
+    measure = lambda: data.measure_states(validation, model.head, VALIDATION)  # noqa: E731
+    return head_model(model), batches, measure
