@@ -72,6 +72,13 @@ def _command(commands, name, run, show, text, needs_tensorflow=True):
     return command
 
 
+def _add_devices(add):
+    number = lambda text: text if text == "all" else int(text)  # noqa: E731
+    number.__name__ = "devices"  # what argparse calls it in an error
+    add("--devices", type=number, metavar="N|all", help="GPUs of this machine to train on "
+        "(default: 1, or with TF_CONFIG, all of each machine)")  # fmt: skip
+
+
 def _quickstart(commands):
     def run(**options):
         from keras_peterrec.experiments.quickstart import quickstart
@@ -116,6 +123,7 @@ def _pretrain(commands):
     add("--unknown-rate", type=float, help="share of inputs hidden as unknown items")
     add("--min-count", type=int, help="rarer items become unknown (default: 1)")
     add("--seed", type=int, help="(default: 0)")
+    _add_devices(add)
 
 
 def _transfer(commands):
@@ -146,6 +154,7 @@ def _transfer(commands):
     add("--learning-rate", type=float)
     add("--dropout", type=float, help="on the user's state")
     add("--seed", type=int, help="(default: 0)")
+    _add_devices(add)
 
 
 def _evaluate(commands):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from keras_peterrec.distribution.devices import Devices
+from keras_peterrec.distribution.replicated_model import random_states
 from keras_peterrec.transfer.json_file import read_json, write_json
 
 
@@ -17,7 +19,8 @@ class ResumableTraining(keras.callbacks.Callback):
     weights with a smaller learning rate; when that has happened `drops` times and
     does not help any more, it stops. After every epoch the weights, the optimizer and
     what early stopping remembers are on disk. (`BackupAndRestore` forgets the latter,
-    so that a resumed run would lose the best weights found before.)
+    so that a resumed run would lose the best weights found before.) The chief alone
+    reads and writes the folder; other workers are given what it read.
 
     Args:
         folder: path. For the state; removed by `finish`.
@@ -52,6 +55,7 @@ class ResumableTraining(keras.callbacks.Callback):
             "stopped": False,
             "seconds": 0.0,
             "best_seconds": None,
+            "random_states": [],
         }
 
     def restore(self, model):
@@ -60,11 +64,23 @@ class ResumableTraining(keras.callbacks.Callback):
         Returns:
             int, the epoch to start with.
         """
-        if (self.folder / "state.json").exists():
-            self.state = read_json(self.folder / "state.json", "out")
+        self.state = Devices.of(model).on_chief(self._read_state)
+        if self.state["epoch"]:
             model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._weights("last", self.state["epoch"]))
+            self._load(model, "last", self.state["epoch"])
+            for variable, value in zip(random_states(model), self.state["random_states"]):
+                variable.assign(value)
         return self.state["epoch"]
+
+    def _read_state(self):
+        file = self.folder / "state.json"
+        return {**self.state, **read_json(file, "out")} if file.exists() else self.state
+
+    def _load(self, model, which, epoch):
+        devices = Devices.of(model)
+        if devices.is_chief:
+            model.load_weights(self._weights(which, epoch))
+        devices.copy_from_chief(model.weights + model.optimizer.variables)
 
     @property
     def stopped(self):
@@ -86,7 +102,8 @@ class ResumableTraining(keras.callbacks.Callback):
             state.update(best=value, best_epoch=epoch, best_seconds=state["seconds"])
         elif state["waited"] >= self.patience and state["best_epoch"] is not None:
             self._anneal(state)
-        self._save(state, improved)
+        if Devices.of(self.model).is_chief:
+            self._save(state, improved)
         self.state = state
         self.model.stop_training = self.model.stop_training or state["stopped"]
 
@@ -96,7 +113,7 @@ class ResumableTraining(keras.callbacks.Callback):
         if state["stopped"]:
             return
         rate = float(self.model.optimizer.learning_rate) * self.factor
-        self.model.load_weights(self._weights("best", state["best_epoch"] + 1))
+        self._load(self.model, "best", state["best_epoch"] + 1)
         self.model.optimizer.learning_rate.assign(rate)
         state.update(waited=0, drops=state["drops"] + 1)
 
@@ -106,6 +123,9 @@ class ResumableTraining(keras.callbacks.Callback):
         self.model.save_weights(last, overwrite=True)
         if improved:
             shutil.copy(last, self._weights("best", state["epoch"]))
+        state["random_states"] = [
+            keras.ops.convert_to_numpy(v).tolist() for v in random_states(self.model)
+        ]
         # state.json names the weights that belong to it; it is replaced last.
         write_json(self.folder / "state.json", state)
         kept = {last.name}
@@ -121,7 +141,7 @@ class ResumableTraining(keras.callbacks.Callback):
     def load_best(self):
         """Puts the best weights into the model."""
         if self.state["best_epoch"] is not None:
-            self.model.load_weights(self._weights("best", self.state["best_epoch"] + 1))
+            self._load(self.model, "best", self.state["best_epoch"] + 1)
 
     def summary(self, total_seconds):
         """What `metrics.json` says of the training."""

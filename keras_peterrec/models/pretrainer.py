@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.special_ids import FIRST_ITEM
+from keras_peterrec.distribution.replicated_model import ReplicatedModel, sum_over_replicas
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 
 FULL_SOFTMAX_UP_TO = 20_000
 
 
-class Pretrainer(keras.Model):
+class Pretrainer(ReplicatedModel):
     """A backbone with an output table over the items, trained without labels.
 
     The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
@@ -76,7 +77,7 @@ class Pretrainer(keras.Model):
             losses = self._full_softmax(states, targets, table)
         else:
             losses = self.sampled_softmax(states, targets, table)
-        return ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1.0)
+        return ops.sum(losses * counted) / ops.maximum(sum_over_replicas(ops.sum(counted)), 1.0)
 
     def _full_softmax(self, states, targets, table):
         scores = ops.cast(ops.matmul(states, ops.transpose(table)), "float32")

@@ -10,8 +10,10 @@ from keras_peterrec.data.packed_batches import causal_batches, masked_batches
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
@@ -35,6 +37,7 @@ def pretrain(
     unknown_rate=0.2,
     min_count=1,
     seed=0,
+    devices=None,
 ):
     """Pretrains a host on a log, without labels, and saves it as a run folder.
 
@@ -57,6 +60,8 @@ def pretrain(
         unknown_rate: float. Share of the inputs that are hidden as unknown items.
         min_count: int. Items with fewer training events become unknown.
         seed: int.
+        devices: int, `"all"` or `None`. See `Devices.open`; the result does not depend
+            on it but for float noise and dropout.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -65,7 +70,8 @@ def pretrain(
         InputError: an argument or the log cannot be used.
     """
     settings = dict(locals())
-    del settings["log"], settings["out"]
+    for argument in ("log", "out", "devices"):
+        del settings[argument]
     check_settings(settings)
     if objective not in OBJECTIVES:
         raise InputError(
@@ -78,19 +84,36 @@ def pretrain(
             f"Received: `max_length` = {max_length}."
         )
     began = time.perf_counter()
+    devices = Devices.open(devices)
     name, log = name_of(log), log if isinstance(log, Log) else load_log(log)
     settings = {"log": name, **settings, "data": log.fingerprint()}
     sequences, vocabulary, counts = encode_log(log, min_count)
-    folder = RunFolder(out, "pretrain", settings)
+    folder = RunFolder(out, "pretrain", settings, devices)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
-    pretrainer = _new_pretrainer(settings, len(vocabulary))
+    with devices.scope():
+        pretrainer = _new_pretrainer(settings, len(vocabulary))
     training = _train(pretrainer, sequences, settings, folder.path)
-    Host(pretrainer, vocabulary, max_length).save(folder.path)
-    result = {
+
+    def finish():
+        Host(pretrainer, vocabulary, max_length).save(folder.path)
+        result = {
+            **_describe(log, pretrainer, settings),
+            **_measure(pretrainer, sequences, max_length, counts),
+            **training.summary(time.perf_counter() - began),
+        }
+        folder.finish(result)
+        training.finish()
+        return result
+
+    return devices.on_chief(finish)
+
+
+def _describe(log, pretrainer, settings):
+    return {
         "command": "pretrain",
         "settings": settings,
-        "seed": seed,
+        "seed": settings["seed"],
         "data": {
             "fingerprint": log.fingerprint(),
             "users": len(log.user_ids),
@@ -102,12 +125,7 @@ def pretrain(
             "trainable": pretrainer.count_params(),
             "total": pretrainer.count_params(),
         },
-        **_measure(pretrainer, sequences, max_length, counts),
-        **training.summary(time.perf_counter() - began),
     }
-    folder.finish(result)
-    training.finish()
-    return result
 
 
 def encode_log(log, min_count=1):
@@ -170,11 +188,13 @@ def _measure(pretrainer, sequences, max_length, counts):
 
 def _train(pretrainer, sequences, settings, folder):
     causal, max_length = settings["objective"] == "causal", settings["max_length"]
-    # A row ends in the middle of a window: it should hold several.
     tokens = (settings["batch_size"] or max(4, 1_600 // max_length)) * max_length
+    # Rows are what devices share and micro-batches are made of.
+    replicas = Devices.of(pretrainer).replicas
+    cached = tokens * settings["hidden_dim"] // (CACHED_VALUES * replicas)
     # A window of n inputs spans n + 1 events, which a masked one must hold itself.
     windows = sequences.training_windows(max_length if causal else max_length - 1)
-    arguments = {"tokens": tokens, "seed": settings["seed"]}
+    arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings["seed"]}
     if causal:
         batches = causal_batches(
             sequences.items, *windows, unknown_rate=settings["unknown_rate"], **arguments

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 from keras_peterrec.transfer.json_file import read_json, write_json
 
@@ -14,26 +15,32 @@ class RunFolder:
 
     `run.json` is written first and says what was asked; `metrics.json` is written
     last and says that the run is finished. An interrupted run goes on when the
-    same is asked again; anything else that a folder holds is left alone.
+    same is asked again; anything else that a folder holds is left alone. Of several
+    workers the chief alone looks at the folder and writes; its answer is everyone's.
 
     Args:
         path: path.
         command: str.
         settings: dict of plain values that determine the result.
+        devices: Devices of the run. Defaults to `None`, this process alone.
 
     Raises:
         InputError: the folder holds something else.
     """
 
-    def __init__(self, path, command, settings):
+    def __init__(self, path, command, settings, devices=None):
         self.path = Path(path)
+        self._devices = devices or Devices.open(1)
         asked = {"format_version": FORMAT_VERSION, "command": command, "settings": settings}
+        self._devices.on_chief(lambda: self._open(asked))
+
+    def _open(self, asked):
         if (self.path / "run.json").is_file():
             self._check_same(read_json(self.path / "run.json", "out"), asked)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(
                 "`out` should be a new folder or that of the same run. "
-                f"Received: {str(path)!r}, which already holds something else."
+                f"Received: {str(self.path)!r}, which already holds something else."
             )
         else:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -55,6 +62,9 @@ class RunFolder:
 
     def earlier_result(self):
         """What a finished run wrote, and says so; `None` if there is work to do."""
+        return self._devices.on_chief(self._earlier_result)
+
+    def _earlier_result(self):
         file = self.path / "metrics.json"
         if not file.is_file():
             return None

@@ -2,6 +2,7 @@
 
 from keras_peterrec.data.batches import state_batches, task_batches
 from keras_peterrec.data.splits import TRAIN, VALIDATION
+from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.head_model import head_model
 
@@ -22,7 +23,8 @@ def train_task(model, data, settings, folder):
         ResumableTraining; see `fit`.
     """
     train = data.splits[TRAIN]
-    batch_size = settings["batch_size"] or min(128, max(16, len(train) // 32))
+    default = min(128, max(16, len(train) // 32))
+    batch_size = Devices.of(model).check_batch_size(settings["batch_size"], default)
     shuffling = {
         "batch_size": batch_size,
         "seed": settings["seed"],
@@ -57,4 +59,5 @@ def _cached(model, data, shuffling):
     batches = state_batches(data.states(model, TRAIN), data.splits[TRAIN].answers, **shuffling)
     validation = data.states(model, VALIDATION)
     measure = lambda: data.measure_states(validation, model.head, VALIDATION)  # noqa: E731
-    return head_model(model), batches, measure
+    with Devices.of(model).scope():
+        return head_model(model), batches, measure

@@ -9,6 +9,9 @@ import keras
 from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.callbacks.resumable_training import ResumableTraining
 from keras_peterrec.callbacks.validation import Validation
+from keras_peterrec.distribution.devices import Devices
+from keras_peterrec.distribution.replicated_model import vary_dropout
+from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.runs.inference import write_graph
 
 
@@ -41,8 +44,8 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         title: str. For the progress.
         model: keras.Model.
         loss: Loss, or `None` where the model brings its own.
-        batches: tf.data.Dataset of one epoch.
-        measure: Callable that returns the validation metrics as a dict.
+        batches: tf.data.Dataset of one epoch, the same on all workers.
+        measure: Callable that returns the validation metrics as a dict; the chief's count.
         forward: Callable of ids, whose graph TensorBoard shows.
         recipe: Recipe.
         folder: path of the run, for `state` and the TensorBoard `logs`.
@@ -51,11 +54,14 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         ResumableTraining; call its `finish` once the result is on disk. The model
         has its best weights.
     """
-    optimizer = keras.optimizers.Adam(recipe.learning_rate)
+    devices = Devices.of(model)
     # Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
-    # optimizer's variables made beforehand, the step is traced once as well.
-    model.compile(optimizer, loss=loss, jit_compile=True)
-    optimizer.build(model.trainable_variables)
+    # optimizer's variables made beforehand, the step is traced once as well. XLA has no
+    # collectives between processes, nor one program for several devices.
+    with devices.scope():
+        optimizer = RowSparseAdam(recipe.learning_rate)
+        model.compile(optimizer, loss=loss, jit_compile=devices.replicas == 1)
+        optimizer.build(model.trainable_variables)
     training = ResumableTraining(
         folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
     )
@@ -64,16 +70,21 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         training.set_model(model)
         training.load_best()
         return training
-    write_graph(forward, folder / "logs" / "train")
-    callbacks = [
-        Validation(measure),
-        keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0),
-        training,
-        ProgressLines(title, recipe.monitor, recipe.epochs),
-    ]
+    vary_dropout(model)
+    callbacks = [Validation(lambda: devices.on_chief(measure)), training]
+    if devices.is_chief:
+        write_graph(forward, folder / "logs" / "train")
+        logs = keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0)
+        callbacks[1:1] = [logs]
+        callbacks.append(ProgressLines(title, recipe.monitor, recipe.epochs))
+    # One endless stream, gone on with where it was: epoch n has the same batches in a
+    # run that was interrupted, and on any number of devices.
+    steps = int(batches.cardinality())
+    batches = devices.share(batches.repeat().skip(first * steps))
     with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
         model.fit(
             batches,
+            steps_per_epoch=steps,
             epochs=recipe.epochs,
             initial_epoch=first,
             callbacks=callbacks,

@@ -9,6 +9,7 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
+from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.runs.classification import ClassificationData
@@ -41,6 +42,7 @@ def transfer(
     learning_rate=1e-3,
     dropout=0.5,
     seed=0,
+    devices=None,
 ):
     """Trains one task on a host and saves its bundle as a run folder.
 
@@ -69,6 +71,8 @@ def transfer(
         learning_rate: float. Of Adam.
         dropout: float. On the user's state.
         seed: int. Of the split and of the training.
+        devices: int, `"all"` or `None`. See `Devices.open`; the result does not depend
+            on it but for float noise and dropout.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -77,6 +81,7 @@ def transfer(
         InputError: an argument, the host or the data cannot be used.
     """
     settings = dict(locals())
+    del settings["devices"]
     check_settings(settings)
     check_method(method)
     patch = Bottleneck(bottleneck, insertion, inner_skip)
@@ -86,36 +91,43 @@ def transfer(
             f"Received: `target` = {target!r}, `labels` = {labels!r}."
         )
     began = time.perf_counter()
+    devices = Devices.open(devices)
     # Before the host is built: its dropout layers draw their seeds then.
     keras.utils.set_random_seed(seed)
-    host = Host.load(host)
+    with devices.scope():
+        host = Host.load(host)
     log = log if isinstance(log, Log) else load_log(log)
     answers = _load_answers(target, labels, column)
     settings = _recorded(settings, log, answers, host)
     data = make_data(host, log, answers, settings)
-    folder = RunFolder(out, "transfer", settings)
+    folder = RunFolder(out, "transfer", settings, devices)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
-    model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
+    with devices.scope():
+        model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
     training = train_task(model, data, settings, folder.path)
-    Task(model, method, data.targets, data.classes, settings).save(folder.path, host)
-    result = {
-        "command": "transfer",
-        "settings": settings,
-        "seed": seed,
-        "data": {"fingerprint": settings["data"], **data.summary()},
-        "parameters": parameter_report(model),
-        "bundle_bytes": (folder.path / "weights.npz").stat().st_size,
-        "metrics": {
-            "validation": data.measure(model, VALIDATION),
-            "test": data.measure(model, TEST, sampled=True),
-        },
-        "baseline": data.baseline(TEST),
-        **training.summary(time.perf_counter() - began),
-    }
-    folder.finish(result)
-    training.finish()
-    return result
+
+    def finish():
+        Task(model, method, data.targets, data.classes, settings).save(folder.path, host)
+        result = {
+            "command": "transfer",
+            "settings": settings,
+            "seed": seed,
+            "data": {"fingerprint": settings["data"], **data.summary()},
+            "parameters": parameter_report(model),
+            "bundle_bytes": (folder.path / "weights.npz").stat().st_size,
+            "metrics": {
+                "validation": data.measure(model, VALIDATION),
+                "test": data.measure(model, TEST, sampled=True),
+            },
+            "baseline": data.baseline(TEST),
+            **training.summary(time.perf_counter() - began),
+        }
+        folder.finish(result)
+        training.finish()
+        return result
+
+    return devices.on_chief(finish)
 
 
 def make_data(host, log, answers, settings):

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_peterrec.distribution.replicated_model import ReplicatedModel
+
 
 def head_model(task):
     """The last part of a task model: from users' states to scores.
@@ -26,4 +28,4 @@ def head_model(task):
     dtype = task.host.item_embedding.dtype_policy
     user = keras.Input((task.host.hidden_dim,), dtype=dtype.compute_dtype, name="user")
     dropout = keras.layers.Dropout(task.dropout, name="user_dropout", dtype=dtype)
-    return keras.Model(user, task.head(dropout(user)), name=f"{task.name}_head")
+    return ReplicatedModel(user, task.head(dropout(user)), name=f"{task.name}_head")

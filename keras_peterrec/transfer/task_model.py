@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_peterrec.distribution.replicated_model import ReplicatedModel
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.token_pooling import TokenPooling
 from keras_peterrec.patches.patched_block import PatchedBlock
@@ -9,7 +10,7 @@ from keras_peterrec.patches.registry import patch_from_config, patch_to_config
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class TaskModel(keras.Model):
+class TaskModel(ReplicatedModel):
     """Maps a history to a task's scores, through a host that it does not change.
 
     The model is built from a host, patches and a head: it walks the host's blocks

@@ -1,0 +1,76 @@
+"""One process of a run: `recorded_run.py settings.json`; notes what it did beside.
+
+`settings` holds the command, its arguments, where to note things, how many logical CPU
+devices there should be, and after which epoch to die, if so.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def circle_log(users=37, items=10, events=9):
+    """Users who walk around a circle of items; some of their histories are short."""
+    from keras_peterrec.data.log import Log
+
+    lengths = [events - (user % 4) for user in range(users)]
+    who = [f"u{user}" for user in range(users) for _ in range(lengths[user])]
+    what = [f"i{(user + n) % items}" for user in range(users) for n in range(lengths[user])]
+    return Log.from_columns(who, what, list(range(len(who))))
+
+
+def train(command, arguments, notes=None, die_after=None):
+    """Runs a command; notes the weights, logs and results of this process."""
+    from keras_peterrec.callbacks.resumable_training import ResumableTraining
+    from keras_peterrec.data.log import Log
+    from keras_peterrec.runs.pretrain import pretrain
+    from keras_peterrec.runs.transfer import transfer
+
+    on_epoch_end, on_train_end = ResumableTraining.on_epoch_end, ResumableTraining.on_train_end
+    noted = {"logs": []}
+
+    def note_epoch(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        noted["logs"].append({name: float(value) for name, value in logs.items()})
+
+    def note_end(self, logs=None):
+        noted["weights"] = [np.asarray(weight) for weight in self.model.weights]
+        on_train_end(self, logs)
+
+    def note_batch(self, batch, logs=None):
+        if die_after is not None and len(noted["logs"]) > die_after and batch >= 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = note_epoch, note_end
+    ResumableTraining.on_train_batch_end = note_batch
+    arguments = dict(arguments, log=circle_log())
+    if command == "transfer":
+        arguments["target"] = Log.from_columns(
+            [f"u{n}" for n in range(37)], [f"t{n % 5}" for n in range(37)], [99] * 37
+        )
+    try:
+        noted["result"] = {"pretrain": pretrain, "transfer": transfer}[command](**arguments)
+    finally:
+        ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = on_epoch_end, on_train_end
+        del ResumableTraining.on_train_batch_end
+    if notes is not None:
+        weights = noted.pop("weights", [])
+        np.savez(f"{notes}.npz", *weights)
+        Path(f"{notes}.json").write_text(json.dumps(noted))
+    return noted
+
+
+if __name__ == "__main__":
+    settings = json.loads(Path(sys.argv[1]).read_text())
+    if cpus := settings.pop("cpus", None):
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * cpus
+        )
+    train(**settings)

@@ -1,0 +1,176 @@
+"""Two workers on loopback, and two devices of one process, train as one does alone."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distribution.recorded_run import train
+
+from keras_peterrec.transfer.host import Host
+
+RUN = Path(__file__).parent / "recorded_run.py"
+SECONDS = 400  # of one job, on a busy machine
+SMALL = {
+    "hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 3, "batch_size": 8, "dropout": 0.0,
+}  # fmt: skip
+
+
+def start(folder, name, environment=None, **settings):
+    """Starts a process of `recorded_run`; its notes are `folder/name`."""
+    settings = {"notes": str(folder / name), **settings}
+    (folder / f"{name}.settings").write_text(json.dumps(settings, default=str))
+    return subprocess.Popen(
+        [sys.executable, str(RUN), str(folder / f"{name}.settings")],
+        stderr=(folder / f"{name}.stderr").open("w"),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "",
+             "TF_CPP_MIN_LOG_LEVEL": "2", **(environment or {})},
+    )  # fmt: skip
+
+
+def finish(processes, until=all):
+    """Waits until all, or any, have ended; ends the rest. Returns the exit statuses."""
+    end = time.monotonic() + SECONDS
+    try:
+        while not until(p.poll() is not None for p in processes):
+            assert time.monotonic() < end, "took too long"
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    return [p.returncode for p in processes]
+
+
+def notes_of(folder, name):
+    found = json.loads((folder / f"{name}.json").read_text())
+    with np.load(folder / f"{name}.npz") as weights:
+        found["weights"] = [weights[key] for key in weights.files]
+    return found
+
+
+def start_two(folder, command, arguments, second=None):
+    """Starts a command on two workers; `second` are settings of the second one alone."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{free.getsockname()[1]}" for free in (one, other)]
+    processes = []
+    for index in range(2):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        # Each worker has a folder of its own: what stands in the second is its mistake.
+        out = {"out": folder / f"run{index}"}
+        processes.append(
+            start(
+                folder, f"worker{index}", {"TF_CONFIG": json.dumps(task)}, command=command,
+                arguments={**arguments, **out}, **(second or {} if index else {}),
+            )  # fmt: skip
+        )
+    return processes
+
+
+def run_two(folder, command, arguments):
+    assert finish(start_two(folder, command, arguments)) == [0, 0], errors(folder)
+    return [notes_of(folder, f"worker{index}") for index in range(2)]
+
+
+def errors(folder):
+    return "\n".join(file.read_text()[-3000:] for file in folder.glob("*.stderr"))
+
+
+def assert_close(weights, others, atol=2e-5):
+    assert len(weights) == len(others)
+    for one, other in zip(weights, others):
+        np.testing.assert_allclose(one, other, atol=atol, rtol=1e-4)
+
+
+def losses(notes):
+    return [logs["loss"] for logs in notes["logs"]]
+
+
+def without_time(result):
+    return {key: value for key, value in result.items() if key not in ("seconds", "settings")}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One device, the same global batch."""
+    return train("pretrain", {**SMALL, "out": tmp_path_factory.mktemp("alone") / "run"})
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    return folder, run_two(folder, "pretrain", SMALL)
+
+
+def test_two_workers_have_the_same_weights_to_the_bit(together):
+    _, (one, other) = together
+    assert len(one["weights"]) == len(other["weights"]) > 5
+    for weight, same in zip(one["weights"], other["weights"]):
+        np.testing.assert_array_equal(weight, same)
+
+
+def test_two_workers_train_as_one_does(together, alone):
+    _, (one, _) = together
+    assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
+    assert_close(one["weights"], alone["weights"])
+
+
+def test_both_workers_see_the_same_logs_and_result(together, alone):
+    _, (one, other) = together
+    assert one["logs"] == other["logs"]
+    assert {"val_ndcg@10", "improved", "loss"} <= one["logs"][0].keys()
+    assert one["result"] == other["result"]
+    assert without_time(one["result"]).keys() == without_time(alone["result"]).keys()
+
+
+def test_chief_alone_writes(together):
+    folder, (one, _) = together
+    assert not (folder / "run1").exists()
+    written = json.loads((folder / "run0" / "metrics.json").read_text())
+    assert written == one["result"]
+    assert list((folder / "run0" / "logs" / "train").glob("*"))
+    assert not (folder / "run0" / "state").exists()
+    Host.load(folder / "run0")
+
+
+def test_killed_job_goes_on_and_ends_as_if_nothing_had_been(together, tmp_path):
+    _, (straight, _) = together
+    processes = start_two(tmp_path, "pretrain", SMALL, second={"die_after": 0})
+    # In its second epoch a worker is killed; the cluster's manager ends the other.
+    assert -9 in finish(processes, until=any), errors(tmp_path)
+    assert (tmp_path / "run0" / "state" / "state.json").exists()
+    one, other = run_two(tmp_path, "pretrain", SMALL)
+    assert len(one["logs"]) == 2 and one["logs"] == other["logs"]
+    assert losses(one) == pytest.approx(losses(straight)[1:], rel=1e-5)
+    assert_close(one["weights"], straight["weights"], atol=1e-6)
+    assert one["result"]["metrics"] == straight["result"]["metrics"]
+    assert not (tmp_path / "run1").exists()
+
+
+def test_two_workers_train_a_task_as_one_does(together, tmp_path):
+    host = together[0] / "run0"
+    arguments = {"host": str(host), "epochs": 2, "batch_size": 8, "dropout": 0.0}
+    one, other = run_two(tmp_path, "transfer", arguments)
+    alone = train("transfer", {**arguments, "out": tmp_path / "alone"})
+    for weight, same in zip(one["weights"], other["weights"]):
+        np.testing.assert_array_equal(weight, same)
+    assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
+    assert_close(one["weights"], alone["weights"])
+    assert (tmp_path / "run0" / "task.json").exists() and not (tmp_path / "run1").exists()
+
+
+def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
+    arguments = {**SMALL, "out": tmp_path / "run", "devices": 2}
+    process = start(tmp_path, "both", command="pretrain", arguments=arguments, cpus=2)
+    assert finish([process]) == [0], errors(tmp_path)
+    both = notes_of(tmp_path, "both")
+    assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
+    assert_close(both["weights"], alone["weights"])

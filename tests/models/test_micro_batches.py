@@ -1,0 +1,154 @@
+"""The training step in micro-batches against Keras' own step on the whole batch."""
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the step is TensorFlow's", allow_module_level=True)
+
+import tensorflow as tf
+
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.micro_batches import micro_batch_count
+
+ITEMS, CHANNELS = 60, 8
+
+
+class PlainStep:
+    """The same model with Keras' own training step."""
+
+    def train_step(self, data):
+        return keras.Model.train_step(self, data)
+
+
+class PlainCausal(PlainStep, CausalPretrainer):
+    pass
+
+
+class PlainMasked(PlainStep, MaskedPretrainer):
+    pass
+
+
+def make_model(kind, causal=True, dtype=None, optimizer=None, **arguments):
+    keras.utils.set_random_seed(3)
+    backbone = Backbone(ITEMS + 4, CHANNELS, (1, 4), causal=causal, dtype=dtype)
+    model = kind(backbone, **{"seed": 5, "label_smoothing": 0.0, **arguments})
+    model.compile(optimizer or keras.optimizers.SGD(0.5), jit_compile=False)
+    return model
+
+
+def make_batch(rows=6, width=24, seed=0):
+    rng = np.random.default_rng(seed)
+    history = rng.integers(0, ITEMS + 4, (rows, width)).astype("int32")
+    targets = np.where(rng.random(history.shape) < 0.8, history[:, ::-1], 0).astype("int32")
+    targets[-2:] = 0  # rows of padding
+    return tf.constant(history), tf.constant(targets)
+
+
+@pytest.fixture
+def three_micro_batches(monkeypatch):
+    monkeypatch.setattr("keras_peterrec.models.micro_batches.CACHED_VALUES", 2 * 24 * CHANNELS)
+
+
+@pytest.mark.parametrize(
+    "causal, tied, negatives",
+    [(True, True, 0), (True, True, 30), (True, False, 0), (True, False, 30), (False, True, 30)],
+)
+def test_equals_the_plain_step(causal, tied, negatives, three_micro_batches):
+    plain_kind = PlainCausal if causal else PlainMasked
+    kind = CausalPretrainer if causal else MaskedPretrainer
+    plain, ours = (
+        make_model(k, causal, tied=tied, negatives=negatives) for k in (plain_kind, kind)
+    )
+    for seed in range(2):
+        batch = make_batch(seed=seed)
+        losses = [float(model.train_on_batch(*batch)) for model in (plain, ours)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for wanted, found in zip(plain.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
+
+
+def test_label_smoothing_reaches_the_step(three_micro_batches):
+    models = [make_model(k, label_smoothing=0.2) for k in (PlainCausal, CausalPretrainer)]
+    losses = [float(model.train_on_batch(*make_batch())) for model in models]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_compiled_equals_eager_and_is_traced_once(three_micro_batches):
+    # The full softmax: XLA draws other negatives from the same seed.
+    eager, compiled = (make_model(CausalPretrainer, tied=False, negatives=0) for _ in range(2))
+    compiled.compile(keras.optimizers.SGD(0.5), jit_compile=True)
+    compiled.optimizer.build(compiled.trainable_variables)
+    traces = []
+    states = compiled.backbone.states
+    compiled.backbone.states = lambda *a, **k: (traces.append(1), states(*a, **k))[1]
+    batches = [make_batch(seed=seed) for seed in range(4)]
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(map(tf.stack, zip(*batches))))
+    compiled.fit(dataset, epochs=2, verbose=0, shuffle=False)
+    for _ in range(2):
+        for batch in batches:
+            eager.train_on_batch(*batch)
+    for wanted, found in zip(eager.get_weights(), compiled.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert len(traces) == 1
+
+
+class Recorder(keras.optimizers.SGD):
+    """Remembers the gradients it was given."""
+
+    def apply(self, grads, trainable_variables=None):
+        self.seen = list(grads)
+        return super().apply(grads, trainable_variables)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tables_get_the_rows_of_the_step_alone(tied, three_micro_batches):
+    recorder = Recorder(0.1)
+    model = make_model(CausalPretrainer, tied=tied, negatives=10, optimizer=recorder)
+    model.run_eagerly = True
+    history, targets = make_batch()
+    model.train_on_batch(history, targets)
+    slices = [g for g in recorder.seen if isinstance(g, tf.IndexedSlices)]
+    assert len(slices) == (1 if tied else 2)
+    read = sum(int(tf.size(g.indices)) for g in slices)
+    assert read == 2 * history.shape[0] * history.shape[1] + 10
+    assert all(tf.reduce_min(g.indices) >= 0 for g in slices)
+
+
+def test_what_is_frozen_stays(three_micro_batches):
+    model = make_model(CausalPretrainer, tied=False, negatives=10)
+    model.backbone.item_embedding.trainable = False
+    model.backbone.blocks[0].trainable = False
+    model.compile(keras.optimizers.SGD(0.5))
+    before = [w.numpy() for w in model.backbone.weights]
+    head = model.output_table.embeddings.numpy()
+    model.train_on_batch(*make_batch())
+    same = [np.array_equal(a, w.numpy()) for a, w in zip(before, model.backbone.weights)]
+    frozen = [not w.trainable for w in model.backbone.weights]
+    assert same == frozen and True in frozen and False in frozen
+    assert not np.array_equal(head, model.output_table.embeddings.numpy())
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns(policy, three_micro_batches):
+    optimizer = keras.optimizers.Adam(0.01)
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model = make_model(CausalPretrainer, dtype=policy, tied=False, negatives=30,
+                       optimizer=optimizer)  # fmt: skip
+    batch = make_batch()
+    losses = [float(model.train_on_batch(*batch)) for _ in range(15)]
+    assert losses[-1] < losses[0] - 0.2
+    assert all(w.dtype == "float32" for w in model.trainable_variables)
+
+
+def test_a_batch_is_cut_where_that_keeps_it_in_the_caches():
+    assert micro_batch_count(4, 1_600, 64) == 4
+    assert micro_batch_count(128, 50, 64) == 4
+    assert micro_batch_count(1, 6_400, 64) == 1  # rows are not cut
+    assert micro_batch_count(16, 100, 64) == 1
+    assert micro_batch_count(7, 1_600, 64) == 7
+    assert micro_batch_count(None, None, 64) == 1
