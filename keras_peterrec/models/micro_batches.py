@@ -62,7 +62,7 @@ class _Step:
         self.first_row = FIRST_ITEM if model.tied else 0
         tables = {id(self.input_table), id(self.output_table)}
         self.dense = [v for v in model.trainable_variables if id(v) not in tables]
-        self.targets = targets - FIRST_ITEM
+        self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # special ids are not counted
         counted = self.targets >= 0
         count = sum_over_replicas(tf.reduce_sum(tf.cast(counted, tf.float32)))
         self.total = tf.maximum(count, 1.0)
@@ -134,9 +134,9 @@ class _Step:
         if not self.sampled:
             return model.full_softmax(states, targets, whole[0]) / self.total
         losses = model.sampled_softmax.losses(
-            states, tf.maximum(targets, 0), true_rows[0], self.negatives, whole[0]
+            states, targets, true_rows[0], self.negatives, whole[0]
         )
-        return tf.reduce_sum(tf.where(targets >= 0, losses, 0.0)) / self.total
+        return tf.reduce_sum(losses) / self.total
 
     def _gradients(self, by_row, summed):
         by_variable = {id(v): g for v, g in zip(self.dense, summed[1:])}
