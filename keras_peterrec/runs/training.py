@@ -34,6 +34,21 @@ class Recipe:
     drops: int = 2
 
 
+def compile_model(model, loss, learning_rate):
+    """Compiles a model the way every stage, and the benchmark of training, does.
+
+    Args:
+        model: keras.Model.
+        loss: Loss, or `None` where the model brings its own.
+        learning_rate: float. Of Adam, at the start.
+    """
+    optimizer = keras.optimizers.Adam(learning_rate)
+    # Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
+    # optimizer's variables made beforehand, the step is traced once as well.
+    model.compile(optimizer, loss=loss, jit_compile=True)
+    model.optimizer.build(model.trainable_variables)
+
+
 def fit(title, model, loss, batches, measure, forward, recipe, folder):
     """Trains a model to its best validation metric; goes on where it was.
 
@@ -51,11 +66,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         ResumableTraining; call its `finish` once the result is on disk. The model
         has its best weights.
     """
-    optimizer = keras.optimizers.Adam(recipe.learning_rate)
-    # Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
-    # optimizer's variables made beforehand, the step is traced once as well.
-    model.compile(optimizer, loss=loss, jit_compile=True)
-    optimizer.build(model.trainable_variables)
+    compile_model(model, loss, recipe.learning_rate)
     training = ResumableTraining(
         folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
     )
