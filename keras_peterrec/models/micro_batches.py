@@ -29,8 +29,9 @@ def train_step(model, data):
         dict of metrics, as of `keras.Model.train_step`.
     """
     history, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-    step = _Step(model, tf.cast(history, tf.int32), tf.cast(targets, tf.int32))
-    loss, gradients = step.run()
+    history, targets = tf.cast(history, tf.int32), tf.cast(targets, tf.int32)
+    counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
+    loss, gradients = _Step(model, history, targets, tf.maximum(counted, 1.0)).run()
     model.optimizer.apply(gradients, model.trainable_variables)
     # Each replica has its share of the mean, and the tracker takes the mean of replicas.
     loss *= model.distribute_strategy.num_replicas_in_sync
@@ -52,9 +53,10 @@ class _Step:
     Args:
         model: Pretrainer.
         history, targets: int32 tensors `[B, L]`.
+        total: float. What the sum of the losses is divided by.
     """
 
-    def __init__(self, model, history, targets):
+    def __init__(self, model, history, targets, total):
         self.model = model
         self.input_table = model.backbone.item_embedding.embeddings
         self.output_table = self.input_table if model.tied else model.output_table.embeddings
@@ -63,15 +65,15 @@ class _Step:
         tables = {id(self.input_table), id(self.output_table)}
         self.dense = [v for v in model.trainable_variables if id(v) not in tables]
         self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # special ids are not counted
-        counted = self.targets >= 0
-        count = sum_over_replicas(tf.reduce_sum(tf.cast(counted, tf.float32)))
-        self.total = tf.maximum(count, 1.0)
+        self.total = total
         self.history = history
         self.sampled = model.sampled_softmax is not None
         if self.sampled:
             self.negatives = model.sampled_softmax.draw(tf.reshape(self.targets, [-1]))
             # What is not counted gets a row that is read anyway, and no gradient.
-            self.target_rows = self.first_row + tf.where(counted, self.targets, self.negatives[0])
+            self.target_rows = self.first_row + tf.where(
+                self.targets >= 0, self.targets, self.negatives[0]
+            )
         self.count = micro_batch_count(*history.shape, model.backbone.hidden_dim)
 
     def run(self):
