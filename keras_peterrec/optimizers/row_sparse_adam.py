@@ -30,7 +30,13 @@ class RowSparseAdam(keras.optimizers.Adam):
 
     Still O(V · C), for they concern every row: `use_ema`, and the constraint of a
     variable that has one. A table whose gradient is the sum of a sparse and a dense
-    part (a slice of it, a full softmax over it) has a dense gradient.
+    part (a slice of it, a full softmax over it) has a dense gradient. Without XLA,
+    `keras.layers.Embedding` and `keras.ops.take` copy the whole table before they
+    gather, once rows of it are written in place: compile the step, or read with
+    `tf.gather(table.value, ids)`.
+
+    On repeated ids Keras' Adam differs for another reason: in the second moment it
+    sums the squares of their gradient rows, not the square of their sum.
 
     Args:
         learning_rate: float, schedule or callable. Defaults to `0.001`.

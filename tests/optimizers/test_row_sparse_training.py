@@ -1,6 +1,7 @@
 """RowSparseAdam inside `fit`: compiled, saved, in mixed precision, on two devices."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +103,12 @@ def test_mixed_precision_learns_what_float32_learns(policy, wrap, jit):
 
 def test_two_devices_train_as_one():
     script = Path(__file__).with_name("mirrored_training.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    # A script's folder stands in its path, the repository does not.
+    paths = [str(script.parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=300, env=environment
+    )
     assert done.returncode == 0, done.stderr
     for result in json.loads(done.stdout.splitlines()[-1]):
         assert result["replicas"] == 2
