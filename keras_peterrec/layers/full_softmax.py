@@ -65,7 +65,8 @@ class FullSoftmax(keras.layers.Layer):
         self.chunk_rows = chunk_rows
 
     def call(self, states, targets, table, training=True):
-        states, table = ops.convert_to_tensor(states), ops.convert_to_tensor(table)
+        states = ops.convert_to_tensor(states)
+        table = ops.reshape(table, table.shape)  # read here, if it is a variable
         targets = ops.cast(targets, "int32")
 
         @ops.custom_gradient

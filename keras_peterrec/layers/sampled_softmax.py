@@ -1,7 +1,6 @@
 """Softmax cross-entropy over a sample of the catalogue."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_peterrec.layers.negative_sampler import NegativeSampler
@@ -100,5 +99,5 @@ class SampledSoftmax(keras.layers.Layer):
             "negatives": self.negatives,
             "seed": self.seed,
             "sampler": self.sampler,
-            "counts": None if self.counts is None else np.asarray(self.counts).tolist(),
+            "counts": None if self.counts is None else [int(count) for count in self.counts],
         }

@@ -140,6 +140,24 @@ def test_rows_may_be_known_late(jit):
         check(step(states, targets, table), expected(states, targets, table), 1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="by the tape")
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_table_may_be_a_variable(jit):
+    import tensorflow as tf
+
+    states, targets, table = example(6, 5, 3)
+    variable, layer = keras.Variable(table), FullSoftmax()
+
+    @tf.function(jit_compile=jit)
+    def step():
+        with tf.GradientTape() as tape:
+            loss = layer(states, targets, variable)
+        return loss, tape.gradient(loss, variable.value)
+
+    loss, _, d_table = expected(states, targets, table)
+    check(step(), (loss, d_table), 1e-5)
+
+
 def test_refuses_what_is_out_of_range():
     with pytest.raises(ValueError, match="`label_smoothing` = 1.0"):
         FullSoftmax(1.0)
