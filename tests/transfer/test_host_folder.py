@@ -41,8 +41,15 @@ def test_round_trip_is_bitwise(new_host, causal, arguments, histories, bits, tmp
         arguments.get("tied", True),
         arguments.get("negatives"),
     )
+    assert loaded.pretrainer.sampler == arguments.get("sampler", "log_uniform")
     before, after = (np.asarray(h.pretrainer.next_item_scores(histories)) for h in (host, loaded))
     assert before.tobytes() == after.tobytes()
+
+
+def test_a_host_older_than_the_samplers_is_log_uniform(new_host, tmp_path):
+    new_host(negatives=7).save(tmp_path)
+    edit(tmp_path, sampler=...)
+    assert Host.load(tmp_path).pretrainer.sampled_softmax.sampler == "log_uniform"
 
 
 def test_holds_three_files_and_no_pickle(host, tmp_path):
