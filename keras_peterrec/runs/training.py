@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 
 from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.callbacks.resumable_training import ResumableTraining
@@ -56,11 +57,11 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
     """
     devices = Devices.of(model)
     # Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
-    # optimizer's variables made beforehand, the step is traced once as well. XLA has no
-    # collectives between processes, nor one program for several devices.
+    # optimizer's variables made beforehand, the step is traced once as well. On several
+    # devices the model compiles what XLA can; see `ReplicatedModel`.
     with devices.scope():
         optimizer = RowSparseAdam(recipe.learning_rate)
-        model.compile(optimizer, loss=loss, jit_compile=devices.replicas == 1)
+        model.compile(optimizer, loss=loss, jit_compile=not tf.distribute.has_strategy())
         optimizer.build(model.trainable_variables)
     training = ResumableTraining(
         folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
