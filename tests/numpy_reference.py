@@ -161,20 +161,22 @@ def full_softmax_loss(states, targets, table):
     return np.array(losses)
 
 
-def sampled_softmax_loss(states, targets, table, drawn):
+def sampled_softmax_loss(states, targets, table, drawn, law=None):
     """-log softmax of the true score among itself and the corrected negatives.
 
     The sum over negatives, each divided by how often it is expected among them,
-    estimates the rest of the full softmax's normaliser.
+    estimates the rest of the full softmax's normaliser. `law` is each item's
+    probability of being drawn, log-uniform if not given.
     """
     items = len(table)
+    law = [log_uniform(item, items) for item in range(items)] if law is None else law
     losses = []
     for state, target in zip(states, targets, strict=True):
         true_score = table[target] @ state
         normaliser = math.exp(true_score)
         for item in drawn:
             if item != target:
-                expected = len(drawn) * log_uniform(item, items)
+                expected = len(drawn) * law[item]
                 normaliser += math.exp(table[item] @ state) / expected
         losses.append(math.log(normaliser) - true_score)
     return np.array(losses)

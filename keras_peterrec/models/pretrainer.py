@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_peterrec.data.special_ids import FIRST_ITEM
 from keras_peterrec.distribution.replicated_model import ReplicatedModel, sum_over_replicas
+from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 
 FULL_SOFTMAX_UP_TO = 20_000
@@ -28,12 +29,24 @@ class Pretrainer(ReplicatedModel):
         label_smoothing: float. Probability spread over all items in the full
             softmax. Defaults to `0.0`.
         seed: int or `None`. Of the negatives.
+        sampler: str. The law of the negatives: `"log_uniform"`, `"uniform"` or
+            `"in_batch"`; see `SampledSoftmax`. Defaults to `"log_uniform"`.
+        counts: Array of shape `[V - 4]` or `None`. How often each item is a target,
+            which corrects `"in_batch"`. Defaults to `None`.
 
     Source: Yuan et al., SIGIR 2020, section 3.2, Eq. (3) and (4).
     """
 
     def __init__(
-        self, backbone, tied=True, negatives=None, label_smoothing=0.0, seed=None, **kwargs
+        self,
+        backbone,
+        tied=True,
+        negatives=None,
+        label_smoothing=0.0,
+        seed=None,
+        sampler="log_uniform",
+        counts=None,
+        **kwargs,
     ):
         history = keras.Input((None,), dtype="int32", name="history")
         super().__init__(inputs=history, outputs=backbone(history), **kwargs)
@@ -42,14 +55,18 @@ class Pretrainer(ReplicatedModel):
         self.negatives = negatives
         self.label_smoothing = label_smoothing
         self.seed = seed
+        self.sampler = sampler
+        self.counts = counts
         self.items = backbone.vocabulary_size - FIRST_ITEM
         if negatives is None:
             negatives = 0 if self.items <= FULL_SOFTMAX_UP_TO else 1000
-        self.sampled_softmax = (
-            SampledSoftmax(self.items, negatives, seed, name="sampled_softmax")
-            if negatives
-            else None
-        )
+        self.full_softmax = self.sampled_softmax = None
+        if negatives:
+            self.sampled_softmax = SampledSoftmax(
+                self.items, negatives, seed, sampler, counts, name="sampled_softmax"
+            )
+        else:
+            self.full_softmax = FullSoftmax(label_smoothing, name="full_softmax")
         self.output_table = None
         if not tied:
             self.output_table = keras.layers.Embedding(
@@ -67,25 +84,37 @@ class Pretrainer(ReplicatedModel):
             return self.backbone.item_embedding.embeddings[FIRST_ITEM:]
         return self.output_table.embeddings
 
+    def item_rows(self, items):
+        """Rows `[..., C]` of the output table for items `[...]`; only these are read."""
+        if self.tied:
+            return self.backbone.item_embedding(items + FIRST_ITEM)
+        return self.output_table(items)
+
+    def train_step(self, *args):
+        """Keras' own step or, on TensorFlow, the same in micro-batches."""
+        if keras.backend.backend() != "tensorflow":
+            return super().train_step(*args)
+        from keras_peterrec.models import micro_batches
+
+        return micro_batches.train_step(self, *args)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         targets = ops.reshape(ops.cast(y, "int32"), (-1,)) - FIRST_ITEM
-        counted = ops.cast(targets >= 0, "float32")
-        targets = ops.maximum(targets, 0)
+        targets = ops.maximum(targets, -1)  # special ids are not counted
         states = ops.reshape(y_pred, (-1, self.backbone.hidden_dim))
-        table = ops.cast(self.item_table, states.dtype)
         if self.sampled_softmax is None:
-            losses = self._full_softmax(states, targets, table)
+            total = self.full_softmax(states, targets, self.item_table, training=training)
         else:
-            losses = self.sampled_softmax(states, targets, table)
-        return ops.sum(losses * counted) / ops.maximum(sum_over_replicas(ops.sum(counted)), 1.0)
+            total = ops.sum(self._sampled_losses(states, targets))
+        counted = ops.sum(ops.cast(targets >= 0, "float32"))
+        return total / ops.maximum(sum_over_replicas(counted), 1.0)
 
-    def _full_softmax(self, states, targets, table):
-        scores = ops.cast(ops.matmul(states, ops.transpose(table)), "float32")
-        losses = keras.losses.sparse_categorical_crossentropy(targets, scores, from_logits=True)
-        if self.label_smoothing:
-            spread = ops.logsumexp(scores, axis=-1) - ops.mean(scores, axis=-1)
-            losses = (1 - self.label_smoothing) * losses + self.label_smoothing * spread
-        return losses
+    def _sampled_losses(self, states, targets):
+        negatives = self.sampled_softmax.draw(targets)
+        true_rows = self.item_rows(ops.maximum(targets, 0))
+        return self.sampled_softmax.losses(
+            states, targets, true_rows, negatives, self.item_rows(negatives)
+        )
 
     def query_ids(self, history):
         """Ids whose last state answers "what comes next?"; set by a subclass."""
@@ -107,6 +136,8 @@ class Pretrainer(ReplicatedModel):
             "negatives": self.negatives,
             "label_smoothing": self.label_smoothing,
             "seed": self.seed,
+            "sampler": self.sampler,
+            "counts": None if self.counts is None else [int(count) for count in self.counts],
             "name": self.name,
         }
 

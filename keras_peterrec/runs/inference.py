@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from keras_peterrec.data.batches import history_batches
 
-# Tokens in one batch of inference: bounded memory at any length.
-TOKENS = 65_536
+# Most tokens in one batch of inference: bounded memory at any length, and batches so small
+# that the histories in one are of nearly the same length.
+TOKENS = 16_384
 
 
 def outputs_of(function, items, starts, stops, max_length):

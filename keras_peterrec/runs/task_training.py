@@ -30,10 +30,7 @@ def train_task(model, data, settings, folder):
         "seed": settings["seed"],
         "steps": -(-min(len(train), EPOCH_ROWS) // batch_size),
     }
-    if settings["method"] == "head":
-        trained, batches, measure = _cached(model, data, shuffling)
-    else:
-        trained, batches, measure = _whole(model, data, shuffling)
+    trained, batches, measure = training_parts(model, data, settings["method"], shuffling)
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
     # Small data: short epochs, so more of them before giving up.
     patience = min(3, max(1, EPOCH_ROWS // len(train)))
@@ -43,8 +40,24 @@ def train_task(model, data, settings, folder):
     return fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
 
 
+def training_parts(model, data, method, shuffling):
+    """What is trained under a method, on which batches, and how it is validated.
+
+    Args:
+        model: TaskModel, of `build_task`.
+        data: RecommendationData or ClassificationData.
+        method: str.
+        shuffling: dict of `batch_size`, `seed` and `steps`; see `task_batches`.
+
+    Returns:
+        `(model, batches, measure)`, as `fit` takes them.
+    """
+    if method == "head":
+        return _cached(model, data, shuffling)
+    return _whole(model, data, shuffling)
+
+
 def _whole(model, data, shuffling):
-    """What is trained, batches of histories, and the validation."""
     train = data.splits[TRAIN]
     # One width, for one compiled step, but none wider than any history is.
     width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
@@ -55,7 +68,7 @@ def _whole(model, data, shuffling):
 
 
 def _cached(model, data, shuffling):
-    """The same where nothing before the head is trained: the host runs once."""
+    # Nothing before the head is trained: the host runs once.
     batches = state_batches(data.states(model, TRAIN), data.splits[TRAIN].answers, **shuffling)
     validation = data.states(model, VALIDATION)
     measure = lambda: data.measure_states(validation, model.head, VALIDATION)  # noqa: E731

@@ -5,7 +5,6 @@ import sys
 from dataclasses import dataclass
 
 import keras
-import tensorflow as tf
 
 from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.callbacks.resumable_training import ResumableTraining
@@ -38,6 +37,26 @@ class Recipe:
     drops: int = 2
 
 
+def compile_model(model, loss, learning_rate):
+    """Makes a model ready for `fit` the way every run trains.
+
+    Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
+    optimizer's variables made beforehand, the step is traced once as well. XLA has no
+    collectives between processes, nor one program for several devices.
+
+    Args:
+        model: keras.Model, built.
+        loss: Loss, or `None` where the model brings its own.
+        learning_rate: float. Of Adam, which touches only the rows of tables that a
+            step has read.
+    """
+    devices = Devices.of(model)
+    with devices.scope():
+        optimizer = RowSparseAdam(learning_rate)
+        model.compile(optimizer, loss=loss, jit_compile=devices.replicas == 1)
+        optimizer.build(model.trainable_variables)
+
+
 def fit(title, model, loss, batches, measure, forward, recipe, folder):
     """Trains a model to its best validation metric; goes on where it was.
 
@@ -56,13 +75,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         has its best weights.
     """
     devices = Devices.of(model)
-    # Batches have one shape, so XLA compiles once; that halves a step on a CPU. With the
-    # optimizer's variables made beforehand, the step is traced once as well. On several
-    # devices the model compiles what XLA can; see `ReplicatedModel`.
-    with devices.scope():
-        optimizer = RowSparseAdam(recipe.learning_rate)
-        model.compile(optimizer, loss=loss, jit_compile=not tf.distribute.has_strategy())
-        optimizer.build(model.trainable_variables)
+    compile_model(model, loss, recipe.learning_rate)
     training = ResumableTraining(
         folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
     )

@@ -76,6 +76,7 @@ class Host:
                 "backbone": self._settings(),
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
+                "sampler": pretrainer.sampler,
             },
         )
 
@@ -94,7 +95,10 @@ class Host:
         with refuse_misfits(folder, argument):
             backbone = Backbone.from_config(saved["backbone"])
             pretrainer = OBJECTIVES[saved["objective"]](
-                backbone, tied=saved["tied"], negatives=saved["negatives"]
+                backbone,
+                tied=saved["tied"],
+                negatives=saved["negatives"],
+                sampler=saved.get("sampler", "log_uniform"),  # what older hosts were taught by
             )
             host = cls(pretrainer, vocabulary, saved["max_length"])
             fingerprint = saved["fingerprint"]

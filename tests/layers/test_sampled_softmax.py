@@ -1,121 +1,160 @@
 """SampledSoftmax: an estimate of the full softmax from the promised law."""
 
-import math
-
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import numpy_reference as reference
+from autodiff import value_and_gradients
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 
 ITEMS = 30
+COUNTS = np.arange(ITEMS)[::-1] // 3 + 1
+LAWS = {
+    "log_uniform": np.array([reference.log_uniform(item, ITEMS) for item in range(ITEMS)]),
+    "uniform": np.full(ITEMS, 1 / ITEMS),
+    "in_batch": COUNTS / COUNTS.sum(),
+}
+each = pytest.mark.parametrize("sampler", LAWS)
 
 
-@pytest.fixture
-def example():
-    rng = np.random.default_rng(3)
-    states = rng.normal(size=(6, 4)).astype("float32")
-    table = rng.normal(size=(ITEMS, 4)).astype("float32")
-    return states, np.array([0, 1, 2, 7, 15, 29]), table
+def make(sampler, negatives, seed=0):
+    counts = COUNTS if sampler == "in_batch" else None
+    return SampledSoftmax(ITEMS, negatives, seed, sampler, counts)
 
 
-def losses_of(states, targets, table, negatives, seed=0):
-    layer = SampledSoftmax(len(table), negatives, seed)
-    return keras.ops.convert_to_numpy(layer(states, targets, table))
+def example(rows=None, seed=3):
+    """States, targets (of which COUNTS are the counts, if all are taken), table."""
+    rng = np.random.default_rng(seed)
+    targets = rng.permutation(np.repeat(np.arange(ITEMS), COUNTS))[:rows].astype("int32")
+    states = rng.normal(0, 0.5, (len(targets), 4)).astype("float32")
+    return states, targets, rng.normal(size=(ITEMS, 4)).astype("float32")
 
 
-def test_is_the_formula_for_the_negatives_drawn(example, monkeypatch):
-    states, targets, table = example
-    drawn = np.array([3, 0, 0, 7, 29, 12, 7])
-    # The law's distribution function, turned round, at the middle of each item.
-    uniform = np.log(drawn + 1.5) / math.log(ITEMS + 1)
-    monkeypatch.setattr(
-        keras.random, "uniform", lambda shape, **_: keras.ops.convert_to_tensor(uniform, "float32")
+def numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sampler=st.sampled_from(sorted(LAWS)),
+    targets=st.lists(st.integers(-1, ITEMS - 1), min_size=1, max_size=6),
+    drawn=st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=8),
+    seed=st.integers(0, 1000),
+)
+def test_is_the_formula_for_the_negatives_drawn(sampler, targets, drawn, seed):
+    targets, drawn = np.array(targets), np.array(drawn)
+    states, _, table = example(len(targets), seed)
+    layer = make(sampler, len(drawn))
+    losses = layer.losses(states, targets, table[targets], drawn, table[drawn])
+    counted = targets >= 0
+    expected = np.zeros(len(targets))
+    expected[counted] = reference.sampled_softmax_loss(
+        states[counted].astype("float64"), targets[counted], table.astype("float64"),
+        drawn, LAWS[sampler],
     )
-    expected = reference.sampled_softmax_loss(
-        states.astype("float64"), targets, table.astype("float64"), drawn
+    np.testing.assert_allclose(numpy(losses), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@each
+def test_gradients_are_the_slopes_of_the_formula(sampler, jit):
+    states, targets, table = example(6)
+    targets[2] = -1
+    drawn = np.array([3, targets[0], 0, 0, 29, 12])
+    weights = np.arange(6.0).astype("float32")
+    layer = make(sampler, len(drawn))
+
+    def total(states, true_rows, negative_rows):
+        losses = layer.losses(states, targets, true_rows, drawn, negative_rows)
+        return keras.ops.sum(losses * weights)
+
+    _, d_states, d_true, d_negative = value_and_gradients(
+        total, states, table[targets], table[drawn], jit=jit
     )
-    np.testing.assert_allclose(
-        losses_of(states, targets, table, len(drawn)), expected, rtol=1e-4
-    )
+    d_table = np.zeros_like(table)
+    np.add.at(d_table, targets, d_true)
+    np.add.at(d_table, drawn, d_negative)
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        by_states, by_table = rng.normal(size=states.shape), rng.normal(size=table.shape)
+
+        def moved(step):
+            losses = reference.sampled_softmax_loss(
+                states + step * by_states, targets, table + step * by_table, drawn, LAWS[sampler]
+            )
+            return losses[targets >= 0] @ weights[targets >= 0]
+
+        slope = (moved(1e-5) - moved(-1e-5)) / 2e-5
+        found = (d_states * by_states).sum() + (d_table * by_table).sum()
+        assert found == pytest.approx(slope, rel=1e-3, abs=1e-3)
 
 
-def test_with_very_many_negatives_it_is_the_full_softmax(example):
-    states, targets, table = example
-    full = reference.full_softmax_loss(states, targets, table)
-    np.testing.assert_allclose(losses_of(states, targets, table, 200_000), full, rtol=0.03)
+@pytest.mark.parametrize("jit", [False, True])
+@each
+def test_loss_and_gradients_near_the_full_ones_with_more_negatives(sampler, jit):
+    states, targets, table = example()
 
-
-def test_loss_and_gradient_estimate_the_full_ones(example):
-    states, targets, table = example
-    states = states / 2  # scores of a size at which rare items do not rule the sum
-    direction = np.random.default_rng(4).normal(size=table.shape).astype("float32")
-    step = 0.01
-
-    def mean_over_draws(moved):
-        return np.mean(
-            [losses_of(states, targets, moved, 2000, seed) for seed in range(40)], axis=0
+    def full(states, table):
+        scores = keras.ops.matmul(states, keras.ops.transpose(table))
+        return keras.ops.sum(
+            keras.losses.sparse_categorical_crossentropy(targets, scores, from_logits=True)
         )
 
-    full = reference.full_softmax_loss(states, targets, table)
-    np.testing.assert_allclose(mean_over_draws(table), full, rtol=0.05)
-    ahead, behind = table + step * direction, table - step * direction
-    slope = (mean_over_draws(ahead) - mean_over_draws(behind)) / (2 * step)
-    full_slope = (
-        reference.full_softmax_loss(states, targets, ahead)
-        - reference.full_softmax_loss(states, targets, behind)
-    ) / (2 * step)
-    np.testing.assert_allclose(slope, full_slope, atol=0.05 * np.abs(full_slope).max())
+    wanted = value_and_gradients(full, states, table)
+    errors = []
+    for negatives in (30, 60_000):
+        layer = make(sampler, negatives)
+        found = value_and_gradients(
+            lambda s, t: keras.ops.sum(layer(s, targets, t)), states, table, jit=jit
+        )
+        errors.append(
+            [
+                np.linalg.norm(ours - exact) / np.linalg.norm(exact)
+                for ours, exact in zip(found, wanted, strict=True)
+            ]
+        )
+    few, many = np.array(errors)
+    assert (many < 0.03).all()  # 45 times less than `few`, had there been no luck
+    assert (many < few / 4)[1:].all()
 
 
-def test_a_negative_that_is_the_true_item_does_not_count():
-    # Item 0 is drawn about half of the time and scores far above the rest.
-    states, table = np.ones((1, 1), "float32"), np.array([[30.0], [0.0], [0.0]], "float32")
-    assert losses_of(states, np.array([0]), table, 500)[0] < 1e-3
-    assert losses_of(states, np.array([1]), table, 500)[0] == pytest.approx(30.0, abs=0.2)
+@each
+def test_a_negative_that_is_the_true_item_does_not_count(sampler):
+    layer = make(sampler, 5)
+    state, row = np.ones((1, 1), "float32"), np.ones((1, 1), "float32")
+    hits = np.repeat(row, 5, axis=0) * 30
+    target, other = np.array([7]), np.array([8])
+    drawn = np.full(5, 7)
+    assert numpy(layer.losses(state, target, row, drawn, hits))[0] == 0.0
+    assert numpy(layer.losses(state, other, row, drawn, hits))[0] > 20
 
 
-def test_draws_by_the_log_uniform_law():
-    # One negative a call, and scores so far apart that the loss tells which it was.
-    items, calls = 7, 800
-    table = 20 * np.arange(items, dtype="float32")[:, np.newaxis]
-    layer = SampledSoftmax(items, negatives=1, seed=0)
-    state, target = np.ones((1, 1), "float32"), np.array([0])
-    losses = [float(layer(state, target, table)[0]) for _ in range(calls)]
-    drawn = np.bincount((np.array(losses) / 20).astype(int), minlength=items)
-    assert len(drawn) == items
-    for item in range(items):
-        expected = reference.log_uniform(item, items)
-        assert abs(drawn[item] - calls * expected) < 4.5 * math.sqrt(calls * expected)
-
-
-def test_the_correction_is_exact_for_rare_items(monkeypatch):
-    # In float32, log((i + 2) / (i + 1)) is off by up to 6 % at a million.
-    items, item = 3_000_000, 1_999_998
-    uniform = np.array([math.log(item + 1.5) / math.log(items + 1)])
-    monkeypatch.setattr(
-        keras.random, "uniform", lambda shape, **_: keras.ops.convert_to_tensor(uniform, "float32")
+@each
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_keeps_its_losses_in_float32(sampler, dtype):
+    states, targets, table = example()
+    layer, negatives = make(sampler, 500), np.arange(500) % ITEMS
+    rows = (table[targets], negatives, table[negatives])
+    half = layer.losses(keras.ops.cast(states, dtype), targets, *rows)
+    assert keras.backend.standardize_dtype(half.dtype) == "float32"
+    np.testing.assert_allclose(
+        numpy(half), numpy(layer.losses(states, targets, *rows)), rtol=0.01, atol=0.02
     )
-    layer = SampledSoftmax(items, 1)
-    loss = keras.ops.convert_to_numpy(
-        layer(np.ones((1, 1), "float32"), np.array([0]), np.zeros((items, 1), "float32"))
-    )
-    # float32 cannot tell the item from its neighbours; they are as likely.
-    expected = math.log1p(1 / reference.log_uniform(item, items))
-    assert loss[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_draws_anew_at_every_call_and_alike_for_a_seed(example):
-    states, targets, table = example
-    first, second = SampledSoftmax(ITEMS, 20, seed=5), SampledSoftmax(ITEMS, 20, seed=5)
-    one, another = (np.asarray(first(states, targets, table)) for _ in range(2))
+def test_draws_anew_at_every_call_and_alike_for_a_seed():
+    first, second = make("log_uniform", 20, seed=5), make("log_uniform", 20, seed=5)
+    one, another = (numpy(first(*example())) for _ in range(2))
     assert not np.allclose(one, another)
-    np.testing.assert_array_equal(np.asarray(second(states, targets, table)), one)
+    np.testing.assert_array_equal(numpy(second(*example())), one)
 
 
-def test_config_round_trip(example):
-    layer = SampledSoftmax(ITEMS, 20, seed=5)
+@each
+def test_config_round_trip(sampler):
+    layer = make(sampler, 20, seed=5)
     twin = SampledSoftmax.from_config(layer.get_config())
-    assert (twin.items, twin.negatives, twin.seed) == (ITEMS, 20, 5)
-    np.testing.assert_array_equal(np.asarray(layer(*example)), np.asarray(twin(*example)))
+    assert twin.get_config() == layer.get_config()
+    np.testing.assert_array_equal(numpy(layer(*example())), numpy(twin(*example())))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import numpy_reference as reference
+from autodiff import value_and_gradients
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
@@ -65,13 +66,65 @@ def test_a_batch_without_targets_costs_nothing(kind, states):
     assert loss_of(make(kind, negatives=5), np.zeros((2, 5), "int32"), states) == 0.0
 
 
-def test_many_negatives_estimate_the_full_softmax(states):
-    pretrainer = make("causal", negatives=50_000, seed=0)
-    full = make("causal", negatives=0)
-    full.backbone.set_weights(pretrainer.backbone.get_weights())
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("sampler", ["log_uniform", "uniform", "in_batch"])
+def test_many_negatives_estimate_the_full_softmax(sampler, tied, states):
     targets = np.array([[0, 4, 5, 15, 7], [1, 2, 3, 9, 0]])
+    if sampler == "in_batch":  # which knows of no items but the batch's
+        states, targets = np.concatenate([states] * 2, 1), np.resize(np.arange(4, 16), (2, 10))
+        targets.ravel()[-8:] = np.arange(8, 16)
+    counts = np.bincount(targets.ravel(), minlength=16)[4:] if sampler == "in_batch" else None
+    pretrainer = make(
+        "causal", negatives=50_000, seed=0, sampler=sampler, counts=counts, tied=tied
+    )
+    reference.randomise(pretrainer, seed=1)
+    full = make("causal", negatives=0, tied=tied)
+    full.set_weights([weight for weight in pretrainer.get_weights() if weight.dtype != "uint32"])
     expected = loss_of(full, targets, states)
     assert loss_of(pretrainer, targets, states) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_gradients_are_those_of_the_mean_cross_entropy(smoothing, jit, states):
+    pretrainer = reference.randomise(make("causal", label_smoothing=smoothing), seed=1)
+    targets = np.array([[0, 0, 4, 15, 7], [1, 2, 3, 9, 0]])
+    table = reference.numpy_table(pretrainer)
+    ops = keras.ops
+
+    def plain(states):
+        scores = ops.matmul(ops.reshape(states, (10, 8)), table.T.astype("float32"))
+        wanted = ops.one_hot(targets.ravel() - 4, 12) * (1 - smoothing) + smoothing / 12
+        losses = -ops.sum(wanted * ops.log_softmax(scores), axis=-1)
+        return ops.sum(losses * (targets.ravel() >= 4)) / 4
+
+    def ours(states):
+        return pretrainer.compute_loss(y=targets, y_pred=states)
+
+    found, wanted = value_and_gradients(ours, states, jit=jit), value_and_gradients(plain, states)
+    for ours_part, plain_part in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours_part, plain_part, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="gradients are dense")
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_sampled_loss_reads_only_its_rows_of_the_table(tied, dtype, states):
+    import tensorflow as tf
+
+    backbone = Backbone(VOCABULARY, 8, (1,), dtype=dtype)
+    pretrainer = CausalPretrainer(backbone, tied=tied, negatives=3)
+    embedding = backbone.item_embedding if tied else pretrainer.output_table
+    targets = np.array([[0, 0, 4, 15, 7], [1, 2, 3, 9, 0]])
+    with tf.GradientTape() as tape:
+        loss = pretrainer.compute_loss(y=targets, y_pred=tf.cast(states, backbone.compute_dtype))
+    gradient = tape.gradient(loss, embedding.embeddings.value)
+    assert loss.dtype == "float32"
+    assert isinstance(gradient, tf.IndexedSlices)
+    assert len(gradient.values) == 10 + 3
+    first = 4 if tied else 0
+    assert gradient.indices.numpy().min() >= first
+    assert {0, 11, 3, 5} <= set(gradient.indices.numpy() - first)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +179,16 @@ def test_refuses_a_backbone_of_the_other_kind():
 
 
 @each
-@pytest.mark.parametrize("arguments", [{}, {"tied": False}, {"negatives": 5, "seed": 3}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"tied": False, "label_smoothing": 0.1},
+        {"negatives": 5, "seed": 3},
+        {"tied": False, "negatives": 5, "sampler": "uniform"},
+        {"negatives": 5, "sampler": "in_batch", "counts": [9] * 6 + [2] * 6},
+    ],
+)
 def test_survives_the_disk_and_trains_on(kind, arguments, tmp_path):
     pretrainer = make(kind, **arguments)
     pretrainer.compile("adam")

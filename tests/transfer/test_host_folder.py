@@ -26,7 +26,9 @@ def refused(folder):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("arguments", [{}, {"tied": False}, {"negatives": 7}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"tied": False}, {"negatives": 7}, {"negatives": 7, "sampler": "in_batch"}]
+)
 def test_round_trip_is_bitwise(new_host, causal, arguments, histories, bits, tmp_path):
     host = new_host(causal, **arguments)
     host.save(tmp_path / "runs" / "host")
