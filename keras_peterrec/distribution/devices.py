@@ -120,7 +120,7 @@ class Devices:
                 shape = [self.replicas, rows or -1, *tensor.shape[1:]]
                 return tf.reshape(tensor, shape)[first : first + local]
 
-            parts = batches.map(lambda *columns: tuple(map(split, columns)))
+            parts = batches.map(lambda *columns: tf.nest.map_structure(split, columns))
             return parts.unbatch().prefetch(tf.data.AUTOTUNE)
 
         return self.strategy.distribute_datasets_from_function(of_this_worker)

@@ -1,7 +1,7 @@
-"""One process of a run: `recorded_run.py settings.json`; notes what it did beside.
+"""One process of some runs: `recorded_run.py settings.json`; notes what each did.
 
-`settings` holds the command, its arguments, where to note things, how many logical CPU
-devices there should be, and after which epoch to die, if so.
+The settings say how many logical CPU devices there should be and, for each run in turn,
+the arguments of `train`.
 """
 
 import json
@@ -24,7 +24,10 @@ def circle_log(users=37, items=10, events=9):
 
 
 def train(command, arguments, notes=None, die_after=None):
-    """Runs a command; notes the weights, logs and results of this process."""
+    """Runs a command; notes the weights, logs and results of this process.
+
+    With `die_after`, the process is killed in the middle of the epoch after that one.
+    """
     from keras_peterrec.callbacks.resumable_training import ResumableTraining
     from keras_peterrec.data.log import Log
     from keras_peterrec.runs.pretrain import pretrain
@@ -66,11 +69,12 @@ def train(command, arguments, notes=None, die_after=None):
 
 if __name__ == "__main__":
     settings = json.loads(Path(sys.argv[1]).read_text())
-    if cpus := settings.pop("cpus", None):
+    if cpus := settings["cpus"]:
         import tensorflow as tf
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * cpus
         )
-    train(**settings)
+    for run in settings["runs"]:
+        train(**run)

@@ -19,11 +19,12 @@ SECONDS = 400  # of one job, on a busy machine
 SMALL = {
     "hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 3, "batch_size": 8, "dropout": 0.0,
 }  # fmt: skip
+TASK = {"epochs": 2, "batch_size": 8, "dropout": 0.0}
 
 
-def start(folder, name, environment=None, **settings):
-    """Starts a process of `recorded_run`; its notes are `folder/name`."""
-    settings = {"notes": str(folder / name), **settings}
+def start(folder, name, runs, environment=None, cpus=None):
+    """Starts a process that trains `runs`, one after the other."""
+    settings = {"runs": runs, "cpus": cpus}
     (folder / f"{name}.settings").write_text(json.dumps(settings, default=str))
     return subprocess.Popen(
         [sys.executable, str(RUN), str(folder / f"{name}.settings")],
@@ -55,8 +56,12 @@ def notes_of(folder, name):
     return found
 
 
-def start_two(folder, command, arguments, second=None):
-    """Starts a command on two workers; `second` are settings of the second one alone."""
+def start_two(folder, runs, second=None):
+    """Starts runs, `{command: arguments}`, on two workers.
+
+    Each worker has a folder of its own, so that what stands in the second is its
+    mistake. `second` are settings of the second worker's first run alone.
+    """
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
@@ -64,20 +69,27 @@ def start_two(folder, command, arguments, second=None):
     processes = []
     for index in range(2):
         task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        # Each worker has a folder of its own: what stands in the second is its mistake.
-        out = {"out": folder / f"run{index}"}
-        processes.append(
-            start(
-                folder, f"worker{index}", {"TF_CONFIG": json.dumps(task)}, command=command,
-                arguments={**arguments, **out}, **(second or {} if index else {}),
-            )  # fmt: skip
-        )
+        settings = [
+            {
+                "command": command,
+                "arguments": {**arguments, "out": folder / f"{command}{index}"},
+                "notes": folder / f"{command}{index}.notes",
+            }
+            for command, arguments in runs.items()
+        ]
+        settings[0].update(second or {} if index else {})
+        environment = {"TF_CONFIG": json.dumps(task)}
+        processes.append(start(folder, f"worker{index}", settings, environment))
     return processes
 
 
-def run_two(folder, command, arguments):
-    assert finish(start_two(folder, command, arguments)) == [0, 0], errors(folder)
-    return [notes_of(folder, f"worker{index}") for index in range(2)]
+def run_two(folder, runs):
+    """Trains on two workers; their notes, `{command: [first's, second's]}`."""
+    assert finish(start_two(folder, runs)) == [0, 0], errors(folder)
+    return {
+        command: [notes_of(folder, f"{command}{index}.notes") for index in range(2)]
+        for command in runs
+    }
 
 
 def errors(folder):
@@ -94,10 +106,6 @@ def losses(notes):
     return [logs["loss"] for logs in notes["logs"]]
 
 
-def without_time(result):
-    return {key: value for key, value in result.items() if key not in ("seconds", "settings")}
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """One device, the same global batch."""
@@ -106,71 +114,73 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
+    """Two workers pretrain a host and then a task on it."""
     folder = tmp_path_factory.mktemp("together")
-    return folder, run_two(folder, "pretrain", SMALL)
+    task = {**TASK, "host": folder / "pretrain0"}
+    return folder, run_two(folder, {"pretrain": SMALL, "transfer": task})
 
 
-def test_two_workers_have_the_same_weights_to_the_bit(together):
-    _, (one, other) = together
+@pytest.mark.parametrize("command", ["pretrain", "transfer"])
+def test_two_workers_have_the_same_weights_to_the_bit(together, command):
+    one, other = together[1][command]
     assert len(one["weights"]) == len(other["weights"]) > 5
     for weight, same in zip(one["weights"], other["weights"]):
         np.testing.assert_array_equal(weight, same)
 
 
 def test_two_workers_train_as_one_does(together, alone):
-    _, (one, _) = together
+    one, _ = together[1]["pretrain"]
+    assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
+    assert_close(one["weights"], alone["weights"])
+
+
+def test_two_workers_train_a_task_as_one_does(together, tmp_path):
+    folder, notes = together
+    one, _ = notes["transfer"]
+    task = {**TASK, "host": folder / "pretrain0", "out": tmp_path / "alone"}
+    alone = train("transfer", task)
     assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
     assert_close(one["weights"], alone["weights"])
 
 
 def test_both_workers_see_the_same_logs_and_result(together, alone):
-    _, (one, other) = together
-    assert one["logs"] == other["logs"]
+    for one, other in together[1].values():
+        assert one["logs"] == other["logs"]
+        assert one["result"] == other["result"]
+    one, _ = together[1]["pretrain"]
     assert {"val_ndcg@10", "improved", "loss"} <= one["logs"][0].keys()
-    assert one["result"] == other["result"]
-    assert without_time(one["result"]).keys() == without_time(alone["result"]).keys()
+    assert one["result"].keys() == alone["result"].keys()
 
 
 def test_chief_alone_writes(together):
-    folder, (one, _) = together
-    assert not (folder / "run1").exists()
-    written = json.loads((folder / "run0" / "metrics.json").read_text())
-    assert written == one["result"]
-    assert list((folder / "run0" / "logs" / "train").glob("*"))
-    assert not (folder / "run0" / "state").exists()
-    Host.load(folder / "run0")
+    folder, notes = together
+    assert not list(folder.glob("*1/"))  # pretrain1, transfer1
+    written = json.loads((folder / "pretrain0" / "metrics.json").read_text())
+    assert written == notes["pretrain"][0]["result"]
+    assert list((folder / "pretrain0" / "logs" / "train").glob("*"))
+    assert not (folder / "pretrain0" / "state").exists()
+    Host.load(folder / "pretrain0")
+    assert (folder / "transfer0" / "task.json").exists()
 
 
 def test_killed_job_goes_on_and_ends_as_if_nothing_had_been(together, tmp_path):
-    _, (straight, _) = together
-    processes = start_two(tmp_path, "pretrain", SMALL, second={"die_after": 0})
+    straight, _ = together[1]["pretrain"]
+    processes = start_two(tmp_path, {"pretrain": SMALL}, second={"die_after": 0})
     # In its second epoch a worker is killed; the cluster's manager ends the other.
     assert -9 in finish(processes, until=any), errors(tmp_path)
-    assert (tmp_path / "run0" / "state" / "state.json").exists()
-    one, other = run_two(tmp_path, "pretrain", SMALL)
+    assert (tmp_path / "pretrain0" / "state" / "state.json").exists()
+    one, other = run_two(tmp_path, {"pretrain": SMALL})["pretrain"]
     assert len(one["logs"]) == 2 and one["logs"] == other["logs"]
     assert losses(one) == pytest.approx(losses(straight)[1:], rel=1e-5)
     assert_close(one["weights"], straight["weights"], atol=1e-6)
     assert one["result"]["metrics"] == straight["result"]["metrics"]
-    assert not (tmp_path / "run1").exists()
-
-
-def test_two_workers_train_a_task_as_one_does(together, tmp_path):
-    host = together[0] / "run0"
-    arguments = {"host": str(host), "epochs": 2, "batch_size": 8, "dropout": 0.0}
-    one, other = run_two(tmp_path, "transfer", arguments)
-    alone = train("transfer", {**arguments, "out": tmp_path / "alone"})
-    for weight, same in zip(one["weights"], other["weights"]):
-        np.testing.assert_array_equal(weight, same)
-    assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
-    assert_close(one["weights"], alone["weights"])
-    assert (tmp_path / "run0" / "task.json").exists() and not (tmp_path / "run1").exists()
+    assert not (tmp_path / "pretrain1").exists()
 
 
 def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
     arguments = {**SMALL, "out": tmp_path / "run", "devices": 2}
-    process = start(tmp_path, "both", command="pretrain", arguments=arguments, cpus=2)
-    assert finish([process]) == [0], errors(tmp_path)
-    both = notes_of(tmp_path, "both")
+    run = {"command": "pretrain", "arguments": arguments, "notes": tmp_path / "notes"}
+    assert finish([start(tmp_path, "both", [run], cpus=2)]) == [0], errors(tmp_path)
+    both = notes_of(tmp_path, "notes")
     assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
     assert_close(both["weights"], alone["weights"])
