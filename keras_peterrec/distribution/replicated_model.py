@@ -86,7 +86,8 @@ def vary_dropout(model):
     Variables of random states are copied to the replicas; with one state the same
     positions would be dropped everywhere. Sampled negatives stay shared.
     """
-    states = [v for v in random_states(model) if "dropout" in v.path]
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    states = [layer.seed_generator.state for layer in layers if layer.rate > 0]
 
     def shift():
         number = tf.distribute.get_replica_context().replica_id_in_sync_group

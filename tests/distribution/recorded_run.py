@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -30,6 +31,7 @@ def train(command, arguments, notes=None, die_after=None):
     """
     from keras_peterrec.callbacks.resumable_training import ResumableTraining
     from keras_peterrec.data.log import Log
+    from keras_peterrec.distribution.replicated_model import random_states
     from keras_peterrec.runs.pretrain import pretrain
     from keras_peterrec.runs.transfer import transfer
 
@@ -42,6 +44,11 @@ def train(command, arguments, notes=None, die_after=None):
 
     def note_end(self, logs=None):
         noted["weights"] = [np.asarray(weight) for weight in self.model.weights]
+        local = self.model.distribute_strategy.experimental_local_results
+        noted["random_states"] = [
+            [value.numpy().tolist() for value in local(state.value)]
+            for state in random_states(self.model)
+        ]
         on_train_end(self, logs)
 
     def note_batch(self, batch, logs=None):
@@ -55,8 +62,11 @@ def train(command, arguments, notes=None, die_after=None):
         arguments["target"] = Log.from_columns(
             [f"u{n}" for n in range(37)], [f"t{n % 5}" for n in range(37)], [99] * 37
         )
+    run = {"pretrain": pretrain, "transfer": transfer}[command]
     try:
-        noted["result"] = {"pretrain": pretrain, "transfer": transfer}[command](**arguments)
+        # Two rows a batch on one device as on two, so that windows are cut at the same places.
+        with mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2):
+            noted["result"] = run(**arguments)
     finally:
         ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = on_epoch_end, on_train_end
         del ResumableTraining.on_train_batch_end

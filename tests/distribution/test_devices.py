@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_peterrec.data.batches import causal_batches
+from keras_peterrec.data.packed_batches import causal_batches
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 
@@ -28,8 +28,10 @@ def parts_of(make_batches, workers, local=1, steps=5):
 
 
 def new_batches():
-    items, starts = np.arange(4, 104), np.arange(0, 60, 2)
-    batches = causal_batches(items, starts, starts + 3, 4, 6, seed=7, unknown_rate=0.2)
+    items, starts = np.arange(4, 104), np.arange(0, 90, 3)
+    batches = causal_batches(
+        items, starts, starts + 3, tokens=24, rows=6, seed=7, unknown_rate=0.2
+    )
     assert batches.cardinality() == 5
     return batches.repeat()
 
@@ -43,9 +45,9 @@ def test_parts_are_the_global_batch_and_nothing_twice(workers, local):
         assert all(len(rows) == 6 // (workers * local) for rows, _ in mine)
         np.testing.assert_array_equal(np.concatenate([rows for rows, _ in mine]), history)
         np.testing.assert_array_equal(np.concatenate([rows for _, rows in mine]), targets)
-    # 5 steps of 6 rows are the 30 windows: each of them in one place once.
-    last = np.concatenate([targets[:, -1] for part in parts for _, targets in part])
-    assert sorted(last) == sorted(np.arange(0, 60, 2) + 3 + 4)
+    # In an epoch every target of the 30 windows is asked in one place, once.
+    asked = np.concatenate([targets.ravel() for part in parts for _, targets in part])
+    assert sorted(asked[asked > 0]) == list(range(5, 95))
 
 
 def test_one_device_keeps_its_batches():

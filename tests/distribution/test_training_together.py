@@ -178,9 +178,21 @@ def test_killed_job_goes_on_and_ends_as_if_nothing_had_been(together, tmp_path):
 
 
 def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
-    arguments = {**SMALL, "out": tmp_path / "run", "devices": 2}
-    run = {"command": "pretrain", "arguments": arguments, "notes": tmp_path / "notes"}
-    assert finish([start(tmp_path, "both", [run], cpus=2)]) == [0], errors(tmp_path)
-    both = notes_of(tmp_path, "notes")
+    changes = {"plain": {}, "dropout": {"dropout": 0.3, "epochs": 1}}
+    runs = [
+        {
+            "command": "pretrain",
+            "arguments": {**SMALL, **change, "out": tmp_path / f"{name}_run", "devices": 2},
+            "notes": tmp_path / name,
+        }
+        for name, change in changes.items()
+    ]
+    assert finish([start(tmp_path, "both", runs, cpus=2)]) == [0], errors(tmp_path)
+    both = notes_of(tmp_path, "plain")
     assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
     assert_close(both["weights"], alone["weights"])
+    # Each device has dropped what the other has not, as often as the other.
+    states = notes_of(tmp_path, "dropout")["random_states"]
+    assert len(states) == 2
+    for (seed, drawn), (other_seed, other_drawn) in states:
+        assert seed != other_seed and drawn == other_drawn > 1
