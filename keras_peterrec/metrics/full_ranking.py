@@ -117,6 +117,8 @@ def _chunk_ranks(inputs, catalogue, query_ids, layers):
         np.matmul(queries, items.T, out=product)
         for comparison in comparisons:
             comparison.count(product, start, stop, block, at_least, above)
+    for comparison in comparisons:
+        comparison.finish()
     known = _known_scores(inputs, query_ids)
     always = 1 + catalogue.always_above
     return [always + each.above - each.known_above(*known) for each in comparisons]

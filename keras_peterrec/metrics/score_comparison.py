@@ -6,6 +6,8 @@ from keras_peterrec.metrics.ranking_inputs import exact_scores
 
 # Flags in one packed sum: eight counters in a word, each of at most 128.
 PACKED = 8 * 128
+# Couples of target and item that wait for their exact scores: one call for many.
+MOST_WAITING = 2**14
 
 
 class ScoreComparison:
@@ -20,13 +22,14 @@ class ScoreComparison:
         margins: float64 array `[Q]`; see `Catalogue.precision`.
         dtype: dtype of the products.
 
-    `above`, int64 `[T]`, is the count so far; the target itself is not in it.
+    `above`, int64 `[T]`, is the count, whole after `finish`; the target is not in it.
     """
 
     def __init__(self, inputs, query_ids, targets, margins, dtype):
         self.inputs, self.query_ids, self.targets = inputs, query_ids[: len(targets)], targets
         self.exact = exact_scores(inputs.queries, self.query_ids, inputs.item_table, targets)
         self.above = np.zeros(len(targets), np.int64)
+        self.waiting = []
         margins = margins[: len(targets)]
         self.lowest = (self.exact - margins).astype(dtype)[:, np.newaxis]
         self.highest = (self.exact + margins).astype(dtype)[:, np.newaxis]
@@ -47,11 +50,20 @@ class ScoreComparison:
             self._count_close(rows, at_least[rows] != above[rows], start, block)
 
     def _count_close(self, rows, close, start, block):
-        """Decides by exact scores what the products cannot."""
+        """Notes what the products cannot decide."""
         # Flat: many times as fast as in two dimensions.
         places, columns = np.divmod(np.flatnonzero(close), close.shape[1])
-        rows = rows[places]
         items = start + columns if isinstance(block, slice) else block[columns]
+        self.waiting.append((rows[places], items))
+        if sum(len(items) for _, items in self.waiting) > MOST_WAITING:
+            self.finish()
+
+    def finish(self):
+        """Decides by exact scores what the products could not."""
+        if not self.waiting:
+            return
+        rows, items = (np.concatenate(parts) for parts in zip(*self.waiting))
+        self.waiting.clear()
         others = items != self.targets[rows]
         rows, items = rows[others], items[others]
         exact = exact_scores(

@@ -10,11 +10,11 @@ def parameter_report(task):
         task: TaskModel.
 
     Returns:
-        dict of `host` (all of the host), `patches`, `head` (with the task token,
-        which the method `head` does not train), `trainable`, `total` and `share`, the trainable part of what fine-tuning
-        everything would train: the host and the head. At the paper's scale
-        (C = 256, 8 blocks, K = 32) `share` is 9.56 % for 191,014 source and 20,342
-        target items.
+        dict of `host` (all of the host), `patches`, `head` (with the task token, which
+        the method `head` does not train), `trainable`, `total` and `share`, the
+        trainable part of what fine-tuning everything would train: the host and the
+        head. At the paper's scale (C = 256, 8 blocks, K = 32) `share` is 9.56 % for
+        191,014 source and 20,342 target items.
 
     Source: Yuan et al., SIGIR 2020, Table 3.
     """
