@@ -8,6 +8,7 @@ from keras_peterrec.benchmarks.train_plot import plot_rows
 from keras_peterrec.transfer.json_file import write_json
 
 MIB = 2**20
+WIDTH = 120
 # Title of a column and what stands in it, a number as it is printed.
 COLUMNS = {
     "sweep": lambda row: row["sweep"],
@@ -116,13 +117,16 @@ def print_rows(result):
     from rich.console import Console
     from rich.table import Table
 
-    shown = [name for name in COLUMNS if name not in ("sweep", "at start", "first s")]
+    left_out = ("sweep", "min ms", "at start", "of square", "first s")
+    shown = [name for name in COLUMNS if name not in left_out]
     table = Table(title="benchmark train", title_justify="left")
     for name in shown:
         table.add_column(name, justify="left" if name in ("loss", "side") else "right")
     for row in result["rows"]:
         table.add_row(*(COLUMNS[name](row) for name in shown))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)  # cut columns say nothing
+    console.print(table)
 
 
 def _table(rows, columns):
