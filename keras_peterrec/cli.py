@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+from keras_peterrec.benchmarks.arguments import add_benchmark
 from keras_peterrec.errors import InputError
 
 METHODS = ("patch", "all", "head", "last1", "last2", "scratch", "random_host")
@@ -60,6 +61,7 @@ def _parser():
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_quickstart, _pretrain, _transfer, _evaluate, _export, _predict, _inspect):
         add(commands)
+    add_benchmark(commands, _command)
     return parser
 
 

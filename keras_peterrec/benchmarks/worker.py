@@ -1,0 +1,119 @@
+"""Measured processes: one side of a comparison each, asked by lines.
+
+The benchmark starts a worker with one argument, JSON: the fields of
+`TrainConfiguration`, `batches`, the path of a `.npy` file `[8, B, L + 1]` of ids, and
+`variant`, a name or null. A worker answers with a line of JSON on its standard output:
+
+    at the start    {"name": "torch 2.13", "first_seconds": 12.5, "start_bytes": 300000000}
+                    or {"refused": "why it has no such configuration"}
+    to `run 5`      {"milliseconds": [81.2, ...], "peak_bytes": 812000000, "loss": 9.1}
+                    after one more step, which warms the caches and is not timed
+
+and ends when its input does. `first_seconds` are those of building and of the first
+steps, which compile; `start_bytes` is what was resident before; `peak_bytes` the most
+ever. Other questions are between the benchmark and its own workers. Since a worker only
+works when asked, the sides of a comparison take turns and never run at once.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+class WorkerError(RuntimeError):
+    """A worker ended or refused; the message says why in one line."""
+
+
+class Worker:
+    """The asking end of a worker process.
+
+    Args:
+        command: list of str. Program and arguments.
+        settings: dict. Goes to the worker as JSON, the last argument.
+
+    Raises:
+        WorkerError: the worker ends before it is ready, or refuses.
+    """
+
+    def __init__(self, command, settings):
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [*map(str, command), json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+        )
+        self.ready = self._answer()
+        if "refused" in self.ready:
+            self.close()
+            raise WorkerError(self.ready["refused"])
+
+    def ask(self, request):
+        """Sends a line and waits for the answer to it."""
+        try:
+            self._process.stdin.write(request + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended; the missing answer says why
+        return self._answer()
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        try:
+            return json.loads(line)
+        except ValueError:
+            self.close()
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip().split("\n")[-1]
+            reason = line.strip() or said or f"exit status {self._process.returncode}"
+            raise WorkerError(reason) from None
+
+    def close(self):
+        """Ends the process, at once if it does not end by itself."""
+        try:
+            self._process.communicate(timeout=10)
+        except (subprocess.TimeoutExpired, ValueError, BrokenPipeError):
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def serve(answers, start):
+    """The answering end: tells `start`, then answers line by line to the end of input.
+
+    Args:
+        answers: dict of callables by the first word of a request; each gets the other
+            words and returns a dict.
+        start: Callable that returns the first answer.
+    """
+    # What a library prints must not come between the answers.
+    lines = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    print(json.dumps(start()), file=lines, flush=True)
+    for request in sys.stdin:
+        word, *arguments = request.split()
+        print(json.dumps(answers[word](*arguments)), file=lines, flush=True)
+
+
+def peak_bytes():
+    """The most memory that this process has had resident."""
+    try:
+        # Unlike `ru_maxrss`, free of what the parent had resident when it forked.
+        for line in Path("/proc/self/status").read_text().split("\n"):
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
