@@ -78,7 +78,9 @@ def markdown(result):
     """The result as Markdown, the machine first."""
     machine = result["machine"]
     bandwidth = machine["copy_bytes_per_second"]
-    versions = {name: version for row in result["rows"] for name, version in row["versions"].items()}
+    versions = {}
+    for row in result["rows"]:
+        versions.update(row["versions"])
     lines = [
         "# Training steps",
         "",
