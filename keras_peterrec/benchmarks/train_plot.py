@@ -85,7 +85,7 @@ def _draw_bars(axis, rows, sweep, value):
             if row["side"] == side:
                 place = losses.index(row["loss"]) + (number - (len(styles) - 1) / 2) * width
                 bar = axis.bar(place, value(row), 0.92 * width, color=colour, label=side)
-                axis.bar_label(bar, fmt="{:,.3g}", fontsize=7)
+                axis.bar_label(bar, fmt="{:,.0f}" if value(row) >= 100 else "{:.2f}", fontsize=7)
     axis.set_xticks(range(len(losses)), losses)
 
 

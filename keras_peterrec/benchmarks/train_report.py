@@ -8,7 +8,7 @@ from keras_peterrec.benchmarks.train_plot import plot_rows
 from keras_peterrec.transfer.json_file import write_json
 
 MIB = 2**20
-WIDTH = 120
+WIDTH = 140
 # Title of a column and what stands in it, a number as it is printed.
 COLUMNS = {
     "sweep": lambda row: row["sweep"],
@@ -78,7 +78,9 @@ def markdown(result):
     """The result as Markdown, the machine first."""
     machine = result["machine"]
     bandwidth = machine["copy_bytes_per_second"]
-    versions = {name: version for row in result["rows"] for name, version in row["versions"].items()}
+    versions = {}
+    for row in result["rows"]:
+        versions.update(row["versions"])
     lines = [
         "# Training steps",
         "",
@@ -121,7 +123,7 @@ def print_rows(result):
     shown = [name for name in COLUMNS if name not in left_out]
     table = Table(title="benchmark train", title_justify="left")
     for name in shown:
-        table.add_column(name, justify="left" if name in ("loss", "side") else "right")
+        table.add_column(name, justify="left" if name in ("loss", "side") else "right", no_wrap=True)
     for row in result["rows"]:
         table.add_row(*(COLUMNS[name](row) for name in shown))
     console = Console(highlight=False)

@@ -71,8 +71,10 @@ class Worker:
             self.close()
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip().split("\n")[-1]
-            reason = line.strip() or said or f"exit status {self._process.returncode}"
-            raise WorkerError(reason) from None
+            status = self._process.returncode
+            if status < 0 and not line.strip():  # killed, it had no last word of its own
+                said = f"ended by signal {-status}"
+            raise WorkerError(line.strip() or said or f"exit status {status}") from None
 
     def close(self):
         """Ends the process, at once if it does not end by itself."""

@@ -114,10 +114,13 @@ def test_backbone_alone_is_trained_on_the_squares_of_its_states():
     model = build_model(configuration)
     batches = configuration.batches()
     states = keras.ops.convert_to_numpy(model(batches[0, :, :-1]))
-    steps = Steps(model, batches)
+    model.optimizer.learning_rate = 0.01
+    steps = Steps(model, batches[:1])
     assert steps.step() == pytest.approx(float(np.sum(states**2)), rel=1e-5)
+    for _ in range(40):
+        steps.step()
     after = keras.ops.convert_to_numpy(model(batches[0, :, :-1]))
-    assert np.sum(after**2) < np.sum(states**2)
+    assert np.sum(after**2) < 0.7 * np.sum(states**2)
 
 
 def test_steps_go_round_the_batches():

@@ -42,3 +42,9 @@ def test_last_line_of_a_failure_is_the_reason():
 def test_answer_that_is_no_json_is_the_reason():
     with pytest.raises(WorkerError, match="^hello$"):
         Worker([sys.executable, "-c", "print('hello')"], {})
+
+
+def test_signal_that_ended_a_worker_is_the_reason():
+    code = "import os, sys; print('loading', file=sys.stderr, flush=True); os.kill(os.getpid(), 15)"
+    with pytest.raises(WorkerError, match="^ended by signal 15$"):
+        Worker([sys.executable, "-c", code], {})
