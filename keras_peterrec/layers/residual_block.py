@@ -3,6 +3,7 @@
 import keras
 
 from keras_peterrec.layers.dilated_convolution import DilatedConvolution
+from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.normalized_relu import NormalizedRelu
 
 CONVOLUTION_SITES = ("convolution_1", "convolution_2")
@@ -72,7 +73,9 @@ class ResidualBlock(keras.layers.Layer):
             norm.build(input_shape)
             self.convolutions.append(convolution)
             self.norms.append(norm)
-        self.branch_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.branch_dropout = HashedDropout(
+            self.dropout, name="branch_dropout", dtype=self.dtype_policy
+        )
 
     def call(self, inputs, padding_mask, sequence_ids=None, patch=None, training=None):
         patch = patch or _unpatched

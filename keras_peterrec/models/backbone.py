@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding_mask import PaddingMask
 from keras_peterrec.layers.residual_block import ResidualBlock
 from keras_peterrec.layers.sequence_ids import SequenceIds
@@ -79,7 +80,7 @@ class Backbone(keras.Model):
             name="item_embedding",
             dtype=dtype,
         )
-        embedding_dropout = keras.layers.Dropout(dropout, name="embedding_dropout", dtype=dtype)
+        embedding_dropout = HashedDropout(dropout, name="embedding_dropout", dtype=dtype)
         blocks = [
             ResidualBlock(dilation, kernel_size, causal, dropout, name=f"block_{n}", dtype=dtype)
             for n, dilation in enumerate(dilations, 1)
