@@ -31,7 +31,7 @@ def train_step(model, data):
     history, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
     history, targets = tf.cast(history, tf.int32), tf.cast(targets, tf.int32)
     counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
-    compute = compile_alone(model, lambda *given: _Step(model, *given).run())
+    compute = compile_alone(model, lambda *given: MicroBatchedStep(model, *given).run())
     loss, gradients = compute(history, targets, tf.maximum(counted, 1.0))
     model.optimizer.apply(gradients, model.trainable_variables)
     # Each replica has its share of the mean, and the tracker takes the mean of replicas.
@@ -48,7 +48,7 @@ def micro_batch_count(rows, width, channels):
     return max(n for n in range(1, rows + 1) if rows % n == 0 and n <= max(1, wanted))
 
 
-class _Step:
+class MicroBatchedStep:
     """What a step reads, computes and gives back.
 
     Args:
