@@ -119,7 +119,7 @@ def _pretrain(commands):
     add("--blocks", type=int, help="residual blocks (default: 8)")
     add("--max-length", type=int, help="events of a history (default: 100)")
     add("--epochs", type=int, help="at most; early stopping ends most runs before")
-    add("--batch-size", type=int, help="full windows in a batch (default: about 1,600 events)")
+    add("--batch-size", type=int, help="full windows in a batch (default: about 1,000 events)")
     add("--learning-rate", type=float)
     add("--dropout", type=float)
     add("--unknown-rate", type=float, help="share of inputs hidden as unknown items")

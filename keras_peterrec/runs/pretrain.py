@@ -54,7 +54,7 @@ def pretrain(
         max_length: int. Events of a training window and of a history.
         epochs: int. At most; early stopping ends most runs before.
         batch_size: int or `None`. Full windows in a batch, which is packed with
-            shorter ones too. Defaults to `None`, about 1,600 events.
+            shorter ones too. Defaults to `None`, about 1,000 events.
         learning_rate: float. Of Adam.
         dropout: float. On embeddings and branches.
         unknown_rate: float. Share of the inputs that are hidden as unknown items.
@@ -188,7 +188,7 @@ def _measure(pretrainer, sequences, max_length, counts):
 
 def _train(pretrainer, sequences, settings, folder):
     causal, max_length = settings["objective"] == "causal", settings["max_length"]
-    tokens = (settings["batch_size"] or max(4, 1_600 // max_length)) * max_length
+    tokens = (settings["batch_size"] or max(4, 1_000 // max_length)) * max_length
     # Rows are what devices share and micro-batches are made of.
     replicas = Devices.of(pretrainer).replicas
     cached = tokens * settings["hidden_dim"] // (CACHED_VALUES * replicas)
