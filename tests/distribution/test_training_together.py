@@ -163,6 +163,7 @@ def test_chief_alone_writes(together):
     assert (folder / "transfer0" / "task.json").exists()
 
 
+@pytest.mark.slow
 def test_killed_job_goes_on_and_ends_as_if_nothing_had_been(together, tmp_path):
     straight, _ = together[1]["pretrain"]
     processes = start_two(tmp_path, {"pretrain": SMALL}, second={"die_after": 0})
