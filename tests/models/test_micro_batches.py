@@ -50,7 +50,8 @@ def make_batch(rows=6, width=24, seed=0):
 
 @pytest.fixture
 def three_micro_batches(monkeypatch):
-    monkeypatch.setattr("keras_peterrec.models.micro_batches.CACHED_VALUES", 2 * 24 * CHANNELS)
+    values = "keras_peterrec.models.micro_batches.cached_values"
+    monkeypatch.setattr(values, lambda: 2 * 24 * CHANNELS)
 
 
 @pytest.mark.parametrize(
