@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Much of the tests' time goes to compilers that use one processor.
+PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 READY := $(VENV)/.ready
 
 .PHONY: quickstart test test-all test-jax notebook clean
@@ -10,16 +12,16 @@ quickstart: $(READY)
 	$(BIN)/keras-peterrec quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 # The slow ones as well.
 test-all: $(READY)
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 # Layers, patches and models on Keras' JAX backend.
 test-jax: $(READY)
 	$(BIN)/python -m pip install -q -e ".[jax]"
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/layers tests/patches tests/models
+	KERAS_BACKEND=jax $(PYTEST) tests/layers tests/patches tests/models
 
 notebook: $(READY)
 	$(BIN)/python -m pip install -q -e ".[notebook]"

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models import micro_batches
 from keras_peterrec.models.micro_batches import micro_batch_count
 
 ITEMS, CHANNELS = 60, 8
@@ -146,7 +147,15 @@ def test_mixed_precision_learns(policy, three_micro_batches):
     assert all(w.dtype == "float32" for w in model.trainable_variables)
 
 
-def test_a_batch_is_cut_where_that_keeps_it_in_the_caches():
+@pytest.mark.parametrize("size, tokens", [("512K", 1_600), ("1024K", 3_200), ("?", 1_600)])
+def test_the_caches_decide_on_the_size(size, tokens, monkeypatch, tmp_path):
+    (tmp_path / "size").write_text(f"{size}\n")
+    monkeypatch.setattr(micro_batches, "CACHE", tmp_path / "size")
+    assert micro_batches.cached_values.__wrapped__() == tokens * 64
+
+
+def test_a_batch_is_cut_where_that_keeps_it_in_the_caches(monkeypatch):
+    monkeypatch.setattr(micro_batches, "cached_values", lambda: 1_600 * 64)
     assert micro_batch_count(4, 1_600, 64) == 4
     assert micro_batch_count(128, 50, 64) == 4
     assert micro_batch_count(1, 6_400, 64) == 1  # rows are not cut
