@@ -18,7 +18,7 @@ def main(arguments=None):
     run, show = options.pop("run_command"), options.pop("show")
     as_json, needs_tensorflow = options.pop("json", False), options.pop("needs_tensorflow")
     try:
-        if needs_tensorflow:
+        if needs_tensorflow or options.get("patches"):
             _load_tensorflow()
         result = run(**options)
     except InputError as error:
@@ -144,9 +144,11 @@ def _transfer(commands):
     add("--column", help="column of --labels")
     add("--out", required=True, help="new folder for the task bundle")
     add("--method", choices=METHODS, help="(default: patch)")
-    add("--insertion", choices=INSERTIONS, help="(default: parallel)")
-    add("--bottleneck", type=int, help="width of the patches (default: channels / 8)")
-    add("--inner-skip", action="store_true", help="the paper's skip inside the patch")
+    add("--patch", metavar="NAME[:NUMBER][+...]", help="how to patch: bottleneck, compacter, "
+        "lora, ia3, scale_shift, bias, norm or tokens, such as lora:4+norm (default: bottleneck)")
+    add("--insertion", choices=INSERTIONS, help="of a bottleneck (default: parallel)")
+    add("--bottleneck", type=int, help="its width (default: channels / 8)")
+    add("--inner-skip", action="store_true", help="the paper's skip inside the bottleneck")
     add("--loss", choices=("softmax", "sampled", "bpr"), help="of recommendation")
     add("--train-fraction", type=float, help="share of the training users (default: 1)")
     add("--no-cut-history", dest="cut_history", action="store_false",
@@ -221,6 +223,7 @@ def _inspect(commands):
         needs_tensorflow=False,
     ).add_argument
     add("path", help="its folder")
+    add("--patches", action="store_true", help="what every way to patch a host costs")
 
 
 def _show_metrics(result):

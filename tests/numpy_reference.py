@@ -124,16 +124,22 @@ def embed(ids, table):
 
 
 def task_token(x, mask, token, causal):
-    """Sequence with the token, its mask and the token's places, row by row."""
+    """Sequence with the tokens, its mask and the tokens' places, row by row.
+
+    token: `[C]`, or `[n, C]` for several at each end.
+    """
+    tokens = list(np.atleast_2d(token))
     rows, masks, places = [], [], []
     for vectors, real in zip(x, mask[..., 0], strict=True):
         padding = int(len(real) - real.sum())
         history = list(vectors[padding:])
-        front = [] if causal else [token]
-        zeros = [np.zeros(len(token))] * padding
-        rows.append(zeros + front + history + [token])
-        masks.append([0] * padding + [1] * (len(front) + len(history) + 1))
-        places.append([0] * padding + [1] * len(front) + [0] * len(history) + [1])
+        front = [] if causal else tokens
+        zeros = [np.zeros(vectors.shape[1])] * padding
+        rows.append(zeros + front + history + tokens)
+        masks.append([0] * padding + [1] * (len(front) + len(history) + len(tokens)))
+        places.append(
+            [0] * padding + [1] * len(front) + [0] * len(history) + [1] * len(tokens)
+        )
     return (
         np.array(rows),
         np.array(masks, "float64")[..., np.newaxis],
@@ -192,8 +198,9 @@ def block_weights(block):
 
 def patch_weights(patch):
     """The four weights of a `BottleneckPatch`."""
+    named = patch.named_weights()
     return tuple(
-        numbers(w) for w in (patch.down_kernel, patch.down_bias, patch.up_kernel, patch.up_bias)
+        numbers(named[name]) for name in ("down_kernel", "down_bias", "up_kernel", "up_bias")
     )
 
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_peterrec.layers.taps import taps
+
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class DilatedConvolution(keras.layers.Layer):
@@ -92,19 +94,21 @@ class DilatedConvolution(keras.layers.Layer):
         )
 
     def call(self, inputs, sequence_ids=None):
-        reach = (self.kernel_size - 1) * self.dilation_rate
-        before = reach if self.causal else reach // 2
-        starts = range(0, reach + 1, self.dilation_rate)
-        taps = _shifted(inputs, starts, before, reach)  # [B, L, C_in] each
+        shape = self.kernel_size, self.dilation_rate, self.causal
+        seen, own = taps(inputs, *shape)  # [B, L, C_in] each
         if sequence_ids is not None:
             ids = ops.expand_dims(sequence_ids, -1)
-            owners = _shifted(ids, starts, before, reach)
-            taps = [
-                tap if start == before else tap * ops.cast(owner == ids, tap.dtype)
-                for start, tap, owner in zip(starts, taps, owners)
+            owners, _ = taps(ids, *shape)
+            seen = [
+                tap if index == own else tap * ops.cast(owner == ids, tap.dtype)
+                for index, (tap, owner) in enumerate(zip(seen, owners))
             ]
+        return self.of_taps(seen)
+
+    def of_taps(self, seen):
+        """The outputs where the k taps see `seen`, tensors of shape `[B, L, C_in]`."""
         kernel = ops.reshape(self.kernel, (-1, self.filters))  # [k·C_in, C_out]
-        return ops.matmul(ops.concatenate(taps, axis=-1), kernel) + self.bias
+        return ops.matmul(ops.concatenate(seen, axis=-1), kernel) + self.bias
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -119,10 +123,3 @@ class DilatedConvolution(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
-
-
-def _shifted(values, starts, before, reach):
-    """What stands `before - start` positions earlier, for each start; 0 outside."""
-    padded = ops.pad(values, [[0, 0], [before, reach - before], [0, 0]])
-    # A stop of None keeps the last, unshifted tap whole.
-    return [padded[:, start : (start - reach) or None] for start in starts]

@@ -34,17 +34,24 @@ class NormalizedRelu(keras.layers.LayerNormalization):
         super().__init__(epsilon=epsilon, **kwargs)
 
     def call(self, inputs):
-        dtype = keras.backend.result_type(inputs.dtype, "float32")
-        gamma, beta = ops.cast(self.gamma, dtype), ops.cast(self.beta, dtype)
-        outputs = _normalized_relu(ops.cast(inputs, dtype), gamma, beta, self.epsilon)
+        outputs = _normalized_relu(*self._precise(inputs), self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
+
+    def normalized(self, inputs):
+        """`γ · x̂ + β`, before the ReLU, for a patch that acts there."""
+        inputs, gamma, beta = self._precise(inputs)
+        centred, scale = _centred(inputs, self.epsilon)
+        return ops.cast(centred * scale * gamma + beta, self.compute_dtype)
+
+    def _precise(self, inputs):
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        return tuple(ops.cast(value, dtype) for value in (inputs, self.gamma, self.beta))
 
 
 def _normalized_relu(inputs, gamma, beta, epsilon):
     @ops.custom_gradient
     def forward(inputs, gamma, beta):
-        centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
-        scale = ops.rsqrt(ops.mean(centred * centred, axis=-1, keepdims=True) + epsilon)
+        centred, scale = _centred(inputs, epsilon)
         normed = centred * scale
         outputs = ops.relu(normed * gamma + beta)
 
@@ -63,3 +70,9 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
         return outputs, gradient
 
     return forward(inputs, gamma, beta)
+
+
+def _centred(inputs, epsilon):
+    """Inputs less their mean, and one over their standard deviation."""
+    centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
+    return centred, ops.rsqrt(ops.mean(centred * centred, axis=-1, keepdims=True) + epsilon)

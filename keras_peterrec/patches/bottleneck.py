@@ -1,61 +1,81 @@
 """Settings of the bottleneck method."""
 
-import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.insertion import get_insertion
+from keras_peterrec.patches.patch_method import PatchMethod, check_positive
 
 
 @dataclass(frozen=True)
-class Bottleneck:
+class Bottleneck(PatchMethod):
     """PeterRec's model patch: a bottleneck at the sites of an insertion.
 
     Args:
-        width: int or `None`. Width K of the bottleneck. Defaults to `None`, an
-            eighth of the host's channels, as in the paper (K = 32 at C = 256): a
-            patch is then 8.5 to 9 % of a convolution.
+        width: int, sequence of int or `None`. Width K of the bottleneck, or one for each
+            block that is patched. Defaults to `None`, an eighth of the host's channels,
+            as in the paper (K = 32 at C = 256): a patch is then 8.5 to 9 % of a
+            convolution.
         insertion: str. Where it acts; see `INSERTIONS`. Defaults to `"parallel"`.
         inner_skip: bool. See `BottleneckPatch`. Defaults to `False`.
+        blocks: See `PatchMethod`.
 
     Raises:
         InputError: an argument is not allowed.
 
     Example:
 
-    >>> Bottleneck(width=8, insertion="serial").replace(width=4)
-    Bottleneck(width=4, insertion='serial', inner_skip=False)
+    >>> Bottleneck(width=8, insertion="serial").replace(width=4).width
+    4
+    >>> Bottleneck(width=(4, 8), blocks=(7, 8)).width  # the last two of eight blocks
+    (4, 8)
+
+    Source: Yuan et al., SIGIR 2020, section 3.4 and Fig. 3.
     """
 
-    width: int | None = None
+    width: int | tuple | None = None
     insertion: str = "parallel"
     inner_skip: bool = False
 
+    number: ClassVar[str] = "width"
+
     def __post_init__(self):
-        if self.width is not None and (not isinstance(self.width, int) or self.width < 1):
-            raise InputError(
-                "`bottleneck` should be a positive integer. "
-                f"Received: `bottleneck` = {self.width!r}."
-            )
+        super().__post_init__()
+        if isinstance(self.width, (list, tuple)):
+            object.__setattr__(self, "width", tuple(self.width))
+        widths = self.width if isinstance(self.width, tuple) else (self.width,)
+        for width in widths:
+            if width is not None or widths is self.width:
+                check_positive("bottleneck", width)
         get_insertion(self.insertion)
 
-    def replace(self, **changes):
-        """These settings with some of them changed."""
-        return dataclasses.replace(self, **changes)
-
     def for_host(self, host):
-        """These settings with the width filled in for `host`."""
+        super().for_host(host)
+        patched = len(host.blocks if self.blocks is None else self.blocks)
+        if isinstance(self.width, tuple) and len(self.width) != patched:
+            raise InputError(
+                f"`bottleneck` should be one width, or one for each of {patched} patched "
+                f"blocks. Received: `bottleneck` = {self.width}."
+            )
         return self if self.width else self.replace(width=max(1, host.hidden_dim // 8))
 
-    def make_patches(self, block, dtype=None):
-        """New patches for one residual block, `{site: layer}`."""
+    def width_at(self, index):
+        """K of the block `index`, counted from 1."""
+        if not isinstance(self.width, tuple):
+            return self.width
+        return self.width[index - 1 if self.blocks is None else self.blocks.index(index)]
+
+    def patches_of(self, block, index, dtype):
+        insertion = get_insertion(self.insertion)
+        return {
+            site: self.patch(self.width_at(index), insertion.parallel, name=site, dtype=dtype)
+            for site in insertion.sites
+        }
+
+    def patch(self, width, parallel, **arguments):
+        """One new patch layer."""
         # Imported here so that settings can be read without loading Keras.
         from keras_peterrec.patches.bottleneck_patch import BottleneckPatch
 
-        insertion = get_insertion(self.insertion)
-        return {
-            site: BottleneckPatch(
-                self.width, insertion.parallel, self.inner_skip, name=site, dtype=dtype
-            )
-            for site in insertion.sites
-        }
+        return BottleneckPatch(width, parallel, self.inner_skip, **arguments)

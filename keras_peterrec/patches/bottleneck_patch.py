@@ -3,15 +3,18 @@
 import keras
 from keras import ops
 
+from keras_peterrec.patches.patch_layer import PatchLayer
+
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class BottleneckPatch(keras.layers.Layer):
+class BottleneckPatch(PatchLayer):
     """One small two-layer network beside or behind a frozen layer.
 
         M(z) = W_up · gelu(W_down z + b_down) + b_up          (+ z if `inner_skip`)
         outputs + M(z),   z = inputs if `parallel` else outputs
 
-    (gelu by tanh, as in the official code.) `W_up` and `b_up` start at zero, so a new patch changes nothing.
+    (gelu by tanh, as in the official code.) `W_up` and `b_up` start at zero, so a new patch
+    changes nothing.
 
     Args:
         bottleneck: int. Width K.
@@ -44,27 +47,25 @@ class BottleneckPatch(keras.layers.Layer):
 
     def build(self, inputs_shape, outputs_shape):
         channels = outputs_shape[-1]
-        self.down_kernel = self.add_weight(
+        self.add_weight(
             name="down_kernel", shape=(channels, self.bottleneck), initializer="he_normal"
         )
-        self.down_bias = self.add_weight(
-            name="down_bias", shape=(self.bottleneck,), initializer="zeros"
-        )
-        self.up_kernel = self.add_weight(
-            name="up_kernel", shape=(self.bottleneck, channels), initializer="zeros"
-        )
-        self.up_bias = self.add_weight(name="up_bias", shape=(channels,), initializer="zeros")
+        self.add_weight(name="down_bias", shape=(self.bottleneck,), initializer="zeros")
+        self.add_weight(name="up_kernel", shape=(self.bottleneck, channels), initializer="zeros")
+        self.add_weight(name="up_bias", shape=(channels,), initializer="zeros")
 
-    def call(self, inputs, outputs):
+    def apply(self, weights, inputs, outputs):
         read = inputs if self.parallel else outputs
-        narrow = ops.gelu(ops.matmul(read, self.down_kernel) + self.down_bias)
-        change = ops.matmul(narrow, self.up_kernel) + self.up_bias
+        down_kernel, up_kernel = self.kernels(weights)
+        narrow = ops.gelu(ops.matmul(read, down_kernel) + weights["down_bias"])
+        change = ops.matmul(narrow, up_kernel) + weights["up_bias"]
         if self.inner_skip:
             change = change + read
         return outputs + change
 
-    def compute_output_shape(self, inputs_shape, outputs_shape):
-        return outputs_shape
+    def kernels(self, weights):
+        """`W_down`, `[..., C, K]`, and `W_up`, `[..., K, C]`."""
+        return weights["down_kernel"], weights["up_kernel"]
 
     def get_config(self):
         return {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import ACTIVATION_SITES, CONVOLUTION_SITES
+from keras_peterrec.layers.sites import ACTIVATION_SITES, CONVOLUTION_SITES
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,7 @@ class PatchedBlock(keras.layers.Layer):
                 patch.build(input_shape, input_shape)
 
     def call(self, inputs, padding_mask, training=None):
-        return self.block(inputs, padding_mask, patch=self._patch_at, training=training)
-
-    def _patch_at(self, site, inputs, outputs):
-        patch = self.patches.get(site)
-        return outputs if patch is None else patch(inputs, outputs)
+        return self.block(inputs, padding_mask, patches=self.patches, training=training)
 
     def compute_output_shape(self, input_shape):
         return input_shape

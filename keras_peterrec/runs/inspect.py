@@ -6,14 +6,18 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.transfer.json_file import read_json
 
 
-def inspect(path):
+def inspect(path, patches=False):
     """Describes a host, a task bundle or an export, without loading weights.
 
     Args:
         path: path.
+        patches: bool. Whether to describe, for a host, what each patch method would
+            cost; this loads the host. Defaults to `False`.
 
     Returns:
-        dict of `kind`, `files` (bytes by name) and what the folder says of itself.
+        dict of `kind`, `files` (bytes by name) and what the folder says of itself; for a
+        host also `tasks`, its task bundles in folders beside it, see
+        `TaskCollection.describe`, and `patches`, if asked for, see `patch_table`.
 
     Raises:
         InputError: the folder is none of ours.
@@ -23,6 +27,8 @@ def inspect(path):
     exported = folder / "assets.extra" / "peterrec.json"
     if (folder / "host.json").is_file():
         found.update(kind="host", host=read_json(folder / "host.json", "path"))
+        if patches:
+            found["patches"] = _patch_rows(folder)
     elif (folder / "task.json").is_file():
         found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
     elif exported.is_file():
@@ -39,9 +45,25 @@ def inspect(path):
         for key in ("parameters", "metrics", "baseline", "seconds", "data"):
             if key in result:
                 found[key] = result[key]
+    if found["kind"] == "host":
+        found["tasks"] = _tasks(folder, found["host"])
     found["files"] = {
         str(file.relative_to(folder)): file.stat().st_size
         for file in sorted(folder.rglob("*"))
         if file.is_file() and "logs" not in file.parts
     }
     return found
+
+
+def _tasks(folder, host):
+    # Imported here, for only hosts have tasks, and Keras takes a second to load.
+    from keras_peterrec.transfer.task_collection import TaskCollection
+
+    return TaskCollection(folder.resolve().parent, host.get("fingerprint")).describe()
+
+
+def _patch_rows(folder):
+    from keras_peterrec.transfer.host import Host
+    from keras_peterrec.transfer.patch_table import patch_table
+
+    return patch_table(Host.load(folder, "path").backbone)

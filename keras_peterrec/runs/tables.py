@@ -3,6 +3,8 @@
 from rich.console import Console
 from rich.table import Table
 
+_MAIN_METRICS = ("hr@10", "ndcg@10", "accuracy", "log_loss")
+
 
 def print_metrics(result):
     """Prints the metrics of a run beside its baseline, a line a metric."""
@@ -29,7 +31,7 @@ def print_metrics(result):
 
 
 def print_description(found):
-    """Prints nested settings as indented lines."""
+    """Prints nested settings as indented lines, and lists of rows as tables."""
     _print_lines(Console(highlight=False, soft_wrap=True), found, "")
 
 
@@ -55,8 +57,34 @@ def _print_lines(console, content, indent):
         if isinstance(value, dict):
             console.print(f"{indent}{key}:")
             _print_lines(console, value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            _print_rows(console, key, value)
         elif value is not None:
             console.print(f"{indent}{key}: {value}")
+
+
+def _print_rows(console, title, rows):
+    table = Table(title=title, title_justify="left")
+    for column, value in rows[0].items():
+        table.add_column(column, justify="right" if isinstance(value, (int, float)) else "left")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    console.print(table)
+
+
+def _cell(value):
+    """A value as a table has room for it: of metrics the main ones, of hashes the start."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {value[name]:.3f}" for name in _MAIN_METRICS if name in value)
+    if isinstance(value, list):
+        return " ".join(str(part).rpartition(":")[2][:6] for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.2%}"
+    return "" if value is None else str(value)
 
 
 def _number(value):

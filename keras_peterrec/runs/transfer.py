@@ -12,6 +12,8 @@ from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.patches.insertion import get_insertion
+from keras_peterrec.patches.registry import get_patch, short_name
 from keras_peterrec.runs.classification import ClassificationData
 from keras_peterrec.runs.recommendation import RecommendationData
 from keras_peterrec.runs.run_folder import RunFolder
@@ -31,6 +33,7 @@ def transfer(
     labels=None,
     column=None,
     method="patch",
+    patch="bottleneck",
     insertion="parallel",
     bottleneck=None,
     inner_skip=False,
@@ -58,7 +61,9 @@ def transfer(
         labels: str, path or Labels, with `column`, to classify.
         column: str. Column of `labels`.
         method: str. One of `METHODS`; see `build_task`.
-        insertion: str. One of `INSERTIONS`.
+        patch: str or PatchMethod. How to patch, such as `"lora:4"`; see `get_patch`.
+        insertion: str. One of `INSERTIONS`; this and the next two are for the patch
+            `"bottleneck"` alone.
         bottleneck: int or `None`. Width K of the patches; an eighth of the host's
             channels by default.
         inner_skip: bool. See `BottleneckPatch`.
@@ -84,7 +89,8 @@ def transfer(
     del settings["devices"]
     check_settings(settings)
     check_method(method)
-    patch = Bottleneck(bottleneck, insertion, inner_skip)
+    patch = _patch_method(patch, bottleneck, insertion, inner_skip)
+    settings["patch"] = short_name(patch)
     if (target is None) == (labels is None):
         raise InputError(
             "`target` or `labels` should be given, and not both. "
@@ -96,6 +102,7 @@ def transfer(
     keras.utils.set_random_seed(seed)
     with devices.scope():
         host = Host.load(host)
+    patch = patch.for_host(host.backbone)
     log = log if isinstance(log, Log) else load_log(log)
     answers = _load_answers(target, labels, column)
     settings = _recorded(settings, log, answers, host)
@@ -128,6 +135,20 @@ def transfer(
         return result
 
     return devices.on_chief(finish)
+
+
+def _patch_method(patch, bottleneck, insertion, inner_skip):
+    """The PatchMethod that the settings ask for."""
+    method = get_patch(patch)
+    if patch == "bottleneck":
+        return Bottleneck(bottleneck, insertion, inner_skip)
+    get_insertion(insertion)
+    if (bottleneck, insertion, inner_skip) != (None, "parallel", False):
+        raise InputError(
+            "`bottleneck`, `insertion` and `inner_skip` should be left out unless `patch` is "
+            f"bottleneck. Received: `patch` = {patch!r}."
+        )
+    return method
 
 
 def make_data(host, log, answers, settings):

@@ -49,8 +49,8 @@ def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task")
             it is used as it is, with `trainable` set to `False`.
         head: Layer, new.
         method: str. Defaults to `"patch"`.
-        patch: Patch settings, for `patch` and `random_host`. Defaults to
-            `Bottleneck()`.
+        patch: PatchMethod or its short name, for `patch` and `random_host`. Defaults
+            to `Bottleneck()`.
         dropout: float. On the user's state. Defaults to `0.0`.
         name: str.
 
@@ -58,7 +58,7 @@ def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task")
         TaskModel, not compiled.
 
     Raises:
-        InputError: `method` is unknown.
+        InputError: `method` or `patch` is unknown, or does not fit the host.
 
     Source: Yuan et al., SIGIR 2020, section 4.3 and 4.4.
     """

@@ -8,16 +8,13 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.patches.registry import patch_from_config, patch_to_config
+from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.transfer.host import backbone_weights
-from keras_peterrec.transfer.json_file import check_format, read_json, refuse_misfits, write_json
+from keras_peterrec.transfer.json_file import refuse_misfits, write_json
 from keras_peterrec.transfer.strategies import SHARED_HOST, check_method, set_trainable
+from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
-from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
-
-FORMAT_VERSION = 1
+from keras_peterrec.transfer.weights_file import assign_weights, write_weights
 
 
 @dataclass
@@ -88,43 +85,27 @@ class Task:
             InputError: the folder holds no bundle, one of another version or for
                 another host, or weights of other shapes. Nothing is changed then.
         """
-        folder = Path(folder)
-        saved = read_json(folder / "task.json", argument)
-        check_format(saved, FORMAT_VERSION, argument)
-        with refuse_misfits(folder, argument):
-            if saved["host"] != host.fingerprint():
-                raise InputError(
-                    f"`{argument}` should be a bundle for the host {host.fingerprint()}. "
-                    f"Received: {str(folder)!r}, for the host {saved['host']}."
-                )
-            task = cls._build(saved, host.backbone, folder)
+        bundle = TaskBundle.read(folder, argument)
+        with refuse_misfits(bundle.folder, argument):
+            bundle.check_host(host)
+            task = cls._build(bundle, host.backbone)
             own = {} if task.model.host is host.backbone else task._host_variables()
             variables = {
                 **task.model.task_weights(),
-                **{path: variable for path, variable in own.items() if path in saved["weights"]},
+                **{path: w for path, w in own.items() if path in bundle.saved["weights"]},
             }
-        assign_weights(variables, read_weights(folder / "weights.npz"), folder)
+        assign_weights(variables, bundle.arrays(), bundle.folder)
         set_trainable(task.model, task.method)
         return task
 
     @classmethod
-    def _build(cls, saved, backbone, folder):
-        method, targets = saved["method"], None
-        check_method(method)
-        if saved["kind"] == "recommend":
-            targets = Vocabulary.load(folder / "targets.txt")
-            head = RecommenderHead(len(targets))
-        elif saved["kind"] == "classify":
-            head = ClassifierHead(len(saved["classes"]))
-        else:
-            raise InputError(
-                "`kind` should be recommend or classify. "
-                f"Received: `kind` = {saved['kind']!r}."
-            )
-        if method not in SHARED_HOST:
+    def _build(cls, bundle, backbone):
+        check_method(bundle.method)
+        if bundle.method not in SHARED_HOST:
             backbone = backbone.copy()
-        model = TaskModel(backbone, head, patch_from_config(saved["patch"]), name=folder.name)
-        return cls(model, method, targets, saved["classes"], saved["settings"])
+        targets = bundle.targets()
+        model = TaskModel(backbone, bundle.head(targets), bundle.patch(), name=bundle.name)
+        return cls(model, bundle.method, targets, bundle.saved["classes"], bundle.settings)
 
     def recommend(self, histories, k=10, exclude=None):
         """The best `k` target items of each history.

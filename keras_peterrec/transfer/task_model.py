@@ -6,7 +6,7 @@ from keras_peterrec.distribution.replicated_model import ReplicatedModel
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.token_pooling import TokenPooling
 from keras_peterrec.patches.patched_block import PatchedBlock
-from keras_peterrec.patches.registry import patch_from_config, patch_to_config
+from keras_peterrec.patches.registry import get_patch, patch_from_config, patch_to_config
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -20,8 +20,8 @@ class TaskModel(ReplicatedModel):
     Args:
         host: Backbone. Shared, never changed.
         head: Layer from the user's state `[B, C]` to scores.
-        patch: Patch settings such as `Bottleneck`, or `None` for no patches.
-            Defaults to `None`.
+        patch: PatchMethod such as `Bottleneck(8)`, or its short name such as
+            `"lora:4"`, or `None` for no patches. Defaults to `None`.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
 
     Call arguments:
@@ -40,18 +40,19 @@ class TaskModel(ReplicatedModel):
     """
 
     def __init__(self, host, head, patch=None, dropout=0.0, name="task", **kwargs):
-        patch = patch.for_host(host) if patch is not None else None
+        patch = get_patch(patch).for_host(host) if patch is not None else None
+        tokens = 1 if patch is None else patch.tokens
         dtype = host.item_embedding.dtype_policy
-        task_token = TaskToken(host.causal, name="task_token", dtype=dtype)
+        task_token = TaskToken(host.causal, tokens, name="task_token", dtype=dtype)
         patches = {
-            block.name: patch.make_patches(block, dtype) if patch is not None else {}
-            for block in host.blocks
+            block.name: {} if patch is None else patch.make_patches(block, index, dtype)
+            for index, block in enumerate(host.blocks, 1)
         }
         patched_blocks = [
             PatchedBlock(block, patches[block.name], name=f"patched_{block.name}", dtype=dtype)
             for block in host.blocks
         ]
-        user_pooling = TokenPooling(name="user", dtype=dtype)
+        user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
         history = keras.Input((None,), dtype="int32", name="history")
         user = _user_states(host, task_token, patched_blocks, user_pooling, history)
         user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
@@ -76,8 +77,8 @@ class TaskModel(ReplicatedModel):
         named = {"task_token/token": self.task_token.token}
         for block, patches in self.patches.items():
             for site, patch in patches.items():
-                for weight in patch.weights:
-                    named[f"patches/{block}/{site}/{weight.name}"] = weight
+                for name, weight in patch.named_weights().items():
+                    named[f"patches/{block}/{site}/{name}"] = weight
         for weight in self.head.weights:
             named[f"head/{weight.name}"] = weight
         return named

@@ -47,8 +47,18 @@ def assign_weights(variables, arrays, source):
         source: str. Where the arrays come from, for messages.
 
     Raises:
-        InputError: a path is missing or unknown, or a shape differs; then nothing
-            has been changed.
+        InputError: see `check_arrays`; then nothing has been changed.
+    """
+    check_arrays(variables, arrays, source)
+    for path, variable in variables.items():
+        variable.assign(arrays[path])
+
+
+def check_arrays(variables, arrays, source):
+    """Refuses arrays that do not fit the variables of their paths.
+
+    Raises:
+        InputError: a path is missing or unknown, or a shape differs.
     """
     missing, unknown = sorted(variables.keys() - arrays), sorted(arrays.keys() - variables)
     if missing or unknown:
@@ -65,8 +75,6 @@ def assign_weights(variables, arrays, source):
                 f"`{source}` should hold {path!r} as floating-point numbers. "
                 f"Received: {arrays[path].dtype}."
             )
-    for path, variable in variables.items():
-        variable.assign(arrays[path])
 
 
 def _plain(weight):

@@ -1,12 +1,15 @@
 """ResidualBlock against plain loops; its sites, its mask and its padding."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 import numpy_reference as reference
 from keras_peterrec.layers.padding_mask import PaddingMask
-from keras_peterrec.layers.residual_block import SITES, ResidualBlock
+from keras_peterrec.layers.residual_block import ResidualBlock
+from keras_peterrec.layers.sites import SITES
 
 CHANNELS = 4
 
@@ -24,7 +27,10 @@ def rows(padding, length=9, seed=1):
     return (inputs * mask).astype("float32"), mask.astype("float32")
 
 
-def run(block, inputs, mask, **arguments):
+def run(block, inputs, mask, patch=None, **arguments):
+    """States; `patch(site, inputs, outputs)` stands at every site."""
+    if patch is not None:
+        arguments["patches"] = {site: functools.partial(patch, site) for site in SITES}
     return keras.ops.convert_to_numpy(block(inputs, mask, **arguments))
 
 
@@ -78,24 +84,21 @@ def test_calls_the_sites_in_order_with_what_they_read_and_gave():
     states = run(block, inputs, mask, patch=watch)
     np.testing.assert_array_equal(states, run(block, inputs, mask))
     assert tuple(site for site, _, _ in calls) == SITES
-    (_, read1, gave1), (_, read1a, active1), (_, read2, gave2), (_, read2a, active2) = calls
-    half1, half2 = reference.block_weights(block)
-
-    def convolved(x, half, dilation):
-        return reference.dilated_convolution(x.astype("float64"), *half[:2], dilation, True)
-
-    def activated(x, half):
-        return np.maximum(reference.layer_norm(x.astype("float64"), *half[2:]), 0)
-
-    np.testing.assert_array_equal(read1, inputs)
-    np.testing.assert_array_equal(read1a, inputs)
-    np.testing.assert_allclose(gave1, convolved(inputs, half1, 2), atol=1e-4)
-    np.testing.assert_allclose(active1, activated(gave1, half1), atol=1e-4)
-    np.testing.assert_allclose(read2, active1 * mask, atol=1e-6)
-    np.testing.assert_array_equal(read2a, read2)
-    np.testing.assert_allclose(gave2, convolved(read2, half2, 4), atol=1e-4)
-    np.testing.assert_allclose(active2, activated(gave2, half2), atol=1e-4)
-    np.testing.assert_allclose(states, inputs + active2 * mask, atol=1e-6)
+    halves = [calls[:3], calls[3:]]
+    read = inputs
+    for half, dilation, weights in zip(halves, (2, 4), reference.block_weights(block)):
+        (_, read1, convolved), (_, read2, normed), (_, read3, active) = half
+        for seen in (read1, read2, read3):
+            np.testing.assert_array_equal(seen, read)
+        expected = reference.dilated_convolution(
+            read.astype("float64"), *weights[:2], dilation, True
+        )
+        np.testing.assert_allclose(convolved, expected, atol=1e-4)
+        expected = reference.layer_norm(convolved.astype("float64"), *weights[2:])
+        np.testing.assert_allclose(normed, expected, atol=1e-4)
+        np.testing.assert_array_equal(active, np.maximum(normed, 0))
+        read = active * mask
+    np.testing.assert_allclose(states, inputs + read, atol=1e-6)
 
 
 @pytest.mark.parametrize("site", SITES)

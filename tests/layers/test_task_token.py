@@ -17,16 +17,17 @@ def table():
     return np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 
 
-def placed(causal, table, ids=IDS):
-    layer = TaskToken(causal)
+def placed(causal, table, ids=IDS, count=1):
+    layer = TaskToken(causal, count)
     inputs, mask = reference.embed(ids, table), reference.padding_mask(ids)
     results = layer(inputs.astype("float32"), mask.astype("float32"))
     return layer, inputs, mask, [keras.ops.convert_to_numpy(result) for result in results]
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("causal", [True, False])
-def test_stands_where_the_loop_puts_it(causal, table):
-    layer, inputs, mask, results = placed(causal, table)
+def test_stands_where_the_loop_puts_it(causal, count, table):
+    layer, inputs, mask, results = placed(causal, table, count=count)
     expected = reference.task_token(inputs, mask, reference.numbers(layer.token), causal)
     for result, wanted in zip(results, expected, strict=True):
         assert result.shape == wanted.shape
@@ -49,30 +50,66 @@ def test_places_of_a_causal_and_a_bidirectional_token(table):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_announces_the_shapes_that_come(causal, table):
-    layer, _, _, results = placed(causal, table)
+def test_every_row_can_have_tokens_of_its_own(causal, table):
+    layer, inputs, mask, _ = placed(causal, table, count=2)
+    tokens = np.random.default_rng(3).normal(size=(len(IDS), 2, 3)).astype("float32")
+    got = [keras.ops.convert_to_numpy(part) for part in layer(
+        inputs.astype("float32"), mask.astype("float32"), tokens
+    )]  # fmt: skip
+    for row, token in enumerate(tokens):
+        expected = reference.task_token(
+            inputs[row : row + 1], mask[row : row + 1], token, causal
+        )
+        for part, wanted in zip(got, expected, strict=True):
+            np.testing.assert_allclose(part[row : row + 1], wanted, atol=1e-6)
+
+
+def test_half_precision_counts_far_enough():
+    # bfloat16 has no 257, and a sum of ones in it ends at 256.
+    layer = TaskToken(causal=False, dtype="mixed_bfloat16")
+    mask = (np.arange(300) >= 290).astype("float32")[np.newaxis, :, np.newaxis]
+    _, _, places = layer(np.zeros((1, 300, 3), "float32"), mask)
+    at = np.flatnonzero(keras.ops.convert_to_numpy(keras.ops.cast(places, "float32")))
+    assert at.tolist() == [290, 301]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2"])
+def test_refuses_a_bad_count(count):
+    with pytest.raises(ValueError) as info:
+        TaskToken(count=count)
+    assert str(info.value) == (
+        f"`count` should be a positive integer. Received: `count` = {count!r}."
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("causal", [True, False])
+def test_announces_the_shapes_that_come(causal, count, table):
+    layer, _, _, results = placed(causal, table, count=count)
     announced = layer(keras.Input((None, 3)), keras.Input((None, 1)))
     assert [spec.shape for spec in announced] == [(None, None, 3), (None, None, 1), (None, None, 1)]
     announced = layer(keras.Input((4, 3)), keras.Input((4, 1)))
     assert [spec.shape[1:] for spec in announced] == [result.shape[1:] for result in results]
 
 
-def test_trains_one_vector(table):
-    layer, *_ = placed(False, table)
-    assert [tuple(weight.shape) for weight in layer.trainable_weights] == [(3,)]
+@pytest.mark.parametrize("count, shape", [(1, (3,)), (4, (4, 3))])
+def test_trains_a_vector_for_each_token(count, shape, table):
+    layer, *_ = placed(False, table, count=count)
+    assert [tuple(weight.shape) for weight in layer.trainable_weights] == [shape]
 
 
 def test_config_round_trip(table):
-    layer = TaskToken(causal=False, initializer="ones")
+    layer = TaskToken(causal=False, count=2, initializer="ones")
     twin = TaskToken.from_config(layer.get_config())
     assert twin.get_config() == layer.get_config()
     twin.build((None, None, 3))
-    assert reference.numbers(twin.token).tolist() == [1, 1, 1]
+    assert reference.numbers(twin.token).tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("causal", [True, False])
-def test_pooling_sums_the_states_at_the_token(causal, table):
-    _, _, _, (_, _, places) = placed(causal, table)
+def test_pooling_sums_over_ends_and_averages_over_tokens(causal, count, table):
+    _, _, _, (_, _, places) = placed(causal, table, count=count)
     states = np.random.default_rng(2).normal(size=(*places.shape[:2], 5)).astype("float32")
-    pooled = keras.ops.convert_to_numpy(TokenPooling()(states, places))
-    np.testing.assert_allclose(pooled, reference.pool(states, places), atol=1e-6)
+    pooled = keras.ops.convert_to_numpy(TokenPooling(count)(states, places))
+    np.testing.assert_allclose(pooled, reference.pool(states, places) / count, atol=1e-6)

@@ -26,7 +26,7 @@ def make_blocks(insertion, inner_skip=False, causal=True):
     block = ResidualBlock(dilation_rate=2, causal=causal)
     block.build((None, None, CHANNELS))
     reference.randomise(block)
-    patches = Bottleneck(WIDTH, insertion, inner_skip).make_patches(block)
+    patches = Bottleneck(WIDTH, insertion, inner_skip).make_patches(block, 1)
     patched = PatchedBlock(block, patches)
     patched.build((None, None, CHANNELS))
     return block, patched

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import SITES
+from keras_peterrec.layers.sites import SITES
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.insertion import INSERTIONS, get_insertion
@@ -34,7 +34,7 @@ def test_an_unknown_insertion_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize("insertion", INSERTIONS)
 def test_makes_a_patch_for_each_site(insertion):
-    patches = Bottleneck(3, insertion, inner_skip=True).make_patches(block=None)
+    patches = Bottleneck(3, insertion, inner_skip=True).make_patches(block=None, index=1)
     assert tuple(patches) == INSERTIONS[insertion].sites
     for site, patch in patches.items():
         assert patch.name == site and patch.bottleneck == 3 and patch.inner_skip

@@ -12,6 +12,9 @@ from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.special_ids import UNK
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
+from keras_peterrec.patches.affine_methods import NormTuning
+from keras_peterrec.patches.lora import Lora
+from keras_peterrec.patches.stack import Stack
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
 from keras_peterrec.runs.pretrain import pretrain
@@ -57,6 +60,41 @@ def test_classification_run(host_folder, tmp_path):
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_patches_by_their_short_name(host_folder, tmp_path):
+    result = transfer(
+        host_folder, "simulated/source", tmp_path / "gender", patch="lora:2+norm", **GENDER
+    )
+    assert result["settings"]["patch"] == "lora:2+norm"
+    task = Task.load(tmp_path / "gender", Host.load(host_folder))
+    assert task.model.patch == Stack([Lora(2), NormTuning()])
+    again = transfer(
+        host_folder, "simulated/source", tmp_path / "gender",
+        patch=Stack([Lora(2), NormTuning()]), **GENDER,
+    )  # fmt: skip
+    assert again == result  # the same run, already finished
+    assert evaluate(tmp_path / "gender")["metrics"]["test"] == pytest.approx(
+        result["metrics"]["test"], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "settings, part",
+    [
+        ({"patch": "lorra"}, "`patch` should be one of bottleneck, "),
+        ({"patch": "lora", "bottleneck": 4}, "should be left out unless `patch` is bottleneck"),
+        ({"patch": "lora", "insertion": "serial"}, "should be left out unless"),
+        ({"patch": "bottleneck:2", "inner_skip": True}, "should be left out unless"),
+        ({"patch": "compacter:6"}, "`factor` should divide the host's"),
+    ],
+)
+def test_a_patch_that_cannot_be_is_refused_before_anything_is_written(
+    settings, part, host_folder, tmp_path
+):
+    with pytest.raises(InputError, match=part):
+        transfer(host_folder, "simulated/source", tmp_path / "gender", **settings, **GENDER)
+    assert not (tmp_path / "gender").exists()
+
+
 def test_host_on_disk_is_not_touched_by_any_method(host_folder, tmp_path):
     before = (host_folder / "weights.npz").read_bytes()
     for method in ("patch", "all", "head", "last1", "last2", "scratch", "random_host"):
@@ -72,7 +110,9 @@ def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
 
 
 def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
-    assert inspect(host_folder)["kind"] == "host"
+    assert inspect(host_folder)["kind"] == "host" and "patches" not in inspect(host_folder)
+    rows = inspect(host_folder, patches=True)["patches"]
+    assert {"patch": "ia3", "merges": True}.items() <= rows[3].items()
     found = inspect(task_folder)
     assert found["kind"] == "task bundle"
     assert found["files"]["weights.npz"] == (task_folder / "weights.npz").stat().st_size

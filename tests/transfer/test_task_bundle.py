@@ -18,6 +18,8 @@ from keras_peterrec.transfer.weights_file import read_weights, write_weights
 
 TARGETS = ["film", "book", "song", "game", "play"]
 SHARED = ("patch", "head")
+PATCHES = ("bottleneck:3", "compacter:4", "lora:2", "ia3", "scale_shift", "bias", "norm",
+           "tokens:3", "lora:1+norm+tokens:2")  # fmt: skip
 
 
 def make_task(host, method="patch", kind="recommend", patch=Bottleneck(3, "serial"), **settings):
@@ -78,6 +80,16 @@ def test_round_trip_is_bitwise(any_host, method, kind, histories, tmp_path):
         assert loaded.targets.items.tolist() == TARGETS and not loaded.targets.special_ids
 
 
+@pytest.mark.parametrize("patch", PATCHES)
+def test_every_patch_method_makes_the_round_trip(any_host, patch, histories, tmp_path):
+    task = make_task(any_host, patch=patch)
+    task.save(tmp_path / "films", any_host)
+    loaded = Task.load(tmp_path / "films", any_host)
+    before, after = (np.asarray(t.model(histories)) for t in (task, loaded))
+    assert before.tobytes() == after.tobytes()
+    assert loaded.model.patch == task.model.patch
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_loaded_task_trains_what_it_trained(host, method, tmp_path):
     task = make_task(host, method)
@@ -127,7 +139,8 @@ def test_files_of_a_bundle(host, bundle):
     assert saved["format_version"] == 1
     assert saved["host"] == host.fingerprint()
     assert saved["patch"] == {
-        "method": "bottleneck", "width": 3, "insertion": "serial", "inner_skip": False
+        "method": "bottleneck", "width": 3, "insertion": "serial", "inner_skip": False,
+        "blocks": None,
     }
     assert (bundle / "targets.txt").read_text().splitlines() == TARGETS
 
@@ -227,13 +240,17 @@ def test_pickled_objects_are_refused_and_never_run(bundle, refused, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"method": "lora"},
+        {"method": "graft"},
         {"method": ...},
         {"kind": "rank"},
         {"kind": ...},
         {"kind": "classify"},
         {"host": ...},
         {"patch": {"method": "lora"}},
+        {"patch": {"method": "lorra"}},
+        {"patch": {"method": "stack", "methods": []}},
+        {"patch": {"method": "stack"}},
+        {"patch": {"method": "bottleneck", "width": 3, "insertion": "serial", "blocks": [1]}},
         {"patch": {"method": "bottleneck", "depth": 2}},
         {"patch": {"method": "bottleneck", "width": 4, "insertion": "serial"}},
         {"patch": None},

@@ -1,0 +1,138 @@
+"""A user's state kept from event to event, at a cost that no history adds to."""
+
+import numpy as np
+from keras import ops
+
+from keras_peterrec.data.special_ids import PAD
+from keras_peterrec.errors import InputError
+
+
+class IncrementalTask:
+    """A task on a causal host, one event at a time.
+
+    A causal convolution looks back over a fixed number of positions, so the last inputs
+    of every convolution are all that the next event needs. They are a *state*, `[S, C]`
+    for a user: S is the receptive field less one, 120 rows or 30 KB at the paper's 8
+    blocks and 64 channels in float32. Patches change what flows between the blocks, so a
+    state belongs to a user and a task. The task token is a step whose state is not kept.
+
+    Answers equal those of the whole history within float noise, however long it is: not
+    only of its last `max_length` events.
+
+    Args:
+        model: TaskModel on a causal host.
+
+    Raises:
+        InputError: the host is not causal.
+
+    Example:
+
+    >>> films = IncrementalTask(Task.load("runs/films", host).model)
+    >>> state = films.start(1)
+    >>> for item in [17, 5]:
+    ...     state, scores = films.step(state, [item])
+    """
+
+    def __init__(self, model):
+        if not model.host.causal:
+            raise InputError(
+                "`model` should stand on a causal host. Received: one on a masked host, "
+                "whose states change with every later event."
+            )
+        self.model = model
+        self.rows = sum(block.memory_length for block in model.host.blocks)
+
+    def start(self, users):
+        """States of users without events, `[B, S, C]`."""
+        dtype = self.model.host.item_embedding.compute_dtype
+        return ops.zeros((users, self.rows, self.model.host.hidden_dim), dtype=dtype)
+
+    def step(self, state, items):
+        """Takes in one event of each user, and answers.
+
+        Args:
+            state: Tensor of shape `[B, S, C]`.
+            items: Integer tensor of shape `[B]`; 0 where a user has no new event, whose
+                state stays.
+
+        Returns:
+            The new states `[B, S, C]` and the scores `[B, Y]`.
+        """
+        state = self.append(state, items)
+        return state, self.scores(state)
+
+    def append(self, state, items):
+        """The states after one more event of each user; see `step`."""
+        items = ops.convert_to_tensor(items, dtype="int32")
+        embedded = self.model.host.item_embedding(items[:, None])  # [B, 1, C]
+        _, following = self._advance(embedded, state)
+        return ops.where((items == PAD)[:, None, None], state, following)
+
+    def scores(self, state):
+        """The task's scores `[B, Y]` of users in a state."""
+        return self.model.head(self.users(state))
+
+    def users(self, state):
+        """The users as the head reads them, `[B, C]`."""
+        layer = self.model.task_token
+        tokens = ops.cast(ops.reshape(layer.token, (1, layer.count, -1)), state.dtype)
+        hidden = []
+        for number in range(layer.count):
+            token = ops.ones_like(state[:, :1]) * tokens[:, number : number + 1]
+            states, state = self._advance(token, state)
+            hidden.append(states)
+        ones = [ops.ones_like(states[..., :1]) for states in hidden]
+        return self.model.user_pooling(
+            ops.concatenate(hidden, axis=1), ops.concatenate(ones, axis=1)
+        )
+
+    def read(self, history):
+        """The states after whole histories, `[B, L]`, padded on the left, in one pass."""
+        host, kept = self.model.host, []
+        history = ops.convert_to_tensor(np.asarray(history, "int32"))
+        padding_mask = host.padding_mask_layer(history)
+        states = host.item_embedding(history) * padding_mask
+        for block in host.blocks:
+            sites = self.model.patches[block.name]
+            watched = {
+                convolution.name: _remember(convolution, sites.get(convolution.name), kept)
+                for convolution in block.convolutions
+            }
+            states = block(states, padding_mask, patches={**sites, **watched}, training=False)
+        return ops.concatenate(kept, axis=1)
+
+    def _advance(self, states, memory):
+        """One position `[B, 1, C]` through all blocks, and the memory after it."""
+        start, kept = 0, []
+        for block in self.model.host.blocks:
+            rows = block.memory_length
+            patches = {
+                site: _at_step(patch) for site, patch in self.model.patches[block.name].items()
+            }
+            states, after = block.step(states, memory[:, start : start + rows], patches)
+            kept.append(after)
+            start += rows
+        return states, ops.concatenate(kept, axis=1)
+
+
+def _at_step(patch):
+    def act(seen, outputs):
+        weights = {
+            name: ops.cast(weight, outputs.dtype)
+            for name, weight in patch.named_weights().items()
+        }
+        return patch.apply_step(weights, seen, outputs)
+
+    return act
+
+
+def _remember(convolution, patch, kept):
+    """A patch that keeps the last inputs of its convolution as well."""
+    rows = (convolution.kernel_size - 1) * convolution.dilation_rate
+
+    def act(inputs, outputs):
+        room = ops.pad(inputs, [[0, 0], [rows, 0], [0, 0]])
+        kept.append(room[:, -rows:])
+        return outputs if patch is None else patch(inputs, outputs)
+
+    return act

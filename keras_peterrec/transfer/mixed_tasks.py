@@ -1,0 +1,187 @@
+"""Batches in which every row has a task of its own."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.transfer.weights_file import check_arrays
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class MixedTasks(keras.Model):
+    """Many tasks of one patch method on one host: one pass for rows of any of them.
+
+    The host's convolutions run once for a batch. The tasks' patches lie stacked,
+    `[T, C, K]`, and each row reads those of its task; what is held beside the host is
+    what the bundles hold. Answers are those of the separate tasks within float noise.
+
+    Made by `of_tasks` or `load`.
+
+    Args:
+        pattern: Task. The patch layers, and the host, that all tasks share.
+        names: list of str. The tasks in the order of their places.
+        weights: dict from path to array `[T, ...]`, of task tokens and patches.
+        heads: list of Layer, built, one for each task.
+
+    Call arguments:
+        inputs: dict of `history`, integer tensor `[B, L]`, padded on the left, and
+            `place`, integer tensor `[B]`, the task of each row.
+
+    Returns:
+        Tensor of shape `[B, C]`, the users as their tasks' heads read them.
+
+    Example:
+
+    >>> mixed = MixedTasks.load(["runs/films", "runs/gender"], host)
+    >>> films, gender = mixed.scores(histories, ["films", "gender"])
+    """
+
+    def __init__(self, pattern, names, weights, heads, **kwargs):
+        super().__init__(name="mixed_tasks", trainable=False, **kwargs)
+        self.places_of = {task: place for place, task in enumerate(names)}
+        self.heads = heads
+        self._pattern = pattern.model
+        self._stacked = {
+            path: self.add_weight(
+                name=path.replace("/", "_"), shape=array.shape, initializer="zeros"
+            )
+            for path, array in weights.items()
+        }
+        for path, array in weights.items():
+            self._stacked[path].assign(array)
+
+    @classmethod
+    def of_tasks(cls, tasks):
+        """Stacks trained tasks, `{name: Task}`."""
+        tasks = dict(tasks)
+        bundles = {
+            name: (
+                (task.method, task.model.patch),
+                {path: np.asarray(w) for path, w in task.model.task_weights().items()},
+                lambda task=task: type(task.model.head).from_config(task.model.head.get_config()),
+            )
+            for name, task in tasks.items()
+        }
+        if any(task.model.host is not _first(tasks).model.host for task in tasks.values()):
+            raise InputError("`tasks` should be on one host object. Received: several.")
+        return cls._of_bundles(_first(tasks), bundles)
+
+    @classmethod
+    def load(cls, folders, host):
+        """Reads task bundles; a task is called as its folder.
+
+        Raises:
+            InputError: see `Task.load`; or the tasks are not of the method `patch` with
+                one patch method.
+        """
+        bundles = {}
+        for folder in folders:
+            bundle = TaskBundle.read(folder, "folders")
+            bundle.check_host(host)
+            kind = bundle.method, bundle.patch()
+            head = lambda bundle=bundle: bundle.head(bundle.targets())  # noqa: E731
+            bundles[bundle.name] = kind, bundle.arrays(), head
+        if not bundles:
+            raise InputError("`folders` should be one or more. Received: none.")
+        return cls._of_bundles(Task.load(list(folders)[0], host, "folders"), bundles)
+
+    @classmethod
+    def _of_bundles(cls, pattern, bundles):
+        wanted, _, _ = _first(bundles)
+        shared = {
+            path: weight
+            for path, weight in pattern.model.task_weights().items()
+            if not path.startswith("head/")
+        }
+        heads, rows = [], {path: [] for path in shared}
+        for name, (kind, arrays, make_head) in bundles.items():
+            if kind != wanted or kind[0] != "patch":
+                raise InputError(
+                    f"`tasks` should be of the method patch and of one patch method. "
+                    f"Received: {name!r} of {kind[0]}, {kind[1]}."
+                )
+            head = make_head()
+            head.build((None, pattern.model.host.hidden_dim))
+            named = {f"head/{weight.name}": weight for weight in head.weights}
+            check_arrays({**shared, **named}, arrays, name)
+            for path, weight in named.items():
+                weight.assign(arrays[path])
+            for path in rows:
+                rows[path].append(arrays[path])
+            heads.append(head)
+        return cls(pattern, bundles, {path: np.stack(all_) for path, all_ in rows.items()}, heads)
+
+    def call(self, inputs):
+        model, host = self._pattern, self._pattern.host
+        history, place = inputs["history"], inputs["place"]
+        padding_mask = host.padding_mask_layer(history)
+        token = self._rows("task_token/token", place)
+        states, padding_mask, positions = model.task_token(
+            host.item_embedding(history) * padding_mask, padding_mask, token
+        )
+        for block in host.blocks:
+            patches = {
+                site: self._patch_of_rows(f"patches/{block.name}/{site}", patch, place)
+                for site, patch in model.patches[block.name].items()
+            }
+            states = block(states, padding_mask, patches=patches, training=False)
+        return model.user_pooling(states, positions)
+
+    def scores(self, histories, tasks):
+        """Each row's scores by its own task's head.
+
+        Args:
+            histories: int array `[B, L]` of source ids, padded on the left.
+            tasks: list of str, B names.
+
+        Returns:
+            list of B float32 arrays: scores of the target items, or logits.
+
+        Raises:
+            InputError: there is no such task.
+        """
+        place = self.places(tasks)
+        users = self.predict_on_batch({"history": np.asarray(histories, "int32"), "place": place})
+        scores = [None] * len(place)
+        for number in np.unique(place):
+            rows = np.flatnonzero(place == number)
+            answers = ops.convert_to_numpy(self.heads[number](users[rows]))
+            for row, answer in zip(rows, answers):
+                scores[row] = answer
+        return scores
+
+    def task_variables(self):
+        """All that is held beside the host: what the tasks' bundles hold."""
+        heads = [weight for head in self.heads for weight in head.weights]
+        return [*self._stacked.values(), *heads]
+
+    def places(self, tasks):
+        """Numbers of the tasks called so, int32 `[B]`."""
+        for name in tasks:
+            if name not in self.places_of:
+                raise InputError(
+                    f"`tasks` should be of {', '.join(self.places_of)}. Received: {name!r}."
+                )
+        return np.array([self.places_of[name] for name in tasks], "int32")
+
+    def _patch_of_rows(self, path, patch, place):
+        weights = {
+            name: self._rows(f"{path}/{name}", place) for name in patch.named_weights()
+        }
+        return lambda inputs, outputs: patch.apply(
+            {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()},
+            inputs,
+            outputs,
+        )
+
+    def _rows(self, path, place):
+        """The weights of each row's task; of a vector, `[B, 1, N]`."""
+        rows = ops.take(self._stacked[path], place, axis=0)
+        return ops.expand_dims(rows, 1) if len(rows.shape) == 2 else rows
+
+
+def _first(named):
+    return next(iter(named.values()))

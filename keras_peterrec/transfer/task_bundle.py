@@ -1,0 +1,90 @@
+"""A task bundle on disk, read without building a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.patches.registry import patch_from_config
+from keras_peterrec.transfer.json_file import check_format, read_json
+from keras_peterrec.transfer.weights_file import read_weights
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TaskBundle:
+    """What `Task.save` wrote: `task.json`, `weights.npz` and, to recommend, `targets.txt`.
+
+    The format is specified in `notebooks/formats.md`.
+
+    Args:
+        folder: Path.
+        saved: dict, the content of `task.json`.
+        argument: str. What messages call the folder.
+    """
+
+    folder: Path
+    saved: dict
+    argument: str = "task"
+
+    @classmethod
+    def read(cls, folder, argument="task"):
+        """Reads `task.json`.
+
+        Raises:
+            InputError: the folder holds no bundle, or one of another version.
+        """
+        saved = read_json(Path(folder) / "task.json", argument)
+        check_format(saved, FORMAT_VERSION, argument)
+        return cls(Path(folder), saved, argument)
+
+    @property
+    def name(self):
+        """The task's name, that of its folder."""
+        return self.folder.name
+
+    @property
+    def method(self):
+        """Which of `METHODS` trained it."""
+        return self.saved["method"]
+
+    @property
+    def settings(self):
+        """How it was trained; for people."""
+        return self.saved["settings"]
+
+    def check_host(self, host):
+        """Refuses a host that the task was not trained on."""
+        if self.saved["host"] != host.fingerprint():
+            raise InputError(
+                f"`{self.argument}` should be a bundle for the host {host.fingerprint()}. "
+                f"Received: {str(self.folder)!r}, for the host {self.saved['host']}."
+            )
+
+    def patch(self):
+        """The PatchMethod, or `None`."""
+        return patch_from_config(self.saved["patch"])
+
+    def targets(self):
+        """The Vocabulary of the target items, or `None` for classification."""
+        if self.saved["kind"] == "recommend":
+            return Vocabulary.load(self.folder / "targets.txt")
+        if self.saved["kind"] == "classify":
+            return None
+        raise InputError(
+            "`kind` should be recommend or classify. "
+            f"Received: `kind` = {self.saved['kind']!r}."
+        )
+
+    def head(self, targets):
+        """A new head for `targets`, or for the classes where that is `None`."""
+        if targets is not None:
+            return RecommenderHead(len(targets))
+        return ClassifierHead(len(self.saved["classes"]))
+
+    def arrays(self):
+        """The weights, `{path: array}`."""
+        return read_weights(self.folder / "weights.npz")

@@ -1,0 +1,113 @@
+"""The task bundles in one folder: listed, loaded, renamed, deleted."""
+
+import os
+import shutil
+from pathlib import Path
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.patches.registry import patch_from_config, short_name
+from keras_peterrec.transfer.json_file import read_json, refuse_misfits
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_bundle import TaskBundle
+
+
+class TaskCollection:
+    """All the tasks in a folder that stand on one host.
+
+    A task is called as the folder of its bundle. Bundles of other hosts are left alone.
+
+    Args:
+        folder: path. Its sub-folders may be task bundles.
+        host: Host, or the fingerprint of one.
+
+    Example:
+
+    >>> tasks = TaskCollection("runs", host)
+    >>> tasks.names()
+    ['films', 'gender']
+    >>> films = tasks.load("films")
+    """
+
+    def __init__(self, folder, host):
+        self.folder = Path(folder)
+        self.host = host
+        if not self.folder.is_dir():
+            raise InputError(
+                f"`folder` should be a folder with task bundles. Received: {str(folder)!r}."
+            )
+
+    def names(self):
+        """The tasks' names, sorted."""
+        return [bundle.name for bundle in self._bundles()]
+
+    def load(self, name):
+        """The Task `name`, on the host of this collection; see `Task.load`."""
+        return Task.load(self._path(name), self.host, "name")
+
+    def rename(self, name, new_name):
+        """Gives a task another name.
+
+        Raises:
+            InputError: there is no such task, or something has the new name.
+        """
+        path, target = self._path(name), self.folder / new_name
+        if Path(new_name).name != new_name or new_name in ("", ".", "..") or target.exists():
+            raise InputError(
+                f"`new_name` should be a name that is free in {str(self.folder)!r}. "
+                f"Received: {new_name!r}."
+            )
+        os.rename(path, target)
+
+    def delete(self, name):
+        """Deletes a task's folder, with all that its run wrote."""
+        path = self._path(name)
+        # Gone in one step; what is interrupted leaves no half bundle of that name.
+        aside = path.with_name(f".{path.name}.deleting")
+        os.rename(path, aside)
+        shutil.rmtree(aside)
+
+    def describe(self):
+        """What is known of each task.
+
+        Returns:
+            list of dict of `task`, `kind`, `method`, `patch` (its short name),
+            `parameters` (of patches, task token and head), `bytes` of the bundle, `test`
+            (metrics, where its run wrote some) and `data` (fingerprints).
+        """
+        return [_describe(bundle) for bundle in self._bundles()]
+
+    def _bundles(self):
+        fingerprint = self.host if isinstance(self.host, str) else self.host.fingerprint()
+        found = []
+        for path in sorted(self.folder.iterdir()):
+            if (path / "task.json").is_file() and not path.name.startswith("."):
+                bundle = TaskBundle.read(path, "folder")
+                if bundle.saved["host"] == fingerprint:
+                    found.append(bundle)
+        return found
+
+    def _path(self, name):
+        names = self.names()
+        if name not in names:
+            raise InputError(
+                f"`name` should be one of {', '.join(names) or 'no task'}. Received: {name!r}."
+            )
+        return self.folder / name
+
+
+def _describe(bundle):
+    result = {}
+    if (bundle.folder / "metrics.json").is_file():
+        result = read_json(bundle.folder / "metrics.json", "folder")
+    with refuse_misfits(bundle.folder, "folder"):
+        patch = patch_from_config(bundle.saved["patch"])
+        return {
+            "task": bundle.name,
+            "kind": bundle.saved["kind"],
+            "method": bundle.method,
+            "patch": None if patch is None else short_name(patch),
+            "parameters": result.get("parameters", {}).get("trainable"),
+            "bytes": sum(file.stat().st_size for file in bundle.folder.glob("*.npz")),
+            "test": result.get("metrics", {}).get("test", {}),
+            "data": result.get("data", {}).get("fingerprint"),
+        }

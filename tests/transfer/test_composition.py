@@ -1,0 +1,152 @@
+"""Tasks merged into the host, averaged, stacked."""
+
+import numpy as np
+import pytest
+
+import numpy_reference as reference
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.patches.registry import get_patch
+from keras_peterrec.transfer.composition import average_tasks, merge_task, stack_tasks
+from keras_peterrec.transfer.parameter_report import parameter_report
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
+
+AFFINE = ("lora:2", "ia3", "scale_shift", "bias", "norm", "lora:1+scale_shift+norm", "lora:2+tokens:3")
+
+
+def make_task(host, patch="lora:2", seed=1, method="patch", classes=("a", "b", "c"), targets=None):
+    head = ClassifierHead(len(classes)) if targets is None else RecommenderHead(len(targets))
+    model = build_task(host.backbone, head, method, patch)
+    rng = np.random.default_rng(seed)
+    for weight in model.task_weights().values():
+        weight.assign(rng.normal(0.5, 0.4, weight.shape))
+    if targets is not None:
+        return Task(model, method, targets=Vocabulary(list(targets), special_ids=False))
+    return Task(model, method, classes=list(classes))
+
+
+def scores(task, histories):
+    return np.asarray(task.model(histories))
+
+
+@pytest.mark.parametrize("patch", AFFINE)
+def test_a_merged_task_answers_the_same_without_patches(any_host, patch, histories, bits):
+    task = make_task(any_host, patch)
+    before = bits(any_host.backbone)
+    merged = merge_task(task)
+    np.testing.assert_allclose(scores(merged, histories), scores(task, histories), atol=1e-5)
+    assert bits(any_host.backbone) == before
+    assert not any(merged.model.patches.values())
+    assert merged.model.host is not any_host.backbone
+    # It is the patches that make the difference.
+    bare = make_task(any_host, patch, method="head")
+    assert np.abs(scores(merged, histories) - scores(bare, histories)).max() > 0.01
+
+
+def test_a_merged_task_is_saved_and_loaded(any_host, histories, tmp_path):
+    merged = merge_task(make_task(any_host, "scale_shift+tokens:2", targets=["x", "y"]))
+    merged.save(tmp_path / "films", any_host)
+    loaded = Task.load(tmp_path / "films", any_host)
+    assert scores(loaded, histories).tobytes() == scores(merged, histories).tobytes()
+    assert loaded.targets.items.tolist() == ["x", "y"]
+
+
+@pytest.mark.parametrize("patch", ["bottleneck:2", "compacter:4", "lora:2+bottleneck:2", "tokens:2"])
+def test_what_is_not_affine_is_not_merged(host, patch):
+    with pytest.raises(InputError, match="`task` should have affine patches") as info:
+        merge_task(make_task(host, patch))
+    assert patch in str(info.value)
+
+
+def test_no_patch_is_not_merged(host):
+    with pytest.raises(InputError, match="Received: no patch"):
+        merge_task(make_task(host, method="head"))
+
+
+def test_the_average_of_one_task_is_that_task(any_host, histories):
+    task = make_task(any_host, "bottleneck:2")
+    twin = average_tasks([task])
+    assert scores(twin, histories).tobytes() == scores(task, histories).tobytes()
+    assert twin.model is not task.model and twin.model.host is any_host.backbone
+
+
+def test_an_average_has_the_mean_of_all_weights(host):
+    tasks = [make_task(host, "bottleneck:2+norm", seed) for seed in range(3)]
+    shares = [0.5, 0.2, 0.3]
+    for weights, expected in ((None, [1 / 3] * 3), (shares, shares)):
+        mean = average_tasks(tasks, weights).model.task_weights()
+        for path, weight in mean.items():
+            wanted = sum(
+                share * reference.numbers(task.model.task_weights()[path])
+                for share, task in zip(expected, tasks)
+            )
+            np.testing.assert_allclose(reference.numbers(weight), wanted, atol=1e-6)
+
+
+def test_tasks_that_differ_are_not_averaged(host, new_host):
+    task = make_task(host)
+    others = {
+        "patch method": make_task(host, "lora:1"),
+        "target items or classes": make_task(host, classes=["a", "b", "d"]),
+        "one host object": make_task(new_host()),
+        "of the method patch": make_task(host, None, method="all"),
+    }
+    for part, other in others.items():
+        with pytest.raises(InputError, match=part if part != "of the method patch" else "patch"):
+            average_tasks([task, other])
+    for weights in ([1.0], [0.5, 0.6]):
+        with pytest.raises(InputError, match="`weights` should be 2 numbers that sum to one"):
+            average_tasks([task, task], weights)
+    with pytest.raises(InputError, match="`tasks` should be one or more"):
+        average_tasks([])
+
+
+@pytest.mark.parametrize("first, second", [("lora:2", "bottleneck:2"), ("norm+ia3", "lora:1+bias")])
+def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, histories):
+    tasks = [make_task(any_host, patch, seed) for seed, patch in enumerate((first, second))]
+    stacked = stack_tasks(tasks)
+    # The same by hand: at each site the first patch, then the second.
+    model, last = any_host.backbone, tasks[-1].model
+    padding = model.padding_mask_layer(histories)
+    states, mask, places = last.task_token(model.item_embedding(histories) * padding, padding)
+    for block in model.blocks:
+        both = [task.model.patches[block.name] for task in tasks]
+
+        def at(site):
+            def act(inputs, outputs):
+                for patches in both:
+                    if site in patches:
+                        outputs = patches[site](inputs, outputs)
+                return outputs
+
+            return act
+
+        patches = {site: at(site) for site in {*both[0], *both[1]}}
+        states = block(states, mask, patches=patches)
+    expected = last.head(last.user_pooling(states, places))
+    np.testing.assert_allclose(scores(stacked, histories), np.asarray(expected), atol=1e-5)
+    assert np.abs(scores(stacked, histories) - scores(tasks[-1], histories)).max() > 0.01
+
+
+def test_a_stack_is_saved_loaded_and_trained(host, histories, tmp_path):
+    stacked = stack_tasks([make_task(host, "lora:2"), make_task(host, "bottleneck:2", seed=2)])
+    stacked.save(tmp_path / "both", host)
+    loaded = Task.load(tmp_path / "both", host)
+    assert loaded.model.patch == get_patch("lora:2+bottleneck:2").for_host(host.backbone)
+    assert scores(loaded, histories).tobytes() == scores(stacked, histories).tobytes()
+    report = parameter_report(loaded.model)
+    assert report["trainable"] == report["patches"] + report["head"]
+
+
+def test_what_cannot_be_stacked_is_refused(host, new_host):
+    with pytest.raises(InputError, match="two or more tasks with patches. Received: lora:2"):
+        stack_tasks([make_task(host)])
+    with pytest.raises(InputError, match="no patch"):
+        stack_tasks([make_task(host, method="head"), make_task(host)])
+    with pytest.raises(InputError, match="number of task tokens"):
+        stack_tasks([make_task(host), make_task(host, "tokens:2")])
+    with pytest.raises(InputError, match="on one host object"):
+        stack_tasks([make_task(host), make_task(new_host())])

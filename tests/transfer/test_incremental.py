@@ -1,0 +1,98 @@
+"""A state carried from event to event against the whole history, patches on."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.transfer.incremental import IncrementalTask
+from keras_peterrec.transfer.task_model import TaskModel
+
+PATCHES = (
+    None, "bottleneck:2", "compacter:4", "lora:2", "ia3", "scale_shift", "bias", "norm",
+    "tokens:3", "lora:1+norm+bottleneck:2+tokens:2",
+)  # fmt: skip
+
+
+def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
+    host = Backbone(20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal)
+    model = TaskModel(host, head or ClassifierHead(3), patch)
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "seed" not in weight.name:
+            weight.assign(rng.normal(0.2, 0.4, weight.shape))
+    return model
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("patch", PATCHES)
+def test_every_step_answers_as_the_whole_history_would(patch, kernel_size):
+    model = make_model(patch, kernel_size=kernel_size)
+    task = IncrementalTask(model)
+    history = np.random.default_rng(1).integers(1, 20, (3, 45))
+    state, append = task.start(3), tf.function(task.append)
+    for length in range(1, history.shape[1] + 1):
+        state = append(state, tf.constant(history[:, length - 1], "int32"))
+        if length in (1, 2, 5, 20, 45):
+            scores = task.scores(state)
+            expected = np.asarray(model(history[:, :length]))
+            np.testing.assert_allclose(np.asarray(scores), expected, atol=1e-5)
+
+
+def test_a_user_without_events_is_a_user():
+    model = make_model("bottleneck:2")
+    task = IncrementalTask(model)
+    expected = np.asarray(model(np.zeros((1, 4), "int32")))
+    np.testing.assert_allclose(np.asarray(task.scores(task.start(1))), expected, atol=1e-5)
+
+
+MODEL = make_model("lora:2+norm", head=RecommenderHead(4))
+
+
+APPEND = tf.function(IncrementalTask(MODEL).append)
+USERS = 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 19), max_size=8), min_size=USERS, max_size=USERS),
+    st.integers(0, 99),
+)
+def test_users_of_different_lengths_step_side_by_side(histories, seed):
+    task, rng = IncrementalTask(MODEL), np.random.default_rng(seed)
+    state = task.start(USERS)
+    waiting = [list(history) for history in histories]
+    while any(waiting):
+        coming = [bool(rest) and rng.random() < 0.7 for rest in waiting]
+        items = [rest.pop(0) if comes else 0 for rest, comes in zip(waiting, coming)]
+        state = APPEND(state, tf.constant(items))
+    padded = np.array([[0] * (8 - len(history)) + history for history in histories], "int32")
+    np.testing.assert_allclose(
+        np.asarray(task.scores(state)), np.asarray(MODEL(padded)), atol=1e-5
+    )
+    np.testing.assert_allclose(np.asarray(task.read(padded)), np.asarray(state), atol=1e-5)
+
+
+def test_a_state_has_the_size_of_the_receptive_field():
+    model = make_model(None)
+    state = IncrementalTask(model).start(2)
+    assert state.shape == (2, model.host.receptive_field - 1, 8)
+
+
+def test_the_answer_leaves_the_state_alone():
+    task = IncrementalTask(make_model("bottleneck:2"))
+    state = task.append(task.start(1), [7])
+    before = np.asarray(state).tobytes()
+    task.scores(state)
+    after, _ = task.step(state, [0])
+    assert np.asarray(state).tobytes() == before == np.asarray(after).tobytes()
+
+
+def test_a_masked_host_is_refused():
+    with pytest.raises(InputError, match="`model` should stand on a causal host"):
+        IncrementalTask(make_model(None, causal=False))

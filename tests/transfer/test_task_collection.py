@@ -1,0 +1,113 @@
+"""The life of tasks on one host: listed, renamed, deleted, and never in each other's way."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.patches.registry import patch_methods
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_collection import TaskCollection
+
+
+def make_task(host, patch="bottleneck:2", seed=0, method="patch"):
+    model = build_task(host.backbone, ClassifierHead(2), method, patch)
+    for weight in model.trainable_weights:
+        weight.assign(np.random.default_rng(seed).normal(0, 0.3, weight.shape))
+    return Task(model, method, classes=["a", "b"])
+
+
+@pytest.fixture
+def tasks(host, new_host, tmp_path):
+    make_task(host).save(tmp_path / "gender", host)
+    make_task(host, "lora:1", 1).save(tmp_path / "age", host)
+    other = new_host(seed=1)
+    make_task(other).save(tmp_path / "elsewhere", other)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file").write_text("")
+    return TaskCollection(tmp_path, host)
+
+
+def test_lists_the_tasks_of_its_host(tasks, host):
+    assert tasks.names() == ["age", "gender"]
+    assert TaskCollection(tasks.folder, host.fingerprint()).names() == ["age", "gender"]
+
+
+def test_loads_tasks_over_one_host(tasks, host, histories):
+    loaded = [tasks.load(name) for name in tasks.names()]
+    assert all(task.model.host is host.backbone for task in loaded)
+    expected = make_task(host, "lora:1", 1).model(histories)
+    np.testing.assert_array_equal(np.asarray(loaded[0].model(histories)), np.asarray(expected))
+
+
+def test_describes_them(tasks):
+    metrics = {
+        "parameters": {"trainable": 99},
+        "metrics": {"test": {"accuracy": 0.5}},
+        "data": {"fingerprint": ["sha256:ab"]},
+    }
+    (tasks.folder / "age" / "metrics.json").write_text(json.dumps(metrics))
+    age, gender = tasks.describe()
+    size = (tasks.folder / "age" / "weights.npz").stat().st_size
+    assert age == {
+        "task": "age", "kind": "classify", "method": "patch", "patch": "lora:1",
+        "parameters": 99, "bytes": size, "test": {"accuracy": 0.5}, "data": ["sha256:ab"],
+    }  # fmt: skip
+    assert (gender["patch"], gender["parameters"], gender["test"]) == ("bottleneck:2", None, {})
+
+
+def test_renames(tasks, histories):
+    before = np.asarray(tasks.load("age").model(histories))
+    tasks.rename("age", "years")
+    assert tasks.names() == ["gender", "years"]
+    assert np.asarray(tasks.load("years").model(histories)).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("name", ["gender", "notes", "file", "", ".", "..", "a/b"])
+def test_a_new_name_that_is_taken_or_none_is_refused(tasks, name):
+    with pytest.raises(InputError, match="`new_name` should be a name that is free"):
+        tasks.rename("age", name)
+    assert tasks.names() == ["age", "gender"]
+
+
+def test_deletes_one_and_leaves_the_rest(tasks):
+    tasks.delete("age")
+    assert tasks.names() == ["gender"]
+    assert sorted(path.name for path in tasks.folder.iterdir()) == [
+        "elsewhere", "file", "gender", "notes"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "notes", "nothing", "../" ])
+def test_only_its_own_tasks_are_touched(tasks, name):
+    before = sorted(tasks.folder.rglob("*"))
+    for act in (tasks.load, tasks.delete, lambda name: tasks.rename(name, "new")):
+        with pytest.raises(InputError, match="`name` should be one of age, gender. Received: "):
+            act(name)
+    assert sorted(tasks.folder.rglob("*")) == before
+
+
+def test_a_folder_that_is_none_is_refused(host, tmp_path):
+    with pytest.raises(InputError, match="`folder` should be a folder with task bundles"):
+        TaskCollection(tmp_path / "nowhere", host)
+
+
+def test_twenty_tasks_later_no_bit_of_an_answer_has_changed(host, histories, bits):
+    """Continual use: build, train and add tasks of every method over one host."""
+    labels = np.array([0, 1, 0, 1])
+    before, answers = bits(host.backbone), []
+    methods = [(name, "patch") for name in patch_methods() if name != "compacter"]
+    methods += [("compacter:4", "patch"), (None, "head"), (None, "all"), (None, "last1")]
+    for number in range(20):
+        patch, method = methods[number % len(methods)]
+        task = make_task(host, patch, number, method)
+        task.model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+        task.model.fit(histories, labels, verbose=0)
+        answers.append((task, np.asarray(task.model(histories)).tobytes()))
+        if number % 5 == 4:
+            for earlier, answer in answers:
+                assert np.asarray(earlier.model(histories)).tobytes() == answer
+    assert bits(host.backbone) == before
