@@ -54,9 +54,11 @@ def paper_dataset(folder):
             beside = ", ".join(file.name for file in found[1:])
             print(f"{name}: {found[0].name} is read, and not {beside}", file=sys.stderr)
         others = [file for file in others if file not in found]
-        log = (own or shared)[0] if name == "ColdRec-1" else shared[0]
-        sources[log.stem] = f"paper:{log}"
-        tasks.append(_task(name, log.stem, found[0], classifies))
+        source, log = "source", shared[0]
+        if name == "ColdRec-1" and own:
+            source, log = "coldrec-1", own[0]
+        sources[source] = f"paper:{log}"
+        tasks.append(_task(name, source, found[0], classifies))
     if not tasks:
         raise InputError(
             "`path` should be a folder with the file of at least one of "
