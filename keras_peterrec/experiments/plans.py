@@ -28,7 +28,7 @@ _PLANS = (
             _method("FineZero", "scratch"),
         ),
         ("curves", "comparison"),
-        "section 4.3.1, Table 2 and Fig. 4: the same networks with and without pretraining",
+        "the paper's comparison of the same networks with and without pretraining",
     ),
     Plan(
         "strategies",
@@ -41,7 +41,7 @@ _PLANS = (
             _method("PeterRec", "patch"),
         ),
         ("curves", "losses", "comparison"),
-        "section 4.3.2, Table 3 and Fig. 5; the training loss shows what overfits",
+        "the paper's comparison of fine-tuning methods; the training loss shows what overfits",
     ),
     Plan(
         "insertions",
@@ -57,7 +57,7 @@ _PLANS = (
             for skip in (False, True)
         ),
         ("comparison", "curves"),
-        "section 4.3.5, Fig. 3 (b) to (e)",
+        "the paper's insertions, Fig. 3 (b) to (e)",
     ),
     Plan(
         "few-labels",
@@ -68,7 +68,7 @@ _PLANS = (
             for fraction in _FRACTIONS
         ),
         ("fractions",),
-        "section 4.3.4: limited training data",
+        "the paper's comparison on limited training data",
     ),
     Plan(
         "causal-or-masked",
@@ -78,7 +78,7 @@ _PLANS = (
             for objective in ("causal", "masked")
         ),
         ("comparison", "curves"),
-        "section 4.3.1: causal and non-causal networks",
+        "the paper's causal and non-causal networks, section 3.2",
     ),
     Plan(
         "methods",
@@ -100,7 +100,7 @@ _PLANS = (
             _method("PeterRec", "patch"),
         ),
         ("comparison",),
-        "section 4.3.3: MTL; ridge regression is not in the paper",
+        "the paper's MTL; ridge regression is not in the paper",
     ),
 )
 PLANS = {plan.name: plan for plan in _PLANS}
