@@ -18,7 +18,6 @@ def write_hparams(runs, folder):
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    tf.summary.experimental.set_step(0)
     with tf.summary.create_file_writer(str(folder)).as_default():
         api.hparams_config(
             hparams=[api.HParam(name) for name in _names(runs)],
