@@ -24,22 +24,26 @@ def style(index):
     }
 
 
-def panels(tasks, rows=1):
-    """A figure with a column of axes for each task.
+def panels(tasks, columns=3):
+    """A figure with axes for each task, at most so many side by side.
 
     Returns:
-        Figure and array of axes `[rows, tasks]`.
+        Figure and list of axes, one for each task.
     """
-    size = (1.2 + 3.1 * len(tasks), 0.9 + 2.7 * rows)
-    figure, axes = plt.subplots(rows, len(tasks), figsize=size, squeeze=False)
-    for axis in axes.flat:
+    columns = min(columns, len(tasks))
+    lines = -(-len(tasks) // columns)
+    size = (0.8 + 3.3 * columns, 0.9 + 2.6 * lines)
+    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    for axis in grid.flat[len(tasks) :]:
+        axis.set_visible(False)
+    for axis, task in zip(grid.flat, tasks):
         axis.grid(True, color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
+        axis.tick_params(labelsize=8)
+        axis.set_title(task, loc="left", fontsize=10)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    for axis, task in zip(axes[0], tasks):
-        axis.set_title(task, loc="left", fontsize=10)
-    return figure, axes
+    return figure, list(grid.flat[: len(tasks)])
 
 
 def save(figure, path, title, handles=None):

@@ -46,7 +46,7 @@ def _histories(plan, runs, folder, path, what, column, label):
     tasks = _kinds(runs)
     figure, axes = panels(tasks)
     handles = {}
-    for axis, (task, kind) in zip(axes[0], tasks.items()):
+    for axis, (task, kind) in zip(axes, tasks.items()):
         for index, row in enumerate(_names(runs, "row")):
             of_row = [r for r in runs if r["task"] == task and r["row"] == row]
             curves = [read_history(folder / run["folder"]).get(column(kind)) for run in of_row]
@@ -73,7 +73,7 @@ def _comparison(plan, runs, cells, folder, path):
     rows = _names(runs, "row")
     figure, axes = panels(tasks)
     handles = {}
-    for axis, (task, kind) in zip(axes[0], tasks.items()):
+    for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
         for index, row in enumerate(rows):
             if row in of_task:
@@ -95,7 +95,7 @@ def _fractions(plan, runs, cells, folder, path):
     methods = list(dict.fromkeys(values["method"] for values in settings.values()))
     figure, axes = panels(tasks)
     handles = {}
-    for axis, (task, kind) in zip(axes[0], tasks.items()):
+    for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
         for index, method in enumerate(methods):
             found = sorted(
@@ -127,7 +127,7 @@ def _budgets(plan, runs, cells, folder, path):
     families = list(dict.fromkeys(row.split(":")[0] for row in rows))
     figure, axes = panels(tasks)
     handles = {}
-    for axis, (task, kind) in zip(axes[0], tasks.items()):
+    for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
         points = []
         for row in (row for row in rows if row in of_task):
@@ -180,8 +180,9 @@ def _baseline(axis, of_task, rows, handles):
 
 
 def _finish(figure, path, plan, what, handles):
-    """Saves the figure; one without anything in it is none."""
-    save(figure, path, f"{plan.title}: {what}", list(handles.values()))
+    """Saves the figure and says so; one without anything in it is none."""
+    if handles:
+        save(figure, path, f"{plan.title}: {what}", list(handles.values()))
     return bool(handles)
 
 
