@@ -64,7 +64,9 @@ def experiment(
         "epochs": epochs, "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length,
     }  # fmt: skip
     if name not in PLANS:
-        raise InputError(f"`name` should be one of {', '.join(PLANS)}. Received: `name` = {name!r}.")
+        raise InputError(
+            f"`name` should be one of {', '.join(PLANS)}. Received: `name` = {name!r}."
+        )
     if not isinstance(seeds, int) or seeds < 1:
         raise InputError(f"`seeds` should be a positive integer. Received: `seeds` = {seeds!r}.")
     check_settings(settings)
@@ -78,7 +80,10 @@ def experiment(
     }  # fmt: skip
     runner = Runner(data, folder.path, hosts or folder.path / "hosts", host_settings, epochs)
     runs = [
-        record for seed in asked["seeds"] for row in plan.rows for record in runner.results(row, seed)
+        record
+        for seed in asked["seeds"]
+        for row in plan.rows
+        for record in runner.results(row, seed)
     ]
     if not runs:
         raise runner.first_error

@@ -66,7 +66,8 @@ class Runner:
             )  # fmt: skip
             for task in tasks if done else ():
                 within = folder / "tasks" / task.name
-                yield self._record(row, task, seed, within, read_json(within / "metrics.json", "out"))
+                result = read_json(within / "metrics.json", "out")
+                yield self._record(row, task, seed, within, result)
 
     def _try(self, run, row, what, seed, **arguments):
         print(f"seed {seed}  {what}  {row.label}", file=sys.stderr)
