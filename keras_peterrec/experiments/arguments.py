@@ -31,6 +31,8 @@ def add_experiment(commands, add_command):
         "or with --path: amazon, peterrec (the paper's own files)")  # fmt: skip
     add("--path", help="folder with the files of the dataset")
     add("--tasks", nargs="+", metavar="TASK", help="some of the dataset's tasks (default: all)")
+    add("--no-cut-history", dest="cut_history", action="store_false",
+        help="read whole histories, also where the logs share a clock")  # fmt: skip
     add("--seeds", type=int, metavar="N", help="how many, each with its own split, host and "
         "training (default: 3)")  # fmt: skip
     add("--epochs", type=int, help="at most, of every stage")

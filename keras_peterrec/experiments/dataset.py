@@ -44,3 +44,8 @@ class Dataset:
         needed = {task.source for task in tasks}
         sources = {name: log for name, log in self.sources.items() if name in needed}
         return replace(self, sources=sources, tasks=tasks)
+
+    def with_whole_histories(self):
+        """This dataset with histories that are not cut before the target event."""
+        tasks = tuple(replace(task, cut_history=False) for task in self.tasks)
+        return replace(self, tasks=tasks, note=f"{self.note}; whole histories")

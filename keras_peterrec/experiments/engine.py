@@ -24,6 +24,7 @@ def experiment(
     dataset="movielens-100k",
     path=None,
     tasks=None,
+    cut_history=True,
     seeds=3,
     epochs=None,
     hidden_dim=64,
@@ -44,6 +45,7 @@ def experiment(
         dataset: str. One of `DATASETS`.
         path: path of its folder, for `"amazon"` and `"peterrec"`.
         tasks: sequence of str, or `None` for all of the dataset.
+        cut_history: bool. `False` for whole histories in all tasks; see `transfer`.
         seeds: int. How many: 0, 1, ...
         epochs: int or `None`. At most, of every stage; `None` for the runs' default.
         hidden_dim, blocks: int. Of the hosts; see `pretrain`.
@@ -61,7 +63,7 @@ def experiment(
     began = time.perf_counter()
     settings = {
         "name": name, "dataset": dataset, "path": None if path is None else str(path),
-        "epochs": epochs, "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length,
+        "cut_history": cut_history, "epochs": epochs, "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length,
     }  # fmt: skip
     if name not in PLANS:
         raise InputError(
@@ -71,6 +73,7 @@ def experiment(
         raise InputError(f"`seeds` should be a positive integer. Received: `seeds` = {seeds!r}.")
     check_settings(settings)
     plan, data = PLANS[name], open_dataset(dataset, path).only(tasks)
+    data = data if cut_history else data.with_whole_histories()
     folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
     asked = {"seeds": list(range(seeds)), "tasks": [task.name for task in data.tasks]}
     if (earlier := _same_result(folder, asked)) is not None:

@@ -31,6 +31,13 @@ def test_amazon_has_two_hosts_and_no_common_clock(tmp_path):
     assert list(dataset.only(["toys-beauty"]).sources) == ["toys"]
 
 
+def test_whole_histories_are_said():
+    dataset = open_dataset("simulated").with_whole_histories()
+    assert dataset.tasks[0].arguments["cut_history"] is False
+    assert "whole histories" in dataset.note
+    assert names(dataset) == names(open_dataset("simulated"))
+
+
 PRETRAIN = "original_desen_pretrain.csv"
 
 
