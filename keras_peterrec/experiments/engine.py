@@ -62,9 +62,15 @@ def experiment(
     """
     began = time.perf_counter()
     settings = {
-        "name": name, "dataset": dataset, "path": None if path is None else str(path),
-        "cut_history": cut_history, "epochs": epochs, "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length,
-    }  # fmt: skip
+        "name": name,
+        "dataset": dataset,
+        "path": None if path is None else str(path),
+        "cut_history": cut_history,
+        "epochs": epochs,
+        "hidden_dim": hidden_dim,
+        "blocks": blocks,
+        "max_length": max_length,
+    }
     if name not in PLANS:
         raise InputError(
             f"`name` should be one of {', '.join(PLANS)}. Received: `name` = {name!r}."

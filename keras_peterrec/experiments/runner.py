@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.runs.inference import traced
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.ridge import ridge
@@ -78,7 +79,9 @@ class Runner:
             print(f"left out: {what}, {row.label}, seed {seed}: {error}", file=sys.stderr)
             return None
         finally:
-            keras.utils.clear_session()  # hundreds of models in one process
+            # Hundreds of models in one process: none is kept.
+            traced.cache_clear()
+            keras.utils.clear_session()
 
     def _host(self, source, objective, seed):
         host = self.hosts / f"{source}-{objective}-seed-{seed}"

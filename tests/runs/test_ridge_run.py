@@ -23,8 +23,10 @@ def make_data(kind):
     log = load_log("simulated/source")
     source = Sequences(log, Vocabulary.from_counts(log.item_ids, np.bincount(log.items)))
     if kind == "recommend":
-        return RecommendationData(source, load_log("simulated/target"), 60), len(log.item_ids)
-    return ClassificationData(source, load_labels("simulated/users", "gender"), 60), len(log.item_ids)
+        data = RecommendationData(source, load_log("simulated/target"), 60)
+    else:
+        data = ClassificationData(source, load_labels("simulated/users", "gender"), 60)
+    return data, len(log.item_ids)
 
 
 def bags(data, part, items):
