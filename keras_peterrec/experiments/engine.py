@@ -61,6 +61,7 @@ def experiment(
         InputError: an argument or the data cannot be used, or nothing can be run.
     """
     began = time.perf_counter()
+    plan = _plan(name, seeds)
     settings = {
         "name": name,
         "dataset": dataset,
@@ -71,14 +72,8 @@ def experiment(
         "blocks": blocks,
         "max_length": max_length,
     }
-    if name not in PLANS:
-        raise InputError(
-            f"`name` should be one of {', '.join(PLANS)}. Received: `name` = {name!r}."
-        )
-    if not isinstance(seeds, int) or seeds < 1:
-        raise InputError(f"`seeds` should be a positive integer. Received: `seeds` = {seeds!r}.")
     check_settings(settings)
-    plan, data = PLANS[name], open_dataset(dataset, path).only(tasks)
+    data = open_dataset(dataset, path).only(tasks)
     data = data if cut_history else data.with_whole_histories()
     folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
     asked = {"seeds": list(range(seeds)), "tasks": [task.name for task in data.tasks]}
@@ -119,6 +114,16 @@ def show(result):
     for note in result["notes"]:
         console.print(note)
     console.print(f"tables, plots and every run: {result['out']}")
+
+
+def _plan(name, seeds):
+    if name not in PLANS:
+        raise InputError(
+            f"`name` should be one of {', '.join(PLANS)}. Received: `name` = {name!r}."
+        )
+    if not isinstance(seeds, int) or seeds < 1:
+        raise InputError(f"`seeds` should be a positive integer. Received: `seeds` = {seeds!r}.")
+    return PLANS[name]
 
 
 def _same_result(folder, asked):

@@ -89,23 +89,16 @@ def multi_task(
         return earlier
     model = _new_model(host, data, head_dropout)
     training = _train(model, sequences, data, settings, folder.path)
-    results = {
-        name: _result(model, name, data[name], settings, prints[name]) for name in data
-    }
+    found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
     summary = training.summary(time.perf_counter() - began)
-    for name, result in results.items():
+    found = {n: {**result, **summary} for n, result in found.items()}
+    for name, result in found.items():
         (folder.path / "tasks" / name).mkdir(parents=True, exist_ok=True)
-        write_json(folder.path / "tasks" / name / "metrics.json", {**result, **summary})
-    result = {
-        "command": "multi_task",
-        "settings": settings,
-        "seed": seed,
-        "tasks": {name: {**result, **summary} for name, result in results.items()},
-        **summary,
-    }
-    folder.finish(result)
+        write_json(folder.path / "tasks" / name / "metrics.json", result)
+    result = {"command": "multi_task", "settings": settings, "seed": seed, "tasks": found}
+    folder.finish({**result, **summary})
     training.finish()
-    return result
+    return {**result, **summary}
 
 
 def _new_host(settings, vocabulary):

@@ -58,8 +58,10 @@ def test_plans_compare_what_they_say():
 
 @pytest.mark.skipif("patch" not in TAKES["transfer"], reason="`transfer` has no short names yet")
 def test_short_names_of_patches_are_known():
-    from keras_peterrec.patches.registry import patch_from_name
+    from keras_peterrec.patches.registry import get_patch, patch_methods
 
-    for row in PLANS["methods"].rows:
-        if "patch" in row.settings:
-            patch_from_name(row.settings["patch"])
+    names = [row.settings["patch"] for row in PLANS["methods"].rows if "patch" in row.settings]
+    assert all(get_patch(name) for name in names)
+    # Every way to patch is there at some budget, and a stack.
+    assert {name.partition(":")[0] for name in names if "+" not in name} == set(patch_methods())
+    assert any("+" in name for name in names)
