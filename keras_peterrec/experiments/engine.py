@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments import plots
 from keras_peterrec.experiments.datasets import open_dataset
@@ -75,6 +76,8 @@ def experiment(
     check_settings(settings)
     data = open_dataset(dataset, path).only(tasks)
     data = data if cut_history else data.with_whole_histories()
+    for log in data.sources.values():
+        load_log(log)  # what cannot be read is refused before anything is written
     folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
     asked = {"seeds": list(range(seeds)), "tasks": [task.name for task in data.tasks]}
     if (earlier := _same_result(folder, asked)) is not None:
