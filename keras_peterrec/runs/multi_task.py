@@ -126,7 +126,7 @@ def _named(where):
 
 def _new_model(host, data, dropout):
     tasks = {
-        name: TaskModel(host.backbone, data[name].head(), dropout=dropout, name=name)
+        name: TaskModel(host.backbone, data[name].head(), dropout=dropout, name=f"{name}_task")
         for name in data
     }
     losses = {name: data[name].loss() for name in data}

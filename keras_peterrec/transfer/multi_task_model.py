@@ -33,7 +33,7 @@ class MultiTaskModel(ReplicatedModel):
 
     Example:
 
-    >>> task = TaskModel(pretrainer.backbone, ClassifierHead(2), name="gender")
+    >>> task = TaskModel(pretrainer.backbone, ClassifierHead(2), name="gender_task")
     >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     >>> model = MultiTaskModel(pretrainer, {"gender": task}, {"gender": loss})
 
@@ -44,12 +44,13 @@ class MultiTaskModel(ReplicatedModel):
         inputs = {NEXT_ITEM: keras.Input((None,), dtype="int32", name=NEXT_ITEM)}
         outputs = {NEXT_ITEM: pretrainer(inputs[NEXT_ITEM])}
         for task, model in tasks.items():
-            if model.host is not pretrainer.backbone or task in inputs:
+            # Keras wants inputs named as their keys, and no two layers of one name.
+            if model.host is not pretrainer.backbone or task in (model.name, *inputs):
                 raise ValueError(
-                    "`tasks` should be built on the backbone of `pretrainer`, under names "
-                    f"other than {NEXT_ITEM}. Received: {task!r}."
+                    "`tasks` should be built on the backbone of `pretrainer`, and their keys be "
+                    f"other than {NEXT_ITEM} and the models' names. Received: {task!r}."
                 )
-            inputs[task] = keras.Input((None,), dtype="int32", name=f"{task}_history")
+            inputs[task] = keras.Input((None,), dtype="int32", name=task)
             outputs[task] = model(inputs[task])
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         self.pretrainer = pretrainer

@@ -65,7 +65,7 @@ def test_loss_is_the_sum_and_reaches_every_weight():
     keras.utils.set_random_seed(0)
     pretrainer = CausalPretrainer(Backbone(12, 8, (1,)), tied=False)
     heads = {"shop": RecommenderHead(5), "kind": ClassifierHead(3)}
-    tasks = {n: TaskModel(pretrainer.backbone, head, name=n) for n, head in heads.items()}
+    tasks = {n: TaskModel(pretrainer.backbone, head, name=f"{n}_task") for n, head in heads.items()}
     classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     losses = {"shop": TargetLoss(), "kind": classes}
     model = MultiTaskModel(pretrainer, tasks, losses)
