@@ -64,7 +64,7 @@ def _histories(plan, runs, folder, path, what, column, label):
             handles.setdefault(row, line)
         axis.set_xlabel("epoch", fontsize=9)
         axis.set_ylabel(label(kind), fontsize=9)
-    return _finish(figure, path, plan, what, handles)
+    return _finish(figure, path, plan, runs, what, handles)
 
 
 def _comparison(plan, runs, cells, folder, path):
@@ -85,7 +85,7 @@ def _comparison(plan, runs, cells, folder, path):
         axis.set_xlim(-0.7, len(rows) - 0.3)
         axis.set_xlabel("rows as in the legend", fontsize=9)
         axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
-    return _finish(figure, path, plan, "test users", handles)
+    return _finish(figure, path, plan, runs, "test users", handles)
 
 
 def _fractions(plan, runs, cells, folder, path):
@@ -116,7 +116,7 @@ def _fractions(plan, runs, cells, folder, path):
         axis.minorticks_off()
         axis.set_xlabel("training users, %", fontsize=9)
         axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
-    return _finish(figure, path, plan, "test users", handles)
+    return _finish(figure, path, plan, runs, "test users", handles)
 
 
 def _budgets(plan, runs, cells, folder, path):
@@ -148,7 +148,7 @@ def _budgets(plan, runs, cells, folder, path):
         axis.set_xscale("log")
         axis.set_xlabel("trained parameters", fontsize=9)
         axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
-    return _finish(figure, path, plan, "test users", handles)
+    return _finish(figure, path, plan, runs, "test users", handles)
 
 
 def pareto_front(points):
@@ -179,10 +179,12 @@ def _baseline(axis, of_task, rows, handles):
         handles.setdefault(name, line)
 
 
-def _finish(figure, path, plan, what, handles):
+def _finish(figure, path, plan, runs, what, handles):
     """Saves the figure and says so; one without anything in it is none."""
+    seeds = len({run["seed"] for run in runs})
+    spread = f", mean ± sd of {seeds} seeds" if seeds > 1 else ""
     if handles:
-        save(figure, path, f"{plan.title}: {what}", list(handles.values()))
+        save(figure, path, f"{plan.title}: {what}{spread}", list(handles.values()))
     return bool(handles)
 
 
