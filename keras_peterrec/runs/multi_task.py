@@ -152,7 +152,8 @@ def _train(model, sequences, data, settings, folder):
         named = {f"{n}/{key}": v for n, metrics in found.items() for key, v in metrics.items()}
         return {"score": float(score), **named}
 
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 3, "val_score", "max", drops=1)
+    # Epochs are those of pretraining, and so is the patience.
+    recipe = Recipe(settings["learning_rate"], settings["epochs"], 4, "val_score", "max", drops=1)
     zipped = tf.data.Dataset.zip(batches).map(sides)
     forward = model.pretrainer.user_states
     return fit("multi-task", model, None, zipped, measure, forward, recipe, folder)
