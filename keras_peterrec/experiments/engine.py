@@ -147,7 +147,7 @@ def _report(plan, data, runs, out, settings):
     notes = [
         f"{data.name} ({data.note}); test users; "
         + (f"mean ± sample standard deviation over {count} seeds." if count > 1 else "one seed."),
-        f"Repeats: {plan.source}.",
+        f"Source: {plan.source}.",
     ]
     write_tables(cells, out, plan.title, notes)
     pictures = plots.draw(plan, runs, cells, Path(out))

@@ -1,5 +1,6 @@
 """What the experiments' pictures share; they can be read in print, without colour."""
 
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -24,15 +25,15 @@ def style(index):
     }
 
 
-def panels(tasks, columns=3):
-    """A figure with axes for each task, at most so many side by side.
+def panels(tasks, columns=3, height=2.6):
+    """A figure with axes for each task, at most so many side by side, `height` inches each.
 
     Returns:
         Figure and list of axes, one for each task.
     """
     columns = min(columns, len(tasks))
     lines = -(-len(tasks) // columns)
-    size = (0.8 + 3.3 * columns, 0.9 + 2.6 * lines)
+    size = (0.8 + max(5.4, 3.3 * columns), 0.9 + height * lines)
     figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False)
     for axis in grid.flat[len(tasks) :]:
         axis.set_visible(False)
@@ -48,12 +49,17 @@ def panels(tasks, columns=3):
 
 def save(figure, path, title, handles=None):
     """Writes a figure as PNG with its title above and its legend below."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    width, height = figure.get_size_inches()
+    wrapped = textwrap.fill(title, int(width * 12))  # letters that an inch has room for
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11)
     bottom = 0.0
     if handles:
-        columns = max(1, min(len(handles), int(figure.get_figwidth() // 1.9)))
+        columns = max(1, min(len(handles), int(width // 1.5)))
         lines = -(-len(handles) // columns)
-        bottom = (0.22 * lines + 0.1) / figure.get_figheight()
+        # The legend has room of its own; it takes none from the panels.
+        below = 0.2 * lines + 0.1
+        figure.set_figheight(height + below)
+        bottom = below / (height + below)
         figure.legend(
             handles, [handle.get_label() for handle in handles], frameon=False, fontsize=8,
             ncols=columns, loc="lower center",

@@ -1,6 +1,7 @@
 """An experiment's pictures: curves, comparison, few labels, budgets."""
 
 import numpy as np
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from keras_peterrec.callbacks.history_file import read_history
 from keras_peterrec.experiments.plot_style import PRIMARY, panels, save, style
@@ -71,19 +72,17 @@ def _comparison(plan, runs, cells, folder, path):
     """Test metrics of the rows side by side, the baseline as a line."""
     tasks = _kinds(runs)
     rows = _names(runs, "row")
-    figure, axes = panels(tasks)
+    figure, axes = panels(tasks, height=3.4)  # the rows' names stand below each
     handles = {}
     for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
         for index, row in enumerate(rows):
             if row in of_task:
                 look = {**style(index), "linestyle": "none"}
-                handle = _point(axis, index, of_task[row], label=row, markersize=7, **look)
-                handles.setdefault(row, handle)
+                _point(axis, index, of_task[row], markersize=6, **look)
         _baseline(axis, of_task, rows, handles)
-        axis.set_xticks([])
+        axis.set_xticks(range(len(rows)), rows, rotation=40, ha="right", fontsize=7)
         axis.set_xlim(-0.7, len(rows) - 0.3)
-        axis.set_xlabel("rows as in the legend", fontsize=9)
         axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
     return _finish(figure, path, plan, runs, "test users", handles)
 
@@ -123,19 +122,18 @@ def _budgets(plan, runs, cells, folder, path):
     """Test metrics against trained parameters; a line joins what nothing dominates."""
     tasks = _kinds(runs)
     rows = _names(runs, "row")
-    # A family is a method at its budgets.
-    families = list(dict.fromkeys(row.split(":")[0] for row in rows))
+    families = list(dict.fromkeys(map(_family, rows)))
     figure, axes = panels(tasks)
     handles = {}
     for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
         points = []
         for row in (row for row in rows if row in of_task):
-            family, cell = row.split(":")[0], of_task[row]
+            family, cell = _family(row), of_task[row]
             look = {**style(families.index(family)), "linestyle": "none"}
             handle = _point(axis, cell["trainable"], cell, label=family, markersize=6, **look)
             handles.setdefault(family, handle)
-            if ":" in row:
+            if family != row:
                 axis.annotate(
                     row.partition(":")[2], (cell["trainable"], cell["mean"]), fontsize=6,
                     xytext=(3, 3), textcoords="offset points",
@@ -146,6 +144,9 @@ def _budgets(plan, runs, cells, folder, path):
         _baseline(axis, of_task, rows, handles)
         handles.setdefault("front", line)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1M
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("trained parameters", fontsize=9)
         axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
     return _finish(figure, path, plan, runs, "test users", handles)
@@ -167,6 +168,11 @@ PLOTS = {
     "fractions": _fractions,
     "budgets": _budgets,
 }
+
+
+def _family(row):
+    """A method at its budgets is one family; a stack is one of its own."""
+    return row if "+" in row else row.split(":")[0]
 
 
 def _point(axis, x, cell, **look):
