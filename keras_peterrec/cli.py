@@ -7,6 +7,7 @@ import sys
 
 from keras_peterrec.benchmarks.arguments import add_benchmark
 from keras_peterrec.errors import InputError
+from keras_peterrec.experiments.arguments import add_experiment
 
 METHODS = ("patch", "all", "head", "last1", "last2", "scratch", "random_host")
 INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
@@ -61,6 +62,7 @@ def _parser():
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_quickstart, _pretrain, _transfer, _evaluate, _export, _predict, _inspect):
         add(commands)
+    add_experiment(commands, _command)
     add_benchmark(commands, _command)
     return parser
 

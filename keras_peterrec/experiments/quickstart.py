@@ -16,26 +16,12 @@ from keras_peterrec.data.sources import load_labels, load_log, load_titles
 from keras_peterrec.data.splits import TEST, split_users
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.comparison_plot import plot_comparison
+from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.transfer.json_file import read_json, write_json
 
-# A task's name, and where its answers are: a domain or a column of the users.
-MOVIELENS_TASKS = {
-    "action": {"target": "action"},
-    "scifi": {"target": "scifi"},
-    "children": {"target": "children"},
-    "gender": {"column": "gender"},
-    "age": {"column": "age"},
-    "occupation": {"column": "occupation"},
-}
-SIMULATED_TASKS = {
-    "shop": {"target": "target"},
-    "gender": {"column": "gender"},
-    "age": {"column": "age"},
-}
 COMPARED = ("children", "shop")  # the task with few labels
-MAX_LENGTH = 32  # of the events of a history; half the users have fewer
 OTHER_METHODS = ("all", "head", "random_host")
 SHOWN_METRIC = {"recommend": "ndcg@10", "classify": "accuracy"}
 

@@ -38,7 +38,7 @@ def outputs_of(function, items, starts, stops, max_length):
     return outputs
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)  # several tasks of one network take turns
 def traced(function):
     """A function of ids as a graph, made once although every epoch validates."""
     return tf.function(function, input_signature=[tf.TensorSpec([None, None], tf.int32)])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
+from keras_peterrec.callbacks.history_file import HistoryFile
 from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.callbacks.resumable_training import ResumableTraining
 from keras_peterrec.callbacks.validation import Validation
@@ -74,7 +75,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         measure: Callable that returns the validation metrics as a dict; the chief's count.
         forward: Callable of ids, whose graph TensorBoard shows.
         recipe: Recipe.
-        folder: path of the run, for `state` and the TensorBoard `logs`.
+        folder: path of the run, for `state`, `history.csv` and the TensorBoard `logs`.
 
     Returns:
         ResumableTraining; call its `finish` once the result is on disk. The model
@@ -95,7 +96,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
     if devices.is_chief:
         write_graph(forward, folder / "logs" / "train")
         logs = keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0)
-        callbacks[1:1] = [logs]
+        callbacks[1:1] = [logs, HistoryFile(folder)]
         callbacks.append(ProgressLines(title, recipe.monitor, recipe.epochs))
     # One endless stream, gone on with where it was: epoch n has the same batches in a
     # run that was interrupted, and on any number of devices.

@@ -104,7 +104,7 @@ def transfer(
         host = Host.load(host)
     patch = patch.for_host(host.backbone)
     log = log if isinstance(log, Log) else load_log(log)
-    answers = _load_answers(target, labels, column)
+    answers = load_answers(target, labels, column)
     settings = _recorded(settings, log, answers, host)
     data = make_data(host, log, answers, settings)
     folder = RunFolder(out, "transfer", settings, devices)
@@ -167,7 +167,8 @@ def _recorded(settings, log, answers, host):
     return {**{k: v for k, v in settings.items() if k != "out"}, **named, "data": data}
 
 
-def _load_answers(target, labels, column):
+def load_answers(target, labels, column):
+    """The target Log or the Labels that the arguments of a task name."""
     if target is not None:
         return target if isinstance(target, Log) else load_log(target)
     if isinstance(labels, Labels):

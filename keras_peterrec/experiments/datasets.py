@@ -1,0 +1,98 @@
+"""The datasets that experiments run on, by name."""
+
+from pathlib import Path
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.paper_files import paper_dataset
+from keras_peterrec.experiments.task_source import TaskSource
+
+DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
+WITH_PATH = ("amazon", "peterrec")  # read from a folder of the user's
+
+# A task's name, and where its answers are: a domain or a column of the users.
+MOVIELENS_TASKS = {
+    "action": {"target": "action"},
+    "scifi": {"target": "scifi"},
+    "children": {"target": "children"},
+    "gender": {"column": "gender"},
+    "age": {"column": "age"},
+    "occupation": {"column": "occupation"},
+}
+SIMULATED_TASKS = {
+    "shop": {"target": "target"},
+    "gender": {"column": "gender"},
+    "age": {"column": "age"},
+}
+MAX_LENGTH = 32  # of the events of a history; half the users of MovieLens have fewer
+AMAZON_PAIRS = (("sports", "beauty"), ("toys", "beauty"), ("sports", "toys"))
+
+
+def open_dataset(name, path=None):
+    """The dataset of a name; its files are looked for, but not read yet.
+
+    Args:
+        name: str. One of `DATASETS`.
+        path: path of a folder, for `"amazon"` and `"peterrec"`.
+
+    Returns:
+        Dataset.
+
+    Raises:
+        InputError: there is no such dataset, `path` is missing or one too many, or the
+            folder lacks the files.
+
+    Example:
+
+    >>> [task.name for task in open_dataset("simulated").tasks]
+    ['shop', 'gender', 'age']
+    """
+    if name not in DATASETS:
+        raise InputError(
+            f"`dataset` should be one of {', '.join(DATASETS)}. Received: `dataset` = {name!r}."
+        )
+    if name not in WITH_PATH:
+        if path is not None:
+            raise InputError(
+                f"`path` should be given for {' and '.join(WITH_PATH)} alone. "
+                f"Received: `path` = {str(path)!r} with `dataset` = {name!r}."
+            )
+        return _by_domain(name)
+    if path is None or not Path(path).is_dir():
+        raise InputError(
+            f"`path` should be the folder with the files of {name}. "
+            f"Received: `path` = {None if path is None else str(path)!r}."
+        )
+    return paper_dataset(Path(path)) if name == "peterrec" else _amazon(Path(path))
+
+
+def _by_domain(name):
+    simulated = name == "simulated"
+    tasks = []
+    for task, where in (SIMULATED_TASKS if simulated else MOVIELENS_TASKS).items():
+        if "target" in where:
+            answers = {"target": f"{name}/{where['target']}"}
+        else:
+            answers = {"labels": f"{name}/users", "column": where["column"]}
+        tasks.append(TaskSource(task, "source", f"{name}/source", **answers))
+    note = "made up, no real data" if simulated else "one site split by genre, not two apps"
+    return Dataset(name, {"source": f"{name}/source"}, tuple(tasks), MAX_LENGTH, note)
+
+
+def _amazon(folder):
+    needed = dict.fromkeys(domain for pair in AMAZON_PAIRS for domain in pair)
+    files = {domain: folder / f"{domain}.csv.gz" for domain in needed}
+    missing = [file.name for file in files.values() if not file.is_file()]
+    if missing:
+        raise InputError(
+            f"`path` should be a folder with {', '.join(f.name for f in files.values())}. "
+            f"Received: {str(folder)!r}, without {', '.join(missing)}."
+        )
+    tasks = tuple(
+        # The timestamps of the files are positions: no clock is shared.
+        TaskSource(f"{a}-{b}", a, str(files[a]), target=str(files[b]), cut_history=False)
+        for a, b in AMAZON_PAIRS
+    )
+    sources = {source: str(files[source]) for source, _ in AMAZON_PAIRS}
+    note = "shared users, no shared clock: histories are whole"
+    return Dataset("amazon", sources, tasks, MAX_LENGTH, note)

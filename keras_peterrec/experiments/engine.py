@@ -1,0 +1,164 @@
+"""Runs an experiment: a plan on a dataset, several seeds, tables and plots out."""
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.errors import InputError
+from keras_peterrec.experiments import plots
+from keras_peterrec.experiments.datasets import open_dataset
+from keras_peterrec.experiments.hparams import write_hparams
+from keras_peterrec.experiments.plans import PLANS
+from keras_peterrec.experiments.runner import Runner
+from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
+from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.settings import check_settings
+from keras_peterrec.transfer.json_file import read_json
+
+
+def experiment(
+    name,
+    dataset="movielens-100k",
+    path=None,
+    tasks=None,
+    cut_history=True,
+    seeds=3,
+    epochs=None,
+    hidden_dim=64,
+    blocks=8,
+    max_length=None,
+    hosts=None,
+    out=None,
+):
+    """Runs one of the experiments; goes on where it was.
+
+    Every seed changes the split, the host and the training. Each run keeps its own
+    folder with its `metrics.json`; over all of them `out` holds `metrics.json`,
+    `table.md`, `table.csv`, plots and, under `logs`, what TensorBoard's HParams shows.
+    More seeds or tasks can be asked for later, in the same folder.
+
+    Args:
+        name: str. One of `PLANS`.
+        dataset: str. One of `DATASETS`.
+        path: path of its folder, for `"amazon"` and `"peterrec"`.
+        tasks: sequence of str, or `None` for all of the dataset.
+        cut_history: bool. `False` for whole histories in all tasks; see `transfer`.
+        seeds: int. How many: 0, 1, ...
+        epochs: int or `None`. At most, of every stage; `None` for the runs' default.
+        hidden_dim, blocks: int. Of the hosts; see `pretrain`.
+        max_length: int or `None`. Of the hosts; `None` for what suits the dataset.
+        hosts: path of the folder of pretrained hosts, which several experiments on one
+            dataset may share. Defaults to `None`, `out/hosts`.
+        out: path. Defaults to `None`, `runs/experiments/NAME`.
+
+    Returns:
+        dict, the content of `metrics.json`.
+
+    Raises:
+        InputError: an argument or the data cannot be used, or nothing can be run.
+    """
+    began = time.perf_counter()
+    plan = _plan(name, seeds)
+    settings = {
+        "name": name,
+        "dataset": dataset,
+        "path": None if path is None else str(path),
+        "cut_history": cut_history,
+        "epochs": epochs,
+        "hidden_dim": hidden_dim,
+        "blocks": blocks,
+        "max_length": max_length,
+    }
+    check_settings(settings)
+    data = open_dataset(dataset, path).only(tasks)
+    data = data if cut_history else data.with_whole_histories()
+    for log in data.sources.values():
+        load_log(log)  # what cannot be read is refused before anything is written
+    folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
+    asked = {"seeds": list(range(seeds)), "tasks": [task.name for task in data.tasks]}
+    if (earlier := _same_result(folder, asked)) is not None:
+        return earlier
+    host_settings = {
+        "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length or data.max_length
+    }  # fmt: skip
+    runner = Runner(data, folder.path, hosts or folder.path / "hosts", host_settings, epochs)
+    runs = [
+        record
+        for seed in asked["seeds"]
+        for row in plan.rows
+        for record in runner.results(row, seed)
+    ]
+    if not runs:
+        raise runner.first_error
+    result = _report(plan, data, runs, folder.path, {**settings, **asked})
+    seconds = round(time.perf_counter() - began, 1)
+    print(f"{folder.path}: {len(runs)} runs, {seconds:.1f} s in all", file=sys.stderr)
+    return folder.finish({**result, "seconds": {"total": seconds}})
+
+
+def show(result):
+    """Prints an experiment's tables for people."""
+    console = Console(highlight=False)
+    for metric in dict.fromkeys(cell["metric"] for cell in result["table"]):
+        cells = [cell for cell in result["table"] if cell["metric"] == metric]
+        tasks = sorted(dict.fromkeys(cell["task"] for cell in cells), key=lambda t: t == MEAN)
+        table = Table(title=f"{result['title']}: test {metric}", title_justify="left")
+        table.add_column("")
+        for task in tasks:
+            table.add_column(task, justify="right")
+        for row in dict.fromkeys(cell["row"] for cell in cells):
+            of_row = {cell["task"]: format_cell(cell) for cell in cells if cell["row"] == row}
+            table.add_row(row, *(of_row.get(task, "") for task in tasks))
+        console.print(table)
+    for note in result["notes"]:
+        console.print(note)
+    console.print(f"tables, plots and every run: {result['out']}")
+
+
+def _plan(name, seeds):
+    if name not in PLANS:
+        raise InputError(
+            f"`name` should be one of {', '.join(PLANS)}. Received: `name` = {name!r}."
+        )
+    if not isinstance(seeds, int) or seeds < 1:
+        raise InputError(f"`seeds` should be a positive integer. Received: `seeds` = {seeds!r}.")
+    return PLANS[name]
+
+
+def _same_result(folder, asked):
+    """What was found before, if the same seeds and tasks were asked for."""
+    file = folder.path / "metrics.json"
+    if not file.is_file():
+        return None
+    earlier = read_json(file, "out")["settings"]
+    if {key: earlier[key] for key in asked} != asked:
+        return None
+    return folder.earlier_result()
+
+
+def _report(plan, data, runs, out, settings):
+    """Writes tables, plots and HParams; returns the result, as `metrics.json` has it."""
+    cells = summarise(runs)
+    count = len(settings["seeds"])
+    notes = [
+        f"{data.name} ({data.note}); test users; "
+        + (f"mean ± sample standard deviation over {count} seeds." if count > 1 else "one seed."),
+        f"Source: {plan.source}.",
+    ]
+    write_tables(cells, out, plan.title, notes)
+    pictures = plots.draw(plan, runs, cells, Path(out))
+    write_hparams(runs, Path(out) / "logs")
+    return {
+        "command": "experiment",
+        "title": plan.title,
+        "notes": notes,
+        "settings": settings,
+        "out": str(out),
+        "table": cells,
+        "plots": pictures,
+        "runs": runs,
+    }

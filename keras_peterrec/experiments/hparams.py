@@ -1,0 +1,43 @@
+"""An experiment's runs for TensorBoard's HParams dashboard."""
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api
+
+from keras_peterrec.experiments.tables import SHOWN
+
+
+def write_hparams(runs, folder):
+    """Writes each run's settings and test metrics; replaces what was there.
+
+    Args:
+        runs: list of dict, as `Runner.results` yields them.
+        folder: path, such as `OUT/logs`: a subfolder for each run.
+    """
+    folder = Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        api.hparams_config(
+            hparams=[api.HParam(name) for name in _names(runs)],
+            metrics=[api.Metric(f"test/{metric}") for metric, _ in SHOWN],
+        )
+    for run in runs:
+        # The folder names row, task and seed, and is one of a kind.
+        with tf.summary.create_file_writer(str(folder / run["folder"])).as_default():
+            api.hparams(_values(run), trial_id=run["folder"])
+            for metric, kind in SHOWN:
+                if kind == run["kind"]:
+                    tf.summary.scalar(f"test/{metric}", run["test"][metric], step=0)
+
+
+def _values(run):
+    named = {"row": run["row"], "task": run["task"], "seed": run["seed"], **run["settings"]}
+    named["trainable"] = run["trainable"]
+    plain = (bool, int, float, str)
+    return {name: v if isinstance(v, plain) else str(v) for name, v in named.items()}
+
+
+def _names(runs):
+    return list(dict.fromkeys(name for run in runs for name in _values(run)))

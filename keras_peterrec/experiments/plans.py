@@ -1,0 +1,106 @@
+"""The experiments: what each compares. Data alone; `engine` runs them."""
+
+from keras_peterrec.experiments.plan import Plan
+from keras_peterrec.experiments.row import Row
+
+_FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
+_INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
+# Each method at the budgets that it has; a stack costs what its parts cost.
+_PATCHES = (
+    "bottleneck:2", "bottleneck:4", "bottleneck:8", "bottleneck:16", "compacter:8",
+    "compacter:16", "lora:1", "lora:4", "lora:8", "ia3", "scale_shift", "bias", "norm",
+    "tokens:4", "tokens:16", "lora:4+norm",
+)  # fmt: skip
+
+
+def _method(label, method, **settings):
+    return Row(label, {"method": method, **settings})
+
+
+_PLANS = (
+    Plan(
+        "pretraining",
+        "Does pretraining help?",
+        (
+            _method("PeterRec", "patch"),
+            _method("PeterZero", "random_host"),
+            _method("FineAll", "all"),
+            _method("FineZero", "scratch"),
+        ),
+        ("curves", "comparison"),
+        "the paper's comparison of the same networks with and without pretraining",
+    ),
+    Plan(
+        "strategies",
+        "Patches beside other ways to fine-tune",
+        (
+            _method("FineCLS", "head"),
+            _method("FineLast1", "last1"),
+            _method("FineLast2", "last2"),
+            _method("FineAll", "all"),
+            _method("PeterRec", "patch"),
+        ),
+        ("curves", "losses", "comparison"),
+        "the paper's comparison of fine-tuning methods; the training loss shows what overfits",
+    ),
+    Plan(
+        "insertions",
+        "Where the patches act, with and without a skip of their own",
+        tuple(
+            _method(
+                f"{name}{', inner skip' if skip else ''}",
+                "patch",
+                insertion=name,
+                inner_skip=skip,
+            )
+            for name in _INSERTIONS
+            for skip in (False, True)
+        ),
+        ("comparison", "curves"),
+        "the paper's insertions, Fig. 3 (b) to (e)",
+    ),
+    Plan(
+        "few-labels",
+        "Patches and full fine-tuning where training users are few",
+        tuple(
+            _method(f"{label} {fraction:.0%}", method, train_fraction=fraction)
+            for label, method in (("PeterRec", "patch"), ("FineAll", "all"))
+            for fraction in _FRACTIONS
+        ),
+        ("fractions",),
+        "the paper's comparison on limited training data",
+    ),
+    Plan(
+        "causal-or-masked",
+        "Hosts pretrained on the next item or on masked items",
+        tuple(
+            Row(f"PeterRec, {objective}", {"method": "patch"}, objective=objective)
+            for objective in ("causal", "masked")
+        ),
+        ("comparison", "curves"),
+        "the paper's causal and non-causal networks, section 3.2",
+    ),
+    Plan(
+        "methods",
+        "Ways to patch: quality against trained parameters",
+        (
+            *(_method(patch, "patch", patch=patch) for patch in _PATCHES),
+            _method("head alone", "head"),
+            _method("FineAll", "all"),
+        ),
+        ("budgets", "comparison"),
+        "not in the paper, whose patch is the bottleneck",
+    ),
+    Plan(
+        "baselines",
+        "Patches beside ridge regression and a network trained on all tasks at once",
+        (
+            Row("ridge", run="ridge"),
+            Row("MTL", run="multi_task"),
+            _method("PeterRec", "patch"),
+        ),
+        ("comparison",),
+        "the paper's MTL; ridge regression is not in the paper",
+    ),
+)
+PLANS = {plan.name: plan for plan in _PLANS}

@@ -1,0 +1,71 @@
+"""What the experiments' pictures share; they can be read in print, without colour."""
+
+import textwrap
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+DPI = 160
+# Okabe and Ito's colours, for the colour-blind; markers and lines tell rows apart as well.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+PRIMARY = {"recommend": "ndcg@10", "classify": "accuracy"}
+
+
+def style(index):
+    """Colour, marker and line of the row at an index, no two alike among 77."""
+    return {
+        "color": _COLOURS[index % len(_COLOURS)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "linestyle": _LINES[index % len(_LINES)],
+    }
+
+
+def panels(tasks, columns=3, height=2.6):
+    """A figure with axes for each task, at most so many side by side, `height` inches each.
+
+    Returns:
+        Figure and list of axes, one for each task.
+    """
+    columns = min(columns, len(tasks))
+    lines = -(-len(tasks) // columns)
+    size = (0.8 + max(5.4, 3.3 * columns), 0.9 + height * lines)
+    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    for axis in grid.flat[len(tasks) :]:
+        axis.set_visible(False)
+    for axis, task in zip(grid.flat, tasks):
+        axis.grid(True, color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.tick_params(labelsize=8)
+        axis.set_title(task, loc="left", fontsize=10)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    return figure, list(grid.flat[: len(tasks)])
+
+
+def save(figure, path, title, handles=None):
+    """Writes a figure as PNG with its title above and its legend below."""
+    width, height = figure.get_size_inches()
+    wrapped = textwrap.fill(title, int(width * 12))  # letters that an inch has room for
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11)
+    bottom = 0.0
+    if handles:
+        columns = max(1, min(len(handles), int(width // 1.5)))
+        lines = -(-len(handles) // columns)
+        # The legend has room of its own; it takes none from the panels.
+        below = 0.2 * lines + 0.1
+        figure.set_figheight(height + below)
+        bottom = below / (height + below)
+        figure.legend(
+            handles, [handle.get_label() for handle in handles], frameon=False, fontsize=8,
+            ncols=columns, loc="lower center",
+        )  # fmt: skip
+    figure.tight_layout(rect=(0, bottom, 1, 1))
+    beside = Path(f"{path}.writing")
+    figure.savefig(beside, format="png", dpi=DPI)
+    plt.close(figure)
+    beside.replace(path)

@@ -1,0 +1,210 @@
+"""An experiment's pictures: curves, comparison, few labels, budgets."""
+
+import numpy as np
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+from keras_peterrec.callbacks.history_file import read_history
+from keras_peterrec.experiments.plot_style import PRIMARY, panels, save, style
+from keras_peterrec.experiments.tables import MEAN
+
+
+def draw(plan, runs, cells, folder):
+    """Draws a plan's pictures.
+
+    Args:
+        plan: Plan.
+        runs: list of dict, as `Runner.results` yields them.
+        cells: list of dict, as from `tables.summarise`.
+        folder: path of the experiment; its runs lie there.
+
+    Returns:
+        list of str, the names of the files written.
+    """
+    written = []
+    for name in plan.plots:
+        if PLOTS[name](plan, runs, cells, folder, folder / f"{name}.png"):
+            written.append(f"{name}.png")
+    return written
+
+
+def _curves(plan, runs, cells, folder, path):
+    """The primary metric on the validation users after each epoch."""
+    return _histories(
+        plan, runs, folder, path, "validation by epoch", lambda kind: f"val_{PRIMARY[kind]}",
+        lambda kind: f"validation {PRIMARY[kind]}",
+    )  # fmt: skip
+
+
+def _losses(plan, runs, cells, folder, path):
+    """The training loss after each epoch: what falls while validation does not overfits."""
+    return _histories(
+        plan, runs, folder, path, "training loss by epoch", lambda kind: "loss",
+        lambda kind: "training loss",
+    )  # fmt: skip
+
+
+def _histories(plan, runs, folder, path, what, column, label):
+    tasks = _kinds(runs)
+    figure, axes = panels(tasks)
+    handles = {}
+    for axis, (task, kind) in zip(axes, tasks.items()):
+        for index, row in enumerate(_names(runs, "row")):
+            of_row = [r for r in runs if r["task"] == task and r["row"] == row]
+            curves = [read_history(folder / run["folder"]).get(column(kind)) for run in of_row]
+            curves = [curve for curve in curves if curve]
+            if not curves:
+                continue
+            # Seeds stop at different epochs: only those that all have reached are means.
+            reached = np.array([curve[: min(map(len, curves))] for curve in curves])
+            epochs, mean = np.arange(1, reached.shape[1] + 1), reached.mean(axis=0)
+            [line] = axis.plot(epochs, mean, label=row, markersize=3.5, lw=1.2, **style(index))
+            if len(curves) > 1:
+                spread = reached.std(axis=0, ddof=1)
+                low, high = mean - spread, mean + spread
+                axis.fill_between(epochs, low, high, color=line.get_color(), alpha=0.12, lw=0)
+            handles.setdefault(row, line)
+        axis.set_xlabel("epoch", fontsize=9)
+        axis.set_ylabel(label(kind), fontsize=9)
+    return _finish(figure, path, plan, runs, what, handles)
+
+
+def _comparison(plan, runs, cells, folder, path):
+    """Test metrics of the rows side by side, the baseline as a line."""
+    tasks = _kinds(runs)
+    rows = _names(runs, "row")
+    figure, axes = panels(tasks, height=3.4)  # the rows' names stand below each
+    handles = {}
+    for axis, (task, kind) in zip(axes, tasks.items()):
+        of_task = _of_task(cells, task, kind)
+        for index, row in enumerate(rows):
+            if row in of_task:
+                look = {**style(index), "linestyle": "none"}
+                _point(axis, index, of_task[row], markersize=6, **look)
+        _baseline(axis, of_task, rows, handles)
+        axis.set_xticks(range(len(rows)), rows, rotation=40, ha="right", fontsize=7)
+        axis.set_xlim(-0.7, len(rows) - 0.3)
+        axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
+    return _finish(figure, path, plan, runs, "test users", handles)
+
+
+def _fractions(plan, runs, cells, folder, path):
+    """Test metrics against the share of the training users, a line a method."""
+    tasks = _kinds(runs)
+    settings = {run["row"]: run["settings"] for run in runs}
+    methods = list(dict.fromkeys(values["method"] for values in settings.values()))
+    figure, axes = panels(tasks)
+    handles = {}
+    for axis, (task, kind) in zip(axes, tasks.items()):
+        of_task = _of_task(cells, task, kind)
+        for index, method in enumerate(methods):
+            found = sorted(
+                (100 * settings[row]["train_fraction"], row)
+                for row in of_task
+                if row in settings and settings[row]["method"] == method
+            )
+            points = [of_task[row] for _, row in found]
+            handle = axis.errorbar(
+                [percent for percent, _ in found], [cell["mean"] for cell in points],
+                [cell["sd"] or 0.0 for cell in points], capsize=2, label=method, **style(index),
+            )  # fmt: skip
+            handles.setdefault(method, handle)
+        _baseline(axis, of_task, settings, handles)
+        axis.set_xscale("log")
+        ticks = sorted({100 * values["train_fraction"] for values in settings.values()})
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+        axis.minorticks_off()
+        axis.set_xlabel("training users, %", fontsize=9)
+        axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
+    return _finish(figure, path, plan, runs, "test users", handles)
+
+
+def _budgets(plan, runs, cells, folder, path):
+    """Test metrics against trained parameters; a line joins what nothing dominates."""
+    tasks = _kinds(runs)
+    rows = _names(runs, "row")
+    families = list(dict.fromkeys(map(_family, rows)))
+    figure, axes = panels(tasks)
+    handles = {}
+    for axis, (task, kind) in zip(axes, tasks.items()):
+        of_task = _of_task(cells, task, kind)
+        points = []
+        for row in (row for row in rows if row in of_task):
+            family, cell = _family(row), of_task[row]
+            look = {**style(families.index(family)), "linestyle": "none"}
+            handle = _point(axis, cell["trainable"], cell, label=family, markersize=6, **look)
+            handles.setdefault(family, handle)
+            if family != row:
+                axis.annotate(
+                    row.partition(":")[2], (cell["trainable"], cell["mean"]), fontsize=6,
+                    xytext=(3, 3), textcoords="offset points",
+                )  # fmt: skip
+            points.append((cell["trainable"], cell["mean"]))
+        front = pareto_front(points)
+        [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")
+        _baseline(axis, of_task, rows, handles)
+        handles.setdefault("front", line)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1M
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("trained parameters", fontsize=9)
+        axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
+    return _finish(figure, path, plan, runs, "test users", handles)
+
+
+def pareto_front(points):
+    """Those `(cost, quality)` that none of less or equal cost is as good as, by cost."""
+    front = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or quality > front[-1][1]:
+            front.append((cost, quality))
+    return front
+
+
+PLOTS = {
+    "curves": _curves,
+    "losses": _losses,
+    "comparison": _comparison,
+    "fractions": _fractions,
+    "budgets": _budgets,
+}
+
+
+def _family(row):
+    """A method at its budgets is one family; a stack is one of its own."""
+    return row if "+" in row else row.split(":")[0]
+
+
+def _point(axis, x, cell, **look):
+    return axis.errorbar([x], [cell["mean"]], [cell["sd"] or 0.0], capsize=2, **look)
+
+
+def _baseline(axis, of_task, rows, handles):
+    for name in (name for name in of_task if name not in rows):
+        line = axis.axhline(of_task[name]["mean"], color="#888888", lw=1, ls=":", label=name)
+        handles.setdefault(name, line)
+
+
+def _finish(figure, path, plan, runs, what, handles):
+    """Saves the figure and says so; one without anything in it is none."""
+    seeds = len({run["seed"] for run in runs})
+    spread = f", mean ± sd of {seeds} seeds" if seeds > 1 else ""
+    if handles:
+        save(figure, path, f"{plan.title}: {what}{spread}", list(handles.values()))
+    return bool(handles)
+
+
+def _kinds(runs):
+    return {run["task"]: run["kind"] for run in runs}
+
+
+def _of_task(cells, task, kind):
+    return {
+        cell["row"]: cell
+        for cell in cells
+        if cell["task"] == task != MEAN and cell["metric"] == PRIMARY[kind]
+    }
+
+
+def _names(entries, key):
+    return list(dict.fromkeys(entry[key] for entry in entries))

@@ -1,0 +1,112 @@
+"""Runs the rows of a plan: each once, in a folder of its own."""
+
+import sys
+from pathlib import Path
+
+import keras
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.inference import traced
+from keras_peterrec.runs.multi_task import multi_task
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.ridge import ridge
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.transfer.json_file import read_json
+
+
+class Runner:
+    """Runs rows on a dataset; what is finished is read and not run again.
+
+    Folders: `HOSTS/SOURCE-OBJECTIVE-seed-N` of the hosts, which are pretrained when a
+    row first needs them, and `OUT/runs/seed-N/TASK/ROW` of the rows.
+
+    Args:
+        dataset: Dataset.
+        out: path of the experiment.
+        hosts: path of the hosts' folder, which experiments may share.
+        host_settings: dict of `hidden_dim`, `blocks` and `max_length`.
+        epochs: int or `None`. At most, of every stage; `None` for the runs' default.
+    """
+
+    def __init__(self, dataset, out, hosts, host_settings, epochs=None):
+        self.dataset = dataset
+        self.out, self.hosts = Path(out), Path(hosts)
+        self.host_settings = host_settings
+        self._epochs = {} if epochs is None else {"epochs": epochs}
+        self._ready = set()
+        self.first_error = None
+
+    def results(self, row, seed):
+        """Yields a record for each task of the dataset that a row can be run for.
+
+        What cannot be run (a split that 1 % of the labels leave empty) is left out, with
+        a line on stderr; `first_error` keeps the first reason.
+        """
+        if row.run == "multi_task":
+            yield from self._multi_task(row, seed)
+            return
+        for task in self.dataset.tasks:
+            folder = self._folder(row, task.name, seed)
+            if row.run == "ridge":
+                run, arguments = ridge, task.arguments
+            else:
+                host = self._host(task.source, row.objective, seed)
+                run, arguments = transfer, {**task.arguments, "host": host, **self._epochs}
+            done = self._try(run, row, task.name, seed, out=folder, **arguments, **row.settings)
+            if done:
+                yield self._record(row, task, seed, folder, done)
+
+    def _multi_task(self, row, seed):
+        for source, log in self.dataset.sources.items():
+            tasks = [task for task in self.dataset.tasks if task.source == source]
+            named = {task.name: task.arguments for task in tasks}
+            folder = self._folder(row, f"all-of-{source}", seed)
+            done = self._try(
+                multi_task, row, source, seed, log=log, tasks=named, out=folder,
+                **self.host_settings, **self._epochs, **row.settings,
+            )  # fmt: skip
+            for task in tasks if done else ():
+                within = folder / "tasks" / task.name
+                result = read_json(within / "metrics.json", "out")
+                yield self._record(row, task, seed, within, result)
+
+    def _try(self, run, row, what, seed, **arguments):
+        print(f"seed {seed}  {what}  {row.label}", file=sys.stderr)
+        try:
+            return run(seed=seed, **arguments)
+        except InputError as error:
+            self.first_error = self.first_error or error
+            print(f"left out: {what}, {row.label}, seed {seed}: {error}", file=sys.stderr)
+            return None
+        finally:
+            # Hundreds of models in one process: none is kept.
+            traced.cache_clear()
+            keras.utils.clear_session()
+
+    def _host(self, source, objective, seed):
+        host = self.hosts / f"{source}-{objective}-seed-{seed}"
+        if host not in self._ready:
+            pretrain(
+                self.dataset.sources[source], host, objective=objective, seed=seed,
+                **self.host_settings, **self._epochs,
+            )  # fmt: skip
+            self._ready.add(host)
+        return host
+
+    def _folder(self, row, task, seed):
+        return self.out / "runs" / f"seed-{seed}" / task / row.folder
+
+    def _record(self, row, task, seed, folder, result):
+        return {
+            "row": row.label,
+            "task": task.name,
+            "kind": task.kind,
+            "seed": seed,
+            "folder": str(folder.relative_to(self.out)),
+            "settings": {"run": row.run, "objective": row.objective, **row.settings},
+            "trainable": result["parameters"]["trainable"],
+            "seconds": result["seconds"]["total"],
+            "validation": result["metrics"]["validation"],
+            "test": result["metrics"]["test"],
+            "baseline": result["baseline"],
+        }

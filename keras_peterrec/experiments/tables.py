@@ -1,0 +1,137 @@
+"""An experiment's runs as a table: mean ± sample standard deviation over seeds."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+
+# Metric, and the kind of the tasks that have it. The first of a kind is its primary one.
+SHOWN = (("ndcg@10", "recommend"), ("accuracy", "classify"), ("log_loss", "classify"))
+MEAN = "mean"
+COLUMNS = ("metric", "row", "task", "mean", "sd", "seeds", "trainable", "seconds")
+
+
+def summarise(runs):
+    """The cells of the table.
+
+    Args:
+        runs: list of dict, as `Runner.results` yields them.
+
+    Returns:
+        list of dict of `COLUMNS`: for each metric and row a cell for each task and one
+        for the mean over the tasks, whose spread is that of the seeds' means. `sd` is
+        `None` of a single seed, `trainable` and `seconds` are means and `None` of the
+        baseline, which comes first.
+    """
+    cells = []
+    for metric, kind in SHOWN:
+        of_kind = [run for run in runs if run["kind"] == kind]
+        tasks = list(dict.fromkeys(run["task"] for run in of_kind))
+        rows = {row: [r for r in of_kind if r["row"] == row] for row in _names(of_kind, "row")}
+        for row, chosen in {**_baseline(of_kind), **rows}.items():
+            values = {task: {} for task in tasks}
+            for run in chosen:
+                values[run["task"]][run["seed"]] = run["test"][metric]
+            cells += [
+                _cell(metric, row, task, list(values[task].values()), _of(chosen, task))
+                for task in tasks
+                if values[task]
+            ]
+            whole = set.intersection(*(set(of_task) for of_task in values.values()))
+            means = [np.mean([values[task][seed] for task in tasks]) for seed in sorted(whole)]
+            if means:
+                cells.append(_cell(metric, row, MEAN, means, chosen))
+    return cells
+
+
+def write_tables(cells, folder, title, lines):
+    """Writes `table.md`, one table a metric, and `table.csv`, one row a cell.
+
+    Args:
+        cells: list of dict, as from `summarise`.
+        folder: path.
+        title: str.
+        lines: sequence of str. What a reader has to know, above the tables.
+    """
+    parts = [f"# {title}", "\n".join(lines)]
+    for metric in _names(cells, "metric"):
+        parts.append(_markdown([cell for cell in cells if cell["metric"] == metric]))
+    _replace(Path(folder) / "table.md", "\n\n".join(parts) + "\n")
+    path = Path(folder) / "table.csv"
+    beside = Path(f"{path}.writing")
+    with open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(cells)
+    os.replace(beside, path)
+
+
+def format_cell(cell):
+    """`0.273 ± 0.013`, or `0.273` of a single seed."""
+    spread = "" if cell["sd"] is None else f" ± {cell['sd']:.3f}"
+    return f"{cell['mean']:.3f}{spread}"
+
+
+def _baseline(runs):
+    """The runs' baseline as runs of its own, under its name: popularity or majority.
+
+    It learns from the training users as well, so it is that of the runs with most.
+    """
+    fullest = {}
+    for run in runs:
+        key, share = (run["task"], run["seed"]), run["settings"].get("train_fraction", 1.0)
+        if key not in fullest or share > fullest[key][0]:
+            fullest[key] = share, run
+    found = {}
+    for _, run in fullest.values():
+        baseline = {**run, "test": run["baseline"]["test"], "trainable": None, "seconds": None}
+        found.setdefault(run["baseline"]["name"], []).append(baseline)
+    return found
+
+
+def _cell(metric, row, task, values, runs):
+    def mean(key):
+        known = [run[key] for run in runs if run[key] is not None]
+        return round(float(np.mean(known)), 1) if known else None
+
+    return {
+        "metric": metric,
+        "row": row,
+        "task": task,
+        "mean": float(np.mean(values)),
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "seeds": len(values),
+        "trainable": mean("trainable"),
+        "seconds": mean("seconds"),
+    }
+
+
+def _markdown(cells):
+    tasks = sorted(_names(cells, "task"), key=lambda task: task == MEAN)  # the mean last
+    lines = [
+        f"| {cells[0]['metric']} | " + " | ".join(tasks) + " | trained | seconds |",
+        "|---|" + "---|" * (len(tasks) + 2),
+    ]
+    for row in _names(cells, "row"):
+        of_row = {cell["task"]: cell for cell in cells if cell["row"] == row}
+        texts = [format_cell(of_row[task]) if task in of_row else "" for task in tasks]
+        costs = of_row.get(MEAN) or next(iter(of_row.values()))
+        trained = "0" if costs["trainable"] is None else f"{costs['trainable']:,.0f}"
+        seconds = "" if costs["seconds"] is None else f"{costs['seconds']:.0f}"
+        lines.append(f"| {row} | " + " | ".join([*texts, trained, seconds]) + " |")
+    return "\n".join(lines)
+
+
+def _names(entries, key):
+    return list(dict.fromkeys(entry[key] for entry in entries))
+
+
+def _of(runs, task):
+    return [run for run in runs if run["task"] == task]
+
+
+def _replace(path, text):
+    beside = Path(f"{path}.writing")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

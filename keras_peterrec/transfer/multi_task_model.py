@@ -1,0 +1,80 @@
+"""One network that learns a source log and several tasks at once."""
+
+import keras
+
+from keras_peterrec.distribution.replicated_model import ReplicatedModel
+
+NEXT_ITEM = "next_item"
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class MultiTaskModel(ReplicatedModel):
+    """Shared layers below, the pretrainer's output and a head a task above.
+
+    What it is compared with keeps its tasks apart; here all train the same network:
+
+        loss = loss of the next item + Σ over tasks of the task's loss
+
+    Args:
+        pretrainer: Pretrainer.
+        tasks: dict of str to TaskModel, each built on `pretrainer.backbone`.
+        losses: dict of str to Loss, one for each task.
+
+    Call arguments:
+        inputs: dict of integer tensors `[B, L]`: the source log's windows under
+            `NEXT_ITEM`, and histories under the name of each task. Every B and L may
+            be another.
+
+    Returns:
+        dict of tensors: the pretrainer's states `[B, L, C]` and the scores of each task.
+
+    Raises:
+        ValueError: a task is built on another backbone, or has a name that is taken.
+
+    Example:
+
+    >>> task = TaskModel(pretrainer.backbone, ClassifierHead(2), name="gender_task")
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> model = MultiTaskModel(pretrainer, {"gender": task}, {"gender": loss})
+
+    Source: the baseline MTL of Yuan et al., SIGIR 2020, section 4.3.
+    """
+
+    def __init__(self, pretrainer, tasks, losses, name="multi_task", **kwargs):
+        inputs = {NEXT_ITEM: keras.Input((None,), dtype="int32", name=NEXT_ITEM)}
+        outputs = {NEXT_ITEM: pretrainer(inputs[NEXT_ITEM])}
+        for task, model in tasks.items():
+            # Keras wants inputs named as their keys, and no two layers of one name.
+            if model.host is not pretrainer.backbone or task in (model.name, *inputs):
+                raise ValueError(
+                    "`tasks` should be built on the backbone of `pretrainer`, and their keys be "
+                    f"other than {NEXT_ITEM} and the models' names. Received: {task!r}."
+                )
+            inputs[task] = keras.Input((None,), dtype="int32", name=task)
+            outputs[task] = model(inputs[task])
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        self.pretrainer = pretrainer
+        self.tasks = tasks
+        self.losses_of_tasks = losses
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        total = self.pretrainer.compute_loss(
+            None, y[NEXT_ITEM], y_pred[NEXT_ITEM], training=training
+        )
+        for task, loss in self.losses_of_tasks.items():
+            total = total + loss(y[task], y_pred[task])
+        return total
+
+    def get_config(self):
+        return {
+            "pretrainer": keras.saving.serialize_keras_object(self.pretrainer),
+            "tasks": {
+                name: keras.saving.serialize_keras_object(task)
+                for name, task in self.tasks.items()
+            },
+            "losses": {
+                name: keras.saving.serialize_keras_object(loss)
+                for name, loss in self.losses_of_tasks.items()
+            },
+            "name": self.name,
+        }

@@ -1,0 +1,164 @@
+"""An experiment from the command to tables, plots and HParams, and started again."""
+
+import json
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from keras_peterrec import cli
+from keras_peterrec.experiments.engine import experiment
+from keras_peterrec.experiments.plan import Plan
+from keras_peterrec.experiments.plans import PLANS
+from keras_peterrec.experiments.row import Row
+
+SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
+TINY = Plan(
+    "tiny",
+    "A small plan",
+    (
+        Row("ridge", run="ridge"),
+        Row("MTL", run="multi_task"),
+        Row("bottleneck:1", {"method": "patch", "bottleneck": 1}),
+    ),
+    ("curves", "losses", "comparison", "budgets"),
+    "nothing",
+)
+
+
+@pytest.fixture(scope="module")
+def plans():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PLANS, "tiny", TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(plans, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiments") / "tiny"
+    run(folder)
+    return folder
+
+
+def run(folder, **settings):
+    settings = {"tasks": ["shop", "gender"], "seeds": 1, **SMALL, **settings}
+    return experiment("tiny", "simulated", out=folder, **settings)
+
+
+def times(folder):
+    files = [file for part in ("runs", "hosts") for file in (folder / part).rglob("*")]
+    return {file: file.stat().st_mtime_ns for file in files}
+
+
+def test_every_run_has_its_folder_and_is_in_the_table(out):
+    result = json.loads((out / "metrics.json").read_text())
+    assert result["settings"]["seeds"] == [0] and result["settings"]["name"] == "tiny"
+    assert {(r["row"], r["task"]) for r in result["runs"]} == {
+        (row.label, task) for row in TINY.rows for task in ("shop", "gender")
+    }
+    for record in result["runs"]:
+        metrics = json.loads((out / record["folder"] / "metrics.json").read_text())
+        assert metrics["metrics"]["test"] == record["test"]
+        assert np.isfinite(list(record["test"].values())).all()
+    cells = {(cell["metric"], cell["row"], cell["task"]) for cell in result["table"]}
+    for metric, task in (("ndcg@10", "shop"), ("accuracy", "gender"), ("log_loss", "gender")):
+        baseline = "popularity" if task == "shop" else "majority"
+        for row in (baseline, "ridge", "MTL", "bottleneck:1"):
+            assert (metric, row, task) in cells and (metric, row, "mean") in cells
+    assert (out / "table.md").read_text().count("| ridge |") == 3
+    assert json.loads((out / "run.json").read_text())["settings"]["dataset"] == "simulated"
+
+
+def test_plots_are_pictures_for_print(out):
+    import matplotlib.image
+
+    result = json.loads((out / "metrics.json").read_text())
+    assert result["plots"] == [f"{name}.png" for name in TINY.plots]
+    for name in result["plots"]:
+        picture = matplotlib.image.imread(out / name)
+        assert picture.shape[0] > 300 and picture.std() > 0.01, name
+
+
+def test_hparams_can_be_read(out):
+    folders = [file.parent for file in (out / "logs").rglob("events*")]
+    started = {}
+    for folder in folders:
+        summary = EventAccumulator(str(folder)).Reload().summary_metadata
+        for tag, metadata in summary.items():
+            if tag.endswith("session_start_info"):
+                content = plugin_data_pb2.HParamsPluginData.FromString(
+                    metadata.plugin_data.content
+                )
+                started[str(folder.relative_to(out / "logs"))] = content.session_start_info
+    result = json.loads((out / "metrics.json").read_text())
+    assert started.keys() == {record["folder"] for record in result["runs"]}
+    info = started["runs/seed-0/shop/bottleneck-1"]
+    assert info.hparams["row"].string_value == "bottleneck:1"
+    assert info.hparams["bottleneck"].number_value == 1
+
+
+def test_started_again_it_trains_nothing(out, capsys):
+    before, result = times(out), json.loads((out / "metrics.json").read_text())
+    assert run(out) == result
+    assert "already finished" in capsys.readouterr().err
+    # Cut off before its last line: the runs are read, and the tables made anew.
+    (out / "metrics.json").unlink()
+    again = run(out)
+    assert (again["table"], again["runs"]) == (result["table"], result["runs"])
+    assert times(out) == before
+    assert "epoch" not in capsys.readouterr().err
+
+
+def test_more_seeds_are_added_to_what_is_there(plans, tmp_path):
+    ridge_alone = Plan("tiny", "Ridge", TINY.rows[:1], ("comparison",), "nothing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PLANS, "tiny", ridge_alone)
+        run(tmp_path / "out")
+        before = times(tmp_path / "out")
+        result = run(tmp_path / "out", seeds=3)
+    assert before.items() <= times(tmp_path / "out").items()
+    values = [r["test"]["ndcg@10"] for r in result["runs"] if r["task"] == "shop"]
+    [cell] = [c for c in result["table"] if (c["row"], c["task"]) == ("ridge", "shop")]
+    assert len(values) == cell["seeds"] == 3
+    assert cell["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["magic"], "`name` should be one of pretraining, strategies"),
+        (["strategies", "--dataset", "films"], "`dataset` should be one of movielens-100k"),
+        (["strategies", "--dataset", "amazon"], "`path` should be the folder"),
+        (["strategies", "--dataset", "simulated", "--tasks", "x"], "`tasks` should be among shop"),
+        (["strategies", "--seeds", "0"], "`seeds` should be a positive integer"),
+        (["strategies", "--epochs", "0"], "`epochs` should be a positive integer"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_status_2(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["experiment", *arguments, "--out", str(tmp_path / "out")])
+    shown = capsys.readouterr()
+    assert caught.value.code == 2 and shown.out == ""
+    assert shown.err.startswith(f"keras-peterrec: error: {message}") and shown.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_json_is_all_that_stands_on_stdout(out, capsys):
+    arguments = ["experiment", "tiny", "--dataset", "simulated", "--tasks", "shop", "gender"]
+    arguments += ["--seeds", "1", "--epochs", "2", "--hidden-dim", "8", "--blocks", "1"]
+    cli.main([*arguments, "--max-length", "16", "--out", str(out), "--json"])
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "metrics.json").read_text())
+    cli.main([*arguments, "--max-length", "16", "--out", str(out)])
+    shown = capsys.readouterr().out
+    assert "popularity" in shown and "bottleneck:1" in shown
+
+
+def test_what_no_row_can_be_run_for_is_an_error(plans, tmp_path):
+    from keras_peterrec.errors import InputError
+
+    with pytest.MonkeyPatch.context() as patch:
+        row = Row("ridge", {"train_fraction": 1e-6}, run="ridge")
+        patch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", (row,), (), "nothing"))
+        with pytest.raises(InputError, match="should have enough users"):
+            run(tmp_path / "out")

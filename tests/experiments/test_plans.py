@@ -1,0 +1,67 @@
+"""The plans: complete, and of settings that the runs take."""
+
+import inspect
+
+import pytest
+
+from keras_peterrec.experiments.plans import PLANS
+from keras_peterrec.experiments.plots import PLOTS
+from keras_peterrec.experiments.row import RUNS
+from keras_peterrec.patches.insertion import INSERTIONS
+from keras_peterrec.runs.multi_task import multi_task
+from keras_peterrec.runs.ridge import ridge
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.transfer.host import OBJECTIVES
+from keras_peterrec.transfer.strategies import METHODS
+
+TAKES = {
+    name: inspect.signature(run).parameters
+    for name, run in {"transfer": transfer, "ridge": ridge, "multi_task": multi_task}.items()
+}
+
+
+def test_all_experiments_are_there():
+    assert list(PLANS) == [
+        "pretraining", "strategies", "insertions", "few-labels", "causal-or-masked", "methods",
+        "baselines",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+def test_rows_are_distinct_and_take_known_settings(plan):
+    assert plan.plots and set(plan.plots) <= PLOTS.keys()
+    assert len({row.label for row in plan.rows}) == len(plan.rows)
+    assert len({row.folder for row in plan.rows}) == len(plan.rows)
+    for row in plan.rows:
+        assert row.run in RUNS and row.objective in OBJECTIVES
+        settings = {key for key in row.settings if key != "patch" or "patch" in TAKES["transfer"]}
+        assert settings <= TAKES[row.run].keys(), row
+        assert row.settings.get("method", "patch") in METHODS
+        assert row.settings.get("insertion", "serial") in INSERTIONS
+
+
+def test_plans_compare_what_they_say():
+    def settings(name, key):
+        return [row.settings.get(key) for row in PLANS[name].rows]
+
+    assert settings("pretraining", "method") == ["patch", "random_host", "all", "scratch"]
+    assert settings("strategies", "method") == ["head", "last1", "last2", "all", "patch"]
+    pairs = list(zip(settings("insertions", "insertion"), settings("insertions", "inner_skip")))
+    assert sorted(pairs) == sorted((i, skip) for i in INSERTIONS for skip in (False, True))
+    fractions = set(zip(settings("few-labels", "method"), settings("few-labels", "train_fraction")))
+    shares = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
+    assert fractions == {(method, share) for method in ("patch", "all") for share in shares}
+    objectives = [row.objective for row in PLANS["causal-or-masked"].rows]
+    assert objectives == ["causal", "masked"]
+    assert [row.run for row in PLANS["baselines"].rows] == ["ridge", "multi_task", "transfer"]
+
+
+@pytest.mark.skipif("patch" not in TAKES["transfer"], reason="`transfer` has no short names yet")
+def test_short_names_of_patches_are_known():
+    from keras_peterrec.patches.registry import get_patch, patch_methods
+
+    names = [row.settings["patch"] for row in PLANS["methods"].rows if "patch" in row.settings]
+    assert all(get_patch(name) for name in names)
+    # Every way to patch is there at some budget, and a stack.
+    assert {name.partition(":")[0] for name in names if "+" not in name} == set(patch_methods())
+    assert any("+" in name for name in names)

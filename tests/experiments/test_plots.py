@@ -1,0 +1,66 @@
+"""Pictures from made-up runs."""
+
+import csv
+
+import matplotlib.image
+import pytest
+
+from keras_peterrec.experiments.plans import PLANS
+from keras_peterrec.experiments.plot_style import style
+from keras_peterrec.experiments.plots import draw, pareto_front
+from keras_peterrec.experiments.tables import summarise
+
+
+def made_up(plan, folder):
+    """Runs of two tasks and two seeds for every row of a plan."""
+    runs = []
+    for number, row in enumerate(plan.rows):
+        for seed in range(2):
+            for task, kind, metric in (
+                ("action", "recommend", "ndcg@10"), ("gender", "classify", "accuracy")
+            ):  # fmt: skip
+                where = f"runs/seed-{seed}/{task}/{row.folder}"
+                (folder / where).mkdir(parents=True)
+                with open(folder / where / "history.csv", "w", newline="") as file:
+                    writer = csv.writer(file)
+                    writer.writerow(["epoch", "loss", f"val_{metric}"])
+                    writer.writerows([n + 1, 1 / (n + 1), 0.1 * n] for n in range(3 + seed))
+                value = 0.2 + 0.01 * number + 0.005 * seed
+                runs.append(
+                    {
+                        "row": row.label, "task": task, "kind": kind, "seed": seed,
+                        "folder": where, "settings": row.settings,
+                        "trainable": 100 * (number + 1), "seconds": 1.0,
+                        "test": {metric: value, "log_loss": 0.5},
+                        "baseline": {"name": "base", "test": {metric: 0.1, "log_loss": 0.9}},
+                    }
+                )  # fmt: skip
+    return runs
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+def test_every_plan_has_its_pictures(plan, tmp_path):
+    runs = made_up(plan, tmp_path)
+    written = draw(plan, runs, summarise(runs), tmp_path)
+    assert written == [f"{name}.png" for name in plan.plots]
+    for name in written:
+        picture = matplotlib.image.imread(tmp_path / name)
+        assert picture.shape[1] > 600 and picture.std() > 0.02, name
+
+
+def test_without_histories_there_are_no_curves(tmp_path):
+    plan = PLANS["pretraining"]
+    runs = made_up(plan, tmp_path)
+    for file in tmp_path.rglob("history.csv"):
+        file.unlink()
+    assert draw(plan, runs, summarise(runs), tmp_path) == ["comparison.png"]
+
+
+def test_rows_can_be_told_apart_without_colour():
+    looks = {(style(n)["marker"], str(style(n)["linestyle"])) for n in range(20)}
+    assert len(looks) == 20
+
+
+def test_pareto_front():
+    points = [(30, 0.5), (10, 0.2), (20, 0.2), (20, 0.4), (40, 0.45), (50, 0.6)]
+    assert pareto_front(points) == [(10, 0.2), (20, 0.4), (30, 0.5), (50, 0.6)]

@@ -1,0 +1,100 @@
+"""Tables: mean and sample standard deviation, baseline first, mean over tasks."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
+
+BASELINES = {"recommend": "popularity", "classify": "majority"}
+RANDOM = np.random.default_rng(0)
+
+
+def make_run(row, task, seed, fraction=1.0):
+    kind = "classify" if task == "gender" else "recommend"
+    metrics = ("accuracy", "log_loss") if kind == "classify" else ("ndcg@10", "hr@10")
+    values = [{name: float(RANDOM.random()) for name in metrics} for _ in range(2)]
+    return {
+        "row": row,
+        "task": task,
+        "kind": kind,
+        "seed": seed,
+        "settings": {"train_fraction": fraction},
+        "trainable": 1000,
+        "seconds": 2.0,
+        "test": values[0],
+        "baseline": {"name": BASELINES[kind], "test": values[1]},
+    }
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [
+        make_run(row, task, seed)
+        for seed in range(3)
+        for row in ("one", "two")
+        for task in ("action", "scifi", "gender")
+    ]
+
+
+def find(cells, metric, row, task):
+    [cell] = [c for c in cells if (c["metric"], c["row"], c["task"]) == (metric, row, task)]
+    return cell
+
+
+def test_cells_are_what_numpy_says(runs):
+    cells = summarise(runs)
+    values = {
+        task: [r["test"]["ndcg@10"] for r in runs if (r["row"], r["task"]) == ("two", task)]
+        for task in ("action", "scifi")
+    }
+    for task, of_task in values.items():
+        cell = find(cells, "ndcg@10", "two", task)
+        assert cell["mean"] == pytest.approx(np.mean(of_task))
+        assert cell["sd"] == pytest.approx(np.std(of_task, ddof=1))
+    # The spread of the mean is that of the seeds' means, not the mean of the spreads.
+    means = np.mean([values["action"], values["scifi"]], axis=0)
+    cell = find(cells, "ndcg@10", "two", MEAN)
+    assert (cell["mean"], cell["sd"]) == pytest.approx((means.mean(), means.std(ddof=1)))
+
+
+def test_baseline_is_the_first_row_of_every_metric(runs):
+    cells = summarise(runs)
+    first = {}
+    for cell in cells:
+        first.setdefault(cell["metric"], cell["row"])
+    assert first == {"ndcg@10": "popularity", "accuracy": "majority", "log_loss": "majority"}
+    chosen = [r for r in runs if (r["row"], r["task"]) == ("one", "gender")]
+    expected = [r["baseline"]["test"]["accuracy"] for r in chosen]
+    assert find(cells, "accuracy", "majority", "gender")["mean"] == pytest.approx(np.mean(expected))
+
+
+def test_baseline_is_that_of_all_training_users():
+    few, all_ = make_run("few", "action", 0, 0.01), make_run("all", "action", 0)
+    cell = find(summarise([few, all_]), "ndcg@10", "popularity", "action")
+    assert cell["mean"] == all_["baseline"]["test"]["ndcg@10"]
+
+
+def test_one_seed_has_no_spread_and_missing_runs_leave_a_gap(runs, tmp_path):
+    chosen = [r for r in runs if r["seed"] == 0 and (r["row"], r["task"]) != ("two", "scifi")]
+    cells = summarise(chosen)
+    cell = find(cells, "ndcg@10", "one", "action")
+    assert cell["sd"] is None and format_cell(cell) == f"{cell['mean']:.3f}"
+    # A mean over other tasks than the rows beside it would mislead.
+    assert not [c for c in cells if (c["metric"], c["row"], c["task"]) == ("ndcg@10", "two", MEAN)]
+    write_tables(cells, tmp_path, "Title", ["what to know"])
+    text = (tmp_path / "table.md").read_text()
+    assert text.startswith("# Title\n\nwhat to know\n\n| ndcg@10 | action | scifi | mean |")
+
+
+def test_written_numbers_are_the_cells(runs, tmp_path):
+    cells = summarise(runs)
+    write_tables(cells, tmp_path, "Title", ["what to know"])
+    text = (tmp_path / "table.md").read_text()
+    for cell in cells:
+        assert f"{cell['mean']:.3f} ± {cell['sd']:.3f}" in text
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["mean"]) for row in rows] == [cell["mean"] for cell in cells]
+    assert [float(row["sd"]) for row in rows] == [cell["sd"] for cell in cells]

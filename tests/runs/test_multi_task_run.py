@@ -1,0 +1,124 @@
+"""A network trained on everything at once, as a run."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_peterrec.callbacks.history_file import read_history
+from keras_peterrec.callbacks.progress import ProgressLines
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.models.target_loss import TargetLoss
+from keras_peterrec.runs.multi_task import multi_task
+from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
+from keras_peterrec.transfer.task_model import TaskModel
+
+SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 3}
+TASKS = {
+    "shop": {"log": "simulated/source", "target": "simulated/target"},
+    "gender": {"log": "simulated/source", "labels": "simulated/users", "column": "gender"},
+}
+
+
+def test_run_improves_and_writes_metrics_of_each_task(tmp_path):
+    out = tmp_path / "mtl"
+    result = multi_task("simulated/source", TASKS, out, **SMALL)
+    history = read_history(out)
+    assert history["epoch"] == [1, 2, 3]
+    assert history["loss"][-1] < history["loss"][0]
+    assert {"val_score", "val_shop/ndcg@10", "val_gender/accuracy"} <= history.keys()
+    for name, metric in (("shop", "ndcg@10"), ("gender", "accuracy")):
+        found = json.loads((out / "tasks" / name / "metrics.json").read_text())
+        assert found == result["tasks"][name]
+        assert np.isfinite(list(found["metrics"]["test"].values())).all()
+        best = history[f"val_{name}/{metric}"][result["best_epoch"] - 1]
+        assert found["metrics"]["validation"][metric] == pytest.approx(best, abs=1e-6)
+    assert multi_task("simulated/source", TASKS, out, **SMALL) == result
+
+
+def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    on_epoch_end = ProgressLines.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    only = {"gender": TASKS["gender"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            multi_task("simulated/source", only, tmp_path / "mtl", **SMALL)
+    before = read_history(tmp_path / "mtl")
+    multi_task("simulated/source", only, tmp_path / "mtl", **SMALL)
+    after = read_history(tmp_path / "mtl")
+    assert after["epoch"] == [1, 2, 3]
+    assert after["loss"][:2] == before["loss"]
+
+
+def test_loss_is_the_sum_and_reaches_every_weight():
+    keras.utils.set_random_seed(0)
+    pretrainer = CausalPretrainer(Backbone(12, 8, (1,)), tied=False)
+    heads = {"shop": RecommenderHead(5), "kind": ClassifierHead(3)}
+    tasks = {n: TaskModel(pretrainer.backbone, head, name=f"{n}_task") for n, head in heads.items()}
+    classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    losses = {"shop": TargetLoss(), "kind": classes}
+    model = MultiTaskModel(pretrainer, tasks, losses)
+    random = np.random.default_rng(0)
+    x = {
+        NEXT_ITEM: random.integers(4, 12, (2, 6)),
+        "shop": random.integers(4, 12, (3, 5)),
+        "kind": random.integers(4, 12, (4, 4)),
+    }
+    y = {
+        NEXT_ITEM: random.integers(4, 12, (2, 6)),
+        "shop": random.integers(0, 5, (3, 1)),
+        "kind": random.integers(0, 3, 4),
+    }
+    # Inputs of a step may be of different sizes.
+    outputs = model(x)
+    parts = [
+        pretrainer.compute_loss(None, y[NEXT_ITEM], outputs[NEXT_ITEM]),
+        losses["shop"](y["shop"], outputs["shop"]),
+        losses["kind"](y["kind"], outputs["kind"]),
+    ]
+    total = model.compute_loss(x, y, outputs)
+    assert float(total) == pytest.approx(sum(map(float, parts)), rel=1e-5)
+    for name, task in tasks.items():
+        np.testing.assert_allclose(outputs[name], task(x[name]), atol=1e-6)
+    model.compile(keras.optimizers.Adam(0.01))
+    before = [np.array(weight) for weight in model.trainable_weights]
+    model.train_on_batch(x, y)
+    changed = [np.any(np.array(w) != b) for w, b in zip(model.trainable_weights, before)]
+    assert all(changed)
+    # The host, both heads and the output table are all trained.
+    own = pretrainer.trainable_weights + tasks["shop"].head.weights + tasks["kind"].head.weights
+    assert {id(weight) for weight in own} <= {id(w) for w in model.trainable_weights}
+
+
+def test_another_backbone_is_refused():
+    pretrainer = CausalPretrainer(Backbone(12, 8, (1,)))
+    stranger = TaskModel(Backbone(12, 8, (1,)), ClassifierHead(3), name="kind")
+    with pytest.raises(ValueError, match="`tasks` should be built on the backbone"):
+        MultiTaskModel(pretrainer, {"kind": stranger}, {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tasks": {}}, "`tasks` should hold at least one task"),
+        ({"epochs": 0}, "`epochs` should be a positive integer"),
+        ({"head_dropout": 1.0}, "`dropout` should be a rate"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(arguments, message, tmp_path):
+    arguments = {"tasks": TASKS, **SMALL, **arguments}
+    with pytest.raises(InputError, match=message) as caught:
+        multi_task("simulated/source", out=tmp_path / "mtl", **arguments)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "mtl").exists()
