@@ -1,5 +1,6 @@
 """From a host and task bundles on disk to one SavedModel."""
 
+import os
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
@@ -33,7 +34,7 @@ def task_names(paths):
     """Names of task folders, `{name: path}`; two of one name are refused."""
     named = {}
     for path in paths:
-        name = Path(path).resolve().name
+        name = os.path.basename(os.path.abspath(path))
         if name in named:
             raise InputError(f"`task` should be folders of different names. Received: two {name!r}.")
         named[name] = Path(path)
