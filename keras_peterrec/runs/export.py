@@ -36,6 +36,8 @@ def task_names(paths):
     for path in paths:
         name = os.path.basename(os.path.abspath(path))
         if name in named:
-            raise InputError(f"`task` should be folders of different names. Received: two {name!r}.")
+            raise InputError(
+                f"`task` should be folders of different names. Received: two {name!r}."
+            )
         named[name] = Path(path)
     return named

@@ -32,7 +32,7 @@ def add_export(commands, add_command):
     add("--remove-task", action="append", metavar="NAME",
         help="task of --base to leave out; repeat for more")  # fmt: skip
     add("--check", metavar="DIR",
-        help="write nothing; say what would be wrong in TensorFlow Serving with a version")  # fmt: skip
+        help="write nothing; say what is wrong with a version for TensorFlow Serving")  # fmt: skip
 
 
 def _run(**options):

@@ -8,7 +8,15 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_samples import HISTORIES, assert_same, expected, make_host, make_task
+from serving_samples import (
+    ASKED,
+    HISTORIES,
+    NAMES,
+    assert_same,
+    expected,
+    make_host,
+    make_task,
+)
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.data.vocabulary import Vocabulary
@@ -16,9 +24,6 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.serving import export as export_module
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
-
-NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned"]
-
 
 @pytest.fixture(scope="module")
 def host():
@@ -100,14 +105,14 @@ def test_a_patch_task_adds_its_own_parameters_only(host, film_task, tmp_path):
     both = export(host, {"films": film_task}, tmp_path / "2")
     own = sum(int(np.prod(w.shape)) for w in film_task.model.task_weights().values())
     assert both["parameters"] - alone["parameters"] == own
-    assert alone["signatures"] == ["serving_default", "embed"]
+    assert alone["signatures"] == ["serving_default", "embed", "serving_default_classify"]
 
 
 def test_report_and_description(exported):
     files = [path for path in exported.out.rglob("*") if path.is_file()]
     assert exported.report == {
         "out": str(exported.out),
-        "signatures": NAMES,
+        "signatures": ASKED,
         "bytes": sum(path.stat().st_size for path in files),
         "parameters": exported.report["parameters"],
     }
@@ -142,7 +147,8 @@ def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "serving_default", "embed", "__x", "_x", "a b", "a/b", "é", "a:b", "-a", 3]
+    "name",
+    ["", "serving_default", "embed", "__x", "_x", "a b", "a/b", "é", "a:b", "-a", 3, "a_classify"],
 )
 def test_names_refused(host, film_task, tmp_path, name):
     with pytest.raises(InputError, match="`tasks` should have names"):

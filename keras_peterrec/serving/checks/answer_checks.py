@@ -30,7 +30,7 @@ def check_warmup(folder):
 def check_batches(folder):
     """Signatures whose answer depends on the rest of the batch, a list of str."""
     problems = []
-    for name in folder.signature_defs:
+    for name in folder.askable:
         batch = folder.samples(name)
         together = folder.answer(name, batch)
         alone = [folder.answer(name, [row]) for row in batch]
@@ -83,7 +83,7 @@ def _ties(scores, shape):
 
 
 def _compare(folder, answers, loader):
-    batches = {name: folder.samples(name) for name in folder.signature_defs}
+    batches = {name: folder.samples(name) for name in folder.askable}
     try:
         found = answers(folder.path.resolve(), folder.signature_defs, batches)
     except RuntimeError as error:

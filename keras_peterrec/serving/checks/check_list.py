@@ -15,9 +15,9 @@ from keras_peterrec.serving.checks.weight_checks import check_weights
 # Each takes an ExportFolder and returns what is wrong, a line each.
 CHECKS = {
     "files": check_files,
+    "assets": check_assets,
     "signatures": check_signatures,
     "operations": check_operations,
-    "assets": check_assets,
     "task bundles": check_bundles,
     "weights": check_weights,
     "warm-up": check_warmup,
@@ -26,7 +26,7 @@ CHECKS = {
     "TensorFlow alone": check_tensorflow_alone,
 }
 # Where these find something, what follows could not be answered.
-_NEEDED = ("files", "assets", "warm-up")
+_NEEDED = ("files", "assets")
 
 
 def run_checks(path):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_peterrec.serving.warmup import read_warmup
+from keras_peterrec.serving.warmup import PATH, read_warmup, warmup_requests
 
 # Runs when a server loads the model; no client can ask it.
 INIT_SIGNATURE = "__saved_model_init_op"
@@ -49,19 +50,32 @@ class ExportFolder:
         self._model = tf.saved_model.load(str(self.path))  # must outlive its signatures
         return self._model.signatures
 
+    @property
+    def askable(self):
+        """Names of the signatures with one input of strings, a list of str."""
+        inputs = {name: list(s.inputs.values()) for name, s in self.signature_defs.items()}
+        return [
+            name
+            for name, infos in inputs.items()
+            if len(infos) == 1 and infos[0].dtype == types_pb2.DT_STRING
+        ]
+
     @cached_property
     def warmup(self):
         """list of (signature, dict from input name to array)."""
-        return read_warmup(self.path)
+        return read_warmup(self.path) if (self.path / PATH).is_file() else []
 
     def samples(self, name):
-        """Different rows of a signature's warm-up requests, a list of bytes."""
+        """Different rows of a signature's warm-up requests, or some made up: list of bytes."""
         rows = [
             row
             for signature, inputs in self.warmup
             if signature == name
             for row in next(iter(inputs.values()))
         ]
+        if not rows:
+            made_up = warmup_requests([name], ["? ?", "", "?"])
+            rows = [tf.compat.as_bytes(row) for _, _, batch in made_up for row in batch]
         return list(dict.fromkeys(rows))
 
     def answer(self, name, batch):

@@ -6,8 +6,8 @@ from keras_peterrec.transfer.json_file import read_json
 
 def check_files(folder):
     """What a server or a later export would miss, a list of str."""
-    wanted = ["saved_model.pb", "variables/variables.index", DESCRIPTION]
-    missing = [str(name) for name in wanted if not (folder.path / name).is_file()]
+    wanted = ["saved_model.pb", "variables/variables.index"]
+    missing = [name for name in wanted if not (folder.path / name).is_file()]
     if not list((folder.path / "variables").glob("variables.data-*")):
         missing.append("variables/variables.data-*")
     return [f"{name} is missing" for name in missing]
@@ -24,6 +24,8 @@ def check_assets(folder):
 
 def check_bundles(folder):
     """Tasks that a later version could not take over, a list of str."""
+    if not (folder.path / DESCRIPTION).is_file():
+        return [f"{DESCRIPTION} is missing"]
     tasks = read_json(folder.path / DESCRIPTION, "check").get("tasks", {})
     lost = [name for name in tasks if not (folder.path / BUNDLES / name / "task.json").is_file()]
     unknown = [name for name in tasks if name not in folder.signature_defs]
