@@ -123,14 +123,14 @@ def _from_examples(answer):
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")]
     )
-    def classify(inputs):
+    def from_examples(inputs):
         rows = tf.io.parse_example(inputs, {"history": tf.io.RaggedFeature(tf.string)})
         # A list of items becomes the one string that every signature reads.
         outputs = answer(tf.strings.reduce_join(rows["history"], axis=-1, separator=" "))
         labels = outputs["items" if "items" in outputs else "classes"]
         return {"classes": labels, "scores": outputs["scores"]}
 
-    return classify.get_concrete_function()
+    return from_examples.get_concrete_function()
 
 
 def _captured_weights(signatures, host, tasks):
