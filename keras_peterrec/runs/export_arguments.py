@@ -36,7 +36,7 @@ def add_export(commands, add_command):
 
 
 def _run(**options):
-    way = _way(options)
+    way = choose_way(options)
     if way == "check":
         from keras_peterrec.runs.check_export_folder import check_export_folder
 
@@ -50,7 +50,12 @@ def _run(**options):
     return export_runs(**{"task": [], **options})
 
 
-def _way(options):
+def choose_way(options):
+    """Which of the three ways options ask for: `"out"`, `"base"` or `"check"`.
+
+    Raises:
+        InputError: none or several of them, or an option of another one.
+    """
     given = [name for name in _WAYS if name in options]
     if len(given) != 1:
         received = " and ".join(f"--{name}" for name in given) or "none of them"
