@@ -1,13 +1,8 @@
 """What the tests of the serving folder share."""
 
-import sys
-from pathlib import Path
-
 import pytest
+import serving_folder  # noqa: F401 so that the clients can be imported
 from rest_stub import RestStub
-
-EXPORT = Path(__file__).parents[2] / "export"
-sys.path.insert(0, str(EXPORT))  # the clients are scripts, not parts of the package
 
 
 @pytest.fixture

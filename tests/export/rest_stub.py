@@ -4,8 +4,11 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
-ROUTE = re.compile(r"/v1/models/([^/:?]+)(?:/labels/([^/:?]+))?(?::(predict|classify)|(/metadata))?")
+ROUTE = re.compile(
+    r"/v1/models/([^/:?]+)(?:/labels/([^/:?]+))?(?::(predict|classify)|(/metadata))?"
+)
 FILMS = {"items": ["2355", ""], "scores": [0.5, -3.40282347e38]}
 STATUS = [
     {"version": version, "state": state, "status": {"error_code": "OK", "error_message": ""}}
@@ -62,7 +65,7 @@ def answer(path, body):
     match = ROUTE.fullmatch(path)
     if not match:
         return 400, error(f"Malformed request: POST {path}")
-    model, label, verb, metadata = match.groups()
+    model, label, verb, metadata = (part and unquote(part) for part in match.groups())
     if model == "bodyless":
         return 400, ""
     if model != "peterrec":

@@ -84,5 +84,6 @@ def test_refusal_is_one_line(address, capsys):
     with pytest.raises(SystemExit) as ended:
         client_grpc.main(["--server", address, "--task", "nope", "a"])
     assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert error == 'client_grpc: error: FAILED_PRECONDITION: Serving signature key "nope" not found.\n'
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("client_grpc: error: FAILED_PRECONDITION: ")
+    assert line.endswith('Serving signature key "nope" not found.')

@@ -6,8 +6,8 @@ import sys
 
 import client_rest
 import pytest
-from conftest import EXPORT
 from rest_stub import FILMS
+from serving_folder import EXPORT
 
 PAIRS = [["2355", 0.5], ["", -3.40282347e38]]
 
@@ -35,7 +35,7 @@ def test_only_what_is_available_counts(server):
         (("films", [1193]), "is not of expected type: string"),
         (("films", ["a"], "other"), "404: Servable not found for request: Latest(other)"),
         (("films", ["a"], "peterrec", "beta"), "400: Unrecognized servable version label: beta"),
-        (("films", ["a"], "a/b c"), "Latest(a%2Fb%20c)"),
+        (("films", ["a"], "a/b c"), "Latest(a/b c)"),
         (("films", ["a"], "bodyless"), "400: Bad Request"),
     ],
 )

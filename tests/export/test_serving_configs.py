@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from conftest import EXPORT
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -11,6 +10,7 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,
 )
+from serving_folder import EXPORT
 
 from keras_peterrec.serving.warmup import BATCH_SIZES
 
@@ -112,7 +112,8 @@ def test_compose_mounts_what_its_flags_name():
         assert (EXPORT / path).is_file()
     assert f"./peterrec:{models().base_path}:ro" in COMPOSE
     for profile in ("cpu", "gpu"):
-        assert re.search(rf"^  {profile}:\n    <<: \*serving\n    profiles: \[{profile}\]", COMPOSE, re.M)
+        service = rf"^  {profile}:\n    <<: \*serving\n    profiles: \[{profile}\]"
+        assert re.search(service, COMPOSE, re.MULTILINE)
     # Labels at the start of a server need this.
     assert "--allow_version_labels_for_unavailable_models" in COMPOSE
 
