@@ -35,8 +35,8 @@ def save(folder, function, spec=HISTORY, name="serving_default", **attributes):
     return folder
 
 
-def test_nothing_is_wrong_with_an_export(exported):
-    assert run_checks(exported.out) == []
+def test_nothing_is_wrong_with_an_export(causal_export):
+    assert run_checks(causal_export.out) == []
 
 
 @pytest.mark.parametrize(
