@@ -5,13 +5,18 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from serving_samples import CLASSES, make_host
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.serving.checks.answer_checks import same_answers
 from keras_peterrec.serving.checks.check_list import CHECKS, run_checks
 from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.checks.loaders import has_c_loader
+from keras_peterrec.serving.export import export
 from keras_peterrec.serving.warmup import PATH, write_warmup
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
 
 HISTORY = tf.TensorSpec([None], tf.string, name="history")
 
@@ -118,6 +123,13 @@ def test_weights_stored_twice(tmp_path):
 
     path = save(tmp_path / "1", answer, one=one, other=other, zeros=zeros, none=none)
     assert found("weights", path) == "stored more than once: one, other"
+
+
+def test_a_tasks_own_copy_of_the_host_is_its_own(tmp_path):
+    host = make_host()
+    model = build_task(host.backbone, ClassifierHead(len(CLASSES)), "last1")
+    export(host, {"own": Task(model, "last1", classes=CLASSES)}, tmp_path / "1")
+    assert found("weights", tmp_path / "1") == ""
 
 
 def test_answers_that_depend_on_the_batch(tmp_path):
