@@ -8,6 +8,7 @@ import sys
 from keras_peterrec.benchmarks.arguments import add_benchmark
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.arguments import add_experiment
+from keras_peterrec.runs.export_arguments import add_export
 
 METHODS = ("patch", "all", "head", "last1", "last2", "scratch", "random_host")
 INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
@@ -16,7 +17,7 @@ INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation"
 def main(arguments=None):
     """Runs one command; a user's mistake is one line and exit status 2."""
     options = vars(_parser().parse_args(arguments))
-    run, show = options.pop("run_command"), options.pop("show")
+    run, show, failed = (options.pop(key) for key in ("run_command", "show", "failed"))
     as_json, needs_tensorflow = options.pop("json", False), options.pop("needs_tensorflow")
     try:
         if needs_tensorflow or options.get("patches"):
@@ -32,6 +33,8 @@ def main(arguments=None):
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         show(result)
+    if failed(result):
+        sys.exit(2)
 
 
 def _load_tensorflow():
@@ -60,18 +63,25 @@ def _parser():
         "each task, serve them all together.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_quickstart, _pretrain, _transfer, _evaluate, _export, _predict, _inspect):
+    for add in (_quickstart, _pretrain, _transfer, _evaluate):
+        add(commands)
+    add_export(commands, _command)
+    for add in (_predict, _inspect):
         add(commands)
     add_experiment(commands, _command)
     add_benchmark(commands, _command)
     return parser
 
 
-def _command(commands, name, run, show, text, needs_tensorflow=True):
+def _command(
+    commands, name, run, show, text, needs_tensorflow=True, failed=lambda result: False
+):
     command = commands.add_parser(
         name, help=text, description=text, argument_default=argparse.SUPPRESS
     )
-    command.set_defaults(run_command=run, show=show, needs_tensorflow=needs_tensorflow)
+    command.set_defaults(
+        run_command=run, show=show, needs_tensorflow=needs_tensorflow, failed=failed
+    )
     command.add_argument("--json", action="store_true", help="print only JSON on stdout")
     return command
 
@@ -179,21 +189,6 @@ def _evaluate(commands):
     add("--labels", help="other labels")
     add("--column", help="column of --labels")
     add("--out", help="folder for metrics.json")
-
-
-def _export(commands):
-    def run(**options):
-        from keras_peterrec.runs.export import export_runs
-
-        return export_runs(**options)
-
-    add = _command(
-        commands, "export", run, _show_description, "write one SavedModel with every task in it"
-    ).add_argument
-    add("--host", required=True, help="folder of a pretrain run")
-    add("--task", action="append", default=[], help="folder of a transfer run; repeat for more")
-    add("--out", required=True, help="new version, such as export/peterrec/1")
-    add("--k", type=int, help="items in a recommendation (default: 10)")
 
 
 def _predict(commands):

@@ -9,7 +9,9 @@ import time
 import pytest
 
 from keras_peterrec import cli
+from keras_peterrec.errors import InputError
 from keras_peterrec.patches.insertion import INSERTIONS
+from keras_peterrec.runs.export_arguments import choose_way
 from keras_peterrec.transfer.strategies import METHODS
 
 
@@ -75,15 +77,22 @@ def test_whole_chain(pretrained, small_log, tmp_path):
         ("inspect", task),
         ("export", "--host", host, "--task", task, "--out", model, "--k", 3),
         ("inspect", model),
+        ("export", "--base", model.parent, "--remove-task", "kind"),
+        ("export", "--check", model.parent),
     ):  # fmt: skip
         done = run(*arguments)
         assert done.returncode == 0, done.stderr
+    assert f"{model.parent / '2'}: nothing wrong" in done.stdout  # the newest
     done = run("predict", "--model", model, "--task", "kind", "--history", "i1 i2 i3", "--json")
     answer = json.loads(done.stdout)["kind"]["i1 i2 i3"]
     assert sorted(answer["classes"]) == ["even", "odd"]
     assert sum(answer["scores"]) == pytest.approx(1, abs=1e-5)
     done = run("predict", "--model", model, "--history", "i1 i2 i3")
     assert done.returncode == 0 and "serving_default" in done.stdout
+    (model / "assets" / "vocabulary.txt").unlink()
+    done = run("export", "--check", model, "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["problems"] == ["assets: assets/vocabulary.txt is missing"]
 
 
 def test_help_is_quick_and_names_every_command():
@@ -154,3 +163,21 @@ def test_bad_folders_end_with_one_line_and_status_2(pretrained, small_log, tmp_p
     (old / "host.json").write_text(json.dumps({**saved, "format_version": 99}))
     done = run("export", "--host", old, "--out", tmp_path / "1")
     assert done.returncode == 2 and "format version" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--host and --out for a new export, --base for the next version of one, or --check"),
+        (("--base", "x", "--out", "y"), "Received: --base and --out."),
+        (("--out", "export/1"), "`host` should be given with --out"),
+        (("--check", "x", "--task", "y"), "`task` cannot be used with --check"),
+        (("--host", "h", "--out", "o", "--remove-task", "y"), "`remove_task` cannot be used"),
+    ],
+)
+def test_one_way_to_export_at_a_time(arguments, message):
+    options = vars(cli._parser().parse_args(["export", *arguments]))
+    for internal in ("run_command", "show", "failed", "needs_tensorflow"):
+        options.pop(internal)
+    with pytest.raises(InputError, match=message):
+        choose_way(options)

@@ -1,5 +1,6 @@
 """From a host and task bundles on disk to one SavedModel."""
 
+import os
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
@@ -23,11 +24,20 @@ def export_runs(host, task, out, k=10):
     Raises:
         InputError: a folder cannot be used, or two tasks have one name.
     """
+    paths = task_names(task)
     loaded = Host.load(host)
-    tasks = {}
-    for path in task:
-        name = Path(path).name
-        if name in tasks:
-            raise InputError(f"`task` should be folders of different names. Received: two {name!r}.")
-        tasks[name] = Task.load(path, loaded)
-    return export(loaded, tasks, out, k=k)
+    tasks = {name: Task.load(path, loaded) for name, path in paths.items()}
+    return export(loaded, tasks, out, k=k, host_path=host)
+
+
+def task_names(paths):
+    """Names of task folders, `{name: path}`; two of one name are refused."""
+    named = {}
+    for path in paths:
+        name = os.path.basename(os.path.abspath(path))
+        if name in named:
+            raise InputError(
+                f"`task` should be folders of different names. Received: two {name!r}."
+            )
+        named[name] = Path(path)
+    return named

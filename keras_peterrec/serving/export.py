@@ -9,23 +9,30 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export_checks import check_export
-from keras_peterrec.serving.exported_model import DESCRIPTION, FORMAT_VERSION
+from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, FORMAT_VERSION
 from keras_peterrec.serving.served_model import ServedModel
-from keras_peterrec.serving.warmup import read_warmup, write_warmup
+from keras_peterrec.serving.warmup import (
+    read_warmup,
+    replay_warmup,
+    warmup_requests,
+    write_warmup,
+)
 from keras_peterrec.transfer.json_file import write_json
 
 
-def export(host, tasks, out, k=10):
+def export(host, tasks, out, k=10, host_path=None):
     """Writes one SavedModel in which every task shares the host.
 
     It loads wherever TensorFlow does, without this library; see `ServedModel` for
     its signatures. Each weight is stored once, however many tasks patch the host;
     a task of a method that trains a copy of the host brings that copy.
+
+    Copies of the task bundles lie in `assets.extra/tasks`, so that a later version
+    can be made from this one: see `keras_peterrec.runs.extend_export`.
 
     The version directory appears by one rename, after it was loaded back and its
     warm-up requests were answered. Until then it is a hidden sibling, which
@@ -38,6 +45,8 @@ def export(host, tasks, out, k=10):
         out: path of a new version directory, such as `export/peterrec/1`.
         k: int. Items of an answer; fewer where the catalogue is smaller. Defaults
             to `10`.
+        host_path: path that `host` came from, noted in the export so that tasks can
+            be added to it later. Defaults to `None`.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory)
@@ -61,9 +70,11 @@ def export(host, tasks, out, k=10):
             served = ServedModel(host, tasks, k, texts)
             tf.saved_model.save(served, str(folder), signatures=served.functions)
         names = list(served.functions)
-        histories = _warmup_histories(host)
-        write_warmup(folder, [(name, histories) for name in names], out.resolve().parent.name)
-        write_json(folder / DESCRIPTION, _description(host, tasks, k))
+        requests = warmup_requests(names, _warmup_histories(host))
+        write_warmup(folder, requests, out.resolve().parent.name)
+        for name, task in tasks.items():
+            task.save(folder / BUNDLES / name, host)
+        write_json(folder / DESCRIPTION, _description(host, tasks, k, host_path))
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
@@ -100,10 +111,11 @@ def _published(out):
         raise
 
 
-def _description(host, tasks, k):
+def _description(host, tasks, k, host_path):
     return {
         "format_version": FORMAT_VERSION,
         "host": host.fingerprint(),
+        "host_path": None if host_path is None else str(Path(host_path).resolve()),
         "max_length": host.max_length,
         "k": k,
         "tasks": {name: task.kind for name, task in tasks.items()},
@@ -118,12 +130,9 @@ def _warmup_histories(host):
 
 
 def _replay_warmup(folder):
-    """Answers the warm-up requests: one that fails would fail a server's load."""
     signatures = tf.saved_model.load(str(folder)).signatures
-    for name, inputs in read_warmup(folder):
-        answer = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
-        numbers = [tensor.numpy() for tensor in answer.values() if tensor.dtype.is_floating]
-        if not all(np.isfinite(number).all() for number in numbers):
-            raise InputError(
-                f"`tasks` should give finite scores. Received: {name!r}, which does not."
-            )
+    for name, problem in replay_warmup(signatures, read_warmup(folder)):
+        raise InputError(
+            "`tasks` should give finite scores. "
+            f"Received: {name!r}, which {problem}."
+        )

@@ -4,7 +4,7 @@ import os
 import re
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.served_model import EMBED, NEXT_ITEM
+from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, NEXT_ITEM
 from keras_peterrec.transfer.strategies import SHARED_HOST
 
 # A signature's name begins the names of its operations in the graph.
@@ -41,10 +41,16 @@ def check_export(host, tasks, out, k):
 
 def _check_names(names):
     for name in names:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (NEXT_ITEM, EMBED):
+        if (
+            not isinstance(name, str)
+            or not _NAME.fullmatch(name)
+            or name in (NEXT_ITEM, EMBED)
+            or name.lower().endswith(CLASSIFY)
+        ):
             raise InputError(
                 "`tasks` should have names of letters, digits, `_`, `-` and `.` that begin with "
-                f"a letter or digit and are neither {NEXT_ITEM} nor {EMBED}. Received: {name!r}."
+                f"a letter or digit, do not end in {CLASSIFY}, and are neither {NEXT_ITEM} nor "
+                f"{EMBED}. Received: {name!r}."
             )
     # Names become file names, and some file systems do not tell a from A.
     if len({name.lower() for name in names}) < len(names):

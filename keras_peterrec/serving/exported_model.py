@@ -6,10 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.serving.signature_names import CLASSIFY
 from keras_peterrec.transfer.json_file import check_format, read_json
 
 FORMAT_VERSION = 1
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
+BUNDLES = Path("assets.extra") / "tasks"
 
 
 class ExportedModel:
@@ -36,7 +38,7 @@ class ExportedModel:
                 f"`{argument}` should be a version directory with saved_model.pb, such as "
                 f"export/peterrec/1. Received: {str(path)!r}, which has none."
             )
-        # What it was made of: `host` (fingerprint), `max_length`, `k`, `tasks`.
+        # What it was made of: `host` (fingerprint), `host_path`, `max_length`, `k`, `tasks`.
         self.description = read_json(path / DESCRIPTION, argument)
         check_format(self.description, FORMAT_VERSION, argument)
         try:
@@ -50,7 +52,7 @@ class ExportedModel:
     @property
     def signatures(self):
         """Names that `predict` knows: `serving_default`, `embed` and the tasks."""
-        return sorted(self._model.signatures)
+        return sorted(name for name in self._model.signatures if not name.endswith(CLASSIFY))
 
     def predict(self, task, histories):
         """Answers of one signature.
@@ -67,7 +69,7 @@ class ExportedModel:
         Raises:
             InputError: the task is unknown, or `histories` is no list of strings.
         """
-        if task not in self._model.signatures:
+        if task not in self.signatures:
             raise InputError(
                 f"`task` should be one of {', '.join(self.signatures)}. "
                 f"Received: `task` = {task!r}."

@@ -7,10 +7,8 @@ import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import left_pad, split_history
 from keras_peterrec.serving.catalogue import Catalogue
+from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, NEXT_ITEM
 from keras_peterrec.transfer.host import backbone_weights
-
-NEXT_ITEM = "serving_default"
-EMBED = "embed"
 
 
 class ServedModel(tf.Module):
@@ -29,6 +27,11 @@ class ServedModel(tf.Module):
     `serving_default` gives the next items of the source log. Items come best first,
     without those of the history; classes are all n of them, by falling probability,
     and their scores are the probabilities.
+
+    All but `embed` answer a server's `:classify` as well, under their name with
+    `_classify` behind it: its input `inputs`, string `[B]`, holds serialized
+    `tf.Example` with a list `history` of item ids, of any length in each row; its
+    outputs are `classes` and `scores` whether items or classes are meant.
 
     The weights are held as raw variables, each once, by path. Keras objects are
     not held: saved with them, every weight would be written twice, or not be
@@ -68,6 +71,8 @@ class ServedModel(tf.Module):
             name: tf.function(function, autograph=False).get_concrete_function(spec)
             for name, function in functions.items()
         }
+        for name in (NEXT_ITEM, *tasks):
+            self.functions[name + CLASSIFY] = _from_examples(self.functions[name])
         self.catalogues = {"source": source, **{f"tasks/{n}": c for n, c in targets.items()}}
         self.weights = _captured_weights(self.functions.values(), host, tasks)
 
@@ -110,6 +115,22 @@ def _classify(host, source, task):
         return {"classes": tf.gather(tf.constant(task.classes), order), "scores": scores}
 
     return classify
+
+
+def _from_examples(answer):
+    """The same answers for serialized `tf.Example`, by calling `answer`, not a copy of it."""
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")]
+    )
+    def from_examples(inputs):
+        rows = tf.io.parse_example(inputs, {"history": tf.io.RaggedFeature(tf.string)})
+        # A list of items becomes the one string that every signature reads.
+        outputs = answer(tf.strings.reduce_join(rows["history"], axis=-1, separator=" "))
+        labels = outputs["items" if "items" in outputs else "classes"]
+        return {"classes": labels, "scores": outputs["scores"]}
+
+    return from_examples.get_concrete_function()
 
 
 def _captured_weights(signatures, host, tasks):

@@ -9,10 +9,15 @@ dependency on the server's own package. The numbers are those of
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from keras_peterrec.serving.signature_names import CLASSIFY
+
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
+BATCH_SIZES = (1, 8, 32)  # as `allowed_batch_sizes` of export/batching.config
+MOST_RECORDS = 1000  # a server refuses a model with more
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "tensorflow.serving"
 # message: (field, number, type); a name in place of a type is another message.
@@ -27,27 +32,51 @@ _MESSAGES = {
 }
 
 
+def warmup_requests(signatures, histories):
+    """One request for each signature and batch size, as many as a server reads.
+
+    Args:
+        signatures: list of str.
+        histories: list of str. Repeated until a batch is full.
+
+    Returns:
+        list of (signature, input name, list of str or bytes). All signatures come
+        with one batch size before any comes with the next.
+    """
+    requests = []
+    for size in BATCH_SIZES:
+        batch = [histories[n % len(histories)] for n in range(size)]
+        examples = [_example(history) for history in batch]
+        for name in signatures:
+            inputs = ("inputs", examples) if name.endswith(CLASSIFY) else ("history", batch)
+            requests.append((name, *inputs))
+    return requests[:MOST_RECORDS]
+
+
 def write_warmup(folder, requests, model_name="peterrec"):
     """Writes warm-up requests into a version directory.
 
+    All of them are `Predict` requests, which any signature answers and which no
+    setting of a server refuses.
+
     Args:
         folder: path of the version directory.
-        requests: sequence of (signature, list of str), one request each; the
-            strings are the batch of histories.
+        requests: sequence of (signature, input name, list of str or bytes), one
+            request each.
         model_name: str. For people; a server does not read it. Defaults to
             `"peterrec"`.
     """
     path = Path(folder) / PATH
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, histories in requests:
+        for signature, input_name, batch in requests:
             log = _prediction_log()
             request = log.predict_log.request
             request.model_spec.name = model_name
             request.model_spec.signature_name = signature
             # With `string_val`, not `tensor_content`: some clients read only that.
-            tensor = tf.make_tensor_proto(histories, tf.string, [len(histories)])
-            request.inputs.add(key="history", value=tensor.SerializeToString())
+            tensor = tf.make_tensor_proto(batch, tf.string, [len(batch)])
+            request.inputs.add(key=input_name, value=tensor.SerializeToString())
             writer.write(log.SerializeToString())
 
 
@@ -63,6 +92,39 @@ def read_warmup(folder):
         inputs = {p.key: tf.io.parse_tensor(p.value, tf.string).numpy() for p in request.inputs}
         requests.append((request.model_spec.signature_name, inputs))
     return requests
+
+
+def replay_warmup(signatures, requests):
+    """Answers warm-up requests: one that fails would fail a server's load.
+
+    Args:
+        signatures: dict from name to callable signature of a loaded SavedModel.
+        requests: list of (signature, dict from input name to array).
+
+    Returns:
+        list of (signature, what is wrong: str), empty if all is well.
+    """
+    problems = []
+    for name, inputs in requests:
+        if name not in signatures:
+            problems.append((name, "is no signature of the model"))
+            continue
+        try:
+            answer = signatures[name](**{key: tf.constant(v) for key, v in inputs.items()})
+        except (TypeError, ValueError, tf.errors.OpError) as error:
+            problems.append((name, f"fails: {str(error).strip().splitlines()[0]}"))
+            continue
+        numbers = [tensor.numpy() for tensor in answer.values() if tensor.dtype.is_floating]
+        if not all(np.isfinite(number).all() for number in numbers):
+            problems.append((name, "answers with scores that are not finite"))
+    return problems
+
+
+def _example(history):
+    """A serialized `tf.Example` of one history."""
+    items = tf.train.BytesList(value=[item.encode() for item in history.split()])
+    features = tf.train.Features(feature={"history": tf.train.Feature(bytes_list=items)})
+    return tf.train.Example(features=features).SerializeToString()
 
 
 def _prediction_log():

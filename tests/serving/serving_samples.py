@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
@@ -18,6 +19,9 @@ from keras_peterrec.transfer.task import Task
 
 MAX_LENGTH = 12
 CLASSES = ["young", "middle-aged", "old"]
+NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned"]
+CLASSIFY_NAMES = [f"{name}_classify" for name in NAMES if name != "embed"]
+ASKED = NAMES + CLASSIFY_NAMES
 HISTORIES = [
     "s0 s5 s9",
     "s1",
@@ -79,8 +83,25 @@ def make_export(host, folder):
     return SimpleNamespace(host=host, tasks=tasks, out=out, report=report)
 
 
+def rows_for(name, histories):
+    """Histories as a signature reads them, bytes: strings, or serialized `tf.Example`."""
+    if name not in CLASSIFY_NAMES:
+        return [history.encode() for history in histories]
+    return [example(history.split()) for history in histories]
+
+
+def example(items):
+    """A serialized `tf.Example`, as a server makes it of `{"history": items}`."""
+    history = tf.train.Feature(bytes_list=tf.train.BytesList(value=[i.encode() for i in items]))
+    features = tf.train.Features(feature={"history": history})
+    return tf.train.Example(features=features).SerializeToString()
+
+
 def expected(exported, name, histories):
     """What Python answers to raw histories, without TensorFlow's string operations."""
+    if name in CLASSIFY_NAMES:
+        answer = expected(exported, name.removesuffix("_classify"), histories)
+        return {"classes": answer.get("items", answer.get("classes")), "scores": answer["scores"]}
     ids = np.concatenate([padded(exported.host, history) for history in histories])
     seen = [history.split() for history in histories]
     if name == "embed":

@@ -1,30 +1,15 @@
 """An export answers in a process that has TensorFlow and nothing of ours."""
 
-import json
 import os
 import subprocess
 import sys
 
-import numpy as np
-from serving_samples import HISTORIES, assert_same, expected
+from serving_samples import ASKED, HISTORIES, assert_same, expected, rows_for
+
+from keras_peterrec.serving.checks.export_folder import ExportFolder
+from keras_peterrec.serving.checks.loaders import tensorflow_answers
 
 CLI = ("-m", "tensorflow.python.tools.saved_model_cli")
-# Neither the library nor Keras can be imported here.
-SCRIPT = """
-import json, sys
-sys.modules["keras_peterrec"] = sys.modules["keras"] = None
-import tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-histories = tf.constant(json.loads(sys.argv[2]))
-answers = {}
-for name, signature in model.signatures.items():
-    answer = signature(history=histories)
-    answers[name] = {
-        key: [[v.decode() if isinstance(v, bytes) else float(v) for v in row] for row in t.numpy()]
-        for key, t in answer.items()
-    }
-print(json.dumps(answers))
-"""
 
 
 def run(*arguments, cwd):
@@ -41,16 +26,12 @@ def run(*arguments, cwd):
     return done.stdout
 
 
-def test_tensorflow_alone_answers_as_python_does(exported, tmp_path):
-    printed = run("-c", SCRIPT, exported.out, json.dumps(HISTORIES), cwd=tmp_path)
-    answers = json.loads(printed)
-    assert set(answers) == {"serving_default", "embed", *exported.tasks}
-    for name, answer in answers.items():
-        arrays = {
-            key: np.array(rows, dtype=object if isinstance(rows[0][0], str) else "float32")
-            for key, rows in answer.items()
-        }
-        assert_same(arrays, expected(exported, name, HISTORIES))
+def test_tensorflow_alone_answers_as_python_does(exported):
+    signatures = ExportFolder(exported.out).signature_defs
+    assert set(signatures) == set(ASKED)
+    batches = {name: rows_for(name, HISTORIES) for name in ASKED}
+    for name, answer in tensorflow_answers(exported.out, signatures, batches).items():
+        assert_same(answer, expected(exported, name, HISTORIES))
 
 
 def test_saved_model_cli_shows_it(causal_export, tmp_path):

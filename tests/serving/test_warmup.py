@@ -6,9 +6,16 @@ import tensorflow as tf
 from serving_samples import MAX_LENGTH, make_host, make_task
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.export import export
-from keras_peterrec.serving.exported_model import ExportedModel
-from keras_peterrec.serving.warmup import PATH, read_warmup, write_warmup
+from keras_peterrec.serving.warmup import (
+    BATCH_SIZES,
+    PATH,
+    read_warmup,
+    replay_warmup,
+    warmup_requests,
+    write_warmup,
+)
 
 
 def records(folder):
@@ -37,7 +44,7 @@ def varint(message, at):
 
 
 def test_bytes_are_a_prediction_log(tmp_path):
-    write_warmup(tmp_path, [("films", ["a b", ""])], model_name="shop")
+    write_warmup(tmp_path, [("films", "history", ["a b", ""])], model_name="shop")
     (record,) = records(tmp_path)
     ((number, log),) = fields(record)
     assert number == 6  # PredictionLog.predict_log
@@ -53,28 +60,48 @@ def test_bytes_are_a_prediction_log(tmp_path):
 
 def test_the_servers_own_messages_read_them(tmp_path):
     prediction_log = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    write_warmup(tmp_path, [("films", ["a b", ""])])
+    write_warmup(tmp_path, [("films", "history", ["a b", ""])])
     (record,) = records(tmp_path)
     request = prediction_log.PredictionLog.FromString(record).predict_log.request
     assert request.model_spec.signature_name == "films"
     assert tf.make_ndarray(request.inputs["history"]).tolist() == [b"a b", b""]
 
 
-def test_one_request_a_signature(causal_export):
+def test_one_request_a_signature_and_batch_size(causal_export):
     requests = read_warmup(causal_export.out)
-    assert [name for name, _ in requests] == causal_export.report["signatures"]
-    for _, inputs in requests:
-        (histories,) = inputs.values()
-        lengths = [len(history.split()) for history in histories]
-        assert max(lengths) == MAX_LENGTH and min(lengths) == 0
+    sizes = [(name, len(rows)) for name, inputs in requests for rows in inputs.values()]
+    names = causal_export.report["signatures"]
+    assert sizes == [(name, size) for size in BATCH_SIZES for name in names]
+    for name, inputs in requests:
+        ((key, rows),) = inputs.items()
+        assert key == ("inputs" if name.endswith("_classify") else "history")
+        if key == "history" and len(rows) > 1:
+            lengths = [len(history.split()) for history in rows]
+            assert max(lengths) == MAX_LENGTH and min(lengths) == 0
+
+
+def test_no_more_requests_than_a_server_reads():
+    names = [f"task{n}" for n in range(600)]
+    requests = warmup_requests(names, ["a", ""])
+    assert len(requests) == 1000
+    assert {name for name, _, _ in requests} == set(names)
 
 
 def test_requests_are_answered(causal_export):
-    model = ExportedModel(causal_export.out)
-    for name, inputs in read_warmup(causal_export.out):
-        histories = [history.decode() for history in inputs["history"]]
-        for values in model.predict(name, histories).values():
-            assert len(values) == len(histories)
+    folder = ExportFolder(causal_export.out)
+    assert replay_warmup(folder.signatures, folder.warmup) == []
+    for name, rows in ((name, rows) for name, i in folder.warmup for rows in i.values()):
+        for values in folder.answer(name, list(rows)).values():
+            assert len(values) == len(rows)
+
+
+def test_replay_says_what_fails(causal_export):
+    signatures = ExportFolder(causal_export.out).signatures
+    requests = [("gone", {}), ("films", {"x": ["a"]}), ("films_classify", {"inputs": [b"no"]})]
+    (gone, first), (films, second), (classify, third) = replay_warmup(signatures, requests)
+    assert (gone, films, classify) == ("gone", "films", "films_classify")
+    assert "no signature" in first
+    assert second.startswith("fails: ") and third.startswith("fails: ")
 
 
 def test_scores_that_are_no_numbers_are_not_published(tmp_path):

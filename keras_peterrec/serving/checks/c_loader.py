@@ -2,12 +2,12 @@
 
 `TF_LoadSessionFromSavedModel` is the loader that TensorFlow Serving uses. Run as
 
-    python serving_c_loader.py LIBRARY_FOLDER VERSION_DIRECTORY < request.json
+    python c_loader.py VERSION_DIRECTORY LIBRARY_FOLDER < requests.json
 
-where the request lists runs: {"histories": [...], "input": tensor, "outputs": {name: tensor}}.
-Prints the answers as JSON.
+and see `keras_peterrec.serving.checks.loaders` for what goes in and out.
 """
 
+import base64
 import ctypes
 import json
 import sys
@@ -18,10 +18,13 @@ STRING_BYTES = 24  # sizeof(TF_TString)
 
 
 class Output(ctypes.Structure):
+    """`TF_Output`: one output of one operation."""
+
     _fields_ = [("operation", ctypes.c_void_p), ("index", ctypes.c_int)]
 
 
 def load_library(folder):
+    """TensorFlow's C functions, with the types that ctypes does not guess."""
     # The first holds the tensors, the second the sessions.
     ctypes.CDLL(str(Path(folder) / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(Path(folder) / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
@@ -38,6 +41,8 @@ def load_library(folder):
 
 
 class Session:
+    """A loaded version directory."""
+
     def __init__(self, library, folder):
         self.library = library
         self.status = ctypes.c_void_p(library.TF_NewStatus())
@@ -57,42 +62,49 @@ class Session:
     def output(self, tensor):
         name, index = tensor.split(":")
         operation = self.library.TF_GraphOperationByName(self.graph, name.encode())
+        if not operation:
+            sys.exit(f"no operation {name}")
         return Output(operation, int(index))
 
-    def run(self, histories, input, outputs):
-        fed = (ctypes.c_void_p * 1)(self.strings(histories))
+    def run(self, request):
+        outputs = request["outputs"]
+        batch = [base64.b64decode(text) for text in request["batch"]]
+        fed = (ctypes.c_void_p * 1)(self.strings(batch))
         fetches = (Output * len(outputs))(*map(self.output, outputs.values()))
         values = (ctypes.c_void_p * len(outputs))()
         self.library.TF_SessionRun(
             *(self.session, None),
-            *((Output * 1)(self.output(input)), fed, 1),
+            *((Output * 1)(self.output(request["input"])), fed, 1),
             *(fetches, values, len(outputs)),
             *(None, 0, None, self.status),
         )
         self.check()
-        return {name: self.rows(value) for name, value in zip(outputs, values)}
+        return {name: self.tensor(value) for name, value in zip(outputs, values)}
 
     def strings(self, texts):
         shape = (ctypes.c_int64 * 1)(len(texts))
         size = ctypes.c_size_t(STRING_BYTES * len(texts))
         tensor = self.library.TF_AllocateTensor(STRING, shape, 1, size)
         data = self.library.TF_TensorData(ctypes.c_void_p(tensor))
-        for n, text in enumerate(text.encode() for text in texts):
+        for n, text in enumerate(texts):
             cell = ctypes.c_void_p(data + STRING_BYTES * n)
             self.library.TF_StringInit(cell)
             self.library.TF_StringCopy(cell, text, ctypes.c_size_t(len(text)))
         return tensor
 
-    def rows(self, value):
-        """A tensor `[B, n]` as a list of lists."""
+    def tensor(self, value):
+        """Shape and flat values of a tensor of floats or strings."""
         tensor = ctypes.c_void_p(value)
-        rows, columns = (self.library.TF_Dim(tensor, axis) for axis in (0, 1))
+        shape = [self.library.TF_Dim(tensor, n) for n in range(self.library.TF_NumDims(tensor))]
+        size = 1
+        for dimension in shape:
+            size *= dimension
         data = self.library.TF_TensorData(tensor)
         if self.library.TF_TensorType(tensor) == FLOAT:
-            flat = list((ctypes.c_float * (rows * columns)).from_address(data))
+            values = list((ctypes.c_float * size).from_address(data))
         else:
-            flat = [self.text(data + STRING_BYTES * n) for n in range(rows * columns)]
-        return [flat[row * columns : (row + 1) * columns] for row in range(rows)]
+            values = [self.text(data + STRING_BYTES * n) for n in range(size)]
+        return {"shape": shape, "values": values}
 
     def text(self, address):
         cell = ctypes.c_void_p(address)
@@ -101,7 +113,7 @@ class Session:
 
 
 if __name__ == "__main__":
-    session = Session(load_library(sys.argv[1]), sys.argv[2])
-    answers = [session.run(**request) for request in json.load(sys.stdin)]
+    session = Session(load_library(sys.argv[2]), sys.argv[1])
+    answers = [session.run(request) for request in json.load(sys.stdin)]
     assert not {"tensorflow", "keras_peterrec"} & sys.modules.keys()
     print(json.dumps(answers))

@@ -1,0 +1,35 @@
+"""Are all the files of a version directory there?"""
+
+from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION
+from keras_peterrec.transfer.json_file import read_json
+
+
+def check_files(folder):
+    """What a server or a later export would miss, a list of str."""
+    wanted = ["saved_model.pb", "variables/variables.index"]
+    missing = [name for name in wanted if not (folder.path / name).is_file()]
+    if not list((folder.path / "variables").glob("variables.data-*")):
+        missing.append("variables/variables.data-*")
+    return [f"{name} is missing" for name in missing]
+
+
+def check_assets(folder):
+    """Text files that the graph reads, a list of str."""
+    names = [asset.filename for asset in folder.meta_graph.asset_file_def]
+    found = {name: folder.path / "assets" / name for name in sorted(set(names))}
+    problems = [f"assets/{name} is missing" for name, p in found.items() if not p.is_file()]
+    empty = [n for n, path in found.items() if path.is_file() and not path.stat().st_size]
+    return problems + [f"assets/{name} is empty" for name in empty]
+
+
+def check_bundles(folder):
+    """Tasks that a later version could not take over, a list of str."""
+    if not (folder.path / DESCRIPTION).is_file():
+        return [f"{DESCRIPTION} is missing"]
+    tasks = read_json(folder.path / DESCRIPTION, "check").get("tasks", {})
+    lost = [name for name in tasks if not (folder.path / BUNDLES / name / "task.json").is_file()]
+    unknown = [name for name in tasks if name not in folder.signature_defs]
+    return [
+        *(f"{name}: its task bundle {BUNDLES / name} is missing" for name in lost),
+        *(f"{name}: is a task without signature" for name in unknown),
+    ]

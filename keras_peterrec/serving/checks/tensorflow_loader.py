@@ -1,0 +1,32 @@
+"""Loads a SavedModel in a process that has TensorFlow and neither Keras nor this library.
+
+Run as `python tensorflow_loader.py VERSION_DIRECTORY < requests.json`; see
+`keras_peterrec.serving.checks.loaders` for what goes in and out.
+"""
+
+import base64
+import json
+import sys
+
+
+def main():
+    """Answers the requests on stdin."""
+    sys.modules["keras_peterrec"] = sys.modules["keras"] = None  # neither can be imported now
+    import tensorflow as tf
+
+    model = tf.saved_model.load(sys.argv[1])
+    answers = []
+    for request in json.load(sys.stdin):
+        batch = tf.constant([base64.b64decode(text) for text in request["batch"]], tf.string)
+        answer = model.signatures[request["signature"]](**{request["input_name"]: batch})
+        answers.append({key: _plain(value.numpy()) for key, value in answer.items()})
+    print(json.dumps(answers))
+
+
+def _plain(array):
+    values = [v.decode() if isinstance(v, bytes) else float(v) for v in array.flat]
+    return {"shape": list(array.shape), "values": values}
+
+
+if __name__ == "__main__":
+    main()

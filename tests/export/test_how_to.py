@@ -1,0 +1,84 @@
+"""What export/README.md says to run."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from serving_folder import EXPORT
+
+from keras_peterrec import cli
+from keras_peterrec.runs.export_arguments import choose_way
+
+ROOT = EXPORT.parent
+README = (EXPORT / "README.md").read_text()
+COMMANDS = [
+    shlex.split(line)
+    for line in "".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
+    .replace("\\\n", " ")
+    .splitlines()
+]
+INTERNAL = {"run_command", "show", "failed", "needs_tensorflow"}
+FLAGS = re.findall(r"--[a-z_]+(?:=/config/\S+|=\d+)?", (EXPORT / "compose.yaml").read_text())
+
+
+def commands(*beginning):
+    found = [words for words in COMMANDS if tuple(words[: len(beginning)]) == beginning]
+    assert found
+    return found
+
+
+def test_every_command_is_tested_here():
+    known = {("keras-peterrec", "export"), ("docker", "run"), ("docker", "compose")}
+    known |= {("python", "export/client_rest.py"), ("python", "export/client_grpc.py")}
+    for words in COMMANDS:
+        assert words[0] == "curl" or tuple(words[:2]) in known, words
+
+
+def test_export_commands_are_understood():
+    ways = []
+    for words in commands("keras-peterrec", "export"):
+        options = vars(cli._parser().parse_args(words[1:]))
+        ways.append(choose_way({name: options[name] for name in options.keys() - INTERNAL}))
+    assert set(ways) == {"out", "check", "base"}
+
+
+def test_docker_mounts_and_flags():
+    for words in commands("docker", "run"):
+        mounts = [words[n + 1] for n, word in enumerate(words) if word == "-v"]
+        assert "$PWD/export/peterrec:/models/peterrec:ro" in mounts
+        flags = [word for word in words if re.match(r"--[a-z_]*_", word) or "batching" in word]
+        assert flags in ([], [flag for flag in FLAGS if flag != "--profile"])
+        if flags:
+            assert "$PWD/export:/config:ro" in mounts
+    for words in commands("docker", "compose"):
+        assert (ROOT / words[words.index("-f") + 1]).is_file()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not here")
+def test_curl_lines_are_answered(stub):
+    for words in commands("curl"):
+        words = [word.replace("localhost:8501", stub.address) for word in words]
+        done = subprocess.run(["curl", "-sS", *words[1:]], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout, done.stderr
+    assert {status for _, status in stub.statuses} == {200}, stub.statuses
+
+
+def test_client_lines_are_answered(stub):
+    for words in commands("python", "export/client_rest.py"):
+        command = [sys.executable, *words[1:], "--server", f"http://{stub.address}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+    assert {status for _, status in stub.statuses} == {200}
+
+
+def test_grpc_lines_are_understood():
+    pytest.importorskip("tensorflow_serving.apis.predict_pb2")
+    import client_grpc
+
+    for words in commands("python", "export/client_grpc.py"):
+        with pytest.raises(SystemExit) as ended:  # nobody listens there
+            client_grpc.main([*words[2:], "--server", "127.0.0.1:9", "--timeout", "0.2"])
+        assert ended.value.code == 2

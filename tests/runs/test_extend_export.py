@@ -1,0 +1,113 @@
+"""The next version of a published export: tasks more, tasks less, nothing trained."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.check_export_folder import check_export_folder
+from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.extend_export import extend_export
+from keras_peterrec.serving.exported_model import ExportedModel
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
+from serving_samples import HISTORIES, assert_same, make_host, make_task  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders of a host, of three tasks and of another host."""
+    folder = tmp_path_factory.mktemp("runs")
+    host = make_host()
+    host.save(folder / "host")
+    make_host(seed=5).save(folder / "other")
+    make_task(host).save(folder / "films", host)
+    make_task(host, seed=8).save(folder / "new" / "films", host)
+    make_task(host, "classify", seed=2).save(folder / "age", host)
+    make_task(host, method="all", items=8, seed=3).save(folder / "tuned", host)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(runs, tmp_path_factory):
+    """A first version with `films` and `tuned`."""
+    out = tmp_path_factory.mktemp("published") / "peterrec" / "1"
+    export_runs(runs / "host", [runs / "films", runs / "tuned"], out, k=5)
+    return out
+
+
+@pytest.fixture
+def base(first, tmp_path):
+    return shutil.copytree(first.parent, tmp_path / "peterrec")
+
+
+def test_a_task_more(runs, base):
+    report = extend_export(base, [runs / "age"])
+    assert report["out"] == str(base / "2")
+    before, after = ExportedModel(base / "1"), ExportedModel(base / "2")
+    for name in before.signatures:
+        assert_same(after.predict(name, HISTORIES), before.predict(name, HISTORIES))
+    assert after.predict("age", ["s1"])["classes"].shape == (1, 3)
+    assert after.description["k"] == 5
+    assert list(after.description["tasks"]) == ["films", "tuned", "age"]
+    assert after.description["host_path"] == str((runs / "host").resolve())
+
+
+def test_a_task_less_and_another_k(base):
+    extend_export(base, remove_task=["tuned"], k=3)
+    model = ExportedModel(base / "2")
+    assert model.signatures == ["embed", "films", "serving_default"]
+    assert model.predict("films", ["s1"])["items"].shape == (1, 3)
+
+
+def test_replaced_in_an_older_version(runs, base):
+    (base / "7").mkdir()  # not whole, so not the newest to read; its number is taken
+    report = extend_export(base / "1", [runs / "new" / "films"], remove_task=["films"])
+    assert report["out"] == str(base / "8")
+    old, new = (ExportedModel(base / n).predict("films", ["s1"])["scores"] for n in "18")
+    assert abs(old - new).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "`base` should be given with a `task` to add"),
+        ({"task": ["films"]}, "replaced with --remove-task films. Received: 'films'"),
+        ({"remove_task": ["nope"]}, "`remove_task` should be one of films, tuned. Received: 'no"),
+        ({"task": ["age"], "host": "other"}, "`host` should be the host of `base`, sha256"),
+        ({"task": ["nope"]}, "`task` should be a folder with task.json"),
+        ({"task": ["age", "age"]}, "folders of different names"),
+        ({"k": 0}, "`k` should be a positive integer"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(runs, base, options, said):
+    options = {"task": [], **options}
+    options["task"] = [runs / name for name in options["task"]]
+    if "host" in options:
+        options["host"] = runs / options["host"]
+    with pytest.raises(InputError, match=said) as error:
+        extend_export(base, **options)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in base.iterdir()] == ["1"]
+
+
+def test_bases_that_cannot_be_extended(runs, base, tmp_path):
+    for path in (tmp_path / "nope", tmp_path):
+        with pytest.raises(InputError, match="`base` should be a folder with versions"):
+            extend_export(path, [runs / "age"])
+    described = base / "1" / "assets.extra" / "peterrec.json"
+    description = json.loads(described.read_text())
+    described.write_text(json.dumps({**description, "host_path": None}))
+    with pytest.raises(InputError, match="`host` should be given"):
+        extend_export(base, [runs / "age"])
+    described.write_text(json.dumps({**description, "host_path": str(tmp_path / "moved")}))
+    with pytest.raises(InputError, match="`host` should be a folder with host.json"):
+        extend_export(base, [runs / "age"])
+    shutil.rmtree(base / "1" / "assets.extra" / "tasks" / "tuned")
+    with pytest.raises(InputError, match="without tuned"):
+        extend_export(base, [runs / "age"], host=runs / "host")
+    with pytest.raises(InputError, match="`check` should be a version directory"):
+        check_export_folder(tmp_path / "nope")
