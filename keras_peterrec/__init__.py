@@ -56,6 +56,7 @@ _HOMES = {
     "TaskCollection": "transfer.task_collection",
     "MixedTasks": "transfer.mixed_tasks",
     "IncrementalTask": "transfer.incremental",
+    "IncrementalTasks": "transfer.incremental",
     "merge_task": "transfer.composition",
     "average_tasks": "transfer.composition",
     "stack_tasks": "transfer.composition",

@@ -1,4 +1,4 @@
-"""A user's state kept from event to event, at a cost that no history adds to."""
+"""Users' states kept from event to event, at a cost that no history adds to."""
 
 import numpy as np
 from keras import ops
@@ -34,18 +34,18 @@ class IncrementalTask:
     """
 
     def __init__(self, model):
-        if not model.host.causal:
-            raise InputError(
-                "`model` should stand on a causal host. Received: one on a masked host, "
-                "whose states change with every later event."
-            )
+        self.host = _causal(model.host)
         self.model = model
-        self.rows = sum(block.memory_length for block in model.host.blocks)
+
+    @property
+    def state_shape(self):
+        """`(S, C)` of one user."""
+        return sum(block.memory_length for block in self.host.blocks), self.host.hidden_dim
 
     def start(self, users):
         """States of users without events, `[B, S, C]`."""
-        dtype = self.model.host.item_embedding.compute_dtype
-        return ops.zeros((users, self.rows, self.model.host.hidden_dim), dtype=dtype)
+        dtype = self.host.item_embedding.compute_dtype
+        return ops.zeros((users, *self.state_shape), dtype=dtype)
 
     def step(self, state, items):
         """Takes in one event of each user, and answers.
@@ -63,10 +63,7 @@ class IncrementalTask:
 
     def append(self, state, items):
         """The states after one more event of each user; see `step`."""
-        items = ops.convert_to_tensor(items, dtype="int32")
-        embedded = self.model.host.item_embedding(items[:, None])  # [B, 1, C]
-        _, following = self._advance(embedded, state)
-        return ops.where((items == PAD)[:, None, None], state, following)
+        return _append(self.host, self._patches, state, items)
 
     def scores(self, state):
         """The task's scores `[B, Y]` of users in a state."""
@@ -75,20 +72,12 @@ class IncrementalTask:
     def users(self, state):
         """The users as the head reads them, `[B, C]`."""
         layer = self.model.task_token
-        tokens = ops.cast(ops.reshape(layer.token, (1, layer.count, -1)), state.dtype)
-        hidden = []
-        for number in range(layer.count):
-            token = ops.ones_like(state[:, :1]) * tokens[:, number : number + 1]
-            states, state = self._advance(token, state)
-            hidden.append(states)
-        ones = [ops.ones_like(states[..., :1]) for states in hidden]
-        return self.model.user_pooling(
-            ops.concatenate(hidden, axis=1), ops.concatenate(ones, axis=1)
-        )
+        tokens = ops.reshape(layer.token, (1, layer.count, -1))
+        return _users(self.host, self._patches, state, tokens, self.model.user_pooling)
 
     def read(self, history):
         """The states after whole histories, `[B, L]`, padded on the left, in one pass."""
-        host, kept = self.model.host, []
+        host, kept = self.host, []
         history = ops.convert_to_tensor(np.asarray(history, "int32"))
         padding_mask = host.padding_mask_layer(history)
         states = host.item_embedding(history) * padding_mask
@@ -101,18 +90,76 @@ class IncrementalTask:
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
         return ops.concatenate(kept, axis=1)
 
-    def _advance(self, states, memory):
-        """One position `[B, 1, C]` through all blocks, and the memory after it."""
-        start, kept = 0, []
-        for block in self.model.host.blocks:
-            rows = block.memory_length
-            patches = {
-                site: _at_step(patch) for site, patch in self.model.patches[block.name].items()
-            }
-            states, after = block.step(states, memory[:, start : start + rows], patches)
-            kept.append(after)
-            start += rows
-        return states, ops.concatenate(kept, axis=1)
+    def _patches(self, block):
+        patches = self.model.patches[block.name]
+        return {site: _at_step(patch) for site, patch in patches.items()}
+
+
+class IncrementalTasks:
+    """`IncrementalTask` for rows of many tasks: all step in one call.
+
+    A user who has several tasks has a row, and a state, for each.
+
+    Args:
+        mixed: MixedTasks on a causal host.
+
+    Raises:
+        InputError: the host is not causal.
+    """
+
+    def __init__(self, mixed):
+        self.host = _causal(mixed.host)
+        self.mixed = mixed
+
+    def append(self, state, items, place):
+        """The states after one more event; `place` is the task of each row, int `[B]`."""
+        return _append(self.host, self._patches(place), state, items)
+
+    def users(self, state, place):
+        """The users as their tasks' heads read them, `[B, C]`."""
+        tokens, pooling = self.mixed.tokens(place), self.mixed.user_pooling
+        return _users(self.host, self._patches(place), state, tokens, pooling)
+
+    def _patches(self, place):
+        return lambda block: self.mixed.step_patches(block, place)
+
+
+def _causal(host):
+    if host.causal:
+        return host
+    raise InputError(
+        "`model` should stand on a causal host. Received: one on a masked host, "
+        "whose states change with every later event."
+    )
+
+
+def _append(host, patches, state, items):
+    items = ops.convert_to_tensor(items, dtype="int32")
+    embedded = host.item_embedding(items[:, None])  # [B, 1, C]
+    _, following = _advance(host, patches, embedded, state)
+    return ops.where((items == PAD)[:, None, None], state, following)
+
+
+def _users(host, patches, state, tokens, pooling):
+    """Steps of the tokens `[B or 1, n, C]`, whose states are not kept."""
+    hidden = []
+    for number in range(tokens.shape[1]):
+        token = ops.cast(tokens[:, number : number + 1], state.dtype)
+        states, state = _advance(host, patches, ops.ones_like(state[:, :1]) * token, state)
+        hidden.append(states)
+    ones = [ops.ones_like(states[..., :1]) for states in hidden]
+    return pooling(ops.concatenate(hidden, axis=1), ops.concatenate(ones, axis=1))
+
+
+def _advance(host, patches, states, memory):
+    """One position `[B, 1, C]` through all blocks, and the memory after it."""
+    start, kept = 0, []
+    for block in host.blocks:
+        rows = block.memory_length
+        states, after = block.step(states, memory[:, start : start + rows], patches(block))
+        kept.append(after)
+        start += rows
+    return states, ops.concatenate(kept, axis=1)
 
 
 def _at_step(patch):

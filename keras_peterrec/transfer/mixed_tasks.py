@@ -25,6 +25,8 @@ class MixedTasks(keras.Model):
         names: list of str. The tasks in the order of their places.
         weights: dict from path to array `[T, ...]`, of task tokens and patches.
         heads: list of Layer, built, one for each task.
+        labels: list of list of str, what each head's scores are of: target items or
+            classes.
 
     Call arguments:
         inputs: dict of `history`, integer tensor `[B, L]`, padded on the left, and
@@ -39,10 +41,11 @@ class MixedTasks(keras.Model):
     >>> films, gender = mixed.scores(histories, ["films", "gender"])
     """
 
-    def __init__(self, pattern, names, weights, heads, **kwargs):
+    def __init__(self, pattern, names, weights, heads, labels, **kwargs):
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
         self.places_of = {task: place for place, task in enumerate(names)}
         self.heads = heads
+        self.labels = labels
         self._pattern = pattern.model
         self._stacked = {
             path: self.add_weight(
@@ -61,7 +64,8 @@ class MixedTasks(keras.Model):
             name: (
                 (task.method, task.model.patch),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
-                lambda task=task: type(task.model.head).from_config(task.model.head.get_config()),
+                type(task.model.head).from_config(task.model.head.get_config()),
+                task.classes if task.targets is None else task.targets.items.tolist(),
             )
             for name, task in tasks.items()
         }
@@ -81,29 +85,32 @@ class MixedTasks(keras.Model):
         for folder in folders:
             bundle = TaskBundle.read(folder, "folders")
             bundle.check_host(host)
-            kind = bundle.method, bundle.patch()
-            head = lambda bundle=bundle: bundle.head(bundle.targets())  # noqa: E731
-            bundles[bundle.name] = kind, bundle.arrays(), head
+            targets = bundle.targets()
+            bundles[bundle.name] = (
+                (bundle.method, bundle.patch()),
+                bundle.arrays(),
+                bundle.head(targets),
+                bundle.saved["classes"] if targets is None else targets.items.tolist(),
+            )
         if not bundles:
             raise InputError("`folders` should be one or more. Received: none.")
         return cls._of_bundles(Task.load(list(folders)[0], host, "folders"), bundles)
 
     @classmethod
     def _of_bundles(cls, pattern, bundles):
-        wanted, _, _ = _first(bundles)
+        wanted = _first(bundles)[0]
         shared = {
             path: weight
             for path, weight in pattern.model.task_weights().items()
             if not path.startswith("head/")
         }
-        heads, rows = [], {path: [] for path in shared}
-        for name, (kind, arrays, make_head) in bundles.items():
+        rows = {path: [] for path in shared}
+        for name, (kind, arrays, head, _) in bundles.items():
             if kind != wanted or kind[0] != "patch":
                 raise InputError(
                     f"`tasks` should be of the method patch and of one patch method. "
                     f"Received: {name!r} of {kind[0]}, {kind[1]}."
                 )
-            head = make_head()
             head.build((None, pattern.model.host.hidden_dim))
             named = {f"head/{weight.name}": weight for weight in head.weights}
             check_arrays({**shared, **named}, arrays, name)
@@ -111,24 +118,45 @@ class MixedTasks(keras.Model):
                 weight.assign(arrays[path])
             for path in rows:
                 rows[path].append(arrays[path])
-            heads.append(head)
-        return cls(pattern, bundles, {path: np.stack(all_) for path, all_ in rows.items()}, heads)
+        stacked = {path: np.stack(of_tasks) for path, of_tasks in rows.items()}
+        heads, labels = ([bundle[n] for bundle in bundles.values()] for n in (2, 3))
+        return cls(pattern, bundles, stacked, heads, labels)
 
     def call(self, inputs):
         model, host = self._pattern, self._pattern.host
         history, place = inputs["history"], inputs["place"]
         padding_mask = host.padding_mask_layer(history)
-        token = self._rows("task_token/token", place)
         states, padding_mask, positions = model.task_token(
-            host.item_embedding(history) * padding_mask, padding_mask, token
+            host.item_embedding(history) * padding_mask, padding_mask, self.tokens(place)
         )
         for block in host.blocks:
             patches = {
-                site: self._patch_of_rows(f"patches/{block.name}/{site}", patch, place)
-                for site, patch in model.patches[block.name].items()
+                site: _with(patch.apply, weights)
+                for site, patch, weights in self._patches(block, place)
             }
             states = block(states, padding_mask, patches=patches, training=False)
         return model.user_pooling(states, positions)
+
+    @property
+    def host(self):
+        """The Backbone that all tasks share."""
+        return self._pattern.host
+
+    @property
+    def user_pooling(self):
+        """From states at the task tokens to users; see `TokenPooling`."""
+        return self._pattern.user_pooling
+
+    def tokens(self, place):
+        """The task tokens of each row, `[B, n, C]`."""
+        return self._rows("task_token/token", place)
+
+    def step_patches(self, block, place):
+        """Each row's patches in the form of `ResidualBlock.step`, by site."""
+        return {
+            site: _with(patch.apply_step, weights)
+            for site, patch, weights in self._patches(block, place)
+        }
 
     def scores(self, histories, tasks):
         """Each row's scores by its own task's head.
@@ -167,20 +195,25 @@ class MixedTasks(keras.Model):
                 )
         return np.array([self.places_of[name] for name in tasks], "int32")
 
-    def _patch_of_rows(self, path, patch, place):
-        weights = {
-            name: self._rows(f"{path}/{name}", place) for name in patch.named_weights()
-        }
-        return lambda inputs, outputs: patch.apply(
-            {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()},
-            inputs,
-            outputs,
-        )
+    def _patches(self, block, place):
+        """Site, patch layer and each row's weights, of one block."""
+        for site, patch in self._pattern.patches[block.name].items():
+            start = f"patches/{block.name}/{site}"
+            names = patch.named_weights()
+            yield site, patch, {name: self._rows(f"{start}/{name}", place) for name in names}
 
     def _rows(self, path, place):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""
         rows = ops.take(self._stacked[path], place, axis=0)
         return ops.expand_dims(rows, 1) if len(rows.shape) == 2 else rows
+
+
+def _with(apply, weights):
+    def act(inputs, outputs):
+        cast = {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()}
+        return apply(cast, inputs, outputs)
+
+    return act
 
 
 def _first(named):

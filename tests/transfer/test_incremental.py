@@ -10,7 +10,9 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.transfer.incremental import IncrementalTask
+from keras_peterrec.transfer.incremental import IncrementalTask, IncrementalTasks
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_model import TaskModel
 
 PATCHES = (
@@ -78,10 +80,31 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
     np.testing.assert_allclose(np.asarray(task.read(padded)), np.asarray(state), atol=1e-5)
 
 
+def test_rows_of_many_tasks_step_in_one_call():
+    host, tasks = MODEL.host, {}
+    for seed in range(3):
+        model = TaskModel(host, ClassifierHead(2), "lora:2+bottleneck:2+tokens:2")
+        for weight in model.task_weights().values():
+            weight.assign(np.random.default_rng(seed).normal(0.2, 0.4, weight.shape))
+        tasks[f"task{seed}"] = Task(model, "patch", classes=["a", "b"])
+    together = IncrementalTasks(MixedTasks.of_tasks(tasks))
+    alone = [IncrementalTask(task.model) for task in tasks.values()]
+    place, items = np.array([2, 0, 1, 0]), np.array([[5, 7, 7, 1], [9, 0, 4, 6]])
+    state = alone[0].start(4)
+    for row in items:
+        state = together.append(state, row, place)
+    users = np.asarray(together.users(state, place))
+    for row, number in enumerate(place):
+        single = alone[number].start(1)
+        for item in items[:, row]:
+            single = alone[number].append(single, [item])
+        np.testing.assert_allclose(users[row], np.asarray(alone[number].users(single))[0], atol=1e-5)
+
+
 def test_a_state_has_the_size_of_the_receptive_field():
     model = make_model(None)
-    state = IncrementalTask(model).start(2)
-    assert state.shape == (2, model.host.receptive_field - 1, 8)
+    task = IncrementalTask(model)
+    assert task.start(2).shape == (2, *task.state_shape) == (2, model.host.receptive_field - 1, 8)
 
 
 def test_the_answer_leaves_the_state_alone():
