@@ -6,6 +6,8 @@ from pathlib import Path
 
 import keras
 
+from keras_peterrec.callbacks.learning_rate import learning_rate
+
 NAME = "history.csv"
 
 
@@ -35,7 +37,7 @@ class HistoryFile(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self._rows is None:  # this process' first epoch
             self._rows = [row for row in _read(self.path) if int(row["epoch"]) <= epoch]
-        rate = float(self.model.optimizer.learning_rate)
+        rate = learning_rate(self.model)
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self._rows.append({"epoch": epoch + 1, "learning_rate": rate, **logs})
         columns = dict.fromkeys(name for row in self._rows for name in row)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from keras_peterrec.callbacks.learning_rate import learning_rate
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.distribution.replicated_model import random_states
 from keras_peterrec.transfer.json_file import read_json, write_json
@@ -112,7 +113,7 @@ class ResumableTraining(keras.callbacks.Callback):
         state["stopped"] = state["drops"] >= self.drops
         if state["stopped"]:
             return
-        rate = float(self.model.optimizer.learning_rate) * self.factor
+        rate = learning_rate(self.model) * self.factor
         self._load(self.model, "best", state["best_epoch"] + 1)
         self.model.optimizer.learning_rate.assign(rate)
         state.update(waited=0, drops=state["drops"] + 1)

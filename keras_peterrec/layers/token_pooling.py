@@ -24,7 +24,7 @@ class TokenPooling(keras.layers.Layer):
         self.count = count
 
     def call(self, states, token_positions):
-        return keras.ops.sum(states * token_positions, axis=1) / self.count
+        return keras.ops.sum(states * token_positions, axis=1) * (1.0 / self.count)
 
     def compute_output_shape(self, states_shape, token_positions_shape):
         return (states_shape[0], states_shape[2])
