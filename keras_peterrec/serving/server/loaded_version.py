@@ -9,13 +9,14 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_peterrec.serving.exported_model import DESCRIPTION
 from keras_peterrec.serving.server.classification import examples_array
+from keras_peterrec.serving.server.errors import invalid
 from keras_peterrec.serving.server.proto_tensors import read_tensor
 from keras_peterrec.serving.server.signature import Signature, find_signature
-from keras_peterrec.serving.server.errors import invalid
 from keras_peterrec.serving.warmup import PATH as WARMUP
 from keras_peterrec.transfer.json_file import read_json
 
 _MOST_WARMUPS = 1000
+_DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
 class LoadedVersion:
@@ -33,6 +34,7 @@ class LoadedVersion:
         signatures: dict from name to Signature.
         definitions: dict from name to SignatureDef, also of what is no signature to ask.
         description: dict that `export` wrote, None in other SavedModels.
+        examples: list of str. Histories for a person to try, where it is such an export.
         warmup_seconds: float.
         users: int. Requests that are being answered.
 
@@ -60,8 +62,11 @@ class LoadedVersion:
             }
             self.description = _description(path)
             start = time.perf_counter()
-            for request in _warmup_requests(path):
-                self._answer(*request)
+            self.examples = []
+            for name, inputs in _warmup_requests(path):
+                self._answer(name, inputs)
+                if self.description and name == _DEFAULT and not self.examples:
+                    self.examples = _histories(inputs)
             self.warmup_seconds = time.perf_counter() - start
         except BaseException:
             self.session.close()
@@ -100,6 +105,11 @@ class LoadedVersion:
 def _description(path):
     file = path / DESCRIPTION
     return read_json(file, "model") if file.is_file() else None
+
+
+def _histories(inputs):
+    texts = [text.decode("utf-8", "replace") for text in inputs.get("history", [])]
+    return sorted({text for text in texts if text.strip()}, key=len, reverse=True)
 
 
 def _warmup_requests(path):

@@ -76,13 +76,14 @@ class Models:
         """
         async with self._turn:
             for name, config in configs.items():
-                if name in self._models:
-                    self._models[name].config, before = config, self._models[name].config
-                    if before.base_path != config.base_path:
-                        self._models.pop(name).unload_all(self._pool)
-                if name not in self._models:
-                    self._models[name] = self._make(config)
-                await self._models[name].refresh(self._pool)
+                model = self._models.get(name)
+                if model and model.config.base_path == config.base_path:
+                    model.config = config
+                    await model.refresh(self._pool)
+                    continue
+                self._models[name] = await self._started(config)
+                if model:
+                    model.unload_all(self._pool)
             for name in set(self._models) - set(configs):
                 self._models.pop(name).unload_all(self._pool)
         self.check_labels()
@@ -92,6 +93,11 @@ class Models:
                     FAILED_PRECONDITION,
                     f"{model.config.name} did not become available",
                 )
+
+    async def _started(self, config):
+        model = self._make(config)
+        await model.refresh(self._pool)
+        return model
 
     def check_labels(self):
         """Refuses labels of versions that do not answer.
@@ -107,6 +113,10 @@ class Models:
                         f"Request to assign label to version {number} of model "
                         f"{model.config.name}, which is not currently available for inference",
                     )
+
+    def knows(self, name):
+        """Whether there is a model of this name."""
+        return name in self._models
 
     def find(self, name, number=None, label=None):
         """The version that answers a request; see `ModelVersions.find`."""
