@@ -28,7 +28,7 @@ class LoadedVersion:
     Args:
         path: path of the version directory.
         number: int.
-        threads: int. Threads of one operation; 0 for as many as there are processors.
+        model: str. Name of the model, for metrics. Defaults to `""`.
 
     Attributes:
         signatures: dict from name to Signature.
@@ -42,13 +42,12 @@ class LoadedVersion:
         Exception: it cannot be loaded, or one of its own warm-up requests fails.
     """
 
-    def __init__(self, path, number, threads=0):
+    def __init__(self, path, number, model=""):
         path = Path(path)
         self.number = number
         self.users = 0
         self._idle = None
-        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads)
-        self.session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        self.session = tf.compat.v1.Session(graph=tf.Graph())
         try:
             with self.session.graph.as_default():
                 loaded = tf.compat.v1.saved_model.loader.load(
@@ -56,7 +55,7 @@ class LoadedVersion:
                 )
             self.definitions = dict(loaded.signature_def)
             self.signatures = {
-                name: Signature(name, definition, self.session)
+                name: Signature(name, definition, self.session, model)
                 for name, definition in self.definitions.items()
                 if definition.outputs and name != "__saved_model_init_op"
             }

@@ -39,6 +39,10 @@ class Metrics:
         counts[bisect_left(BUCKETS, value)] += 1
         counts[-1] += value
 
+    def total(self, name):
+        """The sum of a counter over its labels."""
+        return sum(self._counters.get(name, {}).values())
+
     def page(self):
         """All of them, as Prometheus reads them."""
         lines = []

@@ -39,7 +39,7 @@ class ModelVersions:
 
     Args:
         config: ModelConfig. It may be replaced.
-        load: callable from (path, number) to LoadedVersion. Defaults to the class.
+        load: callable from (path, number, name) to LoadedVersion. Defaults to the class.
         report: callable from str, for a person. Defaults to `print`.
         observe: callable from (path, LoadedVersion), called when one was loaded.
 
@@ -138,7 +138,9 @@ class ModelVersions:
         state = self.states[number] = VersionState(number, LOADING)
         found = await loop.run_in_executor(pool, contents, folder)
         try:
-            loaded = await loop.run_in_executor(pool, self._load, folder, number)
+            loaded = await loop.run_in_executor(
+                pool, self._load, folder, number, self.config.name
+            )
         except Exception as error:
             self._failed[number] = found
             told = as_serving_error(error)

@@ -59,12 +59,6 @@ class Models:
             for model in list(self):
                 await model.refresh(self._pool)
 
-    async def watch(self, seconds):
-        """Looks at the folders again and again, until it is cancelled."""
-        while True:
-            await asyncio.sleep(seconds)
-            await self.refresh()
-
     async def replace(self, configs):
         """Serves other models, or these in another way.
 

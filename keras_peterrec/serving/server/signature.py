@@ -13,6 +13,7 @@ class Signature:
         name: str.
         definition: SignatureDef.
         session: `tf.compat.v1.Session` that holds its graph.
+        model: str. Name of the model, for metrics. Defaults to `""`.
 
     Attributes:
         dtypes: dict from the name of an input to its `DataType` number.
@@ -24,8 +25,9 @@ class Signature:
         KeyError: the graph lacks what the definition names.
     """
 
-    def __init__(self, name, definition, session):
+    def __init__(self, name, definition, session, model=""):
         self.name = name
+        self.model = model
         self.definition = definition
         self.dtypes = {key: info.dtype for key, info in sorted(definition.inputs.items())}
         self.outputs = {key: info.dtype for key, info in sorted(definition.outputs.items())}
