@@ -20,7 +20,8 @@ def add_serve(commands, add_command):
     def run(**options):
         check_installed()
         # Imported only now: the command line must not need what it uses.
-        from keras_peterrec.serving.server.serve import ServerSettings, serve
+        from keras_peterrec.serving.server.serve import serve
+        from keras_peterrec.serving.server.server_settings import ServerSettings
 
         return serve(ServerSettings(**options), _announcement(options.get("host", "127.0.0.1")))
 

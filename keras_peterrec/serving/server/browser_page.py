@@ -56,7 +56,7 @@ class BrowserPage:
                 tasks = version.description.get("tasks", {})
                 described[model.config.name] = {
                     "version": version.number,
-                    "tasks": {name: kind for name, kind in tasks.items() if name in version.signatures},
+                    "tasks": {name: tasks[name] for name in tasks if name in version.signatures},
                     "next_item": "serving_default" in version.signatures,
                     "examples": version.examples,
                 }

@@ -146,7 +146,9 @@ def regressions_of(signature, arrays, rows):
             _shape(array),
         )
     if len(array) != rows:
-        raise invalid("Input batch size did not match output batch size: ", rows, " vs. ", len(array))
+        raise invalid(
+            "Input batch size did not match output batch size: ", rows, " vs. ", len(array)
+        )
     if signature.outputs[OUTPUTS] != types.DT_FLOAT:
         raise invalid(
             "Expected output Tensor of DT_FLOAT.  Got: ",

@@ -20,6 +20,8 @@ UNAVAILABLE = 14
 DATA_LOSS = 15
 UNAUTHENTICATED = 16
 
+CODE_NAMES = {number: name for name, number in list(vars().items()) if isinstance(number, int)}
+
 # What TensorFlow appends for programmers: where in the Python that built the graph.
 _TRACE = re.compile(r"\s*\n\n(Original stack trace|Detected at node|Errors may have).*", re.DOTALL)
 _HTTP = {

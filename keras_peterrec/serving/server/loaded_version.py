@@ -95,7 +95,9 @@ class LoadedVersion:
 
     def _answer(self, name, inputs):
         signature = find_signature(
-            self.signatures, name, lambda name: invalid(f'Serving signature key "{name}" not found.')
+            self.signatures,
+            name,
+            lambda name: invalid(f'Serving signature key "{name}" not found.'),
         )
         signature.check(inputs)
         signature.run(inputs)

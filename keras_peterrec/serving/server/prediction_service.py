@@ -13,6 +13,7 @@ from tensorflow_serving.apis import (
 )
 
 from keras_peterrec.serving.server.errors import (
+    CODE_NAMES,
     FAILED_PRECONDITION,
     OK,
     ServingError,
@@ -20,7 +21,6 @@ from keras_peterrec.serving.server.errors import (
     invalid,
 )
 from keras_peterrec.serving.server.proto_tensors import read_tensor, write_tensor
-from keras_peterrec.serving.server.rest_api import CODE_NAMES
 from keras_peterrec.serving.server.signature import find_signature
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
@@ -80,7 +80,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             await abort(context, error)
         finally:
             if self.models.knows(name):
-                self.metrics.count("request_count", model_name=name, status=CODE_NAMES[code])
+                self.metrics.count("request_count", model_name=name, status=CODE_NAMES.get(code, code))
                 if code == OK:
                     self.metrics.observe(
                         "request_latency", (time.perf_counter() - start) * 1e6, model_name=name,

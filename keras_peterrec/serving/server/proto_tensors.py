@@ -44,7 +44,9 @@ def read_tensor(tensor):
         raise invalid("Tensor proto should have a known shape. Received: ", sizes)
     count = math.prod(sizes)
     if count > max(MAX_REPEATED, tensor.ByteSize()):
-        raise invalid("Tensor proto should hold at most ", MAX_REPEATED, " values. Received: ", sizes)
+        raise invalid(
+            "Tensor proto should hold at most ", MAX_REPEATED, " values. Received: ", sizes
+        )
     try:
         array = tf.make_ndarray(tensor)
     except (TypeError, ValueError) as error:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from keras_peterrec.serving.server import errors, routes
-from keras_peterrec.serving.server.errors import as_serving_error, invalid
+from keras_peterrec.serving.server.errors import CODE_NAMES, as_serving_error, invalid
 from keras_peterrec.serving.server.json_answers import (
     write_answer,
     write_classes,
@@ -18,7 +18,6 @@ from keras_peterrec.serving.server.signature import find_signature
 
 # Larger bodies are read on another thread, so that others are answered meanwhile.
 _LARGE = 1 << 16
-CODE_NAMES = {number: name for name, number in vars(errors).items() if isinstance(number, int)}
 
 
 class RestApi:
@@ -77,7 +76,7 @@ class RestApi:
                 self._record(route, code, time.perf_counter() - start)
 
     def _record(self, route, code, seconds):
-        self.metrics.count("request_count", model_name=route.name, status=CODE_NAMES[code])
+        self.metrics.count("request_count", model_name=route.name, status=CODE_NAMES.get(code, code))
         if code == errors.OK:
             self.metrics.observe(
                 "request_latency", seconds * 1e6, model_name=route.name,
@@ -93,7 +92,9 @@ class RestApi:
             signature = find_signature(
                 version.signatures,
                 signature_name,
-                lambda name: invalid(f'Serving signature name: "{name}" not found in signature def'),
+                lambda name: invalid(
+                    f'Serving signature name: "{name}" not found in signature def'
+                ),
             )
             inputs, layout = await _off_loop(_arrays, document, len(body), signature.dtypes)
             arrays = await self.inference.run(signature, inputs)

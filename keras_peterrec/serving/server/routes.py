@@ -6,7 +6,8 @@ from urllib.parse import unquote
 
 from keras_peterrec.serving.server.errors import INVALID_ARGUMENT, ServingError, invalid
 
-PREDICT, CLASSIFY, REGRESS, STATUS, METADATA = "predict", "classify", "regress", "status", "metadata"
+PREDICT, CLASSIFY, REGRESS = "predict", "classify", "regress"
+STATUS, METADATA = "status", "metadata"
 
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _POST = re.compile(rf"{_WHICH}:(classify|regress|predict)")
