@@ -20,7 +20,7 @@ UNAVAILABLE = 14
 DATA_LOSS = 15
 UNAUTHENTICATED = 16
 
-CODE_NAMES = {number: name for name, number in list(vars().items()) if isinstance(number, int)}
+_NAMES = {number: name for name, number in list(vars().items()) if isinstance(number, int)}
 
 # What TensorFlow appends for programmers: where in the Python that built the graph.
 _TRACE = re.compile(r"\s*\n\n(Original stack trace|Detected at node|Errors may have).*", re.DOTALL)
@@ -66,6 +66,11 @@ class ServingError(Exception):
 def invalid(*parts):
     """A ServingError for a request that cannot be understood."""
     return ServingError(INVALID_ARGUMENT, "".join(map(str, parts)))
+
+
+def code_name(code):
+    """`"NOT_FOUND"` for 5, and so on."""
+    return _NAMES.get(code, str(code))
 
 
 def as_serving_error(error):

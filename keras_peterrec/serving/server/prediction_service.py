@@ -13,11 +13,11 @@ from tensorflow_serving.apis import (
 )
 
 from keras_peterrec.serving.server.errors import (
-    CODE_NAMES,
     FAILED_PRECONDITION,
     OK,
     ServingError,
     as_serving_error,
+    code_name,
     invalid,
 )
 from keras_peterrec.serving.server.proto_tensors import read_tensor, write_tensor
@@ -80,7 +80,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             await abort(context, error)
         finally:
             if self.models.knows(name):
-                self.metrics.count("request_count", model_name=name, status=CODE_NAMES.get(code, code))
+                self.metrics.count("request_count", model_name=name, status=code_name(code))
                 if code == OK:
                     self.metrics.observe(
                         "request_latency", (time.perf_counter() - start) * 1e6, model_name=name,

@@ -25,6 +25,7 @@ _FIELDS = {
     types.DT_UINT16: "int_val",
     types.DT_UINT8: "int_val",
 }
+_READ = {*_FIELDS, types.DT_HALF, types.DT_BFLOAT16, types.DT_COMPLEX64, types.DT_COMPLEX128}
 
 
 def read_tensor(tensor):
@@ -39,6 +40,8 @@ def read_tensor(tensor):
     Raises:
         ServingError: the message does not hold what its type and shape say.
     """
+    if tensor.dtype not in _READ:
+        raise invalid("Tensor proto should be of a type with values. Received: ", tensor.dtype)
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
         raise invalid("Tensor proto should have a known shape. Received: ", sizes)

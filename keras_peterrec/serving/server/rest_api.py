@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from keras_peterrec.serving.server import errors, routes
-from keras_peterrec.serving.server.errors import CODE_NAMES, as_serving_error, invalid
+from keras_peterrec.serving.server.errors import as_serving_error, code_name, invalid
 from keras_peterrec.serving.server.json_answers import (
     write_answer,
     write_classes,
@@ -76,7 +76,7 @@ class RestApi:
                 self._record(route, code, time.perf_counter() - start)
 
     def _record(self, route, code, seconds):
-        self.metrics.count("request_count", model_name=route.name, status=CODE_NAMES.get(code, code))
+        self.metrics.count("request_count", model_name=route.name, status=code_name(code))
         if code == errors.OK:
             self.metrics.observe(
                 "request_latency", seconds * 1e6, model_name=route.name,

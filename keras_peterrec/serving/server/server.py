@@ -118,8 +118,8 @@ class Server:
             uvicorn.Config(
                 application, http="httptools", ws="none", lifespan="off", interface="asgi3",
                 access_log=False, log_config=None, server_header=False, proxy_headers=False,
-                timeout_graceful_shutdown=settings.shutdown_seconds, timeout_keep_alive=_IDLE_SECONDS,
-                backlog=_BACKLOG, log_level="error",
+                timeout_keep_alive=_IDLE_SECONDS, backlog=_BACKLOG, log_level="error",
+                timeout_graceful_shutdown=settings.shutdown_seconds,
             )
         )  # fmt: skip
 

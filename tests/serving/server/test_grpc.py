@@ -76,9 +76,8 @@ def test_answers_are_those_of_python(task, export_server, causal_export):
 
 def test_outputs_are_typed_fields_and_inputs_either(predictions):
     assert X.tensor_content
-    typed = tf.make_tensor_proto([])
-    typed.CopyFrom(text_format.Parse(
-        "dtype: DT_FLOAT tensor_shape { dim { size: 3 } } float_val: [1, 2, 5]", type(X)()))  # fmt: skip
+    text = "dtype: DT_FLOAT tensor_shape { dim { size: 3 } } float_val: [1, 2, 5]"
+    typed = text_format.Parse(text, type(X)())
     for tensor in (X, typed):
         output = predictions.Predict(request("half", {"x": tensor})).outputs["y"]
         assert list(output.float_val) == [2.5, 3.0, 4.5] and not output.tensor_content
@@ -113,7 +112,8 @@ def test_errors(predictions):
     assert refused(call, request("half", {"x": X}, "zzz")) == (
         CODE.FAILED_PRECONDITION, 'Serving signature key "zzz" not found.',
     )  # fmt: skip
-    assert refused(call, predict_pb2.PredictRequest()) == (CODE.INVALID_ARGUMENT, "Missing ModelSpec")
+    empty = predict_pb2.PredictRequest()
+    assert refused(call, empty) == (CODE.INVALID_ARGUMENT, "Missing ModelSpec")
     for inputs in ({}, {"y": X}, {"x": X, "z": X}):
         code, details = refused(call, request("half", inputs))
         assert code == CODE.INVALID_ARGUMENT
@@ -189,7 +189,8 @@ def test_other_configurations(management, predictions, half_server):
         text_format.Parse(f"model_config_list {{ {text} }}", given.config)
         return management.HandleReloadConfigRequest(given)
 
-    half = f'config {{ name: "half" base_path: "{folder}/half" model_version_policy {{ all {{}} }} %s }}'
+    both = "model_version_policy { all {} }"
+    half = f'config {{ name: "half" base_path: "{folder}/half" {both} %s }}'
     everything = f'config {{ name: "everything" base_path: "{folder}/everything" }}'
     labels = 'version_labels { key: "%s" value: %d }'
     assert refused(reload, 'config { name: "a" base_path: "/etc" }')[0] == CODE.PERMISSION_DENIED

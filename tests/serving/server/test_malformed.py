@@ -41,10 +41,12 @@ def mutated(rng):
         number = rng.choice([b"1" * 400, b"-1e999", b"1e-999", b"9" * 19, b"-0", b"1E+30", b"0x1"])
         return body.replace(b"1", number)
     if kind == 5:
-        value = rng.choice([b"null", b"true", b"{}", b"[]", b'"\\ud800"', b'"\xff"', b"NaN", b"-Inf"])
+        values = [b"null", b"true", b"{}", b"[]", b'"\\ud800"', b'"\xff"', b"NaN", b"-Inf"]
+        value = rng.choice(values)
         return body.replace(b"1", value).replace(b'"a b"', value)
     if kind == 6:
-        words = [b"[", b"]", b"{", b"}", b",", b":", b'"', b"1", b'"x"', b"instances", b" ", b"\\u00"]
+        words = [*b'[]{},:"1 ', *(b'"x"', b"instances", b"\\u00")]
+        words = [bytes([word]) if isinstance(word, int) else word for word in words]
         return b"".join(rng.choice(words) for _ in range(rng.randrange(40)))
     return body
 

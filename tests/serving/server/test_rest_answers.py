@@ -180,7 +180,9 @@ def test_page(export_server, half_server):
     _, text, _ = ask(export_server.port, "GET", "/tasks.json")
     model = json.loads(text)["models"]["peterrec"]
     assert model["version"] == 1 and model["next_item"]
-    assert model["tasks"] == {"films": "recommend", "age-group.v2": "classify", "tuned": "recommend"}
+    assert model["tasks"] == {
+        "films": "recommend", "age-group.v2": "classify", "tuned": "recommend",
+    }  # fmt: skip
     assert all(history.strip() for history in model["examples"])
     _, text, _ = ask(export_server.port, "GET", "/titles.json")
     assert json.loads(text) == {"s0": "Éé", "s1": "One, two"}
