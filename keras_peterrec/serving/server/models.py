@@ -45,13 +45,18 @@ class Models:
         """
         await self.refresh()
         for model in self:
-            failed = [state for state in model.states.values() if state.message]
-            if failed or not model.available:
+            problem = _problem(model)
+            if problem:
                 raise InputError(
                     f"`base_path` of {model.config.name!r} should hold versions that can be "
-                    f"loaded. Received: {model.config.base_path!r}: "
-                    + (f"{failed[0].number}: {failed[0].message}" if failed else "no version")
+                    f"loaded. Received: {model.config.base_path!r}: {problem}"
                 )
+        try:
+            self.check_labels()
+        except ServingError as error:
+            raise InputError(
+                f"`version_labels` should name versions that answer. Received: {error.message}."
+            ) from error
 
     async def refresh(self):
         """Looks once at the folders of all models."""
@@ -135,3 +140,14 @@ class Models:
         for model in self:
             model.unload_all(self._pool)
         self._pool.shutdown(wait=True)
+
+
+def _problem(model):
+    """Why a model cannot be served as it is configured; None if it can."""
+    for state in model.states.values():
+        if state.message:
+            return f"{state.number}: {state.message}"
+    for number in model.config.versions:
+        if number not in model.available:
+            return f"no version {number}"
+    return None if model.available else "no version"

@@ -200,6 +200,20 @@ def test_config_files_that_cannot_be_used(text, error, tmp_path):
         read_config_file(path)
 
 
+def test_configured_versions_and_labels_must_be_there(originals, tmp_path):
+    small_models.copy_version(originals[0], tmp_path / "base", 1)
+    path = tmp_path / "models.config"
+    text = "model_config_list {{ config {{ name: 'm' base_path: '{}' {} }} }}"
+    for more, error in [
+        ("model_version_policy { specific { versions: 1 versions: 5 } }", "no version 5"),
+        ("version_labels { key: 'stable' value: 5 }", "assign label to version 5 of model m"),
+    ]:
+        path.write_text(text.format(tmp_path / "base", more))
+        with pytest.raises(InputError, match=error):
+            with running(model_config_file=str(path)):
+                pass
+
+
 def test_a_config_file_that_changes(originals, tmp_path):
     for n in (0, 1):
         small_models.copy_version(originals[n], tmp_path / f"base{n}", 1)
