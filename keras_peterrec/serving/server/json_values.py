@@ -19,6 +19,7 @@ _RANGES = {
     types.DT_UINT32: (0, 2**32 - 1),
     types.DT_UINT64: (0, 2**64 - 1),
 }
+_MOST_DIMENSIONS = 64
 _FLOATS = (types.DT_FLOAT, types.DT_DOUBLE)
 
 
@@ -83,7 +84,16 @@ class JsonValues:
         self._fill(value, self.shape, 0)
 
     def to_array(self):
-        """NumPy array of the type that the graph takes; strings are bytes objects."""
+        """NumPy array of the type that the graph takes; strings are bytes objects.
+
+        Raises:
+            ServingError: it has more dimensions than NumPy knows.
+        """
+        if len(self.shape) > _MOST_DIMENSIONS:
+            raise invalid(
+                "Tensors should have at most ", _MOST_DIMENSIONS, " dimensions. Received: ",
+                len(self.shape),
+            )  # fmt: skip
         if self.dtype == types.DT_STRING:
             array = np.empty(len(self.values), dtype=object)
             array[:] = self.values

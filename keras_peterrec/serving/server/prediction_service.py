@@ -7,6 +7,7 @@ from tensorflow.core.protobuf import meta_graph_pb2  # noqa: F401, what `Any` ho
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
+    inference_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
@@ -15,6 +16,7 @@ from tensorflow_serving.apis import (
 from keras_peterrec.serving.server.errors import (
     FAILED_PRECONDITION,
     OK,
+    UNIMPLEMENTED,
     ServingError,
     as_serving_error,
     code_name,
@@ -23,6 +25,7 @@ from keras_peterrec.serving.server.errors import (
 from keras_peterrec.serving.server.proto_tensors import read_tensor, write_tensor
 from keras_peterrec.serving.server.signature import find_signature
 
+_CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -64,6 +67,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def Regress(self, request, context):
         """Values of examples."""
         return await self._answer("Regress", self._regress, request, context)
+
+    async def MultiInference(self, request, context):
+        """Several classifications and regressions of the same examples."""
+        try:
+            response = inference_pb2.MultiInferenceResponse()
+            for task in request.tasks:
+                await self._task(task, request.input, response.results.add())
+            return response
+        except Exception as error:
+            await abort(context, error)
 
     async def GetModelMetadata(self, request, context):
         """The signatures of a version."""
@@ -118,26 +131,45 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
     async def _classify(self, request):
-        spec = request.model_spec
-        with self._find(spec).in_use() as version:
-            rows = await self.inference.classify(version, spec.signature_name, request.input)
         response = classification_pb2.ClassificationResponse()
-        _describe(response.model_spec, spec.name, version, spec.signature_name)
-        for row in rows:
-            added = response.result.classifications.add()
-            for label, score in row:
-                added.classes.add(label=label.decode("utf-8", "replace"), score=score)
+        await self._fill_classes(
+            request.model_spec, request.input, response.result, response.model_spec
+        )
         return response
 
     async def _regress(self, request):
-        spec = request.model_spec
-        with self._find(spec).in_use() as version:
-            values = await self.inference.regress(version, spec.signature_name, request.input)
         response = regression_pb2.RegressionResponse()
-        _describe(response.model_spec, spec.name, version, spec.signature_name)
-        for value in values.tolist():
-            response.result.regressions.add(value=value)
+        await self._fill_values(
+            request.model_spec, request.input, response.result, response.model_spec
+        )
         return response
+
+    async def _task(self, task, given, result):
+        fill, target = {
+            _CLASSIFY: (self._fill_classes, result.classification_result),
+            _REGRESS: (self._fill_values, result.regression_result),
+        }.get(task.method_name, (None, None))
+        if fill is None:
+            raise ServingError(
+                UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
+            )
+        await fill(task.model_spec, given, target, result.model_spec)
+
+    async def _fill_classes(self, spec, given, result, found):
+        with self._find(spec).in_use() as version:
+            rows = await self.inference.classify(version, spec.signature_name, given)
+        _describe(found, spec.name, version, spec.signature_name)
+        for row in rows:
+            added = result.classifications.add()
+            for label, score in row:
+                added.classes.add(label=label.decode("utf-8", "replace"), score=score)
+
+    async def _fill_values(self, spec, given, result, found):
+        with self._find(spec).in_use() as version:
+            values = await self.inference.regress(version, spec.signature_name, given)
+        _describe(found, spec.name, version, spec.signature_name)
+        for value in values.tolist():
+            result.regressions.add(value=value)
 
     async def _metadata(self, request):
         if not request.metadata_field:

@@ -10,6 +10,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -154,6 +155,15 @@ def test_classify_and_regress(predictions):
     values.model_spec.name, values.model_spec.signature_name = "everything", "regress"
     values.input.CopyFrom(given.input)
     assert [r.value for r in predictions.Regress(values).result.regressions] == [0.25]
+    several = inference_pb2.MultiInferenceRequest(input=given.input)
+    for method in ("classify", "regress"):
+        task = several.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "everything", method
+    classes, values = predictions.MultiInference(several).results
+    assert classes.classification_result.classifications[0].classes[0].score == 0.5
+    assert values.regression_result.regressions[0].value == 0.25
+    several.tasks.add(method_name="tensorflow/serving/predict")
+    assert refused(predictions.MultiInference, several)[0] == CODE.UNIMPLEMENTED
     given.model_spec.signature_name = "words"
     code, details = refused(predictions.Classify, given)
     assert code == CODE.FAILED_PRECONDITION
