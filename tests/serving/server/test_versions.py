@@ -10,13 +10,15 @@ from contextlib import contextmanager
 
 import pytest
 import small_models
+import tensorflow as tf
 from running_server import ask, predict, running
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.server.model_config import ModelConfig, read_config_file
 from keras_peterrec.serving.server.model_versions import ModelVersions
-from keras_peterrec.serving.warmup import write_warmup
+from keras_peterrec.serving.warmup import PATH as WARMUP
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,11 @@ def test_half_written_and_corrupt(originals, tmp_path, capfd):
 def test_a_failing_warmup_fails_the_version(originals, tmp_path):
     small_models.copy_version(originals[0], tmp_path, 1)
     bad = small_models.copy_version(originals[1], tmp_path / "hidden", 2)
-    write_warmup(bad, [("no-such-signature", ["a"])])
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = "no-such-signature"
+    (bad / WARMUP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(bad / WARMUP)) as writer:
+        writer.write(log.SerializeToString())
     with running(model_base_path=str(tmp_path)) as state:
         bad.rename(tmp_path / "2")
         until(lambda: states(state).get(2) == "END")
