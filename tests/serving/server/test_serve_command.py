@@ -1,6 +1,7 @@
 """`keras-peterrec serve` as a person starts and ends it."""
 
 import builtins
+import configparser
 import json
 import signal
 import socket
@@ -9,10 +10,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from running_server import predict
 
+import keras_peterrec
 from keras_peterrec import cli
 from keras_peterrec.serving.server import arguments
 
@@ -132,3 +135,16 @@ def test_help_needs_nothing(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main(["serve", "--help"])
     assert "--model-base-path" in capsys.readouterr().out
+
+
+def test_the_page_is_installed_with_the_package():
+    package = Path(keras_peterrec.__file__).parent
+    settings = configparser.ConfigParser()
+    settings.read(package.parent / "setup.cfg")
+    named = {
+        package.parent.joinpath(*room.split("."), name)
+        for room, names in settings["options.package_data"].items()
+        for name in names.split()
+    }
+    others = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert others == named
