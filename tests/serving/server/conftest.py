@@ -1,9 +1,6 @@
 """Servers that the tests share."""
 
 import pytest
-
-pytest.importorskip("tensorflow_serving", reason="the `serve` extra is not installed")
-
 import small_models
 from running_server import running
 

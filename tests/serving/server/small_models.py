@@ -5,7 +5,6 @@ import shutil
 import uuid
 
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2 as types  # noqa: F401, what tests name
 
 
 class Half(tf.Module):
