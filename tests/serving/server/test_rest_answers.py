@@ -188,3 +188,22 @@ def test_page(export_server, half_server):
     assert json.loads(text) == {"s0": "Éé", "s1": "One, two"}
     for path in ("/", "/tasks.json", "/healthz", "/v1", "/../etc/passwd"):
         assert ask(half_server.port, "GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("task", ["films", "age-group.v2"])
+def test_an_exports_tasks_classify(task, export_server, causal_export):
+    histories = [history.split() for history in HISTORIES[:3]]
+    body = {
+        "signature_name": f"{task}_classify",
+        "examples": [{"history": items} for items in histories],
+    }
+    status, text, _ = ask(
+        export_server.port, "POST", "/v1/models/peterrec:classify", json.dumps(body)
+    )
+    assert status == 200
+    rows = json.loads(text)["results"]
+    wanted = ExportedModel(causal_export.out).predict(task, [" ".join(h) for h in histories])
+    labels = wanted["items" if "items" in wanted else "classes"]
+    assert [[label for label, _ in row] for row in rows] == labels.tolist()
+    scores = np.array([[score for _, score in row] for row in rows])
+    np.testing.assert_allclose(scores, wanted["scores"], rtol=1e-5, atol=1e-5)
