@@ -9,6 +9,7 @@ from keras_peterrec.benchmarks.arguments import add_benchmark
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.arguments import add_experiment
 from keras_peterrec.runs.export_arguments import add_export
+from keras_peterrec.serving.server.arguments import add_serve
 
 METHODS = ("patch", "all", "head", "last1", "last2", "scratch", "random_host")
 INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
@@ -69,6 +70,7 @@ def _parser():
     for add in (_predict, _inspect):
         add(commands)
     add_experiment(commands, _command)
+    add_serve(commands, _command)
     add_benchmark(commands, _command)
     return parser
 

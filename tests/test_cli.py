@@ -102,7 +102,7 @@ def test_help_is_quick_and_names_every_command():
         done = run("--help")
         times.append(time.perf_counter() - began)
     assert done.returncode == 0
-    for command in ("quickstart", "pretrain", "transfer", "evaluate", "export", "predict"):
+    for command in ("quickstart", "pretrain", "transfer", "evaluate", "export", "serve", "predict"):
         assert command in done.stdout
     # TensorFlow alone takes seconds to import.
     modules = subprocess.run(

@@ -1,0 +1,144 @@
+"""One version of a model in memory."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from keras_peterrec.serving.exported_model import DESCRIPTION
+from keras_peterrec.serving.server.classification import examples_array
+from keras_peterrec.serving.server.errors import invalid
+from keras_peterrec.serving.server.proto_tensors import read_tensor
+from keras_peterrec.serving.server.signature import Signature, find_signature
+from keras_peterrec.serving.warmup import PATH as WARMUP
+from keras_peterrec.transfer.json_file import read_json
+
+_MOST_WARMUPS = 1000
+_DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+
+
+class LoadedVersion:
+    """A SavedModel in a session of its own, warm.
+
+    It is loaded as TensorFlow Serving does, by tags into a session, which also is the
+    quickest way to call it from Python.
+
+    Args:
+        path: path of the version directory.
+        number: int.
+        model: str. Name of the model, for metrics. Defaults to `""`.
+
+    Attributes:
+        signatures: dict from name to Signature.
+        definitions: dict from name to SignatureDef, also of what is no signature to ask.
+        description: dict that `export` wrote, None in other SavedModels.
+        examples: list of str. Histories for a person to try, where it is such an export.
+        warmup_seconds: float.
+        users: int. Requests that are being answered.
+
+    Raises:
+        Exception: it cannot be loaded, or one of its own warm-up requests fails.
+    """
+
+    def __init__(self, path, number, model=""):
+        path = Path(path)
+        self.number = number
+        self.users = 0
+        self._idle = None
+        self.session = tf.compat.v1.Session(graph=tf.Graph())
+        try:
+            with self.session.graph.as_default(), _without_advice():
+                loaded = tf.compat.v1.saved_model.loader.load(
+                    self.session, [tf.saved_model.SERVING], str(path)
+                )
+            self.definitions = dict(loaded.signature_def)
+            self.signatures = {
+                name: Signature(name, definition, self.session, model)
+                for name, definition in self.definitions.items()
+                if definition.outputs and name != "__saved_model_init_op"
+            }
+            self.description = _description(path)
+            start = time.perf_counter()
+            self.examples = []
+            for name, inputs in _warmup_requests(path):
+                self._answer(name, inputs)
+                if self.description and name == _DEFAULT and not self.examples:
+                    self.examples = _histories(inputs)
+            self.warmup_seconds = time.perf_counter() - start
+        except BaseException:
+            self.session.close()
+            raise
+
+    @contextlib.contextmanager
+    def in_use(self):
+        """Keeps the version open while a request is answered."""
+        self.users += 1
+        try:
+            yield self
+        finally:
+            self.users -= 1
+            if not self.users and self._idle:
+                self._idle()
+
+    def when_idle(self, call):
+        """Calls `call` once nothing uses the version, which must get no new users."""
+        if self.users:
+            self._idle = call
+        else:
+            call()
+
+    def close(self):
+        """Frees its memory."""
+        self.session.close()
+
+    def _answer(self, name, inputs):
+        signature = find_signature(
+            self.signatures,
+            name,
+            lambda name: invalid(f'Serving signature key "{name}" not found.'),
+        )
+        signature.check(inputs)
+        signature.run(inputs)
+
+
+@contextlib.contextmanager
+def _without_advice():
+    """TensorFlow recommends its other loader, whose calls take twice as long."""
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _description(path):
+    file = path / DESCRIPTION
+    return read_json(file, "model") if file.is_file() else None
+
+
+def _histories(inputs):
+    texts = [text.decode("utf-8", "replace") for text in inputs.get("history", [])]
+    return sorted({text for text in texts if text.strip()}, key=len, reverse=True)
+
+
+def _warmup_requests(path):
+    """(signature, inputs) of each of the version's own requests."""
+    if not (path / WARMUP).is_file():
+        return
+    records = tf.data.TFRecordDataset(str(path / WARMUP)).take(_MOST_WARMUPS)
+    for record in records.as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            request = log.predict_log.request
+            inputs = {key: read_tensor(tensor) for key, tensor in request.inputs.items()}
+        elif kind in ("classify_log", "regress_log"):
+            request = getattr(log, kind).request
+            inputs = {"inputs": examples_array(request.input)}
+        else:
+            continue
+        yield request.model_spec.signature_name, inputs

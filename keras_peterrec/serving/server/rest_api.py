@@ -1,0 +1,128 @@
+"""The REST API below /v1/, apart from HTTP itself."""
+
+import asyncio
+import time
+
+from keras_peterrec.serving.server import errors, routes
+from keras_peterrec.serving.server.errors import as_serving_error, code_name, invalid
+from keras_peterrec.serving.server.json_answers import (
+    write_answer,
+    write_classes,
+    write_error,
+    write_regressions,
+)
+from keras_peterrec.serving.server.json_examples import read_examples
+from keras_peterrec.serving.server.json_tensors import read_inputs, read_object
+from keras_peterrec.serving.server.proto_json import write_metadata, write_status
+from keras_peterrec.serving.server.signature import find_signature
+
+# Larger bodies are read on another thread, so that others are answered meanwhile.
+_LARGE = 1 << 16
+
+
+class RestApi:
+    """Answers requests of the REST API.
+
+    Args:
+        models: Models.
+        inference: Inference.
+        metrics: Metrics.
+
+    Example:
+
+    >>> await api.answer("POST", "/v1/models/peterrec:predict", b'{"instances": ["a b"]}')
+    (200, b'{"predictions": ...')
+    """
+
+    def __init__(self, models, inference, metrics):
+        self.models = models
+        self.inference = inference
+        self.metrics = metrics
+        self._calls = {
+            routes.PREDICT: self._predict,
+            routes.CLASSIFY: self._classify,
+            routes.REGRESS: self._regress,
+        }
+
+    async def answer(self, method, path, body):
+        """One answer, whatever comes.
+
+        Args:
+            method: str.
+            path: str, with the query string.
+            body: bytes.
+
+        Returns:
+            (int, bytes): HTTP status and JSON.
+        """
+        start, route, version = time.perf_counter(), None, None
+        code = errors.OK
+        try:
+            route = routes.parse_route(method, path)
+            if route.call == routes.STATUS:
+                return 200, write_status(self.models.status(route.name, route.number))
+            if route.call == routes.METADATA:
+                version = self._find(route)
+                return 200, write_metadata(route.name, version.number, version.definitions)
+            return 200, await self._calls[route.call](route, body)
+        except Exception as error:
+            told = as_serving_error(error)
+            code = told.code
+            if isinstance(error, routes.UnusableVersion):
+                return told.http, b""
+            return told.http, write_error(told.message)
+        finally:
+            if route and route.call in self._calls and self.models.knows(route.name):
+                self._record(route, code, time.perf_counter() - start)
+
+    def _record(self, route, code, seconds):
+        self.metrics.count("request_count", model_name=route.name, status=code_name(code))
+        if code == errors.OK:
+            self.metrics.observe(
+                "request_latency", seconds * 1e6, model_name=route.name,
+                API=route.call.capitalize(), entrypoint="REST",
+            )  # fmt: skip
+
+    def _find(self, route):
+        return self.models.find(route.name, route.number, route.label)
+
+    async def _predict(self, route, body):
+        document, signature_name = await _off_loop(read_object, body, len(body))
+        with self._find(route).in_use() as version:
+            signature = find_signature(
+                version.signatures,
+                signature_name,
+                lambda name: invalid(
+                    f'Serving signature name: "{name}" not found in signature def'
+                ),
+            )
+            inputs, layout = await _off_loop(_arrays, document, len(body), signature.dtypes)
+            arrays = await self.inference.run(signature, inputs)
+            outputs = {
+                name: (array, dtype)
+                for (name, dtype), array in zip(signature.outputs.items(), arrays, strict=True)
+            }
+        return write_answer(outputs, layout)
+
+    async def _classify(self, route, body):
+        document, signature_name = await _off_loop(read_object, body, len(body))
+        given = await _off_loop(read_examples, document, len(body))
+        with self._find(route).in_use() as version:
+            return write_classes(await self.inference.classify(version, signature_name, given))
+
+    async def _regress(self, route, body):
+        document, signature_name = await _off_loop(read_object, body, len(body))
+        given = await _off_loop(read_examples, document, len(body))
+        with self._find(route).in_use() as version:
+            return write_regressions(await self.inference.regress(version, signature_name, given))
+
+
+def _arrays(document, dtypes):
+    values, layout = read_inputs(document, dtypes)
+    return {name: value.to_array() for name, value in values.items()}, layout
+
+
+async def _off_loop(call, argument, size, *more):
+    if size < _LARGE:
+        return call(argument, *more)
+    return await asyncio.get_running_loop().run_in_executor(None, call, argument, *more)

@@ -1,0 +1,147 @@
+"""Requests that are run together are answered as if they were alone."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running_server import predict
+
+from keras_peterrec.serving.server.batcher import Batcher
+from keras_peterrec.serving.server.errors import ServingError
+
+
+class Gate:
+    """A signature that waits for its gate, notes its batches, and dislikes -1."""
+
+    def __init__(self, mergeable=True):
+        self.mergeable = mergeable
+        self.dtypes = {"x": 1}
+        self.outputs = {"y": 1}
+        self.open = threading.Event()
+        self.batches = []
+
+    def run(self, inputs):
+        assert self.open.wait(30)
+        self.batches.append(inputs["x"].shape)
+        if (inputs["x"] == -1).any():
+            raise ValueError("-1")
+        return [inputs["x"] * 2]
+
+
+def gather(signature, arrays, max_rows=8, max_waiting=1000, cancel=()):
+    """What each request got, all sent while the first is run."""
+
+    async def work():
+        batcher = Batcher(1, max_rows, 100, max_waiting)
+        tasks = []
+        for n, array in enumerate(arrays):
+            tasks.append(asyncio.create_task(batcher.run(signature, {"x": np.array(array)})))
+            await asyncio.sleep(0.01 if n == 0 else 0)
+        await asyncio.sleep(0.01)
+        for n in cancel:
+            tasks[n].cancel()
+        signature.open.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert batcher.waiting == 0
+        batcher.close()
+        return answers
+
+    return asyncio.run(work())
+
+
+def test_what_waits_is_run_together():
+    gate = Gate()
+    answers = gather(gate, [[0.0], [1.0], [2.0, 3.0], [4.0], [5.0] * 5, [[6.0]], [7.0]])
+    assert [a[0].tolist() for a in answers] == [
+        [0], [2], [4, 6], [8], [10] * 5, [[12]], [14],
+    ]  # fmt: skip
+    # The first found a free worker; then up to 8 rows; another rank is another batch.
+    assert gate.batches == [(1,), (4,), (1, 1), (6,)]
+
+
+def test_a_bad_request_fails_alone():
+    answers = gather(Gate(), [[0.0], [1.0], [-1.0], [2.0, -1.0], [3.0]])
+    assert [
+        isinstance(a, ValueError) for a in answers
+    ] == [False, False, True, True, False]
+    assert answers[4][0].tolist() == [6]
+
+
+def test_what_has_no_batch_is_run_alone():
+    gate = Gate(mergeable=False)
+    gather(gate, [[0.0], [1.0], [2.0]])
+    assert gate.batches == [(1,)] * 3
+    gate = Gate()
+    answers = gather(gate, [[0.0], 1.0, 2.0, [], []])
+    assert answers[2][0] == 4 and answers[4][0].shape == (0,)
+
+
+def test_answers_that_are_not_one_a_row():
+    gate = Gate()
+    gate.run = lambda inputs: gate.open.wait(30) and [np.sum(inputs["x"])]
+    assert [a[0] for a in gather(gate, [[0.0], [1.0], [2.0]])] == [0, 1, 2]
+
+
+def test_too_many_wait():
+    answers = gather(Gate(), [[float(n)] for n in range(6)], max_waiting=3)
+    codes = [a.http if isinstance(a, ServingError) else 200 for a in answers]
+    assert codes == [200] * 4 + [503] * 2
+
+
+def test_who_has_gone_is_not_run():
+    gate = Gate()
+    answers = gather(gate, [[0.0], [1.0], [2.0]], cancel=[1])
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert gate.batches == [(1,), (1,)] and answers[2][0].tolist() == [4]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.integers(-1, 9), min_size=1, max_size=6), min_size=1, max_size=12),
+       st.integers(1, 20))  # fmt: skip
+def test_always_as_if_alone(arrays, max_rows):
+    answers = gather(Gate(), [[float(n) for n in row] for row in arrays], max_rows)
+    for row, answer in zip(arrays, answers, strict=True):
+        if -1 in row:
+            assert isinstance(answer, ValueError)
+        else:
+            assert answer[0].tolist() == [2 * n for n in row]
+
+
+def test_together_over_rest(export_server):
+    histories = [" ".join(f"s{(n * k) % 90}" for k in range(n % 25)) for n in range(60)]
+    bodies = [
+        {"signature_name": "films", "instances": [history] if n % 7 else [3]}
+        for n, history in enumerate(histories)
+    ]
+    alone = [predict(export_server.port, "peterrec", body) for body in bodies]
+    with ThreadPoolExecutor(30) as pool:
+        together = list(pool.map(lambda b: predict(export_server.port, "peterrec", b), bodies))
+    for n, (one, other) in enumerate(zip(alone, together, strict=True)):
+        assert one[0] == other[0] == (200 if n % 7 else 400)
+        if n % 7:
+            one, other = one[1]["predictions"][0], other[1]["predictions"][0]
+            assert one["items"] == other["items"]
+            np.testing.assert_allclose(one["scores"], other["scores"], rtol=1e-5, atol=1e-5)
+
+
+def test_bad_neighbours_over_rest(half_server):
+    """Some indices are out of range: only the graph can tell."""
+    bodies = [{"signature_name": "picky", "instances": [n % 5]} for n in range(60)]
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda b: predict(half_server.port, "everything", b), bodies))
+    for n, (status, answer) in enumerate(answers):
+        if n % 5 < 3:
+            assert (status, answer["predictions"]) == (200, [10.0 * (n % 5 + 1)])
+        else:
+            assert status == 400 and "is not in [0, 3)" in answer["error"]
+
+
+def test_requests_of_no_signature_are_refused_by_size():
+    batcher = Batcher(1, 8, 2, 10)
+    with pytest.raises(ServingError, match="Task size 3 is larger than maximum"):
+        asyncio.run(batcher.run(SimpleNamespace(mergeable=True), {"x": np.zeros(3)}))

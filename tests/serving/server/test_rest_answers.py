@@ -1,0 +1,209 @@
+"""REST beyond the transcripts: an export's answers, limits, and what stands beside the API."""
+
+import base64
+import gzip
+import json
+import re
+
+import numpy as np
+import pytest
+from running_server import ask, predict, running
+from serving_samples import HISTORIES, assert_same
+
+from keras_peterrec.serving.exported_model import ExportedModel
+
+
+def arrays(rows):
+    """Row form to one array an output."""
+    if not isinstance(rows[0], dict):
+        return {None: np.array(rows, "float32")}
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    kinds = {key: "float32" if key == "scores" else object for key in columns}
+    return {key: np.array(values, kinds[key]) for key, values in columns.items()}
+
+
+@pytest.mark.parametrize("task", ["serving_default", "embed", "films", "age-group.v2", "tuned"])
+def test_answers_are_those_of_python(task, export_server, causal_export):
+    histories = [*HISTORIES, "no-such-item nor-this", "é 😀 \U0010ffff"]
+    wanted = ExportedModel(causal_export.out).predict(task, histories)
+    body = {"signature_name": task, "instances": histories}
+    status, answer = predict(export_server.port, "peterrec", body)
+    assert status == 200
+    found = arrays(answer["predictions"])
+    if task == "embed":
+        found = {"embedding": found[None]}
+    assert_same(found, wanted)
+    body = {"signature_name": task, "inputs": {"history": histories}}
+    _, answer = predict(export_server.port, "peterrec", body)
+    outputs = answer["outputs"] if task != "embed" else {"embedding": answer["outputs"]}
+    assert_same({k: np.array(v, wanted[k].dtype) for k, v in outputs.items()}, wanted)
+
+
+def test_a_million_items(export_server, causal_export):
+    history = "s5 " * 1_000_000 + "s1 s2"
+    body = {"signature_name": "films", "instances": [history]}
+    status, answer = predict(export_server.port, "peterrec", body)
+    assert status == 200
+    wanted = ExportedModel(causal_export.out).predict("films", ["s5 " * 20 + "s1 s2"])
+    assert answer["predictions"][0]["items"] == wanted["items"][0].tolist()
+
+
+def test_bytes_and_numbers(half_server):
+    words = [{"b64": base64.b64encode(b"\xff\xfe x").decode()}, "a b c"]
+    body = {"signature_name": "words", "instances": words}
+    status, answer = predict(half_server.port, "everything", body)
+    assert status == 200
+    assert answer["predictions"] == [
+        {"count": 2, "first_bytes": {"b64": "/w=="}},
+        {"count": 3, "first_bytes": {"b64": "YQ=="}},
+    ]
+
+
+def test_outputs_without_batch(half_server):
+    body = {"signature_name": "two", "inputs": {"a": 2, "b": [1, 2], "more": 0}}
+    status, answer = predict(half_server.port, "everything", body)
+    assert (status, answer) == (200, {"outputs": {"y": [2.0, 4.0], "z": 2.0}})
+
+
+def test_classify_and_regress(half_server):
+    path = "/v1/models/everything:"
+    body = json.dumps({"signature_name": "classify", "examples": [{"x": 0.5}, {"x": [1.0]}]})
+    status, text, _ = ask(half_server.port, "POST", path + "classify", body)
+    assert status == 200
+    assert json.loads(text) == {
+        "results": [[["a", 0.5], ["b", -0.5]], [["a", 1.0], ["b", -1.0]]]
+    }
+    body = json.dumps({"signature_name": "regress", "context": {"x": 4.0}, "examples": [{}]})
+    status, text, _ = ask(half_server.port, "POST", path + "regress", body)
+    assert (status, json.loads(text)) == (200, {"results": [2.0]})
+    for examples, error in [
+        ([{"x": [1, 2.0]}], "Unexpected element type in feature: x expecting type: int64"),
+        ([{"x": None}], "Feature: x has element with unexpected JSON type: Null"),
+        ([1], "Example must be JSON object but got JSON Number"),
+        ([], "JSON Value: "),
+    ]:
+        body = json.dumps({"signature_name": "regress", "examples": examples})
+        status, text, _ = ask(half_server.port, "POST", path + "regress", body)
+        assert status == 400 and json.loads(text)["error"].startswith(error)
+
+
+def test_no_versions_and_names(half_server):
+    for path, status, error in [
+        ("/v1/models", 400, "Missing model name in request."),
+        ("/v1/models/", 400, "Malformed request: GET /v1/models/"),
+        ("/v1/models/nope", 404, "Could not find any versions of model nope"),
+        ("/v1/models/half/versions/9", 404, "Could not find version 9 of model half"),
+        ("/v1/models/half/versions/9/metadata", 404, "Servable not found for request: Specific(h"),
+    ]:
+        got, text, _ = ask(half_server.port, "GET", path)
+        assert got == status and json.loads(text)["error"].startswith(error)
+    status, text, _ = ask(half_server.port, "GET", "/v1/models/ha%6cf/labels/whatever")
+    assert status == 200 and len(json.loads(text)["model_version_status"]) == 2
+    status, _, response = ask(half_server.port, "HEAD", "/v1/models/half")
+    assert status == 400
+
+
+def test_errors_of_the_graph(half_server):
+    body = {"signature_name": "picky", "instances": [7]}
+    status, answer = predict(half_server.port, "everything", body)
+    assert status == 400 and "indices[0] = 7 is not in [0, 3)" in answer["error"]
+
+
+def test_gzip(half_server):
+    path, gzipped = "/v1/models/half:predict", {"Content-Encoding": "gzip"}
+    for body in (b"no gzip", gzip.compress(b'{"instances":[1]}')[:-9], b""):
+        status, text, _ = ask(half_server.port, "POST", path, body, gzipped)
+        assert (status, json.loads(text)["error"]) == (
+            400, "JSON Parse error: The document is empty",
+        )  # fmt: skip
+
+
+def test_limits(model_folder):
+    with running(
+        model_base_path=str(model_folder / "everything"), max_body_bytes=10_000, max_rows=40,
+        max_history_bytes=50, read_seconds=0.5,
+    ) as state:  # fmt: skip
+        path = "/v1/models/peterrec:predict"
+        status, text, response = ask(state.port, "POST", path, b" " * 10_001)
+        assert status == 413 and "at most 10000 bytes" in json.loads(text)["error"]
+        status, _, _ = ask(state.port, "POST", path, iter([b" " * 6000] * 2))  # without a length
+        assert status == 413
+        bomb = gzip.compress(b" " * 1_000_000)
+        assert ask(state.port, "POST", path, bomb, {"Content-Encoding": "gzip"})[0] == 413
+        status, answer = predict(state.port, "peterrec", {"instances": [1.0] * 41})
+        assert (status, answer["error"]) == (
+            400, "Task size 41 is larger than maximum input batch size 40",
+        )  # fmt: skip
+        body = {"signature_name": "words", "instances": ["a" * 51]}
+        status, answer = predict(state.port, "peterrec", body)
+        assert status == 400 and "at most 50 bytes" in answer["error"]
+        status, _, _ = ask(state.port, "POST", path, b"{", {"Content-Length": "9"})
+        assert status == 408
+
+
+def test_cors(export_server, half_server):
+    path, origin = "/v1/models/peterrec", {"Origin": "https://example.org"}
+    for method, headers, status in [("GET", {}, 200), ("OPTIONS", origin, 200), ("PUT", {}, 400)]:
+        got, _, response = ask(export_server.port, method, path, None, headers)
+        assert got == status
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert response.headers["Access-Control-Allow-Methods"] == "POST, GET"
+        assert response.headers["Access-Control-Allow-Headers"] == "Content-Type"
+    status, _, response = ask(half_server.port, "OPTIONS", path, None, origin)
+    assert status == 200 and "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_metrics(export_server):
+    predict(export_server.port, "peterrec", {"instances": ["s1"]})
+    predict(export_server.port, "peterrec", {"instances": [1]})
+    predict(export_server.port, "nobody's", {"instances": [1]})
+    status, text, response = ask(export_server.port, "GET", "/monitoring/prometheus/metrics")
+    text = text.decode()
+    assert status == 200 and response.headers["Content-Type"] == "text/plain"
+    prefix = r":tensorflow:serving:"
+    for line in [
+        prefix + r'request_count\{model_name="peterrec",status="OK"\} \d+',
+        prefix + r'request_count\{model_name="peterrec",status="INVALID_ARGUMENT"\} \d+',
+        prefix + r'request_latency_bucket\{model_name="peterrec",API="Predict",'
+        r'entrypoint="REST",le="\+Inf"\} \d+',
+        prefix + r'runtime_latency_count\{model_name="peterrec",API="Predict",runtime="TF1"\} \d+',
+        prefix + r"model_warmup_latency_sum\{.*\} .*",
+    ]:
+        assert re.search(f"^{line}$", text, re.MULTILINE), line
+    assert "nobody" not in text  # what clients make up is not kept
+
+
+def test_page(export_server, half_server):
+    status, text, response = ask(export_server.port, "GET", "/")
+    assert status == 200 and response.headers["Content-Type"].startswith("text/html")
+    assert not re.search(rb"""(src|href)\s*=|https?://|@import""", text)  # nothing from elsewhere
+    _, text, _ = ask(export_server.port, "GET", "/tasks.json")
+    model = json.loads(text)["models"]["peterrec"]
+    assert model["version"] == 1 and model["next_item"]
+    assert model["tasks"] == {
+        "films": "recommend", "age-group.v2": "classify", "tuned": "recommend",
+    }  # fmt: skip
+    assert all(history.strip() for history in model["examples"])
+    _, text, _ = ask(export_server.port, "GET", "/titles.json")
+    assert json.loads(text) == {"s0": "Éé", "s1": "One, two"}
+    for path in ("/", "/tasks.json", "/healthz", "/v1", "/../etc/passwd"):
+        assert ask(half_server.port, "GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("task", ["films", "age-group.v2"])
+def test_an_exports_tasks_classify(task, export_server, causal_export):
+    histories = [history.split() for history in HISTORIES[:3]]
+    body = {
+        "signature_name": f"{task}_classify",
+        "examples": [{"history": items} for items in histories],
+    }
+    status, text, _ = ask(
+        export_server.port, "POST", "/v1/models/peterrec:classify", json.dumps(body)
+    )
+    assert status == 200
+    rows = json.loads(text)["results"]
+    wanted = ExportedModel(causal_export.out).predict(task, [" ".join(h) for h in histories])
+    labels = wanted["items" if "items" in wanted else "classes"]
+    assert [[label for label, _ in row] for row in rows] == labels.tolist()
+    scores = np.array([[score for _, score in row] for row in rows])
+    np.testing.assert_allclose(scores, wanted["scores"], rtol=1e-5, atol=1e-5)
