@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from keras_peterrec.experiments.engine import experiment
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = """
 DATA, TARGET = "simulated", "target"
@@ -14,20 +16,44 @@ HIDDEN_DIM, BLOCKS, MAX_LENGTH = 16, 2, 20
 PRETRAIN_EPOCHS, TASK_EPOCHS = 2, 1
 RUNS = {runs!r}
 """
+READ = """
+EXPERIMENTS = {runs!r}
+NAMES = ["pretraining", "insertions"]
+"""
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path):
-    notebook = nbformat.read(path, as_version=4)
-    parameters = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    assert len(parameters) == 1
-    parameters[0].source = SMALL.format(runs=str(tmp_path / "runs"))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
-    printed = "".join(
-        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
-    )
+def executed(name, parameters, folder):
+    """A notebook with other parameters, executed, and what it has printed."""
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    tagged[0].source = parameters
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return outputs, "".join(output.get("text", "") for output in outputs)
+
+
+def test_quickstart_notebook_runs(tmp_path):
+    small = SMALL.format(runs=str(tmp_path / "runs"))
+    _, printed = executed("00_quickstart.ipynb", small, tmp_path)
     assert "history:" in printed and "profile:" in printed
     assert (tmp_path / "runs" / "export" / "peterrec" / "1" / "saved_model.pb").is_file()
+
+
+def test_experiments_notebook_shows_what_the_command_wrote(tmp_path):
+    experiment(
+        "pretraining", "simulated", tasks=["gender"], seeds=2, epochs=1, hidden_dim=8, blocks=2,
+        out=tmp_path / "pretraining",
+    )  # fmt: skip
+    outputs, printed = executed(
+        "01_experiments.ipynb", READ.format(runs=str(tmp_path)), tmp_path
+    )
+    assert "keras-peterrec experiment pretraining --dataset simulated --tasks gender" in printed
+    assert "not here yet: keras-peterrec experiment insertions" in printed
+    table = (tmp_path / "pretraining" / "table.md").read_text()
+    assert table in [output.get("data", {}).get("text/markdown") for output in outputs]
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == len(list((tmp_path / "pretraining").glob("*.png")))
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

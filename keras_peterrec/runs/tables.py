@@ -59,7 +59,7 @@ def _print_lines(console, content, indent):
             _print_lines(console, value, indent + "  ")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             _print_rows(console, key, value)
-        elif value is not None:
+        elif value is not None and value != []:
             console.print(f"{indent}{key}: {value}")
 
 
