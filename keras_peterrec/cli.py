@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 
 from keras_peterrec.benchmarks.arguments import add_benchmark
@@ -10,6 +9,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.arguments import add_experiment
 from keras_peterrec.runs.export_arguments import add_export
 from keras_peterrec.serving.server.arguments import add_serve
+from keras_peterrec.tensorflow_start import load_tensorflow
 
 METHODS = ("patch", "all", "head", "last1", "last2", "scratch", "random_host")
 INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
@@ -22,7 +22,7 @@ def main(arguments=None):
     as_json, needs_tensorflow = options.pop("json", False), options.pop("needs_tensorflow")
     try:
         if needs_tensorflow or options.get("patches"):
-            _load_tensorflow()
+            load_tensorflow()
         result = run(**options)
     except InputError as error:
         print(f"keras-peterrec: error: {error}", file=sys.stderr)
@@ -36,25 +36,6 @@ def main(arguments=None):
         show(result)
     if failed(result):
         sys.exit(2)
-
-
-def _load_tensorflow():
-    """Imports TensorFlow without its start-up chatter, which no setting silences.
-
-    A failing import still raises, and what TensorFlow says later is shown.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _parser():

@@ -15,6 +15,7 @@ from keras_peterrec.experiments.hparams import write_hparams
 from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
+from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings
 from keras_peterrec.transfer.json_file import read_json
@@ -85,13 +86,15 @@ def experiment(
     host_settings = {
         "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length or data.max_length
     }  # fmt: skip
-    runner = Runner(data, folder.path, hosts or folder.path / "hosts", host_settings, epochs)
-    runs = [
-        record
-        for seed in asked["seeds"]
-        for row in plan.rows
-        for record in runner.results(row, seed)
-    ]
+    hosts = hosts or folder.path / "hosts"
+    with WorkerProcess() as worker:
+        runner = Runner(data, folder.path, hosts, host_settings, worker, epochs)
+        runs = [
+            record
+            for seed in asked["seeds"]
+            for row in plan.rows
+            for record in runner.results(row, seed)
+        ]
     if not runs:
         raise runner.first_error
     result = _report(plan, data, runs, folder.path, {**settings, **asked})

@@ -3,10 +3,7 @@
 import sys
 from pathlib import Path
 
-import keras
-
 from keras_peterrec.errors import InputError
-from keras_peterrec.runs.inference import traced
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.ridge import ridge
@@ -25,10 +22,12 @@ class Runner:
         out: path of the experiment.
         hosts: path of the hosts' folder, which experiments may share.
         host_settings: dict of `hidden_dim`, `blocks` and `max_length`.
+        worker: WorkerProcess, in which all is trained.
         epochs: int or `None`. At most, of every stage; `None` for the runs' default.
     """
 
-    def __init__(self, dataset, out, hosts, host_settings, epochs=None):
+    def __init__(self, dataset, out, hosts, host_settings, worker, epochs=None):
+        self._worker = worker
         self.dataset = dataset
         self.out, self.hosts = Path(out), Path(hosts)
         self.host_settings = host_settings
@@ -73,22 +72,18 @@ class Runner:
     def _try(self, run, row, what, seed, **arguments):
         print(f"seed {seed}  {what}  {row.label}", file=sys.stderr)
         try:
-            return run(seed=seed, **arguments)
+            return self._worker.call(run, seed=seed, **arguments)
         except InputError as error:
             self.first_error = self.first_error or error
             print(f"left out: {what}, {row.label}, seed {seed}: {error}", file=sys.stderr)
             return None
-        finally:
-            # Hundreds of models in one process: none is kept.
-            traced.cache_clear()
-            keras.utils.clear_session()
 
     def _host(self, source, objective, seed):
         host = self.hosts / f"{source}-{objective}-seed-{seed}"
         if host not in self._ready:
-            pretrain(
-                self.dataset.sources[source], host, objective=objective, seed=seed,
-                **self.host_settings, **self._epochs,
+            self._worker.call(
+                pretrain, log=self.dataset.sources[source], out=host, objective=objective,
+                seed=seed, **self.host_settings, **self._epochs,
             )  # fmt: skip
             self._ready.add(host)
         return host

@@ -1,0 +1,40 @@
+"""A process that runs are done in, replaced before its memory grows."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+from keras_peterrec.tensorflow_start import load_tensorflow
+
+
+class WorkerProcess:
+    """Calls functions in a process of its own, which a new one follows after some calls.
+
+    TensorFlow keeps what it compiled for a model until its process ends, some 100 MB for
+    each run, whatever is deleted; an experiment has hundreds of runs.
+
+    Args:
+        calls: int. Calls until the process is replaced. Defaults to `10`.
+
+    Example:
+
+    >>> with WorkerProcess() as worker:
+    ...     result = worker.call(transfer, host="runs/host", log="source.csv", ...)
+    """
+
+    def __init__(self, calls=10):
+        self._pool = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),  # TensorFlow does not fork
+            initializer=load_tensorflow,
+            max_tasks_per_child=calls,
+        )
+
+    def call(self, function, **arguments):
+        """What `function(**arguments)` returns, or raises, there."""
+        return self._pool.submit(function, **arguments).result()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._pool.shutdown(cancel_futures=True)
