@@ -101,9 +101,8 @@ def _read(state_bytes, shape, tag):
 def _written(state, shape, tag):
     """The numbers of each row as bytes, and the mark."""
     size = 4 * shape[0] * shape[1]
-    # TensorFlow writes whole tensors only: the numbers stand at the end of what it writes.
-    start = len(tf.io.serialize_tensor(np.zeros(shape, "float32")).numpy()) - size
     rows = tf.map_fn(
         tf.io.serialize_tensor, state, fn_output_signature=tf.TensorSpec([], tf.string)
     )
-    return tf.strings.join([tf.strings.substr(rows, start, size), tag])
+    # TensorFlow writes a tensor's numbers last, after its type and shape.
+    return tf.strings.join([tf.strings.substr(rows, -size, size), tag])
