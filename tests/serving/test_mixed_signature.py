@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from serving_samples import CLASSES, HISTORIES, assert_same, make_host, make_task
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.checks.check_list import run_checks
+from keras_peterrec.serving.checks.check_list import CHECKS, run_checks
+from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
@@ -114,7 +115,8 @@ def test_beside_single_and_incremental_tasks(host, tasks, tmp_path):
     mixed = MixedTasks.of_tasks({name: tasks[name] for name in ("age", "books")})
     report = export(host, {"films": tasks["films"]}, tmp_path / "1", incremental=True, mixed=mixed)
     assert report["signatures"][-2:] == ["films_step", "mixed"]
-    assert run_checks(tmp_path / "1") == []
+    folder = ExportFolder(tmp_path / "1")
+    assert CHECKS["signatures"](folder) == CHECKS["weights"](folder) == []
 
 
 def test_tasks_that_cannot_be_mixed(host, tasks, tmp_path):
