@@ -102,8 +102,8 @@ class ExportedModel:
         known = sorted(n.removesuffix(STEP) for n in self._model.signatures if n.endswith(STEP))
         if task not in known:
             raise InputError(
-                f"`task` should be one that takes single events: {', '.join(known) or 'none does'}. "
-                f"Received: `task` = {task!r}."
+                "`task` should be one that takes single events: "
+                f"{', '.join(known) or 'none does'}. Received: `task` = {task!r}."
             )
         items = _strings("items", items)
         states = [b""] * len(items) if states is None else list(states)

@@ -91,7 +91,7 @@ def _read(state_bytes, shape, tag):
     whole = ((length == 0) | (length == size + _TAG_BYTES)) & (end == tag)
     check = tf.debugging.Assert(
         tf.reduce_all(whole),
-        [f"`{STATE}` should be empty, or what this task's last answer gave. Received: other bytes."],
+        [f"`{STATE}` should be empty, or what this task answered last. Received: other bytes."],
     )
     with tf.control_dependencies([check]):
         numbers = tf.io.decode_raw(state_bytes, tf.float32, fixed_length=size)
