@@ -75,7 +75,7 @@ def test_whole_chain(pretrained, small_log, tmp_path):
          "--out", task, "--epochs", 1),
         ("evaluate", "--run", task),
         ("inspect", task),
-        ("export", "--host", host, "--task", task, "--out", model, "--k", 3),
+        ("export", "--host", host, "--task", task, "--out", model, "--k", 3, "--incremental"),
         ("inspect", model),
         ("export", "--base", model.parent, "--remove-task", "kind"),
         ("export", "--check", model.parent),

@@ -6,7 +6,7 @@ from keras_peterrec.errors import InputError
 _WAYS = {
     "check": ((), ()),
     "base": ((), ("task", "remove_task", "host", "k")),
-    "out": (("host",), ("task", "k")),
+    "out": (("host",), ("task", "k", "incremental", "mixed")),
 }
 
 
@@ -26,6 +26,10 @@ def add_export(commands, add_command):
     add("--task", action="append", help="folder of a transfer run; repeat for more")
     add("--out", help="new version, such as export/peterrec/1")
     add("--k", type=int, help="items in a recommendation (default: 10)")
+    add("--incremental", action="store_true",
+        help="let every task take single events as well, as NAME_step")  # fmt: skip
+    add("--mixed", metavar="FOLDER",
+        help="put the other patch tasks in this folder behind one signature, mixed")  # fmt: skip
     add("--base", metavar="DIR",
         help="a published export, such as export/peterrec: write its next version, with each "
         "--task besides and without each --remove-task")  # fmt: skip

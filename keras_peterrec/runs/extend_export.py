@@ -30,7 +30,7 @@ def extend_export(base, task=(), remove_task=(), host=None, k=None):
         dict; see `keras_peterrec.serving.export.export`.
 
     Raises:
-        InputError: `base` is no export, nothing would change, a name is taken or
+        InputError: `base` is no export or has mixed tasks, nothing would change, a name is taken or
             unknown, or the host is not that of `base`. Nothing is written then.
     """
     version, out = _versions(Path(base))
@@ -44,7 +44,8 @@ def extend_export(base, task=(), remove_task=(), host=None, k=None):
     tasks = {name: Task.load(path, loaded, "base") for name, path in kept.items()}
     tasks.update((name, Task.load(path, loaded)) for name, path in added.items())
     origin = host or saved["host_path"]
-    return export(loaded, tasks, out, k=saved["k"] if k is None else k, host_path=origin)
+    k = saved["k"] if k is None else k
+    return export(loaded, tasks, out, k, origin, saved.get("incremental", False))
 
 
 def _versions(base):
@@ -71,6 +72,11 @@ def _described(version):
         raise InputError(
             "`base` should hold its task bundles in assets.extra/tasks. "
             f"Received: {str(version)!r}, without {', '.join(missing)}."
+        )
+    if saved.get("mixed"):
+        raise InputError(
+            "`base` should be an export without mixed tasks; export it anew with `mixed`. "
+            f"Received: {str(version)!r}, with {', '.join(saved['mixed'])}."
         )
     return saved
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export_checks import check_export
 from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, FORMAT_VERSION
+from keras_peterrec.serving.sample_rows import sample_rows
 from keras_peterrec.serving.served_model import ServedModel
 from keras_peterrec.serving.warmup import (
     read_warmup,
@@ -24,7 +25,7 @@ from keras_peterrec.serving.warmup import (
 from keras_peterrec.transfer.json_file import write_json
 
 
-def export(host, tasks, out, k=10, host_path=None):
+def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None):
     """Writes one SavedModel in which every task shares the host.
 
     It loads wherever TensorFlow does, without this library; see `ServedModel` for
@@ -47,6 +48,11 @@ def export(host, tasks, out, k=10, host_path=None):
             to `10`.
         host_path: path that `host` came from, noted in the export so that tasks can
             be added to it later. Defaults to `None`.
+        incremental: bool. Whether every task also answers one event at a time, under
+            its name with `_step` behind it; see `step_signature`. Needs a causal host.
+            Defaults to `False`.
+        mixed: MixedTasks on `host`, which answer through one signature `mixed`; see
+            `MixedSignature`. No version can be made of this one then. Defaults to `None`.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory)
@@ -54,8 +60,8 @@ def export(host, tasks, out, k=10, host_path=None):
 
     Raises:
         InputError: `out` exists or is no version number, `k` is not positive, a
-            name cannot be used, a task does not fit the host, or an answer is not
-            a finite number. Nothing is written then.
+            name cannot be used, a task does not fit the host, `incremental` does not, or
+            an answer is not a finite number. Nothing is written then.
 
     Example:
 
@@ -63,18 +69,22 @@ def export(host, tasks, out, k=10, host_path=None):
     >>> export(host, {"films": Task.load("runs/films", host)}, "export/peterrec/1")
     """
     out = Path(out)
-    check_export(host, tasks, out, k)
+    check_export(host, tasks, out, k, incremental, mixed)
     with _published(out) as folder:
         # The tables' names hold this path, so it must differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
-            served = ServedModel(host, tasks, k, texts)
+            served = ServedModel(host, tasks, k, texts, incremental, mixed)
             tf.saved_model.save(served, str(folder), signatures=served.functions)
         names = list(served.functions)
-        requests = warmup_requests(names, _warmup_histories(host))
-        write_warmup(folder, requests, out.resolve().parent.name)
+        mixed_names = [] if mixed is None else list(mixed.places_of)
+        histories = _warmup_histories(host)
+        rows = {name: sample_rows(name, histories, mixed_names) for name in names}
+        write_warmup(folder, warmup_requests(rows), out.resolve().parent.name)
         for name, task in tasks.items():
             task.save(folder / BUNDLES / name, host)
-        write_json(folder / DESCRIPTION, _description(host, tasks, k, host_path))
+        description = _description(host, tasks, k, host_path)
+        description.update(incremental=incremental, mixed=mixed_names)
+        write_json(folder / DESCRIPTION, description)
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {

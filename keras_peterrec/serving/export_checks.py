@@ -3,8 +3,11 @@
 import os
 import re
 
+import numpy as np
+
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, NEXT_ITEM
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, MIXED, NEXT_ITEM, STEP
 from keras_peterrec.transfer.strategies import SHARED_HOST
 
 # A signature's name begins the names of its operations in the graph.
@@ -12,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
-def check_export(host, tasks, out, k):
+def check_export(host, tasks, out, k, incremental=False, mixed=None):
     """Refuses arguments of `export` that cannot be used.
 
     Raises:
@@ -37,6 +40,13 @@ def check_export(host, tasks, out, k):
     _check_names(list(tasks))
     for name, task in tasks.items():
         _check_fits(host, name, task)
+    if incremental and not host.backbone.causal:
+        raise InputError(
+            "`incremental` should be used with a causal host. Received: a masked host, "
+            "whose states change with every later event."
+        )
+    if mixed is not None:
+        _check_mixed(host, tasks, mixed)
 
 
 def _check_names(names):
@@ -44,13 +54,13 @@ def _check_names(names):
         if (
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
-            or name in (NEXT_ITEM, EMBED)
-            or name.lower().endswith(CLASSIFY)
+            or name.lower() in (NEXT_ITEM, EMBED, MIXED)
+            or name.lower().endswith((CLASSIFY, STEP))
         ):
             raise InputError(
                 "`tasks` should have names of letters, digits, `_`, `-` and `.` that begin with "
-                f"a letter or digit, do not end in {CLASSIFY}, and are neither {NEXT_ITEM} nor "
-                f"{EMBED}. Received: {name!r}."
+                f"a letter or digit, do not end in {CLASSIFY} or {STEP}, and are none of "
+                f"{NEXT_ITEM}, {EMBED} and {MIXED}. Received: {name!r}."
             )
     # Names become file names, and some file systems do not tell a from A.
     if len({name.lower() for name in names}) < len(names):
@@ -78,3 +88,32 @@ def _check_fits(host, name, task):
             "`tasks` should have as many scores as target items or classes. "
             f"Received: {name!r}, {model.output_shape[-1]} scores for {answers}."
         )
+
+
+def _check_mixed(host, tasks, mixed):
+    if mixed.host is not host.backbone:
+        raise InputError(
+            "`mixed` should be built on `host` itself, so that it is stored once. "
+            "Received: tasks built on another."
+        )
+    for name, labels, head in zip(mixed.places_of, mixed.labels, mixed.heads):
+        if name in tasks:
+            raise InputError(
+                "`mixed` should have other tasks than `tasks`, so that each is stored once. "
+                f"Received: {name!r} in both."
+            )
+        # Both lie in text files, a line each.
+        if any(set(text) & {"\n", "\r"} for text in (name, *labels)):
+            raise InputError(
+                "`mixed` should have names and classes without line breaks. "
+                f"Received: {name!r}, with one."
+            )
+        answers = head.items if isinstance(head, RecommenderHead) else head.classes
+        if answers != len(labels):
+            raise InputError(
+                "`mixed` should have as many scores as target items or classes. "
+                f"Received: {name!r}, {answers} scores for {len(labels)}."
+            )
+    # Warm-up requests ask at most 32 tasks.
+    if not all(np.isfinite(weight.numpy()).all() for weight in mixed.task_variables()):
+        raise InputError("`mixed` should have finite weights. Received: some that are not.")

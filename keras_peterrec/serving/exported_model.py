@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.signature_names import CLASSIFY
+from keras_peterrec.serving.signature_names import MIXED, STATE, STEP
 from keras_peterrec.transfer.json_file import check_format, read_json
 
 FORMAT_VERSION = 1
@@ -38,7 +38,8 @@ class ExportedModel:
                 f"`{argument}` should be a version directory with saved_model.pb, such as "
                 f"export/peterrec/1. Received: {str(path)!r}, which has none."
             )
-        # What it was made of: `host` (fingerprint), `host_path`, `max_length`, `k`, `tasks`.
+        # What it was made of: `host` (fingerprint), `host_path`, `max_length`, `k`, `tasks`,
+        # `incremental`, `mixed`.
         self.description = read_json(path / DESCRIPTION, argument)
         check_format(self.description, FORMAT_VERSION, argument)
         try:
@@ -52,7 +53,11 @@ class ExportedModel:
     @property
     def signatures(self):
         """Names that `predict` knows: `serving_default`, `embed` and the tasks."""
-        return sorted(name for name in self._model.signatures if not name.endswith(CLASSIFY))
+        return sorted(
+            name
+            for name, signature in self._model.signatures.items()
+            if list(signature.structured_input_signature[1]) == ["history"]
+        )
 
     def predict(self, task, histories):
         """Answers of one signature.
@@ -74,16 +79,89 @@ class ExportedModel:
                 f"`task` should be one of {', '.join(self.signatures)}. "
                 f"Received: `task` = {task!r}."
             )
-        if not isinstance(histories, (list, tuple)) or not all(
-            isinstance(history, str) for history in histories
-        ):
+        return self._ask(task, history=_strings("histories", histories))
+
+    def step(self, task, items, states=None, seen=None):
+        """Takes in one event of each user, and answers, in a model with `incremental`.
+
+        Args:
+            task: str. The name of a task.
+            items: list of str, B new events; `""` where a user has none.
+            states: list of bytes, `state_bytes` of the last answer, `b""` of a new user.
+                Defaults to `None`, new users.
+            seen: list of str, item ids not to recommend, separated by white space.
+                Defaults to `None`, nothing.
+
+        Returns:
+            dict as of `predict`, and `state_bytes`, bytes, for the next event.
+
+        Raises:
+            InputError: the task has no steps, an argument is no list of strings, or the
+                lists are of different lengths, or a state is of other weights.
+        """
+        known = sorted(n.removesuffix(STEP) for n in self._model.signatures if n.endswith(STEP))
+        if task not in known:
             raise InputError(
-                f"`histories` should be a list of strings. Received: {histories!r}."
+                "`task` should be one that takes single events: "
+                f"{', '.join(known) or 'none does'}. Received: `task` = {task!r}."
             )
-        # What UTF-8 cannot write is in no vocabulary either: an unknown item.
-        encoded = [history.encode("utf-8", "replace") for history in histories]
-        answer = self._model.signatures[task](history=tf.constant(encoded, tf.string))
-        return {name: _decoded(tensor.numpy()) for name, tensor in answer.items()}
+        items = _strings("items", items)
+        states = [b""] * len(items) if states is None else list(states)
+        if not all(isinstance(state, bytes) for state in states):
+            raise InputError(f"`states` should be a list of bytes. Received: {states!r}.")
+        seen = [b""] * len(items) if seen is None else _strings("seen", seen)
+        if not len(items) == len(states) == len(seen):
+            raise InputError(
+                "`items`, `states` and `seen` should be lists of one length. "
+                f"Received: {len(items)}, {len(states)} and {len(seen)}."
+            )
+        try:
+            return self._ask(task + STEP, **{STATE: states, "item": items, "seen": seen})
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(
+                f"`states` should be empty, or what the last step of {task!r} answered. "
+                "Received: other bytes."
+            ) from error
+
+    def mixed(self, histories, tasks):
+        """Answers of rows that each name their task, in a model with mixed tasks.
+
+        Args:
+            histories: list of str, B, item ids separated by white space.
+            tasks: list of str, B names; the answer of an unknown one is empty.
+
+        Returns:
+            dict of `labels` and `scores`, `[B, n]`; see `MixedSignature`.
+
+        Raises:
+            InputError: there are no mixed tasks, an argument is no list of strings, or
+                the lists are of different lengths.
+        """
+        if MIXED not in self._model.signatures:
+            raise InputError("`model` should have mixed tasks. Received: one without.")
+        histories, tasks = _strings("histories", histories), _strings("tasks", tasks)
+        if len(histories) != len(tasks):
+            raise InputError(
+                "`histories` and `tasks` should be lists of one length. "
+                f"Received: {len(histories)} and {len(tasks)}."
+            )
+        return self._ask(MIXED, history=histories, task=tasks)
+
+    def _ask(self, signature, **columns):
+        fed = {name: tf.constant(rows, tf.string) for name, rows in columns.items()}
+        answer = self._model.signatures[signature](**fed)
+        return {
+            name: tensor.numpy() if name == STATE else _decoded(tensor.numpy())
+            for name, tensor in answer.items()
+        }
+
+
+def _strings(argument, rows):
+    """A list of strings as bytes."""
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, str) for row in rows):
+        raise InputError(f"`{argument}` should be a list of strings. Received: {rows!r}.")
+    # What UTF-8 cannot write is in no vocabulary either: an unknown item.
+    return [row.encode("utf-8", "replace") for row in rows]
 
 
 def _decoded(array):

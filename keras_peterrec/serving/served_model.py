@@ -7,15 +7,17 @@ import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import left_pad, split_history
 from keras_peterrec.serving.catalogue import Catalogue
-from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, NEXT_ITEM
+from keras_peterrec.serving.mixed_signature import MixedSignature
+from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, MIXED, NEXT_ITEM, STEP
+from keras_peterrec.serving.step_signature import step_signature
 from keras_peterrec.transfer.host import backbone_weights
 
 
 class ServedModel(tf.Module):
     """The host and its tasks as functions of raw histories.
 
-    Every signature takes one input `history`, string `[B]`: item ids separated by
-    white space.
+    Every signature of this table takes one input `history`, string `[B]`: item ids
+    separated by white space.
 
     | signature | outputs |
     |---|---|
@@ -33,6 +35,10 @@ class ServedModel(tf.Module):
     `tf.Example` with a list `history` of item ids, of any length in each row; its
     outputs are `classes` and `scores` whether items or classes are meant.
 
+    If `incremental`, every task answers one event at a time as well, under its name with
+    `_step` behind it: see `step_signature`. Tasks of `mixed` share one signature `mixed`,
+    which reads the task of each row: see `MixedSignature`.
+
     The weights are held as raw variables, each once, by path. Keras objects are
     not held: saved with them, every weight would be written twice, or not be
     found by TensorFlow Serving.
@@ -42,6 +48,8 @@ class ServedModel(tf.Module):
         tasks: dict from name to Task.
         k: int. Items of an answer.
         folder: path of an existing folder for the vocabularies' text files.
+        incremental: bool. Defaults to `False`.
+        mixed: MixedTasks on `host`. Defaults to `None`.
 
     Example:
 
@@ -49,7 +57,7 @@ class ServedModel(tf.Module):
     >>> tf.saved_model.save(served, "export/peterrec/1", signatures=served.functions)
     """
 
-    def __init__(self, host, tasks, k, folder):
+    def __init__(self, host, tasks, k, folder, incremental=False, mixed=None):
         super().__init__(name="peterrec")
         source = Catalogue(host.vocabulary, Path(folder) / "vocabulary.txt")
         targets = {
@@ -57,24 +65,35 @@ class ServedModel(tf.Module):
             for name, task in tasks.items()
             if task.kind == "recommend"
         }
-        functions = {
-            NEXT_ITEM: _next_item(host, source, k),
-            EMBED: _embed(host, source),
-        }
-        for name, task in tasks.items():
-            if task.kind == "recommend":
-                functions[name] = _recommend(host, source, task, targets[name], k)
-            else:
-                functions[name] = _classify(host, source, task)
-        spec = tf.TensorSpec([None], tf.string, name="history")
-        self.functions = {
-            name: tf.function(function, autograph=False).get_concrete_function(spec)
-            for name, function in functions.items()
-        }
+        self.functions = _of_histories(host, source, tasks, targets, k)
         for name in (NEXT_ITEM, *tasks):
             self.functions[name + CLASSIFY] = _from_examples(self.functions[name])
+        for name, task in tasks.items() if incremental else ():
+            step = step_signature(host, source, task, targets.get(name), k)
+            self.functions[name + STEP] = step
         self.catalogues = {"source": source, **{f"tasks/{n}": c for n, c in targets.items()}}
-        self.weights = _captured_weights(self.functions.values(), host, tasks)
+        named = _named_weights(host, tasks)
+        if mixed is not None:
+            signature = MixedSignature(host, source, mixed, k, folder)
+            self.functions[MIXED] = signature.function
+            self.catalogues[MIXED] = signature.tables
+            named.update({f"{MIXED}/{path}": w for path, w in signature.weights.items()})
+        self.weights = _captured_weights(self.functions.values(), named)
+
+
+def _of_histories(host, source, tasks, targets, k):
+    """The functions of histories alone, `{signature: concrete function}`."""
+    functions = {NEXT_ITEM: _next_item(host, source, k), EMBED: _embed(host, source)}
+    for name, task in tasks.items():
+        if task.kind == "recommend":
+            functions[name] = _recommend(host, source, task, targets[name], k)
+        else:
+            functions[name] = _classify(host, source, task)
+    spec = tf.TensorSpec([None], tf.string, name="history")
+    return {
+        name: tf.function(function, autograph=False).get_concrete_function(spec)
+        for name, function in functions.items()
+    }
 
 
 def _padded(history, source, host):
@@ -133,8 +152,8 @@ def _from_examples(answer):
     return from_examples.get_concrete_function()
 
 
-def _captured_weights(signatures, host, tasks):
-    """The raw variables that the signatures read, `{path: tf.Variable}`."""
+def _named_weights(host, tasks):
+    """The raw variables of the host and the tasks, `{path: tf.Variable}`."""
     named = {f"host/{path}": w for path, w in backbone_weights(host.backbone).items()}
     if not host.pretrainer.tied:
         named["host/output_table/embeddings"] = host.pretrainer.output_table.embeddings
@@ -143,7 +162,12 @@ def _captured_weights(signatures, host, tasks):
         if task.model.host is not host.backbone:
             own |= {f"host/{p}": w for p, w in backbone_weights(task.model.host).items()}
         named.update({f"tasks/{name}/{path}": weight for path, weight in own.items()})
-    paths = {id(weight.value): path for path, weight in named.items()}
+    return {path: weight.value for path, weight in named.items()}
+
+
+def _captured_weights(signatures, named):
+    """Those raw variables that the signatures read, each once, `{path: tf.Variable}`."""
+    paths = {id(weight): path for path, weight in named.items()}
     captured = {id(v): v for signature in signatures for v in signature.variables}
     # A layer made elsewhere may read what has no path; it is saved all the same.
     return {paths.get(key, f"other/{n}"): v for n, (key, v) in enumerate(captured.items())}

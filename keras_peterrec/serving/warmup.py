@@ -13,8 +13,6 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from keras_peterrec.serving.signature_names import CLASSIFY
-
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8, 32)  # as `allowed_batch_sizes` of export/batching.config
 MOST_RECORDS = 1000  # a server refuses a model with more
@@ -32,24 +30,22 @@ _MESSAGES = {
 }
 
 
-def warmup_requests(signatures, histories):
+def warmup_requests(rows):
     """One request for each signature and batch size, as many as a server reads.
 
     Args:
-        signatures: list of str.
-        histories: list of str. Repeated until a batch is full.
+        rows: dict from signature to dict from input name to list of str or bytes, each
+            repeated until a batch is full; see `sample_rows`.
 
     Returns:
-        list of (signature, input name, list of str or bytes). All signatures come
-        with one batch size before any comes with the next.
+        list of (signature, dict from input name to list of str or bytes). All signatures
+        come with one batch size before any comes with the next.
     """
-    requests = []
-    for size in BATCH_SIZES:
-        batch = [histories[n % len(histories)] for n in range(size)]
-        examples = [_example(history) for history in batch]
-        for name in signatures:
-            inputs = ("inputs", examples) if name.endswith(CLASSIFY) else ("history", batch)
-            requests.append((name, *inputs))
+    requests = [
+        (name, {key: [column[n % len(column)] for n in range(size)] for key, column in of.items()})
+        for size in BATCH_SIZES
+        for name, of in rows.items()
+    ]
     return requests[:MOST_RECORDS]
 
 
@@ -61,22 +57,23 @@ def write_warmup(folder, requests, model_name="peterrec"):
 
     Args:
         folder: path of the version directory.
-        requests: sequence of (signature, input name, list of str or bytes), one
-            request each.
+        requests: sequence of (signature, dict from input name to list of str or bytes),
+            one request each.
         model_name: str. For people; a server does not read it. Defaults to
             `"peterrec"`.
     """
     path = Path(folder) / PATH
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, input_name, batch in requests:
+        for signature, inputs in requests:
             log = _prediction_log()
             request = log.predict_log.request
             request.model_spec.name = model_name
             request.model_spec.signature_name = signature
-            # With `string_val`, not `tensor_content`: some clients read only that.
-            tensor = tf.make_tensor_proto(batch, tf.string, [len(batch)])
-            request.inputs.add(key=input_name, value=tensor.SerializeToString())
+            for name, batch in inputs.items():
+                # With `string_val`, not `tensor_content`: some clients read only that.
+                tensor = tf.make_tensor_proto(batch, tf.string, [len(batch)])
+                request.inputs.add(key=name, value=tensor.SerializeToString())
             writer.write(log.SerializeToString())
 
 
@@ -118,13 +115,6 @@ def replay_warmup(signatures, requests):
         if not all(np.isfinite(number).all() for number in numbers):
             problems.append((name, "answers with scores that are not finite"))
     return problems
-
-
-def _example(history):
-    """A serialized `tf.Example` of one history."""
-    items = tf.train.BytesList(value=[item.encode() for item in history.split()])
-    features = tf.train.Features(feature={"history": tf.train.Feature(bytes_list=items)})
-    return tf.train.Example(features=features).SerializeToString()
 
 
 def _prediction_log():

@@ -181,6 +181,10 @@ class MixedTasks(keras.Model):
                 scores[row] = answer
         return scores
 
+    def stacked_weights(self):
+        """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""
+        return dict(self._stacked)
+
     def task_variables(self):
         """All that is held beside the host: what the tasks' bundles hold."""
         heads = [weight for head in self.heads for weight in head.weights]

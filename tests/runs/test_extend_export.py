@@ -71,6 +71,36 @@ def test_replaced_in_an_older_version(runs, base):
     assert abs(old - new).max() > 1e-3
 
 
+def test_single_events_are_kept(runs, tmp_path):
+    out = tmp_path / "peterrec" / "1"
+    export_runs(runs / "host", [runs / "films"], out, k=5, incremental=True)
+    state = ExportedModel(out).step("films", ["s1"])["state_bytes"]
+    extend_export(out.parent, [runs / "age"])
+    after = ExportedModel(tmp_path / "peterrec" / "2")
+    assert after.description["incremental"] is True
+    # A state goes on in the next version: the weights are the same.
+    answer = after.step("films", ["s2"], list(state), ["s1 s2"])
+    answer.pop("state_bytes")
+    assert_same(answer, after.predict("films", ["s1 s2"]))
+    assert after.step("age", ["s1"])["classes"].shape == (1, 3)
+
+
+def test_a_folder_of_mixed_tasks(runs, tmp_path):
+    out = tmp_path / "peterrec" / "1"
+    report = export_runs(runs / "host", [runs / "films"], out, mixed=runs)
+    # `films` has a signature of its own, `tuned` is of another method.
+    assert report["signatures"][-1] == "mixed"
+    model = ExportedModel(out)
+    assert model.description["mixed"] == ["age"] and list(model.description["tasks"]) == ["films"]
+    assert set(model.mixed(["s1"], ["age"])["labels"][0][:3]) == {"young", "middle-aged", "old"}
+    with pytest.raises(InputError, match="`base` should be an export without mixed tasks.*age"):
+        extend_export(out.parent, remove_task=["films"])
+    with pytest.raises(InputError, match="`mixed` should be a folder with task bundles of `host`"):
+        export_runs(runs / "host", [runs / "films"], tmp_path / "2", mixed=tmp_path)
+    with pytest.raises(InputError, match="`folder` should be a folder with task bundles"):
+        export_runs(runs / "host", [], tmp_path / "2", mixed=runs / "nope")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

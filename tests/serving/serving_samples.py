@@ -90,6 +90,12 @@ def rows_for(name, histories):
     return [example(history.split()) for history in histories]
 
 
+def inputs_for(name, histories):
+    """What a signature of histories reads, by input name."""
+    key = "inputs" if name in CLASSIFY_NAMES else "history"
+    return {key: rows_for(name, histories)}
+
+
 def example(items):
     """A serialized `tf.Example`, as a server makes it of `{"history": items}`."""
     history = tf.train.Feature(bytes_list=tf.train.BytesList(value=[i.encode() for i in items]))

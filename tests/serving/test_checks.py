@@ -70,11 +70,11 @@ def test_lost_bundles_and_description(copy):
 
 
 def test_warmup_that_is_missing_or_fails(copy):
-    write_warmup(copy, [("films", "history", ["a"]), ("gone", "history", ["a"])])
+    write_warmup(copy, [("films", {"history": ["a"]}), ("gone", {"history": ["a"]})])
     said = found("warm-up", copy)
     assert "embed: has no warm-up request" in said and "films: has no" not in said
     assert "gone: its warm-up request is no signature of the model" in said
-    write_warmup(copy, [("films_classify", "inputs", ["no example"])] * 1001)
+    write_warmup(copy, [("films_classify", {"inputs": ["no example"]})] * 1001)
     said = found("warm-up", copy)
     assert "at most 1000 warm-up requests. Found: 1001" in said
     assert said.count("films_classify: its warm-up request fails") == 1

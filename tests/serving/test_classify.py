@@ -26,10 +26,10 @@ def test_answers_are_those_of_predict(exported, folder, name):
     """Lists of different lengths, empty and unknown ones included, alone and together."""
     reference = expected(exported, name, HISTORIES)
     rows = rows_for(name, HISTORIES)
-    assert_same(folder.answer(name, rows), reference)
+    assert_same(folder.answer(name, inputs=rows), reference)
     for n, row in enumerate(rows):
         alone = {key: values[n : n + 1] for key, values in reference.items()}
-        assert_same(folder.answer(name, [row]), alone)
+        assert_same(folder.answer(name, inputs=[row]), alone)
 
 
 def test_names_and_types_are_what_a_server_asks_for(folder):
@@ -45,22 +45,22 @@ def test_names_and_types_are_what_a_server_asks_for(folder):
 
 
 def test_one_string_or_a_list_of_items(folder):
-    listed = folder.answer("films_classify", [example(["s1", "s2"])])
-    assert_same(folder.answer("films_classify", [example(["s1 s2"])]), listed)
+    listed = folder.answer("films_classify", inputs=[example(["s1", "s2"])])
+    assert_same(folder.answer("films_classify", inputs=[example(["s1 s2"])]), listed)
 
 
 def test_no_feature_is_an_empty_history(folder):
     empty = tf.train.Example().SerializeToString()
-    answer = folder.answer("films_classify", [empty, example([])])
+    answer = folder.answer("films_classify", inputs=[empty, example([])])
     one, other = ({key: values[n] for key, values in answer.items()} for n in (0, 1))
     assert_same(one, other)
-    assert len(folder.answer("films_classify", [])["scores"]) == 0
+    assert len(folder.answer("films_classify", inputs=[])["scores"]) == 0
 
 
 def test_filled_up_with_the_first_row(folder):
     rows = rows_for("films_classify", HISTORIES)
-    alone = folder.answer("films_classify", rows)
-    filled = folder.answer("films_classify", rows + rows[:1] * 5)
+    alone = folder.answer("films_classify", inputs=rows)
+    filled = folder.answer("films_classify", inputs=rows + rows[:1] * 5)
     assert_same({key: values[: len(rows)] for key, values in filled.items()}, alone)
     first = {key: values[:1] for key, values in alone.items()}
     for n in range(len(rows), len(rows) + 5):

@@ -175,7 +175,8 @@ def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "serving_default", "embed", "__x", "_x", "a b", "a/b", "é", "a:b", "-a", 3, "a_classify"],
+    ["", "serving_default", "embed", "__x", "_x", "a b", "a/b", "é", "a:b", "-a", 3, "a_classify",
+     "a_step", "mixed"],
 )
 def test_names_refused(host, film_task, tmp_path, name):
     with pytest.raises(InputError, match="`tasks` should have names"):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from serving_samples import ASKED, HISTORIES, assert_same, expected, rows_for
+from serving_samples import ASKED, HISTORIES, assert_same, expected, inputs_for
 
 from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.checks.loaders import tensorflow_answers
@@ -29,7 +29,7 @@ def run(*arguments, cwd):
 def test_tensorflow_alone_answers_as_python_does(exported):
     signatures = ExportFolder(exported.out).signature_defs
     assert set(signatures) == set(ASKED)
-    batches = {name: rows_for(name, HISTORIES) for name in ASKED}
+    batches = {name: inputs_for(name, HISTORIES) for name in ASKED}
     for name, answer in tensorflow_answers(exported.out, signatures, batches).items():
         assert_same(answer, expected(exported, name, HISTORIES))
 

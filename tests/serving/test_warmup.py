@@ -44,7 +44,7 @@ def varint(message, at):
 
 
 def test_bytes_are_a_prediction_log(tmp_path):
-    write_warmup(tmp_path, [("films", "history", ["a b", ""])], model_name="shop")
+    write_warmup(tmp_path, [("films", {"history": ["a b", ""]})], model_name="shop")
     (record,) = records(tmp_path)
     ((number, log),) = fields(record)
     assert number == 6  # PredictionLog.predict_log
@@ -60,7 +60,7 @@ def test_bytes_are_a_prediction_log(tmp_path):
 
 def test_the_servers_own_messages_read_them(tmp_path):
     prediction_log = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    write_warmup(tmp_path, [("films", "history", ["a b", ""])])
+    write_warmup(tmp_path, [("films", {"history": ["a b", ""]})])
     (record,) = records(tmp_path)
     request = prediction_log.PredictionLog.FromString(record).predict_log.request
     assert request.model_spec.signature_name == "films"
@@ -82,17 +82,18 @@ def test_one_request_a_signature_and_batch_size(causal_export):
 
 def test_no_more_requests_than_a_server_reads():
     names = [f"task{n}" for n in range(600)]
-    requests = warmup_requests(names, ["a", ""])
+    requests = warmup_requests({name: {"history": ["a", ""]} for name in names})
     assert len(requests) == 1000
-    assert {name for name, _, _ in requests} == set(names)
+    assert {name for name, _ in requests} == set(names)
 
 
 def test_requests_are_answered(causal_export):
     folder = ExportFolder(causal_export.out)
     assert replay_warmup(folder.signatures, folder.warmup) == []
-    for name, rows in ((name, rows) for name, i in folder.warmup for rows in i.values()):
-        for values in folder.answer(name, list(rows)).values():
-            assert len(values) == len(rows)
+    for name, inputs in folder.warmup:
+        (size,) = {len(rows) for rows in inputs.values()}
+        for values in folder.answer(name, **inputs).values():
+            assert len(values) == size
 
 
 def test_replay_says_what_fails(causal_export):

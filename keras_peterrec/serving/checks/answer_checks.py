@@ -7,6 +7,8 @@ from keras_peterrec.serving.checks.loaders import (
     has_c_loader,
     tensorflow_answers,
 )
+from keras_peterrec.serving.signature_names import STATE
+from keras_peterrec.serving.step_signature import state_array
 from keras_peterrec.serving.warmup import MOST_RECORDS, replay_warmup
 
 _CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -32,17 +34,19 @@ def check_batches(folder):
     problems = []
     for name in folder.askable:
         batch = folder.samples(name)
-        together = folder.answer(name, batch)
-        alone = [folder.answer(name, [row]) for row in batch]
+        count = len(next(iter(batch.values())))
+        together = folder.answer(name, **batch)
+        alone = [folder.answer(name, **_rows(batch, slice(n, n + 1))) for n in range(count)]
         joined = {key: np.concatenate([answer[key] for answer in alone]) for key in together}
         if not same_answers(together, joined):
             problems.append(f"{name}: answers otherwise in a batch than alone")
-        turned = folder.answer(name, batch[::-1])
+        turned = folder.answer(name, **_rows(batch, slice(None, None, -1)))
         if not same_answers(together, {key: values[::-1] for key, values in turned.items()}):
             problems.append(f"{name}: answers otherwise in another order")
         # A server fills a batch up to an allowed size with copies of its first row.
-        padded = folder.answer(name, batch + batch[:1] * _PADDING)
-        if not same_answers(together, {k: v[: len(batch)] for k, v in padded.items()}):
+        filled = {key: rows + rows[:1] * _PADDING for key, rows in batch.items()}
+        padded = folder.answer(name, **filled)
+        if not same_answers(together, {k: v[:count] for k, v in padded.items()}):
             problems.append(f"{name}: answers otherwise in a batch that was filled up")
     return problems
 
@@ -65,12 +69,20 @@ def same_answers(one, other):
     if one.keys() != other.keys() or any(one[k].shape != other[k].shape for k in one):
         return False
     for key, values in one.items():
-        if values.dtype != object:
+        if key == STATE:
+            pairs = zip(map(state_array, values), map(state_array, other[key]))
+            if not all(a.shape == b.shape and np.allclose(a, b, **_CLOSE) for a, b in pairs):
+                return False
+        elif values.dtype != object:
             if not np.allclose(values, other[key], **_CLOSE):
                 return False
         elif ((values != other[key]) & ~_ties(one.get("scores"), values.shape)).any():
             return False
     return True
+
+
+def _rows(batch, part):
+    return {key: rows[part] for key, rows in batch.items()}
 
 
 def _ties(scores, shape):
@@ -91,5 +103,5 @@ def _compare(folder, answers, loader):
     return [
         f"{name}: {loader} answers otherwise"
         for name, batch in batches.items()
-        if not same_answers(folder.answer(name, batch), found[name])
+        if not same_answers(folder.answer(name, **batch), found[name])
     ]

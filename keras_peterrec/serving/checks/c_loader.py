@@ -67,14 +67,14 @@ class Session:
         return Output(operation, int(index))
 
     def run(self, request):
-        outputs = request["outputs"]
-        batch = [base64.b64decode(text) for text in request["batch"]]
-        fed = (ctypes.c_void_p * 1)(self.strings(batch))
+        inputs, outputs, batch = (request[part] for part in ("inputs", "outputs", "batch"))
+        fed = [self.strings([base64.b64decode(text) for text in batch[name]]) for name in inputs]
+        feeds = (Output * len(inputs))(*map(self.output, inputs.values()))
         fetches = (Output * len(outputs))(*map(self.output, outputs.values()))
         values = (ctypes.c_void_p * len(outputs))()
         self.library.TF_SessionRun(
             *(self.session, None),
-            *((Output * 1)(self.output(request["input"])), fed, 1),
+            *(feeds, (ctypes.c_void_p * len(fed))(*fed), len(fed)),
             *(fetches, values, len(outputs)),
             *(None, 0, None, self.status),
         )
@@ -109,7 +109,8 @@ class Session:
     def text(self, address):
         cell = ctypes.c_void_p(address)
         size = self.library.TF_StringGetSize(cell)
-        return ctypes.string_at(self.library.TF_StringGetDataPointer(cell), size).decode()
+        content = ctypes.string_at(self.library.TF_StringGetDataPointer(cell), size)
+        return base64.b64encode(content).decode()
 
 
 if __name__ == "__main__":

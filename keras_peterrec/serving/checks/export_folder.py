@@ -8,7 +8,9 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_peterrec.serving.warmup import PATH, read_warmup, warmup_requests
+from keras_peterrec.serving.sample_rows import sample_rows
+from keras_peterrec.serving.signature_names import STATE
+from keras_peterrec.serving.warmup import PATH, read_warmup
 
 # Runs when a server loads the model; no client can ask it.
 INIT_SIGNATURE = "__saved_model_init_op"
@@ -23,7 +25,7 @@ class ExportFolder:
     Example:
 
     >>> folder = ExportFolder("export/peterrec/1")
-    >>> folder.answer("films", folder.samples("films"))["items"].shape
+    >>> folder.answer("films", **folder.samples("films"))["items"].shape
     (4, 10)
     """
 
@@ -52,12 +54,12 @@ class ExportFolder:
 
     @property
     def askable(self):
-        """Names of the signatures with one input of strings, a list of str."""
+        """Names of the signatures that read strings alone, a list of str."""
         inputs = {name: list(s.inputs.values()) for name, s in self.signature_defs.items()}
         return [
             name
             for name, infos in inputs.items()
-            if len(infos) == 1 and infos[0].dtype == types_pb2.DT_STRING
+            if infos and all(info.dtype == types_pb2.DT_STRING for info in infos)
         ]
 
     @cached_property
@@ -66,27 +68,37 @@ class ExportFolder:
         return read_warmup(self.path) if (self.path / PATH).is_file() else []
 
     def samples(self, name):
-        """Different rows of a signature's warm-up requests, or some made up: list of bytes."""
-        rows = [
-            row
-            for signature, inputs in self.warmup
-            if signature == name
-            for row in next(iter(inputs.values()))
-        ]
-        if not rows:
-            made_up = warmup_requests([name], ["? ?", "", "?"])
-            rows = [tf.compat.as_bytes(row) for _, _, batch in made_up for row in batch]
-        return list(dict.fromkeys(rows))
+        """Different rows of a signature's warm-up requests, or some made up.
 
-    def answer(self, name, batch):
-        """What a signature answers to a list of bytes, dict of arrays."""
-        (key,) = self.signature_defs[name].inputs
-        outputs = self.signatures[name](**{key: tf.constant(batch, tf.string)})
-        return {output: _decoded(tensor.numpy()) for output, tensor in outputs.items()}
+        Returns:
+            dict from input name to list of bytes, all of one length.
+        """
+        keys = sorted(self.signature_defs[name].inputs)
+        batches = [inputs for signature, inputs in self.warmup if signature == name]
+        if not batches:
+            rows = sample_rows(name, ["? ?", "", "?"])
+            batches = [{key: rows.get(key, ["? ?", "", "?"]) for key in keys}]
+        rows = [row for batch in batches for row in zip(*(batch[key] for key in keys))]
+        rows = [tuple(map(tf.compat.as_bytes, row)) for row in rows]
+        samples = dict(zip(keys, map(list, zip(*dict.fromkeys(rows)))))
+        return self._with_states(name, samples) if STATE in keys else samples
+
+    def _with_states(self, name, samples):
+        """New users, and the same users one event later."""
+        answer = self.answer(name, **samples)
+        states = answer.get(STATE, samples[STATE])
+        return {key: [*rows, *(states if key == STATE else rows)] for key, rows in samples.items()}
+
+    def answer(self, name, **inputs):
+        """What a signature answers to a list of bytes for each input, dict of arrays."""
+        fed = {key: tf.constant(rows, tf.string) for key, rows in inputs.items()}
+        outputs = self.signatures[name](**fed)
+        return {output: decoded(output, tensor.numpy()) for output, tensor in outputs.items()}
 
 
-def _decoded(array):
-    if array.dtype != object:
+def decoded(output, array):
+    """Strings of an output as str; of one whose name ends in `_bytes`, as they are."""
+    if array.dtype != object or output.endswith("_bytes"):
         return array
     texts = [value.decode("utf-8", "replace") for value in array.flat]
     return np.array(texts, dtype=object).reshape(array.shape)

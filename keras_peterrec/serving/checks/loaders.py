@@ -1,9 +1,9 @@
 """Other programs that load an export: what they answer, as arrays.
 
 Each is a script of its own, so that it shares nothing with this process. It reads a
-JSON list of requests, `{"signature", "input_name", "input" (a tensor's name),
-"outputs" ({name: a tensor's name}), "batch" (strings in base64)}`, and prints a
-list of answers, `{name: {"shape", "values"}}`.
+JSON list of requests, `{"signature", "inputs" ({name: a tensor's name}), "outputs"
+(likewise), "batch" ({input name: strings in base64})}`, and prints a list of answers,
+`{name: {"shape", "values"}}`, strings in base64 again.
 """
 
 import base64
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from keras_peterrec.serving.checks.export_folder import decoded
 
 _TIMEOUT = 600
 
@@ -30,7 +32,8 @@ def c_loader_answers(path, signature_defs, batches):
     Args:
         path: path of a version directory.
         signature_defs: dict from name to `SignatureDef`.
-        batches: dict from name to list of bytes, a batch for each signature.
+        batches: dict from name to a batch for that signature, dict from input name to
+            list of bytes.
 
     Returns:
         dict from name to dict of arrays.
@@ -62,23 +65,26 @@ def _answers(script, path, signature_defs, batches, *arguments):
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise RuntimeError(lines[-1])
     return {
-        name: {key: _array(tensor) for key, tensor in answer.items()}
+        name: {key: _array(key, tensor) for key, tensor in answer.items()}
         for name, answer in zip(batches, json.loads(done.stdout), strict=True)
     }
 
 
 def _request(name, signature, batch):
-    ((input_name, info),) = signature.inputs.items()
     return {
         "signature": name,
-        "input_name": input_name,
-        "input": info.name,
+        "inputs": {key: signature.inputs[key].name for key in batch},
         "outputs": {key: output.name for key, output in signature.outputs.items()},
-        "batch": [base64.b64encode(text).decode() for text in batch],
+        "batch": {
+            key: [base64.b64encode(text).decode() for text in rows] for key, rows in batch.items()
+        },
     }
 
 
-def _array(tensor):
+def _array(output, tensor):
     values = tensor["values"]
-    strings = bool(values) and isinstance(values[0], str)
-    return np.array(values, dtype=object if strings else "float32").reshape(tensor["shape"])
+    if not values or not isinstance(values[0], str):
+        return np.array(values, "float32").reshape(tensor["shape"])
+    strings = np.empty(len(values), object)
+    strings[:] = [base64.b64decode(value) for value in values]
+    return decoded(output, strings.reshape(tensor["shape"]))

@@ -2,7 +2,7 @@
 
 from tensorflow.core.framework import types_pb2
 
-from keras_peterrec.serving.signature_names import CLASSIFY, NEXT_ITEM
+from keras_peterrec.serving.signature_names import CLASSIFY, NEXT_ITEM, input_names
 
 _PRINTABLE = (types_pb2.DT_FLOAT, types_pb2.DT_STRING)  # REST prints no halves
 
@@ -17,15 +17,14 @@ def check_signatures(folder):
 
 
 def _inputs(name, signature):
-    if len(signature.inputs) != 1:
-        return [f"should have one input. Found: {', '.join(sorted(signature.inputs)) or 'none'}"]
-    ((key, info),) = signature.inputs.items()
-    problems = []
-    wanted = "inputs" if name.endswith(CLASSIFY) else "history"
-    if key != wanted:
-        problems.append(f"its input should be named {wanted}. Found: {key}")
-    if info.dtype != types_pb2.DT_STRING or _shape(info) != [-1]:
-        problems.append(f"{key} should be string [B]. Found: {_described(info)}")
+    problems, wanted = [], input_names(name)
+    if set(signature.inputs) != set(wanted):
+        found = ", ".join(sorted(signature.inputs)) or "none"
+        called = "input" if len(wanted) == 1 else "inputs"
+        problems.append(f"its {called} should be named {', '.join(wanted)}. Found: {found}")
+    for key, info in sorted(signature.inputs.items()):
+        if info.dtype != types_pb2.DT_STRING or _shape(info) != [-1]:
+            problems.append(f"{key} should be string [B]. Found: {_described(info)}")
     return problems
 
 

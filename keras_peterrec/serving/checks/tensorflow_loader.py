@@ -17,15 +17,21 @@ def main():
     model = tf.saved_model.load(sys.argv[1])
     answers = []
     for request in json.load(sys.stdin):
-        batch = tf.constant([base64.b64decode(text) for text in request["batch"]], tf.string)
-        answer = model.signatures[request["signature"]](**{request["input_name"]: batch})
+        batch = {
+            name: tf.constant([base64.b64decode(text) for text in rows], tf.string)
+            for name, rows in request["batch"].items()
+        }
+        answer = model.signatures[request["signature"]](**batch)
         answers.append({key: _plain(value.numpy()) for key, value in answer.items()})
     print(json.dumps(answers))
 
 
 def _plain(array):
-    values = [v.decode() if isinstance(v, bytes) else float(v) for v in array.flat]
-    return {"shape": list(array.shape), "values": values}
+    return {"shape": list(array.shape), "values": [_value(value) for value in array.flat]}
+
+
+def _value(value):
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else float(value)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""Any number of tasks behind one signature: each row names its own."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.data.preprocessing import left_pad, split_history
+from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.serving.catalogue import NO_ITEM, NO_SCORE
+from keras_peterrec.serving.signature_names import MIXED, input_names
+
+
+class MixedSignature:
+    """A function of histories and the task of each.
+
+    | input | |
+    |---|---|
+    | `history` | string `[B]`, item ids separated by white space |
+    | `task` | string `[B]`, a task's name |
+
+    | output | |
+    |---|---|
+    | `labels` | string `[B, n]`, target items without those of the history, or classes |
+    | `scores` | float32 `[B, n]`, best first; of classes, their probabilities |
+
+    n is the largest of k and the tasks' numbers of classes; what is left over, and all of
+    an unknown task, is `""` with the lowest float32. The host's convolutions run once for
+    the batch; see `MixedTasks`. A row costs its own task's head, not all of them.
+
+    Args:
+        host: Host.
+        source: Catalogue of the source log.
+        mixed: MixedTasks on `host`.
+        k: int. Items of an answer.
+        folder: path of an existing folder for the text files of tasks and labels.
+
+    Attributes:
+        function: the concrete function.
+        tables: dict of the lookup tables that it reads.
+        weights: dict from path to the raw variables that it reads beside the host's.
+    """
+
+    def __init__(self, host, source, mixed, k, folder):
+        self._max_length, self._source, self._mixed = host.max_length, source, mixed
+        self._ranked = np.array([isinstance(head, RecommenderHead) for head in mixed.heads])
+        self._counts = np.array([len(labels) for labels in mixed.labels], "int32")
+        self._starts = np.cumsum([0, *self._counts[:-1]]).astype("int32")
+        self._width = int(max([k, *self._counts[~self._ranked]]))
+        self._most = np.where(self._ranked, k, self._width).astype("int32")
+        # One table of all heads, of which a row reads the part of its task.
+        self._table = tf.Variable(np.concatenate([_rows(head) for head in mixed.heads]))
+        self._bias = tf.Variable(np.concatenate([_bias(head) for head in mixed.heads]))
+        self.tables = _tables(mixed, Path(folder))
+        self.weights = {
+            **{path: weight.value for path, weight in mixed.stacked_weights().items()},
+            "heads/table": self._table,
+            "heads/bias": self._bias,
+        }
+        spec = [tf.TensorSpec([None], tf.string, name=name) for name in input_names(MIXED)]
+        answer = tf.function(self._answer, autograph=False)
+        self.function = answer.get_concrete_function(*spec)
+
+    def _answer(self, history, task):
+        place = tf.cast(self.tables["places"].lookup(task), tf.int32)
+        known = tf.maximum(place, 0)
+        ids = left_pad(split_history(history, self._source.ids), self._max_length)
+        users = tf.cast(self._mixed({"history": ids, "place": known}), tf.float32)
+        scores, best = tf.map_fn(
+            self._best, (users, known, self._seen(history, known)),
+            fn_output_signature=(
+                tf.TensorSpec([self._width], tf.float32), tf.TensorSpec([self._width], tf.int64)
+            ),
+        )  # fmt: skip
+        labels = tf.strings.regex_replace(self.tables["labels"].lookup(best), "^[0-9]+\t", "")
+        answered = (place >= 0)[:, tf.newaxis] & (scores > NO_SCORE)
+        return {
+            "labels": tf.where(answered, labels, NO_ITEM),
+            "scores": tf.where(answered, scores, NO_SCORE),
+        }
+
+    def _seen(self, history, place):
+        """Rows of the heads' table that each history holds, ragged `[B, (n)]`; -1 for none."""
+        words = tf.strings.split(history)
+        whose = tf.strings.as_string(tf.gather(place, words.value_rowids()))
+        lines = tf.strings.join([whose, words.values], separator="\t")
+        return words.with_values(self.tables["rows"].lookup(lines))
+
+    def _best(self, row):
+        """Scores of one row's best labels, and their rows in the heads' table, `[n]` each."""
+        user, place, seen = row
+        start, count = tf.gather(self._starts, place), tf.gather(self._counts, place)
+        part, ranked = slice(start, start + count), tf.gather(self._ranked, place)
+        scores = tf.linalg.matvec(self._table[part], user) + self._bias[part]
+        inside = tf.boolean_mask(seen, seen >= 0) - tf.cast(start, tf.int64)
+        hidden = tf.fill(tf.shape(inside), NO_SCORE)
+        hidden = tf.tensor_scatter_nd_update(scores, inside[:, tf.newaxis], hidden)
+        scores = tf.where(ranked, hidden, tf.nn.softmax(scores))
+        room = tf.fill([self._width], NO_SCORE)
+        best, columns = tf.math.top_k(tf.concat([scores, room], 0), self._width)
+        most = tf.gather(self._most, place)
+        best = tf.where(tf.range(self._width) < most, best, NO_SCORE)
+        return best, tf.cast(start + columns, tf.int64)
+
+
+def _tables(mixed, folder):
+    """Numbers of the tasks; rows of their labels in the heads' table, and back."""
+    tasks, labels = folder / "mixed_tasks.txt", folder / "mixed_labels.txt"
+    _write_lines(tasks, mixed.places_of)
+    # The same item may be a target of several tasks, so a line tells whose it is.
+    _write_lines(
+        labels, (f"{n}\t{label}" for n, named in enumerate(mixed.labels) for label in named)
+    )
+    return {
+        "places": _table(tasks, tf.string, tf.int64, -1),
+        "rows": _table(labels, tf.string, tf.int64, -1),
+        "labels": _table(labels, tf.int64, tf.string, NO_ITEM),
+    }
+
+
+def _write_lines(path, lines):
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def _table(path, key, value, default):
+    index = {
+        tf.string: tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64: tf.lookup.TextFileIndex.LINE_NUMBER,
+    }
+    return tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(str(path), key, index[key], value, index[value]), default
+    )
+
+
+def _rows(head):
+    """A head's weights as rows of scores, `[Y, C]`."""
+    if isinstance(head, RecommenderHead):
+        return np.asarray(head.item_table, "float32")
+    return np.asarray(head.kernel, "float32").T
+
+
+def _bias(head):
+    if isinstance(head, RecommenderHead):
+        return np.zeros(head.items, "float32")
+    return np.asarray(head.bias, "float32")

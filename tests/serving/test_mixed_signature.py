@@ -1,0 +1,146 @@
+"""Rows that each name their task, through one signature, against the tasks one by one."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving_samples import CLASSES, HISTORIES, assert_same, make_host, make_task
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.serving.checks.check_list import CHECKS, run_checks
+from keras_peterrec.serving.checks.export_folder import ExportFolder
+from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+
+NO_SCORE = np.finfo("float32").min
+WIDTH = 10
+
+
+@pytest.fixture(scope="module")
+def host():
+    return make_host()
+
+
+@pytest.fixture(scope="module")
+def tasks(host):
+    """Two recommendations with target items in common, and a classification."""
+    return {
+        "films": make_task(host),
+        "age": make_task(host, "classify", seed=2),
+        "books": make_task(host, items=8, seed=3),
+    }
+
+
+@pytest.fixture(scope="module")
+def out(host, tasks, tmp_path_factory):
+    out = tmp_path_factory.mktemp("mixed") / "peterrec" / "1"
+    export(host, {}, out, k=WIDTH, mixed=MixedTasks.of_tasks(tasks))
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(out):
+    return ExportedModel(out)
+
+
+@pytest.fixture(scope="module")
+def single(host, tasks, tmp_path_factory):
+    """The same tasks, each with a signature of its own."""
+    out = tmp_path_factory.mktemp("single") / "1"
+    export(host, tasks, out, k=WIDTH)
+    return ExportedModel(out)
+
+
+def expected(single, history, task):
+    """What the task's own signature answers, filled up."""
+    labels, scores = np.full((1, WIDTH), "", object), np.full((1, WIDTH), NO_SCORE, "float32")
+    if task in single.signatures:
+        answer = single.predict(task, [history])
+        found = answer["items" if "items" in answer else "classes"]
+        labels[:, : found.shape[1]], scores[:, : found.shape[1]] = found, answer["scores"]
+    return {"labels": labels, "scores": scores}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(HISTORIES), st.sampled_from(["films", "age", "books",
+       "nope", ""])), min_size=1, max_size=6))  # fmt: skip
+def test_every_row_is_answered_as_its_own_task_does(model, single, rows):
+    histories, names = zip(*rows)
+    answer = model.mixed(list(histories), list(names))
+    for n, (history, name) in enumerate(rows):
+        row = {key: values[n : n + 1] for key, values in answer.items()}
+        assert_same(row, expected(single, history, name))
+
+
+def test_more_classes_than_k(host, tasks, tmp_path):
+    export(host, {}, tmp_path / "1", k=2, mixed=MixedTasks.of_tasks(tasks))
+    answer = ExportedModel(tmp_path / "1").mixed(["s1", "s1"], ["films", "age"])
+    assert answer["labels"].shape == (2, 3)
+    assert [label != "" for label in answer["labels"][0]] == [True, True, False]
+    assert set(answer["labels"][1]) == set(CLASSES)
+
+
+def test_nobody_asks(model):
+    for values in model.mixed([], []).values():
+        assert values.shape == (0, WIDTH)
+
+
+def test_each_weight_is_stored_once(host, tasks, out):
+    stored = dict(tf.train.list_variables(str(out / "variables" / "variables")))
+    numbers = sum(
+        int(np.prod(shape)) for path, shape in stored.items()
+        if not path.startswith("_CHECKPOINTABLE")
+    )  # fmt: skip
+    own = sum(
+        int(np.prod(weight.shape))
+        for task in tasks.values() for weight in task.model.task_weights().values()
+    )  # fmt: skip
+    shared = sum(int(np.prod(weight.shape)) for weight in host.backbone.weights)
+    assert numbers == shared + own + 30 + 8  # a recommendation has no bias: zeros
+    assert not [path for path in stored if "other" in path]
+
+
+def test_nothing_is_wrong_with_the_export(out, model):
+    assert run_checks(out) == []
+    assert model.signatures == ["embed", "serving_default"]
+    description = json.loads((out / "assets.extra" / "peterrec.json").read_text())
+    assert description["mixed"] == ["films", "age", "books"] and description["tasks"] == {}
+
+
+def test_beside_single_and_incremental_tasks(host, tasks, tmp_path):
+    mixed = MixedTasks.of_tasks({name: tasks[name] for name in ("age", "books")})
+    report = export(host, {"films": tasks["films"]}, tmp_path / "1", incremental=True, mixed=mixed)
+    assert report["signatures"][-2:] == ["films_step", "mixed"]
+    folder = ExportFolder(tmp_path / "1")
+    assert CHECKS["signatures"](folder) == CHECKS["weights"](folder) == []
+
+
+def test_tasks_that_cannot_be_mixed(host, tasks, tmp_path):
+    def refuse(message, mixed, single=()):
+        with pytest.raises(InputError, match=message) as info:
+            export(host, dict(single), tmp_path / "1", mixed=mixed)
+        assert "\n" not in str(info.value) and list(tmp_path.iterdir()) == []
+
+    mixed = MixedTasks.of_tasks(tasks)
+    refuse("Received: 'films' in both", mixed, {"films": tasks["films"]})
+    refuse("built on another", MixedTasks.of_tasks({"films": make_task(make_host())}))
+    split = MixedTasks.of_tasks({"a\nb": tasks["films"]})
+    refuse("without line breaks", split)
+    few = MixedTasks.of_tasks(tasks)
+    few.labels = [labels[:-1] for labels in few.labels]
+    refuse("'films', 30 scores for 29", few)
+    mixed.heads[0].item_table.assign(np.full((30, 16), np.nan))
+    refuse("`mixed` should have finite weights", mixed)
+
+
+def test_reader_refuses_other_rows(model, single):
+    with pytest.raises(InputError, match="`model` should have mixed tasks"):
+        single.mixed(["s1"], ["films"])
+    with pytest.raises(InputError, match="`tasks` should be a list of strings"):
+        model.mixed(["s1"], "films")
+    with pytest.raises(InputError, match="lists of one length. Received: 1 and 2"):
+        model.mixed(["s1"], ["films", "age"])
