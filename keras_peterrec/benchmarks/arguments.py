@@ -13,6 +13,7 @@ def add_benchmark(commands, add_command):
     benchmark = commands.add_parser("benchmark", help=text, description=text)
     kinds = benchmark.add_subparsers(title="what is measured", metavar="WHAT", required=True)
     _train(kinds, add_command)
+    _serve(kinds, add_command)
 
 
 def _train(kinds, add_command):
@@ -51,4 +52,41 @@ def _train(kinds, add_command):
         help="(default: float32)")  # fmt: skip
     add("--rounds", type=int, help="turns of each side (default: 5)")
     add("--steps", type=int, help="timed steps of a turn (default: 5)")
+    add("--seed", type=int, help="(default: 0)")
+
+
+def _serve(kinds, add_command):
+    def run(**options):
+        from keras_peterrec.serving.server.arguments import check_installed
+
+        check_installed()
+        from keras_peterrec.benchmarks.serve import benchmark_serve
+
+        return benchmark_serve(**options)
+
+    def show(result):
+        from keras_peterrec.benchmarks.serve_report import print_result
+
+        print_result(result)
+
+    add = add_command(
+        kinds, "serve", run, show, "a server under load, beside the model without a server",
+        needs_tensorflow=False,
+    ).add_argument  # fmt: skip
+    add("--out", help="new folder for the tables, metrics.json and the plot")
+    add("--model", metavar="DIR", help="an export, such as export/peterrec or export/peterrec/1 "
+        "(default: made up, with random weights)")  # fmt: skip
+    add("--url", action="append", help="a model of another server on this machine, "
+        "http://127.0.0.1:8501/v1/models/NAME, in the place of ours; --model is then what it "
+        "serves; repeat for more")  # fmt: skip
+    add("--server-option", action="append", metavar="WORD",
+        help="for our `serve`, such as --server-option=--workers=4; repeat for more")  # fmt: skip
+    add("--connections", action="append", type=int, metavar="N",
+        help="at a time; repeat for more (default: 1, 16 and 64)")  # fmt: skip
+    add("--seconds", type=float, help="of every measurement (default: 5)")
+    add("--items", type=int, help="of the made-up model (default: 50,000)")
+    add("--targets", type=int, help="that its task recommends (default: 5,000)")
+    add("--hidden-dim", type=int, help="its channels (default: 64)")
+    add("--blocks", type=int, help="its residual blocks (default: 8)")
+    add("--length", type=int, help="events of a history (default: 50)")
     add("--seed", type=int, help="(default: 0)")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keras_peterrec.benchmarks.machine import describe_machine, memory_bandwidth, memory_bytes
 from keras_peterrec.benchmarks.measurement import Side, measure
+from keras_peterrec.benchmarks.new_folder import check_new_folder
 from keras_peterrec.benchmarks.sweep import parse_sweeps, sweep_configurations
 from keras_peterrec.benchmarks.train_configuration import LOSSES, TrainConfiguration
 from keras_peterrec.benchmarks.train_report import write_report
@@ -118,9 +119,5 @@ def _check(out, reference, rounds, steps):
         raise InputError(
             f"`reference` should be a script that answers as a worker. Received: {reference!r}."
         )
-    if out is not None and Path(out).exists() and (
-        not Path(out).is_dir() or any(Path(out).iterdir())
-    ):  # fmt: skip
-        raise InputError(
-            f"`out` should be a new folder. Received: {str(out)!r}, which holds something."
-        )
+    if out is not None:
+        check_new_folder(out)

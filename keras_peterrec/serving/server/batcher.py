@@ -16,9 +16,9 @@ _FULL = "The batch scheduling queue to which this task was submitted is full"
 class Batcher:
     """Runs signatures on a few threads, merging what waits for the same one.
 
-    A request that finds a free thread is run at once: nothing waits for a batch to fill.
-    When a thread frees, it takes all that meanwhile came for one signature, up to
-    `max_rows`. Requests are merged only if their arrays agree in type and in all
+    A request that finds a free thread is run at once, with those that the event loop
+    read in the same turn: nothing waits for a batch to fill. When a thread frees, it takes
+    all that meanwhile came for one signature, up to `max_rows`. Requests are merged only if their arrays agree in type and in all
     dimensions but the first. Where a merged run fails its members are run one by one, so
     that a bad request fails alone.
 
@@ -46,6 +46,7 @@ class Batcher:
         self.waiting = 0
         self._observe = observe or (lambda *_: None)
         self._busy = 0
+        self._starting = False
         self._queues = OrderedDict()  # what can be merged: its members, longest waiting first
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
 
@@ -76,14 +77,22 @@ class Batcher:
         key = _merge_key(signature, arrays) or (signature, id(future))
         self._queues.setdefault(key, deque()).append((inputs, rows, future))
         self.waiting += 1
-        self._start()
+        self._start_soon()
         return await future
 
     def close(self):
         """Ends the threads once they have finished."""
         self._pool.shutdown(wait=True)
 
+    def _start_soon(self):
+        # Not at once: clients that were answered together ask together, and the first of
+        # them would be run alone while the others wait for it.
+        if not self._starting:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start)
+
     def _start(self):
+        self._starting = False
         while self._busy < self.workers and self._queues:
             key, queue = next(iter(self._queues.items()))
             members = self._take(queue)
@@ -114,7 +123,7 @@ class Batcher:
 
     def _finish(self, signature, members, answers, seconds):
         self._busy -= 1
-        self._start()
+        self._start_soon()
         self._observe(signature, len(members), sum(rows for _, rows, _ in members), seconds)
         for (_, _, future), answer in zip(members, answers, strict=True):
             if future.cancelled():

@@ -1,0 +1,160 @@
+"""`keras-peterrec benchmark serve` as a person types it, and its client."""
+
+import csv
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import matplotlib.pyplot as plt
+import pytest
+
+from keras_peterrec import cli
+from keras_peterrec.benchmarks.latencies import summarize_latencies
+from keras_peterrec.benchmarks.loopback_model import LoopbackModel
+from keras_peterrec.benchmarks.serve_client import ServeClient
+from keras_peterrec.errors import InputError
+
+SMALL = ("--items", 60, "--targets", 20, "--hidden-dim", 4, "--blocks", 1, "--length", 6)
+NAMES = {"serving_default", "films", "age"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The command's folder and what it printed."""
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    words = (*SMALL, "--seconds", 0.3, "--connections", 1, "--connections", 8, "--out", out)
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_peterrec", "benchmark", "serve", "--json",
+         *map(str, words)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+def test_files_say_what_was_printed(finished):
+    out, result = finished
+    assert json.loads((out / "metrics.json").read_text()) == result
+    with (out / "table.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(result["rows"]) == 2 * len(NAMES)
+    for line, row in zip(lines, result["rows"]):
+        assert (line["signature"], int(line["requests"])) == (row["signature"], row["requests"])
+        assert float(line["p99_ms"]) == row["latency_ms"]["p99"]
+    table = (out / "table.md").read_text()
+    assert result["machine"]["processor"] in table and "| films | 16 |" in table
+    assert plt.imread(out / "plot.png").std() > 0
+
+
+def test_numbers_are_consistent(finished):
+    _, result = finished
+    assert {row["signature"] for row in result["rows"]} == NAMES
+    assert {first["signature"] for first in result["firsts"]} == NAMES
+    for row in result["rows"]:
+        assert row["errors"] == 0 and row["requests"] > 0
+        assert row["requests_per_second"] == pytest.approx(row["requests"] / row["seconds"])
+        latency = row["latency_ms"]
+        assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
+        mine = [c for c in result["ceilings"] if c["signature"] == row["signature"]]
+        best = max(each["histories_per_second"] for each in mine)
+        assert row["share_of_ceiling"] == pytest.approx(row["requests_per_second"] / best)
+        single = next(each["call_ms"]["p50"] for each in mine if each["batch"] == 1)
+        assert row["times_call"] == pytest.approx(latency["p50"] / single)
+
+
+def test_client_and_server_count_alike(finished):
+    (counts,) = finished[1]["counts"]
+    assert counts["counted_by_server"] == sum(counts["client"].values())
+    measured = sum(row["requests"] for row in finished[1]["rows"])
+    assert measured <= counts["counted_by_server"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--url", "http://192.0.2.1:8501/v1/models/x"], "`url` should be on this machine"),
+        (["--url", "http://example.org/v1/models/x"], "`url` should be on this machine"),
+        (["--url", "http://127.0.0.1.example.org/v1/models/x"], "`url` should be on this machine"),
+        (["--url", "http://127.0.0.1:8501/"], "`url` should be a model's address"),
+        (["--url", "https://127.0.0.1/v1/models/x"], "`url` should be a model's address"),
+        (["--seconds", "3600"], "`seconds` should be above 0 and at most 60"),
+        (["--connections", "10000"], "`connections` should be from 1 to 256"),
+        (["--items", "0"], "`items` should be a positive integer"),
+        (["--model", "nowhere"], "`model` should be an export"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_status_2(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["benchmark", "serve", *words])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and said.out == ""
+    assert said.err.startswith(f"keras-peterrec: error: {message}")
+    assert said.err.count("\n") == 1
+
+
+def test_addresses_of_this_machine():
+    for host in ("127.0.0.1", "127.9.9.9", "localhost", "[::1]"):
+        url = f"http://{host}:8501/v1/models/x"
+        assert str(LoopbackModel.parse(url)) == url
+    with pytest.raises(InputError, match="`url` should be a model that answers"):
+        LoopbackModel("127.0.0.1", 1, "/v1/models/x").signatures()
+
+
+class Moody(BaseHTTPRequestHandler):
+    """Of three requests one is refused, and one finds its connection closed."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+    lock = threading.Lock()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with Moody.lock:
+            Moody.asked += 1
+            turn = Moody.asked % 3
+        if turn == 1:
+            self.close_connection = True
+            return
+        body = b'{"predictions": []}'
+        self.send_response(503 if turn == 2 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def moody_port():
+    Moody.asked = 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def test_errors_are_counted(moody_port):
+    client = ServeClient("127.0.0.1", moody_port, "/v1/models/x", {"films": ["{}", '{"a": 1}']})
+    cell = client.load("films", "4", "0.4", "0")
+    assert set(cell["failures"]) == {"503", "closed"}
+    assert cell["errors"] == sum(cell["failures"].values())
+    assert client.answered["films"] + cell["failures"]["closed"] == Moody.asked
+    assert cell["requests"] > 0
+    assert abs(cell["requests"] - Moody.asked / 3) <= 6
+
+
+def test_server_that_is_gone_is_counted_as_errors():
+    cell = ServeClient("127.0.0.1", 1, "/v1/models/x", {"a": ["{}"]}).load("a", "2", "0.1", "0")
+    assert cell["requests"] == 0 and cell["latency_ms"]["p50"] is None
+    assert set(cell["failures"]) == {"ConnectionRefusedError"}
+
+
+def test_percentiles():
+    assert summarize_latencies([0.001 * n for n in range(1, 101)]) == pytest.approx(
+        {"p50": 51.0, "p90": 91.0, "p99": 100.0, "max": 100.0}
+    )
+    assert summarize_latencies([0.002])["p99"] == 2.0
