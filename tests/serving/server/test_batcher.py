@@ -64,6 +64,21 @@ def test_what_waits_is_run_together():
     assert gate.batches == [(1,), (4,), (1, 1), (6,)]
 
 
+def test_what_comes_in_one_turn_is_run_together():
+    gate = Gate()
+    gate.open.set()
+
+    async def work():
+        batcher = Batcher(2, 8, 100, 1000)
+        runs = [batcher.run(gate, {"x": np.array([float(n)])}) for n in range(5)]
+        answers = await asyncio.gather(*runs)
+        batcher.close()
+        return [answer[0].tolist() for answer in answers]
+
+    assert asyncio.run(work()) == [[0], [2], [4], [6], [8]]
+    assert gate.batches == [(5,)]  # none was run alone, though two threads were free
+
+
 def test_a_bad_request_fails_alone():
     answers = gather(Gate(), [[0.0], [1.0], [-1.0], [2.0, -1.0], [3.0]])
     assert [
