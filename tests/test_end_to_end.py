@@ -9,7 +9,7 @@ SHOP = {"target": "simulated/target"}
 GENDER = {"labels": "simulated/users", "column": "gender"}
 
 
-@pytest.mark.parametrize("objective", ["causal", "masked"])
+@pytest.mark.parametrize("objective", ["causal", pytest.param("masked", marks=pytest.mark.slow)])
 def test_patch_beats_random_host_and_baseline(objective, tmp_path):
     pretrained = pretrain(
         "simulated/source", tmp_path / "host", objective=objective, hidden_dim=32, blocks=4,
