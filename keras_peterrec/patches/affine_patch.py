@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_peterrec.layers.sites import CONVOLUTION_SITES, NORM_SITES
 from keras_peterrec.patches.patch_layer import PatchLayer
 
 
@@ -23,7 +24,7 @@ class AffinePatch(PatchLayer):
         ValueError: there is neither.
     """
 
-    affine = True
+    fold_sites = CONVOLUTION_SITES + NORM_SITES
 
     def __init__(self, scale=True, shift=True, **kwargs):
         super().__init__(**kwargs)

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_peterrec.layers.sites import SITES
 from keras_peterrec.patches.patch_layer import PatchLayer
 
 
@@ -20,9 +21,9 @@ class ChainedPatch(PatchLayer):
         self.patches = list(patches)
 
     @property
-    def affine(self):
-        """Whether all of them are."""
-        return all(patch.affine for patch in self.patches)
+    def fold_sites(self):
+        """Where all of them can be folded."""
+        return [s for s in SITES if all(s in patch.fold_sites for patch in self.patches)]
 
     def build(self, inputs_shape, outputs_shape):
         for patch in self.patches:

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_peterrec.layers.sites import CONVOLUTION_SITES
 from keras_peterrec.layers.taps import taps
 from keras_peterrec.patches.patch_layer import PatchLayer
 
@@ -25,7 +26,7 @@ class LowRankPatch(PatchLayer):
     Source: Hu et al., "LoRA", ICLR 2022, section 4.1, without its factor α/r.
     """
 
-    affine = True
+    fold_sites = CONVOLUTION_SITES
 
     def __init__(self, rank, kernel_size=3, dilation_rate=1, causal=True, **kwargs):
         super().__init__(**kwargs)

@@ -12,7 +12,8 @@ class PatchLayer(keras.layers.Layer):
     every row: a matrix may come as `[..., M, N]` or `[B, ..., M, N]`, a vector as `[N]`
     or `[B, 1, N]`, and `apply` should be true for both. A new patch must change nothing.
 
-    An *affine* patch can be folded into the layer before its site: see `fold`.
+    An *affine* patch can be folded into the layer before the sites of `fold_sites`: a
+    convolution or a normalisation.
 
     Call arguments:
         inputs: Tensor of shape `[B, L, C]`, what the site's convolution read.
@@ -22,7 +23,7 @@ class PatchLayer(keras.layers.Layer):
         Tensor of shape `[B, L, C]`.
     """
 
-    affine = False
+    fold_sites = ()
 
     def apply(self, weights, inputs, outputs):
         """`outputs`, changed by `weights` of the names of `named_weights`."""

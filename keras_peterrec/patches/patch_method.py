@@ -78,6 +78,16 @@ class PatchMethod:
             return {}
         return self.patches_of(block, index, dtype)
 
+    @staticmethod
+    def merges(blocks):
+        """Whether patches can be folded into a copy of the host.
+
+        Args:
+            blocks: iterable of dict, each from site to PatchLayer of one block.
+        """
+        patches = [(site, patch) for block in blocks for site, patch in block.items()]
+        return bool(patches) and all(site in patch.fold_sites for site, patch in patches)
+
     def patches_of(self, block, index, dtype):
         """New patches for a block that is patched; see `make_patches`."""
         raise NotImplementedError

@@ -28,10 +28,10 @@ def merge_task(task):
         InputError: the task has a patch that is not affine, or none.
     """
     model, patch = task.model, task.model.patch
-    layers = [layer for sites in model.patches.values() for layer in sites.values()]
-    if patch is None or not layers or not all(layer.affine for layer in layers):
+    if patch is None or not patch.merges(model.patches.values()):
         raise InputError(
-            "`task` should have affine patches, which alone can be merged. "
+            "`task` should have affine patches of convolutions or normalisations, which alone "
+            "can be merged. "
             f"Received: {'no patch' if patch is None else short_name(patch)}."
         )
     kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None

@@ -34,11 +34,8 @@ def _row(patch, host, convolutions):
         patch = patch.for_host(host)
     except InputError:
         return {"patch": short_name(patch), "parameters": None, "share": None, "merges": None}
-    layers = [
-        layer
-        for index, block in enumerate(host.blocks, 1)
-        for layer in patch.make_patches(block, index).values()
-    ]
+    blocks = [patch.make_patches(block, index) for index, block in enumerate(host.blocks, 1)]
+    layers = [layer for sites in blocks for layer in sites.values()]
     shape = (None, None, host.hidden_dim)
     for layer in layers:
         layer.build(shape, shape)
@@ -47,5 +44,5 @@ def _row(patch, host, convolutions):
         "patch": short_name(patch),
         "parameters": parameters,
         "share": parameters / convolutions,
-        "merges": bool(layers) and all(layer.affine for layer in layers),
+        "merges": patch.merges(blocks),
     }

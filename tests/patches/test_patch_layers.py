@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import numpy_reference as reference
+from keras_peterrec.layers.sites import CONVOLUTION_SITES
 from keras_peterrec.patches.affine_patch import AffinePatch
 from keras_peterrec.patches.bottleneck_patch import BottleneckPatch
 from keras_peterrec.patches.chained_patch import ChainedPatch
@@ -105,7 +106,8 @@ def test_chained_patches_act_one_after_the_other(values):
         expected = run(patch, inputs, expected)
     np.testing.assert_allclose(run(chain, inputs, outputs), expected, atol=1e-6)
     assert list(chain.named_weights())[:3] == ["0/scale", "0/shift", "1/down_kernel"]
-    assert not chain.affine and ChainedPatch([AffinePatch(), LowRankPatch(1)]).affine
+    assert chain.fold_sites == []
+    assert ChainedPatch([AffinePatch(), LowRankPatch(1)]).fold_sites == list(CONVOLUTION_SITES)
 
 
 @pytest.mark.parametrize(

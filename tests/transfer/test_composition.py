@@ -1,5 +1,7 @@
 """Tasks merged into the host, averaged, stacked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,13 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
+from keras_peterrec.patches import registry
+from keras_peterrec.patches.affine_patch import AffinePatch
+from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.transfer.composition import average_tasks, merge_task, stack_tasks
 from keras_peterrec.transfer.parameter_report import parameter_report
+from keras_peterrec.transfer.patch_table import patch_table
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
@@ -59,6 +65,22 @@ def test_what_is_not_affine_is_not_merged(host, patch):
     with pytest.raises(InputError, match="`task` should have affine patches") as info:
         merge_task(make_task(host, patch))
     assert patch in str(info.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain(PatchMethod):
+    """Affine, but behind the ReLU, where no layer can take it in."""
+
+    def patches_of(self, block, index, dtype):
+        return {"activation_2": AffinePatch(shift=False, name="gain", dtype=dtype)}
+
+
+def test_a_patch_behind_the_relu_is_not_merged(host, monkeypatch):
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    registry.register_patch_method("gain", Gain)
+    with pytest.raises(InputError, match="patches of convolutions or norm.* Received: lora:2.gain"):
+        merge_task(make_task(host, "lora:2+gain"))
+    assert [row["merges"] for row in patch_table(host.backbone, ["gain", "lora"])] == [False, True]
 
 
 def test_no_patch_is_not_merged(host):
