@@ -105,6 +105,11 @@ class DilatedConvolution(keras.layers.Layer):
             ]
         return self.of_taps(seen)
 
+    @property
+    def reach(self):
+        """Positions between the first tap and the last."""
+        return (self.kernel_size - 1) * self.dilation_rate
+
     def of_taps(self, seen):
         """The outputs where the k taps see `seen`, tensors of shape `[B, L, C_in]`."""
         kernel = ops.reshape(self.kernel, (-1, self.filters))  # [k·C_in, C_out]

@@ -86,7 +86,7 @@ class ResidualBlock(keras.layers.Layer):
     @property
     def memory_length(self):
         """Rows of what `step` remembers: what both convolutions' earlier taps see."""
-        return sum(_memory(convolution) for convolution in self.convolutions)
+        return sum(convolution.reach for convolution in self.convolutions)
 
     def step(self, inputs, memory, patches=None):
         """The next position of a causal block, from what the ones before have left.
@@ -104,7 +104,7 @@ class ResidualBlock(keras.layers.Layer):
         """
         branch, start, kept = inputs, 0, []
         for convolution, norm, sites in self._halves(patches):
-            rows = _memory(convolution)
+            rows = convolution.reach
             window = memory[:, start : start + rows]
             taps_at = range(0, rows, convolution.dilation_rate)
             seen = [*(window[:, row : row + 1] for row in taps_at), branch]
@@ -140,10 +140,6 @@ def _activated(norm, sites, read, convolved):
     if at_norm is _unpatched:
         return at_activation(read, norm(convolved))
     return at_activation(read, ops.relu(at_norm(read, norm.normalized(convolved))))
-
-
-def _memory(convolution):
-    return (convolution.kernel_size - 1) * convolution.dilation_rate
 
 
 def _unpatched(inputs, outputs):

@@ -57,10 +57,22 @@ class PatchLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def call(self, inputs, outputs):
-        weights = {
-            name: ops.cast(weight, outputs.dtype) for name, weight in self.named_weights().items()
-        }
-        return self.apply(weights, inputs, outputs)
+        return with_weights(self.apply, self.named_weights())(inputs, outputs)
 
     def compute_output_shape(self, inputs_shape, outputs_shape):
         return outputs_shape
+
+
+def with_weights(apply, weights):
+    """`apply` or `apply_step` of a patch as a callable of what is read and what came out.
+
+    Args:
+        apply: Callable `(weights, inputs, outputs) -> outputs`.
+        weights: dict from name to tensor, cast to the type of the outputs.
+    """
+
+    def act(inputs, outputs):
+        cast = {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()}
+        return apply(cast, inputs, outputs)
+
+    return act

@@ -36,7 +36,7 @@ def merge_task(task):
         )
     kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None
     host = model.host.copy()
-    merged = TaskModel(host, _twin(model.head), kept, model.dropout, name=model.name)
+    merged = TaskModel(host, task.new_head(), kept, model.dropout, name=model.name)
     for path, weight in merged.task_weights().items():
         weight.assign(model.task_weights()[path])
     for block in host.blocks:
@@ -68,7 +68,7 @@ def average_tasks(tasks, weights=None):
         raise InputError(
             f"`weights` should be {len(tasks)} numbers that sum to one. Received: {weights}."
         )
-    _check_alike(tasks, _answers, "target items or classes")
+    _check_alike(tasks, lambda task: task.labels, "target items or classes")
     mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
@@ -127,7 +127,7 @@ def _new_task(like, patch, tasks):
         if task.model.host is not like.model.host:
             raise InputError("`tasks` should be on one host object. Received: several.")
     model = TaskModel(
-        like.model.host, _twin(like.model.head), patch, like.model.dropout, name=like.model.name
+        like.model.host, like.new_head(), patch, like.model.dropout, name=like.model.name
     )
     return Task(model, "patch", like.targets, like.classes, like.settings)
 
@@ -138,14 +138,6 @@ def _check_alike(tasks, read, what):
             f"`tasks` should be one or more with the same {what}. "
             f"Received: {len(tasks)}{' that differ' if tasks else ''}."
         )
-
-
-def _answers(task):
-    return task.classes if task.targets is None else task.targets.items.tolist()
-
-
-def _twin(head):
-    return type(head).from_config(head.get_config())
 
 
 def _fold(block, site, patch):

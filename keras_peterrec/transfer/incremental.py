@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_peterrec.data.special_ids import PAD
 from keras_peterrec.errors import InputError
+from keras_peterrec.patches.patch_layer import with_weights
 
 
 class IncrementalTask:
@@ -92,7 +93,10 @@ class IncrementalTask:
 
     def _patches(self, block):
         patches = self.model.patches[block.name]
-        return {site: _at_step(patch) for site, patch in patches.items()}
+        return {
+            site: with_weights(patch.apply_step, patch.named_weights())
+            for site, patch in patches.items()
+        }
 
 
 class IncrementalTasks:
@@ -162,20 +166,9 @@ def _advance(host, patches, states, memory):
     return states, ops.concatenate(kept, axis=1)
 
 
-def _at_step(patch):
-    def act(seen, outputs):
-        weights = {
-            name: ops.cast(weight, outputs.dtype)
-            for name, weight in patch.named_weights().items()
-        }
-        return patch.apply_step(weights, seen, outputs)
-
-    return act
-
-
 def _remember(convolution, patch, kept):
     """A patch that keeps the last inputs of its convolution as well."""
-    rows = (convolution.kernel_size - 1) * convolution.dilation_rate
+    rows = convolution.reach
 
     def act(inputs, outputs):
         room = ops.pad(inputs, [[0, 0], [rows, 0], [0, 0]])

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.transfer.weights_file import check_arrays
@@ -64,8 +65,8 @@ class MixedTasks(keras.Model):
             name: (
                 (task.method, task.model.patch),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
-                type(task.model.head).from_config(task.model.head.get_config()),
-                task.classes if task.targets is None else task.targets.items.tolist(),
+                task.new_head(),
+                task.labels,
             )
             for name, task in tasks.items()
         }
@@ -81,9 +82,13 @@ class MixedTasks(keras.Model):
             InputError: see `Task.load`; or the tasks are not of the method `patch` with
                 one patch method.
         """
-        bundles = {}
+        bundles, folders = {}, list(folders)
         for folder in folders:
             bundle = TaskBundle.read(folder, "folders")
+            if bundle.name in bundles:
+                raise InputError(
+                    f"`folders` should have different names. Received: two {bundle.name!r}."
+                )
             bundle.check_host(host)
             targets = bundle.targets()
             bundles[bundle.name] = (
@@ -94,7 +99,7 @@ class MixedTasks(keras.Model):
             )
         if not bundles:
             raise InputError("`folders` should be one or more. Received: none.")
-        return cls._of_bundles(Task.load(list(folders)[0], host, "folders"), bundles)
+        return cls._of_bundles(Task.load(folders[0], host, "folders"), bundles)
 
     @classmethod
     def _of_bundles(cls, pattern, bundles):
@@ -131,7 +136,7 @@ class MixedTasks(keras.Model):
         )
         for block in host.blocks:
             patches = {
-                site: _with(patch.apply, weights)
+                site: with_weights(patch.apply, weights)
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, padding_mask, patches=patches, training=False)
@@ -154,7 +159,7 @@ class MixedTasks(keras.Model):
     def step_patches(self, block, place):
         """Each row's patches in the form of `ResidualBlock.step`, by site."""
         return {
-            site: _with(patch.apply_step, weights)
+            site: with_weights(patch.apply_step, weights)
             for site, patch, weights in self._patches(block, place)
         }
 
@@ -210,14 +215,6 @@ class MixedTasks(keras.Model):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""
         rows = ops.take(self._stacked[path], place, axis=0)
         return ops.expand_dims(rows, 1) if len(rows.shape) == 2 else rows
-
-
-def _with(apply, weights):
-    def act(inputs, outputs):
-        cast = {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()}
-        return apply(cast, inputs, outputs)
-
-    return act
 
 
 def _first(named):

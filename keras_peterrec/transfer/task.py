@@ -45,6 +45,15 @@ class Task:
         """`"recommend"` or `"classify"`."""
         return "recommend" if self.targets is not None else "classify"
 
+    @property
+    def labels(self):
+        """What the scores are of, in their order: target items or classes, list of str."""
+        return self.classes if self.targets is None else self.targets.items.tolist()
+
+    def new_head(self):
+        """A head like the task's own, not trained."""
+        return type(self.model.head).from_config(self.model.head.get_config())
+
     def save(self, folder, host):
         """Writes the task bundle; `task.json` comes last.
 

@@ -85,6 +85,9 @@ def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
     one.save(tmp_path / "one", host)
     with pytest.raises(InputError, match="a bundle for the host"):
         MixedTasks.load([tmp_path / "one"], new_host(seed=1))
+    with pytest.raises(InputError, match="`folders` should have different names"):
+        MixedTasks.load([tmp_path / "one", tmp_path / "." / "one"], host)
+    assert list(MixedTasks.load(iter([tmp_path / "one"]), host).places_of) == ["one"]
     with pytest.raises(InputError, match="`folders` should be one or more"):
         MixedTasks.load([], host)
 
