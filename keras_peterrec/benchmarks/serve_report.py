@@ -1,11 +1,9 @@
 """The serving benchmark as files and as tables."""
 
-import csv
-import io
 from pathlib import Path
 
+from keras_peterrec.benchmarks.report_files import write_report_files
 from keras_peterrec.benchmarks.serve_plot import plot_rows
-from keras_peterrec.transfer.json_file import write_json
 
 WIDTH = 140
 # Title of a column and what stands in it, as it is printed.
@@ -59,12 +57,9 @@ def write_report(result, folder):
         result: dict, as from `benchmark_serve`.
         folder: path, made if need be.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "metrics.json", result)
-    (folder / "table.md").write_text(markdown(result), encoding="utf-8")
-    (folder / "table.csv").write_text(_csv(result["rows"]), encoding="utf-8")
-    plot_rows(result, folder / "plot.png")
+    rows = _csv_rows(result["rows"])
+    write_report_files(result, folder, markdown(result), CSV_FIELDS, rows)
+    plot_rows(result, Path(folder) / "plot.png")
 
 
 def markdown(result):
@@ -129,11 +124,7 @@ def _table(rows, columns):
         yield "| " + " | ".join(cell(row) for cell in columns.values()) + " |"
 
 
-def _csv(rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+def _csv_rows(rows):
     for row in rows:
         latencies = {f"{name}_ms": value for name, value in row["latency_ms"].items()}
-        writer.writerow({**row, **latencies})
-    return text.getvalue()
+        yield {**row, **latencies}

@@ -1,11 +1,9 @@
 """The training benchmark as files and as a table."""
 
-import csv
-import io
 from pathlib import Path
 
+from keras_peterrec.benchmarks.report_files import write_report_files
 from keras_peterrec.benchmarks.train_plot import plot_rows
-from keras_peterrec.transfer.json_file import write_json
 
 MIB = 2**20
 WIDTH = 140
@@ -66,12 +64,9 @@ def write_report(result, folder):
         result: dict, as from `benchmark_train`.
         folder: path, made if need be.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "metrics.json", result)
-    (folder / "table.md").write_text(markdown(result), encoding="utf-8")
-    (folder / "table.csv").write_text(_csv(result["rows"]), encoding="utf-8")
-    plot_rows(result["rows"], folder / "plot.png", result["machine"]["processor"])
+    rows = _csv_rows(result["rows"])
+    write_report_files(result, folder, markdown(result), CSV_FIELDS, rows)
+    plot_rows(result["rows"], Path(folder) / "plot.png", result["machine"]["processor"])
 
 
 def markdown(result):
@@ -138,11 +133,7 @@ def _table(rows, columns):
         yield "| " + " | ".join(cell(row) for cell in columns.values()) + " |"
 
 
-def _csv(rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+def _csv_rows(rows):
     for row in rows:
         step = row["step_ms"]
-        writer.writerow({**row, "step_ms": step["median"], "min_ms": step["min"]})
-    return text.getvalue()
+        yield {**row, "step_ms": step["median"], "min_ms": step["min"]}

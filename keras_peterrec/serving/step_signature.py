@@ -9,7 +9,7 @@ from keras import ops
 from keras_peterrec.data.special_ids import PAD
 from keras_peterrec.serving.signature_names import STATE, STEP, input_names
 from keras_peterrec.transfer.host import backbone_weights
-from keras_peterrec.transfer.incremental import IncrementalTask
+from keras_peterrec.transfer.incremental_task import IncrementalTask
 
 _TAG_BYTES = 8
 

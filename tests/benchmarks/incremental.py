@@ -47,7 +47,7 @@ def main():
     options = parser.parse_args()
     import tensorflow as tf
 
-    from keras_peterrec.transfer.incremental import IncrementalTask
+    from keras_peterrec.transfer.incremental_task import IncrementalTask
 
     model = make_model(options)
     task = IncrementalTask(model)

@@ -10,7 +10,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.transfer.incremental import IncrementalTask, IncrementalTasks
+from keras_peterrec.transfer.incremental_task import IncrementalTask
+from keras_peterrec.transfer.incremental_tasks import IncrementalTasks
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_model import TaskModel
@@ -90,7 +91,7 @@ def test_rows_of_many_tasks_step_in_one_call():
     together = IncrementalTasks(MixedTasks.of_tasks(tasks))
     alone = [IncrementalTask(task.model) for task in tasks.values()]
     place, items = np.array([2, 0, 1, 0]), np.array([[5, 7, 7, 1], [9, 0, 4, 6]])
-    state = alone[0].start(4)
+    state = together.start(4)
     for row in items:
         state = together.append(state, row, place)
     users = np.asarray(together.users(state, place))

@@ -3,9 +3,8 @@
 import numpy as np
 from keras import ops
 
-from keras_peterrec.data.special_ids import PAD
-from keras_peterrec.errors import InputError
 from keras_peterrec.patches.patch_layer import with_weights
+from keras_peterrec.transfer.incremental_host import IncrementalHost
 
 
 class IncrementalTask:
@@ -35,18 +34,17 @@ class IncrementalTask:
     """
 
     def __init__(self, model):
-        self.host = _causal(model.host)
+        self._steps = IncrementalHost(model.host)
         self.model = model
 
     @property
     def state_shape(self):
         """`(S, C)` of one user."""
-        return sum(block.memory_length for block in self.host.blocks), self.host.hidden_dim
+        return self._steps.state_shape
 
     def start(self, users):
         """States of users without events, `[B, S, C]`."""
-        dtype = self.host.item_embedding.compute_dtype
-        return ops.zeros((users, *self.state_shape), dtype=dtype)
+        return self._steps.start(users)
 
     def step(self, state, items):
         """Takes in one event of each user, and answers.
@@ -64,7 +62,7 @@ class IncrementalTask:
 
     def append(self, state, items):
         """The states after one more event of each user; see `step`."""
-        return _append(self.host, self._patches, state, items)
+        return self._steps.append(state, items, self._patches)
 
     def scores(self, state):
         """The task's scores `[B, Y]` of users in a state."""
@@ -74,11 +72,11 @@ class IncrementalTask:
         """The users as the head reads them, `[B, C]`."""
         layer = self.model.task_token
         tokens = ops.reshape(layer.token, (1, layer.count, -1))
-        return _users(self.host, self._patches, state, tokens, self.model.user_pooling)
+        return self._steps.users(state, tokens, self.model.user_pooling, self._patches)
 
     def read(self, history):
         """The states after whole histories, `[B, L]`, padded on the left, in one pass."""
-        host, kept = self.host, []
+        host, kept = self.model.host, []
         history = ops.convert_to_tensor(np.asarray(history, "int32"))
         padding_mask = host.padding_mask_layer(history)
         states = host.item_embedding(history) * padding_mask
@@ -97,73 +95,6 @@ class IncrementalTask:
             site: with_weights(patch.apply_step, patch.named_weights())
             for site, patch in patches.items()
         }
-
-
-class IncrementalTasks:
-    """`IncrementalTask` for rows of many tasks: all step in one call.
-
-    A user who has several tasks has a row, and a state, for each.
-
-    Args:
-        mixed: MixedTasks on a causal host.
-
-    Raises:
-        InputError: the host is not causal.
-    """
-
-    def __init__(self, mixed):
-        self.host = _causal(mixed.host)
-        self.mixed = mixed
-
-    def append(self, state, items, place):
-        """The states after one more event; `place` is the task of each row, int `[B]`."""
-        return _append(self.host, self._patches(place), state, items)
-
-    def users(self, state, place):
-        """The users as their tasks' heads read them, `[B, C]`."""
-        tokens, pooling = self.mixed.tokens(place), self.mixed.user_pooling
-        return _users(self.host, self._patches(place), state, tokens, pooling)
-
-    def _patches(self, place):
-        return lambda block: self.mixed.step_patches(block, place)
-
-
-def _causal(host):
-    if host.causal:
-        return host
-    raise InputError(
-        "`model` should stand on a causal host. Received: one on a masked host, "
-        "whose states change with every later event."
-    )
-
-
-def _append(host, patches, state, items):
-    items = ops.convert_to_tensor(items, dtype="int32")
-    embedded = host.item_embedding(items[:, None])  # [B, 1, C]
-    _, following = _advance(host, patches, embedded, state)
-    return ops.where((items == PAD)[:, None, None], state, following)
-
-
-def _users(host, patches, state, tokens, pooling):
-    """Steps of the tokens `[B or 1, n, C]`, whose states are not kept."""
-    hidden = []
-    for number in range(tokens.shape[1]):
-        token = ops.cast(tokens[:, number : number + 1], state.dtype)
-        states, state = _advance(host, patches, ops.ones_like(state[:, :1]) * token, state)
-        hidden.append(states)
-    ones = [ops.ones_like(states[..., :1]) for states in hidden]
-    return pooling(ops.concatenate(hidden, axis=1), ops.concatenate(ones, axis=1))
-
-
-def _advance(host, patches, states, memory):
-    """One position `[B, 1, C]` through all blocks, and the memory after it."""
-    start, kept = 0, []
-    for block in host.blocks:
-        rows = block.memory_length
-        states, after = block.step(states, memory[:, start : start + rows], patches(block))
-        kept.append(after)
-        start += rows
-    return states, ops.concatenate(kept, axis=1)
 
 
 def _remember(convolution, patch, kept):

@@ -1,0 +1,36 @@
+"""Events one by one for rows of many tasks."""
+
+from keras_peterrec.transfer.incremental_host import IncrementalHost
+
+
+class IncrementalTasks:
+    """`IncrementalTask` for rows of many tasks: all step in one call.
+
+    A user who has several tasks has a row, and a state, for each.
+
+    Args:
+        mixed: MixedTasks on a causal host.
+
+    Raises:
+        InputError: the host is not causal.
+    """
+
+    def __init__(self, mixed):
+        self._steps = IncrementalHost(mixed.host)
+        self.mixed = mixed
+
+    def start(self, users):
+        """States of users without events, `[B, S, C]`."""
+        return self._steps.start(users)
+
+    def append(self, state, items, place):
+        """The states after one more event; `place` is the task of each row, int `[B]`."""
+        return self._steps.append(state, items, self._patches(place))
+
+    def users(self, state, place):
+        """The users as their tasks' heads read them, `[B, C]`."""
+        tokens, pooling = self.mixed.tokens(place), self.mixed.user_pooling
+        return self._steps.users(state, tokens, pooling, self._patches(place))
+
+    def _patches(self, place):
+        return lambda block: self.mixed.step_patches(block, place)
