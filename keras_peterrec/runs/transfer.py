@@ -114,27 +114,31 @@ def transfer(
         model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
     training = train_task(model, data, settings, folder.path)
 
-    def finish():
-        Task(model, method, data.targets, data.classes, settings).save(folder.path, host)
-        result = {
-            "command": "transfer",
-            "settings": settings,
-            "seed": seed,
-            "data": {"fingerprint": settings["data"], **data.summary()},
-            "parameters": parameter_report(model),
-            "bundle_bytes": (folder.path / "weights.npz").stat().st_size,
-            "metrics": {
-                "validation": data.measure(model, VALIDATION),
-                "test": data.measure(model, TEST, sampled=True),
-            },
-            "baseline": data.baseline(TEST),
-            **training.summary(time.perf_counter() - began),
-        }
-        folder.finish(result)
-        training.finish()
-        return result
+    task = Task(model, method, data.targets, data.classes, settings)
+    return devices.on_chief(lambda: _finish(task, host, data, training, folder, began))
 
-    return devices.on_chief(finish)
+
+def _finish(task, host, data, training, folder, began):
+    """Writes the bundle and `metrics.json`; returns the latter's content."""
+    model, settings = task.model, task.settings
+    task.save(folder.path, host)
+    result = {
+        "command": "transfer",
+        "settings": settings,
+        "seed": settings["seed"],
+        "data": {"fingerprint": settings["data"], **data.summary()},
+        "parameters": parameter_report(model),
+        "bundle_bytes": (folder.path / "weights.npz").stat().st_size,
+        "metrics": {
+            "validation": data.measure(model, VALIDATION),
+            "test": data.measure(model, TEST, sampled=True),
+        },
+        "baseline": data.baseline(TEST),
+        **training.summary(time.perf_counter() - began),
+    }
+    folder.finish(result)
+    training.finish()
+    return result
 
 
 def _patch_method(patch, bottleneck, insertion, inner_skip):
