@@ -148,6 +148,8 @@ def _transfer(commands):
     add("--train-fraction", type=float, help="share of the training users (default: 1)")
     add("--no-cut-history", dest="cut_history", action="store_false",
         help="read whole histories, for logs whose clocks differ")  # fmt: skip
+    add("--no-summary", dest="summary", action="store_false",
+        help="as in the paper: the head reads the task token's state alone")  # fmt: skip
     add("--epochs", type=int, help="at most; early stopping ends most runs before")
     add("--batch-size", type=int, help="(default: by the number of rows, 16 to 128)")
     add("--learning-rate", type=float)

@@ -7,7 +7,7 @@ from keras_peterrec.data.splits import TRAIN, split_users
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
 from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.runs.recommendation import require_all, split_states
+from keras_peterrec.runs.recommendation import require_all, split_outputs
 
 
 class ClassificationData:
@@ -44,7 +44,7 @@ class ClassificationData:
 
     def states(self, model, part):
         """Users' states `[E, C]` of a task model on a split."""
-        return split_states(self, model, part)
+        return split_outputs(self, model.user_states, part)
 
     def measure(self, model, part, sampled=False):
         """Metrics of a task model on a split."""

@@ -128,7 +128,9 @@ def _named(where):
 
 def _new_model(host, data, dropout):
     tasks = {
-        name: TaskModel(host.backbone, data[name].head(), dropout=dropout, name=f"{name}_task")
+        name: TaskModel(
+            host.backbone, data[name].head(), dropout=dropout, name=f"{name}_task", summary=True
+        )
         for name in data
     }
     losses = {name: data[name].loss() for name in data}

@@ -71,7 +71,7 @@ class RecommendationData:
 
     def states(self, model, part):
         """Users' states `[E, C]` of a task model on a split."""
-        return split_states(self, model, part)
+        return split_outputs(self, model.user_states, part)
 
     def measure(self, model, part, sampled=False):
         """Metrics of a task model on a split; sampled ones as well if asked."""
@@ -123,12 +123,10 @@ class RecommendationData:
         }
 
 
-def split_states(data, model, part):
-    """Users' states `[E, C]` of a task model, for one split of a task's data."""
+def split_outputs(data, forward, part):
+    """What a function of histories, `[E, L]` to `[E, N]`, gives for a split of a task's data."""
     split = data.splits[part]
-    return outputs_of(
-        model.user_states, data.source.items, split.starts, split.stops, data.max_length
-    )
+    return outputs_of(forward, data.source.items, split.starts, split.stops, data.max_length)
 
 
 def require_all(splits, argument):

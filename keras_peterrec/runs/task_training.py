@@ -1,8 +1,11 @@
 """Training of a task model, or of its head alone."""
 
+import numpy as np
+
 from keras_peterrec.data.batches import state_batches, task_batches
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.distribution.devices import Devices
+from keras_peterrec.runs.recommendation import split_outputs
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.head_model import head_model
 
@@ -68,9 +71,14 @@ def _whole(model, data, shuffling):
 
 
 def _cached(model, data, shuffling):
-    # Nothing before the head is trained: the host runs once.
-    batches = state_batches(data.states(model, TRAIN), data.splits[TRAIN].answers, **shuffling)
-    validation = data.states(model, VALIDATION)
-    measure = lambda: data.measure_states(validation, model.head, VALIDATION)  # noqa: E731
+    # Nothing before the summary and the head is trained: the host runs once.
+    features = split_outputs(data, model.features, TRAIN)
+    batches = state_batches(features, data.splits[TRAIN].answers, **shuffling)
+    validation = split_outputs(data, model.features, VALIDATION)
+
+    def measure():
+        users = np.asarray(model.user_of(validation))
+        return data.measure_states(users, model.head, VALIDATION)
+
     with Devices.of(model).scope():
         return head_model(model), batches, measure

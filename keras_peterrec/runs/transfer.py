@@ -42,6 +42,7 @@ def transfer(
     batch_size=None,
     learning_rate=1e-3,
     dropout=0.5,
+    summary=True,
     seed=0,
     devices=None,
 ):
@@ -73,6 +74,8 @@ def transfer(
             rows, from 16 to 128.
         learning_rate: float. Of Adam.
         dropout: float. On the user's state.
+        summary: bool. Whether the head reads a `HistorySummary` beside the task token's
+            state, which is all that the paper's reads.
         seed: int. Of the split and of the training.
         devices: int, `"all"` or `None`. See `Devices.open`; the result does not depend
             on it but for float noise and dropout.
@@ -106,7 +109,9 @@ def transfer(
     if (earlier := folder.earlier_result()) is not None:
         return earlier
     with devices.scope():
-        model = build_task(host.backbone, data.head(), method, patch, dropout, folder.path.name)
+        model = build_task(
+            host.backbone, data.head(), method, patch, dropout, folder.path.name, summary
+        )
     training = train_task(model, data, settings, folder.path)
 
     task = Task(model, method, data.targets, data.classes, settings)

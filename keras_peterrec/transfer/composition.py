@@ -36,7 +36,7 @@ def merge_task(task):
         )
     kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None
     host = model.host.copy()
-    merged = TaskModel(host, task.new_head(), kept, model.dropout, name=model.name)
+    merged = TaskModel(host, task.new_head(), kept, **_arguments(model))
     for path, weight in merged.task_weights().items():
         weight.assign(model.task_weights()[path])
     for block in host.blocks:
@@ -69,6 +69,7 @@ def average_tasks(tasks, weights=None):
             f"`weights` should be {len(tasks)} numbers that sum to one. Received: {weights}."
         )
     _check_alike(tasks, lambda task: task.labels, "target items or classes")
+    _check_alike(tasks, lambda task: task.model.summary is not None, "kind of user")
     mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
@@ -127,10 +128,15 @@ def _new_task(like, patch, tasks):
             )
         if task.model.host is not like.model.host:
             raise InputError("`tasks` should be on one host object. Received: several.")
-    model = TaskModel(
-        like.model.host, like.new_head(), patch, like.model.dropout, name=like.model.name
-    )
+    model = TaskModel(like.model.host, like.new_head(), patch, **_arguments(like.model))
     return Task(model, "patch", like.targets, like.classes, like.settings)
+
+
+def _arguments(model):
+    """The settings of a TaskModel that one like it is made with."""
+    return {
+        "dropout": model.dropout, "name": model.name, "summary": model.summary is not None
+    }  # fmt: skip
 
 
 def _check_alike(tasks, read, what):

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.layers.history_summary import HistorySummary
 from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
@@ -63,7 +64,7 @@ class MixedTasks(keras.Model):
         tasks = dict(tasks)
         bundles = {
             name: (
-                (task.method, task.model.patch),
+                (task.method, task.model.patch, task.model.summary is not None),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
                 task.new_head(),
                 task.labels,
@@ -92,7 +93,7 @@ class MixedTasks(keras.Model):
             bundle.check_host(host)
             targets = bundle.targets()
             bundles[bundle.name] = (
-                (bundle.method, bundle.patch()),
+                (bundle.method, bundle.patch(), bundle.model_arguments()["summary"]),
                 bundle.arrays(),
                 bundle.head(targets),
                 bundle.saved["classes"] if targets is None else targets.items.tolist(),
@@ -113,8 +114,9 @@ class MixedTasks(keras.Model):
         for name, (kind, arrays, head, _) in bundles.items():
             if kind != wanted or kind[0] != "patch":
                 raise InputError(
-                    f"`tasks` should be of the method patch and of one patch method. "
-                    f"Received: {name!r} of {kind[0]}, {kind[1]}."
+                    "`tasks` should be of the method patch and of one patch method, all with "
+                    "a summary or all without. "
+                    f"Received: {name!r} of {', '.join(map(str, kind))}."
                 )
             head.build((None, pattern.model.host.hidden_dim))
             named = {f"head/{weight.name}": weight for weight in head.weights}
@@ -131,16 +133,16 @@ class MixedTasks(keras.Model):
         model, host = self._pattern, self._pattern.host
         history, place = inputs["history"], inputs["place"]
         padding_mask = host.padding_mask_layer(history)
-        states, padding_mask, positions = model.task_token(
-            host.item_embedding(history) * padding_mask, padding_mask, self.tokens(place)
-        )
+        items = host.item_embedding(history) * padding_mask
+        states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
         for block in host.blocks:
             patches = {
                 site: with_weights(patch.apply, weights)
                 for site, patch, weights in self._patches(block, place)
             }
-            states = block(states, padding_mask, patches=patches, training=False)
-        return model.user_pooling(states, positions)
+            states = block(states, mask, patches=patches, training=False)
+        user = model.user_pooling(states, positions)
+        return self.users(user, *HistorySummary.sums(items, padding_mask), place)
 
     @property
     def host(self):
@@ -151,6 +153,14 @@ class MixedTasks(keras.Model):
     def user_pooling(self):
         """From states at the task tokens to users; see `TokenPooling`."""
         return self._pattern.user_pooling
+
+    def users(self, states, total, count, place):
+        """What the heads read `[B, C]`, of the tokens' states; see `HistorySummary`."""
+        summary = self._pattern.summary
+        if summary is None:
+            return states
+        kernel = ops.take(self._stacked["summary/kernel"], place, axis=0)
+        return summary(summary.features(states, total, count), kernel)
 
     def tokens(self, place):
         """The task tokens of each row, `[B, n, C]`."""

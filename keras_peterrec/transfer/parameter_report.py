@@ -10,8 +10,8 @@ def parameter_report(task):
         task: TaskModel.
 
     Returns:
-        dict of `host` (all of the host), `patches`, `head` (with the task token, which
-        the method `head` does not train), `trainable`, `total` and `share`, the
+        dict of `host` (all of the host), `patches`, `head` (with the summary, and
+        the task token, which the method `head` does not train), `trainable`, `total` and `share`, the
         trainable part of what fine-tuning everything would train: the host and the
         head. At the paper's scale (C = 256, 8 blocks, K = 32) `share` is 9.56 % for
         191,014 source and 20,342 target items.
@@ -24,6 +24,8 @@ def parameter_report(task):
     )
     head = _count(task.head.weights)
     token = _count(task.task_token.weights)
+    if task.summary is not None:
+        head += _count(task.summary.weights)
     trainable = _count(task.trainable_weights)
     return {
         "host": host,

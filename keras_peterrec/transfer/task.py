@@ -79,6 +79,7 @@ class Task:
                 "kind": self.kind,
                 "method": self.method,
                 "patch": patch_to_config(self.model.patch),
+                "summary": self.model.summary is not None,
                 "classes": self.classes,
                 "target_items": None if self.targets is None else len(self.targets),
                 "settings": self.settings,
@@ -113,7 +114,7 @@ class Task:
         if bundle.method not in SHARED_HOST:
             backbone = backbone.copy()
         targets = bundle.targets()
-        model = TaskModel(backbone, bundle.head(targets), bundle.patch(), name=bundle.name)
+        model = TaskModel(backbone, bundle.head(targets), bundle.patch(), **bundle.model_arguments())
         return cls(model, bundle.method, targets, bundle.saved["classes"], bundle.settings)
 
     def recommend(self, histories, k=10, exclude=None):

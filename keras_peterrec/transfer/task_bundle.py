@@ -68,6 +68,11 @@ class TaskBundle:
         """The PatchMethod, or `None`."""
         return patch_from_config(self.saved["patch"])
 
+    def model_arguments(self):
+        """What a TaskModel needs to know beside host, head and patch, dict."""
+        # Bundles written before there were summaries do not speak of them.
+        return {"name": self.name, "summary": self.saved.get("summary", False)}
+
     def targets(self):
         """The Vocabulary of the target items, or `None` for classification."""
         if self.saved["kind"] == "recommend":

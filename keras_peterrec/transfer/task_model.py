@@ -1,8 +1,10 @@
 """A task's model: the host, one task's patches, and a head."""
 
 import keras
+from keras import ops
 
 from keras_peterrec.distribution.replicated_model import ReplicatedModel
+from keras_peterrec.layers.history_summary import HistorySummary
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.token_pooling import TokenPooling
 from keras_peterrec.patches.patched_block import PatchedBlock
@@ -23,6 +25,8 @@ class TaskModel(ReplicatedModel):
         patch: PatchMethod such as `Bottleneck(8)`, or its short name such as
             `"lora:4"`, or `None` for no patches. Defaults to `None`.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
+        summary: bool. Whether a `HistorySummary` joins the task token's state, which is
+            all that the paper's head reads. Defaults to `False`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left.
@@ -39,7 +43,7 @@ class TaskModel(ReplicatedModel):
     Source: Yuan et al., SIGIR 2020, section 3.3 and 3.4, Fig. 2.
     """
 
-    def __init__(self, host, head, patch=None, dropout=0.0, name="task", **kwargs):
+    def __init__(self, host, head, patch=None, dropout=0.0, name="task", summary=False, **kwargs):
         patch = get_patch(patch).for_host(host) if patch is not None else None
         tokens = 1 if patch is None else patch.tokens
         dtype = host.item_embedding.dtype_policy
@@ -53,8 +57,10 @@ class TaskModel(ReplicatedModel):
             for block in host.blocks
         ]
         user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
+        join = HistorySummary(name="summary", dtype=dtype) if summary else None
         history = keras.Input((None,), dtype="int32", name="history")
-        user = _user_states(host, task_token, patched_blocks, user_pooling, history)
+        parts = host, task_token, patched_blocks, user_pooling, join
+        user = _joined(join, _features(*parts, history))
         user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
         super().__init__(inputs=history, outputs=head(user), name=name, **kwargs)
         self.host = host
@@ -65,12 +71,26 @@ class TaskModel(ReplicatedModel):
         self.patched_blocks = patched_blocks
         self.user_pooling = user_pooling
         self.dropout = dropout
+        self.summary = join
 
     def user_states(self, history):
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
-        return _user_states(
-            self.host, self.task_token, self.patched_blocks, self.user_pooling, history, False
-        )
+        return self.user_of(self.features(history))
+
+    def features(self, history):
+        """What the host and the patches say of a history `[B, L]`.
+
+        It is all that the rest of the model needs: the task token's state `[B, C]`, or,
+        with a summary, what `HistorySummary` reads, `[B, 2C]`.
+        """
+        return _features(
+            self.host, self.task_token, self.patched_blocks, self.user_pooling, self.summary,
+            history, training=False,
+        )  # fmt: skip
+
+    def user_of(self, features):
+        """The user `[B, C]` of `features`."""
+        return _joined(self.summary, features)
 
     def task_weights(self):
         """The task's own weights, never the host's, by path: `{path: variable}`."""
@@ -79,6 +99,8 @@ class TaskModel(ReplicatedModel):
             for site, patch in patches.items():
                 for name, weight in patch.named_weights().items():
                     named[f"patches/{block}/{site}/{name}"] = weight
+        if self.summary is not None:
+            named["summary/kernel"] = self.summary.kernel
         for weight in self.head.weights:
             named[f"head/{weight.name}"] = weight
         return named
@@ -89,6 +111,7 @@ class TaskModel(ReplicatedModel):
             "head": keras.saving.serialize_keras_object(self.head),
             "patch": patch_to_config(self.patch),
             "dropout": self.dropout,
+            "summary": self.summary is not None,
             "name": self.name,
             "token_trainable": self.task_token.trainable,
             "host_trainable": [layer.trainable for layer in _host_layers(self.host)],
@@ -109,14 +132,22 @@ class TaskModel(ReplicatedModel):
         return model
 
 
-def _user_states(host, task_token, patched_blocks, pooling, history, training=None):
-    """From ids `[B, L]` through the host and the patches to `[B, C]`."""
+def _features(host, task_token, patched_blocks, pooling, summary, history, training=None):
+    """From ids `[B, L]` through the host and the patches; see `TaskModel.features`."""
     padding_mask = host.padding_mask_layer(history)
-    embedded = host.embedding_dropout(host.item_embedding(history), training=training)
-    states, padding_mask, positions = task_token(embedded * padding_mask, padding_mask)
+    items = host.item_embedding(history)
+    embedded = host.embedding_dropout(items, training=training)
+    states, mask, positions = task_token(embedded * padding_mask, padding_mask)
     for block in patched_blocks:
-        states = block(states, padding_mask, training=training)
-    return pooling(states, positions)
+        states = block(states, mask, training=training)
+    user = pooling(states, positions)
+    if summary is None:
+        return user
+    return summary.features(user, *summary.sums(items, padding_mask))
+
+
+def _joined(summary, features):
+    return features if summary is None else summary(features)
 
 
 def _host_layers(host):
