@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from commands import run_here
 
 from keras_peterrec import cli
 from keras_peterrec.errors import InputError
@@ -16,6 +17,7 @@ from keras_peterrec.transfer.strategies import METHODS
 
 
 def run(*arguments):
+    """In a process of its own, as a person does; `run_here` wherever that is not the point."""
     return subprocess.run(
         [sys.executable, "-m", "keras_peterrec", *map(str, arguments)],
         capture_output=True,
@@ -54,7 +56,7 @@ def test_json_is_all_that_stands_on_stdout(pretrained):
 
 def test_finished_run_prints_a_table(pretrained, small_log):
     out, _ = pretrained
-    done = run(
+    done = run_here(
         "pretrain", "--log", small_log, "--out", out, "--hidden-dim", 8, "--blocks", 1,
         "--max-length", 10, "--epochs", 1,
     )  # fmt: skip
@@ -80,17 +82,17 @@ def test_whole_chain(pretrained, small_log, tmp_path):
         ("export", "--base", model.parent, "--remove-task", "kind"),
         ("export", "--check", model.parent),
     ):  # fmt: skip
-        done = run(*arguments)
+        done = run_here(*arguments)
         assert done.returncode == 0, done.stderr
     assert f"{model.parent / '2'}: nothing wrong" in done.stdout  # the newest
     done = run("predict", "--model", model, "--task", "kind", "--history", "i1 i2 i3", "--json")
     answer = json.loads(done.stdout)["kind"]["i1 i2 i3"]
     assert sorted(answer["classes"]) == ["even", "odd"]
     assert sum(answer["scores"]) == pytest.approx(1, abs=1e-5)
-    done = run("predict", "--model", model, "--history", "i1 i2 i3")
+    done = run_here("predict", "--model", model, "--history", "i1 i2 i3")
     assert done.returncode == 0 and "serving_default" in done.stdout
     (model / "assets" / "vocabulary.txt").unlink()
-    done = run("export", "--check", model, "--json")
+    done = run_here("export", "--check", model, "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout)["problems"] == ["assets: assets/vocabulary.txt is missing"]
 
@@ -120,19 +122,19 @@ def test_choices_are_those_of_the_package():
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("start", "content", "message"),
     [
-        ("user_id,timestamp\na,1\n", "item_id"),
-        ("user_id,item_id,timestamp\n", "`"),
-        ("user_id,item_id,timestamp\na,x,1\na,y,2\na,z,3\n", "two users"),
-        ("user_id,item_id,timestamp\na,x y,1\nb,y,2\n", "white space"),
-        ("user_id,item_id,timestamp\na,x,noon\nb,y,2\n", "timestamp"),
+        (run, "user_id,timestamp\na,1\n", "item_id"),
+        (run_here, "user_id,item_id,timestamp\n", "`"),
+        (run_here, "user_id,item_id,timestamp\na,x,1\na,y,2\na,z,3\n", "two users"),
+        (run_here, "user_id,item_id,timestamp\na,x y,1\nb,y,2\n", "white space"),
+        (run_here, "user_id,item_id,timestamp\na,x,noon\nb,y,2\n", "timestamp"),
     ],
 )
-def test_bad_logs_end_with_one_line_and_status_2(content, message, tmp_path):
+def test_bad_logs_end_with_one_line_and_status_2(start, content, message, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text(content)
-    done = run("pretrain", "--log", log, "--out", tmp_path / "host")
+    done = start("pretrain", "--log", log, "--out", tmp_path / "host")
     assert done.returncode == 2
     lines = done.stderr.strip().split("\n")
     assert lines[-1].startswith("keras-peterrec: error: ") and message in lines[-1]
@@ -150,7 +152,7 @@ def test_bad_folders_end_with_one_line_and_status_2(pretrained, small_log, tmp_p
         (("--host", host), "class"),
     ]
     for arguments, message in cases:
-        done = run(
+        done = run_here(
             "transfer", *arguments, "--log", small_log, "--labels", labels, "--column", "kind",
             "--out", tmp_path / "task",
         )  # fmt: skip
@@ -161,7 +163,7 @@ def test_bad_folders_end_with_one_line_and_status_2(pretrained, small_log, tmp_p
     old.mkdir()
     saved = json.loads((host / "host.json").read_text())
     (old / "host.json").write_text(json.dumps({**saved, "format_version": 99}))
-    done = run("export", "--host", old, "--out", tmp_path / "1")
+    done = run_here("export", "--host", old, "--out", tmp_path / "1")
     assert done.returncode == 2 and "format version" in done.stderr
 
 

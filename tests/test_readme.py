@@ -1,5 +1,7 @@
 """What the README says to run, runs: in a newcomer's folder, with small settings."""
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -8,16 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import run_here
 
 from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.experiments import quickstart
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # What makes a command of the README quick enough for a test.
 SMALL = {
-    "pretrain": ["--epochs", "1", "--hidden-dim", "8"],
+    "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
     "transfer": ["--epochs", "1"],
+    "benchmark": ["--seconds", "0.1", "--connections", "2"],
 }
+SMALL_CODE = {"blocks=(7, 8)": "blocks=(1, 2)"}
 
 
 def blocks(language):
@@ -44,26 +50,28 @@ def newcomer(tmp_path_factory):
     return folder
 
 
-def test_commands_and_code_run_in_the_order_of_the_readme(newcomer):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch):
+    monkeypatch.chdir(newcomer)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of what the commands start
     ran = []
     for words in commands():
         # Hours of work; tests/experiments runs small ones.
         if words[0] != "keras-peterrec" or words[1] in ("quickstart", "experiment"):
             continue
-        words = [sys.executable, "-m", "keras_peterrec", *words[1:], *SMALL.get(words[1], [])]
-        done = subprocess.run(words, cwd=newcomer, capture_output=True, text=True, env=environment)
+        words = [*words[1:], *SMALL.get(words[1], [])]
+        done = run_here(*words)
         assert done.returncode == 0, f"{words}\n{done.stderr}"
-        ran.append(words[3])
+        ran.append(words[0])
     assert {"pretrain", "transfer", "evaluate", "inspect", "export", "predict"} <= set(ran)
+    assert all(shown in README for shown in SMALL_CODE)
     # One after another in one session, as a reader would have it.
-    shown = "\nprint('shown')\n".join(blocks("python"))
-    done = subprocess.run(
-        [sys.executable, "-c", shown], cwd=newcomer, capture_output=True, text=True,
-        env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert all(part.strip() for part in done.stdout.split("shown")), "code shows its reader nothing"
+    session = {}
+    for block in blocks("python"):
+        for shown, small in SMALL_CODE.items():
+            block = block.replace(shown, small)
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            exec(block, session)
+        assert shown.getvalue().strip(), f"code shows its reader nothing\n{block}"
 
 
 def test_other_commands_exist():
@@ -88,6 +96,7 @@ def test_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
+@pytest.mark.slow
 def test_quickstart_on_simulated_data(tmp_path):
     """The very command, on the data that is always at hand."""
     done = subprocess.run(
@@ -96,7 +105,23 @@ def test_quickstart_on_simulated_data(tmp_path):
         cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
     )  # fmt: skip
+    check_quickstart(done, tmp_path)
+
+
+def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
+    """The same command with a host that compiles fast, and one comparison a task."""
+    small = {"hidden_dim": 8, "blocks": 1}
+    pretrain = quickstart.pretrain
+    monkeypatch.setattr(quickstart, "pretrain", lambda *args, **more: pretrain(*args, **more, **small))
+    monkeypatch.setattr(quickstart, "OTHER_METHODS", ("random_host",))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("COLUMNS", "100")
+    check_quickstart(run_here("quickstart", "--data", "simulated", "--epochs", "1"), tmp_path)
+
+
+def check_quickstart(done, folder):
     assert done.returncode == 0, done.stderr
     for shown in ("baseline", "random_host", "history", "Try next", "tensorboard"):
         assert shown in done.stdout
-    assert (tmp_path / "runs" / "quickstart" / "comparison.png").stat().st_size > 10_000
+    assert (folder / "runs" / "quickstart" / "comparison.png").stat().st_size > 10_000

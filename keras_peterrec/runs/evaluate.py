@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.next_item import TEST as LAST_EVENT
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.transfer import make_data
+from keras_peterrec.runs.task_data import load_answers, make_data
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import read_json
 from keras_peterrec.transfer.task import Task
@@ -77,11 +77,10 @@ def _evaluate_task(folder, settings):
     host = Host.load(settings["host"])
     task = Task.load(folder, host, "run")
     log = load_log(settings["log"])
-    if task.kind == "recommend":
-        answers = load_log(settings["target"])
-    else:
-        answers = load_labels(settings["labels"], settings["column"])
-    data = make_data(host, log, answers, settings)
+    target = settings["target"] if task.kind == "recommend" else None
+    answers = load_answers(target, settings["labels"], settings["column"])
+    source = Sequences(log, host.vocabulary)
+    data = make_data(source, host.max_length, answers, settings)
     if data.kind == "recommend" and list(data.targets.items) != list(task.targets.items):
         raise InputError(
             "`target` should be the log that the task was trained on. "

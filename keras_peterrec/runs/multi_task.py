@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.packed_batches import causal_batches
+from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
@@ -18,7 +19,7 @@ from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
 from keras_peterrec.runs.task_training import training_parts
 from keras_peterrec.runs.training import Recipe, fit
-from keras_peterrec.runs.transfer import load_answers, make_data
+from keras_peterrec.runs.task_data import load_answers, make_data
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import write_json
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
@@ -117,7 +118,8 @@ def _task_data(host, where, settings):
     answers = load_answers(where.get("target"), where.get("labels"), where.get("column"))
     cut = {"cut_history": where.get("cut_history", True)}
     prints = [log.fingerprint(), answers.fingerprint()]
-    return make_data(host, log, answers, {**settings, **cut}), prints
+    source = Sequences(log, host.vocabulary)
+    return make_data(source, host.max_length, answers, {**settings, **cut}), prints
 
 
 def _named(where):

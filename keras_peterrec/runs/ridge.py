@@ -11,11 +11,9 @@ from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics import RidgeRanker, classification_metrics
-from keras_peterrec.runs.classification import ClassificationData
-from keras_peterrec.runs.recommendation import RecommendationData
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import name_of
-from keras_peterrec.runs.transfer import load_answers
+from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 LEAST_PROBABILITY = 1e-3
@@ -55,11 +53,7 @@ def ridge(
     del settings["out"]
     if not penalties:
         raise InputError("`penalties` should hold at least one number. Received: none.")
-    if (target is None) == (labels is None):
-        raise InputError(
-            "`target` or `labels` should be given, and not both. "
-            f"Received: `target` = {target!r}, `labels` = {labels!r}."
-        )
+    check_answers(target, labels)
     began = time.perf_counter()
     log = log if isinstance(log, Log) else load_log(log)
     answers = load_answers(target, labels, column)
@@ -67,7 +61,8 @@ def ridge(
     fingerprints = [log.fingerprint(), answers.fingerprint()]
     settings |= {**named, "penalties": list(penalties), "data": fingerprints}
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
-    data = _data(Sequences(log, vocabulary), answers, settings)
+    source = Sequences(log, vocabulary)
+    data = make_data(source, int(source.lengths.max()), answers, settings)
     folder = RunFolder(out, "ridge", settings)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
@@ -93,14 +88,6 @@ def ridge(
             "seconds": {"fit": seconds, "total": seconds},
         }
     )
-
-
-def _data(source, answers, settings):
-    longest = int(source.lengths.max())
-    common = (source, answers, longest, settings["seed"], settings["train_fraction"])
-    if isinstance(answers, Log):
-        return RecommendationData(*common, settings["cut_history"])
-    return ClassificationData(*common)
 
 
 def fit_ranker(data, vocabulary_size, penalty):

@@ -4,20 +4,18 @@ import time
 
 import keras
 
-from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.insertion import get_insertion
 from keras_peterrec.patches.registry import get_patch, short_name
-from keras_peterrec.runs.classification import ClassificationData
-from keras_peterrec.runs.recommendation import RecommendationData
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
+from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 from keras_peterrec.runs.task_training import train_task
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameter_report import parameter_report
@@ -91,11 +89,7 @@ def transfer(
     check_method(method)
     patch = _patch_method(patch, bottleneck, insertion, inner_skip)
     settings["patch"] = short_name(patch)
-    if (target is None) == (labels is None):
-        raise InputError(
-            "`target` or `labels` should be given, and not both. "
-            f"Received: `target` = {target!r}, `labels` = {labels!r}."
-        )
+    check_answers(target, labels)
     began = time.perf_counter()
     devices = Devices.open(devices)
     # Before the host is built: its dropout layers draw their seeds then.
@@ -106,7 +100,8 @@ def transfer(
     log = log if isinstance(log, Log) else load_log(log)
     answers = load_answers(target, labels, column)
     settings = _recorded(settings, log, answers, host)
-    data = make_data(host, log, answers, settings)
+    source = Sequences(log, host.vocabulary)
+    data = make_data(source, host.max_length, answers, settings)
     folder = RunFolder(out, "transfer", settings, devices)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
@@ -155,28 +150,8 @@ def _patch_method(patch, bottleneck, insertion, inner_skip):
     return method
 
 
-def make_data(host, log, answers, settings):
-    """The task's data for a host: of a target Log, or of Labels."""
-    source = Sequences(log, host.vocabulary)
-    common = (source, answers, host.max_length, settings["seed"], settings["train_fraction"])
-    if isinstance(answers, Log):
-        return RecommendationData(*common, settings["cut_history"])
-    return ClassificationData(*common)
-
-
 def _recorded(settings, log, answers, host):
     """The settings as `run.json` keeps them: names instead of objects."""
     named = {key: name_of(settings[key]) for key in ("host", "log", "target", "labels")}
     data = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     return {**{k: v for k, v in settings.items() if k != "out"}, **named, "data": data}
-
-
-def load_answers(target, labels, column):
-    """The target Log or the Labels that the arguments of a task name."""
-    if target is not None:
-        return target if isinstance(target, Log) else load_log(target)
-    if isinstance(labels, Labels):
-        return labels
-    if not column:
-        raise InputError("`column` should name a column of `labels`. Received: none.")
-    return load_labels(labels, column)

@@ -110,7 +110,8 @@ def stack_tasks(tasks):
             weight.assign(tasks[-1].model.task_weights()[path])
     for block, sites in stacked.model.patches.items():
         for site, chain in sites.items():
-            sources = [t.model.patches[block][site] for t in tasks if site in t.model.patches[block]]
+            of_tasks = [task.model.patches[block] for task in tasks]
+            sources = [patches[site] for patches in of_tasks if site in patches]
             for layer, source in zip(chain.patches, sources, strict=True):
                 for name, weight in layer.named_weights().items():
                     weight.assign(source.named_weights()[name])

@@ -98,7 +98,7 @@ def test_hparams_can_be_read(out):
     assert info.hparams["bottleneck"].number_value == 1
 
 
-def test_started_again_it_trains_nothing(out, capsys):
+def test_started_again_it_trains_nothing(out, here, capsys):
     before, result = times(out), json.loads((out / "metrics.json").read_text())
     assert run(out) == result
     assert "already finished" in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_started_again_it_trains_nothing(out, capsys):
     assert "epoch" not in capsys.readouterr().err
 
 
-def test_more_seeds_are_added_to_what_is_there(plans, tmp_path):
+def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
     ridge_alone = Plan("tiny", "Ridge", TINY.rows[:1], ("comparison",), "nothing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PLANS, "tiny", ridge_alone)
@@ -144,7 +144,7 @@ def test_mistakes_end_with_one_line_and_status_2(arguments, message, tmp_path, c
     assert not (tmp_path / "out").exists()
 
 
-def test_json_is_all_that_stands_on_stdout(out, capsys):
+def test_json_is_all_that_stands_on_stdout(out, here, capsys):
     arguments = ["experiment", "tiny", "--dataset", "simulated", "--tasks", "shop", "gender"]
     arguments += ["--seeds", "1", "--epochs", "2", "--hidden-dim", "8", "--blocks", "1"]
     cli.main([*arguments, "--max-length", "16", "--out", str(out), "--json"])
@@ -154,7 +154,7 @@ def test_json_is_all_that_stands_on_stdout(out, capsys):
     assert "popularity" in shown and "bottleneck:1" in shown
 
 
-def test_what_no_row_can_be_run_for_is_an_error(plans, tmp_path):
+def test_what_no_row_can_be_run_for_is_an_error(plans, here, tmp_path):
     from keras_peterrec.errors import InputError
 
     with pytest.MonkeyPatch.context() as patch:

@@ -23,7 +23,7 @@ def run(monkeypatch, rows, *arguments, **settings):
     return experiment("tiny", *arguments, **{**SMALL, **settings})
 
 
-def test_amazon(tmp_path, monkeypatch):
+def test_amazon(tmp_path, here, monkeypatch):
     random = np.random.default_rng(0)
     data = tmp_path / "data"
     data.mkdir()
@@ -50,7 +50,7 @@ def test_amazon(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the demo files are not at hand")
-def test_demo_of_the_paper(tmp_path, monkeypatch, capsys):
+def test_demo_of_the_paper(tmp_path, here, monkeypatch, capsys):
     result = run(
         monkeypatch, (RIDGE, PATCH), "peterrec", DEMO, out=tmp_path / "out", seeds=2
     )

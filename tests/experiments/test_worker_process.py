@@ -5,11 +5,13 @@ import os
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.experiments import worker_process
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.runs.transfer import transfer
 
 
-def test_calls_another_process_and_replaces_it():
+def test_calls_another_process_and_replaces_it(monkeypatch):
+    monkeypatch.setattr(worker_process, "load_tensorflow", os.getpid)  # seconds a process
     with WorkerProcess(calls=2) as worker:
         ids = [worker.call(os.getpid) for _ in range(3)]
     assert ids[0] == ids[1] != ids[2]

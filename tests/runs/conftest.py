@@ -1,6 +1,7 @@
 """One small host on simulated data, pretrained once for the tests of the runs."""
 
 import pytest
+import tensorflow as tf
 
 from keras_peterrec.runs.pretrain import pretrain
 
@@ -12,3 +13,11 @@ def host_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "host"
     pretrain("simulated/source", folder, **SMALL)
     return folder
+
+
+@pytest.fixture
+def eagerly():
+    """Steps run as Python does: for a few of them, that takes less time than compiling."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -14,7 +14,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.runs.pretrain import encode_log, pretrain
 from keras_peterrec.transfer.host import Host
 
-SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20}
+SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20}  # of `host_folder`
+SMALLER = {"hidden_dim": 8, "blocks": 1, "max_length": 20}  # compiles in half the time
 
 
 def test_run_folder_is_a_host_and_its_metrics(host_folder):
@@ -72,14 +73,14 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(ProgressLines, "on_epoch_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALL)
+        pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALLER)
     assert not (tmp_path / "host" / "metrics.json").exists()
     monkeypatch.undo()
     capsys.readouterr()
-    result = pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALL)
+    result = pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALLER)
     shown = capsys.readouterr().err
     assert "epoch  3/4" in shown and "epoch  2/4" not in shown
-    straight = pretrain("simulated/source", tmp_path / "straight", epochs=4, **SMALL)
+    straight = pretrain("simulated/source", tmp_path / "straight", epochs=4, **SMALLER)
     assert result["epochs"] == straight["epochs"] == 4
     assert result.keys() == straight.keys()
     # Adam's state came back too: the loss goes on from where it was.
@@ -89,7 +90,7 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
 
 
 def test_best_epoch_is_what_is_saved(tmp_path):
-    result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALL)
+    result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
     host = Host.load(tmp_path / "host")
     log = load_log("simulated/source")
     from keras_peterrec.data.sequences import Sequences
@@ -114,7 +115,7 @@ def test_held_out_events_do_not_count_as_training():
 
 def test_masked_objective_trains(tmp_path):
     result = pretrain(
-        "simulated/source", tmp_path / "host", objective="masked", epochs=1, **SMALL
+        "simulated/source", tmp_path / "host", objective="masked", epochs=1, **SMALLER
     )
     assert Host.load(tmp_path / "host").objective == "masked"
     assert np.isfinite(list(result["metrics"]["test"].values())).all()

@@ -13,6 +13,7 @@ from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.models.recommender_head import RecommenderHead
 from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
@@ -80,7 +81,8 @@ def make_export(host, folder):
     tasks = make_tasks(host)
     out = folder / "peterrec" / "1"
     report = export(host, tasks, out, k=10)
-    return SimpleNamespace(host=host, tasks=tasks, out=out, report=report)
+    model = ExportedModel(out)  # a second to load, so once for all tests
+    return SimpleNamespace(host=host, tasks=tasks, out=out, report=report, model=model)
 
 
 def rows_for(name, histories):

@@ -13,7 +13,6 @@ from serving_samples import (
 from tensorflow.core.framework import types_pb2
 
 from keras_peterrec.serving.checks.export_folder import ExportFolder
-from keras_peterrec.serving.exported_model import ExportedModel
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_filled_up_with_the_first_row(folder):
 
 
 def test_reader_does_not_offer_them(exported):
-    assert not set(ExportedModel(exported.out).signatures) & set(CLASSIFY_NAMES)
+    assert not set(exported.model.signatures) & set(CLASSIFY_NAMES)
 
 
 def test_a_task_is_in_the_graph_once(folder):

@@ -58,7 +58,7 @@ def film_task(host):
 
 @pytest.fixture
 def model(exported):
-    return ExportedModel(exported.out)
+    return exported.model
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,7 +138,7 @@ def test_report_and_description(exported):
         "parameters": exported.report["parameters"],
     }
     description = json.loads((exported.out / "assets.extra" / "peterrec.json").read_text())
-    assert description == ExportedModel(exported.out).description
+    assert description == exported.model.description
     assert description["host"] == exported.host.fingerprint()
     assert description["tasks"] == {
         "films": "recommend", "age-group.v2": "classify", "tuned": "recommend"
@@ -168,7 +168,7 @@ def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
     other = make_host(seed=7)
     other.vocabulary = Vocabulary([f"o{n}" for n in range(96)])
     export(other, {}, tmp_path / "1")
-    first, second = ExportedModel(exported.out), ExportedModel(tmp_path / "1")
+    first, second = exported.model, ExportedModel(tmp_path / "1")
     assert first.predict("serving_default", [""])["items"][0, 0][0] in "st"
     assert second.predict("serving_default", [""])["items"][0, 0][0] == "o"
 
@@ -255,7 +255,7 @@ def test_reader_refuses_what_is_no_whole_version(causal_export, tmp_path):
 
 
 def test_reader_refuses_other_requests(causal_export):
-    model = ExportedModel(causal_export.out)
+    model = causal_export.model
     with pytest.raises(InputError, match="one of age-group.v2, embed, films, serving_default"):
         model.predict("nope", ["s1"])
     for histories in ("s1", [1], None):

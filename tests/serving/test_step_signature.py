@@ -72,7 +72,7 @@ def test_reader_refuses_other_steps(model, causal_export):
     with pytest.raises(InputError, match="age-group.v2, films, tuned. Received: `task` = 'embed'"):
         model.step("embed", ["s1"])
     with pytest.raises(InputError, match="none does"):
-        ExportedModel(causal_export.out).step("films", ["s1"])
+        causal_export.model.step("films", ["s1"])
     with pytest.raises(InputError, match="`items` should be a list of strings"):
         model.step("films", "s1")
     with pytest.raises(InputError, match="`states` should be a list of bytes"):

@@ -18,9 +18,9 @@ class Batcher:
 
     A request that finds a free thread is run at once, with those that the event loop
     read in the same turn: nothing waits for a batch to fill. When a thread frees, it takes
-    all that meanwhile came for one signature, up to `max_rows`. Requests are merged only if their arrays agree in type and in all
-    dimensions but the first. Where a merged run fails its members are run one by one, so
-    that a bad request fails alone.
+    all that meanwhile came for one signature, up to `max_rows`. Requests are merged only
+    if their arrays agree in type and in all dimensions but the first. Where a merged run
+    fails its members are run one by one, so that a bad request fails alone.
 
     It belongs to one event loop; only runs happen on its threads.
 

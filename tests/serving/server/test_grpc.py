@@ -18,7 +18,6 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from keras_peterrec.serving.exported_model import ExportedModel
 
 CODE = grpc.StatusCode
 
@@ -70,7 +69,7 @@ def test_answers_are_those_of_python(task, export_server, causal_export):
     for name, array in found.items():
         if array.dtype == object:
             found[name] = np.vectorize(bytes.decode, otypes=[object])(array)
-    assert_same(found, ExportedModel(causal_export.out).predict(task, HISTORIES))
+    assert_same(found, causal_export.model.predict(task, HISTORIES))
     spec = answer.model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("peterrec", 1, task)
 

@@ -10,7 +10,6 @@ import pytest
 from running_server import ask, predict, running
 from serving_samples import HISTORIES, assert_same
 
-from keras_peterrec.serving.exported_model import ExportedModel
 
 
 def arrays(rows):
@@ -25,7 +24,7 @@ def arrays(rows):
 @pytest.mark.parametrize("task", ["serving_default", "embed", "films", "age-group.v2", "tuned"])
 def test_answers_are_those_of_python(task, export_server, causal_export):
     histories = [*HISTORIES, "no-such-item nor-this", "é 😀 \U0010ffff"]
-    wanted = ExportedModel(causal_export.out).predict(task, histories)
+    wanted = causal_export.model.predict(task, histories)
     body = {"signature_name": task, "instances": histories}
     status, answer = predict(export_server.port, "peterrec", body)
     assert status == 200
@@ -44,7 +43,7 @@ def test_a_million_items(export_server, causal_export):
     body = {"signature_name": "films", "instances": [history]}
     status, answer = predict(export_server.port, "peterrec", body)
     assert status == 200
-    wanted = ExportedModel(causal_export.out).predict("films", ["s5 " * 20 + "s1 s2"])
+    wanted = causal_export.model.predict("films", ["s5 " * 20 + "s1 s2"])
     assert answer["predictions"][0]["items"] == wanted["items"][0].tolist()
 
 
@@ -202,7 +201,7 @@ def test_an_exports_tasks_classify(task, export_server, causal_export):
     )
     assert status == 200
     rows = json.loads(text)["results"]
-    wanted = ExportedModel(causal_export.out).predict(task, [" ".join(h) for h in histories])
+    wanted = causal_export.model.predict(task, [" ".join(h) for h in histories])
     labels = wanted["items" if "items" in wanted else "classes"]
     assert [[label for label, _ in row] for row in rows] == labels.tolist()
     scores = np.array([[score for _, score in row] for row in rows])

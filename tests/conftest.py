@@ -1,0 +1,37 @@
+"""In which order the files of tests are run on several processors."""
+
+# The longest: one of them begun last would keep one processor busy and the others waiting.
+FIRST = (
+    "test_readme.py",
+    "test_end_to_end.py",
+    "test_notebooks.py",
+    "test_engine.py",
+    "test_transfer_run.py",
+    "serving/test_export.py",
+    "test_cli.py",
+    "test_pretrainers.py",
+    "test_mixed_signature.py",
+    "test_step_signature.py",
+    "test_pretrain_run.py",
+    "test_checks.py",
+    "test_multi_task_run.py",
+    "test_serve_benchmark.py",
+    "test_train_benchmark.py",
+    "test_extend_export.py",
+    "test_ridge_run.py",
+    "test_micro_batches.py",
+    "test_task_model.py",
+)
+
+
+def pytest_configure(config):
+    # pytest-xdist would begin with the files of the most tests, which are the quick ones.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        path = item.path.as_posix()
+        return next((n for n, name in enumerate(FIRST) if path.endswith("/" + name)), len(FIRST))
+
+    items.sort(key=place)
