@@ -103,7 +103,7 @@ class DilatedConvolution(keras.layers.Layer):
                 tap if index == own else tap * ops.cast(owner == ids, tap.dtype)
                 for index, (tap, owner) in enumerate(zip(seen, owners))
             ]
-        return self.of_taps(seen)
+        return self.of_taps(ops.concatenate(seen, axis=-1))
 
     @property
     def reach(self):
@@ -111,9 +111,24 @@ class DilatedConvolution(keras.layers.Layer):
         return (self.kernel_size - 1) * self.dilation_rate
 
     def of_taps(self, seen):
-        """The outputs where the k taps see `seen`, tensors of shape `[B, L, C_in]`."""
+        """The outputs where the k taps see `seen`, side by side, `[..., k·C_in]`."""
         kernel = ops.reshape(self.kernel, (-1, self.filters))  # [k·C_in, C_out]
-        return ops.matmul(ops.concatenate(seen, axis=-1), kernel) + self.bias
+        return ops.matmul(seen, kernel) + self.bias
+
+    def last_taps(self, inputs, positions):
+        """What the taps of a causal convolution see at the last n positions.
+
+        Args:
+            inputs: Tensor of shape `[B, reach + n, C_in]`.
+            positions: int. n.
+
+        Returns:
+            Tensor of shape `[B·n, k·C_in]`, for `of_taps`.
+        """
+        taps_at = range(0, self.reach + 1, self.dilation_rate)
+        rows = [position + tap for position in range(positions) for tap in taps_at]
+        seen = ops.take(inputs, rows, axis=1)
+        return ops.reshape(seen, (-1, self.kernel_size * inputs.shape[-1]))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -80,38 +80,34 @@ class ResidualBlock(keras.layers.Layer):
         branch = inputs
         for convolution, norm, sites in self._halves(patches):
             convolved = convolution(branch, sequence_ids)
-            branch = _activated(norm, sites, branch, convolved) * padding_mask
+            branch = _activated(norm, sites, (branch,), convolved) * padding_mask
         return inputs + self.branch_dropout(branch, training=training)
 
-    @property
-    def memory_length(self):
-        """Rows of what `step` remembers: what both convolutions' earlier taps see."""
-        return sum(convolution.reach for convolution in self.convolutions)
+    def step(self, inputs, windows, positions, patches=None):
+        """The next positions of a causal block, from what the ones before have left.
 
-    def step(self, inputs, memory, patches=None):
-        """The next position of a causal block, from what the ones before have left.
+        Users and positions lie flat in one axis, N = B·n: with so few of them it is the
+        number of operations that takes time, and of matrices there are fewest.
 
         Args:
-            inputs: Tensor of shape `[B, 1, C]`, the block's input at that position.
-            memory: Tensor of shape `[B, memory_length, C]`: the last inputs of the first
-                convolution, oldest first, and those of the second. Zeros at the start.
-            patches: dict from site to callable `patch(seen, outputs) -> outputs`, where
-                `seen` is a list of what the taps of the site's convolution see, the
-                position itself last, `[B, 1, C]` each; or `None`.
+            inputs: Tensor of shape `[N, C]`, the block's input at the positions.
+            windows: list of the last inputs of each convolution, `[B, reach, C]`, oldest
+                first. Zeros at the start.
+            positions: int. n.
+            patches: dict from site to callable `patch(inputs, seen, outputs) -> outputs`, as
+                of `PatchLayer.apply_step`, or `None`.
 
         Returns:
-            The block's output at the position, `[B, 1, C]`, and the new memory.
+            The block's outputs at the positions, `[N, C]`, and the windows with the new
+            inputs behind the old ones, `[B, reach + n, C]`.
         """
-        branch, start, kept = inputs, 0, []
-        for convolution, norm, sites in self._halves(patches):
-            rows = convolution.reach
-            window = memory[:, start : start + rows]
-            taps_at = range(0, rows, convolution.dilation_rate)
-            seen = [*(window[:, row : row + 1] for row in taps_at), branch]
-            kept += [window[:, 1:], branch]
-            branch = _activated(norm, sites, seen, convolution.of_taps(seen))
-            start += rows
-        return inputs + branch, ops.concatenate(kept, axis=1)
+        branch, longer = inputs, []
+        for (convolution, norm, sites), window in zip(self._halves(patches), windows):
+            new = ops.reshape(branch, (-1, positions, branch.shape[-1]))
+            longer.append(ops.concatenate([window, new], axis=1))
+            seen = convolution.last_taps(longer[-1], positions)
+            branch = _activated(norm, sites, (branch, seen), convolution.of_taps(seen))
+        return inputs + branch, longer
 
     def _halves(self, patches):
         """Each convolution and its norm, with the patches at the three sites there."""
@@ -134,13 +130,16 @@ class ResidualBlock(keras.layers.Layer):
 
 
 def _activated(norm, sites, read, convolved):
-    """From a convolution's outputs over its three sites to the activation."""
+    """From a convolution's outputs over its three sites to the activation.
+
+    `read` is what the patches get beside what came out.
+    """
     at_convolution, at_norm, at_activation = sites
-    convolved = at_convolution(read, convolved)
+    convolved = at_convolution(*read, convolved)
     if at_norm is _unpatched:
-        return at_activation(read, norm(convolved))
-    return at_activation(read, ops.relu(at_norm(read, norm.normalized(convolved))))
+        return at_activation(*read, norm(convolved))
+    return at_activation(*read, ops.relu(at_norm(*read, norm.normalized(convolved))))
 
 
-def _unpatched(inputs, outputs):
-    return outputs
+def _unpatched(*values):
+    return values[-1]

@@ -42,9 +42,9 @@ class ChainedPatch(PatchLayer):
             outputs = patch.apply(_of(number, weights), inputs, outputs)
         return outputs
 
-    def apply_step(self, weights, seen, outputs):
+    def apply_step(self, weights, inputs, seen, outputs):
         for number, patch in enumerate(self.patches):
-            outputs = patch.apply_step(_of(number, weights), seen, outputs)
+            outputs = patch.apply_step(_of(number, weights), inputs, seen, outputs)
         return outputs
 
     def fold(self, weights, layer):

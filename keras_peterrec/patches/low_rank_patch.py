@@ -53,13 +53,13 @@ class LowRankPatch(PatchLayer):
 
     def apply(self, weights, inputs, outputs):
         seen, _ = taps(inputs, self.kernel_size, self.dilation_rate, self.causal)
-        return self.apply_step(weights, seen, outputs)
+        return self.apply_step(weights, inputs, ops.concatenate(seen, axis=-1), outputs)
 
-    def apply_step(self, weights, seen, outputs):
+    def apply_step(self, weights, inputs, seen, outputs):
         down = weights["down_kernel"]  # [k, C, r] or [B, k, C, r]
         batch = () if len(down.shape) == 3 else (-1,)
-        down = ops.reshape(down, (*batch, self.kernel_size * seen[0].shape[-1], self.rank))
-        narrow = ops.matmul(ops.concatenate(seen, axis=-1), down)
+        down = ops.reshape(down, (*batch, seen.shape[-1], self.rank))
+        narrow = ops.matmul(seen, down)
         return outputs + ops.matmul(narrow, weights["up_kernel"])
 
     def fold(self, weights, layer):

@@ -29,15 +29,16 @@ class PatchLayer(keras.layers.Layer):
         """`outputs`, changed by `weights` of the names of `named_weights`."""
         raise NotImplementedError
 
-    def apply_step(self, weights, seen, outputs):
-        """`apply` at one position, where the site's convolution is given by its taps.
+    def apply_step(self, weights, inputs, seen, outputs):
+        """`apply` at positions whose neighbours are not beside them.
 
         Args:
             weights: As of `apply`.
-            seen: list of tensors `[B, 1, C]`, what the taps see, the position itself last.
-            outputs: Tensor of shape `[B, 1, C]`.
+            inputs: Tensor of shape `[..., C]`, what the site's convolution read there.
+            seen: Tensor of shape `[..., k·C]`, what its taps see, side by side.
+            outputs: Tensor of shape `[..., C]`.
         """
-        return self.apply(weights, seen[-1], outputs)
+        return self.apply(weights, inputs, outputs)
 
     def named_weights(self):
         """The patch's weights by name, the same in every process."""
@@ -67,12 +68,12 @@ def with_weights(apply, weights):
     """`apply` or `apply_step` of a patch as a callable of what is read and what came out.
 
     Args:
-        apply: Callable `(weights, inputs, outputs) -> outputs`.
+        apply: Callable `(weights, ..., outputs) -> outputs`.
         weights: dict from name to tensor, cast to the type of the outputs.
     """
 
-    def act(inputs, outputs):
-        cast = {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()}
-        return apply(cast, inputs, outputs)
+    def act(*values):
+        cast = {name: ops.cast(weight, values[-1].dtype) for name, weight in weights.items()}
+        return apply(cast, *values)
 
     return act

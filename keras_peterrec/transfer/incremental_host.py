@@ -7,7 +7,7 @@ from keras_peterrec.errors import InputError
 
 
 class IncrementalHost:
-    """The blocks of a causal host at one position at a time, with the patches given.
+    """The blocks of a causal host at a few positions at a time, with the patches given.
 
     What `IncrementalTask` and `IncrementalTasks` share; see there for what a state is.
 
@@ -25,11 +25,14 @@ class IncrementalHost:
                 "whose states change with every later event."
             )
         self.host = host
+        self._reaches = [
+            convolution.reach for block in host.blocks for convolution in block.convolutions
+        ]
 
     @property
     def state_shape(self):
         """`(S, C)` of one user."""
-        return sum(block.memory_length for block in self.host.blocks), self.host.hidden_dim
+        return sum(self._reaches), self.host.hidden_dim
 
     def start(self, users):
         """States of users without events, `[B, S, C]`."""
@@ -42,30 +45,65 @@ class IncrementalHost:
         Args:
             state: Tensor of shape `[B, S, C]`.
             items: Integer tensor of shape `[B]`; 0 where there is none.
-            patches: Callable from a block to its patches as `ResidualBlock.step` takes them.
+            patches: Callable from a block and a number of positions to the block's patches
+                as `ResidualBlock.step` takes them.
         """
-        items = ops.convert_to_tensor(items, dtype="int32")
-        embedded = self.host.item_embedding(items[:, None])  # [B, 1, C]
-        _, following = self._advance(embedded, state, patches)
-        return ops.where((items == PAD)[:, None, None], state, following)
+        embedded, comes = self._embedded(items)
+        _, windows = self._advance(embedded, state, patches)
+        return ops.where(comes, self._moved(windows), state)
 
     def users(self, state, tokens, pooling, patches):
         """Users `[B, C]`: steps of the tokens `[B or 1, n, C]`, whose states are not kept."""
-        hidden = []
-        for number in range(tokens.shape[1]):
-            token = ops.cast(tokens[:, number : number + 1], state.dtype)
-            token = ops.ones_like(state[:, :1]) * token
-            states, state = self._advance(token, state, patches)
-            hidden.append(states)
-        ones = [ops.ones_like(states[..., :1]) for states in hidden]
-        return pooling(ops.concatenate(hidden, axis=1), ops.concatenate(ones, axis=1))
+        tokens = _of_all(tokens, state)
+        states, _ = self._advance(tokens, state, patches)
+        return pooling(states, ops.ones_like(states[..., :1]))
+
+    def step(self, state, items, tokens, pooling, patches):
+        """`append` and then `users` in one pass over all the positions.
+
+        Where there is no event the tokens stand one position earlier, where the event would
+        have stood, and what comes of the position left over is not read.
+        """
+        embedded, comes = self._embedded(items)
+        tokens = _of_all(tokens, state)
+        early = ops.concatenate([tokens, tokens[:, -1:]], axis=1)
+        late = ops.concatenate([embedded, tokens], axis=1)
+        states, windows = self._advance(ops.where(comes, late, early), state, patches)
+        read = ops.where(comes, states[:, 1:], states[:, :-1])
+        state = ops.where(comes, self._moved(windows), state)
+        return state, pooling(read, ops.ones_like(read[..., :1]))
+
+    def _embedded(self, items):
+        """The items' rows, `[B, 1, C]`, and where there is one, `[B, 1, 1]`."""
+        items = ops.convert_to_tensor(items, dtype="int32")
+        return self.host.item_embedding(items[:, None]), (items != PAD)[:, None, None]
 
     def _advance(self, states, memory, patches):
-        """One position `[B, 1, C]` through all blocks, and the memory after it."""
-        start, kept = 0, []
-        for block in self.host.blocks:
-            rows = block.memory_length
-            states, after = block.step(states, memory[:, start : start + rows], patches(block))
-            kept.append(after)
-            start += rows
-        return states, ops.concatenate(kept, axis=1)
+        """Positions `[B, n, C]` through all blocks.
+
+        Returns:
+            Their states `[B, n, C]`, and for each convolution the inputs it remembered with
+            the new ones behind them, `[B, reach + n, C]`.
+        """
+        _, count, channels = states.shape
+        ends = [sum(self._reaches[: n + 1]) for n in range(len(self._reaches))]
+        windows, longer = ops.split(memory, ends[:-1], axis=1), []
+        flat = ops.reshape(states, (-1, channels))
+        for number, block in enumerate(self.host.blocks):
+            mine = windows[2 * number : 2 * number + 2]
+            flat, inputs = block.step(flat, mine, count, patches(block, count))
+            longer += inputs
+        return ops.reshape(flat, (-1, count, channels)), longer
+
+    def _moved(self, windows):
+        """The states that remember the first of the new inputs, `[B, S, C]`."""
+        rows, start = [], 1
+        for reach, window in zip(self._reaches, windows):
+            rows += range(start, start + reach)
+            start += window.shape[1]
+        return ops.take(ops.concatenate(windows, axis=1), rows, axis=1)
+
+
+def _of_all(tokens, state):
+    """Tokens `[B, n, C]` of tokens that may be the same for all rows."""
+    return ops.cast(tokens, state.dtype) * ops.ones_like(state[:, :1])

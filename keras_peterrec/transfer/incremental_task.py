@@ -57,8 +57,8 @@ class IncrementalTask:
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
         """
-        state = self.append(state, items)
-        return state, self.scores(state)
+        state, users = self._steps.step(state, items, *self._answering())
+        return state, self.model.head(users)
 
     def append(self, state, items):
         """The states after one more event of each user; see `step`."""
@@ -70,9 +70,7 @@ class IncrementalTask:
 
     def users(self, state):
         """The users as the head reads them, `[B, C]`."""
-        layer = self.model.task_token
-        tokens = ops.reshape(layer.token, (1, layer.count, -1))
-        return self._steps.users(state, tokens, self.model.user_pooling, self._patches)
+        return self._steps.users(state, *self._answering())
 
     def read(self, history):
         """The states after whole histories, `[B, L]`, padded on the left, in one pass."""
@@ -89,7 +87,13 @@ class IncrementalTask:
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
         return ops.concatenate(kept, axis=1)
 
-    def _patches(self, block):
+    def _answering(self):
+        """Tokens, pooling and patches of a pass that answers."""
+        layer = self.model.task_token
+        tokens = ops.reshape(layer.token, (1, layer.count, -1))
+        return tokens, self.model.user_pooling, self._patches
+
+    def _patches(self, block, positions):
         patches = self.model.patches[block.name]
         return {
             site: with_weights(patch.apply_step, patch.named_weights())

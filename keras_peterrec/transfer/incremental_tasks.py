@@ -29,8 +29,15 @@ class IncrementalTasks:
 
     def users(self, state, place):
         """The users as their tasks' heads read them, `[B, C]`."""
-        tokens, pooling = self.mixed.tokens(place), self.mixed.user_pooling
-        return self._steps.users(state, tokens, pooling, self._patches(place))
+        return self._steps.users(state, *self._answering(place))
+
+    def step(self, state, items, place):
+        """`append` and then `users` in one pass: the new states, and the users."""
+        return self._steps.step(state, items, *self._answering(place))
+
+    def _answering(self, place):
+        """Tokens, pooling and patches of a pass that answers."""
+        return self.mixed.tokens(place), self.mixed.user_pooling, self._patches(place)
 
     def _patches(self, place):
-        return lambda block: self.mixed.step_patches(block, place)
+        return lambda block, positions: self.mixed.step_patches(block, place, positions)

@@ -166,10 +166,10 @@ class MixedTasks(keras.Model):
         """The task tokens of each row, `[B, n, C]`."""
         return self._rows("task_token/token", place)
 
-    def step_patches(self, block, place):
+    def step_patches(self, block, place, positions):
         """Each row's patches in the form of `ResidualBlock.step`, by site."""
         return {
-            site: with_weights(patch.apply_step, weights)
+            site: _row_by_row(with_weights(patch.apply_step, weights), positions)
             for site, patch, weights in self._patches(block, place)
         }
 
@@ -225,6 +225,16 @@ class MixedTasks(keras.Model):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""
         rows = ops.take(self._stacked[path], place, axis=0)
         return ops.expand_dims(rows, 1) if len(rows.shape) == 2 else rows
+
+
+def _row_by_row(act, positions):
+    """`act` on `[B, n, C]`, where each row has weights of its own, for what lies flat."""
+
+    def flat(*values):
+        rows = [ops.reshape(value, (-1, positions, value.shape[-1])) for value in values]
+        return ops.reshape(act(*rows), (-1, values[-1].shape[-1]))
+
+    return flat
 
 
 def _first(named):
