@@ -15,6 +15,7 @@ class IncrementalTask:
     for a user: S is the receptive field less one, 120 rows or 30 KB at the paper's 8
     blocks and 64 channels in float32. Patches change what flows between the blocks, so a
     state belongs to a user and a task. The task token is a step whose state is not kept.
+    A summary of the history takes two more rows.
 
     Answers equal those of the whole history within float noise, however long it is: not
     only of its last `max_length` events.
@@ -34,7 +35,7 @@ class IncrementalTask:
     """
 
     def __init__(self, model):
-        self._steps = IncrementalHost(model.host)
+        self._steps = IncrementalHost(model.host, model.summary is not None)
         self.model = model
 
     @property
@@ -77,7 +78,7 @@ class IncrementalTask:
         host, kept = self.model.host, []
         history = ops.convert_to_tensor(np.asarray(history, "int32"))
         padding_mask = host.padding_mask_layer(history)
-        states = host.item_embedding(history) * padding_mask
+        states = items = host.item_embedding(history) * padding_mask
         for block in host.blocks:
             sites = self.model.patches[block.name]
             watched = {
@@ -85,13 +86,23 @@ class IncrementalTask:
                 for convolution in block.convolutions
             }
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
+        if self.model.summary is not None:
+            total, count = self.model.summary.sums(items, padding_mask)
+            kept += [total[:, None], ops.ones_like(total)[:, None] * count[:, None]]
         return ops.concatenate(kept, axis=1)
 
     def _answering(self):
-        """Tokens, pooling and patches of a pass that answers."""
+        """Tokens, the way from their states to users, and patches."""
         layer = self.model.task_token
         tokens = ops.reshape(layer.token, (1, layer.count, -1))
-        return tokens, self.model.user_pooling, self._patches
+        return tokens, self._users, self._patches
+
+    def _users(self, states, total, count):
+        model = self.model
+        users = model.user_pooling(states, ops.ones_like(states[..., :1]))
+        if model.summary is not None:
+            users = model.summary.features(users, total, count)
+        return model.user_of(users)
 
     def _patches(self, block, positions):
         patches = self.model.patches[block.name]

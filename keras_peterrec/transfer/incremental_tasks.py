@@ -1,5 +1,7 @@
 """Events one by one for rows of many tasks."""
 
+from keras import ops
+
 from keras_peterrec.transfer.incremental_host import IncrementalHost
 
 
@@ -16,7 +18,7 @@ class IncrementalTasks:
     """
 
     def __init__(self, mixed):
-        self._steps = IncrementalHost(mixed.host)
+        self._steps = IncrementalHost(mixed.host, mixed.has_summary)
         self.mixed = mixed
 
     def start(self, users):
@@ -36,8 +38,11 @@ class IncrementalTasks:
         return self._steps.step(state, items, *self._answering(place))
 
     def _answering(self, place):
-        """Tokens, pooling and patches of a pass that answers."""
-        return self.mixed.tokens(place), self.mixed.user_pooling, self._patches(place)
+        """Tokens, the way from their states to users, and patches."""
+        answer = lambda states, *sums: self.mixed.users(  # noqa: E731
+            states, ops.ones_like(states[..., :1]), *sums, place
+        )
+        return self.mixed.tokens(place), answer, self._patches(place)
 
     def _patches(self, place):
         return lambda block, positions: self.mixed.step_patches(block, place, positions)

@@ -141,8 +141,7 @@ class MixedTasks(keras.Model):
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, mask, patches=patches, training=False)
-        user = model.user_pooling(states, positions)
-        return self.users(user, *HistorySummary.sums(items, padding_mask), place)
+        return self.users(states, positions, *HistorySummary.sums(items, padding_mask), place)
 
     @property
     def host(self):
@@ -150,17 +149,17 @@ class MixedTasks(keras.Model):
         return self._pattern.host
 
     @property
-    def user_pooling(self):
-        """From states at the task tokens to users; see `TokenPooling`."""
-        return self._pattern.user_pooling
+    def has_summary(self):
+        """Whether the users are joined by a `HistorySummary`."""
+        return self._pattern.summary is not None
 
-    def users(self, states, total, count, place):
-        """What the heads read `[B, C]`, of the tokens' states; see `HistorySummary`."""
-        summary = self._pattern.summary
+    def users(self, states, positions, total, count, place):
+        """What the heads read, `[B, C]`; see `TokenPooling` and `HistorySummary`."""
+        users, summary = self._pattern.user_pooling(states, positions), self._pattern.summary
         if summary is None:
-            return states
+            return users
         kernel = ops.take(self._stacked["summary/kernel"], place, axis=0)
-        return summary(summary.features(states, total, count), kernel)
+        return summary(summary.features(users, total, count), kernel)
 
     def tokens(self, place):
         """The task tokens of each row, `[B, n, C]`."""

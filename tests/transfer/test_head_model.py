@@ -10,18 +10,23 @@ from keras_peterrec.transfer.head_model import head_model
 from keras_peterrec.transfer.strategies import build_task
 
 
+@pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize("head_class", [ClassifierHead, RecommenderHead])
-def test_says_what_the_whole_task_says(any_host, head_class, histories):
-    task = build_task(any_host.backbone, head_class(3), "head", dropout=0.5)
-    small = head_model(task)
-    np.testing.assert_allclose(
-        small(task.user_states(histories)), task(histories), rtol=1e-5, atol=1e-5
-    )
+def test_says_what_the_whole_task_says(any_host, head_class, summary, histories):
+    task = build_task(any_host.backbone, head_class(3), "head", dropout=0.5, summary=summary)
+    if summary:
+        kernel = task.summary.kernel
+        kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    small, features = head_model(task), task.features(histories)
+    np.testing.assert_allclose(small(features), task(histories), rtol=1e-5, atol=1e-5)
+    users = task.user_of(features)
+    np.testing.assert_allclose(task.head(users), task(histories), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(users, task.user_states(histories))
 
 
 def test_trains_the_tasks_head_and_nothing_else(any_host, histories, bits):
     task = build_task(any_host.backbone, ClassifierHead(3), "head", dropout=0.5)
-    states = np.asarray(task.user_states(histories))
+    states = np.asarray(task.features(histories))
     small = head_model(task)
     frozen = bits(any_host.backbone), task.task_token.token.numpy().tobytes()
     before = bits(task.head)
@@ -38,5 +43,5 @@ def test_trains_the_tasks_head_and_nothing_else(any_host, histories, bits):
 
 def test_dropout_is_on_the_state(host, histories):
     task = build_task(host.backbone, ClassifierHead(3), "head", dropout=0.5)
-    small, states = head_model(task), task.user_states(histories)
+    small, states = head_model(task), task.features(histories)
     assert np.abs(np.asarray(small(states, training=True) - small(states))).max() > 1e-4

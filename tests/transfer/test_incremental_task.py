@@ -22,9 +22,9 @@ PATCHES = (
 )  # fmt: skip
 
 
-def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
+def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=False):
     host = Backbone(20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal)
-    model = TaskModel(host, head or ClassifierHead(3), patch)
+    model = TaskModel(host, head or ClassifierHead(3), patch, summary=summary)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "seed" not in weight.name:
@@ -33,9 +33,11 @@ def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
 
 
 @pytest.mark.parametrize("kernel_size", [3, 5])
-@pytest.mark.parametrize("patch", PATCHES)
-def test_every_step_answers_as_the_whole_history_would(patch, kernel_size):
-    model = make_model(patch, kernel_size=kernel_size)
+@pytest.mark.parametrize(
+    ("patch", "summary"), [*((patch, False) for patch in PATCHES), ("bottleneck:2", True)]
+)
+def test_every_step_answers_as_the_whole_history_would(patch, summary, kernel_size):
+    model = make_model(patch, kernel_size=kernel_size, summary=summary)
     task = IncrementalTask(model)
     history = np.random.default_rng(1).integers(1, 20, (3, 45))
     state, append = task.start(3), tf.function(task.append)
@@ -54,7 +56,7 @@ def test_a_user_without_events_is_a_user():
     np.testing.assert_allclose(np.asarray(task.scores(task.start(1))), expected, atol=1e-5)
 
 
-MODEL = make_model("lora:2+norm", head=RecommenderHead(4))
+MODEL = make_model("lora:2+norm", head=RecommenderHead(4), summary=True)
 
 
 APPEND = tf.function(IncrementalTask(MODEL).append)
@@ -84,7 +86,7 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
 def test_rows_of_many_tasks_step_in_one_call():
     host, tasks = MODEL.host, {}
     for seed in range(3):
-        model = TaskModel(host, ClassifierHead(2), "lora:2+bottleneck:2+tokens:2")
+        model = TaskModel(host, ClassifierHead(2), "lora:2+bottleneck:2+tokens:2", summary=True)
         for weight in model.task_weights().values():
             weight.assign(np.random.default_rng(seed).normal(0.2, 0.4, weight.shape))
         tasks[f"task{seed}"] = Task(model, "patch", classes=["a", "b"])
@@ -103,9 +105,10 @@ def test_rows_of_many_tasks_step_in_one_call():
 
 
 def test_a_state_has_the_size_of_the_receptive_field():
-    model = make_model(None)
-    task = IncrementalTask(model)
-    assert task.start(2).shape == (2, *task.state_shape) == (2, model.host.receptive_field - 1, 8)
+    for rows_of_sums, summary in ((0, False), (2, True)):
+        model = make_model(None, summary=summary)
+        task, rows = IncrementalTask(model), model.host.receptive_field - 1 + rows_of_sums
+        assert task.start(2).shape == (2, *task.state_shape) == (2, rows, 8)
 
 
 def test_the_answer_leaves_the_state_alone():

@@ -17,10 +17,10 @@ PATCHES = (
 )  # fmt: skip
 
 
-def make_task(host, patch, seed, method="patch"):
+def make_task(host, patch, seed, method="patch", summary=False):
     """Of even seeds a classification of 2 + seed classes, of odd ones a recommendation."""
     head = RecommenderHead(3 + seed) if seed % 2 else ClassifierHead(2 + seed)
-    model = build_task(host.backbone, head, method, patch)
+    model = build_task(host.backbone, head, method, patch, summary=summary)
     rng = np.random.default_rng(seed)
     for weight in model.task_weights().values():
         weight.assign(rng.normal(0.3, 0.4, weight.shape))
@@ -30,9 +30,11 @@ def make_task(host, patch, seed, method="patch"):
     return Task(model, method, classes=[str(n) for n in range(2 + seed)])
 
 
-@pytest.mark.parametrize("patch", PATCHES)
-def test_every_row_is_answered_by_its_own_task(any_host, patch, histories):
-    tasks = {f"task{seed}": make_task(any_host, patch, seed) for seed in range(5)}
+@pytest.mark.parametrize(
+    ("patch", "summary"), [*((patch, False) for patch in PATCHES), ("bottleneck:2", True)]
+)
+def test_every_row_is_answered_by_its_own_task(any_host, patch, summary, histories):
+    tasks = {f"task{n}": make_task(any_host, patch, n, summary=summary) for n in range(5)}
     mixed = MixedTasks.of_tasks(tasks)
     rows = np.tile(histories, (3, 1))
     names = [f"task{n % 5}" for n in range(len(rows))]
@@ -43,7 +45,7 @@ def test_every_row_is_answered_by_its_own_task(any_host, patch, histories):
 
 
 def test_loads_bundles_and_holds_what_they_hold(host, histories, tmp_path, bits):
-    tasks = [make_task(host, "bottleneck:2", seed) for seed in range(4)]
+    tasks = [make_task(host, "bottleneck:2", seed, summary=True) for seed in range(4)]
     folders = [tmp_path / f"task{seed}" for seed in range(4)]
     for task, folder in zip(tasks, folders):
         task.save(folder, host)

@@ -22,9 +22,11 @@ PATCHES = ("bottleneck:3", "compacter:4", "lora:2", "ia3", "scale_shift", "bias"
            "tokens:3", "lora:1+norm+tokens:2")  # fmt: skip
 
 
-def make_task(host, method="patch", kind="recommend", patch=Bottleneck(3, "serial"), **settings):
+def make_task(
+    host, method="patch", kind="recommend", patch=Bottleneck(3, "serial"), summary=True, **settings
+):
     head = RecommenderHead(len(TARGETS)) if kind == "recommend" else ClassifierHead(3)
-    model = build_task(host.backbone, head, method, patch)
+    model = build_task(host.backbone, head, method, patch, summary=summary)
     for seed, weight in enumerate(model.trainable_weights):
         weight.assign(np.random.default_rng(seed).normal(0, 0.3, weight.shape))
     if kind == "recommend":

@@ -148,14 +148,16 @@ def test_paths_name_every_weight_of_the_task_once(host):
 
 def test_survives_the_disk(any_host, histories, tmp_path):
     task = TaskModel(
-        any_host.backbone, RecommenderHead(5), Bottleneck(3, "serial"), dropout=0.25, name="films"
-    )
+        any_host.backbone, RecommenderHead(5), Bottleneck(3, "serial"), dropout=0.25, name="films",
+        summary=True,
+    )  # fmt: skip
     reference.randomise(task, 3)
     task.save(tmp_path / "task.keras")
     loaded = keras.saving.load_model(tmp_path / "task.keras")
     assert type(loaded) is TaskModel and type(loaded.host) is Backbone
     assert loaded.host.get_config() == any_host.backbone.get_config()
     assert (loaded.patch, loaded.dropout, loaded.name) == (task.patch, 0.25, "films")
+    assert loaded.summary is not None
     assert answers(loaded, histories).tobytes() == answers(task, histories).tobytes()
 
 

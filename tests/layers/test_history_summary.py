@@ -1,0 +1,70 @@
+"""The history as a set, joined to the task token's state."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_peterrec.layers.history_summary import HistorySummary
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.transfer.task_model import TaskModel
+
+CHANNELS = 6
+
+
+def normalized(rows):
+    return rows / np.sqrt((rows**2).mean(axis=-1, keepdims=True) + 1e-8)
+
+
+def reference(state, items, matrix):
+    """`n(h) + s (I + D)` of one user, item by item."""
+    summary = sum((normalized(item) for item in items), np.zeros(CHANNELS))
+    summary = summary / np.sqrt(max(len(items), 1))
+    return normalized(state) + summary @ (np.eye(CHANNELS) + matrix)
+
+
+def test_equals_the_formula_with_one_matrix_and_with_one_for_each_row():
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(3, CHANNELS)).astype("float32")
+    items = rng.normal(size=(3, 5, CHANNELS)).astype("float32")
+    lengths = [5, 2, 0]
+    mask = np.array([[5 - n <= place for place in range(5)] for n in lengths], "float32")[..., None]
+    layer = HistorySummary()
+    features = layer.features(states, *layer.sums(items, mask))
+    layer.build(features.shape)
+    matrices = rng.normal(size=(3, CHANNELS, CHANNELS)).astype("float32")
+    layer.kernel.assign(matrices[0])
+    for matrix_of, users in (
+        (lambda row: matrices[0], layer(features)),
+        (lambda row: matrices[row], layer(features, matrices)),
+    ):
+        for row, length in enumerate(lengths):
+            expected = reference(states[row], items[row, 5 - length :], matrix_of(row))
+            np.testing.assert_allclose(np.asarray(users)[row], expected, atol=1e-5)
+
+
+def test_starts_as_a_plain_sum():
+    layer, features = HistorySummary(), np.arange(12, dtype="float32")[None]
+    np.testing.assert_array_equal(layer(features), features[:, :6] + features[:, 6:])
+
+
+MODELS = [
+    TaskModel(Backbone(16, CHANNELS, (1, 4), causal=causal), ClassifierHead(2), summary=True)
+    for causal in (True, False)
+]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(MODELS), st.lists(st.integers(1, 15), max_size=6), st.integers(0, 5),
+    st.randoms(),
+)  # fmt: skip
+def test_padding_is_inert_and_order_does_not_count(model, history, room, random):
+    padded = np.array([[0] * (room + 1) + history], "int32")
+    shuffled = list(history)
+    random.shuffle(shuffled)
+    _, summary = np.split(np.asarray(model.features(padded)), 2, axis=-1)
+    _, again = np.split(np.asarray(model.features(np.array([[0] + shuffled], "int32"))), 2, axis=-1)
+    np.testing.assert_allclose(summary, again, atol=1e-5)
+    tight = model.features(np.array([[0] + history], "int32"))
+    np.testing.assert_allclose(model.features(padded), tight, atol=1e-5)
