@@ -57,6 +57,7 @@ class Application:
         self.limits = limits
         self.cors = _CORS if cors else []
         self._active = 0
+        self._last_client = None
 
     async def __call__(self, scope, receive, send):
         """Answers one request."""
@@ -101,8 +102,13 @@ class Application:
             return error.http, _JSON, write_error(error.message), more
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
-        status, body = await self.api.answer(method, path, body)
+        status, body = await self.api.answer(method, path, body, self._is_alone(scope))
         return status, _JSON, body, []
+
+    def _is_alone(self, scope):
+        """Whether one connection has asked last and now, and nobody else waits."""
+        before, self._last_client = self._last_client, scope.get("client")
+        return self._active == 1 and before is not None and before == self._last_client
 
     def _outside(self, method, path):
         if method == "GET":

@@ -49,6 +49,8 @@ def add_serve(commands, add_command):
     add("--max-history-bytes", type=int, help="of one history (default: 32 MiB)")
     add("--max-connections", type=int, help="requests at a time (default: 1024)")
     add("--read-seconds", type=float, help="for a request to arrive (default: 30)")
+    add("--request-timeout", type=float, metavar="SECONDS",
+        help="for an answer, else 504; waiting counts (default: 30; 0: any time)")  # fmt: skip
     add("--shutdown-seconds", type=float, help="for answers after SIGTERM (default: 30)")
 
 

@@ -4,12 +4,15 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from keras_peterrec.serving.server.errors import UNAVAILABLE, ServingError, invalid
 from keras_peterrec.serving.server.signature import check_batch
 
+# No longer than Python lets a thread keep others waiting anyway.
+_SHORT_SECONDS = 0.005
 _FULL = "The batch scheduling queue to which this task was submitted is full"
 
 
@@ -21,6 +24,9 @@ class Batcher:
     all that meanwhile came for one signature, up to `max_rows`. Requests are merged only
     if their arrays agree in type and in all dimensions but the first. Where a merged run
     fails its members are run one by one, so that a bad request fails alone.
+
+    A client that is alone is answered in the loop itself, without the way to a thread and
+    back, where its run is known to be short.
 
     It belongs to one event loop; only runs happen on its threads.
 
@@ -46,16 +52,18 @@ class Batcher:
         self.waiting = 0
         self._observe = observe or (lambda *_: None)
         self._busy = 0
+        self._lone_seconds = WeakKeyDictionary()  # signature: what a run of one row took last
         self._starting = False
         self._queues = OrderedDict()  # what can be merged: its members, longest waiting first
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
 
-    async def run(self, signature, inputs):
+    async def run(self, signature, inputs, alone=False):
         """The answers of `signature` to `inputs`.
 
         Args:
             signature: Signature.
             inputs: dict from name to array; see `Signature.check`.
+            alone: bool. Whether nobody else is expected to ask meanwhile. Defaults to `False`.
 
         Returns:
             list of arrays.
@@ -71,18 +79,49 @@ class Batcher:
                 "Task size ", rows, " is larger than maximum input batch size ",
                 self.max_request_rows,
             )  # fmt: skip
+        if alone and rows == 1 and not self._busy and not self._queues:
+            if self._lone_seconds.get(signature, _SHORT_SECONDS) < _SHORT_SECONDS:
+                return self._run_here(signature, inputs)
         if self.waiting >= self.max_waiting:
             raise ServingError(UNAVAILABLE, _FULL)
         future = asyncio.get_running_loop().create_future()
         key = _merge_key(signature, arrays) or (signature, id(future))
-        self._queues.setdefault(key, deque()).append((inputs, rows, future))
+        member = inputs, rows, future
+        self._queues.setdefault(key, deque()).append(member)
         self.waiting += 1
         self._start_soon()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._forget(key, member)
+            raise
 
     def close(self):
         """Ends the threads once they have finished."""
         self._pool.shutdown(wait=True)
+
+    def _run_here(self, signature, inputs):
+        start = time.perf_counter()
+        try:
+            return signature.run(inputs)
+        finally:
+            self._ran(signature, 1, 1, time.perf_counter() - start)
+
+    def _ran(self, signature, requests, rows, seconds):
+        if rows == 1:
+            self._lone_seconds[signature] = seconds
+        self._observe(signature, requests, rows, seconds)
+
+    def _forget(self, key, member):
+        """Takes out what nobody waits for any more, so that it fills no place."""
+        queue = self._queues.get(key, ())
+        for place, other in enumerate(queue):
+            if other is member:
+                del queue[place]
+                self.waiting -= 1
+                break
+        if key in self._queues and not queue:
+            del self._queues[key]
 
     def _start_soon(self):
         # Not at once: clients that were answered together ask together, and the first of
@@ -124,7 +163,7 @@ class Batcher:
     def _finish(self, signature, members, answers, seconds):
         self._busy -= 1
         self._start_soon()
-        self._observe(signature, len(members), sum(rows for _, rows, _ in members), seconds)
+        self._ran(signature, len(members), sum(rows for _, rows, _ in members), seconds)
         for (_, _, future), answer in zip(members, answers, strict=True):
             if future.cancelled():
                 continue

@@ -30,7 +30,7 @@ class Inference:
         self.batcher = batcher
         self.max_string_bytes = max_string_bytes
 
-    async def run(self, signature, inputs):
+    async def run(self, signature, inputs, alone=False):
         """Answers of a signature; see `Batcher.run`.
 
         Raises:
@@ -46,15 +46,16 @@ class Inference:
                     "Strings of ", name, " should be at most ", self.max_string_bytes,
                     " bytes long. Received: ", longest,
                 )  # fmt: skip
-        return await self.batcher.run(signature, inputs)
+        return await self.batcher.run(signature, inputs, alone)
 
-    async def classify(self, version, signature_name, given):
+    async def classify(self, version, signature_name, given, alone=False):
         """Labels and scores of examples.
 
         Args:
             version: LoadedVersion.
             signature_name: str.
             given: `Input` message.
+            alone: bool. See `Batcher.run`. Defaults to `False`.
 
         Returns:
             list of lists of (label, score), one list for each example.
@@ -62,13 +63,15 @@ class Inference:
         Raises:
             ServingError: the signature does not classify.
         """
-        return await self._examples(version, signature_name, given, check_classify, classes_of)
+        call = version, signature_name, given, alone
+        return await self._examples(*call, check_classify, classes_of)
 
-    async def regress(self, version, signature_name, given):
+    async def regress(self, version, signature_name, given, alone=False):
         """Values of examples: float32 array `[B]`; see `classify`."""
-        return await self._examples(version, signature_name, given, check_regress, regressions_of)
+        call = version, signature_name, given, alone
+        return await self._examples(*call, check_regress, regressions_of)
 
-    async def _examples(self, version, signature_name, given, check, result):
+    async def _examples(self, version, signature_name, given, alone, check, result):
         signature = find_signature(
             version.signatures,
             signature_name,
@@ -76,5 +79,5 @@ class Inference:
         )
         check(signature)
         examples = examples_array(given)
-        arrays = await self.run(signature, {INPUTS: examples})
+        arrays = await self.run(signature, {INPUTS: examples}, alone)
         return result(signature, arrays, len(examples))

@@ -1,5 +1,6 @@
 """Counts and latencies in Prometheus' text format, under TensorFlow Serving's names."""
 
+import contextlib
 from bisect import bisect_left
 
 _PREFIX = ":tensorflow:serving:"
@@ -22,6 +23,16 @@ class Metrics:
     def __init__(self):
         self._counters = {}
         self._histograms = {}
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Counts and observes nothing meanwhile."""
+        before = self._counters, self._histograms
+        self._counters, self._histograms = {}, {}
+        try:
+            yield
+        finally:
+            self._counters, self._histograms = before
 
     def count(self, name, amount=1, **labels):
         """Adds to a counter."""

@@ -103,6 +103,11 @@ class ModelVersions:
         return states
 
     @property
+    def loaded(self):
+        """The LoadedVersions that answer."""
+        return list(self._loaded.values())
+
+    @property
     def available(self):
         """Numbers of the versions that answer."""
         return sorted(self._loaded)

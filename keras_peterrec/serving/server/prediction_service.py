@@ -1,5 +1,6 @@
 """TensorFlow Serving's `PredictionService` over gRPC."""
 
+import asyncio
 import time
 
 import grpc
@@ -13,7 +14,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from keras_peterrec.serving.server.deadline import within
 from keras_peterrec.serving.server.errors import (
+    CANCELLED,
+    DEADLINE_EXCEEDED,
     FAILED_PRECONDITION,
     OK,
     UNIMPLEMENTED,
@@ -44,6 +48,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         models: Models.
         inference: Inference.
         metrics: Metrics.
+        seconds: float. For an answer, where the client does not ask for it sooner; 0 for
+            any time. Defaults to `0`.
 
     Example:
 
@@ -51,10 +57,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     >>> prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     """
 
-    def __init__(self, models, inference, metrics):
+    def __init__(self, models, inference, metrics, seconds=0):
         self.models = models
         self.inference = inference
         self.metrics = metrics
+        self.seconds = seconds
 
     async def Predict(self, request, context):
         """Answers with typed fields; `tensor_content` is read as well."""
@@ -71,10 +78,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def MultiInference(self, request, context):
         """Several classifications and regressions of the same examples."""
         try:
-            response = inference_pb2.MultiInferenceResponse()
-            for task in request.tasks:
-                await self._task(task, request.input, response.results.add())
-            return response
+            return await within(self.seconds, self._tasks(request))
         except Exception as error:
             await abort(context, error)
 
@@ -87,7 +91,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         try:
             if not request.HasField("model_spec"):
                 raise invalid("Missing ModelSpec")
-            return await call(request)
+            return await within(self.seconds, call(request))
+        except asyncio.CancelledError:  # by the client, or by its deadline
+            left = context.time_remaining()
+            code = CANCELLED if left is None or left > 0 else DEADLINE_EXCEEDED
+            raise
         except Exception as error:
             code = as_serving_error(error).code
             await abort(context, error)
@@ -142,6 +150,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         await self._fill_values(
             request.model_spec, request.input, response.result, response.model_spec
         )
+        return response
+
+    async def _tasks(self, request):
+        response = inference_pb2.MultiInferenceResponse()
+        for task in request.tasks:
+            await self._task(task, request.input, response.results.add())
         return response
 
     async def _task(self, task, given, result):

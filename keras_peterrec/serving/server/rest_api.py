@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from keras_peterrec.serving.server import errors, routes
+from keras_peterrec.serving.server.deadline import within
 from keras_peterrec.serving.server.errors import as_serving_error, code_name, invalid
 from keras_peterrec.serving.server.json_answers import (
     write_answer,
@@ -27,6 +28,7 @@ class RestApi:
         models: Models.
         inference: Inference.
         metrics: Metrics.
+        seconds: float. For the answer of a model; 0 for any time. Defaults to `0`.
 
     Example:
 
@@ -34,23 +36,25 @@ class RestApi:
     (200, b'{"predictions": ...')
     """
 
-    def __init__(self, models, inference, metrics):
+    def __init__(self, models, inference, metrics, seconds=0):
         self.models = models
         self.inference = inference
         self.metrics = metrics
+        self.seconds = seconds
         self._calls = {
             routes.PREDICT: self._predict,
             routes.CLASSIFY: self._classify,
             routes.REGRESS: self._regress,
         }
 
-    async def answer(self, method, path, body):
+    async def answer(self, method, path, body, alone=False):
         """One answer, whatever comes.
 
         Args:
             method: str.
             path: str, with the query string.
             body: bytes.
+            alone: bool. Whether nobody else asks; see `Batcher.run`. Defaults to `False`.
 
         Returns:
             (int, bytes): HTTP status and JSON.
@@ -64,7 +68,8 @@ class RestApi:
             if route.call == routes.METADATA:
                 version = self._find(route)
                 return 200, write_metadata(route.name, version.number, version.definitions)
-            return 200, await self._calls[route.call](route, body)
+            call = self._calls[route.call](route, body, alone and len(body) < _LARGE)
+            return 200, await within(self.seconds, call)
         except Exception as error:
             told = as_serving_error(error)
             code = told.code
@@ -86,7 +91,7 @@ class RestApi:
     def _find(self, route):
         return self.models.find(route.name, route.number, route.label)
 
-    async def _predict(self, route, body):
+    async def _predict(self, route, body, alone):
         document, signature_name = await _off_loop(read_object, body, len(body))
         with self._find(route).in_use() as version:
             signature = find_signature(
@@ -97,24 +102,26 @@ class RestApi:
                 ),
             )
             inputs, layout = await _off_loop(_arrays, document, len(body), signature.dtypes)
-            arrays = await self.inference.run(signature, inputs)
+            arrays = await self.inference.run(signature, inputs, alone)
             outputs = {
                 name: (array, dtype)
                 for (name, dtype), array in zip(signature.outputs.items(), arrays, strict=True)
             }
         return write_answer(outputs, layout)
 
-    async def _classify(self, route, body):
+    async def _classify(self, route, body, alone):
         document, signature_name = await _off_loop(read_object, body, len(body))
         given = await _off_loop(read_examples, document, len(body))
         with self._find(route).in_use() as version:
-            return write_classes(await self.inference.classify(version, signature_name, given))
+            found = await self.inference.classify(version, signature_name, given, alone)
+            return write_classes(found)
 
-    async def _regress(self, route, body):
+    async def _regress(self, route, body, alone):
         document, signature_name = await _off_loop(read_object, body, len(body))
         given = await _off_loop(read_examples, document, len(body))
         with self._find(route).in_use() as version:
-            return write_regressions(await self.inference.regress(version, signature_name, given))
+            found = await self.inference.regress(version, signature_name, given, alone)
+            return write_regressions(found)
 
 
 def _arrays(document, dtypes):

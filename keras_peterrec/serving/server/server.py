@@ -14,6 +14,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.serving.server.application import Application, HttpLimits
 from keras_peterrec.serving.server.batcher import Batcher
 from keras_peterrec.serving.server.browser_page import BrowserPage, read_titles
+from keras_peterrec.serving.server.health_service import HealthService
+from keras_peterrec.serving.server.http_warmup import warm_http
 from keras_peterrec.serving.server.inference import Inference
 from keras_peterrec.serving.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.server.metrics import Metrics
@@ -95,9 +97,13 @@ class Server:
         watchers = [asyncio.create_task(task) for task in self._watchers(models)]
         self._http = self._make_http(models)
         listener.listen(_BACKLOG)
-        self.announce(listener.getsockname()[1], grpc_port)
         try:
-            await self._http.serve(sockets=[listener])
+            serving = asyncio.create_task(self._http.serve(sockets=[listener]))
+            with self.metrics.paused():
+                await warm_http(listener.getsockname(), models)
+            if not self._stopped:
+                self.announce(listener.getsockname()[1], grpc_port)
+            await serving
         finally:
             for watcher in watchers:
                 watcher.cancel()
@@ -108,7 +114,7 @@ class Server:
     def _make_http(self, models):
         settings = self.settings
         application = Application(
-            RestApi(models, self.inference, self.metrics),
+            RestApi(models, self.inference, self.metrics, settings.request_timeout),
             self.metrics if settings.monitoring else None,
             BrowserPage(models, self.titles),
             HttpLimits(settings.max_body_bytes, settings.read_seconds, settings.max_connections),
@@ -135,10 +141,16 @@ class Server:
             ],
             maximum_concurrent_rpcs=settings.max_connections,
         )
-        predictions = PredictionService(models, self.inference, self.metrics)
+        predictions = PredictionService(
+            models, self.inference, self.metrics, settings.request_timeout
+        )
         management = ModelService(models, {c.base_path for c in self.configs.values()})
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predictions, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(management, server)
+        health = HealthService(
+            lambda: not self._stopped and all(model.available for model in models)
+        )
+        server.add_generic_rpc_handlers([health.handler()])
         try:
             port = server.add_insecure_port(f"{_bracketed(settings.host)}:{settings.grpc_port}")
         except RuntimeError as error:

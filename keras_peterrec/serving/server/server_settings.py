@@ -13,6 +13,7 @@ _POSITIVE = (
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "port", "workers", "poll_seconds", "config_poll_seconds", "shutdown_seconds",
+    "request_timeout",
 )  # fmt: skip
 
 
@@ -39,6 +40,7 @@ class ServerSettings:
     max_history_bytes: int = 32 << 20
     max_connections: int = 1024
     read_seconds: float = 30.0
+    request_timeout: float = 30.0
     shutdown_seconds: float = 30.0
 
     def __post_init__(self):

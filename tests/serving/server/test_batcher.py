@@ -160,3 +160,45 @@ def test_requests_of_no_signature_are_refused_by_size():
     batcher = Batcher(1, 8, 2, 10)
     with pytest.raises(ServingError, match="Task size 3 is larger than maximum"):
         asyncio.run(batcher.run(SimpleNamespace(mergeable=True), {"x": np.zeros(3)}))
+
+
+def test_who_is_alone_is_run_in_the_loop_once_its_run_is_known_to_be_short():
+    threads, gate = [], Gate()
+    gate.open.set()
+    real = gate.run
+    gate.run = lambda inputs: threads.append(threading.current_thread()) or real(inputs)
+
+    async def work():
+        batcher = Batcher(1, 8, 100, 1000)
+        one, two = {"x": np.array([1.0])}, {"x": np.array([1.0, 2.0])}
+        for inputs, alone in ((one, True), (one, True), (one, False), (two, True)):
+            await batcher.run(gate, inputs, alone)
+        with pytest.raises(ValueError, match="-1"):
+            await batcher.run(gate, {"x": np.array([-1.0])}, True)
+        batcher._lone_seconds[gate] = 1.0  # as of a large model
+        await batcher.run(gate, one, True)
+        batcher.close()
+
+    asyncio.run(work())
+    here = [thread is threading.current_thread() for thread in threads]
+    assert here == [False, True, False, False, True, False]
+
+
+def test_what_nobody_waits_for_takes_no_place():
+    gate = Gate()
+
+    async def work():
+        batcher = Batcher(1, 8, 100, max_waiting=1)
+        arrays = {"x": np.array([1.0])}
+        first = asyncio.create_task(batcher.run(gate, arrays))
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(batcher.run(gate, arrays), 0.01)
+            assert batcher.waiting == 0
+        gate.open.set()
+        await first
+        batcher.close()
+
+    asyncio.run(work())
+    assert gate.batches == [(1,)]
