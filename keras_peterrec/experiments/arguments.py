@@ -39,6 +39,6 @@ def add_experiment(commands, add_command):
     add("--hidden-dim", type=int, help="channels of the hosts (default: 64)")
     add("--blocks", type=int, help="residual blocks of the hosts (default: 8)")
     add("--max-length", type=int, help="events of a history (default: as suits the dataset)")
-    add("--hosts", metavar="DIR", help="folder of pretrained hosts, which experiments on one "
-        "dataset may share (default: OUT/hosts)")  # fmt: skip
+    add("--shared", metavar="DIR", help="folder of hosts and runs, which experiments on one "
+        "dataset may share (default: OUT)")  # fmt: skip
     add("--out", help="folder (default: runs/experiments/NAME)")

@@ -32,7 +32,7 @@ def experiment(
     hidden_dim=64,
     blocks=8,
     max_length=None,
-    hosts=None,
+    shared=None,
     out=None,
 ):
     """Runs one of the experiments; goes on where it was.
@@ -52,8 +52,9 @@ def experiment(
         epochs: int or `None`. At most, of every stage; `None` for the runs' default.
         hidden_dim, blocks: int. Of the hosts; see `pretrain`.
         max_length: int or `None`. Of the hosts; `None` for what suits the dataset.
-        hosts: path of the folder of pretrained hosts, which several experiments on one
-            dataset may share. Defaults to `None`, `out/hosts`.
+        shared: path of the folder of hosts and runs, which several experiments on one
+            dataset may share: what two of them have in common is run once. Defaults to
+            `None`, `out`.
         out: path. Defaults to `None`, `runs/experiments/NAME`.
 
     Returns:
@@ -86,9 +87,8 @@ def experiment(
     host_settings = {
         "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length or data.max_length
     }  # fmt: skip
-    hosts = hosts or folder.path / "hosts"
     with WorkerProcess() as worker:
-        runner = Runner(data, folder.path, hosts, host_settings, worker, epochs)
+        runner = Runner(data, folder.path, shared or folder.path, host_settings, worker, epochs)
         runs = [
             record
             for seed in asked["seeds"]

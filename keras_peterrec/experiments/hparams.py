@@ -1,5 +1,6 @@
 """An experiment's runs for TensorBoard's HParams dashboard."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def write_hparams(runs, folder):
             metrics=[api.Metric(f"test/{metric}") for metric, _ in SHOWN],
         )
     for run in runs:
-        # The folder names row, task and seed, and is one of a kind.
-        with tf.summary.create_file_writer(str(folder / run["folder"])).as_default():
-            api.hparams(_values(run), trial_id=run["folder"])
+        trial = f"seed-{run['seed']}/{run['task']}/{re.sub('[^A-Za-z0-9.]+', '-', run['row'])}"
+        with tf.summary.create_file_writer(str(folder / trial)).as_default():
+            api.hparams(_values(run), trial_id=trial)
             for metric, kind in SHOWN:
                 if kind == run["kind"]:
                     tf.summary.scalar(f"test/{metric}", run["test"][metric], step=0)

@@ -13,8 +13,13 @@ _PATCHES = (
 )  # fmt: skip
 
 
+# What `transfer` does anyway is not said: rows that run the same have equal settings.
+_DEFAULTS = {"insertion": "parallel", "inner_skip": False, "train_fraction": 1.0}
+
+
 def _method(label, method, **settings):
-    return Row(label, {"method": method, **settings})
+    said = {name: value for name, value in settings.items() if _DEFAULTS.get(name) != value}
+    return Row(label, {"method": method, **said})
 
 
 _PLANS = (

@@ -98,7 +98,7 @@ def _fractions(plan, runs, cells, folder, path):
         of_task = _of_task(cells, task, kind)
         for index, method in enumerate(methods):
             found = sorted(
-                (100 * settings[row]["train_fraction"], row)
+                (100 * settings[row].get("train_fraction", 1.0), row)
                 for row in of_task
                 if row in settings and settings[row]["method"] == method
             )
@@ -110,7 +110,7 @@ def _fractions(plan, runs, cells, folder, path):
             handles.setdefault(method, handle)
         _baseline(axis, of_task, settings, handles)
         axis.set_xscale("log")
-        ticks = sorted({100 * values["train_fraction"] for values in settings.values()})
+        ticks = sorted({100 * values.get("train_fraction", 1.0) for values in settings.values()})
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
         axis.minorticks_off()
         axis.set_xlabel("training users, %", fontsize=9)

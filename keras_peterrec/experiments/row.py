@@ -24,5 +24,10 @@ class Row:
 
     @property
     def folder(self):
-        """The label as the name of a folder, and of a model."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-")
+        """What is run, as the name of a folder and of a model: the same in all plans."""
+        settings = {"method": None, **self.settings}
+        method = settings.pop("method")
+        parts = [self.run if method is None else method]
+        parts += [] if self.objective == "causal" else [self.objective]
+        parts += [f"{name} {value}" for name, value in sorted(settings.items())]
+        return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")

@@ -1,5 +1,6 @@
 """Runs the rows of a plan: each once, in a folder of its own."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,22 +15,22 @@ from keras_peterrec.transfer.json_file import read_json
 class Runner:
     """Runs rows on a dataset; what is finished is read and not run again.
 
-    Folders: `HOSTS/SOURCE-OBJECTIVE-seed-N` of the hosts, which are pretrained when a
-    row first needs them, and `OUT/runs/seed-N/TASK/ROW` of the rows.
+    Folders: `SHARED/hosts/SOURCE-OBJECTIVE-seed-N` of the hosts, which are pretrained
+    when a row first needs them, and `SHARED/runs/seed-N/TASK/ROW` of the rows.
 
     Args:
         dataset: Dataset.
         out: path of the experiment.
-        hosts: path of the hosts' folder, which experiments may share.
+        shared: path of the folder of hosts and runs, which experiments may share.
         host_settings: dict of `hidden_dim`, `blocks` and `max_length`.
         worker: WorkerProcess, in which all is trained.
         epochs: int or `None`. At most, of every stage; `None` for the runs' default.
     """
 
-    def __init__(self, dataset, out, hosts, host_settings, worker, epochs=None):
+    def __init__(self, dataset, out, shared, host_settings, worker, epochs=None):
         self._worker = worker
         self.dataset = dataset
-        self.out, self.hosts = Path(out), Path(hosts)
+        self.out, self.shared = Path(out), Path(shared)
         self.host_settings = host_settings
         self._epochs = {} if epochs is None else {"epochs": epochs}
         self._ready = set()
@@ -79,7 +80,7 @@ class Runner:
             return None
 
     def _host(self, source, objective, seed):
-        host = self.hosts / f"{source}-{objective}-seed-{seed}"
+        host = self.shared / "hosts" / f"{source}-{objective}-seed-{seed}"
         if host not in self._ready:
             self._worker.call(
                 pretrain, log=self.dataset.sources[source], out=host, objective=objective,
@@ -89,7 +90,7 @@ class Runner:
         return host
 
     def _folder(self, row, task, seed):
-        return self.out / "runs" / f"seed-{seed}" / task / row.folder
+        return self.shared / "runs" / f"seed-{seed}" / task / row.folder
 
     def _record(self, row, task, seed, folder, result):
         return {
@@ -97,7 +98,7 @@ class Runner:
             "task": task.name,
             "kind": task.kind,
             "seed": seed,
-            "folder": str(folder.relative_to(self.out)),
+            "folder": os.path.relpath(folder, self.out),
             "settings": {"run": row.run, "objective": row.objective, **row.settings},
             "trainable": result["parameters"]["trainable"],
             "seconds": result["seconds"]["total"],

@@ -9,7 +9,10 @@ from keras_peterrec.runs.recommendation import split_outputs
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.head_model import head_model
 
-EPOCH_ROWS = 4_096  # an epoch ends, and validation runs, after at most so many
+# An epoch ends, and validation runs, after at most so many rows, but not before so many
+# steps: what a few steps change is less than the noise of a small validation split.
+EPOCH_ROWS = 8_192
+EPOCH_STEPS = 64
 
 
 def train_task(model, data, settings, folder):
@@ -31,12 +34,12 @@ def train_task(model, data, settings, folder):
     shuffling = {
         "batch_size": batch_size,
         "seed": settings["seed"],
-        "steps": -(-min(len(train), EPOCH_ROWS) // batch_size),
+        "steps": max(EPOCH_STEPS, -(-min(len(train), EPOCH_ROWS) // batch_size)),
     }
     trained, batches, measure = training_parts(model, data, settings["method"], shuffling)
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
     # Small data: short epochs, so more of them before giving up.
-    patience = min(3, max(1, EPOCH_ROWS // len(train)))
+    patience = min(3, max(2, EPOCH_ROWS // len(train)))
     recipe = Recipe(
         settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode, drops=1
     )
