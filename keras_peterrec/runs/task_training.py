@@ -11,7 +11,7 @@ from keras_peterrec.transfer.head_model import head_model
 
 # An epoch ends, and validation runs, after at most so many rows, but not before so many
 # steps: what a few steps change is less than the noise of a small validation split.
-EPOCH_ROWS = 8_192
+EPOCH_ROWS = 4_096
 EPOCH_STEPS = 64
 
 
@@ -29,7 +29,7 @@ def train_task(model, data, settings, folder):
         ResumableTraining; see `fit`.
     """
     train = data.splits[TRAIN]
-    default = min(128, max(16, len(train) // 32))
+    default = min(128, max(16, len(train) // 256))
     batch_size = Devices.of(model).check_batch_size(settings["batch_size"], default)
     shuffling = {
         "batch_size": batch_size,

@@ -70,8 +70,8 @@ def transfer(
         train_fraction: float. Share of the training users that is used.
         cut_history: bool. See `recommendation_examples`.
         epochs: int. At most; early stopping ends most runs before.
-        batch_size: int or `None`. Defaults to `None`, a thirty-second of the training
-            rows, from 16 to 128.
+        batch_size: int or `None`. Defaults to `None`, one in 256 of the training rows,
+            from 16 to 128.
         learning_rate: float. Of Adam.
         dropout: float. On the user's state.
         summary: bool. Whether the head reads a `HistorySummary` beside the task token's

@@ -114,9 +114,9 @@ class MixedTasks(keras.Model):
         for name, (kind, arrays, head, _) in bundles.items():
             if kind != wanted or kind[0] != "patch":
                 raise InputError(
-                    "`tasks` should be of the method patch and of one patch method, all with "
-                    "a summary or all without. "
-                    f"Received: {name!r} of {', '.join(map(str, kind))}."
+                    "`tasks` should be of the method patch, of one patch method, with a summary "
+                    f"all or none. Received: {name!r} of {kind[0]}, {kind[1]}, "
+                    f"{'with' if kind[2] else 'without'} a summary."
                 )
             head.build((None, pattern.model.host.hidden_dim))
             named = {f"head/{weight.name}": weight for weight in head.weights}

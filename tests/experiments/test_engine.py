@@ -92,8 +92,8 @@ def test_hparams_can_be_read(out):
                 )
                 started[str(folder.relative_to(out / "logs"))] = content.session_start_info
     result = json.loads((out / "metrics.json").read_text())
-    assert started.keys() == {record["folder"] for record in result["runs"]}
-    info = started["runs/seed-0/shop/bottleneck-1"]
+    assert len(started) == len(result["runs"]) == 6
+    info = started["seed-0/shop/bottleneck-1"]
     assert info.hparams["row"].string_value == "bottleneck:1"
     assert info.hparams["bottleneck"].number_value == 1
 
@@ -122,6 +122,24 @@ def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
     [cell] = [c for c in result["table"] if (c["row"], c["task"]) == ("ridge", "shop")]
     assert len(values) == cell["seeds"] == 3
     assert cell["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_experiments_share_what_they_have_in_common(plans, here, tmp_path, capsys):
+    def rows(*labels):
+        return tuple(Row(label, run="ridge") for label in labels)
+
+    shared, folders = tmp_path / "shared", (tmp_path / "one", tmp_path / "two")
+    results = []
+    for folder, labels in zip(folders, (["ridge"], ["linear"])):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", rows(*labels), (), "nothing"))
+            before = times(shared)
+            results.append(run(folder, shared=shared))
+    assert before and times(shared) == before  # the second has run nothing
+    one, two = ([record["test"] for record in result["runs"]] for result in results)
+    assert one == two and not (folders[0] / "runs").exists()
+    record = results[1]["runs"][0]
+    assert (folders[1] / record["folder"] / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize(

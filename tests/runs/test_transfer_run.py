@@ -18,7 +18,7 @@ from keras_peterrec.patches.stack import Stack
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
 from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.runs.recommendation import split_states
+from keras_peterrec.runs.recommendation import split_outputs
 from keras_peterrec.runs.training import fit
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
@@ -153,11 +153,11 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
 
     def counted(*arguments):
         states.append(arguments[2])
-        return split_states(*arguments)
+        return split_outputs(*arguments)
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
     for module in ("recommendation", "classification"):
-        monkeypatch.setattr(f"keras_peterrec.runs.{module}.split_states", counted)
+        monkeypatch.setattr(f"keras_peterrec.runs.{module}.split_outputs", counted)
     result = transfer(
         host_folder, "simulated/source", tmp_path / "task", method="head", **{**task, "epochs": 3}
     )

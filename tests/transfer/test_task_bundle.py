@@ -105,7 +105,7 @@ def test_holds_no_weight_of_a_shared_host(host, method, tmp_path):
     make_task(host, method).save(tmp_path, host)
     arrays = read_weights(tmp_path / "weights.npz")
     assert {path.split("/")[0] for path in arrays} == (
-        {"task_token", "head"} | ({"patches"} if method == "patch" else set())
+        {"task_token", "summary", "head"} | ({"patches"} if method == "patch" else set())
     )
     own = {array.tobytes() for array in arrays.values()}
     shared = {weight.numpy().tobytes() for weight in host.backbone.weights}
