@@ -10,12 +10,13 @@ _EPSILON = 1e-8
 class HistorySummary(keras.layers.Layer):
     """The user: the task token's state and a linear map of the history's items.
 
-        u = n(h) + s (I + D),   s = Σ n(x_i) / √L,   n(x) = x / rms(x)
+        u = n(h) + s D,   s = Σ n(x_i) / √L,   n(x) = x / rms(x)
 
     h is the task token's hidden state, x_i are the L embedded items. A state that was taught to
     ask for the next item knows most of the latest ones; what a user is (a profile, a
-    taste that lasts) is in all of them, in no order. D `[C, C]` starts at zero and is trained
-    with the task; what it is applied to does not depend on it: see `features`.
+    taste that lasts) is in all of them, in no order. D `[C, C]` starts at zero, so that a task
+    starts with the token's state alone; what D is applied to does not depend on it: see
+    `features`.
 
     Call arguments:
         features: Tensor of shape `[B, 2C]`, as `features` gives them.
@@ -38,9 +39,9 @@ class HistorySummary(keras.layers.Layer):
     def call(self, features, kernel=None):
         state, summary = ops.split(features, 2, axis=-1)
         if kernel is None:
-            return state + summary + ops.matmul(summary, self.kernel)
+            return state + ops.matmul(summary, self.kernel)
         moved = ops.matmul(summary[:, None], ops.cast(kernel, summary.dtype))[:, 0]
-        return state + summary + moved
+        return state + moved
 
     @staticmethod
     def sums(embedded, padding_mask):

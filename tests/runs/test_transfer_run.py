@@ -156,7 +156,7 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
         return split_outputs(*arguments)
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
-    for module in ("recommendation", "classification"):
+    for module in ("recommendation", "classification", "task_training"):
         monkeypatch.setattr(f"keras_peterrec.runs.{module}.split_outputs", counted)
     result = transfer(
         host_folder, "simulated/source", tmp_path / "task", method="head", **{**task, "epochs": 3}
