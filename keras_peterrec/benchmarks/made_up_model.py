@@ -16,7 +16,7 @@ from keras_peterrec.transfer.task import Task
 _CLASSES = ["under 25", "25-34", "35-49", "over 49"]
 
 
-def make_model(out, items, targets, hidden_dim, blocks, length, seed):
+def make_model(out, items, targets, hidden_dim, blocks, length, seed, incremental=False):
     """Exports a causal host with two patched tasks, `films` and `age`.
 
     Args:
@@ -27,6 +27,7 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed):
         blocks: int. Residual blocks.
         length: int. Events of a history.
         seed: int.
+        incremental: bool. Whether the tasks take single events too. Defaults to `False`.
     """
     keras.utils.set_random_seed(seed)
     dilations = [(1, 4)[n % 2] for n in range(blocks)]
@@ -39,4 +40,4 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed):
         "films": Task(films, "patch", targets=names),
         "age": Task(age, "patch", classes=_CLASSES),
     }
-    export(host, tasks, out)
+    export(host, tasks, out, incremental=incremental)

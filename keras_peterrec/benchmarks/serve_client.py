@@ -37,6 +37,7 @@ class ServeClient:
     def __init__(self, host, port, path, bodies):
         self.address = (host, port)
         self.answered = dict.fromkeys(bodies, 0)
+        self.state = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
         head = f"POST {path}:predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: "
         self.requests = {
             name: [f"{head}{len(body.encode())}\r\n\r\n{body}".encode() for body in texts]
@@ -44,7 +45,13 @@ class ServeClient:
         }
 
     def first(self, name):
-        """dict of `first_ms`, `later_ms` (the median of some more) and `failures`."""
+        """dict of `first_ms`, `later_ms` (the median of some more) and `failures`.
+
+        Before them it asks for the model's state, so that what is new is the server and the
+        connection, and not this process.
+        """
+        with KeepAliveLoad(self.address, [self.state], 1) as load:
+            load.one()
         with KeepAliveLoad(self.address, self.requests[name], 1) as load:
             first, *later = [load.one() for _ in range(1 + _LATER)]
             self.answered[name] += load.answered

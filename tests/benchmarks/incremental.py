@@ -1,11 +1,17 @@
 """One more event of a user: a step from the state, beside the whole history computed anew.
 
     python tests/benchmarks/incremental.py [--patch bottleneck:8] [--rounds 60]
+    python tests/benchmarks/incremental.py --served
+
+With `--served`, signatures of an export in a session, as a server calls them: strings in and
+out, the state with them.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +26,7 @@ parser.add_argument("--blocks", type=int, default=8)
 parser.add_argument("--lengths", type=int, nargs="+", default=[50, 200, 1000])
 parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
 parser.add_argument("--rounds", type=int, default=60)
+parser.add_argument("--served", action="store_true")
 
 
 def make_model(options):
@@ -43,8 +50,8 @@ def medians(sides, rounds):
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def main():
-    options = parser.parse_args()
+def in_python(options):
+    """Cells of the model's own functions: (users, length, milliseconds of each side)."""
     import tensorflow as tf
 
     from keras_peterrec.transfer.incremental_task import IncrementalTask
@@ -54,8 +61,6 @@ def main():
     whole = tf.function(lambda history: model(history, training=False))
     step = tf.function(task.step)
     rng = np.random.default_rng(0)
-    print(f"machine: {describe_machine()}")
-    print(f"{options.patch}, V {options.items}, C {options.channels}, {options.blocks} blocks")
     for batch in options.batches:
         for length in options.lengths:
             history = rng.integers(4, options.items, (batch, length)).astype("int32")
@@ -63,17 +68,54 @@ def main():
             inputs = tf.constant(history)
             # Both know the same events now, so they must say the same.
             np.testing.assert_allclose(step(state, item)[1], whole(inputs), atol=1e-4)
-            found = medians(
-                {
-                    "step": lambda: step(state, item)[1].numpy(),
-                    "whole": lambda: whole(inputs).numpy(),
-                },
-                options.rounds,
-            )
-            print(
-                f"B {batch}, L {length}: step {found['step']:.2f} ms, whole "
-                f"{found['whole']:.2f} ms, {found['whole'] / found['step']:.1f} times"
-            )
+            sides = {
+                "step": lambda: step(state, item)[1].numpy(),
+                "whole": lambda: whole(inputs).numpy(),
+            }
+            yield batch, length, medians(sides, options.rounds)
+
+
+def served(options):
+    """Cells of the signatures `age_step` and `age`."""
+    from keras_peterrec.benchmarks.made_up_model import make_model
+    from keras_peterrec.serving.server.loaded_version import LoadedVersion
+    from keras_peterrec.serving.signature_names import STATE
+
+    for length in options.lengths:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "1"
+            make_model(out, options.items, 10, options.channels, options.blocks, length, 0, True)
+            signatures = LoadedVersion(out, 1).signatures
+        whole, step = signatures["age"], signatures["age_step"]
+        place = list(step.outputs).index(STATE)
+        for batch in options.batches:
+            drawn = np.random.default_rng(0).integers(0, options.items, (batch, length))
+            histories = texts(" ".join(f"i{item}" for item in row) for row in drawn)
+            seen, state = texts([""] * batch), texts([""] * batch)
+            for items in drawn.T:
+                events = {STATE: state, "item": texts(f"i{n}" for n in items), "seen": seen}
+                state = step.run(events)[place]
+            sides = {
+                "step": lambda: step.run(events),
+                "whole": lambda: whole.run({"history": histories}),
+            }
+            yield batch, length, medians(sides, options.rounds)
+
+
+def texts(rows):
+    return np.array([row.encode() for row in rows], dtype=object)
+
+
+def main():
+    options = parser.parse_args()
+    print(f"machine: {describe_machine()}")
+    what = "served" if options.served else options.patch
+    print(f"{what}, V {options.items}, C {options.channels}, {options.blocks} blocks")
+    for batch, length, found in (served if options.served else in_python)(options):
+        print(
+            f"B {batch}, L {length}: step {found['step']:.2f} ms, whole "
+            f"{found['whole']:.2f} ms, {found['whole'] / found['step']:.1f} times", flush=True
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -40,13 +40,13 @@ def test_every_step_answers_as_the_whole_history_would(patch, summary, kernel_si
     model = make_model(patch, kernel_size=kernel_size, summary=summary)
     task = IncrementalTask(model)
     history = np.random.default_rng(1).integers(1, 20, (3, 45))
-    state, append = task.start(3), tf.function(task.append)
+    state, step = task.start(3), tf.function(task.step)
     for length in range(1, history.shape[1] + 1):
-        state = append(state, tf.constant(history[:, length - 1], "int32"))
+        state, scores = step(state, tf.constant(history[:, length - 1], "int32"))
         if length in (1, 2, 5, 20, 45):
-            scores = task.scores(state)
             expected = np.asarray(model(history[:, :length]))
             np.testing.assert_allclose(np.asarray(scores), expected, atol=1e-5)
+            np.testing.assert_allclose(np.asarray(task.scores(state)), expected, atol=1e-5)
 
 
 def test_a_user_without_events_is_a_user():
@@ -60,6 +60,7 @@ MODEL = make_model("lora:2+norm", head=RecommenderHead(4), summary=True)
 
 
 APPEND = tf.function(IncrementalTask(MODEL).append)
+STEP = tf.function(IncrementalTask(MODEL).step)
 USERS = 3
 
 
@@ -75,7 +76,13 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
     while any(waiting):
         coming = [bool(rest) and rng.random() < 0.7 for rest in waiting]
         items = [rest.pop(0) if comes else 0 for rest, comes in zip(waiting, coming)]
-        state = APPEND(state, tf.constant(items))
+        before = state
+        state, scores = STEP(before, tf.constant(items))
+        # One pass for event and token, or two: the same, for those without an event too.
+        np.testing.assert_allclose(np.asarray(scores), np.asarray(task.scores(state)), atol=1e-5)
+        np.testing.assert_allclose(
+            np.asarray(state), np.asarray(APPEND(before, tf.constant(items))), atol=1e-5
+        )
     padded = np.array([[0] * (8 - len(history)) + history for history in histories], "int32")
     np.testing.assert_allclose(
         np.asarray(task.scores(state)), np.asarray(MODEL(padded)), atol=1e-5
@@ -97,6 +104,8 @@ def test_rows_of_many_tasks_step_in_one_call():
     for row in items:
         state = together.append(state, row, place)
     users = np.asarray(together.users(state, place))
+    _, stepped = together.step(state, [0] * 4, place)
+    np.testing.assert_allclose(np.asarray(stepped), users, atol=1e-5)
     for row, number in enumerate(place):
         single = alone[number].start(1)
         for item in items[:, row]:
