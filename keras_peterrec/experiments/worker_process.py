@@ -1,6 +1,8 @@
 """A process that runs are done in, replaced before its memory grows."""
 
 import multiprocessing
+import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 
 from keras_peterrec.tensorflow_start import load_tensorflow
@@ -11,6 +13,8 @@ class WorkerProcess:
 
     TensorFlow keeps what it compiled for a model until its process ends, some 100 MB for
     each run, whatever is deleted; an experiment has hundreds of runs.
+
+    The process ends with its parent, however that ends.
 
     Args:
         calls: int. Calls until the process is replaced. Defaults to `10`.
@@ -25,7 +29,8 @@ class WorkerProcess:
         self._pool = ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),  # TensorFlow does not fork
-            initializer=load_tensorflow,
+            initializer=_begin,
+            initargs=(load_tensorflow,),
             max_tasks_per_child=calls,
         )
 
@@ -38,3 +43,15 @@ class WorkerProcess:
 
     def __exit__(self, *error):
         self._pool.shutdown(cancel_futures=True)
+
+
+def _begin(prepare):
+    """Runs first in a new process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare()
+
+
+def _end_with_parent():
+    # A killed parent cannot end its children; left alone, one would train on for hours.
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,6 +1,11 @@
 """Runs are done in another process, which is replaced after some calls."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +27,30 @@ def test_a_users_mistake_comes_back_as_one(tmp_path):
     with WorkerProcess() as worker:
         with pytest.raises(InputError, match="`method` should be one of .*Received: "):
             worker.call(transfer, host="h", log="l", out=tmp_path / "o", method="none")
+
+
+ENDLESS = """
+import functools, os, time
+from keras_peterrec.experiments import worker_process
+
+if __name__ == "__main__":
+    worker_process.load_tensorflow = os.getpid
+    with worker_process.WorkerProcess() as worker:
+        print(worker.call(os.getpid), flush=True)
+        worker.call(functools.partial(time.sleep, 600))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
+def test_ends_with_its_parent(tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = Path("/proc", parent.stdout.readline().strip())
+    assert worker.is_dir()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while worker.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not worker.is_dir()
