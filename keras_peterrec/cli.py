@@ -144,7 +144,9 @@ def _transfer(commands):
     add("--insertion", choices=INSERTIONS, help="of a bottleneck (default: parallel)")
     add("--bottleneck", type=int, help="its width (default: channels / 8)")
     add("--inner-skip", action="store_true", help="the paper's skip inside the bottleneck")
-    add("--loss", choices=("softmax", "sampled", "bpr"), help="of recommendation")
+    add("--loss", choices=("softmax", "bce", "sampled", "bpr"),
+        help="of recommendation (default: softmax, or bce where a history has many targets)"
+    )  # fmt: skip
     add("--train-fraction", type=float, help="share of the training users (default: 1)")
     add("--no-cut-history", dest="cut_history", action="store_false",
         help="read whole histories, for logs whose clocks differ")  # fmt: skip

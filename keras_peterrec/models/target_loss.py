@@ -1,9 +1,11 @@
 """Losses of a recommendation task."""
 
+import math
+
 import keras
 from keras import ops
 
-KINDS = ("softmax", "sampled", "bpr")
+KINDS = ("softmax", "bce", "sampled", "bpr")
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -11,41 +13,57 @@ class TargetLoss(keras.losses.Loss):
     """Loss of the scores of all target items, given the items a user chose.
 
         softmax:  -log softmax(s)_y
+        bce:      -log sigmoid(s_y + c), and -log(1 - sigmoid(s_n + c)) of every item n
         sampled:  -log of the softmax over y and `negatives` uniform items
         bpr:      -log sigmoid(s_y - s_n), n one uniform item
 
-    A row may have several true items y; its loss is their mean.
+    A row may have several true items y, the targets of one history. Its loss is their sum,
+    divided by the mean number of a row: as in the metrics, every event counts the same,
+    not every row. The constant c of `bce` is the log of the share of events among all
+    items, so that scores start near the truth.
 
     Args:
-        kind: str. `"softmax"`, `"sampled"` or `"bpr"`. Defaults to `"softmax"`.
+        kind: str. `"softmax"`, `"bce"`, `"sampled"` or `"bpr"`. Defaults to `"softmax"`;
+            `"bce"` is better where rows have many true items.
         negatives: int. Of the sampled kind. Defaults to `100`.
+        events_per_row: float. Mean number of true items of a row. Defaults to `1.0`.
         seed: int or `None`. Of the sampling.
 
     Call arguments:
         y_true: Integer tensor of shape `[B, T]`, items chosen, filled up with -1.
         y_pred: Tensor of shape `[B, Y]`, scores.
 
-    Source: Yuan et al., SIGIR 2020, section 3.3, Eq. (6) and (7).
+    Source: Yuan et al., SIGIR 2020, section 3.3, Eq. (6) and (7); `bce` is not there.
     """
 
-    def __init__(self, kind="softmax", negatives=100, seed=None, name="target_loss", **kwargs):
+    def __init__(
+        self, kind="softmax", negatives=100, events_per_row=1.0, seed=None, name="target_loss",
+        **kwargs,
+    ):  # fmt: skip
         super().__init__(name=name, **kwargs)
         if kind not in KINDS:
             raise ValueError(f"`kind` should be one of {KINDS}. Received: `kind` = {kind!r}.")
         self.kind = kind
         self.negatives = negatives
+        self.events_per_row = events_per_row
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, y_true, y_pred):
         y_true = ops.cast(y_true, "int32")
         counted = ops.cast(y_true >= 0, y_pred.dtype)
+        others = 0.0
+        if self.kind == "bce":
+            y_pred = y_pred + math.log(self.events_per_row / y_pred.shape[-1])
+            others = ops.sum(ops.softplus(y_pred), axis=-1)
         true_scores = ops.take_along_axis(y_pred, ops.maximum(y_true, 0), axis=-1)  # [B, T]
         if self.kind == "softmax":
             losses = ops.logsumexp(y_pred, axis=-1, keepdims=True) - true_scores
+        elif self.kind == "bce":
+            losses = ops.softplus(-true_scores)
         else:
             losses = self._against_sampled(y_pred, true_scores)
-        return ops.sum(losses * counted, axis=-1) / ops.maximum(ops.sum(counted, axis=-1), 1.0)
+        return (ops.sum(losses * counted, axis=-1) + others) / self.events_per_row
 
     def _against_sampled(self, y_pred, true_scores):
         items = ops.shape(y_pred)[-1]
@@ -64,5 +82,6 @@ class TargetLoss(keras.losses.Loss):
             **super().get_config(),
             "kind": self.kind,
             "negatives": self.negatives,
+            "events_per_row": self.events_per_row,
             "seed": self.seed,
         }

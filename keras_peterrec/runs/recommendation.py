@@ -15,6 +15,7 @@ from keras_peterrec.models.target_loss import TargetLoss
 from keras_peterrec.runs.inference import outputs_of
 
 SAMPLED_NEGATIVES = 99
+MANY_EVENTS = 4.0
 
 
 class RecommendationData:
@@ -65,9 +66,18 @@ class RecommendationData:
         """A new head for this task."""
         return RecommenderHead(len(self.targets))
 
-    def loss(self, kind="softmax"):
-        """A new loss; see `TargetLoss`."""
-        return TargetLoss(kind, seed=self.seed)
+    def loss(self, kind=None):
+        """A new loss; see `TargetLoss`.
+
+        Args:
+            kind: str or `None`. Defaults to `None`, `"bce"` where a training row has
+                `MANY_EVENTS` and more on average, as where histories are whole, else
+                `"softmax"`.
+        """
+        answers = self.splits[TRAIN].answers
+        events = float(max(1.0, (answers >= 0).sum() / len(answers)))
+        kind = kind or ("bce" if events >= MANY_EVENTS else "softmax")
+        return TargetLoss(kind, events_per_row=events, seed=self.seed)
 
     def states(self, model, part):
         """Users' states `[E, C]` of a task model on a split."""

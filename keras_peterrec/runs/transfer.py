@@ -35,7 +35,7 @@ def transfer(
     insertion="parallel",
     bottleneck=None,
     inner_skip=False,
-    loss="softmax",
+    loss=None,
     train_fraction=1.0,
     cut_history=True,
     epochs=40,
@@ -66,7 +66,7 @@ def transfer(
         bottleneck: int or `None`. Width K of the patches; an eighth of the host's
             channels by default.
         inner_skip: bool. See `BottleneckPatch`.
-        loss: str. Of a recommendation task; see `TargetLoss`.
+        loss: str or `None`. Of a recommendation task; see `RecommendationData.loss`.
         train_fraction: float. Share of the training users that is used.
         cut_history: bool. See `recommendation_examples`.
         epochs: int. At most; early stopping ends most runs before.

@@ -28,19 +28,42 @@ def test_softmax_equals_keras_for_one_target_each():
     )
 
 
-def test_softmax_is_the_mean_over_a_rows_targets_without_filler():
+def test_every_event_counts_the_same_and_filler_does_not():
     targets = [[0, 1, 3], [5, -1, -1], [-1, 2, -1], [-1, -1, -1]]
     log_probability = log_softmax(SCORES.astype("float64"))
     expected = [
-        -log_probability[0, [0, 1, 3]].mean(),
+        -log_probability[0, [0, 1, 3]].sum(),
         -log_probability[1, 5],
         -log_probability[2, 2],
         0.0,
     ]
     np.testing.assert_allclose(row_losses(targets), expected, rtol=1e-5)
+    halved = row_losses(targets, events_per_row=2.0)
+    np.testing.assert_allclose(halved, np.array(expected) / 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sampled"])
+def test_bce_is_of_every_item_against_the_share_of_events():
+    targets = [[0, 1, 3], [5, -1, -1], [2, 2, -1], [-1, -1, -1]]
+    logits = SCORES.astype("float64") + math.log(1.5 / 6)
+    expected = np.log1p(np.exp(logits)).sum(axis=1)  # all items as if not chosen
+    for row, items in enumerate(targets):
+        expected[row] += sum(np.log1p(np.exp(-logits[row, i])) for i in items if i >= 0)
+    got = row_losses(targets, kind="bce", events_per_row=1.5)
+    np.testing.assert_allclose(got, expected / 1.5, rtol=1e-5)
+
+
+def test_bce_is_least_near_the_shares_of_events():
+    # Scores of zero say what the mean row has; more or less costs more.
+    rows = [[n % 100] for n in range(100)]
+    cost = [
+        row_losses(rows, np.full((100, 100), shift), kind="bce", events_per_row=1.0).mean()
+        for shift in (-1.0, 0.0, 1.0)
+    ]
+    assert cost[1] < cost[0] and cost[1] < cost[2]
+
+
+
+@pytest.mark.parametrize("kind", ["softmax", "bce", "sampled"])
 def test_filler_has_no_part_in_the_loss(kind):
     short = row_losses([[0, 2], [1, 3], [2, 4], [3, 5]], kind=kind, seed=3)
     filled = row_losses(
@@ -57,7 +80,7 @@ def test_filler_has_no_part_in_bpr():
 
 def test_large_scores_neither_overflow_nor_vanish():
     scores = np.array([[1000.0, 0.0, -1000.0]])
-    for kind in ("softmax", "sampled", "bpr"):
+    for kind in ("softmax", "bce", "sampled", "bpr"):
         assert np.isfinite(row_losses([[2]], scores, kind=kind, seed=0)).all()
     np.testing.assert_allclose(row_losses([[2]], scores), [2000.0])
 
@@ -116,7 +139,7 @@ def test_refuses_an_unknown_kind():
 
 
 def test_config_round_trip():
-    loss = TargetLoss("sampled", negatives=7, seed=3)
+    loss = TargetLoss("sampled", negatives=7, events_per_row=2.5, seed=3)
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert twin.get_config() == loss.get_config()
     assert (twin.kind, twin.negatives, twin.seed) == ("sampled", 7, 3)
