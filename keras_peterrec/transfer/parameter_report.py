@@ -10,9 +10,9 @@ def parameter_report(task):
         task: TaskModel.
 
     Returns:
-        dict of `host` (all of the host), `patches`, `head` (with the summary, and
-        the task token, which the method `head` does not train), `trainable`, `total` and `share`, the
-        trainable part of what fine-tuning everything would train: the host and the
+        dict of `host` (all of the host), `patches`, `head` (with the summary, and the task
+        token, which the method `head` does not train), `trainable`, `total` and `share`,
+        the trainable part of what fine-tuning everything would train: the host and the
         head. At the paper's scale (C = 256, 8 blocks, K = 32) `share` is 9.56 % for
         191,014 source and 20,342 target items.
 

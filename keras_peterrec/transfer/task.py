@@ -114,7 +114,8 @@ class Task:
         if bundle.method not in SHARED_HOST:
             backbone = backbone.copy()
         targets = bundle.targets()
-        model = TaskModel(backbone, bundle.head(targets), bundle.patch(), **bundle.model_arguments())
+        head, arguments = bundle.head(targets), bundle.model_arguments()
+        model = TaskModel(backbone, head, bundle.patch(), **arguments)
         return cls(model, bundle.method, targets, bundle.saved["classes"], bundle.settings)
 
     def recommend(self, histories, k=10, exclude=None):
