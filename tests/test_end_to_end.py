@@ -30,10 +30,11 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
         shop["baseline"]["test"]["ndcg@10"], random_shop["metrics"]["test"]["ndcg@10"]
     )
     assert shop["metrics"]["test"]["ndcg@10"] > 1.25 * floor
+    # A random host sees what was clicked as well, in the summary; what a pretrained one adds
+    # is less of it. Log-loss tells that better than the accuracy of some 150 users.
     gender, random_gender = results["gender", "patch"], results["gender", "random_host"]
-    floor = max(
-        gender["baseline"]["test"]["accuracy"], random_gender["metrics"]["test"]["accuracy"]
-    )
-    assert gender["metrics"]["test"]["accuracy"] > floor + 0.08
+    measured = gender["metrics"]["test"]
+    assert measured["log_loss"] < 0.85 * random_gender["metrics"]["test"]["log_loss"]
+    assert measured["accuracy"] > gender["baseline"]["test"]["accuracy"] + 0.2
     # The task trains a few parameters of what all of the network would be.
     assert shop["parameters"]["patches"] < 0.1 * shop["parameters"]["host"]
