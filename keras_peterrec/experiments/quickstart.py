@@ -46,11 +46,11 @@ def quickstart(out="runs/quickstart", data="movielens-100k", epochs=40, seed=0):
     source, tasks = f"{data}/source", SIMULATED_TASKS if data == "simulated" else MOVIELENS_TASKS
     host = out / "host"
     pretrained = pretrain(source, host, max_length=MAX_LENGTH, epochs=epochs, seed=seed)
-    compared = (COMPARED[data == "simulated"], "gender")
+    compared = COMPARED[data == "simulated"]
     jobs = [
         (task, method, task if method == "patch" else f"{task}-{method}")
         for task in tasks
-        for method in ("patch", *(OTHER_METHODS if task in compared else ()))
+        for method in ("patch", *(OTHER_METHODS if task == compared else ()))
     ]
     common = {"host": host, "log": source, "epochs": epochs, "seed": seed}
     _transfer_all(
