@@ -69,8 +69,10 @@ class HistorySummary(keras.layers.Layer):
     @staticmethod
     def normalized(inputs):
         """`n(x)` along the last axis; zeros stay zeros."""
-        mean_square = ops.mean(ops.square(inputs), axis=-1, keepdims=True)
-        return inputs * ops.rsqrt(mean_square + _EPSILON)
+        # In half precision squares overflow, and epsilon is zero.
+        wide = ops.cast(inputs, "float32")
+        mean_square = ops.mean(ops.square(wide), axis=-1, keepdims=True)
+        return ops.cast(wide * ops.rsqrt(mean_square + _EPSILON), inputs.dtype)
 
     def compute_output_shape(self, features_shape, kernel_shape=None):
         return (features_shape[0], features_shape[1] // 2)

@@ -1,6 +1,8 @@
 """The history as a set, joined to the task token's state."""
 
+import keras
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,3 +70,11 @@ def test_padding_is_inert_and_order_does_not_count(model, history, room, random)
     np.testing.assert_allclose(summary, again, atol=1e-5)
     tight = model.features(np.array([[0] + history], "int32"))
     np.testing.assert_allclose(model.features(padded), tight, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_zeros_stay_zeros_and_large_values_finite_in_any_precision(dtype):
+    rows = np.array([[0.0] * CHANNELS, [400.0] * CHANNELS], dtype)
+    got = HistorySummary.normalized(rows)
+    assert keras.backend.standardize_dtype(got.dtype) == dtype
+    np.testing.assert_allclose(np.asarray(got), [[0.0] * CHANNELS, [1.0] * CHANNELS], rtol=1e-3)
