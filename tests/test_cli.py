@@ -183,3 +183,16 @@ def test_one_way_to_export_at_a_time(arguments, message):
         options.pop(internal)
     with pytest.raises(InputError, match=message):
         choose_way(options)
+
+
+def test_no_summary_reaches_the_run(monkeypatch):
+    from keras_peterrec.runs import transfer
+
+    asked = {}
+    monkeypatch.setattr(transfer, "transfer", lambda **options: asked.update(options) or {})
+    monkeypatch.setattr(cli, "_show_metrics", lambda result: None)
+    command = ["transfer", "--host", "h", "--log", "l", "--target", "t", "--out", "o"]
+    for added, expected in (([], None), (["--no-summary"], False)):
+        asked.clear()
+        cli.main([*command, *added])
+        assert asked.get("summary") is expected
