@@ -33,9 +33,10 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
     dilations = [(1, 4)[n % 2] for n in range(blocks)]
     backbone = Backbone(items + FIRST_ITEM, hidden_dim, dilations)
     host = Host(CausalPretrainer(backbone), Vocabulary([f"i{n}" for n in range(items)]), length)
-    films = build_task(backbone, RecommenderHead(targets))
+    joined = host.summary_settings()  # as `transfer` makes tasks
+    films = build_task(backbone, RecommenderHead(targets), **joined)
     names = Vocabulary([f"t{n}" for n in range(targets)], special_ids=False)
-    age = build_task(backbone, ClassifierHead(len(_CLASSES)))
+    age = build_task(backbone, ClassifierHead(len(_CLASSES)), **joined)
     tasks = {
         "films": Task(films, "patch", targets=names),
         "age": Task(age, "patch", classes=_CLASSES),

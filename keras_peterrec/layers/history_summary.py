@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+# Events that a summary reads where nothing else is said: it costs no convolution, so it sees
+# much further back than those do.
+EVENTS = 500
 _EPSILON = 1e-8
 
 

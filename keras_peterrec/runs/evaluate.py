@@ -80,7 +80,7 @@ def _evaluate_task(folder, settings):
     target = settings["target"] if task.kind == "recommend" else None
     answers = load_answers(target, settings["labels"], settings["column"])
     source = Sequences(log, host.vocabulary)
-    data = make_data(source, host.max_length, answers, settings)
+    data = make_data(source, host.history_length(task.model), answers, settings)
     if data.kind == "recommend" and list(data.targets.items) != list(task.targets.items):
         raise InputError(
             "`target` should be the log that the task was trained on. "

@@ -119,7 +119,8 @@ def _task_data(host, where, settings):
     cut = {"cut_history": where.get("cut_history", True)}
     prints = [log.fingerprint(), answers.fingerprint()]
     source = Sequences(log, host.vocabulary)
-    return make_data(source, host.max_length, answers, {**settings, **cut}), prints
+    reads = host.summary_settings()["summary"]
+    return make_data(source, reads, answers, {**settings, **cut}), prints
 
 
 def _named(where):
@@ -129,8 +130,9 @@ def _named(where):
 def _new_model(host, data, dropout):
     tasks = {
         name: TaskModel(
-            host.backbone, data[name].head(), dropout=dropout, name=f"{name}_task", summary=True
-        )
+            host.backbone, data[name].head(), dropout=dropout, name=f"{name}_task",
+            **host.summary_settings(),
+        )  # fmt: skip
         for name in data
     }
     losses = {name: data[name].loss() for name in data}

@@ -74,8 +74,8 @@ def transfer(
             from 16 to 128.
         learning_rate: float. Of Adam.
         dropout: float. On the user's state.
-        summary: bool. Whether the head reads a `HistorySummary` beside the task token's
-            state, which is all that the paper's reads.
+        summary: bool. Whether the head reads a `HistorySummary` (of the last 500 events or
+            more) beside the task token's state, which is all that the paper's reads.
         seed: int. Of the split and of the training.
         devices: int, `"all"` or `None`. See `Devices.open`; the result does not depend
             on it but for float noise and dropout.
@@ -104,13 +104,14 @@ def transfer(
     answers = load_answers(target, labels, column)
     settings = _recorded(settings, log, answers, host)
     source = Sequences(log, host.vocabulary)
-    data = make_data(source, host.max_length, answers, settings)
+    joined = host.summary_settings() if summary else {}
+    data = make_data(source, joined.get("summary", host.max_length), answers, settings)
     folder = RunFolder(out, "transfer", settings, devices)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
     with devices.scope():
         model = build_task(
-            host.backbone, data.head(), method, patch, dropout, folder.path.name, summary
+            host.backbone, data.head(), method, patch, dropout, folder.path.name, **joined
         )
     training = train_task(model, data, settings, folder.path)
 

@@ -77,7 +77,9 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
             tf.saved_model.save(served, str(folder), signatures=served.functions)
         names = list(served.functions)
         mixed_names = [] if mixed is None else list(mixed.places_of)
-        histories = _warmup_histories(host)
+        models = [*(task.model for task in tasks.values()), *([] if mixed is None else [mixed])]
+        longest = max([host.max_length, *map(host.history_length, models)])
+        histories = _warmup_histories(host, longest)
         rows = {name: sample_rows(name, histories, mixed_names) for name in names}
         write_warmup(folder, warmup_requests(rows), out.resolve().parent.name)
         for name, task in tasks.items():
@@ -132,10 +134,10 @@ def _description(host, tasks, k, host_path):
     }
 
 
-def _warmup_histories(host):
-    """A batch of a longest, a short, an empty and an unknown history."""
+def _warmup_histories(host, length):
+    """A batch of a history of `length` events, a short, an empty and an unknown one."""
     items = host.vocabulary.items
-    longest = " ".join(items[n % len(items)] for n in range(host.max_length))
+    longest = " ".join(items[n % len(items)] for n in range(length))
     return [longest, items[0], "", "? ?"]
 
 

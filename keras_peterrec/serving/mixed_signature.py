@@ -42,7 +42,8 @@ class MixedSignature:
     """
 
     def __init__(self, host, source, mixed, k, folder):
-        self._max_length, self._source, self._mixed = host.max_length, source, mixed
+        self._source, self._mixed = source, mixed
+        self._history_length = host.history_length(mixed)
         self._ranked = np.array([isinstance(head, RecommenderHead) for head in mixed.heads])
         self._counts = np.array([len(labels) for labels in mixed.labels], "int32")
         self._starts = np.cumsum([0, *self._counts[:-1]]).astype("int32")
@@ -64,7 +65,7 @@ class MixedSignature:
     def _answer(self, history, task):
         place = tf.cast(self.tables["places"].lookup(task), tf.int32)
         known = tf.maximum(place, 0)
-        ids = left_pad(split_history(history, self._source.ids), self._max_length)
+        ids = left_pad(split_history(history, self._source.ids), self._history_length)
         users = tf.cast(self._mixed({"history": ids, "place": known}), tf.float32)
         scores, best = tf.map_fn(
             self._best, (users, known, self._seen(history, known)),

@@ -96,13 +96,13 @@ def _of_histories(host, source, tasks, targets, k):
     }
 
 
-def _padded(history, source, host):
-    return left_pad(split_history(history, source.ids), host.max_length)  # [B, L]
+def _padded(history, source, max_length):
+    return left_pad(split_history(history, source.ids), max_length)  # [B, L]
 
 
 def _next_item(host, source, k):
     def next_item(history):
-        user = host.pretrainer.user_states(_padded(history, source, host))
+        user = host.pretrainer.user_states(_padded(history, source, host.max_length))
         table = keras.ops.convert_to_tensor(host.pretrainer.item_table)
         # As `Pretrainer.next_item_scores`, without transposing a large table.
         scores = tf.matmul(tf.cast(user, tf.float32), tf.cast(table, tf.float32), transpose_b=True)
@@ -113,23 +113,27 @@ def _next_item(host, source, k):
 
 def _embed(host, source):
     def embed(history):
-        user = host.pretrainer.user_states(_padded(history, source, host))
+        user = host.pretrainer.user_states(_padded(history, source, host.max_length))
         return {"embedding": tf.cast(user, tf.float32)}  # REST cannot print halves
 
     return embed
 
 
 def _recommend(host, source, task, targets, k):
+    length = host.history_length(task.model)
+
     def recommend(history):
-        scores = task.model(_padded(history, source, host), training=False)
+        scores = task.model(_padded(history, source, length), training=False)
         return targets.best_unseen(scores, history, k)
 
     return recommend
 
 
 def _classify(host, source, task):
+    length = host.history_length(task.model)
+
     def classify(history):
-        logits = task.model(_padded(history, source, host), training=False)
+        logits = task.model(_padded(history, source, length), training=False)
         scores, order = tf.math.top_k(tf.nn.softmax(logits), len(task.classes))
         return {"classes": tf.gather(tf.constant(task.classes), order), "scores": scores}
 

@@ -69,7 +69,7 @@ def average_tasks(tasks, weights=None):
             f"`weights` should be {len(tasks)} numbers that sum to one. Received: {weights}."
         )
     _check_alike(tasks, lambda task: task.labels, "target items or classes")
-    _check_alike(tasks, lambda task: task.model.summary is not None, "kind of user")
+    _check_alike(tasks, lambda task: task.model.summary_settings(), "kind of user")
     mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
@@ -134,9 +134,7 @@ def _new_task(like, patch, tasks):
 
 def _arguments(model):
     """The settings of a TaskModel that one like it is made with."""
-    return {
-        "dropout": model.dropout, "name": model.name, "summary": model.summary is not None
-    }  # fmt: skip
+    return {"dropout": model.dropout, "name": model.name, **model.summary_settings()}
 
 
 def _check_alike(tasks, read, what):

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.layers.history_summary import EVENTS
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
@@ -27,7 +28,7 @@ class Host:
     Args:
         pretrainer: CausalPretrainer or MaskedPretrainer.
         vocabulary: Vocabulary of the source log.
-        max_length: int. Last events of a history that are read.
+        max_length: int. Last events of a history that its network reads.
 
     Example:
 
@@ -49,6 +50,14 @@ class Host:
     def objective(self):
         """`"causal"` or `"masked"`."""
         return "causal" if self.backbone.causal else "masked"
+
+    def summary_settings(self):
+        """`summary` and `window` of a TaskModel with a summary over this host, dict."""
+        return {"summary": max(EVENTS, self.max_length), "window": self.max_length}
+
+    def history_length(self, model):
+        """Last events that a TaskModel or MixedTasks over this host reads, int."""
+        return model.history_length or self.max_length
 
     def fingerprint(self):
         """A hash of the backbone's settings and weights and of the vocabulary."""

@@ -18,7 +18,7 @@ class IncrementalTask:
     A summary of the history takes two more rows.
 
     Answers equal those of the whole history within float noise, however long it is: not
-    only of its last `max_length` events.
+    only of the last events that the task reads at once (`Host.history_length`).
 
     Args:
         model: TaskModel on a causal host.

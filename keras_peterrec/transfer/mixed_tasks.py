@@ -9,6 +9,7 @@ from keras_peterrec.layers.history_summary import HistorySummary
 from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.transfer.task_model import last_events
 from keras_peterrec.transfer.weights_file import check_arrays
 
 
@@ -64,7 +65,7 @@ class MixedTasks(keras.Model):
         tasks = dict(tasks)
         bundles = {
             name: (
-                (task.method, task.model.patch, task.model.summary is not None),
+                (task.method, task.model.patch, task.model.summary_settings()["summary"]),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
                 task.new_head(),
                 task.labels,
@@ -93,7 +94,7 @@ class MixedTasks(keras.Model):
             bundle.check_host(host)
             targets = bundle.targets()
             bundles[bundle.name] = (
-                (bundle.method, bundle.patch(), bundle.model_arguments()["summary"]),
+                (bundle.method, bundle.patch(), bundle.summary),
                 bundle.arrays(),
                 bundle.head(targets),
                 bundle.saved["classes"] if targets is None else targets.items.tolist(),
@@ -114,9 +115,8 @@ class MixedTasks(keras.Model):
         for name, (kind, arrays, head, _) in bundles.items():
             if kind != wanted or kind[0] != "patch":
                 raise InputError(
-                    "`tasks` should be of the method patch, of one patch method, with a summary "
-                    f"all or none. Received: {name!r} of {kind[0]}, {kind[1]}, "
-                    f"{'with' if kind[2] else 'without'} a summary."
+                    "`tasks` should be of the method patch, of one patch method, and with one "
+                    f"`summary`. Received: {name!r} of {kind[0]}, {kind[1]}, {kind[2]}."
                 )
             head.build((None, pattern.model.host.hidden_dim))
             named = {f"head/{weight.name}": weight for weight in head.weights}
@@ -134,7 +134,8 @@ class MixedTasks(keras.Model):
         history, place = inputs["history"], inputs["place"]
         padding_mask = host.padding_mask_layer(history)
         items = host.item_embedding(history) * padding_mask
-        states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
+        read = last_events(items, padding_mask, model.window)
+        states, mask, positions = model.task_token(*read, self.tokens(place))
         for block in host.blocks:
             patches = {
                 site: with_weights(patch.apply, weights)
@@ -147,6 +148,11 @@ class MixedTasks(keras.Model):
     def host(self):
         """The Backbone that all tasks share."""
         return self._pattern.host
+
+    @property
+    def history_length(self):
+        """See `TaskModel`."""
+        return self._pattern.history_length
 
     @property
     def has_summary(self):

@@ -27,7 +27,9 @@ def check_method(method):
         )
 
 
-def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task", summary=False):
+def build_task(
+    host, head, method="patch", patch=None, dropout=0.0, name="task", summary=False, window=None
+):
     """A task model whose trainable parts are those of a method.
 
     | method | paper | trained beside the head and, but for `head`, the task token |
@@ -53,7 +55,8 @@ def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task",
             to `Bottleneck()`.
         dropout: float. On the user's state. Defaults to `0.0`.
         name: str.
-        summary: bool. See `TaskModel`; it is trained like the head.
+        summary: bool or int. See `TaskModel`; it is trained like the head.
+        window: int or `None`. See `TaskModel`.
 
     Returns:
         TaskModel, not compiled.
@@ -72,7 +75,7 @@ def build_task(host, head, method="patch", patch=None, dropout=0.0, name="task",
         host = Backbone.from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
-    model = TaskModel(host, head, patch, dropout, name=name, summary=summary)
+    model = TaskModel(host, head, patch, dropout, name=name, summary=summary, window=window)
     if method == "head":
         unknown = UNK if host.causal else MASK
         model.task_token.token.assign(host.item_embedding.embeddings[unknown])

@@ -79,7 +79,7 @@ class Task:
                 "kind": self.kind,
                 "method": self.method,
                 "patch": patch_to_config(self.model.patch),
-                "summary": self.model.summary is not None,
+                "summary": self.model.summary_settings()["summary"],
                 "classes": self.classes,
                 "target_items": None if self.targets is None else len(self.targets),
                 "settings": self.settings,
@@ -98,7 +98,7 @@ class Task:
         bundle = TaskBundle.read(folder, argument)
         with refuse_misfits(bundle.folder, argument):
             bundle.check_host(host)
-            task = cls._build(bundle, host.backbone)
+            task = cls._build(bundle, host)
             own = {} if task.model.host is host.backbone else task._host_variables()
             variables = {
                 **task.model.task_weights(),
@@ -109,12 +109,11 @@ class Task:
         return task
 
     @classmethod
-    def _build(cls, bundle, backbone):
+    def _build(cls, bundle, host):
         check_method(bundle.method)
-        if bundle.method not in SHARED_HOST:
-            backbone = backbone.copy()
+        backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
         targets = bundle.targets()
-        head, arguments = bundle.head(targets), bundle.model_arguments()
+        head, arguments = bundle.head(targets), bundle.model_arguments(host)
         model = TaskModel(backbone, head, bundle.patch(), **arguments)
         return cls(model, bundle.method, targets, bundle.saved["classes"], bundle.settings)
 

@@ -68,10 +68,16 @@ class TaskBundle:
         """The PatchMethod, or `None`."""
         return patch_from_config(self.saved["patch"])
 
-    def model_arguments(self):
-        """What a TaskModel needs to know beside host, head and patch, dict."""
+    @property
+    def summary(self):
+        """Whether the head reads a summary, bool, or of how many events, int."""
         # Bundles written before there were summaries do not speak of them.
-        return {"name": self.name, "summary": self.saved.get("summary", False)}
+        return self.saved.get("summary", False)
+
+    def model_arguments(self, host):
+        """What a TaskModel needs to know beside host, head and patch, dict."""
+        window = None if isinstance(self.summary, bool) else host.max_length
+        return {"name": self.name, "summary": self.summary, "window": window}
 
     def targets(self):
         """The Vocabulary of the target items, or `None` for classification."""

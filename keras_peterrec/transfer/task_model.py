@@ -25,11 +25,15 @@ class TaskModel(ReplicatedModel):
         patch: PatchMethod such as `Bottleneck(8)`, or its short name such as
             `"lora:4"`, or `None` for no patches. Defaults to `None`.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
-        summary: bool. Whether a `HistorySummary` joins the task token's state, which is
-            all that the paper's head reads. Defaults to `False`.
+        summary: bool or int. Whether a `HistorySummary` joins the task token's state, which
+            is all that the paper's head reads; a number says of how many of the last events
+            it is meant to be. Defaults to `False`.
+        window: int or `None`. Last events that the host and the patches read of a history,
+            while the summary reads all. Defaults to `None`, all as well.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`, padded on the left.
+        history: Integer tensor of shape `[B, L]`, padded on the left; L at most
+            `history_length` where that is a number.
 
     Returns:
         Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
@@ -43,7 +47,9 @@ class TaskModel(ReplicatedModel):
     Source: Yuan et al., SIGIR 2020, section 3.3 and 3.4, Fig. 2.
     """
 
-    def __init__(self, host, head, patch=None, dropout=0.0, name="task", summary=False, **kwargs):
+    def __init__(
+        self, host, head, patch=None, dropout=0.0, name="task", summary=False, window=None, **kwargs
+    ):
         patch = get_patch(patch).for_host(host) if patch is not None else None
         tokens = 1 if patch is None else patch.tokens
         dtype = host.item_embedding.dtype_policy
@@ -59,7 +65,7 @@ class TaskModel(ReplicatedModel):
         user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
         join = HistorySummary(name="summary", dtype=dtype) if summary else None
         history = keras.Input((None,), dtype="int32", name="history")
-        parts = host, task_token, patched_blocks, user_pooling, join
+        parts = host, task_token, patched_blocks, user_pooling, join, window
         user = _joined(join, _features(*parts, history))
         user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
         super().__init__(inputs=history, outputs=head(user), name=name, **kwargs)
@@ -72,6 +78,8 @@ class TaskModel(ReplicatedModel):
         self.user_pooling = user_pooling
         self.dropout = dropout
         self.summary = join
+        self.window = window
+        self.history_length = None if isinstance(summary, bool) else summary
 
     def user_states(self, history):
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
@@ -85,12 +93,17 @@ class TaskModel(ReplicatedModel):
         """
         return _features(
             self.host, self.task_token, self.patched_blocks, self.user_pooling, self.summary,
-            history, training=False,
+            self.window, history, training=False,
         )  # fmt: skip
 
     def user_of(self, features):
         """The user `[B, C]` of `features`."""
         return _joined(self.summary, features)
+
+    def summary_settings(self):
+        """`summary` and `window`, as another model like this one takes them, dict."""
+        summary = self.history_length or self.summary is not None
+        return {"summary": summary, "window": self.window}
 
     def task_weights(self):
         """The task's own weights, never the host's, by path: `{path: variable}`."""
@@ -111,8 +124,8 @@ class TaskModel(ReplicatedModel):
             "head": keras.saving.serialize_keras_object(self.head),
             "patch": patch_to_config(self.patch),
             "dropout": self.dropout,
-            "summary": self.summary is not None,
             "name": self.name,
+            **self.summary_settings(),
             "token_trainable": self.task_token.trainable,
             "host_trainable": [layer.trainable for layer in _host_layers(self.host)],
         }
@@ -132,18 +145,24 @@ class TaskModel(ReplicatedModel):
         return model
 
 
-def _features(host, task_token, patched_blocks, pooling, summary, history, training=None):
+def _features(host, task_token, patched_blocks, pooling, summary, window, history, training=None):
     """From ids `[B, L]` through the host and the patches; see `TaskModel.features`."""
     padding_mask = host.padding_mask_layer(history)
     items = host.item_embedding(history)
-    embedded = host.embedding_dropout(items, training=training)
-    states, mask, positions = task_token(embedded * padding_mask, padding_mask)
+    read, read_mask = last_events(items, padding_mask, window)
+    embedded = host.embedding_dropout(read, training=training)
+    states, mask, positions = task_token(embedded * read_mask, read_mask)
     for block in patched_blocks:
         states = block(states, mask, training=training)
     user = pooling(states, positions)
     if summary is None:
         return user
     return summary.features(user, *summary.sums(items, padding_mask))
+
+
+def last_events(items, padding_mask, window):
+    """The last `window` of items `[B, L, C]` and of their mask `[B, L, 1]`; `None` for all."""
+    return (items, padding_mask) if window is None else (items[:, -window:], padding_mask[:, -window:])
 
 
 def _joined(summary, features):

@@ -19,6 +19,7 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
 MAX_LENGTH = 12
+SUMMARY = {"summary": 20, "window": MAX_LENGTH}  # of "films": it reads more than its host does
 CLASSES = ["young", "middle-aged", "old"]
 NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned"]
 CLASSIFY_NAMES = [f"{name}_classify" for name in NAMES if name != "embed"]
@@ -50,14 +51,14 @@ def make_host(causal=True, tied=True, seed=0):
     return Host(pretrainer, Vocabulary(items), MAX_LENGTH)
 
 
-def make_task(host, kind="recommend", method="patch", items=30, seed=1):
+def make_task(host, kind="recommend", method="patch", items=30, seed=1, **summary):
     if kind == "recommend":
         # Half of the targets are source items too, so that a history can hold them.
         targets = [f"t{n}" for n in range(items // 2)] + [f"s{n}" for n in range(items // 2)]
-        model = build_task(host.backbone, RecommenderHead(len(targets)), method)
+        model = build_task(host.backbone, RecommenderHead(len(targets)), method, **summary)
         task = Task(model, method, targets=Vocabulary(targets, special_ids=False))
     else:
-        model = build_task(host.backbone, ClassifierHead(len(CLASSES)), method)
+        model = build_task(host.backbone, ClassifierHead(len(CLASSES)), method, **summary)
         task = Task(model, method, classes=CLASSES)
     own = model if model.host is not host.backbone else None
     before = host.fingerprint()
@@ -71,7 +72,7 @@ def make_task(host, kind="recommend", method="patch", items=30, seed=1):
 
 def make_tasks(host):
     return {
-        "films": make_task(host),
+        "films": make_task(host, **SUMMARY),
         "age-group.v2": make_task(host, "classify", seed=2),
         "tuned": make_task(host, method="all", items=8, seed=3),
     }
@@ -110,7 +111,9 @@ def expected(exported, name, histories):
     if name in CLASSIFY_NAMES:
         answer = expected(exported, name.removesuffix("_classify"), histories)
         return {"classes": answer.get("items", answer.get("classes")), "scores": answer["scores"]}
-    ids = np.concatenate([padded(exported.host, history) for history in histories])
+    reader = exported.tasks.get(name)
+    length = exported.host.history_length(reader.model) if reader else MAX_LENGTH
+    ids = np.concatenate([padded(exported.host, history, length) for history in histories])
     seen = [history.split() for history in histories]
     if name == "embed":
         return {"embedding": np.array(exported.host.pretrainer.user_states(ids))}
@@ -130,10 +133,10 @@ def expected(exported, name, histories):
     return {"classes": classes, "scores": np.take_along_axis(scores, order, axis=1)}
 
 
-def padded(host, history):
-    """Ids `[1, L]`, padded on the left, of one raw history."""
-    items = history.split()[-host.max_length :]
-    row = np.zeros((1, host.max_length), "int32")
+def padded(host, history, length):
+    """Ids `[1, L]`, padded on the left, of one raw history's last `length` events."""
+    items = history.split()[-length:]
+    row = np.zeros((1, length), "int32")
     if items:
         row[0, -len(items) :] = host.vocabulary.encode(items)
     return row

@@ -31,10 +31,10 @@ OPERATIONS = set(
     AddV2 BroadcastTo Cast ConcatV2 Const Cumsum DenseBincount Equal ExpandDims Fill GatherV2
     Greater GreaterEqual HashTableV2 Identity IdentityN InitializeTableFromTextFileV2 Less
     LookupTableFindV2 MatMul Max Maximum Mean Minimum Mul NoOp NotEqual OnesLike Pack Pad PadV2
-    ParseExampleV2 Placeholder Pow Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp Relu
-    Reshape Rsqrt Select SelectV2 Shape Size Softmax Squeeze StatefulPartitionedCall StridedSlice
-    StringSplitV2 Sub Sum Tanh TensorScatterUpdate Tile TopKV2 Transpose UnsortedSegmentJoin
-    VarHandleOp Where ZerosLike
+    ParseExampleV2 Placeholder Pow Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv
+    Relu Reshape Rsqrt Select SelectV2 Shape Size Softmax Split Sqrt Square Squeeze
+    StatefulPartitionedCall StridedSlice StringSplitV2 Sub Sum Tanh TensorScatterUpdate Tile TopKV2
+    Transpose UnsortedSegmentJoin VarHandleOp Where ZerosLike
     """.split()
 )
 # And to save and load weights.

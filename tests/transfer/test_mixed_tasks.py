@@ -77,8 +77,9 @@ def test_one_pass_of_the_host_for_all_tasks(host, histories, monkeypatch):
 def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
     one = make_task(host, "lora:2", 0)
     for other, part in (
-        (make_task(host, "lora:1", 2), "of one patch method, with"),
+        (make_task(host, "lora:1", 2), "of one patch method, and with"),
         (make_task(host, "lora:2", 2, summary=True), "Received: 'other' of patch, Lora"),
+        (make_task(host, "lora:2", 2, summary=9), "rank=2), 9."),
         (make_task(host, None, 2, "head"), "Received: 'other' of head"),
         (make_task(new_host(), "lora:2", 2), "on one host object"),
     ):

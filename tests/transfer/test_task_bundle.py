@@ -48,6 +48,16 @@ def bundle(host, tmp_path):
     return tmp_path / "films"
 
 
+@pytest.mark.parametrize(
+    "summary, window, reads", [(False, None, 6), (True, None, 6), (9, 6, 9)]
+)  # of a host that reads 6 events
+def test_what_a_summary_reads_survives(host, tmp_path, summary, window, reads):
+    make_task(host, summary=summary).save(tmp_path / "films", host)
+    model = Task.load(tmp_path / "films", host).model
+    assert model.summary_settings() == {"summary": summary, "window": window}
+    assert host.history_length(model) == reads
+
+
 @pytest.fixture
 def refused(host, bits):
     """Loads on the host; wants one line, and the host as it was."""

@@ -146,10 +146,24 @@ def test_paths_name_every_weight_of_the_task_once(host):
     )
 
 
+@pytest.mark.parametrize("patch", [None, "bottleneck:2"])
+def test_a_summary_reads_what_lies_before_the_window(any_host, histories, patch):
+    longer = np.concatenate([histories[::-1, ::-1], histories], axis=1)  # zeros lie between as well
+    window = histories.shape[1] - 1
+    task = TaskModel(any_host.backbone, ClassifierHead(3), patch, summary=99, window=window)
+    reference.randomise(task, 3)
+    state, summary = np.split(np.asarray(task.features(longer)), 2, axis=-1)
+    of_window, _ = np.split(np.asarray(task.features(longer[:, -window:])), 2, axis=-1)
+    np.testing.assert_array_equal(state, of_window)
+    alone = TaskModel(any_host.backbone, ClassifierHead(3), summary=True)
+    _, of_all = np.split(np.asarray(alone.features(longer)), 2, axis=-1)
+    np.testing.assert_allclose(summary, of_all, atol=1e-6)
+
+
 def test_survives_the_disk(any_host, histories, tmp_path):
     task = TaskModel(
         any_host.backbone, RecommenderHead(5), Bottleneck(3, "serial"), dropout=0.25, name="films",
-        summary=True,
+        summary=9, window=2,
     )  # fmt: skip
     reference.randomise(task, 3)
     task.save(tmp_path / "task.keras")
@@ -157,7 +171,7 @@ def test_survives_the_disk(any_host, histories, tmp_path):
     assert type(loaded) is TaskModel and type(loaded.host) is Backbone
     assert loaded.host.get_config() == any_host.backbone.get_config()
     assert (loaded.patch, loaded.dropout, loaded.name) == (task.patch, 0.25, "films")
-    assert loaded.summary is not None
+    assert loaded.summary_settings() == {"summary": 9, "window": 2}
     assert answers(loaded, histories).tobytes() == answers(task, histories).tobytes()
 
 
