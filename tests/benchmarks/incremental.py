@@ -1,10 +1,11 @@
 """One more event of a user: a step from the state, beside the whole history computed anew.
 
-    python tests/benchmarks/incremental.py [--patch bottleneck:8] [--rounds 60]
+    python tests/benchmarks/incremental.py [--patch bottleneck:8] [--burst 20]
     python tests/benchmarks/incremental.py --served
 
 With `--served`, signatures of an export in a session, as a server calls them: strings in and
-out, the state with them.
+out, the state with them. Sides take turns of `--burst` calls: a server that takes in events takes
+in many; with 1, a step finds the caches full of the other side's tensors.
 """
 
 import argparse
@@ -25,7 +26,8 @@ parser.add_argument("--channels", type=int, default=64)
 parser.add_argument("--blocks", type=int, default=8)
 parser.add_argument("--lengths", type=int, nargs="+", default=[50, 200, 1000])
 parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
-parser.add_argument("--rounds", type=int, default=60)
+parser.add_argument("--rounds", type=int, default=12)
+parser.add_argument("--burst", type=int, default=20)
 parser.add_argument("--served", action="store_true")
 
 
@@ -38,15 +40,16 @@ def make_model(options):
     return model
 
 
-def medians(sides, rounds):
+def medians(sides, options):
     """Milliseconds of each side; they take turns, so that what else runs falls on all."""
     times = {name: [] for name in sides}
-    for turn in range(rounds + 5):
+    for turn in range(options.rounds + 1):
         for name, run in sides.items():
-            began = time.perf_counter()
-            run()
-            if turn >= 5:
-                times[name].append(1000 * (time.perf_counter() - began))
+            for _ in range(options.burst):
+                began = time.perf_counter()
+                run()
+                if turn:  # the first warms
+                    times[name].append(1000 * (time.perf_counter() - began))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -72,7 +75,7 @@ def in_python(options):
                 "step": lambda: step(state, item)[1].numpy(),
                 "whole": lambda: whole(inputs).numpy(),
             }
-            yield batch, length, medians(sides, options.rounds)
+            yield batch, length, medians(sides, options)
 
 
 def served(options):
@@ -99,7 +102,7 @@ def served(options):
                 "step": lambda: step.run(events),
                 "whole": lambda: whole.run({"history": histories}),
             }
-            yield batch, length, medians(sides, options.rounds)
+            yield batch, length, medians(sides, options)
 
 
 def texts(rows):
