@@ -1,5 +1,6 @@
 """TensorFlow Serving's `ModelService` over gRPC."""
 
+import asyncio
 from pathlib import Path
 
 from tensorflow_serving.apis import (
@@ -64,7 +65,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                         "`base_path` should be a folder that the server was started with. "
                         f"Received: {config.base_path!r}.",
                     )
-            await self.models.replace(configs)
+            # A client that has gone leaves nothing half done.
+            await asyncio.shield(self.models.replace(configs))
             return model_management_pb2.ReloadConfigResponse()
         except Exception as error:
             await abort(context, error)

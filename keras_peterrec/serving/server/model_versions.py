@@ -33,12 +33,13 @@ class ModelVersions:
     A new version is loaded and warmed beside the old one, then it answers, and the old one
     is closed when its last request is answered. One that fails to load is left alone until
     its files change, and whatever answered before goes on answering; so it does when
-    nothing that is wanted is on disk.
+    nothing that is wanted is on disk. A label moves once its version answers; until then it
+    keeps the version that it had.
 
     All but the loading itself happens in one event loop.
 
     Args:
-        config: ModelConfig. It may be replaced.
+        config: ModelConfig. It may be replaced; `refresh` then follows it.
         load: callable from (path, number, name) to LoadedVersion. Defaults to the class.
         report: callable from str, for a person. Defaults to `print`.
         observe: callable from (path, LoadedVersion), called when one was loaded.
@@ -53,6 +54,7 @@ class ModelVersions:
     def __init__(self, config, load=LoadedVersion, report=print, observe=None):
         self.config = config
         self.states = {}
+        self._labels = {}  # those of the config, as far as they could be followed
         self._load = load
         self._report = report
         self._observe = observe or (lambda *_: None)
@@ -67,7 +69,7 @@ class ModelVersions:
         """
         name = self.config.name
         if label is not None:
-            number = self.config.labels.get(label)
+            number = self._labels.get(label)
             if number is None:
                 raise invalid("Unrecognized servable version label: ", label)
         if number is None:
@@ -112,8 +114,13 @@ class ModelVersions:
         """Numbers of the versions that answer."""
         return sorted(self._loaded)
 
+    @property
+    def ready(self):
+        """Whether there is a version that answers, and one for each label."""
+        return bool(self._loaded) and set(self.config.labels.values()) <= set(self._loaded)
+
     async def refresh(self, pool):
-        """Brings what answers in line with what is on disk.
+        """Brings what answers in line with the config and what is on disk.
 
         Args:
             pool: executor that loads.
@@ -124,10 +131,27 @@ class ModelVersions:
         for number in wanted:
             if number not in self._loaded:
                 await self._try(number, folders[number], pool)
+        # From here on nothing is waited for: no request comes between.
+        held = self._move_labels()
         # Nothing is dropped before something that is wanted answers.
         if any(number in self._loaded for number in wanted):
-            for number in set(self._loaded) - set(wanted):
+            for number in set(self._loaded) - set(wanted) - held:
                 self._unload(number, pool)
+
+    def _move_labels(self):
+        """Gives each label its version; returns what those that must wait for it still name."""
+        before, wanted = self._labels, self.config.labels
+        waiting = {
+            label: before[label]
+            for label, number in wanted.items()
+            if number not in self._loaded and before.get(label) in self._loaded
+        }
+        self._labels = waiting | {
+            label: number
+            for label, number in wanted.items()
+            if number in self._loaded or before.get(label) == number
+        }
+        return set(waiting.values())
 
     def unload_all(self, pool):
         """Ends every version, each after its last request."""

@@ -30,6 +30,7 @@ class Models:
     def __init__(self, configs, make=ModelVersions):
         self._make = make
         self._models = {name: make(config) for name, config in configs.items()}
+        self._coming = {}  # what takes a model's place once it can answer
         # One thread: a second load at a time would only slow both and the answers.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._turn = asyncio.Lock()
@@ -63,9 +64,15 @@ class Models:
         async with self._turn:
             for model in list(self):
                 await model.refresh(self._pool)
+            for name in list(self._coming):
+                await self._follow(name)
 
     async def replace(self, configs):
         """Serves other models, or these in another way.
+
+        What answers goes on answering until what is asked for in its place can: a version
+        until another is loaded, a label's until its new one is, a model of another folder
+        until that one is ready.
 
         Args:
             configs: dict from name to ModelConfig. What it does not name is unloaded.
@@ -74,29 +81,44 @@ class Models:
             ServingError: a model cannot answer, or a label names a version that does not.
         """
         async with self._turn:
+            for name in [name for name in self._coming if name not in configs]:
+                self._coming.pop(name).unload_all(self._pool)
             for name, config in configs.items():
-                model = self._models.get(name)
-                if model and model.config.base_path == config.base_path:
-                    model.config = config
-                    await model.refresh(self._pool)
-                    continue
-                self._models[name] = await self._started(config)
-                if model:
-                    model.unload_all(self._pool)
+                await self._follow(name, config)
             for name in set(self._models) - set(configs):
                 self._models.pop(name).unload_all(self._pool)
         self.check_labels()
-        for model in self:
+        for model in self._wanted():
             if not model.available:
                 raise ServingError(
                     FAILED_PRECONDITION,
                     f"{model.config.name} did not become available",
                 )
 
-    async def _started(self, config):
-        model = self._make(config)
-        await model.refresh(self._pool)
-        return model
+    def _wanted(self):
+        """The models as they were asked for last."""
+        return (self._models | self._coming).values()
+
+    async def _follow(self, name, config=None):
+        """Brings one model in line with its new config, or with the last one."""
+        model, coming = self._models.get(name), self._coming.get(name)
+        config = config or coming.config
+        if coming and coming.config.base_path != config.base_path:
+            self._coming.pop(name).unload_all(self._pool)
+            coming = None
+        if model and model.config.base_path == config.base_path:
+            model.config = config
+            await model.refresh(self._pool)
+            return
+        if coming:
+            coming.config = config
+        else:
+            coming = self._coming[name] = self._make(config)
+        await coming.refresh(self._pool)
+        if coming.ready or not model:
+            self._models[name] = self._coming.pop(name)
+            if model:
+                model.unload_all(self._pool)
 
     def check_labels(self):
         """Refuses labels of versions that do not answer.
@@ -104,7 +126,7 @@ class Models:
         Raises:
             ServingError: there is one.
         """
-        for model in self:
+        for model in self._wanted():
             for number in model.config.labels.values():
                 if number not in model.available:
                     raise ServingError(
@@ -137,7 +159,7 @@ class Models:
 
     def close(self):
         """Ends all versions and the loading thread."""
-        for model in self:
+        for model in [*self, *self._coming.values()]:
             model.unload_all(self._pool)
         self._pool.shutdown(wait=True)
 

@@ -185,12 +185,16 @@ class Server:
 
 
 async def _again(seconds, call):
+    told = None
     while True:
         await asyncio.sleep(seconds)
         try:
             await call()
+            told = None
         except Exception as error:  # what is served goes on being served
-            _tell(f"{type(error).__name__}: {error}")
+            before, told = told, f"{type(error).__name__}: {error}"
+            if told != before:
+                _tell(told)
 
 
 def _bound(host, port):

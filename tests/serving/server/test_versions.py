@@ -226,11 +226,17 @@ def test_a_config_file_that_changes(originals, tmp_path):
     path = tmp_path / "models.config"
     text = "model_config_list {{ config {{ name: 'peterrec' base_path: '{}' }} }}"
     path.write_text(text.format(tmp_path / "base0"))
+    graph = tmp_path / "base1" / "1" / "saved_model.pb"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:500])
     with running(model_config_file=str(path), config_poll_seconds=0.1) as state:
         with load(state) as found:
             until(lambda: found == {1.5})
             path.write_text("half of a fi")
             time.sleep(0.3)
             path.write_text(text.format(tmp_path / "base1"))
+            time.sleep(0.3)
+            assert found == {1.5}  # it cannot be loaded
+            graph.write_bytes(whole)
             until(lambda: answer(state) == 101.5)
         assert found == {1.5, 101.5}
