@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
 from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, FORMAT_VERSION
 from keras_peterrec.serving.sample_rows import sample_rows
@@ -85,7 +86,9 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
         for name, task in tasks.items():
             task.save(folder / BUNDLES / name, host)
         description = _description(host, tasks, k, host_path)
-        description.update(incremental=incremental, mixed=mixed_names)
+        description.update(
+            incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder)
+        )
         write_json(folder / DESCRIPTION, description)
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

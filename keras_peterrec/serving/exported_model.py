@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.signature_names import MIXED, STATE, STEP
 from keras_peterrec.transfer.json_file import check_format, read_json
 
@@ -39,9 +40,15 @@ class ExportedModel:
                 f"export/peterrec/1. Received: {str(path)!r}, which has none."
             )
         # What it was made of: `host` (fingerprint), `host_path`, `max_length`, `k`, `tasks`,
-        # `incremental`, `mixed`.
+        # `incremental`, `mixed`, `assets` (hashes).
         self.description = read_json(path / DESCRIPTION, argument)
         check_format(self.description, FORMAT_VERSION, argument)
+        changed = changed_assets(path, self.description)
+        if changed:
+            raise InputError(
+                f"`{argument}` should have the assets that were exported. "
+                f"Received: {str(path)!r}, with {', '.join(changed)} missing or changed."
+            )
         try:
             self._model = tf.saved_model.load(str(path))
         except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:

@@ -1,5 +1,6 @@
 """What `export --check` finds, in exports and SavedModels that are broken on purpose."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,12 +9,16 @@ import tensorflow as tf
 from serving_samples import CLASSES, make_host
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_peterrec.errors import InputError
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.serving.checks.answer_checks import same_answers
 from keras_peterrec.serving.checks.check_list import CHECKS, run_checks
 from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.checks.loaders import has_c_loader
 from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.server.errors import ServingError
+from keras_peterrec.serving.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.warmup import PATH, write_warmup
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
@@ -58,6 +63,25 @@ def test_lost_files_end_the_checks(copy, lost, said):
     problems = run_checks(copy)
     assert problems[0] == said
     assert {problem.split(":")[0] for problem in problems} == {said.split(":")[0]}
+
+
+def test_assets_cut_short(copy):
+    for name in ("vocabulary.txt", "films_targets.txt"):
+        path = copy / "assets" / name
+        path.write_text("\n".join(path.read_text().splitlines()[:5]))
+    said = "assets: assets/{} is not what was exported"
+    assert run_checks(copy) == [said.format("films_targets.txt"), said.format("vocabulary.txt")]
+    with pytest.raises(InputError, match="assets/films_targets.txt, assets/vocabulary.txt miss"):
+        ExportedModel(copy)
+    with pytest.raises(ServingError, match="not what was exported: assets/films_targets.txt"):
+        LoadedVersion(copy, 1)
+    # An export written before they were noted.
+    described = copy / "assets.extra" / "peterrec.json"
+    description = json.loads(described.read_text())
+    description.pop("assets")
+    described.write_text(json.dumps(description))
+    assert found("assets", copy) == ""
+    LoadedVersion(copy, 1).close()
 
 
 def test_lost_bundles_and_description(copy):

@@ -249,9 +249,10 @@ def test_reader_refuses_what_is_no_whole_version(causal_export, tmp_path):
         shutil.rmtree(half / lost)
         with pytest.raises(InputError, match="^`model` should .* Received: [^\n]*$"):
             ExportedModel(half)
-    (half / "saved_model.pb").write_bytes(b"\x0a\x7f")
+    broken = shutil.copytree(causal_export.out, tmp_path / "broken")
+    (broken / "saved_model.pb").write_bytes(b"\x0a\x7f")
     with pytest.raises(InputError, match="`model` should be a whole SavedModel"):
-        ExportedModel(half)
+        ExportedModel(broken)
 
 
 def test_reader_refuses_other_requests(causal_export):

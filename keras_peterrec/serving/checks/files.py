@@ -1,5 +1,6 @@
 """Are all the files of a version directory there?"""
 
+from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION
 from keras_peterrec.transfer.json_file import read_json
 
@@ -17,9 +18,13 @@ def check_assets(folder):
     """Text files that the graph reads, a list of str."""
     names = [asset.filename for asset in folder.meta_graph.asset_file_def]
     found = {name: folder.path / "assets" / name for name in sorted(set(names))}
-    problems = [f"assets/{name} is missing" for name, p in found.items() if not p.is_file()]
+    problems = {f"assets/{name}": "is missing" for name, p in found.items() if not p.is_file()}
     empty = [n for n, path in found.items() if path.is_file() and not path.stat().st_size]
-    return problems + [f"assets/{name} is empty" for name in empty]
+    problems.update({f"assets/{name}": "is empty" for name in empty})
+    if (folder.path / DESCRIPTION).is_file():
+        changed = changed_assets(folder.path, read_json(folder.path / DESCRIPTION, "check"))
+        problems = {**dict.fromkeys(changed, "is not what was exported"), **problems}
+    return [f"{path} {problem}" for path, problem in problems.items()]
 
 
 def check_bundles(folder):

@@ -8,9 +8,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow_serving.apis import prediction_log_pb2
 
+from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import DESCRIPTION
 from keras_peterrec.serving.server.classification import examples_array
-from keras_peterrec.serving.server.errors import invalid
+from keras_peterrec.serving.server.errors import DATA_LOSS, ServingError, invalid
 from keras_peterrec.serving.server.proto_tensors import read_tensor
 from keras_peterrec.serving.server.signature import Signature, find_signature
 from keras_peterrec.serving.warmup import PATH as WARMUP
@@ -46,7 +47,8 @@ class LoadedVersion:
         users: int. Requests that are being answered.
 
     Raises:
-        Exception: it cannot be loaded, or one of its own warm-up requests fails.
+        Exception: it cannot be loaded, its assets are not those that were exported, or one of
+            its own warm-up requests fails.
     """
 
     def __init__(self, path, number, model=""):
@@ -54,6 +56,7 @@ class LoadedVersion:
         self.number = number
         self.users = 0
         self._idle = None
+        self.description = _description(path)
         self.session = tf.compat.v1.Session(graph=tf.Graph(), config=_SESSION)
         try:
             with self.session.graph.as_default(), _without_advice():
@@ -66,7 +69,6 @@ class LoadedVersion:
                 for name, definition in self.definitions.items()
                 if definition.outputs and name != "__saved_model_init_op"
             }
-            self.description = _description(path)
             start = time.perf_counter()
             self.examples, self.requests = [], {}
             for name, inputs in _warmup_requests(path):
@@ -125,7 +127,14 @@ def _without_advice():
 
 def _description(path):
     file = path / DESCRIPTION
-    return read_json(file, "model") if file.is_file() else None
+    if not file.is_file():
+        return None
+    description = read_json(file, "model")
+    changed = changed_assets(path, description)
+    if changed:
+        told = f"missing or not what was exported: {', '.join(changed)}"
+        raise ServingError(DATA_LOSS, told)
+    return description
 
 
 def _histories(inputs):

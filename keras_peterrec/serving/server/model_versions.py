@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from keras_peterrec.serving.server.errors import (
     NOT_FOUND,
     OK,
+    UNAVAILABLE,
     ServingError,
     as_serving_error,
     invalid,
@@ -32,9 +33,9 @@ class ModelVersions:
 
     A new version is loaded and warmed beside the old one, then it answers, and the old one
     is closed when its last request is answered. One that fails to load is left alone until
-    its files change, and whatever answered before goes on answering; so it does when
-    nothing that is wanted is on disk. A label moves once its version answers; until then it
-    keeps the version that it had.
+    its files change, as they do while it is copied, and whatever answered before goes on
+    answering; so it does when nothing that is wanted is on disk. A label moves once its version
+    answers; until then it keeps the version that it had.
 
     All but the loading itself happens in one event loop.
 
@@ -170,6 +171,10 @@ class ModelVersions:
             loaded = await loop.run_in_executor(
                 pool, self._load, folder, number, self.config.name
             )
+            # What is still being copied may load, with half of its items.
+            if await loop.run_in_executor(pool, contents, folder) != found:
+                await loop.run_in_executor(pool, loaded.close)
+                raise ServingError(UNAVAILABLE, "its files changed while it was loaded")
         except Exception as error:
             self._failed[number] = found
             told = as_serving_error(error)

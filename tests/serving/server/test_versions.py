@@ -148,11 +148,11 @@ class FakeVersion:
         self.closed.append(self.number)
 
 
-def follow(config, *steps):
+def follow(config, *steps, load=FakeVersion):
     """Numbers that answer after each step."""
 
     async def work():
-        model, seen = ModelVersions(config, FakeVersion, lambda _: None), []
+        model, seen = ModelVersions(config, load, lambda _: None), []
         with ThreadPoolExecutor(1) as pool:
             for step in steps:
                 step()
@@ -161,6 +161,25 @@ def follow(config, *steps):
         return seen
 
     return asyncio.run(work())
+
+
+def test_what_changes_while_it_is_loaded_does_not_answer(tmp_path):
+    """A copy that goes on under the load: half a vocabulary would load as well as a whole one."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "vocabulary.txt").write_text("a")
+    loads = []
+
+    class Copied(FakeVersion):
+        def __init__(self, path, number, name):
+            super().__init__(path, number, name)
+            loads.append((path / "vocabulary.txt").read_text())
+            if len(loads) == 1:
+                (path / "vocabulary.txt").write_text("a\nb\n")
+
+    config, idle = ModelConfig("m", str(tmp_path)), lambda: None
+    FakeVersion.closed.clear()
+    assert follow(config, idle, idle, idle, load=Copied) == [[], [1], [1]]
+    assert loads == ["a", "a\nb\n"] and FakeVersion.closed == [1]
 
 
 def test_policies(tmp_path):
