@@ -45,10 +45,12 @@ def add_serve(commands, add_command):
     add("--max-batch-rows", type=int, help="histories that are run together (default: 256)")
     add("--max-rows", type=int, help="histories of one request (default: 4096)")
     add("--max-waiting", type=int, help="requests that may wait to be run (default: 1000)")
+    add("--max-head-bytes", type=int, help="of a request's line and headers (default: 64 KiB)")
     add("--max-body-bytes", type=int, help="of one request (default: 64 MiB)")
     add("--max-history-bytes", type=int, help="of one history (default: 32 MiB)")
-    add("--max-connections", type=int, help="requests at a time (default: 1024)")
-    add("--read-seconds", type=float, help="for a request to arrive (default: 30)")
+    add("--max-connections", type=int, help="open at a time (default: 1024)")
+    add("--read-seconds", type=float,
+        help="for a request's head to arrive, and for its body (default: 30)")  # fmt: skip
     add("--request-timeout", type=float, metavar="SECONDS",
         help="for an answer, else 504; waiting counts (default: 30; 0: any time)")  # fmt: skip
     add("--shutdown-seconds", type=float, help="for answers after SIGTERM (default: 30)")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ from keras_peterrec.serving.server.application import Application, HttpLimits
 from keras_peterrec.serving.server.batcher import Batcher
 from keras_peterrec.serving.server.browser_page import BrowserPage, read_titles
 from keras_peterrec.serving.server.health_service import HealthService
+from keras_peterrec.serving.server.http_connection import ConnectionLimits, HttpConnection
 from keras_peterrec.serving.server.http_warmup import warm_http
 from keras_peterrec.serving.server.inference import Inference
 from keras_peterrec.serving.server.loaded_version import LoadedVersion
@@ -120,11 +122,15 @@ class Server:
             HttpLimits(settings.max_body_bytes, settings.read_seconds, settings.max_connections),
             settings.cors,
         )
+        limits = ConnectionLimits(
+            settings.max_head_bytes, settings.read_seconds, settings.max_connections
+        )
         return uvicorn.Server(
             uvicorn.Config(
-                application, http="httptools", ws="none", lifespan="off", interface="asgi3",
-                access_log=False, log_config=None, server_header=False, proxy_headers=False,
-                timeout_keep_alive=_IDLE_SECONDS, backlog=_BACKLOG, log_level="error",
+                application, http=functools.partial(HttpConnection, limits), ws="none",
+                lifespan="off", interface="asgi3", access_log=False, log_config=None,
+                server_header=False, proxy_headers=False, log_level="error",
+                timeout_keep_alive=_IDLE_SECONDS, backlog=_BACKLOG,
                 timeout_graceful_shutdown=settings.shutdown_seconds,
             )
         )  # fmt: skip
