@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import Misfit
 
 TARGETS_PER_ROW = 64
 
@@ -56,7 +56,7 @@ def recommendation_examples(source, target_log, target_vocabulary, cut_history=T
         TaskExamples.
 
     Raises:
-        InputError: no user of the target log has a source history.
+        Misfit: no user of the target log has a source history.
     """
     target = Sequences(target_log, target_vocabulary)
     users = np.repeat(source.index(target.user_ids), target.lengths)  # [N] source users
@@ -98,7 +98,7 @@ def label_examples(source, labels):
         TaskExamples; answers index `labels.classes`.
 
     Raises:
-        InputError: no labelled user has a source history.
+        Misfit: no labelled user has a source history.
     """
     users = source.index(labels.user_ids)
     kept = users >= 0
@@ -127,7 +127,7 @@ def _events_before(source, users, times):
 
 def _require_histories(kept, argument):
     if not kept.any():
-        raise InputError(
+        raise Misfit(
             f"`{argument}` should share users with `log`. Received: {len(kept)} rows, "
             "none of a user with a source history."
         )

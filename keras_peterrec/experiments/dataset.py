@@ -1,8 +1,11 @@
 """The data of an experiment: source logs to pretrain on, tasks to transfer to."""
 
+import functools
 from dataclasses import dataclass, replace
 
+from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
+from keras_peterrec.runs.task_data import load_answers
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,25 @@ class Dataset:
         """This dataset with histories that are not cut before the target event."""
         tasks = tuple(replace(task, cut_history=False) for task in self.tasks)
         return replace(self, tasks=tasks, note=f"{self.note}; whole histories")
+
+    def fingerprints(self):
+        """What the files hold: all of them are read.
+
+        Returns:
+            dict of `sources`, the fingerprint of each log, and `tasks`, of each the
+            fingerprints of histories and answers.
+
+        Raises:
+            InputError: something cannot be read.
+        """
+        of_log = functools.cache(lambda log: load_log(log).fingerprint())
+        return {
+            "sources": {name: of_log(log) for name, log in self.sources.items()},
+            "tasks": {
+                task.name: [
+                    of_log(task.log),
+                    load_answers(task.target, task.labels, task.column).fingerprint(),
+                ]
+                for task in self.tasks
+            },
+        }

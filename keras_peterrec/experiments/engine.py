@@ -1,17 +1,16 @@
 """Runs an experiment: a plan on a dataset, several seeds, tables and plots out."""
 
 import sys
-import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.experiments import plots
 from keras_peterrec.experiments.datasets import open_dataset
 from keras_peterrec.experiments.hparams import write_hparams
+from keras_peterrec.experiments.notes import table_notes
 from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
@@ -40,7 +39,9 @@ def experiment(
     Every seed changes the split, the host and the training. Each run keeps its own
     folder with its `metrics.json`; over all of them `out` holds `metrics.json`,
     `table.md`, `table.csv`, plots and, under `logs`, what TensorBoard's HParams shows.
-    More seeds or tasks can be asked for later, in the same folder.
+    More seeds or tasks can be asked for later, in the same folder. What does not go with
+    the data (a split that 1 % of the labels leave empty) is left out, which the tables say;
+    asked again, it is tried again.
 
     Args:
         name: str. One of `PLANS`.
@@ -58,12 +59,13 @@ def experiment(
         out: path. Defaults to `None`, `runs/experiments/NAME`.
 
     Returns:
-        dict, the content of `metrics.json`.
+        dict, the content of `metrics.json`. Its `seconds` are those of all runs and hosts,
+        whenever they were run.
 
     Raises:
-        InputError: an argument or the data cannot be used, or nothing can be run.
+        InputError: an argument or the data cannot be used, a folder holds another run, or
+            nothing can be run.
     """
-    began = time.perf_counter()
     plan = _plan(name, seeds)
     settings = {
         "name": name,
@@ -78,10 +80,13 @@ def experiment(
     check_settings(settings)
     data = open_dataset(dataset, path).only(tasks)
     data = data if cut_history else data.with_whole_histories()
-    for log in data.sources.values():
-        load_log(log)  # what cannot be read is refused before anything is written
+    asked = {
+        "seeds": list(range(seeds)),
+        "tasks": [task.name for task in data.tasks],
+        # What cannot be read is refused before anything is written.
+        "data": data.fingerprints(),
+    }
     folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
-    asked = {"seeds": list(range(seeds)), "tasks": [task.name for task in data.tasks]}
     if (earlier := _same_result(folder, asked)) is not None:
         return earlier
     host_settings = {
@@ -96,11 +101,11 @@ def experiment(
             for record in runner.results(row, seed)
         ]
     if not runs:
-        raise runner.first_error
-    result = _report(plan, data, runs, folder.path, {**settings, **asked})
-    seconds = round(time.perf_counter() - began, 1)
-    print(f"{folder.path}: {len(runs)} runs, {seconds:.1f} s in all", file=sys.stderr)
-    return folder.finish({**result, "seconds": {"total": seconds}})
+        raise Misfit(runner.left_out[0]["reason"])
+    result = _report(plan, data, runs, runner.left_out, folder.path, {**settings, **asked})
+    result["seconds"] = {"total": round(sum(runner.seconds.values()), 1)}
+    _print_total(result)
+    return folder.finish(result)
 
 
 def show(result):
@@ -133,25 +138,26 @@ def _plan(name, seeds):
 
 
 def _same_result(folder, asked):
-    """What was found before, if the same seeds and tasks were asked for."""
+    """What was found before, if the same was asked for and nothing was left out."""
     file = folder.path / "metrics.json"
     if not file.is_file():
         return None
-    earlier = read_json(file, "out")["settings"]
-    if {key: earlier[key] for key in asked} != asked:
+    earlier = read_json(file, "out")
+    if earlier.get("left_out") or any(earlier["settings"].get(k) != v for k, v in asked.items()):
         return None
+    _print_total(earlier)
     return folder.earlier_result()
 
 
-def _report(plan, data, runs, out, settings):
+def _print_total(result):
+    seconds = result["seconds"]["total"]
+    print(f"{result['out']}: {len(result['runs'])} runs, {seconds:.1f} s in all", file=sys.stderr)
+
+
+def _report(plan, data, runs, left_out, out, settings):
     """Writes tables, plots and HParams; returns the result, as `metrics.json` has it."""
     cells = summarise(runs)
-    count = len(settings["seeds"])
-    notes = [
-        f"{data.name} ({data.note}); test users; "
-        + (f"mean ± sample standard deviation over {count} seeds." if count > 1 else "one seed."),
-        f"Source: {plan.source}.",
-    ]
+    notes = table_notes(plan, data, cells, left_out, len(settings["seeds"]))
     write_tables(cells, out, plan.title, notes)
     pictures = plots.draw(plan, runs, cells, Path(out))
     write_hparams(runs, Path(out) / "logs")
@@ -164,4 +170,5 @@ def _report(plan, data, runs, out, settings):
         "table": cells,
         "plots": pictures,
         "runs": runs,
+        "left_out": left_out,
     }

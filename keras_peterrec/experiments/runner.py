@@ -1,22 +1,27 @@
 """Runs the rows of a plan: each once, in a folder of its own."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import Misfit
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.json_file import read_json
 
+LONGEST_NAME = 60  # of a folder of several tasks, which it names
+
 
 class Runner:
     """Runs rows on a dataset; what is finished is read and not run again.
 
     Folders: `SHARED/hosts/SOURCE-OBJECTIVE-seed-N` of the hosts, which are pretrained
-    when a row first needs them, and `SHARED/runs/seed-N/TASK/ROW` of the rows.
+    when a row first needs them, and `SHARED/runs/seed-N/TASK/ROW` of the rows. `left_out`
+    is a list of dict of `row`, `task`, `seed` and `reason`; `seconds` is what each run took,
+    by its folder, whenever and by whichever experiment it was run.
 
     Args:
         dataset: Dataset.
@@ -34,25 +39,29 @@ class Runner:
         self.host_settings = host_settings
         self._epochs = {} if epochs is None else {"epochs": epochs}
         self._ready = set()
-        self.first_error = None
+        self.left_out = []
+        self.seconds = {}
 
     def results(self, row, seed):
         """Yields a record for each task of the dataset that a row can be run for.
 
-        What cannot be run (a split that 1 % of the labels leave empty) is left out, with
-        a line on stderr; `first_error` keeps the first reason.
+        A Misfit (a split that 1 % of the labels leave empty) is left out, with a line on
+        stderr.
+
+        Raises:
+            InputError: anything else cannot be run, such as a folder of another run.
         """
         if row.run == "multi_task":
             yield from self._multi_task(row, seed)
             return
         for task in self.dataset.tasks:
-            folder = self._folder(row, task.name, seed)
+            folder = self._folder(row, task.folder, seed)
             if row.run == "ridge":
                 run, arguments = ridge, task.arguments
             else:
                 host = self._host(task.source, row.objective, seed)
                 run, arguments = transfer, {**task.arguments, "host": host, **self._epochs}
-            done = self._try(run, row, task.name, seed, out=folder, **arguments, **row.settings)
+            done = self._try(run, row, [task], seed, out=folder, **arguments, **row.settings)
             if done:
                 yield self._record(row, task, seed, folder, done)
 
@@ -60,9 +69,9 @@ class Runner:
         for source, log in self.dataset.sources.items():
             tasks = [task for task in self.dataset.tasks if task.source == source]
             named = {task.name: task.arguments for task in tasks}
-            folder = self._folder(row, f"all-of-{source}", seed)
+            folder = self._folder(row, _name_of_all(source, tasks), seed)
             done = self._try(
-                multi_task, row, source, seed, log=log, tasks=named, out=folder,
+                multi_task, row, tasks, seed, log=log, tasks=named, out=folder,
                 **self.host_settings, **self._epochs, **row.settings,
             )  # fmt: skip
             for task in tasks if done else ():
@@ -70,23 +79,30 @@ class Runner:
                 result = read_json(within / "metrics.json", "out")
                 yield self._record(row, task, seed, within, result)
 
-    def _try(self, run, row, what, seed, **arguments):
+    def _try(self, run, row, of, seed, out, **arguments):
+        what = ", ".join(task.name for task in of)
         print(f"seed {seed}  {what}  {row.label}", file=sys.stderr)
         try:
-            return self._worker.call(run, seed=seed, **arguments)
-        except InputError as error:
-            self.first_error = self.first_error or error
+            result = self._worker.call(run, seed=seed, out=out, **arguments)
+        except Misfit as error:
             print(f"left out: {what}, {row.label}, seed {seed}: {error}", file=sys.stderr)
+            self.left_out += [
+                {"row": row.label, "task": task.name, "seed": seed, "reason": str(error)}
+                for task in of
+            ]
             return None
+        self.seconds[out] = result["seconds"]["total"]
+        return result
 
     def _host(self, source, objective, seed):
         host = self.shared / "hosts" / f"{source}-{objective}-seed-{seed}"
         if host not in self._ready:
-            self._worker.call(
+            result = self._worker.call(
                 pretrain, log=self.dataset.sources[source], out=host, objective=objective,
                 seed=seed, **self.host_settings, **self._epochs,
             )  # fmt: skip
             self._ready.add(host)
+            self.seconds[host] = result["seconds"]["total"]
         return host
 
     def _folder(self, row, task, seed):
@@ -106,3 +122,12 @@ class Runner:
             "test": result["metrics"]["test"],
             "baseline": result["baseline"],
         }
+
+
+def _name_of_all(source, tasks):
+    """The folder of a run of several tasks: other tasks are another run."""
+    name = "-".join(["all-of", source, *(task.folder for task in tasks)])
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"all-of-{source}-{len(tasks)}-tasks-{digest}"

@@ -31,6 +31,12 @@ class TaskSource:
         return "recommend" if self.target is not None else "classify"
 
     @property
+    def folder(self):
+        """The task and how its histories are read, as the name of a folder."""
+        whole = self.kind == "recommend" and not self.cut_history
+        return f"{self.name}-whole-histories" if whole else self.name
+
+    @property
     def arguments(self):
         """The arguments of `transfer` and `ridge` that name the data."""
         if self.kind == "recommend":

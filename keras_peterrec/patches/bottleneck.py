@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import Misfit
 from keras_peterrec.patches.insertion import get_insertion
 from keras_peterrec.patches.patch_method import PatchMethod, check_positive
 
@@ -54,7 +54,7 @@ class Bottleneck(PatchMethod):
         super().for_host(host)
         patched = len(host.blocks if self.blocks is None else self.blocks)
         if isinstance(self.width, tuple) and len(self.width) != patched:
-            raise InputError(
+            raise Misfit(
                 f"`bottleneck` should be one width, or one for each of {patched} patched "
                 f"blocks. Received: `bottleneck` = {self.width}."
             )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import Misfit
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.patch_method import check_positive
 
@@ -32,7 +32,7 @@ class Compacter(Bottleneck):
             widths = (-(-widths[0] // self.factor) * self.factor,)
             settings = settings.replace(width=widths[0])
         if host.hidden_dim % self.factor or any(width % self.factor for width in widths):
-            raise InputError(
+            raise Misfit(
                 f"`factor` should divide the host's {host.hidden_dim} channels and the width "
                 f"{', '.join(map(str, widths))}. Received: `factor` = {self.factor}."
             )

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, Misfit
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class PatchMethod:
         """These settings with what depends on `host` filled in.
 
         Raises:
-            InputError: they do not fit the host.
+            Misfit: they do not fit the host.
         """
         count = len(host.blocks)
         if self.blocks is not None and max(self.blocks, default=1) > count:
-            raise InputError(
+            raise Misfit(
                 f"`blocks` should be of the host's blocks, 1 to {count}. "
                 f"Received: `blocks` = {self.blocks}."
             )

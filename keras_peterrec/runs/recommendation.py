@@ -8,7 +8,7 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TRAIN, split_users
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import Misfit
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.models.recommender_head import RecommenderHead
 from keras_peterrec.models.target_loss import TargetLoss
@@ -145,7 +145,7 @@ def require_all(splits, argument):
     """Refuses data of which a split is empty."""
     sizes = [len(split) for split in splits]
     if 0 in sizes:
-        raise InputError(
+        raise Misfit(
             f"`{argument}` should have enough users with a source history for training, "
             f"validation and test. Received: {sizes} rows."
         )

@@ -8,6 +8,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.transfer.json_file import read_json, write_json
 
 FORMAT_VERSION = 1
+# Where things are, as somebody typed it. What they hold, `data` tells by fingerprints.
+PLACES = ("run", "host", "log", "target", "labels")
 
 
 class RunFolder:
@@ -21,7 +23,8 @@ class RunFolder:
     Args:
         path: path.
         command: str.
-        settings: dict of plain values that determine the result.
+        settings: dict of plain values that determine the result. Those of `PLACES` may
+            differ where `data` is the same.
         devices: Devices of the run. Defaults to `None`, this process alone.
 
     Raises:
@@ -49,10 +52,10 @@ class RunFolder:
     def _check_same(self, held, asked):
         if held.get("command") != asked["command"]:
             found = f"a run of `{held.get('command')}`"
-        elif held == asked:
+        elif (before := _identity(held)) == (now := _identity(asked)):
             return
         else:
-            before, now = held.get("settings", {}), asked["settings"]
+            before, now = before.get("settings", {}), now["settings"]
             name = next((n for n in {**now, **before} if now.get(n) != before.get(n)), "version")
             found = f"a run with `{name}` = {before.get(name)!r} rather than {now.get(name)!r}"
         raise InputError(
@@ -75,3 +78,16 @@ class RunFolder:
         """Writes `metrics.json`."""
         write_json(self.path / "metrics.json", result)
         return result
+
+
+def _identity(saved):
+    """What `run.json` holds but for `PLACES`, those of each of several tasks included."""
+    settings = _without_places(saved.get("settings", {}))
+    if "tasks" in settings:
+        tasks = settings["tasks"].items()
+        settings["tasks"] = {name: _without_places(task) for name, task in tasks}
+    return {**saved, "settings": settings}
+
+
+def _without_places(settings):
+    return {name: value for name, value in settings.items() if name not in PLACES}

@@ -8,10 +8,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from keras_peterrec import cli
+from keras_peterrec.data.sources import load_labels
+from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.experiments import engine
+from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.datasets import open_dataset
 from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.experiments.plan import Plan
 from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.row import Row
+from keras_peterrec.experiments.runner import Runner
+from keras_peterrec.experiments.task_source import TaskSource
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
 TINY = Plan(
@@ -124,6 +131,94 @@ def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
     assert cell["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
+QUICK = Row("ridge", {"penalties": [100.0]}, run="ridge")
+
+
+def ridge_rows(monkeypatch, *rows):
+    monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", rows, (), "nothing"))
+
+
+def test_a_folder_of_another_run_ends_it(plans, here, tmp_path, monkeypatch):
+    ridge_rows(monkeypatch, QUICK)
+    run(tmp_path / "one", shared=tmp_path / "shared")
+    [file] = (tmp_path / "shared").glob("runs/seed-0/gender/*/run.json")
+    held = json.loads(file.read_text())
+    held["settings"]["train_fraction"] = 0.5
+    file.write_text(json.dumps(held))
+    with pytest.raises(InputError, match="`out` should be a new folder or that of the same run"):
+        run(tmp_path / "two", shared=tmp_path / "shared")
+    assert not (tmp_path / "two" / "metrics.json").exists()
+
+
+def test_whole_histories_are_runs_of_their_own(plans, here, tmp_path, monkeypatch):
+    ridge_rows(monkeypatch, QUICK)
+    shared = tmp_path / "shared"
+    cut = run(tmp_path / "cut", shared=shared)
+    whole = run(tmp_path / "whole", shared=shared, cut_history=False)
+    shop, gender = (
+        [r["test"] for result in (cut, whole) for r in result["runs"] if r["task"] == task]
+        for task in ("shop", "gender")
+    )
+    assert shop[0] != shop[1] and gender[0] == gender[1]
+    assert len(list((shared / "runs" / "seed-0").iterdir())) == 3  # labels have no clock
+
+
+def test_what_is_left_out_is_said_and_tried_again(plans, here, tmp_path, monkeypatch, capsys):
+    ridge_rows(monkeypatch, QUICK, Row("few", {"train_fraction": 0.002}, run="ridge"))
+    result = run(tmp_path / "out", tasks=["gender"], seeds=2)
+    cell = [c for c in result["table"] if c["row"] == "few"][0]
+    [left] = result["left_out"]
+    assert (left["row"], left["task"], cell["seeds"]) == ("few", "gender", 1)
+    assert "should have enough users" in left["reason"]
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert f"Left out: few, gender, of seed {left['seed']}: `labels` should have" in text
+    assert "Over fewer seeds: few, gender: 1; few, mean: 1." in text
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
+    capsys.readouterr()
+    assert run(tmp_path / "out", tasks=["gender"], seeds=2) == result
+    assert capsys.readouterr().err.count("left out: gender, few") == 1
+
+
+def test_other_answers_under_the_same_path_are_another_result(here, tmp_path, monkeypatch):
+    ridge_rows(monkeypatch, QUICK)
+    table = tmp_path / "users.csv"
+    users = load_labels("simulated/users", "gender")
+    rows = [f"{user},{value}" for user, value in zip(users.user_ids, users.values)]
+    task = TaskSource("kind", "source", "simulated/source", labels=str(table), column="kind")
+    dataset = Dataset("own", {"source": "simulated/source"}, (task,), 8, "made up")
+    monkeypatch.setattr(engine, "open_dataset", lambda name, path: dataset)
+    table.write_text("\n".join(["user_id,kind", *rows]) + "\n")
+    run(tmp_path / "out", tasks=None)
+    table.write_text("\n".join(["user_id,kind", *rows[:-1]]) + "\n")
+    with pytest.raises(InputError, match="which holds a run with `data` = "):
+        run(tmp_path / "out", tasks=None)
+
+
+def test_a_run_of_several_tasks_is_called_after_them(tmp_path):
+    asked = []
+
+    class Worker:
+        def call(self, function, **arguments):
+            asked.append(arguments["out"])
+            raise Misfit("too few")
+
+    row = Row("MTL", run="multi_task")
+    every = open_dataset("movielens-1m")
+    for dataset in (
+        every.only(["gender"]),
+        every.only(["gender", "age"]),
+        every.only(["action", "age"]),
+        every.only(["action", "age"]).with_whole_histories(),
+        every,
+        every.with_whole_histories(),
+    ):
+        runner = Runner(dataset, tmp_path, tmp_path, {}, Worker())
+        assert list(runner.results(row, 0)) == []
+        assert [left["task"] for left in runner.left_out] == [t.name for t in dataset.tasks]
+    assert len(set(asked)) == 6 and "gender-age" in str(asked[1])
+    assert all(len(folder.parent.name) <= 60 for folder in asked)
+
+
 def test_experiments_share_what_they_have_in_common(plans, here, tmp_path, capsys):
     def rows(*labels):
         return tuple(Row(label, run="ridge") for label in labels)
@@ -173,8 +268,6 @@ def test_json_is_all_that_stands_on_stdout(out, here, capsys):
 
 
 def test_what_no_row_can_be_run_for_is_an_error(plans, here, tmp_path):
-    from keras_peterrec.errors import InputError
-
     with pytest.MonkeyPatch.context() as patch:
         row = Row("ridge", {"train_fraction": 1e-6}, run="ridge")
         patch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", (row,), (), "nothing"))

@@ -105,6 +105,12 @@ def test_host_on_disk_is_not_touched_by_any_method(host_folder, tmp_path, eagerl
     assert (host_folder / "weights.npz").read_bytes() == before
 
 
+def test_a_host_by_another_path_is_the_same_run(task_folder, host_folder):
+    written = json.loads((task_folder / "metrics.json").read_text())
+    respelled = host_folder / ".." / host_folder.name
+    assert transfer(respelled, "simulated/source", task_folder, **TARGET) == written
+
+
 def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
     written = json.loads((task_folder / "metrics.json").read_text())["metrics"]["test"]
     assert evaluate(task_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
