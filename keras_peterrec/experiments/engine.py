@@ -15,6 +15,7 @@ from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
 from keras_peterrec.experiments.worker_process import WorkerProcess
+from keras_peterrec.runs.folder_lock import lock
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings
 from keras_peterrec.transfer.json_file import read_json
@@ -89,6 +90,7 @@ def experiment(
     folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
     if (earlier := _same_result(folder, asked)) is not None:
         return earlier
+    lock(folder.path)  # also a finished one, to which more is added
     host_settings = {
         "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length or data.max_length
     }  # fmt: skip

@@ -12,7 +12,7 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics import RidgeRanker, classification_metrics
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.settings import name_of
+from keras_peterrec.runs.settings import check_settings, name_of
 from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
@@ -51,6 +51,7 @@ def ridge(
     """
     settings = dict(locals())
     del settings["out"]
+    check_settings(settings)
     if not penalties:
         raise InputError("`penalties` should hold at least one number. Received: none.")
     check_answers(target, labels)

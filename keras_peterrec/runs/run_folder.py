@@ -5,6 +5,8 @@ from pathlib import Path
 
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
+from keras_peterrec.runs.folder_lock import NAME as LOCK
+from keras_peterrec.runs.folder_lock import lock, unlock
 from keras_peterrec.transfer.json_file import read_json, write_json
 
 FORMAT_VERSION = 1
@@ -17,8 +19,9 @@ class RunFolder:
 
     `run.json` is written first and says what was asked; `metrics.json` is written
     last and says that the run is finished. An interrupted run goes on when the
-    same is asked again; anything else that a folder holds is left alone. Of several
-    workers the chief alone looks at the folder and writes; its answer is everyone's.
+    same is asked again; anything else that a folder holds is left alone. Until it is
+    finished, no other process may work in it. Of several workers the chief alone looks at
+    the folder and writes; its answer is everyone's.
 
     Args:
         path: path.
@@ -28,7 +31,8 @@ class RunFolder:
         devices: Devices of the run. Defaults to `None`, this process alone.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds something else, cannot be written, or another process
+            works in it.
     """
 
     def __init__(self, path, command, settings, devices=None):
@@ -38,18 +42,43 @@ class RunFolder:
         self._devices.on_chief(lambda: self._open(asked))
 
     def _open(self, asked):
-        if (self.path / "run.json").is_file():
-            self._check_same(read_json(self.path / "run.json", "out"), asked)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        try:
+            self._claim(asked)
+        except OSError as error:
+            raise InputError(
+                "`out` should be a folder that can be written. "
+                f"Received: {str(self.path)!r} ({error.strerror})."
+            ) from error
+
+    def _claim(self, asked):
+        if self._is_same(asked):
+            if not self._finished:
+                lock(self.path)
+            return
+        holds = self.path.is_dir() and {file.name for file in self.path.iterdir()} - {LOCK}
+        if holds or (self.path.exists() and not self.path.is_dir()):
             raise InputError(
                 "`out` should be a new folder or that of the same run. "
                 f"Received: {str(self.path)!r}, which already holds something else."
             )
-        else:
-            self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock(self.path)
+        if not self._is_same(asked):  # another process may have been quicker
             write_json(self.path / "run.json", asked)
 
+    @property
+    def _finished(self):
+        return (self.path / "metrics.json").is_file()
+
+    def _is_same(self, asked):
+        """Whether the folder holds this run; refuses another one."""
+        if not (self.path / "run.json").is_file():
+            return False
+        self._check_same(read_json(self.path / "run.json", "out"), asked)
+        return True
+
     def _check_same(self, held, asked):
+        held = held if isinstance(held, dict) else {}
         if held.get("command") != asked["command"]:
             found = f"a run of `{held.get('command')}`"
         elif (before := _identity(held)) == (now := _identity(asked)):
@@ -68,15 +97,16 @@ class RunFolder:
         return self._devices.on_chief(self._earlier_result)
 
     def _earlier_result(self):
-        file = self.path / "metrics.json"
-        if not file.is_file():
+        if not self._finished:
             return None
+        unlock(self.path)
         print(f"{self.path} is already finished; nothing is trained again", file=sys.stderr)
-        return read_json(file, "out")
+        return read_json(self.path / "metrics.json", "out")
 
     def finish(self, result):
-        """Writes `metrics.json`."""
+        """Writes `metrics.json`, with which the run is finished."""
         write_json(self.path / "metrics.json", result)
+        unlock(self.path)
         return result
 
 

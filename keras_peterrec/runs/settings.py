@@ -35,6 +35,11 @@ def check_settings(settings):
                 f"`{name}` should be a rate from 0 up to but not 1. "
                 f"Received: `{name}` = {value!r}."
             )
+    seed = settings.get("seed")
+    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**32):
+        raise InputError(
+            f"`seed` should be an integer from 0 to {2**32 - 1}. Received: `seed` = {seed!r}."
+        )
     rate = settings.get("learning_rate")
     if rate is not None and not 0.0 < rate < float("inf"):
         raise InputError(

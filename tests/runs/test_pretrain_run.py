@@ -128,6 +128,8 @@ def test_masked_objective_trains(tmp_path):
         ({"blocks": -1}, "`blocks` should be a positive integer"),
         ({"epochs": 0}, "`epochs` should be a positive integer"),
         ({"dropout": 1.0}, "`dropout` should be a rate"),
+        ({"seed": -1}, "`seed` should be an integer from 0 to 4294967295"),
+        ({"seed": 2**32}, "`seed` should be an integer from 0 to 4294967295"),
         ({"learning_rate": 0.0}, "`learning_rate` should be a positive number"),
         ({"objective": "masked", "max_length": 1}, "`max_length` should be at least 2"),
         ({"objective": "bert"}, "`objective` should be one of causal, masked"),

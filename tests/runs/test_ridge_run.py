@@ -93,6 +93,7 @@ def test_same_users_and_metrics_as_transfer(task, host_folder, tmp_path):
         ({**TARGET, **GENDER}, "`target` or `labels` should be given, and not both"),
         ({**TARGET, "penalties": ()}, "`penalties` should hold at least one"),
         ({**TARGET, "penalties": (-1.0,)}, "`l2` should be a positive number"),
+        ({**TARGET, "seed": -1}, "`seed` should be an integer from 0"),
         ({**TARGET, "train_fraction": 2.0}, "`train_fraction` should be above 0"),
     ],
 )
