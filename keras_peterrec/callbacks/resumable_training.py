@@ -66,6 +66,7 @@ class ResumableTraining(keras.callbacks.Callback):
             int, the epoch to start with.
         """
         self.state = Devices.of(model).on_chief(self._read_state)
+        self._earlier_seconds = self.state["seconds"]
         if self.state["epoch"]:
             model.optimizer.build(model.trainable_variables)
             self._load(model, "last", self.state["epoch"])
@@ -145,14 +146,19 @@ class ResumableTraining(keras.callbacks.Callback):
             self._load(self.model, "best", self.state["best_epoch"] + 1)
 
     def summary(self, total_seconds):
-        """What `metrics.json` says of the training."""
+        """What `metrics.json` says of the training.
+
+        Args:
+            total_seconds: float. Of the command, up to now; the epochs of earlier,
+                interrupted ones are added.
+        """
         return {
             "epochs": self.state["epoch"],
             "best_epoch": self.state["best_epoch"] + 1,
             "seconds": {
                 "fit": round(self.state["seconds"], 2),
                 "best": round(self.state["best_seconds"], 2),
-                "total": round(total_seconds, 2),
+                "total": round(self._earlier_seconds + total_seconds, 2),
             },
         }
 

@@ -81,7 +81,9 @@ def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
         train(tmp_path / "broken", script, interrupt_after=2)
     resumed, training, ran, _ = train(tmp_path / "broken", script)
     assert ran[0] == 3
-    without_time = lambda state: {k: v for k, v in state.items() if "seconds" not in k}  # noqa: E731
+    totals = [t.summary(100.0)["seconds"]["total"] for t in (straight_training, training)]
+    assert totals[0] == 100 < totals[1] < 100 + training.state["seconds"]
+    without_time = lambda s: {k: v for k, v in s.items() if "seconds" not in k}  # noqa: E731
     assert without_time(training.state) == without_time(straight_training.state)
     for one, other in zip(straight.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
