@@ -117,7 +117,7 @@ def _pretrain(commands):
     add("--batch-size", type=int, help="full windows in a batch (default: about 1,000 events)")
     add("--learning-rate", type=float)
     add("--dropout", type=float)
-    add("--unknown-rate", type=float, help="share of inputs hidden as unknown items")
+    add("--unknown-rate", type=float, help="share of inputs hidden as unknown items (causal)")
     add("--min-count", type=int, help="rarer items become unknown (default: 1)")
     add("--seed", type=int, help="(default: 0)")
     _add_devices(add)
@@ -139,7 +139,8 @@ def _transfer(commands):
     add("--column", help="column of --labels")
     add("--out", required=True, help="new folder for the task bundle")
     add("--method", choices=METHODS, help="(default: patch)")
-    add("--patch", metavar="NAME[:NUMBER][+...]", help="how to patch: bottleneck, compacter, "
+    add("--patch", metavar="NAME[:NUMBER][+...]", help="how to patch (methods patch and "
+        "random_host): bottleneck, compacter, "
         "lora, ia3, scale_shift, bias, norm or tokens, such as lora:4+norm (default: bottleneck)")
     add("--insertion", choices=INSERTIONS, help="of a bottleneck (default: parallel)")
     add("--bottleneck", type=int, help="its width (default: channels / 8)")

@@ -1,5 +1,6 @@
 """Metrics of a finished run, on its own data or on other data."""
 
+import hashlib
 from pathlib import Path
 
 from keras_peterrec.data.sequences import Sequences
@@ -13,6 +14,13 @@ from keras_peterrec.runs.task_data import load_answers, make_data
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import read_json
 from keras_peterrec.transfer.task import Task
+
+# What each kind of run can be evaluated with, besides what it was trained with.
+_TAKEN = {
+    "a host": ("log",),
+    "a recommendation task": ("host", "log", "target"),
+    "a classification task": ("host", "log", "labels", "column"),
+}
 
 
 def evaluate(run, host=None, log=None, target=None, labels=None, column=None, out=None):
@@ -37,43 +45,67 @@ def evaluate(run, host=None, log=None, target=None, labels=None, column=None, ou
     """
     asked = {key: None if value is None else str(value) for key, value in locals().items()}
     del asked["out"]
-    folder = Path(run)
-    command = read_json(folder / "run.json", "run")["command"]
-    settings = {**read_json(folder / "run.json", "run")["settings"]}
+    saved = read_json(Path(run) / "run.json", "run")
+    if saved.get("command") not in _OPENED:
+        raise InputError(
+            "`run` should be the folder of a pretrain or transfer run. "
+            f"Received: {str(run)!r}, a run of `{saved.get('command')}`."
+        )
+    settings = {**saved["settings"]}
+    _refuse_others(asked, "a host" if saved["command"] == "pretrain" else _kind_of(settings))
     settings.update({key: value for key, value in asked.items() if value is not None})
+    data, measure = _OPENED[saved["command"]](Path(run), settings)
+    # Other weights or other data under the same paths are another evaluation.
+    asked["data"] = [_fingerprint(Path(run)), data["fingerprint"]]
     result_folder = None if out is None else RunFolder(out, "evaluate", asked)
     if result_folder is not None and (earlier := result_folder.earlier_result()) is not None:
         return earlier
-    if command == "pretrain":
-        data, metrics = _evaluate_host(folder, settings)
-    elif command == "transfer":
-        data, metrics = _evaluate_task(folder, settings)
-    else:
-        raise InputError(
-            "`run` should be the folder of a pretrain or transfer run. "
-            f"Received: {str(run)!r}, a run of `{command}`."
-        )
     result = {
         "command": "evaluate",
         "settings": asked,
         "seed": settings["seed"],
         "data": data,
-        "metrics": {"test": metrics},
+        "metrics": {"test": measure()},
     }
     return result if result_folder is None else result_folder.finish(result)
 
 
-def _evaluate_host(folder, settings):
+def _kind_of(settings):
+    return f"a {'classification' if settings['target'] is None else 'recommendation'} task"
+
+
+def _refuse_others(asked, kind):
+    """Refuses arguments that a kind of run does not read."""
+    for name, value in asked.items():
+        if value is not None and name not in ("run", *_TAKEN[kind]):
+            raise InputError(
+                f"`{name}` should be left out for {kind}. Received: `{name}` = {value!r}."
+            )
+
+
+def _fingerprint(folder):
+    """A hash of the files of a host or a task, the fingerprint of a task's host included."""
+    digest = hashlib.sha256()
+    for name in ("host.json", "task.json", "targets.txt", "vocabulary.txt", "weights.npz"):
+        if (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            digest.update(f"{name} {len(content)} ".encode() + content)
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _open_host(folder, settings):
+    """What `metrics.json` says of a host's data, and how its metrics are measured."""
     host = Host.load(folder, "run")
     log = load_log(settings["log"])
     evaluation = NextItemEvaluation(
         Sequences(log, host.vocabulary), host.max_length, LAST_EVENT
     )
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
-    return data, evaluation.measure(host.pretrainer, new_items=True)
+    return data, lambda: evaluation.measure(host.pretrainer, new_items=True)
 
 
-def _evaluate_task(folder, settings):
+def _open_task(folder, settings):
+    """The same of a task."""
     host = Host.load(settings["host"])
     task = Task.load(folder, host, "run")
     log = load_log(settings["log"])
@@ -92,4 +124,7 @@ def _evaluate_task(folder, settings):
             f"Received: {', '.join(data.classes)}."
         )
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}
-    return summary, data.measure(task.model, TEST, sampled=True)
+    return summary, lambda: data.measure(task.model, TEST, sampled=True)
+
+
+_OPENED = {"pretrain": _open_host, "transfer": _open_task}

@@ -29,6 +29,10 @@ def inspect(path, patches=False):
         found.update(kind="host", host=read_json(folder / "host.json", "path"))
         if patches:
             found["patches"] = _patch_rows(folder)
+    elif patches:
+        raise InputError(
+            f"`path` should be the folder of a host with `patches`. Received: {str(path)!r}."
+        )
     elif (folder / "task.json").is_file():
         found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
     elif exported.is_file():

@@ -19,7 +19,7 @@ from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
 from keras_peterrec.runs.task_training import training_parts
 from keras_peterrec.runs.training import Recipe, fit
-from keras_peterrec.runs.task_data import load_answers, make_data
+from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import write_json
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
@@ -75,6 +75,8 @@ def multi_task(
     check_settings({**settings, "dropout": max(dropout, head_dropout)})
     if not tasks:
         raise InputError("`tasks` should hold at least one task. Received: none.")
+    for where in tasks.values():
+        _check_task(where)
     began = time.perf_counter()
     keras.utils.set_random_seed(seed)
     source = log if isinstance(log, Log) else load_log(log)
@@ -110,6 +112,11 @@ def _new_host(settings, vocabulary):
     )
     pretrainer = CausalPretrainer(backbone, tied=False, seed=settings["seed"])
     return Host(pretrainer, vocabulary, settings["max_length"])
+
+
+def _check_task(where):
+    given = {name: where.get(name) for name in ("target", "labels", "column")}
+    check_answers(**given, cut_history=where.get("cut_history", True))
 
 
 def _task_data(host, where, settings):

@@ -21,6 +21,7 @@ from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 VALIDATION_USERS = 5_000
+UNKNOWN_RATE = 0.2  # of a causal objective
 
 
 def pretrain(
@@ -34,7 +35,7 @@ def pretrain(
     batch_size=None,
     learning_rate=1e-3,
     dropout=0.3,
-    unknown_rate=0.2,
+    unknown_rate=UNKNOWN_RATE,
     min_count=1,
     seed=0,
     devices=None,
@@ -57,7 +58,8 @@ def pretrain(
             shorter ones too. Defaults to `None`, about 1,000 events.
         learning_rate: float. Of Adam.
         dropout: float. On embeddings and branches.
-        unknown_rate: float. Share of the inputs that are hidden as unknown items.
+        unknown_rate: float. Share of the inputs that are hidden as unknown items, of a
+            causal objective.
         min_count: int. Items with fewer training events become unknown.
         seed: int.
         devices: int, `"all"` or `None`. See `Devices.open`; the result does not depend
@@ -82,6 +84,11 @@ def pretrain(
         raise InputError(
             "`max_length` should be at least 2 where items are masked, since one must be shown. "
             f"Received: `max_length` = {max_length}."
+        )
+    if objective == "masked" and unknown_rate != UNKNOWN_RATE:
+        raise InputError(
+            "`unknown_rate` should be left out where items are masked. "
+            f"Received: `unknown_rate` = {unknown_rate}."
         )
     began = time.perf_counter()
     devices = Devices.open(devices)

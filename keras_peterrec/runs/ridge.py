@@ -54,7 +54,7 @@ def ridge(
     check_settings(settings)
     if not penalties:
         raise InputError("`penalties` should hold at least one number. Received: none.")
-    check_answers(target, labels)
+    check_answers(target, labels, column, cut_history)
     began = time.perf_counter()
     log = log if isinstance(log, Log) else load_log(log)
     answers = load_answers(target, labels, column)

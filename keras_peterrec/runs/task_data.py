@@ -8,13 +8,33 @@ from keras_peterrec.runs.classification import ClassificationData
 from keras_peterrec.runs.recommendation import RecommendationData
 
 
-def check_answers(target, labels):
-    """Refuses a task that has neither a `target` nor `labels`, or both."""
+def check_answers(target, labels, column=None, cut_history=True, loss=None):
+    """Refuses a task of neither a `target` nor `labels`, or both, and what it does not read."""
     if (target is None) == (labels is None):
         raise InputError(
             "`target` or `labels` should be given, and not both. "
             f"Received: `target` = {target!r}, `labels` = {labels!r}."
         )
+
+
+    refuse_unread("labels", labels, column=(column, None))
+    refuse_unread("target", target, cut_history=(cut_history, True), loss=(loss, None))
+
+
+def refuse_unread(needed, value, **arguments):
+    """Refuses arguments that are read with `needed` alone, where that is `None`.
+
+    Args:
+        needed: str. Name of an argument.
+        value: what was given for it.
+        **arguments: `(value, default)` of each argument that would not be read.
+    """
+    for name, (given, default) in arguments.items():
+        if value is None and given != default:
+            raise InputError(
+                f"`{name}` should be left out without `{needed}`. "
+                f"Received: `{name}` = {given!r}."
+            )
 
 
 def load_answers(target, labels, column):

@@ -22,6 +22,9 @@ from keras_peterrec.transfer.parameter_report import parameter_report
 from keras_peterrec.transfer.strategies import build_task, check_method
 from keras_peterrec.transfer.task import Task
 
+PATCHED = ("patch", "random_host")  # the methods with patches
+_PATCH = {"patch": "bottleneck", "bottleneck": None, "insertion": "parallel", "inner_skip": False}
+
 
 def transfer(
     host,
@@ -60,7 +63,8 @@ def transfer(
         labels: str, path or Labels, with `column`, to classify.
         column: str. Column of `labels`.
         method: str. One of `METHODS`; see `build_task`.
-        patch: str or PatchMethod. How to patch, such as `"lora:4"`; see `get_patch`.
+        patch: str or PatchMethod. How to patch, such as `"lora:4"`; see `get_patch`. This
+            and the next three are for the methods `PATCHED` alone.
         insertion: str. One of `INSERTIONS`; this and the next two are for the patch
             `"bottleneck"` alone.
         bottleneck: int or `None`. Width K of the patches; an eighth of the host's
@@ -68,7 +72,7 @@ def transfer(
         inner_skip: bool. See `BottleneckPatch`.
         loss: str or `None`. Of a recommendation task; see `RecommendationData.loss`.
         train_fraction: float. Share of the training users that is used.
-        cut_history: bool. See `recommendation_examples`.
+        cut_history: bool. Of a recommendation task; see `recommendation_examples`.
         epochs: int. At most; early stopping ends most runs before.
         batch_size: int or `None`. Defaults to `None`, one in 256 of the training rows,
             from 16 to 128.
@@ -90,9 +94,11 @@ def transfer(
     del settings["devices"]
     check_settings(settings)
     check_method(method)
+    check_answers(target, labels, column, cut_history, loss)
+    if method not in PATCHED:
+        _refuse_patch(method, patch, bottleneck, insertion, inner_skip)
     patch = _patch_method(patch, bottleneck, insertion, inner_skip)
     settings["patch"] = short_name(patch)
-    check_answers(target, labels)
     began = time.perf_counter()
     devices = Devices.open(devices)
     # Before the host is built: its dropout layers draw their seeds then.
@@ -140,6 +146,16 @@ def _finish(task, host, data, training, folder, began):
     folder.finish(result)
     training.finish()
     return result
+
+
+def _refuse_patch(method, *given):
+    """Refuses settings of a patch, of a method without one."""
+    for (name, default), value in zip(_PATCH.items(), given):
+        if value != default:
+            raise InputError(
+                f"`{name}` should be left out unless `method` is {' or '.join(PATCHED)}. "
+                f"Received: `{name}` = {value!r} with `method` = {method!r}."
+            )
 
 
 def _patch_method(patch, bottleneck, insertion, inner_skip):

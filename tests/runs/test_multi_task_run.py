@@ -112,6 +112,7 @@ def test_another_backbone_is_refused():
     ("arguments", "message"),
     [
         ({"tasks": {}}, "`tasks` should hold at least one task"),
+        ({"tasks": {"g": {**TASKS["gender"], "cut_history": False}}}, "`cut_history` should be"),
         ({"epochs": 0}, "`epochs` should be a positive integer"),
         ({"head_dropout": 1.0}, "`dropout` should be a rate"),
     ],

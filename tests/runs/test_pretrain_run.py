@@ -132,6 +132,7 @@ def test_masked_objective_trains(tmp_path):
         ({"seed": 2**32}, "`seed` should be an integer from 0 to 4294967295"),
         ({"learning_rate": 0.0}, "`learning_rate` should be a positive number"),
         ({"objective": "masked", "max_length": 1}, "`max_length` should be at least 2"),
+        ({"objective": "masked", "unknown_rate": 0.5}, "`unknown_rate` should be left out"),
         ({"objective": "bert"}, "`objective` should be one of causal, masked"),
         ({"min_count": 10**6}, "`min_count` should leave at least one item"),
     ],

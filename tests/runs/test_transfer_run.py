@@ -1,6 +1,7 @@
 """Transfer as a run: what is written, what stays as it was, what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -118,6 +119,36 @@ def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
     assert evaluate(host_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["target", "labels", "column", "host"])
+def test_evaluate_refuses_what_it_would_not_read(name, task_folder, host_folder):
+    with pytest.raises(InputError, match=f"`{name}` should be left out for a host. Received"):
+        evaluate(host_folder, **{name: "nope.csv"})
+    if name in ("labels", "column"):
+        with pytest.raises(InputError, match="should be left out for a recommendation task"):
+            evaluate(task_folder, **{name: "nope.csv"})
+
+
+def test_an_evaluation_of_other_weights_or_data_is_another_one(host_folder, tmp_path):
+    host, log = tmp_path / "host", tmp_path / "log.csv"
+    shutil.copytree(host_folder, host)
+    source = load_log("simulated/source")
+    users, items = source.user_ids[source.users], source.item_ids[source.items]
+    lines = [f"{u},{i},{t}" for u, i, t in zip(users, items, source.timestamps)]
+    log.write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    found = evaluate(host, log=log, out=tmp_path / "out")
+    again = evaluate(host / ".." / "host", log=log, out=tmp_path / "out")
+    assert again == found
+    log.write_text("\n".join(["user_id,item_id,timestamp", *lines[:-1]]) + "\n")
+    with pytest.raises(InputError, match="which holds a run with `data` = "):
+        evaluate(host, log=log, out=tmp_path / "out")
+    log.unlink()
+    weights = dict(np.load(host / "weights.npz"))
+    weights["output_table/embeddings"] += 1
+    np.savez(host / "weights.npz", **weights)
+    with pytest.raises(InputError, match="which holds a run with `data` = "):
+        evaluate(host, log="simulated/source", out=tmp_path / "out")
+
+
 def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
     assert inspect(host_folder)["kind"] == "host" and "patches" not in inspect(host_folder)
     rows = inspect(host_folder, patches=True)["patches"]
@@ -127,6 +158,8 @@ def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
     assert found["files"]["weights.npz"] == (task_folder / "weights.npz").stat().st_size
     with pytest.raises(InputError, match="`path` should be the folder of"):
         inspect(task_folder.parent)
+    with pytest.raises(InputError, match="`path` should be the folder of a host with `patches`"):
+        inspect(task_folder, patches=True)
 
 
 def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
@@ -219,6 +252,11 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
         ({**TARGET, "train_fraction": 0.0}, "`train_fraction` should be above 0"),
         ({**TARGET, **GENDER}, "`target` or `labels` should be given, and not both"),
         ({}, "`target` or `labels` should be given, and not both"),
+        ({**GENDER, "loss": "bpr"}, "`loss` should be left out without `target`. Received: "),
+        ({**GENDER, "cut_history": False}, "`cut_history` should be left out without `target`"),
+        ({**TARGET, "column": "age"}, "`column` should be left out without `labels`. Received"),
+        ({**GENDER, "method": "head", "patch": "lora:8"}, "`patch` should be left out unless"),
+        ({**GENDER, "method": "all", "insertion": "serial"}, "`insertion` should be left out"),
         ({"labels": "simulated/users"}, "`column` should name a column"),
     ],
 )
