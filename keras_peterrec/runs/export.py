@@ -42,7 +42,7 @@ def export_runs(host, task, out, k=10, incremental=False, mixed=None):
 def _mixed_tasks(folder, host, others):
     """The tasks of the method `patch` in a folder but for `others`."""
     others = {path.resolve() for path in others}
-    described = TaskCollection(folder, host).describe()
+    described = TaskCollection(folder, host).describe() if Path(folder).is_dir() else []
     paths = [Path(folder) / found["task"] for found in described if found["method"] == "patch"]
     paths = [path for path in paths if path.resolve() not in others]
     if not paths:
@@ -50,7 +50,7 @@ def _mixed_tasks(folder, host, others):
             "`mixed` should be a folder with task bundles of `host`, of the method patch. "
             f"Received: {str(folder)!r}, which has none that `task` does not name."
         )
-    return MixedTasks.load(paths, host)
+    return MixedTasks.load(paths, host, "mixed")
 
 
 def task_names(paths):

@@ -5,9 +5,15 @@ from pathlib import Path
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.export import task_names
 from keras_peterrec.serving.export import export
-from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, FORMAT_VERSION
+from keras_peterrec.serving.exported_model import (
+    BUNDLES,
+    DESCRIPTION,
+    FORMAT_VERSION,
+    MIXED_BUNDLES,
+)
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import check_format, read_json
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 
 
@@ -22,7 +28,7 @@ def extend_export(base, task=(), remove_task=(), host=None, k=None):
         base: path of the export: the newest version of `export/peterrec`, or one
             version, such as `export/peterrec/3`.
         task: list of paths of `transfer` runs to add. Defaults to none.
-        remove_task: list of str, names of tasks to leave out. Defaults to none.
+        remove_task: list of str, names of tasks to leave out, mixed ones too. Defaults to none.
         host: path of the host, where it was moved. Defaults to `None`.
         k: int. Items in a recommendation. Defaults to those of `base`.
 
@@ -30,22 +36,26 @@ def extend_export(base, task=(), remove_task=(), host=None, k=None):
         dict; see `keras_peterrec.serving.export.export`.
 
     Raises:
-        InputError: `base` is no export or has mixed tasks, nothing would change, a name is taken or
-            unknown, or the host is not that of `base`. Nothing is written then.
+        InputError: `base` is no export, nothing would change, a name is taken or unknown, or
+            the host is not that of `base`. Nothing is written then.
     """
     version, out = _versions(Path(base))
     saved = _described(version)
+    single, together = _bundles(version, saved)
     added = task_names(task)
-    _check_changes(list(saved["tasks"]), added, remove_task, k)
+    _check_changes([*single, *together], added, remove_task, k)
     loaded = _host(host or saved.get("host_path"), saved["host"])
-    kept = {
-        name: version / BUNDLES / name for name in saved["tasks"] if name not in remove_task
+    tasks = {
+        name: Task.load(path, loaded, "base")
+        for name, path in single.items()
+        if name not in remove_task
     }
-    tasks = {name: Task.load(path, loaded, "base") for name, path in kept.items()}
     tasks.update((name, Task.load(path, loaded)) for name, path in added.items())
+    kept = [path for name, path in together.items() if name not in remove_task]
+    mixed = MixedTasks.load(kept, loaded, "base") if kept else None
     origin = host or saved["host_path"]
     k = saved["k"] if k is None else k
-    return export(loaded, tasks, out, k, origin, saved.get("incremental", False))
+    return export(loaded, tasks, out, k, origin, saved.get("incremental", False), mixed)
 
 
 def _versions(base):
@@ -67,18 +77,21 @@ def _versions(base):
 def _described(version):
     saved = read_json(version / DESCRIPTION, "base")
     check_format(saved, FORMAT_VERSION, "base")
-    missing = [name for name in saved["tasks"] if not (version / BUNDLES / name).is_dir()]
+    return saved
+
+
+def _bundles(version, saved):
+    """The bundles of the tasks of their own, and of the mixed ones, each `{name: path}`."""
+    single = {name: version / BUNDLES / name for name in saved["tasks"]}
+    together = {name: version / MIXED_BUNDLES / name for name in saved.get("mixed", ())}
+    # Not to be had of a first version that mixed tasks before their bundles were kept.
+    missing = [name for name, path in (single | together).items() if not path.is_dir()]
     if missing:
         raise InputError(
-            "`base` should hold its task bundles in assets.extra/tasks. "
+            f"`base` should hold its task bundles in {BUNDLES} and {MIXED_BUNDLES}. "
             f"Received: {str(version)!r}, without {', '.join(missing)}."
         )
-    if saved.get("mixed"):
-        raise InputError(
-            "`base` should be an export without mixed tasks; export it anew with `mixed`. "
-            f"Received: {str(version)!r}, with {', '.join(saved['mixed'])}."
-        )
-    return saved
+    return single, together
 
 
 def _check_changes(names, added, remove_task, k):

@@ -14,7 +14,12 @@ import tensorflow as tf
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
-from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, FORMAT_VERSION
+from keras_peterrec.serving.exported_model import (
+    BUNDLES,
+    DESCRIPTION,
+    FORMAT_VERSION,
+    MIXED_BUNDLES,
+)
 from keras_peterrec.serving.sample_rows import sample_rows
 from keras_peterrec.serving.served_model import ServedModel
 from keras_peterrec.serving.warmup import (
@@ -24,6 +29,7 @@ from keras_peterrec.serving.warmup import (
     write_warmup,
 )
 from keras_peterrec.transfer.json_file import write_json
+from keras_peterrec.transfer.task import Task
 
 
 def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None):
@@ -33,8 +39,9 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
     its signatures. Each weight is stored once, however many tasks patch the host;
     a task of a method that trains a copy of the host brings that copy.
 
-    Copies of the task bundles lie in `assets.extra/tasks`, so that a later version
-    can be made from this one: see `keras_peterrec.runs.extend_export`.
+    Copies of the task bundles lie in `assets.extra/tasks`, those of `mixed` in
+    `assets.extra/mixed_tasks`, so that a later version can be made from this one: see
+    `keras_peterrec.runs.extend_export`.
 
     The version directory appears by one rename, after it was loaded back and its
     warm-up requests were answered. Until then it is a hidden sibling, which
@@ -53,7 +60,7 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
             its name with `_step` behind it; see `step_signature`. Needs a causal host.
             Defaults to `False`.
         mixed: MixedTasks on `host`, which answer through one signature `mixed`; see
-            `MixedSignature`. No version can be made of this one then. Defaults to `None`.
+            `MixedSignature`. Defaults to `None`.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory)
@@ -83,8 +90,8 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
         histories = _warmup_histories(host, longest)
         rows = {name: sample_rows(name, histories, mixed_names) for name in names}
         write_warmup(folder, warmup_requests(rows), out.resolve().parent.name)
-        for name, task in tasks.items():
-            task.save(folder / BUNDLES / name, host)
+        _write_bundles(folder / BUNDLES, tasks, host)
+        _write_bundles(folder / MIXED_BUNDLES, {} if mixed is None else mixed.sources, host)
         description = _description(host, tasks, k, host_path)
         description.update(
             incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder)
@@ -135,6 +142,18 @@ def _description(host, tasks, k, host_path):
         "k": k,
         "tasks": {name: task.kind for name, task in tasks.items()},
     }
+
+
+def _write_bundles(folder, sources, host):
+    """Writes the bundle of each Task, or copies that of each path."""
+    for name, source in sources.items():
+        if isinstance(source, Task):
+            source.save(folder / name, host)
+            continue
+        (folder / name).mkdir(parents=True)
+        for file in ("weights.npz", "targets.txt", "task.json"):  # a run holds more than these
+            if (Path(source) / file).is_file():
+                shutil.copyfile(Path(source) / file, folder / name / file)
 
 
 def _warmup_histories(host, length):

@@ -62,10 +62,14 @@ def _check_names(names):
                 f"a letter or digit, do not end in {CLASSIFY} or {STEP}, and are none of "
                 f"{NEXT_ITEM}, {EMBED} and {MIXED}. Received: {name!r}."
             )
+    _check_cases("tasks", names)
+
+
+def _check_cases(argument, names):
     # Names become file names, and some file systems do not tell a from A.
     if len({name.lower() for name in names}) < len(names):
         raise InputError(
-            "`tasks` should have names that differ by more than upper and lower case. "
+            f"`{argument}` should have names that differ by more than upper and lower case. "
             f"Received: {', '.join(names)}."
         )
 
@@ -96,11 +100,16 @@ def _check_mixed(host, tasks, mixed):
             "`mixed` should be built on `host` itself, so that it is stored once. "
             "Received: tasks built on another."
         )
+    _check_cases("mixed", list(mixed.places_of))
     for name, labels, head in zip(mixed.places_of, mixed.labels, mixed.heads):
         if name in tasks:
             raise InputError(
                 "`mixed` should have other tasks than `tasks`, so that each is stored once. "
                 f"Received: {name!r} in both."
+            )
+        if name in ("", ".", "..") or set(name) & set("/\\\0"):
+            raise InputError(
+                f"`mixed` should have names that a folder can have. Received: {name!r}."
             )
         # Both lie in text files, a line each.
         if any(set(text) & {"\n", "\r"} for text in (name, *labels)):

@@ -13,6 +13,7 @@ from keras_peterrec.transfer.json_file import check_format, read_json
 FORMAT_VERSION = 1
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
+MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
 
 
 class ExportedModel:

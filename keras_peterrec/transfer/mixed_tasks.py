@@ -38,6 +38,9 @@ class MixedTasks(keras.Model):
     Returns:
         Tensor of shape `[B, C]`, the users as their tasks' heads read them.
 
+    Attributes:
+        sources: dict from name to what a task was stacked from, a Task or a bundle's path.
+
     Example:
 
     >>> mixed = MixedTasks.load(["runs/films", "runs/gender"], host)
@@ -74,11 +77,11 @@ class MixedTasks(keras.Model):
         }
         if any(task.model.host is not _first(tasks).model.host for task in tasks.values()):
             raise InputError("`tasks` should be on one host object. Received: several.")
-        return cls._of_bundles(_first(tasks), bundles)
+        return cls._of_bundles(_first(tasks), bundles, tasks)
 
     @classmethod
-    def load(cls, folders, host):
-        """Reads task bundles; a task is called as its folder.
+    def load(cls, folders, host, argument="folders"):
+        """Reads task bundles; a task is called as its folder. Messages call them `argument`.
 
         Raises:
             InputError: see `Task.load`; or the tasks are not of the method `patch` with
@@ -86,10 +89,10 @@ class MixedTasks(keras.Model):
         """
         bundles, folders = {}, list(folders)
         for folder in folders:
-            bundle = TaskBundle.read(folder, "folders")
+            bundle = TaskBundle.read(folder, argument)
             if bundle.name in bundles:
                 raise InputError(
-                    f"`folders` should have different names. Received: two {bundle.name!r}."
+                    f"`{argument}` should have different names. Received: two {bundle.name!r}."
                 )
             bundle.check_host(host)
             targets = bundle.targets()
@@ -100,11 +103,13 @@ class MixedTasks(keras.Model):
                 bundle.saved["classes"] if targets is None else targets.items.tolist(),
             )
         if not bundles:
-            raise InputError("`folders` should be one or more. Received: none.")
-        return cls._of_bundles(Task.load(folders[0], host, "folders"), bundles)
+            raise InputError(f"`{argument}` should be one or more. Received: none.")
+        sources = dict(zip(bundles, folders))
+        pattern = Task.load(folders[0], host, argument)
+        return cls._of_bundles(pattern, bundles, sources, argument)
 
     @classmethod
-    def _of_bundles(cls, pattern, bundles):
+    def _of_bundles(cls, pattern, bundles, sources, argument="tasks"):
         wanted = _first(bundles)[0]
         shared = {
             path: weight
@@ -115,8 +120,8 @@ class MixedTasks(keras.Model):
         for name, (kind, arrays, head, _) in bundles.items():
             if kind != wanted or kind[0] != "patch":
                 raise InputError(
-                    "`tasks` should be of the method patch, of one patch method, and with one "
-                    f"`summary`. Received: {name!r} of {kind[0]}, {kind[1]}, {kind[2]}."
+                    f"`{argument}` should be of the method patch, of one patch method, and with "
+                    f"one `summary`. Received: {name!r} of {kind[0]}, {kind[1]}, {kind[2]}."
                 )
             head.build((None, pattern.model.host.hidden_dim))
             named = {f"head/{weight.name}": weight for weight in head.weights}
@@ -127,7 +132,9 @@ class MixedTasks(keras.Model):
                 rows[path].append(arrays[path])
         stacked = {path: np.stack(of_tasks) for path, of_tasks in rows.items()}
         heads, labels = ([bundle[n] for bundle in bundles.values()] for n in (2, 3))
-        return cls(pattern, bundles, stacked, heads, labels)
+        mixed = cls(pattern, bundles, stacked, heads, labels)
+        mixed.sources = dict(sources)
+        return mixed
 
     def call(self, inputs):
         model, host = self._pattern, self._pattern.host

@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.models.classifier_head import ClassifierHead
+from keras_peterrec.runs import extend_export as extend_export_module
 from keras_peterrec.runs.check_export_folder import check_export_folder
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.extend_export import extend_export
+from keras_peterrec.serving.checks.export_folder import ExportFolder
+from keras_peterrec.serving.checks.files import check_bundles
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
 from serving_samples import HISTORIES, assert_same, make_host, make_task  # noqa: E402
@@ -26,6 +33,7 @@ def runs(tmp_path_factory):
     make_host(seed=5).save(folder / "other")
     make_task(host).save(folder / "films", host)
     make_task(host, seed=8).save(folder / "new" / "films", host)
+    make_task(host, seed=9).save(folder / "books", host)
     make_task(host, "classify", seed=2).save(folder / "age", host)
     make_task(host, method="all", items=8, seed=3).save(folder / "tuned", host)
     return folder
@@ -85,20 +93,56 @@ def test_single_events_are_kept(runs, tmp_path):
     assert after.step("age", ["s1"])["classes"].shape == (1, 3)
 
 
-def test_a_folder_of_mixed_tasks(runs, tmp_path):
-    out = tmp_path / "peterrec" / "1"
-    report = export_runs(runs / "host", [runs / "films"], out, mixed=runs)
-    # `films` has a signature of its own, `tuned` is of another method.
+@pytest.fixture(scope="module")
+def with_mixed(runs, tmp_path_factory):
+    """A version with `films`, and with `age` and `books` mixed."""
+    out = tmp_path_factory.mktemp("mixed") / "peterrec" / "1"
+    report = export_runs(runs / "host", [runs / "films"], out, k=5, mixed=runs)
     assert report["signatures"][-1] == "mixed"
-    model = ExportedModel(out)
-    assert model.description["mixed"] == ["age"] and list(model.description["tasks"]) == ["films"]
+    return out
+
+
+def test_a_folder_of_mixed_tasks(runs, with_mixed, tmp_path):
+    # `films` has a signature of its own, `tuned` is of another method.
+    model = ExportedModel(with_mixed)
+    assert model.description["mixed"] == ["age", "books"]
+    assert list(model.description["tasks"]) == ["films"]
     assert set(model.mixed(["s1"], ["age"])["labels"][0][:3]) == {"young", "middle-aged", "old"}
-    with pytest.raises(InputError, match="`base` should be an export without mixed tasks.*age"):
-        extend_export(out.parent, remove_task=["films"])
-    with pytest.raises(InputError, match="`mixed` should be a folder with task bundles of `host`"):
-        export_runs(runs / "host", [runs / "films"], tmp_path / "2", mixed=tmp_path)
-    with pytest.raises(InputError, match="`folder` should be a folder with task bundles"):
-        export_runs(runs / "host", [], tmp_path / "2", mixed=runs / "nope")
+    for folder in (tmp_path, runs / "nope"):
+        with pytest.raises(InputError, match="`mixed` should be a folder with task bundles of"):
+            export_runs(runs / "host", [runs / "films"], tmp_path / "2", mixed=folder)
+
+
+def test_mixed_tasks_are_taken_over(runs, with_mixed, tmp_path, monkeypatch):
+    base = shutil.copytree(with_mixed.parent, tmp_path / "peterrec")
+    with pytest.raises(InputError, match="--remove-task age. Received: 'age', which `base` has"):
+        extend_export(base, [runs / "age"])
+    extend_export(base, [runs / "new" / "films"], remove_task=["films", "age"])
+    before, after = ExportedModel(base / "1"), ExportedModel(base / "2")
+    assert after.description["mixed"] == ["books"]
+    assert list(after.description["tasks"]) == ["films"]
+    assert_same(*(m.mixed(HISTORIES, ["books"] * len(HISTORIES)) for m in (after, before)))
+    assert (after.mixed(["s1"], ["age"])["labels"] == "").all()
+    assert check_bundles(ExportFolder(base / "2")) == []
+    # With the last mixed task, its signature goes: there is nothing left to mix.
+    monkeypatch.setattr(extend_export_module, "export", lambda *arguments: arguments[-1])
+    assert extend_export(base, remove_task=["books"]) is None
+    # Of a version that mixed tasks before their bundles were kept.
+    shutil.rmtree(base / "1" / "assets.extra" / "mixed_tasks" / "age")
+    with pytest.raises(InputError, match="`base` should hold its task bundles.*without age"):
+        extend_export(base / "1", remove_task=["films"])
+    assert check_bundles(ExportFolder(base / "1")) == [
+        "age: its task bundle assets.extra/mixed_tasks/age is missing"
+    ]
+
+
+def test_mixed_tasks_of_several_patch_methods(runs, tmp_path):
+    host = Host.load(runs / "host")
+    for name, patch in (("one", "lora:1"), ("two", "lora:2")):
+        model = build_task(host.backbone, ClassifierHead(3), "patch", patch)
+        Task(model, "patch", classes=["a", "b", "c"]).save(tmp_path / "mixed" / name, host)
+    with pytest.raises(InputError, match="^`mixed` should be .*of one patch method.*'two'"):
+        export_runs(runs / "host", [], tmp_path / "1", mixed=tmp_path / "mixed")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,10 @@ def test_tasks_that_cannot_be_mixed(host, tasks, tmp_path):
     mixed = MixedTasks.of_tasks(tasks)
     refuse("Received: 'films' in both", mixed, {"films": tasks["films"]})
     refuse("built on another", MixedTasks.of_tasks({"films": make_task(make_host())}))
+    for name in ("a/b", ".."):
+        refuse("names that a folder can have", MixedTasks.of_tasks({name: tasks["films"]}))
+    cases = MixedTasks.of_tasks({"a": tasks["films"], "A": tasks["films"]})
+    refuse("`mixed` should have names that differ by more than upper", cases)
     split = MixedTasks.of_tasks({"a\nb": tasks["films"]})
     refuse("without line breaks", split)
     few = MixedTasks.of_tasks(tasks)

@@ -1,7 +1,7 @@
 """Are all the files of a version directory there?"""
 
 from keras_peterrec.serving.asset_hashes import changed_assets
-from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION
+from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, MIXED_BUNDLES
 from keras_peterrec.transfer.json_file import read_json
 
 
@@ -31,10 +31,17 @@ def check_bundles(folder):
     """Tasks that a later version could not take over, a list of str."""
     if not (folder.path / DESCRIPTION).is_file():
         return [f"{DESCRIPTION} is missing"]
-    tasks = read_json(folder.path / DESCRIPTION, "check").get("tasks", {})
-    lost = [name for name in tasks if not (folder.path / BUNDLES / name / "task.json").is_file()]
+    description = read_json(folder.path / DESCRIPTION, "check")
+    tasks = description.get("tasks", {})
+    wanted = {name: BUNDLES / name for name in tasks}
+    wanted |= {name: MIXED_BUNDLES / name for name in description.get("mixed", ())}
+    lost = {
+        name: path
+        for name, path in wanted.items()
+        if not (folder.path / path / "task.json").is_file()
+    }
     unknown = [name for name in tasks if name not in folder.signature_defs]
     return [
-        *(f"{name}: its task bundle {BUNDLES / name} is missing" for name in lost),
+        *(f"{name}: its task bundle {path} is missing" for name, path in lost.items()),
         *(f"{name}: is a task without signature" for name in unknown),
     ]
