@@ -43,11 +43,14 @@ def add_serve(commands, add_command):
         help="between looks into --model-config-file (default: 0, none)")  # fmt: skip
     add("--workers", type=int, help="runs at a time (default: one a processor)")
     add("--max-batch-rows", type=int, help="histories that are run together (default: 256)")
+    add("--max-batch-bytes", type=int, help="that are run together (default: 4 MiB)")
     add("--max-rows", type=int, help="histories of one request (default: 4096)")
     add("--max-waiting", type=int, help="requests that may wait to be run (default: 1000)")
+    add("--max-waiting-bytes", type=int,
+        help="of all requests that are not answered yet (default: 256 MiB)")  # fmt: skip
     add("--max-head-bytes", type=int, help="of a request's line and headers (default: 64 KiB)")
     add("--max-body-bytes", type=int, help="of one request (default: 64 MiB)")
-    add("--max-history-bytes", type=int, help="of one history (default: 32 MiB)")
+    add("--max-history-bytes", type=int, help="of one history (default: 4 MiB)")
     add("--max-connections", type=int, help="open at a time (default: 1024)")
     add("--read-seconds", type=float,
         help="for a request's head to arrive, and for its body (default: 30)")  # fmt: skip

@@ -4,16 +4,26 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from keras_peterrec.serving.server.errors import UNAVAILABLE, ServingError, invalid
-from keras_peterrec.serving.server.signature import check_batch
+from keras_peterrec.serving.server.batch_limits import check_rows
+from keras_peterrec.serving.server.errors import UNAVAILABLE, ServingError
+from keras_peterrec.serving.server.row_parts import row_parts, size_of
+from keras_peterrec.serving.server.signature import is_batch
 
 # No longer than Python lets a thread keep others waiting anyway.
 _SHORT_SECONDS = 0.005
 _FULL = "The batch scheduling queue to which this task was submitted is full"
+
+
+class _Member(NamedTuple):
+    inputs: dict
+    rows: int
+    size: int
+    future: asyncio.Future
 
 
 class Batcher:
@@ -21,38 +31,38 @@ class Batcher:
 
     A request that finds a free thread is run at once, with those that the event loop
     read in the same turn: nothing waits for a batch to fill. When a thread frees, it takes
-    all that meanwhile came for one signature, up to `max_rows`. Requests are merged only
-    if their arrays agree in type and in all dimensions but the first. Where a merged run
-    fails its members are run one by one, so that a bad request fails alone.
+    all that meanwhile came for one signature, up to the limits of a run. Requests are merged
+    only if their arrays agree in type and in all dimensions but the first. Where a merged run
+    fails its members are run one by one, so that a bad request fails alone. A request beyond
+    the limits of a run is run in parts, one after the other.
 
     A client that is alone is answered in the loop itself, without the way to a thread and
-    back, where its run is known to be short.
+    back, where its run is known to be short: the last one of about as many bytes was, and
+    the signature is one that takes as long for as many.
 
     It belongs to one event loop; only runs happen on its threads.
 
     Args:
         workers: int. Runs at a time.
-        max_rows: int. Rows of a merged run.
-        max_request_rows: int. Rows of one request.
-        max_waiting: int. Requests that may wait; more are refused.
+        limits: BatchLimits.
         observe: callable (signature, requests, rows, seconds), called for each run.
             Defaults to `None`.
 
     Example:
 
-    >>> batcher = Batcher(workers=2, max_rows=256, max_request_rows=1024, max_waiting=1000)
+    >>> batcher = Batcher(2, BatchLimits(rows=256))
     >>> outputs = await batcher.run(signature, {"history": array})
     """
 
-    def __init__(self, workers, max_rows, max_request_rows, max_waiting, observe=None):
+    def __init__(self, workers, limits, observe=None):
         self.workers = workers
-        self.max_rows = max_rows
-        self.max_request_rows = max_request_rows
-        self.max_waiting = max_waiting
+        self.limits = limits
         self.waiting = 0
+        self._held = 0  # bytes of requests that are not answered yet
         self._observe = observe or (lambda *_: None)
         self._busy = 0
-        self._lone_seconds = WeakKeyDictionary()  # signature: what a run of one row took last
+        # signature: what a run of one row took last, by the binary digits of its size.
+        self._lone_seconds = WeakKeyDictionary()
         self._starting = False
         self._queues = OrderedDict()  # what can be merged: its members, longest waiting first
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
@@ -69,24 +79,47 @@ class Batcher:
             list of arrays.
 
         Raises:
-            ServingError: too many rows, or too many requests wait.
+            ServingError: too many rows, or too much waits.
             Exception: what the graph raises.
         """
         arrays = list(inputs.values())
+        check_rows([array.shape for array in arrays], self.limits.request_rows)
+        size = size_of(arrays)
         rows = len(arrays[0]) if arrays and arrays[0].ndim else 1
-        if rows > self.max_request_rows:
-            raise invalid(
-                "Task size ", rows, " is larger than maximum input batch size ",
-                self.max_request_rows,
-            )  # fmt: skip
         if alone and rows == 1 and not self._busy and not self._queues:
-            if self._lone_seconds.get(signature, _SHORT_SECONDS) < _SHORT_SECONDS:
-                return self._run_here(signature, inputs)
-        if self.waiting >= self.max_waiting:
+            if self._is_short(signature, size):
+                return self._run_here(signature, inputs, size)
+        if self._held and self._held + size > self.limits.waiting_bytes:
+            raise ServingError(UNAVAILABLE, _FULL)
+        self._held += size
+        try:
+            if rows > self.limits.rows or size > self.limits.run_bytes:
+                if rows > 1 and _merge_key(signature, arrays):
+                    answer = await self._run_parts(signature, inputs)
+                    if answer is not None:
+                        return answer
+            return await self._enqueue(signature, inputs, rows, size)
+        finally:
+            self._held -= size
+
+    async def _run_parts(self, signature, inputs):
+        """The answers of all parts; None where they cannot be put together."""
+        answers, shapes = [], set()
+        for part in row_parts(inputs, self.limits.rows, self.limits.run_bytes):
+            arrays = list(part.values())
+            outputs = await self._enqueue(signature, part, len(arrays[0]), size_of(arrays))
+            answers.append(outputs)
+            shapes.add(tuple(output.shape[1:] for output in outputs))
+            if len(shapes) > 1 or not is_batch(outputs, len(arrays[0])):
+                return None
+        return [np.concatenate(outputs) for outputs in zip(*answers, strict=True)]
+
+    async def _enqueue(self, signature, inputs, rows, size):
+        if self.waiting >= self.limits.waiting:
             raise ServingError(UNAVAILABLE, _FULL)
         future = asyncio.get_running_loop().create_future()
-        key = _merge_key(signature, arrays) or (signature, id(future))
-        member = inputs, rows, future
+        key = _merge_key(signature, list(inputs.values())) or (signature, id(future))
+        member = _Member(inputs, rows, size, future)
         self._queues.setdefault(key, deque()).append(member)
         self.waiting += 1
         self._start_soon()
@@ -100,16 +133,21 @@ class Batcher:
         """Ends the threads once they have finished."""
         self._pool.shutdown(wait=True)
 
-    def _run_here(self, signature, inputs):
+    def _is_short(self, signature, size):
+        known = self._lone_seconds.get(signature, {})
+        seconds = known.get(size.bit_length(), _SHORT_SECONDS)
+        return signature.steady and seconds < _SHORT_SECONDS
+
+    def _run_here(self, signature, inputs, size):
         start = time.perf_counter()
         try:
             return signature.run(inputs)
         finally:
-            self._ran(signature, 1, 1, time.perf_counter() - start)
+            self._ran(signature, 1, 1, size, time.perf_counter() - start)
 
-    def _ran(self, signature, requests, rows, seconds):
+    def _ran(self, signature, requests, rows, size, seconds):
         if rows == 1:
-            self._lone_seconds[signature] = seconds
+            self._lone_seconds.setdefault(signature, {})[size.bit_length()] = seconds
         self._observe(signature, requests, rows, seconds)
 
     def _forget(self, key, member):
@@ -145,13 +183,17 @@ class Batcher:
                 self._pool.submit(self._work, loop, key[0], members)
 
     def _take(self, queue):
-        members, rows = [], 0
-        while queue and (not members or rows + queue[0][1] <= self.max_rows):
+        members, rows, size = [], 0, 0
+        while queue:
+            rows, size = rows + queue[0].rows, size + queue[0].size
+            if members and (rows > self.limits.rows or size > self.limits.run_bytes):
+                break
             member = queue.popleft()
             self.waiting -= 1
-            if not member[2].cancelled():  # its client has gone
+            if member.future.cancelled():  # its client has gone
+                rows, size = rows - member.rows, size - member.size
+            else:
                 members.append(member)
-                rows += member[1]
         return members
 
     def _work(self, loop, signature, members):
@@ -163,14 +205,15 @@ class Batcher:
     def _finish(self, signature, members, answers, seconds):
         self._busy -= 1
         self._start_soon()
-        self._ran(signature, len(members), sum(rows for _, rows, _ in members), seconds)
-        for (_, _, future), answer in zip(members, answers, strict=True):
-            if future.cancelled():
+        rows, size = (sum(getattr(m, name) for m in members) for name in ("rows", "size"))
+        self._ran(signature, len(members), rows, size, seconds)
+        for member, answer in zip(members, answers, strict=True):
+            if member.future.cancelled():
                 continue
             if isinstance(answer, BaseException):
-                future.set_exception(answer)
+                member.future.set_exception(answer)
             else:
-                future.set_result(answer)
+                member.future.set_result(answer)
 
 
 def _merge_key(signature, arrays):
@@ -184,20 +227,20 @@ def _merge_key(signature, arrays):
 
 def _answers(signature, members):
     if len(members) > 1:
-        sizes = [rows for _, rows, _ in members]
+        sizes = [member.rows for member in members]
         try:
             merged = {
-                name: np.concatenate([inputs[name] for inputs, _, _ in members])
+                name: np.concatenate([member.inputs[name] for member in members])
                 for name in signature.dtypes
             }
             outputs = signature.run(merged)
-            check_batch(outputs, sum(sizes))
+            aligned = is_batch(outputs, sum(sizes))
         except Exception:  # whoever is to blame is told below
-            pass
-        else:
+            aligned = False
+        if aligned:
             ends = np.cumsum(sizes)[:-1]
             return list(zip(*[np.split(output, ends) for output in outputs], strict=True))
-    return [_attempt(signature, inputs) for inputs, _, _ in members]
+    return [_attempt(signature, member.inputs) for member in members]
 
 
 def _attempt(signature, inputs):

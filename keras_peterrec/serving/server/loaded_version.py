@@ -64,8 +64,9 @@ class LoadedVersion:
                     self.session, [tf.saved_model.SERVING], str(path)
                 )
             self.definitions = dict(loaded.signature_def)
+            steady = self.description is not None
             self.signatures = {
-                name: Signature(name, definition, self.session, model)
+                name: Signature(name, definition, self.session, model, steady)
                 for name, definition in self.definitions.items()
                 if definition.outputs and name != "__saved_model_init_op"
             }

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.server.application import Application, HttpLimits
+from keras_peterrec.serving.server.batch_limits import BatchLimits
 from keras_peterrec.serving.server.batcher import Batcher
 from keras_peterrec.serving.server.browser_page import BrowserPage, read_titles
 from keras_peterrec.serving.server.health_service import HealthService
@@ -51,10 +52,11 @@ class Server:
         self.announce = announce
         self.configs = settings.configs()
         self.metrics = Metrics()
-        self.batcher = Batcher(
-            settings.workers or os.cpu_count() or 1, settings.max_batch_rows, settings.max_rows,
-            settings.max_waiting, self._ran,
+        limits = BatchLimits(
+            settings.max_batch_rows, settings.max_batch_bytes, settings.max_rows,
+            settings.max_waiting, settings.max_waiting_bytes,
         )  # fmt: skip
+        self.batcher = Batcher(settings.workers or os.cpu_count() or 1, limits, self._ran)
         self.inference = Inference(self.batcher, settings.max_history_bytes)
         self.titles = read_titles(settings.titles) if settings.titles else {}
         self._http = None

@@ -8,8 +8,8 @@ from keras_peterrec.serving.server.model_config import ModelConfig, read_config_
 
 # What must be positive, and what may be nothing.
 _POSITIVE = (
-    "max_batch_rows", "max_rows", "max_waiting", "max_head_bytes", "max_body_bytes",
-    "max_history_bytes", "max_connections", "read_seconds",
+    "max_batch_rows", "max_batch_bytes", "max_rows", "max_waiting", "max_waiting_bytes",
+    "max_head_bytes", "max_body_bytes", "max_history_bytes", "max_connections", "read_seconds",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "port", "workers", "poll_seconds", "config_poll_seconds", "shutdown_seconds",
@@ -34,11 +34,13 @@ class ServerSettings:
     config_poll_seconds: float = 0.0
     workers: int = 0
     max_batch_rows: int = 256
+    max_batch_bytes: int = 4 << 20
     max_rows: int = 4096
     max_waiting: int = 1000
+    max_waiting_bytes: int = 256 << 20
     max_head_bytes: int = 64 << 10
     max_body_bytes: int = 64 << 20
-    max_history_bytes: int = 32 << 20
+    max_history_bytes: int = 4 << 20
     max_connections: int = 1024
     read_seconds: float = 30.0
     request_timeout: float = 30.0

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import predict
 
+from keras_peterrec.serving.server.batch_limits import BatchLimits
 from keras_peterrec.serving.server.batcher import Batcher
 from keras_peterrec.serving.server.errors import ServingError
+from keras_peterrec.serving.server.row_parts import row_parts, size_of
 
 
 class Gate:
@@ -20,6 +22,7 @@ class Gate:
 
     def __init__(self, mergeable=True):
         self.mergeable = mergeable
+        self.steady = True
         self.dtypes = {"x": 1}
         self.outputs = {"y": 1}
         self.open = threading.Event()
@@ -33,11 +36,11 @@ class Gate:
         return [inputs["x"] * 2]
 
 
-def gather(signature, arrays, max_rows=8, max_waiting=1000, cancel=()):
+def gather(signature, arrays, max_rows=8, max_waiting=1000, cancel=(), **limits):
     """What each request got, all sent while the first is run."""
 
     async def work():
-        batcher = Batcher(1, max_rows, 100, max_waiting)
+        batcher = Batcher(1, BatchLimits(max_rows, waiting=max_waiting, **limits))
         tasks = []
         for n, array in enumerate(arrays):
             tasks.append(asyncio.create_task(batcher.run(signature, {"x": np.array(array)})))
@@ -47,7 +50,7 @@ def gather(signature, arrays, max_rows=8, max_waiting=1000, cancel=()):
             tasks[n].cancel()
         signature.open.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        assert batcher.waiting == 0
+        assert batcher.waiting == batcher._held == 0
         batcher.close()
         return answers
 
@@ -69,7 +72,7 @@ def test_what_comes_in_one_turn_is_run_together():
     gate.open.set()
 
     async def work():
-        batcher = Batcher(2, 8, 100, 1000)
+        batcher = Batcher(2, BatchLimits(8))
         runs = [batcher.run(gate, {"x": np.array([float(n)])}) for n in range(5)]
         answers = await asyncio.gather(*runs)
         batcher.close()
@@ -99,13 +102,49 @@ def test_what_has_no_batch_is_run_alone():
 def test_answers_that_are_not_one_a_row():
     gate = Gate()
     gate.run = lambda inputs: gate.open.wait(30) and [np.sum(inputs["x"])]
-    assert [a[0] for a in gather(gate, [[0.0], [1.0], [2.0]])] == [0, 1, 2]
+    assert [a[0] for a in gather(gate, [[0.0], [1.0], [2.0], [1.0] * 20])] == [0, 1, 2, 20]
 
 
 def test_too_many_wait():
     answers = gather(Gate(), [[float(n)] for n in range(6)], max_waiting=3)
     codes = [a.http if isinstance(a, ServingError) else 200 for a in answers]
     assert codes == [200] * 4 + [503] * 2
+
+
+def test_too_many_bytes_wait():
+    answers = gather(Gate(), [[0.0]] + [[1.0] * 4] * 4 + [[0.0]], waiting_bytes=80)
+    codes = [a.http if isinstance(a, ServingError) else 200 for a in answers]
+    assert codes == [200] * 3 + [503] * 2 + [200]
+    (answer,) = gather(Gate(), [[1.0] * 50], waiting_bytes=80)  # nobody else is there
+    assert answer[0].tolist() == [2.0] * 50
+
+
+def test_few_bytes_are_run_together():
+    gate = Gate()
+    answers = gather(gate, [[0.0], [1.0], [2.0], [3.0, 4.0]], run_bytes=20)
+    assert [len(a[0]) for a in answers] == [1, 1, 1, 2]
+    assert gate.batches == [(1,), (2,), (2,)]
+
+
+def test_a_large_request_is_run_in_parts():
+    gate = Gate()
+    answers = gather(gate, [list(range(20)), [-1.0] * 9, [7.0] * 9])
+    assert answers[0][0].tolist() == [2 * n for n in range(20)]
+    assert isinstance(answers[1], ValueError) and answers[2][0].tolist() == [14.0] * 9
+    assert max(gate.batches) == (8,)
+    gate = Gate()  # `[5, 2]` of 16 bytes a row
+    answers = gather(gate, [np.arange(10.0).reshape(5, 2).tolist()], run_bytes=50)
+    assert gate.batches == [(3, 2), (2, 2)]
+    assert answers[0][0].tolist() == (2 * np.arange(10.0).reshape(5, 2)).tolist()
+
+
+def test_rows_are_cut_by_the_length_of_their_strings():
+    texts = [b"a" * size for size in (100, 1, 1, 100, 300, 1, 1, 1)]
+    inputs = {"x": np.array(texts, object), "n": np.arange(8)}
+    parts = row_parts(inputs, 3, 250)
+    assert [part["n"].tolist() for part in parts] == [[0, 1, 2], [3], [4], [5, 6, 7]]
+    assert [part["x"].tolist() for part in parts] == [texts[:3], texts[3:4], texts[4:5], texts[5:]]
+    assert size_of(list(inputs.values())) == sum(map(len, texts)) + 2 * 8 * 8
 
 
 def test_who_has_gone_is_not_run():
@@ -157,7 +196,7 @@ def test_bad_neighbours_over_rest(half_server):
 
 
 def test_requests_of_no_signature_are_refused_by_size():
-    batcher = Batcher(1, 8, 2, 10)
+    batcher = Batcher(1, BatchLimits(request_rows=2))
     with pytest.raises(ServingError, match="Task size 3 is larger than maximum"):
         asyncio.run(batcher.run(SimpleNamespace(mergeable=True), {"x": np.zeros(3)}))
 
@@ -169,26 +208,30 @@ def test_who_is_alone_is_run_in_the_loop_once_its_run_is_known_to_be_short():
     gate.run = lambda inputs: threads.append(threading.current_thread()) or real(inputs)
 
     async def work():
-        batcher = Batcher(1, 8, 100, 1000)
+        batcher = Batcher(1, BatchLimits(8))
         one, two = {"x": np.array([1.0])}, {"x": np.array([1.0, 2.0])}
         for inputs, alone in ((one, True), (one, True), (one, False), (two, True)):
             await batcher.run(gate, inputs, alone)
         with pytest.raises(ValueError, match="-1"):
             await batcher.run(gate, {"x": np.array([-1.0])}, True)
-        batcher._lone_seconds[gate] = 1.0  # as of a large model
+        long = {"x": np.array([[1.0] * 100])}
+        await batcher.run(gate, long, True)  # a shorter one's time says nothing about it
+        batcher._lone_seconds[gate][4] = 1.0  # as of a large model
+        await batcher.run(gate, one, True)
+        gate.steady = False  # not even the same bytes take the same time
         await batcher.run(gate, one, True)
         batcher.close()
 
     asyncio.run(work())
     here = [thread is threading.current_thread() for thread in threads]
-    assert here == [False, True, False, False, True, False]
+    assert here == [False, True, False, False, True, False, False, False]
 
 
 def test_what_nobody_waits_for_takes_no_place():
     gate = Gate()
 
     async def work():
-        batcher = Batcher(1, 8, 100, max_waiting=1)
+        batcher = Batcher(1, BatchLimits(waiting=1))
         arrays = {"x": np.array([1.0])}
         first = asyncio.create_task(batcher.run(gate, arrays))
         await asyncio.sleep(0.01)
