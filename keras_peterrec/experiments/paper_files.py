@@ -1,5 +1,6 @@
 """The files that the authors of PeterRec published, as a dataset of five tasks."""
 
+import re
 import sys
 
 from keras_peterrec.errors import InputError
@@ -7,16 +8,19 @@ from keras_peterrec.experiments.dataset import Dataset
 from keras_peterrec.experiments.task_source import TaskSource
 
 MAX_LENGTH = 50  # as the published lines, most of which are padded to it
-_PRETRAIN = ("pretrain", "_pre.")
-# A task, what the name of its file contains, in any case, and whether it classifies. The
-# names differ: `coldrec2_fine.csv`, `original_desen_finetune_click_nouserID.csv`, ...
+_PRETRAIN = r"pretrain|_pre\."
+# A task, what is found in the name of its file, in any case, and whether it classifies. The
+# names differ: `coldrec2_fine.csv`, `original_desen_age.csv`, `gender_finetune.csv`, ...
 _TASKS = (
-    ("ColdRec-1", ("coldrec1", "coldrec-1"), False),
-    ("ColdRec-2", ("coldrec2", "coldrec-2", "finetune"), False),
-    ("GenEst", ("gender", "genest"), True),
-    ("AgeEst", ("_age", "ageest"), True),
-    ("LifeEst", ("lifestatus", "lifeest", "_life"), True),
+    ("ColdRec-1", r"coldrec[-_]?1", False),
+    ("ColdRec-2", r"coldrec[-_]?2", False),
+    ("GenEst", r"gender|genest", True),
+    ("AgeEst", r"(?<![a-z])age(?![a-z])|ageest", True),
+    ("LifeEst", r"(?<![a-z])life", True),
 )
+# Also of ColdRec-2, whose file may be called `original_desen_finetune_click_nouserID.csv`,
+# where nothing else is told by the name.
+_FINETUNE = r"finetune"
 
 
 def paper_dataset(folder):
@@ -36,7 +40,7 @@ def paper_dataset(folder):
     """
     files = sorted(folder.glob("*.csv"), key=lambda file: file.name.lower())
     pretraining = [file for file in files if _has(file, _PRETRAIN)]
-    others = [file for file in files if file not in pretraining]
+    found = _files_of_tasks([file for file in files if file not in pretraining])
     if not pretraining:
         raise InputError(
             "`path` should be a folder with a .csv file that has `pretrain` in its name. "
@@ -45,20 +49,19 @@ def paper_dataset(folder):
     own = [file for file in pretraining if _has(file, _TASKS[0][1])]
     shared = [file for file in pretraining if file not in own] or own
     sources, tasks, missing = {}, [], []
-    for name, parts, classifies in _TASKS:
-        found = [file for file in others if _has(file, parts)]
-        if not found:
+    for name, _, classifies in _TASKS:
+        if not found[name]:
             missing.append(name)
             continue
-        if len(found) > 1:
-            beside = ", ".join(file.name for file in found[1:])
-            print(f"{name}: {found[0].name} is read, and not {beside}", file=sys.stderr)
-        others = [file for file in others if file not in found]
+        chosen, *beside = found[name]
+        if beside:
+            unread = ", ".join(file.name for file in beside)
+            print(f"{name}: {chosen.name} is read, and not {unread}", file=sys.stderr)
         source, log = "source", shared[0]
         if name == "ColdRec-1" and own:
             source, log = "coldrec-1", own[0]
         sources[source] = f"paper:{log}"
-        tasks.append(_task(name, source, found[0], classifies))
+        tasks.append(_task(name, source, chosen, classifies))
     if not tasks:
         raise InputError(
             "`path` should be a folder with the file of at least one of "
@@ -69,8 +72,18 @@ def paper_dataset(folder):
     return Dataset("peterrec", sources, tuple(tasks), MAX_LENGTH, "the paper's own files")
 
 
-def _has(file, parts):
-    return any(part in file.name.lower() for part in parts)
+def _files_of_tasks(files):
+    """The files of each task, by its name; the first is to be read."""
+    found = {}
+    for name, pattern, _ in _TASKS:
+        found[name] = [file for file in files if _has(file, pattern)]
+        files = [file for file in files if file not in found[name]]
+    found["ColdRec-2"] += [file for file in files if _has(file, _FINETUNE)]
+    return found
+
+
+def _has(file, pattern):
+    return re.search(pattern, file.name.lower()) is not None
 
 
 def _task(name, source, file, classifies):

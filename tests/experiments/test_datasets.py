@@ -65,6 +65,17 @@ def test_files_of_the_paper(files, tasks, tmp_path, capsys):
     assert all(name in said for name in missing)
 
 
+def test_a_name_that_tells_its_task_is_never_another_tasks(tmp_path):
+    files = {
+        "ColdRec-2": "coldrec2_fine.csv", "GenEst": "gender_finetune.csv",
+        "AgeEst": "age_finetune.csv", "LifeEst": "life_finetune.csv",
+    }  # fmt: skip
+    for name in ("desen_pretrain.csv", "language_finetune.csv", *files.values()):
+        (tmp_path / name).touch()
+    dataset = open_dataset("peterrec", tmp_path)
+    assert {task.name: task.log.rpartition("/")[2] for task in dataset.tasks} == files
+
+
 def test_each_coldrec_has_its_own_host_where_there_are_two(tmp_path):
     for name in ("coldrec1_pre.csv", "coldrec1_fine.csv", "coldrec2_pre.csv", "coldrec2_fine.csv"):
         (tmp_path / name).touch()
