@@ -42,6 +42,11 @@ class PatchMethod:
         object.__setattr__(self, "blocks", tuple(self.blocks))  # JSON has lists
         for block in self.blocks:
             check_positive("blocks", block)
+        if len(set(self.blocks)) < len(self.blocks):
+            raise InputError(
+                "`blocks` should be different blocks. "
+                f"Received: `blocks` = {self.blocks}."
+            )
 
     @property
     def tokens(self):

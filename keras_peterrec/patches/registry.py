@@ -12,6 +12,7 @@ from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
 
 _METHODS = {}
+_STACK = "stack"  # what a config calls a Stack, which has no short name
 
 
 def register_patch_method(name, settings):
@@ -24,7 +25,7 @@ def register_patch_method(name, settings):
     Raises:
         InputError: the name is taken or not allowed, or `settings` is no such class.
     """
-    if name in _METHODS or not name or set(":+") & set(name):
+    if name in (*_METHODS, _STACK) or not name or set(":+") & set(name):
         raise InputError(
             "`name` should be a patch method that is not registered yet, without : and +. "
             f"Received: {name!r}."
@@ -87,7 +88,7 @@ def patch_to_config(patch):
         return None
     if isinstance(patch, Stack):
         methods = [patch_to_config(method) for method in patch.methods]
-        return {"method": "stack", "methods": methods, "blocks": patch.blocks}
+        return {"method": _STACK, "methods": methods, "blocks": patch.blocks}
     return {"method": _name_of(patch), **dataclasses.asdict(patch)}
 
 
@@ -97,7 +98,7 @@ def patch_from_config(config):
         return None
     config = dict(config)
     method = config.pop("method", None)
-    if method == "stack":
+    if method == _STACK:
         return Stack(**{**config, "methods": list(map(patch_from_config, config["methods"]))})
     return _known(method, "method")(**config)
 
