@@ -30,13 +30,14 @@ def read_json(path, argument):
         ) from error
 
 
-def check_format(content, version, argument):
-    """Refuses a file that another version of its format wrote."""
+def check_format(content, version, argument, path=None):
+    """Refuses a file, which `path` names, that another version of its format wrote."""
     found = content.get("format_version") if isinstance(content, dict) else None
     if found != version:
+        where = "" if path is None else f"{str(path)!r}, "
         raise InputError(
             f"`{argument}` should be of format version {version}. "
-            f"Received: version {found!r}."
+            f"Received: {where}version {found!r}."
         )
 
 

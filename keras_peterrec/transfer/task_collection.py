@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
@@ -14,7 +15,8 @@ from keras_peterrec.transfer.task_bundle import TaskBundle
 class TaskCollection:
     """All the tasks in a folder that stand on one host.
 
-    A task is called as the folder of its bundle. Bundles of other hosts are left alone.
+    A task is called as the folder of its bundle. Bundles of other hosts are left alone, and
+    so are those that cannot be read, of which a line on stderr tells.
 
     Args:
         folder: path. Its sub-folders may be task bundles.
@@ -31,6 +33,7 @@ class TaskCollection:
     def __init__(self, folder, host):
         self.folder = Path(folder)
         self.host = host
+        self._unreadable = {}
         if not self.folder.is_dir():
             raise InputError(
                 f"`folder` should be a folder with task bundles. Received: {str(folder)!r}."
@@ -48,13 +51,15 @@ class TaskCollection:
         """Gives a task another name.
 
         Raises:
-            InputError: there is no such task, or something has the new name.
+            InputError: there is no such task, something has the new name, or it begins
+                with a dot.
         """
         path, target = self._path(name), self.folder / new_name
-        if Path(new_name).name != new_name or new_name in ("", ".", "..") or target.exists():
+        is_name = new_name and Path(new_name).name == new_name and not new_name.startswith(".")
+        if not is_name or target.exists():
             raise InputError(
-                f"`new_name` should be a name that is free in {str(self.folder)!r}. "
-                f"Received: {new_name!r}."
+                f"`new_name` should be a name that is free in {str(self.folder)!r}, without a "
+                f"dot at its start. Received: {new_name!r}."
             )
         os.rename(path, target)
 
@@ -63,6 +68,7 @@ class TaskCollection:
         path = self._path(name)
         # Gone in one step; what is interrupted leaves no half bundle of that name.
         aside = path.with_name(f".{path.name}.deleting")
+        shutil.rmtree(aside, ignore_errors=True)  # of an earlier delete, interrupted
         os.rename(path, aside)
         shutil.rmtree(aside)
 
@@ -74,25 +80,47 @@ class TaskCollection:
             `parameters` (of patches, task token and head), `bytes` of the bundle, `test`
             (metrics, where its run wrote some) and `data` (fingerprints).
         """
-        return [_describe(bundle) for bundle in self._bundles()]
+        return [found for found in map(self._describe, self._bundles()) if found]
 
     def _bundles(self):
         fingerprint = self.host if isinstance(self.host, str) else self.host.fingerprint()
         found = []
         for path in sorted(self.folder.iterdir()):
             if (path / "task.json").is_file() and not path.name.startswith("."):
-                bundle = TaskBundle.read(path, "folder")
-                if bundle.saved["host"] == fingerprint:
+                bundle = self._readable(path, _read)
+                if bundle is not None and bundle.saved["host"] == fingerprint:
                     found.append(bundle)
         return found
 
+    def _describe(self, bundle):
+        return self._readable(bundle.folder, lambda path: _describe(bundle))
+
+    def _readable(self, path, read):
+        """What `read(path)` returns, or `None` and a line where that is refused."""
+        try:
+            return read(path)
+        except InputError as error:
+            if path.name not in self._unreadable:
+                print(f"left out: {path}: {error}", file=sys.stderr)
+            self._unreadable[path.name] = error
+            return None
+
     def _path(self, name):
         names = self.names()
+        if name not in names and name in self._unreadable:
+            raise self._unreadable[name]
         if name not in names:
             raise InputError(
                 f"`name` should be one of {', '.join(names) or 'no task'}. Received: {name!r}."
             )
         return self.folder / name
+
+
+def _read(path):
+    bundle = TaskBundle.read(path, "folder")
+    with refuse_misfits(path, "folder"):
+        bundle.saved["host"]
+    return bundle
 
 
 def _describe(bundle):

@@ -1,6 +1,7 @@
 """The life of tasks on one host: listed, renamed, deleted, and never in each other's way."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -43,6 +44,36 @@ def test_loads_tasks_over_one_host(tasks, host, histories):
     np.testing.assert_array_equal(np.asarray(loaded[0].model(histories)), np.asarray(expected))
 
 
+@pytest.mark.parametrize(
+    ("saved", "reason"),
+    [
+        ('{"format_version": 2}', "of format version 1. Received: .*version 2"),
+        ('{"format_version": 1}', "settings that fit together. Received: .*'host'"),
+        ("[]", "of format version 1"),
+        ("{", "valid JSON"),
+    ],
+)
+def test_a_bundle_that_cannot_be_read_is_named_and_left_alone(tasks, capsys, saved, reason):
+    (tasks.folder / "broken").mkdir()
+    (tasks.folder / "broken" / "task.json").write_text(saved)
+    assert tasks.names() == ["age", "gender"]
+    assert [found["task"] for found in tasks.describe()] == tasks.names()
+    [line] = capsys.readouterr().err.splitlines()  # said once
+    assert line.startswith(f"left out: {tasks.folder / 'broken'}: `folder` should ")
+    assert re.search(reason, line)
+    for act in (tasks.load, tasks.delete):
+        with pytest.raises(InputError, match=reason):
+            act("broken")
+    assert tasks.load("age")
+
+
+def test_what_cannot_be_described_is_left_out(tasks, capsys):
+    (tasks.folder / "age" / "metrics.json").write_text("{")
+    assert [found["task"] for found in tasks.describe()] == ["gender"]
+    assert f"left out: {tasks.folder / 'age'}: " in capsys.readouterr().err
+    assert tasks.load("age")
+
+
 def test_describes_them(tasks):
     metrics = {
         "parameters": {"trainable": 99},
@@ -66,7 +97,7 @@ def test_renames(tasks, histories):
     assert np.asarray(tasks.load("years").model(histories)).tobytes() == before.tobytes()
 
 
-@pytest.mark.parametrize("name", ["gender", "notes", "file", "", ".", "..", "a/b"])
+@pytest.mark.parametrize("name", ["gender", "notes", "file", "", ".", "..", "a/b", ".age"])
 def test_a_new_name_that_is_taken_or_none_is_refused(tasks, name):
     with pytest.raises(InputError, match="`new_name` should be a name that is free"):
         tasks.rename("age", name)
@@ -76,6 +107,15 @@ def test_a_new_name_that_is_taken_or_none_is_refused(tasks, name):
 def test_deletes_one_and_leaves_the_rest(tasks):
     tasks.delete("age")
     assert tasks.names() == ["gender"]
+    assert sorted(path.name for path in tasks.folder.iterdir()) == [
+        "elsewhere", "file", "gender", "notes"
+    ]  # fmt: skip
+
+
+def test_deletes_after_a_delete_that_was_interrupted(tasks):
+    (tasks.folder / ".age.deleting").mkdir()
+    (tasks.folder / ".age.deleting" / "weights.npz").write_text("")
+    tasks.delete("age")
     assert sorted(path.name for path in tasks.folder.iterdir()) == [
         "elsewhere", "file", "gender", "notes"
     ]  # fmt: skip
