@@ -29,7 +29,7 @@ def check_rows(shapes, max_rows):
     """Refuses inputs of too many rows.
 
     Args:
-        shapes: list of the inputs' shapes.
+        shapes: iterable of the inputs' shapes.
         max_rows: int.
 
     Raises:

@@ -3,9 +3,32 @@
 import numpy as np
 from tensorflow.core.framework import types_pb2 as types
 
+from keras_peterrec.serving.server.batch_limits import check_rows
 from keras_peterrec.serving.server.errors import FAILED_PRECONDITION, ServingError, invalid
 
+# Of a context that is repeated for each example: what the largest request could say in full.
+_MOST_CONTEXT = 64 << 20
 INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
+
+
+def check_examples(given, max_rows):
+    """Refuses examples that are too many, alone or with their context.
+
+    Args:
+        given: `Input` message.
+        max_rows: int.
+
+    Raises:
+        ServingError: they are.
+    """
+    rows = max(len(given.example_list.examples), len(given.example_list_with_context.examples))
+    check_rows([[rows]], max_rows)
+    size = rows * given.example_list_with_context.context.ByteSize()
+    if size > _MOST_CONTEXT:
+        raise invalid(
+            "A context should be at most ", _MOST_CONTEXT, " bytes for all examples. Received: ",
+            size,
+        )  # fmt: skip
 
 
 def examples_array(given):

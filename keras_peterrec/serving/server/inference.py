@@ -5,6 +5,7 @@ import numpy as np
 from keras_peterrec.serving.server.classification import (
     INPUTS,
     check_classify,
+    check_examples,
     check_regress,
     classes_of,
     examples_array,
@@ -29,6 +30,7 @@ class Inference:
     def __init__(self, batcher, max_string_bytes):
         self.batcher = batcher
         self.max_string_bytes = max_string_bytes
+        self.max_rows = batcher.limits.request_rows
 
     async def run(self, signature, inputs, alone=False):
         """Answers of a signature; see `Batcher.run`.
@@ -78,6 +80,7 @@ class Inference:
             lambda name: invalid("No signature was found with the name: ", name),
         )
         check(signature)
+        check_examples(given, self.max_rows)
         examples = examples_array(given)
         arrays = await self.run(signature, {INPUTS: examples}, alone)
         return result(signature, arrays, len(examples))

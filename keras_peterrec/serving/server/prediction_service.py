@@ -14,6 +14,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from keras_peterrec.serving.server.batch_limits import check_rows
 from keras_peterrec.serving.server.deadline import within
 from keras_peterrec.serving.server.errors import (
     CANCELLED,
@@ -26,6 +27,7 @@ from keras_peterrec.serving.server.errors import (
     code_name,
     invalid,
 )
+from keras_peterrec.serving.server.off_loop import off_loop
 from keras_peterrec.serving.server.proto_tensors import read_tensor, write_tensor
 from keras_peterrec.serving.server.signature import find_signature
 
@@ -127,7 +129,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             )
             wanted = _filtered(signature, request.output_filter)
             if len(request.inputs) == len(signature.dtypes):
-                inputs = {key: read_tensor(tensor) for key, tensor in request.inputs.items()}
+                # Before they are read: a few bytes can say that a value is repeated.
+                check_rows(map(_shape, request.inputs.values()), self.inference.max_rows)
+                inputs = await off_loop(request.ByteSize(), _read_inputs, request)
             else:
                 inputs = dict.fromkeys(request.inputs)
             arrays = await self.inference.run(signature, inputs)
@@ -154,6 +158,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def _tasks(self, request):
         response = inference_pb2.MultiInferenceResponse()
+        names = [task.model_spec.signature_name for task in request.tasks]
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                raise invalid("Duplicate evaluation of signature: ", name)
         for task in request.tasks:
             await self._task(task, request.input, response.results.add())
         return response
@@ -204,6 +212,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 def _describe(spec, name, version, signature_name):
     spec.name, spec.signature_name = name, signature_name
     spec.version.value = version.number
+
+
+def _shape(tensor):
+    return [dim.size for dim in tensor.tensor_shape.dim]
+
+
+def _read_inputs(request):
+    return {name: read_tensor(tensor) for name, tensor in request.inputs.items()}
 
 
 def _filtered(signature, names):

@@ -10,7 +10,7 @@ from tensorflow.core.framework import types_pb2 as types
 from keras_peterrec.serving.server.errors import invalid
 
 # A message can say in a few bytes that one value is repeated.
-MAX_REPEATED = 1 << 24
+MAX_REPEATED = 1 << 20
 _FIELDS = {
     types.DT_FLOAT: "float_val",
     types.DT_DOUBLE: "double_val",

@@ -1,6 +1,5 @@
 """The REST API below /v1/, apart from HTTP itself."""
 
-import asyncio
 import time
 
 from keras_peterrec.serving.server import errors, routes
@@ -14,11 +13,9 @@ from keras_peterrec.serving.server.json_answers import (
 )
 from keras_peterrec.serving.server.json_examples import read_examples
 from keras_peterrec.serving.server.json_tensors import read_inputs, read_object
+from keras_peterrec.serving.server.off_loop import LARGE, off_loop
 from keras_peterrec.serving.server.proto_json import write_metadata, write_status
 from keras_peterrec.serving.server.signature import find_signature
-
-# Larger bodies are read on another thread, so that others are answered meanwhile.
-_LARGE = 1 << 16
 
 
 class RestApi:
@@ -68,7 +65,7 @@ class RestApi:
             if route.call == routes.METADATA:
                 version = self._find(route)
                 return 200, write_metadata(route.name, version.number, version.definitions)
-            call = self._calls[route.call](route, body, alone and len(body) < _LARGE)
+            call = self._calls[route.call](route, body, alone and len(body) < LARGE)
             return 200, await within(self.seconds, call)
         except Exception as error:
             told = as_serving_error(error)
@@ -92,7 +89,7 @@ class RestApi:
         return self.models.find(route.name, route.number, route.label)
 
     async def _predict(self, route, body, alone):
-        document, signature_name = await _off_loop(read_object, body, len(body))
+        document, signature_name = await off_loop(len(body), read_object, body)
         with self._find(route).in_use() as version:
             signature = find_signature(
                 version.signatures,
@@ -101,7 +98,7 @@ class RestApi:
                     f'Serving signature name: "{name}" not found in signature def'
                 ),
             )
-            inputs, layout = await _off_loop(_arrays, document, len(body), signature.dtypes)
+            inputs, layout = await off_loop(len(body), _arrays, document, signature.dtypes)
             arrays = await self.inference.run(signature, inputs, alone)
             outputs = {
                 name: (array, dtype)
@@ -110,15 +107,15 @@ class RestApi:
         return write_answer(outputs, layout)
 
     async def _classify(self, route, body, alone):
-        document, signature_name = await _off_loop(read_object, body, len(body))
-        given = await _off_loop(read_examples, document, len(body))
+        document, signature_name = await off_loop(len(body), read_object, body)
+        given = await off_loop(len(body), read_examples, document)
         with self._find(route).in_use() as version:
             found = await self.inference.classify(version, signature_name, given, alone)
             return write_classes(found)
 
     async def _regress(self, route, body, alone):
-        document, signature_name = await _off_loop(read_object, body, len(body))
-        given = await _off_loop(read_examples, document, len(body))
+        document, signature_name = await off_loop(len(body), read_object, body)
+        given = await off_loop(len(body), read_examples, document)
         with self._find(route).in_use() as version:
             found = await self.inference.regress(version, signature_name, given, alone)
             return write_regressions(found)
@@ -127,9 +124,3 @@ class RestApi:
 def _arrays(document, dtypes):
     values, layout = read_inputs(document, dtypes)
     return {name: value.to_array() for name, value in values.items()}, layout
-
-
-async def _off_loop(call, argument, size, *more):
-    if size < _LARGE:
-        return call(argument, *more)
-    return await asyncio.get_running_loop().run_in_executor(None, call, argument, *more)

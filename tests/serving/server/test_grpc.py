@@ -142,6 +142,37 @@ def test_messages_that_do_not_hold_what_they_say(predictions, text):
     assert code == CODE.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("shape", [(1 << 24,), (1, 1 << 21), (4097, 0), (4096, 1 << 10)])
+def test_a_few_bytes_that_say_much(shape, predictions, monkeypatch):
+    monkeypatch.setattr(tf, "make_ndarray", None)  # refused before anything is made
+    tensor = type(X)(dtype=7, string_val=[b"a"])
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    code, details = refused(predictions.Predict, request("everything", {"text": tensor}, "words"))
+    assert code == CODE.INVALID_ARGUMENT
+    if shape[0] > 4096:
+        assert details == f"Task size {shape[0]} is larger than maximum input batch size 4096"
+    else:
+        assert details.startswith("Tensor proto should hold at most 1048576 values.")
+
+
+def test_examples_that_say_much(predictions):
+    given = classification_pb2.ClassificationRequest()
+    given.model_spec.name, given.model_spec.signature_name = "everything", "classify"
+    examples = given.input.example_list_with_context
+    examples.context.features.feature["x"].bytes_list.value.append(b"a" * 100_000)
+    for _ in range(1000):
+        examples.examples.add()
+    code, details = refused(predictions.Classify, given)
+    assert code == CODE.INVALID_ARGUMENT
+    assert details.startswith("A context should be at most 67108864 bytes for all examples.")
+    for _ in range(4000):
+        examples.examples.add()
+    assert refused(predictions.Classify, given) == (
+        CODE.INVALID_ARGUMENT, "Task size 5000 is larger than maximum input batch size 4096",
+    )  # fmt: skip
+
+
 def test_classify_and_regress(predictions):
     given = classification_pb2.ClassificationRequest()
     given.model_spec.name, given.model_spec.signature_name = "everything", "classify"
@@ -163,6 +194,10 @@ def test_classify_and_regress(predictions):
     assert values.regression_result.regressions[0].value == 0.25
     several.tasks.add(method_name="tensorflow/serving/predict")
     assert refused(predictions.MultiInference, several)[0] == CODE.UNIMPLEMENTED
+    several.tasks.add().CopyFrom(several.tasks[0])
+    assert refused(predictions.MultiInference, several) == (
+        CODE.INVALID_ARGUMENT, "Duplicate evaluation of signature: classify",
+    )  # fmt: skip
     given.model_spec.signature_name = "words"
     code, details = refused(predictions.Classify, given)
     assert code == CODE.FAILED_PRECONDITION
