@@ -156,7 +156,7 @@ def test_every_block_can_have_a_width_of_its_own():
         (lambda: SoftTokens(-1), "`count` should be a positive integer. Received: `count` = -1."),
         (lambda: Compacter(factor=0), "`factor` should be a positive integer."),
         (lambda: Ia3(blocks=[0]), "`blocks` should be a positive integer. Received: `blocks` = 0"),
-        (lambda: Bottleneck((2, 4), blocks=(2, 2)), "`blocks` should be different blocks. Received"),
+        (lambda: Bottleneck((2, 4), blocks=(2, 2)), "`blocks` should be different blocks."),
         (lambda: Bottleneck((2, None)), "`bottleneck` should be a positive integer."),
         (lambda: Stack([Lora()]), "`methods` should be two or more patch methods."),
         (lambda: Stack(["lora", "norm"]), "`methods` should be two or more patch methods."),
