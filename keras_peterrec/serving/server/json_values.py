@@ -62,7 +62,8 @@ class JsonValues:
         """Takes one row, which must be of the shape of those before.
 
         Raises:
-            ServingError: it is not, or holds something of another type.
+            ServingError: it is not, holds something of another type, or has more dimensions
+                than NumPy knows.
         """
         shape, before = _shape(value), len(self.values)
         self._fill(value, shape, 0)
@@ -78,7 +79,8 @@ class JsonValues:
         """Takes the whole tensor.
 
         Raises:
-            ServingError: it is ragged, or holds something of another type.
+            ServingError: it is ragged, holds something of another type, or has more dimensions
+                than NumPy knows.
         """
         self.shape = _shape(value)
         self._fill(value, self.shape, 0)
@@ -89,11 +91,7 @@ class JsonValues:
         Raises:
             ServingError: it has more dimensions than NumPy knows.
         """
-        if len(self.shape) > _MOST_DIMENSIONS:
-            raise invalid(
-                "Tensors should have at most ", _MOST_DIMENSIONS, " dimensions. Received: ",
-                len(self.shape),
-            )  # fmt: skip
+        _check_dimensions(self.shape)
         if self.dtype == types.DT_STRING:
             array = np.empty(len(self.values), dtype=object)
             array[:] = self.values
@@ -175,7 +173,16 @@ def _shape(value):
     while isinstance(value, list):
         shape.append(len(value))
         value = value[0] if value else None
+    _check_dimensions(shape)  # also of what is too deep to be looked through
     return shape
+
+
+def _check_dimensions(shape):
+    if len(shape) > _MOST_DIMENSIONS:
+        raise invalid(
+            "Tensors should have at most ", _MOST_DIMENSIONS, " dimensions. Received: ",
+            len(shape),
+        )  # fmt: skip
 
 
 def _text(shape):

@@ -64,7 +64,8 @@ def parse_route(method, path):
     if method == "GET":
         call = METADATA if call else STATUS
     if number is not None:
-        if len(number.lstrip("0")) > 19 or int(number) > _INT64:
+        digits = number.lstrip("0") or "0"  # Python reads no number of thousands of digits
+        if len(digits) > 19 or int(digits) > _INT64:
             raise UnusableVersion(INVALID_ARGUMENT, "")
-        number = int(number)
+        number = int(digits)
     return Route(call, unquote(name), number, label and unquote(label))

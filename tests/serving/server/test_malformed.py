@@ -35,8 +35,8 @@ def mutated(rng):
     if kind == 2:
         return body[:at] + rng.randbytes(rng.randrange(1, 5)) + body[at:]
     if kind == 3:
-        depth = rng.choice([3, 200, 255, 5000])
-        return b'{"instances": ' + b"[" * depth + b"1" + b"]" * depth + b"}"
+        depth = rng.choice([3, 64, 200, 255, 5000, rng.randrange(900, 1100)])
+        return b'{"instances": ' + b"[" * depth + rng.choice([b"1", b'"a"']) + b"]" * depth + b"}"
     if kind == 4:
         number = rng.choice([b"1" * 400, b"-1e999", b"1e-999", b"9" * 19, b"-0", b"1E+30", b"0x1"])
         return body.replace(b"1", number)
@@ -57,7 +57,8 @@ def fuzz(port, count, seed):
     for n in range(count):
         body = mutated(rng)
         call = rng.choice([":predict"] * 8 + [":classify", ":regress"])
-        path = f"/v1/models/everything{call}"
+        version = "/versions/" + "0" * rng.choice([1, 30, 4400, 5000]) + "7"
+        path = f"/v1/models/everything{rng.choice([version, '', '', ''])}{call}"
         status, text, _ = ask(port, "POST", path, body, connection=connection)
         assert status in CODES, (n, body)
         if status != 200:
@@ -78,13 +79,31 @@ def test_10000_bodies(half_server):
     fuzz(half_server.port, 10_000, seed=1)
 
 
+def test_nesting_that_python_cannot_follow(half_server):
+    """At some depth one reader still can, and the next one cannot."""
+    bodies = [
+        b'{"instances": %s}', b'{"inputs": %s}', b'{"instances": [{"x": %s}]}',
+        b'{"more": %s, "instances": 3}', b'{"examples": [{"x": %s}]}',
+    ]  # fmt: skip
+    connection = http.client.HTTPConnection("127.0.0.1", half_server.port, timeout=60)
+    for depth in (*range(900, 1000), *range(1000, 1101, 10)):
+        text = b"[" * depth + b'"a"' + b"]" * depth
+        sent = [body % text for body in bodies]
+        sent.append(b'{"inputs": ' + b'{"x": ' * depth + b"1" + b"}" * (depth + 1))
+        for body in sent:
+            path = PATH.replace("predict", "classify") if b"examples" in body else PATH
+            assert ask(half_server.port, "POST", path, body, connection=connection)[0] == 400, body
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/v1/models/everything/versions/-1:predict", "/v1/models/%00:predict", "/v1//", "/v1/",
         "/v1/models/../../etc/passwd", "/v1/models/%2e%2e%2fetc:predict", "/v1/models/a:b:predict",
         "/v1/models/everything/versions/7/labels/x:predict", "/v1/models/" + "a" * 5000,
-        "/v1/models/everything/versions/" + "9" * 5000 + ":predict", "/v1/models/é:predict",
+        "/v1/models/everything/versions/" + "9" * 5000 + ":predict", "/v1/models/half/versions/" + "0" * 5000,
+        "/v1/models/é:predict",
         "/v1/models/%ff%fe:predict", "/v1/models/everything:predict#x", "/v1/models/half/metadata/",
     ],
 )  # fmt: skip
