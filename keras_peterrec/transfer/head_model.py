@@ -3,6 +3,7 @@
 import keras
 
 from keras_peterrec.distribution.replicated_model import ReplicatedModel
+from keras_peterrec.layers.history_summary import HistorySummary
 
 
 def head_model(task):
@@ -26,7 +27,8 @@ def head_model(task):
     (1, 2)
     """
     dtype = task.host.item_embedding.dtype_policy
-    width = task.host.hidden_dim * (1 if task.summary is None else 2)
+    width = task.host.hidden_dim
+    width = width if task.summary is None else HistorySummary.width(width)
     features = keras.Input((width,), dtype=dtype.compute_dtype, name="features")
     dropout = keras.layers.Dropout(task.dropout, name="user_dropout", dtype=dtype)
     scores = task.head(dropout(task.user_of(features)))

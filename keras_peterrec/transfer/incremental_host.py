@@ -15,13 +15,14 @@ class IncrementalHost:
     Args:
         host: Backbone, causal.
         summary: bool. Whether a state also holds the sums that a `HistorySummary` reads, in
-            two rows behind those of the convolutions. Defaults to `False`.
+            rows behind those of the convolutions. Defaults to `False`.
+        history_length: int or `None`. Events that the sums are to be of; see `_later`.
 
     Raises:
         InputError: the host is not causal.
     """
 
-    def __init__(self, host, summary=False):
+    def __init__(self, host, summary=False, history_length=None):
         if not host.causal:
             raise InputError(
                 "`model` should stand on a causal host. Received: one on a masked host, "
@@ -29,6 +30,7 @@ class IncrementalHost:
             )
         self.host = host
         self.summary = summary
+        self.history_length = history_length
         self._reaches = [
             convolution.reach for block in host.blocks for convolution in block.convolutions
         ]
@@ -36,12 +38,14 @@ class IncrementalHost:
     @property
     def state_shape(self):
         """`(S, C)` of one user."""
-        return sum(self._reaches) + 2 * self.summary, self.host.hidden_dim
+        # The total of a summary, and its count as a row.
+        channels = self.host.hidden_dim
+        sums = HistorySummary.width(channels) // channels if self.summary else 0
+        return sum(self._reaches) + sums, channels
 
     def start(self, users):
-        """States of users without events, `[B, S, C]`."""
-        dtype = self.host.item_embedding.compute_dtype
-        return ops.zeros((users, *self.state_shape), dtype=dtype)
+        """States of users without events, `[B, S, C]`, float32: halves cannot count on."""
+        return ops.zeros((users, *self.state_shape), dtype="float32")
 
     def append(self, state, items, patches):
         """The states after one more event.
@@ -97,7 +101,8 @@ class IncrementalHost:
         """
         _, count, channels = states.shape
         ends = [sum(self._reaches[: n + 1]) for n in range(len(self._reaches))]
-        memory = memory[:, : ends[-1]]  # what lies behind is not of a convolution
+        # What lies behind is not of a convolution.
+        memory = ops.cast(memory[:, : ends[-1]], states.dtype)
         windows, longer = ops.split(memory, ends[:-1], axis=1), []
         flat = ops.reshape(states, (-1, channels))
         for number, block in enumerate(self.host.blocks):
@@ -112,18 +117,37 @@ class IncrementalHost:
         for reach, window in zip(self._reaches, windows):
             rows += range(start, start + reach)
             start += window.shape[1]
-        moved = ops.take(ops.concatenate(windows, axis=1), rows, axis=1)
+        moved = ops.cast(ops.take(ops.concatenate(windows, axis=1), rows, axis=1), "float32")
         if not self.summary:
             return moved
-        total, count = state[:, -2:-1], state[:, -1:]
-        total = total + HistorySummary.normalized(embedded)
-        return ops.concatenate([moved, total, count + 1.0], axis=1)
+        total, count = self._later(*self._sums(state), HistorySummary.waves(embedded)[:, 0])
+        return ops.concatenate([moved, self.rows_of_sums(total, count)], axis=1)
+
+    def _later(self, total, count, waves):
+        """The sums after one more event.
+
+        From `history_length` events on, each new one takes from the sums what an average event
+        put in, since the oldest is no longer known.
+        """
+        kept = 1.0
+        if self.history_length is not None:
+            kept = ops.minimum(1.0, (self.history_length - 1.0) / ops.maximum(count, 1.0))
+        return total * kept + waves, count * kept + 1.0
+
+    def rows_of_sums(self, total, count):
+        """The sums of a summary as a state has them."""
+        rows = ops.reshape(total, (-1, total.shape[-1] // self.host.hidden_dim, self.host.hidden_dim))
+        return ops.concatenate([rows, ops.ones_like(rows[:, :1]) * count[:, None]], axis=1)
 
     def _sums(self, state):
         """`total` and `count` of a summary, or `None` twice."""
-        return (state[:, -2], state[:, -1, :1]) if self.summary else (None, None)
+        if not self.summary:
+            return None, None
+        behind = state[:, sum(self._reaches) :]
+        width = (behind.shape[1] - 1) * behind.shape[2]
+        return ops.reshape(behind[:, :-1], (-1, width)), behind[:, -1, :1]
 
 
 def _of_all(tokens, state):
     """Tokens `[B, n, C]` of tokens that may be the same for all rows."""
-    return ops.cast(tokens, state.dtype) * ops.ones_like(state[:, :1])
+    return tokens * ops.ones_like(state[:, :1], dtype=tokens.dtype)

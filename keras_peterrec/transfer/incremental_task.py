@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.incremental_host import IncrementalHost
+from keras_peterrec.transfer.task_model import last_events
 
 
 class IncrementalTask:
@@ -15,10 +16,11 @@ class IncrementalTask:
     for a user: S is the receptive field less one, 120 rows or 30 KB at the paper's 8
     blocks and 64 channels in float32. Patches change what flows between the blocks, so a
     state belongs to a user and a task. The task token is a step whose state is not kept.
-    A summary of the history takes two more rows.
+    A summary of the history takes a few more rows.
 
-    Answers equal those of the whole history within float noise, however long it is: not
-    only of the last events that the task reads at once (`Host.history_length`).
+    Answers equal those of the whole history within float noise, as long as that has no more
+    events than the model's `window`. Beyond that the convolutions see what lies further back,
+    as far as their receptive field; a summary forgets gradually from `history_length` on.
 
     Args:
         model: TaskModel on a causal host.
@@ -35,7 +37,8 @@ class IncrementalTask:
     """
 
     def __init__(self, model):
-        self._steps = IncrementalHost(model.host, model.summary is not None)
+        summary = model.summary is not None
+        self._steps = IncrementalHost(model.host, summary, model.history_length)
         self.model = model
 
     @property
@@ -87,9 +90,9 @@ class IncrementalTask:
             }
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
         if self.model.summary is not None:
-            total, count = self.model.summary.sums(items, padding_mask)
-            kept += [total[:, None], ops.ones_like(total)[:, None] * count[:, None]]
-        return ops.concatenate(kept, axis=1)
+            read = last_events(items, padding_mask, self.model.history_length)
+            kept.append(self._steps.rows_of_sums(*self.model.summary.sums(*read)))
+        return ops.concatenate([ops.cast(rows, "float32") for rows in kept], axis=1)
 
     def _answering(self):
         """Tokens, the way from their states to users, and patches."""

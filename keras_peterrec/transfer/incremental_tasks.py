@@ -18,7 +18,7 @@ class IncrementalTasks:
     """
 
     def __init__(self, mixed):
-        self._steps = IncrementalHost(mixed.host, mixed.has_summary)
+        self._steps = IncrementalHost(mixed.host, mixed.has_summary, mixed.history_length)
         self.mixed = mixed
 
     def start(self, users):

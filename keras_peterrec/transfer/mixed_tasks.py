@@ -68,7 +68,7 @@ class MixedTasks(keras.Model):
         tasks = dict(tasks)
         bundles = {
             name: (
-                (task.method, task.model.patch, task.model.summary_settings()["summary"]),
+                (task.method, task.model.patch, task.model.summary_settings()),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
                 task.new_head(),
                 task.labels,
@@ -97,7 +97,7 @@ class MixedTasks(keras.Model):
             bundle.check_host(host)
             targets = bundle.targets()
             bundles[bundle.name] = (
-                (bundle.method, bundle.patch(), bundle.summary),
+                (bundle.method, bundle.patch(), bundle.summary_settings()),
                 bundle.arrays(),
                 bundle.head(targets),
                 bundle.saved["classes"] if targets is None else targets.items.tolist(),
@@ -149,7 +149,8 @@ class MixedTasks(keras.Model):
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, mask, patches=patches, training=False)
-        return self.users(states, positions, *HistorySummary.sums(items, padding_mask), place)
+        sums = HistorySummary.sums(items, padding_mask) if self.has_summary else (None, None)
+        return self.users(states, positions, *sums, place)
 
     @property
     def host(self):

@@ -79,7 +79,7 @@ class Task:
                 "kind": self.kind,
                 "method": self.method,
                 "patch": patch_to_config(self.model.patch),
-                "summary": self.model.summary_settings()["summary"],
+                **self.model.summary_settings(),
                 "classes": self.classes,
                 "target_items": None if self.targets is None else len(self.targets),
                 "settings": self.settings,
@@ -113,7 +113,7 @@ class Task:
         check_method(bundle.method)
         backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
         targets = bundle.targets()
-        head, arguments = bundle.head(targets), bundle.model_arguments(host)
+        head, arguments = bundle.head(targets), bundle.model_arguments()
         model = TaskModel(backbone, head, bundle.patch(), **arguments)
         return cls(model, bundle.method, targets, bundle.saved["classes"], bundle.settings)
 

@@ -68,16 +68,14 @@ class TaskBundle:
         """The PatchMethod, or `None`."""
         return patch_from_config(self.saved["patch"])
 
-    @property
-    def summary(self):
-        """Whether the head reads a summary, bool, or of how many events, int."""
+    def summary_settings(self):
+        """`summary` and `window` of the TaskModel, dict."""
         # Bundles written before there were summaries do not speak of them.
-        return self.saved.get("summary", False)
+        return {"summary": self.saved.get("summary", False), "window": self.saved.get("window")}
 
-    def model_arguments(self, host):
+    def model_arguments(self):
         """What a TaskModel needs to know beside host, head and patch, dict."""
-        window = None if isinstance(self.summary, bool) else host.max_length
-        return {"name": self.name, "summary": self.summary, "window": window}
+        return {"name": self.name, **self.summary_settings()}
 
     def targets(self):
         """The Vocabulary of the target items, or `None` for classification."""

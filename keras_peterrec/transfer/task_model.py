@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_peterrec.distribution.replicated_model import ReplicatedModel
+from keras_peterrec.errors import InputError
 from keras_peterrec.layers.history_summary import HistorySummary
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.token_pooling import TokenPooling
@@ -38,6 +39,9 @@ class TaskModel(ReplicatedModel):
     Returns:
         Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
 
+    Raises:
+        InputError: `summary` or `window` is no positive number of events.
+
     Example:
 
     >>> task = TaskModel(host, RecommenderHead(200), patch=Bottleneck(8))
@@ -50,6 +54,8 @@ class TaskModel(ReplicatedModel):
     def __init__(
         self, host, head, patch=None, dropout=0.0, name="task", summary=False, window=None, **kwargs
     ):
+        _check_events("summary", summary, (True, False))
+        _check_events("window", window, (None,))
         patch = get_patch(patch).for_host(host) if patch is not None else None
         tokens = 1 if patch is None else patch.tokens
         dtype = host.item_embedding.dtype_policy
@@ -89,7 +95,7 @@ class TaskModel(ReplicatedModel):
         """What the host and the patches say of a history `[B, L]`.
 
         It is all that the rest of the model needs: the task token's state `[B, C]`, or,
-        with a summary, what `HistorySummary` reads, `[B, 2C]`.
+        with a summary, what `HistorySummary` reads, `[B, C + F]`.
         """
         return _features(
             self.host, self.task_token, self.patched_blocks, self.user_pooling, self.summary,
@@ -162,7 +168,19 @@ def _features(host, task_token, patched_blocks, pooling, summary, window, histor
 
 def last_events(items, padding_mask, window):
     """The last `window` of items `[B, L, C]` and of their mask `[B, L, 1]`; `None` for all."""
-    return (items, padding_mask) if window is None else (items[:, -window:], padding_mask[:, -window:])
+    if window is None:
+        return items, padding_mask
+    return items[:, -window:], padding_mask[:, -window:]
+
+
+def _check_events(argument, value, besides):
+    if any(value is allowed for allowed in besides):
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(
+            f"`{argument}` should be a positive integer or {' or '.join(map(str, besides))}. "
+            f"Received: `{argument}` = {value!r}."
+        )
 
 
 def _joined(summary, features):

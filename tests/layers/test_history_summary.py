@@ -12,17 +12,40 @@ from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.transfer.task_model import TaskModel
 
 CHANNELS = 6
+WAVES = 4 * CHANNELS
 
 
 def normalized(rows):
     return rows / np.sqrt((rows**2).mean(axis=-1, keepdims=True) + 1e-8)
 
 
+def sine(turns):
+    """Parabolas through the zeros and the peaks of `sin(2π turns)`."""
+    part = turns % 1.0
+    return 16 * part * (0.5 - part) if part < 0.5 else -16 * (part - 0.5) * (1.0 - part)
+
+
+def wave(item, number):
+    """φ of one item, `number` from 1 on: speed 2, four frequencies for each channel."""
+    shift = number * 6_257 % 16_381 / 16_381
+    turns = shift
+    for channel, value in enumerate(normalized(item), 1):
+        frequency = sine(channel * number * 10_124 % 16_381 / 16_381) * np.sqrt(2 / CHANNELS)
+        turns += 2 / (2 * np.pi) * frequency * value
+    return np.sqrt(2 / 4) * (sine(turns) - np.exp(-2) * sine(shift))
+
+
 def reference(state, items, matrix):
     """`n(h) + s D` of one user, item by item."""
-    summary = sum((normalized(item) for item in items), np.zeros(CHANNELS))
-    summary = summary / np.sqrt(max(len(items), 1))
-    return normalized(state) + summary @ matrix
+    summary = np.zeros(WAVES)
+    for item in items:
+        summary += [wave(item, number) for number in range(1, WAVES + 1)]
+    return normalized(state) + summary / np.sqrt(max(len(items), 1)) @ matrix
+
+
+def test_the_parabolas_are_near_the_sine():
+    turns = np.linspace(-2, 2, 101)
+    np.testing.assert_allclose([sine(t) for t in turns], np.sin(2 * np.pi * turns), atol=0.06)
 
 
 def test_equals_the_formula_with_one_matrix_and_with_one_for_each_row():
@@ -34,7 +57,7 @@ def test_equals_the_formula_with_one_matrix_and_with_one_for_each_row():
     layer = HistorySummary()
     features = layer.features(states, *layer.sums(items, mask))
     layer.build(features.shape)
-    matrices = rng.normal(size=(3, CHANNELS, CHANNELS)).astype("float32")
+    matrices = rng.normal(size=(3, WAVES, CHANNELS)).astype("float32")
     layer.kernel.assign(matrices[0])
     for matrix_of, users in (
         (lambda row: matrices[0], layer(features)),
@@ -46,8 +69,17 @@ def test_equals_the_formula_with_one_matrix_and_with_one_for_each_row():
 
 
 def test_starts_as_the_tokens_state_alone():
-    layer, features = HistorySummary(), np.arange(12, dtype="float32")[None]
-    np.testing.assert_array_equal(layer(features), features[:, :6])
+    features = np.arange(CHANNELS + WAVES, dtype="float32")[None]
+    np.testing.assert_array_equal(HistorySummary()(features), features[:, :CHANNELS])
+
+
+def test_alike_items_count_as_one_and_others_do_not():
+    rng = np.random.default_rng(0)
+    item, other = rng.normal(size=(2, 64)).astype("float32")
+    waves = np.asarray(HistorySummary.waves(np.stack([item, item + 0.01 * other, other])))
+    alike, _, different = waves @ waves[0] / (waves**2).sum(axis=-1).mean()
+    near = waves[1] @ waves[0] / (waves[0] @ waves[0])
+    assert near > 0.99 and alike > 0.8 and abs(different) < 0.3
 
 
 MODELS = [
@@ -65,8 +97,8 @@ def test_padding_is_inert_and_order_does_not_count(model, history, room, random)
     padded = np.array([[0] * (room + 1) + history], "int32")
     shuffled = list(history)
     random.shuffle(shuffled)
-    _, summary = np.split(np.asarray(model.features(padded)), 2, axis=-1)
-    _, again = np.split(np.asarray(model.features(np.array([[0] + shuffled], "int32"))), 2, axis=-1)
+    summary = np.asarray(model.features(padded))[:, CHANNELS:]
+    again = np.asarray(model.features(np.array([[0] + shuffled], "int32")))[:, CHANNELS:]
     np.testing.assert_allclose(summary, again, atol=1e-5)
     tight = model.features(np.array([[0] + history], "int32"))
     np.testing.assert_allclose(model.features(padded), tight, atol=1e-5)

@@ -22,8 +22,10 @@ PATCHES = (
 )  # fmt: skip
 
 
-def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=False):
-    host = Backbone(20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal)
+def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=False, dtype=None):
+    host = Backbone(
+        20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal, dtype=dtype
+    )
     model = TaskModel(host, head or ClassifierHead(3), patch, summary=summary)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
@@ -114,10 +116,33 @@ def test_rows_of_many_tasks_step_in_one_call():
 
 
 def test_a_state_has_the_size_of_the_receptive_field():
-    for rows_of_sums, summary in ((0, False), (2, True)):
+    for rows_of_sums, summary in ((0, False), (4 + 1, True)):
         model = make_model(None, summary=summary)
         task, rows = IncrementalTask(model), model.host.receptive_field - 1 + rows_of_sums
         assert task.start(2).shape == (2, *task.state_shape) == (2, rows, 8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_sums_are_those_of_all_events_in_any_precision(dtype):
+    task = IncrementalTask(make_model("bottleneck:2", summary=True, dtype=dtype))
+    history = np.random.default_rng(1).integers(1, 20, (1, 300))  # halves count to 256
+    state, append = task.start(1), tf.function(task.append)
+    for item in history[0]:
+        state = append(state, tf.constant([item], "int32"))
+    np.testing.assert_allclose(np.asarray(state)[:, -5:], task.read(history)[:, -5:], rtol=1e-3)
+
+
+def test_a_summary_is_of_so_many_events_and_forgets_from_there_on():
+    task = IncrementalTask(make_model(None, summary=3))
+    sums = lambda state: np.asarray(state)[0, -5:]  # noqa: E731
+    before = state = task.read([[7, 7, 7]])
+    for _ in range(4):
+        state = task.append(state, [7])
+    np.testing.assert_allclose(sums(state), sums(before), rtol=1e-5)
+    np.testing.assert_allclose(sums(task.read([[5, 9, 7, 7, 7]])), sums(before), rtol=1e-5)
+    for _ in range(40):
+        state = task.append(state, [9])
+    np.testing.assert_allclose(sums(state), sums(task.read([[9, 9, 9]])), rtol=1e-5)
 
 
 def test_the_answer_leaves_the_state_alone():

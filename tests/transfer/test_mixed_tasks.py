@@ -79,7 +79,7 @@ def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
     for other, part in (
         (make_task(host, "lora:1", 2), "of one patch method, and with"),
         (make_task(host, "lora:2", 2, summary=True), "Received: 'other' of patch, Lora"),
-        (make_task(host, "lora:2", 2, summary=9), "rank=2), 9."),
+        (make_task(host, "lora:2", 2, summary=9), "{'summary': 9, 'window': None}"),
         (make_task(host, None, 2, "head"), "Received: 'other' of head"),
         (make_task(new_host(), "lora:2", 2), "on one host object"),
     ):

@@ -23,10 +23,11 @@ PATCHES = ("bottleneck:3", "compacter:4", "lora:2", "ia3", "scale_shift", "bias"
 
 
 def make_task(
-    host, method="patch", kind="recommend", patch=Bottleneck(3, "serial"), summary=True, **settings
-):
+    host, method="patch", kind="recommend", patch=Bottleneck(3, "serial"), summary=True,
+    window=None, **settings,
+):  # fmt: skip
     head = RecommenderHead(len(TARGETS)) if kind == "recommend" else ClassifierHead(3)
-    model = build_task(host.backbone, head, method, patch, summary=summary)
+    model = build_task(host.backbone, head, method, patch, summary=summary, window=window)
     for seed, weight in enumerate(model.trainable_weights):
         weight.assign(np.random.default_rng(seed).normal(0, 0.3, weight.shape))
     if kind == "recommend":
@@ -49,10 +50,10 @@ def bundle(host, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "summary, window, reads", [(False, None, 6), (True, None, 6), (9, 6, 9)]
+    "summary, window, reads", [(False, None, 6), (True, 4, 6), (9, 5, 9), (9, None, 9)]
 )  # of a host that reads 6 events
 def test_what_a_summary_reads_survives(host, tmp_path, summary, window, reads):
-    make_task(host, summary=summary).save(tmp_path / "films", host)
+    make_task(host, summary=summary, window=window).save(tmp_path / "films", host)
     model = Task.load(tmp_path / "films", host).model
     assert model.summary_settings() == {"summary": summary, "window": window}
     assert host.history_length(model) == reads

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import numpy_reference as reference
+from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
@@ -152,12 +153,25 @@ def test_a_summary_reads_what_lies_before_the_window(any_host, histories, patch)
     window = histories.shape[1] - 1
     task = TaskModel(any_host.backbone, ClassifierHead(3), patch, summary=99, window=window)
     reference.randomise(task, 3)
-    state, summary = np.split(np.asarray(task.features(longer)), 2, axis=-1)
-    of_window, _ = np.split(np.asarray(task.features(longer[:, -window:])), 2, axis=-1)
-    np.testing.assert_array_equal(state, of_window)
-    alone = TaskModel(any_host.backbone, ClassifierHead(3), summary=True)
-    _, of_all = np.split(np.asarray(alone.features(longer)), 2, axis=-1)
-    np.testing.assert_allclose(summary, of_all, atol=1e-6)
+    channels = any_host.backbone.hidden_dim
+    features, of_window = task.features(longer), task.features(longer[:, -window:])
+    np.testing.assert_array_equal(features[:, :channels], of_window[:, :channels])
+    of_all = TaskModel(any_host.backbone, ClassifierHead(3), summary=True).features(longer)
+    np.testing.assert_allclose(features[:, channels:], of_all[:, channels:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings, part",
+    [
+        ({"summary": 0}, "`summary` should be a positive integer or True or False. Received: `sum"),
+        ({"summary": "200"}, "Received: `summary` = '200'"),
+        ({"summary": 9, "window": True}, "`window` should be a positive integer or None. Received"),
+    ],
+)
+def test_no_number_of_events_is_refused(host, settings, part):
+    with pytest.raises(InputError) as info:
+        TaskModel(host.backbone, ClassifierHead(3), **settings)
+    assert part in str(info.value)
 
 
 def test_survives_the_disk(any_host, histories, tmp_path):
