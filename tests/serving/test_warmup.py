@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_samples import MAX_LENGTH, make_host, make_task
+from serving_samples import SUMMARY, make_host, make_task
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.checks.export_folder import ExportFolder
@@ -77,7 +77,8 @@ def test_one_request_a_signature_and_batch_size(causal_export):
         assert key == ("inputs" if name.endswith("_classify") else "history")
         if key == "history" and len(rows) > 1:
             lengths = [len(history.split()) for history in rows]
-            assert max(lengths) == MAX_LENGTH and min(lengths) == 0
+            # As much as the task that reads the most, by its summary.
+            assert max(lengths) == SUMMARY["summary"] and min(lengths) == 0
 
 
 def test_no_more_requests_than_a_server_reads():

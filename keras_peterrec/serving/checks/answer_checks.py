@@ -9,7 +9,7 @@ from keras_peterrec.serving.checks.loaders import (
 )
 from keras_peterrec.serving.signature_names import STATE
 from keras_peterrec.serving.step_signature import state_array
-from keras_peterrec.serving.warmup import MOST_RECORDS, replay_warmup
+from keras_peterrec.serving.warmup import BATCH_SIZES, MOST_RECORDS, replay_warmup
 
 _CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 _PADDING = 3
@@ -17,9 +17,7 @@ _PADDING = 3
 
 def check_warmup(folder):
     """Warm-up requests that are missing, too many or not answered, a list of str."""
-    asked = {name for name, _ in folder.warmup}
-    missing = [name for name in folder.signature_defs if name not in asked]
-    problems = [f"{name}: has no warm-up request" for name in missing]
+    problems = _missing_requests(folder)
     if len(folder.warmup) > MOST_RECORDS:
         problems.append(
             f"there should be at most {MOST_RECORDS} warm-up requests. Found: {len(folder.warmup)}"
@@ -27,6 +25,24 @@ def check_warmup(folder):
     found = replay_warmup(folder.signatures, folder.warmup)
     found = dict.fromkeys(f"{name}: its warm-up request {problem}" for name, problem in found)
     return problems + list(found)
+
+
+def _missing_requests(folder):
+    names = list(folder.signature_defs)
+    # Of so many signatures that not all fit, the largest batches are left out.
+    sizes = set(BATCH_SIZES[: MOST_RECORDS // max(1, len(names))])
+    asked = {name: set() for name in names}
+    for name, inputs in folder.warmup:
+        asked.setdefault(name, set()).update(map(len, inputs.values()))
+    problems = []
+    for name in names:
+        missing = sorted(sizes - asked[name])
+        if not asked[name]:
+            problems.append(f"{name}: has no warm-up request")
+        elif missing:
+            rows = ", ".join(map(str, missing))
+            problems.append(f"{name}: has no warm-up request of a batch of {rows}")
+    return problems
 
 
 def check_batches(folder):
