@@ -18,6 +18,7 @@ from keras_peterrec.serving.server.batcher import Batcher
 from keras_peterrec.serving.server.browser_page import BrowserPage, read_titles
 from keras_peterrec.serving.server.health_service import HealthService
 from keras_peterrec.serving.server.http_connection import ConnectionLimits, HttpConnection
+from keras_peterrec.serving.server.http_server import HttpServer
 from keras_peterrec.serving.server.http_warmup import warm_http
 from keras_peterrec.serving.server.inference import Inference
 from keras_peterrec.serving.server.loaded_version import LoadedVersion
@@ -99,9 +100,16 @@ class Server:
     async def _answer(self, models, listener):
         rpc, grpc_port = await self._start_grpc(models)
         watchers = [asyncio.create_task(task) for task in self._watchers(models)]
-        self._http = self._make_http(models)
+
+        async def stop_others():
+            if rpc:
+                await rpc.stop(self.settings.shutdown_seconds)
+
+        self._http = self._make_http(models, stop_others)
         listener.listen(_BACKLOG)
         try:
+            if self._stopped:  # while gRPC was started
+                return grpc_port
             serving = asyncio.create_task(self._http.serve(sockets=[listener]))
             with self.metrics.paused():
                 await warm_http(listener.getsockname(), models)
@@ -111,11 +119,10 @@ class Server:
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            if rpc:
-                await rpc.stop(self.settings.shutdown_seconds)
+            await stop_others()
         return grpc_port
 
-    def _make_http(self, models):
+    def _make_http(self, models, stop_others):
         settings = self.settings
         application = Application(
             RestApi(models, self.inference, self.metrics, settings.request_timeout),
@@ -127,15 +134,14 @@ class Server:
         limits = ConnectionLimits(
             settings.max_head_bytes, settings.read_seconds, settings.max_connections
         )
-        return uvicorn.Server(
-            uvicorn.Config(
-                application, http=functools.partial(HttpConnection, limits), ws="none",
-                lifespan="off", interface="asgi3", access_log=False, log_config=None,
-                server_header=False, proxy_headers=False, log_level="error",
-                timeout_keep_alive=_IDLE_SECONDS, backlog=_BACKLOG,
-                timeout_graceful_shutdown=settings.shutdown_seconds,
-            )
+        config = uvicorn.Config(
+            application, http=functools.partial(HttpConnection, limits), ws="none",
+            lifespan="off", interface="asgi3", access_log=False, log_config=None,
+            server_header=False, proxy_headers=False, log_level="error",
+            timeout_keep_alive=_IDLE_SECONDS, backlog=_BACKLOG,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
         )  # fmt: skip
+        return HttpServer(config, self.stop, stop_others)
 
     async def _start_grpc(self, models):
         settings = self.settings

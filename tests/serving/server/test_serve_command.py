@@ -12,8 +12,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
+import tensorflow as tf
 from running_server import predict
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import keras_peterrec
 from keras_peterrec import cli
@@ -27,19 +30,19 @@ def start(*words):
     )  # fmt: skip
 
 
-def port_of(process):
+def ports_of(process):
     for line in process.stderr:
         if "http://127.0.0.1:" in line:
-            return int(line.split("http://127.0.0.1:")[1].split()[0].rstrip(","))
+            return [int(place.split()[0].rstrip(",")) for place in line.split("127.0.0.1:")[1:]]
     raise AssertionError("it ended")
 
 
 def test_sigterm_under_load(model_folder):
-    """What was taken is answered; then the process ends with status 0."""
+    """What was taken is answered, and nothing more; then the process ends with status 0."""
     process = start("--model-base-path", model_folder / "everything", "--port", 0,
                     "--grpc-port", 0, "--json")  # fmt: skip
     try:
-        port = port_of(process)
+        port, grpc_port = ports_of(process)
         sent, done = threading.Semaphore(0), []
 
         def work(n):
@@ -59,17 +62,33 @@ def test_sigterm_under_load(model_folder):
                     reply += part
                 done.append((reply.split()[1], f"{300.0 + n}".encode() in reply))
 
-        with ThreadPoolExecutor(16) as pool:
-            clients = [pool.submit(work, n) for n in range(16)]
+        with (
+            ThreadPoolExecutor(17) as pool,
+            grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+        ):
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            health = channel.unary_unary("/grpc.health.v1.Health/Check")
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = "peterrec", "slow"
+            request.inputs["steps"].CopyFrom(tf.make_tensor_proto([5000]))
+            assert health(b"") == b"\x08\x01"
+            long = stub.Predict.future(request)
+            clients = [pool.submit(work, n) for n in [*range(16), 4700]]
             for _ in clients:
                 sent.acquire()
             time.sleep(0.3)
             process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.RpcError) as error:
+                while health(b"") in (b"\x08\x01", b"\x08\x02"):
+                    time.sleep(0.01)
+            assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert not clients[-1].done()  # the one of HTTP that takes longest
+            assert list(long.result().outputs["y"].float_val) == [5000]
             for client in clients:
                 client.result()
-        assert done == [(b"200", True)] * 16
+        assert done == [(b"200", True)] * 17
         assert process.wait(60) == 0
-        assert json.loads(process.stdout.read())["requests"] == 16
+        assert json.loads(process.stdout.read())["requests"] == 18
     finally:
         process.kill()
     with pytest.raises(ConnectionError):
