@@ -97,6 +97,7 @@ class Application:
                 headers, receive, self.limits.body_bytes, self.limits.body_seconds
             )
         except ServingError as error:
+            self.api.refused(method, path, error)
             # Whatever is left of the body is not read: the connection ends.
             more = [_CLOSE] if error.http in (408, 413, 503) else []
             return error.http, _JSON, write_error(error.message), more

@@ -7,6 +7,8 @@ from keras_peterrec.serving.server.errors import invalid
 
 # A tensor has no more dimensions than this.
 MAX_DEPTH = 254
+# Python takes seconds for these; others wait meanwhile.
+MAX_STEPS = 1 << 19
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(rb"(-?)(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]*)?")
@@ -33,6 +35,7 @@ class ExactJsonParser:
     def __init__(self, body):
         self.body = body
         self.at = len(_BOM) if body.startswith(_BOM) else 0
+        self._steps = 0
 
     def parse(self):
         """The first document.
@@ -52,7 +55,13 @@ class ExactJsonParser:
         self.at = _SPACE.match(self.body, self.at).end()
         return self.body[self.at] if self.at < len(self.body) else None
 
+    def _step(self):
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise self._error(f"More than {MAX_STEPS} values and escapes in what is no plain JSON.")
+
     def _value(self, depth):
+        self._step()
         first = self._next()
         if first == ord('"'):
             return self._string()
@@ -123,6 +132,7 @@ class ExactJsonParser:
             parts.append(self._escape())
 
     def _escape(self):
+        self._step()
         start = self.at
         byte = self.body[start + 1] if start + 1 < len(self.body) else 0
         self.at += 2

@@ -46,7 +46,7 @@ def parse_json(body):
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        text = body.decode("utf-8")
+        text = body.decode("utf-8-sig")  # a mark of the byte order is no part of it
         if "\\u" in text and _SURROGATE.search(text):
             raise _Exact
         return _DECODER.raw_decode(text, _SPACE.match(text).end())[0]

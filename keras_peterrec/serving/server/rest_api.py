@@ -77,6 +77,15 @@ class RestApi:
             if route and route.call in self._calls and self.models.knows(route.name):
                 self._record(route, code, time.perf_counter() - start)
 
+    def refused(self, method, path, error):
+        """Counts a request that was answered with a ServingError before it could be read."""
+        try:
+            route = routes.parse_route(method, path)
+        except ServingError:
+            return
+        if route.call in self._calls and self.models.knows(route.name):
+            self._record(route, error.code, 0)
+
     def _record(self, route, code, seconds):
         self.metrics.count("request_count", model_name=route.name, status=code_name(code))
         if code == errors.OK:

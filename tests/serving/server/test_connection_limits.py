@@ -118,6 +118,22 @@ def test_an_answer_may_take_longer_than_a_head(half_server, model_folder):
         assert status == 200
 
 
+def test_one_request_too_many(model_folder):
+    """Also one whose client has gone is a request."""
+    with running(model_base_path=str(model_folder / "everything"), max_connections=1) as state:
+        wait_until_nobody_is_connected(state)
+        body = b'{"signature_name": "slow", "instances": [4000]}'
+        with connected(state.port) as client:
+            client.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            while not state.server.batcher._busy:
+                time.sleep(0.01)
+        wait_until_nobody_is_connected(state)
+        status, answer = predict(state.port, "peterrec", {"instances": [2.0]})
+        assert (status, answer) == (503, {"error": "Too many requests at a time"})
+        page = ask(state.port, "GET", "/monitoring/prometheus/metrics")[1].decode()
+        assert 'request_count{model_name="peterrec",status="UNAVAILABLE"} 1\n' in page
+
+
 def test_one_connection_too_many(model_folder):
     with running(
         model_base_path=str(model_folder / "half"), read_seconds=0.3, max_connections=3

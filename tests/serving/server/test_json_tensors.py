@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import types_pb2 as types
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from keras_peterrec.serving.server import exact_json_parser, json_parser
 from keras_peterrec.serving.server.errors import ServingError
 from keras_peterrec.serving.server.exact_json_parser import MAX_DEPTH, ExactJsonParser
 from keras_peterrec.serving.server.json_parser import parse_json
@@ -109,6 +110,19 @@ def test_surrogate_pairs_are_one_character():
     body = json.dumps({"instances": ["film \U0001f600", "é"]}).encode()
     (values,) = read(body, {"history": types.DT_STRING}).values()
     assert values.values == ["film \U0001f600".encode(), "é".encode()]
+
+
+def test_a_mark_of_the_byte_order_needs_no_slow_parser(monkeypatch):
+    monkeypatch.setattr(json_parser, "ExactJsonParser", None)
+    assert parse_json(b"\xef\xbb\xbf [1, \"a\"] and more") == [1, "a"]
+
+
+def test_slow_work_is_limited(monkeypatch):
+    monkeypatch.setattr(exact_json_parser, "MAX_STEPS", 5)
+    assert parse_json(b"[Inf, 1, 2, 3]") == [math.inf, 1, 2, 3]
+    for body in (b"[Inf, 1, 2, 3, 4]", b'[Inf, "\\n\\n\\n\\n"]'):
+        with pytest.raises(ServingError, match="More than 5 values and escapes"):
+            parse_json(body)
 
 
 VALUES = st.recursive(

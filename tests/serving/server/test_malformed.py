@@ -2,9 +2,12 @@
 
 import http.client
 import json
+import os
 import random
 import socket
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from running_server import ask, predict
@@ -102,7 +105,8 @@ def test_nesting_that_python_cannot_follow(half_server):
         "/v1/models/everything/versions/-1:predict", "/v1/models/%00:predict", "/v1//", "/v1/",
         "/v1/models/../../etc/passwd", "/v1/models/%2e%2e%2fetc:predict", "/v1/models/a:b:predict",
         "/v1/models/everything/versions/7/labels/x:predict", "/v1/models/" + "a" * 5000,
-        "/v1/models/everything/versions/" + "9" * 5000 + ":predict", "/v1/models/half/versions/" + "0" * 5000,
+        "/v1/models/everything/versions/" + "9" * 5000 + ":predict",
+        "/v1/models/half/versions/" + "0" * 5000,
         "/v1/models/é:predict",
         "/v1/models/%ff%fe:predict", "/v1/models/everything:predict#x", "/v1/models/half/metadata/",
     ],
@@ -129,6 +133,35 @@ def test_bytes_that_are_no_http(half_server):
                 continue
             assert not reply or reply.startswith(b"HTTP/1.1 4"), n
     healthy(half_server.port)
+
+
+def held():
+    """What this process has open: files, threads, MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), pages >> 8
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux tells it so")
+def test_nothing_is_left_of_malformed_requests(half_server):
+    def send(count, seed):
+        fuzz(half_server.port, count, seed)
+        rng = random.Random(seed)
+        for n in range(count):
+            body = mutated(rng)
+            length = len(body) + rng.choice([-1, 0, 5])
+            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+            with socket.create_connection(("127.0.0.1", half_server.port), timeout=30) as client:
+                client.sendall((head + body)[: rng.choice([None, None, 20, len(head)])])
+        healthy(half_server.port)
+
+    send(100, seed=2)  # threads that are kept for the next begin
+    files, threads, memory = held()
+    send(300, seed=3)
+    end = time.monotonic() + 20
+    while held()[0] > files and time.monotonic() < end:
+        time.sleep(0.05)
+    assert held()[0] <= files and held()[1] <= threads
+    assert held()[2] < memory + 50
 
 
 def test_clients_that_hang_up(half_server):

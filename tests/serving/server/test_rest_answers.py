@@ -138,6 +138,11 @@ def test_limits(model_folder):
         assert status == 400 and "at most 50 bytes" in answer["error"]
         status, _, _ = ask(state.port, "POST", path, b"{", {"Content-Length": "9"})
         assert status == 408
+        ask(state.port, "POST", path.replace("peterrec", "nobody"), b" " * 10_001)
+        page = ask(state.port, "GET", "/monitoring/prometheus/metrics")[1].decode()
+        for code, count in [("RESOURCE_EXHAUSTED", 3), ("DEADLINE_EXCEEDED", 1)]:
+            assert f'request_count{{model_name="peterrec",status="{code}"}} {count}\n' in page
+        assert "nobody" not in page
 
 
 def test_cors(export_server, half_server):
