@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from keras_peterrec.serving.server.byte_budget import ByteBudget
 from keras_peterrec.serving.server.errors import UNAVAILABLE, ServingError
 from keras_peterrec.serving.server.json_answers import write_error
 from keras_peterrec.serving.server.request_body import ClientGone, read_body
@@ -28,11 +29,14 @@ class HttpLimits:
         body_bytes: int. Of one request. Defaults to 64 MiB.
         body_seconds: float. For its arrival. Defaults to `30`.
         requests: int. At a time. Defaults to `1024`.
+        all_bytes: int. Of the bodies of all requests that are not answered yet. Defaults to
+            256 MiB.
     """
 
     body_bytes: int = 64 << 20
     body_seconds: float = 30
     requests: int = 1024
+    all_bytes: int = 256 << 20
 
 
 class Application:
@@ -57,6 +61,7 @@ class Application:
         self.limits = limits
         self.cors = _CORS if cors else []
         self._active = 0
+        self._budget = ByteBudget(limits.all_bytes, "Too many bytes at a time")
         self._last_client = None
 
     async def __call__(self, scope, receive, send):
@@ -65,7 +70,8 @@ class Application:
             return
         self._active += 1
         try:
-            answer = await self._answer(scope, receive)
+            with self._budget.share() as hold:
+                answer = await self._answer(scope, receive, hold)
         except ClientGone:
             return
         finally:
@@ -80,7 +86,7 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope, receive):
+    async def _answer(self, scope, receive, hold):
         method = scope["method"]
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         headers = dict(scope["headers"])
@@ -94,7 +100,7 @@ class Application:
             if self._active > self.limits.requests:
                 raise ServingError(UNAVAILABLE, "Too many requests at a time")
             body = await read_body(
-                headers, receive, self.limits.body_bytes, self.limits.body_seconds
+                headers, receive, self.limits.body_bytes, self.limits.body_seconds, hold
             )
         except ServingError as error:
             self.api.refused(method, path, error)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from keras_peterrec.serving.server.batch_limits import check_rows
+from keras_peterrec.serving.server.byte_budget import ByteBudget
 from keras_peterrec.serving.server.errors import UNAVAILABLE, ServingError
 from keras_peterrec.serving.server.row_parts import row_parts, size_of
 from keras_peterrec.serving.server.signature import is_batch
@@ -58,7 +59,7 @@ class Batcher:
         self.workers = workers
         self.limits = limits
         self.waiting = 0
-        self._held = 0  # bytes of requests that are not answered yet
+        self._budget = ByteBudget(limits.waiting_bytes, _FULL)
         self._observe = observe or (lambda *_: None)
         self._busy = 0
         # signature: what a run of one row took last, by the binary digits of its size.
@@ -89,18 +90,14 @@ class Batcher:
         if alone and rows == 1 and not self._busy and not self._queues:
             if self._is_short(signature, size):
                 return self._run_here(signature, inputs, size)
-        if self._held and self._held + size > self.limits.waiting_bytes:
-            raise ServingError(UNAVAILABLE, _FULL)
-        self._held += size
-        try:
+        with self._budget.share() as hold:
+            hold(size)
             if rows > self.limits.rows or size > self.limits.run_bytes:
                 if rows > 1 and _merge_key(signature, arrays):
                     answer = await self._run_parts(signature, inputs)
                     if answer is not None:
                         return answer
             return await self._enqueue(signature, inputs, rows, size)
-        finally:
-            self._held -= size
 
     async def _run_parts(self, signature, inputs):
         """The answers of all parts; None where they cannot be put together."""

@@ -15,7 +15,7 @@ class ClientGone(Exception):
     """The client hung up before its request was whole."""
 
 
-async def read_body(headers, receive, max_bytes, seconds):
+async def read_body(headers, receive, max_bytes, seconds, hold):
     """The body of a request, inflated where it says `Content-Encoding: gzip`.
 
     Args:
@@ -23,12 +23,14 @@ async def read_body(headers, receive, max_bytes, seconds):
         receive: the ASGI channel.
         max_bytes: int. More is refused, compressed or not.
         seconds: float. Time for the whole body.
+        hold: callable; see `ByteBudget.share`. It is told of each piece.
 
     Returns:
         bytes.
 
     Raises:
-        ServingError: it is too large (413) or too slow (408), or no gzip.
+        ServingError: it is too large (413) or too slow (408), or no gzip, or others hold too
+            much (503).
         ClientGone: there is nobody to answer.
     """
     length = headers.get(b"content-length", b"0")
@@ -36,17 +38,18 @@ async def read_body(headers, receive, max_bytes, seconds):
         raise _too_large(max_bytes)
     try:
         async with asyncio.timeout(seconds):
-            body = await _gather(receive, max_bytes)
+            body = await _gather(receive, max_bytes, hold)
     except TimeoutError:
         raise ServingError(
             DEADLINE_EXCEEDED, f"The request did not arrive within {seconds:g} seconds", 408
         ) from None
     if headers.get(b"content-encoding", b"").strip().lower() == b"gzip":
-        return _inflated(body, max_bytes)
+        body = _inflated(body, max_bytes)
+        hold(len(body))
     return body
 
 
-async def _gather(receive, max_bytes):
+async def _gather(receive, max_bytes, hold):
     parts, size, more = [], 0, True
     while more:
         event = await receive()
@@ -57,6 +60,7 @@ async def _gather(receive, max_bytes):
         size += len(part)
         if size > max_bytes:
             raise _too_large(max_bytes)
+        hold(len(part))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

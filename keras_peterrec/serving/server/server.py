@@ -128,9 +128,12 @@ class Server:
             RestApi(models, self.inference, self.metrics, settings.request_timeout),
             self.metrics if settings.monitoring else None,
             BrowserPage(models, self.titles),
-            HttpLimits(settings.max_body_bytes, settings.read_seconds, settings.max_connections),
+            HttpLimits(
+                settings.max_body_bytes, settings.read_seconds, settings.max_connections,
+                settings.max_waiting_bytes,
+            ),
             settings.cors,
-        )
+        )  # fmt: skip
         limits = ConnectionLimits(
             settings.max_head_bytes, settings.read_seconds, settings.max_connections
         )

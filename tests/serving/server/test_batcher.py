@@ -50,7 +50,7 @@ def gather(signature, arrays, max_rows=8, max_waiting=1000, cancel=(), **limits)
             tasks[n].cancel()
         signature.open.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        assert batcher.waiting == batcher._held == 0
+        assert batcher.waiting == batcher._budget.held == 0
         batcher.close()
         return answers
 
@@ -112,11 +112,12 @@ def test_too_many_wait():
 
 
 def test_too_many_bytes_wait():
-    answers = gather(Gate(), [[0.0]] + [[1.0] * 4] * 4 + [[0.0]], waiting_bytes=80)
+    large = [[1.0] * 9000]  # 72,000 bytes
+    answers = gather(Gate(), [[0.0], large, large, large, large, [0.0]], waiting_bytes=150_000)
     codes = [a.http if isinstance(a, ServingError) else 200 for a in answers]
     assert codes == [200] * 3 + [503] * 2 + [200]
-    (answer,) = gather(Gate(), [[1.0] * 50], waiting_bytes=80)  # nobody else is there
-    assert answer[0].tolist() == [2.0] * 50
+    (answer,) = gather(Gate(), [large], waiting_bytes=10)  # nobody else is there
+    assert answer[0].shape == (1, 9000)
 
 
 def test_few_bytes_are_run_together():

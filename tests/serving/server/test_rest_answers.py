@@ -4,6 +4,8 @@ import base64
 import gzip
 import json
 import re
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -143,6 +145,22 @@ def test_limits(model_folder):
         for code, count in [("RESOURCE_EXHAUSTED", 3), ("DEADLINE_EXCEEDED", 1)]:
             assert f'request_count{{model_name="peterrec",status="{code}"}} {count}\n' in page
         assert "nobody" not in page
+
+
+def test_all_bodies_together_are_limited(model_folder):
+    path, body = "/v1/models/peterrec:predict", b'{"instances": [2.0]}' + b" " * 70_000
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with running(model_base_path=str(model_folder / "half"), max_waiting_bytes=100_000) as state:
+        with socket.create_connection(("127.0.0.1", state.port), timeout=30) as client:
+            client.sendall(head + body[:-1])
+            while state.server._http.config.app._budget.held < len(body) - 1:
+                time.sleep(0.01)
+            status, text, _ = ask(state.port, "POST", path, body)
+            assert (status, json.loads(text)["error"]) == (503, "Too many bytes at a time")
+            assert ask(state.port, "POST", path, body.strip())[0] == 200
+            client.sendall(body[-1:])
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        assert ask(state.port, "POST", path, body + b" " * 50_000)[0] == 200  # it is alone
 
 
 def test_cors(export_server, half_server):
