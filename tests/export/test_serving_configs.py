@@ -17,8 +17,9 @@ from keras_peterrec.serving.warmup import BATCH_SIZES
 FIELD = descriptor_pb2.FieldDescriptorProto
 COMPOSE = (EXPORT / "compose.yaml").read_text()
 INT64 = ".google.protobuf.Int64Value"
-# The server's package leaves these two out: after its own session_bundle_config.proto and
-# monitoring_config.proto.
+# Retyped by hand after the server's session_bundle_config.proto and monitoring_config.proto, which
+# no version of tensorflow-serving-api brings (2.11, 2.20 and 2.21 were looked into): these two
+# configs are read as they were known then, not by a file of the server's own.
 MESSAGES = {
     "BatchingParameters": {
         "max_batch_size": (1, INT64),
