@@ -1,39 +1,26 @@
 """The history as a set, beside the task token's state."""
 
-import math
-
 import keras
 from keras import ops
+
+from keras_peterrec.layers.history_sums import FREQUENCIES, normalized
 
 # Events that a summary reads where nothing else is said: it costs no convolution, so it sees
 # much further back than those do.
 EVENTS = 200
-# Frequencies for each channel, and how fast they turn: with more, and faster ones, items that
-# are alike to the host are told apart.
-_FREQUENCIES = 4
-_SPEED = 2.0
-# Multiples of a fraction near the golden ratio are spread evenly, and those of an integer
-# over a prime are the same on every machine.
-_PRIME, _TURN, _SHIFT = 16_381, 10_124, 6_257
-_EPSILON = 1e-8
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class HistorySummary(keras.layers.Layer):
     """The user: the task token's state and a linear map of the history's items.
 
-        u = n(h) + s D,   s = Σ φ(x_i) / √L,   n(x) = x / rms(x)
-        φ_j(x) = √(2C/F) (sin(g w_j · n(x) + b_j) - e^(-g²/2) sin b_j),   j = 1, ..., F
+        u = n(h) + s D,   s = Σ φ(x_i) / √L,   n(h) = h / rms(h)
 
-    h is the task token's hidden state, x_i are the L embedded items. A state that was taught to
-    ask for the next item knows most of the latest ones; what a user is (a profile, a
-    taste that lasts) is in all of them, in no order. A sum of the embeddings would tell
-    C numbers of the items; φ, F = 4C Fourier features of fixed frequencies, tells more of which
-    they were, as a kernel would: two items count as one the more alike the host finds them. The
-    second term of φ is what a random item would give, and `sin` here means parabolas through
-    its zeros and its peaks: a fifth of the time. D `[F, C]` starts at zero, so that a task
-    starts with the token's state alone; what D is applied to does not depend on it: see
-    `features`.
+    h is the task token's hidden state, x_i are the L embedded items and φ their F = 4C
+    features, see `HistorySums`. A state that was taught to ask for the next item knows most of
+    the latest ones; what a user is (a profile, a taste that lasts) is in all of them, in no
+    order. D `[F, C]` starts at zero, so that a task starts with the token's state alone; what D
+    is applied to does not depend on it: see `features`.
 
     Call arguments:
         features: Tensor of shape `[B, C + F]`, as `features` gives them.
@@ -43,20 +30,19 @@ class HistorySummary(keras.layers.Layer):
         Tensor of shape `[B, C]`.
 
     Source: not in the paper, whose user is h alone (Yuan et al., SIGIR 2020, section
-    3.3). Sums of embedded items as a user: Covington et al., "Deep Neural Networks for
-    YouTube Recommendations", RecSys 2016, section 3.2. Fourier features of a kernel: Rahimi and
-    Recht, NIPS 2007; theirs are random, here w_j and b_j are multiples of fixed fractions.
+    3.3). Sums over the items as a user: Covington et al., "Deep Neural Networks for
+    YouTube Recommendations", RecSys 2016, section 3.2.
     """
 
     def build(self, input_shape):
-        channels = input_shape[-1] // (1 + _FREQUENCIES)
+        channels = input_shape[-1] // (1 + FREQUENCIES)
         self.kernel = self.add_weight(
-            name="kernel", shape=(_FREQUENCIES * channels, channels), initializer="zeros"
+            name="kernel", shape=(FREQUENCIES * channels, channels), initializer="zeros"
         )
 
     def call(self, features, kernel=None):
-        channels = features.shape[-1] // (1 + _FREQUENCIES)
-        state, summary = ops.split(features, [channels], axis=-1)
+        channels = features.shape[-1] // (1 + FREQUENCIES)
+        state, summary = features[:, :channels], features[:, channels:]
         if kernel is None:
             return state + ops.matmul(summary, self.kernel)
         moved = ops.matmul(summary[:, None], ops.cast(kernel, summary.dtype))[:, 0]
@@ -65,17 +51,7 @@ class HistorySummary(keras.layers.Layer):
     @staticmethod
     def width(channels):
         """Numbers that a call reads of a user, C + F."""
-        return (1 + _FREQUENCIES) * channels
-
-    @staticmethod
-    def sums(embedded, padding_mask):
-        """What `features` needs of embedded items `[B, L, C]` and their mask `[B, L, 1]`.
-
-        Returns:
-            `total`, `[B, F]`, and `count`, `[B, 1]`, float32.
-        """
-        mask = ops.cast(padding_mask, "float32")
-        return ops.sum(HistorySummary.waves(embedded) * mask, axis=1), ops.sum(mask, axis=1)
+        return (1 + FREQUENCIES) * channels
 
     @staticmethod
     def features(state, total, count):
@@ -83,45 +59,10 @@ class HistorySummary(keras.layers.Layer):
 
         Args:
             state: Tensor of shape `[B, C]`, h.
-            total: Tensor of shape `[B, F]`, the sum of the items' `waves`.
-            count: Tensor of shape `[B, 1]`, how many items they are.
+            total, count: as `HistorySums` gives them.
         """
-        summary = total / ops.sqrt(ops.maximum(count, 1.0))
-        summary = ops.cast(summary, state.dtype)
-        return ops.concatenate([HistorySummary.normalized(state), summary], axis=-1)
-
-    @staticmethod
-    def waves(embedded):
-        """`φ(x)` along the last axis, float32 `[..., F]`."""
-        channels = embedded.shape[-1]
-        count = _FREQUENCIES * channels
-        channel = ops.arange(1, channels + 1, dtype="int32")[:, None]
-        wave = ops.arange(1, count + 1, dtype="int32")
-        frequencies = _sine(_turns(channel * wave % _PRIME, _TURN))
-        shifts = _turns(wave, _SHIFT)
-        rows = HistorySummary.normalized(ops.cast(embedded, "float32"))
-        scale = _SPEED / (2 * math.pi) * math.sqrt(2 / channels)
-        turns = ops.matmul(rows, scale * frequencies) + shifts
-        of_any = math.exp(-(_SPEED**2) / 2) * _sine(shifts)
-        return math.sqrt(2 / _FREQUENCIES) * (_sine(turns) - of_any)
-
-    @staticmethod
-    def normalized(inputs):
-        """`n(x)` along the last axis; zeros stay zeros."""
-        # In half precision squares overflow, and epsilon is zero.
-        wide = ops.cast(inputs, "float32")
-        mean_square = ops.mean(ops.square(wide), axis=-1, keepdims=True)
-        return ops.cast(wide * ops.rsqrt(mean_square + _EPSILON), inputs.dtype)
+        summary = ops.cast(total / ops.sqrt(ops.maximum(count, 1.0)), state.dtype)
+        return ops.concatenate([normalized(state), summary], axis=-1)
 
     def compute_output_shape(self, features_shape, kernel_shape=None):
-        return (features_shape[0], features_shape[1] // (1 + _FREQUENCIES))
-
-
-def _turns(number, step):
-    """Angles, in turns, after `number` steps of so many parts of one."""
-    return ops.cast(number * step % _PRIME, "float32") / _PRIME
-
-
-def _sine(turns):
-    part = turns - ops.floor(turns + 0.5)
-    return 16.0 * part * (0.5 - ops.abs(part))
+        return (features_shape[0], features_shape[1] // (1 + FREQUENCIES))

@@ -5,6 +5,7 @@ from keras import ops
 from keras_peterrec.data.special_ids import PAD
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.history_summary import HistorySummary
+from keras_peterrec.layers.history_sums import HistorySums
 
 
 class IncrementalHost:
@@ -120,7 +121,7 @@ class IncrementalHost:
         moved = ops.cast(ops.take(ops.concatenate(windows, axis=1), rows, axis=1), "float32")
         if not self.summary:
             return moved
-        total, count = self._later(*self._sums(state), HistorySummary.waves(embedded)[:, 0])
+        total, count = self._later(*self._sums(state), HistorySums.waves(embedded)[:, 0])
         return ops.concatenate([moved, self.rows_of_sums(total, count)], axis=1)
 
     def _later(self, total, count, waves):
@@ -136,7 +137,8 @@ class IncrementalHost:
 
     def rows_of_sums(self, total, count):
         """The sums of a summary as a state has them."""
-        rows = ops.reshape(total, (-1, total.shape[-1] // self.host.hidden_dim, self.host.hidden_dim))
+        channels = self.host.hidden_dim
+        rows = ops.reshape(total, (-1, total.shape[-1] // channels, channels))
         return ops.concatenate([rows, ops.ones_like(rows[:, :1]) * count[:, None]], axis=1)
 
     def _sums(self, state):

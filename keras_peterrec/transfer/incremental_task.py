@@ -91,7 +91,7 @@ class IncrementalTask:
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
         if self.model.summary is not None:
             read = last_events(items, padding_mask, self.model.history_length)
-            kept.append(self._steps.rows_of_sums(*self.model.summary.sums(*read)))
+            kept.append(self._steps.rows_of_sums(*self.model.history_sums(*read)))
         return ops.concatenate([ops.cast(rows, "float32") for rows in kept], axis=1)
 
     def _answering(self):

@@ -5,7 +5,6 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.history_summary import HistorySummary
 from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
@@ -149,7 +148,7 @@ class MixedTasks(keras.Model):
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, mask, patches=patches, training=False)
-        sums = HistorySummary.sums(items, padding_mask) if self.has_summary else (None, None)
+        sums = model.history_sums(items, padding_mask) if self.has_summary else (None, None)
         return self.users(states, positions, *sums, place)
 
     @property

@@ -6,6 +6,7 @@ from keras import ops
 from keras_peterrec.distribution.replicated_model import ReplicatedModel
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.history_summary import HistorySummary
+from keras_peterrec.layers.history_sums import HistorySums
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.token_pooling import TokenPooling
 from keras_peterrec.patches.patched_block import PatchedBlock
@@ -70,8 +71,9 @@ class TaskModel(ReplicatedModel):
         ]
         user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
         join = HistorySummary(name="summary", dtype=dtype) if summary else None
+        sums = HistorySums(name="history_sums", dtype=dtype) if summary else None
         history = keras.Input((None,), dtype="int32", name="history")
-        parts = host, task_token, patched_blocks, user_pooling, join, window
+        parts = host, task_token, patched_blocks, user_pooling, sums, window
         user = _joined(join, _features(*parts, history))
         user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
         super().__init__(inputs=history, outputs=head(user), name=name, **kwargs)
@@ -83,7 +85,7 @@ class TaskModel(ReplicatedModel):
         self.patched_blocks = patched_blocks
         self.user_pooling = user_pooling
         self.dropout = dropout
-        self.summary = join
+        self.summary, self.history_sums = join, sums
         self.window = window
         self.history_length = None if isinstance(summary, bool) else summary
 
@@ -98,7 +100,7 @@ class TaskModel(ReplicatedModel):
         with a summary, what `HistorySummary` reads, `[B, C + F]`.
         """
         return _features(
-            self.host, self.task_token, self.patched_blocks, self.user_pooling, self.summary,
+            self.host, self.task_token, self.patched_blocks, self.user_pooling, self.history_sums,
             self.window, history, training=False,
         )  # fmt: skip
 
@@ -151,7 +153,7 @@ class TaskModel(ReplicatedModel):
         return model
 
 
-def _features(host, task_token, patched_blocks, pooling, summary, window, history, training=None):
+def _features(host, task_token, patched_blocks, pooling, sums, window, history, training=None):
     """From ids `[B, L]` through the host and the patches; see `TaskModel.features`."""
     padding_mask = host.padding_mask_layer(history)
     items = host.item_embedding(history)
@@ -161,9 +163,7 @@ def _features(host, task_token, patched_blocks, pooling, summary, window, histor
     for block in patched_blocks:
         states = block(states, mask, training=training)
     user = pooling(states, positions)
-    if summary is None:
-        return user
-    return summary.features(user, *summary.sums(items, padding_mask))
+    return user if sums is None else HistorySummary.features(user, *sums(items, padding_mask))
 
 
 def last_events(items, padding_mask, window):

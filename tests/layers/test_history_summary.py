@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.layers.history_summary import HistorySummary
+from keras_peterrec.layers.history_sums import HistorySums
+from keras_peterrec.layers.history_sums import normalized as in_any_precision
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.transfer.task_model import TaskModel
@@ -55,7 +57,7 @@ def test_equals_the_formula_with_one_matrix_and_with_one_for_each_row():
     lengths = [5, 2, 0]
     mask = np.array([[5 - n <= place for place in range(5)] for n in lengths], "float32")[..., None]
     layer = HistorySummary()
-    features = layer.features(states, *layer.sums(items, mask))
+    features = layer.features(states, *HistorySums()(items, mask))
     layer.build(features.shape)
     matrices = rng.normal(size=(3, WAVES, CHANNELS)).astype("float32")
     layer.kernel.assign(matrices[0])
@@ -76,7 +78,7 @@ def test_starts_as_the_tokens_state_alone():
 def test_alike_items_count_as_one_and_others_do_not():
     rng = np.random.default_rng(0)
     item, other = rng.normal(size=(2, 64)).astype("float32")
-    waves = np.asarray(HistorySummary.waves(np.stack([item, item + 0.01 * other, other])))
+    waves = np.asarray(HistorySums.waves(np.stack([item, item + 0.01 * other, other])))
     alike, _, different = waves @ waves[0] / (waves**2).sum(axis=-1).mean()
     near = waves[1] @ waves[0] / (waves[0] @ waves[0])
     assert near > 0.99 and alike > 0.8 and abs(different) < 0.3
@@ -107,6 +109,6 @@ def test_padding_is_inert_and_order_does_not_count(model, history, room, random)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_zeros_stay_zeros_and_large_values_finite_in_any_precision(dtype):
     rows = np.array([[0.0] * CHANNELS, [400.0] * CHANNELS], dtype)
-    got = HistorySummary.normalized(rows)
+    got = in_any_precision(rows)
     assert keras.backend.standardize_dtype(got.dtype) == dtype
     np.testing.assert_allclose(np.asarray(got), [[0.0] * CHANNELS, [1.0] * CHANNELS], rtol=1e-3)

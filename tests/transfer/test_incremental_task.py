@@ -112,7 +112,8 @@ def test_rows_of_many_tasks_step_in_one_call():
         single = alone[number].start(1)
         for item in items[:, row]:
             single = alone[number].append(single, [item])
-        np.testing.assert_allclose(users[row], np.asarray(alone[number].users(single))[0], atol=1e-5)
+        user = np.asarray(alone[number].users(single))[0]
+        np.testing.assert_allclose(users[row], user, atol=1e-5)
 
 
 def test_a_state_has_the_size_of_the_receptive_field():
