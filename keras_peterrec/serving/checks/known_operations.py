@@ -2,7 +2,8 @@
 
 _ANSWERS = """
     AddV2 BroadcastTo Cast ConcatV2 Const Cumsum DenseBincount Einsum Equal ExpandDims Fill
-    Floor FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN InitializeTableFromTextFileV2 Less
+    Floor FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN
+    InitializeTableFromTextFileV2 Less
     LookupTableFindV2 MatMul Max Maximum Mean Minimum Mul NoOp NotEqual OnesLike Pack Pad PadV2
     ParseExampleV2 Placeholder Pow Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp
     RealDiv Relu Reshape Rsqrt Select SelectV2 Shape Size Softmax Split Sqrt Square Squeeze
