@@ -78,7 +78,7 @@ def transfer(
             from 16 to 128.
         learning_rate: float. Of Adam.
         dropout: float. On the user's state.
-        summary: bool. Whether the head reads a `HistorySummary` (of the last 500 events or
+        summary: bool. Whether the head reads a `HistorySummary` (of the last 200 events or
             more) beside the task token's state, which is all that the paper's reads.
         seed: int. Of the split and of the training.
         devices: int, `"all"` or `None`. See `Devices.open`; the result does not depend
