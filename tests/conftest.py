@@ -1,4 +1,10 @@
-"""In which order the files of tests are run on several processors."""
+"""In which order the files of tests are run on several processors, and how XLA compiles."""
+
+import os
+
+# What is compiled here runs for a few steps: a fifth of the compiling is not worth its time.
+# Set before TensorFlow is imported, and for the processes that tests start as well.
+os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true")
 
 # The longest: one of them begun last would keep one processor busy and the others waiting.
 FIRST = (
