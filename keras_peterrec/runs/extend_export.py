@@ -12,7 +12,7 @@ from keras_peterrec.serving.exported_model import (
     MIXED_BUNDLES,
 )
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.json_file import check_format, read_json
+from keras_peterrec.transfer.json_file import read_format
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 
@@ -40,7 +40,7 @@ def extend_export(base, task=(), remove_task=(), host=None, k=None):
             the host is not that of `base`. Nothing is written then.
     """
     version, out = _versions(Path(base))
-    saved = _described(version)
+    saved = read_format(version / DESCRIPTION, FORMAT_VERSION, "base")
     single, together = _bundles(version, saved)
     added = task_names(task)
     _check_changes([*single, *together], added, remove_task, k)
@@ -72,12 +72,6 @@ def _versions(base):
             f"Received: {str(base)!r}, which has none."
         )
     return chosen or versions[max(whole)], folder / str(max(versions, default=0) + 1)
-
-
-def _described(version):
-    saved = read_json(version / DESCRIPTION, "base")
-    check_format(saved, FORMAT_VERSION, "base")
-    return saved
 
 
 def _bundles(version, saved):

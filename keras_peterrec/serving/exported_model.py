@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.signature_names import MIXED, STATE, STEP
-from keras_peterrec.transfer.json_file import check_format, read_json
+from keras_peterrec.transfer.json_file import read_format
 
 FORMAT_VERSION = 1
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
@@ -42,8 +42,7 @@ class ExportedModel:
             )
         # What it was made of: `host` (fingerprint), `host_path`, `max_length`, `k`, `tasks`,
         # `incremental`, `mixed`, `assets` (hashes).
-        self.description = read_json(path / DESCRIPTION, argument)
-        check_format(self.description, FORMAT_VERSION, argument)
+        self.description = read_format(path / DESCRIPTION, FORMAT_VERSION, argument)
         changed = changed_assets(path, self.description)
         if changed:
             raise InputError(

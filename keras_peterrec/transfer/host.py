@@ -12,7 +12,7 @@ from keras_peterrec.layers.history_summary import EVENTS
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
-from keras_peterrec.transfer.json_file import check_format, read_json, refuse_misfits, write_json
+from keras_peterrec.transfer.json_file import read_format, refuse_misfits, write_json
 from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
 
 FORMAT_VERSION = 1
@@ -98,8 +98,7 @@ class Host:
                 whose parts do not fit together.
         """
         folder = Path(folder)
-        saved = read_json(folder / "host.json", argument)
-        check_format(saved, FORMAT_VERSION, argument)
+        saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
         with refuse_misfits(folder, argument):
             backbone = Backbone.from_config(saved["backbone"])

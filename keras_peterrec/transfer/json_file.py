@@ -30,15 +30,16 @@ def read_json(path, argument):
         ) from error
 
 
-def check_format(content, version, argument, path=None):
-    """Refuses a file, which `path` names, that another version of its format wrote."""
+def read_format(path, version, argument):
+    """`read_json` of a file that says its format, and is refused where that is another."""
+    content = read_json(path, argument)
     found = content.get("format_version") if isinstance(content, dict) else None
     if found != version:
-        where = "" if path is None else f"{str(path)!r}, "
         raise InputError(
             f"`{argument}` should be of format version {version}. "
-            f"Received: {where}version {found!r}."
+            f"Received: {str(path)!r}, version {found!r}."
         )
+    return content
 
 
 @contextlib.contextmanager

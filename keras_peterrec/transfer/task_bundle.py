@@ -8,7 +8,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
 from keras_peterrec.patches.registry import patch_from_config
-from keras_peterrec.transfer.json_file import check_format, read_json
+from keras_peterrec.transfer.json_file import read_format
 from keras_peterrec.transfer.weights_file import read_weights
 
 FORMAT_VERSION = 1
@@ -37,8 +37,7 @@ class TaskBundle:
         Raises:
             InputError: the folder holds no bundle, or one of another version.
         """
-        saved = read_json(Path(folder) / "task.json", argument)
-        check_format(saved, FORMAT_VERSION, argument)
+        saved = read_format(Path(folder) / "task.json", FORMAT_VERSION, argument)
         return cls(Path(folder), saved, argument)
 
     @property

@@ -103,7 +103,8 @@ def test_another_format_version_is_refused(host, version, tmp_path):
     host.save(tmp_path)
     edit(tmp_path, format_version=version)
     assert refused(tmp_path) == (
-        f"`host` should be of format version 1. Received: version {version!r}."
+        f"`host` should be of format version 1. Received: "
+        f"{str(tmp_path / 'host.json')!r}, version {version!r}."
     )
 
 

@@ -175,7 +175,8 @@ def test_a_bundle_of_another_host_is_refused(host, new_host, refused, tmp_path):
 def test_another_format_version_is_refused(bundle, version, refused):
     edit(bundle, format_version=version)
     assert refused(bundle) == (
-        f"`task` should be of format version 1. Received: version {version!r}."
+        f"`task` should be of format version 1. Received: "
+        f"{str(bundle / 'task.json')!r}, version {version!r}."
     )
 
 
