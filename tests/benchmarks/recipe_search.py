@@ -1,0 +1,125 @@
+"""What a task's recipe is worth, by cross-validation without the test users of a seed.
+
+    keras-peterrec pretrain --log movielens-100k/source --max-length 32 --out runs/host
+    python tests/benchmarks/recipe_search.py --host runs/host --tasks scifi gender [--folds 8]
+        [--method head] [--no-summary] [--no-cut-history] [--loss bce] [--dropout 0.8]
+
+The users that seed 0 trains and validates with lie in folds, by a hash of their ids. In turns,
+one fold is scored, the next one says when to stop, and the others are trained on, by the code of
+`transfer`. Printed is the mean over the folds, by their events or users, and the spread. Settings
+are compared by calls that differ in one of them.
+"""
+
+import argparse
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+SHOWN = {"recommend": "ndcg@10", "classify": "log_loss"}
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+parser.add_argument("--host", required=True)
+parser.add_argument("--tasks", nargs="+", default=["scifi", "children", "gender", "age"])
+parser.add_argument("--folds", type=int, default=8)
+parser.add_argument("--method", default="head")
+parser.add_argument("--loss", default=None)
+parser.add_argument("--dropout", type=float, default=0.5)
+parser.add_argument("--learning-rate", type=float, default=1e-3)
+parser.add_argument("--batch-size", type=int, default=None)
+parser.add_argument("--no-summary", dest="summary", action="store_false")
+parser.add_argument("--no-cut-history", dest="cut_history", action="store_false")
+
+
+def main():
+    options = parser.parse_args()
+    from keras_peterrec.experiments.datasets import MOVIELENS_TASKS
+    from keras_peterrec.transfer.host import Host
+
+    host = Host.load(options.host)
+    for task in options.tasks:
+        data = whole_data(host, MOVIELENS_TASKS[task], options)
+        scores, weights = zip(*(scored(host, data, fold, options) for fold in range(options.folds)))
+        mean, spread = np.average(scores, weights=weights), np.std(scores, ddof=1)
+        print(f"{task}: {SHOWN[data.kind]} {mean:.4f}, folds {spread:.4f}", flush=True)
+
+
+def whole_data(host, where, options):
+    """A task's data as `transfer` reads it, with the examples of training and validation."""
+    from keras_peterrec.data.sequences import Sequences
+    from keras_peterrec.data.sources import load_log
+    from keras_peterrec.data.splits import TRAIN, VALIDATION
+    from keras_peterrec.runs.task_data import load_answers, make_data
+
+    target = f"movielens-100k/{where['target']}" if "target" in where else None
+    labels = None if target else "movielens-100k/users"
+    answers = load_answers(target, labels, where.get("column"))
+    source = Sequences(load_log("movielens-100k/source"), host.vocabulary)
+    reads = host.summary_settings()["summary"] if options.summary else host.max_length
+    settings = {"seed": 0, "train_fraction": 1.0, "cut_history": options.cut_history}
+    data = make_data(source, reads, answers, settings)
+    data.examples = joined(data.splits[TRAIN], data.splits[VALIDATION])
+    return data
+
+
+def joined(*parts):
+    """The examples of several splits as one."""
+    widest = max(part.answers.shape[1] if part.answers.ndim == 2 else 0 for part in parts)
+
+    def column(part, name):
+        values = getattr(part, name)
+        if values.ndim == 1:
+            return values
+        room = widest - values.shape[1]
+        return np.pad(values, ((0, 0), (0, room)), constant_values=-1)
+
+    names = ("user_ids", "starts", "stops", "answers")
+    columns = {name: np.concatenate([column(part, name) for part in parts]) for name in names}
+    return dataclasses.replace(parts[0], **columns)
+
+
+def scored(host, data, fold, options):
+    """The metric of one fold, and how much it counts."""
+    import keras
+
+    from keras_peterrec.data.splits import TEST, user_fractions
+    from keras_peterrec.runs.task_training import train_task
+    from keras_peterrec.transfer.strategies import build_task
+
+    examples, folds = data.examples, options.folds
+    place = (user_fractions(examples.user_ids, 0, "recipe") * folds).astype(int)
+    stops = (fold + 1) % folds
+    parts = (place != fold) & (place != stops), place == stops, place == fold
+    data.splits = [examples.select(part) for part in parts]
+    keras.utils.set_random_seed(0)
+    joins = host.summary_settings() if options.summary else {}
+    model = build_task(
+        host.backbone, data.head(), options.method, dropout=options.dropout, name="fold", **joins
+    )
+    settings = {
+        "method": options.method, "loss": options.loss, "batch_size": options.batch_size,
+        "epochs": 40, "learning_rate": options.learning_rate, "seed": 0,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        train_task(model, data, settings, Path(folder))
+    answers = data.splits[TEST].answers
+    return data.measure(model, TEST)[SHOWN[data.kind]], (answers >= 0).sum()
+
+
+class quiet:
+    """Without the progress of the folds."""
+
+    def __enter__(self):
+        self._stderr = os.dup(2)
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+
+    def __exit__(self, *error):
+        os.dup2(self._stderr, 2)
+        os.close(self._stderr)
+
+
+if __name__ == "__main__":
+    main()
