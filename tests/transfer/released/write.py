@@ -18,6 +18,7 @@ ITEMS = [f"item{n}" for n in range(9)]
 TARGETS = ["film", "book", "song"]
 HISTORIES = [[0, 0, 4, 9, 5], [4, 5, 6, 7, 12], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]]
 METHODS = ("patch", "head", "all", "last1")
+PATCHES = ("lora:2+norm", "compacter:4", "ia3+tokens:2", "scale_shift+bias")
 
 
 def main(folder):
@@ -36,13 +37,18 @@ def main(folder):
                 name = f"{objective}/{method}-{kind}"
                 task.save(folder / name, host)
                 answers[name] = np.asarray(task.model(np.array(HISTORIES))).tolist()
+        for number, patch in enumerate(PATCHES):
+            task = make_task(host, "patch", "classify", number, patch, summary=9, window=3)
+            name = f"{objective}/{patch.replace(':', '-').replace('+', '-')}"
+            task.save(folder / name, host)
+            answers[name] = np.asarray(task.model(np.array(HISTORIES))).tolist()
     (folder / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
 
 
-def make_task(host, method, kind, seed):
+def make_task(host, method, kind, seed, patch=None, **summary):
     head = kp.RecommenderHead(len(TARGETS)) if kind == "recommend" else kp.ClassifierHead(2)
-    patch = kp.Bottleneck(2, ("parallel", "serial_single")[seed % 2], bool(seed // 2))
-    task = kp.build_task(host.backbone, head, method, patch)
+    bottleneck = kp.Bottleneck(2, ("parallel", "serial_single")[seed % 2], bool(seed // 2))
+    task = kp.build_task(host.backbone, head, method, patch or bottleneck, **summary)
     if method in ("all", "last1"):
         fill(task, seed + 1, task.trainable_weights)
     else:
