@@ -19,22 +19,24 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
         1.5 * pretrained["baseline"]["test"]["ndcg@10"]
     )
     results = {}
-    for task, where in (("shop", SHOP), ("gender", GENDER)):
-        for method in ("patch", "random_host"):
-            results[task, method] = transfer(
-                tmp_path / "host", "simulated/source", tmp_path / f"{task}-{method}",
-                method=method, epochs=12, learning_rate=3e-3, **where,
-            )  # fmt: skip
-    shop, random_shop = results["shop", "patch"], results["shop", "random_host"]
+    for task, where, arguments in (
+        ("shop", SHOP, {"method": "patch", "summary": False}),
+        ("shop-random", SHOP, {"method": "random_host", "summary": False}),
+        ("gender", GENDER, {}),
+    ):
+        results[task] = transfer(
+            tmp_path / "host", "simulated/source", tmp_path / task, epochs=12,
+            learning_rate=3e-3, **where, **arguments,
+        )  # fmt: skip
+    # Without a summary, which tells what was clicked over a random host as well.
+    shop, random_shop = results["shop"], results["shop-random"]
     floor = max(
         shop["baseline"]["test"]["ndcg@10"], random_shop["metrics"]["test"]["ndcg@10"]
     )
     assert shop["metrics"]["test"]["ndcg@10"] > 1.25 * floor
-    # A random host sees what was clicked as well, in the summary; what a pretrained one adds
-    # is less of it. Log-loss tells that better than the accuracy of some 150 users.
-    gender, random_gender = results["gender", "patch"], results["gender", "random_host"]
-    measured = gender["metrics"]["test"]
-    assert measured["log_loss"] < 0.85 * random_gender["metrics"]["test"]["log_loss"]
-    assert measured["accuracy"] > gender["baseline"]["test"]["accuracy"] + 0.2
+    gender = results["gender"]
+    measured, majority = gender["metrics"]["test"], gender["baseline"]["test"]
+    assert measured["log_loss"] < 0.75 * majority["log_loss"]
+    assert measured["accuracy"] > majority["accuracy"] + 0.2
     # The task trains a few parameters of what all of the network would be.
     assert shop["parameters"]["patches"] < 0.1 * shop["parameters"]["host"]
