@@ -1,8 +1,12 @@
 """Which process works in a folder: one at a time."""
 
-import fcntl
 import os
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None
 
 from keras_peterrec.errors import InputError
 
@@ -13,7 +17,7 @@ _held = {}  # the open lock file of each folder that this process works in
 def lock(folder):
     """Keeps other processes out of a folder until `unlock`, or this process' end.
 
-    In the process that works there already it does nothing.
+    In the process that works there already it does nothing, nor where there is no `flock`.
 
     Args:
         folder: path of a folder that exists.
@@ -22,7 +26,7 @@ def lock(folder):
         InputError: another process works there.
     """
     path = Path(folder).resolve() / NAME
-    if path in _held:
+    if fcntl is None or path in _held:
         return
     file = open(path, "a+", encoding="utf-8")
     try:
