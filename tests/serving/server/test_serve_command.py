@@ -73,7 +73,7 @@ def test_sigterm_under_load(model_folder):
             request.inputs["steps"].CopyFrom(tf.make_tensor_proto([5000]))
             assert health(b"") == b"\x08\x01"
             long = stub.Predict.future(request)
-            clients = [pool.submit(work, n) for n in [*range(16), 4700]]
+            clients = [pool.submit(work, n) for n in [*range(16), 39_700]]
             for _ in clients:
                 sent.acquire()
             time.sleep(0.3)
