@@ -52,14 +52,11 @@ class MixedTasks(keras.Model):
         self.heads = heads
         self.labels = labels
         self._pattern = pattern.model
-        self._stacked = {
-            path: self.add_weight(
-                name=path.replace("/", "_"), shape=array.shape, initializer="zeros"
-            )
-            for path, array in weights.items()
-        }
+        stacked = {}
         for path, array in weights.items():
-            self._stacked[path].assign(array)
+            stacked[path] = self.add_weight(array.shape, "zeros", name=path.replace("/", "_"))
+            stacked[path].assign(array)
+        self._stacked = stacked
 
     @classmethod
     def of_tasks(cls, tasks):

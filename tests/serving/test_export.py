@@ -144,6 +144,14 @@ def test_graph_needs_no_new_operations(exported):
     assert check_operations(ExportFolder(exported.out)) == []
 
 
+def test_the_graph_holds_no_weights(exported):
+    """Not what is computed of none either, such as the frequencies of a summary, 4 KiB here."""
+    graph = ExportFolder(exported.out).meta_graph.graph_def
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    constants = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    assert constants and max(len(tensor.tensor_content) for tensor in constants) < 1_024
+
+
 def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
     other = make_host(seed=7)
     other.vocabulary = Vocabulary([f"o{n}" for n in range(96)])
