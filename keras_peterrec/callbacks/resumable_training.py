@@ -84,6 +84,21 @@ class ResumableTraining(keras.callbacks.Callback):
             model.load_weights(self._weights(which, epoch))
         devices.copy_from_chief(model.weights + model.optimizer.variables)
 
+    def count_start(self, model, value):
+        """Lets the weights before the first epoch be the best so far, as epoch 0's.
+
+        Args:
+            model: keras.Model, compiled.
+            value: float. Their metric.
+        """
+        self.set_model(model)
+        model.optimizer.build(model.trainable_variables)  # going back resets its moments, too
+        # Epochs count from 0: what the first one starts with is that of the one before.
+        state = {**self.state, "best": float(value), "best_epoch": -1, "best_seconds": 0.0}
+        if Devices.of(model).is_chief:
+            self._save(state, improved=True)
+        self.state = state
+
     @property
     def stopped(self):
         """Whether early stopping has ended the training."""

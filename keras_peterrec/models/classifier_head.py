@@ -10,6 +10,9 @@ class ClassifierHead(keras.layers.Layer):
 
     Args:
         classes: int. Number of classes.
+        bias_initializer: keras.initializers.Initializer or its name. With the logarithms of
+            the classes' shares a new task answers as the majority baseline does, almost.
+            Defaults to `"zeros"`.
 
     Call arguments:
         user: Tensor of shape `[B, C]`.
@@ -20,9 +23,10 @@ class ClassifierHead(keras.layers.Layer):
     Source: Yuan et al., SIGIR 2020, section 3.3.
     """
 
-    def __init__(self, classes, name="head", **kwargs):
+    def __init__(self, classes, bias_initializer="zeros", name="head", **kwargs):
         super().__init__(name=name, **kwargs)
         self.classes = classes
+        self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def build(self, input_shape):
         self.kernel = self.add_weight(
@@ -30,7 +34,9 @@ class ClassifierHead(keras.layers.Layer):
             shape=(input_shape[-1], self.classes),
             initializer=keras.initializers.RandomNormal(stddev=0.02),
         )
-        self.bias = self.add_weight(name="bias", shape=(self.classes,), initializer="zeros")
+        self.bias = self.add_weight(
+            name="bias", shape=(self.classes,), initializer=self.bias_initializer
+        )
 
     def call(self, user):
         return ops.cast(ops.matmul(user, self.kernel) + self.bias, "float32")
@@ -39,4 +45,8 @@ class ClassifierHead(keras.layers.Layer):
         return keras.KerasTensor((user.shape[0], self.classes), dtype="float32")
 
     def get_config(self):
-        return {**super().get_config(), "classes": self.classes}
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }

@@ -35,8 +35,11 @@ class ClassificationData:
         require_all(self.splits, "labels")
 
     def head(self):
-        """A new head for this task."""
-        return ClassifierHead(len(self.classes))
+        """A new head for this task, which starts with the training shares of the classes."""
+        counts = np.bincount(self.splits[TRAIN].answers, minlength=len(self.classes))
+        shares = (counts + 0.5) / (counts + 0.5).sum()  # no class is impossible
+        start = keras.initializers.Constant(np.log(shares).tolist())
+        return ClassifierHead(len(self.classes), bias_initializer=start)
 
     def loss(self):
         """A new loss."""

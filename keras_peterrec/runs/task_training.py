@@ -9,10 +9,18 @@ from keras_peterrec.runs.recommendation import split_outputs
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.head_model import head_model
 
+# Counts up with what the same settings come to, so that a folder of runs that an earlier
+# version began is not taken for one of today's.
+RECIPE = 3
 # An epoch ends, and validation runs, after at most so many rows, but not before so many
 # steps: what a few steps change is less than the noise of a small validation split.
 EPOCH_ROWS = 4_096
 EPOCH_STEPS = 64
+# Fewer rows than this are soon known by heart: 64 steps may read each of them ten times, and
+# the best moment is past before it is looked for. Their epochs are one pass, if it has so many
+# steps, and the learning rate drops more often.
+FEW_ROWS = 1_024
+FEW_STEPS = 8
 
 
 def train_task(model, data, settings, folder):
@@ -34,16 +42,23 @@ def train_task(model, data, settings, folder):
     shuffling = {
         "batch_size": batch_size,
         "seed": settings["seed"],
-        "steps": max(EPOCH_STEPS, -(-min(len(train), EPOCH_ROWS) // batch_size)),
+        "steps": epoch_steps(len(train), batch_size),
     }
     trained, batches, measure = training_parts(model, data, settings["method"], shuffling)
     loss = data.loss(settings["loss"]) if data.kind == "recommend" else data.loss()
     # Small data: short epochs, so more of them before giving up.
     patience = min(3, max(2, EPOCH_ROWS // len(train)))
     recipe = Recipe(
-        settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode, drops=1
-    )
+        settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode,
+        drops=3 if len(train) < FEW_ROWS else 1, counts_start=data.kind == "classify",
+    )  # fmt: skip
     return fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
+
+
+def epoch_steps(rows, batch_size):
+    """Batches of an epoch, for so many training rows."""
+    least = FEW_STEPS if rows < FEW_ROWS else EPOCH_STEPS
+    return max(least, -(-min(rows, EPOCH_ROWS) // batch_size))
 
 
 def training_parts(model, data, method, shuffling):

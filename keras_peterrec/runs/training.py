@@ -32,6 +32,8 @@ class Recipe:
         monitor: str. That metric.
         mode: str. `"max"` or `"min"`.
         drops: int. How often the learning rate drops before training stops.
+        counts_start: bool. Whether the weights before the first epoch can be the best, where
+            they are an answer already. Defaults to `False`.
     """
 
     learning_rate: float
@@ -40,6 +42,7 @@ class Recipe:
     monitor: str
     mode: str
     drops: int = 2
+    counts_start: bool = False
 
 
 def compile_model(model, loss, learning_rate):
@@ -91,6 +94,9 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         training.set_model(model)
         training.load_best()
         return training
+    if recipe.counts_start and first == 0:
+        start = devices.on_chief(measure)
+        training.count_start(model, start[recipe.monitor.removeprefix("val_")])
     vary_dropout(model)
     callbacks = [Validation(lambda: devices.on_chief(measure)), training]
     if devices.is_chief:

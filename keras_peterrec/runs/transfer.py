@@ -16,7 +16,7 @@ from keras_peterrec.patches.registry import get_patch, short_name
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
 from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
-from keras_peterrec.runs.task_training import train_task
+from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameter_report import parameter_report
 from keras_peterrec.transfer.strategies import build_task, check_method
@@ -176,4 +176,5 @@ def _recorded(settings, log, answers, host):
     """The settings as `run.json` keeps them: names instead of objects."""
     named = {key: name_of(settings[key]) for key in ("host", "log", "target", "labels")}
     data = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
-    return {**{k: v for k, v in settings.items() if k != "out"}, **named, "data": data}
+    asked = {name: value for name, value in settings.items() if name != "out"}
+    return {**asked, **named, "recipe": RECIPE, "data": data}

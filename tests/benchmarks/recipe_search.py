@@ -2,7 +2,8 @@
 
     keras-peterrec pretrain --log movielens-100k/source --max-length 32 --out runs/host
     python tests/benchmarks/recipe_search.py --host runs/host --tasks scifi gender [--folds 8]
-        [--method head] [--no-summary] [--no-cut-history] [--loss bce] [--dropout 0.8]
+        [--method head] [--train-fraction 0.1] [--no-summary] [--no-cut-history] [--loss bce]
+        [--dropout 0.8]
 
 The users that seed 0 trains and validates with lie in folds, by a hash of their ids. In turns,
 one fold is scored, the next one says when to stop, and the others are trained on, by the code of
@@ -25,6 +26,7 @@ parser.add_argument("--host", required=True)
 parser.add_argument("--tasks", nargs="+", default=["scifi", "children", "gender", "age"])
 parser.add_argument("--folds", type=int, default=8)
 parser.add_argument("--method", default="head")
+parser.add_argument("--train-fraction", type=float, default=1.0)
 parser.add_argument("--loss", default=None)
 parser.add_argument("--dropout", type=float, default=0.5)
 parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -91,7 +93,8 @@ def scored(host, data, fold, options):
     examples, folds = data.examples, options.folds
     place = (user_fractions(examples.user_ids, 0, "recipe") * folds).astype(int)
     stops = (fold + 1) % folds
-    parts = (place != fold) & (place != stops), place == stops, place == fold
+    kept = user_fractions(examples.user_ids, 0, "few") < options.train_fraction
+    parts = (place != fold) & (place != stops) & kept, place == stops, place == fold
     data.splits = [examples.select(part) for part in parts]
     keras.utils.set_random_seed(0)
     joins = host.summary_settings() if options.summary else {}

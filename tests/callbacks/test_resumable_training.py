@@ -17,11 +17,15 @@ def new_model():
     return model
 
 
-def train(folder, script, epochs=50, model=None, interrupt_after=None, more=(), **options):
+def train(
+    folder, script, epochs=50, model=None, interrupt_after=None, more=(), start=None, **options
+):
     """Fits with `script[epoch]` as the metric; returns model, callback, epochs run."""
     model = model or new_model()
     training = ResumableTraining(folder, "val_score", "max", **{"patience": 1, **options})
     first = training.restore(model)
+    if start is not None and first == 0:
+        training.count_start(model, start)
     ran, weights = [], {}
 
     def measure():
@@ -87,6 +91,38 @@ def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
     assert without_time(training.state) == without_time(straight_training.state)
     for one, other in zip(straight.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_start_that_no_epoch_betters_is_what_is_kept(tmp_path):
+    model = new_model()
+    before = model.get_weights()
+    _, training, ran, weights = train(tmp_path, [1, 1, 1, 1], model=model, start=2, drops=2)
+    assert ran == [0, 1, 2] and training.stopped
+    assert training.summary(1.0)["best_epoch"] == 0
+    for kept, now, moved in zip(before, model.get_weights(), weights[0]):
+        np.testing.assert_array_equal(kept, now)
+        assert not np.array_equal(kept, moved)
+
+
+def test_the_rate_drops_from_the_start_and_a_better_epoch_replaces_it(tmp_path):
+    _, training, ran, weights = train(tmp_path, [1, 3, 1], start=2, drops=1)
+    before = new_model().get_weights()
+    step, smaller = (np.abs(weights[n][0] - before[0]).max() for n in (0, 1))
+    assert 0 < smaller < 0.6 * step  # epoch 1 began at the start again
+    assert training.summary(1.0)["best_epoch"] == 2
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_start_is_remembered_by_a_resumed_run(after, tmp_path):
+    script = [1, 1, 1, 9]
+    straight, one, _, _ = train(tmp_path / "straight", script, start=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", script, start=2, interrupt_after=after)
+    resumed, other, ran, _ = train(tmp_path / "broken", script, start=-5)
+    assert ran == [*range(after + 1, 3)]
+    assert other.summary(1.0)["best_epoch"] == one.summary(1.0)["best_epoch"] == 0
+    for weight, again in zip(straight.get_weights(), resumed.get_weights()):
+        np.testing.assert_array_equal(weight, again)
 
 
 def test_finish_removes_the_state(tmp_path):

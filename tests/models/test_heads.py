@@ -36,6 +36,15 @@ def test_classifier_logits_are_linear(user):
     assert [tuple(weight.shape) for weight in head.weights] == [(5, 4), (4,)]
 
 
+def test_a_classifier_can_start_with_the_shares_of_its_classes():
+    shares = np.array([0.2, 0.7, 0.1])
+    start = keras.initializers.Constant(np.log(shares).tolist())
+    head = ClassifierHead(3, bias_initializer=start)
+    for one in (head, ClassifierHead.from_config(head.get_config())):
+        logits = one(np.zeros((1, 5), "float32"))
+        np.testing.assert_allclose(keras.ops.softmax(logits)[0], shares, rtol=1e-6)
+
+
 @each
 def test_config_round_trip(head):
     twin = type(head).from_config(head.get_config())

@@ -1,9 +1,11 @@
-"""One small host on simulated data, pretrained once for the tests of the runs."""
+"""One small host and a task on simulated data, trained once for the tests of the runs."""
 
 import pytest
 import tensorflow as tf
 
 from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.transfer import transfer
+from task_samples import TARGET
 
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
 
@@ -12,6 +14,13 @@ SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
 def host_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "host"
     pretrain("simulated/source", folder, **SMALL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def task_folder(host_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tasks") / "shop"
+    transfer(host_folder, "simulated/source", folder, **TARGET)
     return folder
 
 

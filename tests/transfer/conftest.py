@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import numpy_reference as reference
+from bundle_samples import make_task
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -44,3 +45,9 @@ def histories():
 def bits():
     """The function from a model to the bytes of all of its weights."""
     return lambda model: [weight.numpy().tobytes() for weight in model.weights]
+
+
+@pytest.fixture
+def bundle(host, tmp_path):
+    make_task(host).save(tmp_path / "films", host)
+    return tmp_path / "films"

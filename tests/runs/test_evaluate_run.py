@@ -1,0 +1,62 @@
+"""What `evaluate` and `inspect` say of a finished run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.inspect import inspect
+
+
+def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
+    written = json.loads((task_folder / "metrics.json").read_text())["metrics"]["test"]
+    assert evaluate(task_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+    written = json.loads((host_folder / "metrics.json").read_text())["metrics"]["test"]
+    assert evaluate(host_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["target", "labels", "column", "host"])
+def test_evaluate_refuses_what_it_would_not_read(name, task_folder, host_folder):
+    with pytest.raises(InputError, match=f"`{name}` should be left out for a host. Received"):
+        evaluate(host_folder, **{name: "nope.csv"})
+    if name in ("labels", "column"):
+        with pytest.raises(InputError, match="should be left out for a recommendation task"):
+            evaluate(task_folder, **{name: "nope.csv"})
+
+
+def test_an_evaluation_of_other_weights_or_data_is_another_one(host_folder, tmp_path):
+    host, log = tmp_path / "host", tmp_path / "log.csv"
+    shutil.copytree(host_folder, host)
+    source = load_log("simulated/source")
+    users, items = source.user_ids[source.users], source.item_ids[source.items]
+    lines = [f"{u},{i},{t}" for u, i, t in zip(users, items, source.timestamps)]
+    log.write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    found = evaluate(host, log=log, out=tmp_path / "out")
+    again = evaluate(host / ".." / "host", log=log, out=tmp_path / "out")
+    assert again == found
+    log.write_text("\n".join(["user_id,item_id,timestamp", *lines[:-1]]) + "\n")
+    with pytest.raises(InputError, match="which holds a run with `data` = "):
+        evaluate(host, log=log, out=tmp_path / "out")
+    log.unlink()
+    weights = dict(np.load(host / "weights.npz"))
+    weights["output_table/embeddings"] += 1
+    np.savez(host / "weights.npz", **weights)
+    with pytest.raises(InputError, match="which holds a run with `data` = "):
+        evaluate(host, log="simulated/source", out=tmp_path / "out")
+
+
+def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
+    assert inspect(host_folder)["kind"] == "host" and "patches" not in inspect(host_folder)
+    rows = inspect(host_folder, patches=True)["patches"]
+    assert {"patch": "ia3", "merges": True}.items() <= rows[3].items()
+    found = inspect(task_folder)
+    assert found["kind"] == "task bundle"
+    assert found["files"]["weights.npz"] == (task_folder / "weights.npz").stat().st_size
+    with pytest.raises(InputError, match="`path` should be the folder of"):
+        inspect(task_folder.parent)
+    with pytest.raises(InputError, match="`path` should be the folder of a host with `patches`"):
+        inspect(task_folder, patches=True)

@@ -1,0 +1,48 @@
+"""The recipe of a task: how long an epoch is, what training starts with."""
+
+import json
+import shutil
+
+import pytest
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS, epoch_steps
+from keras_peterrec.runs.transfer import transfer
+from task_samples import GENDER, TARGET
+
+
+@pytest.mark.parametrize("rows, batch_size", [(129, 16), (400, 16), (1_000, 16), (1_000, 64)])
+def test_an_epoch_of_few_rows_reads_each_of_them_once(rows, batch_size):
+    assert rows <= epoch_steps(rows, batch_size) * batch_size < rows + batch_size
+
+
+def test_an_epoch_is_neither_too_short_nor_too_long_to_validate():
+    assert epoch_steps(3, 16) == FEW_STEPS
+    assert epoch_steps(1_100, 128) == EPOCH_STEPS
+    assert epoch_steps(10**6, 16) == EPOCH_ROWS // 16
+
+
+@pytest.mark.parametrize("method", ["patch", "head"])
+def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
+    method, host_folder, tmp_path
+):
+    result = transfer(
+        host_folder, "simulated/source", tmp_path, method=method, train_fraction=0.05,
+        learning_rate=100.0, **{**GENDER, "epochs": 2},
+    )  # fmt: skip
+    assert (result["epochs"], result["best_epoch"]) == (2, 0)
+    harmed = [line.split(",") for line in (tmp_path / "history.csv").read_text().split()]
+    log_loss = harmed[0].index("val_log_loss")
+    assert min(float(line[log_loss]) for line in harmed[1:]) > 2
+    baseline = result["baseline"]["test"]["log_loss"]
+    assert result["metrics"]["test"]["log_loss"] == pytest.approx(baseline, abs=0.1)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+
+
+def test_a_folder_of_an_earlier_recipe_is_another_run(task_folder, host_folder, tmp_path):
+    shutil.copytree(task_folder, tmp_path / "shop")
+    asked = json.loads((tmp_path / "shop" / "run.json").read_text())
+    asked["settings"]["recipe"] -= 1
+    (tmp_path / "shop" / "run.json").write_text(json.dumps(asked))
+    with pytest.raises(InputError, match="which holds a run with `recipe` = "):
+        transfer(host_folder, "simulated/source", tmp_path / "shop", **TARGET)
