@@ -44,6 +44,16 @@ class ClassifierHead(keras.layers.Layer):
     def compute_output_spec(self, user):
         return keras.KerasTensor((user.shape[0], self.classes), dtype="float32")
 
+    def shrink(self, scale, towards):
+        """Takes the logits a part of the way to constant ones: `towards + scale (z - towards)`.
+
+        Args:
+            scale: float from 0 to 1.
+            towards: float array `[classes]`.
+        """
+        self.kernel.assign(scale * self.kernel)
+        self.bias.assign(towards + scale * (self.bias - towards))
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -92,6 +92,9 @@ def multi_task(
         return earlier
     model = _new_model(host, data, head_dropout)
     training = _train(model, sequences, data, settings, folder.path)
+    for name in data:
+        if data[name].kind == "classify":
+            data[name].calibrate(model.tasks[name])
     found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
     summary = training.summary(time.perf_counter() - began)
     found = {n: {**result, **summary} for n, result in found.items()}
