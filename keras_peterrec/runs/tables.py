@@ -25,7 +25,7 @@ def print_metrics(result):
         parameters = result["parameters"]
         console.print(
             f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}; "
-            f"{result['epochs']} epochs (best: {result['best_epoch']}), "
+            f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
             f"{result['seconds']['fit']:.0f} s of fitting"
         )
 

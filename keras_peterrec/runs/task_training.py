@@ -24,7 +24,7 @@ FEW_STEPS = 8
 
 
 def train_task(model, data, settings, folder):
-    """Trains a task model to its best validation metric.
+    """Trains a task model to its best validation metric, and calibrates a classifier.
 
     Args:
         model: TaskModel, of `build_task`.
@@ -52,7 +52,10 @@ def train_task(model, data, settings, folder):
         settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode,
         drops=3 if len(train) < FEW_ROWS else 1, counts_start=data.kind == "classify",
     )  # fmt: skip
-    return fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
+    training = fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
+    if data.kind == "classify":
+        data.calibrate(model)
+    return training
 
 
 def epoch_steps(rows, batch_size):

@@ -120,8 +120,7 @@ def transfer(
             host.backbone, data.head(), method, patch, dropout, folder.path.name, **joined
         )
     training = train_task(model, data, settings, folder.path)
-    if data.kind == "classify":
-        data.calibrate(model)
+
     task = Task(model, method, data.targets, data.classes, settings)
     return devices.on_chief(lambda: _finish(task, host, data, training, folder, began))
 
