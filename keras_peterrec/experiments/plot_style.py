@@ -13,7 +13,9 @@ DPI = 160
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-PRIMARY = {"recommend": "ndcg@10", "classify": "accuracy"}
+# What training stops by; of it the pictures are.
+PRIMARY = {"recommend": "ndcg@10", "classify": "log_loss"}
+SIGN = {"recommend": 1, "classify": -1}  # of a better value
 
 
 def style(index):
@@ -45,6 +47,15 @@ def panels(tasks, columns=3, height=2.6):
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     return figure, list(grid.flat[: len(tasks)])
+
+
+def quality_axis(axis, kind, split):
+    """Names the vertical axis after a kind's primary metric, and lets up be better."""
+    label = f"{split} {PRIMARY[kind]}"
+    if SIGN[kind] < 0:
+        axis.invert_yaxis()
+        label += ", less is better"
+    axis.set_ylabel(label, fontsize=9)
 
 
 def save(figure, path, title, handles=None):

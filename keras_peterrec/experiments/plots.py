@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from keras_peterrec.callbacks.history_file import read_history
-from keras_peterrec.experiments.plot_style import PRIMARY, panels, save, style
+from keras_peterrec.experiments.plot_style import PRIMARY, SIGN, panels, quality_axis, save, style
 from keras_peterrec.experiments.tables import MEAN
 
 
@@ -31,7 +31,7 @@ def _curves(plan, runs, cells, folder, path):
     """The primary metric on the validation users after each epoch."""
     return _histories(
         plan, runs, folder, path, "validation by epoch", lambda kind: f"val_{PRIMARY[kind]}",
-        lambda kind: f"validation {PRIMARY[kind]}",
+        lambda axis, kind: quality_axis(axis, kind, "validation"),
     )  # fmt: skip
 
 
@@ -39,11 +39,11 @@ def _losses(plan, runs, cells, folder, path):
     """The training loss after each epoch: what falls while validation does not overfits."""
     return _histories(
         plan, runs, folder, path, "training loss by epoch", lambda kind: "loss",
-        lambda kind: "training loss",
+        lambda axis, kind: axis.set_ylabel("training loss", fontsize=9),
     )  # fmt: skip
 
 
-def _histories(plan, runs, folder, path, what, column, label):
+def _histories(plan, runs, folder, path, what, column, name_axis):
     tasks = _kinds(runs)
     figure, axes = panels(tasks)
     handles = {}
@@ -64,7 +64,7 @@ def _histories(plan, runs, folder, path, what, column, label):
                 axis.fill_between(epochs, low, high, color=line.get_color(), alpha=0.12, lw=0)
             handles.setdefault(row, line)
         axis.set_xlabel("epoch", fontsize=9)
-        axis.set_ylabel(label(kind), fontsize=9)
+        name_axis(axis, kind)
     return _finish(figure, path, plan, runs, what, handles)
 
 
@@ -83,7 +83,7 @@ def _comparison(plan, runs, cells, folder, path):
         _baseline(axis, of_task, rows, handles)
         axis.set_xticks(range(len(rows)), rows, rotation=40, ha="right", fontsize=7)
         axis.set_xlim(-0.7, len(rows) - 0.3)
-        axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
+        quality_axis(axis, kind, "test")
     return _finish(figure, path, plan, runs, "test users", handles)
 
 
@@ -114,7 +114,7 @@ def _fractions(plan, runs, cells, folder, path):
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
         axis.minorticks_off()
         axis.set_xlabel("training users, %", fontsize=9)
-        axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
+        quality_axis(axis, kind, "test")
     return _finish(figure, path, plan, runs, "test users", handles)
 
 
@@ -138,8 +138,8 @@ def _budgets(plan, runs, cells, folder, path):
                     row.partition(":")[2], (cell["trainable"], cell["mean"]), fontsize=6,
                     xytext=(3, 3), textcoords="offset points",
                 )  # fmt: skip
-            points.append((cell["trainable"], cell["mean"]))
-        front = pareto_front(points)
+            points.append((cell["trainable"], SIGN[kind] * cell["mean"]))
+        front = [(cost, SIGN[kind] * quality) for cost, quality in pareto_front(points)]
         [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")
         _baseline(axis, of_task, rows, handles)
         handles.setdefault("front", line)
@@ -148,7 +148,7 @@ def _budgets(plan, runs, cells, folder, path):
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k, 1M
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("trained parameters", fontsize=9)
-        axis.set_ylabel(f"test {PRIMARY[kind]}", fontsize=9)
+        quality_axis(axis, kind, "test")
     return _finish(figure, path, plan, runs, "test users", handles)
 
 

@@ -6,7 +6,7 @@ import matplotlib.image
 import pytest
 
 from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.experiments.plot_style import style
+from keras_peterrec.experiments.plot_style import panels, quality_axis, style
 from keras_peterrec.experiments.plots import draw, pareto_front
 from keras_peterrec.experiments.tables import summarise
 
@@ -17,7 +17,7 @@ def made_up(plan, folder):
     for number, row in enumerate(plan.rows):
         for seed in range(2):
             for task, kind, metric in (
-                ("action", "recommend", "ndcg@10"), ("gender", "classify", "accuracy")
+                ("action", "recommend", "ndcg@10"), ("gender", "classify", "log_loss")
             ):  # fmt: skip
                 where = f"runs/seed-{seed}/{task}/{row.folder}"
                 (folder / where).mkdir(parents=True)
@@ -31,8 +31,8 @@ def made_up(plan, folder):
                         "row": row.label, "task": task, "kind": kind, "seed": seed,
                         "folder": where, "settings": row.settings,
                         "trainable": 100 * (number + 1), "seconds": 1.0,
-                        "test": {metric: value, "log_loss": 0.5},
-                        "baseline": {"name": "base", "test": {metric: 0.1, "log_loss": 0.9}},
+                        "test": {"accuracy": 0.5, metric: value},
+                        "baseline": {"name": "base", "test": {"accuracy": 0.9, metric: 0.1}},
                     }
                 )  # fmt: skip
     return runs
@@ -59,6 +59,14 @@ def test_without_histories_there_are_no_curves(tmp_path):
 def test_rows_can_be_told_apart_without_colour():
     looks = {(style(n)["marker"], str(style(n)["linestyle"])) for n in range(20)}
     assert len(looks) == 20
+
+
+def test_up_is_better_whatever_the_metric():
+    _, axes = panels({"action": "recommend", "gender": "classify"})
+    for axis, kind in zip(axes, ("recommend", "classify")):
+        quality_axis(axis, kind, "test")
+    assert [axis.yaxis_inverted() for axis in axes] == [False, True]
+    assert [axis.get_ylabel() for axis in axes] == ["test ndcg@10", "test log_loss, less is better"]
 
 
 def test_pareto_front():
