@@ -17,7 +17,7 @@ from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
-from keras_peterrec.runs.task_training import training_parts
+from keras_peterrec.runs.task_training import RECIPE, training_parts
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 from keras_peterrec.transfer.host import Host
@@ -86,7 +86,7 @@ def multi_task(
     for name, where in tasks.items():
         data[name], prints[name] = _task_data(host, where, settings)
     settings |= {"log": name_of(log), "tasks": {n: _named(w) for n, w in tasks.items()}}
-    settings["data"] = [source.fingerprint(), prints]
+    settings |= {"recipe": RECIPE, "data": [source.fingerprint(), prints]}
     folder = RunFolder(out, "multi_task", settings)
     if (earlier := folder.earlier_result()) is not None:
         return earlier
