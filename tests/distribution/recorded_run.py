@@ -30,6 +30,7 @@ def train(command, arguments, notes=None, die_after=None):
     With `die_after`, the process is killed in the middle of the epoch after that one.
     """
     from keras_peterrec.callbacks.resumable_training import ResumableTraining
+    from keras_peterrec.data.labels import Labels
     from keras_peterrec.data.log import Log
     from keras_peterrec.distribution.replicated_model import random_states
     from keras_peterrec.runs.pretrain import pretrain
@@ -62,7 +63,10 @@ def train(command, arguments, notes=None, die_after=None):
         arguments["target"] = Log.from_columns(
             [f"u{n}" for n in range(37)], [f"t{n % 5}" for n in range(37)], [99] * 37
         )
-    run = {"pretrain": pretrain, "transfer": transfer}[command]
+    if command == "classify":
+        kinds = [f"k{n % 3 % 2}" for n in range(37)]
+        arguments["labels"] = Labels.from_columns([f"u{n}" for n in range(37)], kinds, "kind")
+    run = pretrain if command == "pretrain" else transfer
     try:
         # Two rows a batch on one device as on two, so that windows are cut at the same places.
         with mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2):

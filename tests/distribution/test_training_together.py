@@ -114,13 +114,13 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Two workers pretrain a host and then a task on it."""
+    """Two workers pretrain a host and then two tasks on it."""
     folder = tmp_path_factory.mktemp("together")
     task = {**TASK, "host": folder / "pretrain0"}
-    return folder, run_two(folder, {"pretrain": SMALL, "transfer": task})
+    return folder, run_two(folder, {"pretrain": SMALL, "transfer": task, "classify": task})
 
 
-@pytest.mark.parametrize("command", ["pretrain", "transfer"])
+@pytest.mark.parametrize("command", ["pretrain", "transfer", "classify"])
 def test_two_workers_have_the_same_weights_to_the_bit(together, command):
     one, other = together[1][command]
     assert len(one["weights"]) == len(other["weights"]) > 5
@@ -134,13 +134,17 @@ def test_two_workers_train_as_one_does(together, alone):
     assert_close(one["weights"], alone["weights"])
 
 
-def test_two_workers_train_a_task_as_one_does(together, tmp_path):
+@pytest.mark.parametrize("command", ["transfer", "classify"])
+def test_two_workers_train_a_task_as_one_does(together, command, tmp_path):
     folder, notes = together
-    one, _ = notes["transfer"]
+    one, _ = notes[command]
     task = {**TASK, "host": folder / "pretrain0", "out": tmp_path / "alone"}
-    alone = train("transfer", task)
+    alone = train(command, task)
     assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
     assert_close(one["weights"], alone["weights"])
+    # What is measured of the finished task, calibrated where it classifies.
+    for split, metrics in alone["result"]["metrics"].items():
+        assert one["result"]["metrics"][split] == pytest.approx(metrics, abs=1e-4)
 
 
 def test_both_workers_see_the_same_logs_and_result(together, alone):
