@@ -12,6 +12,8 @@ quickstart: $(READY)
 	$(BIN)/keras-peterrec quickstart
 
 test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(PYTEST)
 
 # The slow ones as well.

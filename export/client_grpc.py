@@ -1,7 +1,7 @@
 """Asks TensorFlow Serving over gRPC; needs `pip install tensorflow-serving-api`.
 
-    python export/client_grpc.py --task films "1193 661 914" "2355"
-    python export/client_grpc.py --task films --classify "1193 661 914"
+python export/client_grpc.py --task films "1193 661 914" "2355"
+python export/client_grpc.py --task films --classify "1193 661 914"
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Asks TensorFlow Serving over REST; needs nothing but Python.
 
-    python export/client_rest.py --task films "1193 661 914" "2355"
-    python export/client_rest.py --task films --classify "1193 661 914"
-    python export/client_rest.py --status
+python export/client_rest.py --task films "1193 661 914" "2355"
+python export/client_rest.py --task films --classify "1193 661 914"
+python export/client_rest.py --status
 """
 
 import argparse

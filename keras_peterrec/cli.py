@@ -56,9 +56,7 @@ def _parser():
     return parser
 
 
-def _command(
-    commands, name, run, show, text, needs_tensorflow=True, failed=lambda result: False
-):
+def _command(commands, name, run, show, text, needs_tensorflow=True, failed=lambda result: False):
     command = commands.add_parser(
         name, help=text, description=text, argument_default=argparse.SUPPRESS
     )
@@ -70,10 +68,15 @@ def _command(
 
 
 def _add_devices(add):
-    number = lambda text: text if text == "all" else int(text)  # noqa: E731
+    number = lambda text: text if text == "all" else int(text)
     number.__name__ = "devices"  # what argparse calls it in an error
-    add("--devices", type=number, metavar="N|all", help="GPUs of this machine to train on "
-        "(default: 1, or with TF_CONFIG, all of each machine)")  # fmt: skip
+    add(
+        "--devices",
+        type=number,
+        metavar="N|all",
+        help="GPUs of this machine to train on "
+        "(default: 1, or with TF_CONFIG, all of each machine)",
+    )
 
 
 def _quickstart(commands):
@@ -88,9 +91,12 @@ def _quickstart(commands):
         show(result)
 
     add = _command(
-        commands, "quickstart", run, show,
+        commands,
+        "quickstart",
+        run,
+        show,
         "the whole job on MovieLens-100K: pretrain, six tasks, compare, export, ask",
-    ).add_argument  # fmt: skip
+    ).add_argument
     add("--out", help="folder (default: runs/quickstart)")
     add("--data", choices=("movielens-100k", "movielens-1m", "simulated"), help="what to run on")
     add("--epochs", type=int, help="at most, of every stage")
@@ -106,8 +112,11 @@ def _pretrain(commands):
     add = _command(
         commands, "pretrain", run, _show_metrics, "pretrain a host on a log, without labels"
     ).add_argument
-    add("--log", required=True, help="source log: .csv, .csv.gz, .parquet, or a name such as "
-        "movielens-100k/source")  # fmt: skip
+    add(
+        "--log",
+        required=True,
+        help="source log: .csv, .csv.gz, .parquet, or a name such as movielens-100k/source",
+    )
     add("--out", required=True, help="new folder for the host")
     add("--objective", choices=("causal", "masked"), help="(default: causal)")
     add("--hidden-dim", type=int, help="channels (default: 64)")
@@ -139,20 +148,34 @@ def _transfer(commands):
     add("--column", help="column of --labels")
     add("--out", required=True, help="new folder for the task bundle")
     add("--method", choices=METHODS, help="(default: patch)")
-    add("--patch", metavar="NAME[:NUMBER][+...]", help="how to patch (methods patch and "
+    add(
+        "--patch",
+        metavar="NAME[:NUMBER][+...]",
+        help="how to patch (methods patch and "
         "random_host): bottleneck, compacter, "
-        "lora, ia3, scale_shift, bias, norm or tokens, such as lora:4+norm (default: bottleneck)")
+        "lora, ia3, scale_shift, bias, norm or tokens, such as lora:4+norm (default: bottleneck)",
+    )
     add("--insertion", choices=INSERTIONS, help="of a bottleneck (default: parallel)")
     add("--bottleneck", type=int, help="its width (default: channels / 8)")
     add("--inner-skip", action="store_true", help="the paper's skip inside the bottleneck")
-    add("--loss", choices=("softmax", "bce", "sampled", "bpr"),
-        help="of recommendation (default: softmax, or bce where a history has many targets)"
-    )  # fmt: skip
+    add(
+        "--loss",
+        choices=("softmax", "bce", "sampled", "bpr"),
+        help="of recommendation (default: softmax, or bce where a history has many targets)",
+    )
     add("--train-fraction", type=float, help="share of the training users (default: 1)")
-    add("--no-cut-history", dest="cut_history", action="store_false",
-        help="read whole histories, for logs whose clocks differ")  # fmt: skip
-    add("--no-summary", dest="summary", action="store_false",
-        help="as in the paper: the head reads the task token's state alone")  # fmt: skip
+    add(
+        "--no-cut-history",
+        dest="cut_history",
+        action="store_false",
+        help="read whole histories, for logs whose clocks differ",
+    )
+    add(
+        "--no-summary",
+        dest="summary",
+        action="store_false",
+        help="as in the paper: the head reads the task token's state alone",
+    )
     add("--epochs", type=int, help="at most; early stopping ends most runs before")
     add("--batch-size", type=int, help="(default: by the number of rows, 16 to 128)")
     add("--learning-rate", type=float)
@@ -193,8 +216,12 @@ def _predict(commands):
     add = _command(commands, "predict", run, show, "ask an exported model").add_argument
     add("--model", required=True, help="a version, such as export/peterrec/1")
     add("--task", action="append", help="name of a task; repeat for more (default: next item)")
-    add("--history", action="append", required=True,
-        help='item ids separated by spaces, "1193 661 914"; repeat for more users')  # fmt: skip
+    add(
+        "--history",
+        action="append",
+        required=True,
+        help='item ids separated by spaces, "1193 661 914"; repeat for more users',
+    )
 
 
 def _inspect(commands):
@@ -204,7 +231,11 @@ def _inspect(commands):
         return inspect(**options)
 
     add = _command(
-        commands, "inspect", run, _show_description, "what a host, a task or an export holds",
+        commands,
+        "inspect",
+        run,
+        _show_description,
+        "what a host, a task or an export holds",
         needs_tensorflow=False,
     ).add_argument
     add("path", help="its folder")

@@ -137,9 +137,7 @@ def task_token(x, mask, token, causal):
         zeros = [np.zeros(vectors.shape[1])] * padding
         rows.append(zeros + front + history + tokens)
         masks.append([0] * padding + [1] * (len(front) + len(history) + len(tokens)))
-        places.append(
-            [0] * padding + [1] * len(front) + [0] * len(history) + [1] * len(tokens)
-        )
+        places.append([0] * padding + [1] * len(front) + [0] * len(history) + [1] * len(tokens))
     return (
         np.array(rows),
         np.array(masks, "float64")[..., np.newaxis],

@@ -41,9 +41,21 @@ def small_log(tmp_path_factory):
 def pretrained(small_log, tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "host"
     done = run(
-        "pretrain", "--log", small_log, "--out", out, "--hidden-dim", 8, "--blocks", 1,
-        "--max-length", 10, "--epochs", 1, "--json",
-    )  # fmt: skip
+        "pretrain",
+        "--log",
+        small_log,
+        "--out",
+        out,
+        "--hidden-dim",
+        8,
+        "--blocks",
+        1,
+        "--max-length",
+        10,
+        "--epochs",
+        1,
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -57,9 +69,20 @@ def test_json_is_all_that_stands_on_stdout(pretrained):
 def test_finished_run_prints_a_table(pretrained, small_log):
     out, _ = pretrained
     done = run_here(
-        "pretrain", "--log", small_log, "--out", out, "--hidden-dim", 8, "--blocks", 1,
-        "--max-length", 10, "--epochs", 1,
-    )  # fmt: skip
+        "pretrain",
+        "--log",
+        small_log,
+        "--out",
+        out,
+        "--hidden-dim",
+        8,
+        "--blocks",
+        1,
+        "--max-length",
+        10,
+        "--epochs",
+        1,
+    )
     assert done.returncode == 0, done.stderr
     assert "ndcg@10" in done.stdout and "popularity" in done.stdout
     assert "already finished" in done.stderr and "epoch" not in done.stderr
@@ -73,15 +96,28 @@ def test_whole_chain(pretrained, small_log, tmp_path):
     )
     task, model = tmp_path / "kind", tmp_path / "export" / "1"
     for arguments in (
-        ("transfer", "--host", host, "--log", small_log, "--labels", labels, "--column", "kind",
-         "--out", task, "--epochs", 1),
+        (
+            "transfer",
+            "--host",
+            host,
+            "--log",
+            small_log,
+            "--labels",
+            labels,
+            "--column",
+            "kind",
+            "--out",
+            task,
+            "--epochs",
+            1,
+        ),
         ("evaluate", "--run", task),
         ("inspect", task),
         ("export", "--host", host, "--task", task, "--out", model, "--k", 3, "--incremental"),
         ("inspect", model),
         ("export", "--base", model.parent, "--remove-task", "kind"),
         ("export", "--check", model.parent),
-    ):  # fmt: skip
+    ):
         done = run_here(*arguments)
         assert done.returncode == 0, done.stderr
     assert f"{model.parent / '2'}: nothing wrong" in done.stdout  # the newest
@@ -108,17 +144,22 @@ def test_help_is_quick_and_names_every_command():
         assert command in done.stdout
     # TensorFlow alone takes seconds to import.
     modules = subprocess.run(
-        [sys.executable, "-c", "import keras_peterrec.cli, sys; print('tensorflow' in sys.modules, "
-         "'keras' in sys.modules, 'numpy' in sys.modules)"],
-        capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import keras_peterrec.cli, sys; print('tensorflow' in sys.modules, "
+            "'keras' in sys.modules, 'numpy' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+    ).stdout
     assert modules.split() == ["False", "False", "False"]
     assert min(times) < 2.0
 
 
 def test_choices_are_those_of_the_package():
-    assert cli.METHODS == tuple(METHODS)
-    assert cli.INSERTIONS == tuple(INSERTIONS)
+    assert tuple(METHODS) == cli.METHODS
+    assert tuple(INSERTIONS) == cli.INSERTIONS
 
 
 @pytest.mark.parametrize(
@@ -153,9 +194,17 @@ def test_bad_folders_end_with_one_line_and_status_2(pretrained, small_log, tmp_p
     ]
     for arguments, message in cases:
         done = run_here(
-            "transfer", *arguments, "--log", small_log, "--labels", labels, "--column", "kind",
-            "--out", tmp_path / "task",
-        )  # fmt: skip
+            "transfer",
+            *arguments,
+            "--log",
+            small_log,
+            "--labels",
+            labels,
+            "--column",
+            "kind",
+            "--out",
+            tmp_path / "task",
+        )
         assert done.returncode == 2, done.stderr
         assert message in done.stderr and "Traceback" not in done.stderr
         assert not (tmp_path / "task").exists()

@@ -12,9 +12,15 @@ GENDER = {"labels": "simulated/users", "column": "gender"}
 @pytest.mark.parametrize("objective", ["causal", pytest.param("masked", marks=pytest.mark.slow)])
 def test_patch_beats_random_host_and_baseline(objective, tmp_path):
     pretrained = pretrain(
-        "simulated/source", tmp_path / "host", objective=objective, hidden_dim=32, blocks=4,
-        max_length=50, epochs=25, learning_rate=3e-3,
-    )  # fmt: skip
+        "simulated/source",
+        tmp_path / "host",
+        objective=objective,
+        hidden_dim=32,
+        blocks=4,
+        max_length=50,
+        epochs=25,
+        learning_rate=3e-3,
+    )
     assert pretrained["metrics"]["test"]["ndcg@10"] > (
         1.5 * pretrained["baseline"]["test"]["ndcg@10"]
     )
@@ -25,14 +31,17 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
         ("gender", GENDER, {}),
     ):
         results[task] = transfer(
-            tmp_path / "host", "simulated/source", tmp_path / task, epochs=12,
-            learning_rate=3e-3, **where, **arguments,
-        )  # fmt: skip
+            tmp_path / "host",
+            "simulated/source",
+            tmp_path / task,
+            epochs=12,
+            learning_rate=3e-3,
+            **where,
+            **arguments,
+        )
     # Without a summary, which tells what was clicked over a random host as well.
     shop, random_shop = results["shop"], results["shop-random"]
-    floor = max(
-        shop["baseline"]["test"]["ndcg@10"], random_shop["metrics"]["test"]["ndcg@10"]
-    )
+    floor = max(shop["baseline"]["test"]["ndcg@10"], random_shop["metrics"]["test"]["ndcg@10"])
     assert shop["metrics"]["test"]["ndcg@10"] > 1.25 * floor
     gender = results["gender"]
     measured, majority = gender["metrics"]["test"], gender["baseline"]["test"]

@@ -46,12 +46,16 @@ def test_experiments_notebook_shows_what_the_command_wrote(tmp_path, monkeypatch
     plan = PLANS["pretraining"]
     monkeypatch.setitem(PLANS, "pretraining", dataclasses.replace(plan, rows=plan.rows[:2]))
     experiment(
-        "pretraining", "simulated", tasks=["gender"], seeds=2, epochs=1, hidden_dim=8, blocks=1,
+        "pretraining",
+        "simulated",
+        tasks=["gender"],
+        seeds=2,
+        epochs=1,
+        hidden_dim=8,
+        blocks=1,
         out=tmp_path / "pretraining",
-    )  # fmt: skip
-    outputs, printed = executed(
-        "01_experiments.ipynb", READ.format(runs=str(tmp_path)), tmp_path
     )
+    outputs, printed = executed("01_experiments.ipynb", READ.format(runs=str(tmp_path)), tmp_path)
     assert "keras-peterrec experiment pretraining --dataset simulated --tasks gender" in printed
     assert "not here yet: keras-peterrec experiment insertions" in printed
     table = (tmp_path / "pretraining" / "table.md").read_text()
@@ -65,7 +69,10 @@ def test_stored_outputs_are_there(path):
     """A reader sees results and pictures without running anything."""
     cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     pictures = [
-        output for cell in cells for output in cell["outputs"] if "image/png" in output.get("data", {})
+        output
+        for cell in cells
+        for output in cell["outputs"]
+        if "image/png" in output.get("data", {})
     ]
     assert len(pictures) >= 3
     assert not any(o["output_type"] == "error" for cell in cells for o in cell["outputs"])

@@ -100,11 +100,21 @@ def test_links_lead_somewhere():
 def test_quickstart_on_simulated_data(tmp_path):
     """The very command, on the data that is always at hand."""
     done = subprocess.run(
-        [sys.executable, "-m", "keras_peterrec", "quickstart", "--data", "simulated",
-         "--epochs", "1"],
-        cwd=tmp_path, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "keras_peterrec",
+            "quickstart",
+            "--data",
+            "simulated",
+            "--epochs",
+            "1",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
-    )  # fmt: skip
+    )
     check_quickstart(done, tmp_path)
 
 
@@ -112,7 +122,9 @@ def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
     """The same command with a host that compiles fast, and one comparison a task."""
     small = {"hidden_dim": 8, "blocks": 1}
     pretrain = quickstart.pretrain
-    monkeypatch.setattr(quickstart, "pretrain", lambda *args, **more: pretrain(*args, **more, **small))
+    monkeypatch.setattr(
+        quickstart, "pretrain", lambda *args, **more: pretrain(*args, **more, **small)
+    )
     monkeypatch.setattr(quickstart, "OTHER_METHODS", ("random_host",))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

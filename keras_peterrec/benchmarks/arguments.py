@@ -28,19 +28,38 @@ def _train(kinds, add_command):
         print_rows(result)
 
     add = add_command(
-        kinds, "train", run, show, "training steps, alone or beside a reference",
+        kinds,
+        "train",
+        run,
+        show,
+        "training steps, alone or beside a reference",
         needs_tensorflow=False,
-    ).add_argument  # fmt: skip
+    ).add_argument
     add("--out", help="new folder for the tables, metrics.json and the plot")
-    add("--sweep", action="append", metavar="NAME[=A,B,C]",
+    add(
+        "--sweep",
+        action="append",
+        metavar="NAME[=A,B,C]",
         help="items, length, batch or channels, and its values; repeat for more "
-        "(default: one configuration)")  # fmt: skip
-    add("--loss", action="append", choices=("backbone", "sampled", "full"),
-        help="output loss, or the backbone alone; repeat for more (default: all)")  # fmt: skip
-    add("--reference", metavar="PATH",
-        help="script to compare with, such as tests/benchmarks/torch_reference.py")  # fmt: skip
-    add("--reference-variant", action="append", metavar="NAME",
-        help="what the script is asked to be; repeat for more")  # fmt: skip
+        "(default: one configuration)",
+    )
+    add(
+        "--loss",
+        action="append",
+        choices=("backbone", "sampled", "full"),
+        help="output loss, or the backbone alone; repeat for more (default: all)",
+    )
+    add(
+        "--reference",
+        metavar="PATH",
+        help="script to compare with, such as tests/benchmarks/torch_reference.py",
+    )
+    add(
+        "--reference-variant",
+        action="append",
+        metavar="NAME",
+        help="what the script is asked to be; repeat for more",
+    )
     add("--reference-python", metavar="PATH", help="Python that runs it (default: this one)")
     add("--items", type=int, help="(default: 50,000)")
     add("--hidden-dim", type=int, help="channels (default: 64)")
@@ -48,8 +67,11 @@ def _train(kinds, add_command):
     add("--length", type=int, help="positions of a row (default: 50)")
     add("--batch-size", type=int, help="rows of a batch (default: 128)")
     add("--negatives", type=int, help="of the sampled loss (default: 1,000)")
-    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"),
-        help="(default: float32)")  # fmt: skip
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        help="(default: float32)",
+    )
     add("--rounds", type=int, help="turns of each side (default: 5)")
     add("--steps", type=int, help="timed steps of a turn (default: 5)")
     add("--seed", type=int, help="(default: 0)")
@@ -70,19 +92,40 @@ def _serve(kinds, add_command):
         print_result(result)
 
     add = add_command(
-        kinds, "serve", run, show, "a server under load, beside the model without a server",
+        kinds,
+        "serve",
+        run,
+        show,
+        "a server under load, beside the model without a server",
         needs_tensorflow=False,
-    ).add_argument  # fmt: skip
+    ).add_argument
     add("--out", help="new folder for the tables, metrics.json and the plot")
-    add("--model", metavar="DIR", help="an export, such as export/peterrec or export/peterrec/1 "
-        "(default: made up, with random weights)")  # fmt: skip
-    add("--url", action="append", help="a model of another server on this machine, "
+    add(
+        "--model",
+        metavar="DIR",
+        help="an export, such as export/peterrec or export/peterrec/1 "
+        "(default: made up, with random weights)",
+    )
+    add(
+        "--url",
+        action="append",
+        help="a model of another server on this machine, "
         "http://127.0.0.1:8501/v1/models/NAME, in the place of ours; --model is then what it "
-        "serves; repeat for more")  # fmt: skip
-    add("--server-option", action="append", metavar="WORD",
-        help="for our `serve`, such as --server-option=--workers=4; repeat for more")  # fmt: skip
-    add("--connections", action="append", type=int, metavar="N",
-        help="at a time; repeat for more (default: 1, 16 and 64)")  # fmt: skip
+        "serves; repeat for more",
+    )
+    add(
+        "--server-option",
+        action="append",
+        metavar="WORD",
+        help="for our `serve`, such as --server-option=--workers=4; repeat for more",
+    )
+    add(
+        "--connections",
+        action="append",
+        type=int,
+        metavar="N",
+        help="at a time; repeat for more (default: 1, 16 and 64)",
+    )
     add("--seconds", type=float, help="of every measurement (default: 5)")
     add("--items", type=int, help="of the made-up model (default: 50,000)")
     add("--targets", type=int, help="that its task recommends (default: 5,000)")

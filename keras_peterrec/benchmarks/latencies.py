@@ -17,6 +17,5 @@ def summarize_latencies(seconds):
         return dict.fromkeys(_SHARES)
     last = len(ordered) - 1
     return {
-        name: 1e3 * ordered[min(last, int(share * len(ordered)))]
-        for name, share in _SHARES.items()
+        name: 1e3 * ordered[min(last, int(share * len(ordered)))] for name, share in _SHARES.items()
     }

@@ -54,11 +54,13 @@ def benchmark_serve(out=None, model=None, url=(), server_option=(), **settings):
     result = {
         "command": "benchmark serve",
         "settings": {
-            **asdict(configuration), "model": None if model is None else str(model),
-            "url": list(url), "server_option": list(server_option),
+            **asdict(configuration),
+            "model": None if model is None else str(model),
+            "url": list(url),
+            "server_option": list(server_option),
         },
         "machine": describe_machine(),
-    }  # fmt: skip
+    }
     with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as folder:
         try:
             result |= _measure(Path(folder), version, elsewhere, list(server_option), configuration)
@@ -78,16 +80,26 @@ def _measure(folder, version, elsewhere, options, configuration):
         # A folder with this version alone: a newer one beside it must not be served.
         (folder / NAME).mkdir()
         (folder / NAME / version.name).symlink_to(version.resolve())
-    settings = {"version": str(version), "made_up": made_up, "length": configuration.length,
-                "seed": configuration.seed}  # fmt: skip
+    settings = {
+        "version": str(version),
+        "made_up": made_up,
+        "length": configuration.length,
+        "seed": configuration.seed,
+    }
     found = {"ceilings": [], "firsts": [], "rows": [], "counts": []}
     with Worker(CEILING, settings) as ceiling:
         names, histories = ceiling.ready["signatures"], ceiling.ready["histories"]
         bodies = folder / "bodies.json"
-        bodies.write_text(json.dumps({
-            name: [json.dumps({"signature_name": name, "instances": [h]}) for h in histories]
-            for name in names
-        }))  # fmt: skip
+        bodies.write_text(
+            json.dumps(
+                {
+                    name: [
+                        json.dumps({"signature_name": name, "instances": [h]}) for h in histories
+                    ]
+                    for name in names
+                }
+            )
+        )
         found["ceilings"] = measure_ceilings(ceiling, names, configuration)
         for target in elsewhere or [None]:
             with contextlib.ExitStack() as stack:

@@ -40,10 +40,13 @@ class ServeCeiling:
     def names(self):
         """Signatures that read histories and answer items or classes, as the server's do."""
         return [
-            name for name, each in self.signatures.items()
-            if list(each.dtypes) == ["history"] and name != EMBED
-            and not name.endswith(CLASSIFY) and name.split() == [name]
-        ]  # fmt: skip
+            name
+            for name, each in self.signatures.items()
+            if list(each.dtypes) == ["history"]
+            and name != EMBED
+            and not name.endswith(CLASSIFY)
+            and name.split() == [name]
+        ]
 
     def call(self, name, batch, callers, seconds):
         """One cell; its arguments are texts.

@@ -51,8 +51,9 @@ def measure_server(where, server, bodies, names, configuration, found):
     label = "keras_peterrec" if server else str(where)
     with Worker(CLIENT, {**where.__dict__, "bodies": str(bodies)}) as client:
         for name in names if server else ():
-            found["firsts"].append({"server": label, "signature": name,
-                                    **client.ask(f"first {name}")})  # fmt: skip
+            found["firsts"].append(
+                {"server": label, "signature": name, **client.ask(f"first {name}")}
+            )
         for name in names:
             for connections in configuration.connections:
                 seconds = configuration.seconds
@@ -60,12 +61,20 @@ def measure_server(where, server, bodies, names, configuration, found):
                 row = {"server": label, "signature": name, **cell}
                 row |= _compared(row, found["ceilings"])
                 found["rows"].append(row)
-                _tell(f"{label}, {name}, {connections}: {row['requests_per_second']:,.0f} "
-                      f"requests/s, {row['errors']} errors")  # fmt: skip
+                _tell(
+                    f"{label}, {name}, {connections}: {row['requests_per_second']:,.0f} "
+                    f"requests/s, {row['errors']} errors"
+                )
         answered = client.ask("answered")
     counted = server.close() if server else None
-    found["counts"].append({"server": label, "client": answered, "counted_by_server": counted,
-                            "start_seconds": server and server.start_seconds})  # fmt: skip
+    found["counts"].append(
+        {
+            "server": label,
+            "client": answered,
+            "counted_by_server": counted,
+            "start_seconds": server and server.start_seconds,
+        }
+    )
 
 
 def _compared(row, ceilings):

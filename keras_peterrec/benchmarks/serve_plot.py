@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 # Told apart in print, in grey and by the colour-blind.
 _COLOURS = ("#0b4f8a", "#e08a1e", "#7aa95c", "#555555")
@@ -52,8 +52,15 @@ def _draw(above, below, rows, server, style):
     above.plot(connections, rates, style, color=_COLOURS[0], marker="o", markersize=5, label=server)
     for colour, share in zip(_COLOURS, ("p50", "p90", "p99")):
         values = [row["latency_ms"][share] or float("nan") for row in rows]
-        below.plot(connections, values, style, color=colour, marker="o", markersize=4,
-                   label=f"{server} {share}")  # fmt: skip
+        below.plot(
+            connections,
+            values,
+            style,
+            color=colour,
+            marker="o",
+            markersize=4,
+            label=f"{server} {share}",
+        )
 
 
 def _finish(figure, axes, title, path):
@@ -63,8 +70,9 @@ def _finish(figure, axes, title, path):
         entries.update(zip(labels, handles))
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     columns = 2 * axes.shape[1]
-    figure.legend(entries.values(), entries.keys(), frameon=False, fontsize=8, ncols=columns,
-                  loc="lower left")  # fmt: skip
+    figure.legend(
+        entries.values(), entries.keys(), frameon=False, fontsize=8, ncols=columns, loc="lower left"
+    )
     figure.tight_layout(rect=(0, 0.05 * (1 + len(entries) // columns), 1, 0.98))
     beside = Path(f"{path}.writing")
     figure.savefig(beside, format="png", dpi=150)

@@ -37,10 +37,22 @@ FIRST_COLUMNS = {
     "times": lambda row: _number(row["first_ms"] / row["later_ms"], 2),
 }
 CSV_FIELDS = (
-    "server", "signature", "connections", "seconds", "requests", "errors", "requests_per_second",
-    "p50_ms", "p90_ms", "p99_ms", "max_ms", "ceiling_per_second", "share_of_ceiling", "times_call",
+    "server",
+    "signature",
+    "connections",
+    "seconds",
+    "requests",
+    "errors",
+    "requests_per_second",
+    "p50_ms",
+    "p90_ms",
+    "p99_ms",
+    "max_ms",
+    "ceiling_per_second",
+    "share_of_ceiling",
+    "times_call",
     "client_cpu",
-)  # fmt: skip
+)
 NOTES = """\
 A request asks for one history. Every connection asks again as soon as it is answered; the
 client is a process of its own on the same machine, and `client CPU` the share of a core that it

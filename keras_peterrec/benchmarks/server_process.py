@@ -39,12 +39,26 @@ class ServerProcess:
         began = time.perf_counter()
         self._process = subprocess.Popen(
             [
-                sys.executable, "-m", "keras_peterrec", "serve", "--json", "--model-base-path",
-                str(base_path), "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0", *options,
+                sys.executable,
+                "-m",
+                "keras_peterrec",
+                "serve",
+                "--json",
+                "--model-base-path",
+                str(base_path),
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+                "--grpc-port",
+                "0",
+                *options,
             ],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
-        )  # fmt: skip
+        )
         self.port, self._counted, last = None, None, ""
         for line in self._process.stderr:
             last = line.strip() or last

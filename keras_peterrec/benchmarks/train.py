@@ -69,13 +69,17 @@ def benchmark_train(
     result = {
         "command": "benchmark train",
         "settings": {
-            **base.__dict__, "sweep": list(sweep), "loss": list(loss), "rounds": rounds,
-            "steps": steps, "reference": None if reference is None else str(reference),
+            **base.__dict__,
+            "sweep": list(sweep),
+            "loss": list(loss),
+            "rounds": rounds,
+            "steps": steps,
+            "reference": None if reference is None else str(reference),
         },
         "machine": machine,
         "rows": rows,
         "skipped": skipped,
-    }  # fmt: skip
+    }
     if out is not None:
         write_report(result, Path(out))
     return result

@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-from keras_peterrec.benchmarks.sweep import SWEEPS  # noqa: E402
+from keras_peterrec.benchmarks.sweep import SWEEPS
 
 # By side: told apart in print, in grey and by the colour-blind.
 _SIDES = (("#0b4f8a", "-"), ("#e08a1e", "--"), ("#7aa95c", ":"), ("#555555", "-."))
@@ -47,9 +47,13 @@ def plot_rows(rows, path, title):
         entries.update(zip(labels, handles))
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     figure.legend(
-        entries.values(), entries.keys(), frameon=False, fontsize=8, ncols=2 * len(sweeps),
+        entries.values(),
+        entries.keys(),
+        frameon=False,
+        fontsize=8,
+        ncols=2 * len(sweeps),
         loc="lower left",
-    )  # fmt: skip
+    )
     figure.tight_layout(rect=(0, 0.05 * (1 + len(entries) // (2 * len(sweeps))), 1, 0.98))
     beside = Path(f"{path}.writing")
     figure.savefig(beside, format="png", dpi=150)
@@ -65,10 +69,15 @@ def _draw_lines(axis, rows, sweep, value):
             line = [row for row in rows if row["side"] == side and row["loss"] == loss]
             if line:
                 axis.plot(
-                    [row[setting] for row in line], [value(row) for row in line], style,
-                    color=colour, marker=marker, markersize=5, linewidth=1.3,
+                    [row[setting] for row in line],
+                    [value(row) for row in line],
+                    style,
+                    color=colour,
+                    marker=marker,
+                    markersize=5,
+                    linewidth=1.3,
                     label=f"{side}, {loss}",
-                )  # fmt: skip
+                )
     axis.set_xscale("log")
     values = sorted({row[setting] for row in rows})
     axis.set_xticks(values, [f"{each:,}" for each in values])

@@ -36,11 +36,30 @@ ROOFLINE = {
     "compute ms": lambda row: f"{row['operations'] / row['matmul_rates']['products'] * 1e3:.1f}",
 }
 CSV_FIELDS = (
-    "sweep", "side", "items", "hidden_dim", "blocks", "length", "batch_size", "negatives", "loss",
-    "precision", "tokens", "step_ms", "min_ms", "tokens_per_second", "times_ours", "peak_bytes",
-    "start_bytes", "first_seconds", "operations", "bytes_moved", "operations_per_second",
-    "share_of_products", "share_of_square",
-)  # fmt: skip
+    "sweep",
+    "side",
+    "items",
+    "hidden_dim",
+    "blocks",
+    "length",
+    "batch_size",
+    "negatives",
+    "loss",
+    "precision",
+    "tokens",
+    "step_ms",
+    "min_ms",
+    "tokens_per_second",
+    "times_ours",
+    "peak_bytes",
+    "start_bytes",
+    "first_seconds",
+    "operations",
+    "bytes_moved",
+    "operations_per_second",
+    "share_of_products",
+    "share_of_square",
+)
 NOTES = """\
 Each side is a process of its own; they take turns. `times ours`: the step of a side divided
 by ours, the median over the rounds. `peak`: the most resident memory, `at start` of it before
@@ -118,7 +137,9 @@ def print_rows(result):
     shown = [name for name in COLUMNS if name not in left_out]
     table = Table(title="benchmark train", title_justify="left")
     for name in shown:
-        table.add_column(name, justify="left" if name in ("loss", "side") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("loss", "side") else "right", no_wrap=True
+        )
     for row in result["rows"]:
         table.add_row(*(COLUMNS[name](row) for name in shown))
     console = Console(highlight=False)

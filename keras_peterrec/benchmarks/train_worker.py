@@ -61,8 +61,9 @@ def build_model(configuration):
     """The compiled model of a configuration, as a run would train it."""
     keras.config.set_dtype_policy(configuration.precision)
     keras.utils.set_random_seed(configuration.seed)
-    kind, loss = (BackboneAlone, SumOfSquares()) if configuration.loss == "backbone" else (
-        Backbone, None)  # fmt: skip
+    kind, loss = (
+        (BackboneAlone, SumOfSquares()) if configuration.loss == "backbone" else (Backbone, None)
+    )
     model = kind(
         configuration.items + FIRST_ITEM,
         configuration.hidden_dim,

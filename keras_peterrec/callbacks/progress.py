@@ -30,9 +30,7 @@ class ProgressLines(keras.callbacks.Callback):
         if not sys.stderr.isatty():
             return
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-        self._bar = Progress(
-            *columns, TimeRemainingColumn(), console=self.console, transient=True
-        )
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True)
         self._task = self._bar.add_task(
             f"{self.title}  epoch {epoch + 1}", total=self.params.get("steps")
         )

@@ -37,9 +37,7 @@ def encode_ids(values, argument):
             f"{_first_row(pc.is_null(column))}."
         )
     if not (pa.types.is_integer(column.type) or _is_text(column.type)):
-        raise InputError(
-            f"`{argument}` should be strings or integers. Received: {column.type}."
-        )
+        raise InputError(f"`{argument}` should be strings or integers. Received: {column.type}.")
     encoded = column.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
@@ -80,8 +78,7 @@ def numbers(values, argument):
     if not finite.all():
         row = int(np.argmin(finite))
         raise InputError(
-            f"`{argument}` should be finite numbers. "
-            f"Received: {array[row]} in row {row + 1}."
+            f"`{argument}` should be finite numbers. Received: {array[row]} in row {row + 1}."
         )
     # Beyond 2**53 a float no longer tells neighbouring integers apart.
     if np.all(np.abs(array) < 2**53) and np.all(array == np.floor(array)):
@@ -166,8 +163,7 @@ def _as_strings(column, argument):
         return pc.cast(column, pa.string())
     except pa.ArrowException as error:
         raise InputError(
-            f"`{argument}` should be readable as text in UTF-8. "
-            f"Received: {column.type}."
+            f"`{argument}` should be readable as text in UTF-8. Received: {column.type}."
         ) from error
 
 
@@ -178,8 +174,7 @@ def _check_ids(ids, argument):
         return
     bad = next(id_ for id_ in ids if id_.split() != [id_])
     raise InputError(
-        f"`{argument}` should be ids that are not empty and have no white space. "
-        f"Received: {bad!r}."
+        f"`{argument}` should be ids that are not empty and have no white space. Received: {bad!r}."
     )
 
 

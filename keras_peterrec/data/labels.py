@@ -83,9 +83,7 @@ class Labels:
         return len(self.user_ids)
 
     def __repr__(self):
-        return (
-            f"Labels(column={self.column!r}, users={len(self)}, classes={self.classes})"
-        )
+        return f"Labels(column={self.column!r}, users={len(self)}, classes={self.classes})"
 
 
 def read_labels(path, column):

@@ -36,8 +36,8 @@ class Log:
     """
 
     def __init__(self, user_ids, item_ids, users, items, timestamps, name="log"):
-        self.user_ids, self.item_ids, self.users, self.items, self.timestamps = (
-            columns.freeze(user_ids, item_ids, users, items, timestamps)
+        self.user_ids, self.item_ids, self.users, self.items, self.timestamps = columns.freeze(
+            user_ids, item_ids, users, items, timestamps
         )
         self.name = name
 
@@ -91,8 +91,7 @@ class Log:
             )
         if not mask.any():
             raise InputError(
-                f"`mask` should keep at least one event of {self.name}. "
-                "Received: all false."
+                f"`mask` should keep at least one event of {self.name}. Received: all false."
             )
         user_ids, users = _compact(self.user_ids, self.users[mask])
         item_ids, items = _compact(self.item_ids, self.items[mask])
@@ -144,9 +143,7 @@ def read_log(path):
 
     >>> log = read_log("clicks.csv.gz")
     """
-    users, items, times = table_files.read_columns(
-        path, ["user_id", "item_id", "timestamp"]
-    )
+    users, items, times = table_files.read_columns(path, ["user_id", "item_id", "timestamp"])
     if table_files.is_csv(path):
         times = columns.numbers_from_text(times, "timestamp", path)
     try:

@@ -14,9 +14,7 @@ from keras_peterrec.data.special_ids import FIRST_ITEM, PAD
 from keras_peterrec.errors import InputError
 
 
-def causal_batches(
-    items, starts, stops, tokens, rows=1, seed=None, unknown_rate=0.0, steps=None
-):
+def causal_batches(items, starts, stops, tokens, rows=1, seed=None, unknown_rate=0.0, steps=None):
     """Batches for next-item training.
 
     All batches of all epochs have one shape, and every target is asked once an

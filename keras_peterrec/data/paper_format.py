@@ -63,9 +63,7 @@ def read_paper_finetune(path, kind="recommend"):
     >>> source, target = read_paper_finetune("finetune.csv")
     """
     if kind not in ("recommend", "classify"):
-        raise InputError(
-            f"`kind` should be 'recommend' or 'classify'. Received: {kind!r}."
-        )
+        raise InputError(f"`kind` should be 'recommend' or 'classify'. Received: {kind!r}.")
     sources, targets = [], []
     for number, match in _matches(path, _FINETUNE, "i1,i2,...,,t1,t2,..."):
         sources.append(_source_items(path, number, match[1]))
@@ -132,13 +130,9 @@ def _log(path, lines, starts):
         raise InputError(f"`path` should hold items. Received: {path} with none.")
     lengths = [len(line) for line in lines]
     users = np.repeat(np.arange(len(lines)), lengths)
-    times = np.concatenate(
-        [np.arange(start, start + n) for start, n in zip(starts, lengths)]
-    )
+    times = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths)])
     try:
-        return Log.from_columns(
-            users, np.concatenate(lines), times, name=Path(path).name
-        )
+        return Log.from_columns(users, np.concatenate(lines), times, name=Path(path).name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -146,6 +140,5 @@ def _log(path, lines, starts):
 def _bad_line(path, number, allowed, received):
     shown = received if len(received) <= 80 else received[:77] + "..."
     return InputError(
-        f"`path` should have lines of {allowed}. "
-        f"Received: {shown!r} in line {number} of {path}."
+        f"`path` should have lines of {allowed}. Received: {shown!r} in line {number} of {path}."
     )

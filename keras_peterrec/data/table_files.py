@@ -56,9 +56,7 @@ def is_csv(path):
 
 def _check_file(path):
     if not path.name.lower().endswith(ENDINGS):
-        raise InputError(
-            f"`path` should end in one of {', '.join(ENDINGS)}. Received: {path}."
-        )
+        raise InputError(f"`path` should end in one of {', '.join(ENDINGS)}. Received: {path}.")
     if not path.is_file():
         raise InputError(f"`path` should be a file that exists. Received: {path}.")
 

@@ -127,7 +127,7 @@ def _step_of_all_workers(model, step):
 
     def one_step(iterator):
         outputs = strategy.run(step, args=(next(iterator),))
-        first = lambda value: strategy.experimental_local_results(value)[0]  # noqa: E731
+        first = lambda value: strategy.experimental_local_results(value)[0]
         return keras.tree.map_structure(first, outputs)
 
     return one_step if model.run_eagerly else tf.function(one_step)

@@ -92,8 +92,10 @@ def experiment(
         return earlier
     lock(folder.path)  # also a finished one, to which more is added
     host_settings = {
-        "hidden_dim": hidden_dim, "blocks": blocks, "max_length": max_length or data.max_length
-    }  # fmt: skip
+        "hidden_dim": hidden_dim,
+        "blocks": blocks,
+        "max_length": max_length or data.max_length,
+    }
     with WorkerProcess() as worker:
         runner = Runner(data, folder.path, shared or folder.path, host_settings, worker, epochs)
         runs = [

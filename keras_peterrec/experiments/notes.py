@@ -17,9 +17,7 @@ def table_notes(plan, data, cells, left_out, seeds):
     """
     count = f"mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     notes = [f"{data.name} ({data.note}); test users; {count}.", f"Source: {plan.source}."]
-    fewer = {
-        (cell["row"], cell["task"]): cell["seeds"] for cell in cells if cell["seeds"] < seeds
-    }
+    fewer = {(cell["row"], cell["task"]): cell["seeds"] for cell in cells if cell["seeds"] < seeds}
     if fewer:
         told = "; ".join(f"{row}, {task}: {found}" for (row, task), found in fewer.items())
         notes.append(f"Over fewer seeds: {told}.")

@@ -7,10 +7,23 @@ _FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 _INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
 # Each method at the budgets that it has; a stack costs what its parts cost.
 _PATCHES = (
-    "bottleneck:2", "bottleneck:4", "bottleneck:8", "bottleneck:16", "compacter:8",
-    "compacter:16", "lora:1", "lora:4", "lora:8", "ia3", "scale_shift", "bias", "norm",
-    "tokens:4", "tokens:16", "lora:4+norm",
-)  # fmt: skip
+    "bottleneck:2",
+    "bottleneck:4",
+    "bottleneck:8",
+    "bottleneck:16",
+    "compacter:8",
+    "compacter:16",
+    "lora:1",
+    "lora:4",
+    "lora:8",
+    "ia3",
+    "scale_shift",
+    "bias",
+    "norm",
+    "tokens:4",
+    "tokens:16",
+    "lora:4+norm",
+)
 
 
 # What `transfer` does anyway is not said: rows that run the same have equal settings.

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 DPI = 160
 # Okabe and Ito's colours, for the colour-blind; markers and lines tell rows apart as well.
@@ -72,9 +72,13 @@ def save(figure, path, title, handles=None):
         figure.set_figheight(height + below)
         bottom = below / (height + below)
         figure.legend(
-            handles, [handle.get_label() for handle in handles], frameon=False, fontsize=8,
-            ncols=columns, loc="lower center",
-        )  # fmt: skip
+            handles,
+            [handle.get_label() for handle in handles],
+            frameon=False,
+            fontsize=8,
+            ncols=columns,
+            loc="lower center",
+        )
     figure.tight_layout(rect=(0, bottom, 1, 1))
     beside = Path(f"{path}.writing")
     figure.savefig(beside, format="png", dpi=DPI)

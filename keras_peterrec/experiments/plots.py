@@ -30,17 +30,27 @@ def draw(plan, runs, cells, folder):
 def _curves(plan, runs, cells, folder, path):
     """The primary metric on the validation users after each epoch."""
     return _histories(
-        plan, runs, folder, path, "validation by epoch", lambda kind: f"val_{PRIMARY[kind]}",
+        plan,
+        runs,
+        folder,
+        path,
+        "validation by epoch",
+        lambda kind: f"val_{PRIMARY[kind]}",
         lambda axis, kind: quality_axis(axis, kind, "validation"),
-    )  # fmt: skip
+    )
 
 
 def _losses(plan, runs, cells, folder, path):
     """The training loss after each epoch: what falls while validation does not overfits."""
     return _histories(
-        plan, runs, folder, path, "training loss by epoch", lambda kind: "loss",
+        plan,
+        runs,
+        folder,
+        path,
+        "training loss by epoch",
+        lambda kind: "loss",
         lambda axis, kind: axis.set_ylabel("training loss", fontsize=9),
-    )  # fmt: skip
+    )
 
 
 def _histories(plan, runs, folder, path, what, column, name_axis):
@@ -104,9 +114,13 @@ def _fractions(plan, runs, cells, folder, path):
             )
             points = [of_task[row] for _, row in found]
             handle = axis.errorbar(
-                [percent for percent, _ in found], [cell["mean"] for cell in points],
-                [cell["sd"] or 0.0 for cell in points], capsize=2, label=method, **style(index),
-            )  # fmt: skip
+                [percent for percent, _ in found],
+                [cell["mean"] for cell in points],
+                [cell["sd"] or 0.0 for cell in points],
+                capsize=2,
+                label=method,
+                **style(index),
+            )
             handles.setdefault(method, handle)
         _baseline(axis, of_task, settings, handles)
         axis.set_xscale("log")
@@ -135,9 +149,12 @@ def _budgets(plan, runs, cells, folder, path):
             handles.setdefault(family, handle)
             if family != row:
                 axis.annotate(
-                    row.partition(":")[2], (cell["trainable"], cell["mean"]), fontsize=6,
-                    xytext=(3, 3), textcoords="offset points",
-                )  # fmt: skip
+                    row.partition(":")[2],
+                    (cell["trainable"], cell["mean"]),
+                    fontsize=6,
+                    xytext=(3, 3),
+                    textcoords="offset points",
+                )
             points.append((cell["trainable"], SIGN[kind] * cell["mean"]))
         front = [(cost, SIGN[kind] * quality) for cost, quality in pareto_front(points)]
         [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")

@@ -108,7 +108,7 @@ def show(result):
         f"plot: {out}/comparison.png   all in {result['seconds']['total']:.0f} s\n\n"
         "Try next:\n"
         f"  {_program()} predict --model {exported['out']} --task {result['user']['task']} "
-        f"--history \"{' '.join(result['user']['history'].split()[-3:])}\"\n"
+        f'--history "{" ".join(result["user"]["history"].split()[-3:])}"\n'
         f"  {_program()} inspect {exported['out']}\n"
         f"  {_program('tensorboard')} --logdir {out}",
         soft_wrap=True,

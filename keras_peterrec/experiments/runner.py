@@ -71,9 +71,17 @@ class Runner:
             named = {task.name: task.arguments for task in tasks}
             folder = self._folder(row, _name_of_all(source, tasks), seed)
             done = self._try(
-                multi_task, row, tasks, seed, log=log, tasks=named, out=folder,
-                **self.host_settings, **self._epochs, **row.settings,
-            )  # fmt: skip
+                multi_task,
+                row,
+                tasks,
+                seed,
+                log=log,
+                tasks=named,
+                out=folder,
+                **self.host_settings,
+                **self._epochs,
+                **row.settings,
+            )
             for task in tasks if done else ():
                 within = folder / "tasks" / task.name
                 result = read_json(within / "metrics.json", "out")
@@ -98,9 +106,14 @@ class Runner:
         host = self.shared / "hosts" / f"{source}-{objective}-seed-{seed}"
         if host not in self._ready:
             result = self._worker.call(
-                pretrain, log=self.dataset.sources[source], out=host, objective=objective,
-                seed=seed, **self.host_settings, **self._epochs,
-            )  # fmt: skip
+                pretrain,
+                log=self.dataset.sources[source],
+                out=host,
+                objective=objective,
+                seed=seed,
+                **self.host_settings,
+                **self._epochs,
+            )
             self._ready.add(host)
             self.seconds[host] = result["seconds"]["total"]
         return host

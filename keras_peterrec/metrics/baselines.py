@@ -115,9 +115,14 @@ class RidgeRanker:
         self.item_table = None
 
     def fit(
-        self, source_offsets, source_items, source_size,
-        target_offsets, target_items, target_size,
-    ):  # fmt: skip
+        self,
+        source_offsets,
+        source_items,
+        source_size,
+        target_offsets,
+        target_items,
+        target_size,
+    ):
         """Fits the training users' target items; returns `self`.
 
         Args:

@@ -7,10 +7,18 @@ from keras_peterrec.metrics.ranking_inputs import RankingInputs, check_count, ex
 from keras_peterrec.metrics.score_comparison import ScoreComparison, as_matrix
 from keras_peterrec.metrics.threads import thread_count, thread_map
 
+
 def full_ranks(
-    queries, item_table, pair_query, pair_item, known_offsets, known_items,
-    excluded_items=(), query_chunk=128, item_chunk=8192,
-):  # fmt: skip
+    queries,
+    item_table,
+    pair_query,
+    pair_item,
+    known_offsets,
+    known_items,
+    excluded_items=(),
+    query_chunk=128,
+    item_chunk=8192,
+):
     """Ranks each pair's target among all items but the user's other known ones.
 
     With the scores `s(i) = queries[pair_query] . item_table[i]` and the target t,
@@ -85,9 +93,7 @@ def _jobs(pairs, pair_query, query_chunk):
     number of pairs, so a layer's scores are the first rows of the job's product.
     """
     pairs = pairs[np.argsort(pair_query, kind="stable")]
-    query_ids, first, counts = np.unique(
-        np.sort(pair_query), return_index=True, return_counts=True
-    )
+    query_ids, first, counts = np.unique(np.sort(pair_query), return_index=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     size = min(query_chunk, max(1, -(-len(order) // thread_count())))
     jobs = []

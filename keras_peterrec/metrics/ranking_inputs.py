@@ -131,9 +131,15 @@ class RankingInputs:
     """
 
     def __init__(
-        self, queries, item_table, pair_query, pair_item, known_offsets, known_items,
+        self,
+        queries,
+        item_table,
+        pair_query,
+        pair_item,
+        known_offsets,
+        known_items,
         excluded_items=(),
-    ):  # fmt: skip
+    ):
         self.queries = float_table("queries", queries)
         self.item_table = float_table("item_table", item_table)
         self.size = len(self.item_table)
@@ -151,8 +157,11 @@ class RankingInputs:
             )
         self.known_offsets, self.known_items = csr_lists(
             ("known_offsets", "known_items"),
-            known_offsets, known_items, len(self.queries), self.size,
-        )  # fmt: skip
+            known_offsets,
+            known_items,
+            len(self.queries),
+            self.size,
+        )
         excluded = integer_array("excluded_items", list(excluded_items), 0, self.size)
         self.rankable = np.ones(self.size, bool)
         self.rankable[excluded] = False

@@ -11,9 +11,16 @@ from keras_peterrec.metrics.ranking_inputs import (
 
 
 def sampled_ranks(
-    queries, item_table, pair_query, pair_item, known_offsets, known_items,
-    negatives=99, seed=0, excluded_items=(),
-):  # fmt: skip
+    queries,
+    item_table,
+    pair_query,
+    pair_item,
+    known_offsets,
+    known_items,
+    negatives=99,
+    seed=0,
+    excluded_items=(),
+):
     """Ranks each pair's target among randomly drawn items the user does not know.
 
     Per pair, `negatives` different items are drawn uniformly from those that are

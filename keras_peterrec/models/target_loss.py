@@ -37,9 +37,14 @@ class TargetLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self, kind="softmax", negatives=100, events_per_row=1.0, seed=None, name="target_loss",
+        self,
+        kind="softmax",
+        negatives=100,
+        events_per_row=1.0,
+        seed=None,
+        name="target_loss",
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(name=name, **kwargs)
         if kind not in KINDS:
             raise ValueError(f"`kind` should be one of {KINDS}. Received: `kind` = {kind!r}.")

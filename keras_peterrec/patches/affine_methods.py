@@ -20,8 +20,7 @@ class AffineMethod(PatchMethod):
         from keras_peterrec.patches.affine_patch import AffinePatch
 
         return {
-            site: AffinePatch(self.scale, self.shift, name=site, dtype=dtype)
-            for site in self.sites
+            site: AffinePatch(self.scale, self.shift, name=site, dtype=dtype) for site in self.sites
         }
 
 

@@ -37,8 +37,7 @@ class KroneckerPatch(BottleneckPatch):
         channels, factor = outputs_shape[-1], self.factor
         if channels % factor:
             raise ValueError(
-                f"`factor` should divide the channels, {channels}. "
-                f"Received: `factor` = {factor}."
+                f"`factor` should divide the channels, {channels}. Received: `factor` = {factor}."
             )
         wide, narrow = channels // factor, self.bottleneck // factor
         self._add_factors("down", wide, narrow, _normal(wide))

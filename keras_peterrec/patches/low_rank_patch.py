@@ -31,9 +31,7 @@ class LowRankPatch(PatchLayer):
     def __init__(self, rank, kernel_size=3, dilation_rate=1, causal=True, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(rank, int) or rank < 1:
-            raise ValueError(
-                f"`rank` should be a positive integer. Received: `rank` = {rank!r}."
-            )
+            raise ValueError(f"`rank` should be a positive integer. Received: `rank` = {rank!r}.")
         self.rank = rank
         self.kernel_size = kernel_size
         self.dilation_rate = dilation_rate
@@ -47,9 +45,7 @@ class LowRankPatch(PatchLayer):
             shape=(self.kernel_size, read, self.rank),
             initializer=keras.initializers.RandomNormal(stddev=(self.kernel_size * read) ** -0.5),
         )
-        self.add_weight(
-            name="up_kernel", shape=(self.rank, outputs_shape[-1]), initializer="zeros"
-        )
+        self.add_weight(name="up_kernel", shape=(self.rank, outputs_shape[-1]), initializer="zeros")
 
     def apply(self, weights, inputs, outputs):
         seen, _ = taps(inputs, self.kernel_size, self.dilation_rate, self.causal)

@@ -44,8 +44,7 @@ class PatchMethod:
             check_positive("blocks", block)
         if len(set(self.blocks)) < len(self.blocks):
             raise InputError(
-                "`blocks` should be different blocks. "
-                f"Received: `blocks` = {self.blocks}."
+                f"`blocks` should be different blocks. Received: `blocks` = {self.blocks}."
             )
 
     @property

@@ -31,9 +31,7 @@ def register_patch_method(name, settings):
             f"Received: {name!r}."
         )
     if not (isinstance(settings, type) and issubclass(settings, PatchMethod)):
-        raise InputError(
-            f"`settings` should be a subclass of PatchMethod. Received: {settings!r}."
-        )
+        raise InputError(f"`settings` should be a subclass of PatchMethod. Received: {settings!r}.")
     _METHODS[name] = settings
 
 
@@ -58,9 +56,7 @@ def get_patch(patch):
     if isinstance(patch, PatchMethod):
         return patch
     if not isinstance(patch, str):
-        raise InputError(
-            f"`patch` should be a short name or a PatchMethod. Received: {patch!r}."
-        )
+        raise InputError(f"`patch` should be a short name or a PatchMethod. Received: {patch!r}.")
     methods = [_single(part.strip(), patch) for part in patch.split("+")]
     return methods[0] if len(methods) == 1 else Stack(methods)
 

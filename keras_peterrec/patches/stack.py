@@ -52,6 +52,5 @@ class Stack(PatchMethod):
                 chains.setdefault(site, []).append(patch)
         # A chain even of one, so that weights are named alike wherever they stand.
         return {
-            site: ChainedPatch(patches, name=site, dtype=dtype)
-            for site, patches in chains.items()
+            site: ChainedPatch(patches, name=site, dtype=dtype) for site, patches in chains.items()
         }

@@ -97,9 +97,7 @@ def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and how its metrics are measured."""
     host = Host.load(folder, "run")
     log = load_log(settings["log"])
-    evaluation = NextItemEvaluation(
-        Sequences(log, host.vocabulary), host.max_length, LAST_EVENT
-    )
+    evaluation = NextItemEvaluation(Sequences(log, host.vocabulary), host.max_length, LAST_EVENT)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
     return data, lambda: evaluation.measure(host.pretrainer, new_items=True)
 

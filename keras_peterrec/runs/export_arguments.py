@@ -19,24 +19,44 @@ def add_export(commands, add_command):
             a command and returns its parser.
     """
     add = add_command(
-        commands, "export", _run, _show, "write one SavedModel with every task in it",
+        commands,
+        "export",
+        _run,
+        _show,
+        "write one SavedModel with every task in it",
         failed=lambda result: bool(result.get("problems")),
-    ).add_argument  # fmt: skip
+    ).add_argument
     add("--host", help="folder of a pretrain run")
     add("--task", action="append", help="folder of a transfer run; repeat for more")
     add("--out", help="new version, such as export/peterrec/1")
     add("--k", type=int, help="items in a recommendation (default: 10)")
-    add("--incremental", action="store_true",
-        help="let every task take single events as well, as NAME_step")  # fmt: skip
-    add("--mixed", metavar="FOLDER",
-        help="put the other patch tasks in this folder behind one signature, mixed")  # fmt: skip
-    add("--base", metavar="DIR",
+    add(
+        "--incremental",
+        action="store_true",
+        help="let every task take single events as well, as NAME_step",
+    )
+    add(
+        "--mixed",
+        metavar="FOLDER",
+        help="put the other patch tasks in this folder behind one signature, mixed",
+    )
+    add(
+        "--base",
+        metavar="DIR",
         help="a published export, such as export/peterrec: write its next version, with each "
-        "--task besides and without each --remove-task")  # fmt: skip
-    add("--remove-task", action="append", metavar="NAME",
-        help="task of --base to leave out; repeat for more")  # fmt: skip
-    add("--check", metavar="DIR",
-        help="write nothing; say what is wrong with a version for TensorFlow Serving")  # fmt: skip
+        "--task besides and without each --remove-task",
+    )
+    add(
+        "--remove-task",
+        action="append",
+        metavar="NAME",
+        help="task of --base to leave out; repeat for more",
+    )
+    add(
+        "--check",
+        metavar="DIR",
+        help="write nothing; say what is wrong with a version for TensorFlow Serving",
+    )
 
 
 def _run(**options):

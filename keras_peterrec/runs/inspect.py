@@ -41,8 +41,7 @@ def inspect(path, patches=False):
         found.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
     else:
         raise InputError(
-            "`path` should be the folder of a host, a task or an export. "
-            f"Received: {str(path)!r}."
+            f"`path` should be the folder of a host, a task or an export. Received: {str(path)!r}."
         )
     if (folder / "metrics.json").is_file():
         result = read_json(folder / "metrics.json", "path")

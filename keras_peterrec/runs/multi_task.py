@@ -17,9 +17,9 @@ from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings, name_of
+from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 from keras_peterrec.runs.task_training import RECIPE, training_parts
 from keras_peterrec.runs.training import Recipe, fit
-from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.json_file import write_json
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
@@ -140,9 +140,12 @@ def _named(where):
 def _new_model(host, data, dropout):
     tasks = {
         name: TaskModel(
-            host.backbone, data[name].head(), dropout=dropout, name=f"{name}_task",
+            host.backbone,
+            data[name].head(),
+            dropout=dropout,
+            name=f"{name}_task",
             **host.summary_settings(),
-        )  # fmt: skip
+        )
         for name in data
     }
     losses = {name: data[name].loss() for name in data}
@@ -153,9 +156,13 @@ def _train(model, sequences, data, settings, folder):
     windows = sequences.training_windows(settings["max_length"])
     tokens = max(4, BATCH_TOKENS // settings["max_length"]) * settings["max_length"]
     source = causal_batches(
-        sequences.items, *windows, tokens, rows=max(1, tokens // settings["max_length"]),
-        seed=settings["seed"], unknown_rate=settings["unknown_rate"],
-    )  # fmt: skip
+        sequences.items,
+        *windows,
+        tokens,
+        rows=max(1, tokens // settings["max_length"]),
+        seed=settings["seed"],
+        unknown_rate=settings["unknown_rate"],
+    )
     parts = {name: _task_part(model, name, data[name], source, settings) for name in data}
     batches = {NEXT_ITEM: source, **{name: part[1] for name, part in parts.items()}}
 

@@ -215,6 +215,6 @@ def _train(pretrainer, sequences, settings, folder):
         )
     validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
     recipe = Recipe(settings["learning_rate"], settings["epochs"], 4, "val_ndcg@10", "max", drops=1)
-    measure = lambda: validation.measure(pretrainer)  # noqa: E731
+    measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states
     return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)

@@ -5,9 +5,15 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError
 
 _POSITIVE = (
-    "hidden_dim", "blocks", "max_length", "epochs", "batch_size", "bottleneck",
-    "min_count", "k",
-)  # fmt: skip
+    "hidden_dim",
+    "blocks",
+    "max_length",
+    "epochs",
+    "batch_size",
+    "bottleneck",
+    "min_count",
+    "k",
+)
 _RATES = ("dropout", "unknown_rate")
 
 
@@ -32,8 +38,7 @@ def check_settings(settings):
         value = settings.get(name)
         if value is not None and not 0.0 <= value < 1.0:
             raise InputError(
-                f"`{name}` should be a rate from 0 up to but not 1. "
-                f"Received: `{name}` = {value!r}."
+                f"`{name}` should be a rate from 0 up to but not 1. Received: `{name}` = {value!r}."
             )
     seed = settings.get("seed")
     if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**32):
@@ -43,6 +48,5 @@ def check_settings(settings):
     rate = settings.get("learning_rate")
     if rate is not None and not 0.0 < rate < float("inf"):
         raise InputError(
-            "`learning_rate` should be a positive number. "
-            f"Received: `learning_rate` = {rate!r}."
+            f"`learning_rate` should be a positive number. Received: `learning_rate` = {rate!r}."
         )

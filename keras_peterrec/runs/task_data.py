@@ -16,7 +16,6 @@ def check_answers(target, labels, column=None, cut_history=True, loss=None):
             f"Received: `target` = {target!r}, `labels` = {labels!r}."
         )
 
-
     refuse_unread("labels", labels, column=(column, None))
     refuse_unread("target", target, cut_history=(cut_history, True), loss=(loss, None))
 
@@ -32,8 +31,7 @@ def refuse_unread(needed, value, **arguments):
     for name, (given, default) in arguments.items():
         if value is None and given != default:
             raise InputError(
-                f"`{name}` should be left out without `{needed}`. "
-                f"Received: `{name}` = {given!r}."
+                f"`{name}` should be left out without `{needed}`. Received: `{name}` = {given!r}."
             )
 
 

@@ -49,9 +49,14 @@ def train_task(model, data, settings, folder):
     # Small data: short epochs, so more of them before giving up.
     patience = min(3, max(2, EPOCH_ROWS // len(train)))
     recipe = Recipe(
-        settings["learning_rate"], settings["epochs"], patience, data.monitor, data.mode,
-        drops=3 if len(train) < FEW_ROWS else 1, counts_start=data.kind == "classify",
-    )  # fmt: skip
+        settings["learning_rate"],
+        settings["epochs"],
+        patience,
+        data.monitor,
+        data.mode,
+        drops=3 if len(train) < FEW_ROWS else 1,
+        counts_start=data.kind == "classify",
+    )
     training = fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
     if data.kind == "classify":
         data.calibrate(model)

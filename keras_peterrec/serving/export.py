@@ -93,9 +93,7 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
         _write_bundles(folder / BUNDLES, tasks, host)
         _write_bundles(folder / MIXED_BUNDLES, {} if mixed is None else mixed.sources, host)
         description = _description(host, tasks, k, host_path)
-        description.update(
-            incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder)
-        )
+        description.update(incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder))
         write_json(folder / DESCRIPTION, description)
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -166,7 +164,4 @@ def _warmup_histories(host, length):
 def _replay_warmup(folder):
     signatures = tf.saved_model.load(str(folder)).signatures
     for name, problem in replay_warmup(signatures, read_warmup(folder)):
-        raise InputError(
-            "`tasks` should give finite scores. "
-            f"Received: {name!r}, which {problem}."
-        )
+        raise InputError(f"`tasks` should give finite scores. Received: {name!r}, which {problem}.")

@@ -68,11 +68,13 @@ class MixedSignature:
         ids = left_pad(split_history(history, self._source.ids), self._history_length)
         users = tf.cast(self._mixed({"history": ids, "place": known}), tf.float32)
         scores, best = tf.map_fn(
-            self._best, (users, known, self._seen(history, known)),
+            self._best,
+            (users, known, self._seen(history, known)),
             fn_output_signature=(
-                tf.TensorSpec([self._width], tf.float32), tf.TensorSpec([self._width], tf.int64)
+                tf.TensorSpec([self._width], tf.float32),
+                tf.TensorSpec([self._width], tf.int64),
             ),
-        )  # fmt: skip
+        )
         labels = tf.strings.regex_replace(self.tables["labels"].lookup(best), "^[0-9]+\t", "")
         answered = (place >= 0)[:, tf.newaxis] & (scores > NO_SCORE)
         return {

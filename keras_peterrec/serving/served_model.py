@@ -143,9 +143,7 @@ def _classify(host, source, task):
 def _from_examples(answer):
     """The same answers for serialized `tf.Example`, by calling `answer`, not a copy of it."""
 
-    @tf.function(
-        autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")]
-    )
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def from_examples(inputs):
         rows = tf.io.parse_example(inputs, {"history": tf.io.RaggedFeature(tf.string)})
         # A list of items becomes the one string that every signature reads.

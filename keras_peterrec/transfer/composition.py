@@ -123,9 +123,7 @@ def _new_task(like, patch, tasks):
     """An untrained task on the common host of `tasks`, with the answers of `like`."""
     for task in tasks:
         if task.method != "patch":
-            raise InputError(
-                f"`tasks` should be of the method patch. Received: {task.method}."
-            )
+            raise InputError(f"`tasks` should be of the method patch. Received: {task.method}.")
         if task.model.host is not like.model.host:
             raise InputError("`tasks` should be on one host object. Received: several.")
     model = TaskModel(like.model.host, like.new_head(), patch, **_arguments(like.model))

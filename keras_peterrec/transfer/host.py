@@ -137,4 +137,3 @@ def backbone_weights(backbone):
             for weight in layer.weights:
                 named[f"{block.name}/{layer.name}/{weight.name}"] = weight
     return named
-

@@ -39,7 +39,7 @@ class IncrementalTasks:
 
     def _answering(self, place):
         """Tokens, the way from their states to users, and patches."""
-        answer = lambda states, *sums: self.mixed.users(  # noqa: E731
+        answer = lambda states, *sums: self.mixed.users(
             states, ops.ones_like(states[..., :1]), *sums, place
         )
         return self.mixed.tokens(place), answer, self._patches(place)

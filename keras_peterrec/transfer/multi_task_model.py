@@ -69,8 +69,7 @@ class MultiTaskModel(ReplicatedModel):
         return {
             "pretrainer": keras.saving.serialize_keras_object(self.pretrainer),
             "tasks": {
-                name: keras.saving.serialize_keras_object(task)
-                for name, task in self.tasks.items()
+                name: keras.saving.serialize_keras_object(task) for name, task in self.tasks.items()
             },
             "losses": {
                 name: keras.saving.serialize_keras_object(loss)

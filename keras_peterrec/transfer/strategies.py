@@ -95,9 +95,7 @@ def set_trainable(model, method):
 
 def train_last_convolutions(host, count):
     """Freezes a host but for its last `count` convolutions and their norms."""
-    pairs = [
-        pair for block in host.blocks for pair in zip(block.convolutions, block.norms)
-    ]
+    pairs = [pair for block in host.blocks for pair in zip(block.convolutions, block.norms)]
     host.item_embedding.trainable = False
     for index, pair in enumerate(pairs):
         for layer in pair:

@@ -83,8 +83,7 @@ class TaskBundle:
         if self.saved["kind"] == "classify":
             return None
         raise InputError(
-            "`kind` should be recommend or classify. "
-            f"Received: `kind` = {self.saved['kind']!r}."
+            f"`kind` should be recommend or classify. Received: `kind` = {self.saved['kind']!r}."
         )
 
     def head(self, targets):

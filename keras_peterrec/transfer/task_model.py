@@ -1,7 +1,6 @@
 """A task's model: the host, one task's patches, and a head."""
 
 import keras
-from keras import ops
 
 from keras_peterrec.distribution.replicated_model import ReplicatedModel
 from keras_peterrec.errors import InputError
@@ -100,9 +99,15 @@ class TaskModel(ReplicatedModel):
         with a summary, what `HistorySummary` reads, `[B, C + F]`.
         """
         return _features(
-            self.host, self.task_token, self.patched_blocks, self.user_pooling, self.history_sums,
-            self.window, history, training=False,
-        )  # fmt: skip
+            self.host,
+            self.task_token,
+            self.patched_blocks,
+            self.user_pooling,
+            self.history_sums,
+            self.window,
+            history,
+            training=False,
+        )
 
     def user_of(self, features):
         """The user `[B, C]` of `features`."""

@@ -18,8 +18,17 @@ import sys
 import time
 
 METHODS = ("patch", "head", "all")
-SIZES = {"items": 20_000, "targets": 5_000, "users": 6_000, "channels": 64, "blocks": 8,
-         "length": 100, "batch": 128, "steps": 30, "epochs": 4}  # fmt: skip
+SIZES = {
+    "items": 20_000,
+    "targets": 5_000,
+    "users": 6_000,
+    "channels": 64,
+    "blocks": 8,
+    "length": 100,
+    "batch": 128,
+    "steps": 30,
+    "epochs": 4,
+}
 
 
 def main():
@@ -61,9 +70,9 @@ def train(options):
     marks = []
     clock = keras.callbacks.LambdaCallback(
         # From the first step's end to the last one's: without the epoch's start.
-        on_train_batch_end=lambda batch, logs: marks.append(time.perf_counter())
-        if batch in (0, options.steps - 1)
-        else None
+        on_train_batch_end=lambda batch, logs: (
+            marks.append(time.perf_counter()) if batch in (0, options.steps - 1) else None
+        )
     )
     trained.compile(keras.optimizers.Adam(), data.loss(), jit_compile=True)
     trained.fit(batches, epochs=options.epochs, verbose=0, shuffle=False, callbacks=[clock])

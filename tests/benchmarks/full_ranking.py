@@ -95,11 +95,15 @@ def peak_memory(function):
 def report(options, seconds, peak):
     users, items = options.users, options.items
     ranking = statistics.median(seconds["ranking"])
-    print(f"{users:,} users, {items:,} items, {options.channels} channels: {ranking:.1f} s, "
-          f"{users / ranking:,.0f} users/s, {peak / 1e6:.0f} MB above the inputs")
+    print(
+        f"{users:,} users, {items:,} items, {options.channels} channels: {ranking:.1f} s, "
+        f"{users / ranking:,.0f} users/s, {peak / 1e6:.0f} MB above the inputs"
+    )
     if users != ALL_USERS:
-        print(f"extrapolated, not run: {ALL_USERS:,} users in "
-              f"{ranking * ALL_USERS / users / 60:.1f} minutes")
+        print(
+            f"extrapolated, not run: {ALL_USERS:,} users in "
+            f"{ranking * ALL_USERS / users / 60:.1f} minutes"
+        )
     print("| products of | Gflop/s | the ranking's share of that rate, median (rounds) |")
     print("|---|---|---|")
     for name in SHAPES:

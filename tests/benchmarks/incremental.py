@@ -117,8 +117,9 @@ def main():
     for batch, length, found in (served if options.served else in_python)(options):
         print(
             f"B {batch}, L {length}: step {found['step']:.2f} ms, whole "
-            f"{found['whole']:.2f} ms, {found['whole'] / found['step']:.1f} times", flush=True
-        )  # fmt: skip
+            f"{found['whole']:.2f} ms, {found['whole'] / found['step']:.1f} times",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

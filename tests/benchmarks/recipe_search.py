@@ -102,9 +102,13 @@ def scored(host, data, fold, options):
         host.backbone, data.head(), options.method, dropout=options.dropout, name="fold", **joins
     )
     settings = {
-        "method": options.method, "loss": options.loss, "batch_size": options.batch_size,
-        "epochs": 40, "learning_rate": options.learning_rate, "seed": 0,
-    }  # fmt: skip
+        "method": options.method,
+        "loss": options.loss,
+        "batch_size": options.batch_size,
+        "epochs": 40,
+        "learning_rate": options.learning_rate,
+        "seed": 0,
+    }
     with tempfile.TemporaryDirectory() as folder, quiet():
         train_task(model, data, settings, Path(folder))
     answers = data.splits[TEST].answers

@@ -34,9 +34,13 @@ def measured(tmp_path):
 def test_sides_take_turns_and_never_run_at_once(measured):
     _, _, turns = measured("a", "b")
     assert turns[::2] == [
-        "a begins run", "b begins run", "a begins multiply",
-        "b begins run", "a begins run", "a begins multiply",
-    ]  # fmt: skip
+        "a begins run",
+        "b begins run",
+        "a begins multiply",
+        "b begins run",
+        "a begins run",
+        "a begins multiply",
+    ]
     # Whoever begins ends before another begins.
     assert turns[1::2] == [turn.split()[0] + " ends" for turn in turns[::2]]
 

@@ -26,10 +26,10 @@ def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("benchmark") / "out"
     words = (*SMALL, "--seconds", 0.3, "--connections", 1, "--connections", 8, "--out", out)
     done = subprocess.run(
-        [sys.executable, "-m", "keras_peterrec", "benchmark", "serve", "--json",
-         *map(str, words)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "keras_peterrec", "benchmark", "serve", "--json", *map(str, words)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 

@@ -30,8 +30,10 @@ def test_sweeps_change_one_setting_each():
 def test_lengths_are_compared_at_the_same_tokens():
     found = sweep_configurations(TrainConfiguration(), parse_sweeps(["length"]), ["sampled"])
     assert [(each.length, each.batch_size) for _, each in found] == [
-        (64, 128), (512, 16), (4096, 2),
-    ]  # fmt: skip
+        (64, 128),
+        (512, 16),
+        (4096, 2),
+    ]
     assert {each.tokens for _, each in found} == {8192}
 
 

@@ -37,10 +37,25 @@ def finished(tmp_path_factory):
     fake.write_text(FAKE.read_text())
     small = [word for k, v in SMALL.items() for word in (f"--{k.replace('_', '-')}", v)]
     done = run(
-        *small, "--sweep", "items=50,60", "--loss", "sampled", "--rounds", 2, "--steps", 2,
-        "--reference", fake, "--reference-variant", "a", "--reference-variant", "broken",
-        "--out", folder / "out", "--json",
-    )  # fmt: skip
+        *small,
+        "--sweep",
+        "items=50,60",
+        "--loss",
+        "sampled",
+        "--rounds",
+        2,
+        "--steps",
+        2,
+        "--reference",
+        fake,
+        "--reference-variant",
+        "a",
+        "--reference-variant",
+        "broken",
+        "--out",
+        folder / "out",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     return folder / "out", json.loads(done.stdout)
 

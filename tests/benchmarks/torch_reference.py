@@ -174,8 +174,7 @@ class Reference:
         torch.manual_seed(settings["seed"])
         channels, items = settings["hidden_dim"], settings["items"]
         self.blocks = nn.ModuleList(
-            Block(channels, (1, 4)[n % 2], "conv1d" in words)
-            for n in range(settings["blocks"])
+            Block(channels, (1, 4)[n % 2], "conv1d" in words) for n in range(settings["blocks"])
         )
         weights = {"input": torch.randn(items + FIRST_ITEM, channels) * 0.02}
         trained, self.output = list(self.blocks.parameters()), None
@@ -292,10 +291,14 @@ def main():
     for _ in range(2):
         steps.step()
     name = f"torch {torch.__version__} {settings['variant'] or 'compiled'}"
-    answer({
-        "name": name, "first_seconds": time.perf_counter() - began, "start_bytes": resident,
-        "versions": {"torch": torch.__version__},
-    })  # fmt: skip
+    answer(
+        {
+            "name": name,
+            "first_seconds": time.perf_counter() - began,
+            "start_bytes": resident,
+            "versions": {"torch": torch.__version__},
+        }
+    )
     for request in sys.stdin:
         answer(steps.run(int(request.split()[1])))
 

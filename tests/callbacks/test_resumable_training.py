@@ -41,9 +41,15 @@ def train(
 
     callbacks = [Validation(measure), training, Interrupt(), *more]
     model.fit(
-        X, Y, epochs=min(epochs, len(script)), initial_epoch=first, verbose=0,
-        callbacks=callbacks, batch_size=4, shuffle=False,
-    )  # fmt: skip
+        X,
+        Y,
+        epochs=min(epochs, len(script)),
+        initial_epoch=first,
+        verbose=0,
+        callbacks=callbacks,
+        batch_size=4,
+        shuffle=False,
+    )
     return model, training, ran, weights
 
 
@@ -87,7 +93,7 @@ def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
     assert ran[0] == 3
     totals = [t.summary(100.0)["seconds"]["total"] for t in (straight_training, training)]
     assert totals[0] == 100 < totals[1] < 100 + training.state["seconds"]
-    without_time = lambda s: {k: v for k, v in s.items() if "seconds" not in k}  # noqa: E731
+    without_time = lambda s: {k: v for k, v in s.items() if "seconds" not in k}
     assert without_time(training.state) == without_time(straight_training.state)
     for one, other in zip(straight.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

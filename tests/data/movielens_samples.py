@@ -57,9 +57,7 @@ def write_atomic(folder, version="100k", genre="class"):
     rows = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
     rows += [f"{user}\t{item}\t4\t{time}.0" for user, item, time in RATINGS]
     (folder / f"ml-{version}.inter").write_text("\n".join(rows))
-    rows = [
-        f"item_id:token\tmovie_title:token_seq\trelease_year:token\t{genre}:token_seq"
-    ]
+    rows = [f"item_id:token\tmovie_title:token_seq\trelease_year:token\t{genre}:token_seq"]
     rows += [f"{i}\t{t}\t{y}\t{' '.join(g)}" for i, (t, y, g) in FILMS.items()]
     (folder / f"ml-{version}.item").write_text("\n".join(rows), encoding="utf-8")
     rows = ["user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token"]

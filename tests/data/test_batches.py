@@ -36,8 +36,10 @@ def make_one(items, starts, stops, max_length, batch_size):
 def test_a_seed_fixes_every_epoch_and_epochs_differ():
     def epochs(seed):
         dataset = make_task(seed=seed)
-        return [np.concatenate([part.ravel() for batch in numpy_batches(dataset) for part in batch])
-                for _ in range(3)]
+        return [
+            np.concatenate([part.ravel() for batch in numpy_batches(dataset) for part in batch])
+            for _ in range(3)
+        ]
 
     first, again, other = epochs(5), epochs(5), epochs(6)
     for one, same in zip(first, again, strict=True):

@@ -47,9 +47,7 @@ def test_events_keep_their_order_and_ids_that_of_first_appearance(events):
 
 @given(EVENTS, st.data())
 def test_select_is_the_log_of_the_selected_events(events, data):
-    mask = data.draw(
-        st.lists(st.booleans(), min_size=len(events), max_size=len(events))
-    )
+    mask = data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
     kept = [event for event, keep in zip(events, mask) if keep]
     if len({user for user, _, _ in kept}) < 2:
         return
@@ -60,9 +58,7 @@ def test_select_is_the_log_of_the_selected_events(events, data):
 
 @settings(max_examples=25)
 @given(EVENTS)
-def test_fingerprint_and_contents_do_not_depend_on_the_file_format(
-    tmp_path_factory, events
-):
+def test_fingerprint_and_contents_do_not_depend_on_the_file_format(tmp_path_factory, events):
     folder = tmp_path_factory.mktemp("formats")
     users, items, times = zip(*events)
     times = [float(time) for time in times]

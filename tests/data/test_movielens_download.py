@@ -37,9 +37,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "keras-peterrec"
 
 
-def test_tensorflow_datasets_is_asked_once_and_then_the_cache(
-    cache, tmp_path, monkeypatch, capsys
-):
+def test_tensorflow_datasets_is_asked_once_and_then_the_cache(cache, tmp_path, monkeypatch, capsys):
     tfds = fake_tfds()
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
     write_100k(tmp_path)

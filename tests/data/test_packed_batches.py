@@ -46,6 +46,7 @@ ITEMS, STARTS, STOPS = windows_of(LENGTHS)
 make_causal = functools.partial(causal_batches, ITEMS, STARTS, STOPS, 28)
 make_masked = functools.partial(masked_batches, ITEMS, STARTS, STOPS, 28, VOCABULARY_SIZE)
 
+
 @settings(max_examples=25, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=25),
@@ -229,8 +230,12 @@ def test_report_counts_the_windows_that_rows_cut():
     assert packing_report(lengths, 6)["cut"] == pytest.approx(1 / 3)
     assert packing_report(lengths, 4)["cut"] == 0.0
     assert packing_report(lengths, 12) == {
-        "steps": 1, "rows": 1, "width": 12, "padding": 0.25, "cut": 0.0
-    }  # fmt: skip
+        "steps": 1,
+        "rows": 1,
+        "width": 12,
+        "padding": 0.25,
+        "cut": 0.0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,7 @@ def test_pretraining_lines_become_histories_without_padding(tmp_path_factory, us
     path = tmp_path_factory.mktemp("paper") / "pretrain.csv"
     path.write_text("\n".join(join(padding, items) for padding, items, _ in users))
     assert histories(read_paper_pretrain(path)) == {
-        str(line): [*enumerate(map(str, items))]
-        for line, (_, items, _) in enumerate(users)
+        str(line): [*enumerate(map(str, items))] for line, (_, items, _) in enumerate(users)
     }
 
 

@@ -37,9 +37,7 @@ def ridge(inputs, outputs, train):
     centred = inputs - inputs[train].mean(axis=0)
     gram = centred[train].T @ centred[train] + 30 * np.eye(inputs.shape[1])
     mean = outputs[train].mean(axis=0)
-    return mean + centred @ np.linalg.solve(
-        gram, centred[train].T @ (outputs[train] - mean)
-    )
+    return mean + centred @ np.linalg.solve(gram, centred[train].T @ (outputs[train] - mean))
 
 
 def hits(scores, wanted, k=10):
@@ -77,9 +75,7 @@ def test_events_are_as_ordered(users, events, target_events, order, seed):
         assert least <= per_user.min() and per_user.max() <= most
         assert (np.diff(log.timestamps) >= 0).all()
         assert set(log.item_ids) <= set(simulated.titles)
-    assert not {*simulated.domain("source").item_ids} & {
-        *simulated.domain("target").item_ids
-    }
+    assert not {*simulated.domain("source").item_ids} & {*simulated.domain("target").item_ids}
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_something_else():

@@ -65,9 +65,7 @@ def test_files_by_path(tmp_path):
 
 def test_a_file_may_be_named_like_a_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "movielens-20.csv").write_text(
-        "user_id,item_id,timestamp\na,x,1\nb,y,2\n"
-    )
+    (tmp_path / "movielens-20.csv").write_text("user_id,item_id,timestamp\na,x,1\nb,y,2\n")
     assert len(load_log("movielens-20.csv")) == 2
 
 

@@ -23,8 +23,10 @@ def test_shares_are_70_10_20():
 
 
 @settings(max_examples=40, deadline=None)
-@given(users=st.lists(st.text(max_size=4).filter(str.isprintable), min_size=1, unique=True),
-       data=st.data())
+@given(
+    users=st.lists(st.text(max_size=4).filter(str.isprintable), min_size=1, unique=True),
+    data=st.data(),
+)
 def test_a_user_stays_where_he_is_whoever_else_is_there(users, data):
     together = dict(zip(users, split_users(users, seed=1, train_fraction=0.5)))
     some = data.draw(st.permutations(users))[: data.draw(st.integers(1, len(users)))]

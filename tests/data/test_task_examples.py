@@ -134,7 +134,8 @@ def test_labels_are_guessed_from_the_whole_history():
     examples = label_examples(source, labels_of({"b": "young", "nobody": "old", "a": "old"}))
     assert examples.user_ids.tolist() == ["b", "a"]
     assert [source.items[a:b].tolist() for a, b in zip(examples.starts, examples.stops)] == [
-        [6], [5, 7]
+        [6],
+        [5, 7],
     ]
     assert examples.answers.tolist() == [1, 0]
     assert examples.dropped_users == 1

@@ -20,7 +20,7 @@ def parts_of(make_batches, workers, local=1, steps=5):
         strategy = SimpleNamespace(
             num_replicas_in_sync=workers * local,
             cluster_resolver=None,
-            distribute_datasets_from_function=lambda function: function(context),  # noqa: B023
+            distribute_datasets_from_function=lambda function: function(context),
         )
         part = Devices(strategy).share(make_batches())
         parts.append(list(part.take(steps * local).as_numpy_iterator()))
@@ -29,9 +29,7 @@ def parts_of(make_batches, workers, local=1, steps=5):
 
 def new_batches():
     items, starts = np.arange(4, 104), np.arange(0, 90, 3)
-    batches = causal_batches(
-        items, starts, starts + 3, tokens=24, rows=6, seed=7, unknown_rate=0.2
-    )
+    batches = causal_batches(items, starts, starts + 3, tokens=24, rows=6, seed=7, unknown_rate=0.2)
     assert batches.cardinality() == 5
     return batches.repeat()
 

@@ -17,8 +17,13 @@ from keras_peterrec.transfer.host import Host
 RUN = Path(__file__).parent / "recorded_run.py"
 SECONDS = 400  # of one job, on a busy machine
 SMALL = {
-    "hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 3, "batch_size": 8, "dropout": 0.0,
-}  # fmt: skip
+    "hidden_dim": 8,
+    "blocks": 1,
+    "max_length": 8,
+    "epochs": 3,
+    "batch_size": 8,
+    "dropout": 0.0,
+}
 TASK = {"epochs": 2, "batch_size": 8, "dropout": 0.0}
 
 
@@ -29,9 +34,14 @@ def start(folder, name, runs, environment=None, cpus=None):
     return subprocess.Popen(
         [sys.executable, str(RUN), str(folder / f"{name}.settings")],
         stderr=(folder / f"{name}.stderr").open("w"),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "",
-             "TF_CPP_MIN_LOG_LEVEL": "2", **(environment or {})},
-    )  # fmt: skip
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "CUDA_VISIBLE_DEVICES": "",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            **(environment or {}),
+        },
+    )
 
 
 def finish(processes, until=all):

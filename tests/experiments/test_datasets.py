@@ -16,8 +16,10 @@ def test_movielens_6():
     assert dataset.sources == {"source": "movielens-1m/source"}
     action, age = dataset.tasks[0], dataset.tasks[4]
     assert action.arguments == {
-        "log": "movielens-1m/source", "target": "movielens-1m/action", "cut_history": True,
-    }  # fmt: skip
+        "log": "movielens-1m/source",
+        "target": "movielens-1m/action",
+        "cut_history": True,
+    }
     assert age.arguments["labels"] == "movielens-1m/users" and age.kind == "classify"
 
 
@@ -46,13 +48,23 @@ PRETRAIN = "original_desen_pretrain.csv"
     [
         ([PRETRAIN, "original_desen_gender.csv"], ["GenEst"]),
         ([PRETRAIN, "original_desen_finetune_click_nouserID.csv"], ["ColdRec-2"]),
-        (["coldrec1_pre.csv", "coldrec1_fine.csv", "coldrec2_pre.csv", "coldrec2_fine.csv"],
-         ["ColdRec-1", "ColdRec-2"]),
-        ([PRETRAIN, "coldrec1_fine.csv", "coldrec2_fine.csv", "original_desen_gender.csv",
-          "original_desen_age.csv", "original_desen_lifestatus.csv"],
-         ["ColdRec-1", "ColdRec-2", "GenEst", "AgeEst", "LifeEst"]),
+        (
+            ["coldrec1_pre.csv", "coldrec1_fine.csv", "coldrec2_pre.csv", "coldrec2_fine.csv"],
+            ["ColdRec-1", "ColdRec-2"],
+        ),
+        (
+            [
+                PRETRAIN,
+                "coldrec1_fine.csv",
+                "coldrec2_fine.csv",
+                "original_desen_gender.csv",
+                "original_desen_age.csv",
+                "original_desen_lifestatus.csv",
+            ],
+            ["ColdRec-1", "ColdRec-2", "GenEst", "AgeEst", "LifeEst"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_files_of_the_paper(files, tasks, tmp_path, capsys):
     for name in files:
         (tmp_path / name).touch()
@@ -61,15 +73,17 @@ def test_files_of_the_paper(files, tasks, tmp_path, capsys):
     assert set(dataset.sources) == {task.source for task in dataset.tasks}
     said = capsys.readouterr().err
     assert said.count("\n") == (len(tasks) < 5)
-    missing = set(["ColdRec-1", "ColdRec-2", "GenEst", "AgeEst", "LifeEst"]) - set(tasks)
+    missing = {"ColdRec-1", "ColdRec-2", "GenEst", "AgeEst", "LifeEst"} - set(tasks)
     assert all(name in said for name in missing)
 
 
 def test_a_name_that_tells_its_task_is_never_another_tasks(tmp_path):
     files = {
-        "ColdRec-2": "coldrec2_fine.csv", "GenEst": "gender_finetune.csv",
-        "AgeEst": "age_finetune.csv", "LifeEst": "life_finetune.csv",
-    }  # fmt: skip
+        "ColdRec-2": "coldrec2_fine.csv",
+        "GenEst": "gender_finetune.csv",
+        "AgeEst": "age_finetune.csv",
+        "LifeEst": "life_finetune.csv",
+    }
     for name in ("desen_pretrain.csv", "language_finetune.csv", *files.values()):
         (tmp_path / name).touch()
     dataset = open_dataset("peterrec", tmp_path)

@@ -94,9 +94,7 @@ def test_hparams_can_be_read(out):
         summary = EventAccumulator(str(folder)).Reload().summary_metadata
         for tag, metadata in summary.items():
             if tag.endswith("session_start_info"):
-                content = plugin_data_pb2.HParamsPluginData.FromString(
-                    metadata.plugin_data.content
-                )
+                content = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
                 started[str(folder.relative_to(out / "logs"))] = content.session_start_info
     result = json.loads((out / "metrics.json").read_text())
     assert len(started) == len(result["runs"]) == 6
@@ -166,7 +164,7 @@ def test_whole_histories_are_runs_of_their_own(plans, here, tmp_path, monkeypatc
 def test_what_is_left_out_is_said_and_tried_again(plans, here, tmp_path, monkeypatch, capsys):
     ridge_rows(monkeypatch, QUICK, Row("few", {"train_fraction": 0.002}, run="ridge"))
     result = run(tmp_path / "out", tasks=["gender"], seeds=2)
-    cell = [c for c in result["table"] if c["row"] == "few"][0]
+    cell = next(c for c in result["table"] if c["row"] == "few")
     [left] = result["left_out"]
     assert (left["row"], left["task"], cell["seeds"]) == ("few", "gender", 1)
     assert "should have enough users" in left["reason"]

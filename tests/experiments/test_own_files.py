@@ -51,9 +51,7 @@ def test_amazon(tmp_path, here, monkeypatch):
 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the demo files are not at hand")
 def test_demo_of_the_paper(tmp_path, here, monkeypatch, capsys):
-    result = run(
-        monkeypatch, (RIDGE, PATCH), "peterrec", DEMO, out=tmp_path / "out", seeds=2
-    )
+    result = run(monkeypatch, (RIDGE, PATCH), "peterrec", DEMO, out=tmp_path / "out", seeds=2)
     said = capsys.readouterr().err
     assert "left out, no file" in said and "GenEst" in said
     assert result["settings"]["tasks"] == ["ColdRec-2"]

@@ -22,9 +22,14 @@ TAKES = {
 
 def test_all_experiments_are_there():
     assert list(PLANS) == [
-        "pretraining", "strategies", "insertions", "few-labels", "causal-or-masked", "methods",
+        "pretraining",
+        "strategies",
+        "insertions",
+        "few-labels",
+        "causal-or-masked",
+        "methods",
         "baselines",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))

@@ -17,8 +17,9 @@ def made_up(plan, folder):
     for number, row in enumerate(plan.rows):
         for seed in range(2):
             for task, kind, metric in (
-                ("action", "recommend", "ndcg@10"), ("gender", "classify", "log_loss")
-            ):  # fmt: skip
+                ("action", "recommend", "ndcg@10"),
+                ("gender", "classify", "log_loss"),
+            ):
                 where = f"runs/seed-{seed}/{task}/{row.folder}"
                 (folder / where).mkdir(parents=True)
                 with open(folder / where / "history.csv", "w", newline="") as file:
@@ -28,13 +29,18 @@ def made_up(plan, folder):
                 value = 0.2 + 0.01 * number + 0.005 * seed
                 runs.append(
                     {
-                        "row": row.label, "task": task, "kind": kind, "seed": seed,
-                        "folder": where, "settings": row.settings,
-                        "trainable": 100 * (number + 1), "seconds": 1.0,
+                        "row": row.label,
+                        "task": task,
+                        "kind": kind,
+                        "seed": seed,
+                        "folder": where,
+                        "settings": row.settings,
+                        "trainable": 100 * (number + 1),
+                        "seconds": 1.0,
                         "test": {"accuracy": 0.5, metric: value},
                         "baseline": {"name": "base", "test": {"accuracy": 0.9, metric: 0.1}},
                     }
-                )  # fmt: skip
+                )
     return runs
 
 

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.layers.dilated_convolution import DilatedConvolution
 
 
@@ -27,9 +27,7 @@ def inputs():
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kernel_size, dilation", [(1, 1), (3, 1), (3, 2), (3, 7), (5, 3), (5, 7)])
 def test_is_the_sum_over_taps(inputs, kernel_size, dilation, causal):
-    layer = built(
-        inputs, filters=4, kernel_size=kernel_size, dilation_rate=dilation, causal=causal
-    )
+    layer = built(inputs, filters=4, kernel_size=kernel_size, dilation_rate=dilation, causal=causal)
     expected = reference.dilated_convolution(
         inputs.astype("float64"),
         reference.numbers(layer.kernel),
@@ -43,9 +41,7 @@ def test_is_the_sum_over_taps(inputs, kernel_size, dilation, causal):
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kernel_size, dilation", [(3, 1), (3, 4), (5, 2)])
 def test_equals_conv1d_with_the_same_weights(inputs, kernel_size, dilation, causal):
-    layer = built(
-        inputs, filters=4, kernel_size=kernel_size, dilation_rate=dilation, causal=causal
-    )
+    layer = built(inputs, filters=4, kernel_size=kernel_size, dilation_rate=dilation, causal=causal)
     conv1d = keras.layers.Conv1D(
         4, kernel_size, dilation_rate=dilation, padding="causal" if causal else "same"
     )
@@ -87,7 +83,9 @@ def test_a_single_position_is_enough():
     ],
 )
 def test_refuses_bad_arguments(name, value):
-    with pytest.raises(ValueError, match=f"^`{name}` should be an? .*Received: `{name}` = ") as info:
+    with pytest.raises(
+        ValueError, match=f"^`{name}` should be an? .*Received: `{name}` = "
+    ) as info:
         DilatedConvolution(**{"filters": 2, name: value})
     assert repr(value) in str(info.value)
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from autodiff import value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodiff import value_and_gradients
 from keras_peterrec.layers.full_softmax import FullSoftmax
 
 
@@ -125,7 +125,9 @@ def test_rows_may_be_known_late(jit):
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, 3)), tf.TensorSpec((None,), tf.int32), tf.TensorSpec((9, 3))
+            tf.TensorSpec((None, 3)),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((9, 3)),
         ],
         jit_compile=jit,
     )

@@ -28,8 +28,13 @@ def test_neighbours_layers_and_steps_have_nothing_in_common():
     layer = HashedDropout(0.5, seed=1)
     first, second = dropped(layer), dropped(layer)
     other = dropped(HashedDropout(0.5, seed=2))
-    pairs = [(first, second), (first, other), (first[:, :, 1:], first[:, :, :-1]),
-             (first[:, 1:], first[:, :-1]), (first[1:], first[:-1])]  # fmt: skip
+    pairs = [
+        (first, second),
+        (first, other),
+        (first[:, :, 1:], first[:, :, :-1]),
+        (first[:, 1:], first[:, :-1]),
+        (first[1:], first[:-1]),
+    ]
     for one, another in pairs:
         correlation = np.corrcoef(one.ravel(), another.ravel())[0, 1]
         assert abs(correlation) < 5 / np.sqrt(one.size)

@@ -92,9 +92,11 @@ MODELS = [
 
 @settings(max_examples=20, deadline=None)
 @given(
-    st.sampled_from(MODELS), st.lists(st.integers(1, 15), max_size=6), st.integers(0, 5),
+    st.sampled_from(MODELS),
+    st.lists(st.integers(1, 15), max_size=6),
+    st.integers(0, 5),
     st.randoms(),
-)  # fmt: skip
+)
 def test_padding_is_inert_and_order_does_not_count(model, history, room, random):
     padded = np.array([[0] * (room + 1) + history], "int32")
     shuffled = list(history)

@@ -4,9 +4,9 @@ import math
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.layers.negative_sampler import NegativeSampler
 
 
@@ -86,7 +86,7 @@ def test_in_batch_draws_the_counted_targets_alike_often():
 
 
 def test_in_batch_without_a_target_draws_some_item():
-    assert ((drawn_by(NegativeSampler(10, 50, "in_batch"), [-1, -1]) >= 0)).all()
+    assert (drawn_by(NegativeSampler(10, 50, "in_batch"), [-1, -1]) >= 0).all()
 
 
 def test_in_batch_expects_by_the_counts_or_else_by_rank():

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.layers.normalized_relu import NormalizedRelu
 
 
@@ -58,8 +58,9 @@ def test_half_precision_is_computed_in_float32(policy):
     exact = layer(keras.ops.cast(inputs, "float32"))
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32")),
-        keras.ops.convert_to_numpy(exact), atol=0.02,
-    )  # fmt: skip
+        keras.ops.convert_to_numpy(exact),
+        atol=0.02,
+    )
 
 
 def test_comes_back_from_its_config():

@@ -4,9 +4,9 @@ import functools
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.layers.padding_mask import PaddingMask
 from keras_peterrec.layers.residual_block import ResidualBlock
 from keras_peterrec.layers.sites import SITES

@@ -2,12 +2,12 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
+from autodiff import value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import numpy_reference as reference
-from autodiff import value_and_gradients
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 
 ITEMS = 30
@@ -52,8 +52,11 @@ def test_is_the_formula_for_the_negatives_drawn(sampler, targets, drawn, seed):
     counted = targets >= 0
     expected = np.zeros(len(targets))
     expected[counted] = reference.sampled_softmax_loss(
-        states[counted].astype("float64"), targets[counted], table.astype("float64"),
-        drawn, LAWS[sampler],
+        states[counted].astype("float64"),
+        targets[counted],
+        table.astype("float64"),
+        drawn,
+        LAWS[sampler],
     )
     np.testing.assert_allclose(numpy(losses), expected, rtol=1e-4, atol=1e-6)
 

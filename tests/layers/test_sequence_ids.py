@@ -2,11 +2,11 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import numpy_reference as reference
 from keras_peterrec.layers.dilated_convolution import DilatedConvolution
 from keras_peterrec.layers.sequence_ids import SequenceIds
 from keras_peterrec.models.backbone import Backbone
@@ -62,5 +62,6 @@ def test_one_padded_sequence_needs_no_borders(causal):
     history = np.array([[0, 0, 5, 9, 1, 17], [3, 4, 5, 6, 7, 8]])
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(backbone.states(history, packed=False)),
-        keras.ops.convert_to_numpy(backbone(history)), atol=1e-6,
-    )  # fmt: skip
+        keras.ops.convert_to_numpy(backbone(history)),
+        atol=1e-6,
+    )

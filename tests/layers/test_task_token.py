@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.token_pooling import TokenPooling
 
@@ -38,14 +38,23 @@ def test_places_of_a_causal_and_a_bidirectional_token(table):
     _, _, _, (_, mask, places) = placed(True, table)
     assert places[..., 0].tolist() == [[0, 0, 0, 0, 1]] * 4
     assert mask[..., 0].tolist() == [
-        [1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1]
+        [1, 1, 1, 1, 1],
+        [0, 0, 1, 1, 1],
+        [0, 0, 0, 1, 1],
+        [0, 0, 0, 0, 1],
     ]
     _, _, _, (_, mask, places) = placed(False, table)
     assert places[..., 0].tolist() == [
-        [1, 0, 0, 0, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 0, 1], [0, 0, 0, 0, 1, 1]
+        [1, 0, 0, 0, 0, 1],
+        [0, 0, 1, 0, 0, 1],
+        [0, 0, 0, 1, 0, 1],
+        [0, 0, 0, 0, 1, 1],
     ]
     assert mask[..., 0].tolist() == [
-        [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1]
+        [1, 1, 1, 1, 1, 1],
+        [0, 0, 1, 1, 1, 1],
+        [0, 0, 0, 1, 1, 1],
+        [0, 0, 0, 0, 1, 1],
     ]
 
 
@@ -53,13 +62,12 @@ def test_places_of_a_causal_and_a_bidirectional_token(table):
 def test_every_row_can_have_tokens_of_its_own(causal, table):
     layer, inputs, mask, _ = placed(causal, table, count=2)
     tokens = np.random.default_rng(3).normal(size=(len(IDS), 2, 3)).astype("float32")
-    got = [keras.ops.convert_to_numpy(part) for part in layer(
-        inputs.astype("float32"), mask.astype("float32"), tokens
-    )]  # fmt: skip
+    got = [
+        keras.ops.convert_to_numpy(part)
+        for part in layer(inputs.astype("float32"), mask.astype("float32"), tokens)
+    ]
     for row, token in enumerate(tokens):
-        expected = reference.task_token(
-            inputs[row : row + 1], mask[row : row + 1], token, causal
-        )
+        expected = reference.task_token(inputs[row : row + 1], mask[row : row + 1], token, causal)
         for part, wanted in zip(got, expected, strict=True):
             np.testing.assert_allclose(part[row : row + 1], wanted, atol=1e-6)
 

@@ -53,9 +53,15 @@ def problems(draw):
 def test_ranks_are_brute_forces_at_any_chunk_size(problem, query_chunk, item_chunk):
     queries, items, pair_query, pair_item, known, excluded = problem
     ranks = full_ranks(
-        queries, items, pair_query, pair_item, *to_csr(known),
-        excluded_items=excluded, query_chunk=query_chunk, item_chunk=item_chunk,
-    )  # fmt: skip
+        queries,
+        items,
+        pair_query,
+        pair_item,
+        *to_csr(known),
+        excluded_items=excluded,
+        query_chunk=query_chunk,
+        item_chunk=item_chunk,
+    )
     assert ranks.dtype == np.int64
     assert ranks.tolist() == brute_force_ranks(*problem)
 
@@ -92,9 +98,14 @@ def test_equal_vectors_tie_wherever_they_stand(channels):
     expected = (exact >= exact[:, copies[:1]]).sum(axis=1)
     for chunks in [(1024, 65536), (1, 7), (3, 64), (100, 500)]:
         ranks = full_ranks(
-            queries, items, pair_query, pair_item, *none,
-            query_chunk=chunks[0], item_chunk=chunks[1],
-        )  # fmt: skip
+            queries,
+            items,
+            pair_query,
+            pair_item,
+            *none,
+            query_chunk=chunks[0],
+            item_chunk=chunks[1],
+        )
         assert ranks.reshape(13, 40).tolist() == np.repeat(expected[:, None], 40, axis=1).tolist()
 
 
@@ -192,9 +203,12 @@ def test_queries_with_many_and_few_targets_share_a_product(item_chunk):
     problem = (queries, items, pair_query, pair_item, known, [5, 6, 7, 8])
     for query_chunk in (1, 4, 9):
         ranks = full_ranks(
-            *problem[:4], *to_csr(known), excluded_items=[5, 6, 7, 8],
-            query_chunk=query_chunk, item_chunk=item_chunk,
-        )  # fmt: skip
+            *problem[:4],
+            *to_csr(known),
+            excluded_items=[5, 6, 7, 8],
+            query_chunk=query_chunk,
+            item_chunk=item_chunk,
+        )
         assert ranks.tolist() == brute_force_ranks(*problem)
 
 
@@ -217,10 +231,15 @@ def test_memory_stays_within_the_chunks():
     tracemalloc.start()
     try:
         full_ranks(
-            queries, items, pairs, generator.integers(0, size, len(pairs)),
-            np.arange(users + 1) * 10, generator.integers(0, size, users * 10),
-            query_chunk=256, item_chunk=16384,
-        )  # fmt: skip
+            queries,
+            items,
+            pairs,
+            generator.integers(0, size, len(pairs)),
+            np.arange(users + 1) * 10,
+            generator.integers(0, size, users * 10),
+            query_chunk=256,
+            item_chunk=16384,
+        )
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -245,9 +264,13 @@ def test_memory_stays_within_the_chunks():
 )
 def test_mistakes_end_in_one_line(rank, change, message):
     good = {
-        "queries": np.ones((2, 3)), "item_table": np.ones((5, 3)), "pair_query": [0],
-        "pair_item": [1], "known_offsets": [0, 0, 1], "known_items": [2],
-    }  # fmt: skip
+        "queries": np.ones((2, 3)),
+        "item_table": np.ones((5, 3)),
+        "pair_query": [0],
+        "pair_item": [1],
+        "known_offsets": [0, 0, 1],
+        "known_items": [2],
+    }
     with pytest.raises(InputError) as error:
         rank(**(good | change))
     assert message in str(error.value) and "\n" not in str(error.value)

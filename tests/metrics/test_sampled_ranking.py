@@ -24,7 +24,7 @@ def test_sampling_every_item_is_the_full_ranking(seed, negatives):
     sampled = sampled_ranks(*arguments, negatives=negatives, excluded_items=excluded)
     full = full_ranks(*arguments, excluded_items=excluded)
     ranked = sampled <= negatives
-    assert ((1 <= sampled) & (sampled <= negatives + 1)).all()
+    assert ((sampled >= 1) & (sampled <= negatives + 1)).all()
     assert (sampled <= full)[ranked].all()
     if negatives >= size:
         assert sampled[ranked].tolist() == full[ranked].tolist()
@@ -53,9 +53,16 @@ def test_negatives_are_uniform_different_and_allowed():
         items = np.zeros((size, 1), np.float32)
         items[target], items[item] = 1, 2
         ranks = sampled_ranks(
-            [[1.0]], items, np.zeros(pairs, int), np.full(pairs, target), [0, 3], known,
-            negatives=2, seed=1, excluded_items=excluded,
-        )  # fmt: skip
+            [[1.0]],
+            items,
+            np.zeros(pairs, int),
+            np.full(pairs, target),
+            [0, 3],
+            known,
+            negatives=2,
+            seed=1,
+            excluded_items=excluded,
+        )
         seen[item] = np.mean(ranks - 1)
     allowed = [1, 2, 4, 6, 8]
     assert seen[[0, 3, 5, 7]].tolist() == [0, 0, 0, 0]
@@ -81,9 +88,13 @@ def test_sampling_follows_the_seed_and_not_the_scores():
 def test_chunks_of_the_sampler_change_nothing(monkeypatch):
     generator = np.random.default_rng(0)
     arguments = (
-        generator.standard_normal((30, 4)), generator.standard_normal((200, 4)),
-        np.arange(30), generator.integers(0, 200, 30), np.zeros(31, int), [],
-    )  # fmt: skip
+        generator.standard_normal((30, 4)),
+        generator.standard_normal((200, 4)),
+        np.arange(30),
+        generator.integers(0, 200, 30),
+        np.zeros(31, int),
+        [],
+    )
     whole = sampled_ranks(*arguments, negatives=20)
     monkeypatch.setattr("keras_peterrec.metrics.sampled_ranking.GATHERED_VALUES", 7 * 20 * 4)
     assert whole.tolist() == sampled_ranks(*arguments, negatives=20).tolist()

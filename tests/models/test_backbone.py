@@ -4,11 +4,11 @@ import shutil
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import numpy_reference as reference
 from keras_peterrec.models.backbone import Backbone
 
 ITEMS = 12

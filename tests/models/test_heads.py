@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
 

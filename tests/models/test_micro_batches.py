@@ -9,10 +9,10 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
+from keras_peterrec.models import micro_batches
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
-from keras_peterrec.models import micro_batches
 from keras_peterrec.models.micro_batches import micro_batch_count
 
 ITEMS, CHANNELS = 60, 8
@@ -139,8 +139,9 @@ def test_mixed_precision_learns(policy, three_micro_batches):
     optimizer = keras.optimizers.Adam(0.01)
     if policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model = make_model(CausalPretrainer, dtype=policy, tied=False, negatives=30,
-                       optimizer=optimizer)  # fmt: skip
+    model = make_model(
+        CausalPretrainer, dtype=policy, tied=False, negatives=30, optimizer=optimizer
+    )
     batch = make_batch()
     losses = [float(model.train_on_batch(*batch)) for _ in range(15)]
     assert losses[-1] < losses[0] - 0.2

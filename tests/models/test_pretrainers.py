@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-import pytest
-
 import numpy_reference as reference
+import pytest
 from autodiff import value_and_gradients
+
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
@@ -74,9 +74,7 @@ def test_many_negatives_estimate_the_full_softmax(sampler, tied, states):
         states, targets = np.concatenate([states] * 2, 1), np.resize(np.arange(4, 16), (2, 10))
         targets.ravel()[-8:] = np.arange(8, 16)
     counts = np.bincount(targets.ravel(), minlength=16)[4:] if sampler == "in_batch" else None
-    pretrainer = make(
-        "causal", negatives=50_000, seed=0, sampler=sampler, counts=counts, tied=tied
-    )
+    pretrainer = make("causal", negatives=50_000, seed=0, sampler=sampler, counts=counts, tied=tied)
     reference.randomise(pretrainer, seed=1)
     full = make("causal", negatives=0, tied=tied)
     full.set_weights([weight for weight in pretrainer.get_weights() if weight.dtype != "uint32"])
@@ -216,9 +214,9 @@ def test_a_causal_pretrainer_learns_what_comes_next(negatives):
     pretrainer = make("causal", hidden_dim=16, negatives=negatives, seed=0)
     pretrainer.compile(keras.optimizers.Adam(0.03))
     rows = counting_up()
-    losses = pretrainer.fit(
-        rows[:, :-1], rows[:, 1:], batch_size=16, epochs=25, verbose=0
-    ).history["loss"]
+    losses = pretrainer.fit(rows[:, :-1], rows[:, 1:], batch_size=16, epochs=25, verbose=0).history[
+        "loss"
+    ]
     assert losses[-1] < 0.2 * losses[0]
     fresh = counting_up(seed=1)
     best = np.asarray(pretrainer.next_item_scores(fresh[:, :-1])).argmax(axis=1) + 4

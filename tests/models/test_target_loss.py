@@ -23,9 +23,7 @@ def log_softmax(scores):
 def test_softmax_equals_keras_for_one_target_each():
     targets = np.array([0, 5, 2, 2])
     expected = keras.losses.sparse_categorical_crossentropy(targets, SCORES, from_logits=True)
-    np.testing.assert_allclose(
-        row_losses(targets[:, np.newaxis]), np.asarray(expected), rtol=1e-5
-    )
+    np.testing.assert_allclose(row_losses(targets[:, np.newaxis]), np.asarray(expected), rtol=1e-5)
 
 
 def test_every_event_counts_the_same_and_filler_does_not():
@@ -62,13 +60,10 @@ def test_bce_is_least_near_the_shares_of_events():
     assert cost[1] < cost[0] and cost[1] < cost[2]
 
 
-
 @pytest.mark.parametrize("kind", ["softmax", "bce", "sampled"])
 def test_filler_has_no_part_in_the_loss(kind):
     short = row_losses([[0, 2], [1, 3], [2, 4], [3, 5]], kind=kind, seed=3)
-    filled = row_losses(
-        [[0, 2, -1], [1, -1, 3], [-1, 2, 4], [3, 5, -1]], kind=kind, seed=3
-    )
+    filled = row_losses([[0, 2, -1], [1, -1, 3], [-1, 2, 4], [3, 5, -1]], kind=kind, seed=3)
     np.testing.assert_allclose(short, filled, rtol=1e-5)
 
 

@@ -2,14 +2,14 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import numpy_reference as reference
-from keras_peterrec import RowSparseAdam
 from optimizer_samples import ROWS, WIDTH, large_tensors, slices, table_of
+
+from keras_peterrec import RowSparseAdam
 
 STEPS = ([3, 0, 3, 5], [0, 0, 0, 0], [6, 5, 3, 3], [1, 6, 1, 0])
 SETTINGS = (
@@ -31,7 +31,7 @@ def state_of(optimizer, table):
 
 def run(optimizer, table, steps, jit=None):
     optimizer.build([table])
-    apply = lambda gradient: optimizer.apply([gradient], [table])  # noqa: E731
+    apply = lambda gradient: optimizer.apply([gradient], [table])
     if jit is not None:
         apply = tf.function(apply, jit_compile=jit)
     for seed, ids in enumerate(steps):

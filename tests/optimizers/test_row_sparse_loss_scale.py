@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from optimizer_samples import large_tensors, slices, table_of
 
 from keras_peterrec import RowSparseAdam, RowSparseLossScaleOptimizer
-from optimizer_samples import large_tensors, slices, table_of
 
 IDS = [3, 0, 3]
 

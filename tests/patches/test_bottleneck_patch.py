@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.residual_block import ResidualBlock
 from keras_peterrec.patches.bottleneck import Bottleneck

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.residual_block import ResidualBlock
 from keras_peterrec.models.backbone import Backbone
@@ -171,7 +171,10 @@ def test_settings_that_cannot_be_are_refused(make, message):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (Lora(blocks=[4]), "`blocks` should be of the host's blocks, 1 to 3. Received: `blocks` = "),
+        (
+            Lora(blocks=[4]),
+            "`blocks` should be of the host's blocks, 1 to 3. Received: `blocks` = ",
+        ),
         (Bottleneck((2, 2)), "`bottleneck` should be one width, or one for each of 3 patched"),
         (Bottleneck((2, 2, 2), blocks=(1,)), "one for each of 1 patched blocks."),
         (Compacter(6), "`factor` should divide the host's 8 channels and the width 6."),

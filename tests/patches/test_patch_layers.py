@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.layers.sites import CONVOLUTION_SITES
 from keras_peterrec.patches.affine_patch import AffinePatch
 from keras_peterrec.patches.bottleneck_patch import BottleneckPatch
@@ -97,8 +97,11 @@ def test_kronecker_is_a_bottleneck_of_kronecker_products(factor, parallel, inner
 
 def test_chained_patches_act_one_after_the_other(values):
     patches = [
-        AffinePatch(), BottleneckPatch(2, parallel=False), LowRankPatch(1), AffinePatch(shift=False)
-    ]  # fmt: skip
+        AffinePatch(),
+        BottleneckPatch(2, parallel=False),
+        LowRankPatch(1),
+        AffinePatch(shift=False),
+    ]
     chain = built(ChainedPatch(patches))
     inputs, outputs = values
     expected = outputs
@@ -125,8 +128,9 @@ def test_folds_into_the_convolution(patch, values):
     built(patch)
     rng = np.random.default_rng(2)
     convolution = {
-        "kernel": rng.normal(size=(3, CHANNELS, CHANNELS)), "bias": rng.normal(size=CHANNELS)
-    }  # fmt: skip
+        "kernel": rng.normal(size=(3, CHANNELS, CHANNELS)),
+        "bias": rng.normal(size=CHANNELS),
+    }
     inputs = values[0].astype("float64")
     outputs = reference.dilated_convolution(inputs, *convolution.values(), 2, True)
     folded = patch.fold(weights_of(patch), convolution)
@@ -175,8 +179,9 @@ def test_rows_can_have_weights_of_their_own(patch, values):
         one = slice(number, number + 1)
         expected = patch.apply(
             {name: keras.ops.convert_to_tensor(weight) for name, weight in row.items()},
-            inputs[one], outputs[one],
-        )  # fmt: skip
+            inputs[one],
+            outputs[one],
+        )
         np.testing.assert_allclose(got[one], keras.ops.convert_to_numpy(expected), atol=1e-4)
 
 

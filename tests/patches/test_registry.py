@@ -130,8 +130,9 @@ def test_a_registered_method_works_everywhere(own_methods, tmp_path):
     host = Backbone(10, hidden_dim=4, dilations=(1, 4))
     task = TaskModel(host, ClassifierHead(2), "gain")
     assert [path for path in task.task_weights() if "patches" in path] == [
-        "patches/block_1/activation_2/scale", "patches/block_2/activation_2/scale"
-    ]  # fmt: skip
+        "patches/block_1/activation_2/scale",
+        "patches/block_2/activation_2/scale",
+    ]
 
 
 def test_one_that_is_not_registered_cannot_be_written():

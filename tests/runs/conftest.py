@@ -2,10 +2,10 @@
 
 import pytest
 import tensorflow as tf
+from task_samples import TARGET
 
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
-from task_samples import TARGET
 
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
 

@@ -21,7 +21,7 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-from serving_samples import HISTORIES, assert_same, make_host, make_task  # noqa: E402
+from serving_samples import HISTORIES, assert_same, make_host, make_task
 
 
 @pytest.fixture(scope="module")

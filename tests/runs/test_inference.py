@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 import tensorflow as tf
 
-import numpy_reference as reference
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from task_samples import GENDER, TARGET
 
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
@@ -17,7 +18,6 @@ from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
-from task_samples import GENDER, TARGET
 
 
 @pytest.mark.parametrize("rows, batch_size", [(129, 16), (400, 16), (1_000, 16), (1_000, 64)])
@@ -36,9 +36,14 @@ def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
     method, host_folder, tmp_path
 ):
     result = transfer(
-        host_folder, "simulated/source", tmp_path, method=method, train_fraction=0.05,
-        learning_rate=100.0, **{**GENDER, "epochs": 2},
-    )  # fmt: skip
+        host_folder,
+        "simulated/source",
+        tmp_path,
+        method=method,
+        train_fraction=0.05,
+        learning_rate=100.0,
+        **{**GENDER, "epochs": 2},
+    )
     assert (result["epochs"], result["best_epoch"]) == (2, 0)
     harmed = [line.split(",") for line in (tmp_path / "history.csv").read_text().split()]
     log_loss = harmed[0].index("val_log_loss")

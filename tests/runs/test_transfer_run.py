@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from task_samples import GENDER, TARGET
 
 from keras_peterrec.data.batches import task_batches
 from keras_peterrec.data.labels import Labels
@@ -22,7 +23,6 @@ from keras_peterrec.runs.training import fit
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
-from task_samples import GENDER, TARGET
 
 
 def test_recommendation_run(host_folder, task_folder):
@@ -58,9 +58,12 @@ def test_patches_by_their_short_name(host_folder, tmp_path):
     task = Task.load(tmp_path / "gender", Host.load(host_folder))
     assert task.model.patch == Stack([Lora(2), NormTuning()])
     again = transfer(
-        host_folder, "simulated/source", tmp_path / "gender",
-        patch=Stack([Lora(2), NormTuning()]), **GENDER,
-    )  # fmt: skip
+        host_folder,
+        "simulated/source",
+        tmp_path / "gender",
+        patch=Stack([Lora(2), NormTuning()]),
+        **GENDER,
+    )
     assert again == result  # the same run, already finished
     assert evaluate(tmp_path / "gender")["metrics"]["test"] == pytest.approx(
         result["metrics"]["test"], abs=1e-6
@@ -89,9 +92,13 @@ def test_host_on_disk_is_not_touched_by_any_method(host_folder, tmp_path, eagerl
     before = (host_folder / "weights.npz").read_bytes()
     for method in ("patch", "all", "head", "last1", "last2", "scratch", "random_host"):
         transfer(
-            host_folder, "simulated/source", tmp_path / method, method=method,
-            train_fraction=0.1, **GENDER,
-        )  # fmt: skip
+            host_folder,
+            "simulated/source",
+            tmp_path / method,
+            method=method,
+            train_fraction=0.1,
+            **GENDER,
+        )
     assert (host_folder / "weights.npz").read_bytes() == before
 
 

@@ -123,10 +123,14 @@ def test_report_and_description(exported):
     assert description == exported.model.description
     assert description["host"] == exported.host.fingerprint()
     assert description["tasks"] == {
-        "films": "recommend", "age-group.v2": "classify", "tuned": "recommend"
+        "films": "recommend",
+        "age-group.v2": "classify",
+        "tuned": "recommend",
     }
     assert {p.name for p in (exported.out / "assets").iterdir()} == {
-        "vocabulary.txt", "films_targets.txt", "tuned_targets.txt"
+        "vocabulary.txt",
+        "films_targets.txt",
+        "tuned_targets.txt",
     }
 
 
@@ -163,8 +167,22 @@ def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "serving_default", "embed", "__x", "_x", "a b", "a/b", "é", "a:b", "-a", 3, "a_classify",
-     "a_step", "mixed"],
+    [
+        "",
+        "serving_default",
+        "embed",
+        "__x",
+        "_x",
+        "a b",
+        "a/b",
+        "é",
+        "a:b",
+        "-a",
+        3,
+        "a_classify",
+        "a_step",
+        "mixed",
+    ],
 )
 def test_names_refused(host, film_task, tmp_path, name):
     with pytest.raises(InputError, match="`tasks` should have names"):

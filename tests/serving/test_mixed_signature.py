@@ -66,8 +66,15 @@ def expected(single, history, task):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(HISTORIES), st.sampled_from(["films", "age", "books",
-       "nope", ""])), min_size=1, max_size=6))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(HISTORIES), st.sampled_from(["films", "age", "books", "nope", ""])
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_every_row_is_answered_as_its_own_task_does(model, single, rows):
     histories, names = zip(*rows)
     answer = model.mixed(list(histories), list(names))
@@ -92,13 +99,15 @@ def test_nobody_asks(model):
 def test_each_weight_is_stored_once(host, tasks, out):
     stored = dict(tf.train.list_variables(str(out / "variables" / "variables")))
     numbers = sum(
-        int(np.prod(shape)) for path, shape in stored.items()
+        int(np.prod(shape))
+        for path, shape in stored.items()
         if not path.startswith("_CHECKPOINTABLE")
-    )  # fmt: skip
+    )
     own = sum(
         int(np.prod(weight.shape))
-        for task in tasks.values() for weight in task.model.task_weights().values()
-    )  # fmt: skip
+        for task in tasks.values()
+        for weight in task.model.task_weights().values()
+    )
     shared = sum(int(np.prod(weight.shape)) for weight in host.backbone.weights)
     assert numbers == shared + own + 30 + 8  # a recommendation has no bias: zeros
     assert not [path for path in stored if "other" in path]

@@ -33,8 +33,11 @@ def model(out):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.data(), st.sampled_from(TASKS), st.lists(st.lists(ITEM, max_size=MAX_LENGTH),
-       min_size=1, max_size=3))  # fmt: skip
+@given(
+    st.data(),
+    st.sampled_from(TASKS),
+    st.lists(st.lists(ITEM, max_size=MAX_LENGTH), min_size=1, max_size=3),
+)
 def test_steps_answer_as_the_whole_history_does(model, data, task, histories):
     """Users of different lengths, who come in any order."""
     waiting, states = [list(history) for history in histories], None
@@ -90,7 +93,7 @@ def test_nothing_is_wrong_with_the_export(out, model):
     assert run_checks(out) == []
     folder = ExportFolder(out)
     assert set(folder.signature_defs) >= {f"{task}_step" for task in TASKS}
-    asked = {name: inputs for name, inputs in folder.warmup}
+    asked = dict(folder.warmup)
     assert list(asked["films_step"]) == ["state_bytes", "item", "seen"]
     assert (asked["films_step"]["state_bytes"] == b"").all()
     assert not [name for name in model.signatures if name.endswith("_step")]
@@ -99,10 +102,13 @@ def test_nothing_is_wrong_with_the_export(out, model):
 
 def test_steps_add_no_weights(out, causal_export):
     named = [
-        {name: shape for name, shape in tf.train.list_variables(str(path / "variables/variables"))
-         if not name.startswith("_CHECKPOINTABLE")}
+        {
+            name: shape
+            for name, shape in tf.train.list_variables(str(path / "variables/variables"))
+            if not name.startswith("_CHECKPOINTABLE")
+        }
         for path in (out, causal_export.out)
-    ]  # fmt: skip
+    ]
     assert named[0] == named[1]
 
 

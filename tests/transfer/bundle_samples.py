@@ -15,9 +15,14 @@ TARGETS = ["film", "book", "song", "game", "play"]
 
 
 def make_task(
-    host, method="patch", kind="recommend", patch=Bottleneck(3, "serial"), summary=True,
-    window=None, **settings,
-):  # fmt: skip
+    host,
+    method="patch",
+    kind="recommend",
+    patch=Bottleneck(3, "serial"),
+    summary=True,
+    window=None,
+    **settings,
+):
     head = RecommenderHead(len(TARGETS)) if kind == "recommend" else ClassifierHead(3)
     model = build_task(host.backbone, head, method, patch, summary=summary, window=window)
     for seed, weight in enumerate(model.trainable_weights):

@@ -1,10 +1,10 @@
 """A small host, and a way to see that nothing touched it."""
 
 import numpy as np
-import pytest
-
 import numpy_reference as reference
+import pytest
 from bundle_samples import make_task
+
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -38,7 +38,9 @@ def new_host():
 
 @pytest.fixture
 def histories():
-    return np.array([[0, 0, 0, 4, 9, 5], [4, 5, 6, 7, 8, 9], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 15]])
+    return np.array(
+        [[0, 0, 0, 4, 9, 5], [4, 5, 6, 7, 8, 9], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 15]]
+    )
 
 
 @pytest.fixture

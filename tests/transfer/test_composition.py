@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.classifier_head import ClassifierHead
@@ -20,7 +20,15 @@ from keras_peterrec.transfer.patch_table import patch_table
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
-AFFINE = ("lora:2", "ia3", "scale_shift", "bias", "norm", "lora:1+scale_shift+norm", "lora:2+tokens:3")
+AFFINE = (
+    "lora:2",
+    "ia3",
+    "scale_shift",
+    "bias",
+    "norm",
+    "lora:1+scale_shift+norm",
+    "lora:2+tokens:3",
+)
 
 
 def make_task(host, patch="lora:2", seed=1, method="patch", classes=("a", "b", "c"), targets=None):
@@ -60,7 +68,9 @@ def test_a_merged_task_is_saved_and_loaded(any_host, histories, tmp_path):
     assert loaded.targets.items.tolist() == ["x", "y"]
 
 
-@pytest.mark.parametrize("patch", ["bottleneck:2", "compacter:4", "lora:2+bottleneck:2", "tokens:2"])
+@pytest.mark.parametrize(
+    "patch", ["bottleneck:2", "compacter:4", "lora:2+bottleneck:2", "tokens:2"]
+)
 def test_what_is_not_affine_is_not_merged(host, patch):
     with pytest.raises(InputError, match="`task` should have affine patches") as info:
         merge_task(make_task(host, patch))

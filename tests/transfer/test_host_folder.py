@@ -55,10 +55,14 @@ def test_a_host_older_than_the_samplers_is_log_uniform(new_host, tmp_path):
 def test_holds_three_files_and_no_pickle(host, tmp_path):
     host.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "host.json", "vocabulary.txt", "weights.npz"
+        "host.json",
+        "vocabulary.txt",
+        "weights.npz",
     ]
     assert all("/" in path for path in read_weights(tmp_path / "weights.npz"))
-    assert all(array.dtype == "float32" for array in read_weights(tmp_path / "weights.npz").values())
+    assert all(
+        array.dtype == "float32" for array in read_weights(tmp_path / "weights.npz").values()
+    )
 
 
 def test_fingerprint_sees_weights_settings_and_vocabulary(new_host):

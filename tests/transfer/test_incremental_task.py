@@ -17,9 +17,17 @@ from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_model import TaskModel
 
 PATCHES = (
-    None, "bottleneck:2", "compacter:4", "lora:2", "ia3", "scale_shift", "bias", "norm",
-    "tokens:3", "lora:1+norm+bottleneck:2+tokens:2",
-)  # fmt: skip
+    None,
+    "bottleneck:2",
+    "compacter:4",
+    "lora:2",
+    "ia3",
+    "scale_shift",
+    "bias",
+    "norm",
+    "tokens:3",
+    "lora:1+norm+bottleneck:2+tokens:2",
+)
 
 
 def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=False, dtype=None):
@@ -86,9 +94,7 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
             np.asarray(state), np.asarray(APPEND(before, tf.constant(items))), atol=1e-5
         )
     padded = np.array([[0] * (8 - len(history)) + history for history in histories], "int32")
-    np.testing.assert_allclose(
-        np.asarray(task.scores(state)), np.asarray(MODEL(padded)), atol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(task.scores(state)), np.asarray(MODEL(padded)), atol=1e-5)
     np.testing.assert_allclose(np.asarray(task.read(padded)), np.asarray(state), atol=1e-5)
 
 
@@ -135,7 +141,7 @@ def test_sums_are_those_of_all_events_in_any_precision(dtype):
 
 def test_a_summary_is_of_so_many_events_and_forgets_from_there_on():
     task = IncrementalTask(make_model(None, summary=3))
-    sums = lambda state: np.asarray(state)[0, -5:]  # noqa: E731
+    sums = lambda state: np.asarray(state)[0, -5:]
     before = state = task.read([[7, 7, 7]])
     for _ in range(4):
         state = task.append(state, [7])

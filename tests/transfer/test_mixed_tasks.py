@@ -12,9 +12,14 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
 PATCHES = (
-    "bottleneck:2", "compacter:4", "lora:2", "scale_shift", "norm", "tokens:3",
+    "bottleneck:2",
+    "compacter:4",
+    "lora:2",
+    "scale_shift",
+    "norm",
+    "tokens:3",
     "lora:1+norm+bottleneck:2+tokens:2",
-)  # fmt: skip
+)
 
 
 def make_task(host, patch, seed, method="patch", summary=False):

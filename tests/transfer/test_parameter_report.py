@@ -42,9 +42,7 @@ def test_classification_at_the_papers_scale(paper_backbone):
 
 
 def test_a_patch_is_a_twelfth_of_a_convolution(paper_backbone):
-    report = parameter_report(
-        build_task(paper_backbone, ClassifierHead(2), patch=Bottleneck(32))
-    )
+    report = parameter_report(build_task(paper_backbone, ClassifierHead(2), patch=Bottleneck(32)))
     assert report["patches"] / 16 == 2 * CHANNELS * 32 + 32 + CHANNELS
     convolution = paper_backbone.blocks[0].convolutions[0].count_params()
     assert report["patches"] / 16 / convolution == pytest.approx(0.085, abs=0.0005)

@@ -30,9 +30,15 @@ def test_counts_what_a_task_trains_beside_its_head(backbone):
 def test_says_what_merges(backbone):
     merges = {row["patch"].split(":")[0]: row["merges"] for row in patch_table(backbone)}
     assert merges == {
-        "bottleneck": False, "compacter": False, "lora": True, "ia3": True,
-        "scale_shift": True, "bias": True, "norm": True, "tokens": False,
-    }  # fmt: skip
+        "bottleneck": False,
+        "compacter": False,
+        "lora": True,
+        "ia3": True,
+        "scale_shift": True,
+        "bias": True,
+        "norm": True,
+        "tokens": False,
+    }
 
 
 def test_of_chosen_ones(backbone):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from bundle_samples import edit, make_task
+
 from keras_peterrec.errors import InputError
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.weights_file import read_weights, write_weights

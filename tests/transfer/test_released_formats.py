@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from released.write import HISTORIES
 
 from keras_peterrec.runs.inspect import inspect
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
-from released.write import HISTORIES
 
 RELEASED = Path(__file__).parent / "released"
 VERSIONS = sorted(path.name for path in RELEASED.glob("v*"))

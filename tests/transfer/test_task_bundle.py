@@ -3,10 +3,10 @@
 import json
 
 import numpy as np
-import pytest
-
 import numpy_reference as reference
+import pytest
 from bundle_samples import TARGETS, make_task
+
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.transfer.parameter_report import parameter_report
@@ -15,8 +15,17 @@ from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.weights_file import read_weights
 
 SHARED = ("patch", "head")
-PATCHES = ("bottleneck:3", "compacter:4", "lora:2", "ia3", "scale_shift", "bias", "norm",
-           "tokens:3", "lora:1+norm+tokens:2")  # fmt: skip
+PATCHES = (
+    "bottleneck:3",
+    "compacter:4",
+    "lora:2",
+    "ia3",
+    "scale_shift",
+    "bias",
+    "norm",
+    "tokens:3",
+    "lora:1+norm+tokens:2",
+)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +107,18 @@ def test_adds_the_weights_in_which_a_copy_differs(host, method, count, tmp_path)
 
 def test_files_of_a_bundle(host, bundle):
     assert sorted(path.name for path in bundle.iterdir()) == [
-        "targets.txt", "task.json", "weights.npz"
+        "targets.txt",
+        "task.json",
+        "weights.npz",
     ]
     saved = json.loads((bundle / "task.json").read_text())
     assert saved["format_version"] == 1
     assert saved["host"] == host.fingerprint()
     assert saved["patch"] == {
-        "method": "bottleneck", "width": 3, "insertion": "serial", "inner_skip": False,
+        "method": "bottleneck",
+        "width": 3,
+        "insertion": "serial",
+        "inner_skip": False,
         "blocks": None,
     }
     assert (bundle / "targets.txt").read_text().splitlines() == TARGETS

@@ -84,9 +84,15 @@ def test_describes_them(tasks):
     age, gender = tasks.describe()
     size = (tasks.folder / "age" / "weights.npz").stat().st_size
     assert age == {
-        "task": "age", "kind": "classify", "method": "patch", "patch": "lora:1",
-        "parameters": 99, "bytes": size, "test": {"accuracy": 0.5}, "data": ["sha256:ab"],
-    }  # fmt: skip
+        "task": "age",
+        "kind": "classify",
+        "method": "patch",
+        "patch": "lora:1",
+        "parameters": 99,
+        "bytes": size,
+        "test": {"accuracy": 0.5},
+        "data": ["sha256:ab"],
+    }
     assert (gender["patch"], gender["parameters"], gender["test"]) == ("bottleneck:2", None, {})
 
 
@@ -108,8 +114,11 @@ def test_deletes_one_and_leaves_the_rest(tasks):
     tasks.delete("age")
     assert tasks.names() == ["gender"]
     assert sorted(path.name for path in tasks.folder.iterdir()) == [
-        "elsewhere", "file", "gender", "notes"
-    ]  # fmt: skip
+        "elsewhere",
+        "file",
+        "gender",
+        "notes",
+    ]
 
 
 def test_deletes_after_a_delete_that_was_interrupted(tasks):
@@ -117,11 +126,14 @@ def test_deletes_after_a_delete_that_was_interrupted(tasks):
     (tasks.folder / ".age.deleting" / "weights.npz").write_text("")
     tasks.delete("age")
     assert sorted(path.name for path in tasks.folder.iterdir()) == [
-        "elsewhere", "file", "gender", "notes"
-    ]  # fmt: skip
+        "elsewhere",
+        "file",
+        "gender",
+        "notes",
+    ]
 
 
-@pytest.mark.parametrize("name", ["elsewhere", "notes", "nothing", "../" ])
+@pytest.mark.parametrize("name", ["elsewhere", "notes", "nothing", "../"])
 def test_only_its_own_tasks_are_touched(tasks, name):
     before = sorted(tasks.folder.rglob("*"))
     for act in (tasks.load, tasks.delete, lambda name: tasks.rename(name, "new")):

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
+import numpy_reference as reference
 import pytest
 
-import numpy_reference as reference
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.classifier_head import ClassifierHead
@@ -31,9 +31,7 @@ def train(task, histories, epochs=2, eagerly=True):
         run_eagerly=eagerly,
     )
     made_up = np.arange(len(histories)) % 3
-    task.fit(
-        histories, made_up[:, np.newaxis] if recommends else made_up, epochs=epochs, verbose=0
-    )
+    task.fit(histories, made_up[:, np.newaxis] if recommends else made_up, epochs=epochs, verbose=0)
 
 
 @pytest.mark.parametrize("insertion", INSERTIONS)
@@ -176,9 +174,14 @@ def test_no_number_of_events_is_refused(host, settings, part):
 
 def test_survives_the_disk(any_host, histories, tmp_path):
     task = TaskModel(
-        any_host.backbone, RecommenderHead(5), Bottleneck(3, "serial"), dropout=0.25, name="films",
-        summary=9, window=2,
-    )  # fmt: skip
+        any_host.backbone,
+        RecommenderHead(5),
+        Bottleneck(3, "serial"),
+        dropout=0.25,
+        name="films",
+        summary=9,
+        window=2,
+    )
     reference.randomise(task, 3)
     task.save(tmp_path / "task.keras")
     loaded = keras.saving.load_model(tmp_path / "task.keras")

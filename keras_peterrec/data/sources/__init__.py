@@ -109,9 +109,7 @@ def _open_source(source):
 
 
 def _refuse_unknown_name(name_or_path, names):
-    looks_like_a_name = (
-        str(name_or_path).split("/")[0].startswith(("movielens", "simulated"))
-    )
+    looks_like_a_name = str(name_or_path).split("/")[0].startswith(("movielens", "simulated"))
     is_file = Path(name_or_path).exists() or Path(name_or_path).suffix
     if looks_like_a_name and not is_file:
         raise InputError(

@@ -69,8 +69,7 @@ class MovieLens:
     def __init__(self, version="100k", path=None):
         if version not in VERSIONS:
             raise InputError(
-                f"`version` should be one of {', '.join(VERSIONS)}. "
-                f"Received: {version!r}."
+                f"`version` should be one of {', '.join(VERSIONS)}. Received: {version!r}."
             )
         self.version = version
         self.path = path
@@ -92,9 +91,7 @@ class MovieLens:
             InputError: `name` is none of these, or has no events.
         """
         if name not in DOMAINS:
-            raise InputError(
-                f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}."
-            )
+            raise InputError(f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}.")
         if name == "all":
             mask = np.ones(len(self._log), bool)
         else:
@@ -114,8 +111,7 @@ class MovieLens:
         """
         if column not in PROFILES:
             raise InputError(
-                f"`column` should be one of {', '.join(PROFILES)}. "
-                f"Received: {column!r}."
+                f"`column` should be one of {', '.join(PROFILES)}. Received: {column!r}."
             )
         # The forms list users in different orders.
         users = sorted(self._users, key=lambda user: (len(user), user))
@@ -142,8 +138,7 @@ def _ordered_log(tables, name):
     ties = [zlib.crc32(f"{user} {item}".encode()) for user, item in events]
     order = np.lexsort((ties, tables.timestamps))
     users, items, times = (
-        np.array(column)[order]
-        for column in (tables.user_ids, tables.item_ids, tables.timestamps)
+        np.array(column)[order] for column in (tables.user_ids, tables.item_ids, tables.timestamps)
     )
     return Log.from_columns(users, items, times, name)
 

@@ -6,17 +6,51 @@ from pathlib import Path
 from keras_peterrec.errors import InputError
 
 # The order of the 0/1 columns of u.item.
-GENRES_100K = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama "
-    "Fantasy Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
+GENRES_100K = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 # MovieLens-1M writes an occupation as its position here.
-OCCUPATIONS_1M = (
-    "other/not specified,academic/educator,artist,clerical/admin,"
-    "college/grad student,customer service,doctor/health care,executive/managerial,"
-    "farmer,homemaker,K-12 student,lawyer,programmer,retired,sales/marketing,"
-    "scientist,self-employed,technician/engineer,tradesman/craftsman,unemployed,writer"
-).split(",")
+OCCUPATIONS_1M = [
+    "other/not specified",
+    "academic/educator",
+    "artist",
+    "clerical/admin",
+    "college/grad student",
+    "customer service",
+    "doctor/health care",
+    "executive/managerial",
+    "farmer",
+    "homemaker",
+    "K-12 student",
+    "lawyer",
+    "programmer",
+    "retired",
+    "sales/marketing",
+    "scientist",
+    "self-employed",
+    "technician/engineer",
+    "tradesman/craftsman",
+    "unemployed",
+    "writer",
+]
 AGE_GROUPS = {
     0: "under 18",
     18: "18-24",
@@ -78,9 +112,7 @@ def read_movielens_files(folder, version):
         paths = [folder / name for name in names]
         if all(path.is_file() for path in paths):
             return reader(*paths)
-    forms = " or ".join(
-        ", ".join(names) for names in (_FILES[version], atomic_names(version))
-    )
+    forms = " or ".join(", ".join(names) for names in (_FILES[version], atomic_names(version)))
     raise InputError(f"`path` should be a folder with {forms}. Received: {folder}.")
 
 
@@ -88,8 +120,7 @@ def write_movielens_files(tables, folder, version):
     """Writes the tables as RecBole's atomic files, which the reader reads."""
     ratings = zip(tables.user_ids, tables.item_ids, tables.timestamps)
     items = (
-        (item, title, "", " ".join(tables.genres[item]))
-        for item, title in tables.titles.items()
+        (item, title, "", " ".join(tables.genres[item])) for item, title in tables.titles.items()
     )
     users = (
         (user, profile["gender"], profile["age"], profile["occupation"])
@@ -100,9 +131,7 @@ def write_movielens_files(tables, folder, version):
         "item_id:token\tmovie_title:token_seq\trelease_year:token\tgenre:token_seq",
         "user_id:token\tgender:token\tage:token\toccupation:token",
     ]
-    for name, header, rows in zip(
-        atomic_names(version), headers, (ratings, items, users)
-    ):
+    for name, header, rows in zip(atomic_names(version), headers, (ratings, items, users)):
         lines = (header, *("\t".join(map(str, row)) for row in rows))
         text = "".join(f"{line}\n" for line in lines)
         (Path(folder) / name).write_text(text, encoding="utf-8")
@@ -140,9 +169,7 @@ def _read_100k(ratings, items, users):
     def user(row):
         return row[0], profile(row[2], row[1], row[3])
 
-    return _tables(
-        _rows(ratings, "\t", _rating), _rows(items, "|", film), _rows(users, "|", user)
-    )
+    return _tables(_rows(ratings, "\t", _rating), _rows(items, "|", film), _rows(users, "|", user))
 
 
 def _read_1m(ratings, items, users):

@@ -91,9 +91,7 @@ class Simulated:
             InputError: `name` is neither.
         """
         if name not in DOMAINS:
-            raise InputError(
-                f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}."
-            )
+            raise InputError(f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}.")
         return self._logs[name]
 
     def labels(self, column):
@@ -104,8 +102,7 @@ class Simulated:
         """
         if column not in PROFILES:
             raise InputError(
-                f"`column` should be one of {', '.join(PROFILES)}. "
-                f"Received: {column!r}."
+                f"`column` should be one of {', '.join(PROFILES)}. Received: {column!r}."
             )
         users = [f"u{user}" for user in range(self.users)]
         return Labels.from_columns(users, self._profiles[column], column)
@@ -114,9 +111,7 @@ class Simulated:
         tastes = rng.normal(size=(self.users, _TASTES))
         source = _Items(rng, self.items, "s")
         target = _Items(rng, self.target_items, "t")
-        counts = rng.integers(
-            (self.events + 1) // 2, self.events * 3 // 2 + 1, self.users
-        )
+        counts = rng.integers((self.events + 1) // 2, self.events * 3 // 2 + 1, self.users)
         chosen = _histories(rng, source.liked(tastes), counts.max(), self.order)
         times = _clock(rng, self.users, counts.max())
         met = np.arange(counts.max()) < counts[:, None]  # [U, L]
@@ -149,8 +144,7 @@ class _Items:
         self.ids = np.array([f"{prefix}{item}" for item in range(count)], object)
         themes = self.characters.argmax(axis=1)
         self.titles = {
-            id_: f"Simulated {id_} (theme {theme})"
-            for id_, theme in zip(self.ids, themes.tolist())
+            id_: f"Simulated {id_} (theme {theme})" for id_, theme in zip(self.ids, themes.tolist())
         }
 
     def liked(self, tastes):
@@ -221,6 +215,5 @@ def _check_whole(argument, value, least):
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < least:
         raise InputError(
-            f"`{argument}` should be an integer of at least {least}. "
-            f"Received: {value!r}."
+            f"`{argument}` should be an integer of at least {least}. Received: {value!r}."
         )

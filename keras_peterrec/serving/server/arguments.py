@@ -27,8 +27,10 @@ def add_serve(commands, add_command):
 
     text = "answer over REST and gRPC as TensorFlow Serving does"
     add = add_command(commands, "serve", run, lambda result: None, text).add_argument
-    add("--model-base-path", help="folder with a directory for each version, such as "
-        "export/peterrec")  # fmt: skip
+    add(
+        "--model-base-path",
+        help="folder with a directory for each version, such as export/peterrec",
+    )
     add("--model-config-file", help="TensorFlow Serving's models.config, for several models")
     add("--model-name", help="(default: peterrec)")
     add("--host", help="address to listen on (default: 127.0.0.1, this machine alone)")
@@ -36,26 +38,43 @@ def add_serve(commands, add_command):
     add("--grpc-port", type=int, help="(default: 8500; 0: any free one; -1: none)")
     add("--titles", metavar="FILE", help="CSV with item_id and title, for the page")
     add("--cors", action="store_true", help="let web pages of other origins ask")
-    add("--no-monitoring", dest="monitoring", action="store_false",
-        help="no metrics at /monitoring/prometheus/metrics")  # fmt: skip
+    add(
+        "--no-monitoring",
+        dest="monitoring",
+        action="store_false",
+        help="no metrics at /monitoring/prometheus/metrics",
+    )
     add("--poll-seconds", type=float, help="between looks for new versions (default: 1; 0: none)")
-    add("--config-poll-seconds", type=float,
-        help="between looks into --model-config-file (default: 0, none)")  # fmt: skip
+    add(
+        "--config-poll-seconds",
+        type=float,
+        help="between looks into --model-config-file (default: 0, none)",
+    )
     add("--workers", type=int, help="runs at a time (default: one a processor)")
     add("--max-batch-rows", type=int, help="histories that are run together (default: 256)")
     add("--max-batch-bytes", type=int, help="that are run together (default: 4 MiB)")
     add("--max-rows", type=int, help="histories of one request (default: 4096)")
     add("--max-waiting", type=int, help="requests that may wait to be run (default: 1000)")
-    add("--max-waiting-bytes", type=int,
-        help="of all requests that are not answered yet (default: 256 MiB)")  # fmt: skip
+    add(
+        "--max-waiting-bytes",
+        type=int,
+        help="of all requests that are not answered yet (default: 256 MiB)",
+    )
     add("--max-head-bytes", type=int, help="of a request's line and headers (default: 64 KiB)")
     add("--max-body-bytes", type=int, help="of one request (default: 64 MiB)")
     add("--max-history-bytes", type=int, help="of one history (default: 4 MiB)")
     add("--max-connections", type=int, help="open at a time (default: 1024)")
-    add("--read-seconds", type=float,
-        help="for a request's head to arrive, and for its body (default: 30)")  # fmt: skip
-    add("--request-timeout", type=float, metavar="SECONDS",
-        help="for an answer, else 504; waiting counts (default: 30; 0: any time)")  # fmt: skip
+    add(
+        "--read-seconds",
+        type=float,
+        help="for a request's head to arrive, and for its body (default: 30)",
+    )
+    add(
+        "--request-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="for an answer, else 504; waiting counts (default: 30; 0: any time)",
+    )
     add("--shutdown-seconds", type=float, help="for answers after SIGTERM (default: 30)")
 
 

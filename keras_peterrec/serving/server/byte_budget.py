@@ -4,7 +4,6 @@ import contextlib
 
 from keras_peterrec.serving.server.errors import UNAVAILABLE, ServingError
 
-
 # What each may hold in any case: a few that are large must not keep all others out.
 SMALL = 1 << 16
 

@@ -26,9 +26,11 @@ def check_examples(given, max_rows):
     size = rows * given.example_list_with_context.context.ByteSize()
     if size > _MOST_CONTEXT:
         raise invalid(
-            "A context should be at most ", _MOST_CONTEXT, " bytes for all examples. Received: ",
+            "A context should be at most ",
+            _MOST_CONTEXT,
+            " bytes for all examples. Received: ",
             size,
-        )  # fmt: skip
+        )
 
 
 def examples_array(given):
@@ -133,9 +135,13 @@ def classes_of(signature, arrays, rows):
             )
         if signature.outputs[name] != dtype:
             raise invalid(
-                "Expected ", name, " Tensor of ", types.DataType.Name(dtype), ". Got: ",
+                "Expected ",
+                name,
+                " Tensor of ",
+                types.DataType.Name(dtype),
+                ". Got: ",
                 types.DataType.Name(signature.outputs[name]),
-            )  # fmt: skip
+            )
         if len(found[name]) != rows:
             raise invalid(
                 "Expected ", name, " output batch size of ", rows, ". Got: ", len(found[name])
@@ -147,9 +153,11 @@ def classes_of(signature, arrays, rows):
         scores = np.zeros(labels.shape, "float32")
     if labels.shape != scores.shape:
         raise invalid(
-            "Tensors class and score should match in dim_size(1). Got ", labels.shape[1], " vs. ",
+            "Tensors class and score should match in dim_size(1). Got ",
+            labels.shape[1],
+            " vs. ",
             scores.shape[1],
-        )  # fmt: skip
+        )
     return [
         list(zip(row.tolist(), values.tolist(), strict=True))
         for row, values in zip(labels, scores, strict=True)

@@ -45,9 +45,13 @@ class Inference:
             longest = max(map(len, array.reshape(-1).tolist()), default=0)
             if longest > self.max_string_bytes:
                 raise invalid(
-                    "Strings of ", name, " should be at most ", self.max_string_bytes,
-                    " bytes long. Received: ", longest,
-                )  # fmt: skip
+                    "Strings of ",
+                    name,
+                    " should be at most ",
+                    self.max_string_bytes,
+                    " bytes long. Received: ",
+                    longest,
+                )
         return await self.batcher.run(signature, inputs, alone)
 
     async def classify(self, version, signature_name, given, alone=False):

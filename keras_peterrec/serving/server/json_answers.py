@@ -46,10 +46,14 @@ def write_classes(rows):
     if not rows:
         raise invalid("Cannot convert empty ClassificationResults to JSON")
     written = [
-        "[" + ", ".join(f"[{_string(label)}, {decimals(np.array([score], 'float32'))[0]}]"
-                        for label, score in row) + "]"
+        "["
+        + ", ".join(
+            f"[{_string(label)}, {decimals(np.array([score], 'float32'))[0]}]"
+            for label, score in row
+        )
+        + "]"
         for row in rows
-    ]  # fmt: skip
+    ]
     return _listed("results", written).encode("utf-8", "surrogateescape")
 
 
@@ -74,9 +78,13 @@ def _rows(outputs):
             raise invalid("Tensor name: ", name, " has no shape information ")
         if size is not None and size != len(array):
             raise invalid(
-                "Tensor name: ", name, " has inconsistent batch size: ", len(array),
-                " expecting: ", size,
-            )  # fmt: skip
+                "Tensor name: ",
+                name,
+                " has inconsistent batch size: ",
+                len(array),
+                " expecting: ",
+                size,
+            )
         size = len(array)
     columns = {}
     for name, (array, dtype) in outputs.items():
@@ -99,9 +107,7 @@ def _nested(scalars, shape):
     """Texts of the rows of a tensor, each on one line."""
     for size in reversed(shape[1:]):
         count = len(scalars) // size if size else int(np.prod(shape[:-1]))
-        scalars = [
-            "[" + ", ".join(scalars[n * size : (n + 1) * size]) + "]" for n in range(count)
-        ]
+        scalars = ["[" + ", ".join(scalars[n * size : (n + 1) * size]) + "]" for n in range(count)]
         shape = shape[:-1]
     return scalars
 

@@ -34,9 +34,10 @@ def read_examples(document):
         target.context.CopyFrom(_example(document["context"]))
     if "examples" not in document:
         raise invalid(
-            "JSON Value: ", shown(document),
+            "JSON Value: ",
+            shown(document),
             " When method is classify, key 'examples' is expected and was not found",
-        )  # fmt: skip
+        )
     rows = document["examples"]
     if not isinstance(rows, list):
         raise invalid(

@@ -78,6 +78,4 @@ def _decimal(text):
     return value
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_first_wins, parse_int=_integer, parse_float=_decimal
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_int=_integer, parse_float=_decimal)

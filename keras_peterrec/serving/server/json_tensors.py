@@ -27,9 +27,10 @@ def read_object(body):
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
-            "JSON Value: ", shown(document),
+            "JSON Value: ",
+            shown(document),
             " not formatted correctly. 'signature_name' key must be a string value.",
-        )  # fmt: skip
+        )
     return document, name
 
 
@@ -53,9 +54,10 @@ def read_inputs(document, dtypes):
     """
     if "instances" in document and "inputs" in document:
         raise invalid(
-            "JSON Value: ", shown(document),
+            "JSON Value: ",
+            shown(document),
             " Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
-        )  # fmt: skip
+        )
     if "instances" in document:
         rows = document["instances"]
         if not isinstance(rows, list):
@@ -106,9 +108,13 @@ def _object_rows(rows, dtypes):
                 tensors[name].add_row(value)
         if len(row) < len(dtypes):
             raise invalid(
-                "Failed to process element: ", n, " of 'instances' list. JSON object: ",
-                shown(row), " keys must be equal to: ", ",".join(sorted(dtypes)),
-            )  # fmt: skip
+                "Failed to process element: ",
+                n,
+                " of 'instances' list. JSON object: ",
+                shown(row),
+                " keys must be equal to: ",
+                ",".join(sorted(dtypes)),
+            )
     for values in tensors.values():
         values.shape = [len(rows), *values.shape]
     return tensors
@@ -127,9 +133,13 @@ class _element:
         if isinstance(error, ServingError):
             status = {3: "INVALID_ARGUMENT", 12: "UNIMPLEMENTED"}[error.code]
             raise invalid(
-                "Failed to process element: ", self.place, " of 'instances' list. Error: ",
-                status, ": ", error.message,
-            ) from error  # fmt: skip
+                "Failed to process element: ",
+                self.place,
+                " of 'instances' list. Error: ",
+                status,
+                ": ",
+                error.message,
+            ) from error
 
 
 def _columns(given, dtypes):

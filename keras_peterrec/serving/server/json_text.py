@@ -9,9 +9,13 @@ import numpy as np
 MAX_SHOWN = 256
 _CONTROL = re.compile(r"\\u00[01][a-f]")
 _TYPES = {
-    type(None): "Null", dict: "Object", list: "Array", str: "String",
-    int: "Number", float: "Number",
-}  # fmt: skip
+    type(None): "Null",
+    dict: "Object",
+    list: "Array",
+    str: "String",
+    int: "Number",
+    float: "Number",
+}
 
 
 def quoted(text):
@@ -41,7 +45,7 @@ def decimals(values):
     """
     digits = 9 if values.dtype.itemsize == 4 else 17
     numbers = values.tolist()
-    texts = ["%.6g" % number for number in numbers]
+    texts = ["%.6g" % number for number in numbers]  # noqa: UP031
     with np.errstate(over="ignore"):
         exact = np.array(texts, dtype=np.float64).astype(values.dtype) == values
     return [

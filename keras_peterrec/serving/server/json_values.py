@@ -107,9 +107,13 @@ class JsonValues:
         if not isinstance(value, list):
             if level != len(shape):
                 raise invalid(
-                    "JSON Value: ", shown(value), " found at incorrect level: ", level + 1,
-                    " in the JSON DOM. Expected at level: ", len(shape),
-                )  # fmt: skip
+                    "JSON Value: ",
+                    shown(value),
+                    " found at incorrect level: ",
+                    level + 1,
+                    " in the JSON DOM. Expected at level: ",
+                    len(shape),
+                )
             self._append(value)
             return
         if level >= len(shape):
@@ -118,9 +122,13 @@ class JsonValues:
             )
         if len(value) != shape[level]:
             raise invalid(
-                "Encountered list at unexpected size: ", len(value), " at level: ", level,
-                " expected size: ", shape[level],
-            )  # fmt: skip
+                "Encountered list at unexpected size: ",
+                len(value),
+                " at level: ",
+                level,
+                " expected size: ",
+                shape[level],
+            )
         if level == len(shape) - 1 and self._all_right(value):
             self._extend(value)
             return
@@ -163,9 +171,13 @@ class JsonValues:
 
     def _type_error(self, value):
         return invalid(
-            "JSON Value: ", shown(value), " Type: ", type_name(value),
-            " is not of expected type: ", type_title(self.dtype),
-        )  # fmt: skip
+            "JSON Value: ",
+            shown(value),
+            " Type: ",
+            type_name(value),
+            " is not of expected type: ",
+            type_title(self.dtype),
+        )
 
 
 def _shape(value):
@@ -180,9 +192,11 @@ def _shape(value):
 def _check_dimensions(shape):
     if len(shape) > _MOST_DIMENSIONS:
         raise invalid(
-            "Tensors should have at most ", _MOST_DIMENSIONS, " dimensions. Received: ",
+            "Tensors should have at most ",
+            _MOST_DIMENSIONS,
+            " dimensions. Received: ",
             len(shape),
-        )  # fmt: skip
+        )
 
 
 def _text(shape):

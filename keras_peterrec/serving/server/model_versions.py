@@ -168,9 +168,7 @@ class ModelVersions:
         state = self.states[number] = VersionState(number, LOADING)
         found = await loop.run_in_executor(pool, contents, folder)
         try:
-            loaded = await loop.run_in_executor(
-                pool, self._load, folder, number, self.config.name
-            )
+            loaded = await loop.run_in_executor(pool, self._load, folder, number, self.config.name)
             # What is still being copied may load, with half of its items.
             if await loop.run_in_executor(pool, contents, folder) != found:
                 await loop.run_in_executor(pool, loaded.close)

@@ -106,9 +106,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 self.metrics.count("request_count", model_name=name, status=code_name(code))
                 if code == OK:
                     self.metrics.observe(
-                        "request_latency", (time.perf_counter() - start) * 1e6, model_name=name,
-                        API=api, entrypoint="GRPC",
-                    )  # fmt: skip
+                        "request_latency",
+                        (time.perf_counter() - start) * 1e6,
+                        model_name=name,
+                        API=api,
+                        entrypoint="GRPC",
+                    )
 
     def _find(self, spec):
         choice = spec.WhichOneof("version_choice")
@@ -226,9 +229,12 @@ def _filtered(signature, names):
     for n, name in enumerate(names):
         if name not in signature.outputs:
             raise invalid(
-                "output tensor alias not found in signature: ", name,
-                " Outputs expected to be in the set {", ",".join(signature.outputs), "}.",
-            )  # fmt: skip
+                "output tensor alias not found in signature: ",
+                name,
+                " Outputs expected to be in the set {",
+                ",".join(signature.outputs),
+                "}.",
+            )
         if name in names[:n]:
             raise invalid("duplicate output tensor alias: ", name)
     return set(names) or set(signature.outputs)

@@ -32,12 +32,13 @@ def write_status(states):
             "state": STATE_NAMES[state.state],
             "status": {
                 "error_code": status.status.DESCRIPTOR.fields_by_name["error_code"]
-                .enum_type.values_by_number[state.code].name,
+                .enum_type.values_by_number[state.code]
+                .name,
                 "error_message": state.message,
             },
         }
         for state, status in zip(states, status_message(states).model_version_status, strict=True)
-    ]  # fmt: skip
+    ]
     return _text({"model_version_status": listed}) + b"\n"
 
 
@@ -52,9 +53,12 @@ def write_metadata(name, number, definitions):
     spec = {"name": name, "version": str(number), "signature_name": ""}
     signatures = {key: fields_of(value) for key, value in sorted(definitions.items())}
     return (
-        b'{\n"model_spec":' + _text(spec) + b'\n,\n"metadata": {"signature_def": '
-        + _text({"signature_def": signatures}) + b"\n}\n}\n"
-    )  # fmt: skip
+        b'{\n"model_spec":'
+        + _text(spec)
+        + b'\n,\n"metadata": {"signature_def": '
+        + _text({"signature_def": signatures})
+        + b"\n}\n}\n"
+    )
 
 
 def fields_of(message):

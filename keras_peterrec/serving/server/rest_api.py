@@ -81,7 +81,7 @@ class RestApi:
         """Counts a request that was answered with a ServingError before it could be read."""
         try:
             route = routes.parse_route(method, path)
-        except ServingError:
+        except errors.ServingError:
             return
         if route.call in self._calls and self.models.knows(route.name):
             self._record(route, error.code, 0)
@@ -90,9 +90,12 @@ class RestApi:
         self.metrics.count("request_count", model_name=route.name, status=code_name(code))
         if code == errors.OK:
             self.metrics.observe(
-                "request_latency", seconds * 1e6, model_name=route.name,
-                API=route.call.capitalize(), entrypoint="REST",
-            )  # fmt: skip
+                "request_latency",
+                seconds * 1e6,
+                model_name=route.name,
+                API=route.call.capitalize(),
+                entrypoint="REST",
+            )
 
     def _find(self, route):
         return self.models.find(route.name, route.number, route.label)

@@ -25,7 +25,7 @@ def serve(settings, announce=None):
     server = Server(settings, announce or (lambda *_: None))
     runner = asyncio.Runner(loop_factory=_loop_factory())
     # While it answers, Uvicorn handles signals; it raises them once more when it has ended.
-    stop = lambda *_: server.stop()  # noqa: E731
+    stop = lambda *_: server.stop()
     before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
     try:
         with runner:

@@ -54,9 +54,12 @@ class Server:
         self.configs = settings.configs()
         self.metrics = Metrics()
         limits = BatchLimits(
-            settings.max_batch_rows, settings.max_batch_bytes, settings.max_rows,
-            settings.max_waiting, settings.max_waiting_bytes,
-        )  # fmt: skip
+            settings.max_batch_rows,
+            settings.max_batch_bytes,
+            settings.max_rows,
+            settings.max_waiting,
+            settings.max_waiting_bytes,
+        )
         self.batcher = Batcher(settings.workers or os.cpu_count() or 1, limits, self._ran)
         self.inference = Inference(self.batcher, settings.max_history_bytes)
         self.titles = read_titles(settings.titles) if settings.titles else {}
@@ -129,21 +132,31 @@ class Server:
             self.metrics if settings.monitoring else None,
             BrowserPage(models, self.titles),
             HttpLimits(
-                settings.max_body_bytes, settings.read_seconds, settings.max_connections,
+                settings.max_body_bytes,
+                settings.read_seconds,
+                settings.max_connections,
                 settings.max_waiting_bytes,
             ),
             settings.cors,
-        )  # fmt: skip
+        )
         limits = ConnectionLimits(
             settings.max_head_bytes, settings.read_seconds, settings.max_connections
         )
         config = uvicorn.Config(
-            application, http=functools.partial(HttpConnection, limits), ws="none",
-            lifespan="off", interface="asgi3", access_log=False, log_config=None,
-            server_header=False, proxy_headers=False, log_level="error",
-            timeout_keep_alive=_IDLE_SECONDS, backlog=_BACKLOG,
+            application,
+            http=functools.partial(HttpConnection, limits),
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            log_level="error",
+            timeout_keep_alive=_IDLE_SECONDS,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=settings.shutdown_seconds,
-        )  # fmt: skip
+        )
         return HttpServer(config, self.stop, stop_others)
 
     async def _start_grpc(self, models):
@@ -188,9 +201,12 @@ class Server:
 
     def _ran(self, signature, requests, rows, seconds):
         self.metrics.observe(
-            "runtime_latency", seconds * 1e6, model_name=signature.model, API="Predict",
+            "runtime_latency",
+            seconds * 1e6,
+            model_name=signature.model,
+            API="Predict",
             runtime="TF1",
-        )  # fmt: skip
+        )
         self.metrics.observe(
             "batching_session:processed_batch_size", rows, model_name=signature.model
         )

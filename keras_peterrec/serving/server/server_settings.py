@@ -8,13 +8,25 @@ from keras_peterrec.serving.server.model_config import ModelConfig, read_config_
 
 # What must be positive, and what may be nothing.
 _POSITIVE = (
-    "max_batch_rows", "max_batch_bytes", "max_rows", "max_waiting", "max_waiting_bytes",
-    "max_head_bytes", "max_body_bytes", "max_history_bytes", "max_connections", "read_seconds",
-)  # fmt: skip
+    "max_batch_rows",
+    "max_batch_bytes",
+    "max_rows",
+    "max_waiting",
+    "max_waiting_bytes",
+    "max_head_bytes",
+    "max_body_bytes",
+    "max_history_bytes",
+    "max_connections",
+    "read_seconds",
+)
 _NOT_NEGATIVE = (
-    "port", "workers", "poll_seconds", "config_poll_seconds", "shutdown_seconds",
+    "port",
+    "workers",
+    "poll_seconds",
+    "config_poll_seconds",
+    "shutdown_seconds",
     "request_timeout",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

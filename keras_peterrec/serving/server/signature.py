@@ -80,17 +80,32 @@ class Signature:
             extra = ",".join(sorted(set(sent) - set(wanted)))
             missing = ",".join(sorted(set(wanted) - set(sent)))
             raise invalid(
-                "input size does not match signature: ", len(sent), "!=", len(wanted), " len({",
-                ",".join(sent), "}) != len({", ",".join(wanted), "}). Sent extra: {", extra,
-                "}. Missing but required: {", missing, "}.",
-            )  # fmt: skip
+                "input size does not match signature: ",
+                len(sent),
+                "!=",
+                len(wanted),
+                " len({",
+                ",".join(sent),
+                "}) != len({",
+                ",".join(wanted),
+                "}). Sent extra: {",
+                extra,
+                "}. Missing but required: {",
+                missing,
+                "}.",
+            )
         for n, (name, dtype) in enumerate(self.dtypes.items()):
             if inputs[name].dtype != NUMPY[dtype]:
                 came = tf.dtypes.as_dtype(inputs[name].dtype).as_datatype_enum
                 raise invalid(
-                    "Expects arg[", n, "] to be ", type_title(dtype), " but ", type_title(came),
+                    "Expects arg[",
+                    n,
+                    "] to be ",
+                    type_title(dtype),
+                    " but ",
+                    type_title(came),
                     " is provided",
-                )  # fmt: skip
+                )
 
 
 def find_signature(signatures, name, error):

@@ -41,7 +41,7 @@ def half_server(model_folder, tmp_path_factory):
 def export_server(causal_export, tmp_path_factory):
     """A server of an export, with titles."""
     titles = tmp_path_factory.mktemp("titles") / "titles.csv"
-    titles.write_text("item_id,title,year\ns0,Éé,1990\ns1,\"One, two\",1991\n", encoding="utf-8")
+    titles.write_text('item_id,title,year\ns0,Éé,1990\ns1,"One, two",1991\n', encoding="utf-8")
     with running(
         model_base_path=str(causal_export.out.parent), grpc_port=0, titles=str(titles), cors=True
     ) as state:

@@ -53,8 +53,12 @@ class Everything(Half):
         x = tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"]
         return {"outputs": x * self.factor}
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.float32, name="a"),
-                                  tf.TensorSpec([None], tf.float32, name="b")])  # fmt: skip
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([], tf.float32, name="a"),
+            tf.TensorSpec([None], tf.float32, name="b"),
+        ]
+    )
     def two(self, a, b):
         return {"y": a * b, "z": a}
 

@@ -61,8 +61,14 @@ def test_what_waits_is_run_together():
     gate = Gate()
     answers = gather(gate, [[0.0], [1.0], [2.0, 3.0], [4.0], [5.0] * 5, [[6.0]], [7.0]])
     assert [a[0].tolist() for a in answers] == [
-        [0], [2], [4, 6], [8], [10] * 5, [[12]], [14],
-    ]  # fmt: skip
+        [0],
+        [2],
+        [4, 6],
+        [8],
+        [10] * 5,
+        [[12]],
+        [14],
+    ]
     # The first found a free worker; then up to 8 rows; another rank is another batch.
     assert gate.batches == [(1,), (4,), (1, 1), (6,)]
 
@@ -84,9 +90,7 @@ def test_what_comes_in_one_turn_is_run_together():
 
 def test_a_bad_request_fails_alone():
     answers = gather(Gate(), [[0.0], [1.0], [-1.0], [2.0, -1.0], [3.0]])
-    assert [
-        isinstance(a, ValueError) for a in answers
-    ] == [False, False, True, True, False]
+    assert [isinstance(a, ValueError) for a in answers] == [False, False, True, True, False]
     assert answers[4][0].tolist() == [6]
 
 
@@ -156,8 +160,10 @@ def test_who_has_gone_is_not_run():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.integers(-1, 9), min_size=1, max_size=6), min_size=1, max_size=12),
-       st.integers(1, 20))  # fmt: skip
+@given(
+    st.lists(st.lists(st.integers(-1, 9), min_size=1, max_size=6), min_size=1, max_size=12),
+    st.integers(1, 20),
+)
 def test_always_as_if_alone(arrays, max_rows):
     answers = gather(Gate(), [[float(n) for n in row] for row in arrays], max_rows)
     for row, answer in zip(arrays, answers, strict=True):

@@ -17,9 +17,7 @@ TIMEOUT = 0.3
 @pytest.fixture(scope="module")
 def server(model_folder):
     base = str(model_folder / "everything")
-    with running(
-        model_base_path=base, grpc_port=0, workers=1, request_timeout=TIMEOUT
-    ) as state:
+    with running(model_base_path=base, grpc_port=0, workers=1, request_timeout=TIMEOUT) as state:
         yield state
 
 
@@ -40,9 +38,11 @@ def settled(server):
 def test_rest_answers_504(server):
     began = time.perf_counter()
     status, text, _ = ask(
-        server.port, "POST", "/v1/models/peterrec:predict",
+        server.port,
+        "POST",
+        "/v1/models/peterrec:predict",
         f'{{"signature_name": "slow", "instances": [{SLOW}]}}',
-    )  # fmt: skip
+    )
     assert time.perf_counter() - began < 10
     assert status == 504
     assert text == b'{\n    "error": "The request was not answered within 0.3 seconds"\n}'
@@ -53,8 +53,9 @@ def test_rest_answers_504(server):
 def test_what_waits_too_long_is_never_computed(server):
     before = runs(server)
     first = threading.Thread(
-        target=predict, args=(server.port, "peterrec", {"signature_name": "slow", "instances": [SLOW]})
-    )  # fmt: skip
+        target=predict,
+        args=(server.port, "peterrec", {"signature_name": "slow", "instances": [SLOW]}),
+    )
     first.start()
     time.sleep(0.1)
     assert predict(server.port, "peterrec", {"instances": [2.0]})[0] == 504

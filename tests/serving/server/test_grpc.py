@@ -18,7 +18,6 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-
 CODE = grpc.StatusCode
 
 
@@ -101,17 +100,21 @@ def test_versions_labels_and_filter(predictions):
 def test_errors(predictions):
     call = predictions.Predict
     assert refused(call, request("nope", {"x": X})) == (
-        CODE.NOT_FOUND, "Servable not found for request: Latest(nope)",
-    )  # fmt: skip
+        CODE.NOT_FOUND,
+        "Servable not found for request: Latest(nope)",
+    )
     assert refused(call, request("half", {"x": X}, version=3)) == (
-        CODE.NOT_FOUND, "Servable not found for request: Specific(half, 3)",
-    )  # fmt: skip
+        CODE.NOT_FOUND,
+        "Servable not found for request: Specific(half, 3)",
+    )
     assert refused(call, request("half", {"x": X}, label="nope")) == (
-        CODE.INVALID_ARGUMENT, "Unrecognized servable version label: nope",
-    )  # fmt: skip
+        CODE.INVALID_ARGUMENT,
+        "Unrecognized servable version label: nope",
+    )
     assert refused(call, request("half", {"x": X}, "zzz")) == (
-        CODE.FAILED_PRECONDITION, 'Serving signature key "zzz" not found.',
-    )  # fmt: skip
+        CODE.FAILED_PRECONDITION,
+        'Serving signature key "zzz" not found.',
+    )
     empty = predict_pb2.PredictRequest()
     assert refused(call, empty) == (CODE.INVALID_ARGUMENT, "Missing ModelSpec")
     for inputs in ({}, {"y": X}, {"x": X, "z": X}):
@@ -120,8 +123,9 @@ def test_errors(predictions):
         assert details.startswith("input size does not match signature: ")
     code, details = refused(call, request("half", {"x": tf.make_tensor_proto(["a"])}))
     assert (code, details) == (
-        CODE.INVALID_ARGUMENT, "Expects arg[0] to be float but string is provided",
-    )  # fmt: skip
+        CODE.INVALID_ARGUMENT,
+        "Expects arg[0] to be float but string is provided",
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,8 +173,9 @@ def test_examples_that_say_much(predictions):
     for _ in range(4000):
         examples.examples.add()
     assert refused(predictions.Classify, given) == (
-        CODE.INVALID_ARGUMENT, "Task size 5000 is larger than maximum input batch size 4096",
-    )  # fmt: skip
+        CODE.INVALID_ARGUMENT,
+        "Task size 5000 is larger than maximum input batch size 4096",
+    )
 
 
 def test_classify_and_regress(predictions):
@@ -196,8 +201,9 @@ def test_classify_and_regress(predictions):
     assert refused(predictions.MultiInference, several)[0] == CODE.UNIMPLEMENTED
     several.tasks.add().CopyFrom(several.tasks[0])
     assert refused(predictions.MultiInference, several) == (
-        CODE.INVALID_ARGUMENT, "Duplicate evaluation of signature: classify",
-    )  # fmt: skip
+        CODE.INVALID_ARGUMENT,
+        "Duplicate evaluation of signature: classify",
+    )
     given.model_spec.signature_name = "words"
     code, details = refused(predictions.Classify, given)
     assert code == CODE.FAILED_PRECONDITION
@@ -242,9 +248,10 @@ def test_other_configurations(management, predictions, half_server):
     assert refused(reload, "")[0] == CODE.INVALID_ARGUMENT
     try:
         reload(half % (labels % ("old", 1)))  # without `everything`, which ends
-        assert predictions.Predict(
-            request("half", {"x": X}, label="old")
-        ).model_spec.version.value == 1  # fmt: skip
+        assert (
+            predictions.Predict(request("half", {"x": X}, label="old")).model_spec.version.value
+            == 1
+        )
         assert refused(predictions.Predict, request("everything", {"x": X}))[0] == CODE.NOT_FOUND
         code, details = refused(reload, half % (labels % ("x", 9)))
         assert code == CODE.FAILED_PRECONDITION and "version 9 of model half" in details

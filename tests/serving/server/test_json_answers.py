@@ -98,8 +98,12 @@ def test_classes_and_regressions():
 SHAPES = st.lists(st.integers(0, 3), min_size=1, max_size=4)
 
 
-@given(SHAPES, st.sampled_from(["float32", "float64", "int64", "uint64", "bool", "object"]),
-       st.integers(0, 2**32), st.booleans())  # fmt: skip
+@given(
+    SHAPES,
+    st.sampled_from(["float32", "float64", "int64", "uint64", "bool", "object"]),
+    st.integers(0, 2**32),
+    st.booleans(),
+)
 def test_reads_back(shape, dtype, seed, several):
     """Python's own JSON reads the very numbers, in both forms."""
     random = np.random.default_rng(seed)

@@ -65,21 +65,27 @@ def test_small_integers_are_narrowed_as_tensorflow_does():
         (b'{"instances":["\\x"]}', "JSON Parse error: Invalid escape character in string. at of"),
         (b'{"instances" 1}', "JSON Parse error: Missing a colon after a name of object member."),
         (b'{"instances":1 2}', "JSON Parse error: Missing a comma or '}' after an object member."),
-        (b'{1:2}', "JSON Parse error: Missing a name for object member. at offset: 1"),
+        (b"{1:2}", "JSON Parse error: Missing a name for object member. at offset: 1"),
         (b'{"instances":[1.]}', "JSON Parse error: Miss fraction part in number."),
         (b'{"instances":[1e]}', "JSON Parse error: Miss exponent in number."),
         (b'// c\n{"instances":[1]}', "JSON Parse error: Invalid value. at offset: 0"),
         (b"[" * 10_000, f"JSON Parse error: Nested deeper than {MAX_DEPTH} levels."),
         (b'{"signature_name":1,"instances":[1]}', "JSON Value: {"),
-        (b'{"instances":[[1],[[2]]]}', "Failed to process element: 1 of 'instances' list. Error: "
-         "INVALID_ARGUMENT: Expecting shape [1] but got: [1,1]"),
+        (
+            b'{"instances":[[1],[[2]]]}',
+            "Failed to process element: 1 of 'instances' list. Error: "
+            "INVALID_ARGUMENT: Expecting shape [1] but got: [1,1]",
+        ),
         (b'{"inputs":[[1],2]}', "JSON Value: 2 found at incorrect level: 2 in the JSON DOM"),
         (b'{"inputs":[1,[2]]}', "Encountered list at unexpected level: 1 expected < 1"),
         (b'{"inputs":{"y":[1]}}', "Missing named input: x in 'inputs' object."),
-        (b'{"instances":[{"x":1,"y":2}]}', "Failed to process element: 0 key: y of 'instances' list"
-         ". Error: INVALID_ARGUMENT: JSON object: does not have named input: y"),
+        (
+            b'{"instances":[{"x":1,"y":2}]}',
+            "Failed to process element: 0 key: y of 'instances' list"
+            ". Error: INVALID_ARGUMENT: JSON object: does not have named input: y",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refused(body, error):
     with pytest.raises(ServingError) as caught:
         read(body, {"x": types.DT_FLOAT})
@@ -114,7 +120,7 @@ def test_surrogate_pairs_are_one_character():
 
 def test_a_mark_of_the_byte_order_needs_no_slow_parser(monkeypatch):
     monkeypatch.setattr(json_parser, "ExactJsonParser", None)
-    assert parse_json(b"\xef\xbb\xbf [1, \"a\"] and more") == [1, "a"]
+    assert parse_json(b'\xef\xbb\xbf [1, "a"] and more') == [1, "a"]
 
 
 def test_slow_work_is_limited(monkeypatch):
@@ -126,11 +132,14 @@ def test_slow_work_is_limited(monkeypatch):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text()
     | st.floats(allow_nan=False),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @given(VALUES, st.booleans())
@@ -141,7 +150,7 @@ def test_both_parsers_read_what_python_writes(value, ascii):
     assert parse_json(body) == ExactJsonParser(body).parse() == value
 
 
-@given(st.binary(max_size=60) | st.text("[]{}\",:0123456789.eE+-\\untrfalsNI ").map(str.encode))
+@given(st.binary(max_size=60) | st.text('[]{}",:0123456789.eE+-\\untrfalsNI ').map(str.encode))
 def test_both_parsers_agree_on_anything(body):
     def outcome(parse):
         try:
@@ -164,10 +173,13 @@ def test_columns_equal_the_protobuf(kind, shape, data):
     if 0 in shape[:-1]:
         return  # JSON does not say what is inside an empty list
     scalar = {
-        "float32": st.floats(width=32), "float64": st.floats(),
-        "int32": st.integers(-(2**31), 2**31 - 1), "int64": st.integers(-(2**63), 2**63 - 1),
-        "bool": st.booleans(), "string": st.text(st.characters(exclude_categories=["Cs"])),
-    }[kind]  # fmt: skip
+        "float32": st.floats(width=32),
+        "float64": st.floats(),
+        "int32": st.integers(-(2**31), 2**31 - 1),
+        "int64": st.integers(-(2**63), 2**63 - 1),
+        "bool": st.booleans(),
+        "string": st.text(st.characters(exclude_categories=["Cs"])),
+    }[kind]
     size = math.prod(shape)
     flat = data.draw(st.lists(scalar, min_size=size, max_size=size))
     array = np.array(flat, dtype=object).reshape(shape)

@@ -22,13 +22,17 @@ def healthy(port):
 
 def mutated(rng):
     """A request's body with something wrong with it; sometimes nothing."""
-    body = rng.choice([
-        b'{"instances": [1.0, 2.5]}', b'{"inputs": {"x": [1, 2]}}', b'{"inputs": [[1], [2]]}',
-        b'{"signature_name": "words", "instances": ["a b", {"b64": "YQ=="}]}',
-        b'{"signature_name": "two", "instances": [{"a": 1, "b": 2}]}',
-        b'{"signature_name": "picky", "instances": [0, 9]}',
-        b'{"signature_name": "classify", "examples": [{"x": 1.5, "y": ["a"]}]}',
-    ])  # fmt: skip
+    body = rng.choice(
+        [
+            b'{"instances": [1.0, 2.5]}',
+            b'{"inputs": {"x": [1, 2]}}',
+            b'{"inputs": [[1], [2]]}',
+            b'{"signature_name": "words", "instances": ["a b", {"b64": "YQ=="}]}',
+            b'{"signature_name": "two", "instances": [{"a": 1, "b": 2}]}',
+            b'{"signature_name": "picky", "instances": [0, 9]}',
+            b'{"signature_name": "classify", "examples": [{"x": 1.5, "y": ["a"]}]}',
+        ]
+    )
     kind = rng.randrange(8)
     at = rng.randrange(len(body) + 1)
     if kind == 0:
@@ -85,9 +89,12 @@ def test_10000_bodies(half_server):
 def test_nesting_that_python_cannot_follow(half_server):
     """At some depth one reader still can, and the next one cannot."""
     bodies = [
-        b'{"instances": %s}', b'{"inputs": %s}', b'{"instances": [{"x": %s}]}',
-        b'{"more": %s, "instances": 3}', b'{"examples": [{"x": %s}]}',
-    ]  # fmt: skip
+        b'{"instances": %s}',
+        b'{"inputs": %s}',
+        b'{"instances": [{"x": %s}]}',
+        b'{"more": %s, "instances": 3}',
+        b'{"examples": [{"x": %s}]}',
+    ]
     connection = http.client.HTTPConnection("127.0.0.1", half_server.port, timeout=60)
     for depth in (*range(900, 1000), *range(1000, 1101, 10)):
         text = b"[" * depth + b'"a"' + b"]" * depth
@@ -102,15 +109,23 @@ def test_nesting_that_python_cannot_follow(half_server):
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/models/everything/versions/-1:predict", "/v1/models/%00:predict", "/v1//", "/v1/",
-        "/v1/models/../../etc/passwd", "/v1/models/%2e%2e%2fetc:predict", "/v1/models/a:b:predict",
-        "/v1/models/everything/versions/7/labels/x:predict", "/v1/models/" + "a" * 5000,
+        "/v1/models/everything/versions/-1:predict",
+        "/v1/models/%00:predict",
+        "/v1//",
+        "/v1/",
+        "/v1/models/../../etc/passwd",
+        "/v1/models/%2e%2e%2fetc:predict",
+        "/v1/models/a:b:predict",
+        "/v1/models/everything/versions/7/labels/x:predict",
+        "/v1/models/" + "a" * 5000,
         "/v1/models/everything/versions/" + "9" * 5000 + ":predict",
         "/v1/models/half/versions/" + "0" * 5000,
         "/v1/models/é:predict",
-        "/v1/models/%ff%fe:predict", "/v1/models/everything:predict#x", "/v1/models/half/metadata/",
+        "/v1/models/%ff%fe:predict",
+        "/v1/models/everything:predict#x",
+        "/v1/models/half/metadata/",
     ],
-)  # fmt: skip
+)
 def test_paths(path, half_server):
     for method in ("GET", "POST", "PATCH"):
         sent = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
@@ -146,7 +161,7 @@ def test_nothing_is_left_of_malformed_requests(half_server):
     def send(count, seed):
         fuzz(half_server.port, count, seed)
         rng = random.Random(seed)
-        for n in range(count):
+        for _n in range(count):
             body = mutated(rng)
             length = len(body) + rng.choice([-1, 0, 5])
             head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()

@@ -5,8 +5,8 @@ import pytest
 from running_server import predict, running
 from serving_samples import assert_same, make_host, make_task
 
-from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
 EVENTS = [["s1", "t0"], ["s2", ""], ["unheard-of", "s30"]]  # of two users
@@ -16,7 +16,9 @@ EVENTS = [["s1", "t0"], ["s2", ""], ["unheard-of", "s30"]]  # of two users
 def out(tmp_path_factory):
     host = make_host()
     out = tmp_path_factory.mktemp("others") / "peterrec" / "1"
-    mixed = MixedTasks.of_tasks({"books": make_task(host, seed=2), "music": make_task(host, seed=3)})
+    mixed = MixedTasks.of_tasks(
+        {"books": make_task(host, seed=2), "music": make_task(host, seed=3)}
+    )
     export(host, {"films": make_task(host)}, out, k=5, incremental=True, mixed=mixed)
     return out
 
@@ -52,10 +54,14 @@ def test_steps_carry_their_state_over_rest(port, model):
         seen = [f"{before} {item}" for before, item in zip(seen, items)]
         wanted = model.step("films", items, kept, seen)
         kept = list(wanted.pop("state_bytes"))
-        found = asked(port, "films_step", [
-            {"state_bytes": state, "item": item, "seen": known}
-            for state, item, known in zip(states, items, seen)
-        ])  # fmt: skip
+        found = asked(
+            port,
+            "films_step",
+            [
+                {"state_bytes": state, "item": item, "seen": known}
+                for state, item, known in zip(states, items, seen)
+            ],
+        )
         states = found.pop("state_bytes").tolist()  # as it came: {"b64": ...}
         assert_same(found, wanted)
     assert_same(found, model.predict("films", seen))
@@ -63,15 +69,11 @@ def test_steps_carry_their_state_over_rest(port, model):
 
 def test_rows_name_their_tasks_over_rest(port, model):
     histories, tasks = ["s1 s2", "t0", "", "s30 s1"], ["music", "books", "music", "no-such-task"]
-    found = asked(
-        port, "mixed", [{"history": h, "task": t} for h, t in zip(histories, tasks)]
-    )
+    found = asked(port, "mixed", [{"history": h, "task": t} for h, t in zip(histories, tasks)])
     assert_same(found, model.mixed(histories, tasks))
 
 
 def test_a_state_that_is_none_is_told(port):
     row = {"state_bytes": "x", "item": "s1", "seen": ""}
-    status, answer = predict(
-        port, "peterrec", {"signature_name": "films_step", "instances": [row]}
-    )
+    status, answer = predict(port, "peterrec", {"signature_name": "films_step", "instances": [row]})
     assert status == 400 and "`state_bytes` should be empty" in answer["error"]

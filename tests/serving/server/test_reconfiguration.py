@@ -43,10 +43,13 @@ class Scene:
     def config(self, base, versions, label=None):
         return {
             "m": ModelConfig(
-                "m", str(self.path / base), "specific", versions=versions,
+                "m",
+                str(self.path / base),
+                "specific",
+                versions=versions,
                 labels={"stable": label} if label else {},
             )
-        }  # fmt: skip
+        }
 
     def run(self, first, then):
         """Starts with a configuration; `then` is a coroutine function."""

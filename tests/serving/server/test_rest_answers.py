@@ -13,7 +13,6 @@ from running_server import ask, predict, running
 from serving_samples import HISTORIES, assert_same
 
 
-
 def arrays(rows):
     """Row form to one array an output."""
     if not isinstance(rows[0], dict):
@@ -71,9 +70,7 @@ def test_classify_and_regress(half_server):
     body = json.dumps({"signature_name": "classify", "examples": [{"x": 0.5}, {"x": [1.0]}]})
     status, text, _ = ask(half_server.port, "POST", path + "classify", body)
     assert status == 200
-    assert json.loads(text) == {
-        "results": [[["a", 0.5], ["b", -0.5]], [["a", 1.0], ["b", -1.0]]]
-    }
+    assert json.loads(text) == {"results": [[["a", 0.5], ["b", -0.5]], [["a", 1.0], ["b", -1.0]]]}
     body = json.dumps({"signature_name": "regress", "context": {"x": 4.0}, "examples": [{}]})
     status, text, _ = ask(half_server.port, "POST", path + "regress", body)
     assert (status, json.loads(text)) == (200, {"results": [2.0]})
@@ -115,15 +112,19 @@ def test_gzip(half_server):
     for body in (b"no gzip", gzip.compress(b'{"instances":[1]}')[:-9], b""):
         status, text, _ = ask(half_server.port, "POST", path, body, gzipped)
         assert (status, json.loads(text)["error"]) == (
-            400, "JSON Parse error: The document is empty",
-        )  # fmt: skip
+            400,
+            "JSON Parse error: The document is empty",
+        )
 
 
 def test_limits(model_folder):
     with running(
-        model_base_path=str(model_folder / "everything"), max_body_bytes=10_000, max_rows=40,
-        max_history_bytes=50, read_seconds=0.5,
-    ) as state:  # fmt: skip
+        model_base_path=str(model_folder / "everything"),
+        max_body_bytes=10_000,
+        max_rows=40,
+        max_history_bytes=50,
+        read_seconds=0.5,
+    ) as state:
         path = "/v1/models/peterrec:predict"
         status, text, response = ask(state.port, "POST", path, b" " * 10_001)
         assert status == 413 and "at most 10000 bytes" in json.loads(text)["error"]
@@ -133,8 +134,9 @@ def test_limits(model_folder):
         assert ask(state.port, "POST", path, bomb, {"Content-Encoding": "gzip"})[0] == 413
         status, answer = predict(state.port, "peterrec", {"instances": [1.0] * 41})
         assert (status, answer["error"]) == (
-            400, "Task size 41 is larger than maximum input batch size 40",
-        )  # fmt: skip
+            400,
+            "Task size 41 is larger than maximum input batch size 40",
+        )
         body = {"signature_name": "words", "instances": ["a" * 51]}
         status, answer = predict(state.port, "peterrec", body)
         assert status == 400 and "at most 50 bytes" in answer["error"]
@@ -203,8 +205,10 @@ def test_page(export_server, half_server):
     model = json.loads(text)["models"]["peterrec"]
     assert model["version"] == 1 and model["next_item"]
     assert model["tasks"] == {
-        "films": "recommend", "age-group.v2": "classify", "tuned": "recommend",
-    }  # fmt: skip
+        "films": "recommend",
+        "age-group.v2": "classify",
+        "tuned": "recommend",
+    }
     assert all(history.strip() for history in model["examples"])
     _, text, _ = ask(export_server.port, "GET", "/titles.json")
     assert json.loads(text) == {"s0": "Éé", "s1": "One, two"}

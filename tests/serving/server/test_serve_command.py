@@ -26,8 +26,10 @@ from keras_peterrec.serving.server import arguments
 def start(*words):
     return subprocess.Popen(
         [sys.executable, "-m", "keras_peterrec", "serve", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def ports_of(process):
@@ -39,8 +41,9 @@ def ports_of(process):
 
 def test_sigterm_under_load(model_folder):
     """What was taken is answered, and nothing more; then the process ends with status 0."""
-    process = start("--model-base-path", model_folder / "everything", "--port", 0,
-                    "--grpc-port", 0, "--json")  # fmt: skip
+    process = start(
+        "--model-base-path", model_folder / "everything", "--port", 0, "--grpc-port", 0, "--json"
+    )
     try:
         port, grpc_port = ports_of(process)
         sent, done = threading.Semaphore(0), []
@@ -51,8 +54,9 @@ def test_sigterm_under_load(model_folder):
                 text = json.dumps(body).encode()
                 client.sendall(
                     b"POST /v1/models/peterrec:predict HTTP/1.1\r\nHost: x\r\n"
-                    + f"Content-Length: {len(text)}\r\n\r\n".encode() + text
-                )  # fmt: skip
+                    + f"Content-Length: {len(text)}\r\n\r\n".encode()
+                    + text
+                )
                 sent.release()
                 reply = b""
                 while b"]" not in reply:
@@ -101,12 +105,15 @@ def test_mistakes_are_one_line(model_folder, tmp_path):
         port = taken.getsockname()[1]
         started = {
             "`base_path` of 'peterrec' should hold versions": start(
-                "--model-base-path", tmp_path, "--port", 0, "--grpc-port", 0),
+                "--model-base-path", tmp_path, "--port", 0, "--grpc-port", 0
+            ),
             "`port` should be a free port": start(
-                "--model-base-path", folder, "--port", port, "--grpc-port", 0),
+                "--model-base-path", folder, "--port", port, "--grpc-port", 0
+            ),
             "`grpc_port` should be a free port": start(
-                "--model-base-path", folder, "--port", 0, "--grpc-port", port),
-        }  # fmt: skip
+                "--model-base-path", folder, "--port", 0, "--grpc-port", port
+            ),
+        }
         for text, process in started.items():
             out, errors = process.communicate(timeout=120)
             assert process.returncode == 2, errors
@@ -134,9 +141,10 @@ def test_settings_that_cannot_be_used(words, error, capsys):
 def test_without_the_extra(monkeypatch, capsys):
     find = arguments.importlib.util.find_spec
     monkeypatch.setattr(
-        arguments.importlib.util, "find_spec",
+        arguments.importlib.util,
+        "find_spec",
         lambda name, *more: None if name == "uvicorn" else find(name, *more),
-    )  # fmt: skip
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main(["serve", "--model-base-path", "a"])
     assert ended.value.code == 2

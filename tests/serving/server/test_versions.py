@@ -194,8 +194,12 @@ def test_policies(tmp_path):
 
     config = ModelConfig("m", str(tmp_path))
     assert follow(config, add(1, 2), fail(3), drop(2), drop(3), drop(1)) == [
-        [2], [2], [2], [1], [1],
-    ]  # fmt: skip
+        [2],
+        [2],
+        [2],
+        [1],
+        [1],
+    ]
     add(1, 2, 3, 4)()
     assert follow(ModelConfig("m", str(tmp_path), "latest", 2), lambda: None) == [[3, 4]]
     assert follow(ModelConfig("m", str(tmp_path), "all"), lambda: None) == [[1, 2, 3, 4]]
@@ -210,12 +214,17 @@ def test_policies(tmp_path):
         ("nonsense {", "should be a file with a model_config_list"),
         ("model_config_list { config { name: 'a' base_path: 'b' } }", "should be absolute"),
         ("model_config_list { config { base_path: '/b' } }", "should be a name"),
-        ("model_config_list { config { name: 'a' base_path: '/b' model_platform: 'x' } }",
-         "should be 'tensorflow'"),
-        ("model_config_list { config { name: 'a' base_path: '/b' } "
-         "config { name: 'a' base_path: '/b' } }", "once"),
+        (
+            "model_config_list { config { name: 'a' base_path: '/b' model_platform: 'x' } }",
+            "should be 'tensorflow'",
+        ),
+        (
+            "model_config_list { config { name: 'a' base_path: '/b' } "
+            "config { name: 'a' base_path: '/b' } }",
+            "once",
+        ),
     ],
-)  # fmt: skip
+)
 def test_config_files_that_cannot_be_used(text, error, tmp_path):
     path = tmp_path / "models.config"
     with pytest.raises(InputError, match="should be a file"):

@@ -23,9 +23,7 @@ PATCHES = ("lora:2+norm", "compacter:4", "ia3+tokens:2", "scale_shift+bias")
 
 def main(folder):
     answers = {}
-    for objective, pretrainer in (
-        ("causal", kp.CausalPretrainer), ("masked", kp.MaskedPretrainer)
-    ):  # fmt: skip
+    for objective, pretrainer in (("causal", kp.CausalPretrainer), ("masked", kp.MaskedPretrainer)):
         backbone = kp.Backbone(
             len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=objective == "causal"
         )
