@@ -1,10 +1,9 @@
 """The files of a benchmark's result."""
 
-import csv
-import io
 from pathlib import Path
 
-from keras_peterrec.transfer.json_file import write_json
+from keras_peterrec.files.atomic_write import write_csv, write_text
+from keras_peterrec.files.json_file import write_json
 
 
 def write_report_files(result, folder, markdown, fields, rows):
@@ -20,9 +19,5 @@ def write_report_files(result, folder, markdown, fields, rows):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", result)
-    (folder / "table.md").write_text(markdown, encoding="utf-8")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    (folder / "table.csv").write_text(text.getvalue(), encoding="utf-8")
+    write_text(folder / "table.md", markdown)
+    write_csv(folder / "table.csv", fields, rows)

@@ -1,11 +1,8 @@
 """A picture of the serving benchmark: requests a second above, latencies below."""
 
-from pathlib import Path
+from matplotlib.figure import Figure
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from keras_peterrec.files.atomic_write import save_figure
 
 # Told apart in print, in grey and by the colour-blind.
 _COLOURS = ("#0b4f8a", "#e08a1e", "#7aa95c", "#555555")
@@ -21,9 +18,8 @@ def plot_rows(result, path):
     """
     names = list(dict.fromkeys(row["signature"] for row in result["rows"]))
     servers = list(dict.fromkeys(row["server"] for row in result["rows"]))
-    figure, axes = plt.subplots(
-        2, len(names), figsize=(1.5 + 3.2 * len(names), 6), squeeze=False, sharex="col"
-    )
+    figure = Figure(figsize=(1.5 + 3.2 * len(names), 6))
+    axes = figure.subplots(2, len(names), squeeze=False, sharex="col")
     for (above, below), name in zip(axes.T, names):
         shown = [row for row in result["rows"] if row["signature"] == name]
         for number, server in enumerate(servers):
@@ -74,7 +70,4 @@ def _finish(figure, axes, title, path):
         entries.values(), entries.keys(), frameon=False, fontsize=8, ncols=columns, loc="lower left"
     )
     figure.tight_layout(rect=(0, 0.05 * (1 + len(entries) // columns), 1, 0.98))
-    beside = Path(f"{path}.writing")
-    figure.savefig(beside, format="png", dpi=150)
-    plt.close(figure)
-    beside.replace(path)
+    save_figure(figure, path)

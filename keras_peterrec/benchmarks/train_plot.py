@@ -1,13 +1,9 @@
 """A picture of the training benchmark: speed above, memory below, a column a sweep."""
 
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from keras_peterrec.benchmarks.sweep import SWEEPS
+from keras_peterrec.files.atomic_write import save_figure
 
 # By side: told apart in print, in grey and by the colour-blind.
 _SIDES = (("#0b4f8a", "-"), ("#e08a1e", "--"), ("#7aa95c", ":"), ("#555555", "-."))
@@ -28,9 +24,8 @@ def plot_rows(rows, path, title):
         title: str.
     """
     sweeps = list(dict.fromkeys(row["sweep"] for row in rows))
-    figure, axes = plt.subplots(
-        2, len(sweeps), figsize=(1.5 + 4 * len(sweeps), 6), squeeze=False, sharex="col"
-    )
+    figure = Figure(figsize=(1.5 + 4 * len(sweeps), 6))
+    axes = figure.subplots(2, len(sweeps), squeeze=False, sharex="col")
     for column, sweep in zip(axes.T, sweeps):
         shown = [row for row in rows if row["sweep"] == sweep]
         for axis, (label, value) in zip(column, _MEASURES):
@@ -55,10 +50,7 @@ def plot_rows(rows, path, title):
         loc="lower left",
     )
     figure.tight_layout(rect=(0, 0.05 * (1 + len(entries) // (2 * len(sweeps))), 1, 0.98))
-    beside = Path(f"{path}.writing")
-    figure.savefig(beside, format="png", dpi=150)
-    plt.close(figure)
-    beside.replace(path)
+    save_figure(figure, path)
 
 
 def _draw_lines(axis, rows, sweep, value):

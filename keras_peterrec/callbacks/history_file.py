@@ -1,12 +1,12 @@
 """What was measured in every epoch, as a table on disk."""
 
 import csv
-import os
 from pathlib import Path
 
 import keras
 
 from keras_peterrec.callbacks.learning_rate import learning_rate
+from keras_peterrec.files.atomic_write import write_csv
 
 NAME = "history.csv"
 
@@ -41,12 +41,7 @@ class HistoryFile(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self._rows.append({"epoch": epoch + 1, "learning_rate": rate, **logs})
         columns = dict.fromkeys(name for row in self._rows for name in row)
-        beside = Path(f"{self.path}.writing")
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(columns))
-            writer.writeheader()
-            writer.writerows(self._rows)
-        os.replace(beside, self.path)
+        write_csv(self.path, columns, self._rows)
 
 
 def read_history(folder):

@@ -10,7 +10,7 @@ import keras
 from keras_peterrec.callbacks.learning_rate import learning_rate
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.distribution.replicated_model import random_states
-from keras_peterrec.transfer.json_file import read_json, write_json
+from keras_peterrec.files.json_file import read_json, write_json
 
 
 class ResumableTraining(keras.callbacks.Callback):

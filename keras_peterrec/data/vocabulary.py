@@ -1,12 +1,12 @@
 """Item strings and their ids."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from keras_peterrec.data.special_ids import FIRST_ITEM, UNK
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import write_text
 
 # No item can look like these lines, since items hold no white space.
 _SPECIAL_LINES = ("# 0 padding", "# 1 unknown", "# 2 mask", "# 3 task token")
@@ -118,9 +118,7 @@ class Vocabulary:
     def save(self, path):
         """Writes a text file, one item a line; the line's number is its id."""
         lines = [*(_SPECIAL_LINES if self.special_ids else ()), *self.items]
-        beside = Path(f"{path}.writing")
-        beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        os.replace(beside, path)
+        write_text(path, "".join(f"{line}\n" for line in lines))
 
     @classmethod
     def load(cls, path):

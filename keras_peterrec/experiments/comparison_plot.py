@@ -1,11 +1,9 @@
 """A picture of methods side by side."""
 
-from pathlib import Path
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from keras_peterrec.files.atomic_write import save_figure
 
 # Distinguishable in print and for the colour-blind.
 _COLOURS = {
@@ -26,22 +24,20 @@ def plot_comparison(rows, path, title):
         title: str.
     """
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
-    figure, axes = plt.subplots(1, len(metrics), figsize=(5 * len(metrics), 3.6), squeeze=False)
+    figure = Figure(figsize=(5 * len(metrics), 3.6))
+    axes = figure.subplots(1, len(metrics), squeeze=False)
     for axis, metric in zip(axes[0], metrics):
         shown = [row for row in rows if row["metric"] == metric]
         _draw_metric(axis, shown)
         axis.set_title(metric, loc="left", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     methods = ["baseline", *dict.fromkeys(row["method"] for row in rows)]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=_colour(method)) for method in methods]
+    handles = [Rectangle((0, 0), 1, 1, color=_colour(method)) for method in methods]
     figure.legend(
         handles, methods, frameon=False, fontsize=9, ncols=len(methods), loc="upper right"
     )
     figure.tight_layout(rect=(0, 0, 1, 0.97))
-    beside = Path(f"{path}.writing")
-    figure.savefig(beside, format="png", dpi=150)
-    plt.close(figure)
-    beside.replace(path)
+    save_figure(figure, path)
 
 
 def _draw_metric(axis, rows):

@@ -15,10 +15,10 @@ from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
 from keras_peterrec.experiments.worker_process import WorkerProcess
-from keras_peterrec.runs.folder_lock import lock
+from keras_peterrec.files.folder_lock import locked
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.settings import check_settings
-from keras_peterrec.transfer.json_file import read_json
 
 
 def experiment(
@@ -87,29 +87,29 @@ def experiment(
         # What cannot be read is refused before anything is written.
         "data": data.fingerprints(),
     }
-    folder = RunFolder(out or f"runs/experiments/{name}", "experiment", settings)
-    if (earlier := _same_result(folder, asked)) is not None:
-        return earlier
-    lock(folder.path)  # also a finished one, to which more is added
-    host_settings = {
-        "hidden_dim": hidden_dim,
-        "blocks": blocks,
-        "max_length": max_length or data.max_length,
-    }
-    with WorkerProcess() as worker:
-        runner = Runner(data, folder.path, shared or folder.path, host_settings, worker, epochs)
-        runs = [
-            record
-            for seed in asked["seeds"]
-            for row in plan.rows
-            for record in runner.results(row, seed)
-        ]
-    if not runs:
-        raise Misfit(runner.left_out[0]["reason"])
-    result = _report(plan, data, runs, runner.left_out, folder.path, {**settings, **asked})
-    result["seconds"] = {"total": round(sum(runner.seconds.values()), 1)}
-    _print_total(result)
-    return folder.finish(result)
+    with RunFolder(out or f"runs/experiments/{name}", "experiment", settings) as folder:
+        if (earlier := _same_result(folder, asked)) is not None:
+            return earlier
+        host_settings = {
+            "hidden_dim": hidden_dim,
+            "blocks": blocks,
+            "max_length": max_length or data.max_length,
+        }
+        # Also a finished folder, to which more seeds are added.
+        with locked(folder.path), WorkerProcess() as worker:
+            runner = Runner(data, folder.path, shared or folder.path, host_settings, worker, epochs)
+            runs = [
+                record
+                for seed in asked["seeds"]
+                for row in plan.rows
+                for record in runner.results(row, seed)
+            ]
+        if not runs:
+            raise Misfit(runner.left_out[0]["reason"])
+        result = _report(plan, data, runs, runner.left_out, folder.path, {**settings, **asked})
+        result["seconds"] = {"total": round(sum(runner.seconds.values()), 1)}
+        _print_total(result)
+        return folder.finish(result)
 
 
 def show(result):

@@ -1,12 +1,10 @@
 """What the experiments' pictures share; they can be read in print, without colour."""
 
 import textwrap
-from pathlib import Path
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from keras_peterrec.files.atomic_write import save_figure
 
 DPI = 160
 # Okabe and Ito's colours, for the colour-blind; markers and lines tell rows apart as well.
@@ -36,7 +34,8 @@ def panels(tasks, columns=3, height=2.6):
     columns = min(columns, len(tasks))
     lines = -(-len(tasks) // columns)
     size = (0.8 + max(5.4, 3.3 * columns), 0.9 + height * lines)
-    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    figure = Figure(figsize=size)
+    grid = figure.subplots(lines, columns, squeeze=False)
     for axis in grid.flat[len(tasks) :]:
         axis.set_visible(False)
     for axis, task in zip(grid.flat, tasks):
@@ -80,7 +79,4 @@ def save(figure, path, title, handles=None):
             loc="lower center",
         )
     figure.tight_layout(rect=(0, bottom, 1, 1))
-    beside = Path(f"{path}.writing")
-    figure.savefig(beside, format="png", dpi=DPI)
-    plt.close(figure)
-    beside.replace(path)
+    save_figure(figure, path, DPI)

@@ -17,9 +17,9 @@ from keras_peterrec.data.splits import TEST, split_users
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
+from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.transfer.json_file import read_json, write_json
 
 COMPARED = ("children", "shop")  # the task with few labels
 OTHER_METHODS = ("all", "head")

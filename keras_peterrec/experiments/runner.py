@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from keras_peterrec.errors import Misfit
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.transfer.json_file import read_json
 
 LONGEST_NAME = 60  # of a folder of several tasks, which it names
 

@@ -1,10 +1,10 @@
 """An experiment's runs as a table: mean ± sample standard deviation over seeds."""
 
-import csv
-import os
 from pathlib import Path
 
 import numpy as np
+
+from keras_peterrec.files.atomic_write import write_csv, write_text
 
 # Metric, and the kind of the tasks that have it. The first of a kind is its primary one.
 SHOWN = (("ndcg@10", "recommend"), ("accuracy", "classify"), ("log_loss", "classify"))
@@ -57,14 +57,8 @@ def write_tables(cells, folder, title, lines):
     parts = [f"# {title}", "\n".join(lines)]
     for metric in _names(cells, "metric"):
         parts.append(_markdown([cell for cell in cells if cell["metric"] == metric]))
-    _replace(Path(folder) / "table.md", "\n\n".join(parts) + "\n")
-    path = Path(folder) / "table.csv"
-    beside = Path(f"{path}.writing")
-    with open(beside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(cells)
-    os.replace(beside, path)
+    write_text(Path(folder) / "table.md", "\n\n".join(parts) + "\n")
+    write_csv(Path(folder) / "table.csv", COLUMNS, cells)
 
 
 def format_cell(cell):
@@ -129,9 +123,3 @@ def _names(entries, key):
 
 def _of(runs, task):
     return [run for run in runs if run["task"] == task]
-
-
-def _replace(path, text):
-    beside = Path(f"{path}.writing")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

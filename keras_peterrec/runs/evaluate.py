@@ -7,12 +7,12 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.runs.next_item import TEST as LAST_EVENT
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_answers, make_data
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.json_file import read_json
 from keras_peterrec.transfer.task import Task
 
 # What each kind of run can be evaluated with, besides what it was trained with.
@@ -57,17 +57,21 @@ def evaluate(run, host=None, log=None, target=None, labels=None, column=None, ou
     data, measure = _OPENED[saved["command"]](Path(run), settings)
     # Other weights or other data under the same paths are another evaluation.
     asked["data"] = [_fingerprint(Path(run)), data["fingerprint"]]
-    result_folder = None if out is None else RunFolder(out, "evaluate", asked)
-    if result_folder is not None and (earlier := result_folder.earlier_result()) is not None:
-        return earlier
-    result = {
-        "command": "evaluate",
-        "settings": asked,
-        "seed": settings["seed"],
-        "data": data,
-        "metrics": {"test": measure()},
-    }
-    return result if result_folder is None else result_folder.finish(result)
+
+    def result():
+        return {
+            "command": "evaluate",
+            "settings": asked,
+            "seed": settings["seed"],
+            "data": data,
+            "metrics": {"test": measure()},
+        }
+
+    if out is None:
+        return result()
+    with RunFolder(out, "evaluate", asked) as folder:
+        earlier = folder.earlier_result()
+        return folder.finish(result()) if earlier is None else earlier
 
 
 def _kind_of(settings):

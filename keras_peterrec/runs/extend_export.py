@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_format
 from keras_peterrec.runs.export import task_names
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import (
@@ -12,7 +13,6 @@ from keras_peterrec.serving.exported_model import (
     MIXED_BUNDLES,
 )
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.json_file import read_format
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 

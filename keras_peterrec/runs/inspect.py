@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.transfer.json_file import read_json
+from keras_peterrec.files.json_file import read_json
 
 
 def inspect(path, patches=False):

@@ -12,6 +12,7 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import write_json
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
@@ -21,7 +22,6 @@ from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
 from keras_peterrec.runs.task_training import RECIPE, training_parts
 from keras_peterrec.runs.training import Recipe, fit
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.json_file import write_json
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
@@ -87,24 +87,24 @@ def multi_task(
         data[name], prints[name] = _task_data(host, where, settings)
     settings |= {"log": name_of(log), "tasks": {n: _named(w) for n, w in tasks.items()}}
     settings |= {"recipe": RECIPE, "data": [source.fingerprint(), prints]}
-    folder = RunFolder(out, "multi_task", settings)
-    if (earlier := folder.earlier_result()) is not None:
-        return earlier
-    model = _new_model(host, data, head_dropout)
-    training = _train(model, sequences, data, settings, folder.path)
-    for name in data:
-        if data[name].kind == "classify":
-            data[name].calibrate(model.tasks[name])
-    found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
-    summary = training.summary(time.perf_counter() - began)
-    found = {n: {**result, **summary} for n, result in found.items()}
-    for name, result in found.items():
-        (folder.path / "tasks" / name).mkdir(parents=True, exist_ok=True)
-        write_json(folder.path / "tasks" / name / "metrics.json", result)
-    result = {"command": "multi_task", "settings": settings, "seed": seed, "tasks": found}
-    folder.finish({**result, **summary})
-    training.finish()
-    return {**result, **summary}
+    with RunFolder(out, "multi_task", settings) as folder:
+        if (earlier := folder.earlier_result()) is not None:
+            return earlier
+        model = _new_model(host, data, head_dropout)
+        training = _train(model, sequences, data, settings, folder.path)
+        for name in data:
+            if data[name].kind == "classify":
+                data[name].calibrate(model.tasks[name])
+        found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
+        summary = training.summary(time.perf_counter() - began)
+        found = {n: {**result, **summary} for n, result in found.items()}
+        for name, result in found.items():
+            (folder.path / "tasks" / name).mkdir(parents=True, exist_ok=True)
+            write_json(folder.path / "tasks" / name / "metrics.json", result)
+        result = {"command": "multi_task", "settings": settings, "seed": seed, "tasks": found}
+        folder.finish({**result, **summary})
+        training.finish()
+        return {**result, **summary}
 
 
 def _new_host(settings, vocabulary):

@@ -95,25 +95,25 @@ def pretrain(
     name, log = name_of(log), log if isinstance(log, Log) else load_log(log)
     settings = {"log": name, **settings, "data": log.fingerprint()}
     sequences, vocabulary, counts = encode_log(log, min_count)
-    folder = RunFolder(out, "pretrain", settings, devices)
-    if (earlier := folder.earlier_result()) is not None:
-        return earlier
-    with devices.scope():
-        pretrainer = _new_pretrainer(settings, len(vocabulary))
-    training = _train(pretrainer, sequences, settings, folder.path)
+    with RunFolder(out, "pretrain", settings, devices) as folder:
+        if (earlier := folder.earlier_result()) is not None:
+            return earlier
+        with devices.scope():
+            pretrainer = _new_pretrainer(settings, len(vocabulary))
+        training = _train(pretrainer, sequences, settings, folder.path)
 
-    def finish():
-        Host(pretrainer, vocabulary, max_length).save(folder.path)
-        result = {
-            **_describe(log, pretrainer, settings),
-            **_measure(pretrainer, sequences, max_length, counts),
-            **training.summary(time.perf_counter() - began),
-        }
-        folder.finish(result)
-        training.finish()
-        return result
+        def finish():
+            Host(pretrainer, vocabulary, max_length).save(folder.path)
+            result = {
+                **_describe(log, pretrainer, settings),
+                **_measure(pretrainer, sequences, max_length, counts),
+                **training.summary(time.perf_counter() - began),
+            }
+            folder.finish(result)
+            training.finish()
+            return result
 
-    return devices.on_chief(finish)
+        return devices.on_chief(finish)
 
 
 def _describe(log, pretrainer, settings):

@@ -64,31 +64,31 @@ def ridge(
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = Sequences(log, vocabulary)
     data = make_data(source, int(source.lengths.max()), answers, settings)
-    folder = RunFolder(out, "ridge", settings)
-    if (earlier := folder.earlier_result()) is not None:
-        return earlier
-    penalty, ranker, validation = _best(data, len(vocabulary), penalties)
-    seconds = round(time.perf_counter() - began, 2)
-    return folder.finish(
-        {
-            "command": "ridge",
-            "settings": settings,
-            "seed": seed,
-            "penalty": penalty,
-            "data": {"fingerprint": fingerprints, **data.summary()},
-            "parameters": {
-                "host": 0,
-                "trainable": ranker.item_table.size,
-                "total": ranker.item_table.size,
-            },
-            "metrics": {
-                "validation": validation,
-                "test": measure(ranker, data, TEST, sampled=True),
-            },
-            "baseline": data.baseline(TEST),
-            "seconds": {"fit": seconds, "total": seconds},
-        }
-    )
+    with RunFolder(out, "ridge", settings) as folder:
+        if (earlier := folder.earlier_result()) is not None:
+            return earlier
+        penalty, ranker, validation = _best(data, len(vocabulary), penalties)
+        seconds = round(time.perf_counter() - began, 2)
+        return folder.finish(
+            {
+                "command": "ridge",
+                "settings": settings,
+                "seed": seed,
+                "penalty": penalty,
+                "data": {"fingerprint": fingerprints, **data.summary()},
+                "parameters": {
+                    "host": 0,
+                    "trainable": ranker.item_table.size,
+                    "total": ranker.item_table.size,
+                },
+                "metrics": {
+                    "validation": validation,
+                    "test": measure(ranker, data, TEST, sampled=True),
+                },
+                "baseline": data.baseline(TEST),
+                "seconds": {"fit": seconds, "total": seconds},
+            }
+        )
 
 
 def fit_ranker(data, vocabulary_size, penalty):

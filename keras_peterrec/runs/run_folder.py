@@ -1,13 +1,14 @@
 """The folder of a run: what was asked, what came of it."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
-from keras_peterrec.runs.folder_lock import NAME as LOCK
-from keras_peterrec.runs.folder_lock import lock, unlock
-from keras_peterrec.transfer.json_file import read_json, write_json
+from keras_peterrec.files.folder_lock import NAME as LOCK
+from keras_peterrec.files.folder_lock import locked
+from keras_peterrec.files.json_file import read_json, write_json
 
 FORMAT_VERSION = 1
 # Where things are, as somebody typed it. What they hold, `data` tells by fingerprints.
@@ -19,9 +20,9 @@ class RunFolder:
 
     `run.json` is written first and says what was asked; `metrics.json` is written
     last and says that the run is finished. An interrupted run goes on when the
-    same is asked again; anything else that a folder holds is left alone. Until it is
-    finished, no other process may work in it. Of several workers the chief alone looks at
-    the folder and writes; its answer is everyone's.
+    same is asked again; anything else that a folder holds is left alone. While the `with`
+    block runs, no other process may work in an unfinished folder. Of several workers the chief
+    alone looks at the folder and writes; its answer is everyone's.
 
     Args:
         path: path.
@@ -31,15 +32,29 @@ class RunFolder:
         devices: Devices of the run. Defaults to `None`, this process alone.
 
     Raises:
-        InputError: the folder holds something else, cannot be written, or another process
-            works in it.
+        InputError: on entering, the folder holds something else, cannot be written, or another
+            process works in it.
+
+    Example:
+
+    >>> with RunFolder("runs/films", "transfer", settings) as folder:
+    ...     if (earlier := folder.earlier_result()) is not None:
+    ...         return earlier
+    ...     return folder.finish(train(folder.path))
     """
 
     def __init__(self, path, command, settings, devices=None):
         self.path = Path(path)
         self._devices = devices or Devices.open(1)
-        asked = {"format_version": FORMAT_VERSION, "command": command, "settings": settings}
-        self._devices.on_chief(lambda: self._open(asked))
+        self._asked = {"format_version": FORMAT_VERSION, "command": command, "settings": settings}
+        self._lock = contextlib.ExitStack()
+
+    def __enter__(self):
+        self._devices.on_chief(lambda: self._open(self._asked))
+        return self
+
+    def __exit__(self, *error):
+        self._lock.close()
 
     def _open(self, asked):
         try:
@@ -53,7 +68,7 @@ class RunFolder:
     def _claim(self, asked):
         if self._is_same(asked):
             if not self._finished:
-                lock(self.path)
+                self._lock.enter_context(locked(self.path))
             return
         holds = self.path.is_dir() and {file.name for file in self.path.iterdir()} - {LOCK}
         if holds or (self.path.exists() and not self.path.is_dir()):
@@ -62,7 +77,7 @@ class RunFolder:
                 f"Received: {str(self.path)!r}, which already holds something else."
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        lock(self.path)
+        self._lock.enter_context(locked(self.path))
         if not self._is_same(asked):  # another process may have been quicker
             write_json(self.path / "run.json", asked)
 
@@ -99,14 +114,12 @@ class RunFolder:
     def _earlier_result(self):
         if not self._finished:
             return None
-        unlock(self.path)
         print(f"{self.path} is already finished; nothing is trained again", file=sys.stderr)
         return read_json(self.path / "metrics.json", "out")
 
     def finish(self, result):
         """Writes `metrics.json`, with which the run is finished."""
         write_json(self.path / "metrics.json", result)
-        unlock(self.path)
         return result
 
 

@@ -112,17 +112,17 @@ def transfer(
     source = Sequences(log, host.vocabulary)
     joined = host.summary_settings() if summary else {}
     data = make_data(source, joined.get("summary", host.max_length), answers, settings)
-    folder = RunFolder(out, "transfer", settings, devices)
-    if (earlier := folder.earlier_result()) is not None:
-        return earlier
-    with devices.scope():
-        model = build_task(
-            host.backbone, data.head(), method, patch, dropout, folder.path.name, **joined
-        )
-    training = train_task(model, data, settings, folder.path)
+    with RunFolder(out, "transfer", settings, devices) as folder:
+        if (earlier := folder.earlier_result()) is not None:
+            return earlier
+        with devices.scope():
+            model = build_task(
+                host.backbone, data.head(), method, patch, dropout, folder.path.name, **joined
+            )
+        training = train_task(model, data, settings, folder.path)
 
-    task = Task(model, method, data.targets, data.classes, settings)
-    return devices.on_chief(lambda: _finish(task, host, data, training, folder, began))
+        task = Task(model, method, data.targets, data.classes, settings)
+        return devices.on_chief(lambda: _finish(task, host, data, training, folder, began))
 
 
 def _finish(task, host, data, training, folder, began):

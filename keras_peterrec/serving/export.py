@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import write_json
 from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
 from keras_peterrec.serving.exported_model import (
@@ -28,7 +29,6 @@ from keras_peterrec.serving.warmup import (
     warmup_requests,
     write_warmup,
 )
-from keras_peterrec.transfer.json_file import write_json
 from keras_peterrec.transfer.task import Task
 
 

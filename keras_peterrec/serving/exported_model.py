@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.signature_names import MIXED, STATE, STEP
-from keras_peterrec.transfer.json_file import read_format
 
 FORMAT_VERSION = 1
 DESCRIPTION = Path("assets.extra") / "peterrec.json"

@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
+from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
 from keras_peterrec.layers.history_summary import EVENTS
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
-from keras_peterrec.transfer.json_file import read_format, refuse_misfits, write_json
-from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
 
 FORMAT_VERSION = 1
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}

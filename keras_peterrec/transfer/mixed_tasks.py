@@ -5,11 +5,11 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.transfer.task_model import last_events
-from keras_peterrec.transfer.weights_file import check_arrays
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

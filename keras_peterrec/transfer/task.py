@@ -8,13 +8,13 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import refuse_misfits, write_json
+from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.transfer.host import backbone_weights
-from keras_peterrec.transfer.json_file import refuse_misfits, write_json
 from keras_peterrec.transfer.strategies import SHARED_HOST, check_method, set_trainable
 from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
-from keras_peterrec.transfer.weights_file import assign_weights, write_weights
 
 
 @dataclass

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_format
+from keras_peterrec.files.weights_file import read_weights
 from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.models.recommender_head import RecommenderHead
 from keras_peterrec.patches.registry import patch_from_config
-from keras_peterrec.transfer.json_file import read_format
-from keras_peterrec.transfer.weights_file import read_weights
 
 FORMAT_VERSION = 1
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.patches.registry import patch_from_config, short_name
-from keras_peterrec.transfer.json_file import read_json, refuse_misfits
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 

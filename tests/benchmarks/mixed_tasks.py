@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import keras_peterrec as kp
 from keras_peterrec.benchmarks.machine import describe_machine
-from keras_peterrec.transfer.weights_file import write_weights
+from keras_peterrec.files.weights_file import write_weights
 
 MIB = 2**20
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.weights_file import read_weights, write_weights
 
 
 def edit(folder, **changes):

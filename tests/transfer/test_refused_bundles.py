@@ -5,8 +5,8 @@ import pytest
 from bundle_samples import edit, make_task
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.transfer.task import Task
-from keras_peterrec.transfer.weights_file import read_weights, write_weights
 
 
 @pytest.fixture

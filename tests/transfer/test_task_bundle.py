@@ -8,11 +8,11 @@ import pytest
 from bundle_samples import TARGETS, make_task
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.weights_file import read_weights
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.transfer.parameter_report import parameter_report
 from keras_peterrec.transfer.strategies import METHODS
 from keras_peterrec.transfer.task import Task
-from keras_peterrec.transfer.weights_file import read_weights
 
 SHARED = ("patch", "head")
 PATCHES = (

@@ -1,8 +1,8 @@
 """Are all the files of a version directory there?"""
 
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, MIXED_BUNDLES
-from keras_peterrec.transfer.json_file import read_json
 
 
 def check_files(folder):

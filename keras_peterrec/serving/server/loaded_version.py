@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow_serving.apis import prediction_log_pb2
 
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import DESCRIPTION
 from keras_peterrec.serving.server.classification import examples_array
@@ -15,7 +16,6 @@ from keras_peterrec.serving.server.errors import DATA_LOSS, ServingError, invali
 from keras_peterrec.serving.server.proto_tensors import read_tensor
 from keras_peterrec.serving.server.signature import Signature, find_signature
 from keras_peterrec.serving.warmup import PATH as WARMUP
-from keras_peterrec.transfer.json_file import read_json
 
 _MOST_WARMUPS = 1000
 # Several runs at a time fill the processors better than one that is split among them. A bias

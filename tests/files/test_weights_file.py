@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.transfer.weights_file import assign_weights, read_weights, write_weights
+from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
 
 
 def variables():

@@ -1,22 +1,19 @@
 """Weights on disk, keyed by path: a NumPy archive without pickles."""
 
-import os
 import zipfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import replacing
 
 
 def write_weights(path, named):
-    """Writes `{path: variable or array}` beside `path` and renames it into place."""
+    """Writes `{path: variable or array}` to the file `path`, all of them or nothing."""
     arrays = {name: _plain(weight) for name, weight in named.items()}
-    beside = Path(f"{path}.writing")
-    with open(beside, "wb") as file:
+    with replacing(path) as beside, open(beside, "wb") as file:
         np.savez(file, **arrays)
-    os.replace(beside, path)
 
 
 def read_weights(path):

@@ -1,18 +1,16 @@
-"""JSON files that are either whole or not there."""
+"""JSON files: written whole, read with one clear line where they cannot be."""
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import write_text
 
 
 def write_json(path, content):
-    """Writes `content` beside `path` and renames it into place."""
-    beside = Path(f"{path}.writing")
-    beside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    """Writes `content` to `path`, all of it or nothing."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path, argument):
