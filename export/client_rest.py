@@ -1,7 +1,8 @@
-"""Asks TensorFlow Serving over REST; needs nothing but Python.
+"""A client of TensorFlow Serving over REST. It needs nothing but Python.
 
 python export/client_rest.py --task films "1193 661 914" "2355"
 python export/client_rest.py --task films --classify "1193 661 914"
+python export/client_rest.py --task spend --regress "1193 661 914"
 python export/client_rest.py --status
 """
 
@@ -14,46 +15,59 @@ from urllib.parse import quote
 
 
 class ServingError(Exception):
-    """What the server said no to, in its own words."""
+    """The server refused a request or could not be reached; the message has its own words."""
 
 
 def predict(server, task, histories, model="peterrec", label=None, timeout=10.0):
-    """Answers to raw histories.
+    """Asks for the answers to raw histories.
 
     Args:
         server: str, such as `"http://localhost:8501"`.
         task: str. A signature: a task's name, `serving_default` or `embed`.
-        histories: list of str, item ids separated by spaces, one string a user.
+        histories: list of str, one for each user: item ids separated by spaces.
         model: str. Defaults to `"peterrec"`.
         label: str, such as `"stable"`. Defaults to `None`, the newest version.
-        timeout: float, seconds.
+        timeout: float. Seconds. Defaults to `10.0`.
 
     Returns:
-        list with one answer a history: dict of lists, or for `embed` a list.
+        list with one answer for each history. An answer is a dict from output name to value; if
+        the signature has one output, as `embed` has, it is the value alone.
 
     Raises:
-        ServingError: the server refuses, or is not there.
+        ServingError: the server refuses the request or cannot be reached.
     """
     body = {"signature_name": task, "instances": list(histories)}
-    return _ask(f"{_path(server, model, label)}:predict", body, timeout)["predictions"]
+    return _ask(f"{_url(server, model, label)}:predict", body, timeout)["predictions"]
 
 
 def classify(server, task, histories, model="peterrec", label=None, timeout=10.0):
-    """The same answers as `[[label, score], ...]` for each history; see `predict`."""
-    examples = [{"history": history.split()} for history in histories]
-    body = {"signature_name": f"{task}_classify", "examples": examples}
-    return _ask(f"{_path(server, model, label)}:classify", body, timeout)["results"]
+    """Asks for `[[label, score], ...]` for each history; see `predict`."""
+    body = {"signature_name": f"{task}_classify", "examples": _examples(histories)}
+    return _ask(f"{_url(server, model, label)}:classify", body, timeout)["results"]
+
+
+def regress(server, task, histories, model="peterrec", label=None, timeout=10.0):
+    """Asks for a number for each history; see `predict`."""
+    body = {"signature_name": f"{task}_regress", "examples": _examples(histories)}
+    return _ask(f"{_url(server, model, label)}:regress", body, timeout)["results"]
 
 
 def available_versions(server, model="peterrec", timeout=10.0):
-    """Versions that answer now, a list of int. That the server replies is not enough."""
-    found = _ask(_path(server, model, None), None, timeout)["model_version_status"]
+    """Asks which versions can answer now, a list of int.
+
+    A reply alone does not mean that: versions that are loading or unloaded are listed too.
+    """
+    found = _ask(_url(server, model, None), None, timeout)["model_version_status"]
     return [int(status["version"]) for status in found if status["state"] == "AVAILABLE"]
 
 
-def _path(server, model, label):
-    path = f"{server.rstrip('/')}/v1/models/{quote(model, safe='')}"
-    return path if label is None else f"{path}/labels/{quote(label, safe='')}"
+def _examples(histories):
+    return [{"history": history.split()} for history in histories]
+
+
+def _url(server, model, label):
+    url = f"{server.rstrip('/')}/v1/models/{quote(model, safe='')}"
+    return url if label is None else f"{url}/labels/{quote(label, safe='')}"
 
 
 def _ask(url, body, timeout):
@@ -72,30 +86,38 @@ def _reason(error):
     content = error.read().decode("utf-8", "replace")
     try:
         return f"{error.code}: {json.loads(content)['error']}"
-    except (KeyError, TypeError, ValueError):  # not every refusal has a body
+    except (KeyError, TypeError, ValueError):  # some refusals have no body
         return f"{error.code}: {content.strip() or error.reason}"
 
 
 def main(arguments=None):
-    """Prints what the server answers, as JSON."""
+    """Prints the server's answer as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("histories", nargs="*", help='item ids, "1193 661 914"; one a user')
-    parser.add_argument("--server", default="http://localhost:8501")
-    parser.add_argument("--model", default="peterrec")
+    parser.add_argument("histories", nargs="*", help='one for each user, such as "1193 661 914"')
+    parser.add_argument("--server", default="http://localhost:8501", help="(default: %(default)s)")
+    parser.add_argument("--model", default="peterrec", help="(default: %(default)s)")
     parser.add_argument("--task", default="serving_default", help="(default: the next item)")
-    parser.add_argument("--label", help="version label, such as stable (default: the newest)")
-    parser.add_argument("--classify", action="store_true", help="ask for [label, score] pairs")
-    parser.add_argument("--status", action="store_true", help="versions that answer now")
+    parser.add_argument("--label", help="version label, such as stable (default: newest version)")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds (default: 10)")
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument("--classify", action="store_true", help="ask for [label, score] pairs")
+    verbs.add_argument("--regress", action="store_true", help="ask for a number")
+    verbs.add_argument("--status", action="store_true", help="print the versions that answer now")
     options = parser.parse_args(arguments)
+    if not options.status and not options.histories:
+        parser.error("`histories` should be one string or more. Received: none.")
+    ask = classify if options.classify else regress if options.regress else predict
     try:
         if options.status:
-            answer = available_versions(options.server, options.model)
-        elif not options.histories:
-            parser.error("`histories` should be one string or more. Received: none.")
+            answer = available_versions(options.server, options.model, options.timeout)
         else:
-            ask = classify if options.classify else predict
             answer = ask(
-                options.server, options.task, options.histories, options.model, options.label
+                options.server,
+                options.task,
+                options.histories,
+                options.model,
+                options.label,
+                options.timeout,
             )
     except ServingError as error:
         print(f"client_rest: error: {error}", file=sys.stderr)

@@ -3,91 +3,53 @@
     log → vocabulary + sequences → splits → batches → backbone → pretrainer →
     host on disk → task model → task bundle on disk → SavedModel → answer
 
-Names are loaded when they are first used, so that `keras-peterrec --help` does not
-wait for TensorFlow.
+The public names are those that `__init__.pyi` imports: editors read them there, and here a
+name is imported when it is first used, so that `keras-peterrec --help` does not wait for
+TensorFlow.
 """
 
+import ast
 import importlib
+import sys
+import types
+from pathlib import Path
+
+from keras_peterrec.keras_registration import register_when_keras_loads
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Log": "data.log",
-    "read_log": "data.log",
-    "Labels": "data.labels",
-    "read_labels": "data.labels",
-    "load_log": "data.sources",
-    "load_labels": "data.sources",
-    "load_titles": "data.sources",
-    "MovieLens": "data.sources.movielens",
-    "Simulated": "data.sources.simulated",
-    "Vocabulary": "data.vocabulary",
-    "Sequences": "data.sequences",
-    "split_users": "data.splits",
-    "causal_batches": "data.packed_batches",
-    "masked_batches": "data.packed_batches",
-    "task_batches": "data.batches",
-    "history_batches": "data.batches",
-    "recommendation_examples": "data.task_examples",
-    "label_examples": "data.task_examples",
-    "Backbone": "models.backbone",
-    "CausalPretrainer": "models.causal_pretrainer",
-    "MaskedPretrainer": "models.masked_pretrainer",
-    "RecommenderHead": "models.recommender_head",
-    "ClassifierHead": "models.classifier_head",
-    "TargetLoss": "models.target_loss",
-    "Bottleneck": "patches.bottleneck",
-    "Compacter": "patches.compacter",
-    "Lora": "patches.lora",
-    "Ia3": "patches.affine_methods",
-    "ScaleShift": "patches.affine_methods",
-    "BiasTuning": "patches.affine_methods",
-    "NormTuning": "patches.affine_methods",
-    "SoftTokens": "patches.soft_tokens",
-    "Stack": "patches.stack",
-    "PatchMethod": "patches.patch_method",
-    "PatchLayer": "patches.patch_layer",
-    "AffinePatch": "patches.affine_patch",
-    "get_patch": "patches.registry",
-    "register_patch_method": "patches.registry",
-    "Host": "transfer.host",
-    "Task": "transfer.task",
-    "TaskModel": "transfer.task_model",
-    "TaskCollection": "transfer.task_collection",
-    "MixedTasks": "transfer.mixed_tasks",
-    "IncrementalTask": "transfer.incremental_task",
-    "IncrementalTasks": "transfer.incremental_tasks",
-    "merge_task": "transfer.composition",
-    "average_tasks": "transfer.composition",
-    "stack_tasks": "transfer.composition",
-    "patch_table": "transfer.patch_table",
-    "build_task": "transfer.strategies",
-    "parameter_report": "transfer.parameter_report",
-    "pretrain": "runs.pretrain",
-    "encode_log": "runs.pretrain",
-    "NextItemEvaluation": "runs.next_item",
-    "RecommendationData": "runs.recommendation",
-    "ClassificationData": "runs.classification",
-    "RowSparseAdam": "optimizers.row_sparse_adam",
-    "RowSparseLossScaleOptimizer": "optimizers.row_sparse_loss_scale",
-    "Validation": "callbacks.validation",
-    "transfer_task": "runs.transfer",
-    "evaluate": "runs.evaluate",
-    "export": "serving.export",
-    "ExportedModel": "serving.exported_model",
-    "InputError": "errors",
+# The public names, each with its module.
+_MODULES = {
+    alias.name: statement.module
+    for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8")).body
+    if isinstance(statement, ast.ImportFrom)
+    for alias in statement.names
 }
 
-__all__ = sorted(_HOMES)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name):
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'keras_peterrec' has no attribute {name!r}")
-    module = importlib.import_module(f"keras_peterrec.{_HOMES[name]}")
-    # `transfer` is a package of ours as well, so the function has a longer name here.
-    return getattr(module, "transfer" if name == "transfer_task" else name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__():
-    return [*globals(), *__all__]
+    return __all__
+
+
+class _Package(types.ModuleType):
+    """This package, in which a public name is never taken by a package of the same name."""
+
+    def __setattr__(self, name, value):
+        # Python sets each subpackage that it imports here. Of `transfer`, the function stays.
+        if name in _MODULES and isinstance(value, types.ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+register_when_keras_loads()

@@ -1,4 +1,6 @@
-"""The exceptions for a user's mistakes."""
+"""The exceptions for a user's mistakes, and the check of a count."""
+
+from numbers import Integral
 
 
 class InputError(ValueError):
@@ -16,3 +18,30 @@ class Misfit(InputError):
     Too few users for a split, a factor that does not divide the channels. An experiment
     leaves such a run out and says so; any other InputError ends it.
     """
+
+
+def check_count(name: str, value: int, least: int = 1) -> int:
+    """Checks that an argument is an integer and not too small.
+
+    Args:
+        name: str. The argument's name, for the message.
+        value: int. NumPy's integers are allowed, bools are not.
+        least: int. The smallest value allowed. Defaults to `1`.
+
+    Returns:
+        The value as an int.
+
+    Raises:
+        InputError: if `value` is not an integer, or less than `least`.
+
+    Example:
+
+    >>> check_count("k", 5)
+    5
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    allowed = {0: "a non-negative integer", 1: "a positive integer"}.get(
+        least, f"an integer of at least {least}"
+    )
+    raise InputError(f"`{name}` should be {allowed}. Received: `{name}` = {value!r}.")

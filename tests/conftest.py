@@ -1,6 +1,8 @@
-"""In which order the files of tests are run on several processors, and how XLA compiles."""
+"""The order of the test files on several processors, how XLA compiles, and a shared export."""
 
 import os
+
+import pytest
 
 # What is compiled here runs for a few steps: a fifth of the compiling is not worth its time.
 # Set before TensorFlow is imported, and for the processes that tests start as well.
@@ -19,11 +21,11 @@ FIRST = (
     "test_mixed_signature.py",
     "test_step_signature.py",
     "test_pretrain_run.py",
-    "test_checks.py",
+    "test_verify.py",
     "test_multi_task_run.py",
     "test_serve_benchmark.py",
     "test_train_benchmark.py",
-    "test_extend_export.py",
+    "test_export_run.py",
     "test_ridge_run.py",
     "test_micro_batches.py",
     "test_task_model.py",
@@ -41,3 +43,11 @@ def pytest_collection_modifyitems(items):
         return next((n for n, name in enumerate(FIRST) if path.endswith("/" + name)), len(FIRST))
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def causal_export(tmp_path_factory):
+    """A causal, tied host, a task of each kind and one more, and their export."""
+    from serving_samples import make_export, make_host  # only here: it imports TensorFlow
+
+    return make_export(make_host(), tmp_path_factory.mktemp("causal"))

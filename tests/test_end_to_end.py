@@ -7,6 +7,8 @@ from keras_peterrec.runs.transfer import transfer
 
 SHOP = {"target": "simulated/target"}
 GENDER = {"labels": "simulated/users", "column": "gender"}
+TOPICS = {"labels": "simulated/users", "column": "topics"}
+SPEND = {"labels": "simulated/users", "column": "spend", "kind": "regression"}
 
 
 @pytest.mark.parametrize("objective", ["causal", pytest.param("masked", marks=pytest.mark.slow)])
@@ -29,6 +31,8 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
         ("shop", SHOP, {"method": "patch", "summary": False}),
         ("shop-random", SHOP, {"method": "random_host", "summary": False}),
         ("gender", GENDER, {}),
+        ("topics", TOPICS, {"method": "head"}),
+        ("spend", SPEND, {"method": "head"}),
     ):
         results[task] = transfer(
             tmp_path / "host",
@@ -47,5 +51,9 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
     measured, majority = gender["metrics"]["test"], gender["baseline"]["test"]
     assert measured["log_loss"] < 0.75 * majority["log_loss"]
     assert measured["accuracy"] > majority["accuracy"] + 0.2
+    topics, spend = results["topics"], results["spend"]
+    assert topics["metrics"]["test"]["log_loss"] < 0.85 * topics["baseline"]["test"]["log_loss"]
+    assert topics["metrics"]["test"]["macro_auc"] > 0.75
+    assert spend["metrics"]["test"]["rmse"] < 0.85 * spend["baseline"]["test"]["rmse"]
     # The task trains a few parameters of what all of the network would be.
     assert shop["parameters"]["patches"] < 0.1 * shop["parameters"]["host"]

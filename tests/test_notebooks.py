@@ -13,7 +13,7 @@ from keras_peterrec.experiments.plans import PLANS
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = """
-DATA, TARGET = "simulated", "target"
+DATA, TARGET, NUMBER = "simulated", "target", "spend"
 HIDDEN_DIM, BLOCKS, MAX_LENGTH = 16, 2, 20
 PRETRAIN_EPOCHS, TASK_EPOCHS = 2, 1
 RUNS = {runs!r}

@@ -15,9 +15,8 @@ DEMO = Path(__file__).parents[2] / "shared" / "data" / "peterrec_demo"
 PRETRAIN = DEMO / "history_sequences_20181014_fajie_transfer_pretrain_small.csv"
 FINETUNE = DEMO / "history_sequences_20181014_fajie_transfer_finetune_small.csv"
 
-pytestmark = pytest.mark.skipif(not DEMO.is_dir(), reason="the demo files are not at hand")
 
-
+@pytest.mark.skipif(not DEMO.is_dir(), reason="the demo files are not at hand")
 def test_demo_files_pretrain_and_transfer(tmp_path):
     pretrain(
         f"paper:{PRETRAIN}", tmp_path / "host", hidden_dim=8, blocks=2, max_length=10, epochs=1

@@ -17,6 +17,8 @@ from keras_peterrec.experiments import quickstart
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+# The pages that the README sends a reader to; they go on where it ends.
+PAGES = README + "".join((ROOT / "notebooks" / f"{n}.md").read_text() for n in ("data", "patching"))
 # What makes a command of the README quick enough for a test.
 SMALL = {
     "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
@@ -27,7 +29,7 @@ SMALL_CODE = {"blocks=(7, 8)": "blocks=(1, 2)"}
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", PAGES, re.DOTALL)
 
 
 def commands():
@@ -44,8 +46,13 @@ def newcomer(tmp_path_factory):
         rows = zip(log.user_ids[log.users], log.item_ids[log.items], log.timestamps)
         lines = ["user_id,item_id,timestamp", *(",".join(map(str, row)) for row in rows)]
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    labels = load_labels("simulated/users", "gender")
-    lines = ["user_id,gender", *map(",".join, zip(labels.user_ids, labels.values))]
+    columns = {}
+    for name in ("gender", "spend", "topics"):
+        labels = load_labels("simulated/users", name)
+        columns[name] = dict(zip(labels.user_ids, labels.values))
+    lines = ["user_id,gender,spend,topics"]
+    for user in columns["gender"]:
+        lines.append(",".join([user, *(column.get(user, "") for column in columns.values())]))
     (folder / "users.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -63,7 +70,7 @@ def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch)
         assert done.returncode == 0, f"{words}\n{done.stderr}"
         ran.append(words[0])
     assert {"pretrain", "transfer", "evaluate", "inspect", "export", "predict"} <= set(ran)
-    assert all(shown in README for shown in SMALL_CODE)
+    assert all(shown in PAGES for shown in SMALL_CODE)
     # One after another in one session, as a reader would have it.
     session = {}
     for block in blocks("python"):
@@ -91,9 +98,10 @@ def test_other_commands_exist():
     ]
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "notebooks/data.md", "notebooks/patching.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 @pytest.mark.slow

@@ -1,44 +1,55 @@
-"""How fast a server answers, beside the model in its own process; loads no TensorFlow itself."""
+"""`benchmark serve`: how fast a server answers, beside the same model without a server.
+
+Loads no TensorFlow itself: server, client and the model without a server are processes.
+"""
 
 import contextlib
+import ipaddress
 import json
+import os
+import re
+import signal
+import statistics
+import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+import threading
+from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from keras_peterrec.benchmarks.loopback_model import LoopbackModel
-from keras_peterrec.benchmarks.machine import describe_machine
-from keras_peterrec.benchmarks.new_folder import check_new_folder
-from keras_peterrec.benchmarks.serve_configuration import ServeConfiguration
-from keras_peterrec.benchmarks.serve_measurement import measure_ceilings, measure_server
-from keras_peterrec.benchmarks.serve_report import write_report
-from keras_peterrec.benchmarks.server_process import ServerProcess
+from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.errors import InputError
+from keras_peterrec.server.serve import check_installed
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
 
-CEILING = [sys.executable, "-m", "keras_peterrec.benchmarks.serve_ceiling"]
+OURS = "keras_peterrec"
 NAME = "peterrec"
+CLIENT = [sys.executable, "-m", "keras_peterrec.benchmarks.serve_load"]
+DIRECT = [sys.executable, "-m", "keras_peterrec.benchmarks.serve_direct"]
+BATCHES = (16, 64)
+WARM_UP = 0.2  # of the time of a measurement
+END_SECONDS = 60
+LATENCIES = ("p50_ms", "p90_ms", "p99_ms")
+NOTES = """\
+A request asks for one history. Every connection asks again as soon as it is answered; the
+client is a process of its own on the same machine, and `client CPU` the share of a core that it
+takes. The servers and the calls without a server take turns, and numbers are medians over the
+turns. `of ceiling`: requests a second against the most histories a second of the same signature
+without a server, in batches. `p50 / call`: the median latency against that of a call of one
+history without a server.
+"""
 
 
-def benchmark_serve(out=None, model=None, url=(), server_option=(), **settings):
+@takes(ServeBenchmarkSettings)
+def benchmark_serve(settings: ServeBenchmarkSettings) -> dict:
     """Puts load on a server from a separate process, over loopback, and reports it.
 
     The server is ours, started for this, unless `url` names others. Each signature that
-    answers histories is asked over each number of connections, and called in a process
-    of its own without a server: one history a call, and in batches. Client, server and
-    that process take turns with the machine.
-
-    Args:
-        out: path of a new folder for `metrics.json`, `table.md`, `table.csv` and
-            `plot.png`, or `None`.
-        model: path of an export: a version directory, or the folder of versions, of which
-            the newest is taken. Defaults to a made-up one with random weights.
-        url: list of str. Models of servers on this machine, such as
-            `http://127.0.0.1:8501/v1/models/peterrec`, measured in the place of ours;
-            `model` is then what they serve.
-        server_option: list of str. More words for our `keras-peterrec serve`.
-        **settings: See `ServeConfiguration`.
+    answers histories is asked over each number of connections, and called in a process of its
+    own without a server: one history a call, and in batches.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -46,90 +57,252 @@ def benchmark_serve(out=None, model=None, url=(), server_option=(), **settings):
     Raises:
         InputError: an argument cannot be used, or a server or model does not answer.
     """
-    if out is not None:
-        check_new_folder(out)
-    configuration = ServeConfiguration(**settings)
-    elsewhere = [LoopbackModel.parse(each) for each in url]
-    version = None if model is None else _version(model)
+    check_installed()
+    for url in settings.url:
+        loopback_model(url)
     result = {
-        "command": "benchmark serve",
-        "settings": {
-            **asdict(configuration),
-            "model": None if model is None else str(model),
-            "url": list(url),
-            "server_option": list(server_option),
-        },
+        "command": settings.command,
+        "settings": settings.recorded(),
         "machine": describe_machine(),
     }
     with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as folder:
+        base_path = Path(folder) / NAME  # with one version, whatever stands beside it elsewhere
+        version = base_path / "1"
+        if settings.model is not None:
+            base_path.mkdir()
+            version.symlink_to(_newest_version(Path(settings.model)).resolve())
         try:
-            result |= _measure(Path(folder), version, elsewhere, list(server_option), configuration)
+            result |= _measure(base_path, version, settings)
         except WorkerError as error:
             raise InputError(f"nothing could be measured: {error}") from error
-    if out is not None:
-        write_report(result, Path(out))
+    if settings.out is not None:
+        write_report(result, settings.out, _tables(result), NOTES, _plot_columns(result["rows"]))
     return result
 
 
-def _measure(folder, version, elsewhere, options, configuration):
-    """`ceilings`, `firsts`, `rows` and `counts`."""
-    made_up = None
-    if version is None:
-        version, made_up = folder / NAME / "1", configuration.made_up()
-    else:
-        # A folder with this version alone: a newer one beside it must not be served.
-        (folder / NAME).mkdir()
-        (folder / NAME / version.name).symlink_to(version.resolve())
-    settings = {
-        "version": str(version),
-        "made_up": made_up,
-        "length": configuration.length,
-        "seed": configuration.seed,
-    }
-    found = {"ceilings": [], "firsts": [], "rows": [], "counts": []}
-    with Worker(CEILING, settings) as ceiling:
-        names, histories = ceiling.ready["signatures"], ceiling.ready["histories"]
-        bodies = folder / "bodies.json"
-        bodies.write_text(
-            json.dumps(
-                {
-                    name: [
-                        json.dumps({"signature_name": name, "instances": [h]}) for h in histories
-                    ]
-                    for name in names
-                }
-            )
-        )
-        found["ceilings"] = measure_ceilings(ceiling, names, configuration)
-        for target in elsewhere or [None]:
-            with contextlib.ExitStack() as stack:
-                server = None
-                if target is None:
-                    server = stack.enter_context(ServerProcess(folder / NAME, options))
-                where = target or LoopbackModel("127.0.0.1", server.port, f"/v1/models/{NAME}")
-                measure_server(where, server, bodies, _known(where, names), configuration, found)
-    return found
+def loopback_model(url):
+    """Host, port and path of a model on this machine; load is put on no other.
 
-
-def _known(where, names):
-    known = [name for name in names if name in where.signatures()]
-    if not known:
+    Raises:
+        InputError: `url` is not that of a model, or its host is not this machine. Names are not
+            resolved: only `localhost` is known to be here.
+    """
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host = None
+    model = parts.path.startswith("/v1/models/") and not parts.query
+    if parts.scheme != "http" or not host or not model:
         raise InputError(
-            f"`url` should be a model with one of the signatures {', '.join(names)}, as `model` "
-            f"has. Received: {str(where)!r}."
+            "`url` should be a model's address such as http://127.0.0.1:8501/v1/models/NAME. "
+            f"Received: `url` = {url!r}."
         )
-    return known
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    if not here:
+        raise InputError(
+            "`url` should be on this machine (127.0.0.1, ::1 or localhost): the benchmark puts "
+            f"load on no other. Received: `url` = {url!r}."
+        )
+    return host, port, parts.path.rstrip("/")
 
 
-def _version(model):
-    path = Path(model)
+def _newest_version(path):
     if (path / "saved_model.pb").is_file():
         return path
-    numbers = [each.name for each in path.glob("[0-9]*") if (each / "saved_model.pb").is_file()]
-    numbers = [name for name in numbers if name.isdigit()]
-    if not numbers:
+    found = [each.parent for each in path.glob("*/saved_model.pb") if each.parent.name.isdigit()]
+    if not found:
         raise InputError(
             "`model` should be an export, such as export/peterrec or export/peterrec/1. "
-            f"Received: `model` = {str(model)!r}."
+            f"Received: `model` = {str(path)!r}."
         )
-    return path / max(numbers, key=int)
+    return max(found, key=lambda each: int(each.name))
+
+
+def _measure(base_path, version, settings):
+    """`ceilings`, `rows` and `counts` of a result."""
+    with contextlib.ExitStack() as stack:
+        bodies = base_path.parent / "bodies.json"
+        given = {**settings.recorded(), "version": str(version), "bodies": str(bodies)}
+        direct = stack.enter_context(Worker(DIRECT, given))
+        own = None
+        if not settings.url:
+            own = stack.enter_context(OwnServer(base_path, settings.server_option))
+        clients, known = {}, {}
+        for server, url in {OURS: own.url}.items() if own else zip(settings.url, settings.url):
+            client = Worker(CLIENT, {"url": url, "bodies": str(bodies)})
+            clients[server] = stack.enter_context(client)
+            asked = client.ready["signatures"]
+            known[server] = [name for name, each in asked.items() if not each["errors"]]
+            if not known[server]:
+                raise InputError(
+                    "`url` should be a model that answers one of the signatures "
+                    f"{', '.join(asked)}, as `model` does. Received: `url` = {url!r}, which "
+                    f"answered {next(iter(asked.values()))['failures']}."
+                )
+        result = _turns(direct, clients, known, settings)
+        result["counts"] = [
+            {"server": server, "client": client.ask("answered")["answered"]}
+            for server, client in clients.items()
+        ]
+        if own:
+            result["counts"][0]["counted_by_server"] = own.close()
+    return result
+
+
+def _turns(direct, clients, known, settings):
+    """`ceilings` of the model alone, and `rows` of the servers, which take turns with it."""
+    seconds = settings.seconds / settings.rounds
+    callers = sorted({1, os.cpu_count() or 1})
+    calls = [(1, 1), *((batch, n) for batch in BATCHES for n in callers)]
+    ceilings, rows = {}, {}
+    for name in direct.ready["signatures"]:
+        for _ in range(settings.rounds):
+            found = [direct.ask(f"call {name} {b} {n} {seconds / 4}") for b, n in calls]
+            for how, call in zip(calls, found):
+                ceilings.setdefault((name, *how), []).append(call)
+            best = max(call["histories_per_second"] for call in found)
+            for connections in settings.connections:
+                for server in (server for server in clients if name in known[server]):
+                    words = f"load {name} {connections} {seconds} {seconds * WARM_UP}"
+                    turn = clients[server].ask(words)
+                    turn["ceiling_per_second"] = best
+                    turn["share_of_ceiling"] = turn["requests_per_second"] / best
+                    p50 = turn["p50_ms"]
+                    turn["times_call"] = None if p50 is None else p50 / found[0]["p50_ms"]
+                    rows.setdefault((server, name, connections), []).append(turn)
+        print(f"  {name}: measured", file=sys.stderr, flush=True)
+    ceilings = [{"signature": name, **_medians(turns)} for (name, *_), turns in ceilings.items()]
+    keys = ("server", "signature", "connections")
+    return {
+        "ceilings": ceilings,
+        "rows": [{**dict(zip(keys, key)), **_medians(turns)} for key, turns in rows.items()],
+    }
+
+
+def _medians(turns):
+    """Turns as one row: counts are summed, of other numbers it is the median."""
+    row = {}
+    for name in turns[0]:
+        values = [turn[name] for turn in turns if turn[name] is not None]
+        if name in ("requests", "errors"):
+            row[name] = sum(values)
+        elif name == "failures":
+            row[name] = dict(sum(map(Counter, values), Counter()))
+        else:
+            row[name] = statistics.median(values) if values else None
+    return row
+
+
+class OwnServer:
+    """`keras-peterrec serve` as a person starts it, on free ports of loopback.
+
+    Args:
+        base_path: path of a folder with version directories.
+        options: sequence of str. More words of the command. Defaults to `()`.
+
+    Attributes:
+        url: str. Of the model.
+
+    Raises:
+        WorkerError: it ends before it answers.
+    """
+
+    def __init__(self, base_path, options=()):
+        address = ("--host", "127.0.0.1", "--port", "0", "--grpc-port", "0")
+        model = ("--model-base-path", str(base_path), "--model-name", NAME)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "keras_peterrec", "serve", "--json", *address, *model, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+        )
+        last = ""
+        for line in self._process.stderr:
+            last = line.strip() or last
+            if found := re.search(r"http://127\.0\.0\.1:\d+(?= answers)", line):
+                break
+        else:
+            self._process.communicate()
+            raise WorkerError(f"the server ended: {last}")
+        self.url = f"{found[0]}/v1/models/{NAME}"
+        # Read on, or the server waits once the pipe is full.
+        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+
+    def close(self):
+        """Ends it as SIGTERM does; returns the requests that it counted, where it says so."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(END_SECONDS)
+            return json.loads(self._process.stdout.read())["requests"]
+        except (subprocess.TimeoutExpired, ValueError, KeyError):
+            return None  # it hangs, or was closed before
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def show(result):
+    """Prints a result as tables."""
+    print(*_tables(result), sep="\n")
+
+
+def _tables(result):
+    columns = {
+        "server": "{server}",
+        "signature": "{signature}",
+        "connections": "{connections}",
+        "requests/s": "{requests_per_second:,.0f}",
+        **{name.replace("_", " "): _number(name) for name in LATENCIES},
+        "errors": "{errors}",
+        "of ceiling": "{share_of_ceiling:.0%}",
+        "p50 / call": _number("times_call", 2),
+        "client CPU": "{client_cpu:.0%}",
+    }
+    ceiling_columns = {
+        "signature": "{signature}",
+        "batch": "{batch:.0f}",
+        "callers": "{callers:.0f}",
+        "histories/s": "{histories_per_second:,.0f}",
+        "call p50 ms": _number("p50_ms"),
+        "call p99 ms": _number("p99_ms"),
+    }
+    return [
+        Table("Under load", result["rows"], columns),
+        Table("Without a server", result["ceilings"], ceiling_columns),
+    ]
+
+
+def _number(name, decimals=1):
+    return lambda row: "" if row[name] is None else f"{row[name]:,.{decimals}f}"
+
+
+def _plot_columns(rows):
+    """A column for each signature: requests a second above, latencies below."""
+    columns = {}
+    for name in dict.fromkeys(row["signature"] for row in rows):
+        rates, latencies = [], []
+        mine = [row for row in rows if row["signature"] == name]
+        for style, server in enumerate(dict.fromkeys(row["server"] for row in mine)):
+            shown = [row for row in mine if row["server"] == server]
+            xs = [row["connections"] for row in shown]
+            rates.append(Line(server, xs, [r["requests_per_second"] for r in shown], 0, style))
+            for colour, share in enumerate(LATENCIES):
+                ys = [float("nan") if row[share] is None else row[share] for row in shown]
+                label = f"{server} {share.removesuffix('_ms')}"
+                latencies.append(Line(label, xs, ys, colour, style))
+        ceilings = [row["ceiling_per_second"] for row in shown]
+        rates.append(Line("in batches, no server", xs, ceilings, 3, 3))
+        columns[f"connections, {name}"] = {"requests a second": rates, "latency, ms": latencies}
+    return columns

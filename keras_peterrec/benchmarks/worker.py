@@ -1,18 +1,19 @@
-"""Measured processes: one side of a comparison each, asked by lines.
+"""Measured processes: each is one side of a comparison and works only when it is asked.
 
-The benchmark starts a worker with one argument, JSON: the fields of
-`TrainConfiguration`, `batches`, the path of a `.npy` file `[8, B, L + 1]` of ids, and
-`variant`, a name or null. A worker answers with a line of JSON on its standard output:
+The benchmark starts a worker with one argument, JSON. Under `benchmark train` it holds the
+configuration (`items`, `hidden_dim`, `blocks`, `length`, `batch_size`, `negatives`, `loss`,
+`precision`, `seed`), `batches`, the path of a `.npy` file `[8, B, L + 1]` of ids, and
+`variant`, a name or null. A worker answers with lines of JSON on its standard output:
 
     at the start    {"name": "torch 2.13", "first_seconds": 12.5, "start_bytes": 300000000}
-                    or {"refused": "why it has no such configuration"}
+                    or {"refused": "why it cannot run this configuration"}
     to `run 5`      {"milliseconds": [81.2, ...], "peak_bytes": 812000000, "loss": 9.1}
                     after one more step, which warms the caches and is not timed
 
-and ends when its input does. `first_seconds` are those of building and of the first
-steps, which compile; `start_bytes` is what was resident before; `peak_bytes` the most
-ever. Other questions are between the benchmark and its own workers. Since a worker only
-works when asked, the sides of a comparison take turns and never run at once.
+and ends when its standard input does. `first_seconds` is the time of building and of the first
+steps, which compile; `start_bytes` is the resident memory before that, `peak_bytes` the most so
+far. `versions`, a dict, may be added to the first answer. The serving benchmark's workers
+answer other requests in the same way.
 """
 
 import json
@@ -33,10 +34,10 @@ class Worker:
 
     Args:
         command: list of str. Program and arguments.
-        settings: dict. Goes to the worker as JSON, the last argument.
+        settings: dict. Given to the worker as JSON, its last argument.
 
     Raises:
-        WorkerError: the worker ends before it is ready, or refuses.
+        WorkerError: the worker refuses or ends before it is ready.
     """
 
     def __init__(self, command, settings):
@@ -55,12 +56,12 @@ class Worker:
             raise WorkerError(self.ready["refused"])
 
     def ask(self, request):
-        """Sends a line and waits for the answer to it."""
+        """Sends a line and returns the answer to it."""
         try:
             self._process.stdin.write(request + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended; the missing answer says why
+            pass  # it has ended; `_answer` finds out why
         return self._answer()
 
     def _answer(self):
@@ -72,12 +73,12 @@ class Worker:
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip().split("\n")[-1]
             status = self._process.returncode
-            if status < 0 and not line.strip():  # killed, it had no last word of its own
+            if status < 0 and not line.strip():  # what it wrote before a kill is not the reason
                 said = f"ended by signal {-status}"
             raise WorkerError(line.strip() or said or f"exit status {status}") from None
 
     def close(self):
-        """Ends the process, at once if it does not end by itself."""
+        """Ends the process, by force if it does not end by itself."""
         try:
             self._process.communicate(timeout=10)
         except (subprocess.TimeoutExpired, ValueError, BrokenPipeError):
@@ -91,31 +92,28 @@ class Worker:
         self.close()
 
 
-def serve(answers, start):
-    """The answering end: tells `start`, then answers line by line to the end of input.
+def serve(start):
+    """The answering end: starts, then answers each line of input.
 
     Args:
-        answers: dict of callables by the first word of a request; each gets the other
-            words and returns a dict.
-        start: Callable that returns the first answer.
+        start: Callable that returns the first answer and a dict of callables by the first word
+            of a request. Each gets the other words and returns a dict.
     """
     # What a library prints must not come between the answers.
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print(json.dumps(start()), file=lines, flush=True)
+    ready, answers = start()
+    print(json.dumps(ready), file=lines, flush=True)
     for request in sys.stdin:
         word, *arguments = request.split()
         print(json.dumps(answers[word](*arguments)), file=lines, flush=True)
 
 
 def peak_bytes():
-    """The most memory that this process has had resident."""
-    try:
-        # Unlike `ru_maxrss`, free of what the parent had resident when it forked.
-        for line in Path("/proc/self/status").read_text().split("\n"):
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    """The most memory that this process has had resident; psutil knows only the present."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `ru_maxrss` may be the parent's, from before this program was loaded
+        line = next(line for line in status.read_text().split("\n") if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

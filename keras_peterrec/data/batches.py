@@ -1,32 +1,52 @@
-"""tf.data pipelines of batches for tasks, padded on the left; see also `packed_batches`."""
+"""tf.data pipelines for tasks, padded on the left, and how items are hidden from a model.
+
+Batches for pretraining, which are not padded, are in `packed_batches`.
+"""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from keras_peterrec.data.hiding import hide_as_unknown
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
+from keras_peterrec.data.vocabulary import FIRST_ITEM, MASK, PAD, UNK
 
 
 def task_batches(
-    items, starts, stops, answers, max_length, batch_size, seed=None, unknown_rate=0.0, steps=None
-):
-    """Batches of histories and a task's answers.
+    items: ArrayLike,
+    starts: Sequence[int],
+    stops: Sequence[int],
+    answers: ArrayLike,
+    max_length: int,
+    batch_size: int,
+    seed: int | None = None,
+    unknown_rate: float = 0.0,
+    steps: int | None = None,
+) -> tf.data.Dataset:
+    """Makes batches of histories and a task's answers.
 
     Args:
         items: int array `[N]` of ids, as `Sequences.items`.
         starts, stops: int arrays `[E]`. Histories are `items[start:stop]`.
-        max_length: int. Last items of a history that are kept.
+        answers: array `[E]` or `[E, T]` with the answer to each history: classes,
+            numbers, or target items padded with -1.
+        max_length: int. How many of a history's last items are kept.
         batch_size: int.
-        seed: int or `None`. Shuffles, differently each epoch and the same for the
-            same seed; `None` keeps the order. Defaults to `None`.
+        seed: int or `None`. Shuffles differently in each epoch, and in the same way for
+            the same seed; `None` keeps the order. Defaults to `None`.
         unknown_rate: float. Share of inputs that become the unknown item.
             Defaults to `0.0`.
-        answers: int array `[E]` of classes, or `[E, T]` of target items, filled up
-            with -1.
-        steps: int or `None`. Batches of an epoch, for when one is to be a part of
-            the shuffled rows only. Defaults to `None`, all rows.
+        steps: int or `None`. Batches of an epoch, to use only a part of the shuffled
+            rows in each. Defaults to `None`, all rows.
 
     Returns:
         `tf.data.Dataset` of `(history [B, L], answers)`.
+
+    Example:
+
+    >>> batches = task_batches(
+    ...     sequences.items, starts, stops, classes, max_length=100, batch_size=64, seed=0
+    ... )
     """
     flat = tf.constant(items, tf.int32)
 
@@ -38,8 +58,14 @@ def task_batches(
     return _batches((starts, stops, answers), batch, batch_size, seed, steps)
 
 
-def state_batches(states, answers, batch_size, seed=None, steps=None):
-    """Batches of users' states, computed beforehand, and a task's answers.
+def state_batches(
+    states: ArrayLike,
+    answers: ArrayLike,
+    batch_size: int,
+    seed: int | None = None,
+    steps: int | None = None,
+) -> tf.data.Dataset:
+    """Makes batches of users' states, computed beforehand, and a task's answers.
 
     Args:
         states: float array `[E, C]`.
@@ -54,12 +80,21 @@ def state_batches(states, answers, batch_size, seed=None, steps=None):
         row, answer = rows
         return tf.gather(states, row), answer
 
-    # Row numbers are shuffled and not the states: those are held once.
+    # The row numbers are shuffled, not the states, so that those are held only once.
     return _batches((range(len(answers)), answers), batch, batch_size, seed, steps)
 
 
-def history_batches(items, starts, stops, max_length, batch_size):
-    """Batches of histories alone, in order, each as wide as its longest row."""
+def history_batches(
+    items: ArrayLike, starts: Sequence[int], stops: Sequence[int], max_length: int, batch_size: int
+) -> tf.data.Dataset:
+    """Makes batches of histories alone, in order, each as wide as its longest row.
+
+    Args:
+        items, starts, stops, max_length, batch_size: see `task_batches`.
+
+    Returns:
+        `tf.data.Dataset` of int32 `[B, L]`.
+    """
     flat = tf.constant(items, tf.int32)
     return _batches(
         (starts, stops),
@@ -75,10 +110,58 @@ def _batches(columns, make_batch, batch_size, seed, steps=None):
     if seed is None:
         rows = rows.batch(batch_size)
     else:
-        # The last batch is filled up with rows of the next shuffle: all batches have
+        # The last batch is filled with rows of the next shuffle: all batches have
         # one shape, so that a compiled training step is compiled once.
         count = len(columns[0])
         rows = rows.shuffle(count, seed=seed, reshuffle_each_iteration=True).repeat()
         rows = rows.batch(batch_size).take(steps or -(-count // batch_size))
     paired = tf.data.Dataset.zip(rows, noise)
     return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def hide_as_unknown(ids: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
+    """Replaces a share of the items by the unknown one.
+
+    Args:
+        ids: int32 tensor, such as `[B, L]`.
+        noise: int64 tensor `[2]`, the seed of this batch's random numbers.
+        rate: float. The share.
+
+    Returns:
+        int32 tensor of the shape of `ids`.
+    """
+    if not rate:
+        return ids
+    return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), UNK, ids)
+
+
+def hide_behind_mask(
+    ids: tf.Tensor, noise: tf.Tensor, rate: float, vocabulary_size: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Masks a share of the positions, 80/10/10.
+
+    Of the chosen positions, 80 % become the mask, 10 % a random item and 10 % stay
+    as they are.
+
+    Args:
+        ids, noise, rate: see `hide_as_unknown`.
+        vocabulary_size: int.
+
+    Returns:
+        Two int32 tensors of the shape of `ids`: what the model is shown, and what stood
+        at the chosen positions, with PAD elsewhere.
+
+    Source: Yuan et al., SIGIR 2020, section 3.2.
+    """
+    chosen = (_uniform(ids, noise, 0) < rate) & (ids != PAD)
+    fate = _uniform(ids, noise, 1)
+    span = tf.cast(vocabulary_size - FIRST_ITEM, tf.float32)
+    random_item = FIRST_ITEM + tf.cast(_uniform(ids, noise, 2) * span, tf.int32)
+    shown = tf.where(fate < 0.8, MASK, tf.where(fate < 0.9, random_item, ids))
+    return tf.where(chosen, shown, ids), tf.where(chosen, ids, PAD)
+
+
+def _uniform(like, noise, stream):
+    """Returns uniform numbers of the shape of `like`, from the batch's own noise."""
+    seed = tf.stack([noise[0] + stream, noise[1]])
+    return tf.random.stateless_uniform(tf.shape(like), seed)

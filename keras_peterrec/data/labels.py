@@ -1,79 +1,131 @@
-"""The labels of users: what a classification task learns to guess."""
+"""A column of labels of users, as it was read; each kind of task makes its answers of it."""
 
 import hashlib
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from keras_peterrec.data import columns, table_files
+from keras_peterrec.data import table_columns
 from keras_peterrec.errors import InputError
+
+SEPARATOR = "|"  # between several labels in one cell
 
 
 class Labels:
-    """One label for each of some users.
+    """The labels of some users.
 
     Build it with `Labels.from_columns` or `read_labels`.
 
     Args:
-        user_ids: object array `[N]` of different str.
-        values: object array `[N]` of str, the class of each user.
-        classes: list of str. The different classes, in the order of their ids.
+        user_ids: object array `[N]` of str; a user may have several rows.
+        values: object array `[N]` of str, none empty.
         column: str. What is labelled, such as `"gender"`.
+        classes: list of str or `None`. The order of the classes, where it is known.
 
     Example:
 
     >>> labels = Labels.from_columns(["ann", "bob", "cy"], [9, 10, None], "age")
     >>> labels
-    Labels(column='age', users=2, classes=['9', '10'])
+    Labels(column='age', rows=2)
     """
 
-    def __init__(self, user_ids, values, classes, column):
-        self.user_ids, self.values = columns.freeze(user_ids, values)
-        self.classes = list(classes)
+    def __init__(self, user_ids, values, column: str, classes=None):
+        self.user_ids, self.values = table_columns.freeze(user_ids, values)
         self.column = column
+        self.classes = None if classes is None else list(classes)
 
     @classmethod
-    def from_columns(cls, user_ids, values, column, classes=None):
-        """Returns the labels in two columns of `N` rows.
+    def from_columns(cls, user_ids, values, column: str, classes=None) -> "Labels":
+        """The labels in two columns of `N` rows.
 
-        Rows without a label are dropped, and white space around a label. A user
-        may occur more than once, with the same label each time.
+        Rows without a label are dropped, and so is white space around a label.
 
         Args:
             user_ids: sequence, numpy or pyarrow array `[N]` of str or int.
-            values: sequence, numpy or pyarrow array `[N]` of class names, numbers
-                or missing.
+            values: sequence, numpy or pyarrow array `[N]` of labels, numbers, lists of labels, or
+                missing.
             column: str. What is labelled, such as `"gender"`.
-            classes: optional sequence of str. The order of the classes; those that
-                no user has are left out. Defaults to sorted, numbers as numbers.
+            classes: sequence of str or `None`. The order of the classes. Defaults to `None`:
+                sorted, numbers as numbers.
 
         Raises:
-            InputError: the columns are of different lengths, a user has two
-                labels, there are not two classes, or `classes` lacks one.
+            InputError: the columns are of different lengths, or no user has a label.
         """
         if len(user_ids) != len(values):
             raise InputError(
                 "`user_ids` and `values` should be of one length. "
                 f"Received: {len(user_ids)} and {len(values)}."
             )
-        different_users, users = columns.encode_ids(user_ids, "user_ids")
+        different_users, users = table_columns.encode_ids(user_ids, "user_ids")
+        values = table_columns.texts(_joined_lists(values, column), column)
+        kept = np.array([value is not None and value == value for value in values], bool)
+        if not kept.any():
+            raise InputError(f"`{column}` should have labels. Received: none in any row.")
+        return cls(different_users[users[kept]], values[kept], column, classes)
+
+    def one_each(self):
+        """Users and their only label.
+
+        Returns:
+            Two object arrays `[U]` of str: different users, and their labels.
+
+        Raises:
+            InputError: a user has two different labels.
+        """
         label_of = {}
-        for user, value in zip(users.tolist(), columns.texts(values, column)):
-            if value is None or value != value:
-                continue
+        for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
             if label_of.setdefault(user, value) != value:
                 raise InputError(
-                    f"`{column}` should be one label for each user. Received: "
-                    f"{label_of[user]!r} and {value!r} for {different_users[user]!r}."
+                    f"`{self.column}` should have one label for each user, unless the kind of the "
+                    f"task is multilabel. Received: {label_of[user]!r} and {value!r} for {user!r}."
                 )
-        ordered = _order_classes(set(label_of.values()), column, classes)
-        kept = different_users[np.fromiter(label_of, np.int64, len(label_of))]
-        return cls(kept, np.array([*label_of.values()], object), ordered, column)
+        return np.array([*label_of], object), np.array([*label_of.values()], object)
 
-    def fingerprint(self):
-        """Returns `"sha256:<16 hex digits>"` of the users, labels and classes."""
+    def sets(self):
+        """Users and all of their labels: of several rows, and of cells with `|` in them.
+
+        Returns:
+            Object array `[U]` of different users, and list of U sets of str.
+        """
+        labels_of = {}
+        for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
+            parts = {part.strip() for part in value.split(SEPARATOR)}
+            labels_of.setdefault(user, set()).update(parts - {""})
+        return np.array([*labels_of], object), [*labels_of.values()]
+
+    def order(self, found) -> list:
+        """The different labels in `found` in the order of the classes.
+
+        Raises:
+            InputError: there are fewer than two, or the known `classes` lack one.
+        """
+        found = set(found)
+        if len(found) < 2:
+            raise InputError(
+                f"`{self.column}` should have at least two different labels. "
+                f"Received: {', '.join(sorted(found)) or 'none'}."
+            )
+        if self.classes is None:
+            return sorted(found, key=_natural_order(found))
+        missing = sorted(found.difference(self.classes))
+        if missing:
+            raise InputError(
+                f"`classes` should name every label of `{self.column}`. "
+                f"Received: a user labelled {missing[0]!r}."
+            )
+        return [name for name in self.classes if name in found]
+
+    @property
+    def setting_name(self) -> str:
+        """What `run.json` calls labels that were given as an object."""
+        return self.column
+
+    def fingerprint(self) -> str:
+        """`"sha256:<16 hex digits>"` of the users, labels and classes."""
         digest = hashlib.sha256()
-        for texts in (self.user_ids, self.values, self.classes):
+        for texts in (self.user_ids, self.values, self.classes or ()):
             # The lengths keep ["ab", "c"] and ["a", "bc"] apart.
             digest.update(repr([len(text) for text in texts]).encode())
             digest.update("".join(texts).encode())
@@ -83,11 +135,11 @@ class Labels:
         return len(self.user_ids)
 
     def __repr__(self):
-        return f"Labels(column={self.column!r}, users={len(self)}, classes={self.classes})"
+        return f"Labels(column={self.column!r}, rows={len(self)})"
 
 
-def read_labels(path, column):
-    """Returns the labels in one column of a .csv, .csv.gz or .parquet file.
+def read_labels(path, column: str) -> Labels:
+    """The labels in one column of a .csv, .csv.gz or .parquet file.
 
     The file has a column `user_id` and the named one; others are not read.
 
@@ -96,8 +148,8 @@ def read_labels(path, column):
         column: str. The column that holds the labels.
 
     Raises:
-        InputError: the file is missing or unreadable, lacks a column, or holds
-            something that `Labels.from_columns` refuses.
+        InputError: the file is missing or unreadable, lacks a column, or holds something that
+            `Labels.from_columns` refuses.
 
     Example:
 
@@ -105,32 +157,27 @@ def read_labels(path, column):
     """
     if column == "user_id":
         raise InputError("`column` should hold labels. Received: 'user_id'.")
-    users, values = table_files.read_columns(path, ["user_id", column])
+    users, values = table_columns.read_columns(path, ["user_id", column])
     try:
         return Labels.from_columns(users, values, column)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _order_classes(found, column, classes):
-    if len(found) < 2:
-        raise InputError(
-            f"`{column}` should have at least two classes. "
-            f"Received: {sorted(found) or 'no labels'}."
-        )
-    if classes is None:
-        return sorted(found, key=_class_key(found))
-    missing = sorted(found.difference(classes))
-    if missing:
-        raise InputError(
-            f"`classes` should name every label of `{column}`. "
-            f"Received: a user labelled {missing[0]!r}."
-        )
-    return [name for name in classes if name in found]
+def _joined_lists(values, column):
+    """Cells that hold a list of labels, as text."""
+    values = table_columns.arrow_column(values, column)
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(values.type) for is_kind in kinds):
+        return values
+    cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
+    # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.
+    texts = [None if cell is None else SEPARATOR.join(filter(None, cell)) for cell in cells]
+    return pa.array(texts, pa.string())
 
 
-def _class_key(names):
-    """Returns a sort key by which "9" comes before "10", also inside a name."""
+def _natural_order(names):
+    """A sort key by which "9" comes before "10", also inside a name."""
     try:
         numbers = {name: float(name) for name in names}
     except ValueError:

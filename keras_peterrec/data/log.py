@@ -1,4 +1,6 @@
-"""The interaction log: who touched what, and when."""
+"""The interaction log: which user touched which item, and when."""
+
+from __future__ import annotations
 
 import hashlib
 from pathlib import Path
@@ -6,23 +8,31 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from keras_peterrec.data import columns, table_files
+from keras_peterrec.data.table_columns import (
+    Column,
+    encode_ids,
+    freeze,
+    is_csv,
+    numbers,
+    numbers_from_text,
+    read_columns,
+)
 from keras_peterrec.errors import InputError
 
 
 class Log:
     """A log of events `(user, item, timestamp)`, held in columns.
 
-    Ids are opaque strings. Each is held once, in order of first appearance; the
-    events refer to it by a code, so that `user_ids[users[n]]` is the user of event
-    `n`. Events keep the order they came in; nothing is sorted. Build a log with
+    Ids are opaque strings. Each is held once, in order of first appearance; events hold
+    an index, so that `user_ids[users[n]]` is the user of event `n`. Events keep
+    the order in which they came; nothing is sorted. Build a log with
     `Log.from_columns` or `read_log`.
 
     Args:
         user_ids: object array of different str.
         item_ids: object array of different str.
-        users: int32 array `[N]`, codes into `user_ids`.
-        items: int32 array `[N]`, codes into `item_ids`.
+        users: int32 array `[N]`, indices into `user_ids`.
+        items: int32 array `[N]`, indices into `item_ids`.
         timestamps: int64 or float64 array `[N]`.
         name: str. What messages and reports call the log. Defaults to `"log"`.
 
@@ -35,14 +45,28 @@ class Log:
     ['7', '7', '9']
     """
 
-    def __init__(self, user_ids, item_ids, users, items, timestamps, name="log"):
-        self.user_ids, self.item_ids, self.users, self.items, self.timestamps = columns.freeze(
-            user_ids, item_ids, users, items, timestamps
-        )
+    def __init__(
+        self,
+        user_ids: np.ndarray,
+        item_ids: np.ndarray,
+        users: np.ndarray,
+        items: np.ndarray,
+        timestamps: np.ndarray,
+        name: str = "log",
+    ) -> None:
+        self.user_ids, self.item_ids = freeze(user_ids, item_ids)
+        self.users, self.items, self.timestamps = freeze(users, items, timestamps)
         self.name = name
 
+    @property
+    def setting_name(self) -> str:
+        """What `run.json` calls a log that was given as an object."""
+        return self.name
+
     @classmethod
-    def from_columns(cls, user_ids, item_ids, timestamps, name="log"):
+    def from_columns(
+        cls, user_ids: Column, item_ids: Column, timestamps: Column, name: str = "log"
+    ) -> Log:
         """Returns a log of `N` events given as three columns.
 
         Args:
@@ -52,19 +76,19 @@ class Log:
             name: str. What messages and reports call the log. Defaults to `"log"`.
 
         Raises:
-            InputError: the columns are empty or of different lengths, an id is
-                missing or has white space, a timestamp is no finite number, or
+            InputError: if the columns are empty or of different lengths, an id is
+                missing or has white space, a timestamp is not a finite number, or
                 there is only one user.
         """
         lengths = {len(user_ids), len(item_ids), len(timestamps)}
         if len(lengths) > 1:
             raise InputError(
-                "`user_ids`, `item_ids` and `timestamps` should be of one length. "
+                "`user_ids`, `item_ids` and `timestamps` should have one length. "
                 f"Received: {len(user_ids)}, {len(item_ids)} and {len(timestamps)}."
             )
-        different_users, users = columns.encode_ids(user_ids, "user_ids")
-        different_items, items = columns.encode_ids(item_ids, "item_ids")
-        times = columns.numbers(timestamps, "timestamps")
+        different_users, users = encode_ids(user_ids, "user_ids")
+        different_items, items = encode_ids(item_ids, "item_ids")
+        times = numbers(timestamps, "timestamps")
         if len(different_users) < 2:
             raise InputError(
                 "`user_ids` should name at least two users. "
@@ -72,16 +96,17 @@ class Log:
             )
         return cls(different_users, different_items, users, items, times, name)
 
-    def select(self, mask):
+    def select(self, mask: np.ndarray, name: str | None = None) -> Log:
         """Returns a log of the events where `mask` is true, in the same order.
 
-        Users and items that no longer occur are forgotten.
+        Users and items that no longer occur are left out.
 
         Args:
             mask: bool array `[N]`.
+            name: str or `None`. The new log's name. Defaults to `None`, the same.
 
         Raises:
-            InputError: `mask` is of another shape or type, or keeps no event.
+            InputError: if `mask` has another shape or type, or keeps no event.
         """
         mask = np.asarray(mask)
         if mask.shape != self.users.shape or mask.dtype != bool:
@@ -97,55 +122,55 @@ class Log:
         item_ids, items = _compact(self.item_ids, self.items[mask])
         times = self.timestamps[mask]
         if times.dtype == np.float64:
-            # The rest may be whole numbers, which are held as integers.
-            times = columns.numbers(times, "timestamps")
-        return Log(user_ids, item_ids, users, items, times, self.name)
+            # What is left may be whole numbers, which are held as integers.
+            times = numbers(times, "timestamps")
+        return Log(user_ids, item_ids, users, items, times, name or self.name)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Returns `"sha256:<16 hex digits>"` of the events and their order.
 
-        It does not depend on the name or on the format of the file they came from.
+        It does not depend on the log's name, nor on the format of its file.
         """
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
-            # No id has white space, so a line break cannot be part of one.
+            # No id has white space, so a line break can separate them.
             digest.update("\n".join(ids).encode() + b"\n\n")
         digest.update(self.users.astype("<i4").tobytes())
         digest.update(self.items.astype("<i4").tobytes())
         digest.update(self.timestamps.astype(f"<{self.timestamps.dtype.str[1:]}"))
         return f"sha256:{digest.hexdigest()[:16]}"
 
-    def __len__(self):
+    def __len__(self) -> int:
+        """The number of events."""
         return len(self.users)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"Log(name={self.name!r}, events={len(self)}, "
             f"users={len(self.user_ids)}, items={len(self.item_ids)})"
         )
 
 
-def read_log(path):
-    """Returns the log in a .csv, .csv.gz or .parquet file.
+def read_log(path: str | Path) -> Log:
+    """Reads a log from a .csv, .csv.gz or .parquet file.
 
-    The file has the columns `user_id`, `item_id` and `timestamp`; more are allowed
-    and not read. The ids of a CSV file are read as they are written: "0010" stays
-    "0010".
+    The file has the columns `user_id`, `item_id` and `timestamp`; others are allowed
+    and not read. The ids of a CSV file are kept as written: "0010" stays "0010".
 
     Args:
         path: str or path.
 
     Raises:
-        InputError: the file is missing or unreadable, lacks a column, or holds
-            something that `Log.from_columns` refuses.
+        InputError: if the file is missing or unreadable, lacks a column, or holds
+            something that `Log.from_columns` does not accept.
 
     Example:
 
     >>> log = read_log("clicks.csv.gz")
     """
-    users, items, times = table_files.read_columns(path, ["user_id", "item_id", "timestamp"])
-    if table_files.is_csv(path):
-        times = columns.numbers_from_text(times, "timestamp", path)
+    users, items, times = read_columns(path, ["user_id", "item_id", "timestamp"])
+    if is_csv(path):
+        times = numbers_from_text(times, "timestamp", path)
     try:
         return Log.from_columns(users, items, times, name=Path(path).name)
     except InputError as error:
@@ -153,6 +178,7 @@ def read_log(path):
 
 
 def _compact(ids, codes):
-    # Arrow's encoding keeps the order of first appearance, unlike np.unique.
+    """Returns the ids that occur, and the codes into them."""
+    # Unlike np.unique, Arrow's encoding keeps the order of first appearance.
     encoded = pa.array(codes).dictionary_encode()
     return ids[encoded.dictionary.to_numpy()], encoded.indices.to_numpy()

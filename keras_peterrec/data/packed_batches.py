@@ -1,46 +1,58 @@
-"""Batches for pretraining: windows packed end to end, so that padding is not computed.
+"""Batches for pretraining: windows packed end to end, to save computing padding.
 
-An epoch is one stream: the windows in a new order, one PAD after each. The network
-sees nothing across a PAD, so that windows can lie in one row. The stream is cut into
-rows of equal length, wherever the cut falls: what is left of a window goes on in the
-next row without its beginning.
+An epoch is one stream: the windows in a new order, with one PAD after each. The network
+does not see across a PAD, so several windows can share a row. The stream is cut into
+rows of equal length, wherever the cuts fall; the rest of a window that is cut goes on in
+the next row, without its beginning.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from keras_peterrec.data.hiding import hide_as_unknown, hide_behind_mask
-from keras_peterrec.data.special_ids import FIRST_ITEM, PAD
-from keras_peterrec.errors import InputError
+from keras_peterrec.data.batches import hide_as_unknown, hide_behind_mask
+from keras_peterrec.data.vocabulary import FIRST_ITEM, PAD
+from keras_peterrec.errors import InputError, check_count
 
 
-def causal_batches(items, starts, stops, tokens, rows=1, seed=None, unknown_rate=0.0, steps=None):
-    """Batches for next-item training.
+def causal_batches(
+    items: ArrayLike,
+    starts: Sequence[int],
+    stops: Sequence[int],
+    tokens: int,
+    rows: int = 1,
+    seed: int | None = None,
+    unknown_rate: float = 0.0,
+    steps: int | None = None,
+) -> tf.data.Dataset:
+    """Makes batches for next-item training.
 
-    All batches of all epochs have one shape, and every target is asked once an
-    epoch. Beside the items an epoch holds two numbers for each window; batches are
-    made as they are asked for.
+    All batches of all epochs have one shape, and every target occurs once in an
+    epoch. In memory are the items and two numbers for each window; a batch is made
+    when it is asked for.
 
     Args:
         items: int array `[N]` of ids, as `Sequences.items`.
-        starts, stops: int arrays `[W]`, as from `Sequences.training_windows`. One of
+        starts, stops: int arrays `[W]`, as from `Sequences.training_windows`. Each of
             several workers takes `starts[worker::workers]`, and `stops` likewise.
-        tokens: int. Positions of a batch, about: an epoch is cut into equal parts.
-            Rows several times as long as a window cut few of them.
-        rows: int. Rows R of a batch. Defaults to `1`.
-        seed: int or `None`. Shuffles, differently each epoch and the same for the
-            same seed; `None` keeps the order. Defaults to `None`.
-        unknown_rate: float. Share of inputs that become the unknown item, so that
-            what was never seen in training can be met later. Defaults to `0.0`.
-        steps: int or `None`. Batches of an epoch, where workers must agree on it.
-            Defaults to `None`, given by `tokens`.
+        tokens: int. Number of positions of a batch, approximately: an epoch is cut into
+            equal parts. Rows several times as long as a window cut few windows.
+        rows: int. Number of rows R of a batch. Defaults to `1`.
+        seed: int or `None`. Shuffles differently in each epoch, and in the same way for
+            the same seed; `None` keeps the order. Defaults to `None`.
+        unknown_rate: float. Share of inputs that become the unknown item, so that the
+            model learns to read items it has never seen. Defaults to `0.0`.
+        steps: int or `None`. Number of batches of an epoch, where workers must agree.
+            Defaults to `None`, which follows from `tokens`.
 
     Returns:
         `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
         are 0 where there is nothing to predict.
 
     Raises:
-        InputError: there is no window, or a number is not positive.
+        InputError: if there is no window, or a number is not positive.
 
     Example:
 
@@ -58,29 +70,29 @@ def causal_batches(items, starts, stops, tokens, rows=1, seed=None, unknown_rate
 
 
 def masked_batches(
-    items,
-    starts,
-    stops,
-    tokens,
-    vocabulary_size,
-    rows=1,
-    seed=None,
-    mask_rate=0.3,
-    steps=None,
-):
-    """Batches for masked training: 30 % of the positions, 80/10/10.
+    items: ArrayLike,
+    starts: Sequence[int],
+    stops: Sequence[int],
+    tokens: int,
+    vocabulary_size: int,
+    rows: int = 1,
+    seed: int | None = None,
+    mask_rate: float = 0.3,
+    steps: int | None = None,
+) -> tf.data.Dataset:
+    """Makes batches for masked training: 30 % of the positions, 80/10/10.
 
     Args:
         items, starts, stops, tokens, rows, seed, steps: see `causal_batches`.
         vocabulary_size: int.
-        mask_rate: float. Share of the positions that are asked for; see
-            `hide_behind_mask`. Defaults to `0.3`.
+        mask_rate: float. Share of the positions to predict; see `hide_behind_mask`.
+            Defaults to `0.3`.
 
     Returns:
         `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
 
     Raises:
-        InputError: there is no window, or a number is not positive.
+        InputError: if there is no window, or a number is not positive.
 
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """
@@ -91,24 +103,27 @@ def masked_batches(
         shown, hidden = hide_behind_mask(history, noise, mask_rate, vocabulary_size)
         return shown, _only_items(hidden)
 
-    # A causal window's last target is its last event: show that one too.
+    # A causal window ends before its last target; here that event is shown too.
     return _batches(starts, np.asarray(stops) + 1, batch, tokens, rows, seed, steps)
 
 
-def packing_report(lengths, tokens, rows=1, steps=None, seed=0):
-    """What packing windows of these lengths costs.
+def packing_report(
+    lengths: Sequence[int], tokens: int, rows: int = 1, steps: int | None = None, seed: int = 0
+) -> dict:
+    """Says how much padding packing needs, and how many windows it cuts.
 
     Args:
-        lengths: int array `[W]`. Events of each window.
+        lengths: int array `[W]`. The number of events of each window.
         tokens, rows, steps: see `causal_batches`.
-        seed: int. Of the one order in which cut windows are counted. Defaults to `0`.
+        seed: int. Cut windows are counted for one shuffled order, given by this seed.
+            Defaults to `0`.
 
     Returns:
-        dict: `steps`, `rows`, `width`; the shares `padding` of all positions and `cut`
-        of the windows.
+        A dict of `steps`, `rows` and `width`; `padding`, a share of all positions; and
+        `cut`, a share of the windows.
 
     Raises:
-        InputError: there is no window, or a number is not positive.
+        InputError: if there is no window, or a number is not positive.
 
     Example:
 
@@ -120,7 +135,7 @@ def packing_report(lengths, tokens, rows=1, steps=None, seed=0):
     ends = np.cumsum(np.asarray(lengths)[order] + 1)
     cuts = np.arange(1, steps * rows) * total // (steps * rows)
     window = np.searchsorted(ends, cuts, side="right")
-    # A cut beside the PAD, or before a window's first event, hurts nobody.
+    # A cut next to the PAD, or before a window's first event, costs nothing.
     hurts = (cuts < ends[window] - 1) & (cuts > np.append(0, ends)[window])
     return {
         "steps": steps,
@@ -132,14 +147,12 @@ def packing_report(lengths, tokens, rows=1, steps=None, seed=0):
 
 
 def _shape(lengths, tokens, rows, steps):
-    """Length of the stream, batches of an epoch and width of a row."""
+    """Returns the length of the stream, the batches of an epoch and the width of a row."""
     if len(lengths) == 0:
         raise InputError("`starts` should have at least one window. Received: none.")
     for name, value in (("tokens", tokens), ("rows", rows), ("steps", steps)):
-        if value is not None and value < 1:
-            raise InputError(
-                f"`{name}` should be a positive integer. Received: `{name}` = {value!r}."
-            )
+        if value is not None:
+            check_count(name, value)
     total = int(np.sum(lengths)) + len(lengths)
     steps = steps or max(1, round(total / tokens))
     return total, steps, -(-total // (steps * rows))
@@ -160,7 +173,7 @@ def _batches(starts, stops, make_batch, tokens, rows, seed, steps):
 
         def batch(step):
             row = step * rows + tf.range(rows + 1, dtype=tf.int64)
-            begins = row * total // (steps * rows)  # rows differ by one position at most
+            begins = row * total // (steps * rows)  # lengths differ by one position at most
             position = begins[:-1, tf.newaxis] + tf.range(width, dtype=tf.int64)
             window = tf.searchsorted(ends, tf.reshape(position, [-1]), side="right")
             window = tf.reshape(tf.minimum(window, len(lengths) - 1), [rows, width])
@@ -170,17 +183,17 @@ def _batches(starts, stops, make_batch, tokens, rows, seed, steps):
 
         return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    # A number a pass: each epoch has an order and a noise of its own.
+    # One number for each pass, so that each epoch has its own order and noise.
     epochs = tf.data.Dataset.random(seed or 0, rerandomize_each_iteration=True).take(1)
     batches = epochs.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _gather(flat, events, later):
-    """Ids of the events, or of those `later` ones; PAD where there is none, `[R, L]`."""
+    """Returns the ids of the events, or of those `later` positions on; PAD where none, `[R, L]`."""
     return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0) + later))
 
 
 def _only_items(targets):
-    """Targets with the special ids, which are no answers, as padding."""
+    """Replaces targets with special ids, which nobody should predict, by padding."""
     return tf.where(targets < FIRST_ITEM, PAD, targets)

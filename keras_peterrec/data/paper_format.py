@@ -1,7 +1,7 @@
-"""The files of the official PeterRec code, one user a line.
+"""The files of the official PeterRec code, with one user a line.
 
 Pretraining: `i1,i2,...,iL`. Fine-tuning: `i1,...,iL,,t1,t2,...`: the source items,
-an empty field, and the targets. Items are numbers; 0 pads a line on the left.
+an empty field, and the targets. Items are numbers; lines are padded with 0 on the left.
 """
 
 import re
@@ -13,14 +13,14 @@ from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError
 
-# At most 18 digits, so that an item fits into int64.
+# At most 18 digits, so that an item fits in int64.
 _ITEMS = r"([0-9]{1,18}(?:,[0-9]{1,18})*)"
 _PRETRAIN = re.compile(_ITEMS)
 _FINETUNE = re.compile(f"{_ITEMS},,{_ITEMS}")
 
 
-def read_paper_pretrain(path):
-    """Returns the log in a pretraining file of the official code.
+def read_paper_pretrain(path: str | Path) -> Log:
+    """Reads the log in a pretraining file of the official code.
 
     Users are numbered by line, from "0"; a timestamp is the position in the line.
 
@@ -28,7 +28,8 @@ def read_paper_pretrain(path):
         path: str or path.
 
     Raises:
-        InputError: the file is missing, or a line is malformed; it is named.
+        InputError: if the file is missing, or a line is malformed; the message names
+            the line.
 
     Example:
 
@@ -41,62 +42,70 @@ def read_paper_pretrain(path):
     return _log(path, lines, starts=[0] * len(lines))
 
 
-def read_paper_finetune(path, kind="recommend"):
-    """Returns the source log and the targets of a fine-tuning file.
+def read_paper_finetune(path: str | Path) -> tuple[Log, Log]:
+    """Reads the source log and the target log in a fine-tuning file.
 
     Both share user ids. The timestamp of a target is its position in the line
     without padding, so every target comes after the user's source events.
 
     Args:
         path: str or path.
-        kind: `"recommend"` reads the targets as items, `"classify"` as the one
-            label of each user. Defaults to `"recommend"`.
 
     Returns:
-        A tuple of the source `Log` and the target `Log`, or `Labels`.
+        The source `Log` and the target `Log`.
 
     Raises:
-        InputError: the file is missing, or a line is malformed; it is named.
+        InputError: if the file is missing, or a line is malformed; the message names
+            the line.
 
     Example:
 
     >>> source, target = read_paper_finetune("finetune.csv")
     """
-    if kind not in ("recommend", "classify"):
-        raise InputError(f"`kind` should be 'recommend' or 'classify'. Received: {kind!r}.")
     sources, targets = [], []
-    for number, match in _matches(path, _FINETUNE, "i1,i2,...,,t1,t2,..."):
-        sources.append(_source_items(path, number, match[1]))
-        targets.append(np.fromstring(match[2], np.int64, sep=","))
-        if kind == "classify" and len(targets[-1]) != 1:
-            raise _bad_line(path, number, "one label after ',,'", match[2])
-        if kind == "recommend" and not targets[-1].all():
-            raise _bad_line(path, number, "targets other than 0", match[2])
+    for number, source, items, text in _finetune_lines(path):
+        if not items.all():
+            raise _bad_line(path, number, "targets other than 0", text)
+        sources.append(source)
+        targets.append(items)
     source = _log(path, sources, starts=[0] * len(sources))
-    if kind == "classify":
-        users = np.arange(len(targets))
-        return source, Labels.from_columns(users, np.concatenate(targets), "label")
     return source, _log(path, targets, starts=[len(items) for items in sources])
 
 
-def read_paper_labels(path):
-    """Returns the source log and the labels of a fine-tuning file.
+def read_paper_labels(path: str | Path) -> tuple[Log, Labels]:
+    """Reads the source log and the labels in a fine-tuning file.
 
-    The same as `read_paper_finetune(path, kind="classify")`: the class of a user
-    is the one target of the line.
+    The label of a user is the only target of the line.
 
     Args:
         path: str or path.
 
+    Returns:
+        The source `Log` and the `Labels`.
+
     Raises:
-        InputError: the file is missing, a line is malformed or has more than one
-            label; it is named.
+        InputError: if the file is missing, or a line is malformed or has more than one
+            label; the message names the line.
 
     Example:
 
     >>> source, labels = read_paper_labels("gender.csv")
     """
-    return read_paper_finetune(path, kind="classify")
+    sources, labels = [], []
+    for number, source, items, text in _finetune_lines(path):
+        if len(items) != 1:
+            raise _bad_line(path, number, "one label after ',,'", text)
+        sources.append(source)
+        labels.append(items[0])
+    source = _log(path, sources, starts=[0] * len(sources))
+    return source, Labels.from_columns(np.arange(len(labels)), np.array(labels), "label")
+
+
+def _finetune_lines(path):
+    """Yields the number, source items, targets and targets' text of every line."""
+    for number, match in _matches(path, _FINETUNE, "i1,i2,...,,t1,t2,..."):
+        targets = np.fromstring(match[2], np.int64, sep=",")
+        yield number, _source_items(path, number, match[1]), targets, match[2]
 
 
 def _matches(path, pattern, form):
@@ -108,7 +117,7 @@ def _matches(path, pattern, form):
         for number, line in enumerate(file, start=1):
             line = line.rstrip()
             if not line:
-                # Blank lines may end a file; in between they would shift users.
+                # Blank lines may stand at the end; anywhere else they would shift users.
                 blank = blank or number
                 continue
             match = pattern.fullmatch(line)

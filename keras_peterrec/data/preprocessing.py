@@ -1,11 +1,12 @@
-"""From rows of ids to what a model reads: the same code trains and serves."""
+"""From rows of ids to the input of a model, with the same code in training and serving."""
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from keras_peterrec.data.special_ids import PAD
+from keras_peterrec.data.vocabulary import PAD
 
 
-def left_pad(rows, max_length, fixed=False):
+def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.Tensor:
     """Keeps the last `max_length` ids of each row and pads on the left.
 
     Args:
@@ -16,6 +17,11 @@ def left_pad(rows, max_length, fixed=False):
 
     Returns:
         int32 tensor `[B, L]`, L at least 1.
+
+    Example:
+
+    >>> left_pad(tf.ragged.constant([[7], [4, 5, 6]]), max_length=2).numpy().tolist()
+    [[0, 7], [5, 6]]
     """
     rows = tf.cast(rows[:, -max_length:], tf.int32)
     lengths = tf.cast(rows.row_lengths(), tf.int32)
@@ -26,14 +32,14 @@ def left_pad(rows, max_length, fixed=False):
     return tf.where(source < 0, PAD, moved)
 
 
-def gather_rows(items, starts, stops):
-    """Ragged rows `items[start:stop]`, `[B, (n)]`, of a flat tensor `[N]`."""
+def gather_rows(items: tf.Tensor, starts: ArrayLike, stops: ArrayLike) -> tf.RaggedTensor:
+    """Returns the rows `items[start:stop]`, ragged `[B, (n)]`, of a flat tensor `[N]`."""
     starts, stops = tf.cast(starts, tf.int64), tf.cast(stops, tf.int64)
     return tf.gather(items, tf.ragged.range(starts, stops))
 
 
-def split_history(history, table):
-    """Ids of the white-space separated items of each string.
+def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
+    """Returns the ids of the items in each string, which are separated by white space.
 
     Args:
         history: string tensor `[B]`.

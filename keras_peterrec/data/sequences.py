@@ -1,14 +1,18 @@
 """Every user's events in order of time, in one flat array."""
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.vocabulary import Vocabulary
 
 
 class Sequences:
-    """The events of a log, user by user and by time, as flat arrays.
+    """The events of a log as flat arrays, user by user and in order of time.
 
-    User `u`'s events are `items[offsets[u]:offsets[u + 1]]`. Nothing is padded
-    and nothing is copied per window: windows and histories are pairs of a start
-    and a stop into `items`.
+    User `u`'s events are `items[offsets[u]:offsets[u + 1]]`. Nothing is padded, and
+    windows and histories are not copies: each is a start and a stop in `items`.
 
     Args:
         log: Log.
@@ -20,49 +24,65 @@ class Sequences:
         timestamps: Array of numbers, `[N]`. Events of one user with equal
             timestamps stay in the log's order.
         offsets: int64 array, `[U + 1]`.
+
+    Example:
+
+    >>> log = Log.from_columns(["ann", "bob", "ann"], ["x", "x", "y"], [2, 1, 1])
+    >>> sequences = Sequences(log, Vocabulary(["x", "y"]))
+    >>> sequences
+    Sequences(users=2, events=3, longest=2)
+    >>> sequences[0].tolist()
+    [5, 4]
     """
 
-    def __init__(self, log, vocabulary):
-        # lexsort is stable: ties keep the order of the rows.
+    def __init__(self, log: Log, vocabulary: Vocabulary) -> None:
+        # lexsort is stable: events of one time keep the order of the rows.
         order = np.lexsort((log.timestamps, log.users))
         self.user_ids = log.user_ids
         self.items = vocabulary.encode(log.item_ids)[log.items][order]
         self.timestamps = np.asarray(log.timestamps)[order]
         counts = np.bincount(log.users, minlength=len(log.user_ids))
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
-        self._user_index = None
+        self._user_index: dict[str, int] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
+        """The number of users."""
         return len(self.user_ids)
 
-    def __getitem__(self, user):
+    def __getitem__(self, user: int) -> np.ndarray:
+        """The ids of one user's events, int32."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
+    def __repr__(self) -> str:
+        return (
+            f"Sequences(users={len(self)}, events={len(self.items)}, longest={self.lengths.max()})"
+        )
+
     @property
-    def lengths(self):
-        """Number of events of each user, `[U]`."""
+    def lengths(self) -> np.ndarray:
+        """The number of events of each user, `[U]`."""
         return np.diff(self.offsets)
 
-    def index(self, user_ids):
-        """Positions of users in `user_ids`, `-1` for those without events."""
+    def index(self, user_ids: Sequence[str]) -> np.ndarray:
+        """Returns the positions of users, int64, and -1 for those without events."""
         if self._user_index is None:
             self._user_index = {user: n for n, user in enumerate(self.user_ids)}
         return np.array([self._user_index.get(user, -1) for user in user_ids], dtype="int64")
 
-    def training_windows(self, max_length, held_out=2):
-        """Windows for next-item training in which every event is a target once.
+    def training_windows(self, max_length: int, held_out: int = 2) -> tuple[np.ndarray, np.ndarray]:
+        """Returns windows for next-item training in which every event is a target once.
 
-        A user's first `n - held_out` events are cut, from the end, into windows
-        of at most `max_length` inputs; the targets are the inputs one later.
-        Users with no more than `held_out` events are trained on whole.
+        A user's first `n - held_out` events are cut, starting at the end, into windows
+        of at most `max_length` inputs; the targets are the inputs one position later.
+        All events of users with no more than `held_out` events are used.
 
         Args:
-            max_length: int. Inputs of a window.
-            held_out: int. Last events of each user that training never sees.
+            max_length: int. The most inputs of a window.
+            held_out: int. How many of each user's last events training never sees.
                 Defaults to `2` (validation and test).
 
         Returns:
-            Two int64 arrays `starts`, `stops`, `[W]`: inputs are
+            Two int64 arrays `starts` and `stops`, `[W]`: inputs are
             `items[start:stop]`, targets `items[start + 1:stop + 1]`.
         """
         lengths = np.where(self.lengths > held_out, self.lengths - held_out, self.lengths)
@@ -73,12 +93,14 @@ class Sequences:
         stops = first + np.repeat(pairs, counts) - nth * max_length
         return np.maximum(first, stops - max_length), stops
 
-    def leave_one_out(self, last):
-        """Histories and targets where the `last`-last event is to be guessed.
+    def leave_one_out(self, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns histories, and for each the event to predict: one of the user's last.
+
+        Users with fewer than three events are left out.
 
         Args:
-            last: int. `1` for the last event (test), `2` for the last but one
-                (validation). Users with fewer than three events are left out.
+            last: int. `1` to predict the last event (test), `2` for the one before it
+                (validation).
 
         Returns:
             Three int64 arrays, `[U']`: `starts` and `stops` of the histories, and

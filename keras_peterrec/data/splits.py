@@ -1,6 +1,7 @@
-"""Which users train, validate and test."""
+"""Which users are for training, validation and test."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,10 +10,15 @@ from keras_peterrec.errors import InputError
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
-def user_fractions(user_ids, seed, salt):
-    """A number in [0, 1) for each user, from a hash of the id alone, `[U]`.
+def user_fractions(user_ids: Sequence[str], seed: int, salt: str) -> np.ndarray:
+    """Returns a number in [0, 1) for each user, `[U]`, from a hash of the id alone.
 
     It does not change when other users or rows are added or reordered.
+
+    Args:
+        user_ids: Sequence of str.
+        seed: int.
+        salt: str. Users get unrelated numbers for each purpose named here.
     """
     prefix = f"{salt}:{seed}:".encode()
     digests = b"".join(
@@ -21,13 +27,13 @@ def user_fractions(user_ids, seed, salt):
     return np.frombuffer(digests, ">u8") / 2.0**64
 
 
-def split_users(user_ids, seed=0, train_fraction=1.0):
+def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 1.0) -> np.ndarray:
     """Splits users 70/10/20 into training, validation and test.
 
     Args:
         user_ids: Sequence of str.
         seed: int. Defaults to `0`.
-        train_fraction: float. Share of the training users that is kept; smaller
+        train_fraction: float. Share of the training users to keep. Smaller
             shares are subsets of larger ones, and validation and test stay the
             same. Defaults to `1.0`.
 
@@ -36,11 +42,12 @@ def split_users(user_ids, seed=0, train_fraction=1.0):
         that are not kept.
 
     Raises:
-        InputError: `train_fraction` is out of range.
+        InputError: if `train_fraction` is out of range.
 
     Example:
 
-    >>> (split_users(["ann", "bob"], seed=1) == TEST).sum()
+    >>> split = split_users(["ann", "bob"], seed=1)
+    >>> test_users = np.flatnonzero(split == TEST)
     """
     if not 0.0 < train_fraction <= 1.0:
         raise InputError(

@@ -1,5 +1,6 @@
 """Examples of a task: whose history, up to where, and the answer."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ class TaskExamples:
         user_ids: Array of str, `[E]`.
         starts, stops: int64 arrays, `[E]`; the history of example `e` is
             `sequences.items[starts[e]:stops[e]]`.
-        answers: int array; `[E]` of classes, or `[E, T]` of target items filled up
-            with -1.
+        answers: array `[E, ...]`: int `[E]` of classes, float `[E, n]` of labels or numbers, or
+            int `[E, T]` of target items filled up with -1.
         dropped_users: int. Users of the task without any source history.
     """
 
@@ -37,6 +38,10 @@ class TaskExamples:
         return TaskExamples(
             self.user_ids[mask], self.starts[mask], self.stops[mask], self.answers[mask]
         )
+
+    def with_answers(self, answers):
+        """The same examples with other answers `[E, ...]`."""
+        return dataclasses.replace(self, answers=answers)
 
 
 def recommendation_examples(source, target_log, target_vocabulary, cut_history=True):
@@ -87,29 +92,28 @@ def recommendation_examples(source, target_log, target_vocabulary, cut_history=T
     )
 
 
-def label_examples(source, labels):
-    """Examples of guessing a label from the whole source history.
+def label_examples(source, user_ids, answers):
+    """Examples of users' answers from their whole source history.
 
     Args:
         source: Sequences of the source log.
-        labels: Labels.
+        user_ids: sequence of different str, `[U]`.
+        answers: array `[U, ...]`, such as the index of each user's class.
 
     Returns:
-        TaskExamples; answers index `labels.classes`.
+        TaskExamples of the users with a source history.
 
     Raises:
-        Misfit: no labelled user has a source history.
+        Misfit: no user has a source history.
     """
-    users = source.index(labels.user_ids)
+    users = source.index(user_ids)
     kept = users >= 0
     _require_histories(kept, "labels")
-    class_index = {name: n for n, name in enumerate(labels.classes)}
-    answers = np.array([class_index[value] for value in labels.values[kept]], "int32")
     return TaskExamples(
-        np.asarray(labels.user_ids, dtype=object)[kept],
+        np.asarray(user_ids, dtype=object)[kept],
         source.offsets[users[kept]],
         source.offsets[users[kept] + 1],
-        answers,
+        answers[kept],
         int((~kept).sum()),
     )
 

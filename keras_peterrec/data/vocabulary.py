@@ -1,40 +1,56 @@
-"""Item strings and their ids."""
+"""Item strings and their ids, and the special ids that stand for no item."""
 
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_peterrec.data.special_ids import FIRST_ITEM, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
 
-# No item can look like these lines, since items hold no white space.
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+PAD = 0  # fills rows and separates sequences; changes nothing
+UNK = 1  # an item outside the vocabulary
+MASK = 2  # hides an item in masked pretraining
+TCL = 3  # the task token; each task trains its own embedding of it
+FIRST_ITEM = 4
+
+# No item can look like these lines, since items have no white space.
 _SPECIAL_LINES = ("# 0 padding", "# 1 unknown", "# 2 mask", "# 3 task token")
-OUTSIDE = -1
+OUTSIDE = -1  # an item outside a target vocabulary
 
 
 class Vocabulary:
-    """Items sorted by falling frequency, and the ids they get.
+    """Items and the ids they get, in the order given.
 
-    A source vocabulary gives its first item id 4, behind the special ids, and
-    everything it does not know the id 1. A target vocabulary
-    (`special_ids=False`) numbers from 0, and gives -1 to what it does not know.
+    In a source vocabulary the first item has the id 4, after the special ids, and an
+    unknown item has the id 1. A target vocabulary (`special_ids=False`) counts from 0,
+    and an unknown item has -1. `Vocabulary.from_counts` sorts the items by falling
+    frequency.
 
     Args:
         items: Sequence of str. In the order of their ids.
-        special_ids: bool. Whether ids 0 to 3 are set apart. Defaults to `True`.
+        special_ids: bool. Whether ids 0 to 3 are reserved. Defaults to `True`.
 
     Raises:
-        InputError: no items, items that repeat, or items with white space.
+        InputError: if there are no items, an item repeats, or one has white space.
 
     Example:
 
     >>> vocabulary = Vocabulary(["b", "a"])
+    >>> vocabulary
+    Vocabulary(items=2, first='b', special_ids=True)
     >>> vocabulary.encode(["a", "?"])
     array([5, 1], dtype=int32)
     """
 
-    def __init__(self, items, special_ids=True):
+    def __init__(self, items: Sequence[str], special_ids: bool = True) -> None:
         self.items = np.asarray(items, dtype=object)
         self.special_ids = special_ids
         self.first_id = FIRST_ITEM if special_ids else 0
@@ -46,19 +62,31 @@ class Vocabulary:
                 f"`items` should be strings without white space. Received: {spaced!r}."
             )
         if len(set(self.items)) != len(self.items):
-            raise InputError("`items` should be distinct. Received: some that repeat.")
-        self._table = None
+            [(repeated, _)] = Counter(self.items).most_common(1)
+            raise InputError(
+                f"`items` should all be different. Received: {repeated!r} more than once."
+            )
+        self._table: tf.lookup.StaticHashTable | None = None
 
     @classmethod
-    def from_counts(cls, items, counts, special_ids=True, min_count=0):
-        """Sorts `items` by falling `counts`, equal ones by their strings.
+    def from_counts(
+        cls,
+        items: Sequence[str],
+        counts: Sequence[int],
+        special_ids: bool = True,
+        min_count: int = 0,
+    ) -> Vocabulary:
+        """Sorts `items` by falling `counts`, and those with equal counts by name.
 
         Args:
             items: Sequence of str.
-            counts: Sequence of int of the same length.
-            special_ids: bool. See the class.
-            min_count: int. Items counted less often are left out and so become
+            counts: Sequence of int, one for each item.
+            special_ids: bool. See the class. Defaults to `True`.
+            min_count: int. Items with a smaller count are left out and so become
                 unknown. Defaults to `0`.
+
+        Raises:
+            InputError: if `min_count` leaves no item, or the items are not allowed.
         """
         items, counts = np.asarray(items, dtype=object), np.asarray(counts)
         kept = np.flatnonzero(counts >= min_count)
@@ -71,15 +99,23 @@ class Vocabulary:
         kept = kept[by_name]
         return cls(items[kept[np.argsort(-counts[kept], kind="stable")]], special_ids)
 
-    def __len__(self):
-        """Number of ids, special ones included."""
+    def __len__(self) -> int:
+        """The number of ids, special ones included."""
         return self.first_id + len(self.items)
 
-    def lookup_table(self, path=None):
-        """TensorFlow table from string to id; from the file `path` if given.
+    def __repr__(self) -> str:
+        return (
+            f"Vocabulary(items={len(self.items)}, first={self.items[0]!r}, "
+            f"special_ids={self.special_ids})"
+        )
 
-        Training and serving both go through it. A file becomes an asset of a
-        SavedModel, where a list would swell the graph.
+    def lookup_table(self, path: str | Path | None = None) -> tf.lookup.StaticHashTable:
+        """Returns a TensorFlow table from string to id, which training and serving share.
+
+        Args:
+            path: str, path or `None`. A file written by `save`. The table then reads
+                that file, which becomes an asset of a SavedModel; a list would make
+                the graph larger. Defaults to `None`.
         """
         import tensorflow as tf
 
@@ -99,8 +135,8 @@ class Vocabulary:
             )
         return tf.lookup.StaticHashTable(initializer, default_value=default)
 
-    def encode(self, items):
-        """Ids, int32, of a sequence of strings."""
+    def encode(self, items: Sequence[str]) -> np.ndarray:
+        """Returns the ids of a sequence of strings, int32 `[N]`."""
         import tensorflow as tf
 
         if self._table is None:
@@ -108,27 +144,35 @@ class Vocabulary:
         strings = tf.constant(np.asarray(items, dtype=object).tolist(), tf.string)
         return self._table.lookup(strings).numpy().astype("int32")
 
-    def decode(self, ids):
-        """Strings of a sequence of item ids (special ids are no items)."""
+    def decode(self, ids: Sequence[int]) -> np.ndarray:
+        """Returns the strings of a sequence of item ids, an object array of their shape.
+
+        Raises:
+            IndexError: if an id is special or beyond the last item.
+        """
         places = np.asarray(ids) - self.first_id
         if np.any(places < 0):
             raise IndexError("`ids` should be ids of items. Received: a special id.")
         return self.items[places]
 
-    def save(self, path):
-        """Writes a text file, one item a line; the line's number is its id."""
+    def save(self, path: str | Path) -> None:
+        """Writes a text file with one item a line; the line's number is its id."""
         lines = [*(_SPECIAL_LINES if self.special_ids else ()), *self.items]
         write_text(path, "".join(f"{line}\n" for line in lines))
 
     @classmethod
-    def load(cls, path):
-        """Reads what `save` wrote."""
+    def load(cls, path: str | Path) -> Vocabulary:
+        """Reads a file that `save` wrote.
+
+        Raises:
+            InputError: if the file is missing or is not a vocabulary.
+        """
         try:
             lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
-                f"`{path}` should be a vocabulary, one item a line. "
-                f"Received: {type(error).__name__}."
+                f"`path` should be a vocabulary with one item a line. "
+                f"Received: {path} ({type(error).__name__})."
             ) from error
         special_ids = tuple(lines[:FIRST_ITEM]) == _SPECIAL_LINES
         return cls(lines[FIRST_ITEM:] if special_ids else lines, special_ids)

@@ -1,11 +1,11 @@
-"""A picture of methods side by side."""
+"""A plot of methods side by side."""
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from keras_peterrec.files.atomic_write import save_figure
 
-# Distinguishable in print and for the colour-blind.
+# Can be told apart in print and by the colour-blind.
 _COLOURS = {
     "baseline": "#bdbdbd",
     "patch": "#0b4f8a",
@@ -16,7 +16,7 @@ _COLOURS = {
 
 
 def plot_comparison(rows, path, title):
-    """Draws a bar for each row, grouped by task, beside the baseline.
+    """Draws a bar for each row beside the baseline, grouped by task.
 
     Args:
         rows: list of dict with `task`, `method`, `metric`, `value`, `baseline`.

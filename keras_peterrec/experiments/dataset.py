@@ -1,4 +1,4 @@
-"""The data of an experiment: source logs to pretrain on, tasks to transfer to."""
+"""The data of an experiment: source logs to pretrain on and tasks to transfer to."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -6,18 +6,63 @@ from dataclasses import dataclass, replace
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.task_data import load_answers
+from keras_peterrec.settings.transfer import TaskSettings
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """What `transfer` needs to know about a task's data.
+
+    Args:
+        name: str.
+        source: str. Name of the source log of its host, in its `Dataset`.
+        log: str. The log with the histories; see `load_log`.
+        target: str or `None`. The target log; or
+        labels: str or `None`. The table of labels.
+        column: str or `None`. Column of `labels`.
+        kind: str or `None`. Kind of task, if the column does not tell.
+        cut_history: bool. `False` if the clocks of log and target differ.
+    """
+
+    name: str
+    source: str
+    log: str
+    target: str | None = None
+    labels: str | None = None
+    column: str | None = None
+    kind: str | None = None
+    cut_history: bool = True
+
+    @property
+    def folder(self):
+        """The task and how its histories are read, as the name of a folder."""
+        whole = self.target is not None and not self.cut_history
+        return f"{self.name}-whole-histories" if whole else self.name
+
+    @property
+    def arguments(self):
+        """The arguments of `transfer` and `ridge` that name the data."""
+        given = {"target": self.target, "labels": self.labels, "column": self.column}
+        given = {name: value for name, value in {**given, "kind": self.kind}.items() if value}
+        cut = {} if self.target is None else {"cut_history": self.cut_history}
+        return {"log": self.log, **given, **cut}
+
+    @property
+    def settings(self):
+        """The TaskSettings of the task."""
+        return TaskSettings(**{name: v for name, v in self.arguments.items() if name != "log"})
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Source logs, one host each, and the tasks that these serve.
+    """Source logs, each with a host, and the tasks on these hosts.
 
     Args:
         name: str.
         sources: dict from the name of a source to its log; see `load_log`.
         tasks: tuple of TaskSource.
         max_length: int. Events of a history that hosts read.
-        note: str. What a reader of the numbers has to know of the data.
+        note: str. What a reader of the numbers has to know about the data.
     """
 
     name: str
@@ -27,13 +72,13 @@ class Dataset:
     note: str
 
     def only(self, names):
-        """This dataset with some of its tasks, and the sources that these need.
+        """This dataset with some of its tasks and the sources they need.
 
         Args:
             names: sequence of str, or `None` for all tasks.
 
         Raises:
-            InputError: a name is not that of a task.
+            InputError: there is no such task.
         """
         if names is None:
             return self
@@ -49,19 +94,19 @@ class Dataset:
         return replace(self, sources=sources, tasks=tasks)
 
     def with_whole_histories(self):
-        """This dataset with histories that are not cut before the target event."""
+        """This dataset with histories that do not end before the target event."""
         tasks = tuple(replace(task, cut_history=False) for task in self.tasks)
         return replace(self, tasks=tasks, note=f"{self.note}; whole histories")
 
     def fingerprints(self):
-        """What the files hold: all of them are read.
+        """Fingerprints of all files, which are read for that.
 
         Returns:
-            dict of `sources`, the fingerprint of each log, and `tasks`, of each the
-            fingerprints of histories and answers.
+            dict of `sources`, the fingerprint of each log, and `tasks`, for each task the
+            fingerprints of its log and its answers.
 
         Raises:
-            InputError: something cannot be read.
+            InputError: a file cannot be read.
         """
         of_log = functools.cache(lambda log: load_log(log).fingerprint())
         return {
@@ -69,7 +114,7 @@ class Dataset:
             "tasks": {
                 task.name: [
                     of_log(task.log),
-                    load_answers(task.target, task.labels, task.column).fingerprint(),
+                    load_answers(task.settings).fingerprint(),
                 ]
                 for task in self.tasks
             },

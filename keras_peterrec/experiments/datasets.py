@@ -1,16 +1,15 @@
-"""The datasets that experiments run on, by name."""
+"""The datasets of the experiments, by name."""
 
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.paper_files import paper_dataset
-from keras_peterrec.experiments.task_source import TaskSource
+from keras_peterrec.settings.experiment import DATASETS
 
-DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
-WITH_PATH = ("amazon", "peterrec")  # read from a folder of the user's
+WITH_PATH = ("amazon", "peterrec")  # read from a folder that the user names
 
-# A task's name, and where its answers are: a domain or a column of the users.
+# A task's name, and where its answers are: in a domain or in a column of the users.
 MOVIELENS_TASKS = {
     "action": {"target": "action"},
     "scifi": {"target": "scifi"},
@@ -23,13 +22,15 @@ SIMULATED_TASKS = {
     "shop": {"target": "target"},
     "gender": {"column": "gender"},
     "age": {"column": "age"},
+    "spend": {"column": "spend", "kind": "regression"},
+    "topics": {"column": "topics", "kind": "multilabel"},
 }
-MAX_LENGTH = 32  # of the events of a history; half the users of MovieLens have fewer
+MAX_LENGTH = 32  # events of a history; half of the users of MovieLens have fewer
 AMAZON_PAIRS = (("sports", "beauty"), ("toys", "beauty"), ("sports", "toys"))
 
 
 def open_dataset(name, path=None):
-    """The dataset of a name; its files are looked for, but not read yet.
+    """The dataset with a name. Its files are looked for, but not read yet.
 
     Args:
         name: str. One of `DATASETS`.
@@ -39,13 +40,13 @@ def open_dataset(name, path=None):
         Dataset.
 
     Raises:
-        InputError: there is no such dataset, `path` is missing or one too many, or the
-            folder lacks the files.
+        InputError: there is no such dataset, `path` is missing or not wanted, or the folder
+            lacks the files.
 
     Example:
 
     >>> [task.name for task in open_dataset("simulated").tasks]
-    ['shop', 'gender', 'age']
+    ['shop', 'gender', 'age', 'spend', 'topics']
     """
     if name not in DATASETS:
         raise InputError(
@@ -68,12 +69,14 @@ def open_dataset(name, path=None):
 
 def _by_domain(name):
     simulated = name == "simulated"
-    tasks = []
-    for task, where in (SIMULATED_TASKS if simulated else MOVIELENS_TASKS).items():
+    tasks, known = [], SIMULATED_TASKS if simulated else MOVIELENS_TASKS
+    if name == "movielens-100k":
+        known = {**known, "age_years": {"column": "age_years", "kind": "regression"}}
+    for task, where in known.items():
         if "target" in where:
             answers = {"target": f"{name}/{where['target']}"}
         else:
-            answers = {"labels": f"{name}/users", "column": where["column"]}
+            answers = {"labels": f"{name}/users", **where}
         tasks.append(TaskSource(task, "source", f"{name}/source", **answers))
     note = "made up, no real data" if simulated else "one site split by genre, not two apps"
     return Dataset(name, {"source": f"{name}/source"}, tuple(tasks), MAX_LENGTH, note)
@@ -89,7 +92,7 @@ def _amazon(folder):
             f"Received: {str(folder)!r}, without {', '.join(missing)}."
         )
     tasks = tuple(
-        # The timestamps of the files are positions: no clock is shared.
+        # The timestamps in the files are positions, so the logs share no clock.
         TaskSource(f"{a}-{b}", a, str(files[a]), target=str(files[b]), cut_history=False)
         for a, b in AMAZON_PAIRS
     )

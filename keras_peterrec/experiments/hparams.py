@@ -1,4 +1,4 @@
-"""An experiment's runs for TensorBoard's HParams dashboard."""
+"""Shows an experiment's runs in TensorBoard's HParams dashboard."""
 
 import re
 import shutil
@@ -7,29 +7,29 @@ from pathlib import Path
 import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
-from keras_peterrec.experiments.tables import SHOWN
+from keras_peterrec.experiments.tables import shown_metrics
 
 
 def write_hparams(runs, folder):
-    """Writes each run's settings and test metrics; replaces what was there.
+    """Writes each run's settings and test metrics, in place of what was there.
 
     Args:
         runs: list of dict, as `Runner.results` yields them.
-        folder: path, such as `OUT/logs`: a subfolder for each run.
+        folder: path, such as `OUT/logs`. Each run gets a subfolder.
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     with tf.summary.create_file_writer(str(folder)).as_default():
         api.hparams_config(
             hparams=[api.HParam(name) for name in _names(runs)],
-            metrics=[api.Metric(f"test/{metric}") for metric, _ in SHOWN],
+            metrics=[api.Metric(f"test/{metric}") for _, metric in shown_metrics(runs)],
         )
     for run in runs:
         trial = f"seed-{run['seed']}/{run['task']}/{re.sub('[^A-Za-z0-9.]+', '-', run['row'])}"
         with tf.summary.create_file_writer(str(folder / trial)).as_default():
             api.hparams(_values(run), trial_id=trial)
-            for metric, kind in SHOWN:
-                if kind == run["kind"]:
+            for _, metric in shown_metrics([run]):
+                if metric in run["test"]:
                     tf.summary.scalar(f"test/{metric}", run["test"][metric], step=0)
 
 

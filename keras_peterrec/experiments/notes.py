@@ -1,8 +1,8 @@
-"""What a reader of an experiment's tables has to know, beside the numbers."""
+"""The notes above an experiment's tables."""
 
 
 def table_notes(plan, data, cells, left_out, seeds):
-    """The lines above the tables.
+    """What a reader has to know besides the numbers.
 
     Args:
         plan: Plan.
@@ -12,8 +12,8 @@ def table_notes(plan, data, cells, left_out, seeds):
         seeds: int. How many were asked for.
 
     Returns:
-        list of str: the data, the source, which cells are over fewer seeds, and what
-        was left out and why.
+        list of str: the data, the source, which cells have fewer seeds, and what was left out
+        and why.
     """
     count = f"mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     notes = [f"{data.name} ({data.note}); test users; {count}.", f"Source: {plan.source}."]
@@ -26,6 +26,6 @@ def table_notes(plan, data, cells, left_out, seeds):
         together.setdefault((run["row"], run["task"]), []).append(run)
     for (row, task), runs in together.items():
         of = ", ".join(str(run["seed"]) for run in runs)
-        # One reason stands for all: they differ in sizes alone.
+        # The first reason stands for all: they differ only in sizes.
         notes.append(f"Left out: {row}, {task}, of seed {of}: {runs[0]['reason']}")
     return notes

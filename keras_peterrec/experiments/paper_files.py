@@ -4,13 +4,12 @@ import re
 import sys
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.experiments.dataset import Dataset
-from keras_peterrec.experiments.task_source import TaskSource
+from keras_peterrec.experiments.dataset import Dataset, TaskSource
 
 MAX_LENGTH = 50  # as the published lines, most of which are padded to it
 _PRETRAIN = r"pretrain|_pre\."
-# A task, what is found in the name of its file, in any case, and whether it classifies. The
-# names differ: `coldrec2_fine.csv`, `original_desen_age.csv`, `gender_finetune.csv`, ...
+# Name of a task, a pattern for the name of its file (upper or lower case), and whether it has
+# labels. The files' names differ: `coldrec2_fine.csv`, `original_desen_age.csv`, ...
 _TASKS = (
     ("ColdRec-1", r"coldrec[-_]?1", False),
     ("ColdRec-2", r"coldrec[-_]?2", False),
@@ -18,16 +17,16 @@ _TASKS = (
     ("AgeEst", r"(?<![a-z])age(?![a-z])|ageest", True),
     ("LifeEst", r"(?<![a-z])life", True),
 )
-# Also of ColdRec-2, whose file may be called `original_desen_finetune_click_nouserID.csv`,
-# where nothing else is told by the name.
+# The file of ColdRec-2 may also be called `original_desen_finetune_click_nouserID.csv`, which says
+# nothing else about the task.
 _FINETUNE = r"finetune"
 
 
 def paper_dataset(folder):
     """The tasks whose files lie in a folder, each with its host's log.
 
-    ColdRec-1 has a pretraining file of its own, where its name tells so; every other
-    task shares one. Tasks without a file are left out, with a line on stderr.
+    ColdRec-1 may have a pretraining file of its own, which its name tells; all other tasks share
+    one. Tasks without a file are left out, with a line on stderr.
 
     Args:
         folder: Path.
@@ -36,7 +35,7 @@ def paper_dataset(folder):
         Dataset.
 
     Raises:
-        InputError: the folder has no pretraining file or no task's file.
+        InputError: the folder has no pretraining file, or no file of any task.
     """
     files = sorted(folder.glob("*.csv"), key=lambda file: file.name.lower())
     pretraining = [file for file in files if _has(file, _PRETRAIN)]
@@ -73,7 +72,7 @@ def paper_dataset(folder):
 
 
 def _files_of_tasks(files):
-    """The files of each task, by its name; the first is to be read."""
+    """The files of each task by the task's name; the first one is read."""
     found = {}
     for name, pattern, _ in _TASKS:
         found[name] = [file for file in files if _has(file, pattern)]

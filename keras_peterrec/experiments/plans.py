@@ -1,11 +1,60 @@
-"""The experiments: what each compares. Data alone; `engine` runs them."""
+"""The experiments as data: what each compares; `engine` runs them."""
 
-from keras_peterrec.experiments.plan import Plan
-from keras_peterrec.experiments.row import Row
+import re
+from dataclasses import dataclass, field
+
+RUNS = ("transfer", "ridge", "multi_task")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of an experiment's table: what is run for every task and seed.
+
+    Args:
+        label: str.
+        settings: dict. Arguments of the run, without data, host, seed and `out`.
+        run: str. One of `RUNS`. Defaults to `"transfer"`.
+        objective: str. Of the host's pretraining. Defaults to `"causal"`.
+    """
+
+    label: str
+    settings: dict = field(default_factory=dict)
+    run: str = "transfer"
+    objective: str = "causal"
+
+    @property
+    def folder(self):
+        """The name of the run's folder and model; the same run has the same name in all plans."""
+        settings = {"method": None, **self.settings}
+        method = settings.pop("method")
+        parts = [self.run if method is None else method]
+        parts += [] if self.objective == "causal" else [self.objective]
+        parts += [f"{name} {value}" for name, value in sorted(settings.items())]
+        return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment compares, and which pictures show it.
+
+    Args:
+        name: str.
+        title: str. One line, for the table and the help.
+        rows: tuple of Row.
+        plots: tuple of str, names of `PLOTS` in `experiments.plots`.
+        source: str. Which part of the paper it repeats.
+    """
+
+    name: str
+    title: str
+    rows: tuple
+    plots: tuple
+    source: str
+
 
 _FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 _INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
-# Each method at the budgets that it has; a stack costs what its parts cost.
+# Each method at several sizes; a stack costs as much as its parts together.
 _PATCHES = (
     "bottleneck:2",
     "bottleneck:4",
@@ -26,7 +75,7 @@ _PATCHES = (
 )
 
 
-# What `transfer` does anyway is not said: rows that run the same have equal settings.
+# Defaults of `transfer` are left out, so that rows that run the same have equal settings.
 _DEFAULTS = {"insertion": "parallel", "inner_skip": False, "train_fraction": 1.0}
 
 

@@ -1,23 +1,21 @@
-"""What the experiments' pictures share; they can be read in print, without colour."""
+"""What the experiments' plots share. They can be read in print, without colour."""
 
 import textwrap
 
 from matplotlib.figure import Figure
 
 from keras_peterrec.files.atomic_write import save_figure
+from keras_peterrec.tasks.registry import get_kind
 
 DPI = 160
-# Okabe and Ito's colours, for the colour-blind; markers and lines tell rows apart as well.
+# Okabe and Ito's colours, safe for the colour-blind. Markers and lines differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-# What training stops by; of it the pictures are.
-PRIMARY = {"recommend": "ndcg@10", "classify": "log_loss"}
-SIGN = {"recommend": 1, "classify": -1}  # of a better value
 
 
 def style(index):
-    """Colour, marker and line of the row at an index, no two alike among 77."""
+    """Colour, marker and line of a row by its index; the first 77 are all different."""
     return {
         "color": _COLOURS[index % len(_COLOURS)],
         "marker": _MARKERS[index % len(_MARKERS)],
@@ -26,7 +24,7 @@ def style(index):
 
 
 def panels(tasks, columns=3, height=2.6):
-    """A figure with axes for each task, at most so many side by side, `height` inches each.
+    """A figure with axes for each task, at most `columns` side by side, `height` inches each.
 
     Returns:
         Figure and list of axes, one for each task.
@@ -49,9 +47,10 @@ def panels(tasks, columns=3, height=2.6):
 
 
 def quality_axis(axis, kind, split):
-    """Names the vertical axis after a kind's primary metric, and lets up be better."""
-    label = f"{split} {PRIMARY[kind]}"
-    if SIGN[kind] < 0:
+    """Names the vertical axis after a kind's deciding metric and turns it so that up is better."""
+    metric = get_kind(kind).metric
+    label = f"{split} {metric.name}"
+    if not metric.higher_is_better:
         axis.invert_yaxis()
         label += ", less is better"
     axis.set_ylabel(label, fontsize=9)
@@ -60,13 +59,13 @@ def quality_axis(axis, kind, split):
 def save(figure, path, title, handles=None):
     """Writes a figure as PNG with its title above and its legend below."""
     width, height = figure.get_size_inches()
-    wrapped = textwrap.fill(title, int(width * 12))  # letters that an inch has room for
+    wrapped = textwrap.fill(title, int(width * 12))  # 12 letters fit into an inch
     figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11)
     bottom = 0.0
     if handles:
         columns = max(1, min(len(handles), int(width // 1.5)))
         lines = -(-len(handles) // columns)
-        # The legend has room of its own; it takes none from the panels.
+        # The figure grows for the legend, so that the panels keep their size.
         below = 0.2 * lines + 0.1
         figure.set_figheight(height + below)
         bottom = below / (height + below)

@@ -1,15 +1,16 @@
-"""An experiment's pictures: curves, comparison, few labels, budgets."""
+"""An experiment's plots: curves, comparison, few labels, parameter budgets."""
 
 import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from keras_peterrec.callbacks.history_file import read_history
-from keras_peterrec.experiments.plot_style import PRIMARY, SIGN, panels, quality_axis, save, style
+from keras_peterrec.experiments.plot_style import panels, quality_axis, save, style
 from keras_peterrec.experiments.tables import MEAN
+from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.training.callbacks import read_history
 
 
 def draw(plan, runs, cells, folder):
-    """Draws a plan's pictures.
+    """Draws the plots of a plan.
 
     Args:
         plan: Plan.
@@ -28,20 +29,20 @@ def draw(plan, runs, cells, folder):
 
 
 def _curves(plan, runs, cells, folder, path):
-    """The primary metric on the validation users after each epoch."""
+    """The deciding metric on the validation users after each epoch."""
     return _histories(
         plan,
         runs,
         folder,
         path,
         "validation by epoch",
-        lambda kind: f"val_{PRIMARY[kind]}",
+        lambda kind: get_kind(kind).metric.monitor,
         lambda axis, kind: quality_axis(axis, kind, "validation"),
     )
 
 
 def _losses(plan, runs, cells, folder, path):
-    """The training loss after each epoch: what falls while validation does not overfits."""
+    """The training loss after each epoch; if it falls and validation does not, it overfits."""
     return _histories(
         plan,
         runs,
@@ -64,7 +65,7 @@ def _histories(plan, runs, folder, path, what, column, name_axis):
             curves = [curve for curve in curves if curve]
             if not curves:
                 continue
-            # Seeds stop at different epochs: only those that all have reached are means.
+            # Seeds stop at different epochs; the mean is over epochs that all have reached.
             reached = np.array([curve[: min(map(len, curves))] for curve in curves])
             epochs, mean = np.arange(1, reached.shape[1] + 1), reached.mean(axis=0)
             [line] = axis.plot(epochs, mean, label=row, markersize=3.5, lw=1.2, **style(index))
@@ -79,10 +80,10 @@ def _histories(plan, runs, folder, path, what, column, name_axis):
 
 
 def _comparison(plan, runs, cells, folder, path):
-    """Test metrics of the rows side by side, the baseline as a line."""
+    """Test metrics of the rows side by side, with the baseline as a line."""
     tasks = _kinds(runs)
     rows = _names(runs, "row")
-    figure, axes = panels(tasks, height=3.4)  # the rows' names stand below each
+    figure, axes = panels(tasks, height=3.4)  # room for the rows' names
     handles = {}
     for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
@@ -98,7 +99,7 @@ def _comparison(plan, runs, cells, folder, path):
 
 
 def _fractions(plan, runs, cells, folder, path):
-    """Test metrics against the share of the training users, a line a method."""
+    """Test metrics against the share of the training users, a line for each method."""
     tasks = _kinds(runs)
     settings = {run["row"]: run["settings"] for run in runs}
     methods = list(dict.fromkeys(values["method"] for values in settings.values()))
@@ -133,7 +134,7 @@ def _fractions(plan, runs, cells, folder, path):
 
 
 def _budgets(plan, runs, cells, folder, path):
-    """Test metrics against trained parameters; a line joins what nothing dominates."""
+    """Test metrics against trained parameters, with the Pareto front as a line."""
     tasks = _kinds(runs)
     rows = _names(runs, "row")
     families = list(dict.fromkeys(map(_family, rows)))
@@ -141,6 +142,7 @@ def _budgets(plan, runs, cells, folder, path):
     handles = {}
     for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
+        sign = 1 if get_kind(kind).metric.higher_is_better else -1
         points = []
         for row in (row for row in rows if row in of_task):
             family, cell = _family(row), of_task[row]
@@ -155,8 +157,8 @@ def _budgets(plan, runs, cells, folder, path):
                     xytext=(3, 3),
                     textcoords="offset points",
                 )
-            points.append((cell["trainable"], SIGN[kind] * cell["mean"]))
-        front = [(cost, SIGN[kind] * quality) for cost, quality in pareto_front(points)]
+            points.append((cell["trainable"], sign * cell["mean"]))
+        front = [(cost, sign * quality) for cost, quality in pareto_front(points)]
         [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")
         _baseline(axis, of_task, rows, handles)
         handles.setdefault("front", line)
@@ -170,7 +172,7 @@ def _budgets(plan, runs, cells, folder, path):
 
 
 def pareto_front(points):
-    """Those `(cost, quality)` that none of less or equal cost is as good as, by cost."""
+    """The `(cost, quality)` points for which no cheaper point is as good, sorted by cost."""
     front = []
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or quality > front[-1][1]:
@@ -188,7 +190,7 @@ PLOTS = {
 
 
 def _family(row):
-    """A method at its budgets is one family; a stack is one of its own."""
+    """A method at all its sizes is one family; a stack is a family of its own."""
     return row if "+" in row else row.split(":")[0]
 
 
@@ -203,7 +205,7 @@ def _baseline(axis, of_task, rows, handles):
 
 
 def _finish(figure, path, plan, runs, what, handles):
-    """Saves the figure and says so; one without anything in it is none."""
+    """Saves the figure, unless nothing was drawn. Returns whether it was saved."""
     seeds = len({run["seed"] for run in runs})
     spread = f", mean ± sd of {seeds} seeds" if seeds > 1 else ""
     if handles:
@@ -219,7 +221,7 @@ def _of_task(cells, task, kind):
     return {
         cell["row"]: cell
         for cell in cells
-        if cell["task"] == task != MEAN and cell["metric"] == PRIMARY[kind]
+        if cell["task"] == task != MEAN and cell["metric"] == get_kind(kind).metric.name
     }
 
 

@@ -1,4 +1,4 @@
-"""The whole main job on MovieLens-6, in a few minutes."""
+"""The whole job on MovieLens-6, in a few minutes."""
 
 import json
 import os
@@ -20,29 +20,27 @@ from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIM
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.quickstart import QuickstartSettings
+from keras_peterrec.tasks.registry import get_kind
 
-COMPARED = ("children", "shop")  # the task with few labels
+COMPARED = ("children", "shop")  # the task with few labels; of the simulated data
 OTHER_METHODS = ("all", "head")
-SHOWN_METRIC = {"recommend": "ndcg@10", "classify": "accuracy"}
 
 
-def quickstart(out="runs/quickstart", data="movielens-100k", epochs=40, seed=0):
+@takes(QuickstartSettings)
+def quickstart(settings: QuickstartSettings) -> dict:
     """Pretrains, transfers, compares, exports and asks; goes on where it was.
 
-    Args:
-        out: path of the folder for everything.
-        data: str. A source with domains and users; where MovieLens cannot be
-            had, the simulated one is taken, and said so.
-        epochs: int. At most, of every stage.
-        seed: int.
+    Where MovieLens cannot be had, the simulated data is taken, and said so.
 
     Returns:
-        dict of `rows` (the table), `export`, `user` (one user's answers), `data`,
-        `out` and `seconds`.
+        dict of `rows` (the table), `export`, `user` (one user's answers), `data`, `out` and
+        `seconds`.
     """
     began = time.perf_counter()
-    out = Path(out)
-    data = _available(data)
+    out, epochs, seed = Path(settings.out), settings.epochs, settings.seed
+    data = _available(settings.data)
     source, tasks = f"{data}/source", SIMULATED_TASKS if data == "simulated" else MOVIELENS_TASKS
     host = out / "host"
     pretrained = pretrain(source, host, max_length=MAX_LENGTH, epochs=epochs, seed=seed)
@@ -62,7 +60,8 @@ def quickstart(out="runs/quickstart", data="movielens-100k", epochs=40, seed=0):
         for task, method, name in jobs
     ]
     exported = _export(host, [out / task for task in tasks], out)
-    user = _ask(data, tasks, exported["out"], seed)
+    units = {task: _unit(out / task) for task in tasks}
+    user = _ask(data, units, exported["out"], seed)
     result = {
         "command": "quickstart",
         "data": data,
@@ -80,7 +79,7 @@ def quickstart(out="runs/quickstart", data="movielens-100k", epochs=40, seed=0):
 
 
 def show(result):
-    """Prints a quickstart's result for people."""
+    """Prints a quickstart's result."""
     console = Console(highlight=False, soft_wrap=False)
     source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"
     table = Table(title=f"{result['data']} ({source}), test users", title_justify="left")
@@ -99,7 +98,9 @@ def show(result):
             f"{row['seconds']:.0f}",
         )
     console.print(table)
-    console.print("baseline: popularity (ndcg@10) or the majority class (accuracy)\n")
+    baselines = {row["metric"]: row["baseline_name"] for row in result["rows"]}
+    told = ", ".join(f"{name} ({metric})" for metric, name in baselines.items())
+    console.print(f"baseline: {told}\n")
     _show_user(console, result["user"])
     exported, out = result["export"], result["out"]
     console.print(
@@ -116,14 +117,14 @@ def show(result):
 
 
 def _program(name="keras-peterrec"):
-    """How to call a program of ours: as it is, or in its environment's folder."""
+    """How to call one of our programs: by its name, or by its path if it is not on PATH."""
     if shutil.which(name):
         return name
     return os.path.relpath(Path(sys.executable).parent / name)
 
 
 def _available(data):
-    """The data asked for, or the simulated one where it cannot be had."""
+    """The name of the data, or of the simulated data if it is not available."""
     try:
         load_log(f"{data}/source")
         return data
@@ -135,11 +136,11 @@ def _available(data):
 def _answers(data, answers):
     if "target" in answers:
         return {"target": f"{data}/{answers['target']}"}
-    return {"labels": f"{data}/users", "column": answers["column"]}
+    return {"labels": f"{data}/users", **answers}
 
 
 def _transfer_all(jobs):
-    """Runs `transfer` commands side by side: one small task cannot fill two cores."""
+    """Runs `transfer` commands side by side, because one small task cannot use two cores."""
     cores = os.cpu_count() or 1
     workers = min(2, cores)
     environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}
@@ -156,27 +157,33 @@ def _transfer_all(jobs):
 
 
 def _row(task, method, result):
-    metric = SHOWN_METRIC["recommend" if "ndcg@10" in result["metrics"]["test"] else "classify"]
+    metric = get_kind(result["kind"]).shown[0]
     return {
         "task": task,
         "method": method,
         "metric": metric,
         "value": result["metrics"]["test"][metric],
         "baseline": result["baseline"]["test"][metric],
+        "baseline_name": result["baseline"]["name"],
         "trainable": result["parameters"]["trainable"],
         "seconds": result["seconds"]["total"],
     }
 
 
+def _unit(folder):
+    """What the numbers in a task's answers are."""
+    return get_kind(read_json(folder / "task.json", "out")["kind"]).unit
+
+
 def _export(host, tasks, out):
-    """The next version under the folder; an export is never written over."""
+    """Exports the next version; an earlier one is never overwritten."""
     base = out / "export" / "peterrec"
     versions = [int(path.name) for path in base.glob("[0-9]*") if path.name.isdigit()]
     return export_runs(host, tasks, base / str(max(versions, default=0) + 1))
 
 
-def _ask(data, tasks, model, seed):
-    """One test user's answers, from a new process that loads the export."""
+def _ask(data, units, model, seed):
+    """Answers for one test user, from a new process that loads the export."""
     log, titles = load_log(f"{data}/source"), load_titles(f"{data}/source")
     user_ids = load_labels(f"{data}/users", "gender").user_ids
     lengths = dict(zip(log.user_ids, (int(n) for n in _events_per_user(log))))
@@ -190,15 +197,15 @@ def _ask(data, tasks, model, seed):
     rows = rows[log.timestamps[rows].argsort(kind="stable")]
     history = [log.item_ids[item] for item in log.items[rows]]
     command = [sys.executable, "-m", "keras_peterrec", "predict", "--json", "--model", str(model)]
-    for task in tasks:
-        command += ["--task", task]
+    command += ["--task", *units]
     command += ["--history", " ".join(history)]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {
         "user_id": chosen,
-        "task": next(iter(tasks)),
+        "task": next(iter(units)),
         "history": " ".join(history),
         "history_titles": [titles.get(item, item) for item in history],
+        "units": units,
         "answers": {
             task: _titled(answers[" ".join(history)], titles) for task, answers in answer.items()
         },
@@ -206,7 +213,10 @@ def _ask(data, tasks, model, seed):
 
 
 def _titled(answer, titles):
-    labels = answer["items"] if "items" in answer else answer["classes"]
+    """What an export answered as pairs of a label and a score; of a number, of "" and it."""
+    if "scores" not in answer:
+        return [["", value] for value in answer.values()]
+    (labels,) = (values for name, values in answer.items() if name != "scores")
     return [[titles.get(label, label), score] for label, score in zip(labels, answer["scores"])]
 
 
@@ -220,7 +230,10 @@ def _show_user(console, user):
     console.print(f"user {user['user_id']}, answered by the export in a new process")
     console.print("  history        " + "; ".join(user["history_titles"][-6:]))
     for task, answer in user["answers"].items():
-        if len(answer) and abs(sum(score for _, score in answer) - 1) < 1e-3:
+        unit = user["units"][task]
+        if unit == "number":
+            text = f"{answer[0][1]:.4g}"
+        elif unit == "probability":
             text = ", ".join(f"{label} {score:.0%}" for label, score in answer[:4])
         else:
             text = "; ".join(title for title, _ in answer[:5])

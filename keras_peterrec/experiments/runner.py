@@ -1,4 +1,4 @@
-"""Runs the rows of a plan: each once, in a folder of its own."""
+"""Runs the rows of a plan, each once, in its own folder."""
 
 import hashlib
 import os
@@ -12,23 +12,23 @@ from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
 
-LONGEST_NAME = 60  # of a folder of several tasks, which it names
+LONGEST_NAME = 60  # of a folder that is named after several tasks
 
 
 class Runner:
-    """Runs rows on a dataset; what is finished is read and not run again.
+    """Runs rows on a dataset. A finished run is read instead of run again.
 
-    Folders: `SHARED/hosts/SOURCE-OBJECTIVE-seed-N` of the hosts, which are pretrained
-    when a row first needs them, and `SHARED/runs/seed-N/TASK/ROW` of the rows. `left_out`
-    is a list of dict of `row`, `task`, `seed` and `reason`; `seconds` is what each run took,
-    by its folder, whenever and by whichever experiment it was run.
+    A host lies in `SHARED/hosts/SOURCE-OBJECTIVE-seed-N` and is pretrained when a row first needs
+    it; a row's run lies in `SHARED/runs/seed-N/TASK/ROW`. `left_out` is a list of dict of `row`,
+    `task`, `seed` and `reason`. `seconds` says by folder how long each run took, also if an
+    earlier experiment ran it.
 
     Args:
         dataset: Dataset.
         out: path of the experiment.
         shared: path of the folder of hosts and runs, which experiments may share.
         host_settings: dict of `hidden_dim`, `blocks` and `max_length`.
-        worker: WorkerProcess, in which all is trained.
+        worker: WorkerProcess that does the training.
         epochs: int or `None`. At most, of every stage; `None` for the runs' default.
     """
 
@@ -43,13 +43,13 @@ class Runner:
         self.seconds = {}
 
     def results(self, row, seed):
-        """Yields a record for each task of the dataset that a row can be run for.
+        """Yields a record for each task of the dataset that the row can be run on.
 
-        A Misfit (a split that 1 % of the labels leave empty) is left out, with a line on
-        stderr.
+        A run that raises a Misfit (1 % of the labels leave a split empty, for example) is left
+        out, with a line on stderr.
 
         Raises:
-            InputError: anything else cannot be run, such as a folder of another run.
+            InputError: a run fails for any other reason, such as a folder that holds another run.
         """
         if row.run == "multi_task":
             yield from self._multi_task(row, seed)
@@ -125,7 +125,7 @@ class Runner:
         return {
             "row": row.label,
             "task": task.name,
-            "kind": task.kind,
+            "kind": result["kind"],
             "seed": seed,
             "folder": os.path.relpath(folder, self.out),
             "settings": {"run": row.run, "objective": row.objective, **row.settings},
@@ -138,7 +138,7 @@ class Runner:
 
 
 def _name_of_all(source, tasks):
-    """The folder of a run of several tasks: other tasks are another run."""
+    """The folder of a run on several tasks; other tasks get another folder."""
     name = "-".join(["all-of", source, *(task.folder for task in tasks)])
     if len(name) <= LONGEST_NAME:
         return name

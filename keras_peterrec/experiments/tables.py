@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec.files.atomic_write import write_csv, write_text
+from keras_peterrec.tasks.registry import get_kind
 
-# Metric, and the kind of the tasks that have it. The first of a kind is its primary one.
-SHOWN = (("ndcg@10", "recommend"), ("accuracy", "classify"), ("log_loss", "classify"))
 MEAN = "mean"
-COLUMNS = ("metric", "row", "task", "mean", "sd", "seeds", "trainable", "seconds")
+COLUMNS = ("kind", "metric", "row", "task", "mean", "sd", "seeds", "trainable", "seconds")
 
 
 def summarise(runs):
@@ -19,58 +18,70 @@ def summarise(runs):
         runs: list of dict, as `Runner.results` yields them.
 
     Returns:
-        list of dict of `COLUMNS`: for each metric and row a cell for each task and one
-        for the mean over the tasks, whose spread is that of the seeds' means. `sd` is
-        `None` of a single seed, `trainable` and `seconds` are means and `None` of the
-        baseline, which comes first.
+        list of dict of `COLUMNS`: for each metric that a kind shows, and each row, a cell for
+        every task, and one for the mean over the tasks if their metrics have no units. The
+        spread of the latter is that of the seeds' means. `sd` is `None` for a single seed.
+        `trainable` and `seconds` are means, and `None` for the baseline, which comes first.
     """
     cells = []
-    for metric, kind in SHOWN:
+    for kind, metric in shown_metrics(runs):
         of_kind = [run for run in runs if run["kind"] == kind]
         tasks = list(dict.fromkeys(run["task"] for run in of_kind))
         rows = {row: [r for r in of_kind if r["row"] == row] for row in _names(of_kind, "row")}
         for row, chosen in {**_baseline(of_kind), **rows}.items():
             values = {task: {} for task in tasks}
             for run in chosen:
-                values[run["task"]][run["seed"]] = run["test"][metric]
+                if metric in run["test"]:  # an AUC of labels that nobody has is left out
+                    values[run["task"]][run["seed"]] = run["test"][metric]
             cells += [
-                _cell(metric, row, task, list(values[task].values()), _of(chosen, task))
+                _cell(kind, metric, row, task, list(values[task].values()), _of(chosen, task))
                 for task in tasks
                 if values[task]
             ]
             whole = set.intersection(*(set(of_task) for of_task in values.values()))
             means = [np.mean([values[task][seed] for task in tasks]) for seed in sorted(whole)]
-            if means:
-                cells.append(_cell(metric, row, MEAN, means, chosen))
+            if means and not (get_kind(kind).has_units and len(tasks) > 1):
+                cells.append(_cell(kind, metric, row, MEAN, means, chosen))
     return cells
 
 
+def shown_metrics(runs):
+    """Pairs of a kind of task in the runs and each metric that it shows."""
+    return [(kind, metric) for kind in _names(runs, "kind") for metric in get_kind(kind).shown]
+
+
+def by_metric(cells):
+    """The cells of each kind and metric, a list of lists."""
+    pairs = dict.fromkeys((cell["kind"], cell["metric"]) for cell in cells)
+    return [[c for c in cells if (c["kind"], c["metric"]) == pair] for pair in pairs]
+
+
 def write_tables(cells, folder, title, lines):
-    """Writes `table.md`, one table a metric, and `table.csv`, one row a cell.
+    """Writes `table.md` with a table for each metric, and `table.csv` with a row for each cell.
 
     Args:
         cells: list of dict, as from `summarise`.
         folder: path.
         title: str.
-        lines: sequence of str. What a reader has to know, above the tables.
+        lines: sequence of str. Notes above the tables.
     """
     parts = [f"# {title}", "\n".join(lines)]
-    for metric in _names(cells, "metric"):
-        parts.append(_markdown([cell for cell in cells if cell["metric"] == metric]))
+    for of_metric in by_metric(cells):
+        parts.append(_markdown(of_metric))
     write_text(Path(folder) / "table.md", "\n\n".join(parts) + "\n")
     write_csv(Path(folder) / "table.csv", COLUMNS, cells)
 
 
 def format_cell(cell):
-    """`0.273 ± 0.013`, or `0.273` of a single seed."""
+    """`0.273 ± 0.013`, or `0.273` for a single seed."""
     spread = "" if cell["sd"] is None else f" ± {cell['sd']:.3f}"
     return f"{cell['mean']:.3f}{spread}"
 
 
 def _baseline(runs):
-    """The runs' baseline as runs of its own, under its name: popularity or majority.
+    """The runs' baselines as runs, by the name of the baseline.
 
-    It learns from the training users as well, so it is that of the runs with most.
+    A baseline also learns from the training users, so the run with most of them counts.
     """
     fullest = {}
     for run in runs:
@@ -84,12 +95,13 @@ def _baseline(runs):
     return found
 
 
-def _cell(metric, row, task, values, runs):
+def _cell(kind, metric, row, task, values, runs):
     def mean(key):
         known = [run[key] for run in runs if run[key] is not None]
         return round(float(np.mean(known)), 1) if known else None
 
     return {
+        "kind": kind,
         "metric": metric,
         "row": row,
         "task": task,
@@ -102,7 +114,7 @@ def _cell(metric, row, task, values, runs):
 
 
 def _markdown(cells):
-    tasks = sorted(_names(cells, "task"), key=lambda task: task == MEAN)  # the mean last
+    tasks = sorted(_names(cells, "task"), key=lambda task: task == MEAN)  # the mean comes last
     lines = [
         f"| {cells[0]['metric']} | " + " | ".join(tasks) + " | trained | seconds |",
         "|---|" + "---|" * (len(tasks) + 2),

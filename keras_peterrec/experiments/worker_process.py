@@ -1,4 +1,4 @@
-"""A process that runs are done in, replaced before its memory grows."""
+"""A process for training runs that is replaced before its memory grows."""
 
 import multiprocessing
 import os
@@ -9,12 +9,12 @@ from keras_peterrec.tensorflow_start import load_tensorflow
 
 
 class WorkerProcess:
-    """Calls functions in a process of its own, which a new one follows after some calls.
+    """Calls functions in another process, which is replaced after some calls.
 
-    TensorFlow keeps what it compiled for a model until its process ends, some 100 MB for
-    each run, whatever is deleted; an experiment has hundreds of runs.
+    TensorFlow keeps what it compiled for a model until its process ends: some 100 MB for each run,
+    whatever is deleted. An experiment has hundreds of runs.
 
-    The process ends with its parent, however that ends.
+    The process ends with its parent, however the parent ends.
 
     Args:
         calls: int. Calls until the process is replaced. Defaults to `10`.
@@ -35,7 +35,7 @@ class WorkerProcess:
         )
 
     def call(self, function, **arguments):
-        """What `function(**arguments)` returns, or raises, there."""
+        """Calls `function(**arguments)` there; returns or raises what it does."""
         return self._pool.submit(function, **arguments).result()
 
     def __enter__(self):
@@ -46,12 +46,12 @@ class WorkerProcess:
 
 
 def _begin(prepare):
-    """Runs first in a new process."""
+    """The first thing that a new process does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()
 
 
 def _end_with_parent():
-    # A killed parent cannot end its children; left alone, one would train on for hours.
+    # A killed parent cannot end its children, and a child would go on training for hours.
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -3,31 +3,32 @@
 import keras
 from keras import ops
 
-from keras_peterrec.layers.taps import taps
+from keras_peterrec.errors import InputError, check_count
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class DilatedConvolution(keras.layers.Layer):
     """Dilated convolution over the length axis, causal or centred.
 
-    Position `t` of the output sees, for a kernel of width `k` and dilation `d`,
+    With a kernel of width `k` and dilation `d`, the output at position `t` sees
 
         causal:         x[t - (k-1)d], ..., x[t - d], x[t]
         bidirectional:  x[t - (k-1)d/2], ..., x[t], ..., x[t + (k-1)d/2]
 
     and zeros outside the sequence. It is computed as one matrix product over
-    the `k` shifted copies laid side by side, `[B·L, k·C_in] × [k·C_in, C_out]`,
-    which is the same sum as `keras.layers.Conv1D` with dilation and, on a CPU,
-    spares that layer's rearrangement of space into batch. The kernel's shape is
-    that of `Conv1D`, so weights can be exchanged.
+    the `k` shifted copies laid side by side, `[B·L, k·C_in] × [k·C_in, C_out]`.
+    That is the same sum as `keras.layers.Conv1D` with dilation, and on a CPU it
+    avoids that layer's rearrangement of space into batch. The kernel has the
+    shape of `Conv1D`'s, so weights can be exchanged.
 
-    Where a row holds several sequences, `sequence_ids` says which position is
-    whose, and those of other sequences count as zeros too.
+    Where a row holds several sequences, `sequence_ids` says which position belongs
+    to which, and positions of other sequences count as zeros too.
 
     Args:
-        filters: int. Output channels.
-        kernel_size: int. Odd width of the kernel. Defaults to `3`.
-        dilation_rate: int. Distance between two taps. Defaults to `1`.
+        filters: int. Number of output channels.
+        kernel_size: int. Width of the kernel, odd. Defaults to `3`.
+        dilation_rate: int. Distance between two neighbours in the kernel, in
+            positions. Defaults to `1`.
         causal: bool. Whether a position sees only itself and its past.
             Defaults to `True`.
         kernel_initializer: Initializer of the kernel. Defaults to
@@ -43,7 +44,7 @@ class DilatedConvolution(keras.layers.Layer):
         Tensor of shape `[B, L, filters]`.
 
     Raises:
-        ValueError: `filters`, `kernel_size` or `dilation_rate` is not allowed.
+        InputError: if `filters`, `kernel_size` or `dilation_rate` is not allowed.
 
     Example:
 
@@ -57,28 +58,23 @@ class DilatedConvolution(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        dilation_rate=1,
-        causal=True,
+        filters: int,
+        kernel_size: int = 3,
+        dilation_rate: int = 1,
+        causal: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in (("filters", filters), ("dilation_rate", dilation_rate)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` should be a positive integer. Received: `{name}` = {value!r}."
-                )
+        self.filters = check_count("filters", filters)
+        self.dilation_rate = check_count("dilation_rate", dilation_rate)
         if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(
+            raise InputError(
                 "`kernel_size` should be an odd positive integer. "
                 f"Received: `kernel_size` = {kernel_size!r}."
             )
-        self.filters = filters
         self.kernel_size = kernel_size
-        self.dilation_rate = dilation_rate
         self.causal = causal
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -95,39 +91,39 @@ class DilatedConvolution(keras.layers.Layer):
 
     def call(self, inputs, sequence_ids=None):
         shape = self.kernel_size, self.dilation_rate, self.causal
-        seen, own = taps(inputs, *shape)  # [B, L, C_in] each
+        copies, own = shifted_copies(inputs, *shape)  # [B, L, C_in] each
         if sequence_ids is not None:
             ids = ops.expand_dims(sequence_ids, -1)
-            owners, _ = taps(ids, *shape)
-            seen = [
-                tap if index == own else tap * ops.cast(owner == ids, tap.dtype)
-                for index, (tap, owner) in enumerate(zip(seen, owners))
+            copied_ids, _ = shifted_copies(ids, *shape)
+            copies = [
+                copy if index == own else copy * ops.cast(copied == ids, copy.dtype)
+                for index, (copy, copied) in enumerate(zip(copies, copied_ids))
             ]
-        return self.of_taps(ops.concatenate(seen, axis=-1))
+        return self.apply_kernel(ops.concatenate(copies, axis=-1))
 
     @property
-    def reach(self):
-        """Positions between the first tap and the last."""
+    def reach(self) -> int:
+        """Distance from the first position that the kernel sees to the last."""
         return (self.kernel_size - 1) * self.dilation_rate
 
-    def of_taps(self, seen):
-        """The outputs where the k taps see `seen`, side by side, `[..., k·C_in]`."""
+    def apply_kernel(self, seen):
+        """Returns the outputs where the kernel sees `seen`, `[..., k·C_in]`."""
         kernel = ops.reshape(self.kernel, (-1, self.filters))  # [k·C_in, C_out]
         return ops.matmul(seen, kernel) + self.bias
 
-    def last_taps(self, inputs, positions):
-        """What the taps of a causal convolution see at the last n positions.
+    def seen_last(self, inputs, positions: int):
+        """Returns what a causal kernel sees at the last n positions.
 
         Args:
             inputs: Tensor of shape `[B, reach + n, C_in]`.
             positions: int. n.
 
         Returns:
-            Tensor of shape `[B·n, k·C_in]`, for `of_taps`.
+            Tensor of shape `[B·n, k·C_in]`, for `apply_kernel`.
         """
-        taps_at = range(0, self.reach + 1, self.dilation_rate)
-        rows = [position + tap for position in range(positions) for tap in taps_at]
-        seen = ops.take(inputs, rows, axis=1)
+        offsets = range(0, self.reach + 1, self.dilation_rate)
+        places = [position + offset for position in range(positions) for offset in offsets]
+        seen = ops.take(inputs, places, axis=1)
         return ops.reshape(seen, (-1, self.kernel_size * inputs.shape[-1]))
 
     def compute_output_shape(self, input_shape):
@@ -143,3 +139,30 @@ class DilatedConvolution(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
+
+
+def shifted_copies(values, kernel_size: int, dilation_rate: int, causal: bool):
+    """Returns one copy of a sequence for each position that a dilated kernel sees.
+
+    Laid side by side they are, at position t,
+
+        causal:         x[t - (k-1)d], ..., x[t - d], x[t]
+        bidirectional:  x[t - (k-1)d/2], ..., x[t], ..., x[t + (k-1)d/2]
+
+    Args:
+        values: Tensor of shape `[B, L, C]`.
+        kernel_size: int. Width k of the kernel, odd.
+        dilation_rate: int. Distance d between two neighbours in the kernel.
+        causal: bool. Whether a position sees only itself and its past.
+
+    Returns:
+        A list of k tensors of shape `[B, L, C]`, 0 outside the sequence, and the
+        index of the copy that is not shifted.
+    """
+    reach = (kernel_size - 1) * dilation_rate
+    before = reach if causal else reach // 2
+    padded = ops.pad(values, [[0, 0], [before, reach - before], [0, 0]])
+    starts = range(0, reach + 1, dilation_rate)
+    # A stop of None keeps the last copy whole.
+    copies = [padded[:, start : (start - reach) or None] for start in starts]
+    return copies, before // dilation_rate

@@ -1,72 +1,71 @@
-"""Softmax cross-entropy over the whole catalogue, a chunk of rows at a time."""
+"""Softmax cross-entropy over all items, a chunk of rows at a time."""
 
 import keras
 from keras import ops
 
-# Measured (C = 64, two cores): past 400 rows the scores of a chunk leave the cache,
-# and 2^23 of them are 32 MB. Fewer rows add to the table's gradient more often.
+from keras_peterrec.errors import InputError, check_count
+
+# Measured (C = 64, two cores): with more than 400 rows the scores of a chunk no longer
+# fit the cache; 2^23 scores are 32 MB. With fewer rows there are more chunks, and each
+# adds to the table's whole gradient.
 MOST_ROWS = 400
 MOST_SCORES = 2**23
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class FullSoftmax(keras.layers.Layer):
-    """Sum of the cross-entropies of the true items, without the scores `[N, V]`.
+    """Sum of the cross-entropies of the true items, without holding all scores `[N, V]`.
 
-    With `s = states · tableᵀ`, the loss of a row with the target t is
+    With `s = states · tableᵀ`, the loss of a row with target t is
 
         (1 - ε) · (logsumexp(s) - s_t) + ε · (logsumexp(s) - mean(s)),
 
-    ε the label smoothing. Rows pass in chunks, and since the result is a sum, the
-    gradients of a chunk are taken together with its loss: the same three matrix
-    products as the plain form, and no scores but a chunk's. They are products in the
-    type of `states`; losses, and the sum of the table's gradient, are float32.
+    where ε is the label smoothing. The rows are processed in chunks. Since the result is
+    a sum, the gradients of a chunk are computed together with its loss: the same three
+    matrix products as in the plain form, but only one chunk's scores in memory. The
+    products have the type of `states`; the losses, and the sum of the table's gradient,
+    are float32.
 
     Args:
         label_smoothing: float. Probability ε spread over all items. Defaults to
             `0.0`.
-        chunk_rows: int or `None`. Rows of a chunk at most. Defaults to `None`: 400,
-            or as many as have 32 MB of scores.
+        chunk_rows: int or `None`. The most rows of a chunk. Defaults to `None`: 400,
+            or fewer where their scores would take more than 32 MB.
 
     Call arguments:
         states: Tensor of shape `[N, C]`.
         targets: Integer tensor of shape `[N]`, rows of the table; -1 is not counted.
         table: Tensor of shape `[V, C]`.
-        training: bool. `False` computes the loss alone, in a third of the time, and
-            the gradients only where they are asked for. Defaults to `True`.
+        training: bool. `False` computes the loss alone, in a third of the time; the
+            gradients are still computed if they are asked for. Defaults to `True`.
 
     Returns:
         float32 scalar, the sum of the losses of the counted rows.
 
     Raises:
-        ValueError: an argument is out of range.
+        InputError: if an argument is out of range.
 
     Example:
 
     >>> states, table = np.ones((3, 8)), np.ones((1000, 8))
     >>> float(FullSoftmax()(states, np.array([4, 999, -1]), table))  # 2 · log(1000)
-    13.815510...
+    13.8155...
     """
 
-    def __init__(self, label_smoothing=0.0, chunk_rows=None, **kwargs):
-        # The caller's types stay: the table's gradient is summed in float32.
+    def __init__(self, label_smoothing: float = 0.0, chunk_rows: int | None = None, **kwargs):
+        # Inputs keep their types: the table's gradient is summed in float32.
         super().__init__(autocast=False, **kwargs)
         if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(
-                "`label_smoothing` should be a probability from 0 up to but not 1. "
+            raise InputError(
+                "`label_smoothing` should be at least 0 and less than 1. "
                 f"Received: `label_smoothing` = {label_smoothing!r}."
             )
-        if chunk_rows is not None and (not isinstance(chunk_rows, int) or chunk_rows < 1):
-            raise ValueError(
-                "`chunk_rows` should be a positive integer or None. "
-                f"Received: `chunk_rows` = {chunk_rows!r}."
-            )
         self.label_smoothing = label_smoothing
-        self.chunk_rows = chunk_rows
+        self.chunk_rows = None if chunk_rows is None else check_count("chunk_rows", chunk_rows)
 
     def call(self, states, targets, table, training=True):
         states = ops.convert_to_tensor(states)
-        table = ops.reshape(table, table.shape)  # read here, if it is a variable
+        table = ops.reshape(table, table.shape)  # reads it here, if it is a variable
         targets = ops.cast(targets, "int32")
 
         @ops.custom_gradient
@@ -100,19 +99,19 @@ class FullSoftmax(keras.layers.Layer):
         return ops.fori_loop(0, ops.shape(states)[0], add, ops.zeros((), "float32"))
 
     def _loss_and_gradients(self, states, targets, table):
-        """Scalar, `[N, C]` and `[V, C]`, all float32."""
+        """Returns the scalar loss and its gradients `[N, C]` and `[V, C]`, all float32."""
         rows, (items, channels) = ops.shape(states)[0], table.shape
         states, targets = self._chunks(states, targets, items)
         table = ops.cast(table, states.dtype)
-        # The compiler multiplies from the left without turning, twice as fast.
-        turned_states = ops.transpose(states, (0, 2, 1))
+        # Transposed once, so that the compiler multiplies without transposing: twice as fast.
+        transposed_states = ops.transpose(states, (0, 2, 1))
 
         def add(chunk, sums):
             loss, d_states, d_table = sums  # [], [chunks, n, C], [C, V]
             chunk_loss, d_scores = self._chunk_loss(states[chunk], targets[chunk], table)
             d_chunk = ops.cast(ops.matmul(d_scores, table), "float32")
             d_states = ops.slice_update(d_states, (chunk, 0, 0), ops.expand_dims(d_chunk, 0))
-            product = ops.matmul(turned_states[chunk], d_scores)
+            product = ops.matmul(transposed_states[chunk], d_scores)
             return loss + chunk_loss, d_states, d_table + ops.cast(product, "float32")
 
         nothing = (
@@ -125,7 +124,7 @@ class FullSoftmax(keras.layers.Layer):
         return loss, d_states, ops.transpose(d_table)
 
     def _chunks(self, states, targets, items):
-        """`[chunks, n, C]` and `[chunks, n]`, filled up with rows that do not count."""
+        """Returns `[chunks, n, C]` and `[chunks, n]`, padded with rows that do not count."""
         rows = ops.shape(states)[0]
         most = self.chunk_rows or max(1, min(MOST_ROWS, MOST_SCORES // items))
         chunks = -(-rows // most)
@@ -140,9 +139,9 @@ class FullSoftmax(keras.layers.Layer):
         )
 
     def _chunk_loss(self, states, targets, table):
-        """The sum of the losses of `states [n, C]` and its gradient by the scores."""
+        """Returns the sum of the losses of `states [n, C]` and its gradient by the scores."""
         scores = ops.cast(ops.matmul(states, ops.transpose(table)), "float32")
-        # By a product of its own: picked from the scores, it would keep them alive.
+        # A product of its own: taken from the scores, it would keep them in memory.
         true_rows = ops.take(table, ops.maximum(targets, 0), axis=0)
         true = ops.cast(states, "float32") * ops.cast(true_rows, "float32")
         true = ops.sum(true, axis=-1, keepdims=True)

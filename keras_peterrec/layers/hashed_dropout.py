@@ -6,14 +6,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class HashedDropout(keras.layers.Dropout):
-    """Dropout that decides on each value by a hash of its place and the step's seed.
+    """Dropout that decides on each value by a hash of its position and the step's seed.
 
         keep x_n  if  hash(n, seed) >= rate,  and then x_n / (1 - rate)
 
-    The generators of the frameworks (Philox, Threefry) are built for sampling; a mask
-    by them takes longer than a layer, and many times that where a compiler computes it
-    anew in every loop that reads it. Two rounds of multiply and shift spread well
-    enough for which values to drop, and cost a few instructions.
+    The frameworks' random generators (Philox, Threefry) are built for sampling. A mask
+    from them takes longer to compute than a layer, and many times longer where a
+    compiler computes it again in every loop that reads it. Two rounds of multiply and
+    shift are random enough to choose which values to drop, and cost a few instructions.
 
     Args:
         rate: float. Share of the values that become zero.
@@ -24,6 +24,11 @@ class HashedDropout(keras.layers.Dropout):
 
     Returns:
         Tensor of the shape of `inputs`.
+
+    Example:
+
+    >>> HashedDropout(0.5)(np.ones((2, 3), "float32"), training=False).shape
+    (2, 3)
 
     Source: the integer hash is "lowbias32" of Wellons' "hash-prospector", 2018.
     """
@@ -39,14 +44,14 @@ class HashedDropout(keras.layers.Dropout):
             count = count * size
         places = ops.reshape(ops.cast(ops.arange(count, dtype="int32"), "uint32"), shape)
         drawn = _hash(places + start)
-        # 24 bits are exact in float32, whose comparison every back end has.
+        # 24 bits are exact in float32, which every backend can compare.
         uniform = ops.cast(ops.cast(ops.right_shift(drawn, 8), "int32"), "float32") * 2.0**-24
         scale = ops.cast(1.0 / (1.0 - self.rate), inputs.dtype)
         return ops.where(uniform >= self.rate, inputs * scale, ops.zeros_like(inputs))
 
 
 def _hash(numbers):
-    """Mixes uint32 numbers so that neighbours have nothing in common."""
+    """Mixes uint32 numbers so that neighbours get unrelated results."""
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         numbers = ops.bitwise_xor(numbers, ops.right_shift(numbers, shift))
         numbers = numbers * ops.cast(factor, "uint32")

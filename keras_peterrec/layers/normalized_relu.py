@@ -14,12 +14,12 @@ class NormalizedRelu(keras.layers.LayerNormalization):
 
         dx = (g - mean(g) - x̂ · mean(g · x̂)) / sqrt(var(x) + ε)
 
-    Automatic differentiation goes through the mean and the variance one by one;
-    this form reads what it needs once and lets a compiler fuse it into two passes.
-    Computed in float32 at least.
+    Automatic differentiation goes through the mean and the variance separately.
+    This form reads what it needs once, and a compiler can fuse it into two passes.
+    It is computed in float32 at least.
 
     Args:
-        epsilon: float. Defaults to `1e-8`.
+        epsilon: float. The ε of the formula. Defaults to `1e-8`.
 
     Call arguments:
         inputs: Tensor of shape `[..., C]`.
@@ -27,10 +27,16 @@ class NormalizedRelu(keras.layers.LayerNormalization):
     Returns:
         Tensor of the shape of `inputs`.
 
+    Example:
+
+    >>> outputs = NormalizedRelu()(np.array([[1.0, 3.0]], "float32"))
+    >>> keras.ops.convert_to_numpy(outputs).tolist()
+    [[0.0, 1.0]]
+
     Source: Ba et al., "Layer normalization", 2016; ε as in the official PeterRec.
     """
 
-    def __init__(self, epsilon=1e-8, **kwargs):
+    def __init__(self, epsilon: float = 1e-8, **kwargs):
         super().__init__(epsilon=epsilon, **kwargs)
 
     def call(self, inputs):
@@ -38,7 +44,7 @@ class NormalizedRelu(keras.layers.LayerNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def normalized(self, inputs):
-        """`γ · x̂ + β`, before the ReLU, for a patch that acts there."""
+        """Returns `γ · x̂ + β`, before the ReLU, for a patch that acts there."""
         inputs, gamma, beta = self._precise(inputs)
         centred, scale = _centred(inputs, self.epsilon)
         return ops.cast(centred * scale * gamma + beta, self.compute_dtype)
@@ -56,6 +62,7 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
         outputs = ops.relu(normed * gamma + beta)
 
         def gradient(*args, upstream=None):
+            # Keras hands it over by name or by position, depending on the backend.
             upstream = args[0] if upstream is None else upstream
             passed = ops.where(outputs > 0, upstream, ops.zeros_like(upstream))
             inner = passed * gamma
@@ -73,6 +80,6 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
 
 
 def _centred(inputs, epsilon):
-    """Inputs less their mean, and one over their standard deviation."""
+    """Returns the inputs minus their mean, and one over their standard deviation."""
     centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
     return centred, ops.rsqrt(ops.mean(centred * centred, axis=-1, keepdims=True) + epsilon)

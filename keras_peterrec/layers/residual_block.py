@@ -1,4 +1,4 @@
-"""Residual block of two dilated convolutions, with its sites for patches."""
+"""Residual block of two dilated convolutions, with the sites where patches may act."""
 
 import keras
 from keras import ops
@@ -6,7 +6,12 @@ from keras import ops
 from keras_peterrec.layers.dilated_convolution import DilatedConvolution
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.normalized_relu import NormalizedRelu
-from keras_peterrec.layers.sites import ACTIVATION_SITES, CONVOLUTION_SITES, NORM_SITES
+
+CONVOLUTION_SITES = ("convolution_1", "convolution_2")
+NORM_SITES = ("norm_1", "norm_2")
+ACTIVATION_SITES = ("activation_1", "activation_2")
+# In the order in which a block reaches them.
+SITES = ("convolution_1", "norm_1", "activation_1", "convolution_2", "norm_2", "activation_2")
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -18,19 +23,20 @@ class ResidualBlock(keras.layers.Layer):
     Padded positions are set to zero after every sum, so that no real position
     can tell how much padding stands before it.
 
-    A patch may act at six *sites*, met in the order of `SITES`: after each
-    convolution (`convolution_1`, `convolution_2`), after its normalisation, before
-    the ReLU (`norm_1`, `norm_2`), and after each activation (`activation_1`,
+    A patch may act at six *sites*, reached in the order of `SITES`: after each
+    convolution (`convolution_1`, `convolution_2`); after its normalisation and before
+    the ReLU (`norm_1`, `norm_2`); and after each activation (`activation_1`,
     `activation_2`; the latter is the branch just before the residual sum). The block
-    calls `patches[site](inputs, outputs)`, where `inputs` is what the site's
-    convolution read and `outputs` what it, its normalisation or its activation gave,
-    and goes on with what the patch returns.
+    calls `patches[site](inputs, outputs)` and goes on with what the patch returns.
+    `inputs` is what the site's convolution read, and `outputs` is the result of the
+    convolution, its normalisation or its activation.
 
     Args:
         dilation_rate: int. Dilation of the first convolution; the second has
             twice as much.
-        kernel_size: int. Defaults to `3`.
-        causal: bool. Defaults to `True`.
+        kernel_size: int. Width of the kernels, odd. Defaults to `3`.
+        causal: bool. Whether a position sees only itself and its past.
+            Defaults to `True`.
         dropout: float. Rate of the dropout on the branch `y`. Defaults to `0.0`.
 
     Call arguments:
@@ -45,10 +51,23 @@ class ResidualBlock(keras.layers.Layer):
     Returns:
         Tensor of shape `[B, L, C]`.
 
+    Example:
+
+    >>> block = ResidualBlock(dilation_rate=1)
+    >>> block(np.ones((2, 10, 8), "float32"), np.ones((2, 10, 1), "float32")).shape
+    (2, 10, 8)
+
     Source: Yuan et al., SIGIR 2020, section 3.2 and Fig. 3(a).
     """
 
-    def __init__(self, dilation_rate, kernel_size=3, causal=True, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        dilation_rate: int,
+        kernel_size: int = 3,
+        causal: bool = True,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.dilation_rate = dilation_rate
         self.kernel_size = kernel_size
@@ -78,16 +97,16 @@ class ResidualBlock(keras.layers.Layer):
 
     def call(self, inputs, padding_mask, sequence_ids=None, patches=None, training=None):
         branch = inputs
-        for convolution, norm, sites in self._halves(patches):
+        for convolution, norm, at_sites in self._halves(patches):
             convolved = convolution(branch, sequence_ids)
-            branch = _activated(norm, sites, (branch,), convolved) * padding_mask
+            branch = _activated(norm, at_sites, (branch,), convolved) * padding_mask
         return inputs + self.branch_dropout(branch, training=training)
 
-    def step(self, inputs, windows, positions, patches=None):
-        """The next positions of a causal block, from what the ones before have left.
+    def step(self, inputs, windows, positions: int, patches=None):
+        """Computes the next positions of a causal block from what it kept of earlier ones.
 
-        Users and positions lie flat in one axis, N = B·n: with so few of them it is the
-        number of operations that takes time, and of matrices there are fewest.
+        Users and positions lie flat in one axis, N = B·n: with so few of them the time
+        goes into the number of operations, and matrices need the fewest.
 
         Args:
             inputs: Tensor of shape `[N, C]`, the block's input at the positions.
@@ -99,18 +118,19 @@ class ResidualBlock(keras.layers.Layer):
 
         Returns:
             The block's outputs at the positions, `[N, C]`, and the windows with the new
-            inputs behind the old ones, `[B, reach + n, C]`.
+            inputs after the old ones, `[B, reach + n, C]`.
         """
         branch, longer = inputs, []
-        for (convolution, norm, sites), window in zip(self._halves(patches), windows):
+        for (convolution, norm, at_sites), window in zip(self._halves(patches), windows):
             new = ops.reshape(branch, (-1, positions, branch.shape[-1]))
             longer.append(ops.concatenate([window, new], axis=1))
-            seen = convolution.last_taps(longer[-1], positions)
-            branch = _activated(norm, sites, (branch, seen), convolution.of_taps(seen))
+            seen = convolution.seen_last(longer[-1], positions)
+            convolved = convolution.apply_kernel(seen)
+            branch = _activated(norm, at_sites, (branch, seen), convolved)
         return inputs + branch, longer
 
     def _halves(self, patches):
-        """Each convolution and its norm, with the patches at the three sites there."""
+        """Yields each convolution and its norm, with the patches at their three sites."""
         for convolution, norm, *sites in zip(
             self.convolutions, self.norms, CONVOLUTION_SITES, NORM_SITES, ACTIVATION_SITES
         ):
@@ -129,12 +149,12 @@ class ResidualBlock(keras.layers.Layer):
         }
 
 
-def _activated(norm, sites, read, convolved):
-    """From a convolution's outputs over its three sites to the activation.
+def _activated(norm, at_sites, read, convolved):
+    """Takes a convolution's outputs through its three sites to the activation.
 
-    `read` is what the patches get beside what came out.
+    `read` are the arguments of a patch that come before the outputs.
     """
-    at_convolution, at_norm, at_activation = sites
+    at_convolution, at_norm, at_activation = at_sites
     convolved = at_convolution(*read, convolved)
     if at_norm is _unpatched:
         return at_activation(*read, norm(convolved))

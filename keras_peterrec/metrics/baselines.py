@@ -1,16 +1,19 @@
-"""What a model has to beat: popularity, the majority class, ridge regression."""
+"""Baselines that a model has to beat: popularity, the majority class, ridge regression."""
+
+from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_peterrec.errors import InputError
-from keras_peterrec.metrics.ranking_inputs import check_count, csr_lists, integer_array
+from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.metrics.checked_arrays import csr_lists, float_table, integer_array
 
-# Elements of the dense block of a sparse matrix: 64 MB of float32.
+# Size of a dense block of a sparse matrix: 64 MB of float32.
 _BLOCK_VALUES = 2**24
 
 
-def popularity_table(item_counts):
-    """An item table whose scores are the items' training counts.
+def popularity_table(item_counts: ArrayLike) -> np.ndarray:
+    """Returns an item table whose scores are the items' training counts.
 
     With `queries = ones([N, 1])` the score of every user is `s(i) = count(i)`, so
     `full_ranks` ranks by popularity exactly as it ranks a model.
@@ -22,7 +25,7 @@ def popularity_table(item_counts):
         float32 array `[V, 1]`. Counts are exact up to 2^24.
 
     Raises:
-        InputError: where the counts are not non-negative integers.
+        InputError: if the counts are not non-negative integers.
 
     Example:
 
@@ -36,23 +39,23 @@ def popularity_table(item_counts):
     return counts.astype(np.float32)[:, None]
 
 
-def majority_probabilities(train_labels, classes, rows):
-    """The training labels' class shares, as the probabilities of every row.
+def majority_probabilities(train_labels: ArrayLike, classes: int, rows: int) -> np.ndarray:
+    """Gives every row the shares of the classes in training, as probabilities.
 
-    `p(c) = #{train labels = c} / #{train labels}`. Its accuracy is the share of
-    the majority class and its log-loss the least that a constant can have on the
+    `p(c) = #{train labels = c} / #{train labels}`. The accuracy is the share of
+    the majority class, and the log-loss is the least that a constant can have on the
     training labels (their entropy).
 
     Args:
         train_labels: int array `[N]` in `[0, classes)`, at least one.
         classes: int, at least 2. The number of classes.
-        rows: int. Rows to be predicted.
+        rows: int. The number of rows to predict.
 
     Returns:
         float64 array `[rows, classes]`.
 
     Raises:
-        InputError: where an argument is not as above.
+        InputError: if an argument is not as above.
 
     Example:
 
@@ -72,28 +75,28 @@ def majority_probabilities(train_labels, classes, rows):
 
 
 class RidgeRanker:
-    """Linear baseline: from the bag of source items to scores of target items.
+    """Linear baseline: from the bag of source items to the targets.
 
-    With the binary matrices X `[N, S + 1]` of source items (its last column is
-    one for everybody: the intercept, which learns the targets' popularity) and
-    Y `[N, V]` of target items,
+    X `[N, S + 1]` is the binary matrix of source items. Its last column, the intercept,
+    is one for every user and learns how popular the targets are. Y `[N, V]` are the
+    targets: items as a binary matrix (`fit`), or any numbers (`fit_matrix`). Then
 
         W = argmin |X W - Y|^2 + l2 |W|^2
           = (X'X + l2 I)^-1 X'Y  =  X' (XX' + l2 I)^-1 Y
 
-    `fit` solves the form whose system is the smaller. The scores of a bag x are
-    `queries(x) . item_table'`, with C columns: C = S + 1, `queries` the bag and
-    `item_table` W' in the first form; C = N, `queries` x X' and `item_table` the
-    rest in the second. Time is O(min(N, S)^3) and memory O(min(N, S) * (N + V)).
+    and the form with the smaller system is solved. The scores of a bag x are
+    `queries(x) . item_table'`, with C columns. In the first form, C = S + 1, `queries`
+    gives the bag and `item_table` is W'. In the second, C = N, `queries` gives x X' and
+    `item_table` is the rest. Time is O(min(N, S)^3), memory O(min(N, S) * (N + V)).
 
     Args:
         l2: float, positive. The penalty. Defaults to `100.0`.
 
     Attributes:
-        item_table: float32 array `[V, C]`, once fitted.
+        item_table: float32 array `[V, C]`, or `None` before fitting.
 
     Raises:
-        InputError: where `l2` is not a positive number.
+        InputError: if `l2` is not a positive number.
 
     Example:
 
@@ -107,23 +110,23 @@ class RidgeRanker:
     Sparse Data", WWW 2019.
     """
 
-    def __init__(self, l2=100.0):
+    def __init__(self, l2: float = 100.0) -> None:
         is_number = isinstance(l2, (int, float, np.number)) and not isinstance(l2, bool)
         if not is_number or not 0 < l2 < np.inf:
             raise InputError(f"`l2` should be a positive number. Received: `l2` = {l2!r}.")
         self.l2 = float(l2)
-        self.item_table = None
+        self.item_table: np.ndarray | None = None
 
     def fit(
         self,
-        source_offsets,
-        source_items,
-        source_size,
-        target_offsets,
-        target_items,
-        target_size,
-    ):
-        """Fits the training users' target items; returns `self`.
+        source_offsets: ArrayLike,
+        source_items: ArrayLike,
+        source_size: int,
+        target_offsets: ArrayLike,
+        target_items: ArrayLike,
+        target_size: int,
+    ) -> RidgeRanker:
+        """Fits the training users' target items and returns `self`.
 
         Args:
             source_offsets: int array `[N + 1]`, CSR offsets of the source bags.
@@ -134,57 +137,93 @@ class RidgeRanker:
             target_size: int, V.
 
         Raises:
-            InputError: where lists, ids or sizes are not as above.
+            InputError: if a list, an id or a size is not as above.
         """
-        check_count("source_size", source_size)
         check_count("target_size", target_size)
-        self._source_size = source_size
-        bags = self._bags(source_offsets, source_items)
-        users = bags.shape[0]
-        target_names = ("target_offsets", "target_items")
-        targets = _Entries.from_csr(
-            *csr_lists(target_names, target_offsets, target_items, users, target_size),
-            target_size,
-        )
-        if users == 0:
-            raise InputError("`source_offsets` should hold at least one user. Received: none.")
-        self._train_bags = bags if users < bags.shape[1] else None
+        bags = self._training_bags(source_offsets, source_items, source_size)
+        names = ("target_offsets", "target_items")
+        lists = csr_lists(names, target_offsets, target_items, bags.shape[0], target_size)
+        targets = _Entries.from_csr(*lists, target_size)
         if self._train_bags is None:
-            gram, right = bags.transposed(), targets.transposed()
-            self.item_table = self._solved(gram.times(gram), gram.times(right))
+            self.item_table = self._solved(bags, bags.transposed().times(targets.transposed()))
         else:
-            self.item_table = self._solved(bags.times(bags), targets.dense())
+            self.item_table = self._solved(bags, targets.dense())
         return self
 
-    def queries(self, source_offsets, source_items):
-        """The query of each bag, float32 `[N, C]`: scores are `queries . item_table'`.
+    def fit_matrix(
+        self,
+        source_offsets: ArrayLike,
+        source_items: ArrayLike,
+        source_size: int,
+        targets: ArrayLike,
+    ) -> RidgeRanker:
+        """Fits a matrix of targets, such as a number or several labels of each user.
+
+        The intercept is penalised like every weight, so numbers whose mean is far from
+        0 should be standardised first.
+
+        Args:
+            source_offsets, source_items, source_size: see `fit`.
+            targets: float array `[N, V]`, the Y of the class.
+
+        Returns:
+            `self`; scores have the V columns of `targets`.
+
+        Raises:
+            InputError: if a list, an id or `targets` is not as above.
+        """
+        bags = self._training_bags(source_offsets, source_items, source_size)
+        targets = float_table("targets", targets)
+        if len(targets) != bags.shape[0] or not np.isfinite(targets).all():
+            raise InputError(
+                f"`targets` should have {bags.shape[0]} rows of finite numbers, one for each "
+                f"bag. Received: shape {targets.shape}, {np.sum(~np.isfinite(targets))} not finite."
+            )
+        right = bags.transposed_times(targets) if self._train_bags is None else targets
+        self.item_table = self._solved(bags, right)
+        return self
+
+    def queries(self, source_offsets: ArrayLike, source_items: ArrayLike) -> np.ndarray:
+        """Returns the query of each bag, float32 `[N, C]`: scores are `queries . item_table'`.
 
         Args:
             source_offsets: int array `[N + 1]`, CSR offsets of the bags.
             source_items: int array, each in `[-1, S)`.
 
         Raises:
-            InputError: where the lists are not as above, or before `fit`.
+            InputError: if the lists are not as above, or nothing has been fitted.
         """
         if self.item_table is None:
             raise InputError("`RidgeRanker` should be fitted before `queries` is called.")
         bags = self._bags(source_offsets, source_items)
         return bags.dense() if self._train_bags is None else bags.times(self._train_bags)
 
+    def _training_bags(self, offsets, items, size):
+        """Returns the bags to fit, and keeps them if the second form has the smaller system."""
+        check_count("source_size", size)
+        self._source_size = size
+        bags = self._bags(offsets, items)
+        if bags.shape[0] == 0:
+            raise InputError("`source_offsets` should hold at least one user. Received: none.")
+        self._train_bags = bags if bags.shape[0] < bags.shape[1] else None
+        return bags
+
     def _bags(self, offsets, items):
         names = ("source_offsets", "source_items")
         offsets, items = csr_lists(names, offsets, items, None, self._source_size)
         return _Entries.from_csr(offsets, items, self._source_size).with_ones_column()
 
-    def _solved(self, gram, right):
-        gram = gram.astype(np.float64)
+    def _solved(self, bags, right):
+        """Returns the item table, given the right side of the smaller system."""
+        rows = bags.transposed() if self._train_bags is None else bags
+        gram = rows.times(rows).astype(np.float64)
         gram[np.diag_indices_from(gram)] += self.l2
         solution = np.linalg.solve(gram, right)
         return np.ascontiguousarray(solution.T, np.float32)
 
 
 class _Entries:
-    """A sparse binary matrix: where its ones are; a repeat is still a one."""
+    """A sparse binary matrix, as the places of its ones; a place that repeats is still one."""
 
     def __init__(self, rows, columns, shape):
         # Sorted by column, so that a block of columns is one slice.
@@ -207,7 +246,7 @@ class _Entries:
         return _Entries(self.columns, self.rows, self.shape[::-1])
 
     def dense(self, start=0, stop=None):
-        """Columns `start` to `stop` as a float32 matrix."""
+        """Returns columns `start` to `stop` as a float32 matrix."""
         stop = self.shape[1] if stop is None else stop
         first, last = np.searchsorted(self.columns, [start, stop])
         block = np.zeros((self.shape[0], stop - start), np.float32)
@@ -215,10 +254,20 @@ class _Entries:
         return block
 
     def times(self, other):
-        """`self . other'` float32, summed over blocks of the shared columns."""
+        """Returns `self . other'` in float32, summed over blocks of the shared columns."""
         product = np.zeros((self.shape[0], other.shape[0]), np.float32)
         width = max(1, _BLOCK_VALUES // max(self.shape[0], other.shape[0], 1))
         for start in range(0, self.shape[1], width):
             stop = min(start + width, self.shape[1])
             product += self.dense(start, stop) @ other.dense(start, stop).T
+        return product
+
+    def transposed_times(self, matrix):
+        """Returns `self' . matrix` in float32, summed over blocks of rows."""
+        entries = self.transposed()
+        product = np.zeros((entries.shape[0], matrix.shape[1]), np.float32)
+        width = max(1, _BLOCK_VALUES // max(entries.shape[0], 1))
+        for start in range(0, entries.shape[1], width):
+            stop = min(start + width, entries.shape[1])
+            product += entries.dense(start, stop) @ matrix[start:stop]
         return product

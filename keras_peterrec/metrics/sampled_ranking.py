@@ -1,56 +1,55 @@
 """The rank of each target among a few randomly drawn items."""
 
-import numpy as np
+from collections.abc import Iterable
 
-from keras_peterrec.metrics.ranking_inputs import (
-    GATHERED_VALUES,
-    RankingInputs,
-    check_count,
-    exact_scores,
-)
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_peterrec.errors import check_count
+from keras_peterrec.metrics.ranking import GATHERED_VALUES, RankingInputs, exact_scores
 
 
 def sampled_ranks(
-    queries,
-    item_table,
-    pair_query,
-    pair_item,
-    known_offsets,
-    known_items,
-    negatives=99,
-    seed=0,
-    excluded_items=(),
-):
-    """Ranks each pair's target among randomly drawn items the user does not know.
+    queries: ArrayLike,
+    item_table: ArrayLike,
+    pair_query: ArrayLike,
+    pair_item: ArrayLike,
+    known_offsets: ArrayLike,
+    known_items: ArrayLike,
+    negatives: int = 99,
+    seed: int = 0,
+    excluded_items: Iterable[int] = (),
+) -> np.ndarray:
+    """Ranks each pair's target among randomly drawn items that the user does not know.
 
-    Per pair, `negatives` different items are drawn uniformly from those that are
-    neither known to the query's user, nor the target, nor excluded (all of them
-    where there are fewer), and
+    For each pair, `negatives` different items are drawn uniformly from those that are
+    not known to the query's user, not the target and not excluded. Where there are
+    fewer, all of them are drawn. Then
 
         rank = 1 + #{drawn i : s(i) >= s(t)}
 
     with ties and NaN against the model as in `full_ranks`. A target that cannot
-    be ranked (-1, excluded, NaN) gets rank `negatives + 1`. The items drawn
-    depend on the seed, the pairs and the lists, not on the scores: two models
-    meet the same ones. Sampled ranks are for comparison with papers; to choose
-    between models use `full_ranks`.
+    be ranked (-1, excluded, NaN) gets rank `negatives + 1`. Which items are drawn
+    depends on the seed, the pairs and the lists, not on the scores: two models are
+    compared with the same items. Sampled ranks are for comparison with papers; to
+    choose between models use `full_ranks`.
 
     Args:
         queries: float array `[N, C]`. Read as float32.
         item_table: float array `[V, C]`. Read as float32.
         pair_query: int array `[P]` in `[0, N)`.
-        pair_item: int array `[P]` in `[-1, V)`; -1 is "not in the table".
+        pair_item: int array `[P]` in `[-1, V)`; -1 means "not in the table".
         known_offsets: int array `[N + 1]`, as in `full_ranks`.
         known_items: int array, each in `[-1, V)`, as in `full_ranks`.
-        negatives: int. Items drawn for each pair. Defaults to `99`.
-        seed: int. The same seed and pairs give the same items. Defaults to `0`.
+        negatives: int. How many items are drawn for each pair. Defaults to `99`.
+        seed: int. The same seed and pairs draw the same items. Defaults to `0`.
         excluded_items: ids that are never drawn. Defaults to `()`.
 
     Returns:
         int64 array `[P]` of ranks, from 1 to `negatives + 1`.
 
     Raises:
-        InputError: where a shape, an id, `negatives` or `seed` is not as above.
+        InputError: if a shape, an id, `negatives` or `seed` is not as above.
 
     Example:
 
@@ -79,11 +78,11 @@ def sampled_ranks(
 
 
 def _count_above(inputs, pairs, drawn):
-    """Per pair, how many of the drawn items `[len(pairs), negatives]` are above."""
+    """Returns how many of the drawn items `[len(pairs), negatives]` are above, for each pair."""
     rows, columns = np.nonzero(drawn >= 0)
     query_ids, items = inputs.pair_query[pairs], drawn[rows, columns]
     table = inputs.item_table
-    # Infinite vectors: their scores are overruled, so their warnings are noise.
+    # Infinite vectors give warnings, but their scores are not used.
     with np.errstate(invalid="ignore"):
         scores = exact_scores(inputs.queries, query_ids[rows], table, items)
         targets = exact_scores(inputs.queries, query_ids, table, inputs.pair_item[pairs])
@@ -92,11 +91,11 @@ def _count_above(inputs, pairs, drawn):
 
 
 class _NegativeDrawer:
-    """Draws different items per pair, uniformly from those that may be drawn.
+    """Draws different items for each pair, uniformly from the allowed ones.
 
     Numbers are drawn below the count of allowed items and then moved up past
-    the banned ones, so no draw is ever rejected. The chunks of pairs, in order,
-    read one stream of random numbers: their size changes nothing.
+    the banned ones, so no draw is ever rejected. The chunks of pairs read one stream
+    of random numbers in order, so their size does not matter.
     """
 
     def __init__(self, inputs, negatives, seed):
@@ -107,13 +106,13 @@ class _NegativeDrawer:
         self.positions = np.cumsum(inputs.rankable) - 1
 
     def draw(self, pairs):
-        """Item ids int64 `[len(pairs), negatives]`; -1 where there are fewer."""
+        """Returns item ids int64 `[len(pairs), negatives]`; -1 where there are fewer."""
         owners, banned = self._banned(pairs)
         counts = np.bincount(owners, minlength=len(pairs))
         chosen = self._distinct(len(self.ids) - counts)
         # The j-th banned position b (from 0) has b - j allowed ones below it, so
-        # allowed number i lies past every banned one with b - j <= i. One rising
-        # key per pair and position answers that for all pairs by one search.
+        # allowed number i lies past every banned one with b - j <= i. With one rising
+        # key for each pair and position, a single search answers that for all pairs.
         stride = len(self.ids) + 1
         starts = np.cumsum(counts) - counts
         allowed_below = banned - (np.arange(len(banned)) - starts[owners])
@@ -125,7 +124,7 @@ class _NegativeDrawer:
         return np.where(chosen < 0, -1, self.ids[np.where(chosen < 0, 0, positions)])
 
     def _banned(self, pairs):
-        """Owners and rankable positions of known items and targets, sorted."""
+        """Returns owners and rankable positions of known items and targets, sorted."""
         inputs = self.inputs
         owners, items = inputs.known_of(inputs.pair_query[pairs])
         targets = inputs.pair_item[pairs]
@@ -136,10 +135,10 @@ class _NegativeDrawer:
         return np.divmod(keys, inputs.size)
 
     def _distinct(self, limits):
-        """Per row, different integers in `[0, limit)`; -1 fills the short rows.
+        """Returns different integers in `[0, limit)` for each row; -1 fills short rows.
 
         Floyd's algorithm (Bentley and Floyd, "A Sample of Brilliance", 1987):
-        for each bound j draw r in [0, j]; where r was taken already, take j.
+        for each bound j draw r in [0, j]; if r was taken already, take j.
         """
         bounds = limits[:, None] - self.negatives + np.arange(self.negatives)
         random = self.generator.random(bounds.shape)

@@ -1,11 +1,13 @@
 """The dilated convolution network over item ids."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_peterrec.layers.hashed_dropout import HashedDropout
-from keras_peterrec.layers.padding_mask import PaddingMask
+from keras_peterrec.layers.padding import PaddingMask, SequenceIds
 from keras_peterrec.layers.residual_block import ResidualBlock
-from keras_peterrec.layers.sequence_ids import SequenceIds
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -27,9 +29,13 @@ class Backbone(keras.Model):
             `(1, 4) * 4`, the paper's 8 blocks: 1, 2, 4, 8 four times.
         kernel_size: int. Defaults to `3`.
         causal: bool. `True`: a position sees only its past (pretrained by next
-            items). `False`: it sees both sides (pretrained by masked items).
+            items). `False`: it sees both sides (pretrained by masked items). Defaults to
+            `True`.
         dropout: float. Rate of the dropout on the embedded items and on every
             block's branch. Defaults to `0.0`.
+        name: str. Defaults to `"backbone"`.
+        dtype: dtype policy or its name, such as `"mixed_bfloat16"`. Defaults to `None`,
+            Keras' own (`keras.config.dtype_policy()`).
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`.
@@ -51,16 +57,16 @@ class Backbone(keras.Model):
 
     def __init__(
         self,
-        vocabulary_size,
-        hidden_dim=64,
-        dilations=(1, 4) * 4,
-        kernel_size=3,
-        causal=True,
-        dropout=0.0,
-        name="backbone",
-        dtype=None,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        hidden_dim: int = 64,
+        dilations: Sequence[int] = (1, 4) * 4,
+        kernel_size: int = 3,
+        causal: bool = True,
+        dropout: float = 0.0,
+        name: str = "backbone",
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         for argument, value in (("vocabulary_size", vocabulary_size), ("hidden_dim", hidden_dim)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
@@ -89,6 +95,7 @@ class Backbone(keras.Model):
         layers = padding_mask_layer, SequenceIds(name="sequence_ids"), embedding_dropout, blocks
         states = _states(*layers, history, item_embedding(history))
         super().__init__(inputs=history, outputs=states, name=name, **kwargs)
+        self.dtype_policy = item_embedding.dtype_policy  # which a functional model does not take
         self.padding_mask_layer, self.sequence_ids_layer = layers[:2]
         self.item_embedding = item_embedding
         self.embedding_dropout = embedding_dropout
@@ -101,20 +108,26 @@ class Backbone(keras.Model):
         self.dropout = dropout
 
     @property
-    def receptive_field(self):
-        """Positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
+    def receptive_field(self) -> int:
+        """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
         return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
 
-    def states(self, history, embedded=None, packed=True, training=None):
+    def states(
+        self,
+        history: Any,
+        embedded: Any = None,
+        packed: bool = True,
+        training: bool | None = None,
+    ) -> Any:
         """States `[B, L, C]`, as by a call, of ids `[B, L]` that may be embedded already.
 
         Args:
             history: Integer tensor of shape `[B, L]`.
             embedded: Tensor of shape `[B, L, C]`, rows of the item table, or `None`
                 to look them up here.
-            packed: bool. `False` where every row is known to be one sequence, padded
-                on the left, which spares looking for borders.
-            training: bool or `None`.
+            packed: bool. `False` if every row is known to be one sequence, padded on the
+                left: then no borders are looked for. Defaults to `True`.
+            training: bool or `None`. Whether dropout acts.
         """
         if embedded is None:
             embedded = self.item_embedding(history)
@@ -122,8 +135,8 @@ class Backbone(keras.Model):
         layers = self.padding_mask_layer, borders, self.embedding_dropout, self.blocks
         return _states(*layers, history, embedded, training)
 
-    def copy(self):
-        """A new backbone of the same settings and weights, sharing nothing."""
+    def copy(self) -> "Backbone":
+        """A new backbone with the same settings and weights. It shares nothing with this one."""
         twin = Backbone.from_config(self.get_config())
         twin.set_weights(self.get_weights())
         return twin

@@ -1,9 +1,12 @@
 """Pretraining by the next item."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_peterrec.data.special_ids import PAD, UNK
+from keras_peterrec.data.vocabulary import PAD, UNK
+from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.pretrainer import Pretrainer
 
 
@@ -20,12 +23,12 @@ class CausalPretrainer(Pretrainer):
     Source: Yuan et al., SIGIR 2020, Eq. (3).
     """
 
-    def __init__(self, backbone, name="causal_pretrainer", **kwargs):
+    def __init__(self, backbone: Backbone, name: str = "causal_pretrainer", **kwargs: Any) -> None:
         if not backbone.causal:
             raise ValueError("`backbone` should be causal. Received: `backbone.causal` = False.")
         super().__init__(backbone, name=name, **kwargs)
 
-    def query_ids(self, history):
+    def query_ids(self, history: Any) -> Any:
         """The history itself; an empty one becomes one unknown item."""
         last = history[:, -1:]
         last = ops.where(last == PAD, UNK, last)

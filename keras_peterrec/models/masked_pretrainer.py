@@ -1,9 +1,12 @@
 """Pretraining by masked items."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_peterrec.data.special_ids import MASK
+from keras_peterrec.data.vocabulary import MASK
+from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.pretrainer import Pretrainer
 
 
@@ -20,13 +23,13 @@ class MaskedPretrainer(Pretrainer):
     Source: Yuan et al., SIGIR 2020, Eq. (4).
     """
 
-    def __init__(self, backbone, name="masked_pretrainer", **kwargs):
+    def __init__(self, backbone: Backbone, name: str = "masked_pretrainer", **kwargs: Any) -> None:
         if backbone.causal:
             raise ValueError(
                 "`backbone` should be bidirectional. Received: `backbone.causal` = True."
             )
         super().__init__(backbone, name=name, **kwargs)
 
-    def query_ids(self, history):
+    def query_ids(self, history: Any) -> Any:
         """The history with one masked position behind it."""
         return ops.pad(history, [[0, 0], [0, 1]], constant_values=MASK)

@@ -1,4 +1,4 @@
-"""The pretrainers' training step on TensorFlow: in micro-batches, rows by rows."""
+"""The pretrainers' training step on TensorFlow: micro-batches, and tables by rows."""
 
 import functools
 from pathlib import Path
@@ -6,47 +6,65 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_peterrec.data.special_ids import FIRST_ITEM
-from keras_peterrec.distribution.replicated_model import compile_alone, sum_over_replicas
+from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.training.replicated_model import (
+    compile_alone,
+    record_loss,
+    sum_over_replicas,
+)
 
-# Values of one activation in a micro-batch: what two cores' second caches of 512 KiB
-# hold of a block's intermediates. Found by measuring 400 to 6,400 tokens of 64 channels;
-# with 1 MiB twice as many were best.
+# How many values one activation of a micro-batch may have: what a block's intermediates
+# may take of the second-level caches (512 KiB) of two cores. Found by measuring 400 to
+# 6,400 tokens of 64 channels; with caches of 1 MiB twice as many were fastest.
 CACHED_VALUES = 1_600 * 64
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # on Linux
 
 
 def train_step(model, data):
-    """One step on a batch, equal to a plain step on it up to float noise.
+    """Takes one training step, equal to Keras' own up to float noise.
 
-    Two things make it fast. A CPU spends more time moving a large batch's
-    activations than multiplying, so the batch is taken in micro-batches small enough
-    for the caches, one after the other, their gradients summed. And tables are read
-    row by row before the loop and changed row by row after it (gradients are
-    `tf.IndexedSlices`), so that no part of a step grows with the catalogue, unless
-    the full softmax is asked for.
+    It is faster for two reasons. A CPU spends more time moving the activations of a
+    large batch than multiplying, so the batch is cut into micro-batches that fit the
+    caches; they are computed one after the other and their gradients are summed. And
+    tables are read by rows before that loop and updated by rows after it (their
+    gradients are `tf.IndexedSlices`), so no part of a step grows with the number of
+    items, except a full softmax.
 
     Args:
         model: Pretrainer, compiled.
         data: `(history, targets)`, int32 `[B, L]` each.
 
     Returns:
-        dict of metrics, as of `keras.Model.train_step`.
+        dict of metrics, as `keras.Model.train_step` returns it.
     """
     history, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
     history, targets = tf.cast(history, tf.int32), tf.cast(targets, tf.int32)
+    # The mean is over the targets of all replicas and micro-batches, which may have different
+    # numbers of them. So the count comes first, and each part divides its own sum by it.
     counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
     compute = compile_alone(model, lambda *given: MicroBatchedStep(model, *given).run())
     loss, gradients = compute(history, targets, tf.maximum(counted, 1.0))
     model.optimizer.apply(gradients, model.trainable_variables)
-    # Each replica has its share of the mean, and the tracker takes the mean of replicas.
+    # Each replica has its share of the mean loss, and the metric takes the mean over the
+    # replicas, so the shares are scaled up to have the mean loss as their mean.
     loss *= model.distribute_strategy.num_replicas_in_sync
-    model._loss_tracker.update_state(loss, sample_weight=tf.shape(history)[0])
+    record_loss(model, loss, tf.shape(history)[0])
     return model.get_metrics_result()
 
 
 def micro_batch_count(rows, width, channels):
-    """Into how many equal groups of rows a batch is cut: 1 where a GPU computes."""
+    """The number of equal groups of rows that a batch is cut into.
+
+    Args:
+        rows, width: int or `None`. B and L of the batch; `None` if they are unknown
+            when the step is traced.
+        channels: int. C.
+
+    Returns:
+        int. A divisor of `rows`, since all micro-batches share one compiled graph and so
+        need one shape. 1 on a GPU, which gains nothing from small batches, and where the
+        shape is unknown.
+    """
     if rows is None or width is None or tf.config.list_logical_devices("GPU"):
         return 1
     wanted = rows * width * channels / cached_values()
@@ -55,7 +73,7 @@ def micro_batch_count(rows, width, channels):
 
 @functools.cache
 def cached_values():
-    """`CACHED_VALUES` for this machine's caches, as far as the system tells their size."""
+    """`CACHED_VALUES`, scaled to this machine's caches if the system tells their size."""
     try:
         kib = int(CACHE.read_text().strip().removesuffix("K"))
     except (OSError, ValueError):
@@ -64,37 +82,49 @@ def cached_values():
 
 
 class MicroBatchedStep:
-    """What a step reads, computes and gives back.
+    """The loss and the gradients of one step on one replica.
+
+    Trainable variables are of two kinds here. *Tables* (the item embedding, and the
+    output table unless it is the same) are differentiated by the rows that the step has
+    read, before the loop, so that autodiff never makes a gradient as large as a table.
+    All others are *dense*.
 
     Args:
         model: Pretrainer.
         history, targets: int32 tensors `[B, L]`.
-        total: float. What the sum of the losses is divided by.
+        total: float. The sum of the losses is divided by it: the number of targets of
+            all replicas.
     """
 
     def __init__(self, model, history, targets, total):
         self.model = model
         self.input_table = model.backbone.item_embedding.embeddings
         self.output_table = self.input_table if model.tied else model.output_table.embeddings
-        # Row of the output table that is the item of id FIRST_ITEM.
+        # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
+        # with the special ids, an output table of its own has items only.
         self.first_row = FIRST_ITEM if model.tied else 0
         tables = {id(self.input_table), id(self.output_table)}
         self.dense = [v for v in model.trainable_variables if id(v) not in tables]
-        self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # special ids are not counted
+        self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # -1: a special id, without loss
         self.total = total
         self.history = history
         self.sampled = model.sampled_softmax is not None
         if self.sampled:
+            # Drawn once for the step, not for each micro-batch: the step must equal one on
+            # the whole batch.
             self.negatives = model.sampled_softmax.draw(tf.reshape(self.targets, [-1]))
-            # What is not counted gets a row that is read anyway, and no gradient.
+            # A position without a target needs some row to keep the shapes static. It takes
+            # a negative's row, which is read anyway; its gradient there is zero.
             self.target_rows = self.first_row + tf.where(
                 self.targets >= 0, self.targets, self.negatives[0]
             )
         self.count = micro_batch_count(*history.shape, model.backbone.hidden_dim)
 
     def run(self):
-        """The mean loss and the gradients, in the order of `trainable_variables`."""
-        # Read here and not in the loop, where only rows of one micro-batch are needed.
+        """Computes the mean loss and the gradients, in the order of `trainable_variables`."""
+        # `parts` are cut into micro-batches; `whole` is what each of them needs completely:
+        # the rows of all negatives, or the output table of a full softmax. Rows are gathered
+        # from `table.value`: `tf.gather` of a Keras variable would read the whole table.
         parts = [self.history, self.targets, tf.gather(self.input_table.value, self.history)]
         whole = []
         if self.sampled:
@@ -111,7 +141,13 @@ class MicroBatchedStep:
         return loss, self._gradients(by_row, summed)
 
     def _loop(self, parts, whole):
-        """Sums over micro-batches; what belongs to rows is laid end to end."""
+        """Runs the micro-batches one after the other.
+
+        Losses and gradients of `whole` and of the dense weights are summed. Gradients of
+        gathered rows belong to one micro-batch each and are stacked in its order.
+        """
+        # `tf.while_loop` keeps the compiled graph as small as one micro-batch; a Python loop
+        # would compile them all, one after the other.
         rows = [tf.TensorArray(tf.float32, self.count) for _ in parts[2:]]
         sums = [tf.zeros_like(value) for value in (*whole, *self.dense)]
 
@@ -129,11 +165,16 @@ class MicroBatchedStep:
         return loss, [array.stack() for array in rows], sums
 
     def _micro_batch(self, part, whole):
-        """Its share of the loss and the gradients of rows, tables and dense weights."""
+        """Computes one micro-batch's share of the loss and its gradients.
+
+        Returns:
+            The loss; the gradients of its gathered rows; the gradients of `whole` followed by
+            those of the dense weights.
+        """
         history, targets, *rows = part
         channels = self.model.backbone.hidden_dim
         with tf.GradientTape() as tape:
-            tape.watch(rows + whole)
+            tape.watch(rows + whole)  # tensors; the tape watches the dense variables itself
             dtype = self.model.backbone.item_embedding.compute_dtype
             embedded, *true_rows = [tf.cast(row, dtype) for row in rows]
             states = self.model.backbone.states(history, embedded, training=True)
@@ -143,6 +184,8 @@ class MicroBatchedStep:
                 [tf.reshape(row, [-1, channels]) for row in true_rows],
                 [tf.cast(row, dtype) for row in whole],
             )
+            # Otherwise small gradients underflow in float16. The optimizer divides by the same
+            # scale; the loss itself is returned unscaled.
             scaled = self.model.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [*rows, *whole, *self.dense])
         return loss, gradients[: len(rows)], gradients[len(rows) :]
@@ -151,36 +194,38 @@ class MicroBatchedStep:
         model = self.model
         if not self.sampled:
             return model.full_softmax(states, targets, whole[0]) / self.total
-        losses = model.sampled_softmax.losses(
+        losses = model.sampled_softmax.row_losses(
             states, targets, true_rows[0], self.negatives, whole[0]
         )
         return tf.reduce_sum(losses) / self.total
 
     def _gradients(self, by_row, summed):
+        """Assembles one gradient per trainable variable from what the loop returned."""
         by_variable = {id(v): g for v, g in zip(self.dense, summed[1:])}
         inputs = self._slices(self.input_table, [self.history], by_row[:1])
         if not self.sampled:
             outputs = summed[0]
-            if self.first_row:
+            if self.first_row:  # the special ids, which the softmax left out
                 outputs = tf.pad(outputs, [[self.first_row, 0], [0, 0]])
         else:
             ids = [self.target_rows, self.first_row + self.negatives]
             outputs = self._slices(self.output_table, ids, [by_row[1], summed[0]])
         if not self.model.tied:
             by_variable[id(self.output_table)] = outputs
-        elif self.sampled:
+        elif self.sampled:  # one table for both: a sum of sparse gradients is all their rows
             ids, values = (
                 tf.concat(pair, 0)
                 for pair in zip(*((s.indices, s.values) for s in (inputs, outputs)))
             )
             inputs = tf.IndexedSlices(values, ids, inputs.dense_shape)
-        else:
+        else:  # one table, whose output gradient is dense
             inputs = tf.tensor_scatter_nd_add(outputs, inputs.indices[:, None], inputs.values)
         by_variable[id(self.input_table)] = inputs
         return [by_variable[id(v)] for v in self.model.trainable_variables]
 
     @staticmethod
     def _slices(table, ids, values):
+        """A gradient of single rows of a table; rows that come several times are not summed."""
         channels = table.shape[-1]
         return tf.IndexedSlices(
             tf.concat([tf.reshape(value, [-1, channels]) for value in values], 0),

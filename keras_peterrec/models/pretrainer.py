@@ -1,12 +1,15 @@
 """What the causal and the masked pretrainer share."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_peterrec.data.special_ids import FIRST_ITEM
-from keras_peterrec.distribution.replicated_model import ReplicatedModel, sum_over_replicas
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.training.replicated_model import ReplicatedModel, sum_over_replicas
 
 FULL_SOFTMAX_UP_TO = 20_000
 
@@ -39,17 +42,18 @@ class Pretrainer(ReplicatedModel):
 
     def __init__(
         self,
-        backbone,
-        tied=True,
-        negatives=None,
-        label_smoothing=0.0,
-        seed=None,
-        sampler="log_uniform",
-        counts=None,
-        **kwargs,
-    ):
+        backbone: Backbone,
+        tied: bool = True,
+        negatives: int | None = None,
+        label_smoothing: float = 0.0,
+        seed: int | None = None,
+        sampler: str = "log_uniform",
+        counts: Any = None,
+        **kwargs: Any,
+    ) -> None:
         history = keras.Input((None,), dtype="int32", name="history")
         super().__init__(inputs=history, outputs=backbone(history), **kwargs)
+        self.dtype_policy = dtype = backbone.item_embedding.dtype_policy
         self.backbone = backbone
         self.tied = tied
         self.negatives = negatives
@@ -74,17 +78,18 @@ class Pretrainer(ReplicatedModel):
                 backbone.hidden_dim,
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02),
                 name="output_table",
+                dtype=dtype,
             )
             self.output_table.build()
 
     @property
-    def item_table(self):
+    def item_table(self) -> Any:
         """Output table `[V - 4, C]`: row `i` is the item of id `i + 4`."""
         if self.tied:
             return self.backbone.item_embedding.embeddings[FIRST_ITEM:]
         return self.output_table.embeddings
 
-    def item_rows(self, items):
+    def item_rows(self, items: Any) -> Any:
         """Rows `[..., C]` of the output table for items `[...]`; only these are read."""
         if self.tied:
             return self.backbone.item_embedding(items + FIRST_ITEM)
@@ -112,20 +117,20 @@ class Pretrainer(ReplicatedModel):
     def _sampled_losses(self, states, targets):
         negatives = self.sampled_softmax.draw(targets)
         true_rows = self.item_rows(ops.maximum(targets, 0))
-        return self.sampled_softmax.losses(
+        return self.sampled_softmax.row_losses(
             states, targets, true_rows, negatives, self.item_rows(negatives)
         )
 
-    def query_ids(self, history):
-        """Ids whose last state answers "what comes next?"; set by a subclass."""
+    def query_ids(self, history: Any) -> Any:
+        """The ids whose last state answers "what comes next?". A subclass says which."""
         raise NotImplementedError
 
-    def user_states(self, history):
+    def user_states(self, history: Any) -> Any:
         """The user after a history `[B, L]`, as `[B, C]`, in one call."""
         ids = self.query_ids(ops.cast(history, "int32"))
         return self.backbone.states(ids, packed=False, training=False)[:, -1]
 
-    def next_item_scores(self, history):
+    def next_item_scores(self, history: Any) -> Any:
         """Scores `[B, V - 4]` of every item to follow a history `[B, L]`."""
         return ops.matmul(self.user_states(history), ops.transpose(self.item_table))
 

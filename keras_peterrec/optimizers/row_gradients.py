@@ -1,48 +1,55 @@
-"""Gradients of a few rows of a table, every row summed. Needs TensorFlow.
+"""Sums the gradients of single rows of a table. Needs TensorFlow.
 
-A table read at N ids has a gradient of N rows, one an id, in which a row comes as
-often as its id does. What follows has static shapes, so that XLA compiles it.
+A table that is read at N ids has a gradient of N rows, one for each id, so a table row
+occurs as often as its id. Everything here has static shapes, so that XLA can compile it:
+the number of different rows is not known then, and N rows go in and come out.
 """
 
 import tensorflow as tf
 
 
 def total_rows(gradient):
-    """Sums the gradient rows of the same table row; each repeat carries the sum.
+    """Sums the gradient rows of each table row and gives every one of them the sum.
 
     Args:
         gradient: tf.IndexedSlices of N rows.
 
     Returns:
-        Rows `[N]`, sorted, and their totals `[N, ...]`. A row that came k times
-        stands there k times with one and the same total, so whatever is computed
-        from the pair may be written row by row in any order.
+        Row numbers `[N]`, sorted, and totals `[N, ...]`. A table row that occurs k times
+        appears k times with the same total. So whatever is computed from such a pair may be
+        written to the table in any order, without knowing which of the k comes last.
     """
     rows, runs, sums = _sorted_sums(gradient)
     return rows, tf.gather(sums, runs)
 
 
 def single_rows(gradient):
-    """Sums the gradient rows of the same table row; the first carries it, the rest zero.
+    """Sums the gradient rows of each table row into the first; the others become zero.
 
     Args:
         gradient: tf.IndexedSlices of N rows.
 
     Returns:
-        tf.IndexedSlices of N rows, equal as a dense tensor, whose values have the
-        norm and the extremes of that dense tensor.
+        tf.IndexedSlices of N rows, equal to `gradient` as a dense tensor. Its values have
+        the same norm and extremes as that dense tensor, which is what clipping needs.
     """
     rows, runs, sums = _sorted_sums(gradient)
     first = tf.concat([[True], runs[1:] != runs[:-1]], axis=0)[: tf.size(runs)]
     first = tf.reshape(first, [-1] + [1] * (sums.shape.rank - 1))
+    # `where` rather than a product: 0 · NaN would be NaN in rows that should be zero.
     values = tf.where(first, tf.gather(sums, runs), tf.zeros((), sums.dtype))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
 def _sorted_sums(gradient):
-    """Rows `[N]`, sorted; the number of each in the runs of equals `[N]`; the runs' sums."""
-    # One key of row and position sorts faster than an argsort, and the numbers of the
-    # runs, put back in the order of the gradient, save a permuted copy of its values.
+    """Sorts the rows of a gradient and sums each run of equal ones.
+
+    Returns:
+        Row numbers `[N]`, sorted; for each of them the number of its run `[N]`; the sums of
+        the runs `[N, ...]`, zero beyond the last run.
+    """
+    # One int64 key of row and position sorts faster than an argsort. The run numbers, put back
+    # into the order of the gradient, then sum its values without a permuted copy of them.
     count = tf.size(gradient.indices, out_type=tf.int64)
     keys = tf.sort(tf.cast(gradient.indices, "int64") * count + tf.range(count))
     rows, positions = keys // count, keys % count

@@ -1,49 +1,50 @@
-"""Adam that pays for the rows of a step, not for the table. Needs TensorFlow."""
+"""Adam whose step costs the rows that it reads, not the whole table. Needs TensorFlow."""
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_peterrec.keras_internals import OpenAdam
 from keras_peterrec.optimizers.row_gradients import single_rows, total_rows
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class RowSparseAdam(keras.optimizers.Adam):
-    """Adam that reads and writes only the touched rows of an embedding table.
+class RowSparseAdam(OpenAdam):
+    """Adam that reads and writes only the rows of an embedding table that a step used.
 
     A table `p` `[V, C]` that is read by `tf.gather` has a `tf.IndexedSlices` gradient.
-    The rows named in it are *touched*; with `g_i` the sum of all gradient rows of a
-    touched row `i` and `t` the number of the step, counted for the whole model,
+    The rows named in it are *touched*. Let `g_i` be the sum of all gradient rows of a
+    touched row `i`, and `t` the number of the step, counted for the whole model:
 
         p_i ← (1 - lr · weight_decay) p_i
         m_i ← m_i + (1 - beta_1) (g_i - m_i)
         v_i ← v_i + (1 - beta_2) (g_i² - v_i)
         p_i ← p_i - lr · sqrt(1 - beta_2^t) / (1 - beta_1^t) · m_i / (sqrt(v_i) + epsilon)
 
-    Rows that are not touched keep `p`, `m` and `v` to the bit. That is the difference
-    to Adam, where the moments of every row decay at every step and a row goes on
-    moving by its momentum after its last gradient. The two agree where every row is
-    touched at every step. A step costs O(N · C) for N rows read, whatever V is; Keras'
-    Adam makes the gradient dense and costs O(V · C).
+    Rows that are not touched keep `p`, `m` and `v` to the bit. This is the difference
+    from Adam, where the moments of every row decay at every step and a row keeps moving
+    by its momentum after its last gradient. The two agree if every step touches every
+    row. A step costs O(N · C) for N rows read, whatever V is; Keras' Adam makes the
+    gradient dense and costs O(V · C).
 
-    Dense gradients take Keras' own Adam step. Clipping sees a row's summed gradient.
+    Dense gradients take Keras' own Adam step. Clipping sees the summed gradient of a row.
 
-    Still O(V · C), for they concern every row: `use_ema`, and the constraint of a
-    variable that has one. A table whose gradient is the sum of a sparse and a dense
-    part (a slice of it, a full softmax over it) has a dense gradient. Without XLA,
-    `keras.layers.Embedding` and `keras.ops.take` copy the whole table before they
-    gather, once rows of it are written in place: compile the step, or read with
+    Some things still cost O(V · C), because they concern every row: `use_ema`, and the
+    constraint of a variable that has one. The gradient of a table is dense if it is the
+    sum of a sparse and a dense part (a slice of the table, a full softmax over it).
+    Without XLA, `keras.layers.Embedding` and `keras.ops.take` copy the whole table before
+    they gather, once rows of it are written in place: compile the step, or read with
     `tf.gather(table.value, ids)`.
 
-    On repeated ids Keras' Adam differs for another reason: in the second moment it
-    sums the squares of their gradient rows, not the square of their sum.
+    On repeated ids Keras' Adam differs for another reason: its second moment sums the
+    squares of their gradient rows instead of squaring their sum.
 
     Args:
         learning_rate: float, schedule or callable. Defaults to `0.001`.
         beta_1: float. Defaults to `0.9`.
         beta_2: float. Defaults to `0.999`.
         epsilon: float. Defaults to `1e-7`.
-        **kwargs: As of `keras.optimizers.Adam`: `amsgrad`, `weight_decay`,
+        **kwargs: As in `keras.optimizers.Adam`: `amsgrad`, `weight_decay`,
             `clipnorm`, `global_clipnorm`, `clipvalue`, `loss_scale_factor`, ...
             Not `gradient_accumulation_steps`, whose accumulators are dense.
 
@@ -66,13 +67,13 @@ class RowSparseAdam(keras.optimizers.Adam):
         steps = kwargs.get("gradient_accumulation_steps")
         if steps is not None:
             raise ValueError(
-                "`gradient_accumulation_steps` should be None: accumulators are dense. "
+                "`gradient_accumulation_steps` should be None, because accumulators are dense. "
                 f"Received: `gradient_accumulation_steps` = {steps!r}."
             )
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
 
     def apply(self, grads, trainable_variables=None):
-        # Keras divides by the scale with an operator that slices do not have.
+        # Keras divides by the scale with an operator that `tf.IndexedSlices` do not have.
         scale = self.loss_scale_factor
         if scale is not None:
             grads = [None if g is None else ops.divide(g, scale) for g in grads]
@@ -82,52 +83,50 @@ class RowSparseAdam(keras.optimizers.Adam):
         finally:
             self.loss_scale_factor = scale
 
-    def _clip_gradients(self, grads):
+    def clip(self, grads):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return grads
+        # A norm is of a row's total, and clipping changes the values of rows, not their numbers.
         grads = [single_rows(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
         values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
         return [
             tf.IndexedSlices(clipped, g.indices, g.dense_shape)
             if isinstance(g, tf.IndexedSlices)
             else clipped
-            for g, clipped in zip(grads, super()._clip_gradients(values))
+            for g, clipped in zip(grads, super().clip(values))
         ]
 
-    def _apply_weight_decay(self, variables):
-        """Nothing yet: which rows decay is known in `update_step`."""
+    def decay_weights(self, variables):
+        """Does nothing: which rows decay is only known in `update_step`."""
 
     def update_step(self, gradient, variable, learning_rate):
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, variable, learning_rate)
             return
-        if self._decays(variable):
+        if self.decays(variable):
             lr = ops.cast(learning_rate, variable.dtype)
             self.assign_sub(variable, variable * ops.cast(self.weight_decay, variable.dtype) * lr)
         super().update_step(gradient, variable, learning_rate)
 
-    def _decays(self, variable):
-        return self.weight_decay is not None and self._use_weight_decay(variable)
-
     def _update_rows(self, gradient, variable, learning_rate):
+        # Rows may repeat; all repeats of a row write the same values, so their order is free.
         dtype = variable.dtype
-        index = self._get_variable_index(variable)
         rows, total = total_rows(tf.cast(gradient, dtype))
-        momentums, velocities = self._momentums[index], self._velocities[index]
+        slots = self.slots(variable)
         lr = ops.cast(learning_rate, dtype)
 
-        m = _read(momentums, rows)
+        m = _read(slots["momentum"], rows)
         m = m + (total - m) * (1 - self.beta_1)
-        self.assign(momentums, tf.IndexedSlices(m, rows))
-        v = _read(velocities, rows)
+        self.assign(slots["momentum"], tf.IndexedSlices(m, rows))
+        v = _read(slots["velocity"], rows)
         v = v + (tf.square(total) - v) * (1 - self.beta_2)
-        self.assign(velocities, tf.IndexedSlices(v, rows))
+        self.assign(slots["velocity"], tf.IndexedSlices(v, rows))
         if self.amsgrad:
-            v = tf.maximum(v, _read(self._velocity_hats[index], rows))
-            self.assign(self._velocity_hats[index], tf.IndexedSlices(v, rows))
+            v = tf.maximum(v, _read(slots["velocity_hat"], rows))
+            self.assign(slots["velocity_hat"], tf.IndexedSlices(v, rows))
 
         p = _read(variable, rows)
-        if self._decays(variable):
+        if self.decays(variable):
             p = p - p * ops.cast(self.weight_decay, dtype) * lr
         p = p - m * self._step_size(lr) / (tf.sqrt(v) + self.epsilon)
         self.assign(variable, tf.IndexedSlices(p, rows))
@@ -139,7 +138,30 @@ class RowSparseAdam(keras.optimizers.Adam):
         return lr * ops.sqrt(1 - beta_2_power) / (1 - beta_1_power)
 
 
+@keras.saving.register_keras_serializable("keras_peterrec")
+class RowSparseLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras' loss scaling for mixed float16, at the cost of the rows of a step.
+
+    To check whether a gradient is finite, Keras makes it as large as the table; this
+    checks only the gradient's rows. Everything else is Keras'. Under `mixed_float16`,
+    `model.compile` wraps an optimizer in Keras' own class, so wrap it in this one before:
+
+        optimizer = RowSparseLossScaleOptimizer(RowSparseAdam(0.001))
+
+    Args:
+        inner_optimizer: RowSparseAdam.
+        **kwargs: As in `keras.optimizers.LossScaleOptimizer`.
+
+    Source: Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2.
+    """
+
+    def check_finite(self, grads):
+        return super().check_finite(
+            [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        )
+
+
 def _read(variable, rows):
-    """Rows of a variable. A `keras.Variable` in `tf.gather` would be read, and copied, whole."""
+    """Reads rows of a variable. `tf.gather` of a `keras.Variable` would copy all of it."""
     variable = variable.value if isinstance(variable, keras.Variable) else variable
     return tf.gather(variable, rows)

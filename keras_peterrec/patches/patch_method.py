@@ -1,17 +1,23 @@
-"""What the settings of every patch method share."""
+"""The settings that all patch methods share."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from keras_peterrec.errors import InputError, Misfit
+
+if TYPE_CHECKING:
+    from keras_peterrec.layers.residual_block import ResidualBlock
+    from keras_peterrec.models.backbone import Backbone
+    from keras_peterrec.patches.patch_layer import PatchLayer
 
 
 @dataclass(frozen=True)
 class PatchMethod:
-    """Settings of a way to patch; a subclass says which patch stands at which site.
+    """Settings of a way to patch; a subclass says which patch goes to which site.
 
-    A method of your own is a frozen dataclass and a name, with a `PatchLayer` of yours
+    A method of your own is a frozen dataclass and a name. It uses a `PatchLayer` of yours
     or one of ours:
 
         @dataclass(frozen=True)
@@ -23,9 +29,12 @@ class PatchMethod:
 
         register_patch_method("gain", Gain)
 
+    Its settings can be numbers, booleans, words, `None` and tuples of these: then a short
+    name can hold them all (see `get_patch`).
+
     Args:
-        blocks: sequence of int or `None`. The host's blocks that are patched, counted
-            from 1. Defaults to `None`, all.
+        blocks: sequence of int, int or `None`. The blocks of the host to patch, counted from
+            1. Defaults to `None`, all blocks.
 
     Raises:
         InputError: an argument is not allowed.
@@ -33,72 +42,84 @@ class PatchMethod:
 
     blocks: tuple | None = field(default=None, kw_only=True)
 
-    # The setting that a number in a short name is: "lora:8" is `Lora(rank=8)`.
+    # The setting that a bare number in a short name stands for: "lora:8" is `Lora(rank=8)`.
     number: ClassVar[str | None] = None
+    # Bare words in a short name, each with the setting that it is a value of.
+    words: ClassVar[dict[str, str]] = {}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.blocks is None:
             return
-        object.__setattr__(self, "blocks", tuple(self.blocks))  # JSON has lists
+        blocks = self.blocks if isinstance(self.blocks, (tuple, list)) else (self.blocks,)
+        object.__setattr__(self, "blocks", tuple(blocks))  # JSON has lists
         for block in self.blocks:
             check_positive("blocks", block)
         if len(set(self.blocks)) < len(self.blocks):
             raise InputError(
-                f"`blocks` should be different blocks. Received: `blocks` = {self.blocks}."
+                f"`blocks` should name each block once. Received: `blocks` = {self.blocks}."
             )
 
     @property
-    def tokens(self):
-        """Task tokens at an end of the history."""
+    def tokens(self) -> int:
+        """Number of task tokens at an end of the history."""
         return 1
 
-    def replace(self, **changes):
-        """These settings with some of them changed."""
+    def replace(self, **changes: Any) -> Self:
+        """A copy of these settings with some of them changed."""
         return dataclasses.replace(self, **changes)
 
-    def for_host(self, host):
-        """These settings with what depends on `host` filled in.
+    def for_host(self, host: "Backbone") -> Self:
+        """A copy of these settings in which defaults that depend on `host` are filled in.
 
         Raises:
-            Misfit: they do not fit the host.
+            Misfit: the settings do not fit the host.
         """
         count = len(host.blocks)
         if self.blocks is not None and max(self.blocks, default=1) > count:
             raise Misfit(
-                f"`blocks` should be of the host's blocks, 1 to {count}. "
+                f"`blocks` should be numbers of the host's blocks, 1 to {count}. "
                 f"Received: `blocks` = {self.blocks}."
             )
         return self
 
-    def make_patches(self, block, index, dtype=None):
-        """New patches for one residual block, `{site: PatchLayer}`.
+    def make_patches(
+        self, block: "ResidualBlock", index: int, dtype: Any = None
+    ) -> dict[str, "PatchLayer"]:
+        """Makes the patches of one residual block, `{site: PatchLayer}`.
 
         Args:
-            block: ResidualBlock, built.
-            index: int. Which of the host's blocks it is, from 1.
-            dtype: dtype policy of the patches.
+            block: ResidualBlock. It must be built.
+            index: int. Its number among the host's blocks, counted from 1.
+            dtype: dtype policy. The policy of the patches. Defaults to `None`, Keras' own.
         """
         if self.blocks is not None and index not in self.blocks:
             return {}
         return self.patches_of(block, index, dtype)
 
     @staticmethod
-    def merges(blocks):
+    def merges(blocks: Iterable[dict[str, "PatchLayer"]]) -> bool:
         """Whether patches can be folded into a copy of the host.
 
         Args:
-            blocks: iterable of dict, each from site to PatchLayer of one block.
+            blocks: iterable of dict. For each block its patches, `{site: PatchLayer}`.
         """
         patches = [(site, patch) for block in blocks for site, patch in block.items()]
         return bool(patches) and all(site in patch.fold_sites for site, patch in patches)
 
-    def patches_of(self, block, index, dtype):
-        """New patches for a block that is patched; see `make_patches`."""
+    @property
+    def setting_name(self) -> str:
+        """What `run.json` calls the method: its short name."""
+        from keras_peterrec.patches.registry import short_name  # it imports every method
+
+        return short_name(self)
+
+    def patches_of(self, block: "ResidualBlock", index: int, dtype: Any) -> dict[str, "PatchLayer"]:
+        """Makes the patches of a block that is to be patched; see `make_patches`."""
         raise NotImplementedError
 
 
-def check_positive(argument, value):
-    """Refuses what is no positive integer."""
+def check_positive(argument: str, value: Any) -> None:
+    """Raises an InputError unless `value` is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(
             f"`{argument}` should be a positive integer. Received: `{argument}` = {value!r}."

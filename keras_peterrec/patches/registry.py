@@ -1,9 +1,10 @@
-"""Patch methods by name."""
+"""Patch methods by name: the registry, short names, and settings as JSON."""
 
 import dataclasses
+from typing import Any
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.patches.affine_methods import BiasTuning, Ia3, NormTuning, ScaleShift
+from keras_peterrec.patches.affine import BiasTuning, Ia3, NormTuning, ScaleShift
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.compacter import Compacter
 from keras_peterrec.patches.lora import Lora
@@ -11,75 +12,91 @@ from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
 
-_METHODS = {}
-_STACK = "stack"  # what a config calls a Stack, which has no short name
+_METHODS: dict[str, type[PatchMethod]] = {}
+_STACK = "stack"  # the name of a Stack in a config; in a short name it is a sum
+_WORDS = {"true": True, "false": False, "none": None}
 
 
-def register_patch_method(name, settings):
-    """Makes a patch method known by `name`; a name can be taken once.
+def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
+    """Makes a patch method known by a name. A name can be registered once.
 
     Args:
-        name: str, without `:` and `+`, which short names use.
-        settings: subclass of PatchMethod, a frozen dataclass; see there for an example.
+        name: str. Without the characters `:+,=()`, which have a meaning in short names.
+        settings: subclass of PatchMethod. A frozen dataclass; see there for an example.
 
     Raises:
-        InputError: the name is taken or not allowed, or `settings` is no such class.
+        InputError: the name is taken or not allowed, or `settings` is not such a class.
     """
-    if name in (*_METHODS, _STACK) or not name or set(":+") & set(name):
+    if name in (*_METHODS, _STACK) or not name or set(":+,=()") & set(name):
         raise InputError(
-            "`name` should be a patch method that is not registered yet, without : and +. "
-            f"Received: {name!r}."
+            "`name` should be new, and without any of :+,=(). "
+            f"Received: `name` = {name!r}, with {', '.join(_METHODS)} registered."
         )
     if not (isinstance(settings, type) and issubclass(settings, PatchMethod)):
         raise InputError(f"`settings` should be a subclass of PatchMethod. Received: {settings!r}.")
     _METHODS[name] = settings
 
 
-def patch_methods():
-    """All patch methods, `{name: settings class}`."""
+def patch_methods() -> dict[str, type[PatchMethod]]:
+    """All registered patch methods, `{name: settings class}`."""
     return dict(_METHODS)
 
 
-def get_patch(patch):
-    """A patch method by its short name.
+def get_patch(patch: str | PatchMethod) -> PatchMethod:
+    """Reads the short name of a patch method.
 
-        name[:number][+name[:number]...]      "bottleneck", "lora:8", "lora:4+norm"
+        name[:setting,...][+name[:setting,...]...]
 
-    The number is the method's main setting: a width, a rank, a count.
+    A setting is a bare number (the method's main setting: a width, a rank, a count), a bare
+    word (an insertion, or a switch such as `inner_skip`) or `key=value`. Several values are
+    joined by `/`, methods on top of each other by `+`; brackets group them.
 
     Args:
-        patch: str, or a PatchMethod, which is returned as it is.
+        patch: str or PatchMethod. A PatchMethod is returned as it is.
+
+    Returns:
+        PatchMethod.
 
     Raises:
-        InputError: there is no such method, or the number is not allowed.
+        InputError: the short name cannot be read, or a setting is not allowed.
+
+    Example:
+
+    >>> get_patch("bottleneck:8,serial,inner_skip") == Bottleneck(8, "serial", inner_skip=True)
+    True
+    >>> get_patch("lora:4,blocks=7/8+norm") == Stack([Lora(4, blocks=(7, 8)), NormTuning()])
+    True
     """
     if isinstance(patch, PatchMethod):
         return patch
     if not isinstance(patch, str):
         raise InputError(f"`patch` should be a short name or a PatchMethod. Received: {patch!r}.")
-    methods = [_single(part.strip(), patch) for part in patch.split("+")]
-    return methods[0] if len(methods) == 1 else Stack(methods)
+    return _read_sum(patch, patch)
 
 
-def short_name(patch):
-    """The short name of a patch method; settings that it has no room for follow in brackets."""
+def short_name(patch: PatchMethod) -> str:
+    """Writes a patch method as the short name that `get_patch` reads.
+
+    Raises:
+        InputError: the method is not registered.
+    """
     if isinstance(patch, Stack):
-        name, told = "+".join(map(short_name, patch.methods)), {"methods"}
-    else:
-        name, told = _name_of(patch), {patch.number}
-        number = getattr(patch, patch.number) if patch.number else None
-        if number is not None:
-            name += ":" + "/".join(map(str, number if isinstance(number, tuple) else (number,)))
-    others = [
-        f"{field.name}={getattr(patch, field.name)}"
-        for field in dataclasses.fields(patch)
-        if field.name not in told and getattr(patch, field.name) != field.default
+        terms = [
+            f"({short_name(m)})" if isinstance(m, Stack) else short_name(m) for m in patch.methods
+        ]
+        name = "+".join(terms)
+        return name if patch.blocks is None else f"({name}):blocks={_write_value(patch.blocks)}"
+    name = _name_of(patch)
+    settings = [
+        text for field in dataclasses.fields(patch) if (text := _write_setting(patch, field))
     ]
-    return f"{name}({', '.join(others)})" if others else name
+    # The main number first, the blocks last.
+    settings.sort(key=lambda text: (not _is_number(text), text.startswith("blocks=")))
+    return f"{name}:{','.join(settings)}" if settings else name
 
 
-def patch_to_config(patch):
-    """Plain settings of a patch method, for JSON; `None` stays `None`."""
+def patch_to_config(patch: PatchMethod | None) -> dict[str, Any] | None:
+    """The settings of a patch method as plain values for JSON. `None` stays `None`."""
     if patch is None:
         return None
     if isinstance(patch, Stack):
@@ -88,8 +105,8 @@ def patch_to_config(patch):
     return {"method": _name_of(patch), **dataclasses.asdict(patch)}
 
 
-def patch_from_config(config):
-    """The patch settings that `patch_to_config` wrote."""
+def patch_from_config(config: dict[str, Any] | None) -> PatchMethod | None:
+    """The patch method that `patch_to_config` wrote."""
     if config is None:
         return None
     config = dict(config)
@@ -99,18 +116,111 @@ def patch_from_config(config):
     return _known(method, "method")(**config)
 
 
-def _single(part, whole):
-    name, colon, number = part.partition(":")
-    settings = _known(name, "patch", whole)
-    if not colon:
-        return settings()
-    if settings.number is None:
-        raise InputError(f"`patch` {name!r} should have no number. Received: {whole!r}.")
-    if not number.isdecimal():
-        raise InputError(
-            f"`patch` should have a positive integer after {name}:. Received: {whole!r}."
-        )
-    return settings(**{settings.number: int(number)})
+def _read_sum(text, whole):
+    terms = [_read_term(term.strip(), whole) for term in _terms(text, whole)]
+    return terms[0] if len(terms) == 1 else Stack(terms)
+
+
+def _terms(text, whole):
+    """The parts of a sum: what stands between the + that are outside of brackets."""
+    terms, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "+" and depth == 0:
+            terms.append("")
+        else:
+            terms[-1] += character
+        if depth < 0:
+            break
+    if depth:
+        raise InputError(f"`patch` should have brackets in pairs. Received: {whole!r}.")
+    return terms
+
+
+def _read_term(text, whole):
+    if text.startswith("("):
+        inner, _, settings = text[1:].rpartition(")")
+        patch = _read_sum(inner, whole)
+        if not settings:
+            return patch
+        name, colon, settings = settings.partition(":")
+        if name.strip() or not colon:
+            raise InputError(f"`patch` should have : or + after a bracket. Received: {whole!r}.")
+        return patch.replace(**_read_settings(type(patch), "(...)", settings, whole))
+    name, colon, settings = text.partition(":")
+    method = _known(name.strip(), "patch", whole)
+    return method(**_read_settings(method, name, settings, whole) if colon else {})
+
+
+def _read_settings(method, name, text, whole):
+    settings = {}
+    fields = {field.name: field for field in dataclasses.fields(method) if field.name != "methods"}
+    for part in map(str.strip, text.split(",")):
+        key, equals, value = (side.strip() for side in part.partition("="))
+        if equals:
+            value = _read_value(value)
+        elif _is_number(part):
+            key, value = method.number, _read_value(part)
+        elif part in method.words:
+            key, value = method.words[part], part
+        else:
+            value = True
+        switch = key in fields and isinstance(fields[key].default, bool)
+        if key not in fields or key in settings or isinstance(value, bool) != switch:
+            raise InputError(
+                f"`patch` should have after {name}: some of {_allowed(method, fields)}, each "
+                f"once. Received: {part!r} in {whole!r}."
+            )
+        settings[key] = value
+    return settings
+
+
+def _allowed(method, fields):
+    """The settings that a method takes in a short name, for a message."""
+    number = [f"a number ({method.number})"] if method.number else []
+    switches = [name for name, field in fields.items() if isinstance(field.default, bool)]
+    others = {*fields} - {method.number, *switches, *method.words.values()}
+    named = [f"{name}=..." for name in fields if name in others]
+    return ", ".join([*number, *method.words, *switches, *named])
+
+
+def _write_setting(patch, field):
+    """One setting of a short name, or `None` where the name can do without it."""
+    value = getattr(patch, field.name)
+    if field.name == patch.number and value is not None:
+        return _write_value(value)
+    if value == field.default:
+        return None
+    if value is True:
+        return field.name
+    text = _write_value(value)
+    return text if patch.words.get(text) == field.name else f"{field.name}={text}"
+
+
+def _write_value(value):
+    if isinstance(value, tuple):
+        # Of one value, the / says that it is a sequence.
+        return "/".join(map(_write_value, value)) + ("/" if len(value) < 2 else "")
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value).replace("e+", "e")  # 1e+20: a + would begin another method
+
+
+def _read_value(text):
+    if "/" in text:
+        return tuple(_read_value(part) for part in text.split("/") if part)
+    if text in _WORDS:
+        return _WORDS[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _is_number(text):
+    return text[:1] in set("-./0123456789")
 
 
 def _known(name, argument, received=None):
@@ -127,7 +237,7 @@ def _name_of(patch):
         if type(patch) is settings:
             return name
     raise InputError(
-        "`patch` should be of a method that is registered; see `register_patch_method`. "
+        "`patch` should be of a registered method; see `register_patch_method`. "
         f"Received: {patch!r}."
     )
 

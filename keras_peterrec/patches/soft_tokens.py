@@ -1,4 +1,4 @@
-"""Settings of soft task tokens."""
+"""Several task tokens in place of one."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,25 +10,29 @@ from keras_peterrec.patches.patch_method import PatchMethod, check_positive
 class SoftTokens(PatchMethod):
     """Several task tokens in place of one, and no patch inside the host.
 
-    The user is the mean of their states; see `TaskToken` and `TokenPooling`.
+    The mean of their states is the user; see `TaskToken` and `TokenPooling`. In a short name:
+    `tokens`, `tokens:8`.
 
     Args:
-        count: int. Tokens at an end of the history. Defaults to `4`.
+        count: int. Number of tokens at an end of the history. Defaults to `4`.
+
+    Raises:
+        InputError: `count` is not a positive integer.
 
     Source: Lester et al., "The power of scale for parameter-efficient prompt tuning",
-    EMNLP 2021, for the paper's [TCL].
+    EMNLP 2021, applied to the paper's [TCL].
     """
 
     count: int = 4
 
     number: ClassVar[str] = "count"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("count", self.count)
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         return self.count
 
     def patches_of(self, block, index, dtype):

@@ -1,19 +1,27 @@
-"""Several patch methods in one."""
+"""Several patch methods on top of each other."""
 
 from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.layers.residual_block import SITES
+from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
 @dataclass(frozen=True)
 class Stack(PatchMethod):
-    """Patch methods on top of each other: at a site that several patch, each changes what
-    the one before it gave.
+    """Patch methods on top of each other.
+
+    Where several have a patch at one site, the first acts first and each of the others
+    changes what the one before gave. In a short name: `lora:4+norm`.
 
     Args:
-        methods: sequence of PatchMethod, two or more.
-        blocks: See `PatchMethod`; each method's own `blocks` hold as well.
+        methods: sequence of PatchMethod. Two or more.
+        blocks: sequence of int, int or `None`. See `PatchMethod`; the `blocks` of each method
+            hold as well. Defaults to `None`.
 
     Raises:
         InputError: `methods` holds something else.
@@ -24,9 +32,9 @@ class Stack(PatchMethod):
     True
     """
 
-    methods: tuple = ()
+    methods: tuple[PatchMethod, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "methods", tuple(self.methods))
         if len(self.methods) < 2 or not all(isinstance(m, PatchMethod) for m in self.methods):
@@ -36,21 +44,84 @@ class Stack(PatchMethod):
             )
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         return max(method.tokens for method in self.methods)
 
-    def for_host(self, host):
+    def for_host(self, host: Any) -> Self:
         super().for_host(host)
         return self.replace(methods=[method.for_host(host) for method in self.methods])
 
     def patches_of(self, block, index, dtype):
-        from keras_peterrec.patches.chained_patch import ChainedPatch
-
         chains = {}
         for method in self.methods:
             for site, patch in method.make_patches(block, index, dtype).items():
                 chains.setdefault(site, []).append(patch)
-        # A chain even of one, so that weights are named alike wherever they stand.
+        # A single patch is wrapped as well, so that names of weights do not depend on the site.
         return {
-            site: ChainedPatch(patches, name=site, dtype=dtype) for site, patches in chains.items()
+            site: StackPatch(patches, name=site, dtype=dtype) for site, patches in chains.items()
         }
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class StackPatch(PatchLayer):
+    """Patches at one site, one after the other; each changes what the one before gave.
+
+    Weights are named `0/...`, `1/...` by the place of their patch.
+
+    Args:
+        patches: list of PatchLayer.
+    """
+
+    def __init__(self, patches: list[PatchLayer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patches = list(patches)
+
+    @property
+    def fold_sites(self):
+        """The sites where all of the patches can be folded."""
+        return [s for s in SITES if all(s in patch.fold_sites for patch in self.patches)]
+
+    def build(self, inputs_shape, outputs_shape):
+        for patch in self.patches:
+            if not patch.built:  # Keras has built those that it read from a file
+                patch.build(inputs_shape, outputs_shape)
+
+    def named_weights(self):
+        return {
+            f"{number}/{name}": weight
+            for number, patch in enumerate(self.patches)
+            for name, weight in patch.named_weights().items()
+        }
+
+    def apply(self, weights, inputs, outputs):
+        for number, patch in enumerate(self.patches):
+            outputs = patch.apply(_of_patch(number, weights), inputs, outputs)
+        return outputs
+
+    def apply_step(self, weights, inputs, seen, outputs):
+        for number, patch in enumerate(self.patches):
+            outputs = patch.apply_step(_of_patch(number, weights), inputs, seen, outputs)
+        return outputs
+
+    def fold(self, weights, layer):
+        for number, patch in enumerate(self.patches):
+            layer = patch.fold(_of_patch(number, weights), layer)
+        return layer
+
+    def get_config(self):
+        patches = [keras.saving.serialize_keras_object(patch) for patch in self.patches]
+        return {**super().get_config(), "patches": patches}
+
+    @classmethod
+    def from_config(cls, config):
+        patches = map(keras.saving.deserialize_keras_object, config["patches"])
+        return cls(**{**config, "patches": list(patches)})
+
+
+def _of_patch(number, weights):
+    start = f"{number}/"
+    return {
+        name.removeprefix(start): weight
+        for name, weight in weights.items()
+        if name.startswith(start)
+    }

@@ -4,38 +4,28 @@ import hashlib
 from pathlib import Path
 
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.json_file import read_json
+from keras_peterrec.files.json_file import read_format, refuse_misfits
 from keras_peterrec.runs.next_item import TEST as LAST_EVENT
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, make_data
+from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
+from keras_peterrec.runs.task_data import load_answers, load_source
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.evaluate import EvaluateSettings
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.transfer import TransferSettings
+from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
-
-# What each kind of run can be evaluated with, besides what it was trained with.
-_TAKEN = {
-    "a host": ("log",),
-    "a recommendation task": ("host", "log", "target"),
-    "a classification task": ("host", "log", "labels", "column"),
-}
+from keras_peterrec.transfer.task_bundle import TaskBundle
 
 
-def evaluate(run, host=None, log=None, target=None, labels=None, column=None, out=None):
+@takes(EvaluateSettings)
+def evaluate(settings: EvaluateSettings) -> dict:
     """Computes the test metrics of a host or a task anew.
 
     Data that is not named is that of the run itself.
-
-    Args:
-        run: path of a `pretrain` or `transfer` run.
-        host: path of the host of a task run, where it was moved.
-        log: str or path. The source log.
-        target: str or path. The target log of a recommendation task.
-        labels: str or path, with `column`. Of a classification task.
-        column: str.
-        out: path of a new run folder for `metrics.json`, or `None`.
 
     Returns:
         dict of `command`, `settings`, `data` and `metrics`.
@@ -43,64 +33,76 @@ def evaluate(run, host=None, log=None, target=None, labels=None, column=None, ou
     Raises:
         InputError: the run or the data cannot be used.
     """
-    asked = {key: None if value is None else str(value) for key, value in locals().items()}
-    del asked["out"]
-    saved = read_json(Path(run) / "run.json", "run")
+    run = Path(settings.run)
+    saved = read_format(run / "run.json", FORMAT_VERSION, "run")
     if saved.get("command") not in _OPENED:
         raise InputError(
             "`run` should be the folder of a pretrain or transfer run. "
             f"Received: {str(run)!r}, a run of `{saved.get('command')}`."
         )
-    settings = {**saved["settings"]}
-    _refuse_others(asked, "a host" if saved["command"] == "pretrain" else _kind_of(settings))
-    settings.update({key: value for key, value in asked.items() if value is not None})
-    data, measure = _OPENED[saved["command"]](Path(run), settings)
-    # Other weights or other data under the same paths are another evaluation.
-    asked["data"] = [_fingerprint(Path(run)), data["fingerprint"]]
+    settings_class, taken, measured = _OPENED[saved["command"]]
+    asked = {name: value for name, value in vars(settings).items() if value is not None}
+    asked = {name: value for name, value in asked.items() if name not in ("run", "out")}
+    with refuse_misfits(run, "run"):
+        _check_taken(asked, taken(saved["settings"]))
+        # Together: what the run read may have been an object, which only its name is left of.
+        of_run = settings_class(**{**saved["settings"], **asked}, out=run)
+    data, measure = measured(run, of_run)
 
     def result():
         return {
-            "command": "evaluate",
-            "settings": asked,
-            "seed": settings["seed"],
+            "command": settings.command,
+            "settings": settings.recorded(),
+            "seed": of_run.seed,
             "data": data,
             "metrics": {"test": measure()},
         }
 
-    if out is None:
+    if settings.out is None:
         return result()
-    with RunFolder(out, "evaluate", asked) as folder:
+    # Other weights or other data under the same paths are another evaluation.
+    with RunFolder(settings.out, settings, [_fingerprint(run), data["fingerprint"]]) as folder:
         earlier = folder.earlier_result()
         return folder.finish(result()) if earlier is None else earlier
 
 
-def _kind_of(settings):
-    return f"a {'classification' if settings['target'] is None else 'recommendation'} task"
-
-
-def _refuse_others(asked, kind):
-    """Refuses arguments that a kind of run does not read."""
+def _check_taken(asked, taken):
+    """Raises InputError if an argument was given that this run would not read."""
+    allowed, what = taken
     for name, value in asked.items():
-        if value is not None and name not in ("run", *_TAKEN[kind]):
+        if name not in allowed:
             raise InputError(
-                f"`{name}` should be left out for {kind}. Received: `{name}` = {value!r}."
+                f"`{name}` should be left out for {what}. Received: `{name}` = {value!r}."
             )
 
 
+def _taken_by_host(saved):
+    return ("log",), "a host"
+
+
+def _taken_by_task(saved):
+    kind = get_kind(saved["kind"])
+    answers = ("target",) if kind.reads == "target" else ("labels", "column")
+    return ("host", "log", *answers), f"a {kind.name} task"
+
+
 def _fingerprint(folder):
-    """A hash of the files of a host or a task, the fingerprint of a task's host included."""
+    """A hash of the files of a host or a task, which names its host by fingerprint."""
     digest = hashlib.sha256()
-    for name in ("host.json", "task.json", "targets.txt", "vocabulary.txt", "weights.npz"):
-        if (folder / name).is_file():
-            content = (folder / name).read_bytes()
-            digest.update(f"{name} {len(content)} ".encode() + content)
+    if (folder / "task.json").is_file():
+        names = TaskBundle.read(folder, "run").files()
+    else:
+        names = ["host.json", "vocabulary.txt", "weights.npz"]
+    for name in names:
+        content = (folder / name).read_bytes()
+        digest.update(f"{name} {len(content)} ".encode() + content)
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def _open_host(folder, settings):
-    """What `metrics.json` says of a host's data, and how its metrics are measured."""
+    """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = load_log(settings["log"])
+    log = load_source(settings.log)
     evaluation = NextItemEvaluation(Sequences(log, host.vocabulary), host.max_length, LAST_EVENT)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
     return data, lambda: evaluation.measure(host.pretrainer, new_items=True)
@@ -108,25 +110,18 @@ def _open_host(folder, settings):
 
 def _open_task(folder, settings):
     """The same of a task."""
-    host = Host.load(settings["host"])
+    host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log = load_log(settings["log"])
-    target = settings["target"] if task.kind == "recommend" else None
-    answers = load_answers(target, settings["labels"], settings["column"])
+    log, answers = load_source(settings.log), load_answers(settings)
     source = Sequences(log, host.vocabulary)
-    data = make_data(source, host.history_length(task.model), answers, settings)
-    if data.kind == "recommend" and list(data.targets.items) != list(task.targets.items):
-        raise InputError(
-            "`target` should be the log that the task was trained on. "
-            "Received: a log with other items or other counts."
-        )
-    if data.kind == "classify" and data.classes != task.classes:
-        raise InputError(
-            f"`labels` should have the classes {', '.join(task.classes)}. "
-            f"Received: {', '.join(data.classes)}."
-        )
+    data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
+    data.answer_as(task.kind)
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}
     return summary, lambda: data.measure(task.model, TEST, sampled=True)
 
 
-_OPENED = {"pretrain": _open_host, "transfer": _open_task}
+# command -> settings of the run, what an evaluation may replace, how it is measured
+_OPENED = {
+    "pretrain": (PretrainSettings, _taken_by_host, _open_host),
+    "transfer": (TransferSettings, _taken_by_task, _open_task),
+}

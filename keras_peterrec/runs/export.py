@@ -1,42 +1,90 @@
-"""From a host and task bundles on disk to one SavedModel."""
+"""From host and task folders to one SavedModel; its next version; what is wrong with one."""
 
 import os
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import (
+    BUNDLES,
+    DESCRIPTION,
+    FORMAT_VERSION,
+    MIXED_BUNDLES,
+)
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.export import ExportSettings
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_collection import TaskCollection
 
+DEFAULT_K = 10
 
-def export_runs(host, task, out, k=10, incremental=False, mixed=None):
-    """Exports a host and its tasks, each named after its folder.
 
-    Args:
-        host: path of a `pretrain` run.
-        task: list of paths of `transfer` runs.
-        out: path of the new version, such as `export/peterrec/1`.
-        k: int. Items in a recommendation.
-        incremental: bool. Whether tasks also answer one event at a time. Defaults to
-            `False`.
-        mixed: path of a folder, whose task bundles of this host and of the method
-            `patch`, without those of `task`, answer through one signature. Defaults to
-            `None`.
+@takes(ExportSettings)
+def export_runs(settings: ExportSettings) -> dict:
+    """Writes an export of a host and its tasks, writes the next version of one, or checks one.
+
+    With `out`, tasks are named after their folders. With `base`, the earlier tasks are read from
+    their bundles inside the export and the host from where it was exported from; nothing is
+    trained. To replace a task, remove it and add the new one in one call. With `check_folder`
+    nothing is written.
 
     Returns:
-        dict; see `keras_peterrec.serving.export.export`.
+        dict; see `keras_peterrec.serving.export.export`. Of a check: `path`, `checks` (names of
+        those that ran) and `problems` (list of str).
 
     Raises:
-        InputError: a folder cannot be used, two tasks have one name, or the tasks in
-            `mixed` are of several patch methods.
+        InputError: a folder cannot be used, two tasks have one name, the tasks in `mixed` are of
+            several patch methods, nothing would change, or the host is not that of `base`.
+            Nothing is written then.
     """
-    paths = task_names(task)
-    loaded = Host.load(host)
-    tasks = {name: Task.load(path, loaded) for name, path in paths.items()}
-    together = None if mixed is None else _mixed_tasks(mixed, loaded, paths.values())
-    return export(loaded, tasks, out, k, host, incremental, together)
+    return {"out": _new, "base": _extend, "check_folder": _check}[settings.way](settings)
+
+
+def _new(settings):
+    paths = _task_names(settings.task)
+    host = Host.load(settings.host)
+    tasks = {name: Task.load(path, host) for name, path in paths.items()}
+    mixed = None
+    if settings.mixed is not None:
+        mixed = _mixed_tasks(settings.mixed, host, paths.values())
+    k = DEFAULT_K if settings.k is None else settings.k
+    return export(host, tasks, settings.out, k, settings.host, settings.incremental, mixed)
+
+
+def _extend(settings):
+    version, out = _versions(Path(settings.base))
+    saved = read_format(version / DESCRIPTION, FORMAT_VERSION, "base")
+    single, together = _bundles(version, saved)
+    added, removed = _task_names(settings.task), settings.remove_task
+    _check_changes([*single, *together], added, removed, settings.k)
+    origin = settings.host or saved["host_path"]
+    host = _host(origin, saved["host"])
+    tasks = {
+        name: Task.load(path, host, "base") for name, path in single.items() if name not in removed
+    }
+    tasks.update((name, Task.load(path, host)) for name, path in added.items())
+    kept = [path for name, path in together.items() if name not in removed]
+    mixed = MixedTasks.load(kept, host, "base") if kept else None
+    k = saved["k"] if settings.k is None else settings.k
+    return export(host, tasks, out, k, origin, saved["incremental"], mixed)
+
+
+def _check(settings):
+    from keras_peterrec.serving.verify.verify_export import CHECKS, verify_export
+
+    path = Path(settings.check_folder)
+    if not path.is_dir():
+        raise InputError(
+            "`check` should be a version directory, such as export/peterrec/1. "
+            f"Received: {str(path)!r}, which is no folder."
+        )
+    versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
+    if versions and not (path / "saved_model.pb").exists():
+        path = max(versions, key=lambda version: int(version.name))
+    return {"path": str(path), "checks": list(CHECKS), "problems": verify_export(path)}
 
 
 def _mixed_tasks(folder, host, others):
@@ -53,7 +101,7 @@ def _mixed_tasks(folder, host, others):
     return MixedTasks.load(paths, host, "mixed")
 
 
-def task_names(paths):
+def _task_names(paths):
     """Names of task folders, `{name: path}`; two of one name are refused."""
     named = {}
     for path in paths:
@@ -64,3 +112,66 @@ def task_names(paths):
             )
         named[name] = Path(path)
     return named
+
+
+def _versions(base):
+    """The version to read, and the next one to write."""
+    chosen = base if (base / "saved_model.pb").is_file() else None
+    folder = base.resolve().parent if chosen else base
+    versions = {}
+    if folder.is_dir():
+        versions = {int(p.name): p for p in folder.iterdir() if p.name.isdecimal()}
+    whole = [n for n, path in versions.items() if (path / "saved_model.pb").is_file()]
+    if chosen is None and not whole:
+        raise InputError(
+            "`base` should be a folder with versions, such as export/peterrec, or one version. "
+            f"Received: {str(base)!r}, which has none."
+        )
+    return chosen or versions[max(whole)], folder / str(max(versions, default=0) + 1)
+
+
+def _bundles(version, saved):
+    """The bundles of the tasks of their own, and of the mixed ones, each `{name: path}`."""
+    single = {name: version / BUNDLES / name for name in saved["tasks"]}
+    together = {name: version / MIXED_BUNDLES / name for name in saved["mixed"]}
+    missing = [name for name, path in (single | together).items() if not path.is_dir()]
+    if missing:
+        raise InputError(
+            f"`base` should hold its task bundles in {BUNDLES} and {MIXED_BUNDLES}. "
+            f"Received: {str(version)!r}, without {', '.join(missing)}."
+        )
+    return single, together
+
+
+def _check_changes(names, added, remove_task, k):
+    for name in remove_task:
+        if name not in names:
+            raise InputError(
+                f"`remove_task` should be one of {', '.join(names) or 'no tasks'}. "
+                f"Received: {name!r}."
+            )
+    for name in added:
+        if name in names and name not in remove_task:
+            raise InputError(
+                f"`task` should be new to `base`, or be replaced with --remove-task {name}. "
+                f"Received: {name!r}, which `base` has."
+            )
+    if not added and not remove_task and k is None:
+        raise InputError(
+            "`base` should be given with a `task` to add, a `remove_task` or another `k`. "
+            "Received: none of them."
+        )
+
+
+def _host(path, fingerprint):
+    if path is None:
+        raise InputError(
+            "`host` should be given, since `base` does not say where its host is. Received: none."
+        )
+    host = Host.load(path)
+    if host.fingerprint() != fingerprint:
+        raise InputError(
+            f"`host` should be the host of `base`, {fingerprint}. "
+            f"Received: {str(path)!r}, {host.fingerprint()}."
+        )
+    return host

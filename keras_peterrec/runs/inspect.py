@@ -1,28 +1,28 @@
-"""What a folder of ours holds."""
+"""Describes a folder that this package wrote."""
 
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.inspect import InspectSettings
 
 
-def inspect(path, patches=False):
+@takes(InspectSettings)
+def inspect(settings: InspectSettings) -> dict:
     """Describes a host, a task bundle or an export, without loading weights.
 
-    Args:
-        path: path.
-        patches: bool. Whether to describe, for a host, what each patch method would
-            cost; this loads the host. Defaults to `False`.
+    What each patch method would cost needs the host's weights, which are loaded then.
 
     Returns:
-        dict of `kind`, `files` (bytes by name) and what the folder says of itself; for a
-        host also `tasks`, its task bundles in folders beside it, see
-        `TaskCollection.describe`, and `patches`, if asked for, see `patch_table`.
+        dict of `kind`, `files` (bytes by name) and what the folder's JSON files hold. For a host
+        also `tasks`, the task bundles in folders beside it (see `TaskCollection.describe`), and
+        `patches` if asked for (see `patch_table`).
 
     Raises:
-        InputError: the folder is none of ours.
+        InputError: the folder does not hold a host, a task or an export.
     """
-    folder = Path(path)
+    folder, patches = Path(settings.path), settings.patches
     found = {"path": str(folder)}
     exported = folder / "assets.extra" / "peterrec.json"
     if (folder / "host.json").is_file():
@@ -31,7 +31,7 @@ def inspect(path, patches=False):
             found["patches"] = _patch_rows(folder)
     elif patches:
         raise InputError(
-            f"`path` should be the folder of a host with `patches`. Received: {str(path)!r}."
+            f"`path` should be the folder of a host with `patches`. Received: {str(folder)!r}."
         )
     elif (folder / "task.json").is_file():
         found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
@@ -41,7 +41,8 @@ def inspect(path, patches=False):
         found.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
     else:
         raise InputError(
-            f"`path` should be the folder of a host, a task or an export. Received: {str(path)!r}."
+            "`path` should be the folder of a host, a task or an export. "
+            f"Received: {str(folder)!r}."
         )
     if (folder / "metrics.json").is_file():
         result = read_json(folder / "metrics.json", "path")
@@ -53,13 +54,13 @@ def inspect(path, patches=False):
     found["files"] = {
         str(file.relative_to(folder)): file.stat().st_size
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and "logs" not in file.parts
+        if file.is_file() and "logs" not in file.parts and not file.name.startswith(".")
     }
     return found
 
 
 def _tasks(folder, host):
-    # Imported here, for only hosts have tasks, and Keras takes a second to load.
+    # Imported here: only hosts have tasks, and Keras takes a second to load.
     from keras_peterrec.transfer.task_collection import TaskCollection
 
     return TaskCollection(folder.resolve().parent, host.get("fingerprint")).describe()
@@ -67,6 +68,6 @@ def _tasks(folder, host):
 
 def _patch_rows(folder):
     from keras_peterrec.transfer.host import Host
-    from keras_peterrec.transfer.patch_table import patch_table
+    from keras_peterrec.transfer.parameters import patch_table
 
     return patch_table(Host.load(folder, "path").backbone)

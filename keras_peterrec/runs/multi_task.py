@@ -2,14 +2,11 @@
 
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.data.log import Log
 from keras_peterrec.data.packed_batches import causal_batches
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
@@ -17,52 +14,28 @@ from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.settings import check_settings, name_of
-from keras_peterrec.runs.task_data import check_answers, load_answers, make_data
+from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
 from keras_peterrec.runs.task_training import RECIPE, training_parts
-from keras_peterrec.runs.training import Recipe, fit
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
+from keras_peterrec.training.fit import Recipe, fit
+from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
-SCORE = {"recommend": "ndcg@10", "classify": "accuracy"}  # what is averaged over tasks
 BATCH_TOKENS = 1_000
 
 
-def multi_task(
-    log,
-    tasks,
-    out,
-    hidden_dim=64,
-    blocks=8,
-    max_length=100,
-    epochs=40,
-    learning_rate=1e-3,
-    dropout=0.3,
-    head_dropout=0.5,
-    unknown_rate=0.2,
-    train_fraction=1.0,
-    seed=0,
-):
+@takes(MultiTaskSettings)
+def multi_task(settings: MultiTaskSettings) -> dict:
     """Trains one new network on the next items of a log and on tasks, losses summed.
 
-    The network is a host's; each step sees a batch of the source log and one of every
-    task, and an epoch is a pass over the source log. The best epoch is that of the best
-    mean, over the tasks, of NDCG@10 or accuracy on the validation users, one for all:
-    there is one network. Splits are those of `transfer`.
-
-    Args:
-        log: str, path or Log. The source log.
-        tasks: dict from a name to a dict of `log`, and `target` or `labels` and
-            `column`, and `cut_history`; see `transfer`.
-        out: path of the run folder. `tasks/NAME/metrics.json` holds what `transfer`
-            would write of a task.
-        hidden_dim, blocks, max_length, dropout, unknown_rate: see `pretrain`.
-        epochs: int. At most; early stopping ends most runs before.
-        learning_rate: float. Of Adam.
-        head_dropout: float. On the user's state before a head.
-        train_fraction: float. Share of the training users that is used.
-        seed: int. Of the splits and of the training.
+    The network is a host's; each step sees a batch of the source log and one of every task, and an
+    epoch is a pass over the source log. There is one network, so there is one best epoch: that of
+    the best geometric mean, over the tasks, of the metrics that decide of their kinds, on the
+    validation users. Splits are those of `transfer`. `tasks/NAME/metrics.json` holds what
+    `transfer` would write of a task.
 
     Returns:
         dict, the content of `metrics.json`, with a dict for each task under `tasks`.
@@ -70,78 +43,81 @@ def multi_task(
     Raises:
         InputError: an argument or the data cannot be used.
     """
-    settings = dict(locals())
-    del settings["out"]
-    check_settings({**settings, "dropout": max(dropout, head_dropout)})
-    if not tasks:
-        raise InputError("`tasks` should hold at least one task. Received: none.")
-    for where in tasks.values():
-        _check_task(where)
+    with seeded(settings.seed):
+        return _multi_task(settings)
+
+
+def _multi_task(settings):
     began = time.perf_counter()
-    keras.utils.set_random_seed(seed)
-    source = log if isinstance(log, Log) else load_log(log)
+    of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
+    source = load_source(settings.log)
     sequences, vocabulary, _ = encode_log(source)
     host = _new_host(settings, vocabulary)
     data, prints = {}, {}
-    for name, where in tasks.items():
-        data[name], prints[name] = _task_data(host, where, settings)
-    settings |= {"log": name_of(log), "tasks": {n: _named(w) for n, w in tasks.items()}}
-    settings |= {"recipe": RECIPE, "data": [source.fingerprint(), prints]}
-    with RunFolder(out, "multi_task", settings) as folder:
+    for name, task in of_tasks.items():
+        log = settings.tasks[name]["log"]
+        data[name], prints[name] = _task_data(host, load_source(log), task)
+    fingerprints = [source.fingerprint(), prints]
+    with RunFolder(settings.out, settings, fingerprints, RECIPE) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        model = _new_model(host, data, head_dropout)
+        model = _new_model(host, data, settings.head_dropout)
         training = _train(model, sequences, data, settings, folder.path)
         for name in data:
-            if data[name].kind == "classify":
-                data[name].calibrate(model.tasks[name])
+            data[name].calibrate(model.tasks[name])
         found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
         summary = training.summary(time.perf_counter() - began)
         found = {n: {**result, **summary} for n, result in found.items()}
         for name, result in found.items():
             (folder.path / "tasks" / name).mkdir(parents=True, exist_ok=True)
             write_json(folder.path / "tasks" / name / "metrics.json", result)
-        result = {"command": "multi_task", "settings": settings, "seed": seed, "tasks": found}
-        folder.finish({**result, **summary})
+        result = {
+            "command": settings.command,
+            "settings": settings.recorded(),
+            "seed": settings.seed,
+            "tasks": found,
+            **summary,
+        }
+        folder.finish(result)
         training.finish()
-        return {**result, **summary}
+        return result
+
+
+def _task_settings(where, settings):
+    """The settings of one task, with the split of all."""
+    allowed = ("log", "target", "labels", "column", "kind", "cut_history")
+    unknown = next((name for name in where if name not in allowed), None)
+    if unknown is not None or "log" not in where:
+        raise InputError(
+            f"`tasks` should hold dicts of `log` and some of {', '.join(allowed[1:])}. "
+            f"Received: {'no `log`' if unknown is None else repr(unknown)}."
+        )
+    given = {name: value for name, value in where.items() if name != "log"}
+    return TaskSettings(**given, seed=settings.seed, train_fraction=settings.train_fraction)
 
 
 def _new_host(settings, vocabulary):
     """A host as `pretrain` makes it, not trained."""
-    dilations = [(1, 4)[n % 2] for n in range(settings["blocks"])]
-    backbone = Backbone(
-        len(vocabulary), settings["hidden_dim"], dilations, dropout=settings["dropout"]
-    )
-    pretrainer = CausalPretrainer(backbone, tied=False, seed=settings["seed"])
-    return Host(pretrainer, vocabulary, settings["max_length"])
+    dilations = [(1, 4)[n % 2] for n in range(settings.blocks)]
+    backbone = Backbone(len(vocabulary), settings.hidden_dim, dilations, dropout=settings.dropout)
+    pretrainer = CausalPretrainer(backbone, tied=False, seed=settings.seed)
+    return Host(pretrainer, vocabulary, settings.max_length)
 
 
-def _check_task(where):
-    given = {name: where.get(name) for name in ("target", "labels", "column")}
-    check_answers(**given, cut_history=where.get("cut_history", True))
-
-
-def _task_data(host, where, settings):
+def _task_data(host, log, settings):
     """A task's data and the fingerprints of its history and its answers."""
-    log = where["log"] if isinstance(where["log"], Log) else load_log(where["log"])
-    answers = load_answers(where.get("target"), where.get("labels"), where.get("column"))
-    cut = {"cut_history": where.get("cut_history", True)}
-    prints = [log.fingerprint(), answers.fingerprint()]
+    answers = load_answers(settings)
+    settings, kind = with_kind(settings, answers)
     source = Sequences(log, host.vocabulary)
-    reads = host.summary_settings()["summary"]
-    return make_data(source, reads, answers, {**settings, **cut}), prints
-
-
-def _named(where):
-    return {key: v if isinstance(v, bool) else name_of(v) for key, v in where.items()}
+    data = kind.make_data(source, answers, host.summary_settings()["history_summary"], settings)
+    return data, [log.fingerprint(), answers.fingerprint()]
 
 
 def _new_model(host, data, dropout):
     tasks = {
         name: TaskModel(
             host.backbone,
-            data[name].head(),
+            data[name].new_head(),
             dropout=dropout,
             name=f"{name}_task",
             **host.summary_settings(),
@@ -153,15 +129,15 @@ def _new_model(host, data, dropout):
 
 
 def _train(model, sequences, data, settings, folder):
-    windows = sequences.training_windows(settings["max_length"])
-    tokens = max(4, BATCH_TOKENS // settings["max_length"]) * settings["max_length"]
+    windows = sequences.training_windows(settings.max_length)
+    tokens = max(4, BATCH_TOKENS // settings.max_length) * settings.max_length
     source = causal_batches(
         sequences.items,
         *windows,
         tokens,
-        rows=max(1, tokens // settings["max_length"]),
-        seed=settings["seed"],
-        unknown_rate=settings["unknown_rate"],
+        rows=max(1, tokens // settings.max_length),
+        seed=settings.seed,
+        unknown_rate=settings.unknown_rate,
     )
     parts = {name: _task_part(model, name, data[name], source, settings) for name in data}
     batches = {NEXT_ITEM: source, **{name: part[1] for name, part in parts.items()}}
@@ -171,12 +147,13 @@ def _train(model, sequences, data, settings, folder):
 
     def measure():
         found = {name: part[2]() for name, part in parts.items()}
-        score = np.mean([metrics[SCORE[data[name].kind]] for name, metrics in found.items()])
+        metrics = {name: data[name].kind.metric for name in found}
+        score = np.mean([metrics[n].log_quality(found[n][metrics[n].name]) for n in found])
         named = {f"{n}/{key}": v for n, metrics in found.items() for key, v in metrics.items()}
         return {"score": float(score), **named}
 
     # Epochs are those of pretraining, and so is the patience.
-    recipe = Recipe(settings["learning_rate"], settings["epochs"], 4, "val_score", "max", drops=1)
+    recipe = Recipe(settings.learning_rate, settings.epochs, 4, "val_score", "max", drops=1)
     zipped = tf.data.Dataset.zip(batches).map(sides)
     forward = model.pretrainer.user_states
     return fit("multi-task", model, None, zipped, measure, forward, recipe, folder)
@@ -187,19 +164,20 @@ def _task_part(model, name, data, source, settings):
     train = data.splits[TRAIN]
     shuffling = {
         "batch_size": min(128, max(16, len(train) // 32)),
-        "seed": settings["seed"],
+        "seed": settings.seed,
         "steps": int(source.cardinality()),
     }
     return training_parts(model.tasks[name], data, "all", shuffling)
 
 
 def _result(model, name, data, settings, fingerprints):
-    task = model.tasks[name]
+    task, baseline = model.tasks[name], data.baseline(TEST)
     return {
-        "command": "multi_task",
+        "command": settings.command,
         "task": name,
-        "settings": settings,
-        "seed": settings["seed"],
+        "kind": data.kind.name,
+        "settings": settings.recorded(),
+        "seed": settings.seed,
         "data": {"fingerprint": fingerprints, **data.summary()},
         # One network for all tasks: its parameters are every task's.
         "parameters": {
@@ -211,5 +189,6 @@ def _result(model, name, data, settings, fingerprints):
             "validation": data.measure(task, VALIDATION),
             "test": data.measure(task, TEST, sampled=True),
         },
-        "baseline": data.baseline(TEST),
+        "baseline": baseline,
+        "baselines": [baseline],
     }

@@ -1,26 +1,25 @@
-"""How well a host guesses held-out events of its own log."""
+"""How well a host predicts held-out events of its own log."""
 
 import numpy as np
 
-from keras_peterrec.data.special_ids import FIRST_ITEM
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
-from keras_peterrec.runs.inference import outputs_of
+from keras_peterrec.training.inference import outputs_of
 
-VALIDATION, TEST = 2, 1  # the event counted from a user's last
+VALIDATION, TEST = 2, 1  # which event, counted from a user's last
 
 
 class NextItemEvaluation:
     """Full ranking of each user's held-out event over all items of the log.
 
-    No item is removed from the ranking. With `new_` before their names, the same
-    metrics where the items of the user's history are removed, as a shop that
-    recommends each item once would do it.
+    No item is removed from the ranking. Metrics whose names begin with `new_` are the same with the
+    items of the user's history removed, like a shop that recommends each item once.
 
     Args:
         sequences: Sequences.
         max_length: int.
         held_out: int. `VALIDATION` (last but one) or `TEST` (last event).
-        users: int or `None`. At most so many users, evenly spread. Defaults to
+        users: int or `None`. At most this many users, evenly spread over the log. Defaults to
             `None`, all.
     """
 
@@ -37,14 +36,14 @@ class NextItemEvaluation:
         return len(self.starts)
 
     def measure(self, pretrainer, new_items=False):
-        """Metrics of a pretrainer; those of new items as well if asked."""
+        """Metrics of a pretrainer; with `new_items` also those without the items seen."""
         users = outputs_of(
             pretrainer.user_states, self.sequences.items, self.starts, self.stops, self.max_length
         )
         return self._metrics(users, np.asarray(pretrainer.item_table), new_items)
 
     def popularity(self, counts):
-        """Metrics of ranking by how often an item was seen in training."""
+        """Metrics of ranking by how often an item occurs in training."""
         ones = np.ones((len(self), 1), "float32")
         return self._metrics(ones, popularity_table(counts), new_items=True)
 

@@ -1,14 +1,12 @@
 """Asking an export."""
 
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.predict import PredictSettings
 
-def predict(model, history, task=None):
+
+@takes(PredictSettings)
+def predict(settings: PredictSettings) -> dict:
     """Answers of an exported model.
-
-    Args:
-        model: path of a version, such as `export/peterrec/1`.
-        history: list of str. Item ids separated by spaces, one string a user.
-        task: list of str. Signatures to ask. Defaults to `["serving_default"]`,
-            the next item of the source.
 
     Returns:
         dict `{task: {history: {output: list}}}`.
@@ -16,14 +14,16 @@ def predict(model, history, task=None):
     Raises:
         InputError: there is no such model or task.
     """
+    # Imported only here, so that the command line can be read without TensorFlow.
     from keras_peterrec.serving.exported_model import ExportedModel
 
-    exported = ExportedModel(model)
+    exported = ExportedModel(settings.model)
+    histories = list(settings.history)
     answers = {}
-    for name in task or ["serving_default"]:
-        outputs = exported.predict(name, history)
+    for name in settings.task:
+        outputs = exported.predict(name, histories)
         answers[name] = {
             text: {output: values[row].tolist() for output, values in outputs.items()}
-            for row, text in enumerate(history)
+            for row, text in enumerate(histories)
         }
     return answers

@@ -1,110 +1,117 @@
-"""The folder of a run: what was asked, what came of it."""
+"""The folder of a run: what was asked, and what came of it."""
 
 import contextlib
 import sys
 from pathlib import Path
 
-from keras_peterrec.distribution.devices import Devices
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.folder_lock import NAME as LOCK
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.training.devices import Devices
 
-FORMAT_VERSION = 1
-# Where things are, as somebody typed it. What they hold, `data` tells by fingerprints.
+FORMAT_VERSION = 2
+# Settings that say where things are. What these hold, `data` tells by fingerprints.
 PLACES = ("run", "host", "log", "target", "labels")
 
 
 class RunFolder:
     """A folder that belongs to one command with one set of settings.
 
-    `run.json` is written first and says what was asked; `metrics.json` is written
-    last and says that the run is finished. An interrupted run goes on when the
-    same is asked again; anything else that a folder holds is left alone. While the `with`
-    block runs, no other process may work in an unfinished folder. Of several workers the chief
-    alone looks at the folder and writes; its answer is everyone's.
+    `run.json` is written first and says what was asked; `metrics.json` is written last and says
+    that the run is finished. An interrupted run goes on when the same is asked again; a folder
+    that holds anything else is left alone. While the `with` block runs, no other process may work
+    in an unfinished folder. Of several workers the chief alone looks at the folder and writes; its
+    answer is everyone's.
 
     Args:
         path: path.
-        command: str.
-        settings: dict of plain values that determine the result. Those of `PLACES` may
-            differ where `data` is the same.
+        settings: Settings of the run. Those of `PLACES` may differ where `data` is the same.
+        data: JSON value, the fingerprints of all that is read. Defaults to `None`.
+        recipe: int or `None`. Which version of the training makes of the settings what they come
+            to; another version's folder is refused. Defaults to `None`.
         devices: Devices of the run. Defaults to `None`, this process alone.
 
     Raises:
-        InputError: on entering, the folder holds something else, cannot be written, or another
+        InputError: on entering, if the folder holds something else, cannot be written, or another
             process works in it.
 
     Example:
 
-    >>> with RunFolder("runs/films", "transfer", settings) as folder:
+    >>> with RunFolder("runs/films", settings, fingerprints) as folder:
     ...     if (earlier := folder.earlier_result()) is not None:
     ...         return earlier
     ...     return folder.finish(train(folder.path))
     """
 
-    def __init__(self, path, command, settings, devices=None):
+    def __init__(self, path, settings, data=None, recipe=None, devices=None):
         self.path = Path(path)
         self._devices = devices or Devices.open(1)
-        self._asked = {"format_version": FORMAT_VERSION, "command": command, "settings": settings}
+        self._asked = {
+            "format_version": FORMAT_VERSION,
+            "command": settings.command,
+            "settings": settings.recorded(),
+            "recipe": recipe,
+            "data": data,
+        }
         self._lock = contextlib.ExitStack()
 
     def __enter__(self):
-        self._devices.on_chief(lambda: self._open(self._asked))
+        self._devices.on_chief(self._open)
         return self
 
     def __exit__(self, *error):
         self._lock.close()
 
-    def _open(self, asked):
+    def _open(self):
         try:
-            self._claim(asked)
+            self._claim()
         except OSError as error:
             raise InputError(
                 "`out` should be a folder that can be written. "
                 f"Received: {str(self.path)!r} ({error.strerror})."
             ) from error
 
-    def _claim(self, asked):
-        if self._is_same(asked):
+    def _claim(self):
+        if self._is_same():
             if not self._finished:
                 self._lock.enter_context(locked(self.path))
             return
         holds = self.path.is_dir() and {file.name for file in self.path.iterdir()} - {LOCK}
         if holds or (self.path.exists() and not self.path.is_dir()):
-            raise InputError(
-                "`out` should be a new folder or that of the same run. "
-                f"Received: {str(self.path)!r}, which already holds something else."
-            )
+            raise self._refusal("already holds something else")
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.enter_context(locked(self.path))
-        if not self._is_same(asked):  # another process may have been quicker
-            write_json(self.path / "run.json", asked)
+        if not self._is_same():  # another process may have been quicker
+            write_json(self.path / "run.json", self._asked)
 
     @property
     def _finished(self):
         return (self.path / "metrics.json").is_file()
 
-    def _is_same(self, asked):
-        """Whether the folder holds this run; refuses another one."""
+    def _is_same(self):
+        """Whether the folder holds this run; raises InputError if it holds another one."""
         if not (self.path / "run.json").is_file():
             return False
-        self._check_same(read_json(self.path / "run.json", "out"), asked)
+        held, asked = read_json(self.path / "run.json", "out"), self._asked
+        held = held if isinstance(held, dict) else {}
+        for name in ("command", "format_version"):
+            if held.get(name) != asked[name]:
+                what = "a run of" if name == "command" else "a run of format version"
+                raise self._refusal(f"holds {what} {held.get(name)}, not {asked[name]}")
+        before, now = _identity(held), _identity(asked)
+        different = [name for name in {**now, **before} if now.get(name) != before.get(name)]
+        if different:
+            name = different[0]
+            raise self._refusal(
+                f"holds a run with `{name}` = {before.get(name)!r} rather than {now.get(name)!r}"
+            )
         return True
 
-    def _check_same(self, held, asked):
-        held = held if isinstance(held, dict) else {}
-        if held.get("command") != asked["command"]:
-            found = f"a run of `{held.get('command')}`"
-        elif (before := _identity(held)) == (now := _identity(asked)):
-            return
-        else:
-            before, now = before.get("settings", {}), now["settings"]
-            name = next((n for n in {**now, **before} if now.get(n) != before.get(n)), "version")
-            found = f"a run with `{name}` = {before.get(name)!r} rather than {now.get(name)!r}"
-        raise InputError(
+    def _refusal(self, reason):
+        return InputError(
             "`out` should be a new folder or that of the same run. "
-            f"Received: {str(self.path)!r}, which holds {found}."
+            f"Received: {str(self.path)!r}, which {reason}."
         )
 
     def earlier_result(self):
@@ -118,18 +125,18 @@ class RunFolder:
         return read_json(self.path / "metrics.json", "out")
 
     def finish(self, result):
-        """Writes `metrics.json`, with which the run is finished."""
+        """Writes `metrics.json`, with which the run is finished; returns its content."""
         write_json(self.path / "metrics.json", result)
         return result
 
 
-def _identity(saved):
-    """What `run.json` holds but for `PLACES`, those of each of several tasks included."""
-    settings = _without_places(saved.get("settings", {}))
-    if "tasks" in settings:
+def _identity(run):
+    """All by which a run is told from another, without the places of its files."""
+    settings = _without_places(run.get("settings", {}))
+    if isinstance(settings.get("tasks"), dict):
         tasks = settings["tasks"].items()
         settings["tasks"] = {name: _without_places(task) for name, task in tasks}
-    return {**saved, "settings": settings}
+    return {**settings, "recipe": run.get("recipe"), "data": run.get("data")}
 
 
 def _without_places(settings):

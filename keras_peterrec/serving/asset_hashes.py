@@ -1,6 +1,7 @@
-"""Are a version's text files those that were exported?
+"""Hashes of a version's text files, by which a changed vocabulary is noticed.
 
-A graph reads the lines that it finds: with a vocabulary cut short it loads and answers, wrongly.
+A graph reads the lines that it finds: with a vocabulary cut short, a model loads and gives wrong
+answers.
 """
 
 import hashlib
@@ -8,7 +9,7 @@ from pathlib import Path
 
 
 def asset_hashes(folder):
-    """What `export` notes of the files in `assets`, `{name: "sha256:..."}`.
+    """Computes the hashes that `export` notes, `{name: "sha256:..."}` of the files in `assets`.
 
     Args:
         folder: path of a version directory.
@@ -17,11 +18,12 @@ def asset_hashes(folder):
 
 
 def changed_assets(folder, description):
-    """Files in `assets` that are missing or not those that were exported.
+    """Finds files in `assets` that are missing or changed since the export.
 
     Args:
         folder: path of a version directory.
-        description: dict that `export` wrote. In older exports it says nothing of assets.
+        description: dict that `export` wrote. Older exports noted no hashes; for those, nothing
+            is found.
 
     Returns:
         list of str, paths below `folder`.

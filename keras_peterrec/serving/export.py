@@ -1,4 +1,4 @@
-"""Host and tasks as one SavedModel."""
+"""Writes a host and its tasks as one SavedModel."""
 
 import errno
 import math
@@ -21,55 +21,55 @@ from keras_peterrec.serving.exported_model import (
     FORMAT_VERSION,
     MIXED_BUNDLES,
 )
-from keras_peterrec.serving.sample_rows import sample_rows
-from keras_peterrec.serving.served_model import ServedModel
+from keras_peterrec.serving.serving_module import ServingModule
 from keras_peterrec.serving.warmup import (
     read_warmup,
     replay_warmup,
+    sample_rows,
     warmup_requests,
     write_warmup,
 )
 from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_bundle import TaskBundle
 
 
 def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None):
     """Writes one SavedModel in which every task shares the host.
 
-    It loads wherever TensorFlow does, without this library; see `ServedModel` for
-    its signatures. Each weight is stored once, however many tasks patch the host;
-    a task of a method that trains a copy of the host brings that copy.
+    It loads wherever TensorFlow does, without this library; see `ServingModule` for its
+    signatures. Each weight is stored once, however many tasks patch the host. A task whose method
+    trains a copy of the host brings that copy.
 
     Copies of the task bundles lie in `assets.extra/tasks`, those of `mixed` in
-    `assets.extra/mixed_tasks`, so that a later version can be made from this one: see
-    `keras_peterrec.runs.extend_export`.
+    `assets.extra/mixed_tasks`, so that a later version can be made from this one; see
+    `export_runs`.
 
-    The version directory appears by one rename, after it was loaded back and its
-    warm-up requests were answered. Until then it is a hidden sibling, which
-    TensorFlow Serving does not look at; a failure leaves nothing.
+    The version directory appears by one rename, after it was loaded back and answered its warm-up
+    requests. Until then it is a hidden folder beside it, which TensorFlow Serving ignores. A
+    failure leaves nothing behind.
 
     Args:
         host: Host.
-        tasks: dict from name to Task, may be empty. A task answers under its name:
+        tasks: dict from name to Task; may be empty. A task answers under its name:
             letters, digits, `_`, `-` and `.`, the first a letter or digit.
         out: path of a new version directory, such as `export/peterrec/1`.
-        k: int. Items of an answer; fewer where the catalogue is smaller. Defaults
-            to `10`.
-        host_path: path that `host` came from, noted in the export so that tasks can
-            be added to it later. Defaults to `None`.
+        k: int. Items of an answer; fewer if there are fewer target items. Defaults to `10`.
+        host_path: path that `host` was loaded from. The export notes it, so that tasks can be
+            added later. Defaults to `None`.
         incremental: bool. Whether every task also answers one event at a time, under
             its name with `_step` behind it; see `step_signature`. Needs a causal host.
             Defaults to `False`.
-        mixed: MixedTasks on `host`, which answer through one signature `mixed`; see
+        mixed: MixedTasks on `host`. They answer through one signature `mixed`; see
             `MixedSignature`. Defaults to `None`.
 
     Returns:
-        dict of `out`, `signatures` (list of str), `bytes` (of the whole directory)
-        and `parameters` (distinct ones).
+        dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
+        `parameters` (each counted once).
 
     Raises:
-        InputError: `out` exists or is no version number, `k` is not positive, a
-            name cannot be used, a task does not fit the host, `incremental` does not, or
-            an answer is not a finite number. Nothing is written then.
+        InputError: `out` exists or is not a version number, `k` is not positive, a name cannot
+            be used, a task or `incremental` does not fit the host, or an answer is not a finite
+            number. Nothing is written then.
 
     Example:
 
@@ -79,9 +79,9 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
     out = Path(out)
     check_export(host, tasks, out, k, incremental, mixed)
     with _published(out) as folder:
-        # The tables' names hold this path, so it must differ from export to export.
+        # The tables are named after this path, so it has to differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
-            served = ServedModel(host, tasks, k, texts, incremental, mixed)
+            served = ServingModule(host, tasks, k, texts, incremental, mixed)
             tf.saved_model.save(served, str(folder), signatures=served.functions)
         names = list(served.functions)
         mixed_names = [] if mixed is None else list(mixed.places_of)
@@ -107,10 +107,10 @@ def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None
 
 @contextmanager
 def _published(out):
-    """A hidden folder beside `out` that becomes `out` if all goes well."""
+    """Yields a hidden folder beside `out` that becomes `out` if all goes well."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Not by mkdtemp, whose folders are closed to the server's user.
+        # Not `mkdtemp`: the server's user could not read its folders.
         folder = out.parent / f".{out.name}.{uuid.uuid4().hex}"
         folder.mkdir()
     except OSError as error:
@@ -138,7 +138,9 @@ def _description(host, tasks, k, host_path):
         "host_path": None if host_path is None else str(Path(host_path).resolve()),
         "max_length": host.max_length,
         "k": k,
-        "tasks": {name: task.kind for name, task in tasks.items()},
+        "tasks": {
+            name: {"kind": task.kind.name, "unit": task.kind.unit} for name, task in tasks.items()
+        },
     }
 
 
@@ -149,13 +151,12 @@ def _write_bundles(folder, sources, host):
             source.save(folder / name, host)
             continue
         (folder / name).mkdir(parents=True)
-        for file in ("weights.npz", "targets.txt", "task.json"):  # a run holds more than these
-            if (Path(source) / file).is_file():
-                shutil.copyfile(Path(source) / file, folder / name / file)
+        for file in TaskBundle.read(source).files():
+            shutil.copyfile(Path(source) / file, folder / name / file)
 
 
 def _warmup_histories(host, length):
-    """A batch of a history of `length` events, a short, an empty and an unknown one."""
+    """Four histories: one of `length` events, a short, an empty and an unknown one."""
     items = host.vocabulary.items
     longest = " ".join(items[n % len(items)] for n in range(length))
     return [longest, items[0], "", "? ?"]

@@ -1,4 +1,4 @@
-"""What is refused before an export writes anything."""
+"""Checks before an export writes anything."""
 
 import os
 import re
@@ -6,17 +6,23 @@ import re
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, MIXED, NEXT_ITEM, STEP
+from keras_peterrec.serving.signature_names import (
+    CLASSIFY,
+    EMBED,
+    MIXED,
+    NEXT_ITEM,
+    REGRESS,
+    STEP,
+)
 from keras_peterrec.transfer.strategies import SHARED_HOST
 
-# A signature's name begins the names of its operations in the graph.
+# The names of operations in the graph begin with the name of their signature.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
 def check_export(host, tasks, out, k, incremental=False, mixed=None):
-    """Refuses arguments of `export` that cannot be used.
+    """Raises an InputError if the arguments of `export` cannot be used.
 
     Raises:
         InputError: see `export`.
@@ -55,18 +61,18 @@ def _check_names(names):
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
             or name.lower() in (NEXT_ITEM, EMBED, MIXED)
-            or name.lower().endswith((CLASSIFY, STEP))
+            or name.lower().endswith((CLASSIFY, REGRESS, STEP))
         ):
             raise InputError(
                 "`tasks` should have names of letters, digits, `_`, `-` and `.` that begin with "
-                f"a letter or digit, do not end in {CLASSIFY} or {STEP}, and are none of "
-                f"{NEXT_ITEM}, {EMBED} and {MIXED}. Received: {name!r}."
+                f"a letter or digit, do not end in {CLASSIFY}, {REGRESS} or {STEP}, and are none "
+                f"of {NEXT_ITEM}, {EMBED} and {MIXED}. Received: {name!r}."
             )
     _check_cases("tasks", names)
 
 
 def _check_cases(argument, names):
-    # Names become file names, and some file systems do not tell a from A.
+    # Names become file names, and some file systems cannot tell a from A.
     if len({name.lower() for name in names}) < len(names):
         raise InputError(
             f"`{argument}` should have names that differ by more than upper and lower case. "
@@ -86,12 +92,7 @@ def _check_fits(host, name, task):
             f"`tasks` should read the {host.backbone.vocabulary_size} ids of `host`. "
             f"Received: {name!r}, which reads {model.host.vocabulary_size}."
         )
-    answers = len(task.targets if task.kind == "recommend" else task.classes)
-    if model.output_shape[-1] != answers:
-        raise InputError(
-            "`tasks` should have as many scores as target items or classes. "
-            f"Received: {name!r}, {model.output_shape[-1]} scores for {answers}."
-        )
+    task.check_head()
 
 
 def _check_mixed(host, tasks, mixed):
@@ -101,7 +102,7 @@ def _check_mixed(host, tasks, mixed):
             "Received: tasks built on another."
         )
     _check_cases("mixed", list(mixed.places_of))
-    for name, labels, head in zip(mixed.places_of, mixed.labels, mixed.heads):
+    for name, kind in zip(mixed.places_of, mixed.kinds):
         if name in tasks:
             raise InputError(
                 "`mixed` should have other tasks than `tasks`, so that each is stored once. "
@@ -111,18 +112,12 @@ def _check_mixed(host, tasks, mixed):
             raise InputError(
                 f"`mixed` should have names that a folder can have. Received: {name!r}."
             )
-        # Both lie in text files, a line each.
-        if any(set(text) & {"\n", "\r"} for text in (name, *labels)):
+        # Both are written to text files, a line each.
+        if any(set(text) & {"\n", "\r"} for text in (name, *kind.labels)):
             raise InputError(
-                "`mixed` should have names and classes without line breaks. "
+                "`mixed` should have names and labels without line breaks. "
                 f"Received: {name!r}, with one."
             )
-        answers = head.items if isinstance(head, RecommenderHead) else head.classes
-        if answers != len(labels):
-            raise InputError(
-                "`mixed` should have as many scores as target items or classes. "
-                f"Received: {name!r}, {answers} scores for {len(labels)}."
-            )
-    # Warm-up requests ask at most 32 tasks.
+    # The warm-up requests ask at most 32 tasks, so the others are checked here.
     if not all(np.isfinite(weight.numpy()).all() for weight in mixed.task_variables()):
         raise InputError("`mixed` should have finite weights. Received: some that are not.")

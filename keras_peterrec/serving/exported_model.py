@@ -1,4 +1,4 @@
-"""An exported version in memory."""
+"""A version directory as a Python object that answers."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.signature_names import MIXED, STATE, STEP
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
@@ -21,10 +21,10 @@ class ExportedModel:
 
     Args:
         path: path of the version directory, such as `export/peterrec/1`.
-        argument: str. What a message calls `path`. Defaults to `"model"`.
+        argument: str. What messages call `path`. Defaults to `"model"`.
 
     Raises:
-        InputError: `path` is no version directory, or not a whole one.
+        InputError: `path` is not a version directory, or files in it are missing or changed.
 
     Example:
 
@@ -40,8 +40,6 @@ class ExportedModel:
                 f"`{argument}` should be a version directory with saved_model.pb, such as "
                 f"export/peterrec/1. Received: {str(path)!r}, which has none."
             )
-        # What it was made of: `host` (fingerprint), `host_path`, `max_length`, `k`, `tasks`,
-        # `incremental`, `mixed`, `assets` (hashes).
         self.description = read_format(path / DESCRIPTION, FORMAT_VERSION, argument)
         changed = changed_assets(path, self.description)
         if changed:
@@ -76,10 +74,10 @@ class ExportedModel:
 
         Returns:
             dict of arrays, `[B, ...]`: float32, and str where strings are given;
-            see `ServedModel`.
+            see `ServingModule`.
 
         Raises:
-            InputError: the task is unknown, or `histories` is no list of strings.
+            InputError: the task is unknown, or `histories` is not a list of strings.
         """
         if task not in self.signatures:
             raise InputError(
@@ -89,22 +87,22 @@ class ExportedModel:
         return self._ask(task, history=_strings("histories", histories))
 
     def step(self, task, items, states=None, seen=None):
-        """Takes in one event of each user, and answers, in a model with `incremental`.
+        """Takes one event of each user and answers, in a model with `incremental`.
 
         Args:
             task: str. The name of a task.
-            items: list of str, B new events; `""` where a user has none.
-            states: list of bytes, `state_bytes` of the last answer, `b""` of a new user.
-                Defaults to `None`, new users.
+            items: list of str, B new events; `""` for a user who has none.
+            states: list of bytes, `state_bytes` of the last answer, `b""` for a new user.
+                Defaults to `None`, all are new.
             seen: list of str, item ids not to recommend, separated by white space.
-                Defaults to `None`, nothing.
+                Defaults to `None`, none.
 
         Returns:
-            dict as of `predict`, and `state_bytes`, bytes, for the next event.
+            dict like that of `predict`, with `state_bytes`, bytes, for the next event.
 
         Raises:
-            InputError: the task has no steps, an argument is no list of strings, or the
-                lists are of different lengths, or a state is of other weights.
+            InputError: the task has no steps, an argument is not a list of strings, the lists
+                have different lengths, or a state was made by other weights.
         """
         known = sorted(n.removesuffix(STEP) for n in self._model.signatures if n.endswith(STEP))
         if task not in known:
@@ -131,18 +129,18 @@ class ExportedModel:
             ) from error
 
     def mixed(self, histories, tasks):
-        """Answers of rows that each name their task, in a model with mixed tasks.
+        """Answers for rows that each name their task, in a model with mixed tasks.
 
         Args:
             histories: list of str, B, item ids separated by white space.
-            tasks: list of str, B names; the answer of an unknown one is empty.
+            tasks: list of str, B names; an unknown one gets an empty answer.
 
         Returns:
             dict of `labels` and `scores`, `[B, n]`; see `MixedSignature`.
 
         Raises:
-            InputError: there are no mixed tasks, an argument is no list of strings, or
-                the lists are of different lengths.
+            InputError: there are no mixed tasks, an argument is not a list of strings, or the
+                lists have different lengths.
         """
         if MIXED not in self._model.signatures:
             raise InputError("`model` should have mixed tasks. Received: one without.")
@@ -167,7 +165,7 @@ def _strings(argument, rows):
     """A list of strings as bytes."""
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, str) for row in rows):
         raise InputError(f"`{argument}` should be a list of strings. Received: {rows!r}.")
-    # What UTF-8 cannot write is in no vocabulary either: an unknown item.
+    # A text that UTF-8 cannot write is in no vocabulary: it becomes an unknown item.
     return [row.encode("utf-8", "replace") for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Any number of tasks behind one signature: each row names its own."""
+"""Many tasks behind one signature: each row names its task."""
 
 from pathlib import Path
 
@@ -6,13 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.serving.catalogue import NO_ITEM, NO_SCORE
+from keras_peterrec.serving.item_table import NO_ITEM, NO_SCORE
 from keras_peterrec.serving.signature_names import MIXED, input_names
 
 
 class MixedSignature:
-    """A function of histories and the task of each.
+    """A function of histories and of the task of each.
 
     | input | |
     |---|---|
@@ -21,16 +20,17 @@ class MixedSignature:
 
     | output | |
     |---|---|
-    | `labels` | string `[B, n]`, target items without those of the history, or classes |
-    | `scores` | float32 `[B, n]`, best first; of classes, their probabilities |
+    | `labels` | string `[B, n]`, items without those of the history, classes or labels |
+    | `scores` | float32 `[B, n]`, highest first; of classes and labels, their probabilities |
 
-    n is the largest of k and the tasks' numbers of classes; what is left over, and all of
-    an unknown task, is `""` with the lowest float32. The host's convolutions run once for
-    the batch; see `MixedTasks`. A row costs its own task's head, not all of them.
+    A regression's label is the name of its column and its score the number. n is the largest of k
+    and the tasks' numbers of labels; what is left over, and all of an unknown task, is `""` with
+    the lowest float32. The host's convolutions run once for the batch; see `MixedTasks`. A row
+    pays for its own task's head only.
 
     Args:
         host: Host.
-        source: Catalogue of the source log.
+        source: ItemTable of the source log.
         mixed: MixedTasks on `host`.
         k: int. Items of an answer.
         folder: path of an existing folder for the text files of tasks and labels.
@@ -38,20 +38,26 @@ class MixedSignature:
     Attributes:
         function: the concrete function.
         tables: dict of the lookup tables that it reads.
-        weights: dict from path to the raw variables that it reads beside the host's.
+        weights: dict from path to the raw variables that it reads, without the host's.
     """
 
     def __init__(self, host, source, mixed, k, folder):
         self._source, self._mixed = source, mixed
         self._history_length = host.history_length(mixed)
-        self._ranked = np.array([isinstance(head, RecommenderHead) for head in mixed.heads])
-        self._counts = np.array([len(labels) for labels in mixed.labels], "int32")
+        self._hides_seen = np.array([kind.hides_seen for kind in mixed.kinds])
+        # What a kind makes of its scores is the same for all of its tasks.
+        self._classes = list(dict.fromkeys(type(kind) for kind in mixed.kinds))
+        self._class_of = np.array(
+            [self._classes.index(type(kind)) for kind in mixed.kinds], "int32"
+        )
+        self._counts = np.array([len(kind.labels) for kind in mixed.kinds], "int32")
         self._starts = np.cumsum([0, *self._counts[:-1]]).astype("int32")
-        self._width = int(max([k, *self._counts[~self._ranked]]))
-        self._most = np.where(self._ranked, k, self._width).astype("int32")
-        # One table of all heads, of which a row reads the part of its task.
-        self._table = tf.Variable(np.concatenate([_rows(head) for head in mixed.heads]))
-        self._bias = tf.Variable(np.concatenate([_bias(head) for head in mixed.heads]))
+        self._most = np.array([kind.mixed_count(k) for kind in mixed.kinds], "int32")
+        self._width = int(self._most.max())
+        # One table of all heads; a row reads the part of its task.
+        rows = [kind.score_rows(head) for kind, head in zip(mixed.kinds, mixed.heads)]
+        self._table = tf.Variable(np.concatenate([table for table, _ in rows]))
+        self._bias = tf.Variable(np.concatenate([bias for _, bias in rows]).astype("float32"))
         self.tables = _tables(mixed, Path(folder))
         self.weights = {
             **{path: weight.value for path, weight in mixed.stacked_weights().items()},
@@ -83,22 +89,26 @@ class MixedSignature:
         }
 
     def _seen(self, history, place):
-        """Rows of the heads' table that each history holds, ragged `[B, (n)]`; -1 for none."""
+        """For each item of a history its row in the heads' table, ragged `[B, (n)]`; -1 if none."""
         words = tf.strings.split(history)
         whose = tf.strings.as_string(tf.gather(place, words.value_rowids()))
         lines = tf.strings.join([whose, words.values], separator="\t")
         return words.with_values(self.tables["rows"].lookup(lines))
 
     def _best(self, row):
-        """Scores of one row's best labels, and their rows in the heads' table, `[n]` each."""
+        """The scores of a row's best labels and their rows in the heads' table, `[n]` each."""
         user, place, seen = row
         start, count = tf.gather(self._starts, place), tf.gather(self._counts, place)
-        part, ranked = slice(start, start + count), tf.gather(self._ranked, place)
+        part = slice(start, start + count)
         scores = tf.linalg.matvec(self._table[part], user) + self._bias[part]
         inside = tf.boolean_mask(seen, seen >= 0) - tf.cast(start, tf.int64)
         hidden = tf.fill(tf.shape(inside), NO_SCORE)
         hidden = tf.tensor_scatter_nd_update(scores, inside[:, tf.newaxis], hidden)
-        scores = tf.where(ranked, hidden, tf.nn.softmax(scores))
+        scores = tf.where(tf.gather(self._hides_seen, place), hidden, scores)
+        scores = tf.switch_case(
+            tf.gather(self._class_of, place),
+            [lambda kind=kind: kind.mixed_scores(scores) for kind in self._classes],
+        )
         room = tf.fill([self._width], NO_SCORE)
         best, columns = tf.math.top_k(tf.concat([scores, room], 0), self._width)
         most = tf.gather(self._most, place)
@@ -107,12 +117,12 @@ class MixedSignature:
 
 
 def _tables(mixed, folder):
-    """Numbers of the tasks; rows of their labels in the heads' table, and back."""
+    """Lookup tables: task to its place, label to its row in the heads' table, and back."""
     tasks, labels = folder / "mixed_tasks.txt", folder / "mixed_labels.txt"
     _write_lines(tasks, mixed.places_of)
-    # The same item may be a target of several tasks, so a line tells whose it is.
+    # Several tasks may have the same label, so a line starts with the task's place.
     _write_lines(
-        labels, (f"{n}\t{label}" for n, named in enumerate(mixed.labels) for label in named)
+        labels, (f"{n}\t{label}" for n, kind in enumerate(mixed.kinds) for label in kind.labels)
     )
     return {
         "places": _table(tasks, tf.string, tf.int64, -1),
@@ -133,16 +143,3 @@ def _table(path, key, value, default):
     return tf.lookup.StaticHashTable(
         tf.lookup.TextFileInitializer(str(path), key, index[key], value, index[value]), default
     )
-
-
-def _rows(head):
-    """A head's weights as rows of scores, `[Y, C]`."""
-    if isinstance(head, RecommenderHead):
-        return np.asarray(head.item_table, "float32")
-    return np.asarray(head.kernel, "float32").T
-
-
-def _bias(head):
-    if isinstance(head, RecommenderHead):
-        return np.zeros(head.items, "float32")
-    return np.asarray(head.bias, "float32")

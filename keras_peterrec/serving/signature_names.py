@@ -1,16 +1,18 @@
-"""Names of an export's signatures besides the tasks', and of their inputs; imports nothing."""
+"""Names of the signatures that are not tasks, and of all signatures' inputs. Imports nothing."""
 
 NEXT_ITEM = "serving_default"
 EMBED = "embed"
 MIXED = "mixed"  # rows of many tasks
-CLASSIFY = "_classify"  # ends the names of the signatures that read tf.Example
-STEP = "_step"  # ends the names of those that take in one event
-STATE = "state_bytes"  # a name that ends so is written in base64 by a server
+# End the names of the signatures that read tf.Example, for the REST calls of these names.
+CLASSIFY = "_classify"
+REGRESS = "_regress"
+STEP = "_step"  # ends the names of the signatures that take one event
+STATE = "state_bytes"  # servers write outputs whose names end in _bytes in base64
 
 
 def input_names(signature):
-    """What a signature reads, each a string `[B]`."""
-    if signature.endswith(CLASSIFY):
+    """The names of a signature's inputs, each a string `[B]`."""
+    if signature.endswith((CLASSIFY, REGRESS)):
         return ("inputs",)
     if signature.endswith(STEP):
         return (STATE, "item", "seen")

@@ -1,4 +1,4 @@
-"""One more event of a user as a signature: the state goes in and comes out."""
+"""A signature that takes one event of a user: a state goes in, a new state comes out."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.data.special_ids import PAD
+from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.serving.signature_names import STATE, STEP, input_names
 from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.incremental_task import IncrementalTask
@@ -14,30 +14,29 @@ from keras_peterrec.transfer.incremental_task import IncrementalTask
 _TAG_BYTES = 8
 
 
-def step_signature(host, source, task, targets, k):
-    """A function of a user's state and one new event, at a cost no history adds to.
+def step_signature(host, source, task, answer):
+    """A function of a user's state and one new event; its cost does not depend on the history.
 
     | input | |
     |---|---|
-    | `state_bytes` | string `[B]`, as the last answer gave it; `""` of a new user |
-    | `item` | string `[B]`, the new event; `""` where there is none |
-    | `seen` | string `[B]`, item ids not to recommend, as a history; may be `""` |
+    | `state_bytes` | string `[B]`, from the last answer; `""` for a new user |
+    | `item` | string `[B]`, the new event; `""` if there is none |
+    | `seen` | string `[B]`, item ids not to recommend, separated by spaces; may be `""` |
 
     | output | |
     |---|---|
     | `state_bytes` | string `[B]`, for the next event; REST writes it in base64 |
-    | `items` or `classes`, `scores` | as of the task's own signature |
+    | the others | as of the task's own signature |
 
-    The server keeps nothing: who asks keeps 30 KB for each user and task (at 64 channels
-    and 8 blocks). See `IncrementalTask` for what the state is. It ends in a mark of the
-    weights that made it: a state of another task or of other weights fails the request.
+    The server keeps nothing. The client keeps the state, 30 KB for each user and task at 64
+    channels and 8 blocks; see `IncrementalTask` for what it is. It ends in a mark of the weights
+    that made it, so that a state of another task or of other weights fails the request.
 
     Args:
         host: Host.
-        source: Catalogue of the source log.
+        source: ItemTable of the source log.
         task: Task on a causal host.
-        targets: Catalogue of the target items, or `None` for a classification.
-        k: int. Items of an answer.
+        answer: Callable of scores and the items seen; see `ExportedAnswers`.
 
     Returns:
         The concrete function.
@@ -55,23 +54,19 @@ def step_signature(host, source, task, targets, k):
         ids = tf.where(item == "", tf.cast(PAD, tf.int64), source.ids.lookup(item))
         state = tf.cast(_read(state_bytes, shape, tag), steps.start(0).dtype)
         state, scores = steps.step(state, tf.cast(ids, tf.int32))
-        if targets is not None:
-            answer = targets.best_unseen(scores, seen, k)
-        else:
-            scores, order = tf.math.top_k(tf.nn.softmax(scores), len(task.classes))
-            answer = {"classes": tf.gather(tf.constant(task.classes), order), "scores": scores}
-        return {**answer, STATE: _written(tf.cast(state, tf.float32), shape, tag)}
+        written = _written(tf.cast(state, tf.float32), shape, tag)
+        return {**answer(scores, seen), STATE: written}
 
     return step.get_concrete_function()
 
 
 def state_array(state_bytes):
-    """The numbers of one state that a step answered, float32 `[S * C]`."""
+    """The numbers in a state, float32 `[S * C]`."""
     return np.frombuffer(state_bytes[:-_TAG_BYTES], "<f4")
 
 
 def _tag(host, task):
-    """A mark of all the weights that a state depends on."""
+    """A mark made of all the weights that a state depends on."""
     digest = hashlib.sha256(host.fingerprint().encode())
     weights = {p: w for p, w in task.model.task_weights().items() if not p.startswith("head/")}
     if task.model.host is not host.backbone:
@@ -83,10 +78,10 @@ def _tag(host, task):
 
 
 def _read(state_bytes, shape, tag):
-    """States `[B, S, C]` of what `_written` wrote; zeros of empty strings."""
+    """The states `[B, S, C]` that `_written` wrote; zeros for empty strings."""
     size = 4 * shape[0] * shape[1]
     length = tf.strings.length(state_bytes)
-    # With the mark before it as well, an empty string has a last 8 bytes, the right ones.
+    # The mark is also put in front, so that an empty string ends in the right 8 bytes.
     end = tf.strings.substr(tf.strings.join([tag, state_bytes]), -_TAG_BYTES, _TAG_BYTES)
     whole = ((length == 0) | (length == size + _TAG_BYTES)) & (end == tag)
     check = tf.debugging.Assert(

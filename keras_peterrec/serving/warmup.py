@@ -1,45 +1,56 @@
-"""Warm-up requests, which TensorFlow Serving replays before it answers.
+"""Warm-up requests, which TensorFlow Serving answers before it answers anyone.
 
 A server reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of
-`PredictionLog` messages; a request that fails there fails the model's load. The
-messages are described here, as far as they are needed, so that exporting takes no
-dependency on the server's own package. The numbers are those of
-`tensorflow_serving/apis/{prediction_log,predict,model}.proto`.
+`PredictionLog` messages. If one of them fails, the model does not load.
 """
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from keras_peterrec.serving.signature_names import STATE, input_names
+
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
-BATCH_SIZES = (1, 8, 32)  # as `allowed_batch_sizes` of export/batching.config
+BATCH_SIZES = (1, 8, 32)  # `allowed_batch_sizes` of export/batching.config
 MOST_RECORDS = 1000  # a server refuses a model with more
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_PACKAGE = "tensorflow.serving"
-# message: (field, number, type); a name in place of a type is another message.
-_MESSAGES = {
-    "ModelSpec": (("name", 1, _FIELD.TYPE_STRING), ("signature_name", 3, _FIELD.TYPE_STRING)),
-    # A map is a repeated pair. The value is a TensorProto; on the wire a message
-    # within a message is its bytes.
-    "Input": (("key", 1, _FIELD.TYPE_STRING), ("value", 2, _FIELD.TYPE_BYTES)),
-    "PredictRequest": (("model_spec", 1, "ModelSpec"), ("inputs", 2, "Input")),
-    "PredictLog": (("request", 1, "PredictRequest"),),
-    "PredictionLog": (("predict_log", 6, "PredictLog"),),
-}
+
+
+def sample_rows(signature, histories, tasks=("",)):
+    """Makes rows for each input of a signature.
+
+    Args:
+        signature: str, its name.
+        histories: list of str, item ids separated by white space.
+        tasks: sequence of str, the tasks that rows name. Defaults to `("",)`, an unknown one.
+
+    Returns:
+        dict from input name to list of str or bytes. The lists may differ in length.
+    """
+    if input_names(signature) == ("inputs",):
+        return {"inputs": [_example(history) for history in histories]}
+    rows = {
+        "history": histories,
+        "task": list(tasks),
+        STATE: ["" for _ in histories],  # new users
+        "item": [(history.split() or [""])[-1] for history in histories],
+        "seen": histories,
+    }
+    return {name: rows[name] for name in input_names(signature)}
 
 
 def warmup_requests(rows):
-    """One request for each signature and batch size, as many as a server reads.
+    """Makes one request for each signature and batch size, at most `MOST_RECORDS`.
 
     Args:
-        rows: dict from signature to dict from input name to list of str or bytes, each
-            repeated until a batch is full; see `sample_rows`.
+        rows: dict from signature to dict from input name to list of str or bytes, as
+            `sample_rows` makes them. Each list is repeated until the batch is full.
 
     Returns:
-        list of (signature, dict from input name to list of str or bytes). All signatures
-        come with one batch size before any comes with the next.
+        list of (signature, dict from input name to list of str or bytes). The requests of
+        all signatures with one batch size come before those with the next size.
     """
     requests = [
         (name, {key: [column[n % len(column)] for n in range(size)] for key, column in of.items()})
@@ -50,23 +61,21 @@ def warmup_requests(rows):
 
 
 def write_warmup(folder, requests, model_name="peterrec"):
-    """Writes warm-up requests into a version directory.
+    """Writes warm-up requests into a version directory that is not published yet.
 
-    All of them are `Predict` requests, which any signature answers and which no
-    setting of a server refuses.
+    All of them are `Predict` requests: every signature answers those, and no setting of a
+    server refuses them.
 
     Args:
         folder: path of the version directory.
-        requests: sequence of (signature, dict from input name to list of str or bytes),
-            one request each.
-        model_name: str. For people; a server does not read it. Defaults to
-            `"peterrec"`.
+        requests: sequence of (signature, dict from input name to list of str or bytes).
+        model_name: str. For people; servers do not read it. Defaults to `"peterrec"`.
     """
     path = Path(folder) / PATH
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests:
-            log = _prediction_log()
+            log = _prediction_log()()
             request = log.predict_log.request
             request.model_spec.name = model_name
             request.model_spec.signature_name = signature
@@ -78,7 +87,7 @@ def write_warmup(folder, requests, model_name="peterrec"):
 
 
 def read_warmup(folder):
-    """Reads what `write_warmup` wrote.
+    """Reads the requests that `write_warmup` wrote.
 
     Returns:
         list of (signature, dict from input name to array).
@@ -92,19 +101,19 @@ def read_warmup(folder):
 
 
 def replay_warmup(signatures, requests):
-    """Answers warm-up requests: one that fails would fail a server's load.
+    """Asks a loaded SavedModel its warm-up requests.
 
     Args:
-        signatures: dict from name to callable signature of a loaded SavedModel.
+        signatures: dict from name to callable signature.
         requests: list of (signature, dict from input name to array).
 
     Returns:
-        list of (signature, what is wrong: str), empty if all is well.
+        list of (signature, problem: str), empty if all is well.
     """
     problems = []
     for name, inputs in requests:
         if name not in signatures:
-            problems.append((name, "is no signature of the model"))
+            problems.append((name, "asks a signature that the model does not have"))
             continue
         try:
             answer = signatures[name](**{key: tf.constant(v) for key, v in inputs.items()})
@@ -113,26 +122,51 @@ def replay_warmup(signatures, requests):
             continue
         numbers = [tensor.numpy() for tensor in answer.values() if tensor.dtype.is_floating]
         if not all(np.isfinite(number).all() for number in numbers):
-            problems.append((name, "answers with scores that are not finite"))
+            problems.append((name, "is answered with numbers that are not finite"))
     return problems
 
 
+def _example(history):
+    """A serialized `tf.Example` of one history."""
+    items = tf.train.BytesList(value=[item.encode() for item in history.split()])
+    features = tf.train.Features(feature={"history": tf.train.Feature(bytes_list=items)})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+@functools.cache
 def _prediction_log():
+    """The class of the message `PredictionLog`, with the fields that we write.
+
+    It is described here so that an export does not need the package
+    tensorflow-serving-api. The numbers are those of
+    `tensorflow_serving/apis/{prediction_log,predict,model}.proto`.
+    """
+    kinds = descriptor_pb2.FieldDescriptorProto
+    # message: (field, number, type); a name in place of a type is another message.
+    messages = {
+        "ModelSpec": (("name", 1, kinds.TYPE_STRING), ("signature_name", 3, kinds.TYPE_STRING)),
+        # A map is a repeated pair. The value is a TensorProto: on the wire, a message
+        # inside a message is its bytes.
+        "Input": (("key", 1, kinds.TYPE_STRING), ("value", 2, kinds.TYPE_BYTES)),
+        "PredictRequest": (("model_spec", 1, "ModelSpec"), ("inputs", 2, "Input")),
+        "PredictLog": (("request", 1, "PredictRequest"),),
+        "PredictionLog": (("predict_log", 6, "PredictLog"),),
+    }
+    package = "tensorflow.serving"
     file = descriptor_pb2.FileDescriptorProto(
-        name="keras_peterrec/prediction_log.proto", package=_PACKAGE, syntax="proto3"
+        name="keras_peterrec/prediction_log.proto", package=package, syntax="proto3"
     )
-    for message, fields in _MESSAGES.items():
+    for message, fields in messages.items():
         description = file.message_type.add(name=message)
         for name, number, kind in fields:
-            field = description.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
+            label = kinds.LABEL_REPEATED if name == "inputs" else kinds.LABEL_OPTIONAL
+            field = description.field.add(name=name, number=number, label=label)
             if isinstance(kind, str):
-                field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+                field.type, field.type_name = kinds.TYPE_MESSAGE, f".{package}.{kind}"
             else:
                 field.type = kind
-            if name == "inputs":
-                field.label = _FIELD.LABEL_REPEATED
     # A pool of its own: the server's package may be loaded in the same process.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    log = pool.FindMessageTypeByName(f"{_PACKAGE}.PredictionLog")
-    return message_factory.GetMessageClass(log)()
+    log = pool.FindMessageTypeByName(f"{package}.PredictionLog")
+    return message_factory.GetMessageClass(log)

@@ -15,7 +15,7 @@ from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
 
 
@@ -41,6 +41,13 @@ class Host:
         self.vocabulary = vocabulary
         self.max_length = max_length
 
+    def __repr__(self):
+        return (
+            f"Host({self.objective}, items={len(self.vocabulary.items)}, "
+            f"channels={self.backbone.hidden_dim}, blocks={len(self.backbone.blocks)}, "
+            f"max_length={self.max_length})"
+        )
+
     @property
     def backbone(self):
         """The network that tasks are built on."""
@@ -52,8 +59,8 @@ class Host:
         return "causal" if self.backbone.causal else "masked"
 
     def summary_settings(self):
-        """`summary` and `window` of a TaskModel with a summary over this host, dict."""
-        return {"summary": max(EVENTS, self.max_length), "window": self.max_length}
+        """`history_summary` and `window` of a TaskModel with a summary over this host, dict."""
+        return {"history_summary": max(EVENTS, self.max_length), "window": self.max_length}
 
     def history_length(self, model):
         """Last events that a TaskModel or MixedTasks over this host reads, int."""
@@ -101,12 +108,15 @@ class Host:
         saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
         with refuse_misfits(folder, argument):
-            backbone = Backbone.from_config(saved["backbone"])
+            config = dict(saved["backbone"])
+            if config["dtype"] == "float32":
+                config["dtype"] = None  # in which precision to compute is up to this process
+            backbone = Backbone.from_config(config)
             pretrainer = OBJECTIVES[saved["objective"]](
                 backbone,
                 tied=saved["tied"],
                 negatives=saved["negatives"],
-                sampler=saved.get("sampler", "log_uniform"),  # what older hosts were taught by
+                sampler=saved["sampler"],
             )
             host = cls(pretrainer, vocabulary, saved["max_length"])
             fingerprint = saved["fingerprint"]
@@ -126,7 +136,7 @@ class Host:
 
     def _settings(self):
         config = self.backbone.get_config()
-        return {**config, "dtype": self.backbone.item_embedding.dtype_policy.name}
+        return {**config, "dtype": self.backbone.item_embedding.dtype_policy.variable_dtype}
 
 
 def backbone_weights(backbone):

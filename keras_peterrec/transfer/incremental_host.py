@@ -1,33 +1,39 @@
-"""A causal host that goes from position to position."""
+"""A causal host that takes a few positions at a time."""
+
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
-from keras_peterrec.data.special_ids import PAD
+from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.history_summary import HistorySummary
-from keras_peterrec.layers.history_sums import HistorySums
+from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
+from keras_peterrec.models.backbone import Backbone
 
 
 class IncrementalHost:
-    """The blocks of a causal host at a few positions at a time, with the patches given.
+    """Runs the blocks of a causal host at a few positions at a time, with given patches.
 
-    What `IncrementalTask` and `IncrementalTasks` share; see there for what a state is.
+    `IncrementalTask` and `IncrementalTasks` share it; the former says what a state is.
 
     Args:
-        host: Backbone, causal.
+        host: Backbone. Causal.
         summary: bool. Whether a state also holds the sums that a `HistorySummary` reads, in
-            rows behind those of the convolutions. Defaults to `False`.
-        history_length: int or `None`. Events that the sums are to be of; see `_later`.
+            rows after those of the convolutions. Defaults to `False`.
+        history_length: int or `None`. How many events the sums should cover; see `_later`.
+            Defaults to `None`, all.
 
     Raises:
         InputError: the host is not causal.
     """
 
-    def __init__(self, host, summary=False, history_length=None):
+    def __init__(
+        self, host: Backbone, summary: bool = False, history_length: int | None = None
+    ) -> None:
         if not host.causal:
             raise InputError(
-                "`model` should stand on a causal host. Received: one on a masked host, "
-                "whose states change with every later event."
+                "`model` should have a causal host. Received: one with a masked host, whose states "
+                "change with every later event."
             )
         self.host = host
         self.summary = summary
@@ -37,47 +43,48 @@ class IncrementalHost:
         ]
 
     @property
-    def state_shape(self):
+    def state_shape(self) -> tuple[int, int]:
         """`(S, C)` of one user."""
         # The total of a summary, and its count as a row.
         channels = self.host.hidden_dim
         sums = HistorySummary.width(channels) // channels if self.summary else 0
         return sum(self._reaches) + sums, channels
 
-    def start(self, users):
-        """States of users without events, `[B, S, C]`, float32: halves cannot count on."""
+    def start(self, users: int) -> Any:
+        """The states of users without events, `[B, S, C]`. float32, as halves cannot count far."""
         return ops.zeros((users, *self.state_shape), dtype="float32")
 
-    def append(self, state, items, patches):
+    def append(self, state: Any, items: Any, patches: Callable) -> Any:
         """The states after one more event.
 
         Args:
             state: Tensor of shape `[B, S, C]`.
-            items: Integer tensor of shape `[B]`; 0 where there is none.
-            patches: Callable from a block and a number of positions to the block's patches
-                as `ResidualBlock.step` takes them.
+            items: Integer tensor of shape `[B]`. 0 for a user without an event.
+            patches: callable. From a block and a number of positions to the block's patches,
+                in the form of `ResidualBlock.step`.
         """
         embedded, comes = self._embedded(items)
         _, windows = self._advance(embedded, state, patches)
         return ops.where(comes, self._moved(windows, embedded, state), state)
 
-    def users(self, state, tokens, answer, patches):
-        """Users `[B, C]`: steps of the tokens `[B or 1, n, C]`, whose states are not kept.
+    def users(self, state: Any, tokens: Any, answer: Callable, patches: Callable) -> Any:
+        """The users `[B, C]`: a step of the tokens `[B or 1, n, C]` that is not kept in the state.
 
         Args:
-            answer: Callable from the tokens' states `[B, n, C]`, and `total` and `count` as
-                `HistorySummary.features` takes them, to the users. The latter are `None`
-                without a summary.
+            answer: callable. From the tokens' states `[B, n, C]`, and the `total` and `count`
+                that `HistorySummary.features` takes (`None` without a summary), to the users.
         """
         tokens = _of_all(tokens, state)
         states, _ = self._advance(tokens, state, patches)
         return answer(states, *self._sums(state))
 
-    def step(self, state, items, tokens, answer, patches):
-        """`append` and then `users` in one pass over all the positions.
+    def step(
+        self, state: Any, items: Any, tokens: Any, answer: Callable, patches: Callable
+    ) -> tuple[Any, Any]:
+        """Does `append` and then `users` in one pass over all positions.
 
-        Where there is no event the tokens stand one position earlier, where the event would
-        have stood, and what comes of the position left over is not read.
+        Without an event, the tokens take the place of the event, one position earlier, and the
+        outputs at the last position are not read.
         """
         embedded, comes = self._embedded(items)
         tokens = _of_all(tokens, state)
@@ -97,12 +104,12 @@ class IncrementalHost:
         """Positions `[B, n, C]` through all blocks.
 
         Returns:
-            Their states `[B, n, C]`, and for each convolution the inputs it remembered with
-            the new ones behind them, `[B, reach + n, C]`.
+            Their states `[B, n, C]`, and for each convolution the inputs that it remembered,
+            followed by the new ones, `[B, reach + n, C]`.
         """
         _, count, channels = states.shape
         ends = [sum(self._reaches[: n + 1]) for n in range(len(self._reaches))]
-        # What lies behind is not of a convolution.
+        # The rows after these belong to the summary.
         memory = ops.cast(memory[:, : ends[-1]], states.dtype)
         windows, longer = ops.split(memory, ends[:-1], axis=1), []
         flat = ops.reshape(states, (-1, channels))
@@ -113,7 +120,7 @@ class IncrementalHost:
         return ops.reshape(flat, (-1, count, channels)), longer
 
     def _moved(self, windows, embedded, state):
-        """The states that remember the first of the new inputs, `[B, S, C]`."""
+        """The states moved on by one position, `[B, S, C]`."""
         rows, start = [], 1
         for reach, window in zip(self._reaches, windows):
             rows += range(start, start + reach)
@@ -127,8 +134,8 @@ class IncrementalHost:
     def _later(self, total, count, waves):
         """The sums after one more event.
 
-        From `history_length` events on, each new one takes from the sums what an average event
-        put in, since the oldest is no longer known.
+        From `history_length` events on, each new one takes the place of an average event, since
+        the oldest is no longer known.
         """
         kept = 1.0
         if self.history_length is not None:
@@ -136,7 +143,7 @@ class IncrementalHost:
         return total * kept + waves, count * kept + 1.0
 
     def rows_of_sums(self, total, count):
-        """The sums of a summary as a state has them."""
+        """The sums of a summary as rows of a state."""
         channels = self.host.hidden_dim
         rows = ops.reshape(total, (-1, total.shape[-1] // channels, channels))
         return ops.concatenate([rows, ops.ones_like(rows[:, :1]) * count[:, None]], axis=1)
@@ -151,5 +158,5 @@ class IncrementalHost:
 
 
 def _of_all(tokens, state):
-    """Tokens `[B, n, C]` of tokens that may be the same for all rows."""
+    """Tokens `[B, n, C]`, from tokens that may be `[1, n, C]` for all rows."""
     return tokens * ops.ones_like(state[:, :1], dtype=tokens.dtype)

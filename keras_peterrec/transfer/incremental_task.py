@@ -1,29 +1,35 @@
-"""Users' states kept from event to event, at a cost that no history adds to."""
+"""Users' states kept from event to event, at a cost that does not grow with the history."""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
 
 from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.incremental_host import IncrementalHost
-from keras_peterrec.transfer.task_model import last_events
+from keras_peterrec.transfer.patched_host import last_events
+from keras_peterrec.transfer.task_model import TaskModel
+
+if TYPE_CHECKING:
+    from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
 
 class IncrementalTask:
-    """A task on a causal host, one event at a time.
+    """A task on a causal host that takes one event at a time.
 
-    A causal convolution looks back over a fixed number of positions, so the last inputs
-    of every convolution are all that the next event needs. They are a *state*, `[S, C]`
-    for a user: S is the receptive field less one, 120 rows or 30 KB at the paper's 8
-    blocks and 64 channels in float32. Patches change what flows between the blocks, so a
-    state belongs to a user and a task. The task token is a step whose state is not kept.
-    A summary of the history takes a few more rows.
+    A causal convolution looks back over a fixed number of positions, so the next event needs
+    only the last inputs of every convolution. They are the *state* of a user, `[S, C]`: S is
+    the receptive field less one, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in
+    float32. Patches change what flows between the blocks, so a state belongs to one user and
+    one task. The task token is a step whose state is not kept. A summary of the history takes
+    a few more rows.
 
-    Answers equal those of the whole history within float noise, as long as that has no more
-    events than the model's `window`. Beyond that the convolutions see what lies further back,
-    as far as their receptive field; a summary forgets gradually from `history_length` on.
+    Answers equal those for the whole history within float noise, as long as that has no more
+    events than the model's `window`. Beyond it, the convolutions see further back, as far as
+    their receptive field; a summary forgets gradually from `history_length` on.
 
     Args:
-        model: TaskModel on a causal host.
+        model: TaskModel. On a causal host.
 
     Raises:
         InputError: the host is not causal.
@@ -36,27 +42,27 @@ class IncrementalTask:
     ...     state, scores = films.step(state, [item])
     """
 
-    def __init__(self, model):
-        summary = model.summary is not None
+    def __init__(self, model: TaskModel) -> None:
+        summary = model.history_summary is not None
         self._steps = IncrementalHost(model.host, summary, model.history_length)
         self.model = model
 
     @property
-    def state_shape(self):
+    def state_shape(self) -> tuple[int, int]:
         """`(S, C)` of one user."""
         return self._steps.state_shape
 
-    def start(self, users):
-        """States of users without events, `[B, S, C]`."""
+    def start(self, users: int) -> Any:
+        """The states of users without events, `[B, S, C]`."""
         return self._steps.start(users)
 
-    def step(self, state, items):
+    def step(self, state: Any, items: Any) -> tuple[Any, Any]:
         """Takes in one event of each user, and answers.
 
         Args:
             state: Tensor of shape `[B, S, C]`.
-            items: Integer tensor of shape `[B]`; 0 where a user has no new event, whose
-                state stays.
+            items: Integer tensor of shape `[B]`. 0 for a user without a new event, whose
+                state stays as it is.
 
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
@@ -64,21 +70,21 @@ class IncrementalTask:
         state, users = self._steps.step(state, items, *self._answering())
         return state, self.model.head(users)
 
-    def append(self, state, items):
+    def append(self, state: Any, items: Any) -> Any:
         """The states after one more event of each user; see `step`."""
         return self._steps.append(state, items, self._patches)
 
-    def scores(self, state):
-        """The task's scores `[B, Y]` of users in a state."""
+    def scores(self, state: Any) -> Any:
+        """The task's scores `[B, Y]` for users in a state."""
         return self.model.head(self.users(state))
 
-    def users(self, state):
+    def users(self, state: Any) -> Any:
         """The users as the head reads them, `[B, C]`."""
         return self._steps.users(state, *self._answering())
 
-    def read(self, history):
-        """The states after whole histories, `[B, L]`, padded on the left, in one pass."""
-        host, kept = self.model.host, []
+    def read(self, history: Any) -> Any:
+        """The states after whole histories `[B, L]`, padded on the left, in one pass."""
+        host, patched_host, kept = self.model.host, self.model.patched_host, []
         history = ops.convert_to_tensor(np.asarray(history, "int32"))
         padding_mask = host.padding_mask_layer(history)
         states = items = host.item_embedding(history) * padding_mask
@@ -89,9 +95,9 @@ class IncrementalTask:
                 for convolution in block.convolutions
             }
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
-        if self.model.summary is not None:
+        if patched_host.history_sums is not None:
             read = last_events(items, padding_mask, self.model.history_length)
-            kept.append(self._steps.rows_of_sums(*self.model.history_sums(*read)))
+            kept.append(self._steps.rows_of_sums(*patched_host.history_sums(*read)))
         return ops.concatenate([ops.cast(rows, "float32") for rows in kept], axis=1)
 
     def _answering(self):
@@ -102,9 +108,9 @@ class IncrementalTask:
 
     def _users(self, states, total, count):
         model = self.model
-        users = model.user_pooling(states, ops.ones_like(states[..., :1]))
-        if model.summary is not None:
-            users = model.summary.features(users, total, count)
+        users = model.patched_host.user_pooling(states, ops.ones_like(states[..., :1]))
+        if model.history_summary is not None:
+            users = model.history_summary.features(users, total, count)
         return model.user_of(users)
 
     def _patches(self, block, positions):
@@ -115,8 +121,51 @@ class IncrementalTask:
         }
 
 
+class IncrementalTasks:
+    """An `IncrementalTask` for rows of many tasks, which all step in one call.
+
+    A user who has several tasks has a row, and a state, for each.
+
+    Args:
+        mixed: MixedTasks. On a causal host.
+
+    Raises:
+        InputError: the host is not causal.
+    """
+
+    def __init__(self, mixed: "MixedTasks") -> None:
+        self._steps = IncrementalHost(mixed.host, mixed.has_summary, mixed.history_length)
+        self.mixed = mixed
+
+    def start(self, users: int) -> Any:
+        """The states of users without events, `[B, S, C]`."""
+        return self._steps.start(users)
+
+    def append(self, state: Any, items: Any, place: Any) -> Any:
+        """The states after one more event; `place` is the task of each row, int `[B]`."""
+        return self._steps.append(state, items, self._patches(place))
+
+    def users(self, state: Any, place: Any) -> Any:
+        """The users as the heads of their tasks read them, `[B, C]`."""
+        return self._steps.users(state, *self._answering(place))
+
+    def step(self, state: Any, items: Any, place: Any) -> tuple[Any, Any]:
+        """Does `append` and then `users` in one pass: the new states, and the users."""
+        return self._steps.step(state, items, *self._answering(place))
+
+    def _answering(self, place):
+        """Tokens, the way from their states to users, and patches."""
+        answer = lambda states, *sums: self.mixed.users(
+            states, ops.ones_like(states[..., :1]), *sums, place
+        )
+        return self.mixed.tokens(place), answer, self._patches(place)
+
+    def _patches(self, place):
+        return lambda block, positions: self.mixed.step_patches(block, place, positions)
+
+
 def _remember(convolution, patch, kept):
-    """A patch that keeps the last inputs of its convolution as well."""
+    """A patch that also keeps the last inputs of its convolution."""
     rows = convolution.reach
 
     def act(inputs, outputs):

@@ -7,12 +7,12 @@ from keras import ops
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.patches.patch_layer import with_weights
+from keras_peterrec.tasks.heads import head_weights
+from keras_peterrec.transfer.patched_host import last_events
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
-from keras_peterrec.transfer.task_model import last_events
 
 
-@keras.saving.register_keras_serializable("keras_peterrec")
 class MixedTasks(keras.Model):
     """Many tasks of one patch method on one host: one pass for rows of any of them.
 
@@ -27,8 +27,8 @@ class MixedTasks(keras.Model):
         names: list of str. The tasks in the order of their places.
         weights: dict from path to array `[T, ...]`, of task tokens and patches.
         heads: list of Layer, built, one for each task.
-        labels: list of list of str, what each head's scores are of: target items or
-            classes.
+        kinds: list of TaskKind, one for each task: what its scores mean.
+        sources: dict from name to what a task was stacked from, a Task or a bundle's path.
 
     Call arguments:
         inputs: dict of `history`, integer tensor `[B, L]`, padded on the left, and
@@ -37,20 +37,18 @@ class MixedTasks(keras.Model):
     Returns:
         Tensor of shape `[B, C]`, the users as their tasks' heads read them.
 
-    Attributes:
-        sources: dict from name to what a task was stacked from, a Task or a bundle's path.
-
     Example:
 
     >>> mixed = MixedTasks.load(["runs/films", "runs/gender"], host)
     >>> films, gender = mixed.scores(histories, ["films", "gender"])
     """
 
-    def __init__(self, pattern, names, weights, heads, labels, **kwargs):
+    def __init__(self, pattern, names, weights, heads, kinds, sources, **kwargs):
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
         self.places_of = {task: place for place, task in enumerate(names)}
         self.heads = heads
-        self.labels = labels
+        self.kinds = kinds
+        self.sources = dict(sources)
         self._pattern = pattern.model
         stacked = {}
         for path, array in weights.items():
@@ -66,8 +64,7 @@ class MixedTasks(keras.Model):
             name: (
                 (task.method, task.model.patch, task.model.summary_settings()),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
-                task.new_head(),
-                task.labels,
+                task.kind,
             )
             for name, task in tasks.items()
         }
@@ -91,12 +88,10 @@ class MixedTasks(keras.Model):
                     f"`{argument}` should have different names. Received: two {bundle.name!r}."
                 )
             bundle.check_host(host)
-            targets = bundle.targets()
             bundles[bundle.name] = (
                 (bundle.method, bundle.patch(), bundle.summary_settings()),
                 bundle.arrays(),
-                bundle.head(targets),
-                bundle.saved["classes"] if targets is None else targets.items.tolist(),
+                bundle.kind(),
             )
         if not bundles:
             raise InputError(f"`{argument}` should be one or more. Received: none.")
@@ -113,24 +108,25 @@ class MixedTasks(keras.Model):
             if not path.startswith("head/")
         }
         rows = {path: [] for path in shared}
-        for name, (kind, arrays, head, _) in bundles.items():
-            if kind != wanted or kind[0] != "patch":
+        heads = []
+        for name, (built, arrays, kind) in bundles.items():
+            if built != wanted or built[0] != "patch":
                 raise InputError(
                     f"`{argument}` should be of the method patch, of one patch method, and with "
-                    f"one `summary`. Received: {name!r} of {kind[0]}, {kind[1]}, {kind[2]}."
+                    f"one `summary`. Received: {name!r} of {built[0]}, {built[1]}, {built[2]}."
                 )
+            head = kind.new_head()
+            heads.append(head)
             head.build((None, pattern.model.host.hidden_dim))
-            named = {f"head/{weight.name}": weight for weight in head.weights}
+            named = head_weights(head)
             check_arrays({**shared, **named}, arrays, name)
             for path, weight in named.items():
                 weight.assign(arrays[path])
             for path in rows:
                 rows[path].append(arrays[path])
         stacked = {path: np.stack(of_tasks) for path, of_tasks in rows.items()}
-        heads, labels = ([bundle[n] for bundle in bundles.values()] for n in (2, 3))
-        mixed = cls(pattern, bundles, stacked, heads, labels)
-        mixed.sources = dict(sources)
-        return mixed
+        kinds = [kind for _, _, kind in bundles.values()]
+        return cls(pattern, bundles, stacked, heads, kinds, sources)
 
     def call(self, inputs):
         model, host = self._pattern, self._pattern.host
@@ -145,7 +141,11 @@ class MixedTasks(keras.Model):
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, mask, patches=patches, training=False)
-        sums = model.history_sums(items, padding_mask) if self.has_summary else (None, None)
+        sums = (
+            model.patched_host.history_sums(items, padding_mask)
+            if self.has_summary
+            else (None, None)
+        )
         return self.users(states, positions, *sums, place)
 
     @property
@@ -161,11 +161,12 @@ class MixedTasks(keras.Model):
     @property
     def has_summary(self):
         """Whether the users are joined by a `HistorySummary`."""
-        return self._pattern.summary is not None
+        return self._pattern.history_summary is not None
 
     def users(self, states, positions, total, count, place):
         """What the heads read, `[B, C]`; see `TokenPooling` and `HistorySummary`."""
-        users, summary = self._pattern.user_pooling(states, positions), self._pattern.summary
+        model, summary = self._pattern, self._pattern.history_summary
+        users = model.patched_host.user_pooling(states, positions)
         if summary is None:
             return users
         kernel = ops.take(self._stacked["summary/kernel"], place, axis=0)
@@ -190,7 +191,7 @@ class MixedTasks(keras.Model):
             tasks: list of str, B names.
 
         Returns:
-            list of B float32 arrays: scores of the target items, or logits.
+            list of B float32 arrays: what the tasks' heads say.
 
         Raises:
             InputError: there is no such task.

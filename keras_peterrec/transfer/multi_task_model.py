@@ -2,12 +2,11 @@
 
 import keras
 
-from keras_peterrec.distribution.replicated_model import ReplicatedModel
+from keras_peterrec.training.replicated_model import ReplicatedModel
 
 NEXT_ITEM = "next_item"
 
 
-@keras.saving.register_keras_serializable("keras_peterrec")
 class MultiTaskModel(ReplicatedModel):
     """Shared layers below, the pretrainer's output and a head a task above.
 
@@ -33,7 +32,7 @@ class MultiTaskModel(ReplicatedModel):
 
     Example:
 
-    >>> task = TaskModel(pretrainer.backbone, ClassifierHead(2), name="gender_task")
+    >>> task = TaskModel(pretrainer.backbone, LinearHead(2), name="gender_task")
     >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     >>> model = MultiTaskModel(pretrainer, {"gender": task}, {"gender": loss})
 
@@ -64,16 +63,3 @@ class MultiTaskModel(ReplicatedModel):
         for task, loss in self.losses_of_tasks.items():
             total = total + loss(y[task], y_pred[task])
         return total
-
-    def get_config(self):
-        return {
-            "pretrainer": keras.saving.serialize_keras_object(self.pretrainer),
-            "tasks": {
-                name: keras.saving.serialize_keras_object(task) for name, task in self.tasks.items()
-            },
-            "losses": {
-                name: keras.saving.serialize_keras_object(loss)
-                for name, loss in self.losses_of_tasks.items()
-            },
-            "name": self.name,
-        }

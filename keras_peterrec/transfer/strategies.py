@@ -1,12 +1,17 @@
-"""Ways to carry a host over to a task."""
+"""Ways to carry a host over to a task: the paper's method and what it is compared with."""
 
-from keras_peterrec.data.special_ids import MASK, UNK
+from typing import Any
+
+import keras
+
+from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.transfer.task_model import TaskModel
 
-# method -> the paper's name and what is trained beside the head
+# The paper's name of each method, and what it trains beside the head.
 METHODS = {
     "patch": ("PeterRec", "patches and task token; the host is shared and frozen"),
     "all": ("FineAll", "task token and all of a copy of the host"),
@@ -16,21 +21,37 @@ METHODS = {
     "scratch": ("FineZero", "task token and all of a randomly initialised host"),
     "random_host": ("PeterZero", "patches in a randomly initialised, frozen host, and task token"),
 }
+# Methods whose tasks use the host itself. The others have a host of their own.
 SHARED_HOST = ("patch", "head")
 
 
-def check_method(method):
-    """Refuses a `method` that is none of `METHODS`."""
+def check_method(method: str) -> None:
+    """Raises an InputError unless `method` is one of `METHODS`."""
     if method not in METHODS:
         raise InputError(
             f"`method` should be one of {', '.join(METHODS)}. Received: `method` = {method!r}."
         )
 
 
+def trained_parts(method: str) -> dict[str, Any]:
+    """What a method trains: the arguments `train_host` and `train_token` of a TaskModel."""
+    check_method(method)
+    last = {"last1": 1, "last2": 2}
+    train_host = last.get(method, method in ("all", "scratch"))
+    return {"train_host": train_host, "train_token": method != "head"}
+
+
 def build_task(
-    host, head, method="patch", patch=None, dropout=0.0, name="task", summary=False, window=None
-):
-    """A task model whose trainable parts are those of a method.
+    host: Backbone,
+    head: keras.layers.Layer,
+    method: str = "patch",
+    patch: PatchMethod | str | None = None,
+    dropout: float = 0.0,
+    name: str = "task",
+    history_summary: bool | int = False,
+    window: int | None = None,
+) -> TaskModel:
+    """Builds the task model of a method.
 
     | method | paper | trained beside the head and, but for `head`, the task token |
     |---|---|---|
@@ -41,32 +62,37 @@ def build_task(
     | `scratch` | FineZero | all of a randomly initialised host |
     | `random_host` | PeterZero | patches in a random, frozen host |
 
-    Under `head` the task token is the host's own embedding of an item not known: of
-    the unknown item (causal) or of the mask, which pretraining taught to stand for
-    what is asked. So a user's state never changes, and can be computed once: see
-    `head_model`.
+    Under `head` the task token is an embedding of the host: that of the unknown item (causal)
+    or of the mask, which pretraining taught to stand for what is asked. So the state of a
+    user never changes and is computed once; see `head_model`.
 
     Args:
-        host: Backbone. Its weights are never changed; under `patch` and `head`
-            it is used as it is, with `trainable` set to `False`.
-        head: Layer, new.
-        method: str. Defaults to `"patch"`.
-        patch: PatchMethod or its short name, for `patch` and `random_host`. Defaults
-            to `Bottleneck()`.
-        dropout: float. On the user's state. Defaults to `0.0`.
-        name: str.
-        summary: bool or int. See `TaskModel`; it is trained like the head.
-        window: int or `None`. See `TaskModel`.
+        host: Backbone. It is not changed, and neither is its `trainable`; under `patch` and
+            `head` the task model shares it.
+        head: Layer. New, for this task.
+        method: str. One of `METHODS`. Defaults to `"patch"`.
+        patch: PatchMethod, str or `None`. A patch method or its short name, for `patch` and
+            `random_host`. Defaults to `None`, which is `Bottleneck()`.
+        dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
+        name: str. Name of the model. Defaults to `"task"`.
+        history_summary: bool or int. See `TaskModel`; trained like the head. Defaults to
+            `False`.
+        window: int or `None`. See `TaskModel`. Defaults to `None`.
 
     Returns:
-        TaskModel, not compiled.
+        TaskModel. Not compiled.
 
     Raises:
         InputError: `method` or `patch` is unknown, or does not fit the host.
 
+    Example:
+
+    >>> task = build_task(host.backbone, LinearHead(3), "patch", "bottleneck:8")
+    >>> task.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
     Source: Yuan et al., SIGIR 2020, section 4.3 and 4.4.
     """
-    check_method(method)
+    trained = trained_parts(method)
     if method not in ("patch", "random_host"):
         patch = None
     elif patch is None:
@@ -75,28 +101,8 @@ def build_task(
         host = Backbone.from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
-    model = TaskModel(host, head, patch, dropout, name=name, summary=summary, window=window)
+    model = TaskModel(host, head, patch, dropout, name, history_summary, window, **trained)
     if method == "head":
         unknown = UNK if host.causal else MASK
         model.task_token.token.assign(host.item_embedding.embeddings[unknown])
-    set_trainable(model, method)
     return model
-
-
-def set_trainable(model, method):
-    """Freezes what a method does not train of a task model."""
-    host = model.host
-    model.task_token.trainable = method != "head"
-    if method in ("last1", "last2"):
-        train_last_convolutions(host, int(method[-1]))
-    else:
-        host.trainable = method in ("all", "scratch")
-
-
-def train_last_convolutions(host, count):
-    """Freezes a host but for its last `count` convolutions and their norms."""
-    pairs = [pair for block in host.blocks for pair in zip(block.convolutions, block.norms)]
-    host.item_embedding.trainable = False
-    for index, pair in enumerate(pairs):
-        for layer in pair:
-            layer.trainable = index >= len(pairs) - count

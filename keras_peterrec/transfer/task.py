@@ -1,18 +1,17 @@
-"""A trained task: model and answers, in memory and as a task bundle."""
+"""A trained task: its model and what the scores mean, in memory and as a task bundle."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.patches.registry import patch_to_config
+from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import backbone_weights
-from keras_peterrec.transfer.strategies import SHARED_HOST, check_method, set_trainable
+from keras_peterrec.transfer.strategies import SHARED_HOST, trained_parts
 from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
 
@@ -21,38 +20,38 @@ from keras_peterrec.transfer.task_model import TaskModel
 class Task:
     """A task model and what its outputs mean.
 
-    Its *task bundle* is a folder with `task.json`, `weights.npz` (by path) and,
-    for recommendation, `targets.txt`. It holds the patches, the head and the task
-    token, never the shared host; a method that trains a copy of the host adds
-    the weights of the copy that differ.
+    Its *task bundle* is a folder with `task.json`, `weights.npz` (by path) and what its kind adds,
+    such as `targets.txt`. It holds the patches, the head and the task token, never the shared host;
+    a method that trains a copy of the host adds the weights of the copy that differ.
 
     Args:
-        model: TaskModel.
+        model: TaskModel. Its head is one of the kind.
         method: str, one of `METHODS`.
-        targets: Vocabulary of the target items (recommendation), else `None`.
-        classes: list of str (classification), else `None`.
+        kind: TaskKind, such as `Classification(["F", "M"])`: what the scores mean.
         settings: dict. How it was trained; for people.
+
+    Example:
+
+    >>> task = Task.load("runs/films", host)
+    >>> items, scores = task.recommend([[0, 0, 17, 5]], k=5)
     """
 
     model: TaskModel
     method: str
-    targets: Vocabulary | None = None
-    classes: list | None = None
+    kind: TaskKind
     settings: dict = field(default_factory=dict)
 
-    @property
-    def kind(self):
-        """`"recommend"` or `"classify"`."""
-        return "recommend" if self.targets is not None else "classify"
+    def __repr__(self):
+        return f"Task({self.model.name!r}, method={self.method!r}, kind={self.kind!r})"
 
     @property
-    def labels(self):
-        """What the scores are of, in their order: target items or classes, list of str."""
-        return self.classes if self.targets is None else self.targets.items.tolist()
+    def labels(self) -> list:
+        """What the scores are of, in their order: list of str, such as items or classes."""
+        return self.kind.labels
 
     def new_head(self):
         """A head like the task's own, not trained."""
-        return type(self.model.head).from_config(self.model.head.get_config())
+        return self.kind.new_head()
 
     def save(self, folder, host):
         """Writes the task bundle; `task.json` comes last.
@@ -61,6 +60,7 @@ class Task:
             folder: path.
             host: Host that the task was built on.
         """
+        self.check_head()
         if self.method in SHARED_HOST and self.model.host is not host.backbone:
             raise InputError(
                 "`host` should be the one that the task was built on. Received: another."
@@ -69,19 +69,19 @@ class Task:
         folder.mkdir(parents=True, exist_ok=True)
         named = {**self.model.task_weights(), **self._own_host_weights(host)}
         write_weights(folder / "weights.npz", named)
-        if self.targets is not None:
-            self.targets.save(folder / "targets.txt")
+        answers = self.kind.save(folder)
+        reads = self.model.summary_settings()
         write_json(
             folder / "task.json",
             {
                 "format_version": FORMAT_VERSION,
                 "host": host.fingerprint(),
-                "kind": self.kind,
+                "kind": self.kind.name,
+                "answers": answers,
                 "method": self.method,
                 "patch": patch_to_config(self.model.patch),
-                **self.model.summary_settings(),
-                "classes": self.classes,
-                "target_items": None if self.targets is None else len(self.targets),
+                "summary": reads["history_summary"],
+                "window": reads["window"],
                 "settings": self.settings,
                 "weights": sorted(named),
             },
@@ -105,17 +105,15 @@ class Task:
                 **{path: w for path, w in own.items() if path in bundle.saved["weights"]},
             }
         assign_weights(variables, bundle.arrays(), bundle.folder)
-        set_trainable(task.model, task.method)
         return task
 
     @classmethod
     def _build(cls, bundle, host):
-        check_method(bundle.method)
+        trained = trained_parts(bundle.method)
         backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
-        targets = bundle.targets()
-        head, arguments = bundle.head(targets), bundle.model_arguments()
-        model = TaskModel(backbone, head, bundle.patch(), **arguments)
-        return cls(model, bundle.method, targets, bundle.saved["classes"], bundle.settings)
+        kind, arguments = bundle.kind(), bundle.model_arguments()
+        model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
+        return cls(model, bundle.method, kind, bundle.settings)
 
     def recommend(self, histories, k=10, exclude=None):
         """The best `k` target items of each history.
@@ -128,20 +126,44 @@ class Task:
 
         Returns:
             Items (str) and scores (float32), `[B, k]` each, best first.
+
+        Raises:
+            InputError: the task's kind does not recommend.
         """
-        scores = self._predict(histories)
-        for row, items in enumerate(exclude or ()):
-            known = self.targets.encode(items)
-            scores[row, known[known >= 0]] = -np.inf
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return self.targets.decode(best), np.take_along_axis(scores, best, axis=1)
+        return self.kind.recommend(self.scores(histories), k, exclude)
 
     def probabilities(self, histories):
-        """Probabilities of `classes` for each history, float32 `[B, classes]`."""
-        return keras.ops.convert_to_numpy(keras.ops.softmax(self._predict(histories), axis=-1))
+        """Probabilities of `labels` for each history, float32 `[B, n]`.
 
-    def _predict(self, histories):
+        Raises:
+            InputError: the task's kind has no probabilities.
+        """
+        return self.kind.probabilities(self.scores(histories))
+
+    def values(self, histories):
+        """One number for each history, float32 `[B]`.
+
+        Raises:
+            InputError: the task's kind does not answer with a number.
+        """
+        return self.kind.values(self.scores(histories))
+
+    def scores(self, histories):
+        """What the head says of histories `[B, L]` of source ids, float32 `[B, n]`."""
         return np.array(self.model(np.asarray(histories, "int32"), training=False))
+
+    def check_head(self):
+        """Raises InputError if the model's head is none of the task's kind."""
+        head, wanted = self.model.head, self.kind.new_head()
+        outputs = self.model.output_shape[-1]
+        if type(head) is type(wanted) and outputs == len(self.labels):
+            return
+        raise InputError(
+            f"`task` should have the head of a {self.kind.name} task, a {type(wanted).__name__} "
+            f"with {len(self.labels)} outputs, to be saved or exported. Received: a "
+            f"{type(head).__name__} with {outputs}; for a head of your own, "
+            "register a kind of task (`register_task_kind`)."
+        )
 
     def _host_variables(self):
         return {f"host/{path}": w for path, w in backbone_weights(self.model.host).items()}

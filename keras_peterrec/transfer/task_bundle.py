@@ -3,20 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.files.weights_file import read_weights
-from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.models.recommender_head import RecommenderHead
 from keras_peterrec.patches.registry import patch_from_config
+from keras_peterrec.tasks.registry import get_kind
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class TaskBundle:
-    """What `Task.save` wrote: `task.json`, `weights.npz` and, to recommend, `targets.txt`.
+    """What `Task.save` wrote: `task.json`, `weights.npz` and what the task's kind added.
 
     The format is specified in `notebooks/formats.md`.
 
@@ -68,29 +66,20 @@ class TaskBundle:
         return patch_from_config(self.saved["patch"])
 
     def summary_settings(self):
-        """`summary` and `window` of the TaskModel, dict."""
-        # Bundles written before there were summaries do not speak of them.
-        return {"summary": self.saved.get("summary", False), "window": self.saved.get("window")}
+        """`history_summary` and `window` of the TaskModel, dict."""
+        return {"history_summary": self.saved["summary"], "window": self.saved["window"]}
 
     def model_arguments(self):
         """What a TaskModel needs to know beside host, head and patch, dict."""
         return {"name": self.name, **self.summary_settings()}
 
-    def targets(self):
-        """The Vocabulary of the target items, or `None` for classification."""
-        if self.saved["kind"] == "recommend":
-            return Vocabulary.load(self.folder / "targets.txt")
-        if self.saved["kind"] == "classify":
-            return None
-        raise InputError(
-            f"`kind` should be recommend or classify. Received: `kind` = {self.saved['kind']!r}."
-        )
+    def kind(self):
+        """The TaskKind of the task: what its scores mean."""
+        return get_kind(self.saved["kind"]).load(self.saved["answers"], self.folder)
 
-    def head(self, targets):
-        """A new head for `targets`, or for the classes where that is `None`."""
-        if targets is not None:
-            return RecommenderHead(len(targets))
-        return ClassifierHead(len(self.saved["classes"]))
+    def files(self):
+        """Names of the files that make up the bundle; a run's folder holds more."""
+        return ["task.json", "weights.npz", *get_kind(self.saved["kind"]).files]
 
     def arrays(self):
         """The weights, `{path: array}`."""

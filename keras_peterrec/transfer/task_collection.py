@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.patches.registry import patch_from_config, short_name
+from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
@@ -78,7 +79,8 @@ class TaskCollection:
         Returns:
             list of dict of `task`, `kind`, `method`, `patch` (its short name),
             `parameters` (of patches, task token and head), `bytes` of the bundle, `test`
-            (metrics, where its run wrote some) and `data` (fingerprints).
+            (the metrics that its kind shows, where its run wrote some) and `data`
+            (fingerprints).
         """
         return [found for found in map(self._describe, self._bundles()) if found]
 
@@ -129,6 +131,7 @@ def _describe(bundle):
         result = read_json(bundle.folder / "metrics.json", "folder")
     with refuse_misfits(bundle.folder, "folder"):
         patch = patch_from_config(bundle.saved["patch"])
+        kind, test = get_kind(bundle.saved["kind"]), result.get("metrics", {}).get("test", {})
         return {
             "task": bundle.name,
             "kind": bundle.saved["kind"],
@@ -136,6 +139,6 @@ def _describe(bundle):
             "patch": None if patch is None else short_name(patch),
             "parameters": result.get("parameters", {}).get("trainable"),
             "bytes": sum(file.stat().st_size for file in bundle.folder.glob("*.npz")),
-            "test": result.get("metrics", {}).get("test", {}),
+            "test": {name: test[name] for name in kind.shown if name in test},
             "data": result.get("data", {}).get("fingerprint"),
         }

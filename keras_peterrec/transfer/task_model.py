@@ -1,50 +1,68 @@
-"""A task's model: the host, one task's patches, and a head."""
+"""A task's model: the host, the patches of one task, and a head."""
+
+from typing import Any
 
 import keras
 
-from keras_peterrec.distribution.replicated_model import ReplicatedModel
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.history_summary import HistorySummary
-from keras_peterrec.layers.history_sums import HistorySums
 from keras_peterrec.layers.task_token import TaskToken
-from keras_peterrec.layers.token_pooling import TokenPooling
-from keras_peterrec.patches.patched_block import PatchedBlock
-from keras_peterrec.patches.registry import get_patch, patch_from_config, patch_to_config
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.patches.patch_layer import PatchLayer
+from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.patches.registry import (
+    get_patch,
+    patch_from_config,
+    patch_to_config,
+    short_name,
+)
+from keras_peterrec.tasks.heads import head_weights
+from keras_peterrec.training.replicated_model import ReplicatedModel, ReplicatedTraining
+from keras_peterrec.transfer.patched_host import PatchedHost, without
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class TaskModel(ReplicatedModel):
+class TaskModel(ReplicatedTraining, keras.Model):
     """Maps a history to a task's scores, through a host that it does not change.
 
-    The model is built from a host, patches and a head: it walks the host's blocks
-    and hands each the patches of this task. Many task models stand over one host
-    object, and a pass through one cannot see another.
+        history -> patched_host -> (history_summary) -> user_dropout -> head
+
+    Many task models can share one host object, and a pass through one cannot see another.
+    Nothing done to a task model reaches a shared host: `trainable`, of the model or of its
+    layers, is about the task's own weights, and which of the host's weights are trained is
+    said by `train_host` alone.
 
     Args:
-        host: Backbone. Shared, never changed.
-        head: Layer from the user's state `[B, C]` to scores.
-        patch: PatchMethod such as `Bottleneck(8)`, or its short name such as
-            `"lora:4"`, or `None` for no patches. Defaults to `None`.
+        host: Backbone. Shared; never changed unless `train_host` says so.
+        head: Layer. Maps the user's state `[B, C]` to scores.
+        patch: PatchMethod, str or `None`. Such as `Bottleneck(8)` or its short name
+            `"bottleneck:8"`; `None` for no patches. Defaults to `None`.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
-        summary: bool or int. Whether a `HistorySummary` joins the task token's state, which
-            is all that the paper's head reads; a number says of how many of the last events
-            it is meant to be. Defaults to `False`.
-        window: int or `None`. Last events that the host and the patches read of a history,
-            while the summary reads all. Defaults to `None`, all as well.
+        name: str. Defaults to `"task"`.
+        history_summary: bool or int. Whether a `HistorySummary` is added to the task token's
+            state, which is all that the paper's head reads. A number says how many of the
+            last events it is meant to summarise. Defaults to `False`.
+        window: int or `None`. How many of the last events the host and the patches read; the
+            summary reads all. Defaults to `None`, all events.
+        train_host: bool or int. Which weights of the host are trained: none, all, or those of
+            its last so many convolutions. Use it with a host of the task's own, as
+            `build_task` does. Defaults to `False`.
+        train_token: bool. Whether the task token is trained. Defaults to `True`.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`, padded on the left; L at most
+        history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most
             `history_length` where that is a number.
 
     Returns:
         Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
 
     Raises:
-        InputError: `summary` or `window` is no positive number of events.
+        InputError: `history_summary`, `window` or `train_host` is not allowed, or `patch`
+            does not fit the host.
 
     Example:
 
-    >>> task = TaskModel(host, RecommenderHead(200), patch=Bottleneck(8))
+    >>> task = TaskModel(host, RecommenderHead(200), patch="bottleneck:8,serial")
     >>> task(np.array([[0, 0, 17, 5]])).shape
     (1, 200)
 
@@ -52,84 +70,138 @@ class TaskModel(ReplicatedModel):
     """
 
     def __init__(
-        self, host, head, patch=None, dropout=0.0, name="task", summary=False, window=None, **kwargs
-    ):
-        _check_events("summary", summary, (True, False))
-        _check_events("window", window, (None,))
-        patch = get_patch(patch).for_host(host) if patch is not None else None
-        tokens = 1 if patch is None else patch.tokens
+        self,
+        host: Backbone,
+        head: keras.layers.Layer,
+        patch: PatchMethod | str | None = None,
+        dropout: float = 0.0,
+        name: str = "task",
+        history_summary: bool | int = False,
+        window: int | None = None,
+        train_host: bool | int = False,
+        train_token: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        _check_count("history_summary", history_summary, (True, False))
+        _check_count("window", window, (None,))
+        _check_count("train_host", train_host, (True, False))
         dtype = host.item_embedding.dtype_policy
-        task_token = TaskToken(host.causal, tokens, name="task_token", dtype=dtype)
-        patches = {
-            block.name: {} if patch is None else patch.make_patches(block, index, dtype)
-            for index, block in enumerate(host.blocks, 1)
-        }
-        patched_blocks = [
-            PatchedBlock(block, patches[block.name], name=f"patched_{block.name}", dtype=dtype)
-            for block in host.blocks
-        ]
-        user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
-        join = HistorySummary(name="summary", dtype=dtype) if summary else None
-        sums = HistorySums(name="history_sums", dtype=dtype) if summary else None
-        history = keras.Input((None,), dtype="int32", name="history")
-        parts = host, task_token, patched_blocks, user_pooling, sums, window
-        user = _joined(join, _features(*parts, history))
-        user = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)(user)
-        super().__init__(inputs=history, outputs=head(user), name=name, **kwargs)
-        self.host = host
-        self.head = head
-        self.patch = patch
-        self.patches = patches
-        self.task_token = task_token
-        self.patched_blocks = patched_blocks
-        self.user_pooling = user_pooling
+        super().__init__(name=name, dtype=dtype, **kwargs)
+        self.patch = None if patch is None else get_patch(patch).for_host(host)
         self.dropout = dropout
-        self.summary, self.history_sums = join, sums
-        self.window = window
-        self.history_length = None if isinstance(summary, bool) else summary
+        self.history_length = None if isinstance(history_summary, bool) else history_summary
+        self.patched_host = PatchedHost(
+            host,
+            self.patch,
+            window,
+            bool(history_summary),
+            train_host,
+            train_token,
+            name="patched_host",
+        )
+        self.history_summary = None
+        if history_summary:
+            self.history_summary = HistorySummary(name="history_summary", dtype=dtype)
+        self.user_dropout = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)
+        self.head = head
+        # Each layer is built by a call with a symbol: so `summary` knows the shapes, and a head
+        # may be any layer, also one that does not make its weights in `build`.
+        features = self.patched_host(keras.Input((None,), dtype="int32", name="history"))
+        scores = head(self.user_dropout(self.user_of(features)))
+        self._output_shape = tuple(scores.shape)
+        self.built = True
 
-    def user_states(self, history):
+    def call(self, history, training=None):
+        features = self.patched_host(history, training=training)
+        return self.head(self.user_dropout(self.user_of(features), training=training))
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """The shape of the scores, `(None, Y)`."""
+        return self._output_shape
+
+    @property
+    def host(self) -> Backbone:
+        """The Backbone that the task stands on."""
+        return self.patched_host.host
+
+    @property
+    def patches(self) -> dict[str, dict[str, PatchLayer]]:
+        """The patches, `{block: {site: PatchLayer}}`."""
+        return self.patched_host.patches
+
+    @property
+    def task_token(self) -> TaskToken:
+        """The layer that holds the task token."""
+        return self.patched_host.task_token
+
+    @property
+    def window(self) -> int | None:
+        """How many of the last events the host and the patches read."""
+        return self.patched_host.window
+
+    def user_states(self, history: Any) -> Any:
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
         return self.user_of(self.features(history))
 
-    def features(self, history):
+    def features(self, history: Any) -> Any:
         """What the host and the patches say of a history `[B, L]`.
 
-        It is all that the rest of the model needs: the task token's state `[B, C]`, or,
-        with a summary, what `HistorySummary` reads, `[B, C + F]`.
+        The rest of the model needs nothing else: the task token's state, `[B, C]`, or with a
+        summary what `HistorySummary` reads, `[B, C + F]`.
         """
-        return _features(
-            self.host,
-            self.task_token,
-            self.patched_blocks,
-            self.user_pooling,
-            self.history_sums,
-            self.window,
-            history,
-            training=False,
-        )
+        return self.patched_host(history, training=False)
 
-    def user_of(self, features):
+    def user_of(self, features: Any) -> Any:
         """The user `[B, C]` of `features`."""
-        return _joined(self.summary, features)
+        return features if self.history_summary is None else self.history_summary(features)
 
-    def summary_settings(self):
-        """`summary` and `window`, as another model like this one takes them, dict."""
-        summary = self.history_length or self.summary is not None
-        return {"summary": summary, "window": self.window}
+    def summary_settings(self) -> dict[str, Any]:
+        """The arguments `history_summary` and `window` for a model that reads the same."""
+        summary = self.history_length or self.history_summary is not None
+        return {"history_summary": summary, "window": self.window}
 
-    def task_weights(self):
-        """The task's own weights, never the host's, by path: `{path: variable}`."""
+    def task_weights(self) -> dict[str, Any]:
+        """The task's own weights by path, `{path: variable}`; the host's are not among them."""
         named = {"task_token/token": self.task_token.token}
         for block, patches in self.patches.items():
             for site, patch in patches.items():
                 for name, weight in patch.named_weights().items():
                     named[f"patches/{block}/{site}/{name}"] = weight
-        if self.summary is not None:
-            named["summary/kernel"] = self.summary.kernel
-        for weight in self.head.weights:
-            named[f"head/{weight.name}"] = weight
-        return named
+        if self.history_summary is not None:
+            named["summary/kernel"] = self.history_summary.kernel
+        return {**named, **head_weights(self.head)}
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the model is trained; see `PatchedHost` for why this is not Keras' own."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers:
+            layer.trainable = value
+
+    @property
+    def trainable_variables(self):
+        return self._of_layers("trainable_variables")
+
+    @property
+    def trainable_weights(self):
+        return self._of_layers("trainable_weights")
+
+    @property
+    def non_trainable_variables(self):
+        return without(self.variables, self.trainable_variables)
+
+    @property
+    def non_trainable_weights(self):
+        return without(self.weights, self.trainable_weights)
+
+    def _of_layers(self, attribute):
+        layers = self.layers if self.trainable else []
+        return [variable for layer in layers for variable in getattr(layer, attribute)]
 
     def get_config(self):
         return {
@@ -139,46 +211,50 @@ class TaskModel(ReplicatedModel):
             "dropout": self.dropout,
             "name": self.name,
             **self.summary_settings(),
-            "token_trainable": self.task_token.trainable,
-            "host_trainable": [layer.trainable for layer in _host_layers(self.host)],
+            "train_host": self.patched_host.train_host,
+            "train_token": self.patched_host.train_token,
         }
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        host_trainable = config.pop("host_trainable")
-        token_trainable = config.pop("token_trainable", True)
         for part in ("host", "head"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         config["patch"] = patch_from_config(config["patch"])
-        for layer, trainable in zip(_host_layers(config["host"]), host_trainable):
-            layer.trainable = trainable
-        model = cls(**config)
-        model.task_token.trainable = token_trainable
-        return model
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        patch = "no patch" if self.patch is None else short_name(self.patch)
+        return f"<TaskModel {self.name}: {patch}, {type(self.head).__name__}>"
 
 
-def _features(host, task_token, patched_blocks, pooling, sums, window, history, training=None):
-    """From ids `[B, L]` through the host and the patches; see `TaskModel.features`."""
-    padding_mask = host.padding_mask_layer(history)
-    items = host.item_embedding(history)
-    read, read_mask = last_events(items, padding_mask, window)
-    embedded = host.embedding_dropout(read, training=training)
-    states, mask, positions = task_token(embedded * read_mask, read_mask)
-    for block in patched_blocks:
-        states = block(states, mask, training=training)
-    user = pooling(states, positions)
-    return user if sums is None else HistorySummary.features(user, *sums(items, padding_mask))
+def head_model(task: TaskModel) -> keras.Model:
+    """The last part of a task model: from `TaskModel.features` to scores.
+
+        features -> (history_summary) -> user_dropout -> head
+
+    The method `head` trains nothing before these. So the features of every user are computed
+    once, and a training step costs nothing of the host.
+
+    Args:
+        task: TaskModel. The head is its own: training one trains the other.
+
+    Returns:
+        keras.Model. Not compiled; it reads what `task.features` gives.
+
+    Example:
+
+    >>> task = build_task(host.backbone, LinearHead(2), "head")
+    >>> head_model(task)(task.features(history)).shape
+    (1, 2)
+    """
+    _, width = task.patched_host.compute_output_shape((None, None))
+    features = keras.Input((width,), dtype=task.compute_dtype, name="features")
+    scores = task.head(task.user_dropout(task.user_of(features)))
+    return ReplicatedModel(features, scores, name=f"{task.name}_head")
 
 
-def last_events(items, padding_mask, window):
-    """The last `window` of items `[B, L, C]` and of their mask `[B, L, 1]`; `None` for all."""
-    if window is None:
-        return items, padding_mask
-    return items[:, -window:], padding_mask[:, -window:]
-
-
-def _check_events(argument, value, besides):
+def _check_count(argument, value, besides):
     if any(value is allowed for allowed in besides):
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -186,13 +262,3 @@ def _check_events(argument, value, besides):
             f"`{argument}` should be a positive integer or {' or '.join(map(str, besides))}. "
             f"Received: `{argument}` = {value!r}."
         )
-
-
-def _joined(summary, features):
-    return features if summary is None else summary(features)
-
-
-def _host_layers(host):
-    """The layers of a host that hold weights."""
-    pairs = [pair for block in host.blocks for pair in zip(block.convolutions, block.norms)]
-    return [host.item_embedding, *(layer for pair in pairs for layer in pair)]

@@ -28,9 +28,6 @@ for turn, request in enumerate(sys.stdin):
         sys.exit("out of memory")
     time.sleep(0.02)
     note("ends")
-    if request.startswith("run"):
-        steps = int(request.split()[1])
-        answer = {"milliseconds": [40.0] * steps, "peak_bytes": 20, "loss": 1.5}
-    else:
-        answer = dict.fromkeys(("forward", "input_gradient", "kernel_gradient", "square"), 0.01)
+    steps = int(request.split()[1])
+    answer = {"milliseconds": [40.0] * steps, "peak_bytes": 20, "loss": 1.5}
     print(json.dumps(answer), flush=True)

@@ -62,7 +62,7 @@ def train(options):
     keras.utils.set_random_seed(0)
     data = make_data(options)
     host = Backbone(options.items + 4, options.channels, (1, 4) * (options.blocks // 2))
-    model = build_task(host, data.head(), options.method, dropout=0.5)
+    model = build_task(host, data.new_head(), options.method, dropout=0.5)
     before, began = peak_mb(), time.perf_counter()
     shuffling = {"batch_size": options.batch, "seed": 0, "steps": options.steps}
     trained, batches, _ = training_parts(model, data, options.method, shuffling)
@@ -93,7 +93,8 @@ def make_data(options):
     from keras_peterrec.data.log import Log
     from keras_peterrec.data.sequences import Sequences
     from keras_peterrec.data.vocabulary import Vocabulary
-    from keras_peterrec.runs.recommendation import RecommendationData
+    from keras_peterrec.settings.transfer import SplitSettings
+    from keras_peterrec.tasks.recommendation import RecommendationData
 
     generator = np.random.default_rng(0)
     users = np.arange(options.users).astype(str)
@@ -106,7 +107,8 @@ def make_data(options):
     chosen = generator.permutation(np.resize(np.arange(options.targets), options.users))
     target = Log.from_columns(users, chosen.astype(str), np.full(options.users, events))
     sequences = Sequences(source, Vocabulary(items))
-    return RecommendationData(sequences, target, options.length, cut_history=False)
+    settings = SplitSettings(cut_history=False)
+    return RecommendationData(sequences, target, options.length, settings)
 
 
 def peak_mb():

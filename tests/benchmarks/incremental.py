@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import keras_peterrec as kp
-from keras_peterrec.benchmarks.machine import describe_machine
+from keras_peterrec.benchmarks.report import describe_machine
+from keras_peterrec.tasks.classification import Classification
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--patch", default="bottleneck:8")
@@ -33,7 +34,7 @@ parser.add_argument("--served", action="store_true")
 
 def make_model(options):
     host = kp.Backbone(options.items, options.channels, (1, 4) * (options.blocks // 2))
-    model = kp.build_task(host, kp.ClassifierHead(7), "patch", options.patch)
+    model = kp.build_task(host, Classification(list("abcdefg")).new_head(), "patch", options.patch)
     rng = np.random.default_rng(0)
     for weight in model.task_weights().values():
         weight.assign(rng.normal(0, 0.05, weight.shape))
@@ -80,8 +81,8 @@ def in_python(options):
 
 def served(options):
     """Cells of the signatures `age_step` and `age`."""
-    from keras_peterrec.benchmarks.made_up_model import make_model
-    from keras_peterrec.serving.server.loaded_version import LoadedVersion
+    from keras_peterrec.benchmarks.serve_direct import make_model
+    from keras_peterrec.server.loaded_version import LoadedVersion
     from keras_peterrec.serving.signature_names import STATE
 
     for length in options.lengths:

@@ -19,8 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_peterrec as kp
-from keras_peterrec.benchmarks.machine import describe_machine
+from keras_peterrec.benchmarks.report import describe_machine
 from keras_peterrec.files.weights_file import write_weights
+from keras_peterrec.tasks.classification import Classification
 
 MIB = 2**20
 
@@ -50,9 +51,9 @@ def make_host(options):
 
 def write_bundles(host, options, folder):
     """Writes the tasks' bundles; returns their folders, and bytes of their weights."""
-    summary = host.summary_settings()
-    model = kp.build_task(host.backbone, kp.ClassifierHead(7), "patch", options.patch, **summary)
-    kp.Task(model, "patch", classes=list("abcdefg")).save(folder / "0", host)
+    kind, summary = Classification(list("abcdefg")), host.summary_settings()
+    model = kp.build_task(host.backbone, kind.new_head(), "patch", options.patch, **summary)
+    kp.Task(model, "patch", kind).save(folder / "0", host)
     saved = (folder / "0" / "task.json").read_bytes()
     shapes = {path: weight.shape for path, weight in model.task_weights().items()}
     size = 0

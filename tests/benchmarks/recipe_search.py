@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-SHOWN = {"recommend": "ndcg@10", "classify": "log_loss"}
-
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", required=True)
 parser.add_argument("--tasks", nargs="+", default=["scifi", "children", "gender", "age"])
@@ -37,31 +35,41 @@ parser.add_argument("--no-cut-history", dest="cut_history", action="store_false"
 
 def main():
     options = parser.parse_args()
-    from keras_peterrec.experiments.datasets import MOVIELENS_TASKS
+    from keras_peterrec.experiments.datasets import open_dataset
     from keras_peterrec.transfer.host import Host
 
     host = Host.load(options.host)
-    for task in options.tasks:
-        data = whole_data(host, MOVIELENS_TASKS[task], options)
-        scores, weights = zip(*(scored(host, data, fold, options) for fold in range(options.folds)))
+    dataset = open_dataset("movielens-100k").only(options.tasks)
+    dataset = dataset if options.cut_history else dataset.with_whole_histories()
+    for task in dataset.tasks:
+        settings = settings_of(task, options)
+        data = whole_data(host, settings)
+        found = [scored(host, data, fold, settings, options) for fold in range(options.folds)]
+        scores, weights = zip(*found)
         mean, spread = np.average(scores, weights=weights), np.std(scores, ddof=1)
-        print(f"{task}: {SHOWN[data.kind]} {mean:.4f}, folds {spread:.4f}", flush=True)
+        print(f"{task.name}: {data.kind.metric.name} {mean:.4f}, folds {spread:.4f}", flush=True)
 
 
-def whole_data(host, where, options):
+def settings_of(task, options):
+    """The settings of `transfer` for a task."""
+    from keras_peterrec.settings.transfer import TransferSettings
+
+    names = ("host", "method", "loss", "batch_size", "learning_rate", "dropout", "summary")
+    chosen = {name: getattr(options, name) for name in names}
+    return TransferSettings(out="", **chosen, **task.arguments)
+
+
+def whole_data(host, settings):
     """A task's data as `transfer` reads it, with the examples of training and validation."""
     from keras_peterrec.data.sequences import Sequences
-    from keras_peterrec.data.sources import load_log
     from keras_peterrec.data.splits import TRAIN, VALIDATION
-    from keras_peterrec.runs.task_data import load_answers, make_data
+    from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
 
-    target = f"movielens-100k/{where['target']}" if "target" in where else None
-    labels = None if target else "movielens-100k/users"
-    answers = load_answers(target, labels, where.get("column"))
-    source = Sequences(load_log("movielens-100k/source"), host.vocabulary)
-    reads = host.summary_settings()["summary"] if options.summary else host.max_length
-    settings = {"seed": 0, "train_fraction": 1.0, "cut_history": options.cut_history}
-    data = make_data(source, reads, answers, settings)
+    answers = load_answers(settings)
+    settings, kind = with_kind(settings, answers)
+    source = Sequences(load_source(settings.log), host.vocabulary)
+    reads = host.summary_settings()["history_summary"] if settings.summary else host.max_length
+    data = kind.make_data(source, answers, reads, settings)
     data.examples = joined(data.splits[TRAIN], data.splits[VALIDATION])
     return data
 
@@ -82,12 +90,11 @@ def joined(*parts):
     return dataclasses.replace(parts[0], **columns)
 
 
-def scored(host, data, fold, options):
+def scored(host, data, fold, settings, options):
     """The metric of one fold, and how much it counts."""
-    import keras
-
     from keras_peterrec.data.splits import TEST, user_fractions
     from keras_peterrec.runs.task_training import train_task
+    from keras_peterrec.training.seeds import seeded
     from keras_peterrec.transfer.strategies import build_task
 
     examples, folds = data.examples, options.folds
@@ -96,23 +103,19 @@ def scored(host, data, fold, options):
     kept = user_fractions(examples.user_ids, 0, "few") < options.train_fraction
     parts = (place != fold) & (place != stops) & kept, place == stops, place == fold
     data.splits = [examples.select(part) for part in parts]
-    keras.utils.set_random_seed(0)
-    joins = host.summary_settings() if options.summary else {}
-    model = build_task(
-        host.backbone, data.head(), options.method, dropout=options.dropout, name="fold", **joins
-    )
-    settings = {
-        "method": options.method,
-        "loss": options.loss,
-        "batch_size": options.batch_size,
-        "epochs": 40,
-        "learning_rate": options.learning_rate,
-        "seed": 0,
-    }
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    joins = host.summary_settings() if settings.summary else {}
+    with seeded(0), tempfile.TemporaryDirectory() as folder, quiet():
+        model = build_task(
+            host.backbone,
+            data.new_head(),
+            settings.method,
+            dropout=settings.dropout,
+            name="fold",
+            **joins,
+        )
         train_task(model, data, settings, Path(folder))
     answers = data.splits[TEST].answers
-    return data.measure(model, TEST)[SHOWN[data.kind]], (answers >= 0).sum()
+    return data.measure(model, TEST)[data.kind.metric.name], (answers >= 0).sum()
 
 
 class quiet:

@@ -9,11 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import matplotlib.pyplot as plt
 import pytest
+from commands import run_here
 
-from keras_peterrec import cli
-from keras_peterrec.benchmarks.latencies import summarize_latencies
-from keras_peterrec.benchmarks.loopback_model import LoopbackModel
-from keras_peterrec.benchmarks.serve_client import ServeClient
+from keras_peterrec.benchmarks.serve import _medians, loopback_model
+from keras_peterrec.benchmarks.serve_load import Client, percentiles
 from keras_peterrec.errors import InputError
 
 SMALL = ("--items", 60, "--targets", 20, "--hidden-dim", 4, "--blocks", 1, "--length", 6)
@@ -42,31 +41,44 @@ def test_files_say_what_was_printed(finished):
     assert len(lines) == len(result["rows"]) == 2 * len(NAMES)
     for line, row in zip(lines, result["rows"]):
         assert (line["signature"], int(line["requests"])) == (row["signature"], row["requests"])
-        assert float(line["p99_ms"]) == row["latency_ms"]["p99"]
+        assert float(line["p99_ms"]) == row["p99_ms"]
     table = (out / "table.md").read_text()
-    assert result["machine"]["processor"] in table and "| films | 16 |" in table
+    assert result["machine"]["processor"] in table and "| films           | 16 " in table
     assert plt.imread(out / "plot.png").std() > 0
 
 
 def test_numbers_are_consistent(finished):
     _, result = finished
     assert {row["signature"] for row in result["rows"]} == NAMES
-    assert {first["signature"] for first in result["firsts"]} == NAMES
     for row in result["rows"]:
-        assert row["errors"] == 0 and row["requests"] > 0
-        assert row["requests_per_second"] == pytest.approx(row["requests"] / row["seconds"])
-        latency = row["latency_ms"]
-        assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
-        mine = [c for c in result["ceilings"] if c["signature"] == row["signature"]]
-        best = max(each["histories_per_second"] for each in mine)
-        assert row["share_of_ceiling"] == pytest.approx(row["requests_per_second"] / best)
-        single = next(each["call_ms"]["p50"] for each in mine if each["batch"] == 1)
-        assert row["times_call"] == pytest.approx(latency["p50"] / single)
+        assert row["errors"] == 0 and row["requests"] > 0 and row["failures"] == {}
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] <= row["max_ms"]
+        # Three turns of a tenth of a second; the median of three is no more than their sum.
+        assert row["requests_per_second"] * 0.1 <= row["requests"]
+        assert row["share_of_ceiling"] > 0 and row["times_call"] > 0
+    sizes = {(each["batch"], each["callers"]) for each in result["ceilings"]}
+    assert (1, 1) in sizes and {batch for batch, _ in sizes} == {1, 16, 64}
+    for each in result["ceilings"]:
+        assert each["histories_per_second"] > 0 and 0 < each["p50_ms"] <= each["p99_ms"]
+
+
+def test_turns_become_one_row():
+    turns = [
+        {"requests": 3, "errors": 1, "failures": {"503": 1}, "p50_ms": 2.0},
+        {"requests": 5, "errors": 0, "failures": {}, "p50_ms": 9.0},
+        {"requests": 0, "errors": 2, "failures": {"503": 1, "404": 1}, "p50_ms": None},
+    ]
+    assert _medians(turns) == {
+        "requests": 8,
+        "errors": 3,
+        "failures": {"503": 2, "404": 1},
+        "p50_ms": 5.5,
+    }
 
 
 def test_client_and_server_count_alike(finished):
     (counts,) = finished[1]["counts"]
-    assert counts["counted_by_server"] == sum(counts["client"].values())
+    assert counts["counted_by_server"] == counts["client"]
     measured = sum(row["requests"] for row in finished[1]["rows"])
     assert measured <= counts["counted_by_server"]
 
@@ -81,25 +93,27 @@ def test_client_and_server_count_alike(finished):
         (["--url", "https://127.0.0.1/v1/models/x"], "`url` should be a model's address"),
         (["--seconds", "3600"], "`seconds` should be above 0 and at most 60"),
         (["--connections", "10000"], "`connections` should be from 1 to 256"),
+        (["--connections", "0"], "`connections` should be from 1 to 256"),
         (["--items", "0"], "`items` should be a positive integer"),
         (["--model", "nowhere"], "`model` should be an export"),
     ],
 )
-def test_mistakes_end_with_one_line_and_status_2(words, message, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["benchmark", "serve", *words])
-    said = capsys.readouterr()
-    assert ended.value.code == 2 and said.out == ""
-    assert said.err.startswith(f"keras-peterrec: error: {message}")
-    assert said.err.count("\n") == 1
+def test_mistakes_end_with_one_line_and_status_2(words, message):
+    done = run_here("benchmark", "serve", *words)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"keras-peterrec: error: {message}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_addresses_of_this_machine():
-    for host in ("127.0.0.1", "127.9.9.9", "localhost", "[::1]"):
-        url = f"http://{host}:8501/v1/models/x"
-        assert str(LoopbackModel.parse(url)) == url
-    with pytest.raises(InputError, match="`url` should be a model that answers"):
-        LoopbackModel("127.0.0.1", 1, "/v1/models/x").signatures()
+    for host in ("127.0.0.1", "127.9.9.9", "localhost", "::1"):
+        name = f"[{host}]" if ":" in host else host
+        assert loopback_model(f"http://{name}:8501/v1/models/x") == (host, 8501, "/v1/models/x")
+
+
+def test_client_refuses_other_machines_itself():
+    with pytest.raises(InputError, match="`url` should be on this machine"):
+        Client("http://192.0.2.1:8501/v1/models/x", {})
 
 
 class Moody(BaseHTTPRequestHandler):
@@ -138,23 +152,32 @@ def moody_port():
 
 
 def test_errors_are_counted(moody_port):
-    client = ServeClient("127.0.0.1", moody_port, "/v1/models/x", {"films": ["{}", '{"a": 1}']})
-    cell = client.load("films", "4", "0.4", "0")
-    assert set(cell["failures"]) == {"503", "closed"}
+    url = f"http://127.0.0.1:{moody_port}/v1/models/x"
+    client = Client(url, {"films": ["{}", '{"a": 1}']})
+    cell = client.load("films", 4, 0.4, 0)
+    assert set(cell["failures"]) == {"503", "ConnectionResetError"}
     assert cell["errors"] == sum(cell["failures"].values())
-    assert client.answered["films"] + cell["failures"]["closed"] == Moody.asked
+    assert client.answered + cell["failures"]["ConnectionResetError"] == Moody.asked
     assert cell["requests"] > 0
     assert abs(cell["requests"] - Moody.asked / 3) <= 6
 
 
 def test_server_that_is_gone_is_counted_as_errors():
-    cell = ServeClient("127.0.0.1", 1, "/v1/models/x", {"a": ["{}"]}).load("a", "2", "0.1", "0")
-    assert cell["requests"] == 0 and cell["latency_ms"]["p50"] is None
+    cell = Client("http://127.0.0.1:1/v1/models/x", {"a": ["{}"]}).load("a", 2, 0.1, 0)
+    assert cell["requests"] == 0 and cell["p50_ms"] is None
     assert set(cell["failures"]) == {"ConnectionRefusedError"}
 
 
-def test_percentiles():
-    assert summarize_latencies([0.001 * n for n in range(1, 101)]) == pytest.approx(
-        {"p50": 51.0, "p90": 91.0, "p99": 100.0, "max": 100.0}
+def test_server_without_the_signatures_is_refused(moody_port):
+    done = run_here(
+        "benchmark", "serve", *SMALL, "--url", f"http://127.0.0.1:{moody_port}/v1/models/x"
     )
-    assert summarize_latencies([0.002])["p99"] == 2.0
+    assert done.returncode == 2
+    assert "`url` should be a model that answers one of the signatures" in done.stderr
+
+
+def test_percentiles():
+    assert percentiles([0.001 * n for n in range(101)]) == pytest.approx(
+        {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "max_ms": 100.0}
+    )
+    assert percentiles([0.002])["p99_ms"] == 2.0

@@ -11,20 +11,21 @@ torch = pytest.importorskip("torch")
 import torch_reference  # noqa: E402
 from numpy_reference import block_weights, numbers, randomise, sampled_softmax_loss  # noqa: E402
 
-from keras_peterrec.benchmarks.train_configuration import TrainConfiguration  # noqa: E402
+from keras_peterrec.benchmarks.train import made_batches  # noqa: E402
 from keras_peterrec.benchmarks.train_worker import Steps, build_model  # noqa: E402
 from keras_peterrec.benchmarks.worker import Worker  # noqa: E402
 
-SMALL = TrainConfiguration(
-    items=40, hidden_dim=8, blocks=2, length=9, batch_size=4, negatives=12, loss="full"
-)
+SMALL = {
+    **{"items": 40, "hidden_dim": 8, "blocks": 2, "length": 9, "batch_size": 4, "negatives": 12},
+    **{"loss": "full", "precision": "float32", "seed": 0},
+}
 VARIANTS = ("eager", "eager-conv1d", "eager-dense", "eager-sparse")
 
 
 @pytest.fixture
 def rows():
     """Ids `[B, L + 1]`, two rows of them padded on the left."""
-    ids = SMALL.batches()[0]
+    ids = made_batches(SMALL)[0]
     ids[1, :3] = ids[2, :6] = 0
     return ids
 
@@ -32,12 +33,11 @@ def rows():
 def pair(configuration, variant):
     """Our model with random weights, and the reference with the same."""
     model = randomise(build_model(configuration), scale=0.3)
-    backbone = getattr(model, "backbone", model)
-    reference = torch_reference.Reference({**configuration.__dict__, "variant": variant})
+    reference = torch_reference.Reference({**configuration, "variant": variant})
     reference.load(
-        numbers(backbone.item_embedding.embeddings),
-        [block_weights(block) for block in backbone.blocks],
-        None if model is backbone else numbers(model.item_table),
+        numbers(model.backbone.item_embedding.embeddings),
+        [block_weights(block) for block in model.backbone.blocks],
+        None if model.tied else numbers(model.item_table),
     )
     return model, reference
 
@@ -50,14 +50,14 @@ def loss_of(reference, rows, drawn=None):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("loss", ["backbone", "full"])
 def test_loss_is_ours(loss, variant, rows):
-    model, reference = pair(SMALL.replace(loss=loss), variant)
+    model, reference = pair({**SMALL, "loss": loss}, variant)
     ours = model.test_on_batch(rows[:, :-1], rows[:, 1:])
     assert loss_of(reference, rows) == pytest.approx(float(ours), rel=1e-4)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_sampled_loss_is_that_of_our_states(variant, rows):
-    model, reference = pair(SMALL.replace(loss="sampled"), variant)
+    model, reference = pair({**SMALL, "loss": "sampled"}, variant)
     drawn = [0, 0, 1, 3, 7, 20, 39]
     states = keras.ops.convert_to_numpy(model(rows[:, :-1])).reshape(-1, 8)
     targets = rows[:, 1:].reshape(-1) - 4
@@ -90,9 +90,9 @@ def test_three_steps_are_ours(variant, rows):
 
 
 def test_script_answers_as_a_worker(tmp_path):
-    configuration = SMALL.replace(loss="sampled")
-    np.save(tmp_path / "batches.npy", configuration.batches())
-    settings = {**configuration.__dict__, "batches": str(tmp_path / "batches.npy")}
+    configuration = {**SMALL, "loss": "sampled"}
+    np.save(tmp_path / "batches.npy", made_batches(configuration))
+    settings = {**configuration, "batches": str(tmp_path / "batches.npy")}
     script = Path(torch_reference.__file__)
     with Worker([sys.executable, script], {**settings, "variant": "eager"}) as worker:
         assert worker.ready["versions"] == {"torch": torch.__version__}

@@ -1,7 +1,8 @@
-"""`keras-peterrec benchmark train` as a person types it."""
+"""`keras-peterrec benchmark train` as a person types it, and the turns that its sides take."""
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,24 +10,32 @@ from pathlib import Path
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+import psutil
 import pytest
+from commands import run_here
 
-from keras_peterrec.benchmarks import train
-from keras_peterrec.benchmarks.matmul_rate import matmul_seconds
-from keras_peterrec.benchmarks.train_configuration import TrainConfiguration
+from keras_peterrec.benchmarks.report import save_plot
+from keras_peterrec.benchmarks.train import (
+    FIRST_ITEM,
+    _plot_columns,
+    benchmark_train,
+    configurations,
+    made_batches,
+    measure,
+)
 from keras_peterrec.benchmarks.train_worker import Steps, build_model
 from keras_peterrec.errors import InputError
+from keras_peterrec.settings.benchmark import TrainBenchmarkSettings
 
 SMALL = {"items": 60, "hidden_dim": 4, "blocks": 1, "length": 6, "batch_size": 3, "negatives": 7}
 FAKE = Path(__file__).with_name("fake_worker.py")
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "keras_peterrec", "benchmark", "train", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
+def configuration(loss="full", **changes):
+    """What the workers are told."""
+    settings = TrainBenchmarkSettings(**{**SMALL, **changes}, loss=(loss,))
+    ((_, found),) = configurations(settings)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +43,13 @@ def finished(tmp_path_factory):
     """The command's folder and what it printed; the reference is always 40 ms."""
     folder = tmp_path_factory.mktemp("benchmark")
     fake = folder / "fake_worker.py"  # its log stays out of the tree
-    fake.write_text(FAKE.read_text())
-    small = [word for k, v in SMALL.items() for word in (f"--{k.replace('_', '-')}", v)]
-    done = run(
-        *small,
-        "--sweep",
-        "items=50,60",
-        "--loss",
-        "sampled",
-        "--rounds",
-        2,
-        "--steps",
-        2,
-        "--reference",
-        fake,
-        "--reference-variant",
-        "a",
-        "--reference-variant",
-        "broken",
-        "--out",
-        folder / "out",
-        "--json",
-    )
+    shutil.copy(FAKE, fake)
+    words = [word for k, v in SMALL.items() for word in (f"--{k.replace('_', '-')}", v)]
+    words += ["--sweep", "items=50,60", "--loss", "sampled", "--rounds", 2, "--steps", 2]
+    words += ["--reference", fake, "--reference-variant", "a", "--reference-variant", "broken"]
+    words += ["--out", folder / "out", "--json"]
+    command = [sys.executable, "-m", "keras_peterrec", "benchmark", "train", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "out", json.loads(done.stdout)
 
@@ -68,10 +62,11 @@ def test_files_say_what_was_printed(finished):
     assert len(lines) == len(result["rows"]) == 4
     for line, row in zip(lines, result["rows"]):
         assert (line["side"], int(line["items"])) == (row["side"], row["items"])
-        assert float(line["step_ms"]) == row["step_ms"]["median"]
+        assert float(line["step_ms"]) == row["step_ms"]
+        assert "all_ms" not in line
     table = (out / "table.md").read_text()
     assert result["machine"]["processor"] in table
-    assert table.count("| items | 50 |") == 3  # two sides, and our bounds
+    assert table.count("| items | 50 ") == 2
     assert "fake_worker broken: a module is missing" in table
     assert plt.imread(out / "plot.png").std() > 0
 
@@ -84,54 +79,168 @@ def test_numbers_are_consistent(finished):
     )
     assert [row["items"] for row in ours] == [row["items"] for row in reference] == [50, 60]
     for row in ours:
-        assert row["tokens"] == 18 and len(row["step_ms"]["all"]) == 4
-        assert row["tokens_per_second"] == pytest.approx(18e3 / row["step_ms"]["median"])
-        assert row["step_ms"]["min"] <= row["step_ms"]["median"]
+        assert row["tokens"] == 18 and len(row["all_ms"]) == 4
+        assert row["tokens_per_second"] == pytest.approx(18e3 / row["step_ms"])
+        assert row["min_ms"] <= row["step_ms"] == np.median(row["all_ms"])
         assert row["peak_bytes"] > row["start_bytes"] > 0
-        assert row["share_of_square"] == pytest.approx(
-            row["operations"] / (row["step_ms"]["median"] / 1e3) / row["matmul_rates"]["square"]
-        )
         assert 0 < row["loss_value"] < 20
     for row, our in zip(reference, ours):
-        turns = np.median(np.reshape(our["step_ms"]["all"], (2, 2)), axis=1)
+        turns = np.median(np.reshape(our["all_ms"], (2, 2)), axis=1)
         assert row["times_ours"] == pytest.approx(np.median(40.0 / turns))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
         (("--sweep", "heads"), "`sweep` should be one of items, length, batch, channels"),
+        (("--sweep", "items=many"), "`sweep` should be a name or name=integers"),
+        (("--sweep", "items="), "`sweep` should be a name or name=integers"),
+        (("--sweep", "items=10,-3"), "`items` should be a positive integer"),
+        (("--sweep", "length=0,8"), "`length` should be a positive integer"),
+        (("--loss", "bpr"), "`loss` should be one of backbone, sampled, full"),
+        (("--items", "0"), "`items` should be a positive integer"),
         (("--reference", "nowhere.py"), "`reference` should be a script"),
         (("--steps", "0"), "`steps` should be a positive integer"),
         (("--out", str(FAKE.parent)), "`out` should be a new folder"),
     ],
 )
-def test_mistakes_end_with_one_line_and_status_2(arguments, message):
-    done = run(*arguments)
+def test_mistakes_end_with_one_line_and_status_2(words, message):
+    done = run_here("benchmark", "train", *words)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith(f"keras-peterrec: error: {message}")
     assert done.stderr.count("\n") == 1
 
 
+def test_python_settings_are_checked_too():
+    for change, message in (
+        ({"negatives": 1.5}, "`negatives` should be an integer"),
+        ({"precision": "float64"}, "`precision` should be one of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            TrainBenchmarkSettings(**change)
+
+
 def test_help_names_what_is_measured():
-    done = run("--help")
+    done = run_here("benchmark", "train", "--help")
     assert done.returncode == 0 and "--sweep" in done.stdout
 
 
-def test_full_softmax_beyond_memory_is_left_out(monkeypatch, capsys):
-    monkeypatch.setattr(train, "memory_bytes", lambda: 1000)
+def test_full_softmax_beyond_memory_is_left_out(monkeypatch):
+    memory = psutil.virtual_memory()._replace(total=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     with pytest.raises(InputError, match="nothing could be measured: the scores"):
-        train.benchmark_train(loss=["full"], **SMALL)
+        benchmark_train(loss=["full"], **SMALL)
+
+
+# Configurations
+
+
+def test_no_sweep_is_one_configuration_with_every_loss():
+    found = configurations(TrainBenchmarkSettings(loss=("backbone", "full")))
+    assert [(name, each["loss"], each["items"]) for name, each in found] == [
+        ("none", "backbone", 50_000),
+        ("none", "full", 50_000),
+    ]
+
+
+def test_sweeps_change_one_setting_each():
+    settings = TrainBenchmarkSettings(sweep=("items", "channels=16,24"), loss=("sampled",))
+    found = configurations(settings)
+    assert [(name, each["items"], each["hidden_dim"]) for name, each in found] == [
+        ("items", 10_000, 64),
+        ("items", 50_000, 64),
+        ("items", 1_000_000, 64),
+        ("channels", 50_000, 16),
+        ("channels", 50_000, 24),
+    ]
+
+
+def test_lengths_are_compared_at_the_same_tokens():
+    found = configurations(TrainBenchmarkSettings(sweep=("length",), loss=("sampled",)))
+    assert [(each["length"], each["batch_size"]) for _, each in found] == [
+        (64, 128),
+        (512, 16),
+        (4096, 2),
+    ]
+
+
+def test_batches_are_constant_and_log_uniform():
+    large = configuration(items=300, batch_size=1000, length=7)
+    batches = made_batches(large)
+    assert batches.shape == (8, 1000, 8)
+    assert batches.min() == FIRST_ITEM and batches.max() < FIRST_ITEM + 300
+    share = np.mean(batches == FIRST_ITEM + 2)
+    assert share == pytest.approx(np.log(4 / 3) / np.log(301), rel=0.1)
+    assert np.array_equal(batches, made_batches(large))
+
+
+def test_plot_without_a_sweep_has_the_losses_side_by_side(tmp_path):
+    given = {"sweep": "none", "tokens_per_second": 9.0, "peak_bytes": 2**30}
+    rows = [{**given, "side": side, "loss": loss} for loss in ("full", "sampled") for side in "ab"]
+    columns = _plot_columns(rows)
+    assert list(columns) == ["loss"]
+    for lines in columns["loss"].values():
+        assert [line.xs for line in lines] == [["full", "sampled"]] * 2
+    save_plot(tmp_path / "plot.png", "a machine", columns)
+    assert plt.imread(tmp_path / "plot.png").std() > 0
+
+
+# Turns, with workers that only say that they work
+
+
+@pytest.fixture
+def measured(tmp_path):
+    script = shutil.copy(FAKE, tmp_path / FAKE.name)
+
+    def run(*variants, rounds=2):
+        sides = {f"side {name}": ([sys.executable, script], name) for name in variants}
+        rows, failed = measure(configuration("backbone"), sides, rounds, 3)
+        return rows, failed, (tmp_path / "turns.log").read_text().split("\n")[:-1]
+
+    return run
+
+
+def test_sides_take_turns_and_never_run_at_once(measured):
+    rows, failed, turns = measured("a", "b", rounds=3)
+    order = ["a", "b", "b", "a", "a", "b"]
+    assert turns == [f"{name} {what}" for name in order for what in ("begins run", "ends")]
+    assert not failed and [row["side"] for row in rows] == ["side a", "side b"]
+    for row in rows:
+        assert row["all_ms"] == [40.0] * 9 and row["times_ours"] == 1.0
+        assert row["tokens_per_second"] == pytest.approx(18 / 0.040)
+
+
+@pytest.mark.parametrize(
+    ("variant", "reason"),
+    [
+        ("broken", "a module is missing"),
+        ("unwilling", "not in this precision"),
+        ("dying", "out of memory"),
+    ],
+)
+def test_reference_that_fails_drops_out(measured, variant, reason):
+    rows, failed, _ = measured("a", variant, "b")
+    assert [row["side"] for row in rows] == ["side a", "side b"]
+    assert failed == {f"side {variant}": reason}
+    assert all(len(row["all_ms"]) == 6 for row in rows)
+
+
+def test_without_our_own_side_there_are_no_rows(measured):
+    rows, failed, _ = measured("dying", "b")
+    assert rows == [] and failed == {"side dying": "out of memory"}
+
+
+# Our worker
 
 
 def test_backbone_alone_is_trained_on_the_squares_of_its_states():
-    configuration = TrainConfiguration(**SMALL, loss="backbone")
-    model = build_model(configuration)
-    batches = configuration.batches()
+    alone = configuration("backbone")
+    model = build_model(alone)
+    batches = made_batches(alone)
     states = keras.ops.convert_to_numpy(model(batches[0, :, :-1]))
     model.optimizer.learning_rate = 0.01
     steps = Steps(model, batches[:1])
-    assert steps.step() == pytest.approx(float(np.sum(states**2)), rel=1e-5)
+    assert steps.step() == pytest.approx(float(np.sum(states**2)) / 18, rel=1e-5)
     for _ in range(40):
         steps.step()
     after = keras.ops.convert_to_numpy(model(batches[0, :, :-1]))
@@ -139,9 +248,8 @@ def test_backbone_alone_is_trained_on_the_squares_of_its_states():
 
 
 def test_steps_go_round_the_batches():
-    configuration = TrainConfiguration(**SMALL, loss="full")
-    batches = configuration.batches()[:2]
-    model = build_model(configuration)
+    batches = made_batches(configuration())[:2]
+    model = build_model(configuration())
     model.optimizer.learning_rate = 0.0
     steps, losses = Steps(model, batches), []
     for _ in range(4):
@@ -149,9 +257,3 @@ def test_steps_go_round_the_batches():
         losses.append(steps.step())
     assert losses[0] != losses[1] and losses[:2] == pytest.approx(losses[2:], rel=1e-6)
     assert len(steps.run(3)["milliseconds"]) == 3
-
-
-def test_every_product_is_timed():
-    seconds = matmul_seconds(tokens=32, channels=4, compute_dtype="bfloat16", repeats=1)
-    assert set(seconds) == {"forward", "input_gradient", "kernel_gradient", "square"}
-    assert all(0 < value < 60 for value in seconds.values())

@@ -18,7 +18,7 @@ def grow(mebibytes):
     held.append(np.ones(int(mebibytes) * 2**20, "uint8"))
     return {"grown": (peak_bytes() - before) / 2**20}
 
-serve({"grow": grow}, lambda: {"name": "chatty", "settings": sys.argv[1]})
+serve(lambda: ({"name": "chatty", "settings": sys.argv[1]}, {"grow": grow}))
 """
 
 

@@ -165,7 +165,7 @@ class Reference:
     """Network, loss and optimizer of one configuration.
 
     Args:
-        settings: dict, as the benchmark sends it; see `TrainConfiguration`.
+        settings: dict, as the benchmark sends it.
     """
 
     def __init__(self, settings):
@@ -207,12 +207,14 @@ class Reference:
         states = embedded * mask
         for block in self.blocks:
             states = block(states, mask)
-        if self.settings["loss"] == "backbone":
-            return states.float().square().sum()
         states = states.reshape(-1, states.shape[-1])
         counted, targets = (targets >= 0).float(), targets.clamp_min(0)
-        function = full_softmax if self.settings["loss"] == "full" else sampled_softmax
-        return (function(states, targets, *output) * counted).sum() / counted.sum().clamp_min(1)
+        if self.settings["loss"] == "backbone":
+            losses = states.float().square().sum(-1)
+        else:
+            function = full_softmax if self.settings["loss"] == "full" else sampled_softmax
+            losses = function(states, targets, *output) * counted
+        return losses.sum() / counted.sum().clamp_min(1)
 
     def loss(self, history, targets, drawn=None):
         """Of ids `[B, L]` each; `drawn` are negatives in place of random ones."""

@@ -1,15 +1,26 @@
-"""Batches of tasks: what a model is shown, how it is shuffled and hidden."""
+"""Batches of tasks: what a model is shown, how it is shuffled, and what is hidden."""
+
+import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_peterrec.data.batches import history_batches, task_batches
+from keras_peterrec.data.batches import (
+    hide_as_unknown,
+    hide_behind_mask,
+    history_batches,
+    task_batches,
+)
 
 LENGTH = 6
 ITEMS = np.arange(4, 104, dtype="int32")
 # Windows of one to six inputs, all different.
 STARTS = np.arange(0, 90, 3)
 STOPS = STARTS + 1 + np.arange(30) % LENGTH
+VOCABULARY_SIZE = 1004
+IDS = tf.constant(np.arange(30_000).reshape(5000, 6) % 1000 + 4, tf.int32)
+NOISE = tf.constant([5, 7], tf.int64)
 
 
 def numpy_batches(dataset):
@@ -17,7 +28,7 @@ def numpy_batches(dataset):
 
 
 def rows_of(batches):
-    """Every history as the tuple of its real ids, in order."""
+    """Every history as a tuple of its real ids, in order."""
     return [tuple(row[row != 0]) for history, *_ in batches for row in history]
 
 
@@ -70,7 +81,7 @@ def test_answers_stay_with_their_histories():
                 assert expected[tuple(row[row != 0])] == first and filler == -1
 
 
-def test_an_epoch_can_be_a_part():
+def test_an_epoch_can_be_a_part_of_the_rows():
     dataset = make_task(seed=0, steps=2)
     first, second = (rows_of(numpy_batches(dataset)) for _ in range(2))
     assert len(first) == len(second) == 14 and first != second
@@ -91,7 +102,60 @@ def test_long_rows_lose_their_beginning(make):
     assert np.asarray(history).tolist() == [ITEMS[14:20].tolist()]
 
 
-def test_padding_is_not_hidden():
+def test_padding_of_a_batch_is_not_hidden():
     for history, _ in numpy_batches(make_task(unknown_rate=1.0)):
         for row in history:
             assert row.tolist() == [0] * (row == 0).sum() + [1] * (row != 0).sum()
+
+
+def within(share, expected, count):
+    return abs(share - expected) < 4.5 * math.sqrt(expected * (1 - expected) / count)
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.6])
+def test_masks_a_share_of_the_positions_80_10_10(rate):
+    shown, asked = map(np.asarray, hide_behind_mask(IDS, NOISE, rate, VOCABULARY_SIZE))
+    chosen = asked != 0
+    assert within(chosen.mean(), rate, chosen.size)
+    masked = shown[chosen] == 2
+    kept = shown[chosen] == asked[chosen]
+    others = shown[chosen][~masked & ~kept]
+    count = chosen.sum()
+    assert within(masked.mean(), 0.8, count)
+    # A random item is the true one in one case of a thousand.
+    assert within(kept.mean(), 0.1 + 0.1 / 1000, count)
+    assert others.min() >= 4 and others.max() <= 1003
+    assert len(np.unique(others)) > 500 and abs(others.mean() - 503.5) < 30
+    # All positions are chosen equally often.
+    assert all(within(column.mean(), rate, len(column)) for column in chosen.T)
+
+
+def test_masked_positions_ask_for_what_stood_there():
+    shown, asked = map(np.asarray, hide_behind_mask(IDS, NOISE, 0.3, VOCABULARY_SIZE))
+    chosen = asked != 0
+    np.testing.assert_array_equal(asked[chosen], np.asarray(IDS)[chosen])
+    np.testing.assert_array_equal(shown[~chosen], np.asarray(IDS)[~chosen])
+
+
+def test_a_share_of_the_items_becomes_unknown():
+    hidden, ids = np.asarray(hide_as_unknown(IDS, NOISE, 0.2)), np.asarray(IDS)
+    assert within((hidden == 1).mean(), 0.2, hidden.size)
+    np.testing.assert_array_equal(hidden[hidden != 1], ids[hidden != 1])
+    np.testing.assert_array_equal(hide_as_unknown(IDS, NOISE, 0.0), ids)
+
+
+def test_padding_is_neither_masked_nor_hidden():
+    ids = tf.where(tf.range(6) % 2 == 0, 0, IDS)
+    shown, asked = hide_behind_mask(ids, NOISE, 1.0, VOCABULARY_SIZE)
+    unknown = hide_as_unknown(ids, NOISE, 1.0)
+    for hidden in (shown, asked, unknown):
+        np.testing.assert_array_equal(hidden == 0, ids == 0)
+    assert set(np.unique(unknown)) == {0, 1}
+
+
+def test_the_same_noise_hides_the_same():
+    def masks(noise):
+        return np.asarray(hide_behind_mask(IDS, tf.constant(noise, tf.int64), 0.3, 1004)[1])
+
+    np.testing.assert_array_equal(masks([1, 2]), masks([1, 2]))
+    assert not np.array_equal(masks([1, 2]), masks([1, 3]))

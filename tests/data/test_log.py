@@ -1,4 +1,4 @@
-"""Logs: what is kept, what is refused."""
+"""Logs: what is kept, and what raises an error."""
 
 import gzip
 from pathlib import Path
@@ -36,6 +36,7 @@ def events_of(log):
     return [*zip(users.tolist(), items.tolist(), log.timestamps.tolist())]
 
 
+@settings(deadline=None)
 @given(EVENTS)
 def test_events_keep_their_order_and_ids_that_of_first_appearance(events):
     log = log_of(events)
@@ -45,6 +46,7 @@ def test_events_keep_their_order_and_ids_that_of_first_appearance(events):
     assert len(log) == len(events)
 
 
+@settings(deadline=None)
 @given(EVENTS, st.data())
 def test_select_is_the_log_of_the_selected_events(events, data):
     mask = data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
@@ -54,9 +56,11 @@ def test_select_is_the_log_of_the_selected_events(events, data):
     selected = log_of(events).select(np.array(mask))
     assert events_of(selected) == kept
     assert selected.fingerprint() == log_of(kept).fingerprint()
+    assert selected.name == "log"
+    assert log_of(events).select(np.array(mask), name="part").name == "part"
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(EVENTS)
 def test_fingerprint_and_contents_do_not_depend_on_the_file_format(tmp_path_factory, events):
     folder = tmp_path_factory.mktemp("formats")
@@ -121,7 +125,7 @@ def test_arrays_of_a_log_cannot_be_written_to():
     ("users", "items", "times", "message"),
     [
         ([], [], [], "`user_ids` should not be empty"),
-        (["a", "b"], ["x"], [1, 2], "one length. Received: 2, 1 and 2"),
+        (["a", "b"], ["x"], [1, 2], "should have one length. Received: 2, 1 and 2"),
         (["a", None], ["x", "y"], [1, 2], "`user_ids`.*none in row 2"),
         (["a", "b"], ["x", float("nan")], [1, 2], "`item_ids`.*none in row 2"),
         (["a", ""], ["x", "y"], [1, 2], "`user_ids`.*not empty.*Received: ''"),
@@ -138,7 +142,7 @@ def test_arrays_of_a_log_cannot_be_written_to():
         (["a", "a"], ["x", "y"], [1, 2], "two users. Received: a log with one user"),
     ],
 )
-def test_bad_columns_are_refused(users, items, times, message):
+def test_bad_columns_raise(users, items, times, message):
     with pytest.raises(InputError, match=message) as caught:
         Log.from_columns(users, items, times)
     assert "\n" not in str(caught.value)
@@ -152,7 +156,7 @@ def test_bad_columns_are_refused(users, items, times, message):
         ([False, False], "at least one event"),
     ],
 )
-def test_bad_masks_are_refused(mask, message):
+def test_bad_masks_raise(mask, message):
     with pytest.raises(InputError, match=message):
         Log.from_columns("ab", "xy", [1, 2]).select(mask)
 
@@ -183,7 +187,7 @@ def test_csv_ids_stay_as_written_and_other_columns_are_not_read(tmp_path):
         ("a.parquet", "not parquet", "readable Parquet file"),
     ],
 )
-def test_bad_files_are_refused(tmp_path, name, text, message):
+def test_bad_files_raise(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -191,6 +195,7 @@ def test_bad_files_are_refused(tmp_path, name, text, message):
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200))
 def test_the_row_of_a_bad_timestamp_is_named(tmp_path_factory, row):
     path = tmp_path_factory.mktemp("rows") / "a.csv"
@@ -202,12 +207,12 @@ def test_the_row_of_a_bad_timestamp_is_named(tmp_path_factory, row):
         read_log(path)
 
 
-def test_a_missing_file_is_refused(tmp_path):
+def test_a_missing_file_raises(tmp_path):
     with pytest.raises(InputError, match="file that exists. Received: .*gone.csv"):
         read_log(tmp_path / "gone.csv")
 
 
-def test_a_cut_off_gzip_file_is_refused(tmp_path):
+def test_a_truncated_gzip_file_raises(tmp_path):
     path = tmp_path / "a.csv.gz"
     rows = "".join(f"u{n},i{n * 7919 % 1000},{n}\n" for n in range(3000))
     whole = gzip.compress(("user_id,item_id,timestamp\n" + rows).encode())

@@ -1,4 +1,4 @@
-"""MovieLens: one set of tables from every form of files."""
+"""MovieLens: the same tables from every file format."""
 
 import pytest
 from movielens_samples import (
@@ -22,7 +22,7 @@ def as_events(log):
     return {*zip(users.tolist(), items.tolist(), log.timestamps.tolist())}
 
 
-def test_every_form_of_files_gives_the_same(tmp_path):
+def test_every_file_format_gives_the_same_data(tmp_path):
     found = []
     for number, (version, write) in enumerate(
         [
@@ -51,7 +51,7 @@ def test_written_files_are_read_back_as_they_were(tmp_path):
     assert read_movielens_files(tmp_path / "copy", "100k") == tables
 
 
-def test_domains_are_by_the_first_that_fits_and_share_users(tmp_path):
+def test_a_film_belongs_to_the_first_domain_that_fits(tmp_path):
     write_100k(tmp_path)
     movielens = MovieLens(path=tmp_path)
     items = {name: set(movielens.domain(name).item_ids) for name in DOMAINS}
@@ -65,6 +65,7 @@ def test_domains_are_by_the_first_that_fits_and_share_users(tmp_path):
     assert as_events(movielens.domain("all")) == set(RATINGS)
     assert as_events(movielens.domain("children")) == {("1", "20", 3), ("10", "20", 4)}
     assert movielens.domain("scifi").name == "movielens-100k/scifi"
+    assert repr(movielens) == "MovieLens(version='100k', events=7, users=3, items=5)"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,16 @@ def test_ages_fall_into_groups_in_natural_order(tmp_path, ages, groups):
     labels = MovieLens(path=tmp_path).labels("age")
     assert labels.user_ids.tolist() == ["1", "2", "10"]
     assert labels.values.tolist() == groups
-    assert labels.classes == [*dict.fromkeys(groups)]
+    assert labels.order(labels.values) == [*dict.fromkeys(groups)]
+
+
+def test_ages_in_years_are_numbers_where_the_files_have_them(tmp_path):
+    write_100k(tmp_path, (17, 34, 73))
+    labels = MovieLens(path=tmp_path).labels("age_years")
+    assert labels.values.tolist() == ["17", "34", "73"]
+    with pytest.raises(InputError, match="`column` should be one of gender, age, occupation."):
+        write_1m(tmp_path)
+        MovieLens("1m", tmp_path).labels("age_years")
 
 
 def test_an_unpacked_archive_inside_the_folder_is_found(tmp_path):
@@ -103,7 +113,7 @@ def test_an_unpacked_archive_inside_the_folder_is_found(tmp_path):
         ("u.user", "1|-3|F|writer|0\n", "u.user.*line 1"),
     ],
 )
-def test_malformed_files_are_named(tmp_path, file, text, message):
+def test_errors_name_malformed_files(tmp_path, file, text, message):
     write_100k(tmp_path)
     (tmp_path / file).write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -111,14 +121,14 @@ def test_malformed_files_are_named(tmp_path, file, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_malformed_atomic_files_are_named(tmp_path):
+def test_errors_name_malformed_atomic_files(tmp_path):
     write_atomic(tmp_path)
     (tmp_path / "ml-100k.user").write_text("user_id:token\tage:token\n1\t20\n")
     with pytest.raises(InputError, match="ml-100k.user.*line 2"):
         MovieLens(path=tmp_path)
 
 
-def test_other_mistakes_are_refused(tmp_path):
+def test_other_mistakes_raise(tmp_path):
     with pytest.raises(InputError, match="`version`.*100k, 1m. Received: '20m'"):
         MovieLens("20m")
     with pytest.raises(InputError, match="`path`.*ratings.dat.*ml-1m.inter"):

@@ -1,4 +1,4 @@
-"""Packed batches: nothing lost, nothing twice, a PAD between windows, one shape."""
+"""Packed batches: every target once, a PAD between windows, and one shape."""
 
 import functools
 import math
@@ -19,7 +19,7 @@ VOCABULARY_SIZE = 1004
 
 
 def windows_of(lengths):
-    """Items from 4 on, all different, and windows of these lengths with a gap between."""
+    """Different items from 4 on, and windows of these lengths with gaps between them."""
     stops = np.cumsum(np.asarray(lengths) + 2) - 2
     return np.arange(4, 4 + stops[-1] + 1, dtype="int32"), stops - lengths, stops
 
@@ -33,7 +33,7 @@ def stacked(dataset):
 
 
 def runs_of(rows):
-    """What stands between PADs in each row, as tuples of ids."""
+    """The ids between PADs in each row, as tuples."""
     runs = []
     for row in rows:
         pieces = np.split(row, np.flatnonzero(row == 0))
@@ -55,7 +55,7 @@ make_masked = functools.partial(masked_batches, ITEMS, STARTS, STOPS, 28, VOCABU
     seed=st.one_of(st.none(), st.integers(0, 2**31)),
     steps=st.one_of(st.none(), st.integers(1, 12)),
 )
-def test_packing_holds_its_promises(lengths, tokens, rows, seed, steps):
+def test_every_pair_once_one_pad_between_windows_one_shape(lengths, tokens, rows, seed, steps):
     items, starts, stops = windows_of(lengths)
     dataset = causal_batches(items, starts, stops, tokens, rows, seed, steps=steps)
     for _ in range(2):
@@ -94,7 +94,7 @@ def check_shape_and_padding(dataset, batches, history, lengths, tokens, rows, st
     assert all(tuple(spec.shape) == (rows, width) for spec in dataset.element_spec)
     assert all(part.shape == (rows, width) for batch in batches for part in batch)
     assert all(part.dtype == np.int32 for part in batches[0])
-    # Beside the PAD of each window, at most one ends a row: no batch is left empty.
+    # Besides the PAD of each window, at most one ends a row: no batch is empty.
     assert np.sum(history == 0) - len(lengths) < steps * rows
     report = packing_report(np.asarray(lengths), tokens, rows, steps)
     assert (report["steps"], report["rows"], report["width"]) == (steps, rows, width)
@@ -159,7 +159,7 @@ def test_masked_windows_show_their_last_event_too():
     np.testing.assert_array_equal(shown == 0, targets == 0)
 
 
-def test_masks_are_drawn_anew_and_at_the_rate():
+def test_masks_are_drawn_anew_at_the_given_rate():
     items, starts, stops = windows_of([40] * 500)
     dataset = masked_batches(items % 1000 + 4, starts, stops, 2000, VOCABULARY_SIZE)
     masks = []
@@ -247,7 +247,7 @@ def test_report_counts_the_windows_that_rows_cut():
         ({"starts": [], "stops": []}, "`starts` should have at least one window"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message):
+def test_bad_arguments_raise(arguments, message):
     good = {"items": ITEMS, "starts": STARTS, "stops": STOPS, "tokens": 28}
     with pytest.raises(InputError, match=message):
         causal_batches(**{**good, **arguments})

@@ -1,4 +1,4 @@
-"""Truncation and padding, against a Python loop."""
+"""Truncation and padding, compared with a Python loop."""
 
 import numpy as np
 import pytest
@@ -30,12 +30,12 @@ def test_keeps_the_last_and_pads_on_the_left(rows, max_length, fixed):
 
 
 @pytest.mark.parametrize("fixed, width", [(False, 1), (True, 3)])
-def test_a_batch_without_rows_has_a_width(fixed, width):
+def test_a_batch_without_rows_still_has_a_width(fixed, width):
     empty = tf.ragged.constant([], tf.int64, ragged_rank=1)
     assert left_pad(empty, 3, fixed).shape == (0, width)
 
 
-def test_the_same_inside_a_graph():
+def test_left_pad_works_inside_a_graph():
     padded = tf.function(
         lambda rows: left_pad(rows, 3),
         input_signature=[tf.RaggedTensorSpec([None, None], tf.int64)],

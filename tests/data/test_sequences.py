@@ -1,4 +1,4 @@
-"""Sequences: order, windows and what is held out, against plain loops."""
+"""Sequences: order, windows and held-out events, compared with plain loops."""
 
 import time
 import tracemalloc
@@ -15,14 +15,14 @@ from keras_peterrec.data.vocabulary import Vocabulary
 
 
 class Codes:
-    """As a vocabulary: the item of code n has the id n + 4."""
+    """Stands in for a vocabulary: the item "n" has the id n + 4."""
 
     def encode(self, items):
         return np.array([int(item) + 4 for item in items], "int32")
 
 
 def of_lengths(lengths):
-    """Sequences in which every event is an item of its own, in order of time."""
+    """Sequences in which every event has a different item, in order of time."""
     users = np.repeat(np.arange(len(lengths)), lengths)
     order = np.random.default_rng(0).permutation(len(users))
     log = Log.from_columns(
@@ -73,14 +73,14 @@ def test_every_training_event_but_the_first_is_a_target_once(lengths, max_length
         seen = length - held_out if length > held_out else length
         expected.update(range(first + 1, first + seen))
     assert targets == expected
-    # A window is as long as it may be: its targets have all the past they can have.
+    # A window is as long as allowed, so its targets have as much past as possible.
     for start, stop in zip(starts, stops, strict=True):
         assert stop - start == max_length or start in sequences.offsets
 
 
 @settings(max_examples=40, deadline=None)
 @given(lengths=lengths, max_length=st.integers(1, 6))
-def test_what_is_asked_later_is_never_trained_on(lengths, max_length):
+def test_held_out_events_are_never_trained_on(lengths, max_length):
     sequences = of_lengths(lengths)
     starts, stops = sequences.training_windows(max_length)
     trained = {n for start, stop in zip(starts, stops) for n in range(start, stop + 1)}
@@ -92,7 +92,7 @@ def test_what_is_asked_later_is_never_trained_on(lengths, max_length):
 
 @settings(max_examples=20, deadline=None)
 @given(lengths=lengths)
-def test_leave_one_out_asks_for_the_last_events(lengths):
+def test_leave_one_out_predicts_the_last_events(lengths):
     sequences = of_lengths(lengths)
     long = [n for n in range(len(sequences)) if sequences.lengths[n] >= 3]
     for last in (1, 2):
@@ -100,6 +100,10 @@ def test_leave_one_out_asks_for_the_last_events(lengths):
         histories = [sequences.items[a:b].tolist() for a, b in zip(starts, stops)]
         assert histories == [sequences[n][:-last].tolist() for n in long]
         assert targets.tolist() == [sequences[n][-last] for n in long]
+
+
+def test_its_repr_says_what_it_holds():
+    assert repr(of_lengths([3, 1, 2])) == "Sequences(users=3, events=6, longest=3)"
 
 
 def test_finds_users():

@@ -1,4 +1,4 @@
-"""Simulated data: its shape, and the signal it promises."""
+"""Simulated data: its shape, and the signal that it should contain."""
 
 import collections
 import time
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.data.sources.simulated import Simulated
+from keras_peterrec.data.sources.simulated import PROFILES, TOPICS, Simulated
 from keras_peterrec.errors import InputError
 
 
@@ -53,7 +53,7 @@ def hits(scores, wanted, k=10):
     order=st.floats(0, 1),
     seed=st.integers(0, 999),
 )
-def test_events_are_as_ordered(users, events, target_events, order, seed):
+def test_events_have_the_requested_shape(users, events, target_events, order, seed):
     sizes = {"items": 3 * events, "target_items": 4 * target_events}
     simulated = Simulated(
         users,
@@ -81,7 +81,7 @@ def test_events_are_as_ordered(users, events, target_events, order, seed):
 def test_the_same_seed_gives_the_same_and_another_seed_something_else():
     def prints(simulated):
         logs = [simulated.domain(name) for name in ("source", "target")]
-        labels = [simulated.labels(column) for column in ("gender", "age")]
+        labels = [simulated.labels(column) for column in PROFILES]
         return [data.fingerprint() for data in logs + labels]
 
     one, same, other = (prints(Simulated(users=50, seed=seed)) for seed in (3, 3, 4))
@@ -97,7 +97,7 @@ def test_the_default_size_takes_little_time():
     assert 1_600 < len(simulated.domain("target")) < 3_200
 
 
-def test_targets_lie_on_the_clock_of_the_source(simulated):
+def test_targets_lie_within_the_source_times(simulated):
     times = collections.defaultdict(list)
     users, _, stamps = numbers(simulated.domain("source"))
     for user, stamp in zip(users.tolist(), stamps.tolist()):
@@ -117,20 +117,44 @@ def test_taste_beats_popularity_in_the_target(simulated):
 
 
 @pytest.mark.parametrize("column", ["gender", "age"])
-def test_the_history_tells_the_profile(simulated, column):
+def test_the_history_predicts_the_profile(simulated, column):
     labels = simulated.labels(column)
-    classes = np.array([labels.classes.index(value) for value in labels.values])
+    names = labels.order(labels.values)
+    classes = np.array([names.index(value) for value in labels.values])
     source = counts(simulated.domain("source"), (800, 400))
     train = np.arange(800) < 600
-    scores = ridge(source, np.eye(len(labels.classes))[classes], train)[~train]
+    scores = ridge(source, np.eye(len(names))[classes], train)[~train]
     accuracy = (scores.argmax(axis=1) == classes[~train]).mean()
     majority = np.bincount(classes[~train]).max() / 200
     assert accuracy > majority + 0.2
     assert np.bincount(classes).min() > 150
 
 
+def test_the_history_predicts_the_spend(simulated):
+    labels = simulated.labels("spend")
+    spend = labels.values.astype(float)[:, None]
+    assert len(spend) == 800 and 30 < spend.mean() < 70
+    source = counts(simulated.domain("source"), (800, 400))
+    train = np.arange(800) < 600
+    errors = ridge(source, spend, train)[~train] - spend[~train]
+    assert np.std(errors) < 0.8 * np.std(spend[~train])
+
+
+def test_the_history_predicts_the_topics(simulated):
+    users, sets = simulated.labels("topics").sets()
+    assert set().union(*sets) == set(TOPICS) and 1.2 < np.mean([*map(len, sets)]) < 3
+    rows = [int(user[1:]) for user in users]
+    have = np.array([[topic in topics for topic in TOPICS] for topics in sets], float)
+    source = counts(simulated.domain("source"), (800, 400))[rows]
+    train = np.arange(len(rows)) < 500
+    scores = ridge(source, have, train)[~train]
+    accuracy = ((scores > 0.5) == have[~train]).mean()
+    share = have[~train].mean(axis=0)
+    assert accuracy > np.maximum(share, 1 - share).mean() + 0.1
+
+
 def next_item_ranks(simulated):
-    """Ranks of the next item, by what followed the same item, and by popularity."""
+    """Ranks of the next item, by what followed the same item and by popularity."""
     users, items, _ = numbers(simulated.domain("source"))
     train = users < 600
     same = users[1:] == users[:-1]
@@ -143,7 +167,7 @@ def next_item_ranks(simulated):
     return ranks, (popularity >= popularity[after][:, None]).sum(axis=1)
 
 
-def test_the_order_of_a_history_matters_unless_told_otherwise(simulated):
+def test_the_order_of_a_history_matters_unless_order_is_0(simulated):
     by_order, by_popularity = next_item_ranks(simulated)
     assert np.mean(by_order <= 10) > 3 * np.mean(by_popularity <= 10)
     by_order, by_popularity = next_item_ranks(Simulated(order=0))
@@ -153,24 +177,29 @@ def test_the_order_of_a_history_matters_unless_told_otherwise(simulated):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"users": 1}, "`users` should be an integer of at least 2. Received: 1"),
-        ({"users": 2.5}, "`users`.*Received: 2.5"),
-        ({"events": True}, "`events`.*Received: True"),
-        ({"events": 40, "items": 119}, "`items`.*at least 120. Received: 119"),
+        ({"users": 1}, "`users` should be an integer of at least 2. Received: `users` = 1"),
+        ({"users": 2.5}, "`users`.*Received: `users` = 2.5"),
+        ({"events": True}, "`events`.*Received: `events` = True"),
+        ({"events": 40, "items": 119}, "`items`.*at least 120. Received: `items` = 119"),
         ({"target_items": 3}, "`target_items`.*at least 12"),
-        ({"target_events": 0}, "`target_events`.*at least 1"),
-        ({"order": 1.5}, "`order` should be from 0 to 1. Received: 1.5"),
+        ({"target_events": 0}, "`target_events` should be a positive integer"),
+        ({"order": 1.5}, "`order` should be from 0 to 1. Received: `order` = 1.5"),
         ({"order": float("nan")}, "`order`"),
-        ({"seed": -1}, "`seed`.*Received: -1"),
+        ({"seed": -1}, "`seed`.*Received: `seed` = -1"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments, message):
+def test_arguments_out_of_range_raise(arguments, message):
     with pytest.raises(InputError, match=message):
         Simulated(**arguments)
 
 
-def test_unknown_names_are_refused(simulated):
+def test_its_repr_says_what_was_drawn(simulated):
+    expected = "Simulated(users=800, items=400, target_items=120, order=0.5, seed=0)"
+    assert repr(simulated) == expected
+
+
+def test_unknown_names_raise(simulated):
     with pytest.raises(InputError, match="`name`.*source, target. Received: 'films'"):
         simulated.domain("films")
-    with pytest.raises(InputError, match="`column`.*gender, age. Received: 'sex'"):
+    with pytest.raises(InputError, match="`column`.*gender, age, spend, topics. Received: 'sex'"):
         simulated.labels("sex")

@@ -59,7 +59,7 @@ def test_files_by_path(tmp_path):
     (tmp_path / "users.csv").write_text("user_id,gender\na,F\nb,M\n")
     assert len(load_log(tmp_path / "log.csv")) == 2
     assert len(load_log(str(tmp_path / "log.csv"))) == 2
-    assert load_labels(tmp_path / "users.csv", "gender").classes == ["F", "M"]
+    assert load_labels(tmp_path / "users.csv", "gender").values.tolist() == ["F", "M"]
     assert load_titles(tmp_path / "log.csv") == {}
 
 
@@ -73,23 +73,23 @@ def test_a_file_may_be_named_like_a_source(tmp_path, monkeypatch):
     "name",
     ["movielens-100k/acton", "movielens-100k", "movielens/source", "simulated/users"],
 )
-def test_a_name_that_is_no_log_is_told_the_names_of_logs(name):
+def test_a_wrong_log_name_raises_with_the_right_names(name):
     message = "movielens-100k/children.*simulated/target. Received: '" + name
     with pytest.raises(InputError, match=message):
         load_log(name)
 
 
-def test_a_name_that_is_no_users_table_is_told_the_names_of_those():
+def test_a_wrong_labels_name_raises_with_the_right_names():
     with pytest.raises(InputError, match="movielens-1m/users.*'simulated/source'"):
         load_labels("simulated/source", "gender")
 
 
-def test_other_mistakes_are_refused(tmp_path):
+def test_other_mistakes_raise(tmp_path):
     with pytest.raises(InputError, match="file that exists. Received: .*gone.csv"):
         load_log(tmp_path / "gone.csv")
     with pytest.raises(InputError, match="should end in one of"):
         load_log("clicks")
-    with pytest.raises(InputError, match="`column`.*gender, age. Received: 'zip'"):
+    with pytest.raises(InputError, match="`column`.*gender, age, spend, topics. Received: 'zip'"):
         load_labels("simulated/users", "zip")
 
 
@@ -102,7 +102,7 @@ def test_reading_data_imports_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_own_movielens_folder_comes_first(monkeypatch, tmp_path):
+def test_the_users_own_movielens_folder_comes_first(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_PETERREC_MOVIELENS", str(tmp_path / "nothing"))
     sources._open_source.cache_clear()
     with pytest.raises(InputError, match="nothing"):

@@ -1,4 +1,4 @@
-"""The split of users: shares, and what it does not depend on."""
+"""The split of users: its shares, and what it does not depend on."""
 
 import math
 import re
@@ -27,7 +27,7 @@ def test_shares_are_70_10_20():
     users=st.lists(st.text(max_size=4).filter(str.isprintable), min_size=1, unique=True),
     data=st.data(),
 )
-def test_a_user_stays_where_he_is_whoever_else_is_there(users, data):
+def test_a_users_split_does_not_depend_on_the_other_users(users, data):
     together = dict(zip(users, split_users(users, seed=1, train_fraction=0.5)))
     some = data.draw(st.permutations(users))[: data.draw(st.integers(1, len(users)))]
     assert dict(zip(some, split_users(some, seed=1, train_fraction=0.5))) == {
@@ -56,7 +56,7 @@ def test_smaller_training_shares_lie_within_larger_ones():
         kept_before = kept
 
 
-def test_who_is_kept_does_not_hang_on_who_trains():
+def test_which_users_are_kept_is_independent_of_the_split():
     # With one hash for both, a tenth of the training users would be those below 0.07.
     split = split_users(USERS, seed=1, train_fraction=0.5)
     at = user_fractions(USERS, 1, "split")
@@ -71,13 +71,13 @@ def test_salts_are_independent_and_fractions_even():
 
 
 def test_is_the_same_on_every_machine():
-    # Written down once: a change here changes every split that was ever made.
+    # Fixed values: a change here would change every split that was ever made.
     users = ["ann", "bob", "cy", "dan", "eve", "fay", "gus", "hal"]
     assert split_users(users, seed=1).tolist() == [0, 0, 0, 0, 0, 0, 0, 2]
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01, math.nan])
-def test_refuses_a_share_out_of_range(fraction):
+def test_a_share_out_of_range_raises(fraction):
     message = (
         "`train_fraction` should be above 0 and at most 1. "
         f"Received: `train_fraction` = {fraction!r}."

@@ -1,7 +1,5 @@
 """Examples of tasks, against a brute-force loop over events."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.task_examples import label_examples, recommendation_examples
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, Misfit
 
 
 class Codes:
@@ -121,26 +119,23 @@ def test_nanoseconds_are_not_rounded():
     assert (examples.stops - examples.starts).tolist() == [1, 0]
 
 
-def labels_of(values):
-    return SimpleNamespace(
-        user_ids=np.array(list(values), object),
-        values=np.array(list(values.values()), object),
-        classes=["old", "young"],
-    )
-
-
-def test_labels_are_guessed_from_the_whole_history():
+@pytest.mark.parametrize("answers", [[1, 0, 0], [[0.5, 1.0], [0.0, 0.0], [-1.0, 2.0]]])
+def test_labels_are_guessed_from_the_whole_history(answers):
     source = source_of([("a", 1, 5), ("b", 2, 1), ("a", 3, 9)])
-    examples = label_examples(source, labels_of({"b": "young", "nobody": "old", "a": "old"}))
+    answers = np.array(answers)
+    examples = label_examples(source, ["b", "nobody", "a"], answers)
     assert examples.user_ids.tolist() == ["b", "a"]
     assert [source.items[a:b].tolist() for a, b in zip(examples.starts, examples.stops)] == [
         [6],
         [5, 7],
     ]
-    assert examples.answers.tolist() == [1, 0]
+    np.testing.assert_array_equal(examples.answers, answers[[0, 2]])
     assert examples.dropped_users == 1
-    with pytest.raises(InputError, match="`labels` should share users with `log`"):
-        label_examples(source, labels_of({"nobody": "old"}))
+    others = examples.with_answers(-examples.answers)
+    np.testing.assert_array_equal(others.answers, -answers[[0, 2]])
+    assert others.dropped_users == 1 and others.user_ids is examples.user_ids
+    with pytest.raises(Misfit, match="`labels` should share users with `log`"):
+        label_examples(source, ["nobody"], answers[:1])
 
 
 def test_selects_rows_together():

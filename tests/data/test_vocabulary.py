@@ -13,7 +13,7 @@ words = st.text(min_size=1, max_size=6).filter(
 )
 
 
-def test_source_ids_start_behind_the_special_ones():
+def test_source_ids_start_after_the_special_ones():
     vocabulary = Vocabulary(["b", "a", "ü"])
     assert vocabulary.encode(["a", "b", "ü", "?"]).tolist() == [5, 4, 6, 1]
     assert vocabulary.encode(["b"]).dtype == np.int32
@@ -21,14 +21,18 @@ def test_source_ids_start_behind_the_special_ones():
     assert len(vocabulary) == 7
 
 
-def test_target_ids_start_at_zero_and_the_unknown_is_outside():
+def test_target_ids_start_at_zero_and_unknown_items_get_minus_one():
     vocabulary = Vocabulary(["b", "a"], special_ids=False)
     assert vocabulary.encode(["a", "b", "?"]).tolist() == [1, 0, -1]
     assert vocabulary.decode([[1, 0]]).tolist() == [["a", "b"]]
     assert len(vocabulary) == 2
 
 
-def test_nothing_is_encoded_as_nothing():
+def test_its_repr_says_what_it_holds():
+    assert repr(Vocabulary(["b", "a"])) == "Vocabulary(items=2, first='b', special_ids=True)"
+
+
+def test_no_items_give_no_ids():
     assert Vocabulary(["a"]).encode([]).tolist() == []
 
 
@@ -61,7 +65,7 @@ def test_round_trip_through_the_file(items, special_ids, tmp_path_factory):
     loaded = Vocabulary.load(path)
     assert loaded.items.tolist() == items and loaded.special_ids == special_ids
     assert [file.name for file in path.parent.iterdir()] == ["items.txt"]
-    # The table that a SavedModel takes along gives the same ids.
+    # The table that goes into a SavedModel gives the same ids.
     table = loaded.lookup_table(path)
     asked = [*items, "not in it"]
     import tensorflow as tf
@@ -74,21 +78,21 @@ def test_round_trip_through_the_file(items, special_ids, tmp_path_factory):
     "items, message",
     [
         ([], "`items` should hold at least one item. Received: none."),
-        (["a", "b", "a"], "`items` should be distinct. Received: some that repeat."),
+        (["a", "b", "a"], "`items` should all be different. Received: 'a' more than once."),
         (["a", "b c"], "`items` should be strings without white space. Received: 'b c'."),
         (["a", ""], "`items` should be strings without white space. Received: ''."),
         (["a\n"], "`items` should be strings without white space. Received: 'a\\n'."),
         (["\u2028"], "`items` should be strings without white space. Received: '\\u2028'."),
     ],
 )
-def test_refuses_items_that_cannot_be_told_apart(items, message):
+def test_items_that_cannot_be_told_apart_raise(items, message):
     with pytest.raises(InputError) as info:
         Vocabulary(items)
     assert str(info.value) == message
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\n", b"a b\n", b"a\na\n"])
-def test_a_file_that_is_no_vocabulary_is_refused(content, tmp_path):
+def test_a_file_that_is_not_a_vocabulary_raises(content, tmp_path):
     path = tmp_path / "vocabulary.txt"
     if content is not None:
         path.write_bytes(content)
@@ -97,6 +101,6 @@ def test_a_file_that_is_no_vocabulary_is_refused(content, tmp_path):
     assert "\n" not in str(info.value)
 
 
-def test_special_ids_are_no_items():
+def test_decoding_special_ids_raises():
     with pytest.raises((InputError, IndexError)):
         Vocabulary(["a", "b", "c", "d", "e"]).decode([1])

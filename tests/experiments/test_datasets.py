@@ -20,7 +20,21 @@ def test_movielens_6():
         "target": "movielens-1m/action",
         "cut_history": True,
     }
-    assert age.arguments["labels"] == "movielens-1m/users" and age.kind == "classify"
+    assert age.arguments == {
+        "log": "movielens-1m/source",
+        "labels": "movielens-1m/users",
+        "column": "age",
+    }
+
+
+def test_a_task_says_its_kind_where_its_column_does_not_tell():
+    simulated = {task.name: task for task in open_dataset("simulated").tasks}
+    assert list(simulated) == ["shop", "gender", "age", "spend", "topics"]
+    assert simulated["spend"].arguments["kind"] == "regression"
+    assert simulated["topics"].arguments["kind"] == "multilabel"
+    assert simulated["gender"].settings.kind is None and simulated["shop"].settings.labels is None
+    years = open_dataset("movielens-100k").tasks[-1]
+    assert (years.name, years.kind) == ("age_years", "regression")
 
 
 def test_amazon_has_two_hosts_and_no_common_clock(tmp_path):
@@ -125,5 +139,7 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path):
         with pytest.raises(InputError, match=message) as caught:
             open_dataset(*arguments)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="`tasks` should be among shop, gender, age. Received"):
+    with pytest.raises(
+        InputError, match="`tasks` should be among shop, gender, age, spend, topics. Rec"
+    ):
         open_dataset("simulated").only(["films"])

@@ -11,23 +11,27 @@ from keras_peterrec import cli
 from keras_peterrec.data.sources import load_labels
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.experiments import engine
-from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.datasets import open_dataset
 from keras_peterrec.experiments.engine import experiment
-from keras_peterrec.experiments.plan import Plan
-from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.experiments.row import Row
+from keras_peterrec.experiments.plans import PLANS, Plan, Row
 from keras_peterrec.experiments.runner import Runner
-from keras_peterrec.experiments.task_source import TaskSource
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
+EVERY = ["shop", "gender", "spend", "topics"]  # a task of each kind
+SHOWN = {  # baseline of each task, and what the tables show of it
+    "shop": ("popularity", ("ndcg@10", "hr@10")),
+    "gender": ("majority", ("log_loss", "accuracy")),
+    "spend": ("mean", ("rmse", "mae", "r2")),
+    "topics": ("prior", ("log_loss", "macro_auc", "map")),
+}
 TINY = Plan(
     "tiny",
     "A small plan",
     (
         Row("ridge", run="ridge"),
         Row("MTL", run="multi_task"),
-        Row("bottleneck:1", {"method": "patch", "bottleneck": 1}),
+        Row("head alone", {"method": "head", "batch_size": 64}),
     ),
     ("curves", "losses", "comparison", "budgets"),
     "nothing",
@@ -44,7 +48,7 @@ def plans():
 @pytest.fixture(scope="module")
 def out(plans, tmp_path_factory):
     folder = tmp_path_factory.mktemp("experiments") / "tiny"
-    run(folder)
+    run(folder, tasks=EVERY)
     return folder
 
 
@@ -62,18 +66,18 @@ def test_every_run_has_its_folder_and_is_in_the_table(out):
     result = json.loads((out / "metrics.json").read_text())
     assert result["settings"]["seeds"] == [0] and result["settings"]["name"] == "tiny"
     assert {(r["row"], r["task"]) for r in result["runs"]} == {
-        (row.label, task) for row in TINY.rows for task in ("shop", "gender")
+        (row.label, task) for row in TINY.rows for task in EVERY
     }
     for record in result["runs"]:
         metrics = json.loads((out / record["folder"] / "metrics.json").read_text())
         assert metrics["metrics"]["test"] == record["test"]
         assert np.isfinite(list(record["test"].values())).all()
     cells = {(cell["metric"], cell["row"], cell["task"]) for cell in result["table"]}
-    for metric, task in (("ndcg@10", "shop"), ("accuracy", "gender"), ("log_loss", "gender")):
-        baseline = "popularity" if task == "shop" else "majority"
-        for row in (baseline, "ridge", "MTL", "bottleneck:1"):
-            assert (metric, row, task) in cells and (metric, row, "mean") in cells
-    assert (out / "table.md").read_text().count("| ridge |") == 3
+    for task, (baseline, metrics) in SHOWN.items():
+        for row in (baseline, "ridge", "MTL", "head alone"):
+            for metric in metrics:
+                assert (metric, row, task) in cells and (metric, row, "mean") in cells
+    assert (out / "table.md").read_text().count("| ridge |") == 10
     assert json.loads((out / "run.json").read_text())["settings"]["dataset"] == "simulated"
 
 
@@ -97,19 +101,20 @@ def test_hparams_can_be_read(out):
                 content = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
                 started[str(folder.relative_to(out / "logs"))] = content.session_start_info
     result = json.loads((out / "metrics.json").read_text())
-    assert len(started) == len(result["runs"]) == 6
-    info = started["seed-0/shop/bottleneck-1"]
-    assert info.hparams["row"].string_value == "bottleneck:1"
-    assert info.hparams["bottleneck"].number_value == 1
+    assert len(started) == len(result["runs"]) == 12
+    info = started["seed-0/shop/head-alone"]
+    assert info.hparams["row"].string_value == "head alone"
+    assert info.hparams["method"].string_value == "head"
+    assert info.hparams["batch_size"].number_value == 64
 
 
 def test_started_again_it_trains_nothing(out, here, capsys):
     before, result = times(out), json.loads((out / "metrics.json").read_text())
-    assert run(out) == result
+    assert run(out, tasks=EVERY) == result
     assert "already finished" in capsys.readouterr().err
     # Cut off before its last line: the runs are read, and the tables made anew.
     (out / "metrics.json").unlink()
-    again = run(out)
+    again = run(out, tasks=EVERY)
     assert (again["table"], again["runs"]) == (result["table"], result["runs"])
     assert times(out) == before
     assert "epoch" not in capsys.readouterr().err
@@ -124,7 +129,11 @@ def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
         result = run(tmp_path / "out", seeds=3)
     assert before.items() <= times(tmp_path / "out").items()
     values = [r["test"]["ndcg@10"] for r in result["runs"] if r["task"] == "shop"]
-    [cell] = [c for c in result["table"] if (c["row"], c["task"]) == ("ridge", "shop")]
+    [cell] = [
+        c
+        for c in result["table"]
+        if (c["row"], c["task"], c["metric"]) == ("ridge", "shop", "ndcg@10")
+    ]
     assert len(values) == cell["seeds"] == 3
     assert cell["sd"] == pytest.approx(np.std(values, ddof=1))
 
@@ -256,13 +265,13 @@ def test_mistakes_end_with_one_line_and_status_2(arguments, message, tmp_path, c
 
 
 def test_json_is_all_that_stands_on_stdout(out, here, capsys):
-    arguments = ["experiment", "tiny", "--dataset", "simulated", "--tasks", "shop", "gender"]
+    arguments = ["experiment", "tiny", "--dataset", "simulated", "--tasks", *EVERY]
     arguments += ["--seeds", "1", "--epochs", "2", "--hidden-dim", "8", "--blocks", "1"]
     cli.main([*arguments, "--max-length", "16", "--out", str(out), "--json"])
     assert json.loads(capsys.readouterr().out) == json.loads((out / "metrics.json").read_text())
     cli.main([*arguments, "--max-length", "16", "--out", str(out)])
     shown = capsys.readouterr().out
-    assert "popularity" in shown and "bottleneck:1" in shown
+    assert "popularity" in shown and "head alone" in shown
 
 
 def test_what_no_row_can_be_run_for_is_an_error(plans, here, tmp_path):

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from keras_peterrec.experiments.engine import experiment
-from keras_peterrec.experiments.plan import Plan
-from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.experiments.row import Row
+from keras_peterrec.experiments.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 1, "seeds": 1}
 RIDGE, PATCH = Row("ridge", run="ridge"), Row("PeterRec", {"method": "patch"})
@@ -37,8 +35,9 @@ def test_amazon(tmp_path, here, monkeypatch):
     result = run(monkeypatch, (RIDGE,), "amazon", data, out=tmp_path / "ridge")
     tasks = ["sports-beauty", "toys-beauty", "sports-toys"]
     assert result["settings"]["tasks"] == tasks
-    cells = [cell["task"] for cell in result["table"] if cell["row"] == "ridge"]
-    assert cells == [*tasks, "mean"]
+    for metric in ("ndcg@10", "hr@10"):
+        cells = [c["task"] for c in result["table"] if (c["row"], c["metric"]) == ("ridge", metric)]
+        assert cells == [*tasks, "mean"]
     result = run(
         monkeypatch, (PATCH,), "amazon", data, tasks=["toys-beauty"], out=tmp_path / "patch"
     )

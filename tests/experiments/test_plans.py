@@ -4,15 +4,15 @@ import inspect
 
 import pytest
 
-from keras_peterrec.experiments.plans import PLANS
+from keras_peterrec.experiments.plans import PLANS, RUNS
 from keras_peterrec.experiments.plots import PLOTS
-from keras_peterrec.experiments.row import RUNS
-from keras_peterrec.patches.insertion import INSERTIONS
+from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.patches.registry import get_patch, patch_methods
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.settings.transfer import INSERTIONS, METHODS
 from keras_peterrec.transfer.host import OBJECTIVES
-from keras_peterrec.transfer.strategies import METHODS
 
 TAKES = {
     name: inspect.signature(run).parameters
@@ -39,8 +39,7 @@ def test_rows_are_distinct_and_take_known_settings(plan):
     assert len({row.folder for row in plan.rows}) == len(plan.rows)
     for row in plan.rows:
         assert row.run in RUNS and row.objective in OBJECTIVES
-        settings = {key for key in row.settings if key != "patch" or "patch" in TAKES["transfer"]}
-        assert settings <= TAKES[row.run].keys(), row
+        assert row.settings.keys() <= TAKES[row.run].keys(), row
         assert row.settings.get("method", "patch") in METHODS
         assert row.settings.get("insertion", "serial") in INSERTIONS
 
@@ -56,7 +55,11 @@ def test_plans_compare_what_they_say():
 
     assert settings("pretraining", "method") == ["patch", "random_host", "all", "scratch"]
     assert settings("strategies", "method") == ["head", "last1", "last2", "all", "patch"]
-    pairs = list(zip(settings("insertions", "insertion"), settings("insertions", "inner_skip")))
+    usual = Bottleneck().insertion
+    pairs = [
+        (row.settings.get("insertion", usual), row.settings.get("inner_skip", False))
+        for row in PLANS["insertions"].rows
+    ]
     assert sorted(pairs) == sorted((i, skip) for i in INSERTIONS for skip in (False, True))
     fractions = set(zip(settings("few-labels", "method"), settings("few-labels", "train_fraction")))
     shares = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -66,10 +69,7 @@ def test_plans_compare_what_they_say():
     assert [row.run for row in PLANS["baselines"].rows] == ["ridge", "multi_task", "transfer"]
 
 
-@pytest.mark.skipif("patch" not in TAKES["transfer"], reason="`transfer` has no short names yet")
 def test_short_names_of_patches_are_known():
-    from keras_peterrec.patches.registry import get_patch, patch_methods
-
     names = [row.settings["patch"] for row in PLANS["methods"].rows if "patch" in row.settings]
     assert all(get_patch(name) for name in names)
     # Every way to patch is there at some budget, and a stack.

@@ -9,6 +9,7 @@ from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.plot_style import panels, quality_axis, style
 from keras_peterrec.experiments.plots import draw, pareto_front
 from keras_peterrec.experiments.tables import summarise
+from keras_peterrec.tasks.registry import get_kind
 
 
 def made_up(plan, folder):
@@ -17,8 +18,8 @@ def made_up(plan, folder):
     for number, row in enumerate(plan.rows):
         for seed in range(2):
             for task, kind, metric in (
-                ("action", "recommend", "ndcg@10"),
-                ("gender", "classify", "log_loss"),
+                ("action", "recommendation", "ndcg@10"),
+                ("spend", "regression", "rmse"),
             ):
                 where = f"runs/seed-{seed}/{task}/{row.folder}"
                 (folder / where).mkdir(parents=True)
@@ -26,6 +27,7 @@ def made_up(plan, folder):
                     writer = csv.writer(file)
                     writer.writerow(["epoch", "loss", f"val_{metric}"])
                     writer.writerows([n + 1, 1 / (n + 1), 0.1 * n] for n in range(3 + seed))
+                shown = dict.fromkeys(get_kind(kind).shown, 0.5)
                 value = 0.2 + 0.01 * number + 0.005 * seed
                 runs.append(
                     {
@@ -37,8 +39,8 @@ def made_up(plan, folder):
                         "settings": row.settings,
                         "trainable": 100 * (number + 1),
                         "seconds": 1.0,
-                        "test": {"accuracy": 0.5, metric: value},
-                        "baseline": {"name": "base", "test": {"accuracy": 0.9, metric: 0.1}},
+                        "test": {**shown, metric: value},
+                        "baseline": {"name": "base", "test": {**shown, metric: 0.1}},
                     }
                 )
     return runs
@@ -68,11 +70,16 @@ def test_rows_can_be_told_apart_without_colour():
 
 
 def test_up_is_better_whatever_the_metric():
-    _, axes = panels({"action": "recommend", "gender": "classify"})
-    for axis, kind in zip(axes, ("recommend", "classify")):
+    tasks = {"action": "recommendation", "gender": "classification", "spend": "regression"}
+    _, axes = panels(tasks)
+    for axis, kind in zip(axes, tasks.values()):
         quality_axis(axis, kind, "test")
-    assert [axis.yaxis_inverted() for axis in axes] == [False, True]
-    assert [axis.get_ylabel() for axis in axes] == ["test ndcg@10", "test log_loss, less is better"]
+    assert [axis.yaxis_inverted() for axis in axes] == [False, True, True]
+    assert [axis.get_ylabel() for axis in axes] == [
+        "test ndcg@10",
+        "test log_loss, less is better",
+        "test rmse, less is better",
+    ]
 
 
 def test_pareto_front():

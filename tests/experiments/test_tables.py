@@ -7,13 +7,20 @@ import pytest
 
 from keras_peterrec.experiments.tables import MEAN, format_cell, summarise, write_tables
 
-BASELINES = {"recommend": "popularity", "classify": "majority"}
+# kind -> baseline, what the tables show
+KINDS = {
+    "recommendation": ("popularity", ("ndcg@10", "hr@10")),
+    "classification": ("majority", ("log_loss", "accuracy")),
+    "multilabel": ("prior", ("log_loss", "macro_auc", "map")),
+    "regression": ("mean", ("rmse", "mae", "r2")),
+}
+OF_TASK = {"gender": "classification", "topics": "multilabel", "spend": "regression"}
 RANDOM = np.random.default_rng(0)
 
 
 def make_run(row, task, seed, fraction=1.0):
-    kind = "classify" if task == "gender" else "recommend"
-    metrics = ("accuracy", "log_loss") if kind == "classify" else ("ndcg@10", "hr@10")
+    kind = OF_TASK.get(task, "recommendation")
+    baseline, metrics = KINDS[kind]
     values = [{name: float(RANDOM.random()) for name in metrics} for _ in range(2)]
     return {
         "row": row,
@@ -24,7 +31,7 @@ def make_run(row, task, seed, fraction=1.0):
         "trainable": 1000,
         "seconds": 2.0,
         "test": values[0],
-        "baseline": {"name": BASELINES[kind], "test": values[1]},
+        "baseline": {"name": baseline, "test": values[1]},
     }
 
 
@@ -34,7 +41,7 @@ def runs():
         make_run(row, task, seed)
         for seed in range(3)
         for row in ("one", "two")
-        for task in ("action", "scifi", "gender")
+        for task in ("action", "scifi", "gender", "topics", "spend")
     ]
 
 
@@ -63,8 +70,12 @@ def test_baseline_is_the_first_row_of_every_metric(runs):
     cells = summarise(runs)
     first = {}
     for cell in cells:
-        first.setdefault(cell["metric"], cell["row"])
-    assert first == {"ndcg@10": "popularity", "accuracy": "majority", "log_loss": "majority"}
+        first.setdefault((cell["kind"], cell["metric"]), cell["row"])
+    assert first == {
+        (kind, metric): baseline
+        for kind, (baseline, metrics) in KINDS.items()
+        for metric in metrics
+    }
     chosen = [r for r in runs if (r["row"], r["task"]) == ("one", "gender")]
     expected = [r["baseline"]["test"]["accuracy"] for r in chosen]
     assert find(cells, "accuracy", "majority", "gender")["mean"] == pytest.approx(np.mean(expected))
@@ -86,6 +97,16 @@ def test_one_seed_has_no_spread_and_missing_runs_leave_a_gap(runs, tmp_path):
     write_tables(cells, tmp_path, "Title", ["what to know"])
     text = (tmp_path / "table.md").read_text()
     assert text.startswith("# Title\n\nwhat to know\n\n| ndcg@10 | action | scifi | mean |")
+
+
+def test_a_metric_that_a_task_does_not_have_is_a_gap():
+    """Where all test users have the same labels, there is no AUC."""
+    with_auc, without = make_run("one", "topics", 0), make_run("two", "topics", 0)
+    del without["test"]["macro_auc"]
+    cells = summarise([with_auc, without])
+    assert find(cells, "macro_auc", "one", "topics")["mean"] == with_auc["test"]["macro_auc"]
+    assert find(cells, "map", "two", "topics")["mean"] == without["test"]["map"]
+    assert not [c for c in cells if (c["metric"], c["row"]) == ("macro_auc", "two")]
 
 
 def test_written_numbers_are_the_cells(runs, tmp_path):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.experiments import worker_process
 from keras_peterrec.experiments.worker_process import WorkerProcess
-from keras_peterrec.runs.transfer import transfer
 
 
 def test_calls_another_process_and_replaces_it(monkeypatch):
@@ -23,10 +22,17 @@ def test_calls_another_process_and_replaces_it(monkeypatch):
     assert os.getpid() not in ids
 
 
-def test_a_users_mistake_comes_back_as_one(tmp_path):
+@pytest.mark.parametrize("mistake", [InputError, Misfit])
+def test_a_users_mistake_comes_back_as_one(mistake, monkeypatch):
+    monkeypatch.setattr(worker_process, "load_tensorflow", os.getpid)
     with WorkerProcess() as worker:
-        with pytest.raises(InputError, match="`method` should be one of .*Received: "):
-            worker.call(transfer, host="h", log="l", out=tmp_path / "o", method="none")
+        with pytest.raises(mistake, match="`k` should be positive. Received: `k` = -1.") as caught:
+            worker.call(make_mistake, mistake=mistake)
+    assert type(caught.value) is mistake
+
+
+def make_mistake(mistake):
+    raise mistake("`k` should be positive. Received: `k` = -1.")
 
 
 ENDLESS = """

@@ -1,4 +1,4 @@
-"""The configs, read as TensorFlow Serving reads them, and what stands in several places."""
+"""TensorFlow Serving can read the configs, and they agree with each other and with the export."""
 
 import re
 
@@ -17,9 +17,9 @@ from keras_peterrec.serving.warmup import BATCH_SIZES
 FIELD = descriptor_pb2.FieldDescriptorProto
 COMPOSE = (EXPORT / "compose.yaml").read_text()
 INT64 = ".google.protobuf.Int64Value"
-# Retyped by hand after the server's session_bundle_config.proto and monitoring_config.proto, which
-# no version of tensorflow-serving-api brings (2.11, 2.20 and 2.21 were looked into): these two
-# configs are read as they were known then, not by a file of the server's own.
+# Copied by hand from the server's session_bundle_config.proto and monitoring_config.proto, which
+# tensorflow-serving-api does not contain (2.11, 2.20 and 2.21 were checked). So these two configs
+# are read as the server read them at that time.
 MESSAGES = {
     "BatchingParameters": {
         "max_batch_size": (1, INT64),
@@ -36,7 +36,7 @@ MESSAGES = {
 
 
 def message(name):
-    """An empty message of the server's configs."""
+    """An empty message of one of the server's configs."""
     wrappers = wrappers_pb2.DESCRIPTOR.name
     file = descriptor_pb2.FileDescriptorProto(
         name="configs.proto", package="tensorflow.serving", syntax="proto3", dependency=[wrappers]
@@ -91,7 +91,7 @@ def test_batching_fits_the_warmup_and_the_servers_rules():
     sizes = list(config.allowed_batch_sizes)
     assert tuple(sizes) == BATCH_SIZES
     assert sizes == sorted(set(sizes)) and sizes[-1] == config.max_batch_size.value
-    # Within a row nothing varies in length, and padding would be silent.
+    # Rows do not vary in length; padding would change answers without an error.
     assert not config.pad_variable_length_inputs
     assert config.num_batch_threads.value >= 1 and config.max_enqueued_batches.value >= 1
     assert 0 < config.batch_timeout_micros.value < 50_000
@@ -115,7 +115,7 @@ def test_compose_mounts_what_its_flags_name():
     for profile in ("cpu", "gpu"):
         service = rf"^  {profile}:\n    <<: \*serving\n    profiles: \[{profile}\]"
         assert re.search(service, COMPOSE, re.MULTILINE)
-    # Labels at the start of a server need this.
+    # Without it, a server that starts with labels ends at once.
     assert "--allow_version_labels_for_unavailable_models" in COMPOSE
 
 

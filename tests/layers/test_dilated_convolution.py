@@ -1,4 +1,4 @@
-"""DilatedConvolution against plain loops, against Conv1D, and its promises."""
+"""DilatedConvolution compared with plain loops and with Conv1D."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def inputs():
 # A reach of 1 to 28 positions, in a sequence of 9.
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kernel_size, dilation", [(1, 1), (3, 1), (3, 2), (3, 7), (5, 3), (5, 7)])
-def test_is_the_sum_over_taps(inputs, kernel_size, dilation, causal):
+def test_is_the_sum_over_the_shifted_copies(inputs, kernel_size, dilation, causal):
     layer = built(inputs, filters=4, kernel_size=kernel_size, dilation_rate=dilation, causal=causal)
     expected = reference.dilated_convolution(
         inputs.astype("float64"),
@@ -55,7 +55,7 @@ def test_equals_conv1d_with_the_same_weights(inputs, kernel_size, dilation, caus
 @pytest.mark.parametrize(
     "causal, touched", [(True, [4, 6, 8]), (False, [2, 4, 6])], ids=["causal", "bidirectional"]
 )
-def test_a_position_reaches_exactly_its_taps(inputs, causal, touched):
+def test_a_position_reaches_exactly_what_its_kernel_sees(inputs, causal, touched):
     layer = built(inputs, filters=4, dilation_rate=2, causal=causal)
     changed = inputs.copy()
     changed[:, 4] += 1.0
@@ -82,7 +82,7 @@ def test_a_single_position_is_enough():
         ("kernel_size", "3"),
     ],
 )
-def test_refuses_bad_arguments(name, value):
+def test_bad_arguments_raise(name, value):
     with pytest.raises(
         ValueError, match=f"^`{name}` should be an? .*Received: `{name}` = "
     ) as info:
@@ -109,7 +109,7 @@ def test_config_round_trip(inputs):
     np.testing.assert_array_equal(outputs_of(twin, inputs), outputs_of(layer, inputs))
 
 
-def test_announces_the_shape_that_comes(inputs):
+def test_static_shape_is_the_real_one(inputs):
     layer = DilatedConvolution(5, dilation_rate=3)
     assert layer.compute_output_shape((None, None, 3)) == (None, None, 5)
     assert layer(inputs).shape == (2, 9, 5)

@@ -1,4 +1,4 @@
-"""FullSoftmax: the plain cross-entropy and its gradients, whatever the chunks."""
+"""FullSoftmax gives the plain cross-entropy and its gradients, whatever the chunks."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def expected(states, targets, table, smoothing=0.0):
 
 def check(found, wanted, tolerance, scale=0.1):
     for ours, exact in zip(found, wanted, strict=True):
-        # Scores of the size scale² are rounded, however small what is left of them.
+        # Scores of size scale² are rounded, however small their differences are.
         largest = max(np.abs(exact).max(), scale**2 / 10)
         np.testing.assert_allclose(ours, exact, rtol=tolerance, atol=tolerance * largest)
 
@@ -53,7 +53,7 @@ def check(found, wanted, tolerance, scale=0.1):
     scale=st.sampled_from([0.1, 1.0, 5.0]),  # scores of 100 and more overflow a bare exp
     seed=st.integers(0, 1000),
 )
-def test_is_the_plain_form(rows, items, channels, chunk_rows, smoothing, scale, seed):
+def test_equals_the_plain_cross_entropy(rows, items, channels, chunk_rows, smoothing, scale, seed):
     states, targets, table = example(rows, items, channels, seed, scale)
     layer = FullSoftmax(smoothing, chunk_rows)
     found = value_and_gradients(lambda s, t: layer(s, targets, t), states, table)
@@ -62,7 +62,7 @@ def test_is_the_plain_form(rows, items, channels, chunk_rows, smoothing, scale, 
 
 @pytest.mark.parametrize("chunk_rows", [None, 5, 7, 35])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_compiled_it_is_the_plain_form(chunk_rows, smoothing):
+def test_compiled_it_equals_the_plain_cross_entropy(chunk_rows, smoothing):
     states, targets, table = example(35, 60, 8, seed=1)
     layer = FullSoftmax(smoothing, chunk_rows)
     found = value_and_gradients(lambda s, t: layer(s, targets, t), states, table, jit=True)
@@ -70,7 +70,7 @@ def test_compiled_it_is_the_plain_form(chunk_rows, smoothing):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_the_gradients_follow_what_is_made_of_the_sum(jit):
+def test_gradients_respect_what_is_computed_from_the_sum(jit):
     states, targets, table = example(11, 20, 4, seed=2)
     layer = FullSoftmax(chunk_rows=4)
     value, *gradients = value_and_gradients(
@@ -81,7 +81,7 @@ def test_the_gradients_follow_what_is_made_of_the_sum(jit):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_without_training_it_is_the_same_function(jit):
+def test_without_training_loss_and_gradients_are_the_same(jit):
     states, targets, table = example(11, 20, 4, seed=3)
     layer = FullSoftmax(0.1, chunk_rows=4)
     found = value_and_gradients(
@@ -91,7 +91,7 @@ def test_without_training_it_is_the_same_function(jit):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 0.03), ("float16", 0.004)])
-def test_half_precision_multiplies_in_it_and_sums_in_float32(dtype, tolerance):
+def test_half_precision_multiplies_in_half_and_sums_in_float32(dtype, tolerance):
     # 3,000 items: summed in a half type, their powers would stop growing at 256 or 2,048.
     states, targets, table = example(300, 3000, 8, seed=4, scale=0.5)
     states = keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.cast(states, dtype), "float32"))
@@ -108,7 +108,7 @@ def test_half_precision_multiplies_in_it_and_sums_in_float32(dtype, tolerance):
         assert np.linalg.norm(ours - exact) < tolerance * np.linalg.norm(exact)
 
 
-def test_nothing_counted_costs_nothing_and_moves_nothing():
+def test_without_counted_rows_loss_and_gradients_are_zero():
     states, targets, table = example(6, 5, 3)
     layer = FullSoftmax(0.1, chunk_rows=4)
     nothing = np.full_like(targets, -1)
@@ -118,7 +118,7 @@ def test_nothing_counted_costs_nothing_and_moves_nothing():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes are static")
 @pytest.mark.parametrize("jit", [False, True])
-def test_rows_may_be_known_late(jit):
+def test_the_number_of_rows_may_be_unknown_when_traced(jit):
     import tensorflow as tf
 
     layer = FullSoftmax(chunk_rows=4)
@@ -160,7 +160,7 @@ def test_the_table_may_be_a_variable(jit):
     check(step(), (loss, d_table), 1e-5)
 
 
-def test_refuses_what_is_out_of_range():
+def test_arguments_out_of_range_raise():
     with pytest.raises(ValueError, match="`label_smoothing` = 1.0"):
         FullSoftmax(1.0)
     with pytest.raises(ValueError, match="`chunk_rows` = 0"):

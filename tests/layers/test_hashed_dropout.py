@@ -1,4 +1,4 @@
-"""HashedDropout drops the right share, anew each time, without patterns."""
+"""HashedDropout drops the right share, differently each time and without patterns."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ def dropped(layer, shape=(20, 50, 64)):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
-def test_drops_the_share_it_should_on_every_axis(rate):
+def test_drops_the_right_share_along_every_axis(rate):
     zeros = dropped(HashedDropout(rate, seed=1))
     spread = np.sqrt(rate * (1 - rate))
     for axes in ((0, 1, 2), (1, 2), (0, 2), (0, 1)):
@@ -24,7 +24,7 @@ def test_drops_the_share_it_should_on_every_axis(rate):
         assert np.abs(shares - rate).max() < 5 * spread / np.sqrt(count)
 
 
-def test_neighbours_layers_and_steps_have_nothing_in_common():
+def test_neighbours_layers_and_steps_are_not_correlated():
     layer = HashedDropout(0.5, seed=1)
     first, second = dropped(layer), dropped(layer)
     other = dropped(HashedDropout(0.5, seed=2))

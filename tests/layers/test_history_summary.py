@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.layers.history_summary import HistorySummary
-from keras_peterrec.layers.history_sums import HistorySums
-from keras_peterrec.layers.history_sums import normalized as in_any_precision
+from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
+from keras_peterrec.layers.history_summary import normalized as in_any_precision
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.transfer.task_model import TaskModel
 
 CHANNELS = 6
@@ -85,7 +83,9 @@ def test_alike_items_count_as_one_and_others_do_not():
 
 
 MODELS = [
-    TaskModel(Backbone(16, CHANNELS, (1, 4), causal=causal), ClassifierHead(2), summary=True)
+    TaskModel(
+        Backbone(16, CHANNELS, (1, 4), causal=causal), keras.layers.Dense(2), history_summary=True
+    )
     for causal in (True, False)
 ]
 

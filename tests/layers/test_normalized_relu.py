@@ -1,4 +1,4 @@
-"""NormalizedRelu against plain loops and against automatic differentiation."""
+"""NormalizedRelu compared with plain loops and with automatic differentiation."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def make_layer(channels=5, **arguments):
     return reference.randomise(layer)
 
 
-def test_is_the_formula():
+def test_equals_the_formula():
     layer = make_layer()
     inputs = np.random.default_rng(1).normal(2.0, 3.0, (2, 4, 5))
     normed = reference.layer_norm(inputs, *map(reference.numbers, (layer.gamma, layer.beta)))
@@ -24,7 +24,7 @@ def test_is_the_formula():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs a gradient tape")
 @pytest.mark.parametrize("shape", [(7, 5), (2, 4, 5)])
-def test_the_gradient_is_that_of_the_two_layers_one_after_the_other(shape):
+def test_gradient_equals_that_of_the_two_layers_in_turn(shape):
     import tensorflow as tf
 
     layer = make_layer()
@@ -63,7 +63,7 @@ def test_half_precision_is_computed_in_float32(policy):
     )
 
 
-def test_comes_back_from_its_config():
+def test_config_round_trip():
     layer = make_layer(epsilon=1e-6)
     twin = NormalizedRelu.from_config(layer.get_config())
     assert twin.epsilon == 1e-6

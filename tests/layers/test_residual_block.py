@@ -1,4 +1,4 @@
-"""ResidualBlock against plain loops; its sites, its mask and its padding."""
+"""ResidualBlock compared with plain loops; its sites, its mask and its padding."""
 
 import functools
 
@@ -7,9 +7,7 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 
-from keras_peterrec.layers.padding_mask import PaddingMask
-from keras_peterrec.layers.residual_block import ResidualBlock
-from keras_peterrec.layers.sites import SITES
+from keras_peterrec.layers.residual_block import SITES, ResidualBlock
 
 CHANNELS = 4
 
@@ -21,14 +19,14 @@ def make_block(seed=0, **arguments):
 
 
 def rows(padding, length=9, seed=1):
-    """Inputs and mask with so much padding at the left of each row."""
+    """Inputs and mask, with the given amount of padding on the left of each row."""
     inputs = np.random.default_rng(seed).normal(size=(len(padding), length, CHANNELS))
     mask = (np.arange(length) >= np.array(padding)[:, np.newaxis])[..., np.newaxis]
     return (inputs * mask).astype("float32"), mask.astype("float32")
 
 
 def run(block, inputs, mask, patch=None, **arguments):
-    """States; `patch(site, inputs, outputs)` stands at every site."""
+    """States, with `patch(site, inputs, outputs)` at every site."""
     if patch is not None:
         arguments["patches"] = {site: functools.partial(patch, site) for site in SITES}
     return keras.ops.convert_to_numpy(block(inputs, mask, **arguments))
@@ -36,7 +34,7 @@ def run(block, inputs, mask, patch=None, **arguments):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kernel_size, dilation", [(3, 1), (3, 4), (5, 2)])
-def test_is_the_formula(kernel_size, dilation, causal):
+def test_equals_the_formula(kernel_size, dilation, causal):
     block = make_block(dilation_rate=dilation, kernel_size=kernel_size, causal=causal)
     inputs, mask = rows([0, 3, 9])
     expected = reference.residual_block(
@@ -72,7 +70,7 @@ def test_padding_is_inert_and_stays_zero(causal):
     assert not padded[:, :5].any()
 
 
-def test_calls_the_sites_in_order_with_what_they_read_and_gave():
+def test_patches_are_called_in_order_with_inputs_and_outputs():
     block = make_block()
     inputs, mask = rows([0, 3])
     calls = []
@@ -121,7 +119,7 @@ def test_without_its_branch_it_is_the_identity():
     np.testing.assert_array_equal(states, inputs)
 
 
-def test_dropout_is_of_the_branch_and_only_in_training():
+def test_dropout_acts_on_the_branch_and_only_in_training():
     block = make_block(dropout=0.5)
     inputs, mask = rows([0], length=64)
     at_rest = run(block, inputs, mask) - inputs
@@ -141,9 +139,3 @@ def test_config_round_trip():
     twin.build(inputs.shape)
     twin.set_weights(block.get_weights())
     np.testing.assert_array_equal(run(twin, inputs, mask), run(block, inputs, mask))
-
-
-def test_the_mask_is_one_at_real_positions_only():
-    mask = PaddingMask()(np.array([[0, 0, 1, 4], [2, 3, 5, 9]]))
-    assert keras.ops.convert_to_numpy(mask)[..., 0].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
-    assert mask.shape == (2, 4, 1)

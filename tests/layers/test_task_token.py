@@ -1,12 +1,11 @@
-"""TaskToken and TokenPooling: where the token stands and what is read of it."""
+"""TaskToken and TokenPooling: where the token stands, and what is read from it."""
 
 import keras
 import numpy as np
 import numpy_reference as reference
 import pytest
 
-from keras_peterrec.layers.task_token import TaskToken
-from keras_peterrec.layers.token_pooling import TokenPooling
+from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 
 # Full, half empty, one item, empty.
 IDS = np.array([[5, 4, 7, 9], [0, 0, 4, 6], [0, 0, 0, 8], [0, 0, 0, 0]])
@@ -26,7 +25,7 @@ def placed(causal, table, ids=IDS, count=1):
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("causal", [True, False])
-def test_stands_where_the_loop_puts_it(causal, count, table):
+def test_token_stands_where_the_reference_puts_it(causal, count, table):
     layer, inputs, mask, results = placed(causal, table, count=count)
     expected = reference.task_token(inputs, mask, reference.numbers(layer.token), causal)
     for result, wanted in zip(results, expected, strict=True):
@@ -34,7 +33,7 @@ def test_stands_where_the_loop_puts_it(causal, count, table):
         np.testing.assert_allclose(result, wanted, atol=1e-6)
 
 
-def test_places_of_a_causal_and_a_bidirectional_token(table):
+def test_positions_of_a_causal_and_a_bidirectional_token(table):
     _, _, _, (_, mask, places) = placed(True, table)
     assert places[..., 0].tolist() == [[0, 0, 0, 0, 1]] * 4
     assert mask[..., 0].tolist() == [
@@ -73,7 +72,7 @@ def test_every_row_can_have_tokens_of_its_own(causal, table):
 
 
 def test_half_precision_counts_far_enough():
-    # bfloat16 has no 257, and a sum of ones in it ends at 256.
+    # bfloat16 has no 257: a sum of ones stops at 256.
     layer = TaskToken(causal=False, dtype="mixed_bfloat16")
     mask = (np.arange(300) >= 290).astype("float32")[np.newaxis, :, np.newaxis]
     _, _, places = layer(np.zeros((1, 300, 3), "float32"), mask)
@@ -82,7 +81,7 @@ def test_half_precision_counts_far_enough():
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2"])
-def test_refuses_a_bad_count(count):
+def test_a_bad_count_raises(count):
     with pytest.raises(ValueError) as info:
         TaskToken(count=count)
     assert str(info.value) == (
@@ -92,7 +91,7 @@ def test_refuses_a_bad_count(count):
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("causal", [True, False])
-def test_announces_the_shapes_that_come(causal, count, table):
+def test_static_shapes_are_the_real_ones(causal, count, table):
     layer, _, _, results = placed(causal, table, count=count)
     announced = layer(keras.Input((None, 3)), keras.Input((None, 1)))
     assert [spec.shape for spec in announced] == [(None, None, 3), (None, None, 1), (None, None, 1)]
@@ -101,7 +100,7 @@ def test_announces_the_shapes_that_come(causal, count, table):
 
 
 @pytest.mark.parametrize("count, shape", [(1, (3,)), (4, (4, 3))])
-def test_trains_a_vector_for_each_token(count, shape, table):
+def test_each_token_has_a_trained_vector(count, shape, table):
     layer, *_ = placed(False, table, count=count)
     assert [tuple(weight.shape) for weight in layer.trainable_weights] == [shape]
 

@@ -53,7 +53,7 @@ def test_majority_class_has_an_auc_of_one_half():
 
 @pytest.mark.parametrize("shape", [(30, 10), (30, 29), (30, 30), (12, 40)])
 @pytest.mark.parametrize("l2", [0.5, 20])
-def test_ridge_is_the_closed_form_in_both_dimensions(shape, l2):
+def test_ridge_equals_the_closed_form_in_both_forms(shape, l2):
     users, size = shape
     source, target = random_binary(1, shape), random_binary(2, (users, 7))
     bags = random_binary(3, (5, size))
@@ -65,12 +65,41 @@ def test_ridge_is_the_closed_form_in_both_dimensions(shape, l2):
     np.testing.assert_allclose(queries @ ranker.item_table.T, expected, atol=1e-5)
 
 
-def test_ridge_blocks_change_nothing(monkeypatch):
+@pytest.mark.parametrize("shape", [(30, 10), (30, 29), (12, 40)])
+def test_ridge_of_a_matrix_equals_the_closed_form(shape):
+    """For numbers; and a matrix of 0 and 1 gives the same as lists of items."""
+    users, size = shape
+    source, bags = random_binary(1, shape), random_binary(3, (5, size))
+    numbers = np.random.default_rng(2).normal(size=(users, 3))
+    ranker = RidgeRanker(2).fit_matrix(*csr_of(source), size, numbers)
+    scores = ranker.queries(*csr_of(bags)) @ ranker.item_table.T
+    np.testing.assert_allclose(scores, dense_ridge_scores(source, numbers, bags, 2), atol=1e-5)
+    labels = random_binary(4, (users, 7))
+    lists = RidgeRanker(2).fit(*csr_of(source), size, *csr_of(labels), 7).item_table
+    matrix = RidgeRanker(2).fit_matrix(*csr_of(source), size, labels).item_table
+    np.testing.assert_allclose(lists, matrix, atol=1e-6)
+
+
+def test_scikit_learn_agrees_with_ridge():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    source, numbers = random_binary(1, (40, 12)), np.random.default_rng(2).normal(size=(40, 2))
+    ones = np.ones((40, 1))
+    oracle = linear_model.Ridge(alpha=3.0, fit_intercept=False).fit(np.c_[source, ones], numbers)
+    table = RidgeRanker(3.0).fit_matrix(*csr_of(source), 12, numbers).item_table
+    np.testing.assert_allclose(table, oracle.coef_, atol=1e-5)
+
+
+def test_ridge_does_not_depend_on_the_blocks(monkeypatch):
     source, target = random_binary(1, (20, 50)), random_binary(2, (20, 6))
     arguments = (*csr_of(source), 50, *csr_of(target), 6)
     whole = RidgeRanker(1.0).fit(*arguments).item_table
+    many = random_binary(3, (200, 5))
+    matrix = (*csr_of(many), 5, random_binary(4, (200, 6)))
+    whole_matrix = RidgeRanker(1.0).fit_matrix(*matrix).item_table
     monkeypatch.setattr("keras_peterrec.metrics.baselines._BLOCK_VALUES", 20 * 7)
     np.testing.assert_allclose(RidgeRanker(1.0).fit(*arguments).item_table, whole, atol=1e-6)
+    blocks = RidgeRanker(1.0).fit_matrix(*matrix).item_table
+    np.testing.assert_allclose(blocks, whole_matrix, atol=1e-6)
 
 
 def test_ridge_reads_bags_as_sets_without_unknown_items():
@@ -90,7 +119,7 @@ def test_an_empty_bag_ranks_by_popularity():
 
 
 def test_ridge_learns_what_popularity_cannot():
-    """Each user's target item is named by one source item, among noise."""
+    """One source item tells each user's target item; the others are noise."""
     generator = np.random.default_rng(0)
     wanted = generator.integers(0, 10, 400)
     source = random_binary(5, (400, 30), 0.1)
@@ -120,6 +149,9 @@ def test_ridge_learns_what_popularity_cannot():
         (lambda: RidgeRanker().fit([0, 1], [2], 2, [0, 0], [], 2), "`source_items` should be"),
         (lambda: RidgeRanker().fit([0, 1], [0], 2, [0], [], 2), "`target_offsets` should be 2"),
         (lambda: RidgeRanker().fit([0, 1], [0], 0, [0], [], 2), "`source_size` should be"),
+        (lambda: RidgeRanker().fit_matrix([0, 1], [0], 2, [1.0]), "`targets` should be a matrix"),
+        (lambda: RidgeRanker().fit_matrix([0, 1], [0], 2, [[1], [2]]), "should have 1 rows of"),
+        (lambda: RidgeRanker().fit_matrix([0, 1], [0], 2, [[np.nan]]), "1 not finite"),
     ],
 )
 def test_mistakes_end_in_one_line(call, message):

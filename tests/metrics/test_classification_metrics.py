@@ -27,7 +27,7 @@ def brute_force_auc(scores, labels):
 def test_values_worked_out_by_hand():
     probabilities = [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.2, 0.5, 0.3]]
     metrics = classification_metrics(probabilities, [0, 1, 1, 1], classes=3)
-    # Class 0: one right, one claimed wrongly; class 1: two of three; class 2: none.
+    # Class 0: one right, one predicted wrongly; class 1: two of three; class 2: none.
     assert metrics == {
         "accuracy": 0.75,
         "macro_f1": pytest.approx((2 / 3 + 4 / 5 + 0) / 3),
@@ -108,7 +108,12 @@ def test_scikit_learn_agrees(seed, classes, rows):
         (np.ones((0, 2)), [], 2, "`labels` should have one label for each row"),
         ([[0.5, 0.5]], [0], 3, "`probabilities` should have one column for each of 3"),
         ([0.5, 0.5], [0], 2, "`probabilities` should be a matrix"),
-        ([[2.0, -1.0]], [0], 2, "`probabilities` should be non-negative rows that sum to one"),
+        (
+            [[2.0, -1.0]],
+            [0],
+            2,
+            "`probabilities` should be rows of non-negative numbers",
+        ),
         ([[3.0, 1.0]], [0], 2, "not logits"),
     ],
 )

@@ -1,4 +1,4 @@
-"""full_ranks against brute force, and its promises."""
+"""full_ranks compared with brute force and with ir-measures."""
 
 import tracemalloc
 
@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.metrics import full_ranks, ranking_metrics, sampled_ranks, score_comparison
-from keras_peterrec.metrics.threads import thread_map
+from keras_peterrec.metrics import full_ranking, full_ranks, ranking_metrics, sampled_ranks
 
 
 def to_csr(lists):
@@ -19,7 +18,7 @@ def to_csr(lists):
 
 
 def brute_force_ranks(queries, items, pair_query, pair_item, known, excluded=()):
-    """One item at a time, as the docstring says it."""
+    """One item at a time, as in the docstring."""
     ranks = []
     for query, target in zip(pair_query, pair_item, strict=True):
         scores = [float(np.dot(queries[query].astype(float), item)) for item in items.astype(float)]
@@ -34,7 +33,7 @@ def brute_force_ranks(queries, items, pair_query, pair_item, known, excluded=())
 
 @st.composite
 def problems(draw):
-    """Small whole numbers: every score is exact and there are many ties."""
+    """Small integers, so that every score is exact and there are many ties."""
     n, v, c, p = (draw(st.integers(1, high)) for high in (5, 12, 3, 8))
     seed = draw(st.integers(0, 2**32 - 1))
     generator = np.random.default_rng(seed)
@@ -50,7 +49,7 @@ def problems(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(problems(), st.integers(1, 9), st.integers(1, 13))
-def test_ranks_are_brute_forces_at_any_chunk_size(problem, query_chunk, item_chunk):
+def test_ranks_equal_brute_force_at_any_chunk_size(problem, query_chunk, item_chunk):
     queries, items, pair_query, pair_item, known, excluded = problem
     ranks = full_ranks(
         queries,
@@ -68,7 +67,7 @@ def test_ranks_are_brute_forces_at_any_chunk_size(problem, query_chunk, item_chu
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_an_order_of_the_items_is_no_advantage(seed):
+def test_the_order_of_the_items_does_not_matter(seed):
     generator = np.random.default_rng(seed)
     queries = generator.standard_normal((7, 5)).astype(np.float32)
     items = generator.standard_normal((40, 5)).astype(np.float32)
@@ -86,7 +85,7 @@ def test_an_order_of_the_items_is_no_advantage(seed):
 
 @pytest.mark.parametrize("channels", [1, 3, 16, 64, 100, 257])
 def test_equal_vectors_tie_wherever_they_stand(channels):
-    """A matrix product may round copies of a vector differently: no tie may hide."""
+    """A matrix product may round copies of a vector differently; they tie nevertheless."""
     generator = np.random.default_rng(channels)
     queries = generator.standard_normal((13, channels)).astype(np.float32)
     items = generator.standard_normal((501, channels)).astype(np.float32)
@@ -179,12 +178,12 @@ def test_metrics_agree_with_ir_measures():
 
 
 @pytest.mark.parametrize("item_chunk", [1024, 2048, 5000, 65536])
-def test_long_rows_of_flags_are_counted_whole(item_chunk, monkeypatch):
-    """Whole chunks of items above, level and below: no packed counter may overflow.
+def test_long_rows_of_flags_are_counted_completely(item_chunk, monkeypatch):
+    """No packed counter overflows where whole chunks are above, level or below.
 
     More of them are level than wait at once for their exact scores.
     """
-    monkeypatch.setattr(score_comparison, "MOST_WAITING", 3000)
+    monkeypatch.setattr(full_ranking, "MOST_WAITING", 3000)
     items = np.repeat(np.float32([[3], [2], [1]]), 2048, axis=0)[:5000]
     targets = np.array([0, 2047, 2048, 4095, 4096, 4999])
     arguments = (np.ones((6, 1)), items, np.arange(6), targets, np.zeros(7, int), [])
@@ -217,7 +216,7 @@ def test_an_error_in_a_thread_is_raised():
         raise ArithmeticError(job)
 
     with pytest.raises(ArithmeticError, match="7"):
-        thread_map(fail, [7, 8, 9])
+        full_ranking.thread_map(fail, [7, 8, 9])
 
 
 def test_memory_stays_within_the_chunks():
@@ -226,7 +225,7 @@ def test_memory_stays_within_the_chunks():
     users, size = 20_000, 50_000
     queries = generator.standard_normal((users, 16), np.float32)
     items = generator.standard_normal((size, 16), np.float32)
-    # Few pairs touch every chunk of queries and keep the test short.
+    # A few pairs in every chunk of queries are enough, and quick.
     pairs = np.arange(0, users, 8)
     tracemalloc.start()
     try:
@@ -277,6 +276,6 @@ def test_mistakes_end_in_one_line(rank, change, message):
 
 
 @pytest.mark.parametrize("name", ["query_chunk", "item_chunk"])
-def test_chunks_should_be_positive(name):
+def test_chunks_that_are_not_positive_raise(name):
     with pytest.raises(InputError, match=f"`{name}` should be a positive integer. Received"):
         full_ranks([[1.0]], [[1.0]], [0], [0], [0, 0], [], **{name: 0})

@@ -1,4 +1,4 @@
-"""sampled_ranks: which items it draws, and how it ranks among them."""
+"""sampled_ranks: which items are drawn, and the rank among them."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_sampling_follows_the_seed_and_not_the_scores():
     assert again[0] == 100 and again[1:].tolist() == first[1:].tolist()
 
 
-def test_chunks_of_the_sampler_change_nothing(monkeypatch):
+def test_ranks_do_not_depend_on_the_sampler_chunks(monkeypatch):
     generator = np.random.default_rng(0)
     arguments = (
         generator.standard_normal((30, 4)),

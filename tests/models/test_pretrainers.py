@@ -1,5 +1,9 @@
 """Pretraining: what is counted, what is asked, and that it learns."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import numpy_reference as reference
@@ -236,3 +240,30 @@ def test_a_masked_pretrainer_learns_what_is_hidden():
     fresh = counting_up(seed=1)
     best = np.asarray(pretrainer.next_item_scores(fresh[:, :-1])).argmax(axis=1) + 4
     assert (best == fresh[:, -1]).mean() > 0.9
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None  # importing it raises
+import numpy as np
+import keras_peterrec as kp
+host = kp.Backbone(16, 8, (1, 4))
+history = np.array([[0, 4, 9]])
+assert kp.CausalPretrainer(host).next_item_scores(history).shape == (1, 12)
+task = kp.build_task(host, kp.LinearHead(3), "patch", "lora:2+bottleneck:2")
+before = [np.asarray(weight) for weight in host.weights]
+task.compile("adam", loss="mse")
+task.fit(history, np.ones((1, 3)), verbose=0)
+assert all((a == np.asarray(b)).all() for a, b in zip(before, host.weights))
+"""
+
+
+def test_works_on_jax_where_tensorflow_cannot_be_imported():
+    pytest.importorskip("jax")
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""RowSparseAdam: lazy Adam on the rows of a step, Keras' Adam on the rest."""
+"""RowSparseAdam and its loss scaling: lazy Adam on the rows of a step, Keras elsewhere."""
 
 import keras
 import numpy as np
@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optimizer_samples import ROWS, WIDTH, large_tensors, slices, table_of
 
-from keras_peterrec import RowSparseAdam
+from keras_peterrec import RowSparseAdam, RowSparseLossScaleOptimizer
 
+ROWS, WIDTH = 7, 3
+IDS = [3, 0, 3]
 STEPS = ([3, 0, 3, 5], [0, 0, 0, 0], [6, 5, 3, 3], [1, 6, 1, 0])
 SETTINGS = (
     {},
@@ -23,10 +24,42 @@ SETTINGS = (
 )
 
 
+def table_of(rows=ROWS, seed=0):
+    values = np.random.default_rng(seed).normal(size=(rows, WIDTH)).astype("float32")
+    return keras.Variable(values, name="table")
+
+
+def slices(ids, seed=0, factor=1.0, rows=ROWS):
+    """A gradient of a row for each id."""
+    values = factor * np.random.default_rng(seed).normal(size=(len(ids), WIDTH))
+    return tf.IndexedSlices(
+        tf.constant(values, "float32"), tf.constant(ids, "int32"), tf.constant([rows, WIDTH])
+    )
+
+
+def large_tensors(optimizer, variables, gradients, rows):
+    """Names of the operations of a step that yield a tensor with an axis of `rows`."""
+    optimizer.build(variables)
+    step = tf.function(lambda *g: optimizer.apply(g, variables))
+    graph = step.get_concrete_function(*gradients).graph.as_graph_def(add_shapes=True)
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    return [
+        f"{node.op} {node.name}"
+        for node in nodes
+        for shape in node.attr["_output_shapes"].list.shape
+        if any(axis.size == rows for axis in shape.dim)
+    ]
+
+
+def moments_of(optimizer):
+    """The variables m and v of an optimizer of one table, of this package or of Keras."""
+    ends = "_momentum", "_velocity"
+    return [next(v for v in optimizer.variables if v.path.endswith(end)) for end in ends]
+
+
 def state_of(optimizer, table):
     """Table, m and v as float64."""
-    momentum, velocity = optimizer._momentums[0], optimizer._velocities[0]
-    return [np.asarray(x, "float64") for x in (table.numpy(), momentum.numpy(), velocity.numpy())]
+    return [np.asarray(x.numpy(), "float64") for x in (table, *moments_of(optimizer))]
 
 
 def run(optimizer, table, steps, jit=None):
@@ -100,7 +133,7 @@ def test_compiled_equals_eager(settings_, jit):
 def test_rows_not_touched_keep_every_bit(jit):
     table, optimizer = table_of(), RowSparseAdam(0.1, weight_decay=0.5, clipnorm=0.1)
     optimizer.build([table])
-    for variable in (optimizer._momentums[0], optimizer._velocities[0]):
+    for variable in moments_of(optimizer):
         variable.assign(np.random.default_rng(1).random((ROWS, WIDTH)))
     before = state_of(optimizer, table)
     after = run(optimizer, table, [[2, 5, 2]] * 3, jit)
@@ -157,3 +190,55 @@ def test_config_round_trip():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is RowSparseAdam
     assert again.get_config() == {**optimizer.get_config(), "learning_rate": pytest.approx(0.01)}
+
+
+def loss_scaled(cls):
+    return cls(RowSparseAdam(0.1), initial_scale=8.0, dynamic_growth_steps=2)
+
+
+@pytest.mark.parametrize("jit", (False, True))
+def test_loss_scaling_equals_keras(jit):
+    results = []
+    for cls in (RowSparseLossScaleOptimizer, keras.optimizers.LossScaleOptimizer):
+        table, optimizer = table_of(), loss_scaled(cls)
+        optimizer.build([table])
+        apply = tf.function(lambda g: optimizer.apply([g], [table]), jit_compile=jit)
+        for seed, factor in enumerate((1.0, 1.0, np.inf, 1.0)):
+            apply(slices(IDS, seed, factor))
+        # Doubled after two steps, halved by the third.
+        assert (optimizer.dynamic_scale, optimizer.iterations) == (8.0, 3)
+        results.append([table.numpy(), *(v.numpy() for v in optimizer.variables)])
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_a_step_that_is_not_finite_changes_no_row():
+    table, optimizer = table_of(), loss_scaled(RowSparseLossScaleOptimizer)
+    before = table.numpy()
+    optimizer.apply([slices(IDS, factor=np.nan)], [table])
+    np.testing.assert_array_equal(table, before)
+    assert optimizer.iterations == 0
+
+
+def test_loss_scaling_unscales():
+    tables = table_of(), table_of()
+    scaled, plain = loss_scaled(RowSparseLossScaleOptimizer), RowSparseAdam(0.1)
+    scaled.build([tables[0]])
+    for seed in range(3):
+        factor = float(scaled.scale_loss(1.0))
+        scaled.apply([slices(IDS, seed, factor)], [tables[0]])
+        plain.apply([slices(IDS, seed)], [tables[1]])
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-6)
+
+
+def test_loss_scaling_makes_nothing_as_large_as_the_table():
+    table, optimizer = table_of(977), loss_scaled(RowSparseLossScaleOptimizer)
+    assert not large_tensors(optimizer, [table], [slices(IDS, rows=977)], 977)
+
+
+def test_loss_scaling_is_serializable():
+    optimizer = keras.optimizers.deserialize(
+        keras.optimizers.serialize(loss_scaled(RowSparseLossScaleOptimizer))
+    )
+    assert type(optimizer) is RowSparseLossScaleOptimizer
+    assert type(optimizer.inner_optimizer) is RowSparseAdam

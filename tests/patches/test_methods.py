@@ -4,19 +4,19 @@ import keras
 import numpy as np
 import numpy_reference as reference
 import pytest
+from patched_block import PatchedBlock
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.residual_block import ResidualBlock
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.patches.affine_methods import Ia3
+from keras_peterrec.patches.affine import Ia3
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.compacter import Compacter
 from keras_peterrec.patches.lora import Lora
-from keras_peterrec.patches.patched_block import PatchedBlock
 from keras_peterrec.patches.registry import get_patch, patch_methods
 from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
+from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.task_model import TaskModel
 
 CHANNELS = 8
@@ -47,8 +47,7 @@ def make_blocks(name, causal=True, seed=None):
     block = ResidualBlock(dilation_rate=2, causal=causal)
     block.build((None, None, CHANNELS))
     reference.randomise(block)
-    patched = PatchedBlock(block, get_patch(name).make_patches(block, 1))
-    patched.build((None, None, CHANNELS))
+    patched = PatchedBlock(block, get_patch(name).make_patches(block, 1), CHANNELS)
     if seed is not None:
         for number, patch in enumerate(patched.patches.values()):
             reference.randomise(patch, seed + number)
@@ -68,14 +67,13 @@ def test_every_method_is_tested_here():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_new_patch_changes_no_bit(name):
     block, patched = make_blocks(name)
-    states, plain = (as_numpy(layer(*rows())) for layer in (patched, block))
-    assert states.tobytes() == plain.tobytes()
+    assert patched(*rows()).tobytes() == as_numpy(block(*rows())).tobytes()
 
 
 @pytest.mark.parametrize("name", CHANGING)
 def test_a_trained_patch_changes_every_state(name):
     block, patched = make_blocks(name, seed=5)
-    change = np.abs(as_numpy(patched(*rows())) - as_numpy(block(*rows()))).max(axis=-1)
+    change = np.abs(patched(*rows()) - as_numpy(block(*rows()))).max(axis=-1)
     assert (change[0] > 1e-3).all()
 
 
@@ -95,8 +93,8 @@ def test_padding_stays_inert(name, causal):
     _, patched = make_blocks(name, causal, seed=5)
     inputs, mask = (part[:1] for part in rows())
     room = [[0, 0], [4, 0], [0, 0]]
-    padded = as_numpy(patched(np.pad(inputs, room), np.pad(mask, room)))
-    np.testing.assert_allclose(padded[:, 4:], as_numpy(patched(inputs, mask)), atol=1e-5)
+    padded = patched(np.pad(inputs, room), np.pad(mask, room))
+    np.testing.assert_allclose(padded[:, 4:], patched(inputs, mask), atol=1e-5)
     assert not padded[:, :4].any()
 
 
@@ -104,10 +102,10 @@ def test_padding_stays_inert(name, causal):
 def test_a_causal_patch_does_not_see_the_future(name):
     _, patched = make_blocks(name, seed=5)
     inputs, mask = rows(padding=(0,))
-    before = as_numpy(patched(inputs, mask))
+    before = patched(inputs, mask)
     changed = inputs.copy()
     changed[:, 5:] += 1.0
-    after = as_numpy(patched(changed, mask))
+    after = patched(changed, mask)
     np.testing.assert_allclose(after[:, :5], before[:, :5], atol=1e-6)
     assert np.abs(after[:, 5:] - before[:, 5:]).max() > 0.1
 
@@ -115,7 +113,7 @@ def test_a_causal_patch_does_not_see_the_future(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_that_are_left_out_have_no_patch(name):
     host = Backbone(10, CHANNELS, dilations=(1, 4, 1))
-    task = TaskModel(host, ClassifierHead(2), get_patch(name).replace(blocks=[1, 3]))
+    task = TaskModel(host, LinearHead(2), get_patch(name).replace(blocks=[1, 3]))
     sites = {block: set(patches) for block, patches in task.patches.items()}
     assert sites["block_2"] == set()
     assert sites["block_1"] == sites["block_3"] and bool(sites["block_1"]) == (name in CHANGING)
@@ -140,9 +138,9 @@ def test_layers_survive_keras_serialisation(name):
 
 def test_every_block_can_have_a_width_of_its_own():
     host = Backbone(10, CHANNELS, dilations=(1, 4, 1))
-    task = TaskModel(host, ClassifierHead(2), Bottleneck([5, 2], blocks=[3, 1]))
+    task = TaskModel(host, LinearHead(2), Bottleneck([5, 2], blocks=[3, 1]))
     widths = {
-        block: {patch.bottleneck for patch in patches.values()}
+        block: {patch.width for patch in patches.values()}
         for block, patches in task.patches.items()
     }
     assert widths == {"block_1": {2}, "block_2": set(), "block_3": {5}}
@@ -156,8 +154,8 @@ def test_every_block_can_have_a_width_of_its_own():
         (lambda: SoftTokens(-1), "`count` should be a positive integer. Received: `count` = -1."),
         (lambda: Compacter(factor=0), "`factor` should be a positive integer."),
         (lambda: Ia3(blocks=[0]), "`blocks` should be a positive integer. Received: `blocks` = 0"),
-        (lambda: Bottleneck((2, 4), blocks=(2, 2)), "`blocks` should be different blocks."),
-        (lambda: Bottleneck((2, None)), "`bottleneck` should be a positive integer."),
+        (lambda: Bottleneck((2, 4), blocks=(2, 2)), "`blocks` should name each block once."),
+        (lambda: Bottleneck((2, None)), "`width` should be a positive integer."),
         (lambda: Stack([Lora()]), "`methods` should be two or more patch methods."),
         (lambda: Stack(["lora", "norm"]), "`methods` should be two or more patch methods."),
     ],
@@ -173,9 +171,9 @@ def test_settings_that_cannot_be_are_refused(make, message):
     [
         (
             Lora(blocks=[4]),
-            "`blocks` should be of the host's blocks, 1 to 3. Received: `blocks` = ",
+            "`blocks` should be numbers of the host's blocks, 1 to 3. Received: `blocks` = ",
         ),
-        (Bottleneck((2, 2)), "`bottleneck` should be one width, or one for each of 3 patched"),
+        (Bottleneck((2, 2)), "`width` should be one width, or one for each of 3 patched"),
         (Bottleneck((2, 2, 2), blocks=(1,)), "one for each of 1 patched blocks."),
         (Compacter(6), "`factor` should divide the host's 8 channels and the width 6."),
         (Compacter(factor=3), "`factor` should divide the host's 8 channels"),
@@ -185,7 +183,7 @@ def test_settings_that_cannot_be_are_refused(make, message):
 def test_settings_that_do_not_fit_the_host_are_refused(settings, message):
     host = Backbone(10, CHANNELS, dilations=(1, 4, 1))
     with pytest.raises(InputError) as info:
-        TaskModel(host, ClassifierHead(2), settings)
+        TaskModel(host, LinearHead(2), settings)
     assert message in str(info.value) and "\n" not in str(info.value)
 
 

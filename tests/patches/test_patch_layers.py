@@ -5,12 +5,13 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 
-from keras_peterrec.layers.sites import CONVOLUTION_SITES
-from keras_peterrec.patches.affine_patch import AffinePatch
-from keras_peterrec.patches.bottleneck_patch import BottleneckPatch
-from keras_peterrec.patches.chained_patch import ChainedPatch
-from keras_peterrec.patches.kronecker_patch import KroneckerPatch
-from keras_peterrec.patches.low_rank_patch import LowRankPatch
+from keras_peterrec.errors import InputError
+from keras_peterrec.layers.residual_block import CONVOLUTION_SITES
+from keras_peterrec.patches.affine import AffinePatch
+from keras_peterrec.patches.bottleneck import BottleneckPatch
+from keras_peterrec.patches.compacter import CompacterPatch
+from keras_peterrec.patches.lora import LoraPatch
+from keras_peterrec.patches.stack import StackPatch
 
 CHANNELS = 8
 SHAPE = (None, None, CHANNELS)
@@ -56,8 +57,8 @@ def test_affine_of_nothing_is_refused():
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kernel_size, dilation", [(3, 1), (3, 2), (5, 1)])
-def test_low_rank_is_a_convolution_of_low_rank(kernel_size, dilation, causal, values):
-    patch = built(LowRankPatch(2, kernel_size, dilation, causal))
+def test_lora_is_a_convolution_of_low_rank(kernel_size, dilation, causal, values):
+    patch = built(LoraPatch(2, kernel_size, dilation, causal))
     inputs, outputs = values
     weights = weights_of(patch)
     kernel = np.zeros((kernel_size, CHANNELS, CHANNELS))
@@ -74,8 +75,8 @@ def test_low_rank_is_a_convolution_of_low_rank(kernel_size, dilation, causal, va
 @pytest.mark.parametrize("inner_skip", [False, True])
 @pytest.mark.parametrize("parallel", [False, True])
 @pytest.mark.parametrize("factor", [1, 2, 4])
-def test_kronecker_is_a_bottleneck_of_kronecker_products(factor, parallel, inner_skip, values):
-    patch = built(KroneckerPatch(4, factor, parallel, inner_skip))
+def test_compacter_is_a_bottleneck_of_kronecker_products(factor, parallel, inner_skip, values):
+    patch = built(CompacterPatch(4, factor, parallel, inner_skip))
     inputs, outputs = values
     weights = weights_of(patch)
     down, up = (
@@ -95,22 +96,22 @@ def test_kronecker_is_a_bottleneck_of_kronecker_products(factor, parallel, inner
     np.testing.assert_allclose(run(patch, inputs, outputs), expected, atol=1e-4)
 
 
-def test_chained_patches_act_one_after_the_other(values):
+def test_stacked_patches_act_one_after_the_other(values):
     patches = [
         AffinePatch(),
         BottleneckPatch(2, parallel=False),
-        LowRankPatch(1),
+        LoraPatch(1),
         AffinePatch(shift=False),
     ]
-    chain = built(ChainedPatch(patches))
+    stack = built(StackPatch(patches))
     inputs, outputs = values
     expected = outputs
     for patch in patches:
         expected = run(patch, inputs, expected)
-    np.testing.assert_allclose(run(chain, inputs, outputs), expected, atol=1e-6)
-    assert list(chain.named_weights())[:3] == ["0/scale", "0/shift", "1/down_kernel"]
-    assert chain.fold_sites == []
-    assert ChainedPatch([AffinePatch(), LowRankPatch(1)]).fold_sites == list(CONVOLUTION_SITES)
+    np.testing.assert_allclose(run(stack, inputs, outputs), expected, atol=1e-6)
+    assert list(stack.named_weights())[:3] == ["0/scale", "0/shift", "1/down_kernel"]
+    assert stack.fold_sites == []
+    assert StackPatch([AffinePatch(), LoraPatch(1)]).fold_sites == list(CONVOLUTION_SITES)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +120,10 @@ def test_chained_patches_act_one_after_the_other(values):
         AffinePatch(),
         AffinePatch(scale=False),
         AffinePatch(shift=False),
-        LowRankPatch(2, dilation_rate=2),
-        ChainedPatch([AffinePatch(), LowRankPatch(2, dilation_rate=2), AffinePatch()]),
+        LoraPatch(2, dilation_rate=2),
+        StackPatch([AffinePatch(), LoraPatch(2, dilation_rate=2), AffinePatch()]),
     ],
-    ids=["both", "shift", "scale", "low rank", "chain"],
+    ids=["both", "shift", "scale", "lora", "stack"],
 )
 def test_folds_into_the_convolution(patch, values):
     built(patch)
@@ -154,12 +155,12 @@ def test_folds_into_the_normalisation(values):
     "patch",
     [
         AffinePatch(),
-        LowRankPatch(2),
+        LoraPatch(2),
         BottleneckPatch(3),
-        KroneckerPatch(4, 2),
-        ChainedPatch([AffinePatch(), LowRankPatch(2), KroneckerPatch(4, 2, parallel=False)]),
+        CompacterPatch(4, 2),
+        StackPatch([AffinePatch(), LoraPatch(2), CompacterPatch(4, 2, parallel=False)]),
     ],
-    ids=["affine", "low rank", "bottleneck", "kronecker", "chain"],
+    ids=["affine", "lora", "bottleneck", "compacter", "stack"],
 )
 def test_rows_can_have_weights_of_their_own(patch, values):
     built(patch)
@@ -188,15 +189,18 @@ def test_rows_can_have_weights_of_their_own(patch, values):
 @pytest.mark.parametrize("rank", [0, 1.5, "2"])
 def test_a_bad_rank_is_refused(rank):
     with pytest.raises(ValueError, match="`rank` should be a positive integer. Received: "):
-        LowRankPatch(rank)
+        LoraPatch(rank)
 
 
-@pytest.mark.parametrize("bottleneck, factor", [(4, 0), (4, 3), (4, 1.5)])
-def test_a_bad_factor_is_refused(bottleneck, factor):
-    with pytest.raises(ValueError, match="`factor` should be a positive integer that divides"):
-        KroneckerPatch(bottleneck, factor)
+@pytest.mark.parametrize(
+    "factor, part",
+    [(0, "be a positive integer"), (1.5, "be a positive integer"), (3, "divide `width`, 4")],
+)
+def test_a_bad_factor_is_refused(factor, part):
+    with pytest.raises(InputError, match=f"`factor` should {part}. Received: `factor` = {factor}"):
+        CompacterPatch(4, factor)
 
 
 def test_a_factor_that_does_not_divide_the_channels_is_refused():
     with pytest.raises(ValueError, match="`factor` should divide the channels, 8"):
-        KroneckerPatch(3, 3).build(SHAPE, SHAPE)
+        CompacterPatch(3, 3).build(SHAPE, SHAPE)

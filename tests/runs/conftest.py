@@ -2,7 +2,7 @@
 
 import pytest
 import tensorflow as tf
-from task_samples import TARGET
+from simulated_tasks import TARGET
 
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer

@@ -49,6 +49,19 @@ def test_an_evaluation_of_other_weights_or_data_is_another_one(host_folder, tmp_
         evaluate(host, log="simulated/source", out=tmp_path / "out")
 
 
+def test_a_run_of_an_earlier_format_is_refused_in_one_line(task_folder, tmp_path):
+    run = json.loads((task_folder / "run.json").read_text())
+    for changed, message in (
+        ({"format_version": 1}, "`run` should be of format version 2. Received: .*version 1."),
+        ({"command": "ridge"}, "`run` should be the folder of a pretrain or transfer run"),
+        ({"settings": {**run["settings"], "colour": 1}}, "`run` should hold settings that fit"),
+    ):
+        (tmp_path / "run.json").write_text(json.dumps({**run, **changed}))
+        with pytest.raises(InputError, match=message) as caught:
+            evaluate(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
 def test_inspect_tells_the_kind_and_the_bytes(task_folder, host_folder):
     assert inspect(host_folder)["kind"] == "host" and "patches" not in inspect(host_folder)
     rows = inspect(host_folder, patches=True)["patches"]

@@ -6,15 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_peterrec.callbacks.history_file import read_history
-from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.models.target_loss import TargetLoss
 from keras_peterrec.runs.multi_task import multi_task
+from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
+from keras_peterrec.tasks.target_loss import TargetLoss
+from keras_peterrec.training.callbacks import ProgressLines, read_history
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
@@ -22,6 +20,20 @@ SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 3}
 TASKS = {
     "shop": {"log": "simulated/source", "target": "simulated/target"},
     "gender": {"log": "simulated/source", "labels": "simulated/users", "column": "gender"},
+    "topics": {"log": "simulated/source", "labels": "simulated/users", "column": "topics"},
+    "spend": {
+        "log": "simulated/source",
+        "labels": "simulated/users",
+        "column": "spend",
+        "kind": "regression",
+    },
+}
+# What decides, and which way is better.
+DECIDES = {
+    "shop": ("ndcg@10", 1),
+    "gender": ("log_loss", -1),
+    "topics": ("log_loss", -1),
+    "spend": ("rmse", -1),
 }
 
 
@@ -31,8 +43,19 @@ def test_run_improves_and_writes_metrics_of_each_task(tmp_path):
     history = read_history(out)
     assert history["epoch"] == [1, 2, 3]
     assert history["loss"][-1] < history["loss"][0]
-    assert {"val_score", "val_shop/ndcg@10", "val_gender/accuracy"} <= history.keys()
-    for name, metric in (("shop", "ndcg@10"), ("gender", "auc")):  # calibration keeps it
+    # The best epoch is that of the best geometric mean of the metrics that decide.
+    scores = np.mean(
+        [s * np.log(history[f"val_{name}/{metric}"]) for name, (metric, s) in DECIDES.items()],
+        axis=0,
+    )
+    np.testing.assert_allclose(history["val_score"], scores, rtol=1e-5)
+    assert result["best_epoch"] == np.argmax(scores) + 1
+    for name, (metric, sign) in DECIDES.items():
+        found = result["tasks"][name]["metrics"]["validation"][metric]
+        best = history[f"val_{name}/{metric}"][result["best_epoch"] - 1]
+        assert sign * found >= sign * best - 1e-6, name  # calibrated since, on these users
+    # What calibration does not change.
+    for name, metric in (("shop", "ndcg@10"), ("gender", "auc"), ("topics", "macro_auc")):
         found = json.loads((out / "tasks" / name / "metrics.json").read_text())
         assert found == result["tasks"][name]
         assert np.isfinite(list(found["metrics"]["test"].values())).all()
@@ -64,7 +87,7 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_loss_is_the_sum_and_reaches_every_weight():
     keras.utils.set_random_seed(0)
     pretrainer = CausalPretrainer(Backbone(12, 8, (1,)), tied=False)
-    heads = {"shop": RecommenderHead(5), "kind": ClassifierHead(3)}
+    heads = {"shop": RecommenderHead(5), "kind": LinearHead(3)}
     tasks = {n: TaskModel(pretrainer.backbone, head, name=f"{n}_task") for n, head in heads.items()}
     classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     losses = {"shop": TargetLoss(), "kind": classes}
@@ -103,7 +126,7 @@ def test_loss_is_the_sum_and_reaches_every_weight():
 
 def test_another_backbone_is_refused():
     pretrainer = CausalPretrainer(Backbone(12, 8, (1,)))
-    stranger = TaskModel(Backbone(12, 8, (1,)), ClassifierHead(3), name="kind")
+    stranger = TaskModel(Backbone(12, 8, (1,)), LinearHead(3), name="kind")
     with pytest.raises(ValueError, match="`tasks` should be built on the backbone"):
         MultiTaskModel(pretrainer, {"kind": stranger}, {})
 
@@ -113,8 +136,10 @@ def test_another_backbone_is_refused():
     [
         ({"tasks": {}}, "`tasks` should hold at least one task"),
         ({"tasks": {"g": {**TASKS["gender"], "cut_history": False}}}, "`cut_history` should be"),
+        ({"tasks": {"g": {"target": "simulated/target"}}}, "`tasks` should hold .*Received: no"),
+        ({"tasks": {"g": {**TASKS["gender"], "epochs": 2}}}, "`tasks` should hold .*'epochs'"),
         ({"epochs": 0}, "`epochs` should be a positive integer"),
-        ({"head_dropout": 1.0}, "`dropout` should be a rate"),
+        ({"head_dropout": 1.0}, "`head_dropout` should be a rate"),
     ],
 )
 def test_bad_settings_are_one_clear_line(arguments, message, tmp_path):

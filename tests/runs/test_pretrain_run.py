@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_peterrec.callbacks.progress import ProgressLines
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.special_ids import FIRST_ITEM
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
+from keras_peterrec.runs.next_item import VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.pretrain import encode_log, pretrain
+from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20}  # of `host_folder`
@@ -93,9 +95,6 @@ def test_best_epoch_is_what_is_saved(tmp_path):
     result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
     host = Host.load(tmp_path / "host")
     log = load_log("simulated/source")
-    from keras_peterrec.data.sequences import Sequences
-    from keras_peterrec.runs.next_item import VALIDATION, NextItemEvaluation
-
     measured = NextItemEvaluation(Sequences(log, host.vocabulary), 20, VALIDATION).measure(
         host.pretrainer
     )

@@ -1,12 +1,17 @@
 """To whom a run folder belongs: one command, one set of settings, one process at a time."""
 
+import json
+
 import filelock
 import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.transfer import MultiTaskSettings, TransferSettings
 
-SETTINGS = {"host": "runs/host", "log": "a.csv", "seed": 0, "data": ["sha256:1", "sha256:2"]}
+SETTINGS = TransferSettings("runs/host", "a.csv", "runs/films", target="b.csv")
+PRINTS = ["sha256:1", "sha256:2"]
 TASKS = {"shop": {"log": "a.csv", "target": "b.csv", "cut_history": True}}
 
 
@@ -17,36 +22,49 @@ def open_folder(*arguments):
 
 
 def test_the_same_data_is_the_same_run_wherever_it_lies(tmp_path):
-    open_folder(tmp_path / "run", "transfer", SETTINGS)
-    moved = {**SETTINGS, "host": "/elsewhere/host", "log": "./a.csv"}
+    open_folder(tmp_path / "run", SETTINGS, PRINTS)
+    moved = SETTINGS.replace(host="/elsewhere/host", log="./a.csv", out="/elsewhere/films")
     before = (tmp_path / "run" / "run.json").read_bytes()
-    open_folder(tmp_path / "run", "transfer", moved)
+    open_folder(tmp_path / "run", moved, PRINTS)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     with pytest.raises(InputError, match=r"`data` = \['sha256:1', 'sha256:2'\] rather than"):
-        open_folder(tmp_path / "run", "transfer", {**moved, "data": ["sha256:1", "sha256:3"]})
+        open_folder(tmp_path / "run", moved, ["sha256:1", "sha256:3"])
     with pytest.raises(InputError, match="`seed` = 0 rather than 1"):
-        open_folder(tmp_path / "run", "transfer", {**moved, "seed": 1})
+        open_folder(tmp_path / "run", moved.replace(seed=1), PRINTS)
+    with pytest.raises(InputError, match="`recipe` = None rather than 4"):
+        open_folder(tmp_path / "run", moved, PRINTS, 4)
+    with pytest.raises(InputError, match="holds a run of transfer, not pretrain"):
+        open_folder(tmp_path / "run", PretrainSettings("a.csv", "runs/films"), PRINTS)
+
+
+def test_a_run_of_an_earlier_format_is_refused_in_one_line(tmp_path):
+    earlier = {"format_version": 1, "command": "transfer", "settings": {"kind": "recommend"}}
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    with pytest.raises(InputError, match="holds a run of format version 1, not 2") as caught:
+        open_folder(tmp_path, SETTINGS, PRINTS)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_tasks_of_a_run_may_lie_elsewhere_but_not_be_read_otherwise(tmp_path):
-    open_folder(tmp_path / "run", "multi_task", {**SETTINGS, "tasks": TASKS})
+    settings = MultiTaskSettings("a.csv", TASKS, "runs/all")
+    open_folder(tmp_path / "run", settings)
     moved = {"shop": {**TASKS["shop"], "log": "./a.csv", "target": "/b.csv"}}
-    open_folder(tmp_path / "run", "multi_task", {**SETTINGS, "tasks": moved})
-    for others in ({}, {"shop": {**TASKS["shop"], "cut_history": False}}, {"films": TASKS["shop"]}):
+    open_folder(tmp_path / "run", settings.replace(tasks=moved))
+    for others in ({"shop": {**TASKS["shop"], "cut_history": False}}, {"films": TASKS["shop"]}):
         with pytest.raises(InputError, match="a run with `tasks` = "):
-            open_folder(tmp_path / "run", "multi_task", {**SETTINGS, "tasks": others})
+            open_folder(tmp_path / "run", settings.replace(tasks=others))
 
 
 def test_one_process_at_a_time_works_in_a_folder(tmp_path):
     other = filelock.FileLock(tmp_path / "run" / ".lock", timeout=0)  # as another process' own
-    with RunFolder(tmp_path / "run", "transfer", SETTINGS) as folder:
-        with RunFolder(tmp_path / "run", "transfer", SETTINGS):
+    with RunFolder(tmp_path / "run", SETTINGS) as folder:
+        with RunFolder(tmp_path / "run", SETTINGS):
             pass  # this process itself may go on
         with pytest.raises(filelock.Timeout):
             other.acquire()
         folder.finish({"found": 1})
     with other:  # finished: anybody may read it
-        again = open_folder(tmp_path / "run", "transfer", SETTINGS)
+        again = open_folder(tmp_path / "run", SETTINGS)
         assert again.earlier_result() == {"found": 1}
     left = {file.name for file in (tmp_path / "run").iterdir()} - {".lock"}
     assert left == {"run.json", "metrics.json"}
@@ -55,7 +73,7 @@ def test_one_process_at_a_time_works_in_a_folder(tmp_path):
 def test_an_exception_that_leaves_a_notebook_cell_lets_go_of_the_folder(tmp_path):
     cell = {}
     with pytest.raises(ZeroDivisionError):
-        with RunFolder(tmp_path / "run", "transfer", SETTINGS) as cell["folder"]:
+        with RunFolder(tmp_path / "run", SETTINGS) as cell["folder"]:
             raise ZeroDivisionError  # the notebook keeps the traceback, and so the folder
     with filelock.FileLock(tmp_path / "run" / ".lock", timeout=0):
         pass
@@ -63,14 +81,14 @@ def test_an_exception_that_leaves_a_notebook_cell_lets_go_of_the_folder(tmp_path
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_where_another_process_works_is_refused_and_left_alone(begun, tmp_path):
-    open_folder(tmp_path / "run", "transfer", SETTINGS)
+    open_folder(tmp_path / "run", SETTINGS)
     if not begun:  # between its lock and its first file
         (tmp_path / "run" / "run.json").unlink()
     with filelock.FileLock(tmp_path / "run" / ".lock", timeout=0):
         with pytest.raises(InputError, match="`out` should be a folder that no other process"):
-            open_folder(tmp_path / "run", "transfer", SETTINGS)
+            open_folder(tmp_path / "run", SETTINGS)
         assert (tmp_path / "run" / "run.json").exists() == begun
-    assert open_folder(tmp_path / "run", "transfer", SETTINGS).earlier_result() is None
+    assert open_folder(tmp_path / "run", SETTINGS).earlier_result() is None
 
 
 @pytest.mark.parametrize("place", ["/proc/nope/run", "file/run", "file"])
@@ -78,5 +96,5 @@ def test_a_folder_that_cannot_be_is_one_clear_line(place, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match=f"`out` should be .*Received: '{place}'") as caught:
-        open_folder(place, "transfer", SETTINGS)
+        open_folder(place, SETTINGS)
     assert "\n" not in str(caught.value)

@@ -3,21 +3,13 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
-from task_samples import GENDER, TARGET
+from simulated_tasks import GENDER, TARGET
 
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.errors import InputError
-from keras_peterrec.runs.classification import ClassificationData
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.task_data import load_answers
 from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS, epoch_steps
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.strategies import build_task
 
 
 @pytest.mark.parametrize("rows, batch_size", [(129, 16), (400, 16), (1_000, 16), (1_000, 64)])
@@ -53,40 +45,6 @@ def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
 
 
-@pytest.fixture
-def profile(host_folder):
-    """A task model that was not trained, its data, and the validation users' classes."""
-    host = Host.load(host_folder)
-    source = Sequences(load_log("simulated/source"), host.vocabulary)
-    labels = load_answers(None, "simulated/users", "age")
-    data = ClassificationData(source, labels, host.max_length)
-    return build_task(host.backbone, data.head(), "head"), data, data.splits[VALIDATION].answers
-
-
-def log_loss(logits, classes):
-    return np.mean([np.log(np.exp(z - z[c]).sum()) for z, c in zip(logits, classes)])
-
-
-@pytest.mark.parametrize("sureness, signal", [(0.1, 1), (3, 1), (3, 0), (3, -1)])
-def test_calibration_is_the_best_share_of_what_was_learnt(profile, sureness, signal, monkeypatch):
-    model, data, classes = profile
-    shares = np.asarray(model.head.bias)
-    random = np.random.default_rng(0)
-    users = random.normal(size=(len(classes), 16)).astype("float32")
-    users[:, : len(shares)] += signal * np.eye(len(shares))[classes]
-    model.head.kernel.assign(sureness * np.eye(16, len(shares)))
-    model.head.bias.assign(shares + 0.2)
-    monkeypatch.setattr(data, "states", lambda *_: users)
-    learnt = np.asarray(model.head(users), "float64")
-    scale = data.calibrate(model)
-    scales = np.arange(10, 1001) / 1000  # at least 0.01, with which users keep their order
-    losses = [log_loss(shares + a * (learnt - shares), classes) for a in scales]
-    assert abs(scale - scales[np.argmin(losses)]) < 0.006
-    assert {(0.1, 1): scale == 1, (3, 1): 0.1 < scale < 0.6}.get((sureness, signal), scale < 0.1)
-    calibrated = np.asarray(model.head(users))
-    np.testing.assert_allclose(calibrated, shares + scale * (learnt - shares), atol=1e-4)
-
-
 def test_a_run_is_calibrated(host_folder, tmp_path):
     settings = {**GENDER, "epochs": 3, "train_fraction": 0.1}
     result = transfer(host_folder, "simulated/source", tmp_path, **settings)
@@ -100,7 +58,7 @@ def test_a_run_is_calibrated(host_folder, tmp_path):
 def test_a_folder_of_an_earlier_recipe_is_another_run(task_folder, host_folder, tmp_path):
     shutil.copytree(task_folder, tmp_path / "shop")
     asked = json.loads((tmp_path / "shop" / "run.json").read_text())
-    asked["settings"]["recipe"] -= 1
+    asked["recipe"] -= 1
     (tmp_path / "shop" / "run.json").write_text(json.dumps(asked))
     with pytest.raises(InputError, match="which holds a run with `recipe` = "):
         transfer(host_folder, "simulated/source", tmp_path / "shop", **TARGET)

@@ -4,23 +4,23 @@ import json
 
 import numpy as np
 import pytest
-from task_samples import GENDER, TARGET
+from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 
 from keras_peterrec.data.batches import task_batches
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.special_ids import UNK
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
+from keras_peterrec.data.vocabulary import UNK
 from keras_peterrec.errors import InputError
-from keras_peterrec.patches.affine_methods import NormTuning
+from keras_peterrec.patches.affine import NormTuning
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.runs.recommendation import split_outputs
-from keras_peterrec.runs.training import fit
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.tasks.task_kind import TaskData
+from keras_peterrec.training.fit import fit
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
@@ -40,14 +40,63 @@ def test_recommendation_run(host_folder, task_folder):
     assert set(items[0]) <= set(load_log("simulated/target").item_ids)
 
 
-def test_classification_run(host_folder, tmp_path):
-    result = transfer(host_folder, "simulated/source", tmp_path / "gender", **GENDER)
-    assert result["baseline"]["name"] == "majority"
-    assert result["metrics"]["test"].keys() == {"accuracy", "macro_f1", "log_loss", "auc"}
-    task = Task.load(tmp_path / "gender", Host.load(host_folder))
-    probabilities = task.probabilities(np.array([[0, 5, 6]]))
-    assert probabilities.shape == (1, len(task.classes))
-    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+LABEL_METRICS = {
+    "gender": ("majority", {"accuracy", "macro_f1", "log_loss", "auc"}),
+    "topics": (
+        "prior",
+        {"log_loss", "macro_auc", "micro_auc", "map", "precision@1", "precision@3"},
+    ),
+    "spend": ("mean", {"rmse", "mae", "r2"}),
+}
+
+
+@pytest.mark.parametrize("task", [GENDER, TOPICS, SPEND], ids=LABEL_METRICS)
+def test_runs_of_labels(task, host_folder, tmp_path, eagerly):
+    out, column = tmp_path / "task", task["column"]
+    result = transfer(host_folder, "simulated/source", out, **task)
+    baseline, metrics = LABEL_METRICS[column]
+    assert result["baseline"]["name"] == baseline
+    assert result["baselines"] == [result["baseline"]]
+    for found in (*result["metrics"].values(), result["baseline"]["test"]):
+        assert found.keys() == metrics and np.isfinite(list(found.values())).all()
+    assert result["kind"] == result["settings"]["kind"] == task["kind"]
+    # What was written says the same: measured anew, and in the bundle.
+    again = evaluate(out)["metrics"]["test"]
+    assert again == pytest.approx(result["metrics"]["test"], abs=1e-5)
+    loaded = Task.load(out, Host.load(host_folder))
+    history = np.array([[0, 5, 6], [0, 0, 0]])
+    if column == "spend":
+        assert loaded.kind.mean == result["data"]["mean"]
+        values = loaded.values(history)
+        assert values.shape == (2,) and abs(values - loaded.kind.mean).max() < 50
+    else:
+        probabilities = loaded.probabilities(history)
+        assert probabilities.shape == (2, len(loaded.labels))
+        assert ((probabilities > 0) & (probabilities < 1)).all()
+        if column == "gender":
+            assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_a_regression_with_hubers_loss_is_another_run(host_folder, tmp_path, eagerly):
+    common = {**SPEND, "method": "head", "train_fraction": 0.2}
+    one, two = (
+        transfer(host_folder, "simulated/source", tmp_path / loss, loss=loss, **common)
+        for loss in ("squared", "huber")
+    )
+    assert one["settings"]["loss"] == "squared" and two["settings"]["loss"] == "huber"
+    assert one["metrics"]["test"] != two["metrics"]["test"]
+    assert one["baseline"] == two["baseline"]
+
+
+def test_short_options_are_the_patch_they_are_short_for(host_folder, tmp_path, eagerly):
+    common = {**GENDER, "train_fraction": 0.1, "out": tmp_path / "task"}
+    short = {"bottleneck": 2, "insertion": "serial", "inner_skip": True}
+    result = transfer(host_folder, "simulated/source", **short, **common)
+    named = {"patch": "bottleneck:2,serial,inner_skip"}
+    assert transfer(host_folder, "simulated/source", **named, **common) == result
+    assert result["settings"]["bottleneck"] is None and result["settings"]["inner_skip"] is False
+    patch = Task.load(tmp_path / "task", Host.load(host_folder)).model.patch
+    assert (patch.width, patch.insertion, patch.inner_skip) == (2, "serial", True)
 
 
 def test_patches_by_their_short_name(host_folder, tmp_path):
@@ -74,9 +123,9 @@ def test_patches_by_their_short_name(host_folder, tmp_path):
     "settings, part",
     [
         ({"patch": "lorra"}, "`patch` should be one of bottleneck, "),
-        ({"patch": "lora", "bottleneck": 4}, "should be left out unless `patch` is bottleneck"),
-        ({"patch": "lora", "insertion": "serial"}, "should be left out unless"),
-        ({"patch": "bottleneck:2", "inner_skip": True}, "should be left out unless"),
+        ({"patch": "lora", "bottleneck": 4}, "`bottleneck` should be left out with `patch`"),
+        ({"patch": "lora", "insertion": "serial"}, "`insertion` should be left out with `patch`"),
+        ({"patch": "bottleneck:2", "inner_skip": True}, "`inner_skip` should be left out with"),
         ({"patch": "compacter:6"}, "`factor` should divide the host's"),
     ],
 )
@@ -111,8 +160,6 @@ def test_a_host_by_another_path_is_the_same_run(task_folder, host_folder):
 def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
     """Changing the answers of the test users changes nothing that was learnt."""
     target = load_log("simulated/target")
-    from keras_peterrec.data.splits import split_users
-
     of_test = split_users(target.user_ids)[target.users] == TEST
     items = target.items.copy()
     items[of_test] = np.roll(items[of_test], 7)
@@ -128,7 +175,7 @@ def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
         np.testing.assert_array_equal(one[path], two[path])
 
 
-@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommend", "classify"])
+@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommendation", "classification"])
 def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, task, monkeypatch):
     fitted, states = [], []
 
@@ -136,13 +183,14 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
         fitted.append((model, fit(title, model, *arguments)))
         return fitted[-1][1]
 
-    def counted(*arguments):
-        states.append(arguments[2])
-        return split_outputs(*arguments)
+    outputs = TaskData.outputs
+
+    def counted(data, forward, part):
+        states.append(part)
+        return outputs(data, forward, part)
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
-    for module in ("recommendation", "classification", "task_training"):
-        monkeypatch.setattr(f"keras_peterrec.runs.{module}.split_outputs", counted)
+    monkeypatch.setattr(TaskData, "outputs", counted)
     result = transfer(
         host_folder, "simulated/source", tmp_path / "task", method="head", **{**task, "epochs": 3}
     )
@@ -198,14 +246,23 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
         ({**TARGET, "insertion": "sideways"}, "`insertion` should be one of serial"),
         ({**TARGET, "method": "magic"}, "`method` should be one of patch"),
         ({**TARGET, "train_fraction": 0.0}, "`train_fraction` should be above 0"),
-        ({**TARGET, **GENDER}, "`target` or `labels` should be given, and not both"),
-        ({}, "`target` or `labels` should be given, and not both"),
-        ({**GENDER, "loss": "bpr"}, "`loss` should be left out without `target`. Received: "),
+        ({**TARGET, **GENDER}, "Either `target` or `labels` should be given"),
+        ({}, "Either `target` or `labels` should be given"),
+        (
+            {**GENDER, "loss": "bpr"},
+            "`loss` should be left out for a classification task. Received",
+        ),
         ({**GENDER, "cut_history": False}, "`cut_history` should be left out without `target`"),
         ({**TARGET, "column": "age"}, "`column` should be left out without `labels`. Received"),
         ({**GENDER, "method": "head", "patch": "lora:8"}, "`patch` should be left out unless"),
         ({**GENDER, "method": "all", "insertion": "serial"}, "`insertion` should be left out"),
         ({"labels": "simulated/users"}, "`column` should name a column"),
+        ({**SPEND, "loss": "bpr"}, "`loss` should be one of squared, huber for a regression task"),
+        ({**SPEND, "kind": None}, "`kind` should be given for the column 'spend', as --kind regr"),
+        ({**GENDER, "kind": "regression"}, "`gender` should be numbers for the kind regression"),
+        ({**GENDER, "kind": "recommendation"}, "`kind` should be one that reads `labels`"),
+        ({**TARGET, "kind": "multilabel"}, "`kind` should be one that reads `target`"),
+        ({**GENDER, "kind": "classify"}, "`kind` should be one of recommendation, classificat"),
     ],
 )
 def test_bad_settings_are_one_clear_line(host_folder, tmp_path, arguments, message):
@@ -222,3 +279,15 @@ def test_users_without_history_are_refused(host_folder, tmp_path):
     strange_log = Log.from_columns(["nobody", "noone"], ["x", "y"], [1, 2])
     with pytest.raises(InputError, match="`target` should share users with `log`"):
         transfer(host_folder, "simulated/source", tmp_path / "task", target=strange_log)
+
+
+def test_data_given_as_objects_can_be_evaluated_again(host_folder, tmp_path, eagerly):
+    labels, log = load_labels("simulated/users", "gender"), load_log("simulated/source")
+    small = {"method": "head", "train_fraction": 0.1, "epochs": 1}
+    result = transfer(host_folder, log, tmp_path / "task", labels=labels, **small)
+    assert result["settings"]["labels"] == "gender"
+    expected = pytest.approx(result["metrics"]["test"], abs=1e-5)
+    for given in ({"labels": labels}, {"labels": "simulated/users", "column": "gender"}):
+        assert evaluate(tmp_path / "task", log=log, **given)["metrics"]["test"] == expected
+    with pytest.raises(InputError, match="`column` should name a column of `labels`"):
+        evaluate(tmp_path / "task", log=log)

@@ -1,13 +1,7 @@
-"""Exports that the tests of serving share."""
+"""A second export, and both of them in turn."""
 
 import pytest
 from serving_samples import make_export, make_host
-
-
-@pytest.fixture(scope="session")
-def causal_export(tmp_path_factory):
-    """A causal, tied host, its three tasks, and their export."""
-    return make_export(make_host(), tmp_path_factory.mktemp("causal"))
 
 
 @pytest.fixture(scope="session")

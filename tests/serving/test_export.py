@@ -12,9 +12,11 @@ from serving_samples import (
     ASKED,
     HISTORIES,
     NAMES,
+    TOPICS,
     assert_same,
     expected,
     make_host,
+    make_kind,
     make_task,
 )
 from tensorflow.core.protobuf import saved_model_pb2
@@ -22,10 +24,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving import export as export_module
-from keras_peterrec.serving.checks.export_folder import ExportFolder
-from keras_peterrec.serving.checks.graph_checks import check_operations
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.contents import check_operations
+from keras_peterrec.serving.verify.export_folder import ExportFolder
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +79,25 @@ def test_shapes_types_and_no_histories(model):
     for name in NAMES:
         for values in model.predict(name, []).values():
             assert len(values) == 0
-    for values in model.predict("age-group.v2", ["s1"]).values():
-        assert values.dtype in (np.float32, object)
+    shapes = {
+        "age-group.v2": {"classes": (2, 3), "scores": (2, 3)},
+        "topics": {"labels": (2, 4), "scores": (2, 4)},
+        "spend": {"value": (2,)},
+    }
+    for name, wanted in shapes.items():
+        answer = model.predict(name, ["s1", ""])
+        assert {key: values.shape for key, values in answer.items()} == wanted
+        for key, values in answer.items():
+            assert values.dtype == (object if key in ("classes", "labels") else np.float32)
+
+
+def test_every_label_is_answered(model):
+    """Labels come by falling probability, and one that is called as a seen item is not left out."""
+    answer = model.predict("topics", HISTORIES)
+    assert all(set(row) == set(TOPICS) for row in answer["labels"])
+    assert (np.diff(answer["scores"]) <= 0).all()
+    assert ((answer["scores"] > 0) & (answer["scores"] < 1)).all()
+    assert np.abs(answer["scores"].sum(axis=1) - 1).max() > 0.1  # no shares of one whole
 
 
 def test_unknown_items_are_all_alike(model):
@@ -90,7 +109,7 @@ def test_unknown_items_are_all_alike(model):
 def test_each_weight_is_stored_once(exported):
     stored = dict(tf.train.list_variables(str(exported.out / "variables" / "variables")))
     shapes = [shape for path, shape in stored.items() if not path.startswith("_CHECKPOINTABLE")]
-    # films and age-group.v2 patch the host, tuned brings a copy of it.
+    # All tasks patch the host but tuned, which brings a copy of it.
     distinct = {id(w): w for w in exported.host.backbone.weights}
     if not exported.host.pretrainer.tied:
         distinct[0] = exported.host.pretrainer.output_table.embeddings
@@ -122,10 +141,13 @@ def test_report_and_description(exported):
     description = json.loads((exported.out / "assets.extra" / "peterrec.json").read_text())
     assert description == exported.model.description
     assert description["host"] == exported.host.fingerprint()
+    assert description["format_version"] == 2
     assert description["tasks"] == {
-        "films": "recommend",
-        "age-group.v2": "classify",
-        "tuned": "recommend",
+        "films": {"kind": "recommendation", "unit": "score"},
+        "age-group.v2": {"kind": "classification", "unit": "probability"},
+        "tuned": {"kind": "recommendation", "unit": "score"},
+        "topics": {"kind": "multilabel", "unit": "probability"},
+        "spend": {"kind": "regression", "unit": "number"},
     }
     assert {p.name for p in (exported.out / "assets").iterdir()} == {
         "vocabulary.txt",
@@ -180,6 +202,7 @@ def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
         "-a",
         3,
         "a_classify",
+        "a_regress",
         "a_step",
         "mixed",
     ],
@@ -198,9 +221,12 @@ def test_names_that_differ_by_case_only_refused(host, film_task, tmp_path):
 def test_tasks_that_do_not_fit_refused(host, film_task, tmp_path):
     with pytest.raises(InputError, match="built on `host` itself.*'films', built on another"):
         export(make_host(), {"films": film_task}, tmp_path / "1")
-    fewer = dataclasses.replace(film_task, targets=Vocabulary(["t0"], special_ids=False))
-    with pytest.raises(InputError, match="'films', 30 scores for 1"):
+    fewer = dataclasses.replace(film_task, kind=make_kind("recommendation", items=8))
+    with pytest.raises(InputError, match="a RecommenderHead with 8 outputs.*Received: .* with 30;"):
         export(host, {"films": fewer}, tmp_path / "1")
+    other = dataclasses.replace(film_task, kind=make_kind("regression"))
+    with pytest.raises(InputError, match="head of a regression task, a LinearHead with 1 outputs"):
+        export(host, {"films": other}, tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -263,7 +289,7 @@ def test_reader_refuses_what_is_no_whole_version(causal_export, tmp_path):
 
 def test_reader_refuses_other_requests(causal_export):
     model = causal_export.model
-    with pytest.raises(InputError, match="one of age-group.v2, embed, films, serving_default"):
+    with pytest.raises(InputError, match="of age-group.v2, embed, films, serving_default, spend,"):
         model.predict("nope", ["s1"])
     for histories in ("s1", [1], None):
         with pytest.raises(InputError, match="`histories` should be a list of strings"):

@@ -1,14 +1,18 @@
-"""An export answers in a process that has TensorFlow and nothing of ours."""
+"""An export answers in a process without Keras and this library."""
 
 import os
 import subprocess
 import sys
 
+import pytest
 from serving_samples import ASKED, HISTORIES, assert_same, expected, inputs_for
 
-from keras_peterrec.serving.checks.export_folder import ExportFolder
-from keras_peterrec.serving.checks.loaders import tensorflow_answers
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.other_loaders import has_c_loader, loader_answers
 
+needs_c_loader = pytest.mark.skipif(
+    not has_c_loader(), reason="this TensorFlow brings no libtensorflow_cc.so.2"
+)
 CLI = ("-m", "tensorflow.python.tools.saved_model_cli")
 
 
@@ -26,12 +30,19 @@ def run(*arguments, cwd):
     return done.stdout
 
 
-def test_tensorflow_alone_answers_as_python_does(exported):
-    signatures = ExportFolder(exported.out).signature_defs
-    assert set(signatures) == set(ASKED)
+@pytest.mark.parametrize("loader", [pytest.param("c", marks=needs_c_loader), "tensorflow"])
+def test_other_loaders_answer_as_python_does(exported, loader):
+    folder = ExportFolder(exported.out)
+    assert set(folder.signature_defs) == set(ASKED)
     batches = {name: inputs_for(name, HISTORIES) for name in ASKED}
-    for name, answer in tensorflow_answers(exported.out, signatures, batches).items():
+    for name, answer in loader_answers(loader, folder, batches).items():
         assert_same(answer, expected(exported, name, HISTORIES))
+
+
+@pytest.mark.parametrize("loader", [pytest.param("c", marks=needs_c_loader), "tensorflow"])
+def test_other_loaders_say_why_they_cannot_load(tmp_path, loader):
+    with pytest.raises(RuntimeError, match="SavedModel"):
+        loader_answers(loader, ExportFolder(tmp_path), {})
 
 
 def test_saved_model_cli_shows_it(causal_export, tmp_path):

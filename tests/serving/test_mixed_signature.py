@@ -1,5 +1,6 @@
 """Rows that each name their task, through one signature, against the tasks one by one."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,13 +8,16 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_samples import CLASSES, HISTORIES, assert_same, make_host, make_task
+from serving_samples import CLASSES, HISTORIES, TOPICS, assert_same, make_host, make_kind, make_task
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.checks.check_list import CHECKS, run_checks
-from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.item_table import ItemTable
+from keras_peterrec.serving.mixed_signature import MixedSignature
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.verify_export import CHECKS, verify_export
+from keras_peterrec.tasks.regression import Regression
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
 NO_SCORE = np.finfo("float32").min
@@ -27,11 +31,13 @@ def host():
 
 @pytest.fixture(scope="module")
 def tasks(host):
-    """Two recommendations with target items in common, and a classification."""
+    """A task of each kind, and a second recommendation with target items of the first."""
     return {
         "films": make_task(host),
-        "age": make_task(host, "classify", seed=2),
+        "age": make_task(host, "classification", seed=2),
         "books": make_task(host, items=8, seed=3),
+        "topics": make_task(host, "multilabel", seed=4),
+        "spend": make_task(host, "regression", seed=5),
     }
 
 
@@ -60,7 +66,9 @@ def expected(single, history, task):
     labels, scores = np.full((1, WIDTH), "", object), np.full((1, WIDTH), NO_SCORE, "float32")
     if task in single.signatures:
         answer = single.predict(task, [history])
-        found = answer["items" if "items" in answer else "classes"]
+        if "value" in answer:
+            answer = {"labels": np.array([["spend"]], object), "scores": answer["value"][:, None]}
+        found = next(values for key, values in answer.items() if key != "scores")
         labels[:, : found.shape[1]], scores[:, : found.shape[1]] = found, answer["scores"]
     return {"labels": labels, "scores": scores}
 
@@ -69,10 +77,11 @@ def expected(single, history, task):
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(HISTORIES), st.sampled_from(["films", "age", "books", "nope", ""])
+            st.sampled_from(HISTORIES),
+            st.sampled_from(["films", "age", "books", "topics", "spend", "nope", ""]),
         ),
         min_size=1,
-        max_size=6,
+        max_size=8,
     )
 )
 def test_every_row_is_answered_as_its_own_task_does(model, single, rows):
@@ -83,12 +92,43 @@ def test_every_row_is_answered_as_its_own_task_does(model, single, rows):
         assert_same(row, expected(single, history, name))
 
 
-def test_more_classes_than_k(host, tasks, tmp_path):
-    export(host, {}, tmp_path / "1", k=2, mixed=MixedTasks.of_tasks(tasks))
-    answer = ExportedModel(tmp_path / "1").mixed(["s1", "s1"], ["films", "age"])
-    assert answer["labels"].shape == (2, 3)
-    assert [label != "" for label in answer["labels"][0]] == [True, True, False]
-    assert set(answer["labels"][1]) == set(CLASSES)
+def test_every_kind_in_one_batch(model, single, tasks):
+    """What a history holds is left out of recommendations alone: "s1" is one of the topics."""
+    names = [*tasks, "nope"]
+    answer = model.mixed(["s1 t0 s2"] * len(names), names)
+    for n, name in enumerate(names):
+        row = {key: values[n : n + 1] for key, values in answer.items()}
+        assert_same(row, expected(single, "s1 t0 s2", name))
+    found = dict(zip(names, answer["labels"]))
+    assert "s1" in found["topics"] and "s1" not in found["films"]
+    assert [len([label for label in found[name] if label]) for name in names] == [10, 3, 5, 4, 1, 0]
+
+
+def answers(host, tasks, k, folder, histories, names):
+    """What a signature says without being exported."""
+    source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
+    signature = MixedSignature(host, source, MixedTasks.of_tasks(tasks), k, folder)
+    answer = signature.function(history=tf.constant(histories), task=tf.constant(names))
+    labels = [[label.decode() for label in row] for row in answer["labels"].numpy()]
+    return labels, answer["scores"].numpy()
+
+
+def test_more_labels_than_k(host, tasks, tmp_path):
+    labels, _ = answers(host, tasks, 2, tmp_path, ["s1"] * 3, ["films", "age", "topics"])
+    assert [[bool(label) for label in row] for row in labels] == [
+        [True, True, False, False],
+        [True, True, True, False],
+        [True, True, True, True],
+    ]
+    assert set(labels[1]) == {*CLASSES, ""} and set(labels[2]) == set(TOPICS)
+
+
+def test_a_regression_alone(host, tasks, single, tmp_path):
+    """It needs one place, however many items an answer has."""
+    names = ["spend"] * len(HISTORIES)
+    labels, scores = answers(host, {"spend": tasks["spend"]}, 10, tmp_path, HISTORIES, names)
+    assert labels == [["spend"]] * len(HISTORIES)
+    assert_same({"value": scores[:, 0]}, single.predict("spend", HISTORIES))
 
 
 def test_nobody_asks(model):
@@ -113,11 +153,11 @@ def test_each_weight_is_stored_once(host, tasks, out):
     assert not [path for path in stored if "other" in path]
 
 
-def test_nothing_is_wrong_with_the_export(out, model):
-    assert run_checks(out) == []
+def test_nothing_is_wrong_with_the_export(out, model, tasks):
+    assert verify_export(out) == []
     assert model.signatures == ["embed", "serving_default"]
     description = json.loads((out / "assets.extra" / "peterrec.json").read_text())
-    assert description["mixed"] == ["films", "age", "books"] and description["tasks"] == {}
+    assert description["mixed"] == list(tasks) and description["tasks"] == {}
 
 
 def test_beside_single_and_incremental_tasks(host, tasks, tmp_path):
@@ -144,11 +184,17 @@ def test_tasks_that_cannot_be_mixed(host, tasks, tmp_path):
     refuse("`mixed` should have names that differ by more than upper", cases)
     split = MixedTasks.of_tasks({"a\nb": tasks["films"]})
     refuse("without line breaks", split)
-    few = MixedTasks.of_tasks(tasks)
-    few.labels = [labels[:-1] for labels in few.labels]
-    refuse("'films', 30 scores for 29", few)
+    column = dataclasses.replace(tasks["spend"], kind=Regression("a\nb"))
+    refuse("without line breaks", MixedTasks.of_tasks({"spend": column}))
     mixed.heads[0].item_table.assign(np.full((30, 16), np.nan))
     refuse("`mixed` should have finite weights", mixed)
+
+
+def test_a_head_of_another_kind_cannot_be_mixed(tasks):
+    wrong = {"films": make_kind("recommendation", items=8), "age": make_kind("regression")}
+    for name, kind in wrong.items():
+        with pytest.raises(InputError, match=f"{name}.*head/"):
+            MixedTasks.of_tasks({name: dataclasses.replace(tasks[name], kind=kind)})
 
 
 def test_reader_refuses_other_rows(model, single):

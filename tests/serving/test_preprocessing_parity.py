@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.data.special_ids import PAD
-from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.serving.catalogue import Catalogue
+from keras_peterrec.data.vocabulary import PAD, Vocabulary
+from keras_peterrec.serving.item_table import ItemTable
 
 MAX_LENGTH = 5
 ITEMS = ["a", "b", "42", "ключ", "a/b", "#", "0", "é", "日本", '"q"']
@@ -28,7 +27,7 @@ def vocabulary():
 @pytest.fixture(scope="module")
 def serve(vocabulary, tmp_path_factory):
     """The graph's preprocessing, with its table from a file."""
-    source = Catalogue(vocabulary, tmp_path_factory.mktemp("texts") / "vocabulary.txt")
+    source = ItemTable(vocabulary, tmp_path_factory.mktemp("texts") / "vocabulary.txt")
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def preprocess(history):
@@ -69,7 +68,7 @@ def test_no_histories(serve):
 
 
 def test_catalogue_reads_back_every_item(vocabulary, tmp_path):
-    source = Catalogue(vocabulary, tmp_path / "vocabulary.txt")
+    source = ItemTable(vocabulary, tmp_path / "vocabulary.txt")
     ids = tf.range(len(vocabulary), dtype=tf.int64)[vocabulary.first_id :]
     assert [item.decode() for item in source.items.lookup(ids).numpy()] == ITEMS
     assert source.items.lookup(tf.constant([10**6], tf.int64)).numpy() == [b""]

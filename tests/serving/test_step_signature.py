@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from serving_samples import MAX_LENGTH, assert_same, make_host, make_task, make_tasks
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.checks.check_list import run_checks
-from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.verify_export import verify_export
 
-TASKS = ("films", "age-group.v2", "tuned")
+TASKS = ("films", "age-group.v2", "tuned", "topics", "spend")
 ITEM = st.sampled_from(["s1", "s2", "s30", "t0", "t3", "unheard-of"])
 
 
@@ -72,7 +72,7 @@ def test_a_state_of_other_weights_is_refused(model):
 
 
 def test_reader_refuses_other_steps(model, causal_export):
-    with pytest.raises(InputError, match="age-group.v2, films, tuned. Received: `task` = 'embed'"):
+    with pytest.raises(InputError, match="films, spend, topics, tuned. Received: `task` = 'embed'"):
         model.step("embed", ["s1"])
     with pytest.raises(InputError, match="none does"):
         causal_export.model.step("films", ["s1"])
@@ -90,7 +90,7 @@ def test_nobody_asks(model):
 
 
 def test_nothing_is_wrong_with_the_export(out, model):
-    assert run_checks(out) == []
+    assert verify_export(out) == []
     folder = ExportFolder(out)
     assert set(folder.signature_defs) >= {f"{task}_step" for task in TASKS}
     asked = dict(folder.warmup)

@@ -1,13 +1,13 @@
-"""Warm-up requests: their bytes, and that an export answers its own."""
+"""Warm-up requests are written as TensorFlow Serving reads them, and an export answers its own."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_samples import SUMMARY, make_host, make_task
+from serving_samples import OF_EXAMPLES, SUMMARY, make_host, make_task
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.checks.export_folder import ExportFolder
 from keras_peterrec.serving.export import export
+from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.warmup import (
     BATCH_SIZES,
     PATH,
@@ -74,11 +74,11 @@ def test_one_request_a_signature_and_batch_size(causal_export):
     assert sizes == [(name, size) for size in BATCH_SIZES for name in names]
     for name, inputs in requests:
         ((key, rows),) = inputs.items()
-        assert key == ("inputs" if name.endswith("_classify") else "history")
+        assert key == ("inputs" if name in OF_EXAMPLES else "history")
         if key == "history" and len(rows) > 1:
             lengths = [len(history.split()) for history in rows]
-            # As much as the task that reads the most, by its summary.
-            assert max(lengths) == SUMMARY["summary"] and min(lengths) == 0
+            # The task with the summary reads the most events: more than the host.
+            assert max(lengths) == SUMMARY["history_summary"] and min(lengths) == 0
 
 
 def test_no_more_requests_than_a_server_reads():
@@ -102,14 +102,14 @@ def test_replay_says_what_fails(causal_export):
     requests = [("gone", {}), ("films", {"x": ["a"]}), ("films_classify", {"inputs": [b"no"]})]
     (gone, first), (films, second), (classify, third) = replay_warmup(signatures, requests)
     assert (gone, films, classify) == ("gone", "films", "films_classify")
-    assert "no signature" in first
+    assert first == "asks a signature that the model does not have"
     assert second.startswith("fails: ") and third.startswith("fails: ")
 
 
 def test_scores_that_are_no_numbers_are_not_published(tmp_path):
     host = make_host()
-    task = make_task(host)
-    task.model.head.item_table.assign(np.full(task.model.head.item_table.shape, np.nan))
-    with pytest.raises(InputError, match="finite scores. Received: 'films'"):
-        export(host, {"films": task}, tmp_path / "1")
+    task = make_task(host, "regression")
+    task.model.head.bias.assign([np.nan])
+    with pytest.raises(InputError, match="finite scores. Received: 'spend'"):
+        export(host, {"spend": task}, tmp_path / "1")
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,9 @@
-"""A small host, and a way to see that nothing touched it."""
+"""A small host, and a way to check that nothing changed it."""
 
 import numpy as np
 import numpy_reference as reference
 import pytest
-from bundle_samples import make_task
+from task_samples import make_task
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
@@ -51,5 +51,5 @@ def bits():
 
 @pytest.fixture
 def bundle(host, tmp_path):
-    make_task(host).save(tmp_path / "films", host)
+    make_task(host, "recommendation", history_summary=True).save(tmp_path / "films", host)
     return tmp_path / "films"

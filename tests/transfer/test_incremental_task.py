@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.transfer.incremental_task import IncrementalTask
-from keras_peterrec.transfer.incremental_tasks import IncrementalTasks
+from keras_peterrec.tasks.classification import Classification
+from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
+from keras_peterrec.transfer.incremental_task import IncrementalTask, IncrementalTasks
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_model import TaskModel
@@ -34,7 +33,7 @@ def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=Fal
     host = Backbone(
         20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal, dtype=dtype
     )
-    model = TaskModel(host, head or ClassifierHead(3), patch, summary=summary)
+    model = TaskModel(host, head or LinearHead(3), patch, history_summary=summary)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "seed" not in weight.name:
@@ -42,9 +41,9 @@ def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=Fal
     return model
 
 
-@pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize(
-    ("patch", "summary"), [*((patch, False) for patch in PATCHES), ("bottleneck:2", True)]
+    ("patch", "summary", "kernel_size"),
+    [*((patch, False, 3) for patch in PATCHES), (PATCHES[-1], True, 5), ("bottleneck:2", True, 3)],
 )
 def test_every_step_answers_as_the_whole_history_would(patch, summary, kernel_size):
     model = make_model(patch, kernel_size=kernel_size, summary=summary)
@@ -101,10 +100,10 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
 def test_rows_of_many_tasks_step_in_one_call():
     host, tasks = MODEL.host, {}
     for seed in range(3):
-        model = TaskModel(host, ClassifierHead(2), "lora:2+bottleneck:2+tokens:2", summary=True)
+        model = TaskModel(host, LinearHead(2), "lora:2+bottleneck:2+tokens:2", history_summary=True)
         for weight in model.task_weights().values():
             weight.assign(np.random.default_rng(seed).normal(0.2, 0.4, weight.shape))
-        tasks[f"task{seed}"] = Task(model, "patch", classes=["a", "b"])
+        tasks[f"task{seed}"] = Task(model, "patch", Classification(["a", "b"]))
     together = IncrementalTasks(MixedTasks.of_tasks(tasks))
     alone = [IncrementalTask(task.model) for task in tasks.values()]
     place, items = np.array([2, 0, 1, 0]), np.array([[5, 7, 7, 1], [9, 0, 4, 6]])
@@ -162,5 +161,5 @@ def test_the_answer_leaves_the_state_alone():
 
 
 def test_a_masked_host_is_refused():
-    with pytest.raises(InputError, match="`model` should stand on a causal host"):
+    with pytest.raises(InputError, match="`model` should have a causal host"):
         IncrementalTask(make_model(None, causal=False))

@@ -1,8 +1,8 @@
-"""Bundles that cannot be read: one clear line, and the host as it was."""
+"""A bundle that cannot be read gives one clear line and leaves the host as it was."""
 
 import numpy as np
 import pytest
-from bundle_samples import edit, make_task
+from task_samples import edit, make_task
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import read_weights, write_weights
@@ -11,10 +11,10 @@ from keras_peterrec.transfer.task import Task
 
 @pytest.fixture
 def refused(host, bits):
-    """Loads on the host; wants one line, and the host as it was."""
+    """Loads a bundle and checks that the error is one line and that the host is unchanged."""
 
     def load(folder):
-        host.backbone.trainable = True  # as a host is that was only just loaded
+        host.backbone.trainable = True  # like a host that was just loaded
         before = bits(host.backbone)
         with pytest.raises(InputError) as info:
             Task.load(folder, host)
@@ -34,11 +34,11 @@ def test_a_bundle_of_another_host_is_refused(host, new_host, refused, tmp_path):
     assert host.fingerprint() in message and other.fingerprint() in message
 
 
-@pytest.mark.parametrize("version", [0, 2, None])
+@pytest.mark.parametrize("version", [0, 1, 3, None])
 def test_another_format_version_is_refused(bundle, version, refused):
-    edit(bundle, format_version=version)
+    edit(bundle / "task.json", format_version=version)
     assert refused(bundle) == (
-        f"`task` should be of format version 1. Received: "
+        f"`task` should be of format version 2. Received: "
         f"{str(bundle / 'task.json')!r}, version {version!r}."
     )
 
@@ -89,7 +89,7 @@ def test_an_unknown_weight_is_refused_and_named(bundle, refused):
 
 @pytest.mark.parametrize("method", ["all", "last1", "random_host"])
 def test_a_missing_weight_of_a_copy_is_refused_and_named(host, method, refused, tmp_path):
-    make_task(host, method).save(tmp_path, host)
+    make_task(host, method=method).save(tmp_path, host)
     path = "host/block_2/convolution_2/kernel"
     change_weights(tmp_path, lambda arrays: arrays.pop(path))
     assert path in refused(tmp_path)
@@ -121,7 +121,9 @@ def test_pickled_objects_are_refused_and_never_run(bundle, refused, tmp_path):
         {"method": ...},
         {"kind": "rank"},
         {"kind": ...},
-        {"kind": "classify"},
+        {"kind": "classification"},
+        {"kind": "regression"},
+        {"answers": ...},
         {"host": ...},
         {"patch": {"method": "lora"}},
         {"patch": {"method": "lorra"}},
@@ -136,17 +138,33 @@ def test_pickled_objects_are_refused_and_never_run(bundle, refused, tmp_path):
     ids=str,
 )
 def test_settings_that_do_not_fit_are_refused(bundle, change, refused):
-    edit(bundle, **change)
+    edit(bundle / "task.json", **change)
     refused(bundle)
 
 
+@pytest.mark.parametrize(
+    "kind, answers",
+    [
+        ("classification", {}),
+        ("classification", {"classes": ["a", "b"]}),
+        ("multilabel", {"labels": None}),
+        ("regression", {"column": "spend", "mean": "low", "deviation": 1.0}),
+        ("regression", {"column": "spend", "mean": 0.0}),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(host, kind, answers, refused, tmp_path):
+    make_task(host, kind).save(tmp_path, host)
+    edit(tmp_path / "task.json", answers=answers)
+    refused(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["[]", "1", "null", "{"])
-def test_json_that_is_no_bundle_is_refused(bundle, content, refused):
+def test_json_that_is_not_a_bundle_is_refused(bundle, content, refused):
     (bundle / "task.json").write_text(content)
     refused(bundle)
 
 
-def test_targets_that_were_cut_are_refused(bundle, refused):
+def test_missing_target_items_are_refused(bundle, refused):
     lines = (bundle / "targets.txt").read_text().splitlines(keepends=True)
     (bundle / "targets.txt").write_text("".join(lines[:-1]))
     refused(bundle)

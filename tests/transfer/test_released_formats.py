@@ -1,42 +1,82 @@
-"""Hosts and task bundles that released versions wrote are read, and answer as they did."""
+"""Today's code reads what a version of the format wrote and answers the same, or refuses it."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from released.write import HISTORIES
+from released.write import answer_of
+from task_samples import edit, make_task
 
+from keras_peterrec.errors import InputError
 from keras_peterrec.runs.inspect import inspect
+from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
-RELEASED = Path(__file__).parent / "released"
-VERSIONS = sorted(path.name for path in RELEASED.glob("v*"))
-NAMES = [
-    (version, name)
-    for version in VERSIONS
-    for name in json.loads((RELEASED / version / "answers.json").read_text())
-]
+V2 = Path(__file__).parent / "released" / "v2"
+ANSWERS = json.loads((V2 / "answers.json").read_text())
 
 
-def test_there_is_one_for_each_version():
-    assert VERSIONS == ["v1"]
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_task_answers_as_it_did(name):
+    host = Host.load(V2 / name.split("/")[0] / "host")
+    found = answer_of(Task.load(V2 / name, host))
+    assert found.keys() == ANSWERS[name].keys()
+    for what, values in ANSWERS[name].items():
+        if what == "items":
+            assert found[what] == values
+        else:
+            np.testing.assert_allclose(found[what], values, atol=1e-5)
 
 
-@pytest.mark.parametrize("version, name", NAMES, ids=lambda part: part)
-def test_a_task_answers_as_it_did(version, name):
-    folder = RELEASED / version
-    host = Host.load(folder / name.split("/")[0] / "host")
-    task = Task.load(folder / name, host)
-    answers = np.asarray(task.model(np.array(HISTORIES)))
-    expected = json.loads((folder / "answers.json").read_text())[name]
-    np.testing.assert_allclose(answers, expected, atol=1e-5)
+def test_a_task_of_every_kind_is_kept():
+    kinds = {json.loads(file.read_text())["kind"] for file in V2.glob("causal/*/task.json")}
+    assert kinds == {"recommendation", "classification", "multilabel", "regression"}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_inspect_lists_its_tasks(version):
-    found = inspect(RELEASED / version / "causal" / "host")
-    assert len(found["tasks"]) == sum(name.startswith("causal/") for _, name in NAMES)
+def test_inspect_lists_its_tasks():
+    found = inspect(V2 / "causal" / "host")
+    assert len(found["tasks"]) == sum(name.startswith("causal/") for name in ANSWERS)
     patches = {task["task"]: task["patch"] for task in found["tasks"]}
-    assert patches["patch-classify"] == "bottleneck:2" and patches["all-recommend"] is None
+    assert patches["patch-classification"] == "bottleneck:2,serial_single"
+    assert patches["all-classification"] is None
+
+
+def test_version_1_is_refused_in_one_clear_line(host, tmp_path):
+    """As 0.1.0 wrote it."""
+    settings = PretrainSettings("clicks.csv", tmp_path / "run")
+    host.save(tmp_path / "host")
+    make_task(host).save(tmp_path / "task", host)
+    with RunFolder(settings.out, settings):
+        pass
+    edit(tmp_path / "host" / "host.json", format_version=1)
+    version_1 = {"kind": "classify", "classes": ["a", "b"], "target_items": None, "answers": ...}
+    edit(tmp_path / "task" / "task.json", format_version=1, **version_1)
+    edit(tmp_path / "run" / "run.json", format_version=1)
+
+    def claim():
+        with RunFolder(settings.out, settings):
+            pass
+
+    for act, message in (
+        (
+            lambda: Host.load(tmp_path / "host"),
+            "`host` should be of format version 2. "
+            f"Received: {str(tmp_path / 'host' / 'host.json')!r}, version 1.",
+        ),
+        (
+            lambda: Task.load(tmp_path / "task", host),
+            "`task` should be of format version 2. "
+            f"Received: {str(tmp_path / 'task' / 'task.json')!r}, version 1.",
+        ),
+        (
+            claim,
+            "`out` should be a new folder or that of the same run. "
+            f"Received: {str(tmp_path / 'run')!r}, which holds a run of format version 1, not 2.",
+        ),
+    ):
+        with pytest.raises(InputError) as info:
+            act()
+        assert str(info.value) == message

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.data.special_ids import MASK, UNK
+from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.classifier_head import ClassifierHead
 from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.host import backbone_weights
-from keras_peterrec.transfer.parameter_report import parameter_report
-from keras_peterrec.transfer.strategies import METHODS, build_task, train_last_convolutions
+from keras_peterrec.transfer.parameters import parameter_report
+from keras_peterrec.transfer.strategies import METHODS, build_task
+from keras_peterrec.transfer.task_model import TaskModel
 
 # 16 ids, 8 channels, two blocks, patches of width 3 at two sites, two classes.
 TABLE = 16 * 8
@@ -35,7 +36,7 @@ def trainable_host_paths(task):
 
 
 def build(host, method, **arguments):
-    return build_task(host.backbone, ClassifierHead(2), method, Bottleneck(3), **arguments)
+    return build_task(host.backbone, LinearHead(2), method, Bottleneck(3), **arguments)
 
 
 def test_the_methods_of_the_paper():
@@ -115,12 +116,18 @@ def test_methods_do_not_depend_on_what_was_built_before(host):
             assert parameter_report(build(host, method))["trainable"] == TRAINED[method]
 
 
-def test_last_convolutions_counts_from_the_end_across_blocks(host):
-    backbone = host.backbone.copy()
-    train_last_convolutions(backbone, 3)
-    trained = {weight.path.split("/")[-3] for weight in backbone.trainable_weights}
-    assert len(backbone.trainable_weights) == 3 * 4
-    assert trained == {"block_1", "block_2"}
+def test_last_convolutions_count_from_the_end_across_blocks(host):
+    task = TaskModel(host.backbone.copy(), LinearHead(2), train_host=3)
+    trained = trainable_host_paths(task)
+    assert len(trained) == 3 * 4
+    assert {path.rpartition("/")[0] for path in trained} == {
+        "block_1/convolution_2",
+        "block_1/norm_2",
+        "block_2/convolution_1",
+        "block_2/norm_1",
+        "block_2/convolution_2",
+        "block_2/norm_2",
+    }
 
 
 def test_only_patch_methods_take_patches(host):
@@ -130,7 +137,7 @@ def test_only_patch_methods_take_patches(host):
 
 
 def test_patch_defaults_to_an_eighth_of_the_channels(host):
-    assert build_task(host.backbone, ClassifierHead(2)).patch == Bottleneck(1, "parallel")
+    assert build_task(host.backbone, LinearHead(2)).patch == Bottleneck(1, "parallel")
 
 
 def test_an_unknown_method_is_refused(host):

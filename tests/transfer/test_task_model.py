@@ -7,13 +7,12 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.classifier_head import ClassifierHead
-from keras_peterrec.models.recommender_head import RecommenderHead
-from keras_peterrec.models.target_loss import TargetLoss
-from keras_peterrec.patches.bottleneck import Bottleneck
-from keras_peterrec.patches.insertion import INSERTIONS
+from keras_peterrec.patches.bottleneck import INSERTIONS, Bottleneck
+from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
+from keras_peterrec.tasks.target_loss import TargetLoss
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import METHODS, build_task
-from keras_peterrec.transfer.task_model import TaskModel
+from keras_peterrec.transfer.task_model import TaskModel, head_model
 
 
 def answers(model, histories):
@@ -79,7 +78,7 @@ def test_padding_is_inert(any_host, histories):
 
 
 def test_all_tasks_stand_over_one_host_object(host):
-    tasks = [build_task(host.backbone, ClassifierHead(2)) for _ in range(3)]
+    tasks = [build_task(host.backbone, LinearHead(2)) for _ in range(3)]
     assert all(task.host is host.backbone for task in tasks)
     own = [set(map(id, task.task_weights().values())) for task in tasks]
     hosts = set(map(id, host.backbone.weights))
@@ -110,7 +109,7 @@ def test_training_one_task_changes_no_bit_of_another(host, method, histories):
     watched = build_task(host.backbone, RecommenderHead(5), name="watched")
     reference.randomise(watched.task_token, 1)
     before = answers(watched, histories)
-    other = build_task(host.backbone, ClassifierHead(3), method, name="other")
+    other = build_task(host.backbone, LinearHead(3), method, name="other")
     assert answers(watched, histories).tobytes() == before.tobytes()
     train(other, histories)
     assert answers(watched, histories).tobytes() == before.tobytes()
@@ -120,7 +119,7 @@ def test_training_one_task_changes_no_bit_of_another(host, method, histories):
 
 def test_a_patch_learns_what_its_task_asks(host, histories):
     keras.utils.set_random_seed(0)
-    task = build_task(host.backbone, ClassifierHead(3))
+    task = build_task(host.backbone, LinearHead(3))
     train(task, histories, epochs=40, eagerly=False)
     got = answers(task, histories).argmax(axis=1)
     assert got.tolist() == [0, 1, 2, 0]
@@ -134,7 +133,7 @@ def test_dropout_is_on_the_users_state_in_training_only(host, histories):
 
 
 def test_paths_name_every_weight_of_the_task_once(host):
-    task = build_task(host.backbone, ClassifierHead(2), patch=Bottleneck(3, "serial_single"))
+    task = build_task(host.backbone, LinearHead(2), patch=Bottleneck(3, "serial_single"))
     assert sorted(task.task_weights()) == sorted(
         ["task_token/token", "head/kernel", "head/bias"]
         + [
@@ -149,26 +148,32 @@ def test_paths_name_every_weight_of_the_task_once(host):
 def test_a_summary_reads_what_lies_before_the_window(any_host, histories, patch):
     longer = np.concatenate([histories[::-1, ::-1], histories], axis=1)  # zeros lie between as well
     window = histories.shape[1] - 1
-    task = TaskModel(any_host.backbone, ClassifierHead(3), patch, summary=99, window=window)
+    task = TaskModel(any_host.backbone, LinearHead(3), patch, history_summary=99, window=window)
     reference.randomise(task, 3)
     channels = any_host.backbone.hidden_dim
     features, of_window = task.features(longer), task.features(longer[:, -window:])
     np.testing.assert_array_equal(features[:, :channels], of_window[:, :channels])
-    of_all = TaskModel(any_host.backbone, ClassifierHead(3), summary=True).features(longer)
+    of_all = TaskModel(any_host.backbone, LinearHead(3), history_summary=True).features(longer)
     np.testing.assert_allclose(features[:, channels:], of_all[:, channels:], atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "settings, part",
     [
-        ({"summary": 0}, "`summary` should be a positive integer or True or False. Received: `sum"),
-        ({"summary": "200"}, "Received: `summary` = '200'"),
-        ({"summary": 9, "window": True}, "`window` should be a positive integer or None. Received"),
+        (
+            {"history_summary": 0},
+            "`history_summary` should be a positive integer or True or False. Received: `h",
+        ),
+        ({"history_summary": "200"}, "Received: `history_summary` = '200'"),
+        (
+            {"history_summary": 9, "window": True},
+            "`window` should be a positive integer or None.",
+        ),
     ],
 )
-def test_no_number_of_events_is_refused(host, settings, part):
+def test_a_wrong_number_of_events_is_refused(host, settings, part):
     with pytest.raises(InputError) as info:
-        TaskModel(host.backbone, ClassifierHead(3), **settings)
+        TaskModel(host.backbone, LinearHead(3), **settings)
     assert part in str(info.value)
 
 
@@ -179,7 +184,7 @@ def test_survives_the_disk(any_host, histories, tmp_path):
         Bottleneck(3, "serial"),
         dropout=0.25,
         name="films",
-        summary=9,
+        history_summary=9,
         window=2,
     )
     reference.randomise(task, 3)
@@ -188,15 +193,78 @@ def test_survives_the_disk(any_host, histories, tmp_path):
     assert type(loaded) is TaskModel and type(loaded.host) is Backbone
     assert loaded.host.get_config() == any_host.backbone.get_config()
     assert (loaded.patch, loaded.dropout, loaded.name) == (task.patch, 0.25, "films")
-    assert loaded.summary_settings() == {"summary": 9, "window": 2}
+    assert loaded.summary_settings() == {"history_summary": 9, "window": 2}
     assert answers(loaded, histories).tobytes() == answers(task, histories).tobytes()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_trainable_survives_the_disk(host, method, tmp_path):
-    task = build_task(host.backbone, ClassifierHead(2), method)
+    task = build_task(host.backbone, LinearHead(2), method)
     task.save(tmp_path / "task.keras")
     loaded = keras.saving.load_model(tmp_path / "task.keras")
     assert [weight.path for weight in loaded.trainable_weights] == [
         weight.path for weight in task.trainable_weights
     ]
+
+
+@pytest.mark.parametrize("summary", [False, True])
+@pytest.mark.parametrize("head_class", [LinearHead, RecommenderHead])
+def test_a_head_model_says_what_the_whole_task_says(any_host, head_class, summary, histories):
+    task = build_task(
+        any_host.backbone, head_class(3), "head", dropout=0.5, history_summary=summary
+    )
+    if summary:
+        kernel = task.history_summary.kernel
+        kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    small, features = head_model(task), task.features(histories)
+    np.testing.assert_allclose(small(features), task(histories), rtol=1e-5, atol=1e-5)
+    users = task.user_of(features)
+    np.testing.assert_allclose(task.head(users), task(histories), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(users, task.user_states(histories))
+
+
+def test_a_head_model_trains_the_tasks_head_and_nothing_else(any_host, histories, bits):
+    task = build_task(any_host.backbone, LinearHead(3), "head", dropout=0.5)
+    states = np.asarray(task.features(histories))
+    small = head_model(task)
+    frozen = bits(any_host.backbone), task.task_token.token.numpy().tobytes()
+    before = bits(task.head)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    small.compile(keras.optimizers.Adam(0.1), loss=loss)
+    small.fit(states, np.arange(len(states)) % 3, epochs=3, verbose=0)
+    assert (bits(any_host.backbone), task.task_token.token.numpy().tobytes()) == frozen
+    assert all(old != new for old, new in zip(before, bits(task.head), strict=True))
+    # Adam's two moments of kernel and bias, its steps and its rate: no other slot.
+    shapes = sorted(tuple(v.shape) for v in small.optimizer.variables)
+    assert shapes == sorted([(), (), (8, 3), (8, 3), (3,), (3,)])
+    np.testing.assert_allclose(small(states), task(histories), rtol=1e-5, atol=1e-5)
+
+
+def test_a_head_models_dropout_is_on_the_state(host, histories):
+    task = build_task(host.backbone, LinearHead(3), "head", dropout=0.5)
+    small, states = head_model(task), task.features(histories)
+    assert np.abs(np.asarray(small(states, training=True) - small(states))).max() > 1e-4
+
+
+def test_host_patches_and_head_compute_in_the_precision_that_keras_is_set_to(host, tmp_path):
+    host.save(tmp_path / "host")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = Host.load(tmp_path / "host")
+        task = build_task(half.backbone, LinearHead(2), history_summary=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert half.fingerprint() == host.fingerprint()
+    layers = [half.backbone, half.backbone.blocks[0], half.pretrainer, task, *task.layers]
+    layers += task.patched_host.patch_layers
+    assert {layer.compute_dtype for layer in layers} == {"bfloat16"}
+    assert {weight.dtype for weight in task.weights} == {"float32"}
+
+
+def test_a_host_of_its_own_precision_gives_it_to_its_patches():
+    host = Backbone(16, 8, (1, 4), dtype="mixed_float16")
+    task = build_task(host, LinearHead(2, dtype="mixed_float16"))
+    layers = [host, task, *task.layers, *task.patched_host.patch_layers]
+    assert {layer.compute_dtype for layer in layers} == {"float16"}
+    task.compile("adam", loss="mse")
+    assert type(task.optimizer).__name__ == "LossScaleOptimizer"  # halves would be lost as zero

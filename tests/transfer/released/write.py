@@ -1,9 +1,9 @@
-"""Writes small hosts and task bundles with their answers, once for each released version.
+"""Writes small hosts and task bundles with their answers, once for each version of the format.
 
-    python tests/transfer/released/write.py tests/transfer/released/v1
+    python tests/transfer/released/write.py tests/transfer/released/v2
 
-What it wrote stays as it is: `test_released_formats.py` asks today's code to read it and
-to answer the same.
+What it wrote stays as it is: `test_released_formats.py` checks that today's code reads it and
+answers the same.
 """
 
 import json
@@ -15,45 +15,75 @@ import numpy as np
 import keras_peterrec as kp
 
 ITEMS = [f"item{n}" for n in range(9)]
-TARGETS = ["film", "book", "song"]
 HISTORIES = [[0, 0, 4, 9, 5], [4, 5, 6, 7, 12], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]]
-METHODS = ("patch", "head", "all", "last1")
-PATCHES = ("lora:2+norm", "compacter:4", "ia3+tokens:2", "scale_shift+bias")
+KINDS = [
+    kp.Recommendation(kp.Vocabulary(["film", "book", "song"], special_ids=False)),
+    kp.Classification(["a", "b"]),
+    kp.Multilabel(["news", "sports"]),
+    kp.Regression("spend", mean=20.0, deviation=7.5),
+]
+CLASSES = KINDS[1]
+# Between them every setting of a patch and every insertion.
+PATCHES = (
+    "bottleneck:2,serial",
+    "bottleneck:2,parallel,inner_skip",
+    "bottleneck:2,parallel_after_activation",
+    "lora:2+norm",
+    "compacter:4",
+    "ia3+tokens:2",
+    "scale_shift+bias",
+)
 
 
 def main(folder):
     answers = {}
     for objective, pretrainer in (("causal", kp.CausalPretrainer), ("masked", kp.MaskedPretrainer)):
-        backbone = kp.Backbone(
-            len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=objective == "causal"
-        )
+        causal = objective == "causal"
+        backbone = kp.Backbone(len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=causal)
         host = kp.Host(fill(pretrainer(backbone)), kp.Vocabulary(ITEMS), max_length=5)
         host.save(folder / objective / "host")
-        for number, method in enumerate(METHODS):
-            for kind in ("recommend", "classify"):
-                task = make_task(host, method, kind, number)
-                name = f"{objective}/{method}-{kind}"
-                task.save(folder / name, host)
-                answers[name] = np.asarray(task.model(np.array(HISTORIES))).tolist()
-        for number, patch in enumerate(PATCHES):
-            task = make_task(host, "patch", "classify", number, patch, summary=9, window=3)
-            name = f"{objective}/{patch.replace(':', '-').replace('+', '-')}"
-            task.save(folder / name, host)
-            answers[name] = np.asarray(task.model(np.array(HISTORIES))).tolist()
+        for seed, (name, task) in enumerate(make_tasks(host).items()):
+            own_host = [] if task.model.host is host.backbone else task.model.trainable_weights
+            fill(task.model, seed + 1, [*task.model.task_weights().values(), *own_host])
+            task.save(folder / objective / name, host)
+            answers[f"{objective}/{name}"] = answer_of(task)
     (folder / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
 
 
-def make_task(host, method, kind, seed, patch=None, **summary):
-    head = kp.RecommenderHead(len(TARGETS)) if kind == "recommend" else kp.ClassifierHead(2)
-    bottleneck = kp.Bottleneck(2, ("parallel", "serial_single")[seed % 2], bool(seed // 2))
-    task = kp.build_task(host.backbone, head, method, patch or bottleneck, **summary)
-    if method in ("all", "last1"):
-        fill(task, seed + 1, task.trainable_weights)
-    else:
-        fill(task, seed + 1, task.task_weights().values())
-    if kind == "recommend":
-        return kp.Task(task, method, targets=kp.Vocabulary(TARGETS, special_ids=False))
-    return kp.Task(task, method, classes=["a", "b"], settings={"seed": seed})
+def make_tasks(host):
+    """A task of each kind, of each method that differs on disk and of each patch."""
+    made = {
+        f"patch-{kind.name}": (kind, "patch", "bottleneck:2,serial_single", {}) for kind in KINDS
+    }
+    for method in ("head", "all", "last1"):
+        made[f"{method}-classification"] = (CLASSES, method, None, {})
+    for patch in PATCHES:
+        reads = {"history_summary": 9, "window": 3}
+        made[patch.replace(":", "-").replace("+", "-").replace(",", "-")] = (
+            CLASSES,
+            "patch",
+            patch,
+            reads,
+        )
+    return {
+        name: kp.Task(
+            kp.build_task(host.backbone, kind.new_head(), method, patch, **reads),
+            method,
+            kind,
+            {"seed": 0},
+        )
+        for name, (kind, method, patch, reads) in made.items()
+    }
+
+
+def answer_of(task):
+    """What a task answers to `HISTORIES`, as JSON holds it."""
+    if isinstance(task.kind, kp.Recommendation):
+        items, scores = task.recommend(HISTORIES, k=3)
+        return {"items": items.tolist(), "scores": scores.tolist()}
+    if isinstance(task.kind, kp.Regression):
+        return {"values": task.values(HISTORIES).tolist()}
+    return {"probabilities": task.probabilities(HISTORIES).tolist()}
 
 
 def fill(model, seed=0, weights=None):

@@ -1,0 +1,81 @@
+# The public names. To add one, import it here: `__init__.py` reads this file, and so do editors.
+
+from keras_peterrec.data.batches import history_batches as history_batches
+from keras_peterrec.data.batches import task_batches as task_batches
+from keras_peterrec.data.labels import Labels as Labels
+from keras_peterrec.data.labels import read_labels as read_labels
+from keras_peterrec.data.log import Log as Log
+from keras_peterrec.data.log import read_log as read_log
+from keras_peterrec.data.packed_batches import causal_batches as causal_batches
+from keras_peterrec.data.packed_batches import masked_batches as masked_batches
+from keras_peterrec.data.sequences import Sequences as Sequences
+from keras_peterrec.data.sources import load_labels as load_labels
+from keras_peterrec.data.sources import load_log as load_log
+from keras_peterrec.data.sources import load_titles as load_titles
+from keras_peterrec.data.sources.movielens import MovieLens as MovieLens
+from keras_peterrec.data.sources.simulated import Simulated as Simulated
+from keras_peterrec.data.splits import split_users as split_users
+from keras_peterrec.data.task_examples import label_examples as label_examples
+from keras_peterrec.data.task_examples import recommendation_examples as recommendation_examples
+from keras_peterrec.data.vocabulary import Vocabulary as Vocabulary
+from keras_peterrec.errors import InputError as InputError
+from keras_peterrec.models.backbone import Backbone as Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer as CausalPretrainer
+from keras_peterrec.models.masked_pretrainer import MaskedPretrainer as MaskedPretrainer
+from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam as RowSparseAdam
+from keras_peterrec.optimizers.row_sparse_adam import (
+    RowSparseLossScaleOptimizer as RowSparseLossScaleOptimizer,
+)
+from keras_peterrec.patches.affine import AffinePatch as AffinePatch
+from keras_peterrec.patches.affine import BiasTuning as BiasTuning
+from keras_peterrec.patches.affine import Ia3 as Ia3
+from keras_peterrec.patches.affine import NormTuning as NormTuning
+from keras_peterrec.patches.affine import ScaleShift as ScaleShift
+from keras_peterrec.patches.bottleneck import Bottleneck as Bottleneck
+from keras_peterrec.patches.compacter import Compacter as Compacter
+from keras_peterrec.patches.lora import Lora as Lora
+from keras_peterrec.patches.patch_layer import PatchLayer as PatchLayer
+from keras_peterrec.patches.patch_method import PatchMethod as PatchMethod
+from keras_peterrec.patches.registry import get_patch as get_patch
+from keras_peterrec.patches.registry import register_patch_method as register_patch_method
+from keras_peterrec.patches.soft_tokens import SoftTokens as SoftTokens
+from keras_peterrec.patches.stack import Stack as Stack
+from keras_peterrec.runs.evaluate import evaluate as evaluate
+from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
+from keras_peterrec.runs.pretrain import encode_log as encode_log
+from keras_peterrec.runs.pretrain import pretrain as pretrain
+from keras_peterrec.runs.transfer import transfer as transfer
+from keras_peterrec.serving.export import export as export
+from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel
+from keras_peterrec.settings.transfer import SplitSettings as SplitSettings
+from keras_peterrec.tasks.classification import Classification as Classification
+from keras_peterrec.tasks.classification import ClassificationData as ClassificationData
+from keras_peterrec.tasks.heads import LinearHead as LinearHead
+from keras_peterrec.tasks.heads import RecommenderHead as RecommenderHead
+from keras_peterrec.tasks.multilabel import Multilabel as Multilabel
+from keras_peterrec.tasks.multilabel import MultilabelData as MultilabelData
+from keras_peterrec.tasks.recommendation import Recommendation as Recommendation
+from keras_peterrec.tasks.recommendation import RecommendationData as RecommendationData
+from keras_peterrec.tasks.registry import register_task_kind as register_task_kind
+from keras_peterrec.tasks.regression import Regression as Regression
+from keras_peterrec.tasks.regression import RegressionData as RegressionData
+from keras_peterrec.tasks.target_loss import TargetLoss as TargetLoss
+from keras_peterrec.tasks.task_kind import Metric as Metric
+from keras_peterrec.tasks.task_kind import TaskData as TaskData
+from keras_peterrec.tasks.task_kind import TaskKind as TaskKind
+from keras_peterrec.training.callbacks import Validation as Validation
+from keras_peterrec.transfer.combined_tasks import average_tasks as average_tasks
+from keras_peterrec.transfer.combined_tasks import merge_task as merge_task
+from keras_peterrec.transfer.combined_tasks import stack_tasks as stack_tasks
+from keras_peterrec.transfer.host import Host as Host
+from keras_peterrec.transfer.incremental_task import IncrementalTask as IncrementalTask
+from keras_peterrec.transfer.incremental_task import IncrementalTasks as IncrementalTasks
+from keras_peterrec.transfer.mixed_tasks import MixedTasks as MixedTasks
+from keras_peterrec.transfer.parameters import parameter_report as parameter_report
+from keras_peterrec.transfer.parameters import patch_table as patch_table
+from keras_peterrec.transfer.strategies import build_task as build_task
+from keras_peterrec.transfer.task import Task as Task
+from keras_peterrec.transfer.task_collection import TaskCollection as TaskCollection
+from keras_peterrec.transfer.task_model import TaskModel as TaskModel
+
+__version__: str

@@ -1,0 +1,101 @@
+"""Every private part of Keras that this package uses, and why.
+
+Keras may change what starts with an underscore in any release. Each use stands here,
+behind a name of ours, with the reason that no public way does the same.
+`tests/test_keras_internals.py` says which of them a new release has changed; a release
+that has removed one is reported when this module is imported.
+"""
+
+import keras
+
+
+def _require(owner, *names):
+    """Raises if Keras no longer has what a class below overrides.
+
+    Without this, Keras would never call our method, and the results would be wrong
+    without any error.
+    """
+    for name in names:
+        if not hasattr(owner, name):
+            raise ImportError(
+                f"keras_peterrec overrides `{owner.__name__}.{name}`, which Keras "
+                f"{keras.__version__} does not have. Install Keras 3.15 or a newer keras_peterrec."
+            )
+
+
+class Prebuilt:
+    """A base, before keras.Model, of a model that `fit` does not build again.
+
+    Under a `tf.distribute` strategy, `fit` iterates over the data to build the model with
+    its first batch, and then starts again. A dataset that is shuffled anew in each
+    iteration has another order by then, so a run would train on other batches than the
+    same run on one device. With several workers it fails altogether, because the batch
+    holds one value per replica (keras#20585). Our models are built when they are made
+    and need none of this.
+
+    No public way: `fit` calls `_maybe_symbolic_build` whether or not the model is built.
+    """
+
+    if keras.backend.backend() == "tensorflow":
+        _require(keras.Model, "_maybe_symbolic_build")
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        pass
+
+
+class OpenAdam(keras.optimizers.Adam):
+    """Keras' Adam with the hooks that an update of single rows needs, under public names.
+
+    `update_step` and `add_optimizer_variables` are public. A gradient of single rows
+    also needs:
+
+    - `clip`, which Keras calls before it applies gradients. Its own clipping makes a
+      gradient of rows dense, or takes the norm of rows that it has not summed yet.
+    - `decay_weights`, which Keras calls before it applies gradients. Its own decay
+      writes the whole table.
+    - `decays`, to leave out what `exclude_from_weight_decay` names. Keras keeps those
+      names in private.
+    - `slots`. Under a strategy `update_step` gets the variable of one device, which only
+      Keras can match with the variable that it made the moments for.
+    """
+
+    _require(
+        keras.optimizers.Adam,
+        "_clip_gradients",
+        "_apply_weight_decay",
+        "_use_weight_decay",
+        "_get_variable_index",
+    )
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.slot_lists = {}
+
+    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
+        made = super().add_optimizer_variables(trainable_variables, name, initializer)
+        names, lists = ([name], [made]) if isinstance(name, str) else (name, made)
+        self.slot_lists.update(dict(zip(names, lists)))
+        return made
+
+    def slots(self, variable):
+        """The optimizer's variables of a model's variable, `{"momentum": ..., ...}`."""
+        index = self._get_variable_index(variable)
+        return {name: variables[index] for name, variables in self.slot_lists.items()}
+
+    def decays(self, variable):
+        """Whether weight decay applies to a variable."""
+        return self.weight_decay is not None and self._use_weight_decay(variable)
+
+    def clip(self, grads):
+        """Clips the gradients as the settings say; called before they are applied."""
+        return super()._clip_gradients(grads)
+
+    def decay_weights(self, variables):
+        """Applies weight decay; called before the gradients are applied."""
+        super()._apply_weight_decay(variables)
+
+    def _clip_gradients(self, grads):
+        return self.clip(grads)
+
+    def _apply_weight_decay(self, variables):
+        self.decay_weights(variables)

@@ -1,0 +1,111 @@
+"""Results as tables and lines on stdout, for people."""
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_metrics(result):
+    """Prints the metrics of a run beside its baseline, a line a metric."""
+    metrics, baseline = result["metrics"], result.get("baseline", {"name": "", "test": {}})
+    table = Table(title=f"{result['command']}: test", title_justify="left")
+    columns = ["metric", *(name for name in ("validation", "test") if name in metrics)]
+    for column in (*columns, baseline["name"]):
+        if column:
+            table.add_column(column, justify="left" if column == "metric" else "right")
+    for name in metrics["test"]:
+        row = [name, *(_number(metrics[column].get(name)) for column in columns[1:])]
+        if baseline["name"]:
+            row.append(_number(baseline["test"].get(name)))
+        table.add_row(*row)
+    console = _console()
+    console.print(table)
+    if "parameters" in result:
+        parameters = result["parameters"]
+        console.print(
+            f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}; "
+            f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
+            f"{result['seconds']['fit']:.0f} s of fitting"
+        )
+
+
+def print_description(found):
+    """Prints nested settings as indented lines, and lists of rows as tables."""
+    _print_lines(_console(soft_wrap=True), found, "")
+
+
+def print_answers(answers):
+    """Prints what an export answered; see `runs.predict`.
+
+    An answer with `scores` becomes a table of what they are the scores of; any other, such as a
+    number or a vector, a line.
+    """
+    console = _console(soft_wrap=True)
+    for name, histories in answers.items():
+        for history, answer in histories.items():
+            if "scores" not in answer:
+                (numbers,) = answer.values()
+                numbers = numbers if isinstance(numbers, list) else [numbers]
+                shown = " ".join(f"{number:.6g}" for number in numbers)
+                console.print(f"{name}  {history!r}: {shown}")
+                continue
+            (of_what,) = set(answer) - {"scores"}
+            table = Table(title=f"{name}  {history!r}", title_justify="left")
+            table.add_column(of_what)
+            table.add_column("score", justify="right")
+            for label, score in zip(answer[of_what], answer["scores"]):
+                table.add_row(label, _number(score))
+            console.print(table)
+
+
+def print_export(result):
+    """Prints what `export` wrote, or what it found wrong."""
+    if "problems" not in result:
+        print_description(result)
+    elif result["problems"]:
+        print("\n".join(result["problems"]))
+    else:
+        print(f"{result['path']}: nothing wrong ({', '.join(result['checks'])})")
+
+
+def _console(**options):
+    """A console that prints names as they are: `[red]` and `:cat:` may be item ids."""
+    return Console(highlight=False, markup=False, emoji=False, **options)
+
+
+def _print_lines(console, content, indent):
+    for key, value in content.items():
+        if isinstance(value, dict):
+            console.print(f"{indent}{key}:")
+            _print_lines(console, value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            _print_rows(console, key, value)
+        elif value is not None and value != []:
+            console.print(f"{indent}{key}: {value}")
+
+
+def _print_rows(console, title, rows):
+    table = Table(title=title, title_justify="left")
+    for column, value in rows[0].items():
+        table.add_column(column, justify="right" if isinstance(value, (int, float)) else "left")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    console.print(table)
+
+
+def _cell(value):
+    """A value as a table has room for it; of hashes the start."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:.3f}" for name, number in value.items())
+    if isinstance(value, list):
+        return " ".join(str(part).rpartition(":")[2][:6] for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.2%}"
+    return "" if value is None else str(value)
+
+
+def _number(value):
+    return "" if value is None else f"{value:.4f}"

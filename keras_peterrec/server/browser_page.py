@@ -1,0 +1,91 @@
+"""The page at `/`, and what it needs to know besides the REST API."""
+
+import csv
+import json
+from pathlib import Path
+
+from keras_peterrec.errors import InputError
+
+_PAGE = Path(__file__).with_name("page.html")
+_NEXT_ITEM = "serving_default"
+
+
+class BrowserPage:
+    """A page on which a person asks the tasks of an export.
+
+    It is there only while an export of this library is served.
+
+    Args:
+        models: Models.
+        titles: dict from item to title.
+    """
+
+    def __init__(self, models, titles):
+        self._models = models
+        self._titles = json.dumps(titles, ensure_ascii=False).encode("utf-8", "replace")
+        self._html = _PAGE.read_bytes()
+
+    def get(self, path):
+        """Returns (content type, body) of a path, or None where there is nothing."""
+        if path not in ("/", "/tasks.json", "/titles.json"):
+            return None
+        models = self._describe()
+        if not models:
+            return None
+        if path == "/":
+            return b"text/html; charset=utf-8", self._html
+        if path == "/titles.json":
+            return b"application/json", self._titles
+        return b"application/json", json.dumps({"models": models}).encode()
+
+    def _describe(self):
+        """Each model's version, tasks with the unit of their numbers, and example histories."""
+        models = {}
+        for model in self._models:
+            version = model.find() if model.available else None
+            if version is None or not version.description:
+                continue
+            described = {_NEXT_ITEM: {"unit": "score"}, **version.description.get("tasks", {})}
+            models[model.config.name] = {
+                "version": version.number,
+                "tasks": {
+                    name: {"unit": _unit(task)}
+                    for name, task in described.items()
+                    if name in version.signatures
+                },
+                "examples": version.examples,
+            }
+        return models
+
+
+def read_titles(path):
+    """Reads titles of items from a CSV file with the columns `item_id` and `title`.
+
+    Args:
+        path: path.
+
+    Returns:
+        dict from item to title.
+
+    Raises:
+        InputError: if the file cannot be read, or lacks a column.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = {"item_id", "title"} - set(rows.fieldnames or [])
+            if missing:
+                raise InputError(
+                    "`titles` should be a CSV file with the columns item_id and title. "
+                    f"Received: {str(path)!r}, without {' and '.join(sorted(missing))}."
+                )
+            return {row["item_id"]: row["title"] for row in rows}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"`titles` should be a CSV file that can be read. Received: {str(path)!r}: {error}."
+        ) from error
+
+
+def _unit(task):
+    # Exports of version 0.1 give the name of a kind in place of these fields.
+    return task["unit"] if isinstance(task, dict) else "number"

@@ -1,0 +1,281 @@
+"""TensorFlow Serving's gRPC services: predictions, models, health."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2
+from tensorflow.core.protobuf import meta_graph_pb2  # noqa: F401, registers what `Any` holds
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.server.errors import (
+    CANCELLED,
+    DEADLINE_EXCEEDED,
+    OK,
+    PERMISSION_DENIED,
+    ServingError,
+    as_serving_error,
+    code_name,
+    invalid,
+    unknown_signature,
+)
+from keras_peterrec.server.json_answers import status_message
+from keras_peterrec.server.limits import check_rows, in_thread_if_large, within
+from keras_peterrec.server.model_config import configs_of
+from keras_peterrec.server.tensors import read_tensor, write_tensor
+
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+_MAX_DETAILS = 4000  # characters: headers hold no more than some kilobytes
+# The names under which a client may ask for health; the empty one is the server itself.
+_HEALTH_NAMES = (
+    health.OVERALL_HEALTH,
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
+)
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers Predict, Classify, Regress and GetModelMetadata.
+
+    `MultiInference`, several classifications of the same examples, is not implemented.
+
+    Args:
+        models: Models.
+        inference: Inference.
+        metrics: Metrics.
+        seconds: float. Time in which a model must answer, if the client does not allow less;
+            0 for no limit.
+    """
+
+    def __init__(self, models, inference, metrics, seconds):
+        self.models = models
+        self.inference = inference
+        self.metrics = metrics
+        self.seconds = seconds
+
+    async def Predict(self, request, context):
+        """Answers with typed fields; reads those and `tensor_content`."""
+        return await self._answer("Predict", self._predict, request, context)
+
+    async def Classify(self, request, context):
+        """Answers with labels and scores of examples."""
+        return await self._answer("Classify", self._classify, request, context)
+
+    async def Regress(self, request, context):
+        """Answers with values of examples."""
+        return await self._answer("Regress", self._regress, request, context)
+
+    async def GetModelMetadata(self, request, context):
+        """Answers with the signatures of a version."""
+        return await self._answer("GetModelMetadata", self._metadata, request, context)
+
+    async def _answer(self, api, call, request, context):
+        start, code, name = time.perf_counter(), OK, request.model_spec.name
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return await within(self.seconds, call(request))
+        except asyncio.CancelledError:  # by the client, or because its own deadline has passed
+            left = context.time_remaining()
+            code = CANCELLED if left is None or left > 0 else DEADLINE_EXCEEDED
+            raise
+        except Exception as error:
+            code = as_serving_error(error).code
+            await _abort(context, error)
+        finally:
+            # Names that clients make up are not counted, or they would fill the memory.
+            if self.models.knows(name):
+                self.metrics.count_request(name, code_name(code))
+                if code == OK:
+                    self.metrics.observe_request(name, api, "GRPC", time.perf_counter() - start)
+
+    def _find(self, spec):
+        choice = spec.WhichOneof("version_choice")
+        return self.models.find(
+            spec.name,
+            spec.version.value if choice == "version" else None,
+            spec.version_label if choice == "version_label" else None,
+        )
+
+    async def _predict(self, request):
+        spec = request.model_spec
+        with self._find(spec).in_use() as version:
+            signature = version.find_signature(spec.signature_name, unknown_signature)
+            wanted = _check_filter(signature, request.output_filter)
+            if len(request.inputs) == len(signature.dtypes):
+                # Before the tensors are read: a few bytes can say that a value is repeated.
+                check_rows(map(_shape, request.inputs.values()), self.inference.max_rows)
+                inputs = await in_thread_if_large(request.ByteSize(), _read_inputs, request)
+            else:
+                inputs = dict.fromkeys(request.inputs)  # the names are enough for the error
+            arrays = await self.inference.predict(signature, inputs)
+        response = predict_pb2.PredictResponse()
+        _describe(response.model_spec, spec.name, version, signature.name)
+        for (name, dtype), array in zip(signature.outputs.items(), arrays, strict=True):
+            if name in wanted:
+                response.outputs[name].CopyFrom(write_tensor(array, dtype))
+        return response
+
+    async def _classify(self, request):
+        spec = request.model_spec
+        with self._find(spec).in_use() as version:
+            rows = await self.inference.classify(version, spec.signature_name, request.input)
+        response = classification_pb2.ClassificationResponse()
+        _describe(response.model_spec, spec.name, version, spec.signature_name)
+        for row in rows:
+            added = response.result.classifications.add()
+            for label, score in row:
+                added.classes.add(label=label.decode("utf-8", "replace"), score=score)
+        return response
+
+    async def _regress(self, request):
+        spec = request.model_spec
+        with self._find(spec).in_use() as version:
+            values = await self.inference.regress(version, spec.signature_name, request.input)
+        response = regression_pb2.RegressionResponse()
+        _describe(response.model_spec, spec.name, version, spec.signature_name)
+        for value in values.tolist():
+            response.result.regressions.add(value=value)
+        return response
+
+    async def _metadata(self, request):
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise invalid("Metadata field ", name, " is not supported")
+        version = self._find(request.model_spec)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        _describe(response.model_spec, request.model_spec.name, version, "")
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in version.definitions.items():
+            signatures.signature_def[name].CopyFrom(definition)
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """Answers the status of models, and takes another configuration.
+
+    A request must not make the server read any folder it names. So a configuration may change
+    versions and labels, but name only the folders with which the server was started.
+
+    Args:
+        models: Models.
+        base_paths: set of str. The folders that a configuration may name.
+    """
+
+    def __init__(self, models, base_paths):
+        self.models = models
+        self.base_paths = {_resolved(path) for path in base_paths}
+
+    async def GetModelStatus(self, request, context):
+        """Answers with the states of a model's versions, or of one of them."""
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            spec = request.model_spec
+            number = spec.version.value if spec.HasField("version") else None
+            return status_message(self.models.status(spec.name, number))
+        except Exception as error:
+            await _abort(context, error)
+
+    async def HandleReloadConfigRequest(self, request, context):
+        """Serves the models that the request lists, and no others."""
+        try:
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise invalid(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                    "Only ModelConfigList is currently supported"
+                )
+            try:
+                configs = configs_of(request.config)
+            except InputError as error:
+                raise invalid(error) from error
+            for config in configs.values():
+                if _resolved(config.base_path) not in self.base_paths:
+                    raise ServingError(
+                        PERMISSION_DENIED,
+                        "`base_path` should be a folder that the server was started with. "
+                        f"Received: {config.base_path!r}.",
+                    )
+            # Shielded: a client that hangs up must not leave a change half done.
+            await asyncio.shield(self.models.replace(configs))
+            return model_management_pb2.ReloadConfigResponse()
+        except Exception as error:
+            await _abort(context, error)
+
+
+class Health:
+    """Keeps the standard health service in line with the models.
+
+    Args:
+        models: Models.
+    """
+
+    def __init__(self, models):
+        self.models = models
+        self.servicer = health.aio.HealthServicer()
+        self._before = None
+
+    async def update(self):
+        """Says that the server serves if every model has a version that answers."""
+        serves = all(model.available for model in self.models)
+        if serves != self._before:
+            self._before = serves
+            statuses = health_pb2.HealthCheckResponse
+            for name in _HEALTH_NAMES:
+                await self.servicer.set(name, statuses.SERVING if serves else statuses.NOT_SERVING)
+
+    async def stop(self):
+        """Says from now on that the server does not serve."""
+        await self.servicer.enter_graceful_shutdown()
+
+
+async def _abort(context, error):
+    """Ends a call with the code and the text of any exception."""
+    told = as_serving_error(error)
+    # gRPC's details must be UTF-8.
+    details = told.message.encode("utf-8", "replace").decode()[:_MAX_DETAILS]
+    await context.abort(_STATUS.get(told.code, grpc.StatusCode.UNKNOWN), details)
+
+
+def _describe(spec, name, version, signature_name):
+    spec.name, spec.signature_name = name, signature_name
+    spec.version.value = version.number
+
+
+def _shape(tensor):
+    return [dim.size for dim in tensor.tensor_shape.dim]
+
+
+def _read_inputs(request):
+    return {name: read_tensor(tensor) for name, tensor in request.inputs.items()}
+
+
+def _check_filter(signature, names):
+    """The set of outputs that the client wants."""
+    for n, name in enumerate(names):
+        if name not in signature.outputs:
+            known = ",".join(signature.outputs)
+            raise invalid(
+                f"output tensor alias not found in signature: {name} "
+                f"Outputs expected to be in the set {{{known}}}."
+            )
+        if name in names[:n]:
+            raise invalid("duplicate output tensor alias: ", name)
+    return set(names) or set(signature.outputs)
+
+
+def _resolved(path):
+    return str(Path(path).resolve())

@@ -1,0 +1,212 @@
+"""What REST and gRPC ask of a model: predict, classify and regress."""
+
+import numpy as np
+from tensorflow.core.framework import types_pb2 as types
+
+from keras_peterrec.server.errors import FAILED_PRECONDITION, ServingError, invalid
+from keras_peterrec.server.limits import check_rows
+from keras_peterrec.server.tensors import shape_text, string_sizes
+
+# What TensorFlow Serving calls the tensors of signatures that classify or regress.
+INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
+# A context is repeated for each example; together they must not exceed the largest request.
+_MAX_CONTEXT_BYTES = 64 << 20
+
+
+class Inference:
+    """Runs signatures of loaded versions through the batcher, within limits.
+
+    Args:
+        batcher: Batcher.
+        settings: ServeSettings.
+    """
+
+    def __init__(self, batcher, settings):
+        self.batcher = batcher
+        self.max_string_bytes = settings.max_history_bytes
+        self.max_rows = settings.max_rows
+
+    async def predict(self, signature, inputs):
+        """Returns the outputs of a signature, a list of arrays. See `Batcher.run`.
+
+        Raises:
+            ServingError: if the inputs do not fit the signature, or a string is too long.
+        """
+        signature.check(inputs)
+        for name, array in inputs.items():
+            longest = max(string_sizes(array), default=0) if array.dtype == object else 0
+            if longest > self.max_string_bytes:
+                raise invalid(
+                    f"Strings of {name} should be at most {self.max_string_bytes} bytes long. "
+                    f"Received: {longest} bytes."
+                )
+        return await self.batcher.run(signature, inputs)
+
+    async def classify(self, version, signature_name, given):
+        """Returns labels and scores of examples: a list of (label, score) for each example.
+
+        Args:
+            version: LoadedVersion.
+            signature_name: str. Name of a task, or of its signature `NAME_classify`.
+            given: `Input` message.
+
+        Raises:
+            ServingError: if the signature does not classify.
+        """
+        signature = _find(version, signature_name, "classify")
+        _check_inputs(signature, "classification")
+        _check_classes(signature)
+        rows, arrays = await self._run_examples(signature, given)
+        return _read_classes(signature, arrays, rows)
+
+    async def regress(self, version, signature_name, given):
+        """Returns values of examples, a float32 array `[B]`; see `classify`."""
+        signature = _find(version, signature_name, "regress")
+        _check_inputs(signature, "regression")
+        _check_values(signature)
+        rows, arrays = await self._run_examples(signature, given)
+        return _read_values(signature, arrays, rows)
+
+    async def _run_examples(self, signature, given):
+        _check_size(given, self.max_rows)
+        examples = read_serialized_examples(given)
+        return len(examples), await self.predict(signature, {INPUTS: examples})
+
+
+def read_serialized_examples(given):
+    """Serializes the examples of an `Input` message, each merged with the context if it has one.
+
+    Returns:
+        object array of bytes `[B]`.
+
+    Raises:
+        ServingError: if there is no example.
+    """
+    kind = given.WhichOneof("kind")
+    examples = list(getattr(given, kind).examples) if kind else []
+    if not examples:
+        raise invalid("Input is empty.")
+    if kind == "example_list_with_context":
+        context = given.example_list_with_context.context
+        examples = [_with_context(example, context) for example in examples]
+    array = np.empty(len(examples), dtype=object)
+    array[:] = [example.SerializeToString() for example in examples]
+    return array
+
+
+def _find(version, name, verb):
+    """The signature that answers `verb`.
+
+    An export answers `films` from histories and `films_classify` from examples. A client may name
+    either: TensorFlow Serving knows the latter only, but a task is what a person has in mind.
+    """
+    name = name or "serving_default"
+    named = version.signatures.get(name)
+    reads_examples = named is not None and list(named.dtypes) == [INPUTS]
+    if not reads_examples and f"{name}_{verb}" in version.signatures:
+        name = f"{name}_{verb}"
+    return version.find_signature(
+        name, lambda name: invalid("No signature was found with the name: ", name)
+    )
+
+
+def _check_size(given, max_rows):
+    """Raises a ServingError if there are too many examples, alone or with their context."""
+    rows = max(len(given.example_list.examples), len(given.example_list_with_context.examples))
+    check_rows([[rows]], max_rows)
+    size = rows * given.example_list_with_context.context.ByteSize()
+    if size > _MAX_CONTEXT_BYTES:
+        raise invalid(
+            f"A context should be at most {_MAX_CONTEXT_BYTES} bytes for all examples. "
+            f"Received: {size} bytes."
+        )
+
+
+def _with_context(example, context):
+    merged = type(example)()
+    merged.CopyFrom(context)
+    for name, feature in example.features.feature.items():
+        merged.features.feature[name].CopyFrom(feature)
+    return merged
+
+
+def _check_inputs(signature, kind):
+    if len(signature.dtypes) != 1:
+        raise invalid("Expected one input Tensor.")
+    if INPUTS not in signature.dtypes:
+        raise _precondition(f"No {kind} inputs found in SignatureDef: ", signature)
+
+
+def _check_classes(signature):
+    if len(signature.outputs) not in (1, 2):
+        raise invalid("Expected one or two output Tensors, found ", len(signature.outputs))
+    if not {CLASSES, SCORES} & set(signature.outputs):
+        raise _precondition(
+            "Expected classification signature outputs to contain at least one of "
+            f'"{CLASSES}" or "{SCORES}". Signature was: ',
+            signature,
+        )
+
+
+def _check_values(signature):
+    if len(signature.outputs) != 1:
+        raise invalid("Expected one output Tensor.")
+    if OUTPUTS not in signature.outputs:
+        raise _precondition("No regression outputs found in SignatureDef: ", signature)
+
+
+def _precondition(text, signature):
+    # Two spaces, as protobuf's printer writes them in TensorFlow Serving.
+    return ServingError(FAILED_PRECONDITION, f"{text}goo.gle/debugonly  \n{signature.definition}")
+
+
+def _read_classes(signature, arrays, rows):
+    """(label, score) pairs of each row; what the signature lacks is `b""` or 0."""
+    found = dict(zip(signature.outputs, arrays, strict=True))
+    for name, dtype in ((CLASSES, types.DT_STRING), (SCORES, types.DT_FLOAT)):
+        if name in found:
+            _check_class_output(name, found[name], signature.outputs[name], dtype, rows)
+    labels, scores = found.get(CLASSES), found.get(SCORES)
+    if labels is None:
+        labels = np.full(scores.shape, b"", dtype=object)
+    if scores is None:
+        scores = np.zeros(labels.shape, "float32")
+    if labels.shape != scores.shape:
+        raise invalid(
+            "Tensors class and score should match in dim_size(1). "
+            f"Got {labels.shape[1]} vs. {scores.shape[1]}"
+        )
+    return [
+        list(zip(row.tolist(), values.tolist(), strict=True))
+        for row, values in zip(labels, scores, strict=True)
+    ]
+
+
+def _check_class_output(name, array, dtype, wanted, rows):
+    if array.ndim != 2:
+        raise invalid(
+            "Expected Tensor shape: [batch_size num_classes] but got ", shape_text(array.shape)
+        )
+    if dtype != wanted:
+        names = [types.DataType.Name(number) for number in (wanted, dtype)]
+        raise invalid(f"Expected {name} Tensor of {names[0]}. Got: {names[1]}")
+    if len(array) != rows:
+        raise invalid(f"Expected {name} output batch size of {rows}. Got: {len(array)}")
+
+
+def _read_values(signature, arrays, rows):
+    """float32 array `[B]`, from an output of shape `[B]` or `[B, 1]`."""
+    (array,) = arrays
+    if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
+        raise invalid(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got ",
+            shape_text(array.shape),
+        )
+    if len(array) != rows:
+        raise invalid(f"Input batch size did not match output batch size: {rows} vs. {len(array)}")
+    if signature.outputs[OUTPUTS] != types.DT_FLOAT:
+        raise invalid(
+            "Expected output Tensor of DT_FLOAT.  Got: ",
+            types.DataType.Name(signature.outputs[OUTPUTS]),
+        )
+    return array.reshape(-1)

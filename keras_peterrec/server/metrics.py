@@ -1,0 +1,66 @@
+"""Counts and latencies for Prometheus, under TensorFlow Serving's names."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+_PREFIX = ":tensorflow:serving:"
+_BUCKETS = [10 * 1.8**n for n in range(33)]  # latencies are in microseconds
+_REQUESTS = f"{_PREFIX}request_count"
+
+
+class Metrics:
+    """The counter and the histograms of one server."""
+
+    def __init__(self):
+        # A registry of its own: the default one is shared by all servers of a process.
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            _REQUESTS, "Requests.", ["model_name", "status"], registry=self._registry
+        )
+        self._request_latency = self._histogram(
+            "request_latency", "Microseconds of a request.", "model_name", "API", "entrypoint"
+        )
+        self._run_latency = self._histogram(
+            "runtime_latency", "Microseconds of a run.", "model_name", "API", "runtime"
+        )
+        self._batch_size = self._histogram(
+            "batching_session:processed_batch_size", "Rows of a run.", "model_name"
+        )
+        self._warmup_latency = self._histogram(
+            "model_warmup_latency", "Microseconds of a version's warm-up.", "model_path"
+        )
+
+    def count_request(self, model, status):
+        """Counts a request; `status` is a name such as `"OK"`."""
+        self._requests.labels(model, status).inc()
+
+    def observe_request(self, model, api, entrypoint, seconds):
+        """Records how long an answer took; `entrypoint` is `"REST"` or `"GRPC"`."""
+        self._request_latency.labels(model, api, entrypoint).observe(seconds * 1e6)
+
+    def observe_run(self, model, rows, seconds):
+        """Records a run of `rows` rows."""
+        self._run_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
+        self._batch_size.labels(model).observe(rows)
+
+    def observe_warmup(self, path, seconds):
+        """Records how long the warm-up of the version at `path` took."""
+        self._warmup_latency.labels(str(path)).observe(seconds * 1e6)
+
+    def requests(self):
+        """Returns the number of requests so far."""
+        (metric,) = self._requests.collect()
+        return int(sum(s.value for s in metric.samples if s.name.endswith("_total")))
+
+    def page(self):
+        """Returns all metrics in Prometheus' text format, as bytes."""
+        # The library ends the names of counters in _total, TensorFlow Serving does not.
+        return generate_latest(self).replace(f"{_REQUESTS}_total".encode(), _REQUESTS.encode())
+
+    def collect(self):
+        """Yields all metrics to the library, without the times at which they began."""
+        for metric in self._registry.collect():
+            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+            yield metric
+
+    def _histogram(self, name, text, *labels):
+        return Histogram(_PREFIX + name, text, labels, registry=self._registry, buckets=_BUCKETS)

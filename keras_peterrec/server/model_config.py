@@ -1,0 +1,121 @@
+"""Which models are served: their folders, versions and labels."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from keras_peterrec.errors import InputError
+
+LATEST, ALL, SPECIFIC = "latest", "all", "specific"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How one model is served.
+
+    Args:
+        name: str.
+        base_path: str. Folder with a directory for each version.
+        policy: `"latest"`, `"all"` or `"specific"`. Defaults to `"latest"`.
+        count: int. How many versions, with `"latest"`. Defaults to `1`.
+        versions: tuple of int. The versions, with `"specific"`.
+        labels: dict from label to version.
+    """
+
+    name: str
+    base_path: str
+    policy: str = LATEST
+    count: int = 1
+    versions: tuple = ()
+    labels: dict = field(default_factory=dict)
+
+    def wanted(self, numbers):
+        """Returns which of the versions on disk are served, the newest first."""
+        numbers = sorted(numbers, reverse=True)
+        if self.policy == LATEST:
+            return numbers[: self.count]
+        if self.policy == SPECIFIC:
+            return [number for number in numbers if number in self.versions]
+        return numbers
+
+
+def model_configs(settings):
+    """The models that a server's settings name.
+
+    Args:
+        settings: ServeSettings.
+
+    Returns:
+        dict from name to ModelConfig.
+
+    Raises:
+        InputError: if the configuration file cannot be read, or lists a model wrongly.
+    """
+    if settings.model_config_file is not None:
+        return read_config_file(settings.model_config_file)
+    path = str(Path(settings.model_base_path).resolve())
+    return {settings.model_name: ModelConfig(settings.model_name, path)}
+
+
+def read_config_file(path):
+    """Reads TensorFlow Serving's `--model_config_file`; returns ModelConfigs by name.
+
+    Raises:
+        InputError: if the file cannot be read, or lists a model wrongly.
+    """
+    # Late: the settings import this module, and `serve --help` must not need the package.
+    from tensorflow_serving.config import model_server_config_pb2
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        message = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise InputError(
+            "`model_config_file` should be a file with a model_config_list. "
+            f"Received: {str(path)!r}: {' '.join(str(error).split())}"
+        ) from error
+    return configs_of(message)
+
+
+def configs_of(message):
+    """Returns the ModelConfigs of a `ModelServerConfig` message by name.
+
+    Raises:
+        InputError: if it lists no models, or one wrongly.
+    """
+    if message.WhichOneof("config") != "model_config_list" or not message.model_config_list.config:
+        raise InputError("`model_config_list` should list models. Received: no models.")
+    configs = {}
+    for model in message.model_config_list.config:
+        config = _config_of(model)
+        if config.name in configs:
+            raise InputError(
+                f"`model_config_list` should name each model once. Received: {config.name!r} twice."
+            )
+        configs[config.name] = config
+    return configs
+
+
+def _config_of(model):
+    if not model.name or "/" in model.name or ":" in model.name:
+        raise InputError(f"`name` should be a name without / and :. Received: {model.name!r}.")
+    if not Path(model.base_path).is_absolute():
+        raise InputError(
+            f"`base_path` should be absolute. Received: {model.base_path!r} of {model.name!r}."
+        )
+    if model.model_platform not in ("", "tensorflow"):
+        raise InputError(
+            "`model_platform` should be 'tensorflow'. "
+            f"Received: {model.model_platform!r} of {model.name!r}."
+        )
+    given = model.model_version_policy
+    policy = given.WhichOneof("policy_choice") or LATEST
+    return ModelConfig(
+        name=model.name,
+        base_path=model.base_path,
+        policy=policy,
+        count=(given.latest.num_versions if policy == LATEST else 0) or 1,
+        versions=tuple(given.specific.versions) if policy == SPECIFIC else (),
+        labels=dict(model.version_labels),
+    )

@@ -1,0 +1,219 @@
+"""The versions of one model: which are on disk, which answer, which failed."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_peterrec.server.errors import (
+    NOT_FOUND,
+    OK,
+    UNAVAILABLE,
+    ServingError,
+    as_serving_error,
+    invalid,
+)
+from keras_peterrec.server.loaded_version import LoadedVersion
+
+# TensorFlow Serving's numbers.
+START, LOADING, AVAILABLE, UNLOADING, END = range(10, 60, 10)
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_MAX_MESSAGE = 1000  # characters of what a version that cannot be loaded is blamed for
+
+
+@dataclass
+class VersionState:
+    """What became of a version; `state` is one of the numbers above."""
+
+    number: int
+    state: int = START
+    code: int = OK
+    message: str = ""
+
+
+class ModelVersions:
+    """Loads, warms up, swaps and unloads the versions of a model.
+
+    A new version is loaded and warmed up beside the old one. Then it answers new requests, and
+    the old one is closed after its last request, so that no request is lost. A version that
+    fails to load is not tried again until its files change, as they do while it is copied;
+    the version that answered before goes on answering. It also goes on if no wanted version is
+    on disk. A label moves when its new version answers; until then it keeps the old one.
+
+    Only loading, closing and looking at files happen in a thread; all state belongs to one event
+    loop.
+
+    Args:
+        config: ModelConfig. It may be replaced; `refresh` then follows it.
+        load: callable (path, number, name) that returns a LoadedVersion. Defaults to the class.
+        report: callable that takes a text for a person. Defaults to `print`.
+        observe: callable (path, LoadedVersion), called when a version was loaded.
+            Defaults to `None`.
+    """
+
+    def __init__(self, config, load=LoadedVersion, report=print, observe=None):
+        self.config = config
+        self.states = {}
+        self._labels = {}  # the config's, as far as their versions answer
+        self._load = load
+        self._report = report
+        self._observe = observe or (lambda *_: None)
+        self._loaded = {}
+        self._failed = {}  # number: contents of the folder that could not be loaded
+
+    def find(self, number=None, label=None):
+        """Returns the version that answers a request, by default the newest.
+
+        Raises:
+            ServingError: if there is none.
+        """
+        name = self.config.name
+        if label is not None:
+            number = self._labels.get(label)
+            if number is None:
+                raise invalid("Unrecognized servable version label: ", label)
+        if number is None:
+            if not self._loaded:
+                raise not_found(name)
+            return self._loaded[max(self._loaded)]
+        if number not in self._loaded:
+            raise not_found(name, number)
+        return self._loaded[number]
+
+    def status(self, number=None):
+        """Returns the states of all versions, the newest first, or of one: list of VersionState.
+
+        Raises:
+            ServingError: if there are none.
+        """
+        states = [
+            self.states[key] for key in sorted(self.states, reverse=True) if number in (None, key)
+        ]
+        if not states:
+            raise no_status(self.config.name, number)
+        return states
+
+    @property
+    def available(self):
+        """Numbers of the versions that answer."""
+        return sorted(self._loaded)
+
+    @property
+    def ready(self):
+        """Whether there is a version that answers, and one for each label."""
+        return bool(self._loaded) and set(self.config.labels.values()) <= set(self._loaded)
+
+    async def refresh(self, pool):
+        """Brings what answers in line with the config and the disk; `pool` is what loads."""
+        loop = asyncio.get_running_loop()
+        folders = await loop.run_in_executor(pool, _version_folders, self.config.base_path)
+        wanted = self.config.wanted(folders)
+        for number in wanted:
+            if number not in self._loaded:
+                await self._try_to_load(number, folders[number], pool)
+        # Nothing is awaited from here on, so no request comes between: each one finds either
+        # the old versions and labels or the new ones.
+        held = self._move_labels()
+        # The old versions stay until one that is wanted answers.
+        if any(number in self._loaded for number in wanted):
+            for number in set(self._loaded) - set(wanted) - held:
+                self._unload(number, pool)
+
+    def unload_all(self, pool):
+        """Ends every version, each after its last request."""
+        for number in list(self._loaded):
+            self._unload(number, pool)
+
+    def _move_labels(self):
+        """Moves labels to their versions; returns the versions of labels that have to wait."""
+        before, wanted = self._labels, self.config.labels
+        waiting = {
+            label: before[label]
+            for label, number in wanted.items()
+            if number not in self._loaded and before.get(label) in self._loaded
+        }
+        self._labels = waiting | {
+            label: number
+            for label, number in wanted.items()
+            if number in self._loaded or before.get(label) == number
+        }
+        return set(waiting.values())
+
+    async def _try_to_load(self, number, folder, pool):
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(pool, _contents, folder)
+        if self._failed.get(number) == found:
+            return
+        state = self.states[number] = VersionState(number, LOADING)
+        try:
+            loaded = await loop.run_in_executor(pool, self._load, folder, number, self.config.name)
+            # A version that is still being copied may load, with half of its items.
+            if await loop.run_in_executor(pool, _contents, folder) != found:
+                await loop.run_in_executor(pool, loaded.close)
+                raise ServingError(UNAVAILABLE, "its files changed while it was loaded")
+        except Exception as error:
+            self._failed[number] = found
+            told = as_serving_error(error)
+            if not isinstance(getattr(error, "error_code", None), int):
+                told.message = " ".join(str(error).split())[:_MAX_MESSAGE]
+            state.state, state.code, state.message = END, told.code, told.message
+            self._report(f"{self.config.name} {number} cannot be loaded: {told.message}")
+            return
+        self._failed.pop(number, None)
+        self._loaded[number] = loaded
+        state.state = AVAILABLE
+        self._report(f"{self.config.name} {number} answers")
+        self._observe(folder, loaded)
+
+    def _unload(self, number, pool):
+        # Taken out first, so that no new request finds it; it closes when the last one is done.
+        loaded, state = self._loaded.pop(number), self.states[number]
+        state.state = UNLOADING
+
+        def close():
+            def closed(_):
+                # By now a version of this number may have come back, with another state.
+                if self.states.get(number) is state:
+                    state.state = END
+
+            loop = asyncio.get_running_loop()
+            loop.run_in_executor(pool, loaded.close).add_done_callback(closed)
+            self._report(f"{self.config.name} {number} no longer answers")
+
+        loaded.when_idle(close)
+
+
+def not_found(name, number=None):
+    """Returns the ServingError of a request for a version that does not answer."""
+    which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+    return ServingError(NOT_FOUND, f"Servable not found for request: {which}")
+
+
+def no_status(name, number=None):
+    """Returns the ServingError of a status request for a version that never was there."""
+    which = "any versions" if number is None else f"version {number}"
+    return ServingError(NOT_FOUND, f"Could not find {which} of model {name}")
+
+
+def _version_folders(base_path):
+    """The versions in a folder: dict from number to path; other names are ignored."""
+    try:
+        return {
+            int(entry.name): entry
+            for entry in sorted(Path(base_path).iterdir())
+            if _NUMBER.fullmatch(entry.name) and entry.is_dir()
+        }
+    except OSError:
+        return {}
+
+
+def _contents(folder):
+    """Names, sizes and times of a version's files, which tell whether it has changed."""
+    found = []
+    try:
+        for path in sorted(Path(folder).rglob("*")):
+            status = path.stat()
+            found.append((str(path), status.st_size, status.st_mtime_ns))
+    except OSError:
+        pass  # a file that vanishes meanwhile is a change as well
+    return tuple(found)

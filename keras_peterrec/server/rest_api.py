@@ -1,0 +1,184 @@
+"""The REST API below /v1/: which path asks for what, and its answer. HTTP itself is elsewhere."""
+
+import re
+import time
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from keras_peterrec.server.errors import (
+    INVALID_ARGUMENT,
+    OK,
+    ServingError,
+    as_serving_error,
+    code_name,
+    invalid,
+)
+from keras_peterrec.server.json_answers import (
+    write_answer,
+    write_classes,
+    write_error,
+    write_metadata,
+    write_regressions,
+    write_status,
+)
+from keras_peterrec.server.json_requests import read_examples, read_inputs, read_object
+from keras_peterrec.server.limits import in_thread_if_large, within
+
+PREDICT, CLASSIFY, REGRESS = "predict", "classify", "regress"
+STATUS, METADATA = "status", "metadata"
+
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
+_POST = re.compile(rf"{_MODEL}:(classify|regress|predict)")
+_GET = re.compile(rf"{_MODEL}(/metadata)?")
+_MAX_INT64 = 2**63 - 1
+
+
+class RestApi:
+    """Answers requests of the REST API.
+
+    Args:
+        models: Models.
+        inference: Inference.
+        metrics: Metrics.
+        seconds: float. Time in which a model must answer; 0 for no limit.
+    """
+
+    def __init__(self, models, inference, metrics, seconds):
+        self.models = models
+        self.inference = inference
+        self.metrics = metrics
+        self.seconds = seconds
+        self._calls = {PREDICT: self._predict, CLASSIFY: self._classify, REGRESS: self._regress}
+
+    async def answer(self, method, path, body):
+        """Answers one request, whatever it is; returns its HTTP status and JSON.
+
+        Args:
+            method: str.
+            path: str, with the query string.
+            body: bytes.
+        """
+        start, route, code = time.perf_counter(), None, OK
+        try:
+            route = parse_route(method, path)
+            if route.call == STATUS:
+                return 200, write_status(self.models.status(route.name, route.number))
+            if route.call == METADATA:
+                version = self._find(route)
+                return 200, write_metadata(route.name, version.number, version.definitions)
+            return 200, await within(self.seconds, self._calls[route.call](route, body))
+        except Exception as error:
+            told = as_serving_error(error)
+            code = told.code
+            if isinstance(error, VersionTooLarge):
+                return told.http, b""
+            return told.http, write_error(told.message)
+        finally:
+            if route:
+                self._record(route, code, time.perf_counter() - start)
+
+    def count_refused(self, method, path, error):
+        """Counts a request that got a ServingError before its body was read."""
+        try:
+            self._record(parse_route(method, path), error.code, 0)
+        except ServingError:
+            pass  # no model is asked
+
+    def _record(self, route, code, seconds):
+        # Names that clients make up are not counted, or they would fill the memory.
+        if route.call not in self._calls or not self.models.knows(route.name):
+            return
+        self.metrics.count_request(route.name, code_name(code))
+        if code == OK:
+            self.metrics.observe_request(route.name, route.call.capitalize(), "REST", seconds)
+
+    def _find(self, route):
+        return self.models.find(route.name, route.number, route.label)
+
+    async def _predict(self, route, body):
+        document, signature_name = await in_thread_if_large(len(body), read_object, body)
+        with self._find(route).in_use() as version:
+            signature = version.find_signature(
+                signature_name,
+                lambda name: invalid(
+                    f'Serving signature name: "{name}" not found in signature def'
+                ),
+            )
+            inputs, layout = await in_thread_if_large(
+                len(body), _read_arrays, document, signature.dtypes
+            )
+            arrays = await self.inference.predict(signature, inputs)
+            outputs = {
+                name: (array, dtype)
+                for (name, dtype), array in zip(signature.outputs.items(), arrays, strict=True)
+            }
+        return write_answer(outputs, layout)
+
+    async def _classify(self, route, body):
+        signature_name, given = await in_thread_if_large(len(body), _read_examples, body)
+        with self._find(route).in_use() as version:
+            rows = await self.inference.classify(version, signature_name, given)
+        return write_classes(rows)
+
+    async def _regress(self, route, body):
+        signature_name, given = await in_thread_if_large(len(body), _read_examples, body)
+        with self._find(route).in_use() as version:
+            values = await self.inference.regress(version, signature_name, given)
+        return write_regressions(values)
+
+
+class VersionTooLarge(ServingError):
+    """The version has more than 64 bits. TensorFlow Serving's answer to that has no body."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a request asks of which model; `call` is `PREDICT`, `STATUS` and so on."""
+
+    call: str
+    name: str
+    number: int | None = None
+    label: str | None = None
+
+
+def parse_route(method, path):
+    """Returns the Route of a method and a path with its query string.
+
+    Raises:
+        ServingError: if there is nothing at this path.
+
+    Example:
+
+    >>> parse_route("POST", "/v1/models/peterrec/labels/stable:predict")
+    Route(call='predict', name='peterrec', number=None, label='stable')
+    """
+    pattern = {"POST": _POST, "GET": _GET}.get(method)
+    if method == "GET" and path == "/v1/models":
+        raise invalid("Missing model name in request.")
+    found = pattern.fullmatch(path) if pattern and path.isascii() else None
+    if not found:
+        raise invalid("Malformed request: ", method, " ", path)
+    name, number, label, call = found.groups()
+    if method == "GET":
+        call = METADATA if call else STATUS
+    if number is not None:
+        digits = number.lstrip("0") or "0"  # Python refuses numbers of thousands of digits
+        if len(digits) > 19 or int(digits) > _MAX_INT64:
+            raise VersionTooLarge(INVALID_ARGUMENT, "")
+        number = int(digits)
+    return Route(call, unquote(name), number, label and unquote(label))
+
+
+def _unknown_signature(name):
+    # gRPC's error for the same has another text and code.
+    return invalid(f'Serving signature name: "{name}" not found in signature def')
+
+
+def _read_arrays(document, dtypes):
+    values, layout = read_inputs(document, dtypes)
+    return {name: value.to_array() for name, value in values.items()}, layout
+
+
+def _read_examples(body):
+    document, signature_name = read_object(body)
+    return signature_name, read_examples(document)

@@ -1,0 +1,51 @@
+"""The command `serve`. Importing it needs none of the server's packages."""
+
+import importlib.util
+import sys
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.serve import ServeSettings
+
+_NEEDED = (
+    "uvicorn",
+    "httptools",
+    "grpc",
+    "grpc_health",
+    "tensorflow_serving",
+    "rapidjson",
+    "prometheus_client",
+)
+
+
+@takes(ServeSettings)
+def serve(settings: ServeSettings) -> dict:
+    """Answers over REST and gRPC as TensorFlow Serving does, until the process is told to end.
+
+    Returns:
+        dict of `http_port`, `grpc_port` and `requests`.
+
+    Raises:
+        InputError: if a setting cannot be used, a package is missing, a port is taken, or a model
+            cannot be served.
+    """
+    check_installed()
+    from keras_peterrec.server.server import run_server
+
+    def announce(port, grpc_port):
+        text = f"keras-peterrec: http://{settings.host}:{port} answers"
+        if grpc_port is not None:
+            text += f", gRPC at {settings.host}:{grpc_port}"
+        print(text, file=sys.stderr, flush=True)
+
+    return run_server(settings, announce)
+
+
+def check_installed():
+    """Raises InputError if one of the server's packages is missing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "`serve` needs packages that are not installed "
+            f'({", ".join(missing)}): pip install "keras-peterrec[serve]"'
+        )

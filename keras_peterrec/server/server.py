@@ -1,0 +1,262 @@
+"""The server: what it is made of, and its life from start to end."""
+
+import asyncio
+import contextlib
+import functools
+import signal
+import socket
+import sys
+
+import grpc
+import uvicorn
+from grpc_health.v1 import health_pb2_grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.server.application import Application
+from keras_peterrec.server.batcher import Batcher
+from keras_peterrec.server.browser_page import BrowserPage, read_titles
+from keras_peterrec.server.grpc_services import Health, ModelService, PredictionService
+from keras_peterrec.server.inference import Inference
+from keras_peterrec.server.loaded_version import LoadedVersion
+from keras_peterrec.server.metrics import Metrics
+from keras_peterrec.server.model_config import model_configs
+from keras_peterrec.server.model_versions import ModelVersions
+from keras_peterrec.server.models import Models
+from keras_peterrec.server.rest_api import RestApi
+from keras_peterrec.server.uvicorn_internals import HttpConnection, HttpServer
+
+_BACKLOG = 2048  # connections that the system keeps until they are accepted
+_IDLE_SECONDS = 75  # for which a connection is kept for the next request
+_HEALTH_SECONDS = 1
+
+
+def run_server(settings, announce=None):
+    """Serves until the process is told to end.
+
+    On SIGTERM or SIGINT it takes no more connections, answers what it has taken, and returns.
+
+    Args:
+        settings: ServeSettings.
+        announce: callable (HTTP port, gRPC port or None), called once requests are answered.
+            Defaults to `None`.
+
+    Returns:
+        dict of `http_port`, `grpc_port` and `requests`.
+
+    Raises:
+        InputError: if a setting cannot be used, a port is taken, or a model cannot be served.
+    """
+    server = Server(settings, announce or (lambda *_: None))
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    # For a signal while models are loaded. Later Uvicorn handles signals itself; when it has
+    # ended it raises them once more, and these handlers keep that from ending the process.
+    stop = lambda *_: server.stop()
+    before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with runner:
+            return runner.run(server.run())
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+
+
+class Server:
+    """REST, gRPC and the watch over versions, in one event loop.
+
+    One loop reads, batches and writes, so that what it shares needs no locks; the runs, which
+    release Python's lock, are on the threads of the batcher.
+
+    Args:
+        settings: ServeSettings.
+        announce: callable (HTTP port, gRPC port or None), called once requests are answered.
+
+    Raises:
+        InputError: if a setting cannot be used.
+    """
+
+    def __init__(self, settings, announce):
+        self.settings = settings
+        self.announce = announce
+        self.configs = model_configs(settings)
+        self.metrics = Metrics()
+        self.batcher = Batcher(settings, self._observe_run)
+        self.inference = Inference(self.batcher, settings)
+        self.titles = read_titles(settings.titles) if settings.titles else {}
+        self._http = None
+        self._stopped = False
+
+    def stop(self):
+        """Makes `run` return once the requests that came are answered. Any thread may call it."""
+        self._stopped = True
+        if self._http:
+            self._http.should_exit = True
+
+    async def run(self):
+        """Serves until it is stopped, or until a signal tells the process to end.
+
+        Returns:
+            dict of `http_port`, `grpc_port` and `requests`.
+
+        Raises:
+            InputError: if a port is taken, or a model cannot be served.
+        """
+        settings = self.settings
+        models = Models(
+            self.configs,
+            lambda config: ModelVersions(config, LoadedVersion, _tell, self._observe_load),
+        )
+        # The port is bound before the models are loaded, so that a taken port is told at once.
+        # It is listened on only afterwards, so that whoever can connect gets an answer.
+        with contextlib.closing(_bind(settings.host, settings.port)) as listener:
+            port, grpc_port = listener.getsockname()[1], None
+            try:
+                await models.start()
+                if not self._stopped:
+                    grpc_port = await self._serve(models, listener)
+            finally:
+                models.close()
+                self.batcher.close()
+        return {"http_port": port, "grpc_port": grpc_port, "requests": self.metrics.requests()}
+
+    async def _serve(self, models, listener):
+        health = Health(models)
+        rpc, grpc_port = await self._start_grpc(models, health)
+        watchers = [asyncio.create_task(task) for task in self._watchers(models, health)]
+
+        async def stop_grpc():
+            await health.stop()  # first, so that whoever watches it sends no more
+            if rpc:
+                await rpc.stop(self.settings.shutdown_seconds)
+
+        self._http = self._make_http(models, stop_grpc)
+        listener.listen(_BACKLOG)
+        try:
+            if not self._stopped:  # by a signal while gRPC was started
+                serving = asyncio.create_task(self._http.serve(sockets=[listener]))
+                self.announce(listener.getsockname()[1], grpc_port)
+                await serving
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await stop_grpc()
+        return grpc_port
+
+    def _make_http(self, models, stop_others):
+        settings = self.settings
+        application = Application(
+            RestApi(models, self.inference, self.metrics, settings.request_timeout),
+            self.metrics,
+            BrowserPage(models, self.titles),
+            settings,
+        )
+        config = uvicorn.Config(
+            application,
+            http=functools.partial(HttpConnection, settings),
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            log_level="error",
+            timeout_keep_alive=_IDLE_SECONDS,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+        )
+        return HttpServer(config, stop_others)
+
+    async def _start_grpc(self, models, health):
+        settings = self.settings
+        await health.update()
+        if settings.grpc_port < 0:
+            return None, None
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # or a second server could take the same port
+            ],
+            maximum_concurrent_rpcs=settings.max_connections,
+        )
+        predictions = PredictionService(
+            models, self.inference, self.metrics, settings.request_timeout
+        )
+        management = ModelService(models, {c.base_path for c in self.configs.values()})
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predictions, server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(management, server)
+        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        except RuntimeError as error:
+            raise _port_error("grpc_port", settings.host, settings.grpc_port) from error
+        await server.start()
+        return server, port
+
+    def _watchers(self, models, health):
+        settings = self.settings
+        yield _repeat(_HEALTH_SECONDS, health.update)
+        if settings.poll_seconds > 0:
+            yield _repeat(settings.poll_seconds, models.refresh)
+        if settings.config_poll_seconds > 0 and settings.model_config_file:
+
+            async def reload():
+                await models.replace(model_configs(settings))
+
+            yield _repeat(settings.config_poll_seconds, reload)
+
+    def _observe_run(self, signature, requests, rows, seconds):
+        self.metrics.observe_run(signature.model, rows, seconds)
+
+    def _observe_load(self, path, version):
+        self.metrics.observe_warmup(path, version.warmup_seconds)
+
+
+async def _repeat(seconds, call):
+    """Calls again and again; a problem is told once, until it changes or goes away."""
+    told = None
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await call()
+            told = None
+        except Exception as error:  # what is served goes on being served
+            before, told = told, f"{type(error).__name__}: {error}"
+            if told != before:
+                _tell(told)
+
+
+def _bind(host, port):
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        # asyncio turns off Nagle's algorithm only if the protocol is named here. With Nagle the
+        # body of an answer waits 40 ms until the client has acknowledged the headers.
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise _port_error("port", host, port) from error
+    return listener
+
+
+def _port_error(name, host, port):
+    return InputError(
+        f"`{name}` should be a free port of `host`. Received: `host` = {host!r}, "
+        f"`{name}` = {port!r}."
+    )
+
+
+def _loop_factory():
+    try:
+        import uvloop
+    except ImportError:  # it cannot be built on Windows
+        return None
+    return uvloop.new_event_loop
+
+
+def _tell(text):
+    print(f"keras-peterrec: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,142 @@
+"""Checks of answers: they should not depend on the batch or on the program that loads.
+
+Each function takes an ExportFolder and returns the problems that it finds, a list of str.
+"""
+
+import numpy as np
+
+from keras_peterrec.serving.signature_names import STATE
+from keras_peterrec.serving.step_signature import state_array
+from keras_peterrec.serving.verify.other_loaders import has_c_loader, loader_answers
+from keras_peterrec.serving.warmup import BATCH_SIZES, MOST_RECORDS, replay_warmup
+
+_CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+_FILLED_ROWS = 3
+
+
+def check_warmup(folder):
+    """Finds warm-up requests that are missing, too many or fail."""
+    problems = _missing_requests(folder)
+    if len(folder.warmup) > MOST_RECORDS:
+        problems.append(
+            f"there should be at most {MOST_RECORDS} warm-up requests. Found: {len(folder.warmup)}"
+        )
+    found = replay_warmup(folder.signatures, folder.warmup)
+    found = dict.fromkeys(f"{name}: its warm-up request {problem}" for name, problem in found)
+    return problems + list(found)
+
+
+def check_batches(folder):
+    """Finds signatures whose answer to a row depends on the other rows of the batch."""
+    problems = []
+    for name in folder.askable:
+        batch = folder.samples(name)
+        count = len(next(iter(batch.values())))
+        answer = folder.answer(name, **batch)
+        rows = [folder.answer(name, **_rows(batch, slice(n, n + 1))) for n in range(count)]
+        alone = {key: np.concatenate([row[key] for row in rows]) for key in answer}
+        backwards = folder.answer(name, **_rows(batch, slice(None, None, -1)))
+        # A server fills a batch up to an allowed size with copies of its first row.
+        filled = {key: rows + rows[:1] * _FILLED_ROWS for key, rows in batch.items()}
+        others = {
+            "its answer in a batch is not its answer alone": alone,
+            "its answer depends on the order of the rows": _rows(backwards, slice(None, None, -1)),
+            "its answer changes when the batch is filled up": _rows(
+                folder.answer(name, **filled), slice(count)
+            ),
+        }
+        problems += [
+            f"{name}: {problem}"
+            for problem, other in others.items()
+            if not same_answers(answer, other)
+        ]
+    return problems
+
+
+def check_c_loader(folder):
+    """Compares with the answers of the loader that TensorFlow Serving uses."""
+    return _compare(folder, "c", "TensorFlow's C loader") if has_c_loader() else []
+
+
+def check_tensorflow_alone(folder):
+    """Compares with the answers of a process without Keras and this library."""
+    return _compare(folder, "tensorflow", "TensorFlow alone")
+
+
+def same_answers(one, other):
+    """Tells whether two answers differ by no more than float noise.
+
+    Strings may change places only where the numbers beside them are as good as equal.
+
+    Args:
+        one: dict from output name to array `[B, ...]`.
+        other: likewise.
+
+    Returns:
+        bool.
+    """
+    if one.keys() != other.keys() or any(one[k].shape != other[k].shape for k in one):
+        return False
+    return all(_same(key, values, other[key], one) for key, values in one.items())
+
+
+def _same(key, values, others, answer):
+    if key == STATE:
+        pairs = zip(map(state_array, values), map(state_array, others))
+        return all(a.shape == b.shape and np.allclose(a, b, **_CLOSE) for a, b in pairs)
+    if values.dtype != object:
+        return _close(values, others)
+    return not ((values != others) & ~_ties(values, answer)).any()
+
+
+def _close(values, others):
+    """Whether numbers differ by no more than noise, which grows with the largest of an output."""
+    sizes = np.abs(values.astype("float64"))
+    # The score of a place without an item is the lowest float32.
+    largest = np.max(sizes, initial=1.0, where=sizes < np.finfo("float32").max)
+    return np.allclose(values, others, _CLOSE["rtol"], _CLOSE["atol"] * largest)
+
+
+def _ties(strings, answer):
+    """Where the numbers beside the strings are about equal to those of the next place."""
+    ties = np.zeros(strings.shape, bool)
+    numbers = [n for n in answer.values() if n.dtype != object and n.shape == strings.shape]
+    if numbers and strings.ndim > 1:
+        equal = np.all([np.isclose(n[:, 1:], n[:, :-1], **_CLOSE) for n in numbers], axis=0)
+        ties[:, 1:] |= equal
+        ties[:, :-1] |= equal
+    return ties
+
+
+def _rows(batch, part):
+    return {key: rows[part] for key, rows in batch.items()}
+
+
+def _missing_requests(folder):
+    names = list(folder.signature_defs)
+    # With so many signatures that not all requests fit, `export` leaves out the largest batches.
+    wanted = set(BATCH_SIZES[: MOST_RECORDS // max(1, len(names))])
+    asked = {name: set() for name in names}
+    for name, inputs in folder.warmup:
+        asked.setdefault(name, set()).update(map(len, inputs.values()))
+    problems = []
+    for name in names:
+        missing = ", ".join(map(str, sorted(wanted - asked[name])))
+        if not asked[name]:
+            problems.append(f"{name}: has no warm-up request")
+        elif missing:
+            problems.append(f"{name}: has no warm-up request of a batch of {missing}")
+    return problems
+
+
+def _compare(folder, loader, title):
+    batches = {name: folder.samples(name) for name in folder.askable}
+    try:
+        answers = loader_answers(loader, folder, batches)
+    except RuntimeError as error:
+        return [f"{title} says: {error}"]
+    return [
+        f"{name}: {title} gives another answer"
+        for name, batch in batches.items()
+        if not same_answers(folder.answer(name, **batch), answers[name])
+    ]

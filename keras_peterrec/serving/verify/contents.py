@@ -1,0 +1,204 @@
+"""Checks of what lies in a version directory: files, signatures, operations and weights.
+
+Each function takes an ExportFolder and returns the problems that it finds, a list of str.
+"""
+
+import hashlib
+import re
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+
+from keras_peterrec.serving.asset_hashes import changed_assets
+from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, MIXED_BUNDLES
+from keras_peterrec.serving.signature_names import CLASSIFY, NEXT_ITEM, REGRESS, input_names
+
+_FLOAT, _STRING = types_pb2.DT_FLOAT, types_pb2.DT_STRING
+# What an output should be: the words, and whether a type and sizes (-1 for any) fit them.
+_ANY_OUTPUT = (
+    "float32 or string, [B, ...]",  # REST writes no half-precision numbers
+    lambda dtype, shape: dtype in (_FLOAT, _STRING) and shape[:1] == [-1],
+)
+# What `:classify` and `:regress` of a server read.
+_ANSWERS = {
+    CLASSIFY: {
+        "classes": ("string [B, n]", lambda dtype, shape: dtype == _STRING and len(shape) == 2),
+        "scores": ("float32 [B, n]", lambda dtype, shape: dtype == _FLOAT and len(shape) == 2),
+    },
+    REGRESS: {
+        "outputs": (
+            "float32 [B] or [B, 1]",
+            lambda dtype, shape: dtype == _FLOAT and shape[1:] in ([], [1]),
+        )
+    },
+}
+
+# These operations run Python code of the process that wrote the graph.
+_PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+# The operations that our exports use, so that an older server is sure to have them.
+_OPERATIONS = (
+    # answers to histories
+    """
+    AddV2 BroadcastTo Cast ConcatV2 Const Cumsum DenseBincount Einsum Equal ExpandDims Fill
+    Floor FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN
+    InitializeTableFromTextFileV2 Less LookupTableFindV2 MatMul Max Maximum Mean Minimum Mul NoOp
+    NotEqual OnesLike Pack Pad PadV2 ParseExampleV2 Placeholder Pow Prod RaggedRange
+    RaggedTensorToTensor Range ReadVariableOp RealDiv Relu Reshape Rsqrt Select SelectV2 Shape Size
+    Softmax Split Sqrt Square Squeeze StatefulPartitionedCall StridedSlice StringSplitV2 Sub Sum
+    Tanh TensorScatterUpdate Tile TopKV2 Transpose UnsortedSegmentJoin VarHandleOp Where ZerosLike
+    """
+    # rows that each name their task (`mixed`)
+    """
+    AsString BatchMatMulV2 LogicalAnd RaggedTensorFromVariant RaggedTensorToVariant
+    StatelessCase StaticRegexReplace TensorListFromTensor TensorListGetItem TensorListReserve
+    TensorListSetItem TensorListStack While
+    """
+    # one event at a time (`_step`), with the state as bytes
+    """
+    All Assert DecodePaddedRaw LogicalOr SerializeTensor SplitV StatelessWhile StringLength
+    StringStrip Substr
+    """
+    # saving and loading weights
+    """
+    AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename
+    StaticRegexFullMatch StringJoin VarIsInitializedOp
+    """
+    # what a user's own patch may compute with; all are as old as TensorFlow 1
+    """
+    Abs BiasAdd ClipByValue Conv2D Cos Elu Erf Exp Expm1 LeakyRelu LessEqual Log Log1p LogSoftmax
+    LogicalNot Neg Reciprocal Relu6 Selu Sigmoid Sign Sin Softplus Softsign SquaredDifference
+    StopGradient Unpack
+    """
+)
+
+# A task of a method that trains a copy of the host stores that copy, in which training may
+# have left some weights as they were.
+_OWN_HOST = re.compile(r"weights/tasks\.S.+\.Shost\.S")
+_FEWEST_NUMBERS = 64  # smaller weights may be equal by chance
+
+
+def check_files(folder):
+    """Finds files of a SavedModel that are missing."""
+    wanted = ("saved_model.pb", "variables/variables.index", "variables/variables.data-*")
+    return [f"{name} is missing" for name in wanted if not list(folder.path.glob(name))]
+
+
+def check_assets(folder):
+    """Finds text files of the graph that are missing, empty or changed."""
+    problems = {}
+    for name in sorted({asset.filename for asset in folder.meta_graph.asset_file_def}):
+        path = folder.path / "assets" / name
+        if not path.is_file():
+            problems[f"assets/{name}"] = "is missing"
+        elif not path.stat().st_size:
+            problems[f"assets/{name}"] = "is empty"
+    for path in changed_assets(folder.path, folder.description or {}):
+        problems.setdefault(path, "is not what was exported")
+    return [f"{path} {problem}" for path, problem in problems.items()]
+
+
+def check_bundles(folder):
+    """Finds task bundles that are missing: `export --base` could not keep those tasks."""
+    if folder.description is None:
+        return [f"{DESCRIPTION} is missing"]
+    tasks = folder.description.get("tasks", {})
+    bundles = {name: BUNDLES / name for name in tasks}
+    bundles |= {name: MIXED_BUNDLES / name for name in folder.description.get("mixed", ())}
+    lost = {n: p for n, p in bundles.items() if not (folder.path / p / "task.json").is_file()}
+    problems = [f"{name}: its task bundle {path} is missing" for name, path in lost.items()]
+    unknown = [name for name in tasks if name not in folder.signature_defs]
+    return problems + [f"{name}: this task has no signature" for name in unknown]
+
+
+def check_signatures(folder):
+    """Finds inputs and outputs that a server could not read, write or put into batches."""
+    problems = [] if NEXT_ITEM in folder.signature_defs else [f"{NEXT_ITEM}: is missing"]
+    for name, signature in folder.signature_defs.items():
+        found = [*_input_problems(name, signature), *_output_problems(name, signature)]
+        problems += [f"{name}: {problem}" for problem in found]
+    return problems
+
+
+def check_operations(folder):
+    """Finds operations that the usual builds of TensorFlow Serving cannot run.
+
+    Those builds have no XLA compiler: they run neither its operations nor a function that it
+    must compile, such as Keras makes of a grouped convolution.
+    """
+    library = folder.meta_graph.graph_def.library.function
+    nodes = [*folder.meta_graph.graph_def.node, *(n for f in library for n in f.node_def)]
+    compiled = {f.signature.name for f in library if f.attr["_XlaMustCompile"].b}
+    compiled |= {node.name for node in nodes if node.attr["_XlaMustCompile"].b}
+    problems = [f"function {name} needs XLA (jit_compile)" for name in compiled]
+    known = set(_OPERATIONS.split())
+    for operation in {node.op for node in nodes}:
+        if operation.startswith("Xla"):
+            problems.append(f"operation {operation} needs XLA")
+        elif operation in _PYTHON:
+            problems.append(f"operation {operation} needs the Python process that wrote it")
+        # Nothing is known of what somebody else's SavedModel should need.
+        elif folder.description is not None and operation not in known:
+            problems.append(
+                f"operation {operation} is not one that our exports use; an older server may "
+                "lack it"
+            )
+    return sorted(problems)
+
+
+def check_weights(folder):
+    """Finds weights that are stored more than once."""
+    reader = tf.train.load_checkpoint(str(folder.path / "variables" / "variables"))
+    same = {}
+    for key, shape in sorted(reader.get_variable_to_shape_map().items()):
+        if _OWN_HOST.match(key) or np.prod(shape) < _FEWEST_NUMBERS:
+            continue
+        value = np.asarray(reader.get_tensor(key))
+        # A fresh bias is all zeros and a fresh scale is all ones.
+        if value.dtype.kind != "f" or (value == value.flat[0]).all():
+            continue
+        digest = hashlib.sha256(value.tobytes()).hexdigest()
+        path = key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE").replace(".S", "/")
+        same.setdefault((digest, value.shape), []).append(path)
+    return [f"stored more than once: {', '.join(paths)}" for paths in same.values() if paths[1:]]
+
+
+def _input_problems(name, signature):
+    problems = []
+    wanted = input_names(name)
+    if set(signature.inputs) != set(wanted):
+        problems.append(_named("input", wanted, signature.inputs))
+    for key, info in sorted(signature.inputs.items()):
+        if info.dtype != _STRING or _shape(info) != [-1]:
+            problems.append(f"{key} should be string [B]. Found: {_described(info)}")
+    return problems
+
+
+def _output_problems(name, signature):
+    wanted = next((of for end, of in _ANSWERS.items() if name.endswith(end)), {})
+    problems = []
+    if wanted and set(signature.outputs) != set(wanted):
+        problems.append(_named("output", wanted, signature.outputs))
+    for key, info in sorted(signature.outputs.items()):
+        for words, fits in (_ANY_OUTPUT, wanted.get(key, _ANY_OUTPUT)):
+            if not fits(info.dtype, _shape(info) or []):
+                problems.append(f"{key} should be {words}. Found: {_described(info)}")
+                break
+    return problems
+
+
+def _named(what, wanted, found):
+    """A line about inputs or outputs of other names."""
+    plural = "s" if len(wanted) > 1 else ""
+    found = ", ".join(sorted(found)) or "none"
+    return f"its {what}{plural} should be named {', '.join(wanted)}. Found: {found}"
+
+
+def _shape(info):
+    """The sizes, -1 where any is allowed, or `None` where the rank is unknown."""
+    shape = info.tensor_shape
+    return None if shape.unknown_rank else [dimension.size for dimension in shape.dim]
+
+
+def _described(info):
+    return f"{types_pb2.DataType.Name(info.dtype)[3:].lower()} {_shape(info) or 'of any shape'}"

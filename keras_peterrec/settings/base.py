@@ -1,0 +1,287 @@
+"""What every command's settings share: fields with help and checks, and how runs record them."""
+
+import dataclasses
+import functools
+import inspect
+import math
+import numbers
+import os
+import textwrap
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from keras_peterrec.errors import InputError
+
+P = ParamSpec("P")
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+def setting(
+    default=dataclasses.MISSING,
+    help="",
+    *,
+    no_help=None,
+    choices=None,
+    check=None,
+    metavar=None,
+    parse=None,
+    positional=False,
+    flag=None,
+    command_line=True,
+    recorded=True,
+):
+    """A field of a command's settings: all that is known of one argument.
+
+    Args:
+        default: any value. Without one the setting has to be given.
+        help: str. One line, for `--help` and the docstring; the default is added to it.
+        no_help: str or `None`. What `--help` says of `--no-NAME`, the option that a setting with
+            the default `True` has.
+        choices: sequence of the values that are allowed, or a callable that returns it, for
+            choices whose registry is expensive to import. Defaults to `None`, any value.
+        check: Callable `(name, value)` that raises InputError. Defaults to `None`.
+        metavar: str. What `--help` calls the value.
+        parse: Callable from the command line's text to the value. Defaults to the type of
+            the annotation.
+        positional: bool. Whether the command line takes it without `--name`.
+        flag: str or `None`. What the command line calls it, where that is not its name.
+        command_line: bool. `False` for what only Python callers can give.
+        recorded: bool. `False` for what does not change a result, such as `out`.
+    """
+    metadata = {
+        "help": help,
+        "no_help": no_help,
+        "choices": choices,
+        "check": check,
+        "metavar": metavar,
+        "parse": parse,
+        "positional": positional,
+        "flag": flag,
+        "command_line": command_line,
+        "recorded": recorded,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of one command, checked when they are made.
+
+    A subclass is a frozen dataclass whose fields are made by `setting`. It is the only place
+    of their names, types, defaults, help and checks: `parser.py` makes the command line from
+    it, `takes` the Python function, and `run.json` records it.
+
+    Raises:
+        InputError: a value is of another type, not among its choices, or out of range.
+    """
+
+    command: ClassVar[str] = ""
+    help_text: ClassVar[str] = ""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check_field(field)
+        self.check()
+
+    def check(self):
+        """Raises InputError if settings do not go together. A subclass may override it."""
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that determine a result, as `run.json` holds them: JSON values."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.metadata["recorded"]
+        }
+
+    def replace(self, **changes):
+        """A copy with some settings changed."""
+        return dataclasses.replace(self, **changes)
+
+    def _check_field(self, field):
+        name, value, data = field.name, getattr(self, field.name), field.metadata
+        if value is None and field.default is None:
+            return
+        kind = type_of(type(self), name)
+        if kind is tuple and isinstance(value, list):
+            value = tuple(value)
+            object.__setattr__(self, name, value)  # frozen, and not yet handed out
+        if (
+            isinstance(value, _NUMBERS.get(kind, ()))
+            and type(value) is not kind
+            and not isinstance(value, bool)
+        ):
+            value = kind(value)  # of NumPy, or a whole number as a float
+            object.__setattr__(self, name, value)
+        if kind in _TYPE_NAMES and (
+            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        ):
+            raise InputError(
+                f"`{name}` should be {_TYPE_NAMES[kind]}. Received: `{name}` = {value!r}."
+            )
+        choices = data["choices"]() if callable(data["choices"]) else data["choices"]
+        if choices is not None and value not in choices:
+            raise InputError(
+                f"`{name}` should be one of {', '.join(map(str, choices))}. "
+                f"Received: `{name}` = {value!r}."
+            )
+        if data["check"] is not None:
+            data["check"](name, value)
+
+
+_TYPE_NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "True or False",
+    str: "a string",
+    tuple: "a list",
+}
+
+
+_NUMBERS = {int: numbers.Integral, float: numbers.Real}
+
+
+@functools.cache
+def _hints(settings_class):
+    return typing.get_type_hints(settings_class)
+
+
+def type_of(settings_class, name):
+    """The type of a setting: int, float, bool, str, tuple or `object` for anything else."""
+    hint = _hints(settings_class)[name]
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = [option for option in options if option is not type(None)]
+    kind = typing.get_origin(options[0]) or options[0]
+    return kind if len(options) == 1 and kind in _TYPE_NAMES else object
+
+
+def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
+    """Turns a function of settings into one that takes the settings as arguments.
+
+    Editors and `help` show the settings with their defaults, which are written only once. The
+    docstring gets an `Args:` section from the settings' help.
+
+    Example:
+
+    >>> @takes(PretrainSettings)
+    ... def pretrain(settings):
+    ...     return settings.hidden_dim
+    >>> pretrain("clicks.csv", "runs/host")
+    64
+    """
+
+    def decorate(run: Callable[[S], R]) -> Callable[P, R]:
+        @functools.wraps(run)
+        def function(*args: P.args, **kwargs: P.kwargs) -> R:
+            return run(settings_class(*args, **kwargs))
+
+        function.__signature__ = inspect.signature(settings_class).replace(
+            return_annotation=inspect.signature(run).return_annotation
+        )
+        head, returns, rest = (run.__doc__ or "").partition("    Returns:")
+        function.__doc__ = f"{head}{_argument_lines(settings_class)}\n{returns}{rest}"
+        function.with_settings = run  # for callers that have settings already
+        return function
+
+    return decorate
+
+
+def ordered_fields(settings_class) -> list:
+    """The fields as a reader wants them: first those that have to be given."""
+    fields = dataclasses.fields(settings_class)
+    return sorted(fields, key=lambda field: field.default is not dataclasses.MISSING)
+
+
+def _argument_lines(settings_class):
+    lines = ["    Args:"]
+    for field in ordered_fields(settings_class):
+        kind = type_of(settings_class, field.name)
+        text = field.metadata["help"].strip().rstrip(".")
+        parts = [] if kind is object else [kind.__name__]
+        parts.append(text[:1].upper() + text[1:])
+        if field.default is not dataclasses.MISSING:
+            parts.append(f"Defaults to `{field.default!r}`")
+        whole = f"{field.name}: {'. '.join(parts)}."
+        indents = {"initial_indent": " " * 8, "subsequent_indent": " " * 12}
+        lines += textwrap.wrap(whole, 100, break_long_words=False, **indents)
+    return "\n".join(lines) + "\n"
+
+
+def default_text(field):
+    """What help says of a setting's default, or `""`."""
+    if (
+        field.default in (dataclasses.MISSING, None, False, True, ())
+        or "(default" in (field.metadata["help"])
+    ):
+        return ""
+    return f" (default: {field.default})"
+
+
+def positive_integer(name, value):
+    """Checks that an integer is 1 or more."""
+    if value < 1:
+        raise InputError(f"`{name}` should be a positive integer. Received: `{name}` = {value!r}.")
+
+
+def rate(name, value):
+    """Checks that a number is at least 0 and below 1."""
+    if not 0.0 <= value < 1.0:
+        raise InputError(
+            f"`{name}` should be a rate from 0 up to but not 1. Received: `{name}` = {value!r}."
+        )
+
+
+def fraction(name, value):
+    """Checks that a number is above 0 and at most 1."""
+    if not 0.0 < value <= 1.0:
+        raise InputError(
+            f"`{name}` should be above 0 and at most 1. Received: `{name}` = {value!r}."
+        )
+
+
+def positive_number(name, value):
+    """Checks that a number is above 0 and finite."""
+    if not 0.0 < value < math.inf:
+        raise InputError(f"`{name}` should be a positive number. Received: `{name}` = {value!r}.")
+
+
+def not_negative(name, value):
+    """Checks that a number is 0 or more."""
+    if not 0.0 <= value < math.inf:
+        raise InputError(f"`{name}` should be at least 0. Received: `{name}` = {value!r}.")
+
+
+def seed_number(name, value):
+    """Checks that an integer can seed every generator in use."""
+    if not 0 <= value < 2**32:
+        raise InputError(
+            f"`{name}` should be an integer from 0 to {2**32 - 1}. Received: `{name}` = {value!r}."
+        )
+
+
+def device_count(name, value):
+    """Checks a number of devices, or `"all"`."""
+    if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(
+            f"`{name}` should be a positive integer or 'all'. Received: `{name}` = {value!r}."
+        )
+
+
+def parse_devices(text):
+    """`"all"`, or the number that a text is."""
+    return text if text == "all" else int(text)
+
+
+def _plain(value):
+    """A setting as JSON can hold it."""
+    value = getattr(value, "setting_name", value)  # a log, labels or a patch given as an object
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value

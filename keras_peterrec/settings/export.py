@@ -1,0 +1,73 @@
+"""Settings of `export`, which writes an export, extends one or checks one."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import Settings, positive_integer, setting
+
+# What each way of using the command takes: needed, allowed.
+_WAYS = {
+    "check_folder": ((), ()),
+    "base": ((), ("task", "remove_task", "host", "k")),
+    "out": (("host",), ("task", "k", "incremental", "mixed")),
+}
+_FLAGS = {"check_folder": "check"}
+
+
+@dataclass(frozen=True)
+class ExportSettings(Settings):
+    """Settings of `export`. One of `out`, `base` and `check_folder` says what it does."""
+
+    command: ClassVar[str] = "export"
+    help_text: ClassVar[str] = "write one SavedModel with every task in it"
+
+    host: Any = setting(None, "folder of a pretrain run")
+    task: tuple[str, ...] = setting((), "folders of transfer runs", metavar="DIR")
+    out: Any = setting(None, "new version, such as export/peterrec/1")
+    k: int | None = setting(
+        None, "items in a recommendation (default: 10, or those of --base)", check=positive_integer
+    )
+    incremental: bool = setting(False, "let every task take single events as well, as NAME_step")
+    mixed: Any = setting(
+        None,
+        "put the other patch tasks in this folder behind one signature, mixed",
+        metavar="FOLDER",
+    )
+    base: Any = setting(
+        None,
+        "a published export, such as export/peterrec: write its next version, with each --task "
+        "besides and without each --remove-task",
+        metavar="DIR",
+    )
+    remove_task: tuple[str, ...] = setting((), "tasks of --base to leave out", metavar="NAME")
+    check_folder: Any = setting(
+        None,
+        "write nothing; say what is wrong with a version for TensorFlow Serving",
+        metavar="DIR",
+        flag="check",
+    )
+
+    @property
+    def way(self) -> str:
+        """`"out"`, `"base"` or `"check_folder"`."""
+        return next(name for name in _WAYS if getattr(self, name) is not None)
+
+    def check(self):
+        given = [name for name in _WAYS if getattr(self, name) is not None]
+        if len(given) != 1:
+            received = " and ".join(f"--{_FLAGS.get(name, name)}" for name in given)
+            raise InputError(
+                "`export` should be given --host and --out for a new export, --base for the next "
+                f"version of one, or --check. Received: {received or 'none of them'}."
+            )
+        needed, allowed = _WAYS[self.way]
+        flag = _FLAGS.get(self.way, self.way)
+        for name in needed:
+            if getattr(self, name) is None:
+                raise InputError(f"`{name}` should be given with --{flag}. Received: none.")
+        for name, value in vars(self).items():
+            if value != getattr(type(self), name) and name not in (self.way, *needed, *allowed):
+                raise InputError(
+                    f"`{name}` cannot be used with --{flag}. Received: --{name.replace('_', '-')}."
+                )

@@ -1,0 +1,17 @@
+"""Settings of `inspect`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.settings.base import Settings, setting
+
+
+@dataclass(frozen=True)
+class InspectSettings(Settings):
+    """Settings of `inspect`: what to describe."""
+
+    command: ClassVar[str] = "inspect"
+    help_text: ClassVar[str] = "what a host, a task or an export holds"
+
+    path: Any = setting(help="its folder", positional=True)
+    patches: bool = setting(False, "what every way to patch a host costs")

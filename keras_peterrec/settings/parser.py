@@ -1,0 +1,136 @@
+"""The command line, made from settings; and `--config FILE`, which reads them from a file."""
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import default_text, ordered_fields, type_of
+
+
+def add_arguments(parser, settings_class):
+    """Adds an argument for every setting that the command line takes, and `--config`.
+
+    Args:
+        parser: argparse.ArgumentParser, which leaves out of its result what is not given
+            (`argument_default=argparse.SUPPRESS`).
+        settings_class: a subclass of Settings.
+    """
+    for field in ordered_fields(settings_class):
+        data = field.metadata
+        if not data["command_line"]:
+            continue
+        kind = type_of(settings_class, field.name)
+        flag = data["flag"] or field.name.replace("_", "-")
+        described = {"help": (data["help"] + default_text(field)).replace("%", "%%")}
+        if kind is bool:
+            name = f"--no-{flag}" if field.default is True else f"--{flag}"
+            action = "store_false" if field.default is True else "store_true"
+            described["help"] = data["no_help"] or described["help"]
+            parser.add_argument(name, dest=field.name, action=action, **described)
+            continue
+        if data["metavar"]:
+            described["metavar"] = data["metavar"]
+        elif data["choices"] is not None and not callable(data["choices"]):
+            described["metavar"] = "{" + ",".join(data["choices"]) + "}"
+        if kind is tuple and data["parse"] is not None:
+            described["type"] = data["parse"]
+        elif data["parse"] is not None or kind in (int, float):
+            described["type"] = _parser_of(data["parse"] or kind)
+        if kind is tuple and not data["positional"]:
+            described["action"] = "extend"
+            described["nargs"] = "+"
+        if data["positional"]:
+            # Not required here, since a --config file may give it; `make_settings` asks for it.
+            parser.add_argument(field.name, nargs="?", **described)
+        else:
+            parser.add_argument(f"--{flag}", dest=field.name, **described)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read settings from a JSON or TOML file, or the run.json of an earlier run; what the "
+        "command line says counts more",
+    )
+
+
+def _parser_of(parse):
+    """`parse`, which leaves what it cannot read to the settings' own check and message."""
+
+    def parse_if_possible(text):
+        try:
+            return parse(text)
+        except ValueError:
+            return text
+
+    return parse_if_possible
+
+
+def make_settings(settings_class, options):
+    """The settings that the parsed arguments ask for.
+
+    Args:
+        settings_class: a subclass of Settings.
+        options: dict of the arguments that were given, `config` among them.
+
+    Raises:
+        InputError: a setting is missing or cannot be used.
+    """
+    options = dict(options)
+    config = options.pop("config", None)
+    if config is not None:
+        options = {**read_config(config, settings_class), **options}
+    for field in dataclasses.fields(settings_class):
+        if field.default is dataclasses.MISSING and field.name not in options:
+            positional = field.metadata["positional"]
+            flag = "an argument" if positional else f"--{field.name.replace('_', '-')}"
+            raise InputError(
+                f"`{field.name}` should be given, as {flag} or in a --config file: "
+                f"{field.metadata['help']}. Received: none."
+            )
+    return settings_class(**options)
+
+
+def read_config(path, settings_class):
+    """The settings in a JSON or TOML file.
+
+    Args:
+        path: path. A file of settings by name, dashes or underscores; or the `run.json` or
+            `metrics.json` of a run of the same command.
+        settings_class: a subclass of Settings.
+
+    Returns:
+        dict.
+
+    Raises:
+        InputError: the file cannot be read, or holds what is no setting of the command.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        content = tomllib.loads(text) if str(path).endswith(".toml") else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "`config` should be a JSON or TOML file that can be read. "
+            f"Received: {str(path)!r}: {error}."
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("settings"), dict):
+        if content.get("command") != settings_class.command:
+            raise InputError(
+                f"`config` should hold settings of {settings_class.command}. "
+                f"Received: {str(path)!r}, a run of {content.get('command')}."
+            )
+        content = {name: v for name, v in content["settings"].items() if v is not None}
+    if not isinstance(content, dict):
+        raise InputError(
+            f"`config` should hold settings by name. Received: {str(path)!r}, "
+            f"which holds {type(content).__name__}."
+        )
+    known = [field.name for field in dataclasses.fields(settings_class)]
+    found = {str(name).replace("-", "_"): value for name, value in content.items()}
+    unknown = next((name for name in found if name not in known), None)
+    if unknown is not None:
+        raise InputError(
+            f"`config` should hold settings of {settings_class.command}: {', '.join(known)}. "
+            f"Received: {unknown!r} in {str(path)!r}."
+        )
+    return found

@@ -1,0 +1,74 @@
+"""Settings of `pretrain`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import (
+    Settings,
+    device_count,
+    parse_devices,
+    positive_integer,
+    positive_number,
+    rate,
+    seed_number,
+    setting,
+)
+
+
+@dataclass(frozen=True)
+class PretrainSettings(Settings):
+    """Settings of `pretrain`: a log in, a host out."""
+
+    command: ClassVar[str] = "pretrain"
+    help_text: ClassVar[str] = "pretrain a host on a log, without labels"
+
+    log: Any = setting(
+        help="source log: .csv, .csv.gz, .parquet, or a name such as movielens-100k/source"
+    )
+    out: Any = setting(help="new folder for the host", recorded=False)
+    objective: str = setting(
+        "causal",
+        "what is learned: the next item (causal) or hidden items (masked)",
+        choices=("causal", "masked"),
+    )
+    hidden_dim: int = setting(64, "channels C of the network", check=positive_integer)
+    blocks: int = setting(8, "residual blocks", check=positive_integer)
+    max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
+    epochs: int = setting(
+        40, "at most; early stopping ends most runs before", check=positive_integer
+    )
+    batch_size: int | None = setting(
+        None, "full windows in a batch (default: about 1,000 events)", check=positive_integer
+    )
+    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
+    dropout: float = setting(0.3, "on embeddings and branches", check=rate)
+    unknown_rate: float = setting(
+        0.2, "share of the inputs that are replaced by the unknown item, causal only", check=rate
+    )
+    min_count: int = setting(
+        1, "items with fewer training events become unknown", check=positive_integer
+    )
+    seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
+    devices: Any = setting(
+        None,
+        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
+        metavar="N|all",
+        parse=parse_devices,
+        check=device_count,
+        recorded=False,
+    )
+
+    def check(self):
+        if self.objective != "masked":
+            return
+        if self.max_length < 2:
+            raise InputError(
+                "`max_length` should be at least 2 with `objective` = 'masked', since one item has "
+                f"to stay visible. Received: `max_length` = {self.max_length}."
+            )
+        if self.unknown_rate != type(self).unknown_rate:
+            raise InputError(
+                "`unknown_rate` should be left out with `objective` = 'masked'. "
+                f"Received: `unknown_rate` = {self.unknown_rate}."
+            )

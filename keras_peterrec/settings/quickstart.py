@@ -1,0 +1,25 @@
+"""Settings of `quickstart`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.settings.base import Settings, positive_integer, seed_number, setting
+
+
+@dataclass(frozen=True)
+class QuickstartSettings(Settings):
+    """Settings of `quickstart`: the whole job on one dataset."""
+
+    command: ClassVar[str] = "quickstart"
+    help_text: ClassVar[str] = (
+        "the whole job on MovieLens-100K: pretrain, six tasks, compare, export, ask"
+    )
+
+    out: Any = setting("runs/quickstart", "folder for everything")
+    data: str = setting(
+        "movielens-100k",
+        "what to run on",
+        choices=("movielens-100k", "movielens-1m", "simulated"),
+    )
+    epochs: int = setting(40, "at most, of every stage", check=positive_integer)
+    seed: int = setting(0, "of everything", check=seed_number)

@@ -1,0 +1,70 @@
+"""Settings of `serve`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import Settings, not_negative, positive_number, setting
+
+
+@dataclass(frozen=True)
+class ServeSettings(Settings):
+    """Settings of the embedded server."""
+
+    command: ClassVar[str] = "serve"
+    help_text: ClassVar[str] = "answer over REST and gRPC as TensorFlow Serving does"
+
+    model_base_path: Any = setting(
+        None, "folder with a directory for each version, such as export/peterrec"
+    )
+    model_config_file: Any = setting(None, "TensorFlow Serving's models.config, for several models")
+    model_name: str = setting("peterrec", "name of the model in --model-base-path")
+    host: str = setting("127.0.0.1", "address to listen on; the default is this machine alone")
+    port: int = setting(8501, "of REST and the page; 0 takes any free one", check=not_negative)
+    grpc_port: int = setting(8500, "0 takes any free one, -1 none")
+    titles: Any = setting(None, "CSV with item_id and title, for the page", metavar="FILE")
+    cors: bool = setting(False, "let web pages of other origins ask")
+    monitoring: bool = setting(
+        True,
+        "whether metrics are at /monitoring/prometheus/metrics",
+        no_help="no metrics at /monitoring/prometheus/metrics",
+    )
+    poll_seconds: float = setting(
+        1.0, "between looks for new versions; 0 for none", check=not_negative
+    )
+    config_poll_seconds: float = setting(
+        0.0, "between looks into --model-config-file; 0 for none", check=not_negative
+    )
+    workers: int = setting(0, "runs at a time; 0 for one a processor", check=not_negative)
+    max_batch_rows: int = setting(256, "histories that are run together", check=positive_number)
+    max_batch_bytes: int = setting(
+        4 << 20, "bytes of histories that are run together", check=positive_number
+    )
+    max_rows: int = setting(4096, "histories of one request", check=positive_number)
+    max_waiting: int = setting(1000, "requests that may wait to be run", check=positive_number)
+    max_waiting_bytes: int = setting(
+        256 << 20, "bytes of all requests that are not answered yet", check=positive_number
+    )
+    max_head_bytes: int = setting(
+        64 << 10, "bytes of a request's line and headers", check=positive_number
+    )
+    max_body_bytes: int = setting(64 << 20, "bytes of one request", check=positive_number)
+    max_history_bytes: int = setting(4 << 20, "bytes of one history", check=positive_number)
+    max_connections: int = setting(1024, "open at a time", check=positive_number)
+    read_seconds: float = setting(
+        30.0, "for a request's head to arrive, and for its body", check=positive_number
+    )
+    request_timeout: float = setting(
+        30.0,
+        "for an answer, else 504; waiting counts; 0 for any time",
+        metavar="SECONDS",
+        check=not_negative,
+    )
+    shutdown_seconds: float = setting(30.0, "for answers after SIGTERM", check=not_negative)
+
+    def check(self):
+        if (self.model_base_path is None) == (self.model_config_file is None):
+            raise InputError(
+                "One of `model_base_path` and `model_config_file` should be given. Received: "
+                f"{self.model_base_path!r} and {self.model_config_file!r}."
+            )

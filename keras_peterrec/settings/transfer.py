@@ -1,0 +1,210 @@
+"""Settings of `transfer`, and of the baselines that are run on the same tasks."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import (
+    Settings,
+    device_count,
+    fraction,
+    parse_devices,
+    positive_integer,
+    positive_number,
+    rate,
+    seed_number,
+    setting,
+)
+from keras_peterrec.tasks.registry import kind_names
+
+# The methods, and the paper's names for them; `transfer/strategies.py` builds them.
+METHODS = {
+    "patch": "PeterRec",
+    "all": "FineAll",
+    "head": "FineCLS",
+    "last1": "FineLast1",
+    "last2": "FineLast2",
+    "scratch": "FineZero",
+    "random_host": "PeterZero",
+}
+PATCHED = ("patch", "random_host")  # the methods with patches
+INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings(Settings):
+    """Which of a task's users train, and what is read of their histories."""
+
+    train_fraction: float = setting(1.0, "share of the training users that is used", check=fraction)
+    cut_history: bool = setting(
+        True,
+        "whether a history ends before its target event",
+        no_help="read whole histories: for logs whose clocks differ",
+    )
+    seed: int = setting(0, "of the split and of the training", check=seed_number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings(SplitSettings):
+    """Where a task's answers are and what kind they are, and how its users are split."""
+
+    target: Any = setting(None, "target log: recommend its items")
+    labels: Any = setting(None, "table with user_id and columns of labels: learn one of them")
+    column: str | None = setting(None, "column of --labels")
+    kind: str | None = setting(
+        None,
+        "kind of task: recommendation (with --target); classification, multilabel or regression "
+        "(with --labels; default: what the column's values tell)",
+        choices=kind_names,
+        metavar="KIND",
+    )
+
+    def check(self):
+        if (self.target is None) == (self.labels is None):
+            raise InputError(
+                "Either `target` or `labels` should be given. "
+                f"Received: `target` = {self.target!r}, `labels` = {self.labels!r}."
+            )
+        if self.labels is None and self.column is not None:
+            raise InputError(
+                f"`column` should be left out without `labels`. Received: `column` = "
+                f"{self.column!r}."
+            )
+        if isinstance(self.labels, (str, os.PathLike)) and not self.column:
+            raise InputError("`column` should name a column of `labels`. Received: none.")
+        if self.target is None and not self.cut_history:
+            raise InputError(
+                "`cut_history` should be left out without `target`, since labels have no time. "
+                "Received: `cut_history` = False."
+            )
+
+
+@dataclass(frozen=True)
+class TransferSettings(TaskSettings):
+    """Settings of `transfer`: a host and a task's data in, a task bundle out."""
+
+    command: ClassVar[str] = "transfer"
+    help_text: ClassVar[str] = "train one task on a host"
+
+    host: Any = setting(help="folder of a pretrain run")
+    log: Any = setting(help="source log with the histories")
+    out: Any = setting(help="new folder for the task bundle", recorded=False)
+    method: str = setting("patch", "what is trained", choices=tuple(METHODS))
+    patch: Any = setting(
+        None,
+        "how to patch, for the methods patch and random_host: bottleneck, compacter, lora, ia3, "
+        "scale_shift, bias, norm or tokens, such as bottleneck:8,serial or lora:4+norm (default: "
+        "bottleneck)",
+        metavar="NAME[:OPTIONS][+...]",
+    )
+    bottleneck: int | None = setting(
+        None, "short for --patch bottleneck:WIDTH", metavar="WIDTH", check=positive_integer
+    )
+    insertion: str | None = setting(
+        None, "short for --patch bottleneck,INSERTION", choices=INSERTIONS
+    )
+    inner_skip: bool = setting(False, "short for --patch bottleneck,inner_skip, as in the paper")
+    loss: str | None = setting(
+        None,
+        "recommendation: softmax, bce, sampled or bpr (default: softmax, or bce where a history "
+        "has many targets); regression: squared (default) or huber",
+        metavar="NAME",
+    )
+    epochs: int = setting(
+        40, "at most; early stopping ends most runs before", check=positive_integer
+    )
+    batch_size: int | None = setting(
+        None, "(default: 1 in 256 of the training rows, from 16 to 128)", check=positive_integer
+    )
+    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
+    dropout: float = setting(0.5, "on the user's state", check=rate)
+    summary: bool = setting(
+        True,
+        "whether the head reads a summary of the last 200 events beside the task token's state",
+        no_help="as in the paper: the head reads the task token's state alone",
+    )
+    devices: Any = setting(
+        None,
+        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
+        metavar="N|all",
+        parse=parse_devices,
+        check=device_count,
+        recorded=False,
+    )
+
+    def check(self):
+        super().check()
+        short = {name: getattr(self, name) for name in ("bottleneck", "insertion", "inner_skip")}
+        short = {name: value for name, value in short.items() if value}
+        asked = {**({} if self.patch is None else {"patch": self.patch}), **short}
+        if asked and self.method not in PATCHED:
+            name, value = next(iter(asked.items()))
+            raise InputError(
+                f"`{name}` should be left out unless `method` is {' or '.join(PATCHED)}. "
+                f"Received: `{name}` = {value!r} with `method` = {self.method!r}."
+            )
+        if short and self.patch is not None:
+            name, value = next(iter(short.items()))
+            raise InputError(
+                f"`{name}` should be left out with `patch`, which can say it: bottleneck:8,serial,"
+                f"inner_skip. Received: `{name}` = {value!r} with `patch` = {self.patch!r}."
+            )
+
+    def with_one_patch(self):
+        """These settings with all that was said of the patch in `patch` alone."""
+        if self.method not in PATCHED or self.patch is not None:
+            return self
+        options = [str(self.bottleneck)] if self.bottleneck else []
+        options += [self.insertion] if self.insertion else []
+        options += ["inner_skip"] if self.inner_skip else []
+        patch = f"bottleneck:{','.join(options)}" if options else "bottleneck"
+        return self.replace(patch=patch, bottleneck=None, insertion=None, inner_skip=False)
+
+
+@dataclass(frozen=True)
+class RidgeSettings(TaskSettings):
+    """Settings of `ridge`: the linear baseline of a task."""
+
+    command: ClassVar[str] = "ridge"
+
+    log: Any = setting(help="source log with the histories")
+    out: Any = setting(help="new folder", recorded=False)
+    penalties: tuple[float, ...] = setting(
+        (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+        "of the squared weights; validation chooses one",
+    )
+
+    def check(self):
+        super().check()
+        if not self.penalties:
+            raise InputError("`penalties` should hold at least one number. Received: none.")
+
+
+@dataclass(frozen=True)
+class MultiTaskSettings(Settings):
+    """Settings of `multi_task`: one network for the next items and several tasks."""
+
+    command: ClassVar[str] = "multi_task"
+
+    log: Any = setting(help="source log")
+    tasks: Any = setting(
+        help="dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
+    )
+    out: Any = setting(help="new folder", recorded=False)
+    hidden_dim: int = setting(64, "channels C of the network", check=positive_integer)
+    blocks: int = setting(8, "residual blocks", check=positive_integer)
+    max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
+    epochs: int = setting(40, "at most", check=positive_integer)
+    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
+    dropout: float = setting(0.3, "on embeddings and branches", check=rate)
+    head_dropout: float = setting(0.5, "on the user's state before a head", check=rate)
+    unknown_rate: float = setting(0.2, "share of the inputs that become unknown", check=rate)
+    train_fraction: float = setting(1.0, "share of the training users used", check=fraction)
+    seed: int = setting(0, "of the splits and of the training", check=seed_number)
+
+    def check(self):
+        if not isinstance(self.tasks, dict) or not self.tasks:
+            raise InputError(
+                f"`tasks` should hold at least one task: a dict of dicts. Received: {self.tasks!r}."
+            )

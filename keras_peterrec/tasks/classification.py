@@ -1,0 +1,126 @@
+"""Classification: one class of each user, such as gender, age group or life stage."""
+
+import keras
+import numpy as np
+
+from keras_peterrec.data.splits import TRAIN
+from keras_peterrec.data.task_examples import label_examples
+from keras_peterrec.metrics import classification_metrics, majority_probabilities
+from keras_peterrec.tasks.heads import LinearHead
+from keras_peterrec.tasks.label_data import LabelData
+from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
+
+LEAST_PROBABILITY = 1e-3  # that a ridge regression's scores are clipped to
+
+
+class Classification(TaskKind):
+    """Gives the probabilities of classes, of which each user has one.
+
+    Args:
+        classes: sequence of str.
+    """
+
+    name = "classification"
+    metric = Metric("log_loss", higher_is_better=False)
+    shown = ("log_loss", "accuracy")
+    unit = "probability"
+
+    def __init__(self, classes):
+        self.classes = list(classes)
+
+    def __repr__(self):
+        return f"Classification({self.classes})"
+
+    @property
+    def labels(self):
+        return self.classes
+
+    def new_head(self):
+        return LinearHead(len(self.classes))
+
+    @classmethod
+    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+        return ClassificationData(source, answers, max_length, settings)
+
+    def save(self, folder):
+        return {"classes": self.classes}
+
+    @classmethod
+    def load(cls, saved, folder):
+        return cls(saved["classes"])
+
+    def probabilities(self, scores):
+        return np.exp(_log_probabilities(np.asarray(scores, "float64"))).astype("float32")
+
+    def export_answers(self, name, folder, k):
+        import tensorflow as tf
+
+        def answer(scores, seen):
+            scores, order = tf.math.top_k(tf.nn.softmax(scores), len(self.classes))
+            return {"classes": tf.gather(tf.constant(self.classes), order), "scores": scores}
+
+        return ExportedAnswers(answer, examples=dict)
+
+    @staticmethod
+    def mixed_scores(scores):
+        import tensorflow as tf
+
+        return tf.nn.softmax(scores)
+
+
+class ClassificationData(LabelData):
+    """Labelled users with their source histories.
+
+    Args:
+        source: Sequences of the source log.
+        labels: Labels, one for each user.
+        max_length: int. Last events of a history that are read.
+        settings: SplitSettings, of which it reads `seed` and `train_fraction`.
+    """
+
+    def __init__(self, source, labels, max_length, settings=DEFAULT_SPLIT):
+        users, values = labels.one_each()
+        classes = labels.order(values)
+        place = {name: n for n, name in enumerate(classes)}
+        answers = np.array([place[value] for value in values], "int32")
+        examples = label_examples(source, users, answers)
+        super().__init__(Classification(classes), source, examples, max_length, settings)
+
+    def start(self):
+        counts = np.bincount(self.splits[TRAIN].answers, minlength=len(self.kind.classes))
+        return np.log((counts + 0.5) / (counts + 0.5).sum())  # no class is impossible
+
+    def loss(self, name=None):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def mean_loss(self, outputs, answers):
+        chosen = np.take_along_axis(_log_probabilities(outputs), answers[:, None], axis=1)
+        return -np.mean(chosen)
+
+    def metrics(self, outputs, answers):
+        probabilities = np.exp(_log_probabilities(outputs))
+        return classification_metrics(probabilities, answers, len(self.kind.classes))
+
+    def baseline(self, part):
+        split, count = self.splits[part], len(self.kind.classes)
+        shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
+        return {"name": "majority", "test": classification_metrics(shares, split.answers, count)}
+
+    def fit_linear(self, ridge, offsets, items, size):
+        one_hot = np.eye(len(self.kind.classes), dtype="float32")[self.splits[TRAIN].answers]
+        ridge.fit_matrix(offsets, items, size, one_hot)
+
+    def measure_linear(self, queries, table, part, sampled=False):
+        # What a regression says of a class may be negative; clipped, its rows become shares.
+        shares = np.clip(queries @ table.T, LEAST_PROBABILITY, None).astype("float64")
+        shares /= shares.sum(axis=1, keepdims=True)
+        answers = self.splits[part].answers
+        return classification_metrics(shares, answers, len(self.kind.classes))
+
+    def summary(self):
+        return {**super().summary(), "classes": self.kind.classes}
+
+
+def _log_probabilities(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

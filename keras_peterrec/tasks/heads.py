@@ -1,0 +1,109 @@
+"""The output layers of tasks."""
+
+import keras
+from keras import ops
+
+
+def head_weights(head) -> dict:
+    """The weights of a head and of the layers inside it, `{"head/kernel": variable}` by path."""
+    start = f"{head.path}/"
+    return {f"head/{weight.path.removeprefix(start)}": weight for weight in head.weights}
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class RecommenderHead(keras.layers.Layer):
+    """Scores every target item by a dot product with the user's state.
+
+        s(y) = h · w_y
+
+    Args:
+        items: int. Target items Y.
+
+    Call arguments:
+        user: Tensor of shape `[B, C]`.
+
+    Returns:
+        Tensor of shape `[B, Y]`.
+
+    Source: Yuan et al., SIGIR 2020, section 3.3.
+    """
+
+    def __init__(self, items: int, name: str = "head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.items = items
+
+    def build(self, input_shape):
+        self.item_table = self.add_weight(
+            name="item_table",
+            shape=(self.items, input_shape[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+
+    def call(self, user):
+        return ops.cast(ops.matmul(user, ops.transpose(self.item_table)), "float32")
+
+    def compute_output_spec(self, user):
+        return keras.KerasTensor((user.shape[0], self.items), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "items": self.items}
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class LinearHead(keras.layers.Layer):
+    """A linear map of the user's state: logits of classes or labels, or a number.
+
+        z = h W + b
+
+    Args:
+        outputs: int. Number of outputs n: classes, labels, or 1 for a number.
+        bias_initializer: keras.initializers.Initializer or its name. With the constant answer of
+            a baseline (the log shares of the classes, for example) a new task starts close to it.
+            Defaults to `"zeros"`.
+
+    Call arguments:
+        user: Tensor of shape `[B, C]`.
+
+    Returns:
+        Tensor of shape `[B, n]`.
+
+    Source: Yuan et al., SIGIR 2020, section 3.3, for classes.
+    """
+
+    def __init__(self, outputs: int, bias_initializer="zeros", name: str = "head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.outputs = outputs
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_shape[-1], self.outputs),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.outputs,), initializer=self.bias_initializer
+        )
+
+    def call(self, user):
+        return ops.cast(ops.matmul(user, self.kernel) + self.bias, "float32")
+
+    def compute_output_spec(self, user):
+        return keras.KerasTensor((user.shape[0], self.outputs), dtype="float32")
+
+    def shrink(self, scale, towards):
+        """Moves the outputs towards constant ones: `towards + scale · (z - towards)`.
+
+        Args:
+            scale: float from 0 to 1.
+            towards: float array `[n]`.
+        """
+        self.kernel.assign(scale * self.kernel)
+        self.bias.assign(towards + scale * (self.bias - towards))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "outputs": self.outputs,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }

@@ -1,0 +1,187 @@
+"""Recommendation: target items for users who are new in a domain."""
+
+import sys
+
+import numpy as np
+
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import TRAIN, split_users
+from keras_peterrec.data.task_examples import recommendation_examples
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
+from keras_peterrec.tasks.heads import RecommenderHead
+from keras_peterrec.tasks.target_loss import KINDS as LOSSES
+from keras_peterrec.tasks.target_loss import TargetLoss
+from keras_peterrec.tasks.task_kind import (
+    DEFAULT_SPLIT,
+    ExportedAnswers,
+    Metric,
+    TaskData,
+    TaskKind,
+)
+
+SAMPLED_NEGATIVES = 99
+# From so many targets in a training row on, binary cross-entropy is the default loss. Measured on
+# both sides only: 1.5 to 2.1 where histories are cut, 10 to 29 where they are whole
+# (MovieLens-100K).
+MANY_TARGETS = 4.0
+
+
+class Recommendation(TaskKind):
+    """Recommends items of a target log, best first.
+
+    Args:
+        targets: Vocabulary of the target items, without special ids.
+
+    Example:
+
+    >>> kind = Recommendation(Vocabulary(["t1", "t2"], special_ids=False))
+    >>> task = build_task(host.backbone, kind.new_head())
+    """
+
+    name = "recommendation"
+    metric = Metric("ndcg@10", higher_is_better=True)
+    shown = ("ndcg@10", "hr@10")
+    reads = "target"
+    losses = LOSSES
+    unit = "score"
+    files = ("targets.txt",)
+    hides_seen = True
+
+    def __init__(self, targets: Vocabulary):
+        self.targets = targets
+
+    def __repr__(self):
+        return f"Recommendation({len(self.targets)} items)"
+
+    @property
+    def labels(self):
+        return self.targets.items.tolist()
+
+    def new_head(self):
+        return RecommenderHead(len(self.targets))
+
+    @classmethod
+    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+        return RecommendationData(source, answers, max_length, settings)
+
+    def save(self, folder):
+        self.targets.save(folder / "targets.txt")
+        return {"target_items": len(self.targets)}
+
+    @classmethod
+    def load(cls, saved, folder):
+        return cls(Vocabulary.load(folder / "targets.txt"))
+
+    def recommend(self, scores, k, exclude=None):
+        scores = np.array(scores)
+        for row, items in enumerate(exclude or ()):
+            known = self.targets.encode(items)
+            scores[row, known[known >= 0]] = -np.inf
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return self.targets.decode(best), np.take_along_axis(scores, best, axis=1)
+
+    def export_answers(self, name, folder, k):
+        from keras_peterrec.serving.item_table import ItemTable
+
+        items = ItemTable(self.targets, folder / f"{name}_targets.txt")
+        return ExportedAnswers(
+            answer=lambda scores, seen: items.best_unseen(scores, seen, k),
+            examples=lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
+            table=items,
+        )
+
+    def score_rows(self, head):
+        return np.asarray(head.item_table, "float32"), np.zeros(head.items, "float32")
+
+    def mixed_count(self, k):
+        return k
+
+
+class RecommendationData(TaskData):
+    """Target events of users, each with the source history before it.
+
+    Every target event of a test user is to be found among all target items, without the user's
+    other target items.
+
+    Args:
+        source: Sequences of the source log.
+        target_log: Log.
+        max_length: int. Last events of a history that are read.
+        settings: SplitSettings; see `recommendation_examples` for `cut_history`.
+    """
+
+    def __init__(self, source, target_log, max_length, settings=DEFAULT_SPLIT):
+        users = split_users(target_log.user_ids, settings.seed, settings.train_fraction)
+        counts = np.bincount(
+            target_log.items[users[target_log.users] == TRAIN], minlength=len(target_log.item_ids)
+        )
+        # All items of the target log can be recommended; their order is by training counts.
+        targets = Vocabulary.from_counts(target_log.item_ids, counts, special_ids=False)
+        self.counts = counts[np.argsort(targets.encode(target_log.item_ids))]
+        self.known = Sequences(target_log, targets)
+        examples = recommendation_examples(source, target_log, targets, settings.cut_history)
+        empty = np.mean(examples.stops == examples.starts)
+        if settings.cut_history and empty > 0.5:
+            print(
+                f"{empty:.0%} of the target events come before all of their user's history; "
+                "where the two logs' clocks differ, use --no-cut-history",
+                file=sys.stderr,
+            )
+        super().__init__(Recommendation(targets), source, examples, max_length, settings)
+
+    def loss(self, name=None):
+        """A new TargetLoss.
+
+        Args:
+            name: str or `None`. Defaults to `None`: `"bce"` where a training row has
+                `MANY_TARGETS` and more on average, as where histories are whole, else
+                `"softmax"`.
+        """
+        answers = self.splits[TRAIN].answers
+        targets = float(max(1.0, (answers >= 0).sum() / len(answers)))
+        name = name or ("bce" if targets >= MANY_TARGETS else "softmax")
+        return TargetLoss(name, events_per_row=targets, seed=self.seed)
+
+    def measure_users(self, users, head, part, sampled=False):
+        return self.measure_linear(users, np.asarray(head.item_table), part, sampled)
+
+    def baseline(self, part):
+        ones = np.ones((len(self.splits[part]), 1), "float32")
+        table = popularity_table(self.counts)
+        return {"name": "popularity", "test": self.measure_linear(ones, table, part, sampled=True)}
+
+    def fit_linear(self, ridge, offsets, items, size):
+        answers = self.splits[TRAIN].answers
+        chosen = answers >= 0
+        target_offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
+        targets = target_offsets, answers[chosen], len(self.kind.targets)
+        ridge.fit(offsets, items, size, *targets)
+
+    def measure_linear(self, queries, table, part, sampled=False):
+        split = self.splits[part]
+        row, place = np.nonzero(split.answers >= 0)
+        owners = self.known.index(split.user_ids)
+        lengths = self.known.lengths[owners]
+        known = np.concatenate([self.known[owner] for owner in owners])
+        arguments = (
+            queries,
+            table,
+            row,
+            split.answers[row, place],
+            np.concatenate([[0], np.cumsum(lengths)]),
+            known,
+        )
+        metrics = ranking_metrics(full_ranks(*arguments))
+        if sampled:
+            ranks = sampled_ranks(*arguments, negatives=SAMPLED_NEGATIVES, seed=self.seed)
+            metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
+        return metrics
+
+    def summary(self):
+        return {
+            **super().summary(),
+            "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in self.splits)),
+            "target_items": len(self.kind.targets),
+            "target_events": int(sum((split.answers >= 0).sum() for split in self.splits)),
+        }

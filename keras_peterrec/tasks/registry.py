@@ -1,0 +1,115 @@
+"""The kinds of task by name. Importing it is cheap: a kind's file is imported when it is used."""
+
+import importlib
+import sys
+
+from keras_peterrec.errors import InputError
+
+# name -> "module:class", or a class that `register_task_kind` was given.
+_KINDS = {
+    "recommendation": "keras_peterrec.tasks.recommendation:Recommendation",
+    "classification": "keras_peterrec.tasks.classification:Classification",
+    "multilabel": "keras_peterrec.tasks.multilabel:Multilabel",
+    "regression": "keras_peterrec.tasks.regression:Regression",
+}
+
+
+def kind_names() -> list:
+    """The names of all kinds of task, list of str."""
+    return list(_KINDS)
+
+
+def get_kind(name: str, argument: str = "kind"):
+    """The class of a kind of task, a subclass of TaskKind.
+
+    Raises:
+        InputError: no kind has this name.
+    """
+    if name not in _KINDS:
+        raise InputError(
+            f"`{argument}` should be one of {', '.join(_KINDS)}. Received: `{argument}` = {name!r}."
+        )
+    found = _KINDS[name]
+    if isinstance(found, str):
+        module, _, attribute = found.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def register_task_kind(kind):
+    """Adds a kind of task of one's own, also as a decorator of its class.
+
+    Its tasks are then trained, saved, loaded and exported like any other, with its own head,
+    loss and metrics.
+
+    Args:
+        kind: subclass of TaskKind whose `name` no other kind has.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    if kind.name in _KINDS and _KINDS[kind.name] is not kind:
+        raise InputError(
+            f"`kind` should have a name that is free. Received: {kind.name!r}, which is taken."
+        )
+    _KINDS[kind.name] = kind
+    return kind
+
+
+def choose_kind(name, labels=None):
+    """The class of the kind that a command's arguments ask for.
+
+    Args:
+        name: str or `None`, as `--kind`.
+        labels: Labels, or `None` where the task reads a target log.
+
+    Raises:
+        InputError: the kind reads something else, or cannot be told from the column.
+    """
+    if name is None and labels is None:
+        return get_kind("recommendation")
+    if name is None:
+        name, reason = _guess(labels)
+        print(
+            f"column {labels.column!r}: {reason}, so the kind of the task is {name} "
+            "(--kind says otherwise)",
+            file=sys.stderr,
+        )
+    kind = get_kind(name)
+    reads = "target" if labels is None else "labels"
+    if kind.reads != reads:
+        raise InputError(
+            f"`kind` should be one that reads `{reads}`. "
+            f"Received: `kind` = {name!r}, which reads `{kind.reads}`."
+        )
+    return kind
+
+
+MOST_CLASSES = 100  # of a column whose kind is guessed
+MOST_NUMBERS = 20  # different whole numbers that are still taken for classes
+
+
+def _guess(labels):
+    """The kind that a column's values tell for sure, and why."""
+    different = set(labels.values)
+    if any("|" in value for value in different):
+        return "multilabel", "values hold several labels, separated by |"
+    numbers = _numbers(different)
+    if numbers is None and len(different) <= MOST_CLASSES:
+        return "classification", f"{len(different)} different words"
+    if numbers is not None and len(different) <= MOST_NUMBERS:
+        if all(number.is_integer() for number in numbers):
+            return "classification", f"{len(different)} different whole numbers"
+    what = "different words" if numbers is None else "different numbers"
+    likely = "classification or multilabel" if numbers is None else "regression or classification"
+    raise InputError(
+        f"`kind` should be given for the column {labels.column!r}, as --kind {likely}, since its "
+        f"values do not tell. Received: {len(different)} {what}, such as {min(different)!r}."
+    )
+
+
+def _numbers(values):
+    try:
+        return [float(value) for value in values]
+    except ValueError:
+        return None

@@ -1,0 +1,162 @@
+"""Regression: one number of each user, such as spend or age in years."""
+
+import keras
+import numpy as np
+
+from keras_peterrec.data.splits import TRAIN, split_users
+from keras_peterrec.data.task_examples import label_examples
+from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.metrics import regression_metrics
+from keras_peterrec.tasks.heads import LinearHead
+from keras_peterrec.tasks.label_data import LabelData
+from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
+
+
+class Regression(TaskKind):
+    """Gives one number for each user.
+
+    The head answers in standard deviations from the training users' mean; both are kept with the
+    task, and every answer is in the units of the column.
+
+        y = mean + deviation · z
+
+    Args:
+        column: str. What the number is, such as `"spend"`.
+        mean: float. Mean of the training users' numbers. Defaults to `0.0`.
+        deviation: float. Their standard deviation. Defaults to `1.0`.
+    """
+
+    name = "regression"
+    metric = Metric("rmse", higher_is_better=False)
+    shown = ("rmse", "mae", "r2")
+    losses = ("squared", "huber")
+    unit = "number"
+    has_units = True
+    example_suffix = "_regress"
+
+    def __init__(self, column: str, mean: float = 0.0, deviation: float = 1.0):
+        self.column, self.mean, self.deviation = column, float(mean), float(deviation)
+
+    def __repr__(self):
+        return f"Regression({self.column!r}, mean={self.mean:g}, deviation={self.deviation:g})"
+
+    def __eq__(self, other):
+        return super().__eq__(other) and vars(self) == vars(other)
+
+    @property
+    def labels(self):
+        return [self.column]
+
+    def new_head(self):
+        return LinearHead(1)
+
+    @classmethod
+    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+        return RegressionData(source, answers, max_length, settings)
+
+    def save(self, folder):
+        return {"column": self.column, "mean": self.mean, "deviation": self.deviation}
+
+    @classmethod
+    def load(cls, saved, folder):
+        return cls(saved["column"], saved["mean"], saved["deviation"])
+
+    def values(self, scores):
+        return (self.mean + self.deviation * np.asarray(scores, "float64")[:, 0]).astype("float32")
+
+    def export_answers(self, name, folder, k):
+        return ExportedAnswers(
+            answer=lambda scores, seen: {"value": self.mean + self.deviation * scores[:, 0]},
+            examples=lambda answer: {"outputs": answer["value"]},
+        )
+
+    def score_rows(self, head):
+        rows, bias = super().score_rows(head)
+        return self.deviation * rows, self.mean + self.deviation * bias
+
+
+class RegressionData(LabelData):
+    """Users with a number each and their source histories; answers are standardised.
+
+    Args:
+        source: Sequences of the source log.
+        labels: Labels that are finite numbers, one for each user.
+        max_length: int. Last events of a history that are read.
+        settings: SplitSettings, of which it reads `seed` and `train_fraction`.
+
+    Raises:
+        InputError: a label is no finite number.
+        Misfit: all training users have the same number.
+    """
+
+    def __init__(self, source, labels, max_length, settings=DEFAULT_SPLIT):
+        users, values = labels.one_each()
+        examples = label_examples(source, users, _numbers(values, labels.column))
+        split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        of_training = examples.answers[split == TRAIN]
+        mean = of_training.mean() if len(of_training) else 0.0
+        deviation = of_training.std() if len(of_training) else 1.0
+        if deviation == 0.0:
+            raise Misfit(
+                f"`{labels.column}` should differ among the training users. "
+                f"Received: {mean:g} for each of {len(of_training)}."
+            )
+        kind = Regression(labels.column, mean, deviation)
+        standardised = ((examples.answers - mean) / deviation).astype("float32")[:, None]
+        examples = examples.with_answers(standardised)
+        super().__init__(kind, source, examples, max_length, settings)
+
+    def start(self):
+        return np.zeros(1)  # the mean
+
+    def loss(self, name=None):
+        """Squared error (the default), or Huber's loss, which outliers pull less.
+
+        Huber's loss becomes linear one standard deviation from the truth.
+        """
+        return keras.losses.Huber() if name == "huber" else keras.losses.MeanSquaredError()
+
+    def mean_loss(self, outputs, answers):
+        return np.mean((outputs - answers) ** 2)
+
+    def metrics(self, outputs, answers):
+        kind = self.kind
+        found, truths = (kind.mean + kind.deviation * z[:, 0] for z in (outputs, answers))
+        return regression_metrics(found, np.asarray(truths, "float64"))
+
+    def baseline(self, part):
+        answers = self.splits[part].answers
+        return {"name": "mean", "test": self.metrics(np.zeros(answers.shape), answers)}
+
+    def fit_linear(self, ridge, offsets, items, size):
+        ridge.fit_matrix(offsets, items, size, self.splits[TRAIN].answers)
+
+    def measure_linear(self, queries, table, part, sampled=False):
+        outputs = (queries @ table.T).astype("float64")
+        return self.metrics(outputs, self.splits[part].answers)
+
+    def summary(self):
+        return {**super().summary(), "mean": self.kind.mean, "deviation": self.kind.deviation}
+
+    def answer_as(self, kind):
+        before = self.kind
+        super().answer_as(kind)
+        # Other users have another mean: the truths stay, their standard units change.
+        for n, split in enumerate(self.splits):
+            numbers = before.mean + before.deviation * split.answers
+            self.splits[n] = split.with_answers((numbers - kind.mean) / kind.deviation)
+
+
+def _numbers(values, column):
+    try:
+        numbers = values.astype("float64")
+    except ValueError as error:
+        raise InputError(
+            f"`{column}` should be numbers for the kind regression. Received: {error}."
+        ) from error
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            f"`{column}` should be finite numbers for the kind regression. "
+            f"Received: {values[~np.isfinite(numbers)][0]!r}."
+        )
+    return numbers

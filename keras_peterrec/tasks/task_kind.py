@@ -1,0 +1,314 @@
+"""What a kind of task has to say: its data, head, metric, bundle and answers."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keras_peterrec.data.splits import TRAIN, split_users
+from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.training.inference import outputs_of
+
+DEFAULT_SPLIT = SplitSettings()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and which way is better.
+
+    Args:
+        name: str. A key of what `TaskData.measure` returns.
+        higher_is_better: bool.
+    """
+
+    name: str
+    higher_is_better: bool
+
+    @property
+    def monitor(self) -> str:
+        """What Keras' logs call it for the validation users."""
+        return f"val_{self.name}"
+
+    @property
+    def mode(self) -> str:
+        """`"max"` or `"min"`, as Keras' callbacks take it."""
+        return "max" if self.higher_is_better else "min"
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether `value` is better than `other`."""
+        return value > other if self.higher_is_better else value < other
+
+    def log_quality(self, value: float) -> float:
+        """`log(value)`, or `-log(value)` where lower is better.
+
+        Its mean over tasks counts a change by one per cent the same in every metric, whatever its
+        units; only for metrics that are never negative.
+        """
+        return (1.0 if self.higher_is_better else -1.0) * math.log(max(value, 1e-12))
+
+
+class TaskKind:
+    """The base of all kinds of task: what a task's scores mean, and all that follows from it.
+
+    An object of a kind belongs to one task and holds what its answers are made of, such as the
+    target items or the classes; it is what `Task.kind` holds and the task bundle saves. A kind is
+    one file in `tasks/`, its data (a subclass of TaskData) included, and one line of the registry.
+    Nothing outside `tasks/` asks which kind a task is.
+
+    Class attributes:
+        name: str. In `--kind`, `task.json` and `metrics.json`.
+        metric: Metric. It decides: when training stops, which penalty a linear model gets, what
+            tables and plots show first.
+        shown: tuple of str. Metrics for tables, the deciding one first.
+        reads: str. `"target"` (a target log) or `"labels"` (a column of labels).
+        losses: tuple of str. What `--loss` takes, the default first; `()` for one loss alone.
+        unit: str. What the numbers in an answer are: `"score"`, `"probability"` or `"number"`.
+        files: tuple of str. What `save` writes into a bundle.
+        has_units: bool. Whether its metrics are in the units of the answers, such as euros, so that
+            a mean over several tasks says nothing.
+        hides_seen: bool. Whether answers leave out what the history holds.
+        example_suffix: str. Under which name the signature for `tf.Example` is exported:
+            `"_classify"` or `"_regress"`, after the REST call that finds it.
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[Metric]
+    shown: ClassVar[tuple]
+    reads: ClassVar[str] = "labels"
+    losses: ClassVar[tuple] = ()
+    unit: ClassVar[str]
+    files: ClassVar[tuple] = ()
+    has_units: ClassVar[bool] = False
+    hides_seen: ClassVar[bool] = False
+    example_suffix: ClassVar[str] = "_classify"
+
+    def __eq__(self, other):
+        """Whether the same scores are the same answers."""
+        return type(self) is type(other) and self.labels == other.labels
+
+    # What the scores are of.
+
+    @property
+    def labels(self) -> list:
+        """What each of the scores is of, in their order: list of str."""
+        raise NotImplementedError
+
+    def new_head(self):
+        """A new head, a Layer from users `[B, C]` to scores `[B, len(labels)]`.
+
+        Layers inside it need names of their own: a bundle holds the weights by path.
+        """
+        raise NotImplementedError
+
+    # Data.
+
+    @classmethod
+    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT) -> "TaskData":
+        """The task's rows, split into training, validation and test.
+
+        Args:
+            source: Sequences of the source log.
+            answers: Log (a target log) or Labels, as `reads` says.
+            max_length: int. Last events of a history that are read.
+            settings: SplitSettings.
+        """
+        raise NotImplementedError
+
+    # The bundle.
+
+    def save(self, folder) -> dict:
+        """Writes what needs files of its own into a bundle; returns the rest, JSON values."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, saved: dict, folder) -> "TaskKind":
+        """What `save` wrote and returned, as an object."""
+        raise NotImplementedError
+
+    # Answers in Python. Scores are those of the head, float32 `[B, len(labels)]`.
+
+    def recommend(self, scores, k, exclude=None):
+        """The best `k` items of each row and their scores; see `Task.recommend`."""
+        raise self._cannot("recommend", "recommendation")
+
+    def probabilities(self, scores) -> np.ndarray:
+        """Probabilities of `labels`, float32 `[B, n]`."""
+        raise self._cannot("give probabilities", "classification or multilabel")
+
+    def values(self, scores) -> np.ndarray:
+        """One number a row, float32 `[B]`."""
+        raise self._cannot("give numbers", "regression")
+
+    # Answers of the SavedModel.
+
+    def export_answers(self, name, folder, k) -> "ExportedAnswers":
+        """How the SavedModel turns scores into answers; see ExportedAnswers.
+
+        Args:
+            name: str. Of the task, for files of its own.
+            folder: Path of an existing folder; files there become assets.
+            k: int. Items of an answer.
+        """
+        raise NotImplementedError
+
+    def score_rows(self, head) -> tuple:
+        """A head's weights as `(rows [n, C], bias [n])`, with scores = rows · user + bias.
+
+        `MixedSignature` puts those of many tasks into one table.
+        """
+        return np.asarray(head.kernel, "float32").T, np.asarray(head.bias, "float32")
+
+    @staticmethod
+    def mixed_scores(scores):
+        """What a mixed signature answers for the scores of `score_rows`, `[n]` to `[n]`."""
+        return scores
+
+    def mixed_count(self, k) -> int:
+        """How many of its labels a mixed signature answers with."""
+        return len(self.labels)
+
+    def _cannot(self, what, kind):
+        return InputError(
+            f"`task` should be of the kind {kind} to {what}. Received: a {self.name} task."
+        )
+
+
+@dataclass
+class ExportedAnswers:
+    """How a SavedModel turns a task's scores into its answer, in TensorFlow operations.
+
+    Args:
+        answer: Callable of scores `[B, n]` and of the items seen, string `[B]`, that returns a dict
+            of outputs.
+        examples: Callable of such a dict that returns the outputs of `:classify` or `:regress`.
+        table: tf.Module with the lookup tables in use, or `None`.
+    """
+
+    answer: Any
+    examples: Any
+    table: Any = None
+
+
+class TaskData:
+    """The rows of a task and how a model is measured on them.
+
+    Args:
+        kind: TaskKind.
+        source: Sequences of the source log.
+        examples: TaskExamples.
+        max_length: int. Last events of a history that are read.
+        settings: SplitSettings.
+
+    Attributes:
+        splits: list of TaskExamples: training, validation and test.
+        starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
+            training counts its start as an epoch.
+    """
+
+    starts_trained = False
+
+    def __init__(self, kind, source, examples, max_length, settings):
+        self.kind, self.source, self.max_length = kind, source, max_length
+        self.seed = settings.seed
+        self.dropped_users = examples.dropped_users
+        split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        self.splits = [examples.select(split == part) for part in range(3)]
+        sizes = [len(part) for part in self.splits]
+        if 0 in sizes:
+            raise Misfit(
+                f"`{kind.reads}` should have enough users with a source history for training, "
+                f"validation and test. Received: {sizes} rows."
+            )
+
+    def __repr__(self):
+        rows = [len(part) for part in self.splits]
+        return f"{type(self).__name__}(kind={self.kind.name!r}, rows={rows})"
+
+    # Training.
+
+    def new_head(self):
+        """A new head for this data."""
+        return self.kind.new_head()
+
+    def loss(self, name=None):
+        """A new loss.
+
+        Args:
+            name: str or `None`. One of the kind's `losses`, or `None` for its default.
+        """
+        raise NotImplementedError
+
+    def calibrate(self, model):
+        """Changes a trained model's head as validation asks. Most kinds change nothing."""
+
+    # Measuring.
+
+    def outputs(self, forward, part):
+        """What a function of histories, `[E, L]` to `[E, N]`, gives for a split."""
+        split = self.splits[part]
+        return outputs_of(forward, self.source.items, split.starts, split.stops, self.max_length)
+
+    def measure(self, model, part, sampled=False) -> dict:
+        """Metrics of a task model on a split; those against sampled negatives if asked."""
+        return self.measure_users(self.outputs(model.user_states, part), model.head, part, sampled)
+
+    def measure_users(self, users, head, part, sampled=False) -> dict:
+        """Metrics of users `[E, C]`, computed already, and a head on a split."""
+        raise NotImplementedError
+
+    # Baselines.
+
+    def baseline(self, part) -> dict:
+        """Name and metrics of the simplest answer, the same for everybody."""
+        raise NotImplementedError
+
+    def fit_linear(self, ridge, offsets, items, size):
+        """Fits a ridge regression to the training rows' answers.
+
+        Args:
+            ridge: RidgeRanker.
+            offsets, items, size: the bags of their histories; see `RidgeRanker.fit`.
+        """
+        raise NotImplementedError
+
+    def measure_linear(self, queries, table, part, sampled=False) -> dict:
+        """Metrics of a ridge regression's scores `queries · tableᵀ` on a split."""
+        raise NotImplementedError
+
+    # Description.
+
+    def summary(self) -> dict:
+        """Sizes, for `metrics.json`."""
+        users = [len(set(split.user_ids)) for split in self.splits]
+        return {
+            "users": sum(users),
+            "users_train_validation_test": users,
+            "users_without_history": self.dropped_users,
+        }
+
+    def answer_as(self, kind):
+        """Takes on the kind of a trained task, which is then measured on these rows.
+
+        Args:
+            kind: TaskKind, that of the task.
+
+        Raises:
+            InputError: the task answers something else than this data asks for.
+        """
+        if type(self.kind) is not type(kind) or self.kind.labels != kind.labels:
+            raise InputError(
+                f"`{self.kind.reads}` should have the {kind.name} answers that the task was "
+                f"trained on ({_few(kind.labels)}). Received: {_few(self.kind.labels)}."
+            )
+        self.kind = kind
+
+    def _train(self):
+        return self.splits[TRAIN]
+
+
+def _few(labels):
+    """The first labels of a list, for a message."""
+    shown = ", ".join(map(str, labels[:5]))
+    return shown if len(labels) <= 5 else f"{len(labels)} of them, {shown}, ..."

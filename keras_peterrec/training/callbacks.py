@@ -1,0 +1,144 @@
+"""Small callbacks: validation metrics, the table of epochs, progress on stderr."""
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from keras_peterrec.files.atomic_write import write_csv
+
+HISTORY = "history.csv"
+
+
+class Validation(keras.callbacks.Callback):
+    """Measures validation metrics after each epoch and adds them to the logs.
+
+    Each metric appears as `val_<name>`. Put this callback first: the callbacks after it
+    (early stopping, TensorBoard) then see the values.
+
+    Args:
+        measure: Callable. Takes no arguments and returns a dict of floats.
+
+    Example:
+
+    >>> model.fit(batches, callbacks=[Validation(lambda: {"ndcg@10": measure(model)})])
+    """
+
+    def __init__(self, measure):
+        super().__init__()
+        self.measure = measure
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({f"val_{name}": value for name, value in self.measure().items()})
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes one row per epoch to `history.csv`: learning rate, loss and metrics.
+
+    The whole file is replaced after every epoch, so it never ends in half a row. A
+    resumed run keeps the rows of the epochs that it does not repeat, so each epoch
+    appears once however often training was interrupted. Put this callback before
+    `ResumableTraining`, which may already change the learning rate for the next epoch.
+
+    Args:
+        folder: path. The run folder.
+
+    Example:
+
+    >>> model.fit(batches, callbacks=[Validation(measure), HistoryFile("runs/host")])
+    >>> read_history("runs/host")["val_ndcg@10"]
+    [0.021, 0.034]
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.path = Path(folder) / HISTORY
+        self._rows = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._rows is None:  # the first epoch of this process
+            self._rows = [row for row in _read_rows(self.path) if int(row["epoch"]) <= epoch]
+        rate = learning_rate(self.model)
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self._rows.append({"epoch": epoch + 1, "learning_rate": rate, **logs})
+        columns = dict.fromkeys(name for row in self._rows for name in row)
+        write_csv(self.path, columns, self._rows)
+
+
+def read_history(folder):
+    """Reads the `history.csv` of a run.
+
+    Args:
+        folder: path. The run folder.
+
+    Returns:
+        dict from a column to a list with one float per epoch; empty if there is no file.
+    """
+    rows = _read_rows(Path(folder) / HISTORY)
+    return {name: [float(row[name] or "nan") for row in rows] for name in (rows or [{}])[0]}
+
+
+def _read_rows(path):
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class ProgressLines(keras.callbacks.Callback):
+    """Prints one line per epoch on stderr, and a bar during the epoch on a terminal.
+
+    Args:
+        title: str. What is being trained.
+        monitor: str. Key of the logs to show beside the loss.
+        epochs: int. The maximum number of epochs.
+    """
+
+    def __init__(self, title, monitor, epochs):
+        super().__init__()
+        self.title = title
+        self.monitor = monitor
+        self.epochs = epochs
+        self.console = Console(stderr=True, highlight=False)
+        self._epoch_began = None
+        self._bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_began = time.perf_counter()
+        if not sys.stderr.isatty():
+            return
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True)
+        self._bar.add_task(f"{self.title}  epoch {epoch + 1}", total=self.params.get("steps"))
+        self._bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._stop_bar()
+        seconds = time.perf_counter() - self._epoch_began
+        best = "  best so far" if logs.get("improved") else ""
+        self.console.print(
+            f"{self.title}  epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  "
+            f"{self.monitor} {logs[self.monitor]:.4f}  {seconds:.1f} s{best}"
+        )
+
+    def on_train_end(self, logs=None):
+        self._stop_bar()
+
+    def _stop_bar(self):
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def learning_rate(model):
+    """The learning rate of the model's next step, as a float."""
+    # Through NumPy, because float() fails on a variable that several devices mirror.
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))

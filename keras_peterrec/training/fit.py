@@ -1,0 +1,122 @@
+"""How every stage is trained: the same optimizer, callbacks and way to continue."""
+
+import contextlib
+import sys
+from dataclasses import dataclass
+
+import keras
+
+from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
+from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
+from keras_peterrec.training.devices import Devices
+from keras_peterrec.training.inference import write_graph
+from keras_peterrec.training.replicated_model import vary_dropout
+from keras_peterrec.training.resumable_training import ResumableTraining
+
+# The largest table that is updated as a whole. Updating only the rows of a step first has to
+# sort them, which costs more on a small table: measured, a step by rows takes twice as long
+# at 10,000 rows, and a tenth as long at 100,000.
+DENSE_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a stage is trained.
+
+    Args:
+        learning_rate: float. Of Adam, at the start.
+        epochs: int. At most.
+        patience: int. Epochs without a better validation metric before the learning
+            rate drops; see `ResumableTraining`.
+        monitor: str. The metric that decides, such as `"val_ndcg@10"`.
+        mode: str. `"max"` or `"min"`.
+        drops: int. How often the learning rate drops before training stops.
+            Defaults to `2`.
+        counts_start: bool. Whether the weights before the first epoch may turn out the
+            best, where they already are a sensible answer. Defaults to `False`.
+    """
+
+    learning_rate: float
+    epochs: int
+    patience: int
+    monitor: str
+    mode: str
+    drops: int = 2
+    counts_start: bool = False
+
+
+def compile_model(model, loss, learning_rate):
+    """Compiles a model the way every run trains it.
+
+    XLA compiles a step, which halves its time on a CPU; all batches have one shape, so
+    this happens once. The optimizer's variables are made here rather than in the first
+    step, so that the step is also traced only once. On several devices the model decides
+    itself what XLA compiles; see `ReplicatedModel`.
+
+    Args:
+        model: keras.Model, built.
+        loss: keras.losses.Loss, or `None` if the model has its own.
+        learning_rate: float. Of Adam; of `RowSparseAdam` if a table has more than
+            `DENSE_ROWS` rows.
+    """
+    devices = Devices.of(model)
+    most_rows = max(weight.shape[0] for weight in model.trainable_variables)
+    kind = RowSparseAdam if most_rows > DENSE_ROWS else keras.optimizers.Adam
+    with devices.scope():
+        optimizer = kind(learning_rate)
+        model.compile(optimizer, loss=loss, jit_compile=devices.replicas == 1)
+        optimizer.build(model.trainable_variables)
+
+
+def fit(title, model, loss, batches, measure, forward, recipe, folder):
+    """Trains a model to its best validation metric; continues an interrupted training.
+
+    Args:
+        title: str. What the progress calls the training.
+        model: keras.Model.
+        loss: keras.losses.Loss, or `None` if the model has its own.
+        batches: tf.data.Dataset of one epoch, the same on all workers.
+        measure: Callable. Returns the validation metrics as a dict. Only the chief calls it.
+        forward: Callable of ids, whose graph TensorBoard shows.
+        recipe: Recipe.
+        folder: path. The run folder, for `state`, `history.csv` and TensorBoard's `logs`.
+
+    Returns:
+        ResumableTraining. The model has its best weights; call `finish` on the training
+        once the result is on disk.
+    """
+    devices = Devices.of(model)
+    compile_model(model, loss, recipe.learning_rate)
+    training = ResumableTraining(
+        folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
+    )
+    first = training.restore(model)
+    if training.stopped or first >= recipe.epochs:  # interrupted after its last epoch
+        training.set_model(model)
+        training.load_best()
+        return training
+    if recipe.counts_start and first == 0:
+        start = devices.on_chief(measure)
+        training.count_start(model, start[recipe.monitor.removeprefix("val_")])
+    vary_dropout(model)
+    callbacks = [Validation(lambda: devices.on_chief(measure)), training]
+    if devices.is_chief:
+        write_graph(forward, folder / "logs" / "train")
+        logs = keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0)
+        callbacks[1:1] = [logs, HistoryFile(folder)]
+        callbacks.append(ProgressLines(title, recipe.monitor, recipe.epochs))
+    # One endless stream of batches, continued where it was. So epoch n has the same batches
+    # whether or not the run was interrupted, and on any number of devices.
+    steps = int(batches.cardinality())
+    batches = devices.share(batches.repeat().skip(first * steps))
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        model.fit(
+            batches,
+            steps_per_epoch=steps,
+            epochs=recipe.epochs,
+            initial_epoch=first,
+            callbacks=callbacks,
+            verbose=0,
+            shuffle=False,
+        )
+    return training

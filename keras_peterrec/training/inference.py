@@ -1,0 +1,82 @@
+"""A model's outputs for many histories."""
+
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.data.batches import history_batches
+
+# Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
+# batches so small that all histories of one batch have nearly the same length.
+TOKENS = 16_384
+
+# {object: {its method: traced}}; an entry disappears with its object. See `traced`.
+_TRACED = weakref.WeakKeyDictionary()
+
+
+def outputs_of(function, items, starts, stops, max_length):
+    """Applies a function of ids `[B, L]` to many histories, batch by batch.
+
+    A batch holds histories of similar length, so little padding is computed. The
+    outputs are right for any function that ignores padding.
+
+    Args:
+        function: Callable from int32 `[B, L]` to a tensor `[B, ...]`.
+        items, starts, stops, max_length: See `history_batches`.
+
+    Returns:
+        float32 array `[E, ...]`, in the order of the histories.
+    """
+    starts, stops = np.asarray(starts), np.asarray(stops)
+    order = np.argsort(np.minimum(stops - starts, max_length), kind="stable")
+    rows = max(1, TOKENS // max_length)
+    batches = history_batches(items, starts[order], stops[order], max_length, rows)
+    outputs = None
+    for number, history in enumerate(batches):
+        answers = traced(function)(history).numpy()
+        if outputs is None:
+            outputs = np.empty((len(order), *answers.shape[1:]), answers.dtype)
+        outputs[order[number * rows : number * rows + len(answers)]] = answers
+    return outputs
+
+
+def traced(function):
+    """Compiles a function of ids `[B, L]` to a graph, once for each function.
+
+    Every epoch validates, and tracing a model takes longer than running it. The graph
+    is kept as long as the function lives; for a method, as long as its object lives.
+
+    Args:
+        function: Callable from int32 `[B, L]` to a tensor; often a method of a model.
+
+    Returns:
+        tf.function of int32 `[B, L]`.
+    """
+    owner, method = getattr(function, "__self__", function), getattr(function, "__func__", None)
+    graphs = _TRACED.setdefault(owner, {})
+    if method not in graphs:
+        # The graph must not hold the object that it is kept for: a weak key whose value
+        # refers to it is never dropped. (Each access to a method makes a new object of it,
+        # hence `WeakMethod`.)
+        weak = weakref.ref(function) if method is None else weakref.WeakMethod(function)
+
+        def call(ids):
+            return weak()(ids)
+
+        signature = [tf.TensorSpec([None, None], tf.int32)]
+        graphs[method] = tf.function(call, input_signature=signature)
+    return graphs[method]
+
+
+def write_graph(function, folder):
+    """Writes the graph of a function of ids for TensorBoard.
+
+    Keras' own TensorBoard callback does not find the graph of its training function.
+
+    Args:
+        function: Callable from int32 `[B, L]` to a tensor.
+        folder: path. The folder of TensorBoard's logs.
+    """
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        tf.summary.graph(traced(function).get_concrete_function().graph)

@@ -1,0 +1,185 @@
+"""What a model needs so that several devices and machines can train it."""
+
+import keras
+
+from keras_peterrec.keras_internals import Prebuilt
+from keras_peterrec.layers.sampled_softmax import SHARED_SEED
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+
+class ReplicatedTraining(Prebuilt):
+    """A base, before keras.Model, of a model that `fit` can train under any strategy.
+
+    On one device, and on other Keras backends, it changes nothing. Keras 3 itself
+    fails under `MultiWorkerMirroredStrategy` in two places (keras#20585): it averages
+    the metrics of a step, which are scalars, over axis 0; and it builds the model on a
+    batch that is still one per replica. This class replaces the first with a step of
+    its own and leaves out the second, see `Prebuilt`.
+
+    Under a strategy, `train_step` compiles with XLA only what a replica computes alone.
+    Summing the gradients and the optimizer stay outside, because XLA has no collective
+    operations between processes. A subclass whose loss calls `sum_over_replicas` needs
+    its own `train_step`, which compiles the part without collectives by `compile_alone`.
+    """
+
+    def train_step(self, *arguments):
+        if not _has_strategy():
+            return super().train_step(*arguments)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*arguments)
+        step = compile_alone(self, self._loss_and_gradients)
+        loss, y_pred, gradients = step(x, y, sample_weight)
+        # A Keras loss comes divided by the number of replicas, because gradients are summed
+        # over them. The metric takes the mean over the replicas, so it needs the whole loss.
+        loss = loss * self.distribute_strategy.num_replicas_in_sync
+        rows = keras.ops.shape(keras.tree.flatten(x)[0])[0]
+        record_loss(self, loss, rows)
+        self.optimizer.apply(gradients, self.trainable_weights)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def _loss_and_gradients(self, x, y, sample_weight):
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        weights = [weight.value for weight in self.trainable_weights]
+        return loss, y_pred, tape.gradient(scaled, weights)
+
+    def make_train_function(self, force=False):
+        if not _several_workers(self):
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = _step_of_all_workers(self, self.train_step)
+
+    def make_test_function(self, force=False):
+        if not _several_workers(self):
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = _step_of_all_workers(self, self.test_step)
+
+
+class ReplicatedModel(ReplicatedTraining, keras.Model):
+    """A functional model with `ReplicatedTraining`.
+
+    A model that is not functional takes both bases for itself: with the first functional model
+    of a class, Keras makes all classes between that one and keras.Model functional.
+    """
+
+
+def record_loss(model, loss, rows):
+    """Adds the loss of a step to the mean that `fit` shows as `loss`.
+
+    Args:
+        model: keras.Model, compiled.
+        loss: Scalar tensor.
+        rows: Scalar tensor. Rows of the step's batch, the weight of its loss in the mean.
+    """
+    # The public way to Keras' own tracker; an inner model's metrics are not among these.
+    tracker = next(metric for metric in model.metrics if metric.name == "loss")
+    tracker.update_state(loss, sample_weight=rows)
+
+
+def sum_over_replicas(value):
+    """Sums each replica's value over all replicas of all workers.
+
+    Replicas may count different numbers of targets. The mean over all of them is exact
+    if each replica divides its sum by the count of all, since gradients are summed over
+    the replicas afterwards.
+
+    Args:
+        value: Tensor, of this replica.
+
+    Returns:
+        Tensor, the same on all replicas; `value` itself without a strategy.
+    """
+    if not _has_strategy():
+        return value
+    replica = tf.distribute.get_replica_context()
+    if replica is None:  # between replicas, such as where a model is built
+        return value
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def compile_alone(model, function):
+    """Compiles with XLA the part of a step that needs no other replica.
+
+    Args:
+        model: keras.Model that is trained.
+        function: Callable without collective operations.
+
+    Returns:
+        Callable. Without a strategy it is `function` itself, because `fit` then compiles
+        the whole step.
+    """
+    if not _has_strategy() or model.run_eagerly:
+        return function
+    return tf.function(function, autograph=False, jit_compile=True)
+
+
+def vary_dropout(model):
+    """Gives the dropout of each replica its own random numbers.
+
+    The state of a random generator is copied to all replicas. With the same state, each
+    replica would drop the same positions of its rows. Sampled negatives keep the same
+    state on purpose: all rows of a step share them.
+
+    Args:
+        model: keras.Model, built under its strategy. Call this once, before `fit`.
+    """
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync == 1:
+        return
+    states = [state for state in _seed_states(model) if SHARED_SEED not in state.path.split("/")]
+
+    def shift():
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        for state in states:  # `[seed, draws]`: the seed moves, the count of draws does not
+            shifted = state.value + tf.cast([number, 0], state.dtype)
+            state.assign(shifted)
+
+    if states:
+        strategy.run(shift)
+
+
+def random_states(model):
+    """The variables from which a model and its loss draw random numbers.
+
+    Args:
+        model: keras.Model. A loss that draws has a `seed_generator`, as `TargetLoss` does.
+
+    Returns:
+        list of keras.Variable, always in the same order.
+    """
+    generator = getattr(getattr(model, "loss", None), "seed_generator", None)
+    return _seed_states(model) + ([generator.state] if generator is not None else [])
+
+
+def _seed_states(model):
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+def _has_strategy():
+    return keras.backend.backend() == "tensorflow" and tf.distribute.has_strategy()
+
+
+def _several_workers(model):
+    return keras.backend.backend() == "tensorflow" and isinstance(
+        model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy
+    )
+
+
+def _step_of_all_workers(model, step):
+    """Runs a step on every replica and returns the logs of this worker's first one.
+
+    At the end of an epoch `fit` reads the metrics, whose variables are then summed over
+    all workers. So the logs of a single step need no collective operation.
+    """
+    strategy = model.distribute_strategy
+
+    def one_step(iterator):
+        outputs = strategy.run(step, args=(next(iterator),))
+        first = lambda value: strategy.experimental_local_results(value)[0]
+        return keras.tree.map_structure(first, outputs)
+
+    return one_step if model.run_eagerly else tf.function(one_step)

@@ -1,0 +1,203 @@
+"""Early stopping with a falling learning rate, which can continue after an interruption."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import keras
+
+from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.training.callbacks import learning_rate
+from keras_peterrec.training.devices import Devices
+from keras_peterrec.training.replicated_model import random_states
+
+# What early stopping remembers between epochs; `state.json` holds the same keys.
+NEW_STATE = {
+    "epoch": 0,  # epochs done
+    "best": None,
+    "best_epoch": None,  # counted from 0; -1 is the start, see `count_start`
+    "waited": 0,  # epochs since the last improvement or drop
+    "drops": 0,
+    "stopped": False,
+    "seconds": 0.0,
+    "best_seconds": None,
+    "random_states": [],
+}
+
+
+class ResumableTraining(keras.callbacks.Callback):
+    """Early stopping that lowers the learning rate first and survives interruptions.
+
+    After `patience` epochs without improvement, training returns to the best weights
+    with a smaller learning rate. After `drops` such returns, the next time it stops.
+    The weights, the optimizer and the state of early stopping are written after every
+    epoch. (Keras' `BackupAndRestore` does not save the best weights and their metric, so
+    a resumed run would lose them.) Only the chief reads and writes the folder; it passes
+    what it reads to the other workers.
+
+    Args:
+        folder: path. Where the state is written; `finish` removes it.
+        monitor: str. Key of the logs that decides.
+        mode: str. `"max"` or `"min"`.
+        patience: int. Epochs without improvement before the learning rate drops.
+        drops: int. How often the learning rate drops before training stops.
+            Defaults to `2`.
+        factor: float. What each drop multiplies the learning rate by. Defaults to `0.3`.
+
+    Example:
+
+    >>> training = ResumableTraining("runs/host/state", "val_ndcg@10", "max", 4)
+    >>> first = training.restore(model)
+    >>> model.fit(batches, initial_epoch=first, epochs=30, callbacks=[..., training])
+    >>> training.finish()
+    """
+
+    def __init__(self, folder, monitor, mode, patience, drops=2, factor=0.3):
+        super().__init__()
+        self.folder = Path(folder)
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.patience = patience
+        self.drops = drops
+        self.factor = factor
+        self.state = dict(NEW_STATE)
+        self._earlier_seconds = 0.0  # in the epochs of interrupted processes
+        self._epoch_began = None
+
+    def restore(self, model):
+        """Loads the state of an interrupted run, if there is one, into a compiled model.
+
+        Args:
+            model: keras.Model, compiled.
+
+        Returns:
+            int. The epoch to start with.
+        """
+        self.state = Devices.of(model).on_chief(self._read_state)
+        self._earlier_seconds = self.state["seconds"]
+        if self.state["epoch"]:
+            model.optimizer.build(model.trainable_variables)
+            self._load(model, "last", self.state["epoch"])
+            # Assigned on every worker, since a worker does not save its own states.
+            for variable, value in zip(random_states(model), self.state["random_states"]):
+                variable.assign(value)
+        return self.state["epoch"]
+
+    def count_start(self, model, value):
+        """Counts the weights before the first epoch as the best so far.
+
+        Args:
+            model: keras.Model, compiled.
+            value: float. The metric of these weights.
+        """
+        self.set_model(model)
+        # Going back to the start must also reset the optimizer's moments, so they are saved.
+        model.optimizer.build(model.trainable_variables)
+        state = {**self.state, "best": float(value), "best_epoch": -1, "best_seconds": 0.0}
+        if Devices.of(model).is_chief:
+            self._save(state, improved=True)
+        self.state = state
+
+    @property
+    def stopped(self):
+        """Whether early stopping has ended the training."""
+        return self.state["stopped"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        state = dict(self.state)
+        value = float(logs[self.monitor])
+        improved = state["best"] is None or self.sign * (value - state["best"]) > 0
+        logs["improved"] = float(improved)
+        state["epoch"] = epoch + 1
+        state["seconds"] += time.perf_counter() - self._epoch_began
+        state["waited"] = 0 if improved else state["waited"] + 1
+        if improved:
+            state.update(best=value, best_epoch=epoch, best_seconds=state["seconds"])
+        elif state["waited"] >= self.patience and state["best_epoch"] is not None:
+            self._drop_rate_or_stop(state)
+        if Devices.of(self.model).is_chief:
+            self._save(state, improved)
+        self.state = state
+        # Another callback may have asked to stop; that must not be taken back.
+        self.model.stop_training = self.model.stop_training or state["stopped"]
+
+    def on_train_end(self, logs=None):
+        self.load_best()
+
+    def load_best(self):
+        """Loads the best weights into the model."""
+        if self.state["best_epoch"] is not None:
+            self._load(self.model, "best", self.state["best_epoch"] + 1)
+
+    def summary(self, total_seconds):
+        """The training's entries of `metrics.json`.
+
+        Args:
+            total_seconds: float. Of this process so far; the epochs of interrupted
+                processes are added.
+
+        Returns:
+            dict of `epochs`, `best_epoch` and `seconds`.
+        """
+        return {
+            "epochs": self.state["epoch"],
+            "best_epoch": self.state["best_epoch"] + 1,
+            "seconds": {
+                "fit": round(self.state["seconds"], 2),
+                "best": round(self.state["best_seconds"], 2),
+                "total": round(self._earlier_seconds + total_seconds, 2),
+            },
+        }
+
+    def finish(self):
+        """Removes the saved state. Call it once the result is on disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _drop_rate_or_stop(self, state):
+        state["stopped"] = state["drops"] >= self.drops
+        if state["stopped"]:
+            return
+        # Read before loading: the saved optimizer holds the rate of its own epoch.
+        rate = learning_rate(self.model) * self.factor
+        self._load(self.model, "best", state["best_epoch"] + 1)
+        self.model.optimizer.learning_rate.assign(rate)
+        state.update(waited=0, drops=state["drops"] + 1)
+
+    def _read_state(self):
+        file = self.folder / "state.json"
+        return {**self.state, **read_json(file, "out")} if file.exists() else self.state
+
+    def _load(self, model, which, epoch):
+        devices = Devices.of(model)
+        if devices.is_chief:
+            model.load_weights(self._weights(which, epoch))
+        devices.copy_from_chief(model.weights + model.optimizer.variables)
+
+    def _save(self, state, improved):
+        """Writes the state so that a process killed at any moment leaves a usable one.
+
+        The weights get a new name for each epoch, `state.json` says which of them are
+        valid and is replaced in one step, and only then are older weights removed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last = self._weights("last", state["epoch"])
+        self.model.save_weights(last, overwrite=True)
+        if improved:
+            shutil.copy(last, self._weights("best", state["epoch"]))
+        state["random_states"] = [
+            keras.ops.convert_to_numpy(v).tolist() for v in random_states(self.model)
+        ]
+        write_json(self.folder / "state.json", state)
+        kept = {last.name}
+        if state["best_epoch"] is not None:
+            kept.add(self._weights("best", state["best_epoch"] + 1).name)
+        for file in self.folder.glob("*.weights.h5"):
+            if file.name not in kept:
+                os.remove(file)
+
+    def _weights(self, which, epoch):
+        return self.folder / f"{which}-{epoch}.weights.h5"

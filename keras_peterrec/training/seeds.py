@@ -1,0 +1,43 @@
+"""Random numbers that depend on a run's seed alone, and a caller's that do not notice."""
+
+import contextlib
+import random
+
+import numpy as np
+
+from keras_peterrec.tensorflow_internals import global_seed
+
+
+@contextlib.contextmanager
+def seeded(seed):
+    """Makes everything random within a block reproducible, and nothing after it.
+
+    The initial weights and the dropout of Keras layers take their seeds from Python's
+    `random`; a shuffled `tf.data.Dataset` combines its own seed with TensorFlow's global
+    one. So a run must set the global states. On leaving the block, also by an exception,
+    the states of Python, NumPy and TensorFlow are as they were before.
+
+    `keras.utils.set_random_seed` sets the same states and does not restore them. It also
+    resets the generator behind `keras.random.normal(shape)` and its like; this package
+    never calls these without a seed, so that generator is left alone.
+
+    The states belong to the process: do not run two such blocks in two threads.
+
+    Args:
+        seed: int.
+
+    Example:
+
+    >>> with seeded(0):
+    ...     model = build_model()
+    ...     model.fit(batches)
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        with global_seed(seed):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -1,0 +1,159 @@
+"""New tasks made of trained ones: merged into the host, averaged, stacked."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.layers.residual_block import CONVOLUTION_SITES, NORM_SITES
+from keras_peterrec.patches.registry import short_name
+from keras_peterrec.patches.soft_tokens import SoftTokens
+from keras_peterrec.patches.stack import Stack
+from keras_peterrec.transfer.strategies import trained_parts
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_model import TaskModel
+
+
+def merge_task(task: Task) -> Task:
+    """Folds a task's affine patches into a copy of the host: no patch is left to compute.
+
+    The answers are the same within float noise. The merged task has a copy of the host of its
+    own, as under `all`; use it where one task is served alone.
+
+    Args:
+        task: Task. Of the method `patch` and an affine patch method: LoRA, IA3, scale and
+            shift, bias, norm, or a stack of these.
+
+    Returns:
+        Task, method `all`. Its patch is `None`, or its soft tokens.
+
+    Raises:
+        InputError: the task has no patch, or one that is not affine.
+    """
+    model, patch = task.model, task.model.patch
+    if patch is None or not patch.merges(model.patches.values()):
+        raise InputError(
+            "`task` should have affine patches of convolutions or normalisations: only these "
+            "can be merged. "
+            f"Received: {'no patch' if patch is None else short_name(patch)}."
+        )
+    kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None
+    host = model.host.copy()
+    merged = TaskModel(host, task.new_head(), kept, **_arguments(model), **trained_parts("all"))
+    for path, weight in merged.task_weights().items():
+        weight.assign(model.task_weights()[path])
+    for block in host.blocks:
+        for site, layer in model.patches[block.name].items():
+            _fold(block, site, layer)
+    return Task(merged, "all", task.kind, task.settings)
+
+
+def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None) -> Task:
+    """A task whose weights are the mean of several tasks' on one host.
+
+    Args:
+        tasks: list of Task. Of the method `patch`, with the same patch method and the same
+            answers, such as runs of several seeds.
+        weights: list of float or `None`. The share of each task; they sum to one. Defaults to
+            `None`, equal shares.
+
+    Returns:
+        Task.
+
+    Raises:
+        InputError: the tasks differ in host, patch or answers, or `weights` do not fit.
+
+    Source: Wortsman et al., "Model soups", ICML 2022.
+    """
+    tasks = list(tasks)
+    _check_alike(tasks, lambda task: task.model.patch, "patch method")
+    weights = [1 / len(tasks)] * len(tasks) if weights is None else list(weights)
+    if len(weights) != len(tasks) or abs(sum(weights) - 1) > 1e-6:
+        raise InputError(
+            f"`weights` should be {len(tasks)} numbers that sum to one. Received: {weights}."
+        )
+    _check_alike(tasks, lambda task: task.kind, "kind and labels")
+    _check_alike(tasks, lambda task: task.model.summary_settings(), "reading of the history")
+    mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
+    named = [task.model.task_weights() for task in tasks]
+    for path, weight in mean.model.task_weights().items():
+        weight.assign(sum(w * np.asarray(one[path]) for w, one in zip(weights, named)))
+    return mean
+
+
+def stack_tasks(tasks: Iterable[Task]) -> Task:
+    """A task with the patches of several on top of each other.
+
+    The first may have been trained on a large task of the same domain. At each site its patch
+    acts first, and the next one changes what it gave. Head and task token are those of the
+    last task. The stacked task can be trained further; that trains all of its patches.
+
+    Args:
+        tasks: list of Task. Two or more, of the method `patch` and on one host.
+
+    Returns:
+        Task.
+
+    Raises:
+        InputError: the tasks differ in host, in their number of task tokens, or one has
+            no patch.
+
+    Source: Pfeiffer et al., "MAD-X", EMNLP 2020, stacks adapters so.
+    """
+    tasks = list(tasks)
+    _check_alike(tasks, lambda task: task.model.task_token.count, "number of task tokens")
+    patches = [task.model.patch for task in tasks]
+    if len(tasks) < 2 or any(patch is None for patch in patches):
+        raise InputError(
+            "`tasks` should be two or more tasks with patches. "
+            f"Received: {', '.join('no patch' if p is None else short_name(p) for p in patches)}."
+        )
+    # A stack is one more link of the chain; its own chains are kept whole.
+    stacked = _new_task(tasks[-1], Stack(patches), tasks)
+    for path, weight in stacked.model.task_weights().items():
+        if not path.startswith("patches/"):
+            weight.assign(tasks[-1].model.task_weights()[path])
+    for block, sites in stacked.model.patches.items():
+        for site, chain in sites.items():
+            of_tasks = [task.model.patches[block] for task in tasks]
+            sources = [patches[site] for patches in of_tasks if site in patches]
+            for layer, source in zip(chain.patches, sources, strict=True):
+                for name, weight in layer.named_weights().items():
+                    weight.assign(source.named_weights()[name])
+    return stacked
+
+
+def _new_task(like, patch, tasks):
+    """An untrained task on the common host of `tasks`, with the answers of `like`."""
+    for task in tasks:
+        if task.method != "patch":
+            raise InputError(f"`tasks` should be of the method patch. Received: {task.method}.")
+        if task.model.host is not like.model.host:
+            raise InputError("`tasks` should be on one host object. Received: several.")
+    model = TaskModel(like.model.host, like.new_head(), patch, **_arguments(like.model))
+    return Task(model, "patch", like.kind, like.settings)
+
+
+def _arguments(model):
+    """The settings of a TaskModel that one like it is made with."""
+    return {"dropout": model.dropout, "name": model.name, **model.summary_settings()}
+
+
+def _check_alike(tasks, read, what):
+    if not tasks or any(read(task) != read(tasks[0]) for task in tasks):
+        raise InputError(
+            f"`tasks` should be one or more with the same {what}. "
+            f"Received: {len(tasks)}{' that differ' if tasks else ''}."
+        )
+
+
+def _fold(block, site, patch):
+    """Folds a patch into the layer before its site."""
+    if site in CONVOLUTION_SITES:
+        layer, names = block.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
+    else:
+        layer, names = block.norms[NORM_SITES.index(site)], ("gamma", "beta")
+    weights = {name: np.asarray(weight) for name, weight in patch.named_weights().items()}
+    before = {name: np.asarray(getattr(layer, name)) for name in names}
+    for name, value in patch.fold(weights, before).items():
+        getattr(layer, name).assign(value)

@@ -1,0 +1,90 @@
+"""How many parameters a task has, and how many each patch method would add."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.patches.registry import patch_methods, short_name
+from keras_peterrec.transfer.host import backbone_weights
+from keras_peterrec.transfer.task_model import TaskModel
+
+
+def parameter_report(task: TaskModel) -> dict[str, Any]:
+    """Counts the parameters of a task model.
+
+    Args:
+        task: TaskModel.
+
+    Returns:
+        dict. `host` (all of the host), `patches`, `head` (with the summary and the task
+        token, which the method `head` does not train), `trainable`, `total` and `share`: the
+        trainable part of what full fine-tuning would train, the host and the head. At the
+        paper's scale (C = 256, 8 blocks, K = 32) `share` is 9.56 % for 191,014 source and
+        20,342 target items.
+
+    Source: Yuan et al., SIGIR 2020, Table 3.
+    """
+    host = _count(task.host.weights)
+    patches = _count(w for patch in task.patched_host.patch_layers for w in patch.weights)
+    head = _count(task.head.weights) + _count(task.task_token.weights)
+    if task.history_summary is not None:
+        head += _count(task.history_summary.weights)
+    trainable = _count(task.trainable_weights)
+    return {
+        "host": host,
+        "patches": patches,
+        "head": head,
+        "trainable": trainable,
+        "total": host + patches + head,
+        "share": trainable / (host + head),
+    }
+
+
+def patch_table(
+    host: Backbone, patches: Iterable[PatchMethod] | None = None
+) -> list[dict[str, Any]]:
+    """Counts what patch methods would add to a host.
+
+    Args:
+        host: Backbone.
+        patches: list of PatchMethod or `None`. Defaults to `None`, all registered methods
+            with their defaults.
+
+    Returns:
+        list of dict. `patch` (short name), `parameters` of the patches and task tokens,
+        `share` of the parameters of the host's convolutions, and `merges`: whether the
+        patches can be folded into a host (see `merge_task`). Where a method does not fit the
+        host, the last three are `None`.
+    """
+    convolutions = _count(
+        weight for path, weight in backbone_weights(host).items() if "/convolution_" in path
+    )
+    if patches is None:
+        patches = [method() for method in patch_methods().values()]
+    return [_row(patch, host, convolutions) for patch in patches]
+
+
+def _row(patch, host, convolutions):
+    try:
+        patch = patch.for_host(host)
+    except InputError:
+        return {"patch": short_name(patch), "parameters": None, "share": None, "merges": None}
+    blocks = [patch.make_patches(block, index) for index, block in enumerate(host.blocks, 1)]
+    layers = [layer for sites in blocks for layer in sites.values()]
+    shape = (None, None, host.hidden_dim)
+    for layer in layers:
+        layer.build(shape, shape)
+    parameters = patch.tokens * host.hidden_dim + _count(w for one in layers for w in one.weights)
+    return {
+        "patch": short_name(patch),
+        "parameters": parameters,
+        "share": parameters / convolutions,
+        "merges": patch.merges(blocks),
+    }
+
+
+def _count(weights):
+    return sum(math.prod(weight.shape) for weight in weights)

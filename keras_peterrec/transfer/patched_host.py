@@ -1,0 +1,148 @@
+"""The host with the task token and the patches of one task."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
+from keras_peterrec.layers.task_token import TaskToken, TokenPooling
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.patches.patch_method import PatchMethod
+
+
+class PatchedHost(keras.layers.Layer):
+    """Runs the host with the task token and the patches of one task.
+
+    It walks the host's blocks and hands each the patches of this task. The host may belong
+    to many tasks, so nothing here changes it: this layer alone decides what is trained, and
+    setting its `trainable` reaches the token and the patches, never the host. The host's own
+    `trainable` is not read or written.
+
+    Args:
+        host: Backbone.
+        patch: PatchMethod or `None`. Fitted to the host by `PatchMethod.for_host`. Defaults
+            to `None`, no patches.
+        window: int or `None`. How many of the last events the host reads; the sums are of all
+            events. Defaults to `None`, all.
+        with_sums: bool. Whether the features hold what `HistorySummary` reads. Defaults to
+            `False`.
+        train_host: bool or int. Which weights of the host this task trains: none, all, or
+            those of its last so many convolutions. Defaults to `False`.
+        train_token: bool. Whether the task token is trained. Defaults to `True`.
+
+    Call arguments:
+        history: Integer tensor of shape `[B, L]`, padded on the left.
+
+    Returns:
+        Tensor of shape `[B, C]`, the task token's state; or `[B, C + F]`, see
+        `HistorySummary.features`.
+    """
+
+    def __init__(
+        self,
+        host: Backbone,
+        patch: PatchMethod | None = None,
+        window: int | None = None,
+        with_sums: bool = False,
+        train_host: bool | int = False,
+        train_token: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        dtype = host.item_embedding.dtype_policy
+        super().__init__(dtype=dtype, **kwargs)
+        tokens = 1 if patch is None else patch.tokens
+        self.host = host
+        self.window = window
+        self.train_host = train_host
+        self.train_token = train_token
+        self.task_token = TaskToken(host.causal, tokens, name="task_token", dtype=dtype)
+        self.patches = {
+            block.name: {} if patch is None else patch.make_patches(block, index, dtype)
+            for index, block in enumerate(host.blocks, 1)
+        }
+        # Keras saves the layers of a list, not those of dictionaries in a dictionary.
+        self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
+        self.user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
+        self.history_sums = HistorySums(name="history_sums", dtype=dtype) if with_sums else None
+
+    def build(self, input_shape):
+        shape = (None, None, self.host.hidden_dim)
+        self.task_token.build(shape)
+        for patch in self.patch_layers:
+            patch.build(shape, shape)
+
+    def call(self, history, training=None):
+        host = self.host
+        history = ops.cast(history, "int32")
+        padding_mask = host.padding_mask_layer(history)
+        items = host.item_embedding(history)
+        read, read_mask = last_events(items, padding_mask, self.window)
+        embedded = host.embedding_dropout(read, training=training)
+        states, mask, positions = self.task_token(embedded * read_mask, read_mask)
+        for block in host.blocks:
+            states = block(states, mask, patches=self.patches[block.name], training=training)
+        user = self.user_pooling(states, positions)
+        if self.history_sums is None:
+            return user
+        return HistorySummary.features(user, *self.history_sums(items, padding_mask))
+
+    def compute_output_shape(self, input_shape):
+        channels = self.host.hidden_dim
+        return input_shape[0], (
+            channels if self.history_sums is None else HistorySummary.width(channels)
+        )
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in (self.task_token, *self.patch_layers):
+            layer.trainable = value
+
+    @property
+    def trainable_variables(self):
+        return self._trained(self.variables)
+
+    @property
+    def trainable_weights(self):
+        return self._trained(self.weights)
+
+    @property
+    def non_trainable_variables(self):
+        return without(self.variables, self.trainable_variables)
+
+    @property
+    def non_trainable_weights(self):
+        return without(self.weights, self.trainable_weights)
+
+    def _trained(self, variables):
+        if not self.trainable:
+            return []
+        frozen = without(self.host.variables, self._trained_host_weights())
+        if not self.train_token:
+            frozen = [*frozen, self.task_token.token]
+        return [variable for variable in without(variables, frozen) if variable.trainable]
+
+    def _trained_host_weights(self):
+        if isinstance(self.train_host, bool):
+            return self.host.weights if self.train_host else []
+        pairs = [p for block in self.host.blocks for p in zip(block.convolutions, block.norms)]
+        last = pairs[len(pairs) - self.train_host :]
+        return [weight for pair in last for layer in pair for weight in layer.weights]
+
+
+def last_events(items: Any, padding_mask: Any, window: int | None) -> tuple[Any, Any]:
+    """The last `window` of items `[B, L, C]` and of their mask `[B, L, 1]`; `None` for all."""
+    if window is None:
+        return items, padding_mask
+    return items[:, -window:], padding_mask[:, -window:]
+
+
+def without(variables: list, left_out: list) -> list:
+    """The variables that are not among `left_out`; they are compared as objects."""
+    ids = set(map(id, left_out))
+    return [variable for variable in variables if id(variable) not in ids]

@@ -1,0 +1,240 @@
+"""`export`: a first version, the next one of a published export, and a check."""
+
+import json
+import shutil
+
+import pytest
+from serving_samples import CLASSES, HISTORIES, TOPICS, assert_same, make_host, make_kind, make_task
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs import export as export_module
+from keras_peterrec.runs.export import export_runs
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.contents import check_bundles
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders of a host, of its tasks and of another host."""
+    folder = tmp_path_factory.mktemp("runs")
+    host = make_host()
+    host.save(folder / "host")
+    make_host(seed=5).save(folder / "other")
+    make_task(host).save(folder / "films", host)
+    make_task(host, seed=8).save(folder / "new" / "films", host)
+    make_task(host, seed=9).save(folder / "books", host)
+    make_task(host, "classification", seed=2).save(folder / "age", host)
+    make_task(host, "multilabel", seed=4).save(folder / "topics", host)
+    make_task(host, "regression", seed=5).save(folder / "spend", host)
+    make_task(host, method="all", items=8, seed=3).save(folder / "tuned", host)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(runs, tmp_path_factory):
+    """A first version with `films` and `tuned`."""
+    out = tmp_path_factory.mktemp("published") / "peterrec" / "1"
+    export_runs(runs / "host", [runs / "films", runs / "tuned"], out, k=5)
+    return out
+
+
+@pytest.fixture
+def base(first, tmp_path):
+    return shutil.copytree(first.parent, tmp_path / "peterrec")
+
+
+def asked(model):
+    """What every signature of histories answers."""
+    return {name: model.predict(name, HISTORIES) for name in model.signatures}
+
+
+def test_tasks_more_and_less(runs, base):
+    """A task of each kind is added, and two are removed; the others answer as before."""
+    added = [runs / name for name in ("age", "topics", "spend")]
+    report = export_runs(base=base, task=added)
+    assert report["out"] == str(base / "2")
+    assert {"age_classify", "topics_classify", "spend_regress"} <= set(report["signatures"])
+    first, second = (ExportedModel(base / version) for version in "12")
+    answers = asked(second)
+    for name, answer in asked(first).items():
+        assert_same(answers[name], answer)
+    assert set(answers["age"]["classes"][0]) == set(CLASSES)
+    assert set(answers["topics"]["labels"][0]) == set(TOPICS)
+    assert answers["spend"]["value"].shape == (len(HISTORIES),)
+    assert answers["spend"]["value"].max() > 20  # in the units of the column: 40 on average
+    assert second.description["k"] == 5
+    kinds = {name: task["kind"] for name, task in second.description["tasks"].items()}
+    assert list(kinds) == ["films", "tuned", "age", "topics", "spend"]
+    assert list(kinds.values())[2:] == ["classification", "multilabel", "regression"]
+    assert second.description["host_path"] == str((runs / "host").resolve())
+
+    export_runs(base=base, remove_task=["tuned", "topics"], k=3)
+    third = ExportedModel(base / "3")
+    assert third.signatures == ["age", "embed", "films", "serving_default", "spend"]
+    assert third.predict("films", ["s1"])["items"].shape == (1, 3)
+    for name in ("age", "spend", "embed"):
+        assert_same(third.predict(name, HISTORIES), answers[name])
+
+
+def test_replaced_in_an_older_version(runs, base):
+    (base / "7").mkdir()  # not whole, so not the newest to read; its number is taken
+    report = export_runs(base=base / "1", task=[runs / "new" / "films"], remove_task=["films"])
+    assert report["out"] == str(base / "8")
+    old, new = (ExportedModel(base / n).predict("films", ["s1"])["scores"] for n in "18")
+    assert abs(old - new).max() > 1e-3
+
+
+def test_single_events_are_kept(runs, tmp_path):
+    out = tmp_path / "peterrec" / "1"
+    export_runs(runs / "host", [runs / "films"], out, k=5, incremental=True)
+    state = ExportedModel(out).step("films", ["s1"])["state_bytes"]
+    export_runs(base=out.parent, task=[runs / "age", runs / "spend"])
+    after = ExportedModel(tmp_path / "peterrec" / "2")
+    assert after.description["incremental"] is True
+    # A state goes on in the next version: the weights are the same.
+    answer = after.step("films", ["s2"], list(state), ["s1 s2"])
+    answer.pop("state_bytes")
+    assert_same(answer, after.predict("films", ["s1 s2"]))
+    for name in ("age", "spend"):
+        answer = after.step(name, ["s1"])
+        answer.pop("state_bytes")
+        assert_same(answer, after.predict(name, ["s1"]))
+
+
+MIXED = ["age", "books", "spend", "topics"]
+
+
+@pytest.fixture(scope="module")
+def with_mixed(runs, tmp_path_factory):
+    """A version with `films`, and with the other patch tasks mixed."""
+    out = tmp_path_factory.mktemp("mixed") / "peterrec" / "1"
+    report = export_runs(runs / "host", [runs / "films"], out, k=5, mixed=runs)
+    assert report["signatures"][-1] == "mixed"
+    return out
+
+
+def test_a_folder_of_mixed_tasks(runs, with_mixed, tmp_path):
+    # `films` has a signature of its own, `tuned` is of another method.
+    model = ExportedModel(with_mixed)
+    assert model.description["mixed"] == MIXED
+    assert list(model.description["tasks"]) == ["films"]
+    labels = dict(zip(MIXED, model.mixed(["s1"] * 4, MIXED)["labels"]))
+    assert set(labels["age"][:3]) == set(CLASSES)
+    assert set(labels["topics"][:4]) == set(TOPICS)
+    assert labels["spend"][0] == "spend"
+    for folder in (tmp_path, runs / "nope"):
+        with pytest.raises(InputError, match="`mixed` should be a folder with task bundles of"):
+            export_runs(runs / "host", [runs / "films"], tmp_path / "2", mixed=folder)
+
+
+def test_mixed_tasks_are_taken_over(runs, with_mixed, tmp_path, monkeypatch):
+    base = shutil.copytree(with_mixed.parent, tmp_path / "peterrec")
+    with pytest.raises(InputError, match="--remove-task age. Received: 'age', which `base` has"):
+        export_runs(base=base, task=[runs / "age"])
+    changes = {"task": [runs / "new" / "films"], "remove_task": ["films", "age", "topics"]}
+    export_runs(base=base, **changes)
+    before, after = ExportedModel(base / "1"), ExportedModel(base / "2")
+    assert after.description["mixed"] == ["books", "spend"]
+    assert list(after.description["tasks"]) == ["films"]
+    for name in after.description["mixed"]:
+        assert_same(*(m.mixed(HISTORIES, [name] * len(HISTORIES)) for m in (after, before)))
+    assert (after.mixed(["s1"], ["age"])["labels"] == "").all()
+    assert check_bundles(ExportFolder(base / "2")) == []
+    # With the last mixed task, its signature goes: there is nothing left to mix.
+    monkeypatch.setattr(export_module, "export", lambda *arguments: arguments[-1])
+    assert export_runs(base=base, remove_task=["books", "spend"]) is None
+    shutil.rmtree(base / "1" / "assets.extra" / "mixed_tasks" / "age")
+    with pytest.raises(InputError, match="`base` should hold its task bundles.*without age"):
+        export_runs(base=base / "1", remove_task=["films"])
+    assert check_bundles(ExportFolder(base / "1")) == [
+        "age: its task bundle assets.extra/mixed_tasks/age is missing"
+    ]
+
+
+def test_mixed_tasks_of_several_patch_methods(runs, tmp_path):
+    host = Host.load(runs / "host")
+    for name, patch in (("one", "lora:1"), ("two", "lora:2")):
+        kind = make_kind("classification")
+        model = build_task(host.backbone, kind.new_head(), "patch", patch)
+        Task(model, "patch", kind).save(tmp_path / "mixed" / name, host)
+    with pytest.raises(InputError, match="^`mixed` should be .*of one patch method.*'two'"):
+        export_runs(runs / "host", [], tmp_path / "1", mixed=tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "`base` should be given with a `task` to add"),
+        ({"task": ["films"]}, "replaced with --remove-task films. Received: 'films'"),
+        ({"remove_task": ["nope"]}, "`remove_task` should be one of films, tuned. Received: 'no"),
+        ({"task": ["age"], "host": "other"}, "`host` should be the host of `base`, sha256"),
+        ({"task": ["nope"]}, "`task` should be a folder with task.json"),
+        ({"task": ["age", "age"]}, "folders of different names"),
+        ({"k": 0}, "`k` should be a positive integer"),
+        ({"mixed": "runs"}, "`mixed` cannot be used with --base"),
+        ({"incremental": True}, "`incremental` cannot be used with --base"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(runs, base, options, said):
+    options = {"task": [], **options}
+    options["task"] = [runs / name for name in options["task"]]
+    if "host" in options:
+        options["host"] = runs / options["host"]
+    with pytest.raises(InputError, match=said) as error:
+        export_runs(base=base, **options)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in base.iterdir()] == ["1"]
+
+
+def test_bases_that_cannot_be_extended(runs, base, tmp_path):
+    def refuse(said, path=base, **options):
+        with pytest.raises(InputError, match=said):
+            export_runs(base=path, task=[runs / "age"], **options)
+
+    for path in (tmp_path / "nope", tmp_path):
+        refuse("`base` should be a folder with versions", path)
+    described = base / "1" / "assets.extra" / "peterrec.json"
+    description = json.loads(described.read_text())
+    for version in (1, 3):
+        described.write_text(json.dumps({**description, "format_version": version}))
+        refuse(f"`base` .*format.*{version}")
+    described.write_text(json.dumps({**description, "host_path": None}))
+    refuse("`host` should be given")
+    described.write_text(json.dumps({**description, "host_path": str(tmp_path / "moved")}))
+    refuse("`host` should be a folder with host.json")
+    shutil.rmtree(base / "1" / "assets.extra" / "tasks" / "tuned")
+    refuse("without tuned", host=runs / "host")
+
+
+def test_a_check_finds_the_newest_version(tmp_path):
+    with pytest.raises(InputError, match="`check` should be a version directory"):
+        export_runs(check_folder=tmp_path / "nope")
+    for version in ("2", "10"):
+        (tmp_path / version).mkdir()
+    for folder in (tmp_path, tmp_path / "10"):
+        checked = export_runs(check_folder=folder)
+        assert checked["path"] == str(tmp_path / "10")
+        assert "files: saved_model.pb is missing" in checked["problems"]
+        assert "TensorFlow alone" in checked["checks"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "Received: none of them"),
+        ({"out": "1"}, "`host` should be given with --out"),
+        ({"out": "1", "base": "."}, "Received: --base and --out"),
+        ({"check_folder": ".", "k": 3}, "`k` cannot be used with --check"),
+        (
+            {"host": "h", "out": "1", "remove_task": ["a"]},
+            "`remove_task` cannot be used with --out",
+        ),
+    ],
+)
+def test_one_thing_at_a_time(options, said):
+    with pytest.raises(InputError, match=said):
+        export_runs(**options)

@@ -1,0 +1,85 @@
+"""What the page shows, run by Node.js in a document of a few lines."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from keras_peterrec.server import browser_page
+
+DOCUMENT = """
+class Element {
+  constructor(tag) { Object.assign(this, {tag, children: [], options: [], style: {}, value: ""}); }
+  append(...nodes) {
+    for (const node of nodes) {
+      node.parent = this;
+      this.children.push(node);
+      if (node.tag === "option") this.options.push(node);
+    }
+  }
+  replaceChildren(...nodes) { this.children = []; this.options = []; this.append(...nodes); }
+  replaceWith(node) { this.parent.children[this.parent.children.indexOf(this)] = node; }
+  setAttribute() {}
+  focus() {}
+  text() { return [this.textContent, ...this.children.map(child => child.text())].flat()
+    .filter(text => text !== undefined); }
+  widths() { return [this.style.width, ...this.children.map(child => child.widths())].flat()
+    .filter(width => width !== undefined); }
+}
+const elements = {};
+globalThis.document = {
+  getElementById: id => elements[id] ??= new Element(id), createElement: tag => new Element(tag)};
+globalThis.location = {hash: "#history=a+b", pathname: "/"};
+globalThis.window = {history: {replaceState() {}}};
+document.getElementById("model").value = "peterrec";
+const replies = {"tasks.json": {models: {peterrec: {version: 3, tasks: TASKS, examples: []}}},
+  "titles.json": TITLES};
+globalThis.fetch = async (path, request) => ({ok: true, json: async () => replies[path]
+  ?? {predictions: [ANSWERS[JSON.parse(request.body).signature_name]]}});
+setTimeout(() => console.log(JSON.stringify(elements.answers.children.map(
+  section => [section.text(), section.widths()]))), 100);
+"""
+
+
+def shown(tasks, answers, titles):
+    """Title, texts and widths of bars of each section of the answers."""
+    html = Path(browser_page.__file__).with_name("page.html").read_text(encoding="utf-8")
+    script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
+    given = f"const TASKS = {json.dumps({name: {'unit': unit} for name, unit in tasks.items()})};\n"
+    given += f"const ANSWERS = {json.dumps(answers)}, TITLES = {json.dumps(titles)};\n"
+    program = given + DOCUMENT + "eval(" + json.dumps(script) + ");"
+    found = subprocess.run(
+        ["node", "-"], input=program, capture_output=True, text=True, timeout=60, check=True
+    )
+    return json.loads(found.stdout)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_each_unit_is_shown_as_a_person_reads_it():
+    units = {
+        "serving_default": "score",
+        "full": "score",
+        "gender": "probability",
+        "topics": "probability",
+        "spend": "number",
+        "growth": "number",
+    }
+    answers = {
+        "serving_default": {"items": ["i1", "i2", ""], "scores": [3.14159, -0.5, 0]},
+        "full": {"items": ["", ""], "scores": [0, 0]},
+        "gender": {"classes": ["F", "i1"], "scores": [0.7534, 0.2466]},
+        "topics": {"labels": ["sport", "news"], "scores": [0.91, 0.5]},
+        "spend": 12345.678,
+        "growth": -0.0123456,
+    }
+    assert shown(units, answers, {"i1": "One, two", "F": "not a film"}) == [
+        [["next item", "One, two", " i1", "3.142", "i2", "-0.5"], []],
+        [["full", "Nothing unseen is left."], []],
+        [["gender", "F", "75.3 %", "i1", "24.7 %"], ["75.33999999999999%", "24.66%"]],
+        [["topics", "sport", "91.0 %", "news", "50.0 %"], ["91%", "50%"]],
+        [["spend", "12,346"], []],
+        [["growth", "-0.01235"], []],
+    ]

@@ -1,0 +1,197 @@
+"""Small hosts and tasks with random weights, their export, and what it should answer."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.tasks.classification import Classification
+from keras_peterrec.tasks.multilabel import Multilabel
+from keras_peterrec.tasks.recommendation import Recommendation
+from keras_peterrec.tasks.regression import Regression
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
+
+MAX_LENGTH = 12
+# Of "films": it reads more than its host does.
+SUMMARY = {"history_summary": 20, "window": MAX_LENGTH}
+CLASSES = ["young", "middle-aged", "old"]
+TOPICS = ["news", "s1", "sports", "films"]  # "s1" is an item as well, which hides no label
+NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned", "topics", "spend"]
+# The signatures for a server's `:classify` and `:regress`, and whose answers they give.
+OF_EXAMPLES = {
+    "serving_default_classify": "serving_default",
+    "films_classify": "films",
+    "age-group.v2_classify": "age-group.v2",
+    "tuned_classify": "tuned",
+    "topics_classify": "topics",
+    "spend_regress": "spend",
+}
+ASKED = [*NAMES, *OF_EXAMPLES]
+HISTORIES = [
+    "s0 s5 s9",
+    "s1",
+    "",
+    "  s7\t s8 \n unheard-of s3 ",
+    "unheard-of t0",
+    "t0 t1 " + " ".join(f"s{n}" for n in range(40)),
+]
+
+
+def randomise(model, seed):
+    """Gives every weight of a model random values, patches and biases included."""
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "seed" not in weight.path:
+            weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape))
+
+
+def make_host(causal=True, tied=True, seed=0):
+    keras.utils.set_random_seed(seed)
+    backbone = Backbone(100, 16, dilations=(1, 4), causal=causal)
+    pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, tied=tied)
+    randomise(pretrainer, seed)
+    items = [f"s{n}" for n in range(90)] + [f"t{n}" for n in range(6)]
+    return Host(pretrainer, Vocabulary(items), MAX_LENGTH)
+
+
+def make_kind(name, items=30):
+    """A kind of task by its name; one that recommends has so many target items."""
+    if name == "recommendation":
+        # Half of the targets are source items too, so that a history can hold them.
+        targets = [f"t{n}" for n in range(items // 2)] + [f"s{n}" for n in range(items // 2)]
+        return Recommendation(Vocabulary(targets, special_ids=False))
+    return {
+        "classification": Classification(CLASSES),
+        "multilabel": Multilabel(TOPICS),
+        "regression": Regression("spend", mean=40.0, deviation=12.5),
+    }[name]
+
+
+def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **summary):
+    """A task with random weights in its patches and its head."""
+    kind = make_kind(kind, items)
+    model = build_task(host.backbone, kind.new_head(), method, **summary)
+    own = model if model.host is not host.backbone else None
+    before = host.fingerprint()
+    for n, weight in enumerate(own.weights if own else model.task_weights().values()):
+        if "seed" not in weight.path:
+            random = np.random.default_rng((seed, n))
+            weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape))
+    assert host.fingerprint() == before
+    return Task(model, method, kind)
+
+
+def make_tasks(host):
+    """A task of each kind, and one with a copy of the host."""
+    return {
+        "films": make_task(host, **SUMMARY),
+        "age-group.v2": make_task(host, "classification", seed=2),
+        "tuned": make_task(host, method="all", items=8, seed=3),
+        "topics": make_task(host, "multilabel", seed=4),
+        "spend": make_task(host, "regression", seed=5),
+    }
+
+
+def make_export(host, folder):
+    tasks = make_tasks(host)
+    out = folder / "peterrec" / "1"
+    report = export(host, tasks, out, k=10)
+    model = ExportedModel(out)  # a second to load, so once for all tests
+    return SimpleNamespace(host=host, tasks=tasks, out=out, report=report, model=model)
+
+
+def rows_for(name, histories):
+    """Histories as a signature reads them, bytes: strings, or serialized `tf.Example`."""
+    if name not in OF_EXAMPLES:
+        return [history.encode() for history in histories]
+    return [example(history.split()) for history in histories]
+
+
+def inputs_for(name, histories):
+    """What a signature of histories reads, by input name."""
+    key = "inputs" if name in OF_EXAMPLES else "history"
+    return {key: rows_for(name, histories)}
+
+
+def example(items):
+    """A serialized `tf.Example`, as a server makes it of `{"history": items}`."""
+    history = tf.train.Feature(bytes_list=tf.train.BytesList(value=[i.encode() for i in items]))
+    features = tf.train.Features(feature={"history": history})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def expected(exported, name, histories):
+    """What Python answers to raw histories, without TensorFlow's string operations."""
+    if name in OF_EXAMPLES:
+        return as_examples(expected(exported, OF_EXAMPLES[name], histories))
+    task = exported.tasks.get(name)
+    length = exported.host.history_length(task.model) if task else MAX_LENGTH
+    ids = np.concatenate([padded(exported.host, history, length) for history in histories])
+    seen = [history.split() for history in histories]
+    if task:
+        return task_answer(task, ids, seen)
+    if name == "embed":
+        return {"embedding": np.array(exported.host.pretrainer.user_states(ids))}
+    scores = np.array(exported.host.pretrainer.next_item_scores(ids))
+    items = exported.host.vocabulary.items
+    for row, known in enumerate(seen):
+        scores[row, np.isin(items, known)] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    return filled(items[best], np.take_along_axis(scores, best, axis=1))
+
+
+def task_answer(task, ids, seen):
+    """What a task answers to ids `[B, L]`, in the outputs of its signature."""
+    if task.kind.name == "recommendation":
+        return filled(*task.recommend(ids, k=10, exclude=seen))
+    if task.kind.name == "regression":
+        return {"value": task.values(ids)}
+    scores = task.probabilities(ids)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    labels = np.array(task.labels, dtype=object)[order]
+    output = "classes" if task.kind.name == "classification" else "labels"
+    return {output: labels, "scores": np.take_along_axis(scores, order, axis=1)}
+
+
+def as_examples(answer):
+    """An answer in the outputs that a server's `:classify` or `:regress` reads."""
+    if "value" in answer:
+        return {"outputs": answer["value"]}
+    (labels,) = set(answer) - {"scores"}
+    return {"classes": answer[labels], "scores": answer["scores"]}
+
+
+def padded(host, history, length):
+    """Ids `[1, L]`, padded on the left, of one raw history's last `length` events."""
+    items = history.split()[-length:]
+    row = np.zeros((1, length), "int32")
+    if items:
+        row[0, -len(items) :] = host.vocabulary.encode(items)
+    return row
+
+
+def filled(items, scores):
+    """Seen items as the SavedModel gives them: no name, the lowest float32."""
+    return {
+        "items": np.where(np.isfinite(scores), items, ""),
+        "scores": np.maximum(scores, np.finfo("float32").min),
+    }
+
+
+def assert_same(answer, reference):
+    """Strings alike, floats within 1e-5."""
+    assert answer.keys() == reference.keys()
+    for name, values in reference.items():
+        if values.dtype == object or values.dtype.kind == "U":
+            np.testing.assert_array_equal(answer[name], values)
+        else:
+            np.testing.assert_allclose(answer[name], values, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,93 @@
+"""The kind that recommends: its rows, loss and metrics."""
+
+import numpy as np
+import pytest
+
+from keras_peterrec.data.splits import TEST, TRAIN, split_users
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.tasks import recommendation
+from keras_peterrec.tasks.recommendation import Recommendation
+
+WHOLE = SplitSettings(cut_history=False)
+
+
+@pytest.fixture(scope="module")
+def data(source, simulated):
+    return Recommendation.make_data(source, simulated.domain("target"), 20)
+
+
+@pytest.mark.parametrize(("more", "kind"), [(0.0, "bce"), (0.1, "softmax")])
+def test_loss_is_chosen_by_the_targets_of_a_row(more, kind, source, simulated, monkeypatch):
+    data = Recommendation.make_data(source, simulated.domain("target"), 20, WHOLE)
+    targets = (data.splits[TRAIN].answers >= 0).sum(axis=1).mean()
+    assert targets > 1.5
+    monkeypatch.setattr(recommendation, "MANY_TARGETS", targets + more)
+    loss = data.loss()
+    assert loss.kind == kind and loss.events_per_row == pytest.approx(targets)
+    assert data.loss("bpr").kind == "bpr"  # what is asked for is taken
+
+
+def test_targets_are_all_items_by_their_training_counts(data, simulated):
+    log = simulated.domain("target")
+    assert set(data.kind.labels) == set(log.item_ids)
+    trained = split_users(log.user_ids)[log.users] == TRAIN
+    counts = {item: (log.items[trained] == place).sum() for place, item in enumerate(log.item_ids)}
+    found = [counts[item] for item in data.kind.labels]
+    assert found == sorted(found, reverse=True) == data.counts.tolist()
+    assert data.summary()["target_items"] == len(log.item_ids)
+    assert data.summary()["target_events"] == len(log)
+
+
+def test_metrics_are_those_of_a_loop_over_events(data, simulated):
+    """Every target of a test user is ranked among all items but the user's other ones."""
+    log, labels = simulated.domain("target"), data.kind.labels
+    random = np.random.default_rng(0)
+    users = random.normal(size=(len(data.splits[TEST]), 8)).astype("float32")
+    head = data.kind.new_head()
+    head.build(users.shape)
+    head.item_table.assign(random.normal(size=head.item_table.shape))
+    scores = np.asarray(head(users), "float64")
+    known = {}
+    for user, item in zip(log.user_ids[log.users], log.item_ids[log.items]):
+        known.setdefault(user, set()).add(labels.index(item))
+    ranks = []
+    for row, (user, answers) in enumerate(
+        zip(data.splits[TEST].user_ids, data.splits[TEST].answers)
+    ):
+        for target in answers[answers >= 0]:
+            others = [n for n in range(len(labels)) if n not in known[user]]
+            ranks.append(1 + (scores[row, others] >= scores[row, target]).sum())
+    ranks = np.array(ranks)
+    found = data.measure_users(users, head, TEST, sampled=True)
+    for k in (5, 10, 20):
+        hit = ranks <= k
+        assert found[f"hr@{k}"] == pytest.approx(hit.mean())
+        assert found[f"mrr@{k}"] == pytest.approx((hit / ranks).mean())
+        assert found[f"ndcg@{k}"] == pytest.approx((hit / np.log2(ranks + 1)).mean())
+    # There are fewer than 99 negatives here: all of them are drawn, some more than once.
+    assert found["sampled_hr@5"] <= found["hr@5"]
+    baseline = data.baseline(TEST)
+    assert baseline["name"] == "popularity" and baseline["test"].keys() == found.keys()
+
+
+def test_recommends_the_best_items_that_are_not_excluded(tmp_path):
+    kind = Recommendation(Vocabulary(["a", "b", "c", "d"], special_ids=False))
+    scores = np.array([[0.1, 0.4, 0.3, 0.2], [0.5, 0.5, 0.5, 0.5]], "float32")
+    items, best = kind.recommend(scores, 2)
+    assert items.tolist() == [["b", "c"], ["a", "b"]]
+    np.testing.assert_array_equal(best, [scores[0, [1, 2]], [0.5, 0.5]])
+    items, _ = kind.recommend(scores, 2, exclude=[["b", "unheard-of"], []])
+    assert items[0].tolist() == ["c", "d"]
+    saved = kind.save(tmp_path)
+    assert Recommendation.load(saved, tmp_path).labels == kind.labels
+    assert [file.name for file in tmp_path.iterdir()] == list(kind.files)
+
+
+def test_histories_that_come_after_all_targets_are_said(source, simulated, capsys):
+    log = simulated.domain("target")
+    early = type(log)(log.user_ids, log.item_ids, log.users, log.items, log.timestamps // 10, "t")
+    Recommendation.make_data(source, early, 20)
+    assert "come before all of their user's history" in capsys.readouterr().err
+    Recommendation.make_data(source, early, 20, WHOLE)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,140 @@
+"""The losses of a recommendation task, against NumPy."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_peterrec.tasks.target_loss import TargetLoss
+
+SCORES = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+
+
+def row_losses(y_true, scores=SCORES, **arguments):
+    loss = TargetLoss(reduction=None, **arguments)
+    return np.asarray(loss(np.asarray(y_true), np.asarray(scores, "float32")))
+
+
+def log_softmax(scores):
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def test_softmax_equals_keras_for_one_target_each():
+    targets = np.array([0, 5, 2, 2])
+    expected = keras.losses.sparse_categorical_crossentropy(targets, SCORES, from_logits=True)
+    np.testing.assert_allclose(row_losses(targets[:, np.newaxis]), np.asarray(expected), rtol=1e-5)
+
+
+def test_every_event_counts_the_same_and_filler_does_not():
+    targets = [[0, 1, 3], [5, -1, -1], [-1, 2, -1], [-1, -1, -1]]
+    log_probability = log_softmax(SCORES.astype("float64"))
+    expected = [
+        -log_probability[0, [0, 1, 3]].sum(),
+        -log_probability[1, 5],
+        -log_probability[2, 2],
+        0.0,
+    ]
+    np.testing.assert_allclose(row_losses(targets), expected, rtol=1e-5)
+    halved = row_losses(targets, events_per_row=2.0)
+    np.testing.assert_allclose(halved, np.array(expected) / 2, rtol=1e-5)
+
+
+def test_bce_is_of_every_item_against_the_share_of_events():
+    targets = [[0, 1, 3], [5, -1, -1], [2, 2, -1], [-1, -1, -1]]
+    logits = SCORES.astype("float64") + math.log(1.5 / 6)
+    expected = np.log1p(np.exp(logits)).sum(axis=1)  # all items as if not chosen
+    for row, items in enumerate(targets):
+        expected[row] += sum(np.log1p(np.exp(-logits[row, i])) for i in items if i >= 0)
+    got = row_losses(targets, kind="bce", events_per_row=1.5)
+    np.testing.assert_allclose(got, expected / 1.5, rtol=1e-5)
+
+
+def test_bce_is_least_near_the_shares_of_events():
+    # Scores of zero say what the mean row has; more or less costs more.
+    rows = [[n % 100] for n in range(100)]
+    cost = [
+        row_losses(rows, np.full((100, 100), shift), kind="bce", events_per_row=1.0).mean()
+        for shift in (-1.0, 0.0, 1.0)
+    ]
+    assert cost[1] < cost[0] and cost[1] < cost[2]
+
+
+@pytest.mark.parametrize("kind", ["softmax", "bce", "sampled"])
+def test_filler_has_no_part_in_the_loss(kind):
+    short = row_losses([[0, 2], [1, 3], [2, 4], [3, 5]], kind=kind, seed=3)
+    filled = row_losses([[0, 2, -1], [1, -1, 3], [-1, 2, 4], [3, 5, -1]], kind=kind, seed=3)
+    np.testing.assert_allclose(short, filled, rtol=1e-5)
+
+
+def test_filler_has_no_part_in_bpr():
+    scores = np.zeros((2, 3))  # whatever is drawn, a target costs log 2
+    got = row_losses([[1, -1, -1], [-1, -1, -1]], scores, kind="bpr", seed=3)
+    np.testing.assert_allclose(got, [math.log(2), 0.0], rtol=1e-5)
+
+
+def test_large_scores_neither_overflow_nor_vanish():
+    scores = np.array([[1000.0, 0.0, -1000.0]])
+    for kind in ("softmax", "bce", "sampled", "bpr"):
+        assert np.isfinite(row_losses([[2]], scores, kind=kind, seed=0)).all()
+    np.testing.assert_allclose(row_losses([[2]], scores), [2000.0])
+
+
+def mean_over_draws(kind, y_true, scores, draws=300, **arguments):
+    loss = TargetLoss(kind, seed=0, reduction=None, **arguments)
+    scores = np.asarray(scores, "float32")
+    return np.mean([np.asarray(loss(np.asarray(y_true), scores)) for _ in range(draws)], axis=0)
+
+
+def test_bpr_is_the_mean_over_uniform_items():
+    margins = SCORES.astype("float64") - SCORES[:, 1:2]
+    expected = np.log1p(np.exp(margins)).mean(axis=1)
+    got = mean_over_draws("bpr", [[1]] * 4, SCORES, draws=600)
+    np.testing.assert_allclose(got, expected, rtol=0.15)
+
+
+def test_bpr_draws_an_item_for_every_row():
+    # One item for all rows would make the gradient of a batch that of one negative.
+    scores = np.tile(np.linspace(0.0, 20.0, 50, dtype="float32"), (64, 1))
+    assert len(np.unique(row_losses([[0]] * 64, scores, kind="bpr", seed=1))) > 20
+
+
+def test_sampled_is_softmax_over_the_target_and_the_negatives():
+    # All scores equal: whatever is drawn, the loss is log(1 + negatives).
+    equal = np.zeros((2, 50), "float32")
+    for negatives in (1, 7, 100):
+        got = row_losses([[3], [9]], equal, kind="sampled", negatives=negatives, seed=0)
+        np.testing.assert_allclose(got, [math.log(1 + negatives)] * 2, rtol=1e-5)
+    # Many negatives stand for all items equally.
+    negatives = 50_000
+    got = row_losses([[1]] * 4, kind="sampled", negatives=negatives, seed=0)
+    odds = np.exp(SCORES.astype("float64") - SCORES[:, 1:2]).mean(axis=1)
+    np.testing.assert_allclose(got, np.log1p(negatives * odds), rtol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["sampled", "bpr"])
+def test_draws_anew_at_every_call_and_alike_for_a_seed(kind):
+    loss, twin = (TargetLoss(kind, negatives=3, seed=5) for _ in range(2))
+    targets = np.array([[0], [1], [2], [3]])
+    first = [float(loss(targets, SCORES)) for _ in range(5)]
+    assert len(set(first)) > 1
+    assert [float(twin(targets, SCORES)) for _ in range(5)] == first
+
+
+def test_the_batch_loss_is_the_mean_of_its_rows():
+    targets = np.array([[0], [1], [2], [3]])
+    assert float(TargetLoss()(targets, SCORES)) == pytest.approx(
+        float(row_losses(targets).mean()), rel=1e-6
+    )
+
+
+def test_refuses_an_unknown_kind():
+    with pytest.raises(ValueError, match="`kind` should be one of .* Received: `kind` = 'hinge'"):
+        TargetLoss("hinge")
+
+
+def test_config_round_trip():
+    loss = TargetLoss("sampled", negatives=7, events_per_row=2.5, seed=3)
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert twin.get_config() == loss.get_config()
+    assert (twin.kind, twin.negatives, twin.seed) == ("sampled", 7, 3)

@@ -1,0 +1,118 @@
+"""Keras loads our files and classes, whatever was imported before, and in which order."""
+
+import copy
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_peterrec as kp
+from keras_peterrec.keras_registration import CLASSES
+from keras_peterrec.layers.residual_block import ResidualBlock
+from keras_peterrec.transfer.strategies import build_task
+
+PACKAGE = Path(kp.__file__).parent
+REGISTERED = re.compile(
+    r'^@keras\.saving\.register_keras_serializable\("keras_peterrec"\)\nclass (\w+)', re.MULTILINE
+)
+
+# Arguments of one of each; all others are made without any.
+ARGUMENTS = {
+    "Backbone": {"vocabulary_size": 9, "hidden_dim": 4, "dilations": [1]},
+    "RecommenderHead": {"items": 3},
+    "LinearHead": {"outputs": 2},
+    "TargetLoss": {"kind": "bpr", "seed": 1},
+    "RowSparseAdam": {"learning_rate": 0.25},
+    "DilatedConvolution": {"filters": 3, "dilation_rate": 2},
+    "ResidualBlock": {"dilation_rate": 2},
+    "HashedDropout": {"rate": 0.5},
+    "TaskToken": {"count": 2},
+    "SampledSoftmax": {"items": 9, "negatives": 3, "counts": [3] * 9, "sampler": "in_batch"},
+    "BottleneckPatch": {"width": 2, "parallel": False, "inner_skip": True},
+    "CompacterPatch": {"width": 4, "factor": 2},
+    "LoraPatch": {"rank": 2, "dilation_rate": 4},
+    "AffinePatch": {"shift": False},
+}
+
+
+def backbone(causal=True):
+    return kp.Backbone(9, 4, (1,), causal=causal)
+
+
+MADE = {
+    "CausalPretrainer": lambda: kp.CausalPretrainer(backbone(), tied=False, negatives=3, seed=1),
+    "MaskedPretrainer": lambda: kp.MaskedPretrainer(backbone(causal=False)),
+    "TaskModel": lambda: build_task(backbone(), kp.LinearHead(2), "patch", "lora:2+norm"),
+    "RowSparseLossScaleOptimizer": lambda: kp.RowSparseLossScaleOptimizer(kp.RowSparseAdam()),
+    "StackPatch": lambda: class_of("StackPatch")([kp.AffinePatch(), class_of("LoraPatch")(2)]),
+}
+
+
+def class_of(name):
+    return getattr(importlib.import_module(f"keras_peterrec.{CLASSES[name]}"), name)
+
+
+def test_the_table_holds_every_registered_class():
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        module = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+        found |= dict.fromkeys(REGISTERED.findall(file.read_text()), module)
+    assert found == CLASSES
+    assert found["ResidualBlock"] == ResidualBlock.__module__.removeprefix("keras_peterrec.")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_registered_class_comes_back_from_its_config(name):
+    one = MADE[name]() if name in MADE else class_of(name)(**ARGUMENTS.get(name, {}))
+    config = keras.saving.serialize_keras_object(one)
+    assert config["registered_name"] == f"keras_peterrec>{name}"
+    twin = keras.saving.deserialize_keras_object(copy.deepcopy(config))  # Keras may change it
+    assert type(twin) is type(one)
+    assert keras.saving.serialize_keras_object(twin) == config
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A file of every kind of model, the pretrainer's by ModelCheckpoint."""
+    folder = tmp_path_factory.mktemp("models")
+    host = backbone()
+    host.save(folder / "backbone.keras")
+    for method in ("patch", "last1"):
+        build_task(host, kp.LinearHead(2), method, history_summary=True).save(
+            folder / f"{method}.keras"
+        )
+    pretrainer = kp.CausalPretrainer(host, negatives=3)
+    pretrainer.compile(kp.RowSparseAdam(), run_eagerly=True)
+    checkpoint = keras.callbacks.ModelCheckpoint(str(folder / "pretrainer.keras"))
+    ids = np.array([[4, 5, 6], [0, 7, 8]])
+    pretrainer.fit(ids, ids, verbose=0, callbacks=[checkpoint])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras, keras_peterrec",
+        "import keras_peterrec, keras",
+        "import keras_peterrec; from keras_peterrec.errors import InputError; import keras",
+        "from keras_peterrec.layers.hashed_dropout import HashedDropout; import keras",
+        "import keras_peterrec as kp; kp.Bottleneck; import keras",
+    ],
+)
+def test_a_fresh_process_loads_every_file(files, imports):
+    code = f"""
+import sys
+{imports}
+for file in sys.argv[1:]:
+    print(type(keras.models.load_model(file)).__name__)
+"""
+    paths = [str(files / f"{name}.keras") for name in ("patch", "backbone", "pretrainer", "last1")]
+    command = [sys.executable, "-c", code, *paths]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.split() == ["TaskModel", "Backbone", "CausalPretrainer", "TaskModel"]

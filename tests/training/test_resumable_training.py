@@ -1,0 +1,144 @@
+"""Annealing, early stopping and resuming, with a scripted validation metric."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_peterrec.training.callbacks import Validation
+from keras_peterrec.training.resumable_training import ResumableTraining
+
+X, Y = np.eye(4, dtype="float32"), np.arange(4, dtype="float32")
+
+
+def new_model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="dense")])
+    model.compile(keras.optimizers.Adam(0.1), loss="mse")
+    return model
+
+
+def train(
+    folder, script, epochs=50, model=None, interrupt_after=None, more=(), start=None, **options
+):
+    """Fits with `script[epoch]` as the metric; returns model, callback, epochs run."""
+    model = model or new_model()
+    training = ResumableTraining(folder, "val_score", "max", **{"patience": 1, **options})
+    first = training.restore(model)
+    if start is not None and first == 0:
+        training.count_start(model, start)
+    ran, weights = [], {}
+
+    def measure():
+        epoch = first + len(ran)
+        ran.append(epoch)
+        weights[epoch] = model.get_weights()
+        return {"score": script[epoch]}
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == interrupt_after:
+                raise KeyboardInterrupt
+
+    callbacks = [Validation(measure), training, Interrupt(), *more]
+    model.fit(
+        X,
+        Y,
+        epochs=min(epochs, len(script)),
+        initial_epoch=first,
+        verbose=0,
+        callbacks=callbacks,
+        batch_size=4,
+        shuffle=False,
+    )
+    return model, training, ran, weights
+
+
+def test_drops_the_rate_twice_then_stops_with_the_best_weights(tmp_path):
+    # better, better, worse (drop), worse (drop), worse (stop), never run
+    rates = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: rates.append(float(model.optimizer.learning_rate))
+    )
+    model = new_model()
+    _, training, ran, weights = train(tmp_path, [1, 2, 1, 1, 1, 9], model=model, more=[record])
+    assert ran == [0, 1, 2, 3, 4]
+    assert training.stopped and training.state["best_epoch"] == 1
+    assert training.state["drops"] == 2
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.03, 0.009])
+    for best, now in zip(weights[1], model.get_weights()):
+        np.testing.assert_array_equal(best, now)
+
+
+def test_goes_back_to_the_best_weights_when_the_rate_drops(tmp_path):
+    _, _, _, weights = train(tmp_path, [2, 1, 1])
+    after_best, after_drop = weights[1], weights[2]
+    # Both are one epoch from the weights of epoch 0; the second step is smaller.
+    first_step = np.abs(after_best[0] - weights[0][0]).max()
+    second_step = np.abs(after_drop[0] - weights[0][0]).max()
+    assert 0 < second_step < 0.6 * first_step
+
+
+def test_an_improvement_resets_the_waiting(tmp_path):
+    _, training, ran, _ = train(tmp_path, [1, 0, 2, 1, 3, 0, 0, 0], patience=2, drops=0)
+    assert ran == [0, 1, 2, 3, 4, 5, 6]
+    assert training.state["best_epoch"] == 4
+
+
+def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    script = [1, 2, 1, 3, 1, 1]
+    straight, straight_training, _, _ = train(tmp_path / "straight", script)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", script, interrupt_after=2)
+    resumed, training, ran, _ = train(tmp_path / "broken", script)
+    assert ran[0] == 3
+    totals = [t.summary(100.0)["seconds"]["total"] for t in (straight_training, training)]
+    assert totals[0] == 100 < totals[1] < 100 + training.state["seconds"]
+    without_time = lambda s: {k: v for k, v in s.items() if "seconds" not in k}
+    assert without_time(training.state) == without_time(straight_training.state)
+    for one, other in zip(straight.get_weights(), resumed.get_weights()):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_start_that_no_epoch_betters_is_what_is_kept(tmp_path):
+    model = new_model()
+    before = model.get_weights()
+    _, training, ran, weights = train(tmp_path, [1, 1, 1, 1], model=model, start=2, drops=2)
+    assert ran == [0, 1, 2] and training.stopped
+    assert training.summary(1.0)["best_epoch"] == 0
+    for kept, now, moved in zip(before, model.get_weights(), weights[0]):
+        np.testing.assert_array_equal(kept, now)
+        assert not np.array_equal(kept, moved)
+
+
+def test_the_rate_drops_from_the_start_and_a_better_epoch_replaces_it(tmp_path):
+    _, training, ran, weights = train(tmp_path, [1, 3, 1], start=2, drops=1)
+    before = new_model().get_weights()
+    step, smaller = (np.abs(weights[n][0] - before[0]).max() for n in (0, 1))
+    assert 0 < smaller < 0.6 * step  # epoch 1 began at the start again
+    assert training.summary(1.0)["best_epoch"] == 2
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_start_is_remembered_by_a_resumed_run(after, tmp_path):
+    script = [1, 1, 1, 9]
+    straight, one, _, _ = train(tmp_path / "straight", script, start=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", script, start=2, interrupt_after=after)
+    resumed, other, ran, _ = train(tmp_path / "broken", script, start=-5)
+    assert ran == [*range(after + 1, 3)]
+    assert other.summary(1.0)["best_epoch"] == one.summary(1.0)["best_epoch"] == 0
+    for weight, again in zip(straight.get_weights(), resumed.get_weights()):
+        np.testing.assert_array_equal(weight, again)
+
+
+def test_finish_removes_the_state(tmp_path):
+    _, training, _, _ = train(tmp_path / "state", [1, 2])
+    assert list((tmp_path / "state").glob("*.weights.h5"))
+    training.finish()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_training_that_was_not_restored_can_be_summarised(tmp_path):
+    model, training = new_model(), ResumableTraining(tmp_path, "loss", "min", patience=1)
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[training])
+    assert training.summary(1.0)["epochs"] == 2

@@ -1,0 +1,61 @@
+"""Small tasks of every kind with random weights."""
+
+import json
+
+import numpy as np
+
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.tasks.classification import Classification
+from keras_peterrec.tasks.multilabel import Multilabel
+from keras_peterrec.tasks.recommendation import Recommendation
+from keras_peterrec.tasks.regression import Regression
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
+
+TARGETS = ["film", "book", "song", "game", "play"]
+KINDS = {
+    "recommendation": Recommendation(Vocabulary(TARGETS, special_ids=False)),
+    "classification": Classification(["a", "b", "ü"]),
+    "multilabel": Multilabel(["news", "sports"]),
+    "regression": Regression("spend", mean=1 / 3, deviation=2**0.5),
+}
+
+
+def make_task(
+    host,
+    kind="classification",
+    method="patch",
+    patch="bottleneck:3,serial",
+    seed=0,
+    settings=None,
+    **reads,
+):
+    """A task whose own weights, and those of its copy of the host, are random.
+
+    Args:
+        host: Host.
+        kind: str, one of `KINDS`, or a TaskKind.
+        method, patch: as `build_task` takes them.
+        seed: int. Of the weights.
+        settings: dict. Defaults to `None`, none.
+        reads: `history_summary` and `window`, as `build_task` takes them.
+    """
+    kind = KINDS[kind] if isinstance(kind, str) else kind
+    model = build_task(host.backbone, kind.new_head(), method, patch, **reads)
+    rng = np.random.default_rng(seed)
+    own = {id(w): w for w in (*model.task_weights().values(), *model.trainable_weights)}
+    for weight in own.values():
+        weight.assign(rng.normal(0.3, 0.4, weight.shape))
+    return Task(model, method, kind, settings or {})
+
+
+def scores(task, histories):
+    """What a task's model says of histories, an array `[B, n]`."""
+    return np.asarray(task.model(histories))
+
+
+def edit(file, **changes):
+    """Changes keys of a JSON file; `...` takes a key away."""
+    content = {**json.loads(file.read_text()), **changes}
+    content = {key: value for key, value in content.items() if value is not ...}
+    file.write_text(json.dumps(content))
