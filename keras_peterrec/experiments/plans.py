@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+from keras_peterrec.settings.transfer import INSERTIONS
+
 RUNS = ("transfer", "ridge", "multi_task")
 
 
@@ -53,7 +55,6 @@ class Plan:
 
 
 _FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
-_INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
 # Each method at several sizes; a stack costs as much as its parts together.
 _PATCHES = (
     "bottleneck:2",
@@ -120,7 +121,7 @@ _PLANS = (
                 insertion=name,
                 inner_skip=skip,
             )
-            for name in _INSERTIONS
+            for name in INSERTIONS
             for skip in (False, True)
         ),
         ("comparison", "curves"),

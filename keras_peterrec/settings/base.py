@@ -262,17 +262,23 @@ def seed_number(name, value):
         )
 
 
+def devices_setting():
+    """The setting `devices` of the commands that train."""
+    return setting(
+        None,
+        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
+        metavar="N|all",
+        parse=lambda text: text if text == "all" else int(text),
+        check=device_count,
+        recorded=False,
+    )
+
+
 def device_count(name, value):
-    """Checks a number of devices, or `"all"`."""
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise InputError(
             f"`{name}` should be a positive integer or 'all'. Received: `{name}` = {value!r}."
         )
-
-
-def parse_devices(text):
-    """`"all"`, or the number that a text is."""
-    return text if text == "all" else int(text)
 
 
 def _plain(value):

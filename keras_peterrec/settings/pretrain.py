@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
-    device_count,
-    parse_devices,
+    devices_setting,
     positive_integer,
     positive_number,
     rate,
@@ -50,14 +49,7 @@ class PretrainSettings(Settings):
         1, "items with fewer training events become unknown", check=positive_integer
     )
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
-    devices: Any = setting(
-        None,
-        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
-        metavar="N|all",
-        parse=parse_devices,
-        check=device_count,
-        recorded=False,
-    )
+    devices: Any = devices_setting()
 
     def check(self):
         if self.objective != "masked":

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
-    device_count,
+    devices_setting,
     fraction,
-    parse_devices,
     positive_integer,
     positive_number,
     rate,
@@ -18,7 +17,7 @@ from keras_peterrec.settings.base import (
 )
 from keras_peterrec.tasks.registry import kind_names
 
-# The methods, and the paper's names for them; `transfer/strategies.py` builds them.
+# The methods and the names that the paper gives them; `transfer/strategies.py` builds them.
 METHODS = {
     "patch": "PeterRec",
     "all": "FineAll",
@@ -124,14 +123,7 @@ class TransferSettings(TaskSettings):
         "whether the head reads a summary of the last 200 events beside the task token's state",
         no_help="as in the paper: the head reads the task token's state alone",
     )
-    devices: Any = setting(
-        None,
-        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
-        metavar="N|all",
-        parse=parse_devices,
-        check=device_count,
-        recorded=False,
-    )
+    devices: Any = devices_setting()
 
     def check(self):
         super().check()

@@ -9,18 +9,9 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.settings.transfer import METHODS
 from keras_peterrec.transfer.task_model import TaskModel
 
-# The paper's name of each method, and what it trains beside the head.
-METHODS = {
-    "patch": ("PeterRec", "patches and task token; the host is shared and frozen"),
-    "all": ("FineAll", "task token and all of a copy of the host"),
-    "head": ("FineCLS", "nothing else; the host is shared, host and task token are frozen"),
-    "last1": ("FineLast1", "task token and the last convolution of a copy of the host"),
-    "last2": ("FineLast2", "task token and the last two convolutions of a copy of the host"),
-    "scratch": ("FineZero", "task token and all of a randomly initialised host"),
-    "random_host": ("PeterZero", "patches in a randomly initialised, frozen host, and task token"),
-}
 # Methods whose tasks use the host itself. The others have a host of their own.
 SHARED_HOST = ("patch", "head")
 
