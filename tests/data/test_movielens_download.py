@@ -54,6 +54,22 @@ def test_tensorflow_datasets_is_read_once_and_then_the_cache(cache, tmp_path, mo
     assert capsys.readouterr().out == ""
 
 
+def test_a_cache_without_ages_in_years_is_filled_anew_where_that_works(cache, monkeypatch):
+    tfds = fake_tfds()
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
+    ages = MovieLens().labels("age_years").values.tolist()
+    users = cache / "movielens-100k" / "ml-100k.user"
+    groups = users.read_text()
+    for age in ages:  # as version 0.1 wrote it: groups alone
+        groups = groups.replace(f"\t{age}\t", "\t25-34\t")
+    users.write_text(groups)
+    assert MovieLens().labels("age_years").values.tolist() == ages
+    assert len(tfds.loaded) == 2
+    users.write_text(groups)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # nothing can be fetched
+    assert MovieLens().labels("age").values.tolist() == ["25-34"] * len(ages)
+
+
 def test_tensorflow_datasets_downloads_only_where_the_host_answers(cache, monkeypatch):
     tfds = fake_tfds(prepared=False)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)

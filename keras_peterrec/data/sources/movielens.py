@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 import zlib
 from pathlib import Path
@@ -164,8 +165,12 @@ def _read_own(path, version):
 def _find(version):
     """Returns the tables from the cache, and fills it first if necessary."""
     folder = _cache_folder() / f"movielens-{version}"
+    cached = None
     if all((folder / name).is_file() for name in atomic_names(version)):
-        return read_movielens_files(folder, version)
+        cached = read_movielens_files(folder, version)
+        if version != "100k" or any(user["age_years"] for user in cached.users.values()):
+            return cached
+    # Version 0.1 kept no ages in years. What it kept still serves where nothing can be fetched.
     tried = [f"the cache {folder} (nothing there)"]
     ways = {"tensorflow-datasets": lambda: download.tables_from_tfds(version)}
     if version == "100k":
@@ -178,8 +183,12 @@ def _find(version):
             continue
         # If the cache cannot be written, the next run takes longer, that is all.
         with contextlib.suppress(OSError):
+            if cached is not None:
+                shutil.rmtree(folder)
             _store(tables, folder, version)
         return tables
+    if cached is not None:
+        return cached
     raise InputError(
         f"`path` should be a folder with your own download of MovieLens-{version}, "
         f"because nothing else worked. Received: None; tried {', '.join(tried)}."
