@@ -67,6 +67,7 @@ def main(arguments=None):
     command, as_json = options.pop("chosen"), options.pop("json", False)
     try:
         settings = make_settings(command.settings, options)
+        _check_places(settings)
         if command.needs_tensorflow or getattr(settings, "patches", False):
             load_tensorflow()
         result = _imported(command.run).with_settings(settings)
@@ -110,6 +111,13 @@ def _add_command(commands, name, command):
     parser.set_defaults(chosen=command)
     parser.add_argument("--json", action="store_true", help="print only JSON on stdout")
     add_arguments(parser, command.settings)
+
+
+def _check_places(settings):
+    # Imported only here: `--help` needs neither NumPy nor pyarrow.
+    from keras_peterrec.runs.early_checks import check_places
+
+    check_places(settings)
 
 
 def _imported(name):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -227,6 +228,7 @@ def test_mistakes_are_one_line_whoever_finds_them(arguments, message):
 def test_options_reach_the_run(monkeypatch):
     asked = []
     run = SimpleNamespace(with_settings=lambda settings: asked.append(settings) or {})
+    monkeypatch.setattr(cli, "_check_places", lambda settings: None)
     monkeypatch.setattr(cli, "_imported", lambda name: run if "runs." in name else lambda _: None)
     command = ["transfer", "--host", "h", "--log", "l", "--target", "t", "--out", "o"]
     for added in ([], ["--no-summary"], ["--patch", "lora:4", "--seed", "3"]):
@@ -242,3 +244,47 @@ def test_a_finished_run_can_be_asked_for_by_its_own_settings(pretrained):
     assert again.stdout == done.stdout and "already finished" in again.stderr
     other = run_here("pretrain", "--config", out / "run.json", "--out", out, "--hidden-dim", 4)
     assert other.returncode == 2 and "`hidden_dim` = 8 rather than 4" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("pretrain --log none.csv --out run", "`path` should be a file that exists"),
+        ("pretrain --log users.csv --out run", "`path` should have one column `item_id`"),
+        ("pretrain --log simulated/sauce --out run", "`name_or_path` should be a file or one of"),
+        ("pretrain --log simulated/source --out taken", "`out` should be a new folder"),
+        ("pretrain --log simulated/source --out other", "a run of transfer, not pretrain"),
+        (
+            "transfer --host none --log simulated/source --target simulated/target --out run",
+            "`host`",
+        ),
+        (
+            "transfer --host host --log simulated/source --labels users.csv --column age --out run",
+            "`path` should have one column `age`",
+        ),
+    ],
+)
+def test_mistakes_are_told_before_tensorflow_is_imported(words, message, tmp_path):
+    (tmp_path / "users.csv").write_text("user_id,gender\nann,F\n")
+    for folder, file, text in (
+        ("taken", "mine.txt", "mine"),
+        ("other", "run.json", '{"command": "transfer", "format_version": 2}'),
+        ("host", "host.json", "{}"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text(text)
+    code = (
+        "import sys\n"
+        "from keras_peterrec.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print('tensorflow' in sys.modules, 'keras' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, *words.split()]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == "False False\n"
+    assert len(done.stderr.splitlines()) == 1 and message in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -19,6 +19,8 @@ from keras_peterrec.data.table_columns import (
 )
 from keras_peterrec.errors import InputError
 
+LOG_COLUMNS = ("user_id", "item_id", "timestamp")
+
 
 class Log:
     """A log of events `(user, item, timestamp)`, held in columns.
@@ -168,7 +170,7 @@ def read_log(path: str | Path) -> Log:
 
     >>> log = read_log("clicks.csv.gz")
     """
-    users, items, times = read_columns(path, ["user_id", "item_id", "timestamp"])
+    users, items, times = read_columns(path, LOG_COLUMNS)
     if is_csv(path):
         times = numbers_from_text(times, "timestamp", path)
     try:

@@ -1,5 +1,6 @@
 """Columns of a table: read from a CSV or Parquet file, and checked as ids, numbers or text."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,20 +38,38 @@ def read_columns(path: str | Path, columns: Sequence[str]) -> list[pa.ChunkedArr
     >>> users, ages = read_columns("users.csv", ["user_id", "age"])
     """
     path = Path(path)
+    check_columns(path, columns)
+    with _clear_errors(path):
+        table = _read_csv(path, columns) if is_csv(path) else _read_parquet(path, columns)
+    return [table.column(column) for column in columns]
+
+
+def check_columns(path: str | Path, columns: Sequence[str]) -> None:
+    """Checks that a file has the named columns, without reading them; see `read_columns`."""
+    path = Path(path)
     _check_file(path)
-    from_csv = is_csv(path)
+    with _clear_errors(path):
+        there = _csv_header(path) if is_csv(path) else pa.parquet.read_schema(path).names
+    for column in columns:
+        if there.count(column) != 1:
+            raise InputError(
+                f"`path` should have one column `{column}`. "
+                f"Received: {path} with the columns {', '.join(there)}."
+            )
+
+
+@contextlib.contextmanager
+def _clear_errors(path):
+    """Turns what pyarrow raises about a file into one line."""
     try:
-        there = _csv_header(path) if from_csv else pa.parquet.read_schema(path).names
-        _check_columns(path, columns, there)
-        table = _read_csv(path, columns) if from_csv else _read_parquet(path, columns)
+        yield
     except (pa.ArrowException, OSError, UnicodeError) as error:
         # Some of these messages have several lines.
         reason = " ".join(str(error).split())
         raise InputError(
-            f"`path` should be a readable {'CSV' if from_csv else 'Parquet'} file. "
+            f"`path` should be a readable {'CSV' if is_csv(path) else 'Parquet'} file. "
             f"Received: {path} ({reason})."
         ) from error
-    return [table.column(column) for column in columns]
 
 
 def is_csv(path: str | Path) -> bool:
@@ -63,15 +82,6 @@ def _check_file(path):
         raise InputError(f"`path` should end in one of {', '.join(ENDINGS)}. Received: {path}.")
     if not path.is_file():
         raise InputError(f"`path` should be a file that exists. Received: {path}.")
-
-
-def _check_columns(path, columns, there):
-    for column in columns:
-        if there.count(column) != 1:
-            raise InputError(
-                f"`path` should have one column `{column}`. "
-                f"Received: {path} with the columns {', '.join(there)}."
-            )
 
 
 def _csv_header(path):

@@ -8,7 +8,6 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.folder_lock import NAME as LOCK
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
-from keras_peterrec.training.devices import Devices
 
 FORMAT_VERSION = 2
 # Settings that say where things are. What these hold, `data` tells by fingerprints.
@@ -46,7 +45,12 @@ class RunFolder:
 
     def __init__(self, path, settings, data=None, recipe=None, devices=None):
         self.path = Path(path)
-        self._devices = devices or Devices.open(1)
+        if devices is None:
+            # Only here: `check_folder` is used before TensorFlow is imported.
+            from keras_peterrec.training.devices import Devices
+
+            devices = Devices.open(1)
+        self._devices = devices
         self._asked = {
             "format_version": FORMAT_VERSION,
             "command": settings.command,
@@ -77,9 +81,7 @@ class RunFolder:
             if not self._finished:
                 self._lock.enter_context(locked(self.path))
             return
-        holds = self.path.is_dir() and {file.name for file in self.path.iterdir()} - {LOCK}
-        if holds or (self.path.exists() and not self.path.is_dir()):
-            raise self._refusal("already holds something else")
+        check_folder(self.path, self._asked["command"])
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.enter_context(locked(self.path))
         if not self._is_same():  # another process may have been quicker
@@ -93,26 +95,17 @@ class RunFolder:
         """Whether the folder holds this run; raises InputError if it holds another one."""
         if not (self.path / "run.json").is_file():
             return False
-        held, asked = read_json(self.path / "run.json", "out"), self._asked
-        held = held if isinstance(held, dict) else {}
-        for name in ("command", "format_version"):
-            if held.get(name) != asked[name]:
-                what = "a run of" if name == "command" else "a run of format version"
-                raise self._refusal(f"holds {what} {held.get(name)}, not {asked[name]}")
+        asked = self._asked
+        held = check_folder(self.path, asked["command"])
         before, now = _identity(held), _identity(asked)
         different = [name for name in {**now, **before} if now.get(name) != before.get(name)]
         if different:
             name = different[0]
-            raise self._refusal(
-                f"holds a run with `{name}` = {before.get(name)!r} rather than {now.get(name)!r}"
+            raise _refusal(
+                self.path,
+                f"holds a run with `{name}` = {before.get(name)!r} rather than {now.get(name)!r}",
             )
         return True
-
-    def _refusal(self, reason):
-        return InputError(
-            "`out` should be a new folder or that of the same run. "
-            f"Received: {str(self.path)!r}, which {reason}."
-        )
 
     def earlier_result(self):
         """What a finished run wrote, and says so; `None` if there is work to do."""
@@ -128,6 +121,38 @@ class RunFolder:
         """Writes `metrics.json`, with which the run is finished; returns its content."""
         write_json(self.path / "metrics.json", result)
         return result
+
+
+def check_folder(path, command):
+    """Raises an InputError if a folder holds anything but a run of a command.
+
+    Args:
+        path: path of the folder, which need not exist.
+        command: str.
+
+    Returns:
+        dict, the content of `run.json`, or `None` where the folder is empty or missing.
+    """
+    path = Path(path)
+    if not (path / "run.json").is_file():
+        holds = path.is_dir() and {file.name for file in path.iterdir()} - {LOCK}
+        if holds or (path.exists() and not path.is_dir()):
+            raise _refusal(path, "already holds something else")
+        return None
+    held = read_json(path / "run.json", "out")
+    held = held if isinstance(held, dict) else {}
+    for name, wanted in (("command", command), ("format_version", FORMAT_VERSION)):
+        if held.get(name) != wanted:
+            what = "a run of" if name == "command" else "a run of format version"
+            raise _refusal(path, f"holds {what} {held.get(name)}, not {wanted}")
+    return held
+
+
+def _refusal(path, reason):
+    return InputError(
+        "`out` should be a new folder or that of the same run. "
+        f"Received: {str(path)!r}, which {reason}."
+    )
 
 
 def _identity(run):

@@ -13,13 +13,14 @@ import os
 from pathlib import Path
 
 from keras_peterrec.data.labels import Labels, read_labels
-from keras_peterrec.data.log import Log, read_log
+from keras_peterrec.data.log import LOG_COLUMNS, Log, read_log
 from keras_peterrec.data.paper_format import (
     read_paper_finetune,
     read_paper_labels,
     read_paper_pretrain,
 )
 from keras_peterrec.data.sources import movielens, simulated
+from keras_peterrec.data.table_columns import check_columns
 from keras_peterrec.errors import InputError
 
 _DOMAINS = {
@@ -81,6 +82,34 @@ def load_labels(name_or_path: str | Path, column: str) -> Labels:
         return read_paper_labels(str(name_or_path).partition(":")[2])[1]
     _check_name(name_or_path, _LABEL_NAMES)
     return read_labels(name_or_path, column)
+
+
+def check_log(name_or_path: str | Path) -> None:
+    """Raises the InputError of `load_log` for a wrong name, path or column, without reading."""
+    prefix, _, path = str(name_or_path).partition(":")
+    if str(name_or_path) in _LOG_NAMES:
+        return
+    if prefix in _PAPER_LOGS:
+        _check_paper_file(path)
+        return
+    _check_name(name_or_path, _LOG_NAMES)
+    check_columns(name_or_path, LOG_COLUMNS)
+
+
+def check_labels(name_or_path: str | Path, column: str) -> None:
+    """Raises the InputError of `load_labels` for a wrong name, path or column."""
+    if str(name_or_path) in _LABEL_NAMES:
+        return
+    if str(name_or_path).startswith("paper-labels:"):
+        _check_paper_file(str(name_or_path).partition(":")[2])
+        return
+    _check_name(name_or_path, _LABEL_NAMES)
+    check_columns(name_or_path, ["user_id", column])
+
+
+def _check_paper_file(path):
+    if not Path(path).is_file():
+        raise InputError(f"`path` should be a file that exists. Received: {path}.")
 
 
 def load_titles(name_or_path: str | Path) -> dict[str, str]:

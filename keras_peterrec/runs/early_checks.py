@@ -1,0 +1,33 @@
+"""Checks of a command's paths before TensorFlow is imported, so that a mistake is told at once.
+
+They look at names, headers and `run.json`, and leave everything else to the command itself.
+"""
+
+import os
+
+from keras_peterrec.data import sources
+from keras_peterrec.files.json_file import read_json
+from keras_peterrec.runs.run_folder import check_folder
+
+
+def check_places(settings):
+    """Raises an InputError if a path in a command's settings cannot be used.
+
+    Args:
+        settings: Settings. Of its fields `log`, `target`, `labels`, `host` and `out` those are
+            checked that are names or paths.
+    """
+    given = {name: value for name, value in vars(settings).items() if _is_place(value)}
+    for name in ("log", "target"):
+        if name in given:
+            sources.check_log(given[name])
+    if "labels" in given and settings.column:
+        sources.check_labels(given["labels"], settings.column)
+    if "host" in given and "log" in given:  # a task's; a server's host is an address
+        read_json(os.path.join(given["host"], "host.json"), "host")
+    if "out" in given and "log" in given:
+        check_folder(given["out"], settings.command)
+
+
+def _is_place(value):
+    return isinstance(value, (str, os.PathLike))
