@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
-from keras_peterrec.serving.export import export
+from keras_peterrec.serving.export import DEFAULT_K, export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
     DESCRIPTION,
@@ -18,8 +18,6 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_collection import TaskCollection
-
-DEFAULT_K = 10
 
 
 @takes(ExportSettings)

@@ -32,8 +32,10 @@ from keras_peterrec.serving.warmup import (
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
+DEFAULT_K = 10  # items in a recommendation
 
-def export(host, tasks, out, k=10, host_path=None, incremental=False, mixed=None):
+
+def export(host, tasks, out, k=DEFAULT_K, host_path=None, incremental=False, mixed=None):
     """Writes one SavedModel in which every task shares the host.
 
     It loads wherever TensorFlow does, without this library; see `ServingModule` for its
