@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,13 +33,17 @@ class Labels:
     Labels(column='age', rows=2)
     """
 
-    def __init__(self, user_ids, values, column: str, classes=None):
+    def __init__(
+        self, user_ids: Any, values: Any, column: str, classes: Sequence[str] | None = None
+    ) -> None:
         self.user_ids, self.values = table_columns.freeze(user_ids, values)
         self.column = column
         self.classes = None if classes is None else list(classes)
 
     @classmethod
-    def from_columns(cls, user_ids, values, column: str, classes=None) -> "Labels":
+    def from_columns(
+        cls, user_ids: Any, values: Any, column: str, classes: Sequence[str] | None = None
+    ) -> "Labels":
         """The labels in two columns of `N` rows.
 
         Rows without a label are dropped, and so is white space around a label.
@@ -65,7 +71,7 @@ class Labels:
             raise InputError(f"`{column}` should have labels. Received: none in any row.")
         return cls(different_users[users[kept]], values[kept], column, classes)
 
-    def one_each(self):
+    def one_each(self) -> tuple:
         """Users and their only label.
 
         Returns:
@@ -83,7 +89,7 @@ class Labels:
                 )
         return np.array([*label_of], object), np.array([*label_of.values()], object)
 
-    def sets(self):
+    def sets(self) -> tuple:
         """Users and all of their labels: of several rows, and of cells with `|` in them.
 
         Returns:
@@ -95,7 +101,7 @@ class Labels:
             labels_of.setdefault(user, set()).update(parts - {""})
         return np.array([*labels_of], object), [*labels_of.values()]
 
-    def order(self, found) -> list:
+    def order(self, found: Any) -> list:
         """The different labels in `found` in the order of the classes.
 
         Raises:
@@ -138,7 +144,7 @@ class Labels:
         return f"Labels(column={self.column!r}, rows={len(self)})"
 
 
-def read_labels(path, column: str) -> Labels:
+def read_labels(path: Any, column: str) -> Labels:
     """The labels in one column of a .csv, .csv.gz or .parquet file.
 
     The file has a column `user_id` and the named one; others are not read.

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,18 +34,20 @@ class TaskExamples:
     def __len__(self):
         return len(self.starts)
 
-    def select(self, mask):
+    def select(self, mask: Any) -> Any:
         """The examples where `mask` `[E]` is true."""
         return TaskExamples(
             self.user_ids[mask], self.starts[mask], self.stops[mask], self.answers[mask]
         )
 
-    def with_answers(self, answers):
+    def with_answers(self, answers: Any) -> Any:
         """The same examples with other answers `[E, ...]`."""
         return dataclasses.replace(self, answers=answers)
 
 
-def recommendation_examples(source, target_log, target_vocabulary, cut_history=True):
+def recommendation_examples(
+    source: Any, target_log: Any, target_vocabulary: Any, cut_history: bool = True
+) -> TaskExamples:
     """Examples of recommending in a target log from source histories.
 
     Target events of one user before which the same source events happened share
@@ -92,7 +95,7 @@ def recommendation_examples(source, target_log, target_vocabulary, cut_history=T
     )
 
 
-def label_examples(source, user_ids, answers):
+def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:
     """Examples of users' answers from their whole source history.
 
     Args:

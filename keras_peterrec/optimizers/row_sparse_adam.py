@@ -1,5 +1,7 @@
 """Adam whose step costs the rows that it reads, not the whole table. Needs TensorFlow."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -63,7 +65,14 @@ class RowSparseAdam(OpenAdam):
     for rows as in torch.optim.SparseAdam and TensorFlow Addons' LazyAdam.
     """
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
+    ) -> None:
         steps = kwargs.get("gradient_accumulation_steps")
         if steps is not None:
             raise ValueError(
@@ -72,7 +81,7 @@ class RowSparseAdam(OpenAdam):
             )
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         # Keras divides by the scale with an operator that `tf.IndexedSlices` do not have.
         scale = self.loss_scale_factor
         if scale is not None:
@@ -83,7 +92,7 @@ class RowSparseAdam(OpenAdam):
         finally:
             self.loss_scale_factor = scale
 
-    def clip(self, grads):
+    def clip(self, grads: Any) -> list:
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return grads
         # A norm is of a row's total, and clipping changes the values of rows, not their numbers.
@@ -96,10 +105,10 @@ class RowSparseAdam(OpenAdam):
             for g, clipped in zip(grads, super().clip(values))
         ]
 
-    def decay_weights(self, variables):
+    def decay_weights(self, variables: Any) -> None:
         """Does nothing: which rows decay is only known in `update_step`."""
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, variable, learning_rate)
             return
@@ -155,7 +164,7 @@ class RowSparseLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     Source: Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2.
     """
 
-    def check_finite(self, grads):
+    def check_finite(self, grads: Any) -> Any:
         return super().check_finite(
             [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
         )

@@ -1,5 +1,7 @@
 """How well a host predicts held-out events of its own log."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
@@ -23,7 +25,9 @@ class NextItemEvaluation:
             `None`, all.
     """
 
-    def __init__(self, sequences, max_length, held_out, users=None):
+    def __init__(
+        self, sequences: Any, max_length: int, held_out: int, users: int | None = None
+    ) -> None:
         starts, stops, targets = sequences.leave_one_out(held_out)
         if users is not None and len(starts) > users:
             chosen = np.linspace(0, len(starts) - 1, users).astype("int64")
@@ -35,14 +39,14 @@ class NextItemEvaluation:
     def __len__(self):
         return len(self.starts)
 
-    def measure(self, pretrainer, new_items=False):
+    def measure(self, pretrainer: Any, new_items: bool = False) -> dict:
         """Metrics of a pretrainer; with `new_items` also those without the items seen."""
         users = outputs_of(
             pretrainer.user_states, self.sequences.items, self.starts, self.stops, self.max_length
         )
         return self._metrics(users, np.asarray(pretrainer.item_table), new_items)
 
-    def popularity(self, counts):
+    def popularity(self, counts: Any) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
         ones = np.ones((len(self), 1), "float32")
         return self._metrics(ones, popularity_table(counts), new_items=True)

@@ -1,6 +1,7 @@
 """From a log to a host."""
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def _describe(log, pretrainer, settings):
     }
 
 
-def encode_log(log, min_count=1):
+def encode_log(log: Any, min_count: int = 1) -> tuple:
     """Sequences, vocabulary and training counts of a log.
 
     Counts are of the events that training may see: all but each user's last two.

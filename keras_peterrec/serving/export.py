@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -35,7 +36,15 @@ from keras_peterrec.transfer.task_bundle import TaskBundle
 DEFAULT_K = 10  # items in a recommendation
 
 
-def export(host, tasks, out, k=DEFAULT_K, host_path=None, incremental=False, mixed=None):
+def export(
+    host: Any,
+    tasks: Any,
+    out: Any,
+    k: int = DEFAULT_K,
+    host_path: Any = None,
+    incremental: bool = False,
+    mixed: Any = None,
+) -> dict:
     """Writes one SavedModel in which every task shares the host.
 
     It loads wherever TensorFlow does, without this library; see `ServingModule` for its

@@ -1,6 +1,7 @@
 """A version directory as a Python object that answers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +34,7 @@ class ExportedModel:
     (2, 10)
     """
 
-    def __init__(self, path, argument="model"):
+    def __init__(self, path: Any, argument: str = "model") -> None:
         path = Path(path)
         if not (path / "saved_model.pb").is_file():
             raise InputError(
@@ -56,7 +57,7 @@ class ExportedModel:
             ) from error
 
     @property
-    def signatures(self):
+    def signatures(self) -> Any:
         """Names that `predict` knows: `serving_default`, `embed` and the tasks."""
         return sorted(
             name
@@ -64,7 +65,7 @@ class ExportedModel:
             if list(signature.structured_input_signature[1]) == ["history"]
         )
 
-    def predict(self, task, histories):
+    def predict(self, task: str, histories: list[str]) -> dict:
         """Answers of one signature.
 
         Args:
@@ -86,7 +87,13 @@ class ExportedModel:
             )
         return self._ask(task, history=_strings("histories", histories))
 
-    def step(self, task, items, states=None, seen=None):
+    def step(
+        self,
+        task: str,
+        items: list[str],
+        states: list[bytes] | None = None,
+        seen: list[str] | None = None,
+    ) -> dict:
         """Takes one event of each user and answers, in a model with `incremental`.
 
         Args:
@@ -128,7 +135,7 @@ class ExportedModel:
                 "Received: other bytes."
             ) from error
 
-    def mixed(self, histories, tasks):
+    def mixed(self, histories: list[str], tasks: list[str]) -> dict:
         """Answers for rows that each name their task, in a model with mixed tasks.
 
         Args:

@@ -181,6 +181,8 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
         function.__signature__ = inspect.signature(settings_class).replace(
             return_annotation=inspect.signature(run).return_annotation
         )
+        hints = {**settings_class.__init__.__annotations__, **run.__annotations__}
+        function.__annotations__ = {n: hint for n, hint in hints.items() if n != "settings"}
         head, returns, rest = (run.__doc__ or "").partition("    Returns:")
         function.__doc__ = f"{head}{_argument_lines(settings_class)}\n{returns}{rest}"
         function.with_settings = run  # for callers that have settings already

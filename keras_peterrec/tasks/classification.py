@@ -1,11 +1,15 @@
 """Classification: one class of each user, such as gender, age group or life stage."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
+from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
@@ -25,34 +29,36 @@ class Classification(TaskKind):
     shown = ("log_loss", "accuracy")
     unit = "probability"
 
-    def __init__(self, classes):
+    def __init__(self, classes: Sequence[str]) -> None:
         self.classes = list(classes)
 
     def __repr__(self):
         return f"Classification({self.classes})"
 
     @property
-    def labels(self):
+    def labels(self) -> list:
         return self.classes
 
-    def new_head(self):
+    def new_head(self) -> Any:
         return LinearHead(len(self.classes))
 
     @classmethod
-    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+    def make_data(
+        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> Any:
         return ClassificationData(source, answers, max_length, settings)
 
-    def save(self, folder):
+    def save(self, folder: Any) -> dict:
         return {"classes": self.classes}
 
     @classmethod
-    def load(cls, saved, folder):
+    def load(cls, saved: Any, folder: Any) -> Any:
         return cls(saved["classes"])
 
-    def probabilities(self, scores):
+    def probabilities(self, scores: Any) -> np.ndarray:
         return np.exp(_log_probabilities(np.asarray(scores, "float64"))).astype("float32")
 
-    def export_answers(self, name, folder, k):
+    def export_answers(self, name: str, folder: Any, k: int) -> Any:
         import tensorflow as tf
 
         def answer(scores, seen):
@@ -62,7 +68,7 @@ class Classification(TaskKind):
         return ExportedAnswers(answer, examples=dict)
 
     @staticmethod
-    def mixed_scores(scores):
+    def mixed_scores(scores: Any) -> Any:
         import tensorflow as tf
 
         return tf.nn.softmax(scores)
@@ -78,7 +84,9 @@ class ClassificationData(LabelData):
         settings: SplitSettings, of which it reads `seed` and `train_fraction`.
     """
 
-    def __init__(self, source, labels, max_length, settings=DEFAULT_SPLIT):
+    def __init__(
+        self, source: Any, labels: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> None:
         users, values = labels.one_each()
         classes = labels.order(values)
         place = {name: n for n, name in enumerate(classes)}
@@ -86,38 +94,38 @@ class ClassificationData(LabelData):
         examples = label_examples(source, users, answers)
         super().__init__(Classification(classes), source, examples, max_length, settings)
 
-    def start(self):
+    def start(self) -> np.ndarray:
         counts = np.bincount(self.splits[TRAIN].answers, minlength=len(self.kind.classes))
         return np.log((counts + 0.5) / (counts + 0.5).sum())  # no class is impossible
 
-    def loss(self, name=None):
+    def loss(self, name: str | None = None) -> Any:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def mean_loss(self, outputs, answers):
+    def mean_loss(self, outputs: Any, answers: Any) -> float:
         chosen = np.take_along_axis(_log_probabilities(outputs), answers[:, None], axis=1)
         return -np.mean(chosen)
 
-    def metrics(self, outputs, answers):
+    def metrics(self, outputs: Any, answers: Any) -> dict:
         probabilities = np.exp(_log_probabilities(outputs))
         return classification_metrics(probabilities, answers, len(self.kind.classes))
 
-    def baseline(self, part):
+    def baseline(self, part: int) -> dict:
         split, count = self.splits[part], len(self.kind.classes)
         shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
         return {"name": "majority", "test": classification_metrics(shares, split.answers, count)}
 
-    def fit_linear(self, ridge, offsets, items, size):
+    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
         one_hot = np.eye(len(self.kind.classes), dtype="float32")[self.splits[TRAIN].answers]
         ridge.fit_matrix(offsets, items, size, one_hot)
 
-    def measure_linear(self, queries, table, part, sampled=False):
+    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
         # What a regression says of a class may be negative; clipped, its rows become shares.
         shares = np.clip(queries @ table.T, LEAST_PROBABILITY, None).astype("float64")
         shares /= shares.sum(axis=1, keepdims=True)
         answers = self.splits[part].answers
         return classification_metrics(shares, answers, len(self.kind.classes))
 
-    def summary(self):
+    def summary(self) -> dict:
         return {**super().summary(), "classes": self.kind.classes}
 
 

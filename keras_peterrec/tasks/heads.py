@@ -1,10 +1,12 @@
 """The output layers of tasks."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 
-def head_weights(head) -> dict:
+def head_weights(head: Any) -> dict:
     """The weights of a head and of the layers inside it, `{"head/kernel": variable}` by path."""
     start = f"{head.path}/"
     return {f"head/{weight.path.removeprefix(start)}": weight for weight in head.weights}
@@ -28,7 +30,7 @@ class RecommenderHead(keras.layers.Layer):
     Source: Yuan et al., SIGIR 2020, section 3.3.
     """
 
-    def __init__(self, items: int, name: str = "head", **kwargs):
+    def __init__(self, items: int, name: str = "head", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.items = items
 
@@ -70,7 +72,9 @@ class LinearHead(keras.layers.Layer):
     Source: Yuan et al., SIGIR 2020, section 3.3, for classes.
     """
 
-    def __init__(self, outputs: int, bias_initializer="zeros", name: str = "head", **kwargs):
+    def __init__(
+        self, outputs: int, bias_initializer: Any = "zeros", name: str = "head", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.outputs = outputs
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -91,7 +95,7 @@ class LinearHead(keras.layers.Layer):
     def compute_output_spec(self, user):
         return keras.KerasTensor((user.shape[0], self.outputs), dtype="float32")
 
-    def shrink(self, scale, towards):
+    def shrink(self, scale: float, towards: Any) -> None:
         """Moves the outputs towards constant ones: `towards + scale · (z - towards)`.
 
         Args:

@@ -1,5 +1,7 @@
 """What the kinds of task that read a column of labels share."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -23,22 +25,22 @@ class LabelData(TaskData):
         """The head's outputs for the best constant answer, float64 `[n]`."""
         raise NotImplementedError
 
-    def mean_loss(self, outputs, answers) -> float:
+    def mean_loss(self, outputs: Any, answers: Any) -> float:
         """The loss of outputs `[E, n]`, in float64."""
         raise NotImplementedError
 
-    def metrics(self, outputs, answers) -> dict:
+    def metrics(self, outputs: Any, answers: Any) -> dict:
         """Metrics of the head's outputs `[E, n]`."""
         raise NotImplementedError
 
-    def new_head(self):
+    def new_head(self) -> Any:
         start = keras.initializers.Constant(self.start().tolist())
         return LinearHead(len(self.kind.labels), bias_initializer=start)
 
-    def measure_users(self, users, head, part, sampled=False):
+    def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
         return self.metrics(np.asarray(head(users), "float64"), self.splits[part].answers)
 
-    def calibrate(self, model):
+    def calibrate(self, model: Any) -> Any:
         """Moves a trained model's outputs z towards the start b as far as validation asks.
 
             z' = b + a (z - b),   a = argmin of the validation users' loss over (0, 1]

@@ -1,11 +1,15 @@
 """Several labels of each user, such as topics of interest."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
+from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
@@ -25,34 +29,36 @@ class Multilabel(TaskKind):
     shown = ("log_loss", "macro_auc", "map")
     unit = "probability"
 
-    def __init__(self, labels):
+    def __init__(self, labels: Sequence[str]) -> None:
         self._labels = list(labels)
 
     def __repr__(self):
         return f"Multilabel({self._labels})"
 
     @property
-    def labels(self):
+    def labels(self) -> list:
         return self._labels
 
-    def new_head(self):
+    def new_head(self) -> Any:
         return LinearHead(len(self._labels))
 
     @classmethod
-    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+    def make_data(
+        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> Any:
         return MultilabelData(source, answers, max_length, settings)
 
-    def save(self, folder):
+    def save(self, folder: Any) -> dict:
         return {"labels": self._labels}
 
     @classmethod
-    def load(cls, saved, folder):
+    def load(cls, saved: Any, folder: Any) -> Any:
         return cls(saved["labels"])
 
-    def probabilities(self, scores):
+    def probabilities(self, scores: Any) -> np.ndarray:
         return _sigmoid(np.asarray(scores, "float64")).astype("float32")
 
-    def export_answers(self, name, folder, k):
+    def export_answers(self, name: str, folder: Any, k: int) -> Any:
         import tensorflow as tf
 
         def answer(scores, seen):
@@ -65,7 +71,7 @@ class Multilabel(TaskKind):
         )
 
     @staticmethod
-    def mixed_scores(scores):
+    def mixed_scores(scores: Any) -> Any:
         import tensorflow as tf
 
         return tf.sigmoid(scores)
@@ -81,7 +87,9 @@ class MultilabelData(LabelData):
         settings: SplitSettings, of which it reads `seed` and `train_fraction`.
     """
 
-    def __init__(self, source, labels, max_length, settings=DEFAULT_SPLIT):
+    def __init__(
+        self, source: Any, labels: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> None:
         users, sets = labels.sets()
         names = labels.order(set().union(*sets))
         place = {name: n for n, name in enumerate(names)}
@@ -91,35 +99,35 @@ class MultilabelData(LabelData):
         examples = label_examples(source, users, answers)
         super().__init__(Multilabel(names), source, examples, max_length, settings)
 
-    def start(self):
+    def start(self) -> np.ndarray:
         answers = self.splits[TRAIN].answers
         # Log odds of the labels' shares, of which none is 0 or 1.
         have = answers.sum(axis=0, dtype="float64") + 0.5
         return np.log(have / (len(answers) + 1.0 - have))
 
-    def loss(self, name=None):
+    def loss(self, name: str | None = None) -> Any:
         return keras.losses.BinaryCrossentropy(from_logits=True)
 
-    def mean_loss(self, outputs, answers):
+    def mean_loss(self, outputs: Any, answers: Any) -> float:
         # log(1 + e^z) - y z, without overflow for large z.
         return np.mean(np.logaddexp(0.0, outputs) - answers * outputs)
 
-    def metrics(self, outputs, answers):
+    def metrics(self, outputs: Any, answers: Any) -> dict:
         return multilabel_metrics(_sigmoid(outputs), answers)
 
-    def baseline(self, part):
+    def baseline(self, part: int) -> dict:
         answers = self.splits[part].answers
         shares = label_shares(self.splits[TRAIN].answers, len(answers))
         return {"name": "prior", "test": multilabel_metrics(shares, answers)}
 
-    def fit_linear(self, ridge, offsets, items, size):
+    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
         ridge.fit_matrix(offsets, items, size, self.splits[TRAIN].answers)
 
-    def measure_linear(self, queries, table, part, sampled=False):
+    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
         shares = np.clip(queries @ table.T, LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
         return multilabel_metrics(shares.astype("float64"), self.splits[part].answers)
 
-    def summary(self):
+    def summary(self) -> dict:
         return {**super().summary(), "labels": self.kind.labels}
 
 

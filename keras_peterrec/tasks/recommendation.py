@@ -1,6 +1,8 @@
 """Recommendation: target items for users who are new in a domain."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from keras_peterrec.data.splits import TRAIN, split_users
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
+from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
 from keras_peterrec.tasks.target_loss import TargetLoss
@@ -48,32 +51,36 @@ class Recommendation(TaskKind):
     files = ("targets.txt",)
     hides_seen = True
 
-    def __init__(self, targets: Vocabulary):
+    def __init__(self, targets: Vocabulary) -> None:
         self.targets = targets
 
     def __repr__(self):
         return f"Recommendation({len(self.targets)} items)"
 
     @property
-    def labels(self):
+    def labels(self) -> list:
         return self.targets.items.tolist()
 
-    def new_head(self):
+    def new_head(self) -> Any:
         return RecommenderHead(len(self.targets))
 
     @classmethod
-    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+    def make_data(
+        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> Any:
         return RecommendationData(source, answers, max_length, settings)
 
-    def save(self, folder):
+    def save(self, folder: Any) -> dict:
         self.targets.save(folder / "targets.txt")
         return {"target_items": len(self.targets)}
 
     @classmethod
-    def load(cls, saved, folder):
+    def load(cls, saved: Any, folder: Any) -> Any:
         return cls(Vocabulary.load(folder / "targets.txt"))
 
-    def recommend(self, scores, k, exclude=None):
+    def recommend(
+        self, scores: Any, k: int, exclude: Sequence[Sequence[str]] | None = None
+    ) -> tuple:
         scores = np.array(scores)
         for row, items in enumerate(exclude or ()):
             known = self.targets.encode(items)
@@ -81,7 +88,7 @@ class Recommendation(TaskKind):
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return self.targets.decode(best), np.take_along_axis(scores, best, axis=1)
 
-    def export_answers(self, name, folder, k):
+    def export_answers(self, name: str, folder: Any, k: int) -> Any:
         from keras_peterrec.serving.item_table import ItemTable
 
         items = ItemTable(self.targets, folder / f"{name}_targets.txt")
@@ -91,10 +98,10 @@ class Recommendation(TaskKind):
             table=items,
         )
 
-    def score_rows(self, head):
+    def score_rows(self, head: Any) -> tuple:
         return np.asarray(head.item_table, "float32"), np.zeros(head.items, "float32")
 
-    def mixed_count(self, k):
+    def mixed_count(self, k: int) -> int:
         return k
 
 
@@ -111,7 +118,9 @@ class RecommendationData(TaskData):
         settings: SplitSettings; see `recommendation_examples` for `cut_history`.
     """
 
-    def __init__(self, source, target_log, max_length, settings=DEFAULT_SPLIT):
+    def __init__(
+        self, source: Any, target_log: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> None:
         users = split_users(target_log.user_ids, settings.seed, settings.train_fraction)
         counts = np.bincount(
             target_log.items[users[target_log.users] == TRAIN], minlength=len(target_log.item_ids)
@@ -130,7 +139,7 @@ class RecommendationData(TaskData):
             )
         super().__init__(Recommendation(targets), source, examples, max_length, settings)
 
-    def loss(self, name=None):
+    def loss(self, name: str | None = None) -> Any:
         """A new TargetLoss.
 
         Args:
@@ -143,22 +152,22 @@ class RecommendationData(TaskData):
         name = name or ("bce" if targets >= MANY_TARGETS else "softmax")
         return TargetLoss(name, events_per_row=targets, seed=self.seed)
 
-    def measure_users(self, users, head, part, sampled=False):
+    def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
         return self.measure_linear(users, np.asarray(head.item_table), part, sampled)
 
-    def baseline(self, part):
+    def baseline(self, part: int) -> dict:
         ones = np.ones((len(self.splits[part]), 1), "float32")
         table = popularity_table(self.counts)
         return {"name": "popularity", "test": self.measure_linear(ones, table, part, sampled=True)}
 
-    def fit_linear(self, ridge, offsets, items, size):
+    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
         answers = self.splits[TRAIN].answers
         chosen = answers >= 0
         target_offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
         targets = target_offsets, answers[chosen], len(self.kind.targets)
         ridge.fit(offsets, items, size, *targets)
 
-    def measure_linear(self, queries, table, part, sampled=False):
+    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
         split = self.splits[part]
         row, place = np.nonzero(split.answers >= 0)
         owners = self.known.index(split.user_ids)
@@ -178,7 +187,7 @@ class RecommendationData(TaskData):
             metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
         return metrics
 
-    def summary(self):
+    def summary(self) -> dict:
         return {
             **super().summary(),
             "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in self.splits)),

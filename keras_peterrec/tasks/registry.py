@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from typing import Any
 
 from keras_peterrec.errors import InputError
 
@@ -19,7 +20,7 @@ def kind_names() -> list:
     return list(_KINDS)
 
 
-def get_kind(name: str, argument: str = "kind"):
+def get_kind(name: str, argument: str = "kind") -> Any:
     """The class of a kind of task, a subclass of TaskKind.
 
     Raises:
@@ -36,7 +37,7 @@ def get_kind(name: str, argument: str = "kind"):
     return found
 
 
-def register_task_kind(kind):
+def register_task_kind(kind: Any) -> Any:
     """Adds a kind of task of one's own, also as a decorator of its class.
 
     Its tasks are then trained, saved, loaded and exported like any other, with its own head,
@@ -56,7 +57,7 @@ def register_task_kind(kind):
     return kind
 
 
-def choose_kind(name, labels=None):
+def choose_kind(name: str, labels: Any = None) -> Any:
     """The class of the kind that a command's arguments ask for.
 
     Args:

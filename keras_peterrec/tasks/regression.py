@@ -1,5 +1,7 @@
 """Regression: one number of each user, such as spend or age in years."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -7,6 +9,7 @@ from keras_peterrec.data.splits import TRAIN, split_users
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.metrics import regression_metrics
+from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
@@ -34,7 +37,7 @@ class Regression(TaskKind):
     has_units = True
     example_suffix = "_regress"
 
-    def __init__(self, column: str, mean: float = 0.0, deviation: float = 1.0):
+    def __init__(self, column: str, mean: float = 0.0, deviation: float = 1.0) -> None:
         self.column, self.mean, self.deviation = column, float(mean), float(deviation)
 
     def __repr__(self):
@@ -44,33 +47,35 @@ class Regression(TaskKind):
         return super().__eq__(other) and vars(self) == vars(other)
 
     @property
-    def labels(self):
+    def labels(self) -> list:
         return [self.column]
 
-    def new_head(self):
+    def new_head(self) -> Any:
         return LinearHead(1)
 
     @classmethod
-    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT):
+    def make_data(
+        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> Any:
         return RegressionData(source, answers, max_length, settings)
 
-    def save(self, folder):
+    def save(self, folder: Any) -> dict:
         return {"column": self.column, "mean": self.mean, "deviation": self.deviation}
 
     @classmethod
-    def load(cls, saved, folder):
+    def load(cls, saved: Any, folder: Any) -> Any:
         return cls(saved["column"], saved["mean"], saved["deviation"])
 
-    def values(self, scores):
+    def values(self, scores: Any) -> np.ndarray:
         return (self.mean + self.deviation * np.asarray(scores, "float64")[:, 0]).astype("float32")
 
-    def export_answers(self, name, folder, k):
+    def export_answers(self, name: str, folder: Any, k: int) -> Any:
         return ExportedAnswers(
             answer=lambda scores, seen: {"value": self.mean + self.deviation * scores[:, 0]},
             examples=lambda answer: {"outputs": answer["value"]},
         )
 
-    def score_rows(self, head):
+    def score_rows(self, head: Any) -> tuple:
         rows, bias = super().score_rows(head)
         return self.deviation * rows, self.mean + self.deviation * bias
 
@@ -89,7 +94,9 @@ class RegressionData(LabelData):
         Misfit: all training users have the same number.
     """
 
-    def __init__(self, source, labels, max_length, settings=DEFAULT_SPLIT):
+    def __init__(
+        self, source: Any, labels: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> None:
         users, values = labels.one_each()
         examples = label_examples(source, users, _numbers(values, labels.column))
         split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
@@ -106,39 +113,39 @@ class RegressionData(LabelData):
         examples = examples.with_answers(standardised)
         super().__init__(kind, source, examples, max_length, settings)
 
-    def start(self):
+    def start(self) -> np.ndarray:
         return np.zeros(1)  # the mean
 
-    def loss(self, name=None):
+    def loss(self, name: str | None = None) -> Any:
         """Squared error (the default), or Huber's loss, which outliers pull less.
 
         Huber's loss becomes linear one standard deviation from the truth.
         """
         return keras.losses.Huber() if name == "huber" else keras.losses.MeanSquaredError()
 
-    def mean_loss(self, outputs, answers):
+    def mean_loss(self, outputs: Any, answers: Any) -> float:
         return np.mean((outputs - answers) ** 2)
 
-    def metrics(self, outputs, answers):
+    def metrics(self, outputs: Any, answers: Any) -> dict:
         kind = self.kind
         found, truths = (kind.mean + kind.deviation * z[:, 0] for z in (outputs, answers))
         return regression_metrics(found, np.asarray(truths, "float64"))
 
-    def baseline(self, part):
+    def baseline(self, part: int) -> dict:
         answers = self.splits[part].answers
         return {"name": "mean", "test": self.metrics(np.zeros(answers.shape), answers)}
 
-    def fit_linear(self, ridge, offsets, items, size):
+    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
         ridge.fit_matrix(offsets, items, size, self.splits[TRAIN].answers)
 
-    def measure_linear(self, queries, table, part, sampled=False):
+    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
         outputs = (queries @ table.T).astype("float64")
         return self.metrics(outputs, self.splits[part].answers)
 
-    def summary(self):
+    def summary(self) -> dict:
         return {**super().summary(), "mean": self.kind.mean, "deviation": self.kind.deviation}
 
-    def answer_as(self, kind):
+    def answer_as(self, kind: Any) -> None:
         before = self.kind
         super().answer_as(kind)
         # Other users have another mean: the truths stay, their standard units change.

@@ -1,6 +1,7 @@
 """Losses of a recommendation task."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -38,13 +39,13 @@ class TargetLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        kind="softmax",
-        negatives=100,
-        events_per_row=1.0,
-        seed=None,
-        name="target_loss",
-        **kwargs,
-    ):
+        kind: str = "softmax",
+        negatives: int = 100,
+        events_per_row: float = 1.0,
+        seed: int | None = None,
+        name: str = "target_loss",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         if kind not in KINDS:
             raise ValueError(f"`kind` should be one of {KINDS}. Received: `kind` = {kind!r}.")

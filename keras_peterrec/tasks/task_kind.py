@@ -1,6 +1,7 @@
 """What a kind of task has to say: its data, head, metric, bundle and answers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -95,7 +96,7 @@ class TaskKind:
         """What each of the scores is of, in their order: list of str."""
         raise NotImplementedError
 
-    def new_head(self):
+    def new_head(self) -> Any:
         """A new head, a Layer from users `[B, C]` to scores `[B, len(labels)]`.
 
         Layers inside it need names of their own: a bundle holds the weights by path.
@@ -105,7 +106,9 @@ class TaskKind:
     # Data.
 
     @classmethod
-    def make_data(cls, source, answers, max_length, settings=DEFAULT_SPLIT) -> "TaskData":
+    def make_data(
+        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+    ) -> "TaskData":
         """The task's rows, split into training, validation and test.
 
         Args:
@@ -118,32 +121,34 @@ class TaskKind:
 
     # The bundle.
 
-    def save(self, folder) -> dict:
+    def save(self, folder: Any) -> dict:
         """Writes what needs files of its own into a bundle; returns the rest, JSON values."""
         raise NotImplementedError
 
     @classmethod
-    def load(cls, saved: dict, folder) -> "TaskKind":
+    def load(cls, saved: dict, folder: Any) -> "TaskKind":
         """What `save` wrote and returned, as an object."""
         raise NotImplementedError
 
     # Answers in Python. Scores are those of the head, float32 `[B, len(labels)]`.
 
-    def recommend(self, scores, k, exclude=None):
+    def recommend(
+        self, scores: Any, k: int, exclude: Sequence[Sequence[str]] | None = None
+    ) -> tuple:
         """The best `k` items of each row and their scores; see `Task.recommend`."""
         raise self._cannot("recommend", "recommendation")
 
-    def probabilities(self, scores) -> np.ndarray:
+    def probabilities(self, scores: Any) -> np.ndarray:
         """Probabilities of `labels`, float32 `[B, n]`."""
         raise self._cannot("give probabilities", "classification or multilabel")
 
-    def values(self, scores) -> np.ndarray:
+    def values(self, scores: Any) -> np.ndarray:
         """One number a row, float32 `[B]`."""
         raise self._cannot("give numbers", "regression")
 
     # Answers of the SavedModel.
 
-    def export_answers(self, name, folder, k) -> "ExportedAnswers":
+    def export_answers(self, name: str, folder: Any, k: int) -> "ExportedAnswers":
         """How the SavedModel turns scores into answers; see ExportedAnswers.
 
         Args:
@@ -153,7 +158,7 @@ class TaskKind:
         """
         raise NotImplementedError
 
-    def score_rows(self, head) -> tuple:
+    def score_rows(self, head: Any) -> tuple:
         """A head's weights as `(rows [n, C], bias [n])`, with scores = rows · user + bias.
 
         `MixedSignature` puts those of many tasks into one table.
@@ -161,11 +166,11 @@ class TaskKind:
         return np.asarray(head.kernel, "float32").T, np.asarray(head.bias, "float32")
 
     @staticmethod
-    def mixed_scores(scores):
+    def mixed_scores(scores: Any) -> Any:
         """What a mixed signature answers for the scores of `score_rows`, `[n]` to `[n]`."""
         return scores
 
-    def mixed_count(self, k) -> int:
+    def mixed_count(self, k: int) -> int:
         """How many of its labels a mixed signature answers with."""
         return len(self.labels)
 
@@ -209,7 +214,9 @@ class TaskData:
 
     starts_trained = False
 
-    def __init__(self, kind, source, examples, max_length, settings):
+    def __init__(
+        self, kind: "TaskKind", source: Any, examples: Any, max_length: int, settings: SplitSettings
+    ) -> None:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
@@ -228,11 +235,11 @@ class TaskData:
 
     # Training.
 
-    def new_head(self):
+    def new_head(self) -> Any:
         """A new head for this data."""
         return self.kind.new_head()
 
-    def loss(self, name=None):
+    def loss(self, name: str | None = None) -> Any:
         """A new loss.
 
         Args:
@@ -240,31 +247,31 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def calibrate(self, model):
+    def calibrate(self, model: Any) -> Any:
         """Changes a trained model's head as validation asks. Most kinds change nothing."""
 
     # Measuring.
 
-    def outputs(self, forward, part):
+    def outputs(self, forward: Any, part: int) -> np.ndarray:
         """What a function of histories, `[E, L]` to `[E, N]`, gives for a split."""
         split = self.splits[part]
         return outputs_of(forward, self.source.items, split.starts, split.stops, self.max_length)
 
-    def measure(self, model, part, sampled=False) -> dict:
+    def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a task model on a split; those against sampled negatives if asked."""
         return self.measure_users(self.outputs(model.user_states, part), model.head, part, sampled)
 
-    def measure_users(self, users, head, part, sampled=False) -> dict:
+    def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of users `[E, C]`, computed already, and a head on a split."""
         raise NotImplementedError
 
     # Baselines.
 
-    def baseline(self, part) -> dict:
+    def baseline(self, part: int) -> dict:
         """Name and metrics of the simplest answer, the same for everybody."""
         raise NotImplementedError
 
-    def fit_linear(self, ridge, offsets, items, size):
+    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
         """Fits a ridge regression to the training rows' answers.
 
         Args:
@@ -273,7 +280,7 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def measure_linear(self, queries, table, part, sampled=False) -> dict:
+    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a ridge regression's scores `queries · tableᵀ` on a split."""
         raise NotImplementedError
 
@@ -288,7 +295,7 @@ class TaskData:
             "users_without_history": self.dropped_users,
         }
 
-    def answer_as(self, kind):
+    def answer_as(self, kind: Any) -> None:
         """Takes on the kind of a trained task, which is then measured on these rows.
 
         Args:

@@ -3,7 +3,9 @@
 import csv
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -28,11 +30,11 @@ class Validation(keras.callbacks.Callback):
     >>> model.fit(batches, callbacks=[Validation(lambda: {"ndcg@10": measure(model)})])
     """
 
-    def __init__(self, measure):
+    def __init__(self, measure: Callable[[], dict]) -> None:
         super().__init__()
         self.measure = measure
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs.update({f"val_{name}": value for name, value in self.measure().items()})
 
 
@@ -54,12 +56,12 @@ class HistoryFile(keras.callbacks.Callback):
     [0.021, 0.034]
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Any) -> None:
         super().__init__()
         self.path = Path(folder) / HISTORY
         self._rows = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._rows is None:  # the first epoch of this process
             self._rows = [row for row in _read_rows(self.path) if int(row["epoch"]) <= epoch]
         rate = learning_rate(self.model)
@@ -69,7 +71,7 @@ class HistoryFile(keras.callbacks.Callback):
         write_csv(self.path, columns, self._rows)
 
 
-def read_history(folder):
+def read_history(folder: Any) -> Any:
     """Reads the `history.csv` of a run.
 
     Args:
@@ -98,7 +100,7 @@ class ProgressLines(keras.callbacks.Callback):
         epochs: int. The maximum number of epochs.
     """
 
-    def __init__(self, title, monitor, epochs):
+    def __init__(self, title: Any, monitor: Any, epochs: int) -> None:
         super().__init__()
         self.title = title
         self.monitor = monitor
@@ -107,7 +109,7 @@ class ProgressLines(keras.callbacks.Callback):
         self._epoch_began = None
         self._bar = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> Any:
         self._epoch_began = time.perf_counter()
         if not sys.stderr.isatty():
             return
@@ -116,11 +118,11 @@ class ProgressLines(keras.callbacks.Callback):
         self._bar.add_task(f"{self.title}  epoch {epoch + 1}", total=self.params.get("steps"))
         self._bar.start()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: Any, logs: dict | None = None) -> Any:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._stop_bar()
         seconds = time.perf_counter() - self._epoch_began
         best = "  best so far" if logs.get("improved") else ""
@@ -129,7 +131,7 @@ class ProgressLines(keras.callbacks.Callback):
             f"{self.monitor} {logs[self.monitor]:.4f}  {seconds:.1f} s{best}"
         )
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> Any:
         self._stop_bar()
 
     def _stop_bar(self):
@@ -138,7 +140,7 @@ class ProgressLines(keras.callbacks.Callback):
             self._bar = None
 
 
-def learning_rate(model):
+def learning_rate(model: Any) -> Any:
     """The learning rate of the model's next step, as a float."""
     # Through NumPy, because float() fails on a variable that several devices mirror.
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))

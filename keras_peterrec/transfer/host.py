@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Host:
     >>> task = build_task(host.backbone, RecommenderHead(200))
     """
 
-    def __init__(self, pretrainer, vocabulary, max_length):
+    def __init__(self, pretrainer: Any, vocabulary: Any, max_length: int) -> None:
         self.pretrainer = pretrainer
         self.vocabulary = vocabulary
         self.max_length = max_length
@@ -49,24 +50,24 @@ class Host:
         )
 
     @property
-    def backbone(self):
+    def backbone(self) -> Any:
         """The network that tasks are built on."""
         return self.pretrainer.backbone
 
     @property
-    def objective(self):
+    def objective(self) -> Any:
         """`"causal"` or `"masked"`."""
         return "causal" if self.backbone.causal else "masked"
 
-    def summary_settings(self):
+    def summary_settings(self) -> dict:
         """`history_summary` and `window` of a TaskModel with a summary over this host, dict."""
         return {"history_summary": max(EVENTS, self.max_length), "window": self.max_length}
 
-    def history_length(self, model):
+    def history_length(self, model: Any) -> int:
         """Last events that a TaskModel or MixedTasks over this host reads, int."""
         return model.history_length or self.max_length
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A hash of the backbone's settings and weights and of the vocabulary."""
         digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
         digest.update("\n".join(self.vocabulary.items).encode())
@@ -75,7 +76,7 @@ class Host:
             digest.update(np.ascontiguousarray(weight).tobytes())
         return f"sha256:{digest.hexdigest()[:16]}"
 
-    def save(self, folder):
+    def save(self, folder: Any) -> None:
         """Writes the host; `host.json` comes last, so a folder with it is whole."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ class Host:
         )
 
     @classmethod
-    def load(cls, folder, argument="host"):
+    def load(cls, folder: Any, argument: str = "host") -> Any:
         """Reads what `save` wrote.
 
         Raises:
@@ -139,7 +140,7 @@ class Host:
         return {**config, "dtype": self.backbone.item_embedding.dtype_policy.variable_dtype}
 
 
-def backbone_weights(backbone):
+def backbone_weights(backbone: Any) -> Any:
     """Weights of a backbone by path, the same in every process."""
     named = {"item_embedding/embeddings": backbone.item_embedding.embeddings}
     for block in backbone.blocks:

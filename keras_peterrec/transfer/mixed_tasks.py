@@ -1,5 +1,8 @@
 """Batches in which every row has a task of its own."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -43,7 +46,16 @@ class MixedTasks(keras.Model):
     >>> films, gender = mixed.scores(histories, ["films", "gender"])
     """
 
-    def __init__(self, pattern, names, weights, heads, kinds, sources, **kwargs):
+    def __init__(
+        self,
+        pattern: Any,
+        names: Any,
+        weights: Any,
+        heads: Any,
+        kinds: Any,
+        sources: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
         self.places_of = {task: place for place, task in enumerate(names)}
         self.heads = heads
@@ -57,7 +69,7 @@ class MixedTasks(keras.Model):
         self._stacked = stacked
 
     @classmethod
-    def of_tasks(cls, tasks):
+    def of_tasks(cls, tasks: Any) -> Any:
         """Stacks trained tasks, `{name: Task}`."""
         tasks = dict(tasks)
         bundles = {
@@ -73,7 +85,7 @@ class MixedTasks(keras.Model):
         return cls._of_bundles(_first(tasks), bundles, tasks)
 
     @classmethod
-    def load(cls, folders, host, argument="folders"):
+    def load(cls, folders: Any, host: Any, argument: str = "folders") -> Any:
         """Reads task bundles; a task is called as its folder. Messages call them `argument`.
 
         Raises:
@@ -149,21 +161,21 @@ class MixedTasks(keras.Model):
         return self.users(states, positions, *sums, place)
 
     @property
-    def host(self):
+    def host(self) -> Any:
         """The Backbone that all tasks share."""
         return self._pattern.host
 
     @property
-    def history_length(self):
+    def history_length(self) -> int:
         """See `TaskModel`."""
         return self._pattern.history_length
 
     @property
-    def has_summary(self):
+    def has_summary(self) -> Any:
         """Whether the users are joined by a `HistorySummary`."""
         return self._pattern.history_summary is not None
 
-    def users(self, states, positions, total, count, place):
+    def users(self, states: Any, positions: Any, total: Any, count: Any, place: Any) -> Any:
         """What the heads read, `[B, C]`; see `TokenPooling` and `HistorySummary`."""
         model, summary = self._pattern, self._pattern.history_summary
         users = model.patched_host.user_pooling(states, positions)
@@ -172,18 +184,18 @@ class MixedTasks(keras.Model):
         kernel = ops.take(self._stacked["summary/kernel"], place, axis=0)
         return summary(summary.features(users, total, count), kernel)
 
-    def tokens(self, place):
+    def tokens(self, place: Any) -> Any:
         """The task tokens of each row, `[B, n, C]`."""
         return self._rows("task_token/token", place)
 
-    def step_patches(self, block, place, positions):
+    def step_patches(self, block: Any, place: Any, positions: int) -> dict:
         """Each row's patches in the form of `ResidualBlock.step`, by site."""
         return {
             site: _row_by_row(with_weights(patch.apply_step, weights), positions)
             for site, patch, weights in self._patches(block, place)
         }
 
-    def scores(self, histories, tasks):
+    def scores(self, histories: Any, tasks: Sequence[str]) -> Any:
         """Each row's scores by its own task's head.
 
         Args:
@@ -206,16 +218,16 @@ class MixedTasks(keras.Model):
                 scores[row] = answer
         return scores
 
-    def stacked_weights(self):
+    def stacked_weights(self) -> dict:
         """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""
         return dict(self._stacked)
 
-    def task_variables(self):
+    def task_variables(self) -> list:
         """All that is held beside the host: what the tasks' bundles hold."""
         heads = [weight for head in self.heads for weight in head.weights]
         return [*self._stacked.values(), *heads]
 
-    def places(self, tasks):
+    def places(self, tasks: Sequence[str]) -> np.ndarray:
         """Numbers of the tasks called so, int32 `[B]`."""
         for name in tasks:
             if name not in self.places_of:

@@ -1,7 +1,9 @@
 """A trained task: its model and what the scores mean, in memory and as a task bundle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,11 +51,11 @@ class Task:
         """What the scores are of, in their order: list of str, such as items or classes."""
         return self.kind.labels
 
-    def new_head(self):
+    def new_head(self) -> Any:
         """A head like the task's own, not trained."""
         return self.kind.new_head()
 
-    def save(self, folder, host):
+    def save(self, folder: Any, host: Any) -> None:
         """Writes the task bundle; `task.json` comes last.
 
         Args:
@@ -88,7 +90,7 @@ class Task:
         )
 
     @classmethod
-    def load(cls, folder, host, argument="task"):
+    def load(cls, folder: Any, host: Any, argument: str = "task") -> "Task":
         """Builds the task of a bundle on a host.
 
         Raises:
@@ -115,7 +117,9 @@ class Task:
         model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
         return cls(model, bundle.method, kind, bundle.settings)
 
-    def recommend(self, histories, k=10, exclude=None):
+    def recommend(
+        self, histories: Any, k: int = 10, exclude: Sequence[Sequence[str]] | None = None
+    ) -> tuple:
         """The best `k` target items of each history.
 
         Args:
@@ -132,7 +136,7 @@ class Task:
         """
         return self.kind.recommend(self.scores(histories), k, exclude)
 
-    def probabilities(self, histories):
+    def probabilities(self, histories: Any) -> np.ndarray:
         """Probabilities of `labels` for each history, float32 `[B, n]`.
 
         Raises:
@@ -140,7 +144,7 @@ class Task:
         """
         return self.kind.probabilities(self.scores(histories))
 
-    def values(self, histories):
+    def values(self, histories: Any) -> np.ndarray:
         """One number for each history, float32 `[B]`.
 
         Raises:
@@ -148,11 +152,11 @@ class Task:
         """
         return self.kind.values(self.scores(histories))
 
-    def scores(self, histories):
+    def scores(self, histories: Any) -> Any:
         """What the head says of histories `[B, L]` of source ids, float32 `[B, n]`."""
         return np.array(self.model(np.asarray(histories, "int32"), training=False))
 
-    def check_head(self):
+    def check_head(self) -> None:
         """Raises InputError if the model's head is none of the task's kind."""
         head, wanted = self.model.head, self.kind.new_head()
         outputs = self.model.output_shape[-1]

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json, refuse_misfits
@@ -31,7 +32,7 @@ class TaskCollection:
     >>> films = tasks.load("films")
     """
 
-    def __init__(self, folder, host):
+    def __init__(self, folder: Any, host: Any) -> None:
         self.folder = Path(folder)
         self.host = host
         self._unreadable = {}
@@ -40,15 +41,15 @@ class TaskCollection:
                 f"`folder` should be a folder with task bundles. Received: {str(folder)!r}."
             )
 
-    def names(self):
+    def names(self) -> list[str]:
         """The tasks' names, sorted."""
         return [bundle.name for bundle in self._bundles()]
 
-    def load(self, name):
+    def load(self, name: str) -> Task:
         """The Task `name`, on the host of this collection; see `Task.load`."""
         return Task.load(self._path(name), self.host, "name")
 
-    def rename(self, name, new_name):
+    def rename(self, name: str, new_name: str) -> None:
         """Gives a task another name.
 
         Raises:
@@ -64,7 +65,7 @@ class TaskCollection:
             )
         os.rename(path, target)
 
-    def delete(self, name):
+    def delete(self, name: str) -> None:
         """Deletes a task's folder, with all that its run wrote."""
         path = self._path(name)
         # Gone in one step; what is interrupted leaves no half bundle of that name.
@@ -73,7 +74,7 @@ class TaskCollection:
         os.rename(path, aside)
         shutil.rmtree(aside)
 
-    def describe(self):
+    def describe(self) -> list[dict]:
         """What is known of each task.
 
         Returns:
