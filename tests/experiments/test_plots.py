@@ -1,6 +1,9 @@
 """Pictures from made-up runs."""
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib.image
 import pytest
@@ -85,3 +88,19 @@ def test_up_is_better_whatever_the_metric():
 def test_pareto_front():
     points = [(30, 0.5), (10, 0.2), (20, 0.2), (20, 0.4), (40, 0.45), (50, 0.6)]
     assert pareto_front(points) == [(10, 0.2), (20, 0.4), (30, 0.5), (50, 0.6)]
+
+
+def test_a_notebooks_backend_is_left_alone(tmp_path):
+    code = (
+        "import matplotlib, sys\n"
+        "matplotlib.use('svg')\n"
+        "from keras_peterrec.benchmarks import serve, train\n"
+        "from keras_peterrec.experiments import comparison_plot, plots\n"
+        "row = {'task': 'a', 'method': 'patch', 'metric': 'm', 'value': 0.3, 'baseline': 0.2}\n"
+        "comparison_plot.plot_comparison([row], sys.argv[1], 'title')\n"
+        "assert matplotlib.get_backend() == 'svg', matplotlib.get_backend()\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "plot.png"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "plot.png").stat().st_size > 1_000
