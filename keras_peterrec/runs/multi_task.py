@@ -1,5 +1,6 @@
 """One network trained on a source log and several tasks at once: the baseline MTL."""
 
+import functools
 import time
 
 import numpy as np
@@ -7,14 +8,14 @@ import tensorflow as tf
 
 from keras_peterrec.data.packed_batches import causal_batches
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
+from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
 from keras_peterrec.runs.task_training import RECIPE, training_parts
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
@@ -171,24 +172,14 @@ def _task_part(model, name, data, source, settings):
 
 
 def _result(model, name, data, settings, fingerprints):
-    task, baseline = model.tasks[name], data.baseline(TEST)
+    measure = functools.partial(data.measure, model.tasks[name])
     return {
-        "command": settings.command,
+        **task_result(settings, data, fingerprints, measure),
         "task": name,
-        "kind": data.kind.name,
-        "settings": settings.recorded(),
-        "seed": settings.seed,
-        "data": {"fingerprint": fingerprints, **data.summary()},
         # One network for all tasks: its parameters are every task's.
         "parameters": {
             "host": model.pretrainer.backbone.count_params(),
             "trainable": model.count_params(),
             "total": model.count_params(),
         },
-        "metrics": {
-            "validation": data.measure(task, VALIDATION),
-            "test": data.measure(task, TEST, sampled=True),
-        },
-        "baseline": baseline,
-        "baselines": [baseline],
     }

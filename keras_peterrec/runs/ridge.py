@@ -1,15 +1,16 @@
 """Ridge regression on the bag of source items: a task's linear baseline."""
 
+import functools
 import time
 
 import numpy as np
 
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.metrics import RidgeRanker
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
+from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import RidgeSettings
 
@@ -38,28 +39,16 @@ def ridge(settings: RidgeSettings) -> dict:
     with RunFolder(settings.out, settings, fingerprints) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        penalty, ranker, validation = _best(data, len(vocabulary), settings.penalties)
+        penalty, ranker = _best(data, len(vocabulary), settings.penalties)
         seconds = round(time.perf_counter() - began, 2)
-        baseline = data.baseline(TEST)
+        size = ranker.item_table.size
         return folder.finish(
             {
-                "command": settings.command,
-                "kind": kind.name,
-                "settings": settings.recorded(),
-                "seed": settings.seed,
+                **task_result(
+                    settings, data, fingerprints, functools.partial(measure, ranker, data)
+                ),
                 "penalty": penalty,
-                "data": {"fingerprint": fingerprints, **data.summary()},
-                "parameters": {
-                    "host": 0,
-                    "trainable": ranker.item_table.size,
-                    "total": ranker.item_table.size,
-                },
-                "metrics": {
-                    "validation": validation,
-                    "test": measure(ranker, data, TEST, sampled=True),
-                },
-                "baseline": baseline,
-                "baselines": [baseline],
+                "parameters": {"host": 0, "trainable": size, "total": size},
                 "seconds": {"fit": seconds, "total": seconds},
             }
         )
@@ -79,14 +68,14 @@ def measure(ranker, data, part, sampled=False):
 
 
 def _best(data, vocabulary_size, penalties):
-    """The penalty that is best on the validation split, with its ranker and metrics."""
+    """The penalty that is best on the validation split, and its ranker."""
     metric, best = data.kind.metric, None
     for penalty in penalties:
         ranker = fit_ranker(data, vocabulary_size, float(penalty))
-        metrics = measure(ranker, data, VALIDATION)
-        if best is None or metric.is_better(metrics[metric.name], best[2][metric.name]):
-            best = float(penalty), ranker, metrics
-    return best
+        value = measure(ranker, data, VALIDATION)[metric.name]
+        if best is None or metric.is_better(value, best[0]):
+            best = value, float(penalty), ranker
+    return best[1:]
 
 
 def _bags(source, split):

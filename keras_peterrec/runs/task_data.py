@@ -1,8 +1,9 @@
-"""A task's data out of its settings: a target log, or labels."""
+"""A task's data out of its settings, a target log or labels; and what a run says of it."""
 
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.tasks.registry import choose_kind
 
@@ -31,6 +32,31 @@ def with_kind(settings, answers):
     kind = choose_kind(settings.kind, labels)
     _check_loss(kind, getattr(settings, "loss", None))
     return settings.replace(kind=kind.name), kind
+
+
+def task_result(settings, data, fingerprints, measure):
+    """What `metrics.json` says of a task, however it was solved.
+
+    Args:
+        settings: Settings.
+        data: TaskData.
+        fingerprints: list of str, of all that was read.
+        measure: Callable of a split and of `sampled`, as `TaskData.measure` after the model.
+
+    Returns:
+        dict.
+    """
+    baseline = data.baseline(TEST)
+    return {
+        "command": settings.command,
+        "kind": data.kind.name,
+        "settings": settings.recorded(),
+        "seed": settings.seed,
+        "data": {"fingerprint": fingerprints, **data.summary()},
+        "metrics": {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)},
+        "baseline": baseline,
+        "baselines": [baseline],
+    }
 
 
 def _check_loss(kind, loss):

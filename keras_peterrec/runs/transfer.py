@@ -1,12 +1,12 @@
 """From a host and a small log or a table of labels to a task bundle."""
 
+import functools
 import time
 
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
+from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
 from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
@@ -69,29 +69,12 @@ def _transfer(settings):
             task = Task(model, settings.method, data.kind, settings.recorded())
             task.save(folder.path, host)
             seconds = training.summary(time.perf_counter() - began)
-            result = {**_result(task, data, settings, fingerprints), **seconds}
+            measure = functools.partial(data.measure, model)
+            result = task_result(settings, data, fingerprints, measure)
+            result |= {"parameters": parameter_report(model), **seconds}
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
             folder.finish(result)
             training.finish()
             return result
 
         return devices.on_chief(finish)
-
-
-def _result(task, data, settings, fingerprints):
-    """What `metrics.json` says of a trained task."""
-    baseline = data.baseline(TEST)
-    return {
-        "command": settings.command,
-        "kind": data.kind.name,
-        "settings": settings.recorded(),
-        "seed": settings.seed,
-        "data": {"fingerprint": fingerprints, **data.summary()},
-        "parameters": parameter_report(task.model),
-        "metrics": {
-            "validation": data.measure(task.model, VALIDATION),
-            "test": data.measure(task.model, TEST, sampled=True),
-        },
-        "baseline": baseline,
-        "baselines": [baseline],
-    }

@@ -169,11 +169,6 @@ def parse_route(method, path):
     return Route(call, unquote(name), number, label and unquote(label))
 
 
-def _unknown_signature(name):
-    # gRPC's error for the same has another text and code.
-    return invalid(f'Serving signature name: "{name}" not found in signature def')
-
-
 def _read_arrays(document, dtypes):
     values, layout = read_inputs(document, dtypes)
     return {name: value.to_array() for name, value in values.items()}, layout

@@ -30,7 +30,6 @@ def setting(
     parse=None,
     positional=False,
     flag=None,
-    command_line=True,
     recorded=True,
 ):
     """A field of a command's settings: all that is known of one argument.
@@ -48,7 +47,6 @@ def setting(
             the annotation.
         positional: bool. Whether the command line takes it without `--name`.
         flag: str or `None`. What the command line calls it, where that is not its name.
-        command_line: bool. `False` for what only Python callers can give.
         recorded: bool. `False` for what does not change a result, such as `out`.
     """
     metadata = {
@@ -60,7 +58,6 @@ def setting(
         "parse": parse,
         "positional": positional,
         "flag": flag,
-        "command_line": command_line,
         "recorded": recorded,
     }
     return dataclasses.field(default=default, metadata=metadata)

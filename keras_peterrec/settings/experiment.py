@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.settings.base import Settings, positive_integer, setting
+from keras_peterrec.settings.pretrain import PretrainSettings
 
 DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
 
@@ -48,8 +49,12 @@ class ExperimentSettings(Settings):
         recorded=False,
     )
     epochs: int | None = setting(None, "at most, of every stage", check=positive_integer)
-    hidden_dim: int = setting(64, "channels of the hosts", check=positive_integer)
-    blocks: int = setting(8, "residual blocks of the hosts", check=positive_integer)
+    hidden_dim: int = setting(
+        PretrainSettings.hidden_dim, "channels of the hosts", check=positive_integer
+    )
+    blocks: int = setting(
+        PretrainSettings.blocks, "residual blocks of the hosts", check=positive_integer
+    )
     max_length: int | None = setting(
         None, "events of a history (default: as suits the dataset)", check=positive_integer
     )

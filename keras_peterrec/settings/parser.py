@@ -19,8 +19,6 @@ def add_arguments(parser, settings_class):
     """
     for field in ordered_fields(settings_class):
         data = field.metadata
-        if not data["command_line"]:
-            continue
         kind = type_of(settings_class, field.name)
         flag = data["flag"] or field.name.replace("_", "-")
         described = {"help": (data["help"] + default_text(field)).replace("%", "%%")}

@@ -15,6 +15,7 @@ from keras_peterrec.settings.base import (
     seed_number,
     setting,
 )
+from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.registry import kind_names
 
 # The methods and the names that the paper gives them; `transfer/strategies.py` builds them.
@@ -184,16 +185,26 @@ class MultiTaskSettings(Settings):
         help="dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
     )
     out: Any = setting(help="new folder", recorded=False)
-    hidden_dim: int = setting(64, "channels C of the network", check=positive_integer)
-    blocks: int = setting(8, "residual blocks", check=positive_integer)
-    max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
-    epochs: int = setting(40, "at most", check=positive_integer)
-    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
-    dropout: float = setting(0.3, "on embeddings and branches", check=rate)
-    head_dropout: float = setting(0.5, "on the user's state before a head", check=rate)
-    unknown_rate: float = setting(0.2, "share of the inputs that become unknown", check=rate)
-    train_fraction: float = setting(1.0, "share of the training users used", check=fraction)
-    seed: int = setting(0, "of the splits and of the training", check=seed_number)
+    hidden_dim: int = setting(
+        PretrainSettings.hidden_dim, "channels C of the network", check=positive_integer
+    )
+    blocks: int = setting(PretrainSettings.blocks, "residual blocks", check=positive_integer)
+    max_length: int = setting(
+        PretrainSettings.max_length, "events of a history that it reads", check=positive_integer
+    )
+    epochs: int = setting(PretrainSettings.epochs, "at most", check=positive_integer)
+    learning_rate: float = setting(PretrainSettings.learning_rate, "of Adam", check=positive_number)
+    dropout: float = setting(PretrainSettings.dropout, "on embeddings and branches", check=rate)
+    head_dropout: float = setting(
+        TransferSettings.dropout, "on the user's state before a head", check=rate
+    )
+    unknown_rate: float = setting(
+        PretrainSettings.unknown_rate, "share of the inputs that become unknown", check=rate
+    )
+    train_fraction: float = setting(
+        SplitSettings.train_fraction, "share of the training users used", check=fraction
+    )
+    seed: int = setting(SplitSettings.seed, "of the splits and of the training", check=seed_number)
 
     def check(self):
         if not isinstance(self.tasks, dict) or not self.tasks:

@@ -11,10 +11,8 @@ from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LabelData
+from keras_peterrec.tasks.label_data import LEAST_PROBABILITY, LabelData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
-
-LEAST_PROBABILITY = 1e-3  # that a ridge regression's scores are clipped to
 
 
 class Classification(TaskKind):

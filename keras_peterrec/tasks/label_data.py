@@ -10,6 +10,7 @@ from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_kind import TaskData
 from keras_peterrec.training.devices import Devices
 
+LEAST_PROBABILITY = 1e-3  # that the scores of a ridge regression are clipped to
 SCALES = np.arange(1, 101) / 100  # none is 0, which would lose the order of users
 
 

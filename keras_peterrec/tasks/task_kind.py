@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_peterrec.data.splits import TRAIN, split_users
+from keras_peterrec.data.splits import split_users
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.training.inference import outputs_of
@@ -310,9 +310,6 @@ class TaskData:
                 f"trained on ({_few(kind.labels)}). Received: {_few(self.kind.labels)}."
             )
         self.kind = kind
-
-    def _train(self):
-        return self.splits[TRAIN]
 
 
 def _few(labels):

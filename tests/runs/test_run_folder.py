@@ -6,6 +6,7 @@ import filelock
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.transfer import MultiTaskSettings, TransferSettings
@@ -98,3 +99,12 @@ def test_a_folder_that_cannot_be_is_one_clear_line(place, tmp_path, monkeypatch)
     with pytest.raises(InputError, match=f"`out` should be .*Received: '{place}'") as caught:
         open_folder(place, SETTINGS)
     assert "\n" not in str(caught.value)
+
+
+def test_of_several_workers_none_looks_at_the_folder_early(tmp_path, monkeypatch):
+    (tmp_path / "run.json.writing").write_text("{")  # as the chief is just writing it
+    settings = PretrainSettings("simulated/source", str(tmp_path))
+    with pytest.raises(InputError, match="`out` should be a new folder"):
+        check_places(settings)
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    check_places(settings)

@@ -65,11 +65,7 @@ def test_the_command_line_and_python_take_the_same_names(command):
         [commands] = [a for a in parser._actions if hasattr(a, "choices") and a.choices]
         parser = commands.choices[word]
     options = {action.dest for action in parser._actions} - {"help", "json", "config"}
-    of_command_line = {
-        field.name
-        for field in dataclasses.fields(command.settings)
-        if field.metadata["command_line"]
-    }
+    of_command_line = {field.name for field in dataclasses.fields(command.settings)}
     assert options == of_command_line
     for action in parser._actions:
         assert action.help and (action.dest in fields or action.dest in ("help", "json", "config"))
