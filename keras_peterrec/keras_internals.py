@@ -55,6 +55,7 @@ class OpenAdam(keras.optimizers.Adam):
       writes the whole table.
     - `decays`, to leave out what `exclude_from_weight_decay` names. Keras keeps those
       names in private.
+    - `update_all`, which gets all gradients at once; `update_step` gets one after the other.
     - `slots`. Under a strategy `update_step` gets the variable of one device, which only
       Keras can match with the variable that it made the moments for.
     """
@@ -65,6 +66,7 @@ class OpenAdam(keras.optimizers.Adam):
         "_apply_weight_decay",
         "_use_weight_decay",
         "_get_variable_index",
+        "_backend_update_step",
     )
 
     def __init__(self, *args, **kwargs):
@@ -93,6 +95,13 @@ class OpenAdam(keras.optimizers.Adam):
     def decay_weights(self, variables):
         """Applies weight decay; called before the gradients are applied."""
         super()._apply_weight_decay(variables)
+
+    def update_all(self, grads, variables, learning_rate):
+        """Updates variables by their gradients, clipped already; calls `update_step` for each."""
+        super()._backend_update_step(grads, variables, learning_rate)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        self.update_all(grads, trainable_variables, learning_rate)
 
     def _clip_gradients(self, grads):
         return self.clip(grads)

@@ -30,6 +30,7 @@ CLASSES = {
     "LinearHead": "tasks.heads",
     "TargetLoss": "tasks.target_loss",
     "TaskModel": "transfer.task_model",
+    "FlatAdam": "optimizers.flat_adam",
     "RowSparseAdam": "optimizers.row_sparse_adam",
     "RowSparseLossScaleOptimizer": "optimizers.row_sparse_adam",
     "DilatedConvolution": "layers.dilated_convolution",

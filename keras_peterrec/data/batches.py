@@ -114,7 +114,7 @@ def _batches(columns, make_batch, batch_size, seed, steps=None):
         # one shape, so that a compiled training step is compiled once.
         count = len(columns[0])
         rows = rows.shuffle(count, seed=seed, reshuffle_each_iteration=True).repeat()
-        rows = rows.batch(batch_size).take(steps or -(-count // batch_size))
+        rows = rows.batch(batch_size, drop_remainder=True).take(steps or -(-count // batch_size))
     paired = tf.data.Dataset.zip(rows, noise)
     return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 

@@ -1,9 +1,29 @@
 """Dilated one-dimensional convolution."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError, check_count
+
+
+@dataclass(frozen=True)
+class Dilation:
+    """A dilation that is known only when a graph runs.
+
+    Args:
+        rate: Integer tensor, a scalar.
+        largest: int. What `rate` never exceeds.
+    """
+
+    rate: Any
+    largest: int
+
+    def times(self, factor: int) -> "Dilation":
+        """So many times this dilation."""
+        return Dilation(factor * self.rate, factor * self.largest)
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -39,6 +59,7 @@ class DilatedConvolution(keras.layers.Layer):
         inputs: Tensor of shape `[B, L, C_in]`.
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
             `None` where each row is one sequence.
+        dilation: Dilation or `None`. In place of the layer's own. Defaults to `None`.
 
     Returns:
         Tensor of shape `[B, L, filters]`.
@@ -89,8 +110,12 @@ class DilatedConvolution(keras.layers.Layer):
             name="bias", shape=(self.filters,), initializer=self.bias_initializer
         )
 
-    def call(self, inputs, sequence_ids=None):
-        shape = self.kernel_size, self.dilation_rate, self.causal
+    def call(self, inputs, sequence_ids=None, dilation=None):
+        return self.apply_kernel(self.seen(inputs, sequence_ids, dilation))
+
+    def seen(self, inputs, sequence_ids=None, dilation=None):
+        """What the kernel sees at every position, `[B, L, k·C_in]`; arguments as of a call."""
+        shape = self.kernel_size, dilation or self.dilation_rate, self.causal
         copies, own = shifted_copies(inputs, *shape)  # [B, L, C_in] each
         if sequence_ids is not None:
             ids = ops.expand_dims(sequence_ids, -1)
@@ -99,7 +124,7 @@ class DilatedConvolution(keras.layers.Layer):
                 copy if index == own else copy * ops.cast(copied == ids, copy.dtype)
                 for index, (copy, copied) in enumerate(zip(copies, copied_ids))
             ]
-        return self.apply_kernel(ops.concatenate(copies, axis=-1))
+        return ops.concatenate(copies, axis=-1)
 
     @property
     def reach(self) -> int:
@@ -141,7 +166,7 @@ class DilatedConvolution(keras.layers.Layer):
         }
 
 
-def shifted_copies(values, kernel_size: int, dilation_rate: int, causal: bool):
+def shifted_copies(values, kernel_size: int, dilation_rate, causal: bool):
     """Returns one copy of a sequence for each position that a dilated kernel sees.
 
     Laid side by side they are, at position t,
@@ -152,17 +177,24 @@ def shifted_copies(values, kernel_size: int, dilation_rate: int, causal: bool):
     Args:
         values: Tensor of shape `[B, L, C]`.
         kernel_size: int. Width k of the kernel, odd.
-        dilation_rate: int. Distance d between two neighbours in the kernel.
+        dilation_rate: int or Dilation. Distance d between two neighbours in the kernel, in
+            positions.
         causal: bool. Whether a position sees only itself and its past.
 
     Returns:
         A list of k tensors of shape `[B, L, C]`, 0 outside the sequence, and the
         index of the copy that is not shifted.
     """
-    reach = (kernel_size - 1) * dilation_rate
-    before = reach if causal else reach // 2
+    known = not isinstance(dilation_rate, Dilation)
+    dilation = Dilation(dilation_rate, dilation_rate) if known else dilation_rate
+    rate, largest = dilation.rate, dilation.largest
+    own = kernel_size - 1 if causal else kernel_size // 2
+    reach, before = (kernel_size - 1) * largest, own * largest
     padded = ops.pad(values, [[0, 0], [before, reach - before], [0, 0]])
-    starts = range(0, reach + 1, dilation_rate)
-    # A stop of None keeps the last copy whole.
-    copies = [padded[:, start : (start - reach) or None] for start in starts]
-    return copies, before // dilation_rate
+    starts = [before + (tap - own) * rate for tap in range(kernel_size)]
+    if known:  # a stop of None keeps the last copy whole
+        copies = [padded[:, start : (start - reach) or None] for start in starts]
+    else:
+        shape = ops.shape(values)
+        copies = [ops.slice(padded, (0, start, 0), shape) for start in starts]
+    return copies, own

@@ -58,13 +58,16 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
     @ops.custom_gradient
     def forward(inputs, gamma, beta):
         centred, scale = _centred(inputs, epsilon)
-        normed = centred * scale
-        outputs = ops.relu(normed * gamma + beta)
+        outputs = ops.relu(centred * scale * gamma + beta)
 
         def gradient(*args, upstream=None):
             # Keras hands it over by name or by position, depending on the backend.
             upstream = args[0] if upstream is None else upstream
-            passed = ops.where(outputs > 0, upstream, ops.zeros_like(upstream))
+            # Computed again from the inputs: a loop over blocks keeps every tensor that is read
+            # here for each block, and writing one costs more than computing it.
+            centred, scale = _centred(inputs, epsilon)
+            normed = centred * scale
+            passed = ops.where(normed * gamma + beta > 0, upstream, ops.zeros_like(upstream))
             inner = passed * gamma
             d_inputs = scale * (
                 inner

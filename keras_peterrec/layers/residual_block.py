@@ -47,6 +47,7 @@ class ResidualBlock(keras.layers.Layer):
             `None` where each row is one sequence, padded on the left.
         patches: dict from site to callable `patch(inputs, outputs) -> outputs`, or
             `None`.
+        dilation: Dilation or `None`. Of the first convolution, in place of `dilation_rate`.
 
     Returns:
         Tensor of shape `[B, L, C]`.
@@ -95,10 +96,13 @@ class ResidualBlock(keras.layers.Layer):
             self.dropout, name="branch_dropout", dtype=self.dtype_policy
         )
 
-    def call(self, inputs, padding_mask, sequence_ids=None, patches=None, training=None):
+    def call(
+        self, inputs, padding_mask, sequence_ids=None, patches=None, training=None, dilation=None
+    ):
         branch = inputs
-        for convolution, norm, at_sites in self._halves(patches):
-            convolved = convolution(branch, sequence_ids)
+        for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
+            own = None if dilation is None else dilation.times(number)
+            convolved = convolution(branch, sequence_ids, dilation=own)
             branch = _activated(norm, at_sites, (branch,), convolved) * padding_mask
         return inputs + self.branch_dropout(branch, training=training)
 
@@ -135,6 +139,10 @@ class ResidualBlock(keras.layers.Layer):
             self.convolutions, self.norms, CONVOLUTION_SITES, NORM_SITES, ACTIVATION_SITES
         ):
             yield convolution, norm, [(patches or {}).get(site, _unpatched) for site in sites]
+
+    def form(self):
+        """What `form_of` compares: all but the dilation, which `call` can be given."""
+        return self.kernel_size, self.causal, self.dropout, self.dtype_policy.name
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -8,6 +8,7 @@ import keras
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
 from keras_peterrec.layers.residual_block import ResidualBlock
+from keras_peterrec.models.block_loop import run_blocks
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -135,6 +136,10 @@ class Backbone(keras.Model):
         layers = self.padding_mask_layer, borders, self.embedding_dropout, self.blocks
         return _states(*layers, history, embedded, training)
 
+    def form(self):
+        """What `form_of` compares: all settings but the name."""
+        return {name: value for name, value in self.get_config().items() if name != "name"}
+
     def copy(self) -> "Backbone":
         """A new backbone with the same settings and weights. It shares nothing with this one."""
         twin = Backbone.from_config(self.get_config())
@@ -164,6 +169,4 @@ def _states(
     padding_mask = padding_mask_layer(history)
     sequence_ids = sequence_ids_layer(history) if sequence_ids_layer is not None else None
     states = dropout(embedded, training=training) * padding_mask
-    for block in blocks:
-        states = block(states, padding_mask, sequence_ids, training=training)
-    return states
+    return run_blocks(blocks, states, padding_mask, sequence_ids, training=training)

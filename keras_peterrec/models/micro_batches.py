@@ -7,11 +7,8 @@ import keras
 import tensorflow as tf
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.training.replicated_model import (
-    compile_alone,
-    record_loss,
-    sum_over_replicas,
-)
+from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
+from keras_peterrec.training.replicated_model import record_loss, sum_over_replicas
 
 # How many values one activation of a micro-batch may have: what a block's intermediates
 # may take of the second-level caches (512 KiB) of two cores. Found by measuring 400 to
@@ -42,8 +39,8 @@ def train_step(model, data):
     # The mean is over the targets of all replicas and micro-batches, which may have different
     # numbers of them. So the count comes first, and each part divides its own sum by it.
     counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
-    compute = compile_alone(model, lambda *given: MicroBatchedStep(model, *given).run())
-    loss, gradients = compute(history, targets, tf.maximum(counted, 1.0))
+    step = MicroBatchedStep(model, history, targets, tf.maximum(counted, 1.0))
+    loss, gradients = step.run()
     model.optimizer.apply(gradients, model.trainable_variables)
     # Each replica has its share of the mean loss, and the metric takes the mean over the
     # replicas, so the shares are scaled up to have the mean loss as their mean.
@@ -87,7 +84,8 @@ class MicroBatchedStep:
     Trainable variables are of two kinds here. *Tables* (the item embedding, and the
     output table unless it is the same) are differentiated by the rows that the step has
     read, before the loop, so that autodiff never makes a gradient as large as a table.
-    All others are *dense*.
+    All others are *dense*. XLA compiles the loop; it gets rows and the values of dense
+    variables, and gives back their gradients.
 
     Args:
         model: Pretrainer.
@@ -103,8 +101,7 @@ class MicroBatchedStep:
         # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
         # with the special ids, an output table of its own has items only.
         self.first_row = FIRST_ITEM if model.tied else 0
-        tables = {id(self.input_table), id(self.output_table)}
-        self.dense = [v for v in model.trainable_variables if id(v) not in tables]
+        self.weights = Weights(model, left_out=(self.input_table, self.output_table))
         self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # -1: a special id, without loss
         self.total = total
         self.history = history
@@ -126,21 +123,25 @@ class MicroBatchedStep:
         # the rows of all negatives, or the output table of a full softmax. Rows are gathered
         # from `table.value`: `tf.gather` of a Keras variable would read the whole table.
         parts = [self.history, self.targets, tf.gather(self.input_table.value, self.history)]
-        whole = []
         if self.sampled:
             parts.append(tf.gather(self.output_table.value, self.target_rows))
-            negative_rows = self.first_row + self.negatives
-            whole = [tf.gather(self.output_table.value, negative_rows)]
+            negative_rows = tf.gather(self.output_table.value, self.first_row + self.negatives)
+            whole = {"rows": negative_rows, "negatives": self.negatives}
         else:
-            whole = [tf.convert_to_tensor(self.output_table.value)[self.first_row :]]
+            whole = {"rows": tf.convert_to_tensor(self.output_table.value)[self.first_row :]}
         parts = [tf.reshape(part, [self.count, -1, *part.shape[1:]]) for part in parts]
-        if self.count == 1:
-            loss, by_row, summed = self._micro_batch([part[0] for part in parts], whole)
-        else:
-            loss, by_row, summed = self._loop(parts, whole)
-        return loss, self._gradients(by_row, summed)
+        # Otherwise small gradients underflow in float16. The optimizer divides by the same
+        # scale; the loss itself is returned unscaled.
+        scale = self.model.optimizer.scale_loss(tf.constant(1.0))
+        given = {"parts": parts, "whole": whole, "total": self.total, "scale": scale}
+        key = shared_form(self.model, self.weights)
+        loss, by_row, of_whole, dense, changed = call_compiled(
+            self.model, key, self._all_parts, self.weights.values(), given
+        )
+        self.weights.assign(changed)
+        return loss, self._gradients(by_row, of_whole, self.weights.of_variables(dense))
 
-    def _loop(self, parts, whole):
+    def _all_parts(self, values, given):
         """Runs the micro-batches one after the other.
 
         Losses and gradients of `whole` and of the dense weights are summed. Gradients of
@@ -148,68 +149,75 @@ class MicroBatchedStep:
         """
         # `tf.while_loop` keeps the compiled graph as small as one micro-batch; a Python loop
         # would compile them all, one after the other.
-        rows = [tf.TensorArray(tf.float32, self.count) for _ in parts[2:]]
-        sums = [tf.zeros_like(value) for value in (*whole, *self.dense)]
+        parts, seeds = given["parts"], self.weights.seeds(values)
+        arrays = [tf.TensorArray(tf.float32, self.count) for _ in parts[2:]]
+        sums = [tf.zeros_like(v) for v in (given["whole"]["rows"], *self.weights.trained(values))]
 
-        def body(index, loss, rows, sums):
-            one_loss, by_row, summed = self._micro_batch([part[index] for part in parts], whole)
-            rows = [array.write(index, value) for array, value in zip(rows, by_row)]
-            return index + 1, loss + one_loss, rows, [a + b for a, b in zip(sums, summed)]
+        def body(index, loss, seeds, arrays, sums):
+            part = [part[index] for part in parts]
+            one_loss, by_row, summed, seeds = self._micro_batch(part, values, seeds, given)
+            arrays = [array.write(index, value) for array, value in zip(arrays, by_row)]
+            return index + 1, loss + one_loss, seeds, arrays, [a + b for a, b in zip(sums, summed)]
 
-        _, loss, rows, sums = tf.while_loop(
-            lambda index, *_: index < self.count,
-            body,
-            (tf.constant(0), tf.constant(0.0), rows, sums),
-            maximum_iterations=self.count,
-        )
-        return loss, [array.stack() for array in rows], sums
+        start = tf.constant(0), tf.constant(0.0), seeds, arrays, sums
+        if self.count == 1:
+            _, loss, seeds, arrays, sums = body(*start)
+        else:
+            _, loss, seeds, arrays, sums = tf.while_loop(
+                lambda index, *_: index < self.count, body, start, maximum_iterations=self.count
+            )
+        by_row = [array.stack() for array in arrays]
+        return loss, by_row, sums[0], sums[1:], self.weights.with_new(seeds)
 
-    def _micro_batch(self, part, whole):
+    def _micro_batch(self, part, values, seeds, given):
         """Computes one micro-batch's share of the loss and its gradients.
 
         Returns:
             The loss; the gradients of its gathered rows; the gradients of `whole` followed by
-            those of the dense weights.
+            those of the dense weights; and the random seeds for the next micro-batch.
         """
         history, targets, *rows = part
         channels = self.model.backbone.hidden_dim
+        whole = given["whole"]
+        values = self.weights.with_seeds(values, seeds)
         with tf.GradientTape() as tape:
-            tape.watch(rows + whole)  # tensors; the tape watches the dense variables itself
+            tape.watch([*rows, whole["rows"]])
             dtype = self.model.backbone.item_embedding.compute_dtype
             embedded, *true_rows = [tf.cast(row, dtype) for row in rows]
-            states = self.model.backbone.states(history, embedded, training=True)
+            with self.weights.taken(values, tape) as taken:
+                states = self.model.backbone.states(history, embedded, training=True)
+                seeds = taken.seeds()
             loss = self._loss(
                 tf.reshape(states, [-1, channels]),
                 tf.reshape(targets, [-1]),
                 [tf.reshape(row, [-1, channels]) for row in true_rows],
-                [tf.cast(row, dtype) for row in whole],
+                tf.cast(whole["rows"], dtype),
+                whole.get("negatives"),
             )
-            # Otherwise small gradients underflow in float16. The optimizer divides by the same
-            # scale; the loss itself is returned unscaled.
-            scaled = self.model.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [*rows, *whole, *self.dense])
-        return loss, gradients[: len(rows)], gradients[len(rows) :]
+            loss /= given["total"]
+            scaled = loss * given["scale"]
+        dense = self.weights.trained(values)
+        gradients = tape.gradient(scaled, [*rows, whole["rows"], *dense])
+        return loss, gradients[: len(rows)], gradients[len(rows) :], seeds
 
-    def _loss(self, states, targets, true_rows, whole):
+    def _loss(self, states, targets, true_rows, whole, negatives):
         model = self.model
-        if not self.sampled:
-            return model.full_softmax(states, targets, whole[0]) / self.total
-        losses = model.sampled_softmax.row_losses(
-            states, targets, true_rows[0], self.negatives, whole[0]
-        )
-        return tf.reduce_sum(losses) / self.total
+        if negatives is None:
+            return model.full_softmax(states, targets, whole)
+        losses = model.sampled_softmax.row_losses(states, targets, true_rows[0], negatives, whole)
+        return tf.reduce_sum(losses)
 
-    def _gradients(self, by_row, summed):
+    def _gradients(self, by_row, of_whole, dense):
         """Assembles one gradient per trainable variable from what the loop returned."""
-        by_variable = {id(v): g for v, g in zip(self.dense, summed[1:])}
+        by_variable = {id(v): g for v, g in zip(self.model.trainable_variables, dense)}
         inputs = self._slices(self.input_table, [self.history], by_row[:1])
         if not self.sampled:
-            outputs = summed[0]
+            outputs = of_whole
             if self.first_row:  # the special ids, which the softmax left out
                 outputs = tf.pad(outputs, [[self.first_row, 0], [0, 0]])
         else:
             ids = [self.target_rows, self.first_row + self.negatives]
-            outputs = self._slices(self.output_table, ids, [by_row[1], summed[0]])
+            outputs = self._slices(self.output_table, ids, [by_row[1], of_whole])
         if not self.model.tied:
             by_variable[id(self.output_table)] = outputs
         elif self.sampled:  # one table for both: a sum of sparse gradients is all their rows

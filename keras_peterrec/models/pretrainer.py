@@ -9,6 +9,7 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.block_loop import BlockStacks
 from keras_peterrec.training.replicated_model import ReplicatedModel, sum_over_replicas
 
 FULL_SOFTMAX_UP_TO = 20_000
@@ -81,6 +82,15 @@ class Pretrainer(ReplicatedModel):
                 dtype=dtype,
             )
             self.output_table.build()
+
+    def block_stacks(self):
+        return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
+
+    def form(self):
+        """What models have in common that share a compiled training step; see `form_of`."""
+        config = self.get_config()
+        left_out = ("backbone", "name", "seed")
+        return self.backbone, {key: part for key, part in config.items() if key not in left_out}
 
     @property
     def item_table(self) -> Any:

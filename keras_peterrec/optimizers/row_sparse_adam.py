@@ -6,12 +6,12 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.keras_internals import OpenAdam
+from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_gradients import single_rows, total_rows
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class RowSparseAdam(OpenAdam):
+class RowSparseAdam(FlatAdam):
     """Adam that reads and writes only the rows of an embedding table that a step used.
 
     A table `p` `[V, C]` that is read by `tf.gather` has a `tf.IndexedSlices` gradient.
@@ -29,7 +29,7 @@ class RowSparseAdam(OpenAdam):
     row. A step costs O(N · C) for N rows read, whatever V is; Keras' Adam makes the
     gradient dense and costs O(V · C).
 
-    Dense gradients take Keras' own Adam step. Clipping sees the summed gradient of a row.
+    Dense gradients take Keras' own Adam step, those of small variables together; see `FlatAdam`. Clipping sees the summed gradient of a row.
 
     Some things still cost O(V · C), because they concern every row: `use_ema`, and the
     constraint of a variable that has one. The gradient of a table is dense if it is the
@@ -46,6 +46,8 @@ class RowSparseAdam(OpenAdam):
         beta_1: float. Defaults to `0.9`.
         beta_2: float. Defaults to `0.999`.
         epsilon: float. Defaults to `1e-7`.
+        flat_values: int. See `FlatAdam`; a table of so few numbers is not updated by rows.
+            Defaults to `0`.
         **kwargs: As in `keras.optimizers.Adam`: `amsgrad`, `weight_decay`,
             `clipnorm`, `global_clipnorm`, `clipvalue`, `loss_scale_factor`, ...
             Not `gradient_accumulation_steps`, whose accumulators are dense.
@@ -71,6 +73,7 @@ class RowSparseAdam(OpenAdam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        flat_values: int = 0,
         **kwargs: Any,
     ) -> None:
         steps = kwargs.get("gradient_accumulation_steps")
@@ -79,7 +82,9 @@ class RowSparseAdam(OpenAdam):
                 "`gradient_accumulation_steps` should be None, because accumulators are dense. "
                 f"Received: `gradient_accumulation_steps` = {steps!r}."
             )
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, flat_values=flat_values, **kwargs
+        )
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         # Keras divides by the scale with an operator that `tf.IndexedSlices` do not have.
@@ -137,14 +142,8 @@ class RowSparseAdam(OpenAdam):
         p = _read(variable, rows)
         if self.decays(variable):
             p = p - p * ops.cast(self.weight_decay, dtype) * lr
-        p = p - m * self._step_size(lr) / (tf.sqrt(v) + self.epsilon)
+        p = p - m * self.step_size(lr) / (tf.sqrt(v) + self.epsilon)
         self.assign(variable, tf.IndexedSlices(p, rows))
-
-    def _step_size(self, lr):
-        step = ops.cast(self.iterations + 1, lr.dtype)
-        beta_1_power = ops.power(ops.cast(self.beta_1, lr.dtype), step)
-        beta_2_power = ops.power(ops.cast(self.beta_2, lr.dtype), step)
-        return lr * ops.sqrt(1 - beta_2_power) / (1 - beta_1_power)
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

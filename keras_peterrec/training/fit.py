@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
+from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
 from keras_peterrec.training.devices import Devices
@@ -48,10 +49,9 @@ class Recipe:
 def compile_model(model, loss, learning_rate):
     """Compiles a model the way every run trains it.
 
-    XLA compiles a step, which halves its time on a CPU; all batches have one shape, so
-    this happens once. The optimizer's variables are made here rather than in the first
-    step, so that the step is also traced only once. On several devices the model decides
-    itself what XLA compiles; see `ReplicatedModel`.
+    XLA compiles the loss and the gradients, which halves a step's time on a CPU; all batches have
+    one shape, so this happens once. The optimizer's variables are made here rather than in the
+    first step, so that the step is also traced only once.
 
     Args:
         model: keras.Model, built.
@@ -61,10 +61,10 @@ def compile_model(model, loss, learning_rate):
     """
     devices = Devices.of(model)
     most_rows = max(weight.shape[0] for weight in model.trainable_variables)
-    kind = RowSparseAdam if most_rows > DENSE_ROWS else keras.optimizers.Adam
+    kind = RowSparseAdam if most_rows > DENSE_ROWS else FlatAdam
     with devices.scope():
-        optimizer = kind(learning_rate)
-        model.compile(optimizer, loss=loss, jit_compile=devices.replicas == 1)
+        optimizer = kind(learning_rate, flat_values=DENSE_ROWS)
+        model.compile(optimizer, loss=loss, jit_compile=True)
         optimizer.build(model.trainable_variables)
 
 

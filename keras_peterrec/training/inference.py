@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.batches import history_batches
+from keras_peterrec.models.block_loop import looped_blocks
 
 # Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
 # batches so small that all histories of one batch have nearly the same length.
@@ -62,7 +63,8 @@ def traced(function):
         weak = weakref.ref(function) if method is None else weakref.WeakMethod(function)
 
         def call(ids):
-            return weak()(ids)
+            with looped_blocks():
+                return weak()(ids)
 
         signature = [tf.TensorSpec([None, None], tf.int32)]
         graphs[method] = tf.function(call, input_signature=signature)

@@ -4,6 +4,7 @@ import keras
 
 from keras_peterrec.keras_internals import Prebuilt
 from keras_peterrec.layers.sampled_softmax import SHARED_SEED
+from keras_peterrec.training.seeds import seed_states
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -24,12 +25,24 @@ class ReplicatedTraining(Prebuilt):
     its own `train_step`, which compiles the part without collectives by `compile_alone`.
     """
 
+    def compile(self, *arguments, jit_compile="auto", **settings):
+        """Configures training as keras.Model does, but for `jit_compile`.
+
+        It says whether XLA compiles the loss and its gradients, which are most of a step; the rest
+        of a step is never compiled.
+        """
+        super().compile(*arguments, jit_compile=jit_compile, **settings)
+        if keras.backend.backend() == "tensorflow":
+            self.compiles_gradients = bool(self.jit_compile) and not self.run_eagerly
+            self.jit_compile = False
+
     def train_step(self, *arguments):
-        if not _has_strategy():
+        if keras.backend.backend() != "tensorflow" or self.run_eagerly:
             return super().train_step(*arguments)
+        from keras_peterrec.training.compiled_step import loss_and_gradients
+
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(*arguments)
-        step = compile_alone(self, self._loss_and_gradients)
-        loss, y_pred, gradients = step(x, y, sample_weight)
+        loss, y_pred, gradients = loss_and_gradients(self, x, y, sample_weight)
         # A Keras loss comes divided by the number of replicas, because gradients are summed
         # over them. The metric takes the mean over the replicas, so it needs the whole loss.
         loss = loss * self.distribute_strategy.num_replicas_in_sync
@@ -38,13 +51,9 @@ class ReplicatedTraining(Prebuilt):
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
-    def _loss_and_gradients(self, x, y, sample_weight):
-        with tf.GradientTape() as tape:
-            y_pred = self(x, training=True)
-            loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
-            scaled = self.optimizer.scale_loss(loss)
-        weights = [weight.value for weight in self.trainable_weights]
-        return loss, y_pred, tape.gradient(scaled, weights)
+    def block_stacks(self):
+        """The stacks of the residual blocks' weights, as `BlockStacks.of` makes them, or `None`."""
+        return None
 
     def make_train_function(self, force=False):
         if not _several_workers(self):
@@ -101,22 +110,6 @@ def sum_over_replicas(value):
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
-def compile_alone(model, function):
-    """Compiles with XLA the part of a step that needs no other replica.
-
-    Args:
-        model: keras.Model that is trained.
-        function: Callable without collective operations.
-
-    Returns:
-        Callable. Without a strategy it is `function` itself, because `fit` then compiles
-        the whole step.
-    """
-    if not _has_strategy() or model.run_eagerly:
-        return function
-    return tf.function(function, autograph=False, jit_compile=True)
-
-
 def vary_dropout(model):
     """Gives the dropout of each replica its own random numbers.
 
@@ -130,7 +123,7 @@ def vary_dropout(model):
     strategy = model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         return
-    states = [state for state in _seed_states(model) if SHARED_SEED not in state.path.split("/")]
+    states = [state for state in seed_states(model) if SHARED_SEED not in state.path.split("/")]
 
     def shift():
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -140,23 +133,6 @@ def vary_dropout(model):
 
     if states:
         strategy.run(shift)
-
-
-def random_states(model):
-    """The variables from which a model and its loss draw random numbers.
-
-    Args:
-        model: keras.Model. A loss that draws has a `seed_generator`, as `TargetLoss` does.
-
-    Returns:
-        list of keras.Variable, always in the same order.
-    """
-    generator = getattr(getattr(model, "loss", None), "seed_generator", None)
-    return _seed_states(model) + ([generator.state] if generator is not None else [])
-
-
-def _seed_states(model):
-    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
 def _has_strategy():

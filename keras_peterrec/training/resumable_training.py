@@ -10,7 +10,7 @@ import keras
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.training.callbacks import learning_rate
 from keras_peterrec.training.devices import Devices
-from keras_peterrec.training.replicated_model import random_states
+from keras_peterrec.training.seeds import random_states
 
 # What early stopping remembers between epochs; `state.json` holds the same keys.
 NEW_STATE = {

@@ -41,3 +41,21 @@ def seeded(seed):
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+def random_states(model):
+    """The variables from which a model and its loss draw random numbers.
+
+    Args:
+        model: keras.Model. A loss that draws has a `seed_generator`, as `TargetLoss` does.
+
+    Returns:
+        list of keras.Variable, always in the same order.
+    """
+    generator = getattr(getattr(model, "loss", None), "seed_generator", None)
+    return seed_states(model) + ([generator.state] if generator is not None else [])
+
+
+def seed_states(model):
+    """The variables from which a model draws random numbers, in order."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]

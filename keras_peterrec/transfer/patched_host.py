@@ -8,6 +8,7 @@ from keras import ops
 from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.block_loop import BlockStacks, run_blocks
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
@@ -80,12 +81,21 @@ class PatchedHost(keras.layers.Layer):
         read, read_mask = last_events(items, padding_mask, self.window)
         embedded = host.embedding_dropout(read, training=training)
         states, mask, positions = self.task_token(embedded * read_mask, read_mask)
-        for block in host.blocks:
-            states = block(states, mask, patches=self.patches[block.name], training=training)
+        states = run_blocks(host.blocks, states, mask, None, self.patches, training)
         user = self.user_pooling(states, positions)
         if self.history_sums is None:
             return user
         return HistorySummary.features(user, *self.history_sums(items, padding_mask))
+
+    def block_stacks(self):
+        """The stacks of the weights of blocks and patches; see `BlockStacks`."""
+        host = self.host
+        return BlockStacks.of([(block, self.patches[block.name]) for block in host.blocks])
+
+    def form(self):
+        """What `form_of` compares."""
+        patches = list(self.patches.values())
+        return self.host, patches, self.task_token, self.window, self.history_sums is not None
 
     def compute_output_shape(self, input_shape):
         channels = self.host.hidden_dim

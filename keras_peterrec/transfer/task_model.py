@@ -115,6 +115,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
         features = self.patched_host(history, training=training)
         return self.head(self.user_dropout(self.user_of(features), training=training))
 
+    def block_stacks(self):
+        return self.patched_host.block_stacks()
+
+    def form(self):
+        """What models have in common that share a compiled training step; see `form_of`."""
+        return self.patched_host, self.head, self.dropout, self.history_summary is not None
+
     @property
     def output_shape(self) -> tuple[int | None, ...]:
         """The shape of the scores, `(None, Y)`."""

@@ -12,10 +12,10 @@ from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.training.replicated_model import (
     ReplicatedModel,
-    random_states,
     record_loss,
     vary_dropout,
 )
+from keras_peterrec.training.seeds import random_states
 
 
 def test_dropout_varies_between_replicas_and_negatives_do_not(monkeypatch):

@@ -1,0 +1,210 @@
+"""Loss and gradients as a function of weights, compiled once for all models of one form.
+
+Only this part of a training step is compiled by XLA. Stacking the weights of the blocks for the
+loop over them, and the optimizer's updates, are many small operations: XLA takes seconds to
+compile them, and TensorFlow runs them just as fast.
+"""
+
+import keras
+import tensorflow as tf
+
+from keras_peterrec.models.block_loop import looped_blocks
+from keras_peterrec.models.forms import UnknownForm, form_of
+from keras_peterrec.training.seeds import random_states
+
+# {form and shapes: function}. XLA keeps what it has compiled until the process ends, so a second
+# model of the same form should not make it compile anew.
+_COMPILED = {}
+
+
+def loss_and_gradients(model, x, y, sample_weight=None):
+    """The loss of a batch, the model's outputs, and the gradients of its trainable variables.
+
+    The random seeds of the model and its loss move on, as in `model(x, training=True)`.
+
+    Args:
+        model: keras.Model with ReplicatedTraining, compiled.
+        x, y, sample_weight: as of `keras.Model.train_step`.
+
+    Returns:
+        The loss, a scalar; the outputs; and a list with one gradient for each of
+        `model.trainable_variables`, scaled as the optimizer asks.
+    """
+    weights = Weights(model)
+    given = {"x": x, "y": y, "sample_weight": sample_weight}
+    given = {name: value for name, value in given.items() if value is not None}
+
+    def compute(scale, values, given):
+        with tf.GradientTape() as tape:
+            with weights.taken(values, tape) as taken:
+                y_pred = model(given["x"], training=True)
+                loss = model.compute_loss(
+                    given["x"], given.get("y"), y_pred, given.get("sample_weight"), training=True
+                )
+                changed = taken.changed()
+            scaled = loss * scale
+        return loss, y_pred, tape.gradient(scaled, weights.trained(values)), changed
+
+    scale = model.optimizer.scale_loss(tf.constant(1.0))
+    loss, y_pred, gradients, changed = call_compiled(
+        model, shared_form(model, weights), compute, scale, weights.values(), given
+    )
+    weights.assign(changed)
+    return loss, y_pred, weights.of_variables(gradients)
+
+
+def call_compiled(model, key, function, *arguments):
+    """Calls a function that XLA compiles, or has compiled for another model.
+
+    Args:
+        model: keras.Model. Nothing is compiled unless its `compiles_gradients` says so.
+        key: hashable, or `None` to share nothing. Functions of equal keys compute the same from
+            the same arguments.
+        function: callable. Of tensors alone: it reads no variable and writes none.
+        *arguments: nested tensors.
+    """
+    if not model.compiles_gradients:
+        return function(*arguments)
+    specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), arguments)
+    if key is not None:
+        key = key, tuple((tuple(s.shape), s.dtype) for s in tf.nest.flatten(specs))
+    if key is None or key not in _COMPILED:
+        compiled = tf.function(function, autograph=False, jit_compile=True)
+        compiled = compiled.get_concrete_function(*specs)
+        if key is None:
+            return compiled(*arguments)
+        _COMPILED[key] = compiled
+    return _COMPILED[key](*arguments)
+
+
+def shared_form(model, weights):
+    """What two models have in common that can share a compiled step; `None` shares nothing.
+
+    Args:
+        model: keras.Model. Its method `form` says what it computes; see `form_of`.
+        weights: Weights of the model.
+    """
+    if not hasattr(model, "form"):
+        return None
+    try:
+        return form_of(model), form_of(model.loss), weights.form()
+    except UnknownForm:
+        return None
+
+
+class Weights:
+    """A model's variables as what a function without variables takes and gives back.
+
+    Args:
+        model: keras.Model with `block_stacks`.
+        left_out: sequence of variables that the function gets in another way. Defaults to `()`.
+    """
+
+    def __init__(self, model, left_out=()):
+        self._model = model
+        trained = {id(variable) for variable in model.trainable_variables}
+        stacks = model.block_stacks()
+        kinds = [{id(v) in trained for v in group} for group in stacks.groups] if stacks else []
+        # A stack is trained as a whole or not at all.
+        self.stacks = stacks if all(len(kind) == 1 for kind in kinds) else None
+        self._groups = self.stacks.groups if self.stacks else []
+        others = {id(variable) for group in self._groups for variable in group}
+        others |= {id(variable) for variable in left_out}
+        seeds = {id(v): v for v in random_states(model)}
+        every = {id(v): v for v in model.variables} | seeds
+        self._singles = [v for v in every.values() if id(v) not in others]
+        self._seeds = [n for n, v in enumerate(self._singles) if id(v) in seeds]
+        self._is_trained = [id(group[0]) in trained for group in self._groups]
+        self._is_trained += [id(variable) in trained for variable in self._singles]
+
+    def form(self):
+        """What `form_of` compares."""
+        period = self.stacks and (self.stacks.period, len(self.stacks.blocks))
+        return period, tuple(self._is_trained), self._model.compute_dtype
+
+    def values(self):
+        """The stacks and, after them, all other variables, as tensors."""
+        stacked = [tf.stack([v.value for v in group]) for group in self._groups]
+        return stacked + [tf.convert_to_tensor(v.value) for v in self._singles]
+
+    def trained(self, values):
+        """Those of `values` that are trained."""
+        return [value for value, is_trained in zip(values, self._is_trained) if is_trained]
+
+    def seeds(self, values):
+        """The random seeds among `values`."""
+        return [values[len(self._groups) + number] for number in self._seeds]
+
+    def with_seeds(self, values, seeds):
+        """`values` with other random seeds."""
+        values = list(values)
+        for number, seed in zip(self._seeds, seeds):
+            values[len(self._groups) + number] = seed
+        return values
+
+    def with_new(self, seeds):
+        """What `assign` takes, for random seeds."""
+        return dict(zip(self._seeds, seeds))
+
+    def taken(self, values, tape):
+        """A context in which the model reads `values` in place of its variables."""
+        return _Taken(self, values, tape)
+
+    def assign(self, changed):
+        """Gives the variables their new values, `{number: tensor}`."""
+        for number, value in changed.items():
+            self._singles[number].assign(value)
+
+    def of_variables(self, gradients):
+        """Gradients of `trained` as gradients of the model's trainable variables, in order."""
+        gradients, found = iter(gradients), {}
+        parts = [*self._groups, *self._singles]
+        for part, is_trained in zip(parts, self._is_trained):
+            if not is_trained:
+                continue
+            gradient = next(gradients)
+            if not isinstance(part, list):
+                found[id(part)] = gradient
+            elif gradient is not None:
+                found |= {id(v): g for v, g in zip(part, tf.unstack(gradient))}
+        return [found.get(id(variable)) for variable in self._model.trainable_variables]
+
+
+class _Taken:
+    """See `Weights.taken`."""
+
+    def __init__(self, weights, values, tape):
+        self._weights = weights
+        count = len(weights._groups)
+        self._stacked, self._single = values[:count], values[count:]
+        tape.watch([v for v in weights.trained(values) if v.dtype.is_floating])
+        self._scope = keras.StatelessScope(list(zip(weights._singles, self._single)))
+
+    def __enter__(self):
+        stacks = self._weights.stacks
+        if stacks is not None:
+            stacks.given = self._stacked
+        self._looped = looped_blocks(stacks)
+        self._looped.__enter__()
+        self._scope.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._scope.__exit__(*error)
+        self._looped.__exit__(*error)
+        if self._weights.stacks is not None:
+            self._weights.stacks.given = None
+
+    def seeds(self):
+        """The random seeds as the model has left them."""
+        of = self._weights
+        return [self._scope.get_current_value(of._singles[number]) for number in of._seeds]
+
+    def changed(self):
+        """The variables that the model has assigned to, `{number: tensor}`."""
+        found = {}
+        for number, (variable, value) in enumerate(zip(self._weights._singles, self._single)):
+            now = self._scope.get_current_value(variable)
+            if now is not value:
+                found[number] = now
+        return found
