@@ -1,7 +1,9 @@
 """The whole job on MovieLens-6, in a few minutes."""
 
+import contextlib
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -17,9 +19,11 @@ from keras_peterrec.data.splits import TEST, split_users
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
+from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.quickstart import QuickstartSettings
 from keras_peterrec.tasks.registry import get_kind
@@ -140,20 +144,26 @@ def _answers(data, answers):
 
 
 def _transfer_all(jobs):
-    """Runs `transfer` commands side by side, because one small task cannot use two cores."""
+    """Runs transfers side by side, because one small task cannot use two cores.
+
+    Each of two processes runs one after the other, so TensorFlow is loaded twice in all.
+    """
     cores = os.cpu_count() or 1
     workers = min(2, cores)
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}
+    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}
+    waiting = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
 
-    def run(job):
-        options = [word for name, value in job.items() for word in (f"--{name}", str(value))]
-        command = [sys.executable, "-m", "keras_peterrec", "transfer", "--json", *options]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment)
-        if done.returncode:
-            raise InputError(f"`{job['out']}` should be finished. Received: the error above.")
+    def run_waiting():
+        with WorkerProcess(calls=None, environment=threads) as worker:
+            while not waiting.empty():
+                with contextlib.suppress(queue.Empty):
+                    worker.call(transfer, **waiting.get_nowait())
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(run, jobs))
+        for done in [pool.submit(run_waiting) for _ in range(workers)]:
+            done.result()
 
 
 def _row(task, method, result):

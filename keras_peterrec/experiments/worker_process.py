@@ -17,7 +17,9 @@ class WorkerProcess:
     The process ends with its parent, however the parent ends.
 
     Args:
-        calls: int. Calls until the process is replaced. Defaults to `10`.
+        calls: int or `None`. Calls until the process is replaced; `None` for never. Defaults to
+            `10`.
+        environment: dict of str or `None`. What is added to the process's environment.
 
     Example:
 
@@ -25,12 +27,12 @@ class WorkerProcess:
     ...     result = worker.call(transfer, host="runs/host", log="source.csv", ...)
     """
 
-    def __init__(self, calls=10):
+    def __init__(self, calls=10, environment=None):
         self._pool = ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),  # TensorFlow does not fork
             initializer=_begin,
-            initargs=(load_tensorflow,),
+            initargs=(load_tensorflow, environment or {}),
             max_tasks_per_child=calls,
         )
 
@@ -45,8 +47,9 @@ class WorkerProcess:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _begin(prepare):
+def _begin(prepare, environment):
     """The first thing that a new process does."""
+    os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()
 

@@ -111,20 +111,28 @@ class DilatedConvolution(keras.layers.Layer):
         )
 
     def call(self, inputs, sequence_ids=None, dilation=None):
-        return self.apply_kernel(self.seen(inputs, sequence_ids, dilation))
+        taps = Taps(self.kernel_size, dilation or self.dilation_rate, self.causal, sequence_ids)
 
-    def seen(self, inputs, sequence_ids=None, dilation=None):
-        """What the kernel sees at every position, `[B, L, k·C_in]`; arguments as of a call."""
-        shape = self.kernel_size, dilation or self.dilation_rate, self.causal
-        copies, own = shifted_copies(inputs, *shape)  # [B, L, C_in] each
-        if sequence_ids is not None:
-            ids = ops.expand_dims(sequence_ids, -1)
-            copied_ids, _ = shifted_copies(ids, *shape)
-            copies = [
-                copy if index == own else copy * ops.cast(copied == ids, copy.dtype)
-                for index, (copy, copied) in enumerate(zip(copies, copied_ids))
-            ]
-        return ops.concatenate(copies, axis=-1)
+        @ops.custom_gradient
+        def forward(inputs, kernel, bias):
+            flat = ops.reshape(kernel, (-1, self.filters))  # [k·C_in, C_out]
+            outputs = ops.matmul(taps.side_by_side(inputs), flat) + bias
+
+            def gradient(*args, upstream=None):
+                # Keras hands it over by name or by position, depending on the backend.
+                upstream = args[0] if upstream is None else upstream
+                rows = ops.reshape(upstream, (-1, self.filters))
+                # The copies are laid out again rather than kept since the forward pass: they are
+                # k times as large as the inputs.
+                seen = ops.reshape(taps.side_by_side(inputs), (-1, flat.shape[0]))
+                d_kernel = ops.reshape(ops.matmul(ops.transpose(seen), rows), kernel.shape)
+                d_seen = ops.matmul(upstream, ops.transpose(flat))
+                return taps.added_up(d_seen), d_kernel, ops.sum(rows, axis=0)
+
+            return outputs, gradient
+
+        dtype = self.compute_dtype
+        return forward(inputs, ops.cast(self.kernel, dtype), ops.cast(self.bias, dtype))
 
     @property
     def reach(self) -> int:
@@ -166,35 +174,65 @@ class DilatedConvolution(keras.layers.Layer):
         }
 
 
-def shifted_copies(values, kernel_size: int, dilation_rate, causal: bool):
-    """Returns one copy of a sequence for each position that a dilated kernel sees.
+class Taps:
+    """What a dilated kernel sees: copies of a sequence, shifted by the places of its taps.
 
     Laid side by side they are, at position t,
 
         causal:         x[t - (k-1)d], ..., x[t - d], x[t]
         bidirectional:  x[t - (k-1)d/2], ..., x[t], ..., x[t + (k-1)d/2]
 
+    and zeros where that is outside the sequence.
+
     Args:
-        values: Tensor of shape `[B, L, C]`.
         kernel_size: int. Width k of the kernel, odd.
         dilation_rate: int or Dilation. Distance d between two neighbours in the kernel, in
             positions.
         causal: bool. Whether a position sees only itself and its past.
-
-    Returns:
-        A list of k tensors of shape `[B, L, C]`, 0 outside the sequence, and the
-        index of the copy that is not shifted.
+        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or `None` where each
+            row is one sequence.
     """
-    known = not isinstance(dilation_rate, Dilation)
-    dilation = Dilation(dilation_rate, dilation_rate) if known else dilation_rate
-    rate, largest = dilation.rate, dilation.largest
-    own = kernel_size - 1 if causal else kernel_size // 2
-    reach, before = (kernel_size - 1) * largest, own * largest
-    padded = ops.pad(values, [[0, 0], [before, reach - before], [0, 0]])
-    starts = [before + (tap - own) * rate for tap in range(kernel_size)]
-    if known:  # a stop of None keeps the last copy whole
-        copies = [padded[:, start : (start - reach) or None] for start in starts]
-    else:
-        shape = ops.shape(values)
-        copies = [ops.slice(padded, (0, start, 0), shape) for start in starts]
-    return copies, own
+
+    def __init__(self, kernel_size, dilation_rate, causal, sequence_ids=None):
+        self._known = not isinstance(dilation_rate, Dilation)
+        self._rate = dilation_rate if self._known else dilation_rate.rate
+        largest = dilation_rate if self._known else dilation_rate.largest
+        self._own = kernel_size - 1 if causal else kernel_size // 2
+        self._count = kernel_size
+        self._before = self._own * largest
+        self._after = (kernel_size - 1 - self._own) * largest
+        self._masks = None
+        if sequence_ids is not None:
+            ids = ops.expand_dims(sequence_ids, -1)
+            self._masks = [copied == ids for copied in self._shifted(ids, 1)]
+
+    def side_by_side(self, values):
+        """The copies of `[B, L, C]` beside each other, `[B, L, k·C]`."""
+        return ops.concatenate(self._masked(self._shifted(values, 1)), axis=-1)
+
+    def added_up(self, gradient):
+        """The gradient of `values`, given that of `side_by_side(values)`."""
+        parts = self._masked(ops.split(gradient, self._count, axis=-1))
+        return sum(
+            part if tap == self._own else self._shifted(part, -1, [tap])[0]
+            for tap, part in enumerate(parts)
+        )
+
+    def _masked(self, copies):
+        if self._masks is None:
+            return copies
+        return [
+            copy if tap == self._own else copy * ops.cast(mask, copy.dtype)
+            for tap, (copy, mask) in enumerate(zip(copies, self._masks))
+        ]
+
+    def _shifted(self, values, direction, taps=None):
+        """For each tap, the values that it sees; with direction -1, by what they are seen."""
+        room = [self._before, self._after][::direction]
+        padded = ops.pad(values, [[0, 0], room, [0, 0]])
+        taps = range(self._count) if taps is None else taps
+        starts = [room[0] + direction * (tap - self._own) * self._rate for tap in taps]
+        if not self._known:
+            return [ops.slice(padded, (0, start, 0), ops.shape(values)) for start in starts]
+        # A stop of None keeps the last copy whole.
+        return [padded[:, start : (start - sum(room)) or None] for start in starts]

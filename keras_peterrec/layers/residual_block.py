@@ -6,6 +6,7 @@ from keras import ops
 from keras_peterrec.layers.dilated_convolution import DilatedConvolution
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.normalized_relu import NormalizedRelu
+from keras_peterrec.layers.padding import masked
 
 CONVOLUTION_SITES = ("convolution_1", "convolution_2")
 NORM_SITES = ("norm_1", "norm_2")
@@ -103,7 +104,7 @@ class ResidualBlock(keras.layers.Layer):
         for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
             own = None if dilation is None else dilation.times(number)
             convolved = convolution(branch, sequence_ids, dilation=own)
-            branch = _activated(norm, at_sites, (branch,), convolved) * padding_mask
+            branch = masked(_activated(norm, at_sites, (branch,), convolved), padding_mask)
         return inputs + self.branch_dropout(branch, training=training)
 
     def step(self, inputs, windows, positions: int, patches=None):

@@ -108,6 +108,9 @@ class Backbone(keras.Model):
         self.causal = causal
         self.dropout = dropout
 
+    def call(self, inputs, training=None, mask=None):
+        return self.states(inputs, training=training)
+
     @property
     def receptive_field(self) -> int:
         """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""

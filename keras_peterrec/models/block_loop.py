@@ -107,6 +107,7 @@ class BlockStacks:
     """
 
     def __init__(self, places, period):
+        self.places = places
         self.blocks = [block for block, _ in places]
         self.period = period
         self.given = None
@@ -122,7 +123,7 @@ class BlockStacks:
     def of(cls, places):
         """The stacks of these blocks, or `None` if they are too different for a loop."""
         at_hand = _looping.get()
-        if isinstance(at_hand, cls) and at_hand.blocks == [block for block, _ in places]:
+        if isinstance(at_hand, cls) and at_hand.places == places:
             return at_hand
         period = _period(places)
         return period and cls(places, period)

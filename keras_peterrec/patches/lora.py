@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_peterrec.layers.dilated_convolution import shifted_copies
+from keras_peterrec.layers.dilated_convolution import Taps
 from keras_peterrec.layers.residual_block import CONVOLUTION_SITES
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod, check_positive
@@ -100,8 +100,8 @@ class LoraPatch(PatchLayer):
         self.add_weight(name="up_kernel", shape=(self.rank, outputs_shape[-1]), initializer="zeros")
 
     def apply(self, weights, inputs, outputs):
-        seen, _ = shifted_copies(inputs, self.kernel_size, self.dilation_rate, self.causal)
-        return self.apply_step(weights, inputs, ops.concatenate(seen, axis=-1), outputs)
+        seen = Taps(self.kernel_size, self.dilation_rate, self.causal).side_by_side(inputs)
+        return self.apply_step(weights, inputs, seen, outputs)
 
     def apply_step(self, weights, inputs, seen, outputs):
         down = weights["down_kernel"]  # [k, C, r] or [B, k, C, r]

@@ -57,13 +57,13 @@ def call_compiled(model, key, function, *arguments):
     """Calls a function that XLA compiles, or has compiled for another model.
 
     Args:
-        model: keras.Model. Nothing is compiled unless its `compiles_gradients` says so.
+        model: keras.Model. Nothing is compiled unless its `jit_compile` says so.
         key: hashable, or `None` to share nothing. Functions of equal keys compute the same from
             the same arguments.
         function: callable. Of tensors alone: it reads no variable and writes none.
         *arguments: nested tensors.
     """
-    if not model.compiles_gradients:
+    if not model.jit_compile:
         return function(*arguments)
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), arguments)
     if key is not None:

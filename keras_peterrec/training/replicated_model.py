@@ -1,5 +1,7 @@
 """What a model needs so that several devices and machines can train it."""
 
+import contextlib
+
 import keras
 
 from keras_peterrec.keras_internals import Prebuilt
@@ -25,17 +27,6 @@ class ReplicatedTraining(Prebuilt):
     its own `train_step`, which compiles the part without collectives by `compile_alone`.
     """
 
-    def compile(self, *arguments, jit_compile="auto", **settings):
-        """Configures training as keras.Model does, but for `jit_compile`.
-
-        It says whether XLA compiles the loss and its gradients, which are most of a step; the rest
-        of a step is never compiled.
-        """
-        super().compile(*arguments, jit_compile=jit_compile, **settings)
-        if keras.backend.backend() == "tensorflow":
-            self.compiles_gradients = bool(self.jit_compile) and not self.run_eagerly
-            self.jit_compile = False
-
     def train_step(self, *arguments):
         if keras.backend.backend() != "tensorflow" or self.run_eagerly:
             return super().train_step(*arguments)
@@ -57,7 +48,9 @@ class ReplicatedTraining(Prebuilt):
 
     def make_train_function(self, force=False):
         if not _several_workers(self):
-            return super().make_train_function(force)
+            # What XLA should compile, `loss_and_gradients` gives it.
+            with _not_compiled(self):
+                return super().make_train_function(force)
         if self.train_function is None or force:
             self.train_function = _step_of_all_workers(self, self.train_step)
 
@@ -74,6 +67,19 @@ class ReplicatedModel(ReplicatedTraining, keras.Model):
     A model that is not functional takes both bases for itself: with the first functional model
     of a class, Keras makes all classes between that one and keras.Model functional.
     """
+
+
+@contextlib.contextmanager
+def _not_compiled(model):
+    """Within this block, Keras does not compile a whole step of a model."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    wanted, model.jit_compile = model.jit_compile, False
+    try:
+        yield
+    finally:
+        model.jit_compile = wanted
 
 
 def record_loss(model, loss, rows):

@@ -56,6 +56,9 @@ class MultiTaskModel(ReplicatedModel):
         self.tasks = tasks
         self.losses_of_tasks = losses
 
+    def block_stacks(self):
+        return self.pretrainer.block_stacks()
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = self.pretrainer.compute_loss(
             None, y[NEXT_ITEM], y_pred[NEXT_ITEM], training=training

@@ -15,4 +15,4 @@ def test_large_tables_are_updated_by_rows(rows, by_row):
     compile_model(model, None, 0.01)
     assert isinstance(model.optimizer, RowSparseAdam) == by_row
     assert isinstance(model.optimizer, keras.optimizers.Adam)
-    assert model.compiles_gradients
+    assert model.jit_compile
