@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 import warnings
 
 from keras_peterrec.compile_cache import use_compile_cache
@@ -19,9 +20,7 @@ VERBOSE = "KERAS_PETERREC_VERBOSE"
 # Keras and TensorFlow import these if they are installed, and go on if they are not. Our commands
 # need none of them while TensorFlow is imported, and the first two take half a second.
 OPTIONAL = ("sklearn", "matplotlib", "scipy", "IPython")
-# New objects before Python looks for garbage. Tracing a model makes millions that all stay, and
-# the default of 700 has Python look at them again and again.
-NEW_OBJECTS = 50_000
+_process_began = []  # until the first run asks, see `command_began`
 
 
 def load_tensorflow():
@@ -38,12 +37,28 @@ def load_tensorflow():
     if os.environ.get(VERBOSE, "0") in ("", "0"):
         silence()
     use_compile_cache()
+    # Only here: `--help` does without them.
+    import psutil
+
+    from keras_peterrec.progress import live_line
+
+    age = time.time() - psutil.Process().create_time()
+    _process_began[:] = [time.perf_counter() - age]
     # Nothing that is imported becomes garbage, so looking for it is a waste: 0.8 s of 3.
-    with _no_collection(), _not_importable(OPTIONAL):
+    with live_line("loading TensorFlow ..."), _no_collection(), _not_importable(OPTIONAL):
         import tensorflow as tf
-    gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, 20, 100)
-    tf.config.list_physical_devices()
+
+        tf.config.list_physical_devices()
+    gc.freeze()  # and what stays need not be looked through later: 0.6 s of a short run
+
+
+def command_began():
+    """When the command began, as `time.perf_counter` counts.
+
+    That is when its process was started, for the first run in the process of a command; for any
+    other run it is now.
+    """
+    return _process_began.pop() if _process_began else time.perf_counter()
 
 
 def silence():

@@ -18,11 +18,13 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.progress import HOW
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.quickstart import QuickstartSettings
 from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.tensorflow_start import stderr_number
 
 COMPARED = ("children", "shop")  # the task with few labels; of the simulated data
 OTHER_METHODS = ("all", "head")
@@ -143,12 +145,17 @@ def _transfer_all(jobs):
     """Runs `transfer` commands side by side, because one small task cannot use two cores."""
     cores = os.cpu_count() or 1
     workers = min(2, cores)
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}
+    environment = {
+        **os.environ,
+        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers)),
+        HOW: "off" if os.environ.get(HOW) == "off" else "lines",  # one terminal for both
+    }
 
     def run(job):
         options = [word for name, value in job.items() for word in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "keras_peterrec", "transfer", "--json", *options]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment)
+        outputs = {"stdout": subprocess.DEVNULL, "stderr": stderr_number()}
+        done = subprocess.run(command, **outputs, env=environment)
         if done.returncode:
             raise InputError(f"`{job['out']}` should be finished. Received: the error above.")
 
