@@ -10,12 +10,14 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 
 from keras_peterrec.files.cache_folder import cache_folder
 
 SWITCH = "KERAS_PETERREC_COMPILE_CACHE"
 MOST_BYTES = 256 * 2**20
 LEAST_FREE_BYTES = 2**30
+ABANDONED_SECONDS = 3600
 _FLAG = "--tf_xla_persistent_cache_directory"
 
 
@@ -47,14 +49,18 @@ def use_compile_cache():
 
 
 def clean(folder):
-    """Removes damaged files, and the oldest ones beyond `MOST_BYTES` in all.
+    """Removes damaged and abandoned files, and the oldest ones beyond `MOST_BYTES` in all.
 
     Args:
         folder: pathlib.Path, of which the folders are looked at.
     """
+    for file in folder.glob("*/*.tmp"):  # half written when a process ended
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if file.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                file.unlink()
     kept = []
     for file in folder.glob("*/*.pb"):
-        with contextlib.suppress(OSError):  # another process may have removed it
+        with contextlib.suppress(OSError):
             status = file.stat()
             if is_whole(file):
                 kept.append((max(status.st_atime, status.st_mtime), status.st_size, file))

@@ -1,6 +1,7 @@
 """The folder of compiled programs: which one, what is removed from it, and when there is none."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def test_the_oldest_are_removed(tmp_path, monkeypatch):
         os.utime(file, (1e9 + 3600 * hours,) * 2)
     compile_cache.clean(tmp_path)
     assert [file.exists() for file in files] == [False, False, True, True]
+
+
+def test_what_a_process_left_half_written_is_removed_an_hour_later(tmp_path):
+    for name, hours in (("old", 2), ("new", 0)):
+        file = program(tmp_path / "machine" / f"{name}.pb.tmp", 400)
+        os.utime(file, (time.time() - 3600 * hours,) * 2)
+    compile_cache.clean(tmp_path)
+    assert [file.name for file in tmp_path.rglob("*.tmp")] == ["new.pb.tmp"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1a\x90\x03" + bytes(399), bytes(400), b"\xff" * 400])

@@ -87,7 +87,7 @@ def show(result):
     table = Table(title=f"{result['data']} ({source}), test users", title_justify="left")
     for column in ("task", "method", "metric"):
         table.add_column(column)
-    for column in ("value", "baseline", "trained", "seconds"):
+    for column in ("value", "baseline", "trained", "first step", "fitting"):
         table.add_column(column, justify="right")
     for row in result["rows"]:
         table.add_row(
@@ -97,7 +97,8 @@ def show(result):
             f"{row['value']:.3f}",
             f"{row['baseline']:.3f}",
             f"{row['trainable']:,}",
-            f"{row['seconds']:.0f}",
+            _seconds(row["first_step"]),
+            _seconds(row["fit"]),
         )
     console.print(table)
     baselines = {row["metric"]: row["baseline_name"] for row in result["rows"]}
@@ -173,8 +174,14 @@ def _row(task, method, result):
         "baseline": result["baseline"]["test"][metric],
         "baseline_name": result["baseline"]["name"],
         "trainable": result["parameters"]["trainable"],
+        "first_step": result["seconds"].get("first_step"),  # not in a run of before
+        "fit": result["seconds"]["fit"],
         "seconds": result["seconds"]["total"],
     }
+
+
+def _seconds(seconds):
+    return "" if seconds is None else f"{seconds:.1f} s"
 
 
 def _unit(folder):
