@@ -7,7 +7,6 @@ the library keeps its own TensorFlow, stderr and garbage collection.
 import contextlib
 import faulthandler
 import gc
-import importlib
 import logging
 import os
 import sys
@@ -115,4 +114,3 @@ def _not_importable(names):
     finally:
         for name in hidden:
             del sys.modules[name]
-        importlib.invalidate_caches()

@@ -62,7 +62,6 @@ def _transfer(settings):
                 settings.method,
                 patch,
                 settings.dropout,
-                folder.path.name,
                 **joined,
             )
         training = train_task(model, data, settings, folder.path)
