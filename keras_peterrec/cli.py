@@ -6,6 +6,7 @@ TensorFlow is loaded only once a command has been understood.
 import argparse
 import importlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.quickstart import QuickstartSettings
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import TransferSettings
-from keras_peterrec.tensorflow_start import load_tensorflow
+from keras_peterrec.tensorflow_start import VERBOSE, load_tensorflow
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def main(arguments=None):
     """Runs one command; a user's mistake is one line and exit status 2."""
     options = vars(_parser().parse_args(arguments))
     command, as_json = options.pop("chosen"), options.pop("json", False)
+    if options.pop("verbose", False):
+        os.environ[VERBOSE] = "1"  # for the processes that the command starts as well
     try:
         settings = make_settings(command.settings, options)
         _check_places(settings)
@@ -110,6 +113,9 @@ def _add_command(commands, name, command):
     )
     parser.set_defaults(chosen=command)
     parser.add_argument("--json", action="store_true", help="print only JSON on stdout")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show what TensorFlow writes on stderr as well"
+    )
     add_arguments(parser, command.settings)
 
 

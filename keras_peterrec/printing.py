@@ -24,8 +24,13 @@ def print_metrics(result):
         console.print(
             f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}; "
             f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
-            f"{result['seconds']['fit']:.0f} s of fitting"
+            f"{result['seconds']['fit']:.0f} s of fitting{_first_step(result['seconds'])}"
         )
+
+
+def _first_step(seconds):
+    first = seconds.get("first_step")
+    return "" if first is None else f", first step after {first:.1f} s"
 
 
 def print_description(found):

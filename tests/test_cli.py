@@ -61,7 +61,14 @@ def pretrained(small_log, tmp_path_factory):
 def test_json_is_all_that_stands_on_stdout(pretrained):
     out, done = pretrained
     assert json.loads(done.stdout) == json.loads((out / "metrics.json").read_text())
-    assert "epoch" in done.stderr
+    # Nothing of TensorFlow's own, and what a person wants to know.
+    starts = [
+        line.partition(" ...")[0].partition("  epoch")[0] for line in done.stderr.splitlines()
+    ]
+    assert starts[1:] == ["pretrain  compiling", "pretrain", "measuring validation and test events"]
+    assert starts[0].startswith("reading ") and "320 events of 40 users" in done.stderr
+    seconds = json.loads(done.stdout)["seconds"]
+    assert 0.5 < seconds["first_step"] < seconds["total"]
 
 
 def test_finished_run_prints_a_table(pretrained, small_log):

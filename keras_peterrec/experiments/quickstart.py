@@ -21,6 +21,7 @@ from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.progress import HOW
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
@@ -89,7 +90,7 @@ def show(result):
     table = Table(title=f"{result['data']} ({source}), test users", title_justify="left")
     for column in ("task", "method", "metric"):
         table.add_column(column)
-    for column in ("value", "baseline", "trained", "seconds"):
+    for column in ("value", "baseline", "trained", "first step", "fitting"):
         table.add_column(column, justify="right")
     for row in result["rows"]:
         table.add_row(
@@ -99,7 +100,8 @@ def show(result):
             f"{row['value']:.3f}",
             f"{row['baseline']:.3f}",
             f"{row['trainable']:,}",
-            f"{row['seconds']:.0f}",
+            _seconds(row["first_step"]),
+            _seconds(row["fit"]),
         )
     console.print(table)
     baselines = {row["metric"]: row["baseline_name"] for row in result["rows"]}
@@ -150,13 +152,16 @@ def _transfer_all(jobs):
     """
     cores = os.cpu_count() or 1
     workers = min(2, cores)
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}
+    environment = {
+        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers)),
+        HOW: "off" if os.environ.get(HOW) == "off" else "lines",  # one terminal for both
+    }
     waiting = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
 
     def run_waiting():
-        with WorkerProcess(calls=None, environment=threads) as worker:
+        with WorkerProcess(calls=None, environment=environment) as worker:
             while not waiting.empty():
                 with contextlib.suppress(queue.Empty):
                     worker.call(transfer, **waiting.get_nowait())
@@ -176,8 +181,14 @@ def _row(task, method, result):
         "baseline": result["baseline"]["test"][metric],
         "baseline_name": result["baseline"]["name"],
         "trainable": result["parameters"]["trainable"],
+        "first_step": result["seconds"].get("first_step"),  # not in a run of before
+        "fit": result["seconds"]["fit"],
         "seconds": result["seconds"]["total"],
     }
+
+
+def _seconds(seconds):
+    return "" if seconds is None else f"{seconds:.1f} s"
 
 
 def _unit(folder):

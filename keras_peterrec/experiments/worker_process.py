@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import reduction
 
-from keras_peterrec.tensorflow_start import load_tensorflow
+from keras_peterrec.tensorflow_start import load_tensorflow, stderr_number
 
 
 class WorkerProcess:
@@ -32,7 +33,7 @@ class WorkerProcess:
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),  # TensorFlow does not fork
             initializer=_begin,
-            initargs=(load_tensorflow, environment or {}),
+            initargs=(load_tensorflow, _Stderr(), environment or {}),
             max_tasks_per_child=calls,
         )
 
@@ -47,9 +48,22 @@ class WorkerProcess:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _begin(prepare, environment):
+class _Stderr:
+    """Our stderr, which arrives in a new process as a number to call `detach` on."""
+
+    def __reduce__(self):
+        return _same, (reduction.DupFd(stderr_number()),)
+
+
+def _same(thing):
+    return thing
+
+
+def _begin(prepare, stderr, environment):
     """The first thing that a new process does."""
     os.environ.update(environment)
+    # It inherits descriptor 2, which a command has silenced; see `tensorflow_start.silence`.
+    os.dup2(stderr.detach(), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()
 

@@ -29,7 +29,8 @@ class RowSparseAdam(FlatAdam):
     row. A step costs O(N · C) for N rows read, whatever V is; Keras' Adam makes the
     gradient dense and costs O(V · C).
 
-    Dense gradients take Keras' own Adam step, those of small variables together; see `FlatAdam`. Clipping sees the summed gradient of a row.
+    Dense gradients take Keras' own Adam step, those of small variables together; see
+    `FlatAdam`. Clipping sees the summed gradient of a row.
 
     Some things still cost O(V · C), because they concern every row: `use_ema`, and the
     constraint of a variable that has one. The gradient of a table is dense if it is the
@@ -82,9 +83,7 @@ class RowSparseAdam(FlatAdam):
                 "`gradient_accumulation_steps` should be None, because accumulators are dense. "
                 f"Received: `gradient_accumulation_steps` = {steps!r}."
             )
-        super().__init__(
-            learning_rate, beta_1, beta_2, epsilon, flat_values=flat_values, **kwargs
-        )
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, flat_values=flat_values, **kwargs)
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         # Keras divides by the scale with an operator that `tf.IndexedSlices` do not have.

@@ -7,6 +7,7 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits
+from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import TEST as LAST_EVENT
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
@@ -50,12 +51,14 @@ def evaluate(settings: EvaluateSettings) -> dict:
     data, measure = measured(run, of_run)
 
     def result():
+        with stage("measuring test users"):
+            metrics = measure()
         return {
             "command": settings.command,
             "settings": settings.recorded(),
             "seed": of_run.seed,
             "data": data,
-            "metrics": {"test": measure()},
+            "metrics": {"test": metrics},
         }
 
     if settings.out is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
+from keras_peterrec.progress import stage
 from keras_peterrec.serving.export import DEFAULT_K, export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
@@ -38,7 +39,13 @@ def export_runs(settings: ExportSettings) -> dict:
             several patch methods, nothing would change, or the host is not that of `base`.
             Nothing is written then.
     """
-    return {"out": _new, "base": _extend, "check_folder": _check}[settings.way](settings)
+    run, what = {
+        "out": (_new, "exporting"),
+        "base": (_extend, "exporting"),
+        "check_folder": (_check, "checking"),
+    }[settings.way]
+    with stage(f"{what} {settings.out or settings.base or settings.check_folder}"):
+        return run(settings)
 
 
 def _new(settings):

@@ -19,6 +19,7 @@ from keras_peterrec.runs.task_data import load_answers, load_source, task_result
 from keras_peterrec.runs.task_training import RECIPE, training_parts
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
+from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
@@ -49,7 +50,7 @@ def multi_task(settings: MultiTaskSettings) -> dict:
 
 
 def _multi_task(settings):
-    began = time.perf_counter()
+    began = command_began()
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
     source = load_source(settings.log)
     sequences, vocabulary, _ = encode_log(source)

@@ -1,5 +1,6 @@
 """Asking an export."""
 
+from keras_peterrec.progress import live_line
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.predict import PredictSettings
 
@@ -17,7 +18,8 @@ def predict(settings: PredictSettings) -> dict:
     # Imported only here, so that the command line can be read without TensorFlow.
     from keras_peterrec.serving.exported_model import ExportedModel
 
-    exported = ExportedModel(settings.model)
+    with live_line(f"loading {settings.model} ..."):
+        exported = ExportedModel(settings.model)
     histories = list(settings.history)
     answers = {}
     for name in settings.task:

@@ -11,11 +11,13 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.micro_batches import CACHED_VALUES
+from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.training.seeds import seeded
@@ -38,7 +40,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     Raises:
         InputError: an argument or the log cannot be used.
     """
-    began = time.perf_counter()
+    began = command_began()
     devices = Devices.open(settings.devices)
     log = load_source(settings.log)
     sequences, vocabulary, counts = encode_log(log, settings.min_count)
@@ -131,12 +133,14 @@ def _measure(pretrainer, sequences, max_length, counts):
     validation, test = (
         NextItemEvaluation(sequences, max_length, held_out) for held_out in (VALIDATION, TEST)
     )
-    baseline = {"name": "popularity", "test": test.popularity(counts)}
-    return {
-        "metrics": {
+    with stage("measuring validation and test events"):
+        baseline = {"name": "popularity", "test": test.popularity(counts)}
+        metrics = {
             "validation": validation.measure(pretrainer, new_items=True),
             "test": test.measure(pretrainer, new_items=True),
-        },
+        }
+    return {
+        "metrics": metrics,
         "baseline": baseline,
         "baselines": [baseline],
     }

@@ -9,6 +9,7 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.metrics import RidgeRanker
+from keras_peterrec.progress import stage
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
 from keras_peterrec.settings.base import takes
@@ -39,7 +40,9 @@ def ridge(settings: RidgeSettings) -> dict:
     with RunFolder(settings.out, settings, fingerprints) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        penalty, ranker = _best(data, len(vocabulary), settings.penalties)
+        with stage("solving") as found:
+            penalty, ranker = _best(data, len(vocabulary), settings.penalties)
+            found(f"penalty {penalty:g}")
         seconds = round(time.perf_counter() - began, 2)
         size = ranker.item_table.size
         return folder.finish(

@@ -5,12 +5,18 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.errors import InputError
+from keras_peterrec.progress import stage
 from keras_peterrec.tasks.registry import choose_kind
 
 
 def load_source(log):
     """The Log that was given as such, by a name or by a path."""
-    return log if isinstance(log, Log) else load_log(log)
+    if isinstance(log, Log):
+        return log
+    with stage(f"reading {log}") as found:
+        read = load_log(log)
+        found(f"{len(read):,} events of {len(read.user_ids):,} users")
+    return read
 
 
 def load_answers(settings):
@@ -23,7 +29,10 @@ def load_answers(settings):
         return load_source(settings.target)
     if isinstance(settings.labels, Labels):
         return settings.labels
-    return load_labels(settings.labels, settings.column)
+    with stage(f"reading {settings.labels}") as found:
+        labels = load_labels(settings.labels, settings.column)
+        found(f"{settings.column} of {len(labels.user_ids):,} users")
+    return labels
 
 
 def with_kind(settings, answers):
@@ -46,14 +55,16 @@ def task_result(settings, data, fingerprints, measure):
     Returns:
         dict.
     """
-    baseline = data.baseline(TEST)
+    with stage("measuring validation and test users"):
+        baseline = data.baseline(TEST)
+        metrics = {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)}
     return {
         "command": settings.command,
         "kind": data.kind.name,
         "settings": settings.recorded(),
         "seed": settings.seed,
         "data": {"fingerprint": fingerprints, **data.summary()},
-        "metrics": {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)},
+        "metrics": metrics,
         "baseline": baseline,
         "baselines": [baseline],
     }

@@ -55,7 +55,10 @@ def train_task(model, data, settings, folder):
         counts_start=data.starts_trained,
     )
     loss = data.loss(settings.loss)
-    training = fit(model.name, trained, loss, batches, measure, model.user_states, recipe, folder)
+    # The model itself is not named after its folder: XLA finds what it compiled for an equal model
+    # only where the names agree.
+    title = folder.name
+    training = fit(title, trained, loss, batches, measure, model.user_states, recipe, folder)
     data.calibrate(model)
     return training
 

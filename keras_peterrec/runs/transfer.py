@@ -5,11 +5,13 @@ import time
 
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.patches.registry import get_patch
+from keras_peterrec.progress import stage
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
 from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
+from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
@@ -38,10 +40,10 @@ def transfer(settings: TransferSettings) -> dict:
 
 
 def _transfer(settings):
-    began = time.perf_counter()
+    began = command_began()
     patch = get_patch(settings.patch) if settings.method in PATCHED else None
     devices = Devices.open(settings.devices)
-    with devices.scope():
+    with stage(f"loading {settings.host}"), devices.scope():
         host = Host.load(settings.host)
     patch = None if patch is None else patch.for_host(host.backbone)
     log, answers = load_source(settings.log), load_answers(settings)
@@ -60,7 +62,6 @@ def _transfer(settings):
                 settings.method,
                 patch,
                 settings.dropout,
-                folder.path.name,
                 **joined,
             )
         training = train_task(model, data, settings, folder.path)

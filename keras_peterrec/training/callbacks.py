@@ -1,16 +1,15 @@
 """Small callbacks: validation metrics, the table of epochs, progress on stderr."""
 
+import contextlib
 import csv
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keras_peterrec import progress
 from keras_peterrec.files.atomic_write import write_csv
 
 HISTORY = "history.csv"
@@ -35,7 +34,9 @@ class Validation(keras.callbacks.Callback):
         self.measure = measure
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs.update({f"val_{name}": value for name, value in self.measure().items()})
+        with progress.stage("measuring validation users", brief=True):
+            measured = self.measure()
+        logs.update({f"val_{name}": value for name, value in measured.items()})
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -92,7 +93,10 @@ def _read_rows(path):
 
 
 class ProgressLines(keras.callbacks.Callback):
-    """Prints one line per epoch on stderr, and a bar during the epoch on a terminal.
+    """Prints a line for compiling and for each epoch; on a terminal a bar shows the steps.
+
+    The first step takes seconds, since Keras traces it and XLA compiles it. They are told apart
+    from the first epoch's.
 
     Args:
         title: str. What is being trained.
@@ -100,44 +104,55 @@ class ProgressLines(keras.callbacks.Callback):
         epochs: int. The maximum number of epochs.
     """
 
-    def __init__(self, title: Any, monitor: Any, epochs: int) -> None:
+    def __init__(self, title: str, monitor: str, epochs: int) -> None:
         super().__init__()
         self.title = title
         self.monitor = monitor
         self.epochs = epochs
-        self.console = Console(stderr=True, highlight=False)
+        self._shown = contextlib.ExitStack()
+        self._advance = lambda: None
+        self._epoch = None
         self._epoch_began = None
-        self._bar = None
+        self._compiled = False
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> Any:
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._shown.enter_context(progress.live_line(f"{self.title}  compiling ..."))
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
         self._epoch_began = time.perf_counter()
-        if not sys.stderr.isatty():
-            return
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True)
-        self._bar.add_task(f"{self.title}  epoch {epoch + 1}", total=self.params.get("steps"))
-        self._bar.start()
+        if self._compiled:
+            self._show_bar()
 
-    def on_train_batch_end(self, batch: Any, logs: dict | None = None) -> Any:
-        if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0])
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not self._compiled:
+            self._compiled = True
+            now = time.perf_counter()
+            self.close()
+            progress.line(f"{self.title}  compiling ... {now - self._epoch_began:.1f} s")
+            self._epoch_began = now
+            self._show_bar()
+        self._advance()
+        if batch + 1 == self.params.get("steps"):  # validation comes next and shows itself
+            self.close()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._stop_bar()
+        self.close()
         seconds = time.perf_counter() - self._epoch_began
         best = "  best so far" if logs.get("improved") else ""
-        self.console.print(
+        progress.line(
             f"{self.title}  epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  "
             f"{self.monitor} {logs[self.monitor]:.4f}  {seconds:.1f} s{best}"
         )
 
-    def on_train_end(self, logs: dict | None = None) -> Any:
-        self._stop_bar()
+    def close(self) -> None:
+        """Removes what the terminal shows, also where training was interrupted."""
+        self._shown.close()
+        self._advance = lambda: None
 
-    def _stop_bar(self):
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    def _show_bar(self):
+        text = f"{self.title}  epoch {self._epoch + 1:>2}/{self.epochs}"
+        self._advance = self._shown.enter_context(progress.bar(text, self.params.get("steps")))
 
 
 def learning_rate(model: Any) -> Any:

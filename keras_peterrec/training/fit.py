@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
+from keras_peterrec import progress
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
@@ -99,17 +100,20 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         start = devices.on_chief(measure)
         training.count_start(model, start[recipe.monitor.removeprefix("val_")])
     vary_dropout(model)
+    ended = contextlib.ExitStack()
     callbacks = [Validation(lambda: devices.on_chief(measure)), training]
     if devices.is_chief:
-        write_graph(forward, folder / "logs" / "train")
+        with progress.live_line(f"{title}  compiling ..."):
+            write_graph(forward, folder / "logs" / "train")
         logs = keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0)
         callbacks[1:1] = [logs, HistoryFile(folder)]
-        callbacks.append(ProgressLines(title, recipe.monitor, recipe.epochs))
+        lines = ProgressLines(title, recipe.monitor, recipe.epochs)
+        callbacks.append(ended.enter_context(contextlib.closing(lines)))
     # One endless stream of batches, continued where it was. So epoch n has the same batches
     # whether or not the run was interrupted, and on any number of devices.
     steps = int(batches.cardinality())
     batches = devices.share(batches.repeat().skip(first * steps))
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+    with ended, contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         model.fit(
             batches,
             steps_per_epoch=steps,

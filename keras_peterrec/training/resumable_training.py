@@ -64,6 +64,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.state = dict(NEW_STATE)
         self._earlier_seconds = 0.0  # in the epochs of interrupted processes
         self._epoch_began = None
+        self._first_step = None  # when it ended
 
     def restore(self, model):
         """Loads the state of an interrupted run, if there is one, into a compiled model.
@@ -107,6 +108,10 @@ class ResumableTraining(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_began = time.perf_counter()
 
+    def on_train_batch_end(self, batch, logs=None):
+        if self._first_step is None:
+            self._first_step = time.perf_counter()
+
     def on_epoch_end(self, epoch, logs=None):
         state = dict(self.state)
         value = float(logs[self.monitor])
@@ -137,16 +142,21 @@ class ResumableTraining(keras.callbacks.Callback):
         """The training's entries of `metrics.json`.
 
         Args:
-            total_seconds: float. Of this process so far; the epochs of interrupted
-                processes are added.
+            total_seconds: float. From the start of the command until now; the epochs of
+                interrupted processes are added.
 
         Returns:
-            dict of `epochs`, `best_epoch` and `seconds`.
+            dict of `epochs`, `best_epoch` and `seconds`. `first_step` of `seconds` is from the
+            start of the command to the end of its first step, `None` if it took none.
         """
+        first_step = None
+        if self._first_step is not None:
+            first_step = round(total_seconds - (time.perf_counter() - self._first_step), 2)
         return {
             "epochs": self.state["epoch"],
             "best_epoch": self.state["best_epoch"] + 1,
             "seconds": {
+                "first_step": first_step,
                 "fit": round(self.state["seconds"], 2),
                 "best": round(self.state["best_seconds"], 2),
                 "total": round(self._earlier_seconds + total_seconds, 2),

@@ -35,6 +35,29 @@ def make_mistake(mistake):
     raise mistake("`k` should be positive. Received: `k` = -1.")
 
 
+SILENCED = """
+import os, sys
+from keras_peterrec.experiments import worker_process
+from keras_peterrec.tensorflow_start import silence
+
+def say(text):
+    os.write(2, text)
+
+if __name__ == "__main__":
+    worker_process.load_tensorflow = os.getpid
+    silence()
+    with worker_process.WorkerProcess() as worker:
+        worker.call(say, text=b"from the worker")
+"""
+
+
+def test_writes_where_its_silenced_parent_does(tmp_path):
+    script = tmp_path / "silenced.py"
+    script.write_text(SILENCED)
+    done = subprocess.run([sys.executable, script], stderr=subprocess.PIPE)
+    assert done.stderr == b"from the worker"
+
+
 ENDLESS = """
 import functools, os, time
 from keras_peterrec.experiments import worker_process

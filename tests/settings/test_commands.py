@@ -60,15 +60,16 @@ def test_the_command_line_and_python_take_the_same_names(command):
     fields = {field.name for field in dataclasses.fields(command.settings)}
     assert inspect.signature(function).parameters.keys() == fields
     assert function.with_settings is not None
+    general = {"help", "json", "verbose", "config"}
     parser = cli._parser()
     for word in command.settings.command.split():
         [commands] = [a for a in parser._actions if hasattr(a, "choices") and a.choices]
         parser = commands.choices[word]
-    options = {action.dest for action in parser._actions} - {"help", "json", "config"}
+    options = {action.dest for action in parser._actions} - general
     of_command_line = {field.name for field in dataclasses.fields(command.settings)}
     assert options == of_command_line
     for action in parser._actions:
-        assert action.help and (action.dest in fields or action.dest in ("help", "json", "config"))
+        assert action.help and (action.dest in fields or action.dest in general)
 
 
 @each_command

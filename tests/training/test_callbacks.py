@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_peterrec.training.callbacks import HistoryFile, read_history
+from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, read_history
 
 
 def make_model():
@@ -36,6 +36,20 @@ def test_an_epoch_that_is_repeated_stands_there_once(tmp_path):
     found = read_history(tmp_path)
     assert found["epoch"] == [1, 2, 3, 4]
     np.testing.assert_allclose(found["loss"], [*first[:2], *again])
+
+
+def test_compiling_is_told_apart_from_the_first_epoch(capsys):
+    x, model = np.ones((4, 2), "float32"), make_model()
+    lines = ProgressLines("gender", "loss", 2)
+    model.fit(x, x[:, :1], batch_size=1, epochs=2, verbose=0, callbacks=[lines])
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition("  loss")[0] for line in said][1:] == [
+        "gender  epoch  1/2",
+        "gender  epoch  2/2",
+    ]
+    assert said[0].startswith("gender  compiling ... ")
+    compiling, epoch = float(said[0].split()[-2]), float(said[1].split()[-2])
+    assert epoch <= compiling  # three steps, without the one that compiles
 
 
 def test_a_run_without_history_has_none(tmp_path):

@@ -91,6 +91,8 @@ def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
         train(tmp_path / "broken", script, interrupt_after=2)
     resumed, training, ran, _ = train(tmp_path / "broken", script)
     assert ran[0] == 3
+    first_steps = [t.summary(100.0)["seconds"]["first_step"] for t in (straight_training, training)]
+    assert 0 < first_steps[0] < first_steps[1] < 100  # of this process, not of the interrupted one
     totals = [t.summary(100.0)["seconds"]["total"] for t in (straight_training, training)]
     assert totals[0] == 100 < totals[1] < 100 + training.state["seconds"]
     without_time = lambda s: {k: v for k, v in s.items() if "seconds" not in k}

@@ -19,6 +19,7 @@ from keras_peterrec.data.sources.movielens_files import (
     write_movielens_files,
 )
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.cache_folder import cache_folder
 
 VERSIONS = ("100k", "1m")
 DOMAINS = ("all", "source", "children", "scifi", "action")
@@ -164,7 +165,7 @@ def _read_own(path, version):
 
 def _find(version):
     """Returns the tables from the cache, and fills it first if necessary."""
-    folder = _cache_folder() / f"movielens-{version}"
+    folder = cache_folder() / f"movielens-{version}"
     cached = None
     if all((folder / name).is_file() for name in atomic_names(version)):
         cached = read_movielens_files(folder, version)
@@ -204,8 +205,3 @@ def _store(tables, folder, version):
         write_movielens_files(tables, new, version)
         # This fails if another process was first; its files are just as good.
         os.rename(new, folder)
-
-
-def _cache_folder():
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "keras-peterrec"

@@ -1,0 +1,94 @@
+"""How a command's process starts: TensorFlow imported quickly, and silent."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from keras_peterrec import tensorflow_start
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+SILENT = """
+import os, subprocess, sys
+from keras_peterrec.tensorflow_start import silence, stderr_number
+silence()
+os.write(2, b"from C++\\n")
+print("from us", file=sys.stderr)
+command = [sys.executable, "-c", "import sys; print('from a child', file=sys.stderr)"]
+subprocess.run(command, stderr=stderr_number())
+raise ValueError("a traceback")
+"""
+
+
+def test_only_our_own_lines_reach_the_terminal():
+    said = run(SILENT).stderr
+    assert said.startswith("from us\nfrom a child\nTraceback")
+    assert "ValueError: a traceback" in said and "C++" not in said
+
+
+def test_a_crash_in_native_code_says_where_python_was():
+    done = run(
+        "import os\n"
+        "from keras_peterrec.tensorflow_start import silence\n"
+        "def crashing(): os.abort()\n"
+        "silence()\n"
+        "crashing()\n"
+    )
+    assert done.returncode == -signal.SIGABRT
+    assert "Aborted" in done.stderr and "in crashing" in done.stderr
+
+
+def test_a_stderr_that_somebody_replaced_stays(capfd):
+    before = sys.stderr
+    tensorflow_start.silence()
+    assert sys.stderr is before
+    os.write(2, b"from C++\n")
+    assert capfd.readouterr().err == "from C++\n"
+
+
+LOADED = """
+import gc, json, os, sys
+from keras_peterrec.tensorflow_start import load_tensorflow
+load_tensorflow()
+imported = [name for name in ("sklearn", "matplotlib", "scipy") if name in sys.modules]
+import keras, matplotlib, scipy, tensorflow as tf
+twice = tf.function(lambda x: tf.sqrt(x) * 2.0, jit_compile=True)
+print(json.dumps([imported, gc.isenabled(), gc.get_freeze_count() > 10_000, float(twice(4.0))]))
+os.write(2, b"from C++\\n")
+"""
+
+
+def test_tensorflow_without_what_it_can_do_without_and_with_the_programs_of_before(tmp_path):
+    done = run(LOADED, XDG_CACHE_HOME=str(tmp_path), TF_XLA_FLAGS="")
+    assert json.loads(done.stdout) == [[], True, True, 4.0]
+    assert done.stderr == ""
+    [program] = tmp_path.rglob("*.pb")
+    content = program.read_bytes()
+    program.write_bytes(content[: len(content) // 2])  # as a machine leaves it that loses its power
+    done = run(LOADED, XDG_CACHE_HOME=str(tmp_path), TF_XLA_FLAGS="", KERAS_PETERREC_VERBOSE="1")
+    assert json.loads(done.stdout)[-1] == 4.0
+    assert "from C++\n" in done.stderr
+    assert len(program.read_bytes()) == len(content)
+
+
+def test_only_the_first_run_of_a_command_begins_with_its_process(monkeypatch):
+    now = time.perf_counter()
+    monkeypatch.setattr(tensorflow_start, "_process_began", [now - 100])
+    assert tensorflow_start.command_began() == now - 100
+    assert tensorflow_start.command_began() == pytest.approx(now, abs=10)
