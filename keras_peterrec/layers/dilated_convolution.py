@@ -90,6 +90,10 @@ class DilatedConvolution(keras.layers.Layer):
         )
 
     def call(self, inputs, sequence_ids=None):
+        return self.apply_kernel(ops.concatenate(self.taps(inputs, sequence_ids), axis=-1))
+
+    def taps(self, inputs, sequence_ids=None):
+        """Returns the k shifted copies that the kernel sees, each `[B, L, C_in]`."""
         shape = self.kernel_size, self.dilation_rate, self.causal
         copies, own = shifted_copies(inputs, *shape)  # [B, L, C_in] each
         if sequence_ids is not None:
@@ -99,7 +103,7 @@ class DilatedConvolution(keras.layers.Layer):
                 copy if index == own else copy * ops.cast(copied == ids, copy.dtype)
                 for index, (copy, copied) in enumerate(zip(copies, copied_ids))
             ]
-        return self.apply_kernel(ops.concatenate(copies, axis=-1))
+        return copies
 
     @property
     def reach(self) -> int:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_peterrec.patches.patch_layer import with_weights
 from keras_peterrec.transfer.incremental_host import IncrementalHost
 from keras_peterrec.transfer.patched_host import last_events
 from keras_peterrec.transfer.task_model import TaskModel
@@ -114,11 +113,7 @@ class IncrementalTask:
         return model.user_of(users)
 
     def _patches(self, block, positions):
-        patches = self.model.patches[block.name]
-        return {
-            site: with_weights(patch.apply_step, patch.named_weights())
-            for site, patch in patches.items()
-        }
+        return self.model.patched_host.step_patches(block)
 
 
 class IncrementalTasks:
