@@ -171,6 +171,11 @@ class MixedTasks(keras.Model):
         return self._pattern.history_length
 
     @property
+    def window(self) -> int | None:
+        """See `TaskModel`."""
+        return self._pattern.window
+
+    @property
     def has_summary(self) -> Any:
         """Whether the users are joined by a `HistorySummary`."""
         return self._pattern.history_summary is not None
