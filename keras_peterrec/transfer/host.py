@@ -81,7 +81,7 @@ class Host:
 
     def history_length(self, model: Any) -> int:
         """Last events that a TaskModel or MixedTasks over this host reads, int."""
-        return model.history_length or model.window or self.max_length
+        return model.events_read or self.max_length
 
     def fingerprint(self) -> str:
         """A hash of the backbone's settings and weights and of the vocabulary."""

@@ -171,9 +171,9 @@ class MixedTasks(keras.Model):
         return self._pattern.history_length
 
     @property
-    def window(self) -> int | None:
+    def events_read(self) -> int | None:
         """See `TaskModel`."""
-        return self._pattern.window
+        return self._pattern.events_read
 
     @property
     def has_summary(self) -> Any:

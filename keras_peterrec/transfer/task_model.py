@@ -140,6 +140,11 @@ class TaskModel(ReplicatedTraining, keras.Model):
         """How many of the last events the host and the patches read."""
         return self.patched_host.window
 
+    @property
+    def events_read(self) -> int | None:
+        """How many of the last events change an answer; `None`, all that it is given."""
+        return self.window if self.history_summary is None else self.history_length
+
     def user_states(self, history: Any) -> Any:
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
         return self.user_of(self.features(history))

@@ -232,7 +232,7 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
 
     for name, batches in (("narrow", seen), ("wide", padded)):
         monkeypatch.setattr("keras_peterrec.runs.task_training.task_batches", batches)
-        transfer(tmp_path / "host", "simulated/source", tmp_path / name, **TARGET)
+        transfer(tmp_path / "host", "simulated/source", tmp_path / name, **GENDER)
     assert widths[0] <= longest
     narrow, wide = (np.load(tmp_path / name / "weights.npz") for name in ("narrow", "wide"))
     for path in narrow.files:
