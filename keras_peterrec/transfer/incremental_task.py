@@ -23,9 +23,10 @@ class IncrementalTask:
     one task. The task token is a step whose state is not kept. A summary of the history takes
     a few more rows.
 
-    Answers equal those for the whole history within float noise, as long as that has no more
-    events than the model's `window`. Beyond it, the convolutions see further back, as far as
-    their receptive field; a summary forgets gradually from `history_length` on.
+    Answers equal those for the whole history within float noise. A summary is exact up to
+    `history_length` events, and forgets gradually from there on. A model whose `window` is
+    shorter than the receptive field (such as one of an older bundle) answers the same for
+    histories up to its window; beyond it, the convolutions here see further back.
 
     Args:
         model: TaskModel. On a causal host.
