@@ -27,6 +27,9 @@ EPOCH_STEPS = 64
 # FEW_STEPS steps), and the learning rate drops more often.
 FEW_ROWS = 1_024
 FEW_STEPS = 8
+# In passes over whole histories a cut is cheap: an epoch is one pass, or EPOCH_CUTS cuts of it. A
+# batch holds PASS_CUTS at most, and fewer where a pass would have less than EPOCH_STEPS.
+EPOCH_CUTS = 100_000
 PASS_CUTS = 512
 
 
@@ -89,7 +92,9 @@ def choose_parts(model, data, settings):
     """
     train, devices = data.splits[TRAIN], Devices.of(model)
     passes = settings.method != "head" and data.reach(model, TRAIN) is not None
-    default = PASS_CUTS if passes else min(128, max(16, len(train) // 256))
+    default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
+    if not passes:
+        default = min(128, max(16, len(train) // 256))
     batch_size = devices.check_batch_size(settings.batch_size, default)
     if passes:
         return in_passes(model, data, batch_size, settings.seed)
@@ -137,15 +142,12 @@ def in_passes(model, data, batch_size, seed):
     train, devices = data.splits[TRAIN], Devices.of(model)
     reach = data.reach(model, TRAIN)
     plan = UserBatches(train.starts, train.stops, reach, cuts=batch_size, rows=devices.replicas)
-    batches = plan.training(data.source.items, train.answers, seed, pass_steps(plan))
+    least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
+    steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
+    batches = plan.training(data.source.items, train.answers, seed, steps)
     with devices.scope():
         passes = UserPasses(model)
     return Parts(passes, batches, lambda: data.measure(model, VALIDATION), model.user_states_at)
-
-
-def pass_steps(plan):
-    """The number of batches in an epoch of passes."""
-    return plan.steps
 
 
 def on_features(model, data, batch_size, seed, steps):
