@@ -76,9 +76,11 @@ class UserBatches:
         widths = stops[ends - 1] - first_events + 1
         if cuts is not None:
             positions = cuts * widths.sum() / len(starts)
-        # Rows of twice the reach read little twice of long histories, and waste little of short
-        # ones.
-        columns = max(min(widths.max(), 2 * (reach + 1)), min(4 * widths.mean(), positions))
+        # Rows of one and a half times the reach read little of long histories twice, and waste
+        # little of short ones.
+        columns = max(
+            min(widths.max(), 1.5 * (reach + 1)), min(4 * widths.mean(), positions / rows)
+        )
         columns = -(-int(columns) // 8) * 8
         lines = max(1, round(positions / columns / rows)) * rows
         slots = (ends - begins).sum() / np.minimum(widths, columns).sum() * columns * _SPARE_SLOTS

@@ -1,5 +1,6 @@
 """Trains a task model, or only its head."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -141,7 +142,9 @@ def in_passes(model, data, batch_size, seed):
     """
     train, devices = data.splits[TRAIN], Devices.of(model)
     reach = data.reach(model, TRAIN)
-    plan = UserBatches(train.starts, train.stops, reach, cuts=batch_size, rows=devices.replicas)
+    # An even number of rows at least, so that one device and two train on the same batches.
+    rows = math.lcm(2, devices.replicas)
+    plan = UserBatches(train.starts, train.stops, reach, cuts=batch_size, rows=rows)
     least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
     steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
     batches = plan.training(data.source.items, train.answers, seed, steps)
