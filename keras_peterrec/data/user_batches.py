@@ -17,7 +17,7 @@ _SPARE_SLOTS = 1.1
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Stretches:
     """Parts of users' histories, and which examples end in each; arrays `[K]`.
 
     Args:
@@ -49,7 +49,7 @@ class UserBatches:
 
     Attributes:
         shape: tuple of the rows R, the columns L and the slots S (of a row) of a batch.
-        passes: Stretch. What is read in one pass over all examples.
+        stretches: Stretches. What is read in one pass over all examples.
 
     Example:
 
@@ -85,13 +85,13 @@ class UserBatches:
         lines = max(1, round(positions / columns / rows)) * rows
         slots = (ends - begins).sum() / np.minimum(widths, columns).sum() * columns * _SPARE_SLOTS
         self.shape = lines, columns, max(8, int(slots))
-        self.passes = self._cut(starts, stops, begins, ends, first_events, widths, reach)
+        self.stretches = self._cut(starts, stops, begins, ends, first_events, widths, reach)
 
     @property
     def steps(self) -> int:
-        """About how many batches hold all stretches once."""
+        """About how many batches hold all stretches once; a few may be left over."""
         rows, columns, slots = self.shape
-        filled = self.passes.widths.sum() / columns, self.passes.counts.sum() / slots
+        filled = self.stretches.widths.sum() / columns, self.stretches.counts.sum() / slots
         return -(-int(max(filled)) // rows) or 1
 
     def _cut(self, starts, stops, begins, ends, first_events, widths, reach):
@@ -107,7 +107,7 @@ class UserBatches:
                 width = stops[begin + count - 1] - event + 1
                 found.append(np.array([[event], [width], [begin], [count]]))
                 begin += count
-        return Stretch(*np.concatenate(found, axis=1))
+        return Stretches(*np.concatenate(found, axis=1))
 
     def pack(self, stretches: ArrayLike, most: int | None = None) -> tuple:
         """Puts stretches into batches, nearly in the given order.
@@ -121,7 +121,7 @@ class UserBatches:
             `cuts` `[N, R, S]`, columns; and `examples` `[N, R, S]`, -1 for an empty slot.
         """
         rows, columns, slots = self.shape
-        widths, counts = self.passes.widths.tolist(), self.passes.counts.tolist()
+        widths, counts = self.stretches.widths.tolist(), self.stretches.counts.tolist()
         placed, waiting, batch = [], list(reversed(np.asarray(stretches).tolist())), 0
         while waiting and batch != most:
             free, open_slots, misfits = [columns] * rows, [slots] * rows, []
@@ -144,7 +144,7 @@ class UserBatches:
         rows, columns, slots = self.shape
         number, batch, row, column, slot = placed
         line = batch * rows + row
-        chosen = self.passes
+        chosen = self.stretches
         events = np.full(batches * rows * columns, -1, "int32")
         cuts, examples = (np.full(batches * rows * slots, fill, "int32") for fill in (0, -1))
         lengths = chosen.widths[number] - 1
@@ -180,7 +180,7 @@ class UserBatches:
         items, answers = tf.constant(items, tf.int32), tf.constant(answers)
         rows, columns, slots = self.shape
         # A constant, so that every cut counts the same whatever the batch it is in.
-        weight = max(1.0, self.steps * rows * slots / self.passes.counts.sum())
+        weight = max(1.0, self.steps * rows * slots / self.stretches.counts.sum())
 
         def epoch(noise):
             parts = tf.numpy_function(self._shuffled, [noise, steps], [tf.int32] * 3)
@@ -202,7 +202,7 @@ class UserBatches:
         """As many batches as asked for, out of one shuffle after another."""
         draw, parts, found = np.random.default_rng(int(noise) % 2**63), [], 0
         while found < steps:
-            order = draw.permutation(len(self.passes.starts))
+            order = draw.permutation(len(self.stretches.starts))
             parts.append(self.pack(order, int(steps) - found))
             found += len(parts[-1][0])
         return tuple(np.concatenate(part) for part in zip(*parts))
@@ -219,7 +219,7 @@ class UserBatches:
         """
         items, outputs = tf.constant(items, tf.int32), None
         # The widest first: the small ones fill the gaps.
-        for events, cuts, examples in zip(*self.pack(np.argsort(-self.passes.widths))):
+        for events, cuts, examples in zip(*self.pack(np.argsort(-self.stretches.widths))):
             answers = function(_ids(items, events), tf.constant(cuts)).numpy()
             if outputs is None:
                 outputs = np.empty((len(self.order), *answers.shape[1:]), answers.dtype)
