@@ -55,7 +55,7 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
     with seeded(seed):
         backbone = Backbone(items + FIRST_ITEM, hidden_dim, [(1, 4)[n % 2] for n in range(blocks)])
         host = Host(CausalPretrainer(backbone), Vocabulary([f"i{n}" for n in range(items)]), length)
-        joined = host.summary_settings()  # as `transfer` makes tasks
+        joined = host.task_settings()  # as `transfer` makes tasks
         tasks = {
             name: Task(build_task(backbone, kind.new_head(), **joined), "patch", kind)
             for name, kind in kinds.items()

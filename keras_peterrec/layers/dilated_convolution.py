@@ -111,7 +111,14 @@ class DilatedConvolution(keras.layers.Layer):
         )
 
     def call(self, inputs, sequence_ids=None, dilation=None):
-        taps = Taps(self.kernel_size, dilation or self.dilation_rate, self.causal, sequence_ids)
+        return self.apply(inputs, self.taps(sequence_ids, dilation))
+
+    def taps(self, sequence_ids=None, dilation=None):
+        """What the kernel sees, as Taps; arguments as of a call."""
+        return Taps(self.kernel_size, dilation or self.dilation_rate, self.causal, sequence_ids)
+
+    def apply(self, inputs, taps):
+        """The outputs for inputs `[B, L, C_in]` of which the kernel sees `taps`."""
 
         @ops.custom_gradient
         def forward(inputs, kernel, bias):

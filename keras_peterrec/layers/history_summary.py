@@ -47,6 +47,30 @@ class HistorySums(keras.layers.Layer):
         mask = ops.cast(padding_mask, "float32")
         return ops.sum(self.waves(embedded) * mask, axis=1), ops.sum(mask, axis=1)
 
+    def before(self, embedded, padding_mask, sequence_ids, cuts, events=None):
+        """The sums of the last events before each of several cuts of a history.
+
+        Args:
+            embedded: Tensor of shape `[B, L, C]`, embedded items of one or more histories a row.
+            padding_mask: Tensor of shape `[B, L, 1]`.
+            sequence_ids: int32 tensor of shape `[B, L]`. Positions with the number of a cut are
+                of its history.
+            cuts: int32 tensor of shape `[B, S]`, positions. The sums are of what stands before.
+            events: int or `None`. How many of the last events are summed. Defaults to `None`, all.
+
+        Returns:
+            `total`, `[B, S, F]`, and `count`, `[B, S, 1]`, float32.
+        """
+        # A product with zeros and ones: differences of running sums would be less precise.
+        back = ops.expand_dims(cuts, -1) - ops.arange(ops.shape(embedded)[1], dtype="int32")
+        own = ops.expand_dims(ops.take_along_axis(sequence_ids, cuts, axis=1), -1)
+        chosen = (back > 0) & (ops.expand_dims(sequence_ids, 1) == own)
+        if events is not None:
+            chosen = chosen & (back <= events)
+        real = ops.swapaxes(ops.cast(padding_mask, "float32"), 1, 2)  # [B, 1, L]
+        chosen = ops.cast(chosen, "float32") * real  # [B, S, L]
+        return ops.matmul(chosen, self.waves(embedded)), ops.sum(chosen, axis=-1, keepdims=True)
+
     @staticmethod
     def waves(embedded):
         """`φ(x)` along the last axis, float32 `[..., F]`."""

@@ -102,10 +102,57 @@ class ResidualBlock(keras.layers.Layer):
     ):
         branch = inputs
         for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
-            own = None if dilation is None else dilation.times(number)
+            own = dilation and dilation.times(number)
             convolved = convolution(branch, sequence_ids, dilation=own)
             branch = masked(_activated(norm, at_sites, (branch,), convolved), padding_mask)
         return inputs + self.branch_dropout(branch, training=training)
+
+    def with_tokens(
+        self,
+        inputs,
+        tokens,
+        padding_mask,
+        sequence_ids=None,
+        patches=None,
+        training=None,
+        dilation=None,
+    ):
+        """Computes a causal block along sequences, and for a token in place of each position.
+
+        The token at position p sees what the position itself would see at its earlier taps, and
+        its own value in place of the position's. So a single pass answers for every prefix of a
+        sequence: the convolution of the tokens is that of the sequence, and one tap of the
+        difference.
+
+        Args:
+            inputs: Tensor of shape `[B, L, C]`, the block's input along the sequences.
+            tokens: Tensor of shape `[B, L, C]`, its input for the tokens.
+            padding_mask: Tensor of shape `[B, L, 1]`, one at real positions of the sequences.
+                There is a token at every position.
+            sequence_ids: int32 tensor of shape `[B, L]`. A token sees the positions that have
+                its own number.
+            patches: dict from site to callable `patch(inputs, seen, outputs) -> outputs`, as
+                of `PatchLayer.apply_step`, or `None`.
+            training: bool or `None`. Whether dropout acts; it drops other values of the tokens
+                than of the sequences.
+            dilation: Dilation or `None`. See a call.
+
+        Returns:
+            The block's outputs, of the sequences and of the tokens, `[B, L, C]` each.
+        """
+        branch, token = inputs, tokens
+        for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
+            taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
+            seen = taps.side_by_side(branch)
+            channels = branch.shape[-1]
+            seen_by_token = ops.concatenate([seen[..., :-channels], token], axis=-1)
+            convolved = convolution.apply(branch, taps)
+            change = ops.matmul(token - branch, convolution.kernel[-1])
+            read, read_by_token = (branch, seen), (token, seen_by_token)
+            branch = masked(_activated(norm, at_sites, read, convolved), padding_mask)
+            token = _activated(norm, at_sites, read_by_token, convolved + change)
+        branch, token = (self.branch_dropout(part, training=training) for part in (branch, token))
+        return inputs + branch, tokens + token
 
     def step(self, inputs, windows, positions: int, patches=None):
         """Computes the next positions of a causal block from what it kept of earlier ones.

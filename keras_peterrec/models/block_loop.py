@@ -14,6 +14,7 @@ import keras
 
 from keras_peterrec.layers.dilated_convolution import Dilation
 from keras_peterrec.models.forms import UnknownForm, form_of, seed_generators
+from keras_peterrec.patches.patch_layer import bound_step
 
 # False, True, or a BlockStacks whose tensors are at hand.
 _looping = contextvars.ContextVar("looping", default=False)
@@ -47,25 +48,55 @@ def run_blocks(blocks, states, padding_mask, sequence_ids=None, patches=None, tr
     Returns:
         Tensor of shape `[B, L, C]`.
     """
-    sites = [{} if patches is None else patches[block.name] for block in blocks]
 
-    def step(place, states, **dilation):
-        block, at_sites = blocks[place], sites[place]
-        return block(
-            states, padding_mask, sequence_ids, patches=at_sites, training=training, **dilation
+    def step(block, at_sites, carried, **dilation):
+        states = block(
+            *carried, padding_mask, sequence_ids, patches=at_sites, training=training, **dilation
         )
+        return (states,)
 
-    # XLA cannot compile the gradient of a loop over tensors whose shape it does not know.
-    looping = _looping.get() and not (training and None in states.shape)
-    stacks = looping and BlockStacks.of(list(zip(blocks, sites)))
-    if stacks:
-        return _loop(step, stacks, states)
-    for place in range(len(blocks)):
-        states = step(place, states)
+    (states,) = _run(_places(blocks, patches), step, (states,), training)
     return states
 
 
-def _loop(step, stacks, states):
+def run_blocks_with_tokens(
+    blocks, states, tokens, padding_mask, sequence_ids, patches=None, training=None
+):
+    """The states after all blocks, of sequences and of a token beside each of their positions.
+
+    Args:
+        tokens: Tensor of shape `[B, L, C]`; see `ResidualBlock.with_tokens`.
+        blocks, states, padding_mask, sequence_ids, patches, training: see `run_blocks`.
+
+    Returns:
+        Two tensors of shape `[B, L, C]`.
+    """
+
+    def step(block, at_sites, carried, **dilation):
+        bound = {site: bound_step(patch) for site, patch in at_sites.items()}
+        arguments = (padding_mask, sequence_ids, bound, training)
+        return block.with_tokens(*carried, *arguments, **dilation)
+
+    return _run(_places(blocks, patches), step, (states, tokens), training)
+
+
+def _places(blocks, patches):
+    return [(block, {} if patches is None else patches[block.name]) for block in blocks]
+
+
+def _run(places, step, carried, training):
+    """Applies a step of every block to what is carried from block to block, a tuple."""
+    # XLA cannot compile the gradient of a loop over tensors whose shape it does not know.
+    looping = _looping.get() and not (training and None in carried[0].shape)
+    stacks = looping and BlockStacks.of(places)
+    if stacks:
+        return _loop(step, stacks, carried)
+    for place in places:
+        carried = step(*place, carried)
+    return carried
+
+
+def _loop(step, stacks, carried):
     import tensorflow as tf
 
     period = stacks.period
@@ -74,22 +105,23 @@ def _loop(step, stacks, states):
     largest = max(block.dilation_rate for block in stacks.blocks)
     tensors = stacks.tensors()
 
-    def body(index, states):
+    def body(index, carried):
         for place in range(period):
             rows = [(variable, stack[index]) for variable, stack in tensors[place]]
             with keras.StatelessScope(state_mapping=rows):
                 rate = rates[index * period + place]
-                states = step(place, states, dilation=Dilation(rate, largest))
-        return index + 1, states
+                carried = step(*stacks.places[place], carried, dilation=Dilation(rate, largest))
+        return index + 1, carried
 
-    _, states = tf.while_loop(
-        lambda index, states: index < count,
+    shapes = tf.TensorShape([]), tuple(part.shape for part in carried)
+    _, carried = tf.while_loop(
+        lambda index, carried: index < count,
         body,
-        (tf.constant(0), states),
-        shape_invariants=(tf.TensorShape([]), states.shape),
+        (tf.constant(0), carried),
+        shape_invariants=shapes,
         maximum_iterations=count,
     )
-    return states
+    return carried
 
 
 class BlockStacks:

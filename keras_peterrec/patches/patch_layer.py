@@ -83,3 +83,8 @@ def with_weights(apply: Callable, weights: dict[str, Any]) -> Callable:
         return apply(cast, *values)
 
     return act
+
+
+def bound_step(patch: PatchLayer) -> Callable:
+    """A patch in the form of `ResidualBlock.step`: `(inputs, seen, outputs) -> outputs`."""
+    return with_weights(patch.apply_step, patch.named_weights())

@@ -16,7 +16,7 @@ from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
-from keras_peterrec.runs.task_training import RECIPE, training_parts
+from keras_peterrec.runs.task_training import RECIPE, by_rows
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
 from keras_peterrec.tensorflow_start import command_began
@@ -111,7 +111,7 @@ def _task_data(host, log, settings):
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
     source = Sequences(log, host.vocabulary)
-    data = kind.make_data(source, answers, host.summary_settings()["history_summary"], settings)
+    data = kind.make_data(source, answers, host.task_settings()["history_summary"], settings)
     return data, [log.fingerprint(), answers.fingerprint()]
 
 
@@ -122,7 +122,7 @@ def _new_model(host, data, dropout):
             data[name].new_head(),
             dropout=dropout,
             name=f"{name}_task",
-            **host.summary_settings(),
+            **host.task_settings(),
         )
         for name in data
     }
@@ -142,13 +142,13 @@ def _train(model, sequences, data, settings, folder):
         unknown_rate=settings.unknown_rate,
     )
     parts = {name: _task_part(model, name, data[name], source, settings) for name in data}
-    batches = {NEXT_ITEM: source, **{name: part[1] for name, part in parts.items()}}
+    batches = {NEXT_ITEM: source, **{name: part.batches for name, part in parts.items()}}
 
     def sides(named):  # {name: (history, answers)} to ({name: history}, {name: answers})
         return {n: pair[0] for n, pair in named.items()}, {n: pair[1] for n, pair in named.items()}
 
     def measure():
-        found = {name: part[2]() for name, part in parts.items()}
+        found = {name: part.measure() for name, part in parts.items()}
         metrics = {name: data[name].kind.metric for name in found}
         score = np.mean([metrics[n].log_quality(found[n][metrics[n].name]) for n in found])
         named = {f"{n}/{key}": v for n, metrics in found.items() for key, v in metrics.items()}
@@ -162,14 +162,10 @@ def _train(model, sequences, data, settings, folder):
 
 
 def _task_part(model, name, data, source, settings):
-    """Model, batches and validation of a task; as many batches as the source has."""
+    """The Parts of a task; as many batches as the source has."""
     train = data.splits[TRAIN]
-    shuffling = {
-        "batch_size": min(128, max(16, len(train) // 32)),
-        "seed": settings.seed,
-        "steps": int(source.cardinality()),
-    }
-    return training_parts(model.tasks[name], data, "all", shuffling)
+    batch_size = min(128, max(16, len(train) // 32))
+    return by_rows(model.tasks[name], data, batch_size, settings.seed, int(source.cardinality()))
 
 
 def _result(model, name, data, settings, fingerprints):

@@ -1,16 +1,24 @@
 """Trains a task model, or only its head."""
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_peterrec.data.batches import state_batches, task_batches
 from keras_peterrec.data.splits import TRAIN, VALIDATION
+from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.transfer.task_model import head_model
+from keras_peterrec.transfer.user_passes import UserPasses
 
 # Goes up whenever the same settings give another result, so that a folder that an earlier version
 # began is not continued by this one.
-RECIPE = 4
+RECIPE = 5
 # An epoch ends, and validation runs, after at most EPOCH_ROWS rows, but not before EPOCH_STEPS
 # steps: a few steps change less than the noise of a small validation split.
 EPOCH_ROWS = 4_096
@@ -20,6 +28,10 @@ EPOCH_STEPS = 64
 # FEW_STEPS steps), and the learning rate drops more often.
 FEW_ROWS = 1_024
 FEW_STEPS = 8
+# In passes over whole histories a cut is cheap: an epoch is one pass, or EPOCH_CUTS cuts of it. A
+# batch holds PASS_CUTS at most, and fewer where a pass would have less than EPOCH_STEPS.
+EPOCH_CUTS = 100_000
+PASS_CUTS = 512
 
 
 def train_task(model, data, settings, folder):
@@ -35,14 +47,7 @@ def train_task(model, data, settings, folder):
         ResumableTraining; see `fit`.
     """
     train = data.splits[TRAIN]
-    default = min(128, max(16, len(train) // 256))
-    batch_size = Devices.of(model).check_batch_size(settings.batch_size, default)
-    shuffling = {
-        "batch_size": batch_size,
-        "seed": settings.seed,
-        "steps": epoch_steps(len(train), batch_size),
-    }
-    trained, batches, measure = training_parts(model, data, settings.method, shuffling)
+    parts = choose_parts(model, data, settings)
     # Small data has short epochs, so more of them have to pass before it gives up.
     patience = min(3, max(2, EPOCH_ROWS // len(train)))
     recipe = Recipe(
@@ -54,13 +59,50 @@ def train_task(model, data, settings, folder):
         drops=3 if len(train) < FEW_ROWS else 1,
         counts_start=data.starts_trained,
     )
-    loss = data.loss(settings.loss)
     # The model itself is not named after its folder: XLA finds what it compiled for an equal model
     # only where the names agree.
-    title = folder.name
-    training = fit(title, trained, loss, batches, measure, model.user_states, recipe, folder)
+    training = fit(
+        folder.name,
+        parts.model,
+        data.loss(settings.loss),
+        parts.batches,
+        parts.measure,
+        parts.forward,
+        recipe,
+        folder,
+    )
     data.calibrate(model)
     return training
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a method trains, on which batches, and how it is validated; see `fit`."""
+
+    model: keras.Model
+    batches: tf.data.Dataset
+    measure: Callable
+    forward: Callable
+
+
+def choose_parts(model, data, settings):
+    """The Parts of a method: on features computed once, in passes over histories, or by rows.
+
+    Args:
+        model: TaskModel, of `build_task`.
+        data: TaskData.
+        settings: TransferSettings.
+    """
+    train, devices = data.splits[TRAIN], Devices.of(model)
+    passes = settings.method != "head" and data.reach(model, TRAIN) is not None
+    default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
+    if not passes:
+        default = min(128, max(16, len(train) // 256))
+    batch_size = devices.check_batch_size(settings.batch_size, default)
+    if passes:
+        return in_passes(model, data, batch_size, settings.seed)
+    by = on_features if settings.method == "head" else by_rows
+    return by(model, data, batch_size, settings.seed, epoch_steps(len(train), batch_size))
 
 
 def epoch_steps(rows, batch_size):
@@ -69,42 +111,68 @@ def epoch_steps(rows, batch_size):
     return max(least, -(-min(rows, EPOCH_ROWS) // batch_size))
 
 
-def training_parts(model, data, method, shuffling):
-    """What a method trains, on which batches, and how it is validated.
+def by_rows(model, data, batch_size, seed, steps):
+    """Trains on every row for itself.
 
     Args:
         model: TaskModel, of `build_task`.
         data: TaskData.
-        method: str.
-        shuffling: dict of `batch_size`, `seed` and `steps`; see `task_batches`.
+        batch_size, seed, steps: see `task_batches`.
 
     Returns:
-        `(model, batches, measure)`, as `fit` takes them.
+        Parts.
     """
-    if method == "head":
-        return _cached(model, data, shuffling)
-    return _whole(model, data, shuffling)
-
-
-def _whole(model, data, shuffling):
     train = data.splits[TRAIN]
     # All batches have one width, so that the step is compiled once; no wider than any history.
     width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
-    batches = task_batches(
-        data.source.items, train.starts, train.stops, train.answers, width, **shuffling
-    )
-    return model, batches, lambda: data.measure(model, VALIDATION)
+    columns = train.starts, train.stops, train.answers
+    batches = task_batches(data.source.items, *columns, width, batch_size, seed, steps=steps)
+    return Parts(model, batches, lambda: data.measure(model, VALIDATION), model.user_states)
 
 
-def _cached(model, data, shuffling):
-    # Nothing before the summary and the head is trained, so the host runs once for each user.
-    features = data.outputs(model.features, TRAIN)
-    batches = state_batches(features, data.splits[TRAIN].answers, **shuffling)
-    validation = data.outputs(model.features, VALIDATION)
+def in_passes(model, data, batch_size, seed):
+    """Trains on all cuts of a user's history in one pass over it; see `UserPasses`.
+
+    Args:
+        model: TaskModel, of `build_task`.
+        data: TaskData.
+        batch_size: int. Cuts of a batch, approximately.
+        seed: int.
+
+    Returns:
+        Parts.
+    """
+    train, devices = data.splits[TRAIN], Devices.of(model)
+    reach = data.reach(model, TRAIN)
+    # An even number of rows at least, so that one device and two train on the same batches.
+    rows = math.lcm(2, devices.replicas)
+    plan = UserBatches(train.starts, train.stops, reach, cuts=batch_size, rows=rows)
+    least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
+    steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
+    batches = plan.training(data.source.items, train.answers, seed, steps)
+    with devices.scope():
+        passes = UserPasses(model)
+    return Parts(passes, batches, lambda: data.measure(model, VALIDATION), model.user_states_at)
+
+
+def on_features(model, data, batch_size, seed, steps):
+    """Trains the head alone: nothing before the summary changes, so the host runs only once.
+
+    Args:
+        model: TaskModel, of `build_task` with the method `head`.
+        data: TaskData.
+        batch_size, seed, steps: see `task_batches`.
+
+    Returns:
+        Parts.
+    """
+    features = data.features(model, TRAIN)
+    batches = state_batches(features, data.splits[TRAIN].answers, batch_size, seed, steps)
+    validation = data.features(model, VALIDATION)
 
     def measure():
         users = np.asarray(model.user_of(validation))
         return data.measure_users(users, model.head, VALIDATION)
 
     with Devices.of(model).scope():
-        return head_model(model), batches, measure
+        return Parts(head_model(model), batches, measure, model.user_states)

@@ -49,8 +49,9 @@ def _transfer(settings):
     log, answers = load_source(settings.log), load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = Sequences(log, host.vocabulary)
-    joined = host.summary_settings() if settings.summary else {}
-    data = kind.make_data(source, answers, joined.get("history_summary", host.max_length), settings)
+    reads = host.task_settings(settings.summary)
+    longest = reads["history_summary"] or reads["window"]
+    data = kind.make_data(source, answers, longest, settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
         if (earlier := folder.earlier_result()) is not None:
@@ -62,7 +63,7 @@ def _transfer(settings):
                 settings.method,
                 patch,
                 settings.dropout,
-                **joined,
+                **reads,
             )
         training = train_task(model, data, settings, folder.path)
 

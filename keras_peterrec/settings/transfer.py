@@ -115,7 +115,10 @@ class TransferSettings(TaskSettings):
         40, "at most; early stopping ends most runs before", check=positive_integer
     )
     batch_size: int | None = setting(
-        None, "(default: 1 in 256 of the training rows, from 16 to 128)", check=positive_integer
+        None,
+        "of rows, or of the cuts of histories where these have several (default: by the number "
+        "of training rows)",
+        check=positive_integer,
     )
     learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
     dropout: float = setting(0.5, "on the user's state", check=rate)

@@ -61,7 +61,7 @@ class LabelData(TaskData):
         start, answers = self.start(), self.splits[VALIDATION].answers
 
         def best_scale():
-            outputs = model.head(self.outputs(model.user_states, VALIDATION))
+            outputs = model.head(self.users(model, VALIDATION))
             moved = np.asarray(outputs, "float64") - start
             return min(SCALES, key=lambda a: self.mean_loss(start + a * moved, answers))
 

@@ -31,8 +31,8 @@ class TargetLoss(keras.losses.Loss):
         seed: int or `None`. Of the sampling.
 
     Call arguments:
-        y_true: Integer tensor of shape `[B, T]`, items chosen, filled up with -1.
-        y_pred: Tensor of shape `[B, Y]`, scores.
+        y_true: Integer tensor of shape `[..., T]`, items chosen, filled up with -1.
+        y_pred: Tensor of shape `[..., Y]`, scores.
 
     Source: Yuan et al., SIGIR 2020, section 3.3, Eq. (6) and (7); `bce` is not there.
     """
@@ -79,8 +79,8 @@ class TargetLoss(keras.losses.Loss):
             drawn = keras.random.randint(shape, 0, items, seed=self.seed_generator)
             return ops.softplus(ops.take_along_axis(y_pred, drawn, axis=-1) - true_scores)
         drawn = keras.random.randint((self.negatives,), 0, items, seed=self.seed_generator)
-        margin = ops.expand_dims(ops.take(y_pred, drawn, axis=-1), 1)  # [B, 1, S]
-        margin = margin - ops.expand_dims(true_scores, -1)  # [B, T, S]
+        margin = ops.expand_dims(ops.take(y_pred, drawn, axis=-1), -2)  # [..., 1, S]
+        margin = margin - ops.expand_dims(true_scores, -1)  # [..., T, S]
         return ops.softplus(ops.logsumexp(margin, axis=-1))
 
     def get_config(self):

@@ -8,11 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_peterrec.data.splits import split_users
+from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.settings.transfer import SplitSettings
-from keras_peterrec.training.inference import outputs_of
+from keras_peterrec.training.inference import TOKENS, outputs_of, traced
 
 DEFAULT_SPLIT = SplitSettings()
+# From so many rows a history on, a pass over the history is cheaper than its rows: it computes
+# every position twice, for the event and for a token that may stand there.
+ROWS_OF_A_PASS = 2
 
 
 @dataclass(frozen=True)
@@ -252,14 +256,35 @@ class TaskData:
 
     # Measuring.
 
-    def outputs(self, forward: Any, part: int) -> np.ndarray:
-        """What a function of histories, `[E, L]` to `[E, N]`, gives for a split."""
-        split = self.splits[part]
-        return outputs_of(forward, self.source.items, split.starts, split.stops, self.max_length)
+    def reach(self, model: Any, part: int) -> int | None:
+        """How many events before a cut one pass over a user's history needs; see `TaskModel.reach`.
+
+        `None` where every row should be read for itself: the model asks for it, or few rows of
+        the split are cuts of one history.
+        """
+        starts = self.splits[part].starts
+        shared = len(starts) >= ROWS_OF_A_PASS * len(np.unique(starts))
+        return model.reach(self.max_length) if shared else None
+
+    def users(self, model: Any, part: int) -> np.ndarray:
+        """The users of a split as a task model's head reads them, `[E, C]`."""
+        return self._outputs(model, part, model.user_states, model.user_states_at)
+
+    def features(self, model: Any, part: int) -> np.ndarray:
+        """What `TaskModel.features` gives for a split, `[E, N]`."""
+        return self._outputs(model, part, model.features, model.features_at)
+
+    def _outputs(self, model, part, of_rows, of_passes):
+        """The outputs for a split, in one pass over each user's history where that is right."""
+        split, items, reach = self.splits[part], self.source.items, self.reach(model, part)
+        if reach is None:
+            return outputs_of(of_rows, items, split.starts, split.stops, self.max_length)
+        plan = UserBatches(split.starts, split.stops, reach, TOKENS)
+        return plan.outputs(traced(of_passes), items)
 
     def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a task model on a split; those against sampled negatives if asked."""
-        return self.measure_users(self.outputs(model.user_states, part), model.head, part, sampled)
+        return self.measure_users(self.users(model, part), model.head, part, sampled)
 
     def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of users `[E, C]`, computed already, and a head on a split."""

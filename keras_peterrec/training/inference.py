@@ -1,5 +1,6 @@
 """A model's outputs for many histories."""
 
+import inspect
 import weakref
 
 import numpy as np
@@ -43,16 +44,17 @@ def outputs_of(function, items, starts, stops, max_length):
 
 
 def traced(function):
-    """Compiles a function of ids `[B, L]` to a graph, once for each function.
+    """Compiles a function of integers to a graph, once for each function.
 
     Every epoch validates, and tracing a model takes longer than running it. The graph
     is kept as long as the function lives; for a method, as long as its object lives.
 
     Args:
-        function: Callable from int32 `[B, L]` to a tensor; often a method of a model.
+        function: Callable from one or more int32 `[B, L]`, its arguments without a default, to a
+            tensor; often a method of a model.
 
     Returns:
-        tf.function of int32 `[B, L]`.
+        tf.function of the same arguments.
     """
     owner, method = getattr(function, "__self__", function), getattr(function, "__func__", None)
     graphs = _TRACED.setdefault(owner, {})
@@ -62,11 +64,13 @@ def traced(function):
         # hence `WeakMethod`.)
         weak = weakref.ref(function) if method is None else weakref.WeakMethod(function)
 
-        def call(ids):
+        def call(*ids):
             with looped_blocks():
-                return weak()(ids)
+                return weak()(*ids)
 
-        signature = [tf.TensorSpec([None, None], tf.int32)]
+        taken = inspect.signature(function).parameters.values()
+        count = sum(argument.default is argument.empty for argument in taken)
+        signature = [tf.TensorSpec([None, None], tf.int32)] * count
         graphs[method] = tf.function(call, input_signature=signature)
     return graphs[method]
 
@@ -77,7 +81,7 @@ def write_graph(function, folder):
     Keras' own TensorBoard callback does not find the graph of its training function.
 
     Args:
-        function: Callable from int32 `[B, L]` to a tensor.
+        function: see `traced`.
         folder: path. The folder of TensorBoard's logs.
     """
     with tf.summary.create_file_writer(str(folder)).as_default():

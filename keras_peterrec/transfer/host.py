@@ -59,13 +59,29 @@ class Host:
         """`"causal"` or `"masked"`."""
         return "causal" if self.backbone.causal else "masked"
 
-    def summary_settings(self) -> dict:
-        """`history_summary` and `window` of a TaskModel with a summary over this host, dict."""
-        return {"history_summary": max(EVENTS, self.max_length), "window": self.max_length}
+    @property
+    def window(self) -> int:
+        """How many of the last events the network of a task reads.
+
+        A causal network sees so many before the task token, and nothing before them. Reading
+        exactly these, the answer is that of the whole history: the same row by row, in one pass
+        over a user's history, and event by event. What a bidirectional network says of an event
+        depends on where the history begins; there it is the length of pretraining.
+        """
+        return self.backbone.receptive_field - 1 if self.backbone.causal else self.max_length
+
+    def task_settings(self, summary: bool = True) -> dict:
+        """How new tasks over this host read a history: arguments of a TaskModel, dict.
+
+        Args:
+            summary: bool. Whether the head reads a summary of the history. Defaults to `True`.
+        """
+        longest = max(EVENTS, self.max_length, self.window)
+        return {"history_summary": longest if summary else False, "window": self.window}
 
     def history_length(self, model: Any) -> int:
         """Last events that a TaskModel or MixedTasks over this host reads, int."""
-        return model.history_length or self.max_length
+        return model.events_read or self.max_length
 
     def fingerprint(self) -> str:
         """A hash of the backbone's settings and weights and of the vocabulary."""

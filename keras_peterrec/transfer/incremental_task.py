@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_peterrec.patches.patch_layer import with_weights
+from keras_peterrec.patches.patch_layer import bound_step
 from keras_peterrec.transfer.incremental_host import IncrementalHost
 from keras_peterrec.transfer.patched_host import last_events
 from keras_peterrec.transfer.task_model import TaskModel
@@ -24,9 +24,10 @@ class IncrementalTask:
     one task. The task token is a step whose state is not kept. A summary of the history takes
     a few more rows.
 
-    Answers equal those for the whole history within float noise, as long as that has no more
-    events than the model's `window`. Beyond it, the convolutions see further back, as far as
-    their receptive field; a summary forgets gradually from `history_length` on.
+    Answers equal those for the whole history within float noise. A summary is exact up to
+    `history_length` events, and forgets gradually from there on. A model whose `window` is
+    shorter than the receptive field (such as one of an older bundle) answers the same for
+    histories up to its window; beyond it, the convolutions here see further back.
 
     Args:
         model: TaskModel. On a causal host.
@@ -115,10 +116,7 @@ class IncrementalTask:
 
     def _patches(self, block, positions):
         patches = self.model.patches[block.name]
-        return {
-            site: with_weights(patch.apply_step, patch.named_weights())
-            for site, patch in patches.items()
-        }
+        return {site: bound_step(patch) for site, patch in patches.items()}
 
 
 class IncrementalTasks:

@@ -171,6 +171,11 @@ class MixedTasks(keras.Model):
         return self._pattern.history_length
 
     @property
+    def events_read(self) -> int | None:
+        """See `TaskModel`."""
+        return self._pattern.events_read
+
+    @property
     def has_summary(self) -> Any:
         """Whether the users are joined by a `HistorySummary`."""
         return self._pattern.history_summary is not None

@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.block_loop import BlockStacks, run_blocks
+from keras_peterrec.models.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
@@ -33,11 +34,17 @@ class PatchedHost(keras.layers.Layer):
         train_token: bool. Whether the task token is trained. Defaults to `True`.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`, padded on the left.
+        history: Integer tensor of shape `[B, L]`, padded on the left; or with `cuts`, histories
+            with padding after each.
+        cuts: Integer tensor of shape `[B, S]` or `None`. Positions in the rows: each asks for
+            the user after the events of a history before that position. Causal hosts and
+            one task token only. Defaults to `None`, one user a row.
+        events: int or `None`. With `cuts`, how many of the last events the sums are of. Defaults
+            to `None`, all.
 
     Returns:
         Tensor of shape `[B, C]`, the task token's state; or `[B, C + F]`, see
-        `HistorySummary.features`.
+        `HistorySummary.features`. With `cuts`, `B·S` rows.
     """
 
     def __init__(
@@ -73,9 +80,11 @@ class PatchedHost(keras.layers.Layer):
         for patch in self.patch_layers:
             patch.build(shape, shape)
 
-    def call(self, history, training=None):
+    def call(self, history, cuts=None, events=None, training=None):
         host = self.host
         history = ops.cast(history, "int32")
+        if cuts is not None:
+            return self._at_cuts(history, ops.cast(cuts, "int32"), events, training)
         padding_mask = host.padding_mask_layer(history)
         items = host.item_embedding(history)
         read, read_mask = last_events(items, padding_mask, self.window)
@@ -96,6 +105,26 @@ class PatchedHost(keras.layers.Layer):
         """What `form_of` compares."""
         patches = list(self.patches.values())
         return self.host, patches, self.task_token, self.window, self.history_sums is not None
+
+    def _at_cuts(self, history, cuts, events, training):
+        host = self.host
+        padding_mask = host.padding_mask_layer(history)
+        # The padding after a history has its number: there stands the token after all events.
+        history_ids = host.sequence_ids_layer(history) - ops.cast(history == PAD, "int32")
+        items = host.item_embedding(history)
+        states = host.embedding_dropout(items, training=training) * padding_mask
+        tokens = ops.zeros_like(states) + ops.cast(self.task_token.token, states.dtype)
+        _, tokens = run_blocks_with_tokens(
+            host.blocks, states, tokens, padding_mask, history_ids, self.patches, training
+        )
+        rows, length, channels = ops.shape(tokens)
+        places = cuts + length * ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
+        users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
+        if self.history_sums is None:
+            return users
+        sums = self.history_sums.before(items, padding_mask, history_ids, cuts, events)
+        total, count = (ops.reshape(part, (-1, part.shape[-1])) for part in sums)
+        return HistorySummary.features(users, total, count)
 
     def compute_output_shape(self, input_shape):
         channels = self.host.hidden_dim

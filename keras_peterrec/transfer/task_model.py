@@ -147,6 +147,11 @@ class TaskModel(ReplicatedTraining, keras.Model):
         """How many of the last events the host and the patches read."""
         return self.patched_host.window
 
+    @property
+    def events_read(self) -> int | None:
+        """How many of the last events change an answer; `None`, all that it is given."""
+        return self.window if self.history_summary is None else self.history_length
+
     def user_states(self, history: Any) -> Any:
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
         return self.user_of(self.features(history))
@@ -158,6 +163,45 @@ class TaskModel(ReplicatedTraining, keras.Model):
         summary what `HistorySummary` reads, `[B, C + F]`.
         """
         return self.patched_host(history, training=False)
+
+    def user_states_at(self, history: Any, cuts: Any) -> Any:
+        """The users at cuts `[B, S]` of histories `[B, L]`, as `[B·S, C]`; see `features_at`."""
+        return self.user_of(self.features_at(history, cuts))
+
+    def features_at(self, history: Any, cuts: Any, training: bool | None = False) -> Any:
+        """What `features` says of many cuts of a user's history, in one pass over it.
+
+        Args:
+            history: Integer tensor of shape `[B, L]`. One or more histories a row, each with
+                padding after it.
+            cuts: Integer tensor of shape `[B, S]`, positions in the rows: each asks for the
+                history up to the event before.
+            training: bool or `None`. Whether dropout acts. The cuts of a history then share what
+                is dropped along it. Defaults to `False`.
+
+        Returns:
+            Tensor of shape `[B·S, C]` or `[B·S, C + F]`.
+        """
+        return self.patched_host(history, cuts, events=self.history_length, training=training)
+
+    def reach(self, max_length: int) -> int | None:
+        """How many events before a cut `features_at` needs in order to be right.
+
+        Args:
+            max_length: int. How many of the last events of a history the task reads.
+
+        Returns:
+            int, or `None` where one pass over a history cannot tell the users at its cuts: the
+            host is bidirectional, there are several task tokens, or the task reads fewer events
+            than the host can see.
+        """
+        seen = self.host.receptive_field - 1
+        window = min(max_length, self.window or max_length)
+        if not self.host.causal or self.task_token.count > 1 or window < seen:
+            return None
+        if self.history_summary is None:
+            return seen
+        return max_length if self.history_length in (None, max_length) else None
 
     def user_of(self, features: Any) -> Any:
         """The user `[B, C]` of `features`."""

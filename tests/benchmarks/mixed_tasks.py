@@ -51,7 +51,7 @@ def make_host(options):
 
 def write_bundles(host, options, folder):
     """Writes the tasks' bundles; returns their folders, and bytes of their weights."""
-    kind, summary = Classification(list("abcdefg")), host.summary_settings()
+    kind, summary = Classification(list("abcdefg")), host.task_settings()
     model = kp.build_task(host.backbone, kind.new_head(), "patch", options.patch, **summary)
     kp.Task(model, "patch", kind).save(folder / "0", host)
     saved = (folder / "0" / "task.json").read_bytes()

@@ -68,8 +68,9 @@ def whole_data(host, settings):
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
     source = Sequences(load_source(settings.log), host.vocabulary)
-    reads = host.summary_settings()["history_summary"] if settings.summary else host.max_length
-    data = kind.make_data(source, answers, reads, settings)
+    reads = host.task_settings(settings.summary)
+    longest = reads["history_summary"] or reads["window"]
+    data = kind.make_data(source, answers, longest, settings)
     data.examples = joined(data.splits[TRAIN], data.splits[VALIDATION])
     return data
 
@@ -103,7 +104,7 @@ def scored(host, data, fold, settings, options):
     kept = user_fractions(examples.user_ids, 0, "few") < options.train_fraction
     parts = (place != fold) & (place != stops) & kept, place == stops, place == fold
     data.splits = [examples.select(part) for part in parts]
-    joins = host.summary_settings() if settings.summary else {}
+    reads = host.task_settings(settings.summary)
     with seeded(0), tempfile.TemporaryDirectory() as folder, quiet():
         model = build_task(
             host.backbone,
@@ -111,7 +112,7 @@ def scored(host, data, fold, settings, options):
             settings.method,
             dropout=settings.dropout,
             name="fold",
-            **joins,
+            **reads,
         )
         train_task(model, data, settings, Path(folder))
     answers = data.splits[TEST].answers

@@ -131,6 +131,20 @@ def test_dropout_acts_on_the_branch_and_only_in_training():
     np.testing.assert_allclose(kept[active][~dropped], 2 * at_rest[active][~dropped], rtol=1e-3)
 
 
+def test_a_token_at_a_position_sees_what_stands_before_it():
+    block = make_block(dilation_rate=2)
+    inputs, mask = rows([0, 3])
+    token = np.random.default_rng(2).normal(size=CHANNELS).astype("float32")
+    tokens = np.broadcast_to(token, inputs.shape)
+    states, of_tokens = block.with_tokens(inputs, tokens, mask)
+    np.testing.assert_allclose(states, run(block, inputs, mask), atol=1e-5)
+    for place in range(inputs.shape[1]):
+        ended, real = inputs[:, : place + 1].copy(), mask[:, : place + 1].copy()
+        ended[:, -1], real[:, -1] = token, 1.0
+        expected = run(block, ended, real)[:, -1]
+        np.testing.assert_allclose(np.asarray(of_tokens)[:, place], expected, atol=1e-5)
+
+
 def test_config_round_trip():
     block = make_block(dilation_rate=4, kernel_size=5, causal=False, dropout=0.25)
     twin = ResidualBlock.from_config(block.get_config())

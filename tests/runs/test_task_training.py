@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from simulated_tasks import GENDER, TARGET
 
@@ -10,6 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS, epoch_steps
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.training.callbacks import ProgressLines
 
 
 @pytest.mark.parametrize("rows, batch_size", [(129, 16), (400, 16), (1_000, 16), (1_000, 64)])
@@ -62,3 +64,21 @@ def test_a_folder_of_an_earlier_recipe_is_another_run(task_folder, host_folder, 
     (tmp_path / "shop" / "run.json").write_text(json.dumps(asked))
     with pytest.raises(InputError, match="which holds a run with `recipe` = "):
         transfer(host_folder, "simulated/source", tmp_path / "shop", **TARGET)
+
+
+def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path, monkeypatch):
+    settings = {**TARGET, "epochs": 3}
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    whole = transfer(host_folder, "simulated/source", tmp_path / "whole", **settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+        transfer(host_folder, "simulated/source", tmp_path / "broken", **settings)
+    again = transfer(host_folder, "simulated/source", tmp_path / "broken", **settings)
+    assert again["metrics"] == whole["metrics"]
+    one, other = (np.load(tmp_path / name / "weights.npz") for name in ("whole", "broken"))
+    for path in one.files:
+        np.testing.assert_array_equal(one[path], other[path])

@@ -183,14 +183,14 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
         fitted.append((model, fit(title, model, *arguments)))
         return fitted[-1][1]
 
-    outputs = TaskData.outputs
+    outputs = TaskData._outputs
 
-    def counted(data, forward, part):
+    def counted(data, model, part, *functions):
         states.append(part)
-        return outputs(data, forward, part)
+        return outputs(data, model, part, *functions)
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
-    monkeypatch.setattr(TaskData, "outputs", counted)
+    monkeypatch.setattr(TaskData, "_outputs", counted)
     result = transfer(
         host_folder, "simulated/source", tmp_path / "task", method="head", **{**task, "epochs": 3}
     )
@@ -232,7 +232,7 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
 
     for name, batches in (("narrow", seen), ("wide", padded)):
         monkeypatch.setattr("keras_peterrec.runs.task_training.task_batches", batches)
-        transfer(tmp_path / "host", "simulated/source", tmp_path / name, **TARGET)
+        transfer(tmp_path / "host", "simulated/source", tmp_path / name, **GENDER)
     assert widths[0] <= longest
     narrow, wide = (np.load(tmp_path / name / "weights.npz") for name in ("narrow", "wide"))
     for path in narrow.files:

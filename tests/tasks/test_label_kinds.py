@@ -226,10 +226,8 @@ def test_calibration_is_the_best_share_of_what_was_learnt(
     head.kernel.assign(sureness * np.eye(WIDTH, n))
     head.bias.assign(start + 0.2)
     learnt = np.asarray(head(users), "float64")
-    monkeypatch.setattr(data, "outputs", lambda *_: users)
-    model = SimpleNamespace(
-        head=head, user_states=None, distribute_strategy=tf.distribute.get_strategy()
-    )
+    monkeypatch.setattr(data, "users", lambda *_: users)
+    model = SimpleNamespace(head=head, distribute_strategy=tf.distribute.get_strategy())
     scale = data.calibrate(model)
     scales = np.arange(10, 1001) / 1000  # at least 0.01, with which users keep their order
     of_scales = [losses(kind, start + a * (learnt - start), answers).mean() for a in scales]

@@ -1,13 +1,16 @@
 """The kind that recommends: its rows, loss and metrics."""
 
 import numpy as np
+import numpy_reference as reference
 import pytest
 
 from keras_peterrec.data.splits import TEST, TRAIN, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
 from keras_peterrec.tasks.recommendation import Recommendation
+from keras_peterrec.transfer.strategies import build_task
 
 WHOLE = SplitSettings(cut_history=False)
 
@@ -91,3 +94,28 @@ def test_histories_that_come_after_all_targets_are_said(source, simulated, capsy
     assert "come before all of their user's history" in capsys.readouterr().err
     Recommendation.make_data(source, early, 20, WHOLE)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_users_of_passes_are_those_of_rows(causal, source, simulated, monkeypatch):
+    """Histories of 16 events, of which a task reads 12: some are longer than a stretch."""
+    data = Recommendation.make_data(source, simulated.domain("target"), 12)
+    host = Backbone(len(simulated.domain("source").item_ids) + 4, 8, (1,), causal=causal)
+    task = build_task(host, data.new_head(), history_summary=12, window=6)
+    reference.randomise(task)
+    read = []
+    for part in (TRAIN, TEST):
+        read.append(data.reach(task, part))
+        passes = data.users(task, part), data.features(task, part)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(task), "reach", lambda *_: None)
+            rows = data.users(task, part), data.features(task, part)
+        for of_passes, of_rows in zip(passes, rows):
+            np.testing.assert_allclose(of_passes, of_rows, atol=1e-4, rtol=1e-4)
+    assert read == ([12, 12] if causal else [None, None])
+
+
+def test_a_history_with_one_row_is_read_as_a_row(source, simulated):
+    data = Recommendation.make_data(source, simulated.domain("target"), 12, WHOLE)
+    task = build_task(Backbone(70, 8, (1,)), data.new_head())
+    assert data.reach(task, TRAIN) is None and task.reach(12) == 6

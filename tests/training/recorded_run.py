@@ -33,8 +33,8 @@ def train(command, arguments, notes=None, die_after=None):
     from keras_peterrec.data.log import Log
     from keras_peterrec.runs.pretrain import pretrain
     from keras_peterrec.runs.transfer import transfer
-    from keras_peterrec.training.seeds import random_states
     from keras_peterrec.training.resumable_training import ResumableTraining
+    from keras_peterrec.training.seeds import random_states
 
     on_epoch_end, on_train_end = ResumableTraining.on_epoch_end, ResumableTraining.on_train_end
     noted = {"logs": []}

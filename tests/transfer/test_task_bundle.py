@@ -86,7 +86,8 @@ def test_every_patch_method_makes_the_round_trip(any_host, patch, histories, tmp
 
 
 @pytest.mark.parametrize(
-    "summary, window, reads", [(False, None, 6), (True, 4, 6), (9, 5, 9), (9, None, 9)]
+    "summary, window, reads",
+    [(False, None, 6), (False, 5, 5), (True, 4, 6), (9, 5, 9), (9, None, 9)],
 )  # of a host that reads 6 events
 def test_how_much_of_a_history_is_read_survives(host, tmp_path, summary, window, reads):
     task = make_task(host, history_summary=summary, window=window)

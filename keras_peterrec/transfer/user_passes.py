@@ -1,0 +1,75 @@
+"""Trains a task on all cuts of a user's history in one pass over it."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_peterrec.training.replicated_model import ReplicatedTraining
+from keras_peterrec.transfer.task_model import TaskModel
+
+
+class UserPasses(ReplicatedTraining, keras.Model):
+    """A task model that answers for many cuts of a history in one pass over it.
+
+    Row by row, a user with 50 target events has 50 rows, and the host runs over nearly the same
+    history 50 times. Here it runs once: in every block a task token stands at every position
+    beside the event, so each cut costs one more column. Losses and gradients are those of the
+    rows within float noise, where nothing is dropped inside the host. Where something is, the
+    cuts of one history share what is dropped along it, and the tokens draw their own.
+
+    Several task tokens and bidirectional hosts are not supported; see `TaskModel.reach`.
+
+    Args:
+        task: TaskModel. Training this model trains it, and nothing else.
+
+    Call arguments:
+        inputs: dict of `history`, int32 `[B, L]`, and `cuts`, int32 `[B, S]`; see
+            `TaskModel.features_at`.
+
+    Returns:
+        Tensor of shape `[B, S, Y]`, the scores at the cuts.
+
+    Example:
+
+    >>> passes = UserPasses(task)
+    >>> history, cuts = np.array([[17, 5, 9, 0, 8, 0]]), np.array([[1, 3, 5]])
+    >>> passes({"history": history, "cuts": cuts}).shape  # after 17; 17, 5, 9; and 8
+    (1, 3, 200)
+    """
+
+    def __init__(self, task: TaskModel, **kwargs: Any) -> None:
+        super().__init__(name=f"{task.name}_passes", dtype=task.dtype_policy, **kwargs)
+        self.task = task
+        self.built = True
+
+    def call(self, inputs, training=None):
+        task, cuts = self.task, inputs["cuts"]
+        users = task.user_of(task.features_at(inputs["history"], cuts, training))
+        scores = task.head(task.user_dropout(users, training=training))
+        return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
+
+    def block_stacks(self):
+        return self.task.block_stacks()
+
+    def form(self):
+        """What models have in common that share a compiled training step; see `form_of`."""
+        return self.task, self.task.history_length
+
+    # Which of the host's weights are trained is said by the task alone; see `PatchedHost`.
+
+    @property
+    def trainable_variables(self):
+        return self.task.trainable_variables
+
+    @property
+    def trainable_weights(self):
+        return self.task.trainable_weights
+
+    @property
+    def non_trainable_variables(self):
+        return self.task.non_trainable_variables
+
+    @property
+    def non_trainable_weights(self):
+        return self.task.non_trainable_weights
