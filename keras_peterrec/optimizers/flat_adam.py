@@ -16,7 +16,8 @@ class FlatAdam(OpenAdam):
     A network has some hundred small variables, and an update of each is a dozen operations: half
     of what is traced and compiled for a training step. Here the gradients of all variables of at
     most `flat_values` numbers are laid end to end, and their moments are kept that way: one
-    update, whose parts are then taken off the variables. The result is that of Keras' Adam.
+    update, whose parts are then taken off the variables. The result is that of Keras' Adam on
+    dense gradients.
 
     Under a `tf.distribute` strategy, and with `amsgrad` or `weight_decay`, every variable is
     updated on its own, as in Keras.
@@ -66,11 +67,18 @@ class FlatAdam(OpenAdam):
             if id(_raw(variable)) in self._flat:
                 flat[self._flat[id(_raw(variable))]] = gradient
             else:
-                others.append((gradient, variable))
+                others.append((self.alone(gradient), variable))
         if flat:
             self._update_flat(flat, learning_rate)
         if others:
             super().update_all(*zip(*others), learning_rate)
+
+    def alone(self, gradient: Any) -> Any:
+        """The gradient of a variable that is updated on its own: of single rows, as a whole table.
+
+        Keras would square the gradients of a repeated row before it adds them up.
+        """
+        return tf.convert_to_tensor(gradient)
 
     def _update_flat(self, gradients, learning_rate):
         variables = self._flat_variables

@@ -112,6 +112,10 @@ class RowSparseAdam(FlatAdam):
     def decay_weights(self, variables: Any) -> None:
         """Does nothing: which rows decay is only known in `update_step`."""
 
+    def alone(self, gradient: Any) -> Any:
+        """The gradient as it is: of rows, `update_step` updates single rows."""
+        return gradient
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, variable, learning_rate)
