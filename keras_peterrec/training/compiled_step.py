@@ -178,7 +178,11 @@ class _Taken:
         count = len(weights._groups)
         self._stacked, self._single = values[:count], values[count:]
         tape.watch([v for v in weights.trained(values) if v.dtype.is_floating])
-        self._scope = keras.StatelessScope(list(zip(weights._singles, self._single)))
+        given = list(zip(weights._singles, self._single))
+        # For whatever reads a block's weights outside the loop over blocks.
+        for group, stack in zip(weights._groups, self._stacked):
+            given += zip(group, tf.unstack(stack))
+        self._scope = keras.StatelessScope(given)
 
     def __enter__(self):
         stacks = self._weights.stacks
