@@ -83,9 +83,11 @@ class UserBatches:
         )
         columns = -(-int(columns) // 8) * 8
         lines = max(1, round(positions / columns / rows)) * rows
-        slots = (ends - begins).sum() / np.minimum(widths, columns).sum() * columns * _SPARE_SLOTS
-        self.shape = lines, columns, max(8, int(slots))
-        self.stretches = self._cut(starts, stops, begins, ends, first_events, widths, reach)
+        histories = starts, stops, begins, ends, first_events, widths, reach
+        whole = _cut(*histories, columns, len(starts))  # as if a row had slots without end
+        slots = max(8, int(_SPARE_SLOTS * columns * len(starts) / whole.widths.sum()))
+        self.shape = lines, columns, slots
+        self.stretches = _cut(*histories, columns, slots)
 
     @property
     def steps(self) -> int:
@@ -93,21 +95,6 @@ class UserBatches:
         rows, columns, slots = self.shape
         filled = self.stretches.widths.sum() / columns, self.stretches.counts.sum() / slots
         return -(-int(max(filled)) // rows) or 1
-
-    def _cut(self, starts, stops, begins, ends, first_events, widths, reach):
-        """Divides the histories that do not fit into a row."""
-        _, columns, slots = self.shape
-        fits = (widths <= columns) & (ends - begins <= slots)
-        found = [np.stack([first_events, widths, begins, ends - begins])[:, fits]]
-        for begin, end in zip(begins[~fits], ends[~fits]):
-            while begin < end:
-                event = max(starts[begin], stops[begin] - reach)
-                last = np.searchsorted(stops[begin:end], event + columns - 1, side="right")
-                count = min(last, slots)
-                width = stops[begin + count - 1] - event + 1
-                found.append(np.array([[event], [width], [begin], [count]]))
-                begin += count
-        return Stretches(*np.concatenate(found, axis=1))
 
     def pack(self, stretches: ArrayLike, most: int | None = None) -> tuple:
         """Puts stretches into batches, nearly in the given order.
@@ -226,6 +213,21 @@ class UserBatches:
             used = examples.ravel() >= 0
             outputs[examples.ravel()[used]] = answers[used]
         return outputs
+
+
+def _cut(starts, stops, begins, ends, first_events, widths, reach, columns, slots):
+    """Histories as Stretches; those that do not fit into a row are divided."""
+    fits = (widths <= columns) & (ends - begins <= slots)
+    found = [np.stack([first_events, widths, begins, ends - begins])[:, fits]]
+    for begin, end in zip(begins[~fits], ends[~fits]):
+        while begin < end:
+            event = max(starts[begin], stops[begin] - reach)
+            last = np.searchsorted(stops[begin:end], event + columns - 1, side="right")
+            count = min(last, slots)
+            width = stops[begin + count - 1] - event + 1
+            found.append(np.array([[event], [width], [begin], [count]]))
+            begin += count
+    return Stretches(*np.concatenate(found, axis=1))
 
 
 def _counted(counts):
