@@ -75,7 +75,7 @@ def traced_operations(run):
         list of TracedOperation. Loops and calls are left out, what runs in them is not.
     """
     # Only here: nothing but the benchmark needs them.
-    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
+    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XPlane, XSpace
 
     options = tf.profiler.experimental.ProfilerOptions(python_tracer_level=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,8 +83,8 @@ def traced_operations(run):
             run()
         (file,) = Path(folder).glob("**/*.xplane.pb")
         planes = {plane.name: plane for plane in XSpace.FromString(file.read_bytes()).planes}
-    programs = planes["/host:metadata"].event_metadata.items() if len(planes) > 1 else ()
-    programs = {number: _named_instructions(event.stats[0]) for number, event in programs}
+    compiled = planes.get("/host:metadata", XPlane()).event_metadata.items()
+    programs = {number: _named_instructions(event.stats[0]) for number, event in compiled}
     return _operations(planes["/host:CPU"], programs)
 
 

@@ -8,13 +8,13 @@ from keras_peterrec.tensorflow_internals import traced_operations
 PRODUCTS = ("dot", "custom-call", "MatMul", "BatchMatMulV2", "_FusedMatMul")
 # The rest by where the operation stands in our code, by the beginning of a name in its path.
 SCOPES = {
-    "loss": "loss",
+    "loss": "softmax",
     "tables": "tables",
     "norm_": "norms",
     "convolution_": "taps",
     "block_": "norms",  # the ReLU and the sum at the end of a block, fused with its norm
 }
-PARTS = ("products", "norms", "taps", "loss", "optimizer", "tables", "other", "idle")
+PARTS = ("products", "norms", "taps", "softmax", "optimizer", "tables", "other", "idle")
 
 
 def step_parts(step, steps, optimizer):
