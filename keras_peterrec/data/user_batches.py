@@ -50,6 +50,7 @@ class UserBatches:
     Attributes:
         shape: tuple of the rows R, the columns L and the slots S (of a row) of a batch.
         stretches: Stretches. What is read in one pass over all examples.
+        at_ends: bool. Whether every history has a single cut, which is then its end.
 
     Example:
 
@@ -72,6 +73,7 @@ class UserBatches:
         starts, stops = starts[self.order], stops[self.order]
         begins = np.flatnonzero(np.diff(starts, prepend=-1))
         ends = np.append(begins[1:], len(starts))
+        self.at_ends = len(begins) == len(starts)
         first_events = np.maximum(starts[begins], stops[begins] - reach)
         widths = stops[ends - 1] - first_events + 1
         if cuts is not None:

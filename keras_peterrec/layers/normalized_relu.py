@@ -1,5 +1,7 @@
 """Layer normalisation and ReLU in one."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -69,11 +71,7 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
             normed = centred * scale
             passed = ops.where(normed * gamma + beta > 0, upstream, ops.zeros_like(upstream))
             inner = passed * gamma
-            d_inputs = scale * (
-                inner
-                - ops.mean(inner, axis=-1, keepdims=True)
-                - normed * ops.mean(inner * normed, axis=-1, keepdims=True)
-            )
+            d_inputs = scale * (inner - _row_mean(inner) - normed * _row_mean(inner * normed))
             others = tuple(range(len(inputs.shape) - 1))
             return d_inputs, ops.sum(passed * normed, axis=others), ops.sum(passed, axis=others)
 
@@ -84,5 +82,26 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
 
 def _centred(inputs, epsilon):
     """Returns the inputs minus their mean, and one over their standard deviation."""
-    centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
-    return centred, ops.rsqrt(ops.mean(centred * centred, axis=-1, keepdims=True) + epsilon)
+    centred = inputs - _row_mean(inputs)
+    return centred, ops.rsqrt(_row_mean(centred * centred) + epsilon)
+
+
+def _row_mean(values):
+    """The mean along the last axis, which stays as 1."""
+    channels = values.shape[-1]
+    if not _by_products():
+        return ops.mean(values, axis=-1, keepdims=True)
+    return ops.matmul(values, ops.full((channels, 1), 1.0 / channels, dtype=values.dtype))
+
+
+@functools.cache
+def _by_products():
+    """Whether means are products with a vector: on a CPU, where XLA adds up a row number by number.
+
+    On a GPU, products may be less precise than sums.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")

@@ -49,6 +49,8 @@ class ResidualBlock(keras.layers.Layer):
         patches: dict from site to callable `patch(inputs, outputs) -> outputs`, or
             `None`.
         dilation: Dilation or `None`. Of the first convolution, in place of `dilation_rate`.
+        patches_see: bool. Whether patches are `patch(inputs, seen, outputs) -> outputs`, as in
+            `step`: a row of several sequences needs that. Defaults to `False`.
 
     Returns:
         Tensor of shape `[B, L, C]`.
@@ -98,13 +100,21 @@ class ResidualBlock(keras.layers.Layer):
         )
 
     def call(
-        self, inputs, padding_mask, sequence_ids=None, patches=None, training=None, dilation=None
+        self,
+        inputs,
+        padding_mask,
+        sequence_ids=None,
+        patches=None,
+        training=None,
+        dilation=None,
+        patches_see=False,
     ):
         branch = inputs
         for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
-            own = dilation and dilation.times(number)
-            convolved = convolution(branch, sequence_ids, dilation=own)
-            branch = masked(_activated(norm, at_sites, (branch,), convolved), padding_mask)
+            taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
+            read = (branch, taps.side_by_side(branch)) if patches_see else (branch,)
+            convolved = convolution.apply(branch, taps)
+            branch = masked(_activated(norm, at_sites, read, convolved), padding_mask)
         return inputs + self.branch_dropout(branch, training=training)
 
     def with_tokens(

@@ -42,7 +42,8 @@ def run_blocks(blocks, states, padding_mask, sequence_ids=None, patches=None, tr
         blocks: list of ResidualBlock.
         states: Tensor of shape `[B, L, C]`.
         padding_mask, sequence_ids: see `ResidualBlock`.
-        patches: dict of dict or `None`. For each block's name its patches, `{site: patch}`.
+        patches: dict of dict or `None`. For each block's name its patches, `{site: PatchLayer}`.
+            Where a row holds several sequences, they see those apart as well.
         training: bool or `None`.
 
     Returns:
@@ -50,8 +51,17 @@ def run_blocks(blocks, states, padding_mask, sequence_ids=None, patches=None, tr
     """
 
     def step(block, at_sites, carried, **dilation):
+        several = sequence_ids is not None
+        if several:
+            at_sites = {site: bound_step(patch) for site, patch in at_sites.items()}
         states = block(
-            *carried, padding_mask, sequence_ids, patches=at_sites, training=training, **dilation
+            *carried,
+            padding_mask,
+            sequence_ids,
+            patches=at_sites,
+            training=training,
+            patches_see=several and bool(at_sites),
+            **dilation,
         )
         return (states,)
 

@@ -1,11 +1,24 @@
 """Sums the gradients of single rows of a table. Needs TensorFlow.
 
 A table that is read at N ids has a gradient of N rows, one for each id, so a table row
-occurs as often as its id. Everything here has static shapes, so that XLA can compile it:
-the number of different rows is not known then, and N rows go in and come out.
+occurs as often as its id. `total_rows` and `single_rows` have static shapes, so that XLA can
+compile them: the number of different rows is not known then, and N rows go in and come out.
 """
 
 import tensorflow as tf
+
+
+def distinct_rows(gradient):
+    """Sums the gradient rows of each table row. XLA cannot compile this.
+
+    Args:
+        gradient: tf.IndexedSlices of N rows.
+
+    Returns:
+        The different row numbers `[U]` and their totals `[U, ...]`.
+    """
+    rows, places = tf.unique(gradient.indices)
+    return rows, tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
 
 
 def total_rows(gradient):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_peterrec.optimizers.flat_adam import FlatAdam
-from keras_peterrec.optimizers.row_gradients import single_rows, total_rows
+from keras_peterrec.optimizers.row_gradients import distinct_rows, single_rows, total_rows
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -49,6 +49,8 @@ class RowSparseAdam(FlatAdam):
         epsilon: float. Defaults to `1e-7`.
         flat_values: int. See `FlatAdam`; a table of so few numbers is not updated by rows.
             Defaults to `0`.
+        compilable: bool. Whether XLA can compile a step, which needs to sort the rows: half the
+            speed. Defaults to `True`.
         **kwargs: As in `keras.optimizers.Adam`: `amsgrad`, `weight_decay`,
             `clipnorm`, `global_clipnorm`, `clipvalue`, `loss_scale_factor`, ...
             Not `gradient_accumulation_steps`, whose accumulators are dense.
@@ -75,6 +77,7 @@ class RowSparseAdam(FlatAdam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         flat_values: int = 0,
+        compilable: bool = True,
         **kwargs: Any,
     ) -> None:
         steps = kwargs.get("gradient_accumulation_steps")
@@ -84,6 +87,10 @@ class RowSparseAdam(FlatAdam):
                 f"Received: `gradient_accumulation_steps` = {steps!r}."
             )
         super().__init__(learning_rate, beta_1, beta_2, epsilon, flat_values=flat_values, **kwargs)
+        self.compilable = compilable
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "compilable": self.compilable}
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         # Keras divides by the scale with an operator that `tf.IndexedSlices` do not have.
@@ -126,9 +133,11 @@ class RowSparseAdam(FlatAdam):
         super().update_step(gradient, variable, learning_rate)
 
     def _update_rows(self, gradient, variable, learning_rate):
-        # Rows may repeat; all repeats of a row write the same values, so their order is free.
+        # Rows of `total_rows` may repeat; all repeats of a row write the same values, so their
+        # order is free.
         dtype = variable.dtype
-        rows, total = total_rows(tf.cast(gradient, dtype))
+        sum_rows = total_rows if self.compilable else distinct_rows
+        rows, total = sum_rows(tf.cast(gradient, dtype))
         slots = self.slots(variable)
         lr = ops.cast(learning_rate, dtype)
 

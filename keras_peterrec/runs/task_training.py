@@ -95,9 +95,9 @@ def choose_parts(model, data, settings):
     """
     train, devices = data.splits[TRAIN], Devices.of(model)
     passes = settings.method != "head" and data.reach(model, TRAIN) is not None
-    default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
-    if not passes:
-        default = min(128, max(16, len(train) // 256))
+    default = min(128, max(16, len(train) // 256))
+    if passes and len(train) > len(np.unique(train.starts)):
+        default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
     batch_size = devices.check_batch_size(settings.batch_size, default)
     if passes:
         return in_passes(model, data, batch_size, settings.seed)
@@ -147,12 +147,16 @@ def in_passes(model, data, batch_size, seed):
     # An even number of rows at least, so that one device and two train on the same batches.
     rows = math.lcm(2, devices.replicas)
     plan = UserBatches(train.starts, train.stops, reach, cuts=batch_size, rows=rows)
-    least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
-    steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
+    if plan.at_ends:
+        steps, forward = epoch_steps(len(train), batch_size), model.user_states_at_ends
+    else:
+        least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
+        steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
+        forward = model.user_states_at
     batches = plan.training(data.source.items, train.answers, seed, steps)
     with devices.scope():
-        passes = UserPasses(model)
-    return Parts(passes, batches, lambda: data.measure(model, VALIDATION), model.user_states_at)
+        passes = UserPasses(model, plan.at_ends)
+    return Parts(passes, batches, lambda: data.measure(model, VALIDATION), forward)
 
 
 def on_features(model, data, batch_size, seed, steps):

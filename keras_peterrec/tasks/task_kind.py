@@ -260,27 +260,30 @@ class TaskData:
         """How many events before a cut one pass over a user's history needs; see `TaskModel.reach`.
 
         `None` where every row should be read for itself: the model asks for it, or few rows of
-        the split are cuts of one history.
+        the split are cuts of one history, but some are.
         """
         starts = self.splits[part].starts
-        shared = len(starts) >= ROWS_OF_A_PASS * len(np.unique(starts))
-        return model.reach(self.max_length) if shared else None
+        histories = len(np.unique(starts))
+        pays = len(starts) == histories or len(starts) >= ROWS_OF_A_PASS * histories
+        return model.reach(self.max_length) if pays else None
 
     def users(self, model: Any, part: int) -> np.ndarray:
         """The users of a split as a task model's head reads them, `[E, C]`."""
-        return self._outputs(model, part, model.user_states, model.user_states_at)
+        passes = model.user_states_at_ends, model.user_states_at
+        return self._outputs(model, part, model.user_states, *passes)
 
     def features(self, model: Any, part: int) -> np.ndarray:
         """What `TaskModel.features` gives for a split, `[E, N]`."""
-        return self._outputs(model, part, model.features, model.features_at)
+        passes = model.features_at_ends, model.features_at
+        return self._outputs(model, part, model.features, *passes)
 
-    def _outputs(self, model, part, of_rows, of_passes):
+    def _outputs(self, model, part, of_rows, of_ends, of_cuts):
         """The outputs for a split, in one pass over each user's history where that is right."""
         split, items, reach = self.splits[part], self.source.items, self.reach(model, part)
         if reach is None:
             return outputs_of(of_rows, items, split.starts, split.stops, self.max_length)
         plan = UserBatches(split.starts, split.stops, reach, TOKENS)
-        return plan.outputs(traced(of_passes), items)
+        return plan.outputs(traced(of_ends if plan.at_ends else of_cuts), items)
 
     def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a task model on a split; those against sampled negatives if asked."""

@@ -62,10 +62,12 @@ def compile_model(model, loss, learning_rate):
     """
     devices = Devices.of(model)
     most_rows = max(weight.shape[0] for weight in model.trainable_variables)
-    kind = RowSparseAdam if most_rows > DENSE_ROWS else FlatAdam
+    kind, settings = FlatAdam, {"flat_values": DENSE_ROWS}
+    if most_rows > DENSE_ROWS:
+        kind, settings["compilable"] = RowSparseAdam, False
     with devices.scope():
-        optimizer = kind(learning_rate, flat_values=DENSE_ROWS)
-        model.compile(optimizer, loss=loss, jit_compile=True)
+        optimizer = kind(learning_rate, **settings)
+        model.compile(optimizer, loss=loss, jit_compile=model.worth_compiling)
         optimizer.build(model.trainable_variables)
 
 

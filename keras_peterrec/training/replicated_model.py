@@ -21,11 +21,17 @@ class ReplicatedTraining(Prebuilt):
     batch that is still one per replica. This class replaces the first with a step of
     its own and leaves out the second, see `Prebuilt`.
 
-    Under a strategy, `train_step` compiles with XLA only what a replica computes alone.
-    Summing the gradients and the optimizer stay outside, because XLA has no collective
-    operations between processes. A subclass whose loss calls `sum_over_replicas` needs
-    its own `train_step`, which compiles the part without collectives by `compile_alone`.
+    XLA compiles the loss and its gradients alone, where `compile` has been told `jit_compile`; see
+    `loss_and_gradients`. Summing the gradients over replicas and the optimizer stay outside, for
+    XLA has no collective operations between processes, and takes seconds to compile the many small
+    operations of an optimizer. A subclass whose loss calls `sum_over_replicas` needs its own
+    `train_step`, which does that outside as well.
+
+    Attributes:
+        worth_compiling: bool. Whether a step is so large that compiling it pays.
     """
+
+    worth_compiling = True
 
     def train_step(self, *arguments):
         if keras.backend.backend() != "tensorflow" or self.run_eagerly:

@@ -41,6 +41,8 @@ class PatchedHost(keras.layers.Layer):
             one task token only. Defaults to `None`, one user a row.
         events: int or `None`. With `cuts`, how many of the last events the sums are of. Defaults
             to `None`, all.
+        at_ends: bool. Whether each cut is at the padding after a history: then the token can
+            stand there, which costs half. Defaults to `False`.
 
     Returns:
         Tensor of shape `[B, C]`, the task token's state; or `[B, C + F]`, see
@@ -80,11 +82,11 @@ class PatchedHost(keras.layers.Layer):
         for patch in self.patch_layers:
             patch.build(shape, shape)
 
-    def call(self, history, cuts=None, events=None, training=None):
+    def call(self, history, cuts=None, events=None, at_ends=False, training=None):
         host = self.host
         history = ops.cast(history, "int32")
         if cuts is not None:
-            return self._at_cuts(history, ops.cast(cuts, "int32"), events, training)
+            return self._at_cuts(history, ops.cast(cuts, "int32"), events, at_ends, training)
         padding_mask = host.padding_mask_layer(history)
         items = host.item_embedding(history)
         read, read_mask = last_events(items, padding_mask, self.window)
@@ -106,17 +108,28 @@ class PatchedHost(keras.layers.Layer):
         patches = list(self.patches.values())
         return self.host, patches, self.task_token, self.window, self.history_sums is not None
 
-    def _at_cuts(self, history, cuts, events, training):
+    def _at_cuts(self, history, cuts, events, at_ends, training):
         host = self.host
         padding_mask = host.padding_mask_layer(history)
         # The padding after a history has its number: there stands the token after all events.
         history_ids = host.sequence_ids_layer(history) - ops.cast(history == PAD, "int32")
         items = host.item_embedding(history)
         states = host.embedding_dropout(items, training=training) * padding_mask
-        tokens = ops.zeros_like(states) + ops.cast(self.task_token.token, states.dtype)
-        _, tokens = run_blocks_with_tokens(
-            host.blocks, states, tokens, padding_mask, history_ids, self.patches, training
-        )
+        token = ops.cast(self.task_token.token, states.dtype)
+        if at_ends:
+            at_end = 1 - padding_mask
+            read, mask = states + at_end * token, ops.ones_like(padding_mask)
+            tokens = run_blocks(host.blocks, read, mask, history_ids, self.patches, training)
+        else:
+            _, tokens = run_blocks_with_tokens(
+                host.blocks,
+                states,
+                ops.zeros_like(states) + token,
+                padding_mask,
+                history_ids,
+                self.patches,
+                training,
+            )
         rows, length, channels = ops.shape(tokens)
         places = cuts + length * ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
         users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)

@@ -168,7 +168,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
         """The users at cuts `[B, S]` of histories `[B, L]`, as `[B·S, C]`; see `features_at`."""
         return self.user_of(self.features_at(history, cuts))
 
-    def features_at(self, history: Any, cuts: Any, training: bool | None = False) -> Any:
+    def user_states_at_ends(self, history: Any, cuts: Any) -> Any:
+        """`user_states_at` where every cut is at the end of a history, at half the cost."""
+        return self.user_of(self.features_at(history, cuts, at_ends=True))
+
+    def features_at(
+        self, history: Any, cuts: Any, training: bool | None = False, at_ends: bool = False
+    ) -> Any:
         """What `features` says of many cuts of a user's history, in one pass over it.
 
         Args:
@@ -178,11 +184,19 @@ class TaskModel(ReplicatedTraining, keras.Model):
                 history up to the event before.
             training: bool or `None`. Whether dropout acts. The cuts of a history then share what
                 is dropped along it. Defaults to `False`.
+            at_ends: bool. Whether each cut is at the padding after a history: that costs half.
+                Defaults to `False`.
 
         Returns:
             Tensor of shape `[B·S, C]` or `[B·S, C + F]`.
         """
-        return self.patched_host(history, cuts, events=self.history_length, training=training)
+        return self.patched_host(
+            history, cuts, events=self.history_length, at_ends=at_ends, training=training
+        )
+
+    def features_at_ends(self, history: Any, cuts: Any) -> Any:
+        """`features_at` where every cut is at the end of a history, at half the cost."""
+        return self.features_at(history, cuts, at_ends=True)
 
     def reach(self, max_length: int) -> int | None:
         """How many events before a cut `features_at` needs in order to be right.
@@ -302,7 +316,9 @@ def head_model(task: TaskModel) -> keras.Model:
     _, width = task.patched_host.compute_output_shape((None, None))
     features = keras.Input((width,), dtype=task.compute_dtype, name="features")
     scores = task.head(task.user_dropout(task.user_of(features)))
-    return ReplicatedModel(features, scores, name=f"{task.name}_head")
+    model = ReplicatedModel(features, scores, name=f"{task.name}_head")
+    model.worth_compiling = False  # it is two products
+    return model
 
 
 def _check_count(argument, value, besides):

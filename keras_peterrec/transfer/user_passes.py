@@ -22,6 +22,8 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     Args:
         task: TaskModel. Training this model trains it, and nothing else.
+        at_ends: bool. Whether every cut is at the end of a history; see `TaskModel.features_at`.
+            Defaults to `False`.
 
     Call arguments:
         inputs: dict of `history`, int32 `[B, L]`, and `cuts`, int32 `[B, S]`; see
@@ -38,14 +40,15 @@ class UserPasses(ReplicatedTraining, keras.Model):
     (1, 3, 200)
     """
 
-    def __init__(self, task: TaskModel, **kwargs: Any) -> None:
+    def __init__(self, task: TaskModel, at_ends: bool = False, **kwargs: Any) -> None:
         super().__init__(name=f"{task.name}_passes", dtype=task.dtype_policy, **kwargs)
         self.task = task
+        self.at_ends = at_ends
         self.built = True
 
     def call(self, inputs, training=None):
         task, cuts = self.task, inputs["cuts"]
-        users = task.user_of(task.features_at(inputs["history"], cuts, training))
+        users = task.user_of(task.features_at(inputs["history"], cuts, training, self.at_ends))
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 
@@ -54,7 +57,7 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     def form(self):
         """What models have in common that share a compiled training step; see `form_of`."""
-        return self.task, self.task.history_length
+        return self.task, self.task.history_length, self.at_ends
 
     # Which of the host's weights are trained is said by the task alone; see `PatchedHost`.
 

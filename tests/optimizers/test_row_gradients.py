@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.optimizers.row_gradients import single_rows, total_rows
+from keras_peterrec.optimizers.row_gradients import distinct_rows, single_rows, total_rows
 
 ROWS = 6
 
@@ -32,6 +32,9 @@ def test_sums_are_the_dense_gradient(ids, seed):
     rows, totals = total_rows(gradient)
     assert rows.numpy().tolist() == sorted(ids)
     np.testing.assert_array_equal(totals, dense(gradient)[rows.numpy()])
+    distinct, of_distinct = distinct_rows(gradient)
+    assert sorted(distinct.numpy().tolist()) == sorted(set(ids))
+    np.testing.assert_array_equal(of_distinct, dense(gradient)[distinct.numpy()])
     single = single_rows(gradient)
     np.testing.assert_array_equal(dense(single), dense(gradient))
     assert np.sum(single.values.numpy() ** 2) == np.sum(dense(gradient) ** 2)

@@ -129,6 +129,13 @@ def test_compiled_equals_eager(settings_, jit):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("settings_", SETTINGS)
+def test_a_step_for_tensorflow_alone_moves_the_rows_as_one_that_compiles(settings_):
+    expected = run(RowSparseAdam(0.1, **settings_), table_of(), STEPS)
+    found = run(RowSparseAdam(0.1, compilable=False, **settings_), table_of(), STEPS, False)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("jit", (None, False, True))
 def test_rows_not_touched_keep_every_bit(jit):
     table, optimizer = table_of(), RowSparseAdam(0.1, weight_decay=0.5, clipnorm=0.1)

@@ -69,6 +69,24 @@ def loss_and_gradients(model, inputs, answers, weights):
 
 
 @pytest.mark.parametrize("summary", [False, True])
+@pytest.mark.parametrize("patch", PATCHES)
+def test_users_at_the_ends_of_histories_cost_no_second_stream(patch, summary):
+    task = make_task("patch", patch, summary)
+    ends = np.array([[15, 20], [4, 20]])
+    expected = np.asarray(task.user_states_at(HISTORY, ends))
+    np.testing.assert_allclose(task.user_states_at_ends(HISTORY, ends), expected, atol=1e-4)
+    features = task.features_at(HISTORY, ends)
+    np.testing.assert_allclose(task.features_at_ends(HISTORY, ends), features, atol=1e-4)
+    answers, weights = ANSWERS[:, :2], WEIGHTS[:, :2]
+    inputs = {"history": HISTORY, "cuts": ends}
+    loss, gradients = loss_and_gradients(UserPasses(task), inputs, answers, weights)
+    other, others = loss_and_gradients(UserPasses(task, True), inputs, answers, weights)
+    assert loss == pytest.approx(other, rel=1e-5)
+    for path, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, others[path], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize(
     "method, patch", [*(("patch", patch) for patch in PATCHES), *((m, None) for m in METHODS)]
 )
