@@ -6,13 +6,12 @@ from collections import Counter
 from keras_peterrec.tensorflow_internals import traced_operations
 
 PRODUCTS = ("dot", "custom-call", "MatMul", "BatchMatMulV2", "_FusedMatMul")
-# The rest by where the operation stands in our code, by the beginning of a name in its path.
+# Where an operation stands in our code, by the beginning of a name in its path.
 SCOPES = {
     "loss": "softmax",
     "tables": "tables",
     "norm_": "norms",
-    "convolution_": "taps",
-    "block_": "norms",  # the ReLU and the sum at the end of a block, fused with its norm
+    "block_": "taps",  # what else a block does: taps, masks, dropout, the sum at its end
 }
 PARTS = ("products", "norms", "taps", "softmax", "optimizer", "tables", "other", "idle")
 
@@ -56,12 +55,15 @@ def part_of(operation, optimizer):
     scopes = operation.path.split("/")
     if optimizer in scopes:
         return "optimizer"
-    if operation.kind in PRODUCTS:
+    found = [
+        part
+        for beginning, part in SCOPES.items()
+        if any(scope.startswith(beginning) for scope in scopes)
+    ]
+    # On a CPU a norm takes the mean of a row by a product; that is no product of the network.
+    if operation.kind in PRODUCTS and (not found or found[0] != "norms"):
         return "products"
-    for beginning, part in SCOPES.items():
-        if any(scope.startswith(beginning) for scope in scopes):
-            return part
-    return "other"
+    return found[0] if found else "other"
 
 
 def shared_time(intervals):

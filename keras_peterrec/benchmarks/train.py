@@ -37,9 +37,9 @@ caches of the compilers; `cached s`: the same in a second process, with what the
 there; `second s`: building a second model of the same form in one process, and its first step.
 
 Parts of a step by TensorFlow's profiler, in milliseconds of the step without it. Operations that
-run at once share the time. `norms`: with ReLUs and sums of residual blocks. `taps`: what a
-convolution does beside its products. `tables`: reading rows, and gradients of rows. `idle`: no
-operation runs.
+run at once share the time. `products`: those of convolutions and softmax. `norms`: with ReLUs.
+`taps`: what else blocks do, as laying taps side by side and masking. `tables`: reading rows, and
+gradients of rows. `idle`: no operation runs.
 """
 LEFT_OUT = "Not measured: {items:,} items, {loss}, {side}: {reason}.\n"
 

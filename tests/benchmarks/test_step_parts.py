@@ -23,8 +23,10 @@ def test_operations_that_run_at_once_share_the_time():
     [
         ("while/block_1/convolution_1/Tensordot/MatMul", "dot", "products"),
         ("while/loss/MatMul", "dot", "products"),
+        ("while/block_1/norm_1/MatMul", "dot", "norms"),
         ("gradient_tape/while/block_1/norm_2/mul", "fusion", "norms"),
-        ("while/block_1/add", "fusion", "norms"),
+        ("while/block_1/add", "fusion", "taps"),
+        ("while/block_1/IdentityN_grad/MatMul", "dot", "products"),
         ("while/block_1/convolution_1/concat", "concatenate", "taps"),
         ("gradient_tape/while/loss/Exp", "fusion", "softmax"),
         ("StatefulPartitionedCall/tables_1/Gather", "ResourceGather", "tables"),
