@@ -19,6 +19,10 @@ from keras_peterrec.training.resumable_training import ResumableTraining
 # sort them, which costs more on a small table: measured, a step by rows takes twice as long
 # at 10,000 rows, and a tenth as long at 100,000.
 DENSE_ROWS = 20_000
+# XLA takes some two seconds to compile a step, and then saves about half of its time. So it pays
+# where a training takes more operations than two cores do in six seconds.
+COMPILED_FROM = 3e11
+USUAL_EPOCHS = 10  # until a training stops by itself
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,18 @@ class Recipe:
     counts_start: bool = False
 
 
-def compile_model(model, loss, learning_rate):
+def compile_model(model, loss, learning_rate, jit_compile=True):
     """Compiles a model the way every run trains it.
 
-    XLA compiles the loss and the gradients, which halves a step's time on a CPU; all batches have
-    one shape, so this happens once. The optimizer's variables are made here rather than in the
-    first step, so that the step is also traced only once.
+    The optimizer's variables are made here rather than in the first step, so that the step is
+    traced only once.
 
     Args:
         model: keras.Model, built.
         loss: keras.losses.Loss, or `None` if the model has its own.
         learning_rate: float. Of Adam; of `RowSparseAdam` if a table has more than
             `DENSE_ROWS` rows.
+        jit_compile: bool. Whether XLA compiles the loss and the gradients. Defaults to `True`.
     """
     devices = Devices.of(model)
     most_rows = max(weight.shape[0] for weight in model.trainable_variables)
@@ -67,8 +71,27 @@ def compile_model(model, loss, learning_rate):
         kind, settings["compilable"] = RowSparseAdam, False
     with devices.scope():
         optimizer = kind(learning_rate, **settings)
-        model.compile(optimizer, loss=loss, jit_compile=model.worth_compiling)
+        model.compile(optimizer, loss=loss, jit_compile=jit_compile)
         optimizer.build(model.trainable_variables)
+
+
+def worth_compiling(model, batches, epochs):
+    """Whether a training is so long that compiling its step pays; all batches have one shape.
+
+    Args:
+        model: keras.Model.
+        batches: tf.data.Dataset of one epoch.
+        epochs: int. At most.
+    """
+    inputs = keras.tree.flatten(batches.element_spec[0])
+    positions = sum(
+        spec.shape.num_elements() if spec.dtype.is_integer else spec.shape[0] for spec in inputs
+    )
+    # Of a table a step reads single rows; every other weight is multiplied with every position,
+    # once forward and twice backward.
+    weights = [w for w in model.weights if not w.path.endswith("/embeddings")]
+    operations = 6 * positions * sum(weight.shape.num_elements() for weight in weights)
+    return operations * int(batches.cardinality()) * min(epochs, USUAL_EPOCHS) > COMPILED_FROM
 
 
 def fit(title, model, loss, batches, measure, forward, recipe, folder):
@@ -89,7 +112,8 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         once the result is on disk.
     """
     devices = Devices.of(model)
-    compile_model(model, loss, recipe.learning_rate)
+    compiles = worth_compiling(model, batches, recipe.epochs)
+    compile_model(model, loss, recipe.learning_rate, compiles)
     training = ResumableTraining(
         folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
     )

@@ -26,12 +26,7 @@ class ReplicatedTraining(Prebuilt):
     XLA has no collective operations between processes, and takes seconds to compile the many small
     operations of an optimizer. A subclass whose loss calls `sum_over_replicas` needs its own
     `train_step`, which does that outside as well.
-
-    Attributes:
-        worth_compiling: bool. Whether a step is so large that compiling it pays.
     """
-
-    worth_compiling = True
 
     def train_step(self, *arguments):
         if keras.backend.backend() != "tensorflow" or self.run_eagerly:

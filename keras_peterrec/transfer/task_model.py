@@ -316,9 +316,7 @@ def head_model(task: TaskModel) -> keras.Model:
     _, width = task.patched_host.compute_output_shape((None, None))
     features = keras.Input((width,), dtype=task.compute_dtype, name="features")
     scores = task.head(task.user_dropout(task.user_of(features)))
-    model = ReplicatedModel(features, scores, name=f"{task.name}_head")
-    model.worth_compiling = False  # it is two products
-    return model
+    return ReplicatedModel(features, scores, name=f"{task.name}_head")
 
 
 def _check_count(argument, value, besides):
