@@ -26,7 +26,7 @@ from keras_peterrec.runs.pretrain import encode_log, new_pretrainer, training_ba
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.training.fit import compile_model
+from keras_peterrec.training.fit import compile_model, worth_compiling
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.strategies import build_task
 
@@ -34,7 +34,7 @@ SMALLEST_WIDTH = 8
 
 
 def epoch(configuration):
-    """Trains an epoch; the first step, which compiles, comes before."""
+    """Trains an epoch as `pretrain` does; the first step, which compiles, comes before."""
     taken = {name: configuration[name] for name in ("hidden_dim", "blocks", "max_length", "seed")}
     settings = PretrainSettings(log=configuration["log"], out="", **taken)
     log = load_source(settings.log)
@@ -42,7 +42,8 @@ def epoch(configuration):
     with seeded(settings.seed):
         model = new_pretrainer(settings, len(vocabulary))
         batches = training_batches(model, sequences, settings)
-        compile_model(model, None, settings.learning_rate)
+        compiles = worth_compiling(model, batches, settings.epochs)
+        compile_model(model, None, settings.learning_rate, compiles)
         model.fit(batches.take(1), verbose=0, shuffle=False)
         began = time.perf_counter()
         model.fit(batches, verbose=0, shuffle=False)
@@ -56,7 +57,7 @@ def epoch(configuration):
 
 
 def models(configuration, widths):
-    """Builds, trains and drops models of a task, whose patches have these widths."""
+    """Builds, compiles, trains and drops models of a task, whose patches have these widths."""
     dilations = [(1, 4)[n % 2] for n in range(configuration["blocks"])]
     host = Backbone(configuration["items"] + FIRST_ITEM, configuration["hidden_dim"], dilations)
     shape = configuration["batch_size"], configuration["length"]
