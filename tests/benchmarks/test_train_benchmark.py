@@ -14,7 +14,7 @@ import psutil
 import pytest
 from commands import run_here
 
-from keras_peterrec.benchmarks import loop_worker
+from keras_peterrec.benchmarks import loop_worker, train
 from keras_peterrec.benchmarks.report import save_plot
 from keras_peterrec.benchmarks.train import (
     _bars,
@@ -290,6 +290,29 @@ def test_a_loop_that_fails_says_why():
     settings = TrainBenchmarkSettings(**SMALL, models=0, log="nowhere.csv")
     (loop,) = measure_loops(settings)
     assert "nowhere.csv" in loop["reason"]
+
+
+def test_an_epoch_finds_what_was_downloaded_and_models_leave_the_cache_alone(monkeypatch):
+    made = []
+
+    class Asked:
+        def __init__(self, command, settings, caches):
+            made.append(caches)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def ask(self, request):
+            return {"reason": "not now"}
+
+    monkeypatch.setattr(train, "Worker", Asked)
+    settings = TrainBenchmarkSettings(**SMALL, log="movielens-100k/source")
+    *models, epoch = measure_loops(settings)
+    assert len(models) == 2 and "movielens-100k/source" in epoch["what"]
+    assert None not in made[:2] and made[2] is None
 
 
 def test_backbone_alone_is_trained_on_the_squares_of_its_states():
