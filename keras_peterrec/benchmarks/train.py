@@ -1,26 +1,22 @@
-"""`benchmark train`: how fast training steps are, and how much memory they take.
+"""`benchmark train`: how soon training starts, how fast it is and how much memory it takes.
 
 Loads no TensorFlow itself: every side is a process of its own.
 """
 
-import contextlib
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import psutil
-
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
+from keras_peterrec.benchmarks.train_turns import measure
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import positive_integer, takes
 from keras_peterrec.settings.benchmark import LOSSES, TrainBenchmarkSettings
 
 OURS = "keras_peterrec"
-WORKER = [sys.executable, "-m", "keras_peterrec.benchmarks.train_worker"]
+WORKER = [sys.executable, "-m", "keras_peterrec.benchmarks.worker", "train_worker"]
+LOOPS = [sys.executable, "-m", "keras_peterrec.benchmarks.worker", "loop_worker"]
 # The setting that a sweep changes, and its values.
 SWEEPS = {
     "items": ("items", (10_000, 50_000, 1_000_000)),
@@ -33,19 +29,26 @@ CONFIGURATION = (
     *("items", "hidden_dim", "blocks", "length", "batch_size"),
     *("negatives", "precision", "seed"),
 )
-# How many score matrices [N, V] a plain full softmax holds at once.
-SCORE_MATRICES = 6
 NOTES = """\
 Each side is a process of its own; they take turns. `times ours`: the step of a side divided by
 ours, the median over the rounds. `peak`: the most resident memory; `at start`: that before the
-model was built. `first s`: building and the first steps, which compile.
+model was built. `start s`: from the start of the process to the end of its first step, with empty
+caches of the compilers; `cached s`: the same in a second process, with what the first has left
+there; `second s`: building a second model of the same form in one process, and its first step.
+
+Parts of a step by TensorFlow's profiler, in milliseconds of the step without it. Operations that
+run at once share the time. `products`: those of convolutions and softmax. `norms`: with ReLUs.
+`taps`: what else blocks do, as laying taps side by side and masking. `tables`: reading rows, and
+gradients of rows. `idle`: no operation runs.
 """
 LEFT_OUT = "Not measured: {items:,} items, {loss}, {side}: {reason}.\n"
 
 
 @takes(TrainBenchmarkSettings)
 def benchmark_train(settings: TrainBenchmarkSettings) -> dict:
-    """Measures training steps, alone or beside a reference, and reports them.
+    """Measures the start, steps, memory and an epoch of training, and reports them.
+
+    Steps and their start stand beside those of a reference, if there is one.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -72,12 +75,13 @@ def benchmark_train(settings: TrainBenchmarkSettings) -> dict:
         "settings": settings.recorded(),
         "machine": describe_machine(),
         "rows": rows,
+        "loops": measure_loops(settings),
         "skipped": skipped,
     }
     if settings.out is not None:
         left_out = [LEFT_OUT.format(**each) for each in skipped]
         notes = "\n".join([NOTES, *left_out])
-        write_report(result, settings.out, [_table(result)], notes, _plot_columns(rows))
+        write_report(result, settings.out, _tables(result), notes, _plot_columns(rows), _bars(rows))
     return result
 
 
@@ -124,127 +128,99 @@ def configurations(settings):
     return [(sweep, {**each, "loss": loss}) for sweep, each in found for loss in settings.loss]
 
 
-def measure(configuration, sides, rounds, steps):
-    """Measures one configuration; the sides take turns and never run at once.
+def measure_loops(settings):
+    """What is measured once and not for each configuration, each by a process of its own.
 
     Args:
-        configuration: dict, as from `configurations`.
-        sides: dict from name to (command of the worker, variant); ours comes first.
-        rounds: int. In every other round the order is reversed.
-        steps: int. Timed steps of a turn.
+        settings: TrainBenchmarkSettings.
 
     Returns:
-        list of dict, a row for each side, and a dict from a side that failed to the reason. If
-        ours fails, there are no rows.
+        list of dict: memory that stays of a model, if there is no sweep, and an epoch, if there is
+        a log. Each has `what`, and `reason` if it could not be measured.
     """
-    ours = next(iter(sides))
-    needed = SCORE_MATRICES * 4 * _tokens(configuration) * configuration["items"]
-    if configuration["loss"] == "full" and needed > psutil.virtual_memory().total:
-        failed = {ours: f"the scores of a full softmax would take {needed / 2**30:.0f} GiB"}
-    else:
-        answers, failed = _take_turns(configuration, sides, rounds, steps)
-    print("{loss}, {items:,} items".format(**configuration), file=sys.stderr)
-    for side, reason in failed.items():
-        print(f"  {side}: not measured: {reason}", file=sys.stderr)
-    rows = []
-    for side in sides if ours not in failed else ():
-        if side not in failed:
-            rows.append(_row(configuration, side, answers[side], answers[ours]))
-            print(f"  {side}: {rows[-1]['step_ms']:.1f} ms", file=sys.stderr, flush=True)
-    return rows, failed
+    given, asked = settings.recorded(), []
+    if settings.models > 1 and not settings.sweep:
+        asked.append(("models of one form", "models same"))
+        asked.append(("models of different forms", "models different"))
+    if settings.log is not None:
+        asked.append((f"an epoch of {settings.log}", "epoch"))
+    found = []
+    for what, request in asked:
+        with tempfile.TemporaryDirectory() as caches:
+            # Where compiled programs are kept, downloaded logs are as well. An epoch needs those;
+            # many models would fill the user's cache.
+            caches = None if request == "epoch" else caches
+            try:
+                with Worker(LOOPS, given, caches) as worker:
+                    answer = worker.ask(request)
+            except WorkerError as error:
+                answer = {"reason": str(error)}
+        if resident := answer.get("resident_bytes"):
+            # The first leaves what all share: what TensorFlow and the compiler keep.
+            answer["bytes_a_model"] = (resident[-1] - resident[0]) / (len(resident) - 1)
+        found.append({"what": what, **answer})
+        print(f"{what}: {_told(found[-1])}", file=sys.stderr, flush=True)
+    return found
 
 
-def _take_turns(configuration, sides, rounds, steps):
-    """What each side answered, first when it was ready, and why sides failed, by side."""
-    workers, answers, failed = {}, {}, {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        batches = Path(folder) / "batches.npy"
-        np.save(batches, made_batches(configuration))
-        given = {**configuration, "batches": str(batches)}
-        for number in range(1 + rounds):
-            order = list(sides.items())
-            for side, (command, variant) in order if number < 2 or number % 2 else order[::-1]:
-                if side in failed:
-                    continue
-                try:
-                    if number:
-                        answers[side].append(workers[side].ask(f"run {steps}"))
-                    else:
-                        worker = Worker(command, {**given, "variant": variant})
-                        workers[side] = stack.enter_context(worker)
-                        answers[side] = [worker.ready]
-                except WorkerError as error:
-                    failed[side] = str(error)
-                    if side == order[0][0]:  # ours, that the others are compared with
-                        return answers, failed
-    return answers, failed
-
-
-def _row(configuration, side, answers, our_answers):
-    ready, *turns = answers
-    medians, ours = (
-        [statistics.median(turn["milliseconds"]) for turn in each[1:]]
-        for each in (answers, our_answers)
-    )
-    times = [each for turn in turns for each in turn["milliseconds"]]
-    step = statistics.median(times)
-    return {
-        **configuration,
-        "side": side,
-        "tokens": _tokens(configuration),
-        "tokens_per_second": _tokens(configuration) / step * 1e3,
-        "step_ms": step,
-        "min_ms": min(times),
-        "all_ms": times,
-        # Above one: this side is slower than ours.
-        "times_ours": statistics.median(mine / our for mine, our in zip(medians, ours)),
-        "peak_bytes": turns[-1]["peak_bytes"],
-        "start_bytes": ready["start_bytes"],
-        "first_seconds": ready["first_seconds"],
-        "loss_value": turns[-1]["loss"],
-        "worker": ready["name"],
-        "versions": ready.get("versions", {}),
-    }
-
-
-def _tokens(configuration):
-    return configuration["batch_size"] * configuration["length"]
-
-
-def made_batches(configuration, count=8):
-    """Ids `[count, B, L + 1]`, int64; a row is a history and, shifted by one, its targets.
-
-    Items follow the log-uniform law, which sampled softmax assumes and real logs come close to.
-    Nothing is padding.
-    """
-    shape = count, configuration["batch_size"], configuration["length"] + 1
-    uniform = np.random.default_rng(configuration["seed"]).random(shape)
-    items = np.exp(uniform * np.log(configuration["items"] + 1)).astype("int64") - 1
-    return np.clip(items, 0, configuration["items"] - 1) + FIRST_ITEM
+def _told(loop):
+    if "reason" in loop:
+        return f"not measured: {loop['reason']}"
+    if "seconds" in loop:
+        return "{seconds:.1f} s, {steps:,} steps, {events:,} events".format(**loop)
+    resident = [number / 2**20 for number in loop["resident_bytes"]]
+    text = "{:,.1f} MiB a model, {:,.0f} after the first of {}, {:,.0f} after the last"
+    return text.format(loop["bytes_a_model"] / 2**20, resident[0], len(resident), resident[-1])
 
 
 def show(result):
-    """Prints a result as a table."""
-    print(_table(result))
+    """Prints a result as tables."""
+    print("\n".join(map(str, _tables(result))))
 
 
-def _table(result):
-    columns = {
+def _tables(result):
+    mebibytes = lambda name: lambda row: f"{row[name] / 2**20:,.0f}"
+    seconds = lambda name: lambda row: "" if row[name] is None else f"{row[name]:.1f}"
+    configuration = {
         "sweep": "{sweep}",
         "items": "{items:,}",
         "C": "{hidden_dim}",
         "B x L": "{batch_size} x {length}",
         "loss": "{loss}",
+    }
+    steps = {
+        **configuration,
         "side": "{side}",
         "step ms": "{step_ms:.1f}",
         "min ms": "{min_ms:.1f}",
         "tokens/s": "{tokens_per_second:,.0f}",
         "times ours": "{times_ours:.2f}",
-        "peak MiB": lambda row: f"{row['peak_bytes'] / 2**20:,.0f}",
-        "at start": lambda row: f"{row['start_bytes'] / 2**20:,.0f}",
-        "first s": "{first_seconds:.1f}",
+        "peak MiB": mebibytes("peak_bytes"),
+        "at start": mebibytes("start_bytes"),
+        "start s": seconds("start_seconds"),
+        "cached s": seconds("cached_seconds"),
+        "second s": seconds("second_seconds"),
     }
-    return Table("Training steps", result["rows"], columns)
+    rows = [row for row in result["rows"] if row["parts"]]
+    part = lambda name: lambda row: f"{row['parts'][name] * row['step_ms']:.1f}"
+    parts = configuration | {name: part(name) for name in (rows[0]["parts"] if rows else ())}
+    tables = [
+        Table("Training steps", result["rows"], steps),
+        Table("Parts of our step, ms", rows, parts),
+        Table("Longer loops of ours", result["loops"], {"what": "{what}", "measured": _told}),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _bars(rows):
+    """Milliseconds of the parts of our step, `{configuration: {part: number}}`."""
+    bars = {}
+    for row in rows:
+        if row["parts"]:
+            setting = SWEEPS[row["sweep"]][0] if row["sweep"] in SWEEPS else None
+            label = row["loss"] if setting is None else f"{setting} {row[setting]:,}, {row['loss']}"
+            bars[label] = {part: share * row["step_ms"] for part, share in row["parts"].items()}
+    return bars
 
 
 def _plot_columns(rows):
@@ -266,7 +242,7 @@ def _plot_columns(rows):
             mine = [row for row in rows if (row["sweep"], row["side"]) == (sweep, side)]
             mine = [row for row in mine if loss in ("", row["loss"])]
             style = (sides.index(side), LOSSES.index(loss) if loss else 0)
-            for label, measure in measures.items() if mine else ():
-                xs, ys = [row[setting] for row in mine], [measure(row) for row in mine]
+            for label, value in measures.items() if mine else ():
+                xs, ys = [row[setting] for row in mine], [value(row) for row in mine]
                 column[label].append(Line(f"{side} {loss}", xs, ys, *style))
     return columns

@@ -5,24 +5,28 @@ configuration (`items`, `hidden_dim`, `blocks`, `length`, `batch_size`, `negativ
 `precision`, `seed`), `batches`, the path of a `.npy` file `[8, B, L + 1]` of ids, and
 `variant`, a name or null. A worker answers with lines of JSON on its standard output:
 
-    at the start    {"name": "torch 2.13", "first_seconds": 12.5, "start_bytes": 300000000}
+    at the start    {"name": "torch 2.13", "start_bytes": 300000000}
                     or {"refused": "why it cannot run this configuration"}
     to `run 5`      {"milliseconds": [81.2, ...], "peak_bytes": 812000000, "loss": 9.1}
                     after one more step, which warms the caches and is not timed
 
-and ends when its standard input does. `first_seconds` is the time of building and of the first
-steps, which compile; `start_bytes` is the resident memory before that, `peak_bytes` the most so
-far. `versions`, a dict, may be added to the first answer. The serving benchmark's workers
-answer other requests in the same way.
+and ends when its standard input does. It answers at the start once its first step is done, so
+that the time until then is that of loading, building and compiling. `start_bytes` is the resident
+memory before the model is built, `peak_bytes` the most so far. `versions`, a dict, may be added
+to the first answer. The serving benchmark's workers answer other requests in the same way.
 """
 
+import importlib
 import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+from keras_peterrec.compile_cache import SWITCH
 
 
 class WorkerError(RuntimeError):
@@ -35,22 +39,31 @@ class Worker:
     Args:
         command: list of str. Program and arguments.
         settings: dict. Given to the worker as JSON, its last argument.
+        caches: path or `None`. A folder for what compilers keep for the next process, in place
+            of the user's. Defaults to `None`.
+
+    Attributes:
+        ready: dict. Its first answer.
+        seconds: float. From the start of the process to that answer.
 
     Raises:
         WorkerError: the worker refuses or ends before it is ready.
     """
 
-    def __init__(self, command, settings):
+    def __init__(self, command, settings, caches=None):
         self._errors = tempfile.TemporaryFile()
+        own = {} if caches is None else _cache_environment(caches)
+        began = time.perf_counter()
         self._process = subprocess.Popen(
             [*map(str, command), json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **own},
         )
         self.ready = self._answer()
+        self.seconds = time.perf_counter() - began
         if "refused" in self.ready:
             self.close()
             raise WorkerError(self.ready["refused"])
@@ -92,6 +105,12 @@ class Worker:
         self.close()
 
 
+def _cache_environment(folder):
+    """Environment variables that tell our compile cache and torch's to use a folder."""
+    folder = str(folder)
+    return {"XDG_CACHE_HOME": folder, SWITCH: "1", "TORCHINDUCTOR_CACHE_DIR": folder}
+
+
 def serve(start):
     """The answering end: starts, then answers each line of input.
 
@@ -117,3 +136,15 @@ def peak_bytes():
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _main():
+    """Serves `start` of a module of this package, its first argument, as our commands start."""
+    from keras_peterrec.tensorflow_start import load_tensorflow
+
+    load_tensorflow()
+    serve(importlib.import_module(f"keras_peterrec.benchmarks.{sys.argv[1]}").start)
+
+
+if __name__ == "__main__":
+    _main()

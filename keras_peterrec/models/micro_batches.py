@@ -122,13 +122,15 @@ class MicroBatchedStep:
         # `parts` are cut into micro-batches; `whole` is what each of them needs completely:
         # the rows of all negatives, or the output table of a full softmax. Rows are gathered
         # from `table.value`: `tf.gather` of a Keras variable would read the whole table.
-        parts = [self.history, self.targets, tf.gather(self.input_table.value, self.history)]
-        if self.sampled:
-            parts.append(tf.gather(self.output_table.value, self.target_rows))
-            negative_rows = tf.gather(self.output_table.value, self.first_row + self.negatives)
-            whole = {"rows": negative_rows, "negatives": self.negatives}
-        else:
-            whole = {"rows": tf.convert_to_tensor(self.output_table.value)[self.first_row :]}
+        # `benchmark train` tells the parts of a step by the names "tables" and "loss".
+        with tf.name_scope("tables"):
+            parts = [self.history, self.targets, tf.gather(self.input_table.value, self.history)]
+            if self.sampled:
+                parts.append(tf.gather(self.output_table.value, self.target_rows))
+                negatives = tf.gather(self.output_table.value, self.first_row + self.negatives)
+                whole = {"rows": negatives, "negatives": self.negatives}
+            else:
+                whole = {"rows": tf.convert_to_tensor(self.output_table.value)[self.first_row :]}
         parts = [tf.reshape(part, [self.count, -1, *part.shape[1:]]) for part in parts]
         # Otherwise small gradients underflow in float16. The optimizer divides by the same
         # scale; the loss itself is returned unscaled.
@@ -139,7 +141,9 @@ class MicroBatchedStep:
             self.model, key, self._all_parts, self.weights.values(), given
         )
         self.weights.assign(changed)
-        return loss, self._gradients(by_row, of_whole, self.weights.of_variables(dense))
+        with tf.name_scope("tables"):
+            gradients = self._gradients(by_row, of_whole, self.weights.of_variables(dense))
+        return loss, gradients
 
     def _all_parts(self, values, given):
         """Runs the micro-batches one after the other.
@@ -187,13 +191,14 @@ class MicroBatchedStep:
             with self.weights.taken(values, tape) as taken:
                 states = self.model.backbone.states(history, embedded, training=True)
                 seeds = taken.seeds()
-            loss = self._loss(
-                tf.reshape(states, [-1, channels]),
-                tf.reshape(targets, [-1]),
-                [tf.reshape(row, [-1, channels]) for row in true_rows],
-                tf.cast(whole["rows"], dtype),
-                whole.get("negatives"),
-            )
+            with tf.name_scope("loss"):
+                loss = self._loss(
+                    tf.reshape(states, [-1, channels]),
+                    tf.reshape(targets, [-1]),
+                    [tf.reshape(row, [-1, channels]) for row in true_rows],
+                    tf.cast(whole["rows"], dtype),
+                    whole.get("negatives"),
+                )
             loss /= given["total"]
             scaled = loss * given["scale"]
         dense = self.weights.trained(values)

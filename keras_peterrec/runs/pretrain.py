@@ -11,6 +11,7 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.micro_batches import CACHED_VALUES
+from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
@@ -49,7 +50,7 @@ def pretrain(settings: PretrainSettings) -> dict:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
         with devices.scope():
-            pretrainer = _new_pretrainer(settings, len(vocabulary))
+            pretrainer = new_pretrainer(settings, len(vocabulary))
         training = _train(pretrainer, sequences, settings, folder.path)
 
         def finish():
@@ -116,7 +117,8 @@ def encode_log(log: Any, min_count: int = 1) -> tuple:
     )
 
 
-def _new_pretrainer(settings, vocabulary_size):
+def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrainer:
+    """The network of the settings with its output layer, not trained."""
     dilations = [(1, 4)[n % 2] for n in range(settings.blocks)]
     backbone = Backbone(
         vocabulary_size,
@@ -146,7 +148,10 @@ def _measure(pretrainer, sequences, max_length, counts):
     }
 
 
-def _train(pretrainer, sequences, settings, folder):
+def training_batches(
+    pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
+) -> Any:
+    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`."""
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
@@ -156,17 +161,16 @@ def _train(pretrainer, sequences, settings, folder):
     windows = sequences.training_windows(max_length if causal else max_length - 1)
     arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
     if causal:
-        batches = causal_batches(
+        return causal_batches(
             sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
         )
-    else:
-        batches = masked_batches(
-            sequences.items,
-            *windows,
-            vocabulary_size=pretrainer.backbone.vocabulary_size,
-            **arguments,
-        )
-    validation = NextItemEvaluation(sequences, max_length, VALIDATION, VALIDATION_USERS)
+    vocabulary_size = pretrainer.backbone.vocabulary_size
+    return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
+
+
+def _train(pretrainer, sequences, settings, folder):
+    batches = training_batches(pretrainer, sequences, settings)
+    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
     recipe = Recipe(settings.learning_rate, settings.epochs, 4, "val_ndcg@10", "max", drops=1)
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.settings.base import Settings, positive_integer, seed_number, setting
+from keras_peterrec.settings.base import (
+    Settings,
+    not_negative,
+    positive_integer,
+    seed_number,
+    setting,
+)
 
 LOSSES = ("backbone", "sampled", "full")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -56,7 +62,7 @@ class TrainBenchmarkSettings(Settings):
     """Settings of `benchmark train`: what is trained and compared."""
 
     command: ClassVar[str] = "benchmark train"
-    help_text: ClassVar[str] = "training steps, alone or beside a reference"
+    help_text: ClassVar[str] = "start, steps, epoch and memory of training, beside a reference"
 
     out: Any = setting(
         None,
@@ -97,6 +103,19 @@ class TrainBenchmarkSettings(Settings):
     precision: str = setting("float32", "Keras' dtype policy", choices=PRECISIONS)
     rounds: int = setting(5, "turns of each side", check=positive_integer)
     steps: int = setting(5, "timed steps of a turn", check=positive_integer)
+    models: int = setting(
+        5,
+        "task models trained one after the other, to see what memory stays of each; below 2 or "
+        "with a sweep: not measured",
+        check=not_negative,
+    )
+    log: Any = setting(
+        None,
+        "log whose epoch in `pretrain` is measured, such as movielens-100k/source (default: none)",
+    )
+    max_length: int = setting(
+        100, "with a log: events of a history, as in `pretrain`", check=positive_integer
+    )
     seed: int = setting(0, "of weights and batches", check=seed_number)
 
 

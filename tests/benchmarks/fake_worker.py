@@ -20,9 +20,15 @@ if variant == "broken":
 if variant == "unwilling":
     print(json.dumps({"refused": "not in this precision"}))
     sys.exit()
-ready = {"name": variant, "first_seconds": 1.0, "start_bytes": 10, "versions": {"fake": "1"}}
+ready = {"name": variant, "start_bytes": 10, "versions": {"fake": "1"}}
 print(json.dumps(ready), flush=True)
 for turn, request in enumerate(sys.stdin):
+    if request.startswith("again"):
+        print(json.dumps({"second_seconds": 0.5}), flush=True)
+        continue
+    if request.startswith("parts"):
+        print(json.dumps({"parts": {"products": 0.75, "idle": 0.25}}), flush=True)
+        continue
     note(f"begins {request.split()[0]}")
     if variant == "dying" and turn == 1:
         sys.exit("out of memory")

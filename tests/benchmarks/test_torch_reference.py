@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import torch_reference  # noqa: E402
 from numpy_reference import block_weights, numbers, randomise, sampled_softmax_loss  # noqa: E402
 
-from keras_peterrec.benchmarks.train import made_batches  # noqa: E402
+from keras_peterrec.benchmarks.train_turns import made_batches  # noqa: E402
 from keras_peterrec.benchmarks.train_worker import Steps, build_model  # noqa: E402
 from keras_peterrec.benchmarks.worker import Worker  # noqa: E402
 

@@ -14,15 +14,16 @@ import psutil
 import pytest
 from commands import run_here
 
+from keras_peterrec.benchmarks import loop_worker, train
 from keras_peterrec.benchmarks.report import save_plot
 from keras_peterrec.benchmarks.train import (
-    FIRST_ITEM,
+    _bars,
     _plot_columns,
     benchmark_train,
     configurations,
-    made_batches,
-    measure,
+    measure_loops,
 )
+from keras_peterrec.benchmarks.train_turns import FIRST_ITEM, made_batches, measure
 from keras_peterrec.benchmarks.train_worker import Steps, build_model
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.benchmark import TrainBenchmarkSettings
@@ -66,7 +67,8 @@ def test_files_say_what_was_printed(finished):
         assert "all_ms" not in line
     table = (out / "table.md").read_text()
     assert result["machine"]["processor"] in table
-    assert table.count("| items | 50 ") == 2
+    steps, parts = table.split("## Parts of our step, ms")
+    assert steps.count("| items | 50 ") == 2 and parts.count("| items | 50 ") == 1
     assert "fake_worker broken: a module is missing" in table
     assert plt.imread(out / "plot.png").std() > 0
 
@@ -84,9 +86,14 @@ def test_numbers_are_consistent(finished):
         assert row["min_ms"] <= row["step_ms"] == np.median(row["all_ms"])
         assert row["peak_bytes"] > row["start_bytes"] > 0
         assert 0 < row["loss_value"] < 20
+        assert row["start_seconds"] > row["second_seconds"] > 0 and row["cached_seconds"] > 0
+        assert sum(row["parts"].values()) == pytest.approx(1.0)
     for row, our in zip(reference, ours):
         turns = np.median(np.reshape(our["all_ms"], (2, 2)), axis=1)
         assert row["times_ours"] == pytest.approx(np.median(40.0 / turns))
+        assert row["start_seconds"] > 0 and row["cached_seconds"] > 0
+        assert row["second_seconds"] is None and row["parts"] is None
+    assert result["loops"] == []  # not in a sweep
 
 
 @pytest.mark.parametrize(
@@ -101,6 +108,8 @@ def test_numbers_are_consistent(finished):
         (("--items", "0"), "`items` should be a positive integer"),
         (("--reference", "nowhere.py"), "`reference` should be a script"),
         (("--steps", "0"), "`steps` should be a positive integer"),
+        (("--models", "-1"), "`models` should be at least 0"),
+        (("--log", "nowhere.csv"), "`path` should be a file that exists"),
         (("--out", str(FAKE.parent)), "`out` should be a new folder"),
     ],
 )
@@ -175,13 +184,17 @@ def test_batches_are_constant_and_log_uniform():
 
 
 def test_plot_without_a_sweep_has_the_losses_side_by_side(tmp_path):
-    given = {"sweep": "none", "tokens_per_second": 9.0, "peak_bytes": 2**30}
+    given = {"sweep": "none", "tokens_per_second": 9.0, "peak_bytes": 2**30, "step_ms": 8.0}
     rows = [{**given, "side": side, "loss": loss} for loss in ("full", "sampled") for side in "ab"]
+    for row in rows:
+        row["parts"] = {"products": 0.75, "idle": 0.25} if row["side"] == "a" else None
     columns = _plot_columns(rows)
     assert list(columns) == ["loss"]
     for lines in columns["loss"].values():
         assert [line.xs for line in lines] == [["full", "sampled"]] * 2
-    save_plot(tmp_path / "plot.png", "a machine", columns)
+    bars = _bars(rows)
+    assert bars == {loss: {"products": 6.0, "idle": 2.0} for loss in ("full", "sampled")}
+    save_plot(tmp_path / "plot.png", "a machine", columns, bars)
     assert plt.imread(tmp_path / "plot.png").std() > 0
 
 
@@ -230,7 +243,76 @@ def test_without_our_own_side_there_are_no_rows(measured):
     assert rows == [] and failed == {"side dying": "out of memory"}
 
 
-# Our worker
+def test_a_side_starts_again_with_the_caches_of_its_first_start(tmp_path):
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        """
+import os, sys, json, time
+from pathlib import Path
+cache = Path(os.environ["XDG_CACHE_HOME"])
+assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(cache)
+assert os.environ["KERAS_PETERREC_COMPILE_CACHE"] == "1"
+if not cache.exists():
+    time.sleep(1)
+    cache.mkdir()
+print(json.dumps({"name": "caching", "start_bytes": 1}), flush=True)
+answer = {"milliseconds": [1.0], "peak_bytes": 2, "loss": 1.0, "parts": {}}
+for request in sys.stdin:
+    print(json.dumps(answer), flush=True)
+"""
+    )
+    sides = {name: ([sys.executable, worker], None) for name in ("ours", "other")}
+    rows, failed = measure(configuration("backbone"), sides, 1, 1)
+    assert not failed
+    for row in rows:
+        assert row["cached_seconds"] < 1 < row["start_seconds"] < 60
+
+
+# Our workers
+
+
+def test_models_in_a_row_and_an_epoch_of_a_log(tmp_path, monkeypatch):
+    log = tmp_path / "log.csv"
+    lines = [f"u{user},i{event % 7},{event}" for user in range(20) for event in range(user)]
+    log.write_text("\n".join(["user_id,item_id,timestamp", *lines]))
+    told = {**configuration(), "log": str(log), "max_length": 5, "models": 3}
+    monkeypatch.setattr(sys, "argv", ["loop_worker", json.dumps(told)])
+    _, answers = loop_worker.start()
+    for kind in ("same", "different"):
+        resident = answers["models"](kind)["resident_bytes"]
+        assert len(resident) == 3 and min(resident) > 50 * 2**20
+    epoch = answers["epoch"]()
+    assert epoch["events"] == len(lines) and epoch["items"] == 7
+    assert epoch["steps"] >= 1 and epoch["seconds"] > 0
+
+
+def test_a_loop_that_fails_says_why():
+    settings = TrainBenchmarkSettings(**SMALL, models=0, log="nowhere.csv")
+    (loop,) = measure_loops(settings)
+    assert "nowhere.csv" in loop["reason"]
+
+
+def test_an_epoch_finds_what_was_downloaded_and_models_leave_the_cache_alone(monkeypatch):
+    made = []
+
+    class Asked:
+        def __init__(self, command, settings, caches):
+            made.append(caches)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def ask(self, request):
+            return {"reason": "not now"}
+
+    monkeypatch.setattr(train, "Worker", Asked)
+    settings = TrainBenchmarkSettings(**SMALL, log="movielens-100k/source")
+    *models, epoch = measure_loops(settings)
+    assert len(models) == 2 and "movielens-100k/source" in epoch["what"]
+    assert None not in made[:2] and made[2] is None
 
 
 def test_backbone_alone_is_trained_on_the_squares_of_its_states():
