@@ -1,5 +1,7 @@
 """Residual block of two dilated convolutions, with the sites where patches may act."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -198,7 +200,7 @@ class ResidualBlock(keras.layers.Layer):
         ):
             yield convolution, norm, [(patches or {}).get(site, _unpatched) for site in sites]
 
-    def form(self):
+    def form(self) -> Any:
         """What `form_of` compares: all but the dilation, which `call` can be given."""
         return self.kernel_size, self.causal, self.dropout, self.dtype_policy.name
 

@@ -139,7 +139,7 @@ class Backbone(keras.Model):
         layers = self.padding_mask_layer, borders, self.embedding_dropout, self.blocks
         return _states(*layers, history, embedded, training)
 
-    def form(self):
+    def form(self) -> Any:
         """What `form_of` compares: all settings but the name."""
         return {name: value for name, value in self.get_config().items() if name != "name"}
 

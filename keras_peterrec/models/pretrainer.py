@@ -83,10 +83,10 @@ class Pretrainer(ReplicatedModel):
             )
             self.output_table.build()
 
-    def block_stacks(self):
+    def block_stacks(self) -> Any:
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
 
-    def form(self):
+    def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
         config = self.get_config()
         left_out = ("backbone", "name", "seed")

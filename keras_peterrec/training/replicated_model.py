@@ -1,6 +1,7 @@
 """What a model needs so that several devices and machines can train it."""
 
 import contextlib
+from typing import Any
 
 import keras
 
@@ -43,7 +44,7 @@ class ReplicatedTraining(Prebuilt):
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
-    def block_stacks(self):
+    def block_stacks(self) -> Any:
         """The stacks of the residual blocks' weights, as `BlockStacks.of` makes them, or `None`."""
         return None
 

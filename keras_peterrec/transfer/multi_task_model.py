@@ -1,5 +1,7 @@
 """One network that learns a source log and several tasks at once."""
 
+from typing import Any
+
 import keras
 
 from keras_peterrec.training.replicated_model import ReplicatedModel
@@ -56,7 +58,7 @@ class MultiTaskModel(ReplicatedModel):
         self.tasks = tasks
         self.losses_of_tasks = losses
 
-    def block_stacks(self):
+    def block_stacks(self) -> Any:
         return self.pretrainer.block_stacks()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

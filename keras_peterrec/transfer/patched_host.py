@@ -98,12 +98,12 @@ class PatchedHost(keras.layers.Layer):
             return user
         return HistorySummary.features(user, *self.history_sums(items, padding_mask))
 
-    def block_stacks(self):
+    def block_stacks(self) -> Any:
         """The stacks of the weights of blocks and patches; see `BlockStacks`."""
         host = self.host
         return BlockStacks.of([(block, self.patches[block.name]) for block in host.blocks])
 
-    def form(self):
+    def form(self) -> Any:
         """What `form_of` compares."""
         patches = list(self.patches.values())
         return self.host, patches, self.task_token, self.window, self.history_sums is not None

@@ -115,10 +115,10 @@ class TaskModel(ReplicatedTraining, keras.Model):
         features = self.patched_host(history, training=training)
         return self.head(self.user_dropout(self.user_of(features), training=training))
 
-    def block_stacks(self):
+    def block_stacks(self) -> Any:
         return self.patched_host.block_stacks()
 
-    def form(self):
+    def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
         return self.patched_host, self.head, self.dropout, self.history_summary is not None
 

@@ -52,10 +52,10 @@ class UserPasses(ReplicatedTraining, keras.Model):
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 
-    def block_stacks(self):
+    def block_stacks(self) -> Any:
         return self.task.block_stacks()
 
-    def form(self):
+    def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
         return self.task, self.task.history_length, self.at_ends
 
