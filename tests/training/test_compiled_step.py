@@ -95,9 +95,7 @@ def test_equal_models_compile_once_and_others_anew(monkeypatch):
     expected = keras_gradients(other)
     np.testing.assert_allclose(second[0], expected[0], rtol=1e-5)
     different = [
-        make_task(patch="bottleneck:3"),
         make_task(patch="bottleneck:2,serial"),
-        make_task(method="all"),
         make_task(dropout=0.1),
         make_task(head=LinearHead(4)),
     ]
