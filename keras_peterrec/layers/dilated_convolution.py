@@ -119,6 +119,8 @@ class DilatedConvolution(keras.layers.Layer):
 
     def apply(self, inputs, taps):
         """The outputs for inputs `[B, L, C_in]` of which the kernel sees `taps`."""
+        if not taps.in_loop:
+            return self.apply_kernel(taps.side_by_side(inputs))
 
         @ops.custom_gradient
         def forward(inputs, kernel, bias):
@@ -129,8 +131,8 @@ class DilatedConvolution(keras.layers.Layer):
                 # Keras hands it over by name or by position, depending on the backend.
                 upstream = args[0] if upstream is None else upstream
                 rows = ops.reshape(upstream, (-1, self.filters))
-                # The copies are laid out again rather than kept since the forward pass: they are
-                # k times as large as the inputs.
+                # The copies are laid out again: a loop would keep them for every block, and they
+                # are k times as large as the inputs.
                 seen = ops.reshape(taps.side_by_side(inputs), (-1, flat.shape[0]))
                 d_kernel = ops.reshape(ops.matmul(ops.transpose(seen), rows), kernel.shape)
                 d_seen = ops.matmul(upstream, ops.transpose(flat))
@@ -201,9 +203,10 @@ class Taps:
     """
 
     def __init__(self, kernel_size, dilation_rate, causal, sequence_ids=None):
-        self._known = not isinstance(dilation_rate, Dilation)
-        self._rate = dilation_rate if self._known else dilation_rate.rate
-        largest = dilation_rate if self._known else dilation_rate.largest
+        # A dilation is known only when the graph runs where a loop goes over several blocks.
+        self.in_loop = isinstance(dilation_rate, Dilation)
+        self._rate = dilation_rate.rate if self.in_loop else dilation_rate
+        largest = dilation_rate.largest if self.in_loop else dilation_rate
         self._own = kernel_size - 1 if causal else kernel_size // 2
         self._count = kernel_size
         self._before = self._own * largest
@@ -239,7 +242,7 @@ class Taps:
         padded = ops.pad(values, [[0, 0], room, [0, 0]])
         taps = range(self._count) if taps is None else taps
         starts = [room[0] + direction * (tap - self._own) * self._rate for tap in taps]
-        if not self._known:
+        if self.in_loop:
             return [ops.slice(padded, (0, start, 0), ops.shape(values)) for start in starts]
         # A stop of None keeps the last copy whole.
         return [padded[:, start : (start - sum(room)) or None] for start in starts]

@@ -116,7 +116,7 @@ class ResidualBlock(keras.layers.Layer):
             taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
             read = (branch, taps.side_by_side(branch)) if patches_see else (branch,)
             convolved = convolution.apply(branch, taps)
-            branch = masked(_activated(norm, at_sites, read, convolved), padding_mask)
+            branch = _masked(_activated(norm, at_sites, read, convolved), padding_mask, dilation)
         return inputs + self.branch_dropout(branch, training=training)
 
     def with_tokens(
@@ -161,7 +161,7 @@ class ResidualBlock(keras.layers.Layer):
             convolved = convolution.apply(branch, taps)
             change = ops.matmul(token - branch, convolution.kernel[-1])
             read, read_by_token = (branch, seen), (token, seen_by_token)
-            branch = masked(_activated(norm, at_sites, read, convolved), padding_mask)
+            branch = _masked(_activated(norm, at_sites, read, convolved), padding_mask, dilation)
             token = _activated(norm, at_sites, read_by_token, convolved + change)
         branch, token = (self.branch_dropout(part, training=training) for part in (branch, token))
         return inputs + branch, tokens + token
@@ -227,6 +227,11 @@ def _activated(norm, at_sites, read, convolved):
     if at_norm is _unpatched:
         return at_activation(*read, norm(convolved))
     return at_activation(*read, ops.relu(at_norm(*read, norm.normalized(convolved))))
+
+
+def _masked(values, padding_mask, dilation):
+    """Zeros at padding; with a dilation, in a loop, what its gradient keeps matters."""
+    return values * padding_mask if dilation is None else masked(values, padding_mask)
 
 
 def _unpatched(*values):

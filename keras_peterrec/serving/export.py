@@ -93,7 +93,10 @@ def export(
         # The tables are named after this path, so it has to differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
             served = ServingModule(host, tasks, k, texts, incremental, mixed)
-            tf.saved_model.save(served, str(folder), signatures=served.functions)
+            # Nobody trains an export, and the gradients of our layers take as long to write as
+            # all the rest.
+            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(served, str(folder), served.functions, options)
         names = list(served.functions)
         mixed_names = [] if mixed is None else list(mixed.places_of)
         models = [*(task.model for task in tasks.values()), *([] if mixed is None else [mixed])]
