@@ -8,7 +8,7 @@ import keras
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
 from keras_peterrec.layers.residual_block import ResidualBlock
-from keras_peterrec.models.block_loop import run_blocks
+from keras_peterrec.training.block_loop import run_blocks
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

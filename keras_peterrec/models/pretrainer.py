@@ -9,7 +9,7 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.block_loop import BlockStacks
+from keras_peterrec.training.block_loop import BlockStacks
 from keras_peterrec.training.replicated_model import ReplicatedModel, sum_over_replicas
 
 FULL_SOFTMAX_UP_TO = 20_000

@@ -8,8 +8,8 @@ compile them, and TensorFlow runs them just as fast.
 import keras
 import tensorflow as tf
 
-from keras_peterrec.models.block_loop import looped_blocks
-from keras_peterrec.models.forms import UnknownForm, form_of
+from keras_peterrec.training.block_loop import looped_blocks
+from keras_peterrec.training.forms import UnknownForm, form_of
 from keras_peterrec.training.seeds import random_states
 
 # {form and shapes: function}. XLA keeps what it has compiled until the process ends, so a second

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.batches import history_batches
-from keras_peterrec.models.block_loop import looped_blocks
+from keras_peterrec.training.block_loop import looped_blocks
 
 # Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
 # batches so small that all histories of one batch have nearly the same length.

@@ -9,8 +9,8 @@ from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.training.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
 
 
 class PatchedHost(keras.layers.Layer):

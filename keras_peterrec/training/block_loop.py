@@ -13,8 +13,8 @@ import contextvars
 import keras
 
 from keras_peterrec.layers.dilated_convolution import Dilation
-from keras_peterrec.models.forms import UnknownForm, form_of, seed_generators
 from keras_peterrec.patches.patch_layer import bound_step
+from keras_peterrec.training.forms import UnknownForm, form_of, seed_generators
 
 # False, True, or a BlockStacks whose tensors are at hand.
 _looping = contextvars.ContextVar("looping", default=False)

@@ -10,9 +10,9 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("loops are for TensorFlow's graphs", allow_module_level=True)
 
-from keras_peterrec.models.block_loop import BlockStacks, looped_blocks  # noqa: E402
 from keras_peterrec.patches.registry import get_patch  # noqa: E402
 from keras_peterrec.tasks.heads import LinearHead  # noqa: E402
+from keras_peterrec.training.block_loop import BlockStacks, looped_blocks  # noqa: E402
 from keras_peterrec.transfer.strategies import build_task  # noqa: E402
 
 # Several histories in the first row.
