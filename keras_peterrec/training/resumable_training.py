@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.training.callbacks import learning_rate
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import random_states
@@ -184,7 +185,9 @@ class ResumableTraining(keras.callbacks.Callback):
     def _load(self, model, which, epoch):
         devices = Devices.of(model)
         if devices.is_chief:
-            model.load_weights(self._weights(which, epoch))
+            saved = read_weights(self._weights(which, epoch))
+            for path, variable in _variables(model).items():
+                variable.assign(saved[path])
         devices.copy_from_chief(model.weights + model.optimizer.variables)
 
     def _save(self, state, improved):
@@ -195,7 +198,8 @@ class ResumableTraining(keras.callbacks.Callback):
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         last = self._weights("last", state["epoch"])
-        self.model.save_weights(last, overwrite=True)
+        # Keras' `save_weights` takes as long as a short epoch.
+        write_weights(last, _variables(self.model))
         if improved:
             shutil.copy(last, self._weights("best", state["epoch"]))
         state["random_states"] = [
@@ -205,9 +209,18 @@ class ResumableTraining(keras.callbacks.Callback):
         kept = {last.name}
         if state["best_epoch"] is not None:
             kept.add(self._weights("best", state["best_epoch"] + 1).name)
-        for file in self.folder.glob("*.weights.h5"):
+        for file in self.folder.glob("*.weights.npz"):
             if file.name not in kept:
                 os.remove(file)
 
     def _weights(self, which, epoch):
-        return self.folder / f"{which}-{epoch}.weights.h5"
+        return self.folder / f"{which}-{epoch}.weights.npz"
+
+
+def _variables(model):
+    """The weights of a model and the variables of its optimizer, `{number: variable}`.
+
+    Not by path: Keras gives a model that is made again in the same process other names.
+    """
+    variables = [*model.weights, *model.optimizer.variables]
+    return {str(number): variable for number, variable in enumerate(variables)}

@@ -135,7 +135,7 @@ def test_a_start_is_remembered_by_a_resumed_run(after, tmp_path):
 
 def test_finish_removes_the_state(tmp_path):
     _, training, _, _ = train(tmp_path / "state", [1, 2])
-    assert list((tmp_path / "state").glob("*.weights.h5"))
+    assert list((tmp_path / "state").glob("*.weights.npz"))
     training.finish()
     assert not (tmp_path / "state").exists()
 
