@@ -25,6 +25,8 @@ class NormalizedRelu(keras.layers.LayerNormalization):
 
     Call arguments:
         inputs: Tensor of shape `[..., C]`.
+        in_loop: bool. Whether this is the loop over blocks of a training step. Defaults to
+            `False`.
 
     Returns:
         Tensor of the shape of `inputs`.
@@ -41,14 +43,14 @@ class NormalizedRelu(keras.layers.LayerNormalization):
     def __init__(self, epsilon: float = 1e-8, **kwargs):
         super().__init__(epsilon=epsilon, **kwargs)
 
-    def call(self, inputs):
-        outputs = _normalized_relu(*self._precise(inputs), self.epsilon)
+    def call(self, inputs, in_loop=False):
+        outputs = _normalized_relu(*self._precise(inputs), self.epsilon, _mean_for(in_loop))
         return ops.cast(outputs, self.compute_dtype)
 
-    def normalized(self, inputs):
+    def normalized(self, inputs, in_loop=False):
         """Returns `γ · x̂ + β`, before the ReLU, for a patch that acts there."""
         inputs, gamma, beta = self._precise(inputs)
-        centred, scale = _centred(inputs, self.epsilon)
+        centred, scale = _centred(inputs, self.epsilon, _mean_for(in_loop))
         return ops.cast(centred * scale * gamma + beta, self.compute_dtype)
 
     def _precise(self, inputs):
@@ -56,10 +58,10 @@ class NormalizedRelu(keras.layers.LayerNormalization):
         return tuple(ops.cast(value, dtype) for value in (inputs, self.gamma, self.beta))
 
 
-def _normalized_relu(inputs, gamma, beta, epsilon):
+def _normalized_relu(inputs, gamma, beta, epsilon, mean):
     @ops.custom_gradient
     def forward(inputs, gamma, beta):
-        centred, scale = _centred(inputs, epsilon)
+        centred, scale = _centred(inputs, epsilon, mean)
         outputs = ops.relu(centred * scale * gamma + beta)
 
         def gradient(*args, upstream=None):
@@ -67,11 +69,11 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
             upstream = args[0] if upstream is None else upstream
             # Computed again from the inputs: a loop over blocks keeps every tensor that is read
             # here for each block, and writing one costs more than computing it.
-            centred, scale = _centred(inputs, epsilon)
+            centred, scale = _centred(inputs, epsilon, mean)
             normed = centred * scale
             passed = ops.where(normed * gamma + beta > 0, upstream, ops.zeros_like(upstream))
             inner = passed * gamma
-            d_inputs = scale * (inner - _row_mean(inner) - normed * _row_mean(inner * normed))
+            d_inputs = scale * (inner - mean(inner) - normed * mean(inner * normed))
             others = tuple(range(len(inputs.shape) - 1))
             return d_inputs, ops.sum(passed * normed, axis=others), ops.sum(passed, axis=others)
 
@@ -80,28 +82,33 @@ def _normalized_relu(inputs, gamma, beta, epsilon):
     return forward(inputs, gamma, beta)
 
 
-def _centred(inputs, epsilon):
+def _centred(inputs, epsilon, mean):
     """Returns the inputs minus their mean, and one over their standard deviation."""
-    centred = inputs - _row_mean(inputs)
-    return centred, ops.rsqrt(_row_mean(centred * centred) + epsilon)
+    centred = inputs - mean(inputs)
+    return centred, ops.rsqrt(mean(centred * centred) + epsilon)
 
 
-def _row_mean(values):
-    """The mean along the last axis, which stays as 1."""
+def _mean_for(in_loop):
+    """How to take means along the last axis.
+
+    In the loop of a training step on a CPU they are products with a vector, for XLA adds up a row
+    number by number. Everywhere else they are sums: a GPU may round the factors of a product, and
+    an export is made on one machine and served on another.
+    """
+    return _mean_by_product if in_loop and _has_no_gpu() else _mean
+
+
+def _mean(values):
+    return ops.mean(values, axis=-1, keepdims=True)
+
+
+def _mean_by_product(values):
     channels = values.shape[-1]
-    if not _by_products():
-        return ops.mean(values, axis=-1, keepdims=True)
     return ops.matmul(values, ops.full((channels, 1), 1.0 / channels, dtype=values.dtype))
 
 
 @functools.cache
-def _by_products():
-    """Whether means are products with a vector: on a CPU, where XLA adds up a row number by number.
-
-    On a GPU, products may be less precise than sums.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
+def _has_no_gpu():
+    import tensorflow as tf  # loops are for TensorFlow only
 
     return not tf.config.list_physical_devices("GPU")

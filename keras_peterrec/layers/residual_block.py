@@ -116,7 +116,8 @@ class ResidualBlock(keras.layers.Layer):
             taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
             read = (branch, taps.side_by_side(branch)) if patches_see else (branch,)
             convolved = convolution.apply(branch, taps)
-            branch = _masked(_activated(norm, at_sites, read, convolved), padding_mask, dilation)
+            activated = _activated(norm, at_sites, read, convolved, taps.in_loop)
+            branch = _masked(activated, padding_mask, taps.in_loop)
         return inputs + self.branch_dropout(branch, training=training)
 
     def with_tokens(
@@ -161,8 +162,9 @@ class ResidualBlock(keras.layers.Layer):
             convolved = convolution.apply(branch, taps)
             change = ops.matmul(token - branch, convolution.kernel[-1])
             read, read_by_token = (branch, seen), (token, seen_by_token)
-            branch = _masked(_activated(norm, at_sites, read, convolved), padding_mask, dilation)
-            token = _activated(norm, at_sites, read_by_token, convolved + change)
+            activated = _activated(norm, at_sites, read, convolved, taps.in_loop)
+            branch = _masked(activated, padding_mask, taps.in_loop)
+            token = _activated(norm, at_sites, read_by_token, convolved + change, taps.in_loop)
         branch, token = (self.branch_dropout(part, training=training) for part in (branch, token))
         return inputs + branch, tokens + token
 
@@ -217,7 +219,7 @@ class ResidualBlock(keras.layers.Layer):
         }
 
 
-def _activated(norm, at_sites, read, convolved):
+def _activated(norm, at_sites, read, convolved, in_loop=False):
     """Takes a convolution's outputs through its three sites to the activation.
 
     `read` are the arguments of a patch that come before the outputs.
@@ -225,13 +227,14 @@ def _activated(norm, at_sites, read, convolved):
     at_convolution, at_norm, at_activation = at_sites
     convolved = at_convolution(*read, convolved)
     if at_norm is _unpatched:
-        return at_activation(*read, norm(convolved))
-    return at_activation(*read, ops.relu(at_norm(*read, norm.normalized(convolved))))
+        return at_activation(*read, norm(convolved, in_loop=in_loop))
+    normalized = norm.normalized(convolved, in_loop=in_loop)
+    return at_activation(*read, ops.relu(at_norm(*read, normalized)))
 
 
-def _masked(values, padding_mask, dilation):
-    """Zeros at padding; with a dilation, in a loop, what its gradient keeps matters."""
-    return values * padding_mask if dilation is None else masked(values, padding_mask)
+def _masked(values, padding_mask, in_loop):
+    """Zeros at padding; in a loop, what its gradient keeps matters."""
+    return masked(values, padding_mask) if in_loop else values * padding_mask
 
 
 def _unpatched(*values):

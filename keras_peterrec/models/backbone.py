@@ -108,6 +108,7 @@ class Backbone(keras.Model):
         self.causal = causal
         self.dropout = dropout
 
+    # In place of Keras' walk over its layers, which cannot be a loop.
     def call(self, inputs, training=None, mask=None):
         return self.states(inputs, training=training)
 

@@ -67,7 +67,7 @@ def call_compiled(model, key, function, *arguments):
         return function(*arguments)
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), arguments)
     if key is not None:
-        key = key, tuple((tuple(s.shape), s.dtype) for s in tf.nest.flatten(specs))
+        key = key, repr(specs)  # names of the parts, shapes and types
     if key is None or key not in _COMPILED:
         compiled = tf.function(function, autograph=False, jit_compile=True)
         compiled = compiled.get_concrete_function(*specs)

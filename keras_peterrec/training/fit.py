@@ -66,11 +66,11 @@ def compile_model(model, loss, learning_rate, jit_compile=True):
     """
     devices = Devices.of(model)
     most_rows = max(weight.shape[0] for weight in model.trainable_variables)
-    kind, settings = FlatAdam, {"flat_values": DENSE_ROWS}
-    if most_rows > DENSE_ROWS:
-        kind, settings["compilable"] = RowSparseAdam, False
     with devices.scope():
-        optimizer = kind(learning_rate, **settings)
+        if most_rows > DENSE_ROWS:
+            optimizer = RowSparseAdam(learning_rate, flat_values=DENSE_ROWS, compilable=False)
+        else:
+            optimizer = FlatAdam(learning_rate, flat_values=DENSE_ROWS)
         model.compile(optimizer, loss=loss, jit_compile=jit_compile)
         optimizer.build(model.trainable_variables)
 

@@ -27,7 +27,7 @@ def form_of(value):
     Raises:
         UnknownForm: a value is of a type that cannot be compared.
     """
-    if hasattr(value, "form"):
+    if callable(getattr(value, "form", None)):
         return type(value), form_of(value.form())
     if isinstance(value, keras.layers.Layer):
         return type(value), value.dtype_policy.name, form_of(_own_attributes(value))

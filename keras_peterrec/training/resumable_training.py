@@ -186,8 +186,8 @@ class ResumableTraining(keras.callbacks.Callback):
         devices = Devices.of(model)
         if devices.is_chief:
             saved = read_weights(self._weights(which, epoch))
-            for path, variable in _variables(model).items():
-                variable.assign(saved[path])
+            for number, variable in _variables(model).items():
+                variable.assign(saved[number])
         devices.copy_from_chief(model.weights + model.optimizer.variables)
 
     def _save(self, state, improved):
