@@ -1,0 +1,160 @@
+"""Fits the linear part: ridge regression to items, regularised regression to labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+import scipy.sparse
+
+from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
+
+# Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
+EXACT_UP_TO = 8_192
+# Above, each target is regressed on the items that explain most of it alone.
+CANDIDATES = 128
+LEAST_EVENTS = 3  # of an item that others are regressed on
+CUTS = 256  # rows of one product
+SPARSE_EVENTS = 50
+
+
+class ItemRegression:
+    """Ridge regression from the bags of histories to the items that follow.
+
+        B = argmin Σ_e |x_e B - y_e|² + penalty |B|² = (X'X + penalty)⁻¹ X'Y
+
+    Many rows are cuts of one history, and their bags overlap. X'X is summed from the products of
+    one user's rows, over the items of that user alone, so that it costs little more than counting
+    pairs of items.
+
+    Args:
+        bag: Bag.
+        items: int array of source ids, as `Sequences.items`.
+        starts, stops: int arrays `[E]`, the histories.
+        offsets, targets: the targets of row e are `targets[offsets[e]:offsets[e + 1]]`, ints in
+            `[0, outputs)`.
+        size: int. Items I of the source vocabulary, without special ids.
+        outputs: int. Y.
+        next_items: bool. Whether target y is item y itself, of the same log. Defaults to `False`.
+
+    Source: Choi et al., "Session-aware Linear Item-Item Models for Session-based
+    Recommendation", WWW 2021 (SLIT), whose bag fades exponentially; Steck, "Embarrassingly
+    Shallow Autoencoders for Sparse Data", WWW 2019.
+    """
+
+    def __init__(
+        self,
+        bag: Bag,
+        items: Any,
+        starts: Any,
+        stops: Any,
+        offsets: Any,
+        targets: Any,
+        size: int,
+        outputs: int,
+        next_items: bool = False,
+    ) -> None:
+        self.next_items = next_items
+        self.exact = max(size, outputs) <= EXACT_UP_TO
+        rows = items, starts, stops, offsets, targets
+        if self.exact:
+            self.bag = bag
+            self.gram = np.zeros((size, size), "float32")
+            self.right = np.zeros((size, outputs), "float32")
+            self._add_users(*rows)
+        else:
+            # Each event of a bag pairs with each other, so a sparse X'X needs short bags.
+            self.bag = Bag(bag.fade, bag.power, min(bag.events, SPARSE_EVENTS))
+            self.gram, self.right = self._sparse_products(*rows, size, outputs)
+
+    def solve(self, penalty: float) -> LinearPart:
+        """The linear part for one penalty."""
+        table = self._solve_all(penalty) if self.exact else self._solve_each(penalty)
+        return LinearPart(self.bag, table)
+
+    def _add_users(self, items, starts, stops, offsets, targets):
+        """Adds up X'X and X'Y, one product for some cuts of a user."""
+        items, first, last = only_known(items, starts, stops)
+        order = np.lexsort((last, starts))
+        changes = np.flatnonzero(np.diff(np.asarray(starts)[order])) + 1
+        for cuts in np.split(order, changes):
+            for n in range(0, len(cuts), CUTS):
+                chosen = cuts[n : n + CUTS]
+                start, ends = first[chosen[0]], last[chosen]
+                start = max(start, ends[0] - self.bag.events)
+                history = items[start : ends[-1]].astype("int64")
+                if not len(history):
+                    continue
+                ages = ends[:, None] - 1 - np.arange(start, ends[-1])
+                self._add(history, self.bag.rows(ages), chosen, offsets, targets)
+
+    def _add(self, history, bags, rows, offsets, targets):
+        # `np.add.at` also counts an item that occurs twice twice.
+        places = history[:, None] * len(self.gram) + history
+        np.add.at(self.gram.reshape(-1), places.reshape(-1), (bags.T @ bags).reshape(-1))
+        counts = offsets[rows + 1] - offsets[rows]
+        chosen = np.concatenate([targets[offsets[row] : offsets[row + 1]] for row in rows])
+        of_targets = np.repeat(bags, counts, axis=0)
+        places = history * self.right.shape[1] + chosen.astype("int64")[:, None]
+        np.add.at(self.right.reshape(-1), places.reshape(-1), of_targets.reshape(-1))
+
+    def _solve_all(self, penalty):
+        gram = self.gram.copy()
+        gram[np.diag_indices_from(gram)] += penalty
+        try:
+            factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:  # float32 is too coarse where the penalty is tiny
+            gram = self.gram.astype("float64")
+            gram[np.diag_indices_from(gram)] += penalty
+            factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
+        table = scipy.linalg.cho_solve(factor, self.right, check_finite=False)
+        return np.ascontiguousarray(table, "float32")
+
+    def _sparse_products(self, items, starts, stops, offsets, targets, size, outputs):
+        gram = scipy.sparse.csr_matrix((size, size), dtype="float32")
+        right = scipy.sparse.csr_matrix((size, outputs), dtype="float32")
+        counts = np.bincount(np.asarray(items), minlength=1)
+        for n in range(0, len(starts), 8_192):
+            some = slice(n, n + 8_192)
+            bags = self.bag.matrix(items, starts[some], stops[some], size)
+            last = offsets[n : n + bags.shape[0] + 1]
+            ones = np.ones(last[-1] - last[0], "float32")
+            chosen = targets[last[0] : last[-1]]
+            wanted = scipy.sparse.csr_matrix((ones, chosen, last - last[0]), (bags.shape[0], outputs))
+            gram += bags.T @ bags
+            right += bags.T @ wanted
+        return gram.tocsr(), right.tocsc()
+
+    def _solve_each(self, penalty):
+        """Each target's regression on its candidates alone.
+
+        Source: the selection of candidates is that of Ning and Karypis, "SLIM", ICDM 2011,
+        section 3.3 (fsSLIM).
+        """
+        gram, right = self.gram, self.right
+        diagonal = gram.diagonal()
+        columns, rows, values = [], [], []
+        for target in range(right.shape[1]):
+            some = slice(right.indptr[target], right.indptr[target + 1])
+            found, sums = right.indices[some], right.data[some]
+            if not len(found):
+                continue
+            if len(found) > CANDIDATES:
+                explained = sums**2 / (diagonal[found] + penalty)
+                best = np.argpartition(-explained, CANDIDATES)[:CANDIDATES]
+                found, sums = found[best], sums[best]
+            if self.next_items and target not in found:
+                # That an item seldom follows itself is the largest weight that it has.
+                found, sums = np.append(found, target), np.append(sums, 0.0)
+            system = gram[found][:, found].toarray()
+            system[np.diag_indices_from(system)] += penalty
+            values.append(np.linalg.solve(system, sums))
+            rows.append(found)
+            columns.append(np.full(len(found), target))
+        shape = gram.shape[0], right.shape[1]
+        if not rows:
+            return scipy.sparse.csr_matrix(shape, dtype="float32")
+        entries = (np.concatenate(rows), np.concatenate(columns))
+        data = np.concatenate(values).astype("float32")
+        return scipy.sparse.csr_matrix((data, entries), shape)

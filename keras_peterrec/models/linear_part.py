@@ -1,0 +1,182 @@
+"""The linear part: what the items of a history say of the answer, each for itself."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from keras_peterrec.data.vocabulary import FIRST_ITEM
+
+# Events that are read where nothing else is said. They cost no convolution, so they reach much
+# further back than the network.
+EVENTS = 500
+
+
+@dataclass(frozen=True)
+class Bag:
+    """How a history becomes a vector x with one number for each item, in no order.
+
+        x = Σ_j w(j) e(j-th last known event) / (Σ_j w(j))^power,   w(j) = 1 / (1 + j / fade)
+
+    Unknown events are left out: they add nothing, and known ones are counted as if the unknown
+    were not there.
+
+    Args:
+        fade: float or `None`. How many events back one counts half. Defaults to `None`: all
+            count the same.
+        power: float. 0 for the sum, 1 for the mean. Defaults to `0.0`.
+        events: int. How many of the last events are read, unknown ones included. Defaults to
+            `EVENTS`.
+    """
+
+    fade: float | None = None
+    power: float = 0.0
+    events: int = EVENTS
+
+    def weights(self) -> np.ndarray:
+        """`w`, float32 `[events]`."""
+        if self.fade is None:
+            return np.ones(self.events, "float32")
+        return (1.0 / (1.0 + np.arange(self.events) / self.fade)).astype("float32")
+
+    def matrix(self, items: Any, starts: Any, stops: Any, size: int) -> scipy.sparse.csr_matrix:
+        """The vectors of many histories.
+
+        Args:
+            items: int array of ids, as `Sequences.items`.
+            starts, stops: int arrays `[E]`; history e is `items[starts[e]:stops[e]]`.
+            size: int. Items I of the vocabulary, without special ids.
+
+        Returns:
+            Sparse float32 matrix `[E, I]`.
+        """
+        starts, stops = np.asarray(starts), np.asarray(stops)
+        starts = np.maximum(starts, stops - self.events)
+        items, starts, stops = only_known(items, starts, stops)
+        counts = stops - starts
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        back = np.repeat(offsets[1:], counts) - 1 - np.arange(offsets[-1])
+        values = self.weights()[back]
+        if self.power:
+            values *= np.repeat(self._scales(counts), counts)
+        columns = items[np.repeat(stops, counts) - 1 - back]
+        bags = scipy.sparse.csr_matrix((values, columns, offsets), (len(counts), size))
+        bags.sum_duplicates()
+        return bags
+
+    def _scales(self, counts):
+        """What a bag of so many events is multiplied with, float32."""
+        sums = np.cumsum(self.weights(), dtype="float64")
+        return (sums[np.maximum(counts, 1) - 1] ** -self.power).astype("float32")
+
+    def rows(self, ages: Any) -> np.ndarray:
+        """Weights of events by how many known ones came after them; 0 where negative, `[S, T]`."""
+        weights = self.weights()
+        inside = (ages >= 0) & (ages < self.events)
+        rows = np.where(inside, weights[np.where(inside, ages, 0)], np.float32(0))
+        return rows * self._scales(inside.sum(axis=1))[:, None] if self.power else rows
+
+
+@dataclass
+class LinearPart:
+    """Scores `x(history) · table`, fitted in closed form.
+
+    Args:
+        bag: Bag.
+        table: float32 array `[I, Y]`, or a sparse matrix of that shape.
+    """
+
+    bag: Bag
+    table: Any
+
+    @property
+    def outputs(self) -> int:
+        """Y."""
+        return self.table.shape[1]
+
+    @property
+    def values(self) -> int:
+        """How many numbers it holds."""
+        return self.table.nnz if self.is_sparse else self.table.size
+
+    def scaled(self, weight: float) -> "LinearPart":
+        """The same with all scores multiplied."""
+        return LinearPart(self.bag, (self.table * np.float32(weight)).astype("float32"))
+
+    def scores(self, items: Any, starts: Any, stops: Any) -> "LinearScores":
+        """What it says of many histories; see `Bag.matrix`."""
+        return LinearScores(self.bag.matrix(items, starts, stops, self.table.shape[0]), self.table)
+
+    def config(self) -> dict:
+        """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
+        items, outputs = self.table.shape
+        entries = int(np.diff(self.table.indptr).max()) if self.is_sparse else 0
+        # A sparse table of nothing still is one.
+        entries = max(entries, int(self.is_sparse))
+        return {"items": items, "outputs": outputs, **asdict(self.bag), "entries": entries}
+
+    def arrays(self) -> dict:
+        """The weights of a `LinearTable` by name."""
+        if not self.is_sparse:
+            return {"table": np.asarray(self.table, "float32")}
+        config, counts = self.config(), np.diff(self.table.indptr)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        places = np.arange(self.table.nnz) - np.repeat(self.table.indptr[:-1], counts)
+        table = np.zeros((config["items"], config["entries"]), "float32")
+        columns = np.zeros(table.shape, "int32")
+        table[rows, places], columns[rows, places] = self.table.data, self.table.indices
+        return {"table": table, "columns": columns}
+
+    @classmethod
+    def of_layer(cls, layer: Any) -> "LinearPart":
+        """What a `LinearTable` holds."""
+        table = np.asarray(layer.table)
+        if layer.columns is not None:
+            rows = np.repeat(np.arange(layer.items), layer.entries)
+            entries = rows, np.asarray(layer.columns).reshape(-1)
+            table = scipy.sparse.csr_matrix(
+                (table.reshape(-1), entries), (layer.items, layer.outputs)
+            )
+        return cls(layer.bag, table)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the table is a sparse matrix."""
+        return scipy.sparse.issparse(self.table)
+
+
+@dataclass
+class LinearScores:
+    """Scores of histories, computed when they are asked for: all at once may not fit in memory.
+
+    Args:
+        bags: sparse matrix `[E, I]`.
+        table: see `LinearPart`.
+        weight: float. The scores are multiplied with it. Defaults to `1.0`.
+    """
+
+    bags: Any
+    table: Any
+    weight: float = 1.0
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        """Scores of some histories, float32 `[len(rows), Y]`."""
+        found = self.bags[rows] @ self.table
+        found = found.toarray() if scipy.sparse.issparse(found) else np.asarray(found)
+        return found * np.float32(self.weight)
+
+    def all(self) -> np.ndarray:
+        """Scores of all histories, float32 `[E, Y]`."""
+        return self(slice(None))
+
+    def times(self, weight: float) -> "LinearScores":
+        """The same, multiplied."""
+        return LinearScores(self.bags, self.table, self.weight * weight)
+
+
+def only_known(items: Any, starts: Any, stops: Any) -> tuple:
+    """Histories without their special ids: item numbers from 0, and where each starts and stops."""
+    known = np.asarray(items) >= FIRST_ITEM
+    before = np.concatenate([[0], np.cumsum(known)])
+    return np.asarray(items)[known] - FIRST_ITEM, before[starts], before[stops]
