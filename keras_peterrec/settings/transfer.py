@@ -122,11 +122,6 @@ class TransferSettings(TaskSettings):
     )
     learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
     dropout: float = setting(0.5, "on the user's state", check=rate)
-    summary: bool = setting(
-        True,
-        "whether the head reads a summary of the last 200 events beside the task token's state",
-        no_help="as in the paper: the head reads the task token's state alone",
-    )
     devices: Any = devices_setting()
 
     def check(self):
