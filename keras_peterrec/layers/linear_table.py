@@ -6,14 +6,14 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.models.linear_part import Bag
+from keras_peterrec.models.linear_part import Bag, LinearPart
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class LinearTable(keras.layers.Layer):
     """Scores that each item of a history adds, by a table that was fitted in closed form.
 
-        s = x(history) · T
+        s = x(history) · T + b
 
     x counts the known items of the last `events` events, late ones more than early ones; see
     `Bag`. Nothing here is trained. T is dense, or holds `entries` numbers of each row.
@@ -56,16 +56,29 @@ class LinearTable(keras.layers.Layer):
     def build(self, input_shape=None):
         width = self.entries or self.outputs
         self.table = self.add_weight((self.items, width), "zeros", name="table", trainable=False)
+        self.bias = self.add_weight((self.outputs,), "zeros", name="bias", trainable=False)
         self.columns = None
         if self.entries:
             self.columns = self.add_weight(
                 (self.items, width), "zeros", dtype="int32", name="columns", trainable=False
             )
 
+    @classmethod
+    def of_part(cls, part: LinearPart) -> "LinearTable":
+        """The layer of what was fitted."""
+        layer, arrays = cls(**part.config()), part.arrays()
+        for weight in layer.weights:
+            weight.assign(arrays[weight.name])
+        return layer
+
+    def part(self) -> LinearPart:
+        """The same for NumPy, which scores many histories."""
+        return LinearPart.of_layer(self)
+
     def call(self, history):
         history = ops.cast(history, "int32")[:, -self.bag.events :]
         weights = self.bag_weights(history)
-        return self.scores(ops.maximum(history - FIRST_ITEM, 0), weights)
+        return self.scores(ops.maximum(history - FIRST_ITEM, 0), weights) + self.bias
 
     def bag_weights(self, history: Any) -> Any:
         """How much each event of histories `[B, L]` counts, float32 `[B, L]`; unknown ones 0."""
@@ -78,7 +91,7 @@ class LinearTable(keras.layers.Layer):
         return weights
 
     def scores(self, items: Any, weights: Any) -> Any:
-        """Scores `[B, Y]` of items `[B, L]`, numbered from 0, that count `weights` `[B, L]`."""
+        """`x T` of items `[B, L]`, numbered from 0, that count `weights` `[B, L]`."""
         if self.entries:
             return self._by_entries(items, weights)
         if keras.backend.backend() == "tensorflow":
@@ -95,6 +108,10 @@ class LinearTable(keras.layers.Layer):
             ops.reshape(values, (-1,)), ops.reshape(places, (-1,)), rows * self.outputs
         )
         return ops.reshape(flat, (rows, self.outputs))
+
+    def named_weights(self) -> dict[str, Any]:
+        """Its weights by path, `{"linear/table": variable}`."""
+        return {f"linear/{weight.name}": weight for weight in self.weights}
 
     def compute_output_shape(self, history_shape):
         return history_shape[0], self.outputs

@@ -22,6 +22,8 @@ MOST_THREADS = 16  # each holds buffers of its own
 PACKED = 8 * 128
 # Pairs of a target and an item that wait for their exact scores, for one call instead of many.
 MOST_WAITING = 2**14
+# Added scores that a job holds: 64 MB.
+MOST_ADDED = 2**24
 
 
 def full_ranks(
@@ -34,6 +36,7 @@ def full_ranks(
     excluded_items: Iterable[int] = (),
     query_chunk: int = 128,
     item_chunk: int = 8192,
+    added: Callable | None = None,
 ) -> np.ndarray:
     """Ranks each pair's target among all items except the user's other known ones.
 
@@ -68,6 +71,9 @@ def full_ranks(
             `128`.
         item_chunk: int. How many items it scores at once. The default gives 4 MB of
             scores, which stay in the processor's cache. Defaults to `8192`.
+        added: Callable or `None`. From an int array of queries `[Q]` to finite float32 scores
+            `[Q, V]` that are added to the products, such as those of a linear part. What it says
+            of a query should not depend on the others. Defaults to `None`.
 
     Returns:
         int64 array `[P]` of ranks, from 1 to V.
@@ -96,9 +102,11 @@ def full_ranks(
 
     def rank(job):
         query_ids, layers = job
-        for layer, found in zip(layers, _job_ranks(inputs, blocks, query_ids, layers)):
+        for layer, found in zip(layers, _job_ranks(inputs, blocks, query_ids, layers, added)):
             ranks[layer] = found
 
+    if added is not None:  # a job holds all scores that are added to its queries'
+        query_chunk = min(query_chunk, max(1, MOST_ADDED // inputs.size))
     thread_map(rank, _jobs(pairs, inputs.pair_query[pairs], query_chunk))
     return ranks
 
@@ -123,12 +131,13 @@ def _jobs(pairs, pair_query, query_chunk):
     return jobs
 
 
-def _job_ranks(inputs, blocks, query_ids, layers):
+def _job_ranks(inputs, blocks, query_ids, layers, added):
     """Returns the ranks of the pairs of a job, a list with one array for each layer."""
-    dtype, margins = blocks.precision(inputs.queries[query_ids])
+    extra = None if added is None else added(query_ids)
+    dtype, margins = blocks.precision(inputs.queries[query_ids], extra)
     queries = inputs.queries[query_ids].astype(dtype, copy=False)
     comparisons = [
-        ScoreComparison(inputs, query_ids, inputs.pair_item[pairs], margins, dtype)
+        ScoreComparison(inputs, query_ids, inputs.pair_item[pairs], margins, dtype, extra)
         for pairs in layers
     ]
     # One buffer for all blocks: fresh memory would cost more than the comparisons.
@@ -138,16 +147,18 @@ def _job_ranks(inputs, blocks, query_ids, layers):
         items = inputs.item_table[block].astype(dtype, copy=False)
         product = _as_matrix(scores, (len(queries), len(items)))
         np.matmul(queries, items.T, out=product)
+        if extra is not None:
+            product += extra[:, block]
         for comparison in comparisons:
             comparison.count(product, start, stop, block, at_least, above)
     for comparison in comparisons:
         comparison.finish()
-    known = _known_scores(inputs, query_ids)
+    known = _known_scores(inputs, query_ids, extra)
     always = 1 + blocks.always_above
     return [always + each.above - each.known_above(*known) for each in comparisons]
 
 
-def _known_scores(inputs, query_ids):
+def _known_scores(inputs, query_ids, extra):
     """Returns the known items of queries: owners (rising), items and exact scores."""
     owners, items = inputs.known_of(query_ids)
     scores = np.full(len(items), np.inf)
@@ -155,6 +166,8 @@ def _known_scores(inputs, query_ids):
     scores[finite] = exact_scores(
         inputs.queries, query_ids[owners[finite]], inputs.item_table, items[finite]
     )
+    if extra is not None:
+        scores[finite] += extra[owners[finite], items[finite]]
     return owners, items, scores
 
 
@@ -186,7 +199,7 @@ class ItemBlocks:
             norms = _norms(block if finite.all() else block[finite])
             self.largest_norm = max(self.largest_norm, norms.max(initial=0.0))
 
-    def precision(self, queries):
+    def precision(self, queries, extra=None):
         """Returns which type to multiply in, and how far a product may be from the exact score.
 
         `|fl(q . v) - q . v| <= C u |q| |v|` to first order, whatever the order of
@@ -195,11 +208,14 @@ class ItemBlocks:
 
         Args:
             queries: float32 array `[Q, C]`.
+            extra: float32 array `[Q, V]`, added to the products, or `None`.
 
         Returns:
             `(dtype, margins)`, the latter float64 `[Q]`.
         """
         scale = _norms(queries) * self.largest_norm
+        if extra is not None:
+            scale = scale + np.abs(extra).max(axis=1, initial=0.0)  # one more rounded sum
         # Near float32's largest number a product could overflow to inf - inf.
         dtype = np.float64 if scale.max() > 1e37 else np.float32
         channels = queries.shape[1]
@@ -225,14 +241,16 @@ class ScoreComparison:
         targets: int array `[T]`, T <= Q: one item for each of the first rows.
         margins: float64 array `[Q]`; see `ItemBlocks.precision`.
         dtype: dtype of the products.
+        extra: float32 array `[Q, V]`, added to the products, or `None`.
 
     Attributes:
         above: int64 `[T]`, the count without the target itself, complete after `finish`.
     """
 
-    def __init__(self, inputs: RankingInputs, query_ids, targets, margins, dtype):
+    def __init__(self, inputs: RankingInputs, query_ids, targets, margins, dtype, extra=None):
         self.inputs, self.query_ids, self.targets = inputs, query_ids[: len(targets)], targets
-        self.exact = exact_scores(inputs.queries, self.query_ids, inputs.item_table, targets)
+        self.extra = extra
+        self.exact = self._exact_scores(np.arange(len(targets)), targets)
         self.above = np.zeros(len(targets), np.int64)
         self.waiting = []
         margins = margins[: len(targets)]
@@ -271,10 +289,13 @@ class ScoreComparison:
         self.waiting.clear()
         others = items != self.targets[rows]
         rows, items = rows[others], items[others]
-        exact = exact_scores(
-            self.inputs.queries, self.query_ids[rows], self.inputs.item_table, items
-        )
+        exact = self._exact_scores(rows, items)
         self.above += np.bincount(rows[exact >= self.exact[rows]], minlength=len(self.above))
+
+    def _exact_scores(self, rows, items):
+        queries, table = self.inputs.queries, self.inputs.item_table
+        scores = exact_scores(queries, self.query_ids[rows], table, items)
+        return scores if self.extra is None else scores + self.extra[rows, items]
 
     def known_above(self, owners, items, scores) -> np.ndarray:
         """Returns how many known items other than the target were counted, `[T]`."""

@@ -1,6 +1,6 @@
 """The rank of each target among a few randomly drawn items."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,7 @@ def sampled_ranks(
     negatives: int = 99,
     seed: int = 0,
     excluded_items: Iterable[int] = (),
+    added: Callable | None = None,
 ) -> np.ndarray:
     """Ranks each pair's target among randomly drawn items that the user does not know.
 
@@ -44,6 +45,7 @@ def sampled_ranks(
         negatives: int. How many items are drawn for each pair. Defaults to `99`.
         seed: int. The same seed and pairs draw the same items. Defaults to `0`.
         excluded_items: ids that are never drawn. Defaults to `()`.
+        added: Callable or `None`, as in `full_ranks`.
 
     Returns:
         int64 array `[P]` of ranks, from 1 to `negatives + 1`.
@@ -69,15 +71,18 @@ def sampled_ranks(
     )
     drawer = _NegativeDrawer(inputs, negatives, seed)
     ranks = np.full(len(inputs.pair_item), negatives + 1, np.int64)
-    chunk_size = max(1, GATHERED_VALUES // (negatives * inputs.item_table.shape[1]))
+    widest = negatives * inputs.item_table.shape[1]
+    if added is not None:
+        widest = max(widest, inputs.size)
+    chunk_size = max(1, GATHERED_VALUES // widest)
     for start in range(0, len(ranks), chunk_size):
         pairs = np.arange(start, min(start + chunk_size, len(ranks)))
         drawn = drawer.draw(pairs)
-        ranks[pairs] = 1 + _count_above(inputs, pairs, drawn)
+        ranks[pairs] = 1 + _count_above(inputs, pairs, drawn, added)
     return np.where(inputs.scorable(), ranks, negatives + 1)
 
 
-def _count_above(inputs, pairs, drawn):
+def _count_above(inputs, pairs, drawn, added):
     """Returns how many of the drawn items `[len(pairs), negatives]` are above, for each pair."""
     rows, columns = np.nonzero(drawn >= 0)
     query_ids, items = inputs.pair_query[pairs], drawn[rows, columns]
@@ -86,6 +91,11 @@ def _count_above(inputs, pairs, drawn):
     with np.errstate(invalid="ignore"):
         scores = exact_scores(inputs.queries, query_ids[rows], table, items)
         targets = exact_scores(inputs.queries, query_ids, table, inputs.pair_item[pairs])
+    if added is not None:
+        different, place = np.unique(query_ids, return_inverse=True)
+        extra = added(different)
+        scores += extra[place[rows], items]
+        targets += extra[place, inputs.pair_item[pairs]]
     above = (scores >= targets[rows]) | ~inputs.finite_items[items]
     return np.bincount(rows[above], minlength=len(pairs))
 

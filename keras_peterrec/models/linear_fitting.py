@@ -14,9 +14,17 @@ from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
 EXACT_UP_TO = 8_192
 # Above, each target is regressed on the items that explain most of it alone.
 CANDIDATES = 128
-LEAST_EVENTS = 3  # of an item that others are regressed on
 CUTS = 256  # rows of one product
 SPARSE_EVENTS = 50
+# What validation chooses from. Both lists are searched uphill, so longer ones cost little.
+FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, None)
+PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
+FIRST_FADE, FIRST_PENALTY = 3, 4
+# Of sums and of bags divided by the root of their size, from strong to weak.
+LABEL_PENALTIES = {
+    0.0: (3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0, 3.0),
+    0.5: (30.0, 10.0, 3.0, 1.0, 0.3, 0.1),
+}
 
 
 class ItemRegression:
@@ -71,7 +79,8 @@ class ItemRegression:
     def solve(self, penalty: float) -> LinearPart:
         """The linear part for one penalty."""
         table = self._solve_all(penalty) if self.exact else self._solve_each(penalty)
-        return LinearPart(self.bag, table)
+        bias = np.zeros(table.shape[1], "float32")
+        return LinearPart(self.bag, table, bias, {"fade": self.bag.fade, "penalty": penalty})
 
     def _add_users(self, items, starts, stops, offsets, targets):
         """Adds up X'X and X'Y, one product for some cuts of a user."""
@@ -114,7 +123,6 @@ class ItemRegression:
     def _sparse_products(self, items, starts, stops, offsets, targets, size, outputs):
         gram = scipy.sparse.csr_matrix((size, size), dtype="float32")
         right = scipy.sparse.csr_matrix((size, outputs), dtype="float32")
-        counts = np.bincount(np.asarray(items), minlength=1)
         for n in range(0, len(starts), 8_192):
             some = slice(n, n + 8_192)
             bags = self.bag.matrix(items, starts[some], stops[some], size)
@@ -158,3 +166,124 @@ class ItemRegression:
         entries = (np.concatenate(rows), np.concatenate(columns))
         data = np.concatenate(values).astype("float32")
         return scipy.sparse.csr_matrix((data, entries), shape)
+
+
+def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
+    """The linear part to items whose fade and penalty are best.
+
+    Args:
+        make: Callable. From a Bag to an ItemRegression.
+        quality: Callable. From a LinearPart to a number for the validation users; higher is better.
+    """
+    first = FIRST_PENALTY
+
+    def of_fade(place):
+        nonlocal first
+        regression = make(Bag(FADES[place]))
+
+        def of_penalty(place):
+            part = regression.solve(PENALTIES[place])
+            return quality(part), part
+
+        value, first, part = _climb(of_penalty, first, len(PENALTIES))
+        return value, part
+
+    return _climb(of_fade, FIRST_FADE, len(FADES))[2]
+
+
+def _climb(measure, place, count):
+    """The best of `0, ..., count - 1`, walking uphill from a place.
+
+    Args:
+        measure: Callable. From a place to a value and what has it.
+
+    Returns:
+        The best value, its place, and what has it.
+    """
+    value, found = measure(place)
+    best = value, place, found
+    for step in (1, -1):
+        here = place + step
+        while 0 <= here < count:
+            value, found = measure(here)
+            if value <= best[0]:
+                break
+            best = value, here, found
+            here += step
+        if best[1] != place:
+            break
+    return best
+
+
+class LabelRegression:
+    """Regression from the bags of users to their labels, whatever its loss.
+
+        W, b = argmin Σ_u loss(x_u W + b, y_u) + penalty / 2 |W|²
+
+    It is logistic regression for classes or labels, and ridge regression for a number.
+
+    Args:
+        bag: Bag.
+        items: int array of source ids, as `Sequences.items`.
+        starts, stops: int arrays `[E]`, the histories.
+        size: int. Items I of the source vocabulary, without special ids.
+        start: float array `[n]`. The b to begin with: the best constant answer.
+        loss: Callable. From outputs `[E, n]` to the sum of the rows' losses and its gradient.
+
+    Source: minimised by L-BFGS, Liu and Nocedal 1989, as in scikit-learn.
+    """
+
+    def __init__(
+        self, bag: Bag, items: Any, starts: Any, stops: Any, size: int, start: Any, loss: Callable
+    ) -> None:
+        self.bag, self.loss = bag, loss
+        self.bags = bag.matrix(items, starts, stops, size)
+        # An item that no training user has keeps the weight 0.
+        self.used = np.unique(self.bags.indices)
+        self.bags = self.bags[:, self.used].astype("float64")
+        self.transposed = self.bags.T.tocsr()
+        self.size = size
+        # The next penalty starts from the last solution.
+        self.weights = np.concatenate([np.zeros((len(self.used), len(start))), [start]])
+
+    def solve(self, penalty: float) -> LinearPart:
+        """The linear part for one penalty."""
+        shape = self.weights.shape
+
+        def objective(flat):
+            weights = flat.reshape(shape)
+            value, gradient = self.loss(self.bags @ weights[:-1] + weights[-1])
+            of_weights = self.transposed @ gradient + penalty * weights[:-1]
+            value += penalty / 2 * np.sum(weights[:-1] ** 2)
+            return value, np.concatenate([of_weights, [gradient.sum(axis=0)]]).reshape(-1)
+
+        options = {"maxiter": 300}
+        found = scipy.optimize.minimize(
+            objective, self.weights.reshape(-1), jac=True, method="L-BFGS-B", options=options
+        )
+        self.weights = found.x.reshape(shape)
+        table = np.zeros((self.size, shape[1]), "float32")
+        table[self.used] = self.weights[:-1]
+        bias, chosen = self.weights[-1].astype("float32"), {"penalty": penalty}
+        return LinearPart(self.bag, table, bias, {"power": self.bag.power, **chosen})
+
+
+def best_label_regression(make: Callable, loss: Callable) -> LinearPart:
+    """The linear part to labels whose bag and penalty are best.
+
+    Args:
+        make: Callable. From a Bag to a LabelRegression.
+        loss: Callable. From a LinearPart to its loss for the validation users.
+    """
+    best = None
+    for power, penalties in LABEL_PENALTIES.items():
+        regression, before = make(Bag(power=power)), np.inf
+        for penalty in penalties:
+            part = regression.solve(penalty)
+            value = loss(part)
+            if best is None or value < best[0]:
+                best = value, part
+            if value > before:  # weaker penalties overfit more
+                break
+            before = value
+    return best[1]

@@ -1,6 +1,7 @@
 """The linear part: what the items of a history say of the answer, each for itself."""
 
-from dataclasses import asdict, dataclass
+import dataclasses
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -80,15 +81,19 @@ class Bag:
 
 @dataclass
 class LinearPart:
-    """Scores `x(history) · table`, fitted in closed form.
+    """Scores `x(history) · table + bias`, fitted without a network.
 
     Args:
         bag: Bag.
         table: float32 array `[I, Y]`, or a sparse matrix of that shape.
+        bias: float32 array `[Y]`.
+        chosen: dict. The settings that validation chose, for people.
     """
 
     bag: Bag
     table: Any
+    bias: np.ndarray
+    chosen: dict = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -100,13 +105,16 @@ class LinearPart:
         """How many numbers it holds."""
         return self.table.nnz if self.is_sparse else self.table.size
 
-    def scaled(self, weight: float) -> "LinearPart":
-        """The same with all scores multiplied."""
-        return LinearPart(self.bag, (self.table * np.float32(weight)).astype("float32"))
+    def moved(self, weight: float, towards: Any = 0.0) -> "LinearPart":
+        """The same with the scores s moved: `weight · (s - towards)`."""
+        table = (self.table * np.float32(weight)).astype("float32")
+        bias = (weight * (self.bias - towards)).astype("float32")
+        return dataclasses.replace(self, table=table, bias=bias)
 
     def scores(self, items: Any, starts: Any, stops: Any) -> "LinearScores":
         """What it says of many histories; see `Bag.matrix`."""
-        return LinearScores(self.bag.matrix(items, starts, stops, self.table.shape[0]), self.table)
+        bags = self.bag.matrix(items, starts, stops, self.table.shape[0])
+        return LinearScores(bags, self.table, self.bias)
 
     def config(self) -> dict:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
@@ -119,14 +127,14 @@ class LinearPart:
     def arrays(self) -> dict:
         """The weights of a `LinearTable` by name."""
         if not self.is_sparse:
-            return {"table": np.asarray(self.table, "float32")}
+            return {"table": np.asarray(self.table, "float32"), "bias": self.bias}
         config, counts = self.config(), np.diff(self.table.indptr)
         rows = np.repeat(np.arange(len(counts)), counts)
         places = np.arange(self.table.nnz) - np.repeat(self.table.indptr[:-1], counts)
         table = np.zeros((config["items"], config["entries"]), "float32")
         columns = np.zeros(table.shape, "int32")
         table[rows, places], columns[rows, places] = self.table.data, self.table.indices
-        return {"table": table, "columns": columns}
+        return {"table": table, "columns": columns, "bias": self.bias}
 
     @classmethod
     def of_layer(cls, layer: Any) -> "LinearPart":
@@ -138,7 +146,7 @@ class LinearPart:
             table = scipy.sparse.csr_matrix(
                 (table.reshape(-1), entries), (layer.items, layer.outputs)
             )
-        return cls(layer.bag, table)
+        return cls(layer.bag, table, np.asarray(layer.bias))
 
     @property
     def is_sparse(self) -> bool:
@@ -152,19 +160,20 @@ class LinearScores:
 
     Args:
         bags: sparse matrix `[E, I]`.
-        table: see `LinearPart`.
+        table, bias: see `LinearPart`.
         weight: float. The scores are multiplied with it. Defaults to `1.0`.
     """
 
     bags: Any
     table: Any
+    bias: np.ndarray
     weight: float = 1.0
 
     def __call__(self, rows: Any) -> np.ndarray:
         """Scores of some histories, float32 `[len(rows), Y]`."""
         found = self.bags[rows] @ self.table
         found = found.toarray() if scipy.sparse.issparse(found) else np.asarray(found)
-        return found * np.float32(self.weight)
+        return np.float32(self.weight) * (found + self.bias)
 
     def all(self) -> np.ndarray:
         """Scores of all histories, float32 `[E, Y]`."""
@@ -172,7 +181,7 @@ class LinearScores:
 
     def times(self, weight: float) -> "LinearScores":
         """The same, multiplied."""
-        return LinearScores(self.bags, self.table, self.weight * weight)
+        return dataclasses.replace(self, weight=self.weight * weight)
 
 
 def only_known(items: Any, starts: Any, stops: Any) -> tuple:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.patch_layer import PatchLayer
@@ -24,7 +25,7 @@ from keras_peterrec.transfer.patched_host import PatchedHost, without
 class TaskModel(ReplicatedTraining, keras.Model):
     """Maps a history to a task's scores, through a host that it does not change.
 
-        history -> patched_host -> user_dropout -> head
+        history -> patched_host -> user_dropout -> head (+ linear)
 
     Many task models can share one host object, and a pass through one cannot see another.
     Nothing done to a task model reaches a shared host: `trainable`, of the model or of its
@@ -46,6 +47,9 @@ class TaskModel(ReplicatedTraining, keras.Model):
             its last so many convolutions. Use it with a host of the task's own, as
             `build_task` does. Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
+        linear: LinearTable or `None`. The linear part, whose scores are added to the head's. It
+            is not trained, and training does not see it. It can also be set later. Defaults to
+            `None`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most
@@ -78,6 +82,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         window: int | None = None,
         train_host: bool | int = False,
         train_token: bool = True,
+        linear: LinearTable | None = None,
         **kwargs: Any,
     ) -> None:
         _check_count("history_length", history_length, (None,))
@@ -98,11 +103,17 @@ class TaskModel(ReplicatedTraining, keras.Model):
         users = self.patched_host(keras.Input((None,), dtype="int32", name="history"))
         scores = head(self.user_dropout(users))
         self._output_shape = tuple(scores.shape)
+        self.linear = linear
         self.built = True
 
     def call(self, history, training=None):
         users = self.patched_host(history, training=training)
-        return self.head(self.user_dropout(users, training=training))
+        scores = self.head(self.user_dropout(users, training=training))
+        # Its scores of the training rows are better than they will be of others, so a network
+        # that is trained on top of them would learn to rely on them too much.
+        if self.linear is None or training:
+            return scores
+        return scores + self.linear(history)
 
     def block_stacks(self) -> Any:
         return self.patched_host.block_stacks()
@@ -197,6 +208,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
             for site, patch in patches.items():
                 for name, weight in patch.named_weights().items():
                     named[f"patches/{block}/{site}/{name}"] = weight
+        if self.linear is not None:
+            named.update(self.linear.named_weights())
         return {**named, **head_weights(self.head)}
 
     @property
@@ -240,12 +253,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
             **self.history_settings(),
             "train_host": self.patched_host.train_host,
             "train_token": self.patched_host.train_token,
+            "linear": keras.saving.serialize_keras_object(self.linear),
         }
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        for part in ("host", "head"):
+        for part in ("host", "head", "linear"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         config["patch"] = patch_from_config(config["patch"])
         return cls(**config)
