@@ -18,7 +18,7 @@ from keras_peterrec.transfer.user_passes import UserPasses
 
 # Goes up whenever the same settings give another result, so that a folder that an earlier version
 # began is not continued by this one.
-RECIPE = 5
+RECIPE = 6
 # An epoch ends, and validation runs, after at most EPOCH_ROWS rows, but not before EPOCH_STEPS
 # steps: a few steps change less than the noise of a small validation split.
 EPOCH_ROWS = 4_096
