@@ -36,7 +36,9 @@ INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation"
 class SplitSettings(Settings):
     """Which of a task's users train, and what is read of their histories."""
 
-    train_fraction: float = setting(1.0, "share of the training users that is used", check=fraction)
+    train_fraction: float = setting(
+        1.0, "share of the training and validation users that is used", check=fraction
+    )
     cut_history: bool = setting(
         True,
         "whether a history ends before its target event",
@@ -205,7 +207,9 @@ class MultiTaskSettings(Settings):
         PretrainSettings.unknown_rate, "share of the inputs that become unknown", check=rate
     )
     train_fraction: float = setting(
-        SplitSettings.train_fraction, "share of the training users used", check=fraction
+        SplitSettings.train_fraction,
+        "share of the training and validation users used",
+        check=fraction,
     )
     seed: int = setting(SplitSettings.seed, "of the splits and of the training", check=seed_number)
 
