@@ -114,7 +114,7 @@ class TransferSettings(TaskSettings):
         metavar="NAME",
     )
     epochs: int = setting(
-        40, "at most; early stopping ends most runs before", check=positive_integer
+        200, "at most; early stopping ends nearly all runs before", check=positive_integer
     )
     batch_size: int | None = setting(
         None,

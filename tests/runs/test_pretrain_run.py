@@ -91,8 +91,11 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_best_epoch_is_what_is_saved(tmp_path):
+def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(tmp_path, capsys):
     result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
+    assert result["stopped"] == "epochs"
+    said = "pretrain  val_ndcg@10 still improved when its epochs were over: more than 3 (--epochs)"
+    assert said in capsys.readouterr().err
     host = Host.load(tmp_path / "host")
     log = load_log("simulated/source")
     measured = NextItemEvaluation(Sequences(log, host.vocabulary), 20, VALIDATION).measure(
