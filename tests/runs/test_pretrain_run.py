@@ -115,6 +115,20 @@ def test_held_out_events_do_not_count_as_training():
     assert sequences[0].tolist() == [FIRST_ITEM, FIRST_ITEM + 1, 1, FIRST_ITEM]
 
 
+def test_items_that_only_held_out_events_have_are_counted_and_said(tmp_path, capsys):
+    walks = [[f"i{(user + n) % 10}" for n in range(6)] for user in range(30)]
+    walks[0][-1], walks[1][-2] = "new", "newer"
+    users, times = np.repeat(np.arange(30), 6), np.tile(np.arange(6), 30)
+    log = Log.from_columns(users, np.concatenate(walks), times)
+    result = pretrain(log, tmp_path / "host", epochs=1, **SMALLER)
+    assert result["data"]["items"] == 12 and result["data"]["items_only_held_out"] == 2
+    assert "2 of 12 items are unknown to the host" in capsys.readouterr().err
+    assert not {"new", "newer"} & set(Host.load(tmp_path / "host").vocabulary.items)
+    result = pretrain("simulated/source", tmp_path / "other", epochs=1, **SMALLER)
+    assert result["data"]["items_only_held_out"] == 0
+    assert "unknown to the host" not in capsys.readouterr().err
+
+
 def test_masked_objective_trains(tmp_path):
     result = pretrain(
         "simulated/source", tmp_path / "host", objective="masked", epochs=1, **SMALLER
