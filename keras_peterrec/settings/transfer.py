@@ -122,7 +122,9 @@ class TransferSettings(TaskSettings):
         "of training rows)",
         check=positive_integer,
     )
-    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
+    learning_rate: float | None = setting(
+        None, "of Adam, at the start (default: by the method)", check=positive_number
+    )
     dropout: float = setting(0.5, "on the user's state", check=rate)
     summary: bool = setting(
         True,
