@@ -3,11 +3,13 @@
 Batches for pretraining, which are not padded, are in `packed_batches`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
 from keras_peterrec.data.vocabulary import FIRST_ITEM, MASK, PAD, UNK
 
@@ -16,7 +18,7 @@ def task_batches(
     items: ArrayLike,
     starts: Sequence[int],
     stops: Sequence[int],
-    answers: ArrayLike,
+    answers: ArrayLike | ItemLists,
     max_length: int,
     batch_size: int,
     seed: int | None = None,
@@ -28,8 +30,8 @@ def task_batches(
     Args:
         items: int array `[N]` of ids, as `Sequences.items`.
         starts, stops: int arrays `[E]`. Histories are `items[start:stop]`.
-        answers: array `[E]` or `[E, T]` with the answer to each history: classes,
-            numbers, or target items padded with -1.
+        answers: the answer to each history: an array `[E, ...]` of classes or numbers, or
+            ItemLists of target items, which are filled up with -1 in a batch.
         max_length: int. How many of a history's last items are kept.
         batch_size: int.
         seed: int or `None`. Shuffles differently in each epoch, and in the same way for
@@ -48,19 +50,19 @@ def task_batches(
     ...     sequences.items, starts, stops, classes, max_length=100, batch_size=64, seed=0
     ... )
     """
-    flat = tf.constant(items, tf.int32)
+    flat, answers_of = tf.constant(items, tf.int32), answer_lookup(answers)
 
     def batch(rows, noise):
-        start, stop, answer = rows
+        start, stop, row = rows
         history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        return hide_as_unknown(history, noise, unknown_rate), answer
+        return hide_as_unknown(history, noise, unknown_rate), answers_of(row)
 
-    return _batches((starts, stops, answers), batch, batch_size, seed, steps)
+    return _batches((starts, stops, range(len(answers))), batch, batch_size, seed, steps)
 
 
 def state_batches(
     states: ArrayLike,
-    answers: ArrayLike,
+    answers: ArrayLike | ItemLists,
     batch_size: int,
     seed: int | None = None,
     steps: int | None = None,
@@ -74,14 +76,38 @@ def state_batches(
     Returns:
         `tf.data.Dataset` of `(states [B, C], answers)`.
     """
-    states = tf.constant(states)
+    states, answers_of = tf.constant(states), answer_lookup(answers)
 
     def batch(rows, noise):
-        row, answer = rows
-        return tf.gather(states, row), answer
+        return tf.gather(states, rows[0]), answers_of(rows[0])
 
     # The row numbers are shuffled, not the states, so that those are held only once.
-    return _batches((range(len(answers)), answers), batch, batch_size, seed, steps)
+    return _batches((range(len(answers)),), batch, batch_size, seed, steps)
+
+
+def answer_lookup(answers: ArrayLike | ItemLists) -> Callable[[Any], tf.Tensor]:
+    """Returns a function from row numbers, an int tensor `[...]`, to the rows' answers.
+
+    Args:
+        answers: array `[E, ...]`, whose rows `[..., ...]` the function returns; or ItemLists, for
+            which it returns int32 `[..., T]`, filled up with -1 to the longest list of all rows,
+            so that batches have one shape.
+    """
+    if not isinstance(answers, ItemLists):
+        answers = tf.constant(answers)
+        return lambda rows: tf.gather(answers, rows)
+    width = max(1, int(answers.lengths.max()))
+    offsets, items = tf.constant(answers.offsets), tf.constant(answers.items)
+
+    def lookup(rows):
+        flat = tf.reshape(rows, [-1])
+        lists = gather_rows(items, tf.gather(offsets, flat), tf.gather(offsets, flat + 1))
+        filled = lists.to_tensor(-1, shape=[None, width])
+        return tf.ensure_shape(
+            tf.reshape(filled, tf.concat([tf.shape(rows), [width]], 0)), [*rows.shape, width]
+        )
+
+    return lookup
 
 
 def history_batches(

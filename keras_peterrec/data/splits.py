@@ -8,6 +8,8 @@ import numpy as np
 from keras_peterrec.errors import InputError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+# With fewer users, what training stops by is mostly noise.
+LEAST_VALIDATION = 20
 
 
 def user_fractions(user_ids: Sequence[str], seed: int, salt: str) -> np.ndarray:
@@ -33,13 +35,12 @@ def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 
     Args:
         user_ids: Sequence of str.
         seed: int. Defaults to `0`.
-        train_fraction: float. Share of the training users to keep. Smaller
-            shares are subsets of larger ones, and validation and test stay the
-            same. Defaults to `1.0`.
+        train_fraction: float. Share of the training users and of the validation users to keep,
+            but `LEAST_VALIDATION` of these, if there are so many. A smaller share lies within a
+            larger one. Test users are all kept. Defaults to `1.0`.
 
     Returns:
-        int array `[U]`: `TRAIN`, `VALIDATION`, `TEST`, or `-1` for training users
-        that are not kept.
+        int array `[U]`: `TRAIN`, `VALIDATION`, `TEST`, or `-1` for users that are not kept.
 
     Raises:
         InputError: if `train_fraction` is out of range.
@@ -57,6 +58,10 @@ def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 
     at = user_fractions(user_ids, seed, "split")
     split = np.where(at < 0.7, TRAIN, np.where(at < 0.8, VALIDATION, TEST))
     if train_fraction < 1.0:
-        dropped = user_fractions(user_ids, seed, "train") >= train_fraction
-        split[(split == TRAIN) & dropped] = -1
+        # Both shrink: whoever has few labels has few to stop by as well.
+        at = user_fractions(user_ids, seed, "train")
+        split[(split == TRAIN) & (at >= train_fraction)] = -1
+        validation = np.unique(at[split == VALIDATION])  # a user may have several rows
+        least = validation[:LEAST_VALIDATION].max(initial=0.0)
+        split[(split == VALIDATION) & (at >= train_fraction) & (at > least)] = -1
     return split

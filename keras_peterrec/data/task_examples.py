@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.errors import Misfit
-
-TARGETS_PER_ROW = 64
 
 
 @dataclass(frozen=True)
@@ -20,15 +19,15 @@ class TaskExamples:
         user_ids: Array of str, `[E]`.
         starts, stops: int64 arrays, `[E]`; the history of example `e` is
             `sequences.items[starts[e]:stops[e]]`.
-        answers: array `[E, ...]`: int `[E]` of classes, float `[E, n]` of labels or numbers, or
-            int `[E, T]` of target items filled up with -1.
+        answers: of E rows: an int array `[E]` of classes, a float array `[E, n]` of labels or
+            numbers, or ItemLists of target items.
         dropped_users: int. Users of the task without any source history.
     """
 
     user_ids: np.ndarray
     starts: np.ndarray
     stops: np.ndarray
-    answers: np.ndarray
+    answers: np.ndarray | ItemLists
     dropped_users: int = 0
 
     def __len__(self):
@@ -50,8 +49,8 @@ def recommendation_examples(
 ) -> TaskExamples:
     """Examples of recommending in a target log from source histories.
 
-    Target events of one user before which the same source events happened share
-    an example.
+    Target events of one user before which the same source events happened are one example,
+    however many they are: a loss and a baseline see at once all that a history led to.
 
     Args:
         source: Sequences of the source log.
@@ -81,17 +80,9 @@ def recommendation_examples(
     # Events come user by user and by time, so equal histories stand together.
     changes = np.flatnonzero((np.diff(users) != 0) | (np.diff(stops) != 0)) + 1
     firsts = np.concatenate([[0], changes]).astype("int64")
-    place = np.arange(len(items)) - np.repeat(firsts, np.diff([*firsts, len(items)]))
-    row_starts = place % TARGETS_PER_ROW == 0  # a long group goes on in another row
-    row = np.cumsum(row_starts) - 1
-    answers = np.full((row[-1] + 1, min(place.max() + 1, TARGETS_PER_ROW)), -1, "int32")
-    answers[row, place % TARGETS_PER_ROW] = items
+    answers = ItemLists(np.append(firsts, len(items)), items.astype("int32"))
     return TaskExamples(
-        target.user_ids[owners[row_starts]],
-        starts[row_starts],
-        stops[row_starts],
-        answers,
-        dropped,
+        target.user_ids[owners[firsts]], starts[firsts], stops[firsts], answers, dropped
     )
 
 

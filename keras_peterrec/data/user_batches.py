@@ -10,6 +10,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_peterrec.data.batches import answer_lookup
+from keras_peterrec.data.item_lists import ItemLists
+
 # How many of the next stretches are tried where one does not fit into a batch any more.
 _TRIES = 16
 # Room for more cuts than the average, as users differ in how many they have in a history.
@@ -151,13 +154,13 @@ class UserBatches:
         return tuple(part.reshape(*shape, -1) for part in (events, cuts, examples))
 
     def training(
-        self, items: ArrayLike, answers: ArrayLike, seed: int, steps: int
+        self, items: ArrayLike, answers: ArrayLike | ItemLists, seed: int, steps: int
     ) -> tf.data.Dataset:
         """Makes batches for training. Stretches are shuffled, anew in each epoch.
 
         Args:
             items: int array `[N]` of ids, as `Sequences.items`.
-            answers: array `[E, ...]`.
+            answers: array `[E, ...]`, or ItemLists; see `answer_lookup`.
             seed: int. The same seed gives the same batches in every epoch.
             steps: int. Batches of an epoch.
 
@@ -166,7 +169,7 @@ class UserBatches:
             [R, S])`. The weight of an empty slot is 0, and the others are such that the mean over
             all slots is about the mean over the cuts.
         """
-        items, answers = tf.constant(items, tf.int32), tf.constant(answers)
+        items, answers_of = tf.constant(items, tf.int32), answer_lookup(answers)
         rows, columns, slots = self.shape
         # A constant, so that every cut counts the same whatever the batch it is in.
         weight = max(1.0, self.steps * rows * slots / self.stretches.counts.sum())
@@ -178,7 +181,7 @@ class UserBatches:
             return tf.data.Dataset.from_tensor_slices(tuple(parts))
 
         def batch(events, cuts, examples):
-            answered = tf.gather(answers, tf.maximum(examples, 0))
+            answered = answers_of(tf.maximum(examples, 0))
             weights = tf.where(examples >= 0, weight, 0.0)
             return {"history": _ids(items, events), "cuts": cuts}, answered, weights
 

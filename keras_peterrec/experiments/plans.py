@@ -136,7 +136,7 @@ _PLANS = (
             for fraction in _FRACTIONS
         ),
         ("fractions",),
-        "the paper's comparison on limited training data",
+        "the paper's comparison on limited training data; validation users are as few",
     ),
     Plan(
         "causal-or-masked",

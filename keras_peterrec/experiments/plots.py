@@ -99,7 +99,7 @@ def _comparison(plan, runs, cells, folder, path):
 
 
 def _fractions(plan, runs, cells, folder, path):
-    """Test metrics against the share of the training users, a line for each method."""
+    """Test metrics against the share of users that is trained on, a line for each method."""
     tasks = _kinds(runs)
     settings = {run["row"]: run["settings"] for run in runs}
     methods = list(dict.fromkeys(values["method"] for values in settings.values()))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import causal_batches, masked_batches
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import Vocabulary
@@ -12,7 +13,6 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
-from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_source
@@ -44,11 +44,14 @@ def pretrain(settings: PretrainSettings) -> dict:
     began = command_began()
     devices = Devices.open(settings.devices)
     log = load_source(settings.log)
-    sequences, vocabulary, counts = encode_log(log, settings.min_count)
+    trained = training_counts(log)
+    sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
     found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)
     with found as folder, seeded(settings.seed):
         if (earlier := folder.earlier_result()) is not None:
             return earlier
+        if devices.is_chief:
+            _say_unknown_items(trained)
         with devices.scope():
             pretrainer = new_pretrainer(settings, len(vocabulary))
         training = _train(pretrainer, sequences, settings, folder.path)
@@ -56,7 +59,7 @@ def pretrain(settings: PretrainSettings) -> dict:
         def finish():
             Host(pretrainer, vocabulary, settings.max_length).save(folder.path)
             result = {
-                **_describe(log, pretrainer, settings),
+                **_describe(log, trained, pretrainer, settings),
                 **_measure(pretrainer, sequences, settings.max_length, counts),
                 **training.summary(time.perf_counter() - began),
             }
@@ -67,7 +70,16 @@ def pretrain(settings: PretrainSettings) -> dict:
         return devices.on_chief(finish)
 
 
-def _describe(log, pretrainer, settings):
+def _say_unknown_items(trained):
+    unknown = int((trained == 0).sum())
+    if unknown:
+        progress.line(
+            f"{unknown:,} of {len(trained):,} items are unknown to the host: only the last two "
+            "events of users, which are kept for validation and test, have them"
+        )
+
+
+def _describe(log, trained, pretrainer, settings):
     return {
         "command": settings.command,
         "settings": settings.recorded(),
@@ -76,6 +88,7 @@ def _describe(log, pretrainer, settings):
             "fingerprint": log.fingerprint(),
             "users": len(log.user_ids),
             "items": len(log.item_ids),
+            "items_only_held_out": int((trained == 0).sum()),
             "events": len(log),
         },
         "parameters": {
@@ -86,13 +99,14 @@ def _describe(log, pretrainer, settings):
     }
 
 
-def encode_log(log: Any, min_count: int = 1) -> tuple:
-    """Sequences, vocabulary and training counts of a log.
+def training_counts(log: Any) -> np.ndarray:
+    """How often each item of a log is in events that training may see: all but users' last two.
 
-    Counts are of the events that training may see: all but each user's last two.
+    Args:
+        log: Log.
 
     Returns:
-        Sequences, Vocabulary and an int array `[V - 4]` of counts.
+        int array `[I]`, in the order of `log.item_ids`.
 
     Raises:
         InputError: no user has the four events that training, validation and
@@ -107,7 +121,25 @@ def encode_log(log: Any, min_count: int = 1) -> tuple:
         )
     from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))
     held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
-    counts = np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
+    return np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
+
+
+def encode_log(log: Any, min_count: int = 1, counts: np.ndarray | None = None) -> tuple:
+    """Sequences, vocabulary and training counts of a log.
+
+    Args:
+        log: Log.
+        min_count: int. Items that training sees less often become unknown. Defaults to `1`.
+        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
+            `None`.
+
+    Returns:
+        Sequences, Vocabulary and an int array `[V - 4]` of counts.
+
+    Raises:
+        InputError: see `training_counts`.
+    """
+    counts = training_counts(log) if counts is None else counts
     vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
     counts_by_item = dict(zip(log.item_ids, counts))
     return (
@@ -135,7 +167,7 @@ def _measure(pretrainer, sequences, max_length, counts):
     validation, test = (
         NextItemEvaluation(sequences, max_length, held_out) for held_out in (VALIDATION, TEST)
     )
-    with stage("measuring validation and test events"):
+    with progress.stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         metrics = {
             "validation": validation.measure(pretrainer, new_items=True),

@@ -13,6 +13,7 @@ from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
+from keras_peterrec.transfer.strategies import LEARNING_RATES
 from keras_peterrec.transfer.task_model import head_model
 from keras_peterrec.transfer.user_passes import UserPasses
 
@@ -51,7 +52,7 @@ def train_task(model, data, settings, folder):
     # Small data has short epochs, so more of them have to pass before it gives up.
     patience = min(3, max(2, EPOCH_ROWS // len(train)))
     recipe = Recipe(
-        settings.learning_rate,
+        settings.learning_rate or LEARNING_RATES[settings.method],
         settings.epochs,
         patience,
         data.kind.metric.monitor,

@@ -35,7 +35,7 @@ class PretrainSettings(Settings):
     blocks: int = setting(8, "residual blocks", check=positive_integer)
     max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
     epochs: int = setting(
-        40, "at most; early stopping ends most runs before", check=positive_integer
+        200, "at most; early stopping ends nearly all runs before", check=positive_integer
     )
     batch_size: int | None = setting(
         None, "full windows in a batch (default: about 1,000 events)", check=positive_integer

@@ -21,5 +21,5 @@ class QuickstartSettings(Settings):
         "what to run on",
         choices=("movielens-100k", "movielens-1m", "simulated"),
     )
-    epochs: int = setting(40, "at most, of every stage", check=positive_integer)
+    epochs: int = setting(200, "at most, of every stage", check=positive_integer)
     seed: int = setting(0, "of everything", check=seed_number)

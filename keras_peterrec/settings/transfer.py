@@ -36,7 +36,9 @@ INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation"
 class SplitSettings(Settings):
     """Which of a task's users train, and what is read of their histories."""
 
-    train_fraction: float = setting(1.0, "share of the training users that is used", check=fraction)
+    train_fraction: float = setting(
+        1.0, "share of the training and validation users that is used", check=fraction
+    )
     cut_history: bool = setting(
         True,
         "whether a history ends before its target event",
@@ -112,7 +114,7 @@ class TransferSettings(TaskSettings):
         metavar="NAME",
     )
     epochs: int = setting(
-        40, "at most; early stopping ends most runs before", check=positive_integer
+        200, "at most; early stopping ends nearly all runs before", check=positive_integer
     )
     batch_size: int | None = setting(
         None,
@@ -120,7 +122,9 @@ class TransferSettings(TaskSettings):
         "of training rows)",
         check=positive_integer,
     )
-    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
+    learning_rate: float | None = setting(
+        None, "of Adam, at the start (default: by the method)", check=positive_number
+    )
     dropout: float = setting(0.5, "on the user's state", check=rate)
     devices: Any = devices_setting()
 
@@ -200,7 +204,9 @@ class MultiTaskSettings(Settings):
         PretrainSettings.unknown_rate, "share of the inputs that become unknown", check=rate
     )
     train_fraction: float = setting(
-        SplitSettings.train_fraction, "share of the training users used", check=fraction
+        SplitSettings.train_fraction,
+        "share of the training and validation users used",
+        check=fraction,
     )
     seed: int = setting(SplitSettings.seed, "of the splits and of the training", check=seed_number)
 

@@ -148,7 +148,7 @@ class RecommendationData(TaskData):
                 `"softmax"`.
         """
         answers = self.splits[TRAIN].answers
-        targets = float(max(1.0, (answers >= 0).sum() / len(answers)))
+        targets = max(1.0, len(answers.items) / len(answers))
         name = name or ("bce" if targets >= MANY_TARGETS else "softmax")
         return TargetLoss(name, events_per_row=targets, seed=self.seed)
 
@@ -162,22 +162,18 @@ class RecommendationData(TaskData):
 
     def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
         answers = self.splits[TRAIN].answers
-        chosen = answers >= 0
-        target_offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
-        targets = target_offsets, answers[chosen], len(self.kind.targets)
-        ridge.fit(offsets, items, size, *targets)
+        ridge.fit(offsets, items, size, answers.offsets, answers.items, len(self.kind.targets))
 
     def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
         split = self.splits[part]
-        row, place = np.nonzero(split.answers >= 0)
         owners = self.known.index(split.user_ids)
         lengths = self.known.lengths[owners]
         known = np.concatenate([self.known[owner] for owner in owners])
         arguments = (
             queries,
             table,
-            row,
-            split.answers[row, place],
+            split.answers.rows,
+            split.answers.items,
             np.concatenate([[0], np.cumsum(lengths)]),
             known,
         )
@@ -192,5 +188,5 @@ class RecommendationData(TaskData):
             **super().summary(),
             "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in self.splits)),
             "target_items": len(self.kind.targets),
-            "target_events": int(sum((split.answers >= 0).sum() for split in self.splits)),
+            "target_events": sum(len(split.answers.items) for split in self.splits),
         }

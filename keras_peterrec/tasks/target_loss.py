@@ -11,17 +11,18 @@ KINDS = ("softmax", "bce", "sampled", "bpr")
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class TargetLoss(keras.losses.Loss):
-    """Loss of the scores of all target items, given the items a user chose.
+    """The loss of scores of all target items, given the items that a user chose.
 
         softmax:  -log softmax(s)_y
-        bce:      -log sigmoid(s_y + c), and -log(1 - sigmoid(s_n + c)) of every item n
+        bce:      -log sigmoid(s_y + c), and -log(1 - sigmoid(s_n + c)) of every item n not chosen
         sampled:  -log of the softmax over y and `negatives` uniform items
         bpr:      -log sigmoid(s_y - s_n), n one uniform item
 
     A row may have several true items y, the targets of one history. Its loss is their sum,
     divided by the mean number of a row: as in the metrics, every event counts the same,
-    not every row. The constant c of `bce` is the log of the share of events among all
-    items, so that scores start near the truth.
+    not every row. No item of a row counts as a negative there: a drawn one is left out. The
+    constant c of `bce` is the log-odds of the share of events among all items, so that scores
+    start near the truth.
 
     Args:
         kind: str. `"softmax"`, `"bce"`, `"sampled"` or `"bpr"`. Defaults to `"softmax"`;
@@ -60,28 +61,32 @@ class TargetLoss(keras.losses.Loss):
         counted = ops.cast(y_true >= 0, y_pred.dtype)
         others = 0.0
         if self.kind == "bce":
-            y_pred = y_pred + math.log(self.events_per_row / y_pred.shape[-1])
-            others = ops.sum(ops.softplus(y_pred), axis=-1)
-        true_scores = ops.take_along_axis(y_pred, ops.maximum(y_true, 0), axis=-1)  # [B, T]
+            share = min(0.5, self.events_per_row / y_pred.shape[-1])
+            y_pred = y_pred + math.log(share / (1.0 - share))
+            unchosen = ops.where(_chosen(y_true, y_pred), 0.0, ops.softplus(y_pred))
+            others = ops.sum(unchosen, axis=-1)
+        true_scores = ops.take_along_axis(y_pred, ops.maximum(y_true, 0), axis=-1)  # [..., T]
         if self.kind == "softmax":
             losses = ops.logsumexp(y_pred, axis=-1, keepdims=True) - true_scores
         elif self.kind == "bce":
             losses = ops.softplus(-true_scores)
         else:
-            losses = self._against_sampled(y_pred, true_scores)
+            losses = self._against_drawn(y_true, y_pred, true_scores)
         return (ops.sum(losses * counted, axis=-1) + others) / self.events_per_row
 
-    def _against_sampled(self, y_pred, true_scores):
-        items = ops.shape(y_pred)[-1]
+    def _against_drawn(self, y_true, y_pred, true_scores):
+        """The losses of the true items against negatives that are drawn, `[..., T]`."""
+        items, chosen = ops.shape(y_pred)[-1], _chosen(y_true, y_pred)
         if self.kind == "bpr":
             # One for each true item; one for the batch would be one item's gradient.
             shape = ops.shape(true_scores)
             drawn = keras.random.randint(shape, 0, items, seed=self.seed_generator)
-            return ops.softplus(ops.take_along_axis(y_pred, drawn, axis=-1) - true_scores)
+            losses = ops.softplus(ops.take_along_axis(y_pred, drawn, axis=-1) - true_scores)
+            return ops.where(ops.take_along_axis(chosen, drawn, axis=-1), 0.0, losses)
         drawn = keras.random.randint((self.negatives,), 0, items, seed=self.seed_generator)
-        margin = ops.expand_dims(ops.take(y_pred, drawn, axis=-1), -2)  # [..., 1, S]
-        margin = margin - ops.expand_dims(true_scores, -1)  # [..., T, S]
-        return ops.softplus(ops.logsumexp(margin, axis=-1))
+        scores = ops.take(y_pred, drawn, axis=-1)  # [..., S]
+        scores = ops.where(ops.take(chosen, drawn, axis=-1), -1e9, scores)
+        return ops.softplus(ops.logsumexp(scores, axis=-1, keepdims=True) - true_scores)
 
     def get_config(self):
         return {
@@ -91,3 +96,14 @@ class TargetLoss(keras.losses.Loss):
             "events_per_row": self.events_per_row,
             "seed": self.seed,
         }
+
+
+def _chosen(y_true, y_pred):
+    """Whether each item is among a row's true ones, bool `[..., Y]`."""
+    shape = ops.shape(y_pred)
+    items = ops.reshape(y_true, (-1, y_true.shape[-1]))  # [N, T]
+    rows = ops.broadcast_to(ops.arange(ops.shape(items)[0])[:, None], ops.shape(items))
+    places = ops.reshape(ops.stack([rows, ops.maximum(items, 0)], axis=-1), (-1, 2))
+    counted = ops.reshape(ops.cast(items >= 0, "int32"), (-1,))
+    counts = ops.scatter(places, counted, (ops.shape(items)[0], shape[-1]))
+    return ops.reshape(counts > 0, shape)

@@ -149,4 +149,9 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
             verbose=0,
             shuffle=False,
         )
+    if devices.is_chief and training.still_rising:
+        progress.line(
+            f"{title}  {recipe.monitor} still improved when its epochs were over: more than "
+            f"{recipe.epochs} (--epochs) may give better answers"
+        )
     return training

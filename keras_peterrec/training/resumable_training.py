@@ -106,6 +106,13 @@ class ResumableTraining(keras.callbacks.Callback):
         """Whether early stopping has ended the training."""
         return self.state["stopped"]
 
+    @property
+    def still_rising(self):
+        """Whether no early stopping has ended the training, and validation rose lately."""
+        if self.stopped or self.state["best_epoch"] is None:
+            return False
+        return self.state["epoch"] - 1 - self.state["best_epoch"] < self.patience
+
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_began = time.perf_counter()
 
@@ -147,8 +154,9 @@ class ResumableTraining(keras.callbacks.Callback):
                 interrupted processes are added.
 
         Returns:
-            dict of `epochs`, `best_epoch` and `seconds`. `first_step` of `seconds` is from the
-            start of the command to the end of its first step, `None` if it took none.
+            dict of `epochs`, `best_epoch`, `stopped` and `seconds`. `stopped` is `"early"`, or
+            `"epochs"` where these ran out first. `first_step` of `seconds` is from the start of
+            the command to the end of its first step, `None` if it took none.
         """
         first_step = None
         if self._first_step is not None:
@@ -156,6 +164,7 @@ class ResumableTraining(keras.callbacks.Callback):
         return {
             "epochs": self.state["epoch"],
             "best_epoch": self.state["best_epoch"] + 1,
+            "stopped": "early" if self.stopped else "epochs",
             "seconds": {
                 "first_step": first_step,
                 "fit": round(self.state["seconds"], 2),

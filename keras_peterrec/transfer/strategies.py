@@ -14,6 +14,16 @@ from keras_peterrec.transfer.task_model import TaskModel
 
 # Methods whose tasks use the host itself. The others have a host of their own.
 SHARED_HOST = ("patch", "head")
+# Of Adam, where a run does not say another. Chosen on validation users.
+LEARNING_RATES = {
+    "patch": 1e-3,
+    "all": 1e-3,
+    "head": 1e-3,
+    "last1": 1e-3,
+    "last2": 1e-3,
+    "scratch": 1e-3,
+    "random_host": 1e-3,
+}
 
 
 def check_method(method: str) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_peterrec.data.item_lists import ItemLists
+
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", required=True)
 parser.add_argument("--tasks", nargs="+", default=["scifi", "children", "gender", "age"])
@@ -74,17 +76,11 @@ def whole_data(host, settings):
 
 def joined(*parts):
     """The examples of several splits as one."""
-    widest = max(part.answers.shape[1] if part.answers.ndim == 2 else 0 for part in parts)
-
-    def column(part, name):
-        values = getattr(part, name)
-        if values.ndim == 1:
-            return values
-        room = widest - values.shape[1]
-        return np.pad(values, ((0, 0), (0, room)), constant_values=-1)
-
-    names = ("user_ids", "starts", "stops", "answers")
-    columns = {name: np.concatenate([column(part, name) for part in parts]) for name in names}
+    names = ("user_ids", "starts", "stops")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    answers = [row for part in parts for row in part.answers]
+    of_items = isinstance(parts[0].answers, ItemLists)
+    columns["answers"] = ItemLists.of(answers) if of_items else np.array(answers)
     return dataclasses.replace(parts[0], **columns)
 
 
@@ -112,7 +108,8 @@ def scored(host, data, fold, settings, options):
         )
         train_task(model, data, settings, Path(folder))
     answers = data.splits[TEST].answers
-    return data.measure(model, TEST)[data.kind.metric.name], (answers >= 0).sum()
+    counts = len(answers.items if isinstance(answers, ItemLists) else answers)
+    return data.measure(model, TEST)[data.kind.metric.name], counts
 
 
 class quiet:

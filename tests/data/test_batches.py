@@ -10,8 +10,10 @@ from keras_peterrec.data.batches import (
     hide_as_unknown,
     hide_behind_mask,
     history_batches,
+    state_batches,
     task_batches,
 )
+from keras_peterrec.data.item_lists import ItemLists
 
 LENGTH = 6
 ITEMS = np.arange(4, 104, dtype="int32")
@@ -79,6 +81,22 @@ def test_answers_stay_with_their_histories():
         for history, answer in numpy_batches(dataset):
             for row, (first, filler) in zip(history, answer, strict=True):
                 assert expected[tuple(row[row != 0])] == first and filler == -1
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_lists_of_items_are_filled_up_to_one_width(seed):
+    lists = [[n] * (n % 5) for n in range(30)]
+    histories = task_batches(ITEMS, STARTS, STOPS, ItemLists.of(lists), LENGTH, 7, seed)
+    expected = dict(zip(windows(), lists))
+    for history, answers in numpy_batches(histories):
+        assert answers.shape == (len(history), 4) and answers.dtype == "int32"
+        for row, items in zip(history, answers.tolist()):
+            wanted = expected[tuple(row[row != 0])]
+            assert items == wanted + [-1] * (4 - len(wanted))
+    states = state_batches(np.arange(30.0), ItemLists.of(lists), 7, seed)
+    assert states.element_spec[1].shape[1] == 4
+    for state, answers in numpy_batches(states):
+        assert [row[row >= 0].tolist() for row in answers] == [lists[int(n)] for n in state]
 
 
 def test_an_epoch_can_be_a_part_of_the_rows():

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users, user_fractions
+from keras_peterrec.data.splits import (
+    LEAST_VALIDATION,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    split_users,
+    user_fractions,
+)
 from keras_peterrec.errors import InputError
 
 USERS = [f"user{n}" for n in range(20_000)]
@@ -30,9 +37,11 @@ def test_shares_are_70_10_20():
 def test_a_users_split_does_not_depend_on_the_other_users(users, data):
     together = dict(zip(users, split_users(users, seed=1, train_fraction=0.5)))
     some = data.draw(st.permutations(users))[: data.draw(st.integers(1, len(users)))]
-    assert dict(zip(some, split_users(some, seed=1, train_fraction=0.5))) == {
-        user: together[user] for user in some
-    }
+    alone = dict(zip(some, split_users(some, seed=1, train_fraction=0.5)))
+    for user in some:  # a validation user may be left out once there are enough others
+        assert together[user] in (alone[user], -1 if alone[user] == VALIDATION else None)
+    whole = dict(zip(users, split_users(users, seed=1)))
+    assert dict(zip(some, split_users(some, seed=1))) == {user: whole[user] for user in some}
 
 
 def test_another_seed_is_another_split():
@@ -42,18 +51,32 @@ def test_another_seed_is_another_split():
     np.testing.assert_array_equal(one, split_users(USERS, seed=1))
 
 
-def test_smaller_training_shares_lie_within_larger_ones():
-    whole = split_users(USERS, seed=1)
-    kept_before = whole == TRAIN
+def test_a_share_is_of_training_and_validation_and_lies_within_larger_ones():
+    whole = before = split_users(USERS, seed=1)
     for fraction in (0.5, 0.2, 0.05):
         split = split_users(USERS, seed=1, train_fraction=fraction)
-        kept = split == TRAIN
-        assert not (kept & ~kept_before).any()
-        assert abs(kept.sum() / (whole == TRAIN).sum() - fraction) < 0.02
-        for part in (VALIDATION, TEST):
-            np.testing.assert_array_equal(split == part, whole == part)
-        assert set(split[(whole == TRAIN) & ~kept]) == {-1}
-        kept_before = kept
+        for part in (TRAIN, VALIDATION):
+            kept = split == part
+            assert not (kept & (before != part)).any()
+            assert abs(kept.sum() / (whole == part).sum() - fraction) < 0.04
+            assert set(split[(whole == part) & ~kept]) == {-1}
+        np.testing.assert_array_equal(split == TEST, whole == TEST)
+        before = split
+
+
+def test_enough_validation_users_are_kept_to_stop_by():
+    whole = split_users(USERS, seed=1)
+    found = []
+    for fraction in (0.02, 0.005, 1e-9):
+        split = split_users(USERS, seed=1, train_fraction=fraction)
+        found.append(set(np.flatnonzero(split == VALIDATION)))
+        assert found[-1] <= found[0]
+    assert len(found[1]) == len(found[2]) == LEAST_VALIDATION < len(found[0])
+    # Rows of one user are one user, and where there are fewer, all stay.
+    rows = split_users([user for user in USERS for _ in range(3)], seed=1, train_fraction=1e-9)
+    assert (rows == VALIDATION).sum() == 3 * LEAST_VALIDATION
+    few = split_users(USERS[:100], seed=1, train_fraction=1e-9)
+    np.testing.assert_array_equal(few == VALIDATION, whole[:100] == VALIDATION)
 
 
 def test_which_users_are_kept_is_independent_of_the_split():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.task_examples import label_examples, recommendation_examples
@@ -47,9 +48,9 @@ def asked_by(examples, source):
     for user, start, stop, answers in zip(
         examples.user_ids, examples.starts, examples.stops, examples.answers, strict=True
     ):
-        assert answers[0] != -1
+        assert len(answers)
         history = tuple(source.items[start:stop].tolist())
-        asked += [(user, history, item) for item in answers.tolist() if item != -1]
+        asked += [(user, history, item) for item in answers.tolist()]
     return sorted(asked)
 
 
@@ -89,20 +90,35 @@ def test_uncut_histories_are_whole():
     log = make_log([("a", 0, 0), ("a", 1, 99), ("b", 2, 0)])
     examples = recommendation_examples(source, log, Codes(0), cut_history=False)
     assert (examples.stops - examples.starts).tolist() == [2, 1]
-    assert examples.answers.tolist() == [[0, 1], [2, -1]]
+    assert [items.tolist() for items in examples.answers] == [[0, 1], [2]]
 
 
-@pytest.mark.parametrize("targets, widths", [(64, [64]), (65, [64, 1]), (150, [64, 64, 22])])
-def test_long_groups_go_on_in_another_row(targets, widths):
+@pytest.mark.parametrize("cut", [True, False])
+def test_all_targets_of_a_history_are_one_row_however_many(cut):
     source = source_of([("a", 1, 0), ("b", 2, 0)])
-    rows = [("a", n, 10 + n) for n in range(targets)] + [("b", 3, 5)]
-    examples = recommendation_examples(source, make_log(rows), Codes(0))
-    assert examples.answers.shape == (len(widths) + 1, 64)
-    assert (examples.answers >= 0).sum(axis=1).tolist() == [*widths, 1]
-    assert examples.user_ids.tolist() == ["a"] * len(widths) + ["b"]
+    rows = [("a", n, 10 + n) for n in range(10_000)] + [("b", 3, 5)]
+    examples = recommendation_examples(source, make_log(rows), Codes(0), cut)
+    assert examples.user_ids.tolist() == ["a", "b"]
+    assert examples.answers.lengths.tolist() == [10_000, 1]
+    assert len(examples.answers.items) == 10_001  # nothing is padded
     assert asked_by(examples, source) == sorted(
-        [("a", (5,), n) for n in range(targets)] + [("b", (6,), 3)]
+        [("a", (5,), n) for n in range(10_000)] + [("b", (6,), 3)]
     )
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lists=st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), data=st.data()
+)
+def test_item_lists_are_chosen_like_rows_of_an_array(lists, data):
+    found, rows = ItemLists.of(lists), np.arange(len(lists))
+    assert [row.tolist() for row in found] == lists and len(found) == len(lists)
+    assert found.lengths.tolist() == [len(row) for row in lists]
+    assert found.rows.tolist() == [n for n, row in enumerate(lists) for _ in row]
+    assert found[-1].tolist() == lists[-1]
+    order = np.array(data.draw(st.permutations(rows.tolist())))
+    for chosen in (order, order > 1, order[:0]):
+        assert [row.tolist() for row in found[chosen]] == [lists[n] for n in rows[chosen]]
 
 
 def test_times_of_another_type_are_compared_as_numbers():
@@ -145,4 +161,4 @@ def test_selects_rows_together():
     some = examples.select(examples.user_ids == "b")
     assert len(some) == 1 and some.user_ids.tolist() == ["b"]
     assert source.items[some.starts[0] : some.stops[0]].tolist() == [6]
-    assert some.answers[0, 0] == 3
+    assert some.answers[0].tolist() == [3]

@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.user_batches import UserBatches
 
 
@@ -85,6 +86,21 @@ def test_training_batches_hold_histories_answers_and_weights():
             seen = read_before(inputs["history"][row], inputs["cuts"][row, slot])
             stop, start = answered[row, slot]
             assert seen == items[stop - len(seen) : stop].tolist() and len(seen) <= stop - start
+
+
+def test_training_batches_hold_lists_of_items():
+    plan, items, starts, stops = small_plan()
+    lists = [[int(start)] * (1 + stop % 3) for start, stop in zip(starts, stops)]
+    batches = plan.training(items, ItemLists.of(lists), seed=3, steps=plan.steps)
+    assert batches.element_spec[1].shape == (*plan.shape[::2], 3)
+    by_row, by_list = (
+        read(plan.training(items, np.arange(len(starts)), 3, plan.steps)),
+        read(batches),
+    )
+    for (_, rows, weight), (_, answered, _) in zip(by_row, by_list, strict=True):
+        for place in zip(*np.nonzero(weight)):
+            items_of_row = answered[place]
+            assert items_of_row[items_of_row >= 0].tolist() == lists[rows[place]]
 
 
 def test_epochs_differ_and_are_the_same_for_the_same_seed_wherever_one_begins():

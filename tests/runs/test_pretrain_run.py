@@ -91,8 +91,11 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_best_epoch_is_what_is_saved(tmp_path):
+def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(tmp_path, capsys):
     result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
+    assert result["stopped"] == "epochs"
+    said = "pretrain  val_ndcg@10 still improved when its epochs were over: more than 3 (--epochs)"
+    assert said in capsys.readouterr().err
     host = Host.load(tmp_path / "host")
     log = load_log("simulated/source")
     measured = NextItemEvaluation(Sequences(log, host.vocabulary), 20, VALIDATION).measure(
@@ -110,6 +113,20 @@ def test_held_out_events_do_not_count_as_training():
     # a's last two events are held out; b has too few to hold any out.
     assert by_item == {"x": 2, "y": 1, "z": 1}
     assert sequences[0].tolist() == [FIRST_ITEM, FIRST_ITEM + 1, 1, FIRST_ITEM]
+
+
+def test_items_that_only_held_out_events_have_are_counted_and_said(tmp_path, capsys):
+    walks = [[f"i{(user + n) % 10}" for n in range(6)] for user in range(30)]
+    walks[0][-1], walks[1][-2] = "new", "newer"
+    users, times = np.repeat(np.arange(30), 6), np.tile(np.arange(6), 30)
+    log = Log.from_columns(users, np.concatenate(walks), times)
+    result = pretrain(log, tmp_path / "host", epochs=1, **SMALLER)
+    assert result["data"]["items"] == 12 and result["data"]["items_only_held_out"] == 2
+    assert "2 of 12 items are unknown to the host" in capsys.readouterr().err
+    assert not {"new", "newer"} & set(Host.load(tmp_path / "host").vocabulary.items)
+    result = pretrain("simulated/source", tmp_path / "other", epochs=1, **SMALLER)
+    assert result["data"]["items_only_held_out"] == 0
+    assert "unknown to the host" not in capsys.readouterr().err
 
 
 def test_masked_objective_trains(tmp_path):

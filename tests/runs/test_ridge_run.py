@@ -49,11 +49,11 @@ def bags(data, part, items):
 def truths(data, part):
     """What a linear model is fitted to, `[E, n]`: 1 for a target, a class or a label; numbers."""
     answers = data.splits[part].answers
-    if answers.dtype.kind == "f":
+    if getattr(answers, "ndim", 1) == 2:
         return answers
     y = np.zeros((len(answers), len(data.kind.labels)))
-    for row, chosen in enumerate(answers.reshape(len(answers), -1)):
-        y[row, chosen[chosen >= 0]] = 1
+    for row, chosen in enumerate(answers):
+        y[row, chosen] = 1
     return y
 
 

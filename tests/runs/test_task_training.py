@@ -11,7 +11,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS, epoch_steps
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines
+from keras_peterrec.training.callbacks import ProgressLines, read_history
+from keras_peterrec.transfer.strategies import LEARNING_RATES
 
 
 @pytest.mark.parametrize("rows, batch_size", [(129, 16), (400, 16), (1_000, 16), (1_000, 64)])
@@ -45,6 +46,16 @@ def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
     baseline = result["baseline"]["test"]["log_loss"]
     assert result["metrics"]["test"]["log_loss"] == pytest.approx(baseline, abs=0.1)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
+
+
+def test_the_learning_rate_is_the_methods_unless_another_is_given(
+    host_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(LEARNING_RATES, "head", 0.02)
+    for name, asked, used in (("default", {}, 0.02), ("given", {"learning_rate": 0.3}, 0.3)):
+        settings = {**GENDER, **asked, "method": "head"}
+        transfer(host_folder, "simulated/source", tmp_path / name, **settings)
+        assert read_history(tmp_path / name)["learning_rate"] == pytest.approx([used])
 
 
 def test_a_run_is_calibrated(host_folder, tmp_path):

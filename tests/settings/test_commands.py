@@ -84,6 +84,7 @@ def test_every_setting_has_a_line_of_help_and_a_default_that_is_allowed(command)
 def test_names_that_are_written_twice_for_a_quick_help_are_the_same():
     strategies = importlib.import_module("keras_peterrec.transfer.strategies")
     assert set(strategies.SHARED_HOST) <= METHODS.keys()
+    assert strategies.LEARNING_RATES.keys() == METHODS.keys()
     assert tuple(OF_BOTTLENECK) == INSERTIONS
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.splits import TEST, TRAIN, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.runs.task_training import in_passes, on_features
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
 from keras_peterrec.tasks.recommendation import Recommendation
@@ -23,7 +25,7 @@ def data(source, simulated):
 @pytest.mark.parametrize(("more", "kind"), [(0.0, "bce"), (0.1, "softmax")])
 def test_loss_is_chosen_by_the_targets_of_a_row(more, kind, source, simulated, monkeypatch):
     data = Recommendation.make_data(source, simulated.domain("target"), 20, WHOLE)
-    targets = (data.splits[TRAIN].answers >= 0).sum(axis=1).mean()
+    targets = data.splits[TRAIN].answers.lengths.mean()
     assert targets > 1.5
     monkeypatch.setattr(recommendation, "MANY_TARGETS", targets + more)
     loss = data.loss()
@@ -58,7 +60,7 @@ def test_metrics_are_those_of_a_loop_over_events(data, simulated):
     for row, (user, answers) in enumerate(
         zip(data.splits[TEST].user_ids, data.splits[TEST].answers)
     ):
-        for target in answers[answers >= 0]:
+        for target in answers:
             others = [n for n in range(len(labels)) if n not in known[user]]
             ranks.append(1 + (scores[row, others] >= scores[row, target]).sum())
     ranks = np.array(ranks)
@@ -94,6 +96,26 @@ def test_histories_that_come_after_all_targets_are_said(source, simulated, capsy
     assert "come before all of their user's history" in capsys.readouterr().err
     Recommendation.make_data(source, early, 20, WHOLE)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_one_user_with_ten_thousand_targets_trains_beside_the_others(passes, source):
+    """All targets of a history are positives of one row; memory is by events, not by the widest."""
+    users = np.concatenate([source.user_ids[:60], np.repeat(source.user_ids[60], 10_000)])
+    items = np.concatenate([np.arange(60), np.arange(10_000)]).astype(str)
+    log = Log.from_columns(users.tolist(), items.tolist(), list(range(len(users))))
+    seed = next(n for n in range(9) if split_users([source.user_ids[60]], n)[0] == TRAIN)
+    data = Recommendation.make_data(source, log, 12, SplitSettings(cut_history=False, seed=seed))
+    train = data.splits[TRAIN]
+    assert train.answers.lengths.max() == 10_000 and len(train) < 61
+    assert train.answers.items.nbytes < 100_000
+    method = "patch" if passes else "head"
+    task = build_task(Backbone(70, 8, (1,), causal=passes), data.new_head(), method)
+    parts = in_passes(task, data, 16, 0) if passes else on_features(task, data, 16, 0, steps=2)
+    parts.model.compile("adam", loss=data.loss("bce"))
+    before = float(np.mean(task.head.item_table))
+    parts.model.fit(parts.batches.take(2), verbose=0)
+    assert np.isfinite(task.head.item_table).all() and np.mean(task.head.item_table) != before
 
 
 @pytest.mark.parametrize("causal", [True, False])

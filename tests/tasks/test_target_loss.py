@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_peterrec.tasks.target_loss import TargetLoss
 
@@ -40,14 +41,22 @@ def test_every_event_counts_the_same_and_filler_does_not():
     np.testing.assert_allclose(halved, np.array(expected) / 2, rtol=1e-5)
 
 
-def test_bce_is_of_every_item_against_the_share_of_events():
+def test_bce_pushes_what_was_chosen_up_and_all_else_down():
     targets = [[0, 1, 3], [5, -1, -1], [2, 2, -1], [-1, -1, -1]]
-    logits = SCORES.astype("float64") + math.log(1.5 / 6)
-    expected = np.log1p(np.exp(logits)).sum(axis=1)  # all items as if not chosen
+    logits = SCORES.astype("float64") + math.log(0.25 / 0.75)
+    expected = np.zeros(4)
     for row, items in enumerate(targets):
-        expected[row] += sum(np.log1p(np.exp(-logits[row, i])) for i in items if i >= 0)
+        for item in range(6):
+            chosen = items.count(item)  # an item chosen twice counts twice
+            sign, times = (-1, chosen) if chosen else (1, 1)
+            expected[row] += times * np.log1p(np.exp(sign * logits[row, item]))
     got = row_losses(targets, kind="bce", events_per_row=1.5)
     np.testing.assert_allclose(got, expected / 1.5, rtol=1e-5)
+
+
+def test_bce_of_certain_and_true_scores_is_zero():
+    scores = np.where(np.eye(6)[[0, 3]], 50.0, -50.0)
+    np.testing.assert_allclose(row_losses([[0], [3]], scores, kind="bce"), 0.0, atol=1e-6)
 
 
 def test_bce_is_least_near_the_shares_of_events():
@@ -86,11 +95,12 @@ def mean_over_draws(kind, y_true, scores, draws=300, **arguments):
     return np.mean([np.asarray(loss(np.asarray(y_true), scores)) for _ in range(draws)], axis=0)
 
 
-def test_bpr_is_the_mean_over_uniform_items():
-    margins = SCORES.astype("float64") - SCORES[:, 1:2]
-    expected = np.log1p(np.exp(margins)).mean(axis=1)
-    got = mean_over_draws("bpr", [[1]] * 4, SCORES, draws=600)
-    np.testing.assert_allclose(got, expected, rtol=0.15)
+def test_bpr_is_the_mean_over_uniform_items_but_those_that_were_chosen():
+    margins = SCORES.astype("float64")[:, None] - SCORES[:, [1, 4], None]  # [4, 2, 6]
+    losses = np.log1p(np.exp(margins))
+    losses[..., [1, 4]] = 0.0
+    got = mean_over_draws("bpr", [[1, -1, 4]] * 4, SCORES, draws=600)
+    np.testing.assert_allclose(got, losses.mean(axis=2).sum(axis=1), rtol=0.15)
 
 
 def test_bpr_draws_an_item_for_every_row():
@@ -101,15 +111,36 @@ def test_bpr_draws_an_item_for_every_row():
 
 def test_sampled_is_softmax_over_the_target_and_the_negatives():
     # All scores equal: whatever is drawn, the loss is log(1 + negatives).
-    equal = np.zeros((2, 50), "float32")
+    equal = np.zeros((2, 5_000), "float32")
     for negatives in (1, 7, 100):
         got = row_losses([[3], [9]], equal, kind="sampled", negatives=negatives, seed=0)
         np.testing.assert_allclose(got, [math.log(1 + negatives)] * 2, rtol=1e-5)
-    # Many negatives stand for all items equally.
-    negatives = 50_000
-    got = row_losses([[1]] * 4, kind="sampled", negatives=negatives, seed=0)
-    odds = np.exp(SCORES.astype("float64") - SCORES[:, 1:2]).mean(axis=1)
-    np.testing.assert_allclose(got, np.log1p(negatives * odds), rtol=0.01)
+    # Many negatives stand for all items equally; those that were chosen have no part.
+    negatives, targets = 50_000, [1, 4]
+    got = row_losses([targets] * 4, kind="sampled", negatives=negatives, seed=0)
+    powers = np.exp(SCORES.astype("float64"))
+    others = np.delete(powers, targets, axis=1).sum(axis=1, keepdims=True) / 6
+    expected = np.log1p(negatives * others / powers[:, targets]).sum(axis=1)
+    np.testing.assert_allclose(got, expected, rtol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["bce", "sampled", "bpr"])
+def test_no_true_item_of_a_row_is_pushed_down(kind):
+    loss = TargetLoss(kind, negatives=50, seed=0)
+    targets, scores = [[[0, 3, -1], [5, 1, 2]], [[4, -1, -1], [2, 4, 1]]], SCORES.reshape(2, 2, 6)
+    gradient = np.mean([gradient_of(loss, targets, scores) for _ in range(20)], axis=0)
+    true = np.zeros((2, 2, 6), bool)
+    for place in np.ndindex(2, 2):
+        true[place][[item for item in targets[place[0]][place[1]] if item >= 0]] = True
+    assert (gradient[true] < 0).all() and (gradient[~true] > 0).all()
+
+
+def gradient_of(loss, targets, scores):
+    scores = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        total = loss(np.array(targets), scores)
+    return tape.gradient(total, scores).numpy()
 
 
 @pytest.mark.parametrize("kind", ["sampled", "bpr"])

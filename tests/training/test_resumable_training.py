@@ -78,6 +78,22 @@ def test_goes_back_to_the_best_weights_when_the_rate_drops(tmp_path):
     assert 0 < second_step < 0.6 * first_step
 
 
+@pytest.mark.parametrize(
+    ("script", "stopped", "rising"),
+    [
+        ([1, 2, 3], "epochs", True),
+        ([1, 3, 2], "epochs", True),  # a patience of 2 waits for one more
+        ([3, 1, 2, 1], "epochs", False),
+        ([3, 1, 2, 1, 2], "early", False),
+    ],
+)
+def test_says_whether_epochs_ran_out_before_it_was_done(tmp_path, script, stopped, rising):
+    _, training, ran, _ = train(tmp_path, script, patience=2, drops=1)
+    assert len(ran) == len(script)
+    assert training.summary(1.0)["stopped"] == stopped
+    assert training.still_rising == rising
+
+
 def test_an_improvement_resets_the_waiting(tmp_path):
     _, training, ran, _ = train(tmp_path, [1, 0, 2, 1, 3, 0, 0, 0], patience=2, drops=0)
     assert ran == [0, 1, 2, 3, 4, 5, 6]
