@@ -131,6 +131,13 @@ class LinearTable(keras.layers.Layer):
         }
 
 
+def linear_config(layer: LinearTable | None) -> dict[str, Any] | None:
+    """The arguments of a LinearTable like this one, JSON values; `None` if there is none."""
+    if layer is None:
+        return None
+    return {name: value for name, value in layer.get_config().items() if name != "name"}
+
+
 def _rows_of_table(items, weights, table):
     """`Σ_l weights[b, l] · table[items[b, l]]`, without a copy of the rows for each event."""
     import tensorflow as tf

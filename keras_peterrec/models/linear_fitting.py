@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 import scipy.sparse
+from threadpoolctl import threadpool_limits
 
 from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
 
@@ -20,6 +21,9 @@ SPARSE_EVENTS = 50
 FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, None)
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 FIRST_FADE, FIRST_PENALTY = 3, 4
+# Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
+SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0)
+SPREAD_ROWS = 256
 # Of sums and of bags divided by the root of their size, from strong to weak.
 LABEL_PENALTIES = {
     0.0: (3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0, 3.0),
@@ -129,7 +133,9 @@ class ItemRegression:
             last = offsets[n : n + bags.shape[0] + 1]
             ones = np.ones(last[-1] - last[0], "float32")
             chosen = targets[last[0] : last[-1]]
-            wanted = scipy.sparse.csr_matrix((ones, chosen, last - last[0]), (bags.shape[0], outputs))
+            wanted = scipy.sparse.csr_matrix(
+                (ones, chosen, last - last[0]), (bags.shape[0], outputs)
+            )
             gram += bags.T @ bags
             right += bags.T @ wanted
         return gram.tocsr(), right.tocsc()
@@ -189,6 +195,30 @@ def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
         return value, part
 
     return _climb(of_fade, FIRST_FADE, len(FADES))[2]
+
+
+def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float:
+    """The weight with which the scores of a linear part are best added to a network's.
+
+    Args:
+        quality: Callable. From a weight to a number for the validation users; higher is better.
+        users, table: float arrays `[E, C]` and `[Y, C]`; the network's scores are their products.
+        linear: LinearScores of the same rows.
+
+    Returns:
+        float. 0 where the linear part does not help.
+    """
+    rows = np.arange(0, len(users), max(1, len(users) // SPREAD_ROWS))
+    both = users[rows] @ table.T, linear(rows)
+    spreads = [float(np.mean(np.std(scores, axis=1))) for scores in both]
+    if not spreads[1]:
+        return 0.0
+    unit = max(spreads[0], 1e-6) / spreads[1]
+    weights = [0.0, *(unit * share for share in SHARES)]
+    value, _, weight = _climb(
+        lambda place: (quality(weights[place]), weights[place]), len(weights) // 2, len(weights)
+    )
+    return weight
 
 
 def _climb(measure, place, count):
@@ -268,22 +298,25 @@ class LabelRegression:
         return LinearPart(self.bag, table, bias, {"power": self.bag.power, **chosen})
 
 
-def best_label_regression(make: Callable, loss: Callable) -> LinearPart:
-    """The linear part to labels whose bag and penalty are best.
+def best_label_regression(make: Callable) -> LinearPart:
+    """The linear part to labels whose bag and penalty are best for users that it was not fitted to.
 
     Args:
-        make: Callable. From a Bag to a LabelRegression.
-        loss: Callable. From a LinearPart to its loss for the validation users.
+        make: Callable. From a Bag to a list of pairs of a LabelRegression and a Callable, from a
+            LinearPart to its loss for users that this regression does not read. The first
+            regression is the one that is wanted.
     """
     best = None
-    for power, penalties in LABEL_PENALTIES.items():
-        regression, before = make(Bag(power=power)), np.inf
-        for penalty in penalties:
-            part = regression.solve(penalty)
-            value = loss(part)
-            if best is None or value < best[0]:
-                best = value, part
-            if value > before:  # weaker penalties overfit more
-                break
-            before = value
+    # The matrices are thin, and threads of a matrix library would mostly wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        for power, penalties in LABEL_PENALTIES.items():
+            pairs, before = make(Bag(power=power)), np.inf
+            for penalty in penalties:
+                parts = [regression.solve(penalty) for regression, _ in pairs]
+                value = sum(loss(part) for part, (_, loss) in zip(parts, pairs))
+                if best is None or value < best[0]:
+                    best = value, parts[0]
+                if value > before:  # weaker penalties overfit more
+                    break
+                before = value
     return best[1]

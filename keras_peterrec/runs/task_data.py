@@ -43,7 +43,23 @@ def with_kind(settings, answers):
     return settings.replace(kind=kind.name), kind
 
 
-def task_result(settings, data, fingerprints, measure):
+def fit_linear(data, items, settings):
+    """The linear part of a task, or `None` where nothing asks for it.
+
+    Args:
+        data: TaskData.
+        items: int. Items of the source vocabulary, without special ids.
+        settings: TransferSettings.
+    """
+    if not settings.linear and not settings.baselines:
+        return None
+    with stage("fitting the linear part") as found:
+        linear = data.fit_linear(items)
+        found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
+    return linear
+
+
+def task_result(settings, data, fingerprints, measure, linear=None):
     """What `metrics.json` says of a task, however it was solved.
 
     Args:
@@ -51,12 +67,17 @@ def task_result(settings, data, fingerprints, measure):
         data: TaskData.
         fingerprints: list of str, of all that was read.
         measure: Callable of a split and of `sampled`, as `TaskData.measure` after the model.
+        linear: LinearPart that is measured alone, as a baseline, or `None`.
 
     Returns:
         dict.
     """
     with stage("measuring validation and test users"):
         baseline = data.baseline(TEST)
+        baselines = [baseline]
+        if linear is not None and settings.baselines:
+            alone = data.measure_linear(linear, TEST, sampled=True)
+            baselines.append({"name": data.kind.linear_name, "test": alone, **linear.chosen})
         metrics = {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)}
     return {
         "command": settings.command,
@@ -66,7 +87,7 @@ def task_result(settings, data, fingerprints, measure):
         "data": {"fingerprint": fingerprints, **data.summary()},
         "metrics": metrics,
         "baseline": baseline,
-        "baselines": [baseline],
+        "baselines": baselines,
     }
 
 

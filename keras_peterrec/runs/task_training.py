@@ -36,7 +36,7 @@ PASS_CUTS = 512
 
 
 def train_task(model, data, settings, folder):
-    """Trains a task model to its best validation metric, and calibrates its head.
+    """Trains a task model to its best validation metric, without the linear part.
 
     Args:
         model: TaskModel, of `build_task`.
@@ -72,7 +72,6 @@ def train_task(model, data, settings, folder):
         recipe,
         folder,
     )
-    data.calibrate(model)
     return training
 
 

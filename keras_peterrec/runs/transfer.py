@@ -7,7 +7,13 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
+from keras_peterrec.runs.task_data import (
+    fit_linear,
+    load_answers,
+    load_source,
+    task_result,
+    with_kind,
+)
 from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
@@ -67,12 +73,16 @@ def _transfer(settings):
         training = train_task(model, data, settings, folder.path)
 
         def finish():
+            linear = fit_linear(data, len(host.vocabulary.items), settings)
+            weight = data.join(model, linear if settings.linear else None)
             task = Task(model, settings.method, data.kind, settings.recorded())
             task.save(folder.path, host)
             seconds = training.summary(time.perf_counter() - began)
             measure = functools.partial(data.measure, model)
-            result = task_result(settings, data, fingerprints, measure)
+            result = task_result(settings, data, fingerprints, measure, linear)
             result |= {"parameters": parameter_report(model), **seconds}
+            if settings.linear:
+                result["linear"] = {"weight": weight, **linear.chosen}
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
             folder.finish(result)
             training.finish()

@@ -126,6 +126,16 @@ class TransferSettings(TaskSettings):
         None, "of Adam, at the start (default: by the method)", check=positive_number
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
+    linear: bool = setting(
+        True,
+        "whether a regression on the items of the history is added to the network's answers",
+        no_help="as in the paper: the network alone",
+    )
+    baselines: bool = setting(
+        True,
+        "whether the regression alone is measured as well",
+        no_help="measure popularity or the majority alone",
+    )
     devices: Any = devices_setting()
 
     def check(self):

@@ -11,7 +11,7 @@ from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LEAST_PROBABILITY, LabelData
+from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 
@@ -26,6 +26,7 @@ class Classification(TaskKind):
     metric = Metric("log_loss", higher_is_better=False)
     shown = ("log_loss", "accuracy")
     unit = "probability"
+    linear_name = "logistic regression"
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = list(classes)
@@ -99,9 +100,12 @@ class ClassificationData(LabelData):
     def loss(self, name: str | None = None) -> Any:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def mean_loss(self, outputs: Any, answers: Any) -> float:
-        chosen = np.take_along_axis(_log_probabilities(outputs), answers[:, None], axis=1)
-        return -np.mean(chosen)
+    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+        logs = _log_probabilities(outputs)
+        chosen = np.take_along_axis(logs, answers[:, None], axis=1)
+        gradient = np.exp(logs)
+        gradient[np.arange(len(answers)), answers] -= 1.0
+        return -np.sum(chosen), gradient
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         probabilities = np.exp(_log_probabilities(outputs))
@@ -111,17 +115,6 @@ class ClassificationData(LabelData):
         split, count = self.splits[part], len(self.kind.classes)
         shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
         return {"name": "majority", "test": classification_metrics(shares, split.answers, count)}
-
-    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
-        one_hot = np.eye(len(self.kind.classes), dtype="float32")[self.splits[TRAIN].answers]
-        ridge.fit_matrix(offsets, items, size, one_hot)
-
-    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
-        # What a regression says of a class may be negative; clipped, its rows become shares.
-        shares = np.clip(queries @ table.T, LEAST_PROBABILITY, None).astype("float64")
-        shares /= shares.sum(axis=1, keepdims=True)
-        answers = self.splits[part].answers
-        return classification_metrics(shares, answers, len(self.kind.classes))
 
     def summary(self) -> dict:
         return {**super().summary(), "classes": self.kind.classes}

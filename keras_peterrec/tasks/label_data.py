@@ -4,14 +4,22 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.optimize
 
-from keras_peterrec.data.splits import VALIDATION
+from keras_peterrec.data.splits import TRAIN, VALIDATION
+from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.models.linear_fitting import LabelRegression, best_label_regression
+from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_kind import TaskData
-from keras_peterrec.training.devices import Devices
 
-LEAST_PROBABILITY = 1e-3  # that the scores of a ridge regression are clipped to
-SCALES = np.arange(1, 101) / 100  # none is 0, which would lose the order of users
+LEAST_SCALE = 0.01
+# Where training users are fewer, they help to choose the penalty of the linear part.
+FEW_USERS = 5_000
+FOLDS = 4
+# How strongly both parts are held to count one half: as if so many nats of loss said so. It
+# matters where validation users are few.
+HALVES = 10.0
 
 
 class LabelData(TaskData):
@@ -26,8 +34,8 @@ class LabelData(TaskData):
         """The head's outputs for the best constant answer, float64 `[n]`."""
         raise NotImplementedError
 
-    def mean_loss(self, outputs: Any, answers: Any) -> float:
-        """The loss of outputs `[E, n]`, in float64."""
+    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+        """The sum of the losses of outputs `[E, n]`, in float64, and its gradient `[E, n]`."""
         raise NotImplementedError
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
@@ -38,33 +46,84 @@ class LabelData(TaskData):
         start = keras.initializers.Constant(self.start().tolist())
         return LinearHead(len(self.kind.labels), bias_initializer=start)
 
-    def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
-        return self.metrics(np.asarray(head(users), "float64"), self.splits[part].answers)
+    def measure_users(
+        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+    ) -> dict:
+        outputs = np.asarray(head(users), "float64")
+        if linear is not None:
+            outputs = outputs + linear.all()
+        return self.metrics(outputs, self.splits[part].answers)
 
-    def calibrate(self, model: Any) -> Any:
-        """Moves a trained model's outputs z towards the start b as far as validation asks.
+    def fit_linear(self, size: int) -> LinearPart:
+        train, validation = self.splits[TRAIN], self.splits[VALIDATION]
+        everybody = np.ones(len(train), bool)
+        # A few validation users cannot tell penalties apart, so training users help: each is
+        # answered by the regression of the others.
+        folds = FOLDS if FOLDS <= len(train) < FEW_USERS else 0
+        place = np.arange(len(train)) % FOLDS
+        parts = [(everybody, validation)]
+        parts += [(place != n, train.select(place == n)) for n in range(folds)]
 
-            z' = b + a (z - b),   a = argmin of the validation users' loss over (0, 1]
+        def make(bag):
+            return [
+                (self._regression(bag, train.select(fitted), size), self._loss_of(others))
+                for fitted, others in parts
+            ]
 
-        Training stops where the validation users do best, and for other users that is late:
-        there the model is too sure of itself.
+        return best_label_regression(make)
 
-        Args:
-            model: TaskModel. Its head is changed.
+    def _regression(self, bag, rows, size):
+        loss = lambda outputs: self.loss_and_gradient(outputs, rows.answers)
+        return LabelRegression(
+            bag, self.source.items, rows.starts, rows.stops, size, self.start(), loss
+        )
 
-        Returns:
-            float, a.
+    def _loss_of(self, rows):
+        def loss(part):
+            scores = part.scores(self.source.items, rows.starts, rows.stops).all()
+            return self.loss_and_gradient(np.asarray(scores, "float64"), rows.answers)[0]
+
+        return loss
+
+    def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
+        return self.metrics(self._linear_outputs(linear, part), self.splits[part].answers)
+
+    def _linear_outputs(self, linear, part):
+        return np.asarray(self.linear_scores(linear, part).all(), "float64")
+
+    def join(self, model: Any, linear: LinearPart | None = None) -> float:
+        """Moves both parts' outputs towards the best constant answer b, as validation asks.
+
+            z' = b + s (z - b) + a (l - b),   s, a = argmin of the validation users' loss
+
+        z are the outputs of the network and l those of the linear part; s is in (0, 1], a in
+        [0, 1]. Training stops where the validation users do best, and for other users that is
+        late: there the model is too sure of itself.
 
         Source: temperature scaling, Guo et al., "On Calibration of Modern Neural Networks",
         ICML 2017, section 4.2; theirs moves towards equal shares, and may sharpen.
         """
         start, answers = self.start(), self.splits[VALIDATION].answers
+        outputs = np.asarray(model.head(self.users(model, VALIDATION)), "float64")
+        parts = [outputs - start]
+        if linear is not None:
+            parts.append(self._linear_outputs(linear, VALIDATION) - start)
 
-        def best_scale():
-            outputs = model.head(self.users(model, VALIDATION))
-            moved = np.asarray(outputs, "float64") - start
-            return min(SCALES, key=lambda a: self.mean_loss(start + a * moved, answers))
+        def loss(scales):
+            moved = sum(scale * part for scale, part in zip(scales, parts))
+            value, gradient = self.loss_and_gradient(start + moved, answers)
+            slopes = np.array([np.sum(gradient * part) for part in parts])
+            from_half = scales - first
+            return value + held * np.sum(from_half**2), slopes + 2 * held * from_half
 
-        scale = float(Devices.of(model).on_chief(best_scale))
+        # The network's scale is never 0, which would lose what training goes on from.
+        bounds = [(LEAST_SCALE, 1.0), (0.0, 1.0)][: len(parts)]
+        first = np.full(len(parts), 1.0 / len(parts))
+        held = HALVES if linear is not None else 0.0
+        found = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
+        scale, *weights = found.x.tolist()
         model.head.shrink(scale, start)
-        return scale
+        weight = weights[0] if weights else 0.0
+        if weight:
+            model.linear = LinearTable.of_part(linear.moved(weight, start))
+        return weight

@@ -11,7 +11,7 @@ from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LEAST_PROBABILITY, LabelData
+from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 
@@ -26,6 +26,7 @@ class Multilabel(TaskKind):
     metric = Metric("log_loss", higher_is_better=False)
     shown = ("log_loss", "macro_auc", "map")
     unit = "probability"
+    linear_name = "logistic regression"
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = list(labels)
@@ -106,9 +107,10 @@ class MultilabelData(LabelData):
     def loss(self, name: str | None = None) -> Any:
         return keras.losses.BinaryCrossentropy(from_logits=True)
 
-    def mean_loss(self, outputs: Any, answers: Any) -> float:
+    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
         # log(1 + e^z) - y z, without overflow for large z.
-        return np.mean(np.logaddexp(0.0, outputs) - answers * outputs)
+        losses = np.logaddexp(0.0, outputs) - answers * outputs
+        return np.sum(losses), _sigmoid(outputs) - answers
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         return multilabel_metrics(_sigmoid(outputs), answers)
@@ -117,13 +119,6 @@ class MultilabelData(LabelData):
         answers = self.splits[part].answers
         shares = label_shares(self.splits[TRAIN].answers, len(answers))
         return {"name": "prior", "test": multilabel_metrics(shares, answers)}
-
-    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
-        ridge.fit_matrix(offsets, items, size, self.splits[TRAIN].answers)
-
-    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
-        shares = np.clip(queries @ table.T, LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
-        return multilabel_metrics(shares.astype("float64"), self.splits[part].answers)
 
     def summary(self) -> dict:
         return {**super().summary(), "labels": self.kind.labels}

@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TRAIN, split_users
+from keras_peterrec.data.splits import TRAIN, VALIDATION, split_users
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
+from keras_peterrec.models.linear_fitting import (
+    ItemRegression,
+    best_item_regression,
+    best_weight,
+)
+from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
@@ -152,20 +159,50 @@ class RecommendationData(TaskData):
         name = name or ("bce" if targets >= MANY_TARGETS else "softmax")
         return TargetLoss(name, events_per_row=targets, seed=self.seed)
 
-    def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
-        return self.measure_linear(users, np.asarray(head.item_table), part, sampled)
+    def measure_users(
+        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+    ) -> dict:
+        return self._ranked(users, np.asarray(head.item_table), part, sampled, linear)
 
     def baseline(self, part: int) -> dict:
-        ones = np.ones((len(self.splits[part]), 1), "float32")
         table = popularity_table(self.counts)
-        return {"name": "popularity", "test": self.measure_linear(ones, table, part, sampled=True)}
+        return {"name": "popularity", "test": self._ranked(None, table, part, sampled=True)}
 
-    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
-        answers = self.splits[TRAIN].answers
-        ridge.fit(offsets, items, size, answers.offsets, answers.items, len(self.kind.targets))
+    def fit_linear(self, size: int) -> LinearPart:
+        train, items = self.splits[TRAIN], self.source.items
+        rows = items, train.starts, train.stops, train.answers.offsets, train.answers.items
 
-    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
+        def quality(part):
+            return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
+
+        return best_item_regression(
+            lambda bag: ItemRegression(bag, *rows, size, len(self.kind.targets)), quality
+        )
+
+    def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
+        nothing = np.zeros((len(self.kind.targets), 1), "float32")
+        return self._ranked(None, nothing, part, sampled, self.linear_scores(linear, part))
+
+    def join(self, model: Any, linear: LinearPart | None = None) -> float:
+        if linear is None:
+            return 0.0
+        users, table = self.users(model, VALIDATION), np.asarray(model.head.item_table)
+        scores = self.linear_scores(linear, VALIDATION)
+
+        def quality(weight):
+            added = scores.times(weight) if weight else None
+            return self._ranked(users, table, VALIDATION, linear=added)[self.kind.metric.name]
+
+        weight = best_weight(quality, users, table, scores)
+        if weight:
+            model.linear = LinearTable.of_part(linear.moved(weight))
+        return weight
+
+    def _ranked(self, queries, table, part, sampled=False, linear=None):
+        """Metrics of the scores `queries · tableᵀ + linear`; without queries, of `table` alone."""
         split = self.splits[part]
+        if queries is None:
+            queries = np.ones((len(split), 1), "float32")
         owners = self.known.index(split.user_ids)
         lengths = self.known.lengths[owners]
         known = np.concatenate([self.known[owner] for owner in owners])
@@ -177,9 +214,10 @@ class RecommendationData(TaskData):
             np.concatenate([[0], np.cumsum(lengths)]),
             known,
         )
-        metrics = ranking_metrics(full_ranks(*arguments))
+        metrics = ranking_metrics(full_ranks(*arguments, added=linear))
         if sampled:
-            ranks = sampled_ranks(*arguments, negatives=SAMPLED_NEGATIVES, seed=self.seed)
+            drawn = {"negatives": SAMPLED_NEGATIVES, "seed": self.seed}
+            ranks = sampled_ranks(*arguments, **drawn, added=linear)
             metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
         return metrics
 

@@ -123,8 +123,9 @@ class RegressionData(LabelData):
         """
         return keras.losses.Huber() if name == "huber" else keras.losses.MeanSquaredError()
 
-    def mean_loss(self, outputs: Any, answers: Any) -> float:
-        return np.mean((outputs - answers) ** 2)
+    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+        errors = outputs - answers
+        return np.sum(errors**2) / 2, errors
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         kind = self.kind
@@ -134,13 +135,6 @@ class RegressionData(LabelData):
     def baseline(self, part: int) -> dict:
         answers = self.splits[part].answers
         return {"name": "mean", "test": self.metrics(np.zeros(answers.shape), answers)}
-
-    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
-        ridge.fit_matrix(offsets, items, size, self.splits[TRAIN].answers)
-
-    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
-        outputs = (queries @ table.T).astype("float64")
-        return self.metrics(outputs, self.splits[part].answers)
 
     def summary(self) -> dict:
         return {**super().summary(), "mean": self.kind.mean, "deviation": self.kind.deviation}

@@ -70,6 +70,7 @@ class TaskKind:
         reads: str. `"target"` (a target log) or `"labels"` (a column of labels).
         losses: tuple of str. What `--loss` takes, the default first; `()` for one loss alone.
         unit: str. What the numbers in an answer are: `"score"`, `"probability"` or `"number"`.
+        linear_name: str. What its linear part alone is called as a baseline.
         files: tuple of str. What `save` writes into a bundle.
         has_units: bool. Whether its metrics are in the units of the answers, such as euros, so that
             a mean over several tasks says nothing.
@@ -84,6 +85,7 @@ class TaskKind:
     reads: ClassVar[str] = "labels"
     losses: ClassVar[tuple] = ()
     unit: ClassVar[str]
+    linear_name: ClassVar[str] = "ridge"
     files: ClassVar[tuple] = ()
     has_units: ClassVar[bool] = False
     hides_seen: ClassVar[bool] = False
@@ -251,8 +253,17 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def calibrate(self, model: Any) -> Any:
-        """Changes a trained model's head as validation asks. Most kinds change nothing."""
+    def join(self, model: Any, linear: Any = None) -> Any:
+        """Adds the linear part to a trained model with the weight that validation asks.
+
+        Args:
+            model: TaskModel. Its `linear` is set; its head may be calibrated.
+            linear: LinearPart, of `fit_linear`, or `None` for none.
+
+        Returns:
+            float, the weight: 0 if the model is better without.
+        """
+        raise NotImplementedError
 
     # Measuring.
 
@@ -281,11 +292,23 @@ class TaskData:
 
     def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a task model on a split; those against sampled negatives if asked."""
-        return self.measure_users(self.users(model, part), model.head, part, sampled)
+        linear = None if model.linear is None else self.linear_scores(model.linear.part(), part)
+        return self.measure_users(self.users(model, part), model.head, part, sampled, linear)
 
-    def measure_users(self, users: Any, head: Any, part: int, sampled: bool = False) -> dict:
-        """Metrics of users `[E, C]`, computed already, and a head on a split."""
+    def measure_users(
+        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+    ) -> dict:
+        """Metrics of users `[E, C]`, computed already, and a head on a split.
+
+        Args:
+            linear: LinearScores that are added to the head's, or `None`.
+        """
         raise NotImplementedError
+
+    def linear_scores(self, linear: Any, part: int) -> Any:
+        """The LinearScores of a LinearPart on a split."""
+        split = self.splits[part]
+        return linear.scores(self.source.items, split.starts, split.stops)
 
     # Baselines.
 
@@ -293,17 +316,19 @@ class TaskData:
         """Name and metrics of the simplest answer, the same for everybody."""
         raise NotImplementedError
 
-    def fit_linear(self, ridge: Any, offsets: Any, items: Any, size: int) -> None:
-        """Fits a ridge regression to the training rows' answers.
+    def fit_linear(self, size: int) -> Any:
+        """The linear part: a regression of the training rows' answers, the best on validation.
 
         Args:
-            ridge: RidgeRanker.
-            offsets, items, size: the bags of their histories; see `RidgeRanker.fit`.
+            size: int. Items of the source vocabulary, without special ids.
+
+        Returns:
+            LinearPart.
         """
         raise NotImplementedError
 
-    def measure_linear(self, queries: Any, table: Any, part: int, sampled: bool = False) -> dict:
-        """Metrics of a ridge regression's scores `queries · tableᵀ` on a split."""
+    def measure_linear(self, linear: Any, part: int, sampled: bool = False) -> dict:
+        """Metrics of a LinearPart alone on a split."""
         raise NotImplementedError
 
     # Description.

@@ -13,11 +13,12 @@ from keras_peterrec.files.json_file import read_format, refuse_misfits, write_js
 from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.linear_part import EVENTS
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
 FORMAT_VERSION = 2
-# How many of a user's last events a task is given at least. The network reads fewer.
-EVENTS = 200
+
+
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
+from keras_peterrec.layers.linear_table import linear_config
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import backbone_weights
@@ -82,6 +83,7 @@ class Task:
                 "method": self.method,
                 "patch": patch_to_config(self.model.patch),
                 **self.model.history_settings(),
+                "linear": linear_config(self.model.linear),
                 "settings": self.settings,
                 "weights": sorted(named),
             },

@@ -6,10 +6,11 @@ from pathlib import Path
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.files.weights_file import read_weights
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.tasks.registry import get_kind
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,14 @@ class TaskBundle:
         """`history_length` and `window` of the TaskModel, dict."""
         return {name: self.saved[name] for name in ("history_length", "window")}
 
+    def linear(self):
+        """A LinearTable without its values, or `None`."""
+        config = self.saved["linear"]
+        return None if config is None else LinearTable(**config)
+
     def model_arguments(self):
         """What a TaskModel needs to know beside host, head and patch, dict."""
-        return {"name": self.name, **self.history_settings()}
+        return {"name": self.name, "linear": self.linear(), **self.history_settings()}
 
     def kind(self):
         """The TaskKind of the task: what its scores mean."""
