@@ -3,11 +3,16 @@
 import functools
 import time
 
-from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
+from keras_peterrec.runs.task_data import (
+    known_histories,
+    load_answers,
+    load_source,
+    task_result,
+    with_kind,
+)
 from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
@@ -48,7 +53,7 @@ def _transfer(settings):
     patch = None if patch is None else patch.for_host(host.backbone)
     log, answers = load_source(settings.log), load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
-    source = Sequences(log, host.vocabulary)
+    source = known_histories(log, host)
     reads = host.task_settings(settings.summary)
     longest = reads["history_summary"] or reads["window"]
     data = kind.make_data(source, answers, longest, settings)

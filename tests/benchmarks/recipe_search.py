@@ -69,7 +69,7 @@ def whole_data(host, settings):
 
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
-    source = Sequences(load_source(settings.log), host.vocabulary)
+    source = Sequences(load_source(settings.log), host.vocabulary, known_only=True)
     reads = host.task_settings(settings.summary)
     longest = reads["history_summary"] or reads["window"]
     data = kind.make_data(source, answers, longest, settings)
