@@ -41,8 +41,6 @@ CLASSES = {
     "SequenceIds": "layers.padding",
     "TaskToken": "layers.task_token",
     "TokenPooling": "layers.task_token",
-    "HistorySums": "layers.history_summary",
-    "HistorySummary": "layers.history_summary",
     "FullSoftmax": "layers.full_softmax",
     "SampledSoftmax": "layers.sampled_softmax",
     "BottleneckPatch": "patches.bottleneck",

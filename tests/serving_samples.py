@@ -21,8 +21,8 @@ from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
 MAX_LENGTH = 12
-# Of "films": it reads more than its host does.
-SUMMARY = {"history_summary": 20, "window": MAX_LENGTH}
+# Of "films": it is given more of a history than its network reads.
+LONGER = {"history_length": 20, "window": MAX_LENGTH}
 CLASSES = ["young", "middle-aged", "old"]
 TOPICS = ["news", "s1", "sports", "films"]  # "s1" is an item as well, which hides no label
 NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned", "topics", "spend"]
@@ -76,10 +76,10 @@ def make_kind(name, items=30):
     }[name]
 
 
-def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **summary):
+def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **reads):
     """A task with random weights in its patches and its head."""
     kind = make_kind(kind, items)
-    model = build_task(host.backbone, kind.new_head(), method, **summary)
+    model = build_task(host.backbone, kind.new_head(), method, **reads)
     own = model if model.host is not host.backbone else None
     before = host.fingerprint()
     for n, weight in enumerate(own.weights if own else model.task_weights().values()):
@@ -93,7 +93,7 @@ def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **s
 def make_tasks(host):
     """A task of each kind, and one with a copy of the host."""
     return {
-        "films": make_task(host, **SUMMARY),
+        "films": make_task(host, **LONGER),
         "age-group.v2": make_task(host, "classification", seed=2),
         "tuned": make_task(host, method="all", items=8, seed=3),
         "topics": make_task(host, "multilabel", seed=4),

@@ -238,10 +238,10 @@ def test_options_reach_the_run(monkeypatch):
     monkeypatch.setattr(cli, "_check_places", lambda settings: None)
     monkeypatch.setattr(cli, "_imported", lambda name: run if "runs." in name else lambda _: None)
     command = ["transfer", "--host", "h", "--log", "l", "--target", "t", "--out", "o"]
-    for added in ([], ["--no-summary"], ["--patch", "lora:4", "--seed", "3"]):
+    for added in ([], ["--no-cut-history"], ["--patch", "lora:4", "--seed", "3"]):
         cli.main([*command, *added])
     plain = TransferSettings("h", "l", "o", target="t")
-    assert asked == [plain, plain.replace(summary=False), plain.replace(patch="lora:4", seed=3)]
+    assert asked == [plain, plain.replace(cut_history=False), plain.replace(patch="lora:4", seed=3)]
 
 
 def test_a_finished_run_can_be_asked_for_by_its_own_settings(pretrained):

@@ -28,8 +28,8 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
     )
     results = {}
     for task, where, arguments in (
-        ("shop", SHOP, {"method": "patch", "summary": False}),
-        ("shop-random", SHOP, {"method": "random_host", "summary": False}),
+        ("shop", SHOP, {"method": "patch"}),
+        ("shop-random", SHOP, {"method": "random_host"}),
         ("gender", GENDER, {}),
         ("topics", TOPICS, {"method": "head"}),
         ("spend", SPEND, {"method": "head"}),
@@ -43,7 +43,6 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
             **where,
             **arguments,
         )
-    # Without a summary, which tells what was clicked over a random host as well.
     shop, random_shop = results["shop"], results["shop-random"]
     floor = max(shop["baseline"]["test"]["ndcg@10"], random_shop["metrics"]["test"]["ndcg@10"])
     assert shop["metrics"]["test"]["ndcg@10"] > 1.25 * floor

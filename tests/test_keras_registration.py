@@ -83,9 +83,7 @@ def files(tmp_path_factory):
     host = backbone()
     host.save(folder / "backbone.keras")
     for method in ("patch", "last1"):
-        build_task(host, kp.LinearHead(2), method, history_summary=True).save(
-            folder / f"{method}.keras"
-        )
+        build_task(host, kp.LinearHead(2), method).save(folder / f"{method}.keras")
     pretrainer = kp.CausalPretrainer(host, negatives=3)
     pretrainer.compile(kp.RowSparseAdam(), run_eagerly=True)
     checkpoint = keras.callbacks.ModelCheckpoint(str(folder / "pretrainer.keras"))

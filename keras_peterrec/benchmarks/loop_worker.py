@@ -66,7 +66,7 @@ def models(configuration, widths):
     answers = np.arange(len(history)) % 2
     resident_bytes = []
     for width in widths:
-        model = build_task(host, LinearHead(2), patch=f"bottleneck:{width}", history_summary=True)
+        model = build_task(host, LinearHead(2), patch=f"bottleneck:{width}")
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         compile_model(model, loss, LEARNING_RATE)
         model.train_on_batch(history, answers)

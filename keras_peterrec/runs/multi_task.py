@@ -116,7 +116,7 @@ def _task_data(host, log, settings):
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
     source = known_histories(log, host)
-    data = kind.make_data(source, answers, host.task_settings()["history_summary"], settings)
+    data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     return data, [log.fingerprint(), answers.fingerprint()]
 
 

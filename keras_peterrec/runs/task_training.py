@@ -87,7 +87,7 @@ class Parts:
 
 
 def choose_parts(model, data, settings):
-    """The Parts of a method: on features computed once, in passes over histories, or by rows.
+    """The Parts of a method: on states computed once, in passes over histories, or by rows.
 
     Args:
         model: TaskModel, of `build_task`.
@@ -102,7 +102,7 @@ def choose_parts(model, data, settings):
     batch_size = devices.check_batch_size(settings.batch_size, default)
     if passes:
         return in_passes(model, data, batch_size, settings.seed)
-    by = on_features if settings.method == "head" else by_rows
+    by = on_states if settings.method == "head" else by_rows
     return by(model, data, batch_size, settings.seed, epoch_steps(len(train), batch_size))
 
 
@@ -160,8 +160,8 @@ def in_passes(model, data, batch_size, seed):
     return Parts(passes, batches, lambda: data.measure(model, VALIDATION), forward)
 
 
-def on_features(model, data, batch_size, seed, steps):
-    """Trains the head alone: nothing before the summary changes, so the host runs only once.
+def on_states(model, data, batch_size, seed, steps):
+    """Trains the head alone: the users' states do not change, so the host runs only once.
 
     Args:
         model: TaskModel, of `build_task` with the method `head`.
@@ -171,13 +171,8 @@ def on_features(model, data, batch_size, seed, steps):
     Returns:
         Parts.
     """
-    features = data.features(model, TRAIN)
-    batches = state_batches(features, data.splits[TRAIN].answers, batch_size, seed, steps)
-    validation = data.features(model, VALIDATION)
-
-    def measure():
-        users = np.asarray(model.user_of(validation))
-        return data.measure_users(users, model.head, VALIDATION)
-
+    users, validation = data.users(model, TRAIN), data.users(model, VALIDATION)
+    batches = state_batches(users, data.splits[TRAIN].answers, batch_size, seed, steps)
+    measure = lambda: data.measure_users(validation, model.head, VALIDATION)
     with Devices.of(model).scope():
         return Parts(head_model(model), batches, measure, model.user_states)

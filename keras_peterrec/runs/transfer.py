@@ -54,9 +54,8 @@ def _transfer(settings):
     log, answers = load_source(settings.log), load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
-    reads = host.task_settings(settings.summary)
-    longest = reads["history_summary"] or reads["window"]
-    data = kind.make_data(source, answers, longest, settings)
+    reads = host.task_settings()
+    data = kind.make_data(source, answers, reads["history_length"], settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
         if (earlier := folder.earlier_result()) is not None:

@@ -126,11 +126,6 @@ class TransferSettings(TaskSettings):
         None, "of Adam, at the start (default: by the method)", check=positive_number
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
-    summary: bool = setting(
-        True,
-        "whether the head reads a summary of the last 200 events beside the task token's state",
-        no_help="as in the paper: the head reads the task token's state alone",
-    )
     devices: Any = devices_setting()
 
     def check(self):

@@ -268,22 +268,16 @@ class TaskData:
         return model.reach(self.max_length) if pays else None
 
     def users(self, model: Any, part: int) -> np.ndarray:
-        """The users of a split as a task model's head reads them, `[E, C]`."""
-        passes = model.user_states_at_ends, model.user_states_at
-        return self._outputs(model, part, model.user_states, *passes)
+        """The users of a split as a task model's head reads them, `[E, C]`.
 
-    def features(self, model: Any, part: int) -> np.ndarray:
-        """What `TaskModel.features` gives for a split, `[E, N]`."""
-        passes = model.features_at_ends, model.features_at
-        return self._outputs(model, part, model.features, *passes)
-
-    def _outputs(self, model, part, of_rows, of_ends, of_cuts):
-        """The outputs for a split, in one pass over each user's history where that is right."""
+        One pass over each user's history answers for all of its cuts where that is right.
+        """
         split, items, reach = self.splits[part], self.source.items, self.reach(model, part)
         if reach is None:
-            return outputs_of(of_rows, items, split.starts, split.stops, self.max_length)
+            return outputs_of(model.user_states, items, split.starts, split.stops, self.max_length)
         plan = UserBatches(split.starts, split.stops, reach, TOKENS)
-        return plan.outputs(traced(of_ends if plan.at_ends else of_cuts), items)
+        forward = model.user_states_at_ends if plan.at_ends else model.user_states_at
+        return plan.outputs(traced(forward), items)
 
     def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a task model on a split; those against sampled negatives if asked."""

@@ -73,7 +73,7 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
             f"`weights` should be {len(tasks)} numbers that sum to one. Received: {weights}."
         )
     _check_alike(tasks, lambda task: task.kind, "kind and labels")
-    _check_alike(tasks, lambda task: task.model.summary_settings(), "reading of the history")
+    _check_alike(tasks, lambda task: task.model.history_settings(), "reading of the history")
     mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
@@ -136,7 +136,7 @@ def _new_task(like, patch, tasks):
 
 def _arguments(model):
     """The settings of a TaskModel that one like it is made with."""
-    return {"dropout": model.dropout, "name": model.name, **model.summary_settings()}
+    return {"dropout": model.dropout, "name": model.name, **model.history_settings()}
 
 
 def _check_alike(tasks, read, what):

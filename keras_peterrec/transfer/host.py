@@ -11,12 +11,13 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
-from keras_peterrec.layers.history_summary import EVENTS
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
 FORMAT_VERSION = 2
+# How many of a user's last events a task is given at least. The network reads fewer.
+EVENTS = 200
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
 
 
@@ -70,17 +71,13 @@ class Host:
         """
         return self.backbone.receptive_field - 1 if self.backbone.causal else self.max_length
 
-    def task_settings(self, summary: bool = True) -> dict:
-        """How new tasks over this host read a history: arguments of a TaskModel, dict.
-
-        Args:
-            summary: bool. Whether the head reads a summary of the history. Defaults to `True`.
-        """
+    def task_settings(self) -> dict:
+        """How new tasks on this host read a history: arguments of a TaskModel, dict."""
         longest = max(EVENTS, self.max_length, self.window)
-        return {"history_summary": longest if summary else False, "window": self.window}
+        return {"history_length": longest, "window": self.window}
 
     def history_length(self, model: Any) -> int:
-        """Last events that a TaskModel or MixedTasks over this host reads, int."""
+        """How many last events a TaskModel or MixedTasks on this host should be given, int."""
         return model.events_read or self.max_length
 
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_peterrec.data.vocabulary import PAD, UNK
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
+from keras_peterrec.layers.task_token import TokenPooling
 from keras_peterrec.models.backbone import Backbone
 
 
@@ -18,26 +18,20 @@ class IncrementalHost:
 
     Args:
         host: Backbone. Causal.
-        summary: bool. Whether a state also holds the sums that a `HistorySummary` reads, in
-            rows after those of the convolutions. Defaults to `False`.
-        history_length: int or `None`. How many events the sums should cover; see `_later`.
-            Defaults to `None`, all.
+        user_pooling: TokenPooling. From the tokens' states to the user.
 
     Raises:
         InputError: the host is not causal.
     """
 
-    def __init__(
-        self, host: Backbone, summary: bool = False, history_length: int | None = None
-    ) -> None:
+    def __init__(self, host: Backbone, user_pooling: TokenPooling) -> None:
         if not host.causal:
             raise InputError(
                 "`model` should have a causal host. Received: one with a masked host, whose states "
                 "change with every later event."
             )
         self.host = host
-        self.summary = summary
-        self.history_length = history_length
+        self.user_pooling = user_pooling
         self._reaches = [
             convolution.reach for block in host.blocks for convolution in block.convolutions
         ]
@@ -45,13 +39,10 @@ class IncrementalHost:
     @property
     def state_shape(self) -> tuple[int, int]:
         """`(S, C)` of one user."""
-        # The total of a summary, and its count as a row.
-        channels = self.host.hidden_dim
-        sums = HistorySummary.width(channels) // channels if self.summary else 0
-        return sum(self._reaches) + sums, channels
+        return sum(self._reaches), self.host.hidden_dim
 
     def start(self, users: int) -> Any:
-        """The states of users without events, `[B, S, C]`. float32, as halves cannot count far."""
+        """The states of users without events, `[B, S, C]`, float32."""
         return ops.zeros((users, *self.state_shape), dtype="float32")
 
     def append(self, state: Any, items: Any, patches: Callable) -> Any:
@@ -66,22 +57,14 @@ class IncrementalHost:
         """
         embedded, comes = self._embedded(items)
         _, windows = self._advance(embedded, state, patches)
-        return ops.where(comes, self._moved(windows, embedded, state), state)
+        return ops.where(comes, self._moved(windows), state)
 
-    def users(self, state: Any, tokens: Any, answer: Callable, patches: Callable) -> Any:
-        """The users `[B, C]`: a step of the tokens `[B or 1, n, C]` that is not kept in the state.
+    def users(self, state: Any, tokens: Any, patches: Callable) -> Any:
+        """The users `[B, C]`: the tokens `[B or 1, n, C]` take a step that the state forgets."""
+        states, _ = self._advance(_of_all(tokens, state), state, patches)
+        return self._pooled(states)
 
-        Args:
-            answer: callable. From the tokens' states `[B, n, C]`, and the `total` and `count`
-                that `HistorySummary.features` takes (`None` without a summary), to the users.
-        """
-        tokens = _of_all(tokens, state)
-        states, _ = self._advance(tokens, state, patches)
-        return answer(states, *self._sums(state))
-
-    def step(
-        self, state: Any, items: Any, tokens: Any, answer: Callable, patches: Callable
-    ) -> tuple[Any, Any]:
+    def step(self, state: Any, items: Any, tokens: Any, patches: Callable) -> tuple[Any, Any]:
         """Does `append` and then `users` in one pass over all positions.
 
         Without an event, the tokens take the place of the event, one position earlier, and the
@@ -93,8 +76,11 @@ class IncrementalHost:
         late = ops.concatenate([embedded, tokens], axis=1)
         states, windows = self._advance(ops.where(comes, late, early), state, patches)
         read = ops.where(comes, states[:, 1:], states[:, :-1])
-        state = ops.where(comes, self._moved(windows, embedded, state), state)
-        return state, answer(read, *self._sums(state))
+        return ops.where(comes, self._moved(windows), state), self._pooled(read)
+
+    def _pooled(self, states):
+        """The users `[B, C]` of the tokens' states `[B, n, C]`."""
+        return self.user_pooling(states, ops.ones_like(states[..., :1]))
 
     def _embedded(self, items):
         """The items' rows, `[B, 1, C]`, and where there is one, `[B, 1, 1]`."""
@@ -111,8 +97,7 @@ class IncrementalHost:
         """
         _, count, channels = states.shape
         ends = [sum(self._reaches[: n + 1]) for n in range(len(self._reaches))]
-        # The rows after these belong to the summary.
-        memory = ops.cast(memory[:, : ends[-1]], states.dtype)
+        memory = ops.cast(memory, states.dtype)
         windows, longer = ops.split(memory, ends[:-1], axis=1), []
         flat = ops.reshape(states, (-1, channels))
         for number, block in enumerate(self.host.blocks):
@@ -121,42 +106,13 @@ class IncrementalHost:
             longer += inputs
         return ops.reshape(flat, (-1, count, channels)), longer
 
-    def _moved(self, windows, embedded, state):
+    def _moved(self, windows):
         """The states moved on by one position, `[B, S, C]`."""
         rows, start = [], 1
         for reach, window in zip(self._reaches, windows):
             rows += range(start, start + reach)
             start += window.shape[1]
-        moved = ops.cast(ops.take(ops.concatenate(windows, axis=1), rows, axis=1), "float32")
-        if not self.summary:
-            return moved
-        total, count = self._later(*self._sums(state), HistorySums.waves(embedded)[:, 0])
-        return ops.concatenate([moved, self.rows_of_sums(total, count)], axis=1)
-
-    def _later(self, total, count, waves):
-        """The sums after one more event.
-
-        From `history_length` events on, each new one takes the place of an average event, since
-        the oldest is no longer known.
-        """
-        kept = 1.0
-        if self.history_length is not None:
-            kept = ops.minimum(1.0, (self.history_length - 1.0) / ops.maximum(count, 1.0))
-        return total * kept + waves, count * kept + 1.0
-
-    def rows_of_sums(self, total, count):
-        """The sums of a summary as rows of a state."""
-        channels = self.host.hidden_dim
-        rows = ops.reshape(total, (-1, total.shape[-1] // channels, channels))
-        return ops.concatenate([rows, ops.ones_like(rows[:, :1]) * count[:, None]], axis=1)
-
-    def _sums(self, state):
-        """`total` and `count` of a summary, or `None` twice."""
-        if not self.summary:
-            return None, None
-        behind = state[:, sum(self._reaches) :]
-        width = (behind.shape[1] - 1) * behind.shape[2]
-        return ops.reshape(behind[:, :-1], (-1, width)), behind[:, -1, :1]
+        return ops.cast(ops.take(ops.concatenate(windows, axis=1), rows, axis=1), "float32")
 
 
 def _of_all(tokens, state):

@@ -7,7 +7,6 @@ from keras import ops
 from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.patches.patch_layer import bound_step
 from keras_peterrec.transfer.incremental_host import IncrementalHost
-from keras_peterrec.transfer.patched_host import last_events
 from keras_peterrec.transfer.task_model import TaskModel
 
 if TYPE_CHECKING:
@@ -21,11 +20,9 @@ class IncrementalTask:
     only the last inputs of every convolution. They are the *state* of a user, `[S, C]`: S is
     the receptive field less one, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in
     float32. Patches change what flows between the blocks, so a state belongs to one user and
-    one task. The task token is a step whose state is not kept. A summary of the history takes
-    a few more rows.
+    one task. The task token is a step whose state is not kept.
 
-    Answers equal those for the whole history within float noise. A summary is exact up to
-    `history_length` events, and forgets gradually from there on. A model whose `window` is
+    Answers equal those for the whole history within float noise. A model whose `window` is
     shorter than the receptive field (such as one of an older bundle) answers the same for
     histories up to its window; beyond it, the convolutions here see further back.
 
@@ -44,8 +41,7 @@ class IncrementalTask:
     """
 
     def __init__(self, model: TaskModel) -> None:
-        summary = model.history_summary is not None
-        self._steps = IncrementalHost(model.host, summary, model.history_length)
+        self._steps = IncrementalHost(model.host, model.patched_host.user_pooling)
         self.model = model
 
     @property
@@ -88,10 +84,10 @@ class IncrementalTask:
 
         Unknown items are left out.
         """
-        host, patched_host, kept = self.model.host, self.model.patched_host, []
+        host, kept = self.model.host, []
         history = ops.convert_to_tensor(known_items(history))
         padding_mask = host.padding_mask_layer(history)
-        states = items = host.item_embedding(history) * padding_mask
+        states = host.item_embedding(history) * padding_mask
         for block in host.blocks:
             sites = self.model.patches[block.name]
             watched = {
@@ -99,23 +95,12 @@ class IncrementalTask:
                 for convolution in block.convolutions
             }
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
-        if patched_host.history_sums is not None:
-            read = last_events(items, padding_mask, self.model.history_length)
-            kept.append(self._steps.rows_of_sums(*patched_host.history_sums(*read)))
         return ops.concatenate([ops.cast(rows, "float32") for rows in kept], axis=1)
 
     def _answering(self):
-        """Tokens, the way from their states to users, and patches."""
+        """Tokens and patches."""
         layer = self.model.task_token
-        tokens = ops.reshape(layer.token, (1, layer.count, -1))
-        return tokens, self._users, self._patches
-
-    def _users(self, states, total, count):
-        model = self.model
-        users = model.patched_host.user_pooling(states, ops.ones_like(states[..., :1]))
-        if model.history_summary is not None:
-            users = model.history_summary.features(users, total, count)
-        return model.user_of(users)
+        return ops.reshape(layer.token, (1, layer.count, -1)), self._patches
 
     def _patches(self, block, positions):
         patches = self.model.patches[block.name]
@@ -135,7 +120,7 @@ class IncrementalTasks:
     """
 
     def __init__(self, mixed: "MixedTasks") -> None:
-        self._steps = IncrementalHost(mixed.host, mixed.has_summary, mixed.history_length)
+        self._steps = IncrementalHost(mixed.host, mixed.user_pooling)
         self.mixed = mixed
 
     def start(self, users: int) -> Any:
@@ -155,11 +140,8 @@ class IncrementalTasks:
         return self._steps.step(state, items, *self._answering(place))
 
     def _answering(self, place):
-        """Tokens, the way from their states to users, and patches."""
-        answer = lambda states, *sums: self.mixed.users(
-            states, ops.ones_like(states[..., :1]), *sums, place
-        )
-        return self.mixed.tokens(place), answer, self._patches(place)
+        """Tokens and patches of each row."""
+        return self.mixed.tokens(place), self._patches(place)
 
     def _patches(self, place):
         return lambda block, positions: self.mixed.step_patches(block, place, positions)

@@ -75,7 +75,7 @@ class MixedTasks(keras.Model):
         tasks = dict(tasks)
         bundles = {
             name: (
-                (task.method, task.model.patch, task.model.summary_settings()),
+                (task.method, task.model.patch, task.model.history_settings()),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
                 task.kind,
             )
@@ -102,7 +102,7 @@ class MixedTasks(keras.Model):
                 )
             bundle.check_host(host)
             bundles[bundle.name] = (
-                (bundle.method, bundle.patch(), bundle.summary_settings()),
+                (bundle.method, bundle.patch(), bundle.history_settings()),
                 bundle.arrays(),
                 bundle.kind(),
             )
@@ -125,8 +125,8 @@ class MixedTasks(keras.Model):
         for name, (built, arrays, kind) in bundles.items():
             if built != wanted or built[0] != "patch":
                 raise InputError(
-                    f"`{argument}` should be of the method patch, of one patch method, and with "
-                    f"one `summary`. Received: {name!r} of {built[0]}, {built[1]}, {built[2]}."
+                    f"`{argument}` should be of the method patch, of one patch method, and read "
+                    f"as much of a history. Received: {name!r} of {', '.join(map(str, built))}."
                 )
             head = kind.new_head()
             heads.append(head)
@@ -154,12 +154,7 @@ class MixedTasks(keras.Model):
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, mask, patches=patches, training=False)
-        sums = (
-            model.patched_host.history_sums(items, padding_mask)
-            if self.has_summary
-            else (None, None)
-        )
-        return self.users(states, positions, *sums, place)
+        return model.patched_host.user_pooling(states, positions)
 
     @property
     def host(self) -> Any:
@@ -167,28 +162,14 @@ class MixedTasks(keras.Model):
         return self._pattern.host
 
     @property
-    def history_length(self) -> int:
-        """See `TaskModel`."""
-        return self._pattern.history_length
-
-    @property
     def events_read(self) -> int | None:
         """See `TaskModel`."""
         return self._pattern.events_read
 
     @property
-    def has_summary(self) -> Any:
-        """Whether the users are joined by a `HistorySummary`."""
-        return self._pattern.history_summary is not None
-
-    def users(self, states: Any, positions: Any, total: Any, count: Any, place: Any) -> Any:
-        """What the heads read, `[B, C]`; see `TokenPooling` and `HistorySummary`."""
-        model, summary = self._pattern, self._pattern.history_summary
-        users = model.patched_host.user_pooling(states, positions)
-        if summary is None:
-            return users
-        kernel = ops.take(self._stacked["summary/kernel"], place, axis=0)
-        return summary(summary.features(users, total, count), kernel)
+    def user_pooling(self) -> Any:
+        """The TokenPooling that all tasks share."""
+        return self._pattern.patched_host.user_pooling
 
     def tokens(self, place: Any) -> Any:
         """The task tokens of each row, `[B, n, C]`."""

@@ -19,8 +19,8 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
         task: TaskModel.
 
     Returns:
-        dict. `host` (all of the host), `patches`, `head` (with the summary and the task
-        token, which the method `head` does not train), `trainable`, `total` and `share`: the
+        dict. `host` (all of the host), `patches`, `head` (with the task token,
+        which the method `head` does not train), `trainable`, `total` and `share`: the
         trainable part of what full fine-tuning would train, the host and the head. At the
         paper's scale (C = 256, 8 blocks, K = 32) `share` is 9.56 % for 191,014 source and
         20,342 target items.
@@ -30,8 +30,6 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
     host = _count(task.host.weights)
     patches = _count(w for patch in task.patched_host.patch_layers for w in patch.weights)
     head = _count(task.head.weights) + _count(task.task_token.weights)
-    if task.history_summary is not None:
-        head += _count(task.history_summary.weights)
     trainable = _count(task.trainable_weights)
     return {
         "host": host,

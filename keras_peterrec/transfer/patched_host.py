@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import PAD
-from keras_peterrec.layers.history_summary import HistorySummary, HistorySums
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -25,10 +24,8 @@ class PatchedHost(keras.layers.Layer):
         host: Backbone.
         patch: PatchMethod or `None`. Fitted to the host by `PatchMethod.for_host`. Defaults
             to `None`, no patches.
-        window: int or `None`. How many of the last events the host reads; the sums are of all
-            events. Defaults to `None`, all.
-        with_sums: bool. Whether the features hold what `HistorySummary` reads. Defaults to
-            `False`.
+        window: int or `None`. How many of the last events the host reads. Defaults to `None`,
+            all.
         train_host: bool or int. Which weights of the host this task trains: none, all, or
             those of its last so many convolutions. Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
@@ -39,14 +36,11 @@ class PatchedHost(keras.layers.Layer):
         cuts: Integer tensor of shape `[B, S]` or `None`. Positions in the rows: each asks for
             the user after the events of a history before that position. Causal hosts and
             one task token only. Defaults to `None`, one user a row.
-        events: int or `None`. With `cuts`, how many of the last events the sums are of. Defaults
-            to `None`, all.
-        at_ends: bool. Whether each cut is at the padding after a history: then the token can
-            stand there, which costs half. Defaults to `False`.
+        at_ends: bool. Whether each cut is at the padding after a history. The token can stand
+            there, which costs half. Defaults to `False`.
 
     Returns:
-        Tensor of shape `[B, C]`, the task token's state; or `[B, C + F]`, see
-        `HistorySummary.features`. With `cuts`, `B·S` rows.
+        Tensor of shape `[B, C]`, the task token's state. With `cuts`, `[B·S, C]`.
     """
 
     def __init__(
@@ -54,7 +48,6 @@ class PatchedHost(keras.layers.Layer):
         host: Backbone,
         patch: PatchMethod | None = None,
         window: int | None = None,
-        with_sums: bool = False,
         train_host: bool | int = False,
         train_token: bool = True,
         **kwargs: Any,
@@ -74,7 +67,6 @@ class PatchedHost(keras.layers.Layer):
         # Keras saves the layers of a list, not those of dictionaries in a dictionary.
         self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
         self.user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
-        self.history_sums = HistorySums(name="history_sums", dtype=dtype) if with_sums else None
 
     def build(self, input_shape):
         shape = (None, None, self.host.hidden_dim)
@@ -82,21 +74,18 @@ class PatchedHost(keras.layers.Layer):
         for patch in self.patch_layers:
             patch.build(shape, shape)
 
-    def call(self, history, cuts=None, events=None, at_ends=False, training=None):
+    def call(self, history, cuts=None, at_ends=False, training=None):
         host = self.host
         history = ops.cast(history, "int32")
         if cuts is not None:
-            return self._at_cuts(history, ops.cast(cuts, "int32"), events, at_ends, training)
+            return self._at_cuts(history, ops.cast(cuts, "int32"), at_ends, training)
         padding_mask = host.padding_mask_layer(history)
         items = host.item_embedding(history)
         read, read_mask = last_events(items, padding_mask, self.window)
         embedded = host.embedding_dropout(read, training=training)
         states, mask, positions = self.task_token(embedded * read_mask, read_mask)
         states = run_blocks(host.blocks, states, mask, None, self.patches, training)
-        user = self.user_pooling(states, positions)
-        if self.history_sums is None:
-            return user
-        return HistorySummary.features(user, *self.history_sums(items, padding_mask))
+        return self.user_pooling(states, positions)
 
     def block_stacks(self) -> Any:
         """The stacks of the weights of blocks and patches; see `BlockStacks`."""
@@ -106,9 +95,9 @@ class PatchedHost(keras.layers.Layer):
     def form(self) -> Any:
         """What `form_of` compares."""
         patches = list(self.patches.values())
-        return self.host, patches, self.task_token, self.window, self.history_sums is not None
+        return self.host, patches, self.task_token, self.window
 
-    def _at_cuts(self, history, cuts, events, at_ends, training):
+    def _at_cuts(self, history, cuts, at_ends, training):
         host = self.host
         padding_mask = host.padding_mask_layer(history)
         # The padding after a history has its number: there stands the token after all events.
@@ -132,18 +121,10 @@ class PatchedHost(keras.layers.Layer):
             )
         rows, length, channels = ops.shape(tokens)
         places = cuts + length * ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
-        users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
-        if self.history_sums is None:
-            return users
-        sums = self.history_sums.before(items, padding_mask, history_ids, cuts, events)
-        total, count = (ops.reshape(part, (-1, part.shape[-1])) for part in sums)
-        return HistorySummary.features(users, total, count)
+        return ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
 
     def compute_output_shape(self, input_shape):
-        channels = self.host.hidden_dim
-        return input_shape[0], (
-            channels if self.history_sums is None else HistorySummary.width(channels)
-        )
+        return input_shape[0], self.host.hidden_dim
 
     @property
     def trainable(self) -> bool:

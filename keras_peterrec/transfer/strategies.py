@@ -50,7 +50,7 @@ def build_task(
     patch: PatchMethod | str | None = None,
     dropout: float = 0.0,
     name: str = "task",
-    history_summary: bool | int = False,
+    history_length: int | None = None,
     window: int | None = None,
 ) -> TaskModel:
     """Builds the task model of a method.
@@ -77,8 +77,7 @@ def build_task(
             `random_host`. Defaults to `None`, which is `Bottleneck()`.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
         name: str. Name of the model. Defaults to `"task"`.
-        history_summary: bool or int. See `TaskModel`; trained like the head. Defaults to
-            `False`.
+        history_length: int or `None`. See `TaskModel`. Defaults to `None`.
         window: int or `None`. See `TaskModel`. Defaults to `None`.
 
     Returns:
@@ -103,7 +102,7 @@ def build_task(
         host = Backbone.from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
-    model = TaskModel(host, head, patch, dropout, name, history_summary, window, **trained)
+    model = TaskModel(host, head, patch, dropout, name, history_length, window, **trained)
     if method == "head":
         unknown = UNK if host.causal else MASK
         model.task_token.token.assign(host.item_embedding.embeddings[unknown])

@@ -73,7 +73,6 @@ class Task:
         named = {**self.model.task_weights(), **self._own_host_weights(host)}
         write_weights(folder / "weights.npz", named)
         answers = self.kind.save(folder)
-        reads = self.model.summary_settings()
         write_json(
             folder / "task.json",
             {
@@ -83,8 +82,7 @@ class Task:
                 "answers": answers,
                 "method": self.method,
                 "patch": patch_to_config(self.model.patch),
-                "summary": reads["history_summary"],
-                "window": reads["window"],
+                **self.model.history_settings(),
                 "settings": self.settings,
                 "weights": sorted(named),
             },

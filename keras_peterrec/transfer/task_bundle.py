@@ -65,13 +65,13 @@ class TaskBundle:
         """The PatchMethod, or `None`."""
         return patch_from_config(self.saved["patch"])
 
-    def summary_settings(self):
-        """`history_summary` and `window` of the TaskModel, dict."""
-        return {"history_summary": self.saved["summary"], "window": self.saved["window"]}
+    def history_settings(self):
+        """`history_length` and `window` of the TaskModel, dict."""
+        return {name: self.saved[name] for name in ("history_length", "window")}
 
     def model_arguments(self):
         """What a TaskModel needs to know beside host, head and patch, dict."""
-        return {"name": self.name, **self.summary_settings()}
+        return {"name": self.name, **self.history_settings()}
 
     def kind(self):
         """The TaskKind of the task: what its scores mean."""

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.history_summary import HistorySummary
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.patch_layer import PatchLayer
@@ -25,7 +24,7 @@ from keras_peterrec.transfer.patched_host import PatchedHost, without
 class TaskModel(ReplicatedTraining, keras.Model):
     """Maps a history to a task's scores, through a host that it does not change.
 
-        history -> patched_host -> (history_summary) -> user_dropout -> head
+        history -> patched_host -> user_dropout -> head
 
     Many task models can share one host object, and a pass through one cannot see another.
     Nothing done to a task model reaches a shared host: `trainable`, of the model or of its
@@ -39,11 +38,10 @@ class TaskModel(ReplicatedTraining, keras.Model):
             `"bottleneck:8"`; `None` for no patches. Defaults to `None`.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
         name: str. Defaults to `"task"`.
-        history_summary: bool or int. Whether a `HistorySummary` is added to the task token's
-            state, which is all that the paper's head reads. A number says how many of the
-            last events it is meant to summarise. Defaults to `False`.
-        window: int or `None`. How many of the last events the host and the patches read; the
-            summary reads all. Defaults to `None`, all events.
+        history_length: int or `None`. How many of the last events of a history a caller should
+            hand over; the network reads the last `window` of them. Defaults to `None`, `window`.
+        window: int or `None`. How many of the last events the host and the patches read.
+            Defaults to `None`, all.
         train_host: bool or int. Which weights of the host are trained: none, all, or those of
             its last so many convolutions. Use it with a host of the task's own, as
             `build_task` does. Defaults to `False`.
@@ -57,7 +55,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
 
     Raises:
-        InputError: `history_summary`, `window` or `train_host` is not allowed, or `patch`
+        InputError: `history_length`, `window` or `train_host` is not allowed, or `patch`
             does not fit the host.
 
     Example:
@@ -76,51 +74,42 @@ class TaskModel(ReplicatedTraining, keras.Model):
         patch: PatchMethod | str | None = None,
         dropout: float = 0.0,
         name: str = "task",
-        history_summary: bool | int = False,
+        history_length: int | None = None,
         window: int | None = None,
         train_host: bool | int = False,
         train_token: bool = True,
         **kwargs: Any,
     ) -> None:
-        _check_count("history_summary", history_summary, (True, False))
+        _check_count("history_length", history_length, (None,))
         _check_count("window", window, (None,))
         _check_count("train_host", train_host, (True, False))
         dtype = host.item_embedding.dtype_policy
         super().__init__(name=name, dtype=dtype, **kwargs)
         self.patch = None if patch is None else get_patch(patch).for_host(host)
         self.dropout = dropout
-        self.history_length = None if isinstance(history_summary, bool) else history_summary
+        self.history_length = history_length
         self.patched_host = PatchedHost(
-            host,
-            self.patch,
-            window,
-            bool(history_summary),
-            train_host,
-            train_token,
-            name="patched_host",
+            host, self.patch, window, train_host, train_token, name="patched_host"
         )
-        self.history_summary = None
-        if history_summary:
-            self.history_summary = HistorySummary(name="history_summary", dtype=dtype)
         self.user_dropout = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)
         self.head = head
         # Each layer is built by a call with a symbol: so `summary` knows the shapes, and a head
         # may be any layer, also one that does not make its weights in `build`.
-        features = self.patched_host(keras.Input((None,), dtype="int32", name="history"))
-        scores = head(self.user_dropout(self.user_of(features)))
+        users = self.patched_host(keras.Input((None,), dtype="int32", name="history"))
+        scores = head(self.user_dropout(users))
         self._output_shape = tuple(scores.shape)
         self.built = True
 
     def call(self, history, training=None):
-        features = self.patched_host(history, training=training)
-        return self.head(self.user_dropout(self.user_of(features), training=training))
+        users = self.patched_host(history, training=training)
+        return self.head(self.user_dropout(users, training=training))
 
     def block_stacks(self) -> Any:
         return self.patched_host.block_stacks()
 
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
-        return self.patched_host, self.head, self.dropout, self.history_summary is not None
+        return self.patched_host, self.head, self.dropout
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
@@ -149,33 +138,17 @@ class TaskModel(ReplicatedTraining, keras.Model):
 
     @property
     def events_read(self) -> int | None:
-        """How many of the last events change an answer; `None`, all that it is given."""
-        return self.window if self.history_summary is None else self.history_length
+        """How many of the last events a caller should hand over; `None`, all."""
+        return self.history_length or self.window
 
     def user_states(self, history: Any) -> Any:
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
-        return self.user_of(self.features(history))
-
-    def features(self, history: Any) -> Any:
-        """What the host and the patches say of a history `[B, L]`.
-
-        The rest of the model needs nothing else: the task token's state, `[B, C]`, or with a
-        summary what `HistorySummary` reads, `[B, C + F]`.
-        """
         return self.patched_host(history, training=False)
 
-    def user_states_at(self, history: Any, cuts: Any) -> Any:
-        """The users at cuts `[B, S]` of histories `[B, L]`, as `[B·S, C]`; see `features_at`."""
-        return self.user_of(self.features_at(history, cuts))
-
-    def user_states_at_ends(self, history: Any, cuts: Any) -> Any:
-        """`user_states_at` where every cut is at the end of a history, at half the cost."""
-        return self.user_of(self.features_at(history, cuts, at_ends=True))
-
-    def features_at(
+    def user_states_at(
         self, history: Any, cuts: Any, training: bool | None = False, at_ends: bool = False
     ) -> Any:
-        """What `features` says of many cuts of a user's history, in one pass over it.
+        """The users at many cuts of a history, in one pass over it.
 
         Args:
             history: Integer tensor of shape `[B, L]`. One or more histories a row, each with
@@ -188,18 +161,16 @@ class TaskModel(ReplicatedTraining, keras.Model):
                 Defaults to `False`.
 
         Returns:
-            Tensor of shape `[B·S, C]` or `[B·S, C + F]`.
+            Tensor of shape `[B·S, C]`.
         """
-        return self.patched_host(
-            history, cuts, events=self.history_length, at_ends=at_ends, training=training
-        )
+        return self.patched_host(history, cuts, at_ends=at_ends, training=training)
 
-    def features_at_ends(self, history: Any, cuts: Any) -> Any:
-        """`features_at` where every cut is at the end of a history, at half the cost."""
-        return self.features_at(history, cuts, at_ends=True)
+    def user_states_at_ends(self, history: Any, cuts: Any) -> Any:
+        """`user_states_at` where every cut is at the end of a history, at half the cost."""
+        return self.user_states_at(history, cuts, at_ends=True)
 
     def reach(self, max_length: int) -> int | None:
-        """How many events before a cut `features_at` needs in order to be right.
+        """How many events before a cut `user_states_at` needs in order to be right.
 
         Args:
             max_length: int. How many of the last events of a history the task reads.
@@ -213,18 +184,11 @@ class TaskModel(ReplicatedTraining, keras.Model):
         window = min(max_length, self.window or max_length)
         if not self.host.causal or self.task_token.count > 1 or window < seen:
             return None
-        if self.history_summary is None:
-            return seen
-        return max_length if self.history_length in (None, max_length) else None
+        return seen
 
-    def user_of(self, features: Any) -> Any:
-        """The user `[B, C]` of `features`."""
-        return features if self.history_summary is None else self.history_summary(features)
-
-    def summary_settings(self) -> dict[str, Any]:
-        """The arguments `history_summary` and `window` for a model that reads the same."""
-        summary = self.history_length or self.history_summary is not None
-        return {"history_summary": summary, "window": self.window}
+    def history_settings(self) -> dict[str, Any]:
+        """The arguments `history_length` and `window` for a model that reads the same."""
+        return {"history_length": self.history_length, "window": self.window}
 
     def task_weights(self) -> dict[str, Any]:
         """The task's own weights by path, `{path: variable}`; the host's are not among them."""
@@ -233,8 +197,6 @@ class TaskModel(ReplicatedTraining, keras.Model):
             for site, patch in patches.items():
                 for name, weight in patch.named_weights().items():
                     named[f"patches/{block}/{site}/{name}"] = weight
-        if self.history_summary is not None:
-            named["summary/kernel"] = self.history_summary.kernel
         return {**named, **head_weights(self.head)}
 
     @property
@@ -275,7 +237,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
             "patch": patch_to_config(self.patch),
             "dropout": self.dropout,
             "name": self.name,
-            **self.summary_settings(),
+            **self.history_settings(),
             "train_host": self.patched_host.train_host,
             "train_token": self.patched_host.train_token,
         }
@@ -294,29 +256,27 @@ class TaskModel(ReplicatedTraining, keras.Model):
 
 
 def head_model(task: TaskModel) -> keras.Model:
-    """The last part of a task model: from `TaskModel.features` to scores.
+    """The last part of a task model: from users' states to scores.
 
-        features -> (history_summary) -> user_dropout -> head
+        user_states -> user_dropout -> head
 
-    The method `head` trains nothing before these. So the features of every user are computed
-    once, and a training step costs nothing of the host.
+    The method `head` trains nothing else. So the state of every user is computed once, and a
+    training step does not run the host.
 
     Args:
         task: TaskModel. The head is its own: training one trains the other.
 
     Returns:
-        keras.Model. Not compiled; it reads what `task.features` gives.
+        keras.Model. Not compiled; it reads what `task.user_states` gives.
 
     Example:
 
     >>> task = build_task(host.backbone, LinearHead(2), "head")
-    >>> head_model(task)(task.features(history)).shape
+    >>> head_model(task)(task.user_states(history)).shape
     (1, 2)
     """
-    _, width = task.patched_host.compute_output_shape((None, None))
-    features = keras.Input((width,), dtype=task.compute_dtype, name="features")
-    scores = task.head(task.user_dropout(task.user_of(features)))
-    return ReplicatedModel(features, scores, name=f"{task.name}_head")
+    users = keras.Input((task.host.hidden_dim,), dtype=task.compute_dtype, name="users")
+    return ReplicatedModel(users, task.head(task.user_dropout(users)), name=f"{task.name}_head")
 
 
 def _check_count(argument, value, besides):

@@ -22,12 +22,12 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     Args:
         task: TaskModel. Training this model trains it, and nothing else.
-        at_ends: bool. Whether every cut is at the end of a history; see `TaskModel.features_at`.
-            Defaults to `False`.
+        at_ends: bool. Whether every cut is at the end of a history; see
+            `TaskModel.user_states_at`. Defaults to `False`.
 
     Call arguments:
         inputs: dict of `history`, int32 `[B, L]`, and `cuts`, int32 `[B, S]`; see
-            `TaskModel.features_at`.
+            `TaskModel.user_states_at`.
 
     Returns:
         Tensor of shape `[B, S, Y]`, the scores at the cuts.
@@ -48,7 +48,7 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     def call(self, inputs, training=None):
         task, cuts = self.task, inputs["cuts"]
-        users = task.user_of(task.features_at(inputs["history"], cuts, training, self.at_ends))
+        users = task.user_states_at(inputs["history"], cuts, training, self.at_ends)
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 
@@ -57,7 +57,7 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
-        return self.task, self.task.history_length, self.at_ends
+        return self.task, self.at_ends
 
     # Which of the host's weights are trained is said by the task alone; see `PatchedHost`.
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/mixed_tasks.py [--patch bottleneck:8] [--tasks 100]
     python tests/benchmarks/mixed_tasks.py --tasks 1000 --rounds 0
 
-Tasks are as `transfer` makes them, but for their weights, which are made up: read from bundles,
-their heads joined by a summary. With `--rounds 0`, memory alone.
+Tasks are as `transfer` makes them, but for their weights, which are made up and read from bundles.
+With `--rounds 0`, memory alone.
 """
 
 import argparse
@@ -51,8 +51,8 @@ def make_host(options):
 
 def write_bundles(host, options, folder):
     """Writes the tasks' bundles; returns their folders, and bytes of their weights."""
-    kind, summary = Classification(list("abcdefg")), host.task_settings()
-    model = kp.build_task(host.backbone, kind.new_head(), "patch", options.patch, **summary)
+    kind, reads = Classification(list("abcdefg")), host.task_settings()
+    model = kp.build_task(host.backbone, kind.new_head(), "patch", options.patch, **reads)
     kp.Task(model, "patch", kind).save(folder / "0", host)
     saved = (folder / "0" / "task.json").read_bytes()
     shapes = {path: weight.shape for path, weight in model.task_weights().items()}

@@ -2,7 +2,7 @@
 
     keras-peterrec pretrain --log movielens-100k/source --max-length 32 --out runs/host
     python tests/benchmarks/recipe_search.py --host runs/host --tasks scifi gender [--folds 8]
-        [--method head] [--train-fraction 0.1] [--no-summary] [--no-cut-history] [--loss bce]
+        [--method head] [--train-fraction 0.1] [--no-cut-history] [--loss bce]
         [--dropout 0.8]
 
 The users that seed 0 trains and validates with lie in folds, by a hash of their ids. In turns,
@@ -31,7 +31,6 @@ parser.add_argument("--loss", default=None)
 parser.add_argument("--dropout", type=float, default=0.5)
 parser.add_argument("--learning-rate", type=float, default=1e-3)
 parser.add_argument("--batch-size", type=int, default=None)
-parser.add_argument("--no-summary", dest="summary", action="store_false")
 parser.add_argument("--no-cut-history", dest="cut_history", action="store_false")
 
 
@@ -56,7 +55,7 @@ def settings_of(task, options):
     """The settings of `transfer` for a task."""
     from keras_peterrec.settings.transfer import TransferSettings
 
-    names = ("host", "method", "loss", "batch_size", "learning_rate", "dropout", "summary")
+    names = ("host", "method", "loss", "batch_size", "learning_rate", "dropout")
     chosen = {name: getattr(options, name) for name in names}
     return TransferSettings(out="", **chosen, **task.arguments)
 
@@ -70,9 +69,7 @@ def whole_data(host, settings):
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
     source = Sequences(load_source(settings.log), host.vocabulary, known_only=True)
-    reads = host.task_settings(settings.summary)
-    longest = reads["history_summary"] or reads["window"]
-    data = kind.make_data(source, answers, longest, settings)
+    data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     data.examples = joined(data.splits[TRAIN], data.splits[VALIDATION])
     return data
 
@@ -100,7 +97,6 @@ def scored(host, data, fold, settings, options):
     kept = user_fractions(examples.user_ids, 0, "few") < options.train_fraction
     parts = (place != fold) & (place != stops) & kept, place == stops, place == fold
     data.splits = [examples.select(part) for part in parts]
-    reads = host.task_settings(settings.summary)
     with seeded(0), tempfile.TemporaryDirectory() as folder, quiet():
         model = build_task(
             host.backbone,
@@ -108,7 +104,7 @@ def scored(host, data, fold, settings, options):
             settings.method,
             dropout=settings.dropout,
             name="fold",
-            **reads,
+            **host.task_settings(),
         )
         train_task(model, data, settings, Path(folder))
     answers = data.splits[TEST].answers

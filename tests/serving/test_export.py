@@ -179,7 +179,6 @@ def test_graph_needs_no_new_operations(exported):
 
 
 def test_the_graph_holds_no_weights(exported):
-    """Not what is computed of none either, such as the frequencies of a summary, 4 KiB here."""
     graph = ExportFolder(exported.out).meta_graph.graph_def
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     constants = [node.attr["value"].tensor for node in nodes if node.op == "Const"]

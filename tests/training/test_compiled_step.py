@@ -22,7 +22,7 @@ def make_task(method="patch", patch="bottleneck:2", head=None, seed=0, **setting
     keras.utils.set_random_seed(seed)
     host = Backbone(30, hidden_dim=8, dilations=(1, 4) * 2)
     patch = patch if method in ("patch", "random_host") else None
-    task = build_task(host, head or LinearHead(3), method, patch, history_summary=True, **settings)
+    task = build_task(host, head or LinearHead(3), method, patch, **settings)
     draw = np.random.default_rng(seed)
     for weight in task.weights:
         if weight.name != "seed_generator_state":

@@ -51,5 +51,5 @@ def bits():
 
 @pytest.fixture
 def bundle(host, tmp_path):
-    make_task(host, "recommendation", history_summary=True).save(tmp_path / "films", host)
+    make_task(host, "recommendation").save(tmp_path / "films", host)
     return tmp_path / "films"

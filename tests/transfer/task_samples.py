@@ -38,7 +38,7 @@ def make_task(
         method, patch: as `build_task` takes them.
         seed: int. Of the weights.
         settings: dict. Defaults to `None`, none.
-        reads: `history_summary` and `window`, as `build_task` takes them.
+        reads: `history_length` and `window`, as `build_task` takes them.
     """
     kind = KINDS[kind] if isinstance(kind, str) else kind
     model = build_task(host.backbone, kind.new_head(), method, patch, **reads)

@@ -111,7 +111,7 @@ def test_tasks_that_differ_are_not_averaged(host, new_host):
         ([task, make_task(host, Classification(["a", "b", "d"]))], "the same kind and labels"),
         ([task, make_task(host, Multilabel(task.labels))], "the same kind and labels"),
         (spend, "the same kind and labels"),  # in different units
-        ([task, make_task(host, history_summary=True)], "reading of the history"),
+        ([task, make_task(host, history_length=9)], "reading of the history"),
         ([task, make_task(new_host())], "on one host object"),
         ([head, head], "of the method patch"),
     ):

@@ -29,11 +29,9 @@ PATCHES = (
 )
 
 
-def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=False, dtype=None):
-    host = Backbone(
-        20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal, dtype=dtype
-    )
-    model = TaskModel(host, head or LinearHead(3), patch, history_summary=summary)
+def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
+    host = Backbone(20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal)
+    model = TaskModel(host, head or LinearHead(3), patch)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "seed" not in weight.name:
@@ -42,11 +40,10 @@ def make_model(patch, seed=0, head=None, kernel_size=3, causal=True, summary=Fal
 
 
 @pytest.mark.parametrize(
-    ("patch", "summary", "kernel_size"),
-    [*((patch, False, 3) for patch in PATCHES), (PATCHES[-1], True, 5), ("bottleneck:2", True, 3)],
+    ("patch", "kernel_size"), [*((patch, 3) for patch in PATCHES), (PATCHES[-1], 5)]
 )
-def test_every_step_answers_as_the_whole_history_would(patch, summary, kernel_size):
-    model = make_model(patch, kernel_size=kernel_size, summary=summary)
+def test_every_step_answers_as_the_whole_history_would(patch, kernel_size):
+    model = make_model(patch, kernel_size=kernel_size)
     task = IncrementalTask(model)
     history = np.random.default_rng(1).integers(2, 20, (3, 45))
     state, step = task.start(3), tf.function(task.step)
@@ -65,7 +62,7 @@ def test_a_user_without_events_is_a_user():
     np.testing.assert_allclose(np.asarray(task.scores(task.start(1))), expected, atol=1e-5)
 
 
-MODEL = make_model("lora:2+norm", head=RecommenderHead(4), summary=True)
+MODEL = make_model("lora:2+norm", head=RecommenderHead(4))
 
 
 APPEND = tf.function(IncrementalTask(MODEL).append)
@@ -100,7 +97,7 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
 def test_rows_of_many_tasks_step_in_one_call():
     host, tasks = MODEL.host, {}
     for seed in range(3):
-        model = TaskModel(host, LinearHead(2), "lora:2+bottleneck:2+tokens:2", history_summary=True)
+        model = TaskModel(host, LinearHead(2), "lora:2+bottleneck:2+tokens:2")
         for weight in model.task_weights().values():
             weight.assign(np.random.default_rng(seed).normal(0.2, 0.4, weight.shape))
         tasks[f"task{seed}"] = Task(model, "patch", Classification(["a", "b"]))
@@ -122,33 +119,9 @@ def test_rows_of_many_tasks_step_in_one_call():
 
 
 def test_a_state_has_the_size_of_the_receptive_field():
-    for rows_of_sums, summary in ((0, False), (4 + 1, True)):
-        model = make_model(None, summary=summary)
-        task, rows = IncrementalTask(model), model.host.receptive_field - 1 + rows_of_sums
-        assert task.start(2).shape == (2, *task.state_shape) == (2, rows, 8)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_sums_are_those_of_all_events_in_any_precision(dtype):
-    task = IncrementalTask(make_model("bottleneck:2", summary=True, dtype=dtype))
-    history = np.random.default_rng(1).integers(2, 20, (1, 300))  # halves count to 256
-    state, append = task.start(1), tf.function(task.append)
-    for item in history[0]:
-        state = append(state, tf.constant([item], "int32"))
-    np.testing.assert_allclose(np.asarray(state)[:, -5:], task.read(history)[:, -5:], rtol=1e-3)
-
-
-def test_a_summary_is_of_so_many_events_and_forgets_from_there_on():
-    task = IncrementalTask(make_model(None, summary=3))
-    sums = lambda state: np.asarray(state)[0, -5:]
-    before = state = task.read([[7, 7, 7]])
-    for _ in range(4):
-        state = task.append(state, [7])
-    np.testing.assert_allclose(sums(state), sums(before), rtol=1e-5)
-    np.testing.assert_allclose(sums(task.read([[5, 9, 7, 7, 7]])), sums(before), rtol=1e-5)
-    for _ in range(40):
-        state = task.append(state, [9])
-    np.testing.assert_allclose(sums(state), sums(task.read([[9, 9, 9]])), rtol=1e-5)
+    model = make_model(None)
+    task, rows = IncrementalTask(model), model.host.receptive_field - 1
+    assert task.start(2).shape == (2, *task.state_shape) == (2, rows, 8)
 
 
 def test_the_answer_leaves_the_state_alone():

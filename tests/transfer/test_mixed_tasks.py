@@ -29,16 +29,11 @@ def make_tasks(host, patch="bottleneck:2", **reads):
 
 
 @pytest.mark.parametrize(
-    ("causal", "patch", "summary"),
-    [
-        *((True, patch, False) for patch in PATCHES),
-        (True, "bottleneck:2", True),
-        (False, "tokens:3", False),
-        (False, PATCHES[-1], True),
-    ],
+    ("causal", "patch"),
+    [*((True, patch) for patch in PATCHES), (False, "tokens:3"), (False, PATCHES[-1])],
 )
-def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, summary, histories):
-    tasks = make_tasks(new_host(causal), patch, history_summary=summary)
+def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, histories):
+    tasks = make_tasks(new_host(causal), patch)
     mixed = MixedTasks.of_tasks(tasks)
     rows = np.tile(histories, (3, 1))
     names = [[*tasks][n % len(tasks)] for n in range(len(rows))]
@@ -48,7 +43,7 @@ def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, summary,
 
 
 def test_loads_bundles_and_holds_what_they_hold(host, histories, tmp_path, bits):
-    tasks = make_tasks(host, history_summary=True)
+    tasks = make_tasks(host)
     for name, task in tasks.items():
         task.save(tmp_path / name, host)
     before = bits(host.backbone)
@@ -80,12 +75,9 @@ def test_one_pass_of_the_host_for_all_tasks(host, histories, monkeypatch):
 def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
     one = make_task(host, patch="lora:2")
     for other, part in (
-        (make_task(host, patch="lora:1"), "of one patch method, and with"),
-        (make_task(host, patch="lora:2", history_summary=True), "Received: 'other' of patch, Lora"),
-        (
-            make_task(host, patch="lora:2", history_summary=9),
-            "{'history_summary': 9",
-        ),
+        (make_task(host, patch="lora:1"), "of one patch method, and read"),
+        (make_task(host, patch="lora:2", history_length=9), "Received: 'other' of patch, Lora"),
+        (make_task(host, patch="lora:2", history_length=9), "{'history_length': 9"),
         (make_task(host, method="head"), "Received: 'other' of head"),
         (make_task(new_host(), patch="lora:2"), "on one host object"),
     ):

@@ -65,7 +65,7 @@ def test_building_a_task_leaves_the_host_trainable(host, method, histories):
 @pytest.mark.parametrize("switch", [switch_model, switch_layers, switch_each_by_name])
 def test_switching_trainable_off_and_on_changes_nothing(host, method, switch, histories, bits):
     backbone = host.backbone
-    task = build_task(backbone, LinearHead(3), method, history_summary=True)
+    task = build_task(backbone, LinearHead(3), method)
     trained = [id(weight) for weight in task.trainable_variables]
     before, states = bits(backbone), flags(backbone)
     switch(task)
@@ -138,10 +138,10 @@ def test_a_task_from_elsewhere_trains_the_same_parts(host, method, way, tmp_path
 
 def test_a_summary_can_be_printed(host):
     lines = []
-    task = build_task(host.backbone, LinearHead(3), history_summary=True)
+    task = build_task(host.backbone, LinearHead(3))
     task.summary(print_fn=lambda text, **_: lines.append(text))
     text = "\n".join(lines)
-    assert all(name in text for name in ("patched_host", "history_summary", "head"))
+    assert all(name in text for name in ("patched_host", "user_dropout", "head"))
     assert f"{task.count_params():,}" in text
     assert repr(task) == "<TaskModel task: bottleneck:1, LinearHead>"
 

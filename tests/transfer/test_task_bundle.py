@@ -37,7 +37,7 @@ def assert_same_answers(one, other, histories):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_task_of_every_kind_makes_the_round_trip(any_host, kind, histories, tmp_path):
-    task = make_task(any_host, kind, history_summary=True, settings={"seed": 3})
+    task = make_task(any_host, kind, settings={"seed": 3})
     loaded = saved_and_loaded(task, any_host, tmp_path / "films")
     assert_same_answers(task, loaded, histories)
     assert type(loaded.kind) is type(task.kind) and vars_of(loaded.kind) == vars_of(task.kind)
@@ -70,7 +70,7 @@ def test_answers_of_a_loaded_task_are_the_same_to_the_bit(host, histories, tmp_p
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_makes_the_round_trip(any_host, method, histories, tmp_path):
-    task = make_task(any_host, method=method, history_summary=True)
+    task = make_task(any_host, method=method)
     loaded = saved_and_loaded(task, any_host, tmp_path)
     assert_same_answers(task, loaded, histories)
     assert (loaded.method, loaded.model.patch) == (method, task.model.patch)
@@ -86,13 +86,12 @@ def test_every_patch_method_makes_the_round_trip(any_host, patch, histories, tmp
 
 
 @pytest.mark.parametrize(
-    "summary, window, reads",
-    [(False, None, 6), (False, 5, 5), (True, 4, 6), (9, 5, 9), (9, None, 9)],
+    "length, window, reads", [(None, None, 6), (None, 5, 5), (9, 5, 9), (9, None, 9)]
 )  # of a host that reads 6 events
-def test_how_much_of_a_history_is_read_survives(host, tmp_path, summary, window, reads):
-    task = make_task(host, history_summary=summary, window=window)
+def test_how_much_of_a_history_is_read_survives(host, tmp_path, length, window, reads):
+    task = make_task(host, history_length=length, window=window)
     model = saved_and_loaded(task, host, tmp_path).model
-    assert model.summary_settings() == {"history_summary": summary, "window": window}
+    assert model.history_settings() == {"history_length": length, "window": window}
     assert host.history_length(model) == reads
 
 
@@ -105,10 +104,10 @@ def test_a_loaded_task_trains_what_it_trained(host, method, tmp_path):
 
 @pytest.mark.parametrize("method", SHARED_HOST)
 def test_holds_no_weight_of_a_shared_host(host, method, tmp_path):
-    make_task(host, method=method, history_summary=True).save(tmp_path, host)
+    make_task(host, method=method).save(tmp_path, host)
     arrays = read_weights(tmp_path / "weights.npz")
     assert {path.split("/")[0] for path in arrays} == (
-        {"task_token", "summary", "head"} | ({"patches"} if method == "patch" else set())
+        {"task_token", "head"} | ({"patches"} if method == "patch" else set())
     )
     own = {array.tobytes() for array in arrays.values()}
     shared = {weight.numpy().tobytes() for weight in host.backbone.weights}
@@ -116,7 +115,7 @@ def test_holds_no_weight_of_a_shared_host(host, method, tmp_path):
 
 
 def test_a_bundle_is_as_large_as_its_weights(host, tmp_path):
-    task = make_task(host, history_summary=True)
+    task = make_task(host)
     task.save(tmp_path, host)
     report = parameter_report(task.model)
     arrays = read_weights(tmp_path / "weights.npz")

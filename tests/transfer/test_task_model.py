@@ -145,30 +145,20 @@ def test_paths_name_every_weight_of_the_task_once(host):
 
 
 @pytest.mark.parametrize("patch", [None, "bottleneck:2"])
-def test_a_summary_reads_what_lies_before_the_window(any_host, histories, patch):
+def test_the_network_reads_the_window_and_no_more(any_host, histories, patch):
     longer = np.concatenate([histories[::-1, ::-1], histories], axis=1)  # zeros lie between as well
     window = histories.shape[1] - 1
-    task = TaskModel(any_host.backbone, LinearHead(3), patch, history_summary=99, window=window)
+    task = TaskModel(any_host.backbone, LinearHead(3), patch, history_length=99, window=window)
     reference.randomise(task, 3)
-    channels = any_host.backbone.hidden_dim
-    features, of_window = task.features(longer), task.features(longer[:, -window:])
-    np.testing.assert_array_equal(features[:, :channels], of_window[:, :channels])
-    of_all = TaskModel(any_host.backbone, LinearHead(3), history_summary=True).features(longer)
-    np.testing.assert_allclose(features[:, channels:], of_all[:, channels:], atol=1e-6)
+    np.testing.assert_array_equal(task(longer), task(longer[:, -window:]))
 
 
 @pytest.mark.parametrize(
     "settings, part",
     [
-        (
-            {"history_summary": 0},
-            "`history_summary` should be a positive integer or True or False. Received: `h",
-        ),
-        ({"history_summary": "200"}, "Received: `history_summary` = '200'"),
-        (
-            {"history_summary": 9, "window": True},
-            "`window` should be a positive integer or None.",
-        ),
+        ({"history_length": 0}, "`history_length` should be a positive integer or None."),
+        ({"history_length": "200"}, "Received: `history_length` = '200'"),
+        ({"history_length": 9, "window": True}, "`window` should be a positive integer or None."),
     ],
 )
 def test_a_wrong_number_of_events_is_refused(host, settings, part):
@@ -184,7 +174,7 @@ def test_survives_the_disk(any_host, histories, tmp_path):
         Bottleneck(3, "serial"),
         dropout=0.25,
         name="films",
-        history_summary=9,
+        history_length=9,
         window=2,
     )
     reference.randomise(task, 3)
@@ -193,7 +183,7 @@ def test_survives_the_disk(any_host, histories, tmp_path):
     assert type(loaded) is TaskModel and type(loaded.host) is Backbone
     assert loaded.host.get_config() == any_host.backbone.get_config()
     assert (loaded.patch, loaded.dropout, loaded.name) == (task.patch, 0.25, "films")
-    assert loaded.summary_settings() == {"history_summary": 9, "window": 2}
+    assert loaded.history_settings() == {"history_length": 9, "window": 2}
     assert answers(loaded, histories).tobytes() == answers(task, histories).tobytes()
 
 
@@ -207,25 +197,17 @@ def test_what_is_trainable_survives_the_disk(host, method, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize("head_class", [LinearHead, RecommenderHead])
-def test_a_head_model_says_what_the_whole_task_says(any_host, head_class, summary, histories):
-    task = build_task(
-        any_host.backbone, head_class(3), "head", dropout=0.5, history_summary=summary
-    )
-    if summary:
-        kernel = task.history_summary.kernel
-        kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
-    small, features = head_model(task), task.features(histories)
-    np.testing.assert_allclose(small(features), task(histories), rtol=1e-5, atol=1e-5)
-    users = task.user_of(features)
+def test_a_head_model_says_what_the_whole_task_says(any_host, head_class, histories):
+    task = build_task(any_host.backbone, head_class(3), "head", dropout=0.5)
+    users = task.user_states(histories)
+    np.testing.assert_allclose(head_model(task)(users), task(histories), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(task.head(users), task(histories), rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(users, task.user_states(histories))
 
 
 def test_a_head_model_trains_the_tasks_head_and_nothing_else(any_host, histories, bits):
     task = build_task(any_host.backbone, LinearHead(3), "head", dropout=0.5)
-    states = np.asarray(task.features(histories))
+    states = np.asarray(task.user_states(histories))
     small = head_model(task)
     frozen = bits(any_host.backbone), task.task_token.token.numpy().tobytes()
     before = bits(task.head)
@@ -242,7 +224,7 @@ def test_a_head_model_trains_the_tasks_head_and_nothing_else(any_host, histories
 
 def test_a_head_models_dropout_is_on_the_state(host, histories):
     task = build_task(host.backbone, LinearHead(3), "head", dropout=0.5)
-    small, states = head_model(task), task.features(histories)
+    small, states = head_model(task), task.user_states(histories)
     assert np.abs(np.asarray(small(states, training=True) - small(states))).max() > 1e-4
 
 
@@ -251,7 +233,7 @@ def test_host_patches_and_head_compute_in_the_precision_that_keras_is_set_to(hos
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         half = Host.load(tmp_path / "host")
-        task = build_task(half.backbone, LinearHead(2), history_summary=True)
+        task = build_task(half.backbone, LinearHead(2))
     finally:
         keras.config.set_dtype_policy("float32")
     assert half.fingerprint() == host.fingerprint()

@@ -36,11 +36,9 @@ WEIGHTS = np.array([[1, 1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1, 0]], "float3
 ANSWERS = np.random.default_rng(0).integers(-1, 5, (2, 8, 2))
 
 
-def make_task(method="patch", patch=None, summary=False, dtype=None):
+def make_task(method="patch", patch=None, dtype=None):
     host = Backbone(20, hidden_dim=8, dilations=(1, 2), dtype=dtype)
-    task = build_task(
-        host, RecommenderHead(5), method, patch, history_summary=20 if summary else False, window=18
-    )
+    task = build_task(host, RecommenderHead(5), method, patch, window=18)
     rng = np.random.default_rng(0)
     for weight in task.weights:
         if "seed" not in weight.name:
@@ -68,15 +66,12 @@ def loss_and_gradients(model, inputs, answers, weights):
     return float(loss), dict(zip(names, dense, strict=True))
 
 
-@pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize("patch", PATCHES)
-def test_users_at_the_ends_of_histories_cost_no_second_stream(patch, summary):
-    task = make_task("patch", patch, summary)
+def test_users_at_the_ends_of_histories_cost_no_second_stream(patch):
+    task = make_task("patch", patch)
     ends = np.array([[15, 20], [4, 20]])
     expected = np.asarray(task.user_states_at(HISTORY, ends))
     np.testing.assert_allclose(task.user_states_at_ends(HISTORY, ends), expected, atol=1e-4)
-    features = task.features_at(HISTORY, ends)
-    np.testing.assert_allclose(task.features_at_ends(HISTORY, ends), features, atol=1e-4)
     answers, weights = ANSWERS[:, :2], WEIGHTS[:, :2]
     inputs = {"history": HISTORY, "cuts": ends}
     loss, gradients = loss_and_gradients(UserPasses(task), inputs, answers, weights)
@@ -86,12 +81,11 @@ def test_users_at_the_ends_of_histories_cost_no_second_stream(patch, summary):
         np.testing.assert_allclose(gradient, others[path], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize(
     "method, patch", [*(("patch", patch) for patch in PATCHES), *((m, None) for m in METHODS)]
 )
-def test_loss_and_gradients_are_those_of_a_row_a_cut(method, patch, summary):
-    task = make_task(method, patch, summary)
+def test_loss_and_gradients_are_those_of_a_row_a_cut(method, patch):
+    task = make_task(method, patch)
     passes = UserPasses(task)
     inputs = {"history": HISTORY, "cuts": CUTS}
     of_rows = loss_and_gradients(task, rows(), ANSWERS.reshape(-1, 2), WEIGHTS.reshape(-1))
@@ -116,14 +110,14 @@ def test_every_loss_is_the_same_of_passes_and_of_rows(kind):
 
 
 def test_half_precision_reads_the_same_way():
-    task = make_task(dtype="mixed_bfloat16", summary=True)
+    task = make_task(dtype="mixed_bfloat16")
     states = np.asarray(task.user_states(rows()), "float32")
     got = np.asarray(task.user_states_at(HISTORY, CUTS), "float32")
     assert np.abs(got - states).mean() < 0.05 * np.abs(states).mean()
 
 
 def test_training_passes_trains_the_task_and_leaves_the_host_alone():
-    task = make_task(summary=True)
+    task = make_task()
     passes = UserPasses(task)
     before = [weight.numpy() for weight in task.host.weights]
     fresh = [weight.numpy() for weight in task.trainable_weights]
@@ -150,9 +144,7 @@ def test_dropout_acts_in_training_only():
         ({}, 30, 18),
         ({}, 17, None),  # the task reads less than the host sees
         ({"window": 17}, 18, None),
-        ({"window": 18, "history_summary": 30}, 30, 30),
-        ({"history_summary": True}, 30, 30),
-        ({"history_summary": 30}, 25, None),
+        ({"window": 18, "history_length": 30}, 30, 18),
         ({"patch": "tokens:2"}, 18, None),
     ],
 )

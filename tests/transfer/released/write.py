@@ -58,7 +58,7 @@ def make_tasks(host):
     for method in ("head", "all", "last1"):
         made[f"{method}-classification"] = (CLASSES, method, None, {})
     for patch in PATCHES:
-        reads = {"history_summary": 9, "window": 3}
+        reads = {"history_length": 9, "window": 3}
         made[patch.replace(":", "-").replace("+", "-").replace(",", "-")] = (
             CLASSES,
             "patch",
