@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.vocabulary import UNK, Vocabulary
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
@@ -171,11 +171,10 @@ def as_examples(answer):
 
 
 def padded(host, history, length):
-    """Ids `[1, L]`, padded on the left, of one raw history's last `length` events."""
-    items = history.split()[-length:]
+    """Ids `[1, L]`, padded on the left, of one raw history's last `length` known items."""
+    ids = [n for n in host.vocabulary.encode(history.split()) if n != UNK][-length:]
     row = np.zeros((1, length), "int32")
-    if items:
-        row[0, -len(items) :] = host.vocabulary.encode(items)
+    row[0, length - len(ids) :] = ids
     return row
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.vocabulary import UNK, Vocabulary
 
 
 class Sequences:
@@ -17,6 +17,8 @@ class Sequences:
     Args:
         log: Log.
         vocabulary: Vocabulary that gives the ids.
+        known_only: bool. Whether events with unknown items are left out, as a task reads
+            histories; see `left_pad`. Defaults to `False`.
 
     Attributes:
         user_ids: Array of str, `[U]`.
@@ -35,13 +37,16 @@ class Sequences:
     [5, 4]
     """
 
-    def __init__(self, log: Log, vocabulary: Vocabulary) -> None:
+    def __init__(self, log: Log, vocabulary: Vocabulary, known_only: bool = False) -> None:
         # lexsort is stable: events of one time keep the order of the rows.
         order = np.lexsort((log.timestamps, log.users))
+        ids = vocabulary.encode(log.item_ids)
+        if known_only:
+            order = order[ids[log.items[order]] != UNK]
         self.user_ids = log.user_ids
-        self.items = vocabulary.encode(log.item_ids)[log.items][order]
+        self.items = ids[log.items[order]]
         self.timestamps = np.asarray(log.timestamps)[order]
-        counts = np.bincount(log.users, minlength=len(log.user_ids))
+        counts = np.bincount(log.users[order], minlength=len(log.user_ids))
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
         self._user_index: dict[str, int] | None = None
 

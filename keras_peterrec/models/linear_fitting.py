@@ -197,6 +197,38 @@ def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
     return _climb(of_fade, FIRST_FADE, len(FADES))[2]
 
 
+def best_ease(items: Any, starts: Any, stops: Any, size: int, quality: Callable) -> LinearPart:
+    """EASE, from the set of a user's items to the others; a baseline.
+
+        B = I - P / diag(P),   P = (X'X + penalty I)⁻¹
+
+    Args:
+        items, starts, stops: as for `ItemRegression`, one row a user.
+        size: int. Items I of the vocabulary.
+        quality: see `best_item_regression`; it chooses the penalty.
+
+    Returns:
+        LinearPart, or `None` for more than `EXACT_UP_TO` items.
+
+    Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
+    """
+    if size > EXACT_UP_TO:
+        return None
+    bags = Bag(events=len(items)).matrix(items, starts, stops, size)
+    bags.data[:] = 1.0
+    gram = np.asarray((bags.T @ bags).todense(), "float32")
+
+    def of_penalty(place):
+        inverse = np.linalg.inv(gram + np.float32(PENALTIES[place]) * np.eye(size, dtype="float32"))
+        table = inverse / -np.diag(inverse)
+        np.fill_diagonal(table, 0.0)
+        bias, chosen = np.zeros(size, "float32"), {"penalty": PENALTIES[place]}
+        part = LinearPart(Bag(), table.astype("float32"), bias, chosen)
+        return quality(part), part
+
+    return _climb(of_penalty, FIRST_PENALTY, len(PENALTIES))[2]
+
+
 def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float:
     """The weight with which the scores of a linear part are best added to a network's.
 

@@ -72,6 +72,7 @@ class Pretrainer(ReplicatedModel):
             )
         else:
             self.full_softmax = FullSoftmax(label_smoothing, name="full_softmax")
+        self.linear = None  # a LinearTable, or `None`: scores that are added to the network's
         self.output_table = None
         if not tied:
             self.output_table = keras.layers.Embedding(
@@ -142,7 +143,8 @@ class Pretrainer(ReplicatedModel):
 
     def next_item_scores(self, history: Any) -> Any:
         """Scores `[B, V - 4]` of every item to follow a history `[B, L]`."""
-        return ops.matmul(self.user_states(history), ops.transpose(self.item_table))
+        scores = ops.matmul(self.user_states(history), ops.transpose(self.item_table))
+        return scores if self.linear is None else scores + self.linear(history)
 
     def get_config(self):
         return {

@@ -11,7 +11,7 @@ from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import TEST as LAST_EVENT
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source
+from keras_peterrec.runs.task_data import known_histories, load_answers, load_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -116,7 +116,7 @@ def _open_task(folder, settings):
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
     log, answers = load_source(settings.log), load_answers(settings)
-    source = Sequences(log, host.vocabulary)
+    source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}

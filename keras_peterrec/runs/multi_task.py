@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.packed_batches import causal_batches
-from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
@@ -15,7 +14,13 @@ from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.pretrain import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_answers, load_source, task_result, with_kind
+from keras_peterrec.runs.task_data import (
+    known_histories,
+    load_answers,
+    load_source,
+    task_result,
+    with_kind,
+)
 from keras_peterrec.runs.task_training import RECIPE, by_rows
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
@@ -110,7 +115,7 @@ def _task_data(host, log, settings):
     """A task's data and the fingerprints of its history and its answers."""
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
-    source = Sequences(log, host.vocabulary)
+    source = known_histories(log, host)
     data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     return data, [log.fingerprint(), answers.fingerprint()]
 

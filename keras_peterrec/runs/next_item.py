@@ -6,6 +6,8 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
+from keras_peterrec.models.linear_fitting import best_weight
+from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.training.inference import outputs_of
 
 VALIDATION, TEST = 2, 1  # which event, counted from a user's last
@@ -41,26 +43,51 @@ class NextItemEvaluation:
 
     def measure(self, pretrainer: Any, new_items: bool = False) -> dict:
         """Metrics of a pretrainer; with `new_items` also those without the items seen."""
-        users = outputs_of(
-            pretrainer.user_states, self.sequences.items, self.starts, self.stops, self.max_length
-        )
-        return self._metrics(users, np.asarray(pretrainer.item_table), new_items)
+        linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
+        return self._metrics(*self._network(pretrainer), new_items, linear)
 
     def popularity(self, counts: Any) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
         ones = np.ones((len(self), 1), "float32")
         return self._metrics(ones, popularity_table(counts), new_items=True)
 
-    def _metrics(self, queries, table, new_items):
+    def measure_linear(self, linear: LinearPart, new_items: bool = False) -> dict:
+        """Metrics of a LinearPart alone."""
+        nothing = np.zeros((len(self), 1), "float32"), np.zeros((linear.outputs, 1), "float32")
+        return self._metrics(*nothing, new_items, self.scores(linear))
+
+    def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
+        """The weight with which a LinearPart is best added to a pretrainer's scores; see `best_weight`."""
+        users, table = self._network(pretrainer)
+        scores = self.scores(linear)
+
+        def quality(weight):
+            added = scores.times(weight) if weight else None
+            return self._metrics(users, table, linear=added)["ndcg@10"]
+
+        return best_weight(quality, users, table, scores)
+
+    def scores(self, linear: LinearPart) -> Any:
+        """The LinearScores of the histories."""
+        return linear.scores(self.sequences.items, self.starts, self.stops)
+
+    def _network(self, pretrainer):
+        """The users `[E, C]` and the items `[V, C]` whose products are the network's scores."""
+        users = outputs_of(
+            pretrainer.user_states, self.sequences.items, self.starts, self.stops, self.max_length
+        )
+        return users, np.asarray(pretrainer.item_table)
+
+    def _metrics(self, queries, table, new_items=False, linear=None):
         pairs = np.arange(len(self)), self.targets
         none = np.zeros(len(self) + 1, "int64"), np.zeros(0, "int64")
-        metrics = ranking_metrics(full_ranks(queries, table, *pairs, *none))
+        metrics = ranking_metrics(full_ranks(queries, table, *pairs, *none, added=linear))
         if new_items:
             lengths = self.stops - self.starts
             seen = np.concatenate(
                 [self.sequences.items[a:b] for a, b in zip(self.starts, self.stops)]
             )
             known = np.concatenate([[0], np.cumsum(lengths)]), np.maximum(seen - FIRST_ITEM, -1)
-            ranks = full_ranks(queries, table, *pairs, *known)
+            ranks = full_ranks(queries, table, *pairs, *known, added=linear)
             metrics.update(ranking_metrics(ranks, prefix="new_"))
         return metrics

@@ -8,9 +8,12 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import causal_batches, masked_batches
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
+from keras_peterrec.models.linear_part import EVENTS, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
@@ -57,12 +60,18 @@ def pretrain(settings: PretrainSettings) -> dict:
         training = _train(pretrainer, sequences, settings, folder.path)
 
         def finish():
+            linear = None
+            if settings.linear or settings.baselines:
+                linear = fit_linear(sequences, len(vocabulary.items))
+            weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
             Host(pretrainer, vocabulary, settings.max_length).save(folder.path)
             result = {
                 **_describe(log, trained, pretrainer, settings),
-                **_measure(pretrainer, sequences, settings.max_length, counts),
+                **_measure(pretrainer, sequences, settings, counts, linear),
                 **training.summary(time.perf_counter() - began),
             }
+            if settings.linear:
+                result["linear"] = {"weight": weight, **linear.chosen}
             folder.finish(result)
             training.finish()
             return result
@@ -162,13 +171,64 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
     return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
 
 
-def _measure(pretrainer, sequences, max_length, counts):
-    """Final metrics of both held-out events, and of popularity."""
+def fit_linear(sequences: Sequences, items: int) -> LinearPart:
+    """The regression from a history to its next item that is best for the validation events.
+
+    Args:
+        sequences: Sequences. Each user's last two events are not fitted to.
+        items: int. Items of the vocabulary, without special ids.
+    """
+    rows = next_item_rows(sequences)
+    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
+    with stage("fitting the linear part") as found:
+        linear = best_item_regression(
+            lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
+            lambda part: validation.measure_linear(part)["ndcg@10"],
+        )
+        found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
+    return linear
+
+
+def next_item_rows(sequences: Sequences) -> tuple:
+    """A row for each event that training predicts: histories, and targets as `ItemRegression`."""
+    starts, stops = sequences.training_windows(len(sequences.items))
+    counts = stops - starts
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
+    targets = sequences.items[stops]
+    known = targets >= FIRST_ITEM
+    targets = targets[known] - FIRST_ITEM
+    return starts[known], stops[known], np.arange(len(targets) + 1), targets
+
+
+def join(
+    pretrainer: Pretrainer, linear: LinearPart, sequences: Sequences, settings: PretrainSettings
+) -> float:
+    """Gives a trained network the linear part with the weight that validation asks, and returns it."""
+    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+    weight = validation.best_weight(pretrainer, linear)
+    if weight:
+        pretrainer.linear = LinearTable.of_part(linear.moved(weight))
+    return weight
+
+
+def _measure(pretrainer, sequences, settings, counts, linear):
+    """Final metrics of both held-out events, and of the baselines."""
     validation, test = (
-        NextItemEvaluation(sequences, max_length, held_out) for held_out in (VALIDATION, TEST)
+        NextItemEvaluation(sequences, settings.max_length, held_out)
+        for held_out in (VALIDATION, TEST)
     )
-    with progress.stage("measuring validation and test events"):
+    with stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
+        baselines = [baseline]
+        if settings.baselines:
+            for name, part in {
+                "SLIT": linear,
+                "EASE": _ease(sequences, validation, len(counts)),
+            }.items():
+                if part is not None:
+                    alone = test.measure_linear(part, new_items=True)
+                    baselines.append({"name": name, "test": alone, **part.chosen})
         metrics = {
             "validation": validation.measure(pretrainer, new_items=True),
             "test": test.measure(pretrainer, new_items=True),
@@ -176,8 +236,20 @@ def _measure(pretrainer, sequences, max_length, counts):
     return {
         "metrics": metrics,
         "baseline": baseline,
-        "baselines": [baseline],
+        "baselines": baselines,
     }
+
+
+def _ease(sequences, validation, items):
+    """EASE of the training events, or `None` where there are too many items for it."""
+    starts, stops = sequences.training_windows(len(sequences.items))
+    return best_ease(
+        sequences.items,
+        starts,
+        stops + 1,
+        items,
+        lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"],
+    )
 
 
 def training_batches(

@@ -2,6 +2,7 @@
 
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.errors import InputError
@@ -17,6 +18,21 @@ def load_source(log):
         read = load_log(log)
         found(f"{len(read):,} events of {len(read.user_ids):,} users")
     return read
+
+
+def known_histories(log, host):
+    """The histories of a log as a task reads them: the Sequences of the items that a host knows.
+
+    Raises:
+        InputError: it knows none of them.
+    """
+    source = Sequences(log, host.vocabulary, known_only=True)
+    if not len(source.items):
+        raise InputError(
+            "`log` should have items that the host knows. "
+            f"Received: {len(log.item_ids)} items, all unknown."
+        )
+    return source
 
 
 def load_answers(settings):

@@ -3,12 +3,12 @@
 import functools
 import time
 
-from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     fit_linear,
+    known_histories,
     load_answers,
     load_source,
     task_result,
@@ -54,7 +54,7 @@ def _transfer(settings):
     patch = None if patch is None else patch.for_host(host.backbone)
     log, answers = load_source(settings.log), load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
-    source = Sequences(log, host.vocabulary)
+    source = known_histories(log, host)
     reads = host.task_settings()
     data = kind.make_data(source, answers, reads["history_length"], settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]

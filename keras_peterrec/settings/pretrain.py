@@ -48,6 +48,16 @@ class PretrainSettings(Settings):
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=positive_integer
     )
+    linear: bool = setting(
+        True,
+        "whether a regression on the items of the history is added to the network's answers",
+        no_help="as in the paper: the network alone",
+    )
+    baselines: bool = setting(
+        True,
+        "whether regressions (SLIT and EASE) are measured as well",
+        no_help="measure popularity alone",
+    )
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
 

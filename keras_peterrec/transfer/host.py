@@ -11,12 +11,13 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
+from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.linear_part import EVENTS
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
@@ -108,6 +109,7 @@ class Host:
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
+                "linear": linear_config(pretrainer.linear),
             },
         )
 
@@ -133,6 +135,8 @@ class Host:
                 negatives=saved["negatives"],
                 sampler=saved["sampler"],
             )
+            if saved["linear"] is not None:
+                pretrainer.linear = LinearTable(**saved["linear"])
             host = cls(pretrainer, vocabulary, saved["max_length"])
             fingerprint = saved["fingerprint"]
         assign_weights(host._weights(), read_weights(folder / "weights.npz"), folder)
@@ -147,6 +151,8 @@ class Host:
         named = {f"backbone/{path}": w for path, w in backbone_weights(self.backbone).items()}
         if not self.pretrainer.tied:
             named["output_table/embeddings"] = self.pretrainer.output_table.embeddings
+        if self.pretrainer.linear is not None:
+            named.update(self.pretrainer.linear.named_weights())
         return named
 
     def _settings(self):

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_peterrec.data.vocabulary import PAD
+from keras_peterrec.data.vocabulary import PAD, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.task_token import TokenPooling
 from keras_peterrec.models.backbone import Backbone
@@ -50,7 +50,8 @@ class IncrementalHost:
 
         Args:
             state: Tensor of shape `[B, S, C]`.
-            items: Integer tensor of shape `[B]`. 0 for a user without an event.
+            items: Integer tensor of shape `[B]`. 0 for a user without an event, which the unknown
+                item also is.
             patches: callable. From a block and a number of positions to the block's patches,
                 in the form of `ResidualBlock.step`.
         """
@@ -84,7 +85,8 @@ class IncrementalHost:
     def _embedded(self, items):
         """The items' rows, `[B, 1, C]`, and where there is one, `[B, 1, 1]`."""
         items = ops.convert_to_tensor(items, dtype="int32")
-        return self.host.item_embedding(items[:, None]), (items != PAD)[:, None, None]
+        comes = (items != PAD) & (items != UNK)
+        return self.host.item_embedding(items[:, None]), comes[:, None, None]
 
     def _advance(self, states, memory, patches):
         """Positions `[B, n, C]` through all blocks.

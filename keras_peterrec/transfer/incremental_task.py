@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from keras import ops
 
+from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.patches.patch_layer import bound_step
 from keras_peterrec.transfer.incremental_host import IncrementalHost
 from keras_peterrec.transfer.task_model import TaskModel
@@ -59,7 +59,7 @@ class IncrementalTask:
         Args:
             state: Tensor of shape `[B, S, C]`.
             items: Integer tensor of shape `[B]`. 0 for a user without a new event, whose
-                state stays as it is.
+                state stays as it is; so does that of a user with an unknown item.
 
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
@@ -80,9 +80,12 @@ class IncrementalTask:
         return self._steps.users(state, *self._answering())
 
     def read(self, history: Any) -> Any:
-        """The states after whole histories `[B, L]`, padded on the left, in one pass."""
+        """The states after whole histories `[B, L]`, padded on the left, in one pass.
+
+        Unknown items are left out.
+        """
         host, kept = self.model.host, []
-        history = ops.convert_to_tensor(np.asarray(history, "int32"))
+        history = ops.convert_to_tensor(known_items(history))
         padding_mask = host.padding_mask_layer(history)
         states = host.item_embedding(history) * padding_mask
         for block in host.blocks:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.patches.patch_layer import with_weights
@@ -185,7 +186,8 @@ class MixedTasks(keras.Model):
         """Each row's scores by its own task's head.
 
         Args:
-            histories: int array `[B, L]` of source ids, padded on the left.
+            histories: int array `[B, L]` of source ids, padded on the left; unknown ones are left
+                out.
             tasks: list of str, B names.
 
         Returns:
@@ -195,7 +197,7 @@ class MixedTasks(keras.Model):
             InputError: there is no such task.
         """
         place = self.places(tasks)
-        users = self.predict_on_batch({"history": np.asarray(histories, "int32"), "place": place})
+        users = self.predict_on_batch({"history": known_items(histories), "place": place})
         scores = [None] * len(place)
         for number in np.unique(place):
             rows = np.flatnonzero(place == number)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
@@ -153,8 +154,11 @@ class Task:
         return self.kind.values(self.scores(histories))
 
     def scores(self, histories: Any) -> Any:
-        """What the head says of histories `[B, L]` of source ids, float32 `[B, n]`."""
-        return np.array(self.model(np.asarray(histories, "int32"), training=False))
+        """What the head says of histories `[B, L]` of source ids, float32 `[B, n]`.
+
+        Unknown items are left out, as in training and serving.
+        """
+        return np.array(self.model(known_items(histories), training=False))
 
     def check_head(self) -> None:
         """Raises InputError if the model's head is none of the task's kind."""

@@ -68,7 +68,7 @@ def whole_data(host, settings):
 
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
-    source = Sequences(load_source(settings.log), host.vocabulary)
+    source = Sequences(load_source(settings.log), host.vocabulary, known_only=True)
     data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     data.examples = joined(data.splits[TRAIN], data.splits[VALIDATION])
     return data

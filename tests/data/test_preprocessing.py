@@ -6,27 +6,39 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.data.preprocessing import gather_rows, left_pad, split_history
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.preprocessing import gather_rows, known_items, left_pad, split_history
+from keras_peterrec.data.vocabulary import UNK, Vocabulary
+
+IDS = st.just(UNK) | st.integers(2, 99)
 
 
 def padded_by_loop(rows, max_length, fixed):
-    rows = [row[-max_length:] for row in rows]
+    rows = [[n for n in row if n != UNK][-max_length:] for row in rows]
     width = max_length if fixed else max([1, *map(len, rows)])
     return [[0] * (width - len(row)) + row for row in rows]
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    rows=st.lists(st.lists(st.integers(1, 99), max_size=9), min_size=1, max_size=5),
+    rows=st.lists(st.lists(IDS, max_size=9), min_size=1, max_size=5),
     max_length=st.integers(1, 11),
     fixed=st.booleans(),
 )
-def test_keeps_the_last_and_pads_on_the_left(rows, max_length, fixed):
+def test_keeps_the_last_known_items_and_pads_on_the_left(rows, max_length, fixed):
     ragged = tf.ragged.constant(rows, tf.int64, ragged_rank=1)
     got = left_pad(ragged, max_length, fixed)
     assert got.dtype == tf.int32
     assert got.numpy().tolist() == padded_by_loop(rows, max_length, fixed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(st.lists(IDS, max_size=9), min_size=1, max_size=5))
+def test_padded_histories_keep_their_known_items(rows):
+    padded = np.array([[0] * (9 - len(row)) + row for row in rows])
+    assert known_items(padded).tolist() == [
+        [0] * (9 - len(row)) + row for row in ([n for n in row if n != UNK] for row in rows)
+    ]
+    assert known_items(np.zeros((2, 0), "int32")).shape == (2, 0)
 
 
 @pytest.mark.parametrize("fixed, width", [(False, 1), (True, 3)])

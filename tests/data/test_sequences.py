@@ -112,9 +112,15 @@ def test_finds_users():
     assert found.tolist() == [-1, 2, 1, 0]
 
 
-def test_unknown_items_become_unknown():
+def test_unknown_items_become_unknown_or_are_left_out():
     log = Log.from_columns(["a", "a", "b"], ["x", "new", "y"], [1, 2, 3])
-    assert Sequences(log, Vocabulary(["x", "y"])).items.tolist() == [4, 1, 5]
+    vocabulary = Vocabulary(["x", "y"])
+    assert Sequences(log, vocabulary).items.tolist() == [4, 1, 5]
+    known = Sequences(log, vocabulary, known_only=True)
+    assert known.items.tolist() == [4, 5] and known.timestamps.tolist() == [1, 3]
+    # A user stays one without events, whose history is empty.
+    none = Sequences(log, Vocabulary(["y"]), known_only=True)
+    assert none.offsets.tolist() == [0, 0, 1] and none.index(["a"]).tolist() == [0]
 
 
 @pytest.mark.parametrize("max_length", [1, 50])

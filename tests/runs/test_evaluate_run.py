@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.evaluate import evaluate
@@ -17,6 +18,22 @@ def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
     assert evaluate(task_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
     written = json.loads((host_folder / "metrics.json").read_text())["metrics"]["test"]
     assert evaluate(host_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+
+
+def test_unknown_items_in_the_log_change_no_metric_of_a_task(task_folder):
+    log, rng = load_log("simulated/source"), np.random.default_rng(0)
+    users, items = log.user_ids[log.users], log.item_ids[log.items]
+    times = rng.choice(log.timestamps, 30 * len(log.user_ids))
+    grown = Log.from_columns(
+        [*users, *np.repeat(log.user_ids, 30)],
+        [*items, *(f"new{n % 500}" for n in range(len(times)))],
+        np.concatenate([log.timestamps, times]),
+    )
+    wanted = evaluate(task_folder)["metrics"]["test"]
+    assert evaluate(task_folder, log=grown)["metrics"]["test"] == pytest.approx(wanted, abs=1e-9)
+    new = Log.from_columns(users, [f"new{n}" for n in log.items], log.timestamps)
+    with pytest.raises(InputError, match="`log` should have items that the host knows"):
+        evaluate(task_folder, log=new)
 
 
 @pytest.mark.parametrize("name", ["target", "labels", "column", "host"])
