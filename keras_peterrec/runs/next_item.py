@@ -57,7 +57,7 @@ class NextItemEvaluation:
         return self._metrics(*nothing, new_items, self.scores(linear))
 
     def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
-        """The weight with which a LinearPart is best added to a pretrainer's scores; see `best_weight`."""
+        """The weight with which a LinearPart is best added to a pretrainer's scores."""
         users, table = self._network(pretrainer)
         scores = self.scores(linear)
 

@@ -180,7 +180,7 @@ def fit_linear(sequences: Sequences, items: int) -> LinearPart:
     """
     rows = next_item_rows(sequences)
     validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
-    with stage("fitting the linear part") as found:
+    with progress.stage("fitting the linear part") as found:
         linear = best_item_regression(
             lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
             lambda part: validation.measure_linear(part)["ndcg@10"],
@@ -204,7 +204,7 @@ def next_item_rows(sequences: Sequences) -> tuple:
 def join(
     pretrainer: Pretrainer, linear: LinearPart, sequences: Sequences, settings: PretrainSettings
 ) -> float:
-    """Gives a trained network the linear part with the weight that validation asks, and returns it."""
+    """Adds the linear part to a trained network with the weight that validation asks."""
     validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
     weight = validation.best_weight(pretrainer, linear)
     if weight:
@@ -218,7 +218,7 @@ def _measure(pretrainer, sequences, settings, counts, linear):
         NextItemEvaluation(sequences, settings.max_length, held_out)
         for held_out in (VALIDATION, TEST)
     )
-    with stage("measuring validation and test events"):
+    with progress.stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         baselines = [baseline]
         if settings.baselines:
