@@ -26,7 +26,7 @@ FIRST = (
     "test_serve_benchmark.py",
     "test_train_benchmark.py",
     "test_export_run.py",
-    "test_ridge_run.py",
+    "test_linear_run.py",
     "test_micro_batches.py",
     "test_task_model.py",
 )

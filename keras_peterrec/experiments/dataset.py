@@ -41,7 +41,7 @@ class TaskSource:
 
     @property
     def arguments(self):
-        """The arguments of `transfer` and `ridge` that name the data."""
+        """The arguments of `transfer` and `linear` that name the data."""
         given = {"target": self.target, "labels": self.labels, "column": self.column}
         given = {name: value for name, value in {**given, "kind": self.kind}.items() if value}
         cut = {} if self.target is None else {"cut_history": self.cut_history}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from keras_peterrec.errors import Misfit
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
 
 LONGEST_NAME = 60  # of a folder that is named after several tasks
@@ -56,8 +56,8 @@ class Runner:
             return
         for task in self.dataset.tasks:
             folder = self._folder(row, task.folder, seed)
-            if row.run == "ridge":
-                run, arguments = ridge, task.arguments
+            if row.run == "linear":
+                run, arguments = linear, task.arguments
             else:
                 host = self._host(task.source, row.objective, seed)
                 run, arguments = transfer, {**task.arguments, "host": host, **self._epochs}

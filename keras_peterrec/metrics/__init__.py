@@ -3,11 +3,7 @@
 All of it is NumPy: importing this package does not import TensorFlow.
 """
 
-from keras_peterrec.metrics.baselines import (
-    RidgeRanker,
-    majority_probabilities,
-    popularity_table,
-)
+from keras_peterrec.metrics.baselines import majority_probabilities, popularity_table
 from keras_peterrec.metrics.classification import classification_metrics
 from keras_peterrec.metrics.full_ranking import full_ranks
 from keras_peterrec.metrics.multilabel import label_shares, multilabel_metrics
@@ -16,7 +12,6 @@ from keras_peterrec.metrics.regression import regression_metrics
 from keras_peterrec.metrics.sampled_ranking import sampled_ranks
 
 __all__ = [
-    "RidgeRanker",
     "classification_metrics",
     "full_ranks",
     "label_shares",

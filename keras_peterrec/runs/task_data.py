@@ -59,19 +59,17 @@ def with_kind(settings, answers):
     return settings.replace(kind=kind.name), kind
 
 
-def fit_linear(data, items, settings):
-    """The linear part of a task, or `None` where nothing asks for it.
+def fit_linear(data, items):
+    """The linear part of a task, or `None` if its kind has none.
 
     Args:
         data: TaskData.
         items: int. Items of the source vocabulary, without special ids.
-        settings: TransferSettings.
     """
-    if not settings.linear and not settings.baselines:
-        return None
     with stage("fitting the linear part") as found:
         linear = data.fit_linear(items)
-        found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
+        chosen = {} if linear is None else linear.chosen
+        found(", ".join(f"{name} {value:g}" for name, value in chosen.items() if value))
     return linear
 
 

@@ -73,7 +73,9 @@ def _transfer(settings):
         training = train_task(model, data, settings, folder.path)
 
         def finish():
-            linear = fit_linear(data, len(host.vocabulary.items), settings)
+            linear = None
+            if settings.linear or settings.baselines:
+                linear = fit_linear(data, len(host.vocabulary.items))
             weight = data.join(model, linear if settings.linear else None)
             task = Task(model, settings.method, data.kind, settings.recorded())
             task.save(folder.path, host)
@@ -81,7 +83,7 @@ def _transfer(settings):
             measure = functools.partial(data.measure, model)
             result = task_result(settings, data, fingerprints, measure, linear)
             result |= {"parameters": parameter_report(model), **seconds}
-            if settings.linear:
+            if settings.linear and linear is not None:
                 result["linear"] = {"weight": weight, **linear.chosen}
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
             folder.finish(result)

@@ -168,22 +168,13 @@ class TransferSettings(TaskSettings):
 
 
 @dataclass(frozen=True)
-class RidgeSettings(TaskSettings):
-    """Settings of `ridge`: the linear baseline of a task."""
+class LinearSettings(TaskSettings):
+    """Settings of `linear`: the linear part of a task, without a network."""
 
-    command: ClassVar[str] = "ridge"
+    command: ClassVar[str] = "linear"
 
     log: Any = setting(help="source log with the histories")
     out: Any = setting(help="new folder", recorded=False)
-    penalties: tuple[float, ...] = setting(
-        (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
-        "of the squared weights; validation chooses one",
-    )
-
-    def check(self):
-        super().check()
-        if not self.penalties:
-            raise InputError("`penalties` should hold at least one number. Received: none.")
 
 
 @dataclass(frozen=True)

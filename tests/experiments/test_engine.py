@@ -29,7 +29,7 @@ TINY = Plan(
     "tiny",
     "A small plan",
     (
-        Row("ridge", run="ridge"),
+        Row("linear", run="linear"),
         Row("MTL", run="multi_task"),
         Row("head alone", {"method": "head", "batch_size": 64}),
     ),
@@ -74,10 +74,10 @@ def test_every_run_has_its_folder_and_is_in_the_table(out):
         assert np.isfinite(list(record["test"].values())).all()
     cells = {(cell["metric"], cell["row"], cell["task"]) for cell in result["table"]}
     for task, (baseline, metrics) in SHOWN.items():
-        for row in (baseline, "ridge", "MTL", "head alone"):
+        for row in (baseline, "linear", "MTL", "head alone"):
             for metric in metrics:
                 assert (metric, row, task) in cells and (metric, row, "mean") in cells
-    assert (out / "table.md").read_text().count("| ridge |") == 10
+    assert (out / "table.md").read_text().count("| linear |") == 10
     assert json.loads((out / "run.json").read_text())["settings"]["dataset"] == "simulated"
 
 
@@ -121,9 +121,9 @@ def test_started_again_it_trains_nothing(out, here, capsys):
 
 
 def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
-    ridge_alone = Plan("tiny", "Ridge", TINY.rows[:1], ("comparison",), "nothing")
+    linear_alone = Plan("tiny", "Linear", TINY.rows[:1], ("comparison",), "nothing")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PLANS, "tiny", ridge_alone)
+        patch.setitem(PLANS, "tiny", linear_alone)
         run(tmp_path / "out")
         before = times(tmp_path / "out")
         result = run(tmp_path / "out", seeds=3)
@@ -132,21 +132,21 @@ def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
     [cell] = [
         c
         for c in result["table"]
-        if (c["row"], c["task"], c["metric"]) == ("ridge", "shop", "ndcg@10")
+        if (c["row"], c["task"], c["metric"]) == ("linear", "shop", "ndcg@10")
     ]
     assert len(values) == cell["seeds"] == 3
     assert cell["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
-QUICK = Row("ridge", {"penalties": [100.0]}, run="ridge")
+QUICK = Row("linear", run="linear")
 
 
-def ridge_rows(monkeypatch, *rows):
-    monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", rows, (), "nothing"))
+def linear_rows(monkeypatch, *rows):
+    monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Linear", rows, (), "nothing"))
 
 
 def test_a_folder_of_another_run_ends_it(plans, here, tmp_path, monkeypatch):
-    ridge_rows(monkeypatch, QUICK)
+    linear_rows(monkeypatch, QUICK)
     run(tmp_path / "one", shared=tmp_path / "shared")
     [file] = (tmp_path / "shared").glob("runs/seed-0/gender/*/run.json")
     held = json.loads(file.read_text())
@@ -158,7 +158,7 @@ def test_a_folder_of_another_run_ends_it(plans, here, tmp_path, monkeypatch):
 
 
 def test_whole_histories_are_runs_of_their_own(plans, here, tmp_path, monkeypatch):
-    ridge_rows(monkeypatch, QUICK)
+    linear_rows(monkeypatch, QUICK)
     shared = tmp_path / "shared"
     cut = run(tmp_path / "cut", shared=shared)
     whole = run(tmp_path / "whole", shared=shared, cut_history=False)
@@ -171,7 +171,7 @@ def test_whole_histories_are_runs_of_their_own(plans, here, tmp_path, monkeypatc
 
 
 def test_what_is_left_out_is_said_and_tried_again(plans, here, tmp_path, monkeypatch, capsys):
-    ridge_rows(monkeypatch, QUICK, Row("few", {"train_fraction": 0.002}, run="ridge"))
+    linear_rows(monkeypatch, QUICK, Row("few", {"train_fraction": 0.002}, run="linear"))
     result = run(tmp_path / "out", tasks=["gender"], seeds=2)
     cell = next(c for c in result["table"] if c["row"] == "few")
     [left] = result["left_out"]
@@ -187,7 +187,7 @@ def test_what_is_left_out_is_said_and_tried_again(plans, here, tmp_path, monkeyp
 
 
 def test_other_answers_under_the_same_path_are_another_result(here, tmp_path, monkeypatch):
-    ridge_rows(monkeypatch, QUICK)
+    linear_rows(monkeypatch, QUICK)
     table = tmp_path / "users.csv"
     users = load_labels("simulated/users", "gender")
     rows = [f"{user},{value}" for user, value in zip(users.user_ids, users.values)]
@@ -228,13 +228,13 @@ def test_a_run_of_several_tasks_is_called_after_them(tmp_path):
 
 def test_experiments_share_what_they_have_in_common(plans, here, tmp_path, capsys):
     def rows(*labels):
-        return tuple(Row(label, run="ridge") for label in labels)
+        return tuple(Row(label, run="linear") for label in labels)
 
     shared, folders = tmp_path / "shared", (tmp_path / "one", tmp_path / "two")
     results = []
-    for folder, labels in zip(folders, (["ridge"], ["linear"])):
+    for folder, labels in zip(folders, (["linear"], ["regression"])):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", rows(*labels), (), "nothing"))
+            patch.setitem(PLANS, "tiny", Plan("tiny", "Linear", rows(*labels), (), "nothing"))
             before = times(shared)
             results.append(run(folder, shared=shared))
     assert before and times(shared) == before  # the second has run nothing
@@ -276,7 +276,7 @@ def test_json_is_all_that_stands_on_stdout(out, here, capsys):
 
 def test_what_no_row_can_be_run_for_is_an_error(plans, here, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        row = Row("ridge", {"train_fraction": 1e-6}, run="ridge")
-        patch.setitem(PLANS, "tiny", Plan("tiny", "Ridge", (row,), (), "nothing"))
+        row = Row("linear", {"train_fraction": 1e-6}, run="linear")
+        patch.setitem(PLANS, "tiny", Plan("tiny", "Linear", (row,), (), "nothing"))
         with pytest.raises(InputError, match="should have enough users"):
             run(tmp_path / "out")

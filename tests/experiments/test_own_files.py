@@ -11,7 +11,7 @@ from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.experiments.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 1, "seeds": 1}
-RIDGE, PATCH = Row("ridge", run="ridge"), Row("PeterRec", {"method": "patch"})
+LINEAR, PATCH = Row("linear", run="linear"), Row("PeterRec", {"method": "patch"})
 DEMO = Path(__file__).parents[3] / "shared" / "data" / "peterrec_demo"
 
 
@@ -32,11 +32,13 @@ def test_amazon(tmp_path, here, monkeypatch):
             lines += [f"A{user},{domain}{item},{time}" for time, item in enumerate(items)]
         with gzip.open(data / f"{domain}.csv.gz", "wt") as file:
             file.write("\n".join(lines) + "\n")
-    result = run(monkeypatch, (RIDGE,), "amazon", data, out=tmp_path / "ridge")
+    result = run(monkeypatch, (LINEAR,), "amazon", data, out=tmp_path / "linear")
     tasks = ["sports-beauty", "toys-beauty", "sports-toys"]
     assert result["settings"]["tasks"] == tasks
     for metric in ("ndcg@10", "hr@10"):
-        cells = [c["task"] for c in result["table"] if (c["row"], c["metric"]) == ("ridge", metric)]
+        cells = [
+            c["task"] for c in result["table"] if (c["row"], c["metric"]) == ("linear", metric)
+        ]
         assert cells == [*tasks, "mean"]
     result = run(
         monkeypatch, (PATCH,), "amazon", data, tasks=["toys-beauty"], out=tmp_path / "patch"
@@ -50,10 +52,10 @@ def test_amazon(tmp_path, here, monkeypatch):
 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the demo files are not at hand")
 def test_demo_of_the_paper(tmp_path, here, monkeypatch, capsys):
-    result = run(monkeypatch, (RIDGE, PATCH), "peterrec", DEMO, out=tmp_path / "out", seeds=2)
+    result = run(monkeypatch, (LINEAR, PATCH), "peterrec", DEMO, out=tmp_path / "out", seeds=2)
     said = capsys.readouterr().err
     assert "left out, no file" in said and "GenEst" in said
     assert result["settings"]["tasks"] == ["ColdRec-2"]
-    assert {record["row"] for record in result["runs"]} == {"ridge", "PeterRec"}
+    assert {record["row"] for record in result["runs"]} == {"linear", "PeterRec"}
     cell = next(cell for cell in result["table"] if cell["row"] == "PeterRec")
     assert cell["task"] == "ColdRec-2" and 0 <= cell["mean"] <= 1

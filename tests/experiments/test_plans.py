@@ -8,15 +8,15 @@ from keras_peterrec.experiments.plans import PLANS, RUNS
 from keras_peterrec.experiments.plots import PLOTS
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.registry import get_patch, patch_methods
+from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
-from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.settings.transfer import INSERTIONS, METHODS
 from keras_peterrec.transfer.host import OBJECTIVES
 
 TAKES = {
     name: inspect.signature(run).parameters
-    for name, run in {"transfer": transfer, "ridge": ridge, "multi_task": multi_task}.items()
+    for name, run in {"transfer": transfer, "linear": linear, "multi_task": multi_task}.items()
 }
 
 
@@ -66,7 +66,7 @@ def test_plans_compare_what_they_say():
     assert fractions == {(method, share) for method in ("patch", "all") for share in shares}
     objectives = [row.objective for row in PLANS["causal-or-masked"].rows]
     assert objectives == ["causal", "masked"]
-    assert [row.run for row in PLANS["baselines"].rows] == ["ridge", "multi_task", "transfer"]
+    assert [row.run for row in PLANS["baselines"].rows] == ["linear", "multi_task", "transfer"]
 
 
 def test_short_names_of_patches_are_known():

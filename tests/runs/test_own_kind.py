@@ -9,10 +9,12 @@ from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.experiments.tables import summarise
+from keras_peterrec.models.linear_fitting import LabelRegression
+from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.predict import predict
-from keras_peterrec.runs.ridge import ridge
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.tasks import registry
@@ -83,7 +85,7 @@ class CountData(TaskData):
     def loss(self, name=None):
         return keras.losses.Poisson()
 
-    def measure_users(self, users, head, part, sampled=False):
+    def measure_users(self, users, head, part, sampled=False, linear=None):
         return self._metrics(np.asarray(head(users)), part)
 
     def baseline(self, part):
@@ -91,11 +93,18 @@ class CountData(TaskData):
         found = np.full((len(self.splits[part]), 1), mean)
         return {"name": "mean", "test": self._metrics(found, part)}
 
-    def fit_linear(self, ridge, offsets, items, size):
-        ridge.fit_matrix(offsets, items, size, self.splits[TRAIN].answers)
+    def fit_linear(self, size):
+        train = self.splits[TRAIN]
+        squared = lambda found: (
+            np.sum((found - train.answers) ** 2) / 2,
+            found - train.answers,
+        )
+        rows = self.source.items, train.starts, train.stops
+        start = [train.answers.mean()]
+        return LabelRegression(Bag(), *rows, size, start, squared).solve(10.0)
 
-    def measure_linear(self, queries, table, part, sampled=False):
-        return self._metrics(np.maximum(queries @ table.T, 0.1), part)
+    def measure_linear(self, linear, part, sampled=False):
+        return self._metrics(np.maximum(self.linear_scores(linear, part).all(), 0.1), part)
 
     def _metrics(self, found, part):
         truths = self.splits[part].answers
@@ -136,8 +145,8 @@ def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly
     assert model.description["tasks"]["visits"] == {"kind": "count", "unit": "number"}
     assert "visits_regress" in model._model.signatures
 
-    linear = ridge(log, tmp_path / "ridge", **task)
-    assert linear["metrics"]["test"]["poisson"] < linear["baseline"]["test"]["poisson"]
+    alone = linear(log, tmp_path / "linear", **task)
+    assert alone["metrics"]["test"]["poisson"] < alone["baseline"]["test"]["poisson"]
     runs = [
         {
             **{"row": "patch", "task": "visits", "kind": "count", "seed": 0, "settings": {}},

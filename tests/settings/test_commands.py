@@ -17,8 +17,8 @@ from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import (
     INSERTIONS,
     METHODS,
+    LinearSettings,
     MultiTaskSettings,
-    RidgeSettings,
     TransferSettings,
 )
 
@@ -135,16 +135,11 @@ def test_short_options_become_one_patch(short, patch):
         (transfer, {"labels": "l.csv", "column": "age"}, "Either `target` or `labels` should be"),
         (transfer, {"column": "age"}, "`column` should be left out without `labels`"),
         (transfer, {"devices": 0}, "`devices` should be a positive integer or 'all'"),
-        (RidgeSettings, {"log": "a", "out": "o"}, "Either `target` or `labels` should be given"),
+        (LinearSettings, {"log": "a", "out": "o"}, "Either `target` or `labels` should be given"),
         (
-            RidgeSettings,
+            LinearSettings,
             {"log": "a", "out": "o", "labels": "l.csv", "column": "a", "cut_history": False},
             "`cut_history` should be left out without `target`",
-        ),
-        (
-            RidgeSettings,
-            {"log": "a", "out": "o", "target": "t", "penalties": ()},
-            "`penalties` should hold at least one number",
         ),
         (MultiTaskSettings, {"log": "a", "tasks": [], "out": "o"}, "`tasks` should hold at least"),
         (

@@ -1,0 +1,58 @@
+"""The linear part of a task alone, without a network."""
+
+import functools
+import time
+
+import numpy as np
+
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.task_data import (
+    fit_linear,
+    load_answers,
+    load_source,
+    task_result,
+    with_kind,
+)
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.transfer import LinearSettings
+
+
+@takes(LinearSettings)
+def linear(settings: LinearSettings) -> dict:
+    """Solves a task by a regression on the bag of source items, on the same split as `transfer`.
+
+    It is ridge regression to target items or to a number, and logistic regression to classes or
+    labels. It knows every item of the log, and needs no host.
+
+    Returns:
+        dict, the content of `metrics.json`.
+
+    Raises:
+        InputError: an argument or the data cannot be used.
+    """
+    began = time.perf_counter()
+    log, answers = load_source(settings.log), load_answers(settings)
+    settings, kind = with_kind(settings, answers)
+    vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
+    source = Sequences(log, vocabulary)
+    data = kind.make_data(source, answers, int(source.lengths.max()), settings)
+    fingerprints = [log.fingerprint(), answers.fingerprint()]
+    with RunFolder(settings.out, settings, fingerprints) as folder:
+        if (earlier := folder.earlier_result()) is not None:
+            return earlier
+        fitted = fit_linear(data, len(vocabulary.items))
+        if fitted is None:
+            raise InputError(f"`kind` should have a linear part. Received: {data.kind.name}.")
+        seconds = round(time.perf_counter() - began, 2)
+        measure = functools.partial(data.measure_linear, fitted)
+        return folder.finish(
+            {
+                **task_result(settings, data, fingerprints, measure),
+                "linear": fitted.chosen,
+                "parameters": {"host": 0, "trainable": fitted.values, "total": fitted.values},
+                "seconds": {"fit": seconds, "total": seconds},
+            }
+        )
