@@ -54,14 +54,21 @@ def ranking_metrics(
     ks = list(ks) if np.iterable(ks) else [ks]
     if not ks:
         raise InputError("`ks` should hold at least one cutoff. Received: `ks` = [].")
-    metrics = {}
+    return {name: float(np.mean(part)) for name, part in ranking_gains(ranks, ks, prefix).items()}
+
+
+def ranking_gains(
+    ranks: np.ndarray, ks: Sequence[int] = (5, 10, 20), prefix: str = ""
+) -> dict[str, np.ndarray]:
+    """What each rank adds to the means of `ranking_metrics`, `{name: float array [P]}`."""
+    gains = {}
     for k in ks:
         check_count("k", k)
         hits = ranks <= k
-        metrics[f"{prefix}hr@{k}"] = float(np.mean(hits))
-        metrics[f"{prefix}mrr@{k}"] = float(np.mean(hits / ranks))
-        metrics[f"{prefix}ndcg@{k}"] = float(np.mean(hits / np.log2(ranks + 1.0)))
-    return metrics
+        gains[f"{prefix}hr@{k}"] = hits.astype("float64")
+        gains[f"{prefix}mrr@{k}"] = hits / ranks
+        gains[f"{prefix}ndcg@{k}"] = hits / np.log2(ranks + 1.0)
+    return gains
 
 
 class RankingInputs:

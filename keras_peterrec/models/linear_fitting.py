@@ -290,7 +290,7 @@ class LabelRegression:
         starts, stops: int arrays `[E]`, the histories.
         size: int. Items I of the source vocabulary, without special ids.
         start: float array `[n]`. The b to begin with: the best constant answer.
-        loss: Callable. From outputs `[E, n]` to the sum of the rows' losses and its gradient.
+        loss: Callable. From outputs `[E, n]` to the rows' losses `[E]` and their gradient.
 
     Source: minimised by L-BFGS, Liu and Nocedal 1989, as in scikit-learn.
     """
@@ -314,9 +314,9 @@ class LabelRegression:
 
         def objective(flat):
             weights = flat.reshape(shape)
-            value, gradient = self.loss(self.bags @ weights[:-1] + weights[-1])
+            losses, gradient = self.loss(self.bags @ weights[:-1] + weights[-1])
             of_weights = self.transposed @ gradient + penalty * weights[:-1]
-            value += penalty / 2 * np.sum(weights[:-1] ** 2)
+            value = losses.sum() + penalty / 2 * np.sum(weights[:-1] ** 2)
             return value, np.concatenate([of_weights, [gradient.sum(axis=0)]]).reshape(-1)
 
         options = {"maxiter": 300}

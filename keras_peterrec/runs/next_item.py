@@ -6,6 +6,8 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
+from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.training.inference import outputs_of
@@ -81,7 +83,8 @@ class NextItemEvaluation:
     def _metrics(self, queries, table, new_items=False, linear=None):
         pairs = np.arange(len(self)), self.targets
         none = np.zeros(len(self) + 1, "int64"), np.zeros(0, "int64")
-        metrics = ranking_metrics(full_ranks(queries, table, *pairs, *none, added=linear))
+        ranks = full_ranks(queries, table, *pairs, *none, added=linear)
+        metrics, gains = ranking_metrics(ranks), ranking_gains(ranks)
         if new_items:
             lengths = self.stops - self.starts
             seen = np.concatenate(
@@ -90,4 +93,5 @@ class NextItemEvaluation:
             known = np.concatenate([[0], np.cumsum(lengths)]), np.maximum(seen - FIRST_ITEM, -1)
             ranks = full_ranks(queries, table, *pairs, *known, added=linear)
             metrics.update(ranking_metrics(ranks, prefix="new_"))
-        return metrics
+            gains.update(ranking_gains(ranks, prefix="new_"))
+        return Measured(metrics, gains, np.arange(len(self)))

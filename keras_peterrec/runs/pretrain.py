@@ -16,11 +16,13 @@ from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best
 from keras_peterrec.models.linear_part import EVENTS, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
@@ -28,6 +30,7 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 VALIDATION_USERS = 5_000
+METRIC = Metric("ndcg@10", higher_is_better=True)
 
 
 @takes(PretrainSettings)
@@ -72,6 +75,7 @@ def pretrain(settings: PretrainSettings) -> dict:
             }
             if settings.linear:
                 result["linear"] = {"weight": weight, **linear.chosen}
+            advise(result, METRIC, sequences.lengths, settings.max_length)
             folder.finish(result)
             training.finish()
             return result
@@ -183,7 +187,7 @@ def fit_linear(sequences: Sequences, items: int) -> LinearPart:
     with progress.stage("fitting the linear part") as found:
         linear = best_item_regression(
             lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
-            lambda part: validation.measure_linear(part)["ndcg@10"],
+            lambda part: validation.measure_linear(part)[METRIC.name],
         )
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
@@ -237,6 +241,7 @@ def _measure(pretrainer, sequences, settings, counts, linear):
         "metrics": metrics,
         "baseline": baseline,
         "baselines": baselines,
+        "intervals": {"test": metrics["test"].intervals(settings.seed)},
     }
 
 
@@ -275,7 +280,9 @@ def training_batches(
 def _train(pretrainer, sequences, settings, folder):
     batches = training_batches(pretrainer, sequences, settings)
     validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
-    recipe = Recipe(settings.learning_rate, settings.epochs, 4, "val_ndcg@10", "max", drops=1)
+    recipe = Recipe(
+        settings.learning_rate, settings.epochs, 4, METRIC.monitor, METRIC.mode, drops=1
+    )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states
     return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)

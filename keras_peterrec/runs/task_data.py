@@ -93,6 +93,7 @@ def task_result(settings, data, fingerprints, measure, linear=None):
             alone = data.measure_linear(linear, TEST, sampled=True)
             baselines.append({"name": data.kind.linear_name, "test": alone, **linear.chosen})
         metrics = {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)}
+        intervals = metrics["test"].intervals(settings.seed)
     return {
         "command": settings.command,
         "kind": data.kind.name,
@@ -102,6 +103,7 @@ def task_result(settings, data, fingerprints, measure, linear=None):
         "metrics": metrics,
         "baseline": baseline,
         "baselines": baselines,
+        "intervals": {"test": intervals},
     }
 
 

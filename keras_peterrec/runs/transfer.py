@@ -3,8 +3,10 @@
 import functools
 import time
 
+from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
+from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     fit_linear,
@@ -85,6 +87,8 @@ def _transfer(settings):
             result |= {"parameters": parameter_report(model), **seconds}
             if settings.linear and linear is not None:
                 result["linear"] = {"weight": weight, **linear.chosen}
+            train = data.splits[TRAIN]
+            advise(result, data.kind.metric, train.stops - train.starts, host.window)
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
             folder.finish(result)
             training.finish()

@@ -100,12 +100,12 @@ class ClassificationData(LabelData):
     def loss(self, name: str | None = None) -> Any:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
         logs = _log_probabilities(outputs)
         chosen = np.take_along_axis(logs, answers[:, None], axis=1)
         gradient = np.exp(logs)
         gradient[np.arange(len(answers)), answers] -= 1.0
-        return -np.sum(chosen), gradient
+        return -chosen[:, 0], gradient
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         probabilities = np.exp(_log_probabilities(outputs))

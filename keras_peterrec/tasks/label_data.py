@@ -8,6 +8,7 @@ import scipy.optimize
 
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.models.linear_fitting import LabelRegression, best_label_regression
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.tasks.heads import LinearHead
@@ -34,8 +35,8 @@ class LabelData(TaskData):
         """The head's outputs for the best constant answer, float64 `[n]`."""
         raise NotImplementedError
 
-    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
-        """The sum of the losses of outputs `[E, n]`, in float64, and its gradient `[E, n]`."""
+    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+        """The rows' losses `[E]` of outputs `[E, n]`, in float64, and their gradient `[E, n]`."""
         raise NotImplementedError
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
@@ -52,7 +53,7 @@ class LabelData(TaskData):
         outputs = np.asarray(head(users), "float64")
         if linear is not None:
             outputs = outputs + linear.all()
-        return self.metrics(outputs, self.splits[part].answers)
+        return self._measured(outputs, part)
 
     def fit_linear(self, size: int) -> LinearPart:
         train, validation = self.splits[TRAIN], self.splits[VALIDATION]
@@ -73,7 +74,7 @@ class LabelData(TaskData):
         return best_label_regression(make)
 
     def _regression(self, bag, rows, size):
-        loss = lambda outputs: self.loss_and_gradient(outputs, rows.answers)
+        loss = lambda outputs: self.losses_and_gradient(outputs, rows.answers)
         return LabelRegression(
             bag, self.source.items, rows.starts, rows.stops, size, self.start(), loss
         )
@@ -81,12 +82,20 @@ class LabelData(TaskData):
     def _loss_of(self, rows):
         def loss(part):
             scores = part.scores(self.source.items, rows.starts, rows.stops).all()
-            return self.loss_and_gradient(np.asarray(scores, "float64"), rows.answers)[0]
+            return self.losses_and_gradient(np.asarray(scores, "float64"), rows.answers)[0].sum()
 
         return loss
 
     def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
-        return self.metrics(self._linear_outputs(linear, part), self.splits[part].answers)
+        return self._measured(self._linear_outputs(linear, part), part)
+
+    def _measured(self, outputs, part):
+        answers = self.splits[part].answers
+        losses, _ = self.losses_and_gradient(outputs, answers)
+        again = lambda rows: self.metrics(outputs[rows], answers[rows])
+        return Measured(
+            self.metrics(outputs, answers), {"loss": losses}, np.arange(len(answers)), again
+        )
 
     def _linear_outputs(self, linear, part):
         return np.asarray(self.linear_scores(linear, part).all(), "float64")
@@ -111,10 +120,10 @@ class LabelData(TaskData):
 
         def loss(scales):
             moved = sum(scale * part for scale, part in zip(scales, parts))
-            value, gradient = self.loss_and_gradient(start + moved, answers)
+            losses, gradient = self.losses_and_gradient(start + moved, answers)
             slopes = np.array([np.sum(gradient * part) for part in parts])
             from_half = scales - first
-            return value + held * np.sum(from_half**2), slopes + 2 * held * from_half
+            return losses.sum() + held * np.sum(from_half**2), slopes + 2 * held * from_half
 
         # The network's scale is never 0, which would lose what training goes on from.
         bounds = [(LEAST_SCALE, 1.0), (0.0, 1.0)][: len(parts)]

@@ -107,10 +107,10 @@ class MultilabelData(LabelData):
     def loss(self, name: str | None = None) -> Any:
         return keras.losses.BinaryCrossentropy(from_logits=True)
 
-    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
         # log(1 + e^z) - y z, without overflow for large z.
         losses = np.logaddexp(0.0, outputs) - answers * outputs
-        return np.sum(losses), _sigmoid(outputs) - answers
+        return losses.sum(axis=1), _sigmoid(outputs) - answers
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         return multilabel_metrics(_sigmoid(outputs), answers)

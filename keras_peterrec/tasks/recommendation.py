@@ -12,6 +12,8 @@ from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
+from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import (
     ItemRegression,
     best_item_regression,
@@ -214,12 +216,15 @@ class RecommendationData(TaskData):
             np.concatenate([[0], np.cumsum(lengths)]),
             known,
         )
-        metrics = ranking_metrics(full_ranks(*arguments, added=linear))
+        ranks = full_ranks(*arguments, added=linear)
+        metrics, gains = ranking_metrics(ranks), ranking_gains(ranks)
         if sampled:
             drawn = {"negatives": SAMPLED_NEGATIVES, "seed": self.seed}
             ranks = sampled_ranks(*arguments, **drawn, added=linear)
             metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
-        return metrics
+            gains.update(ranking_gains(ranks, ks=(5,), prefix="sampled_"))
+        _, users = np.unique(split.user_ids, return_inverse=True)
+        return Measured(metrics, gains, users[split.answers.rows])
 
     def summary(self) -> dict:
         return {

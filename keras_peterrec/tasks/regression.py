@@ -123,9 +123,9 @@ class RegressionData(LabelData):
         """
         return keras.losses.Huber() if name == "huber" else keras.losses.MeanSquaredError()
 
-    def loss_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
         errors = outputs - answers
-        return np.sum(errors**2) / 2, errors
+        return np.sum(errors**2, axis=1) / 2, errors
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         kind = self.kind

@@ -1,0 +1,65 @@
+"""What to try where a run does not beat its baselines."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec import progress
+
+# Shares of what was measured from which on a cause is worth naming.
+MANY_EMPTY, MANY_LONG = 0.3, 0.2
+FEW_USERS, MANY_ROWS = 200, 5_000
+
+
+def advise(result: dict, metric: Any, lengths: Any, read: int) -> None:
+    """Says so where a run's best baseline equals or beats it, and names what to try next.
+
+    The line goes to the progress and into the result, under `advice`: by which baseline the run is
+    beaten, and the first cause that its own numbers show, with the option that changes it.
+
+    Args:
+        result: dict, as `metrics.json` will hold it; changed.
+        metric: Metric that decides.
+        lengths: int array. Events of each training history.
+        read: int. How many of them the network reads.
+    """
+    own = result["metrics"]["test"][metric.name]
+    best = None
+    for baseline in result["baselines"]:
+        value = baseline["test"].get(metric.name)
+        if value is not None and (best is None or metric.is_better(value, best[1])):
+            best = baseline["name"], value
+    if best is None or metric.is_better(own, best[1]):
+        return
+    found = f"{metric.name} {own:.4f} on test users is no better than {best[0]}'s {best[1]:.4f}"
+    result["advice"] = f"{found}: {_next_try(result, lengths, read)}"
+    progress.line(result["advice"])
+
+
+def _next_try(result, lengths, read):
+    settings, data = result["settings"], result["data"]
+    is_task = result["command"] == "transfer"
+    rows = len(lengths)
+    empty = float(np.mean(lengths == 0)) if rows else 0.0
+    long = float(np.mean(lengths > read)) if rows else 0.0
+    users = data.get("users_train_validation_test", [data["users"]])[0]
+    if result.get("stopped") == "epochs":
+        return f"validation still improved at the last epoch, so try more than {result['epochs']}"
+    if is_task and empty > MANY_EMPTY and settings.get("cut_history"):
+        return (
+            f"{empty:.0%} of the training rows have no event before their target, so "
+            "try --no-cut-history"
+        )
+    if users < FEW_USERS:
+        return f"{users} training users are few, so more of them would help most"
+    if long > MANY_LONG:
+        longer = int(np.quantile(lengths, 0.9))
+        option = f"a host of --max-length {longer}" if is_task else f"--max-length {longer}"
+        return (
+            f"{long:.0%} of the histories are longer than the {read} events read, so try {option}"
+        )
+    if is_task and settings.get("method") == "patch" and rows > MANY_ROWS:
+        return f"{rows:,} training rows can carry more than a patch, so try --method all"
+    if is_task:
+        return "what this host learned does not help here; try one pretrained on more events"
+    return "the order of events may tell little here; a wider network is --hidden-dim 128"
