@@ -55,9 +55,7 @@ def _next_try(result, lengths, read):
     if long > MANY_LONG:
         longer = int(np.quantile(lengths, 0.9))
         option = f"a host of --max-length {longer}" if is_task else f"--max-length {longer}"
-        return (
-            f"{long:.0%} of the histories are longer than the {read} events read, so try {option}"
-        )
+        return f"{long:.0%} of the histories are longer than {read} events, so try {option}"
     if is_task and settings.get("method") == "patch" and rows > MANY_ROWS:
         return f"{rows:,} training rows can carry more than a patch, so try --method all"
     if is_task:
