@@ -109,7 +109,7 @@ class IncrementalTask:
 
     def _users(self, states, total, count):
         model = self.model
-        users = model.patched_host.user_pooling(states, ops.ones_like(states[..., :1]))
+        users = model.patched_host.user(states, ops.ones_like(states[..., :1]))
         if model.history_summary is not None:
             users = model.history_summary.features(users, total, count)
         return model.user_of(users)

@@ -183,7 +183,7 @@ class MixedTasks(keras.Model):
     def users(self, states: Any, positions: Any, total: Any, count: Any, place: Any) -> Any:
         """What the heads read, `[B, C]`; see `TokenPooling` and `HistorySummary`."""
         model, summary = self._pattern, self._pattern.history_summary
-        users = model.patched_host.user_pooling(states, positions)
+        users = model.patched_host.user(states, positions)
         if summary is None:
             return users
         kernel = ops.take(self._stacked["summary/kernel"], place, axis=0)

@@ -93,10 +93,18 @@ class PatchedHost(keras.layers.Layer):
         embedded = host.embedding_dropout(read, training=training)
         states, mask, positions = self.task_token(embedded * read_mask, read_mask)
         states = run_blocks(host.blocks, states, mask, None, self.patches, training)
-        user = self.user_pooling(states, positions)
+        user = self.user(states, positions)
         if self.history_sums is None:
             return user
         return HistorySummary.features(user, *self.history_sums(items, padding_mask))
+
+    def user(self, states: Any, token_positions: Any) -> Any:
+        """The user `[B, C]` out of the states `[B, L, C]` after the last block.
+
+        Args:
+            states, token_positions: see `TokenPooling`.
+        """
+        return self.host.final_norm(self.user_pooling(states, token_positions))
 
     def block_stacks(self) -> Any:
         """The stacks of the weights of blocks and patches; see `BlockStacks`."""
@@ -133,6 +141,7 @@ class PatchedHost(keras.layers.Layer):
         rows, length, channels = ops.shape(tokens)
         places = cuts + length * ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
         users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
+        users = host.final_norm(users)
         if self.history_sums is None:
             return users
         sums = self.history_sums.before(items, padding_mask, history_ids, cuts, events)
