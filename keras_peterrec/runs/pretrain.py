@@ -25,6 +25,7 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 VALIDATION_USERS = 5_000
+AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
 @takes(PretrainSettings)
@@ -171,7 +172,9 @@ def training_batches(
 def _train(pretrainer, sequences, settings, folder):
     batches = training_batches(pretrainer, sequences, settings)
     validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
-    recipe = Recipe(settings.learning_rate, settings.epochs, 4, "val_ndcg@10", "max", drops=1)
+    recipe = Recipe(
+        settings.learning_rate, settings.epochs, 4, "val_ndcg@10", "max", drops=1, average=AVERAGE
+    )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states
     return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)
