@@ -102,13 +102,16 @@ def residual_block(
     return x + y * mask
 
 
-def backbone(ids, table, blocks, dilations, causal):
-    """ids [B, L] -> states [B, L, C]; blocks: the weights of each block."""
+def backbone(ids, table, blocks, dilations, causal, final_norm):
+    """ids [B, L] -> states [B, L, C].
+
+    blocks: the weights of each block. final_norm: its gamma and beta.
+    """
     mask = padding_mask(ids)
     states = embed(ids, table)
     for weights, dilation in zip(blocks, dilations, strict=True):
         states = residual_block(states, mask, weights, dilation, causal)
-    return states
+    return layer_norm(states, *final_norm, epsilon=1e-6) * mask
 
 
 def padding_mask(ids):
@@ -192,6 +195,11 @@ def block_weights(block):
         tuple(numbers(w) for w in (layer.kernel, layer.bias, norm.gamma, norm.beta))
         for layer, norm in zip(block.convolutions, block.norms, strict=True)
     ]
+
+
+def final_norm_weights(backbone):
+    """gamma and beta."""
+    return [numbers(weight) for weight in (backbone.final_norm.gamma, backbone.final_norm.beta)]
 
 
 def patch_weights(patch):

@@ -15,6 +15,8 @@ from keras_peterrec.training.block_loop import run_blocks
 class Backbone(keras.Model):
     """Item embeddings and a stack of residual blocks: the host of every task.
 
+        x = E[id];  x = block(x) for each block;  state = LN(x)
+
     A functional Keras model from item ids to one hidden state a position. Ids 0
     to 3 are padding, unknown, mask and task token; items follow by falling
     frequency. Padding is inert and a border: the states of real positions do not
@@ -80,10 +82,11 @@ class Backbone(keras.Model):
                 f"Received: `dropout` = {dropout!r}."
             )
         padding_mask_layer = PaddingMask(name="padding_mask", dtype=dtype)
+        # Item vectors of length one, which the first branches do not drown; see `BRANCH_GAIN`.
         item_embedding = keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02),
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=hidden_dim**-0.5),
             name="item_embedding",
             dtype=dtype,
         )
@@ -92,8 +95,10 @@ class Backbone(keras.Model):
             ResidualBlock(dilation, kernel_size, causal, dropout, name=f"block_{n}", dtype=dtype)
             for n, dilation in enumerate(dilations, 1)
         ]
+        final_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="final_norm", dtype=dtype)
         history = keras.Input((None,), dtype="int32", name="history")
-        layers = padding_mask_layer, SequenceIds(name="sequence_ids"), embedding_dropout, blocks
+        sequence_ids_layer = SequenceIds(name="sequence_ids")
+        layers = padding_mask_layer, sequence_ids_layer, embedding_dropout, blocks, final_norm
         states = _states(*layers, history, item_embedding(history))
         super().__init__(inputs=history, outputs=states, name=name, **kwargs)
         self.dtype_policy = item_embedding.dtype_policy  # which a functional model does not take
@@ -101,6 +106,7 @@ class Backbone(keras.Model):
         self.item_embedding = item_embedding
         self.embedding_dropout = embedding_dropout
         self.blocks = blocks
+        self.final_norm = final_norm
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.dilations = tuple(dilations)
@@ -138,7 +144,7 @@ class Backbone(keras.Model):
             embedded = self.item_embedding(history)
         borders = self.sequence_ids_layer if packed else None
         layers = self.padding_mask_layer, borders, self.embedding_dropout, self.blocks
-        return _states(*layers, history, embedded, training)
+        return _states(*layers, self.final_norm, history, embedded, training)
 
     def form(self) -> Any:
         """What `form_of` compares: all settings but the name."""
@@ -168,9 +174,17 @@ class Backbone(keras.Model):
 
 
 def _states(
-    padding_mask_layer, sequence_ids_layer, dropout, blocks, history, embedded, training=None
+    padding_mask_layer,
+    sequence_ids_layer,
+    dropout,
+    blocks,
+    final_norm,
+    history,
+    embedded,
+    training=None,
 ):
     padding_mask = padding_mask_layer(history)
     sequence_ids = sequence_ids_layer(history) if sequence_ids_layer is not None else None
     states = dropout(embedded, training=training) * padding_mask
-    return run_blocks(blocks, states, padding_mask, sequence_ids, training=training)
+    states = run_blocks(blocks, states, padding_mask, sequence_ids, training=training)
+    return final_norm(states) * padding_mask

@@ -31,6 +31,7 @@ from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 VALIDATION_USERS = 5_000
 METRIC = Metric("ndcg@10", higher_is_better=True)
+AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
 @takes(PretrainSettings)
@@ -266,8 +267,11 @@ def training_batches(
     # Devices share the rows of a batch, and micro-batches are made of rows.
     replicas = Devices.of(pretrainer).replicas
     cached = tokens * settings.hidden_dim // (CACHED_VALUES * replicas)
-    # A causal window of n inputs spans n + 1 events; a masked one holds all of its events.
-    windows = sequences.training_windows(max_length if causal else max_length - 1)
+    # A causal network sees no further than its receptive field, so whole histories are laid end to
+    # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
+    # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
+    longest = int(sequences.lengths.max())
+    windows = sequences.training_windows(longest if causal else max_length - 1)
     arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
     if causal:
         return causal_batches(
@@ -281,7 +285,13 @@ def _train(pretrainer, sequences, settings, folder):
     batches = training_batches(pretrainer, sequences, settings)
     validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
     recipe = Recipe(
-        settings.learning_rate, settings.epochs, 4, METRIC.monitor, METRIC.mode, drops=1
+        settings.learning_rate,
+        settings.epochs,
+        4,
+        METRIC.monitor,
+        METRIC.mode,
+        drops=1,
+        average=AVERAGE,
     )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states

@@ -40,10 +40,10 @@ class PretrainSettings(Settings):
     batch_size: int | None = setting(
         None, "full windows in a batch (default: about 1,000 events)", check=positive_integer
     )
-    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
+    learning_rate: float = setting(2e-3, "of Adam", check=positive_number)
     dropout: float = setting(0.3, "on embeddings and branches", check=rate)
     unknown_rate: float = setting(
-        0.2, "share of the inputs that are replaced by the unknown item, causal only", check=rate
+        0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
     )
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=positive_integer

@@ -196,7 +196,7 @@ class MultiTaskSettings(Settings):
         PretrainSettings.max_length, "events of a history that it reads", check=positive_integer
     )
     epochs: int = setting(PretrainSettings.epochs, "at most", check=positive_integer)
-    learning_rate: float = setting(PretrainSettings.learning_rate, "of Adam", check=positive_number)
+    learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
     dropout: float = setting(PretrainSettings.dropout, "on embeddings and branches", check=rate)
     head_dropout: float = setting(
         TransferSettings.dropout, "on the user's state before a head", check=rate

@@ -14,6 +14,7 @@ from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.inference import write_graph
 from keras_peterrec.training.replicated_model import vary_dropout
 from keras_peterrec.training.resumable_training import ResumableTraining
+from keras_peterrec.training.weight_average import WeightAverage
 
 # The largest table that is updated as a whole. Updating only the rows of a step first has to
 # sort them, which costs more on a small table: measured, a step by rows takes twice as long
@@ -40,6 +41,8 @@ class Recipe:
             Defaults to `2`.
         counts_start: bool. Whether the weights before the first epoch may turn out the
             best, where they already are a sensible answer. Defaults to `False`.
+        average: float or `None`. The decay of a `WeightAverage`: what is measured and kept is
+            then the average of the weights. Defaults to `None`, the weights themselves.
     """
 
     learning_rate: float
@@ -49,6 +52,7 @@ class Recipe:
     mode: str
     drops: int = 2
     counts_start: bool = False
+    average: float | None = None
 
 
 def compile_model(model, loss, learning_rate, jit_compile=True):
@@ -114,8 +118,14 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
     devices = Devices.of(model)
     compiles = worth_compiling(model, batches, recipe.epochs)
     compile_model(model, loss, recipe.learning_rate, compiles)
+    average = WeightAverage(model, recipe.average) if recipe.average else None
     training = ResumableTraining(
-        folder / "state", recipe.monitor, recipe.mode, recipe.patience, recipe.drops
+        folder / "state",
+        recipe.monitor,
+        recipe.mode,
+        recipe.patience,
+        recipe.drops,
+        average=average,
     )
     first = training.restore(model)
     if training.stopped or first >= recipe.epochs:  # interrupted after its last epoch
@@ -126,13 +136,22 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         start = devices.on_chief(measure)
         training.count_start(model, start[recipe.monitor.removeprefix("val_")])
     vary_dropout(model)
+
+    def validate():
+        with contextlib.nullcontext() if average is None else average.in_use():
+            return devices.on_chief(measure)
+
     ended = contextlib.ExitStack()
-    callbacks = [Validation(lambda: devices.on_chief(measure)), training]
+    callbacks = [Validation(validate)]
     if devices.is_chief:
         with progress.live_line(f"{title}  compiling ..."):
             write_graph(forward, folder / "logs" / "train")
         logs = keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0)
-        callbacks[1:1] = [logs, HistoryFile(folder)]
+        callbacks += [logs, HistoryFile(folder)]
+    callbacks.append(training)
+    if average is not None:
+        callbacks.insert(0, average)
+    if devices.is_chief:
         lines = ProgressLines(title, recipe.monitor, recipe.epochs)
         callbacks.append(ended.enter_context(contextlib.closing(lines)))
     # One endless stream of batches, continued where it was. So epoch n has the same batches

@@ -45,6 +45,8 @@ class ResumableTraining(keras.callbacks.Callback):
         drops: int. How often the learning rate drops before training stops.
             Defaults to `2`.
         factor: float. What each drop multiplies the learning rate by. Defaults to `0.3`.
+        average: WeightAverage or `None`. What is measured; its variables are saved too, and the
+            best weights are then its own. Defaults to `None`.
 
     Example:
 
@@ -54,7 +56,7 @@ class ResumableTraining(keras.callbacks.Callback):
     >>> training.finish()
     """
 
-    def __init__(self, folder, monitor, mode, patience, drops=2, factor=0.3):
+    def __init__(self, folder, monitor, mode, patience, drops=2, factor=0.3, average=None):
         super().__init__()
         self.folder = Path(folder)
         self.monitor = monitor
@@ -62,6 +64,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.patience = patience
         self.drops = drops
         self.factor = factor
+        self.average = average
         self.state = dict(NEW_STATE)
         self._earlier_seconds = 0.0  # in the epochs of interrupted processes
         self._epoch_began = None
@@ -145,6 +148,8 @@ class ResumableTraining(keras.callbacks.Callback):
         """Loads the best weights into the model."""
         if self.state["best_epoch"] is not None:
             self._load(self.model, "best", self.state["best_epoch"] + 1)
+            if self.average is not None:
+                self.average.keep()
 
     def summary(self, total_seconds):
         """The training's entries of `metrics.json`.
@@ -195,9 +200,9 @@ class ResumableTraining(keras.callbacks.Callback):
         devices = Devices.of(model)
         if devices.is_chief:
             saved = read_weights(self._weights(which, epoch))
-            for number, variable in _variables(model).items():
+            for number, variable in self._variables(model).items():
                 variable.assign(saved[number])
-        devices.copy_from_chief(model.weights + model.optimizer.variables)
+        devices.copy_from_chief(self._variables(model).values())
 
     def _save(self, state, improved):
         """Writes the state so that a process killed at any moment leaves a usable one.
@@ -208,7 +213,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         last = self._weights("last", state["epoch"])
         # Keras' `save_weights` takes as long as a short epoch.
-        write_weights(last, _variables(self.model))
+        write_weights(last, self._variables(self.model))
         if improved:
             shutil.copy(last, self._weights("best", state["epoch"]))
         state["random_states"] = [
@@ -225,11 +230,11 @@ class ResumableTraining(keras.callbacks.Callback):
     def _weights(self, which, epoch):
         return self.folder / f"{which}-{epoch}.weights.npz"
 
+    def _variables(self, model):
+        """The weights of a model, its optimizer's variables and averages, `{number: variable}`.
 
-def _variables(model):
-    """The weights of a model and the variables of its optimizer, `{number: variable}`.
-
-    Not by path: Keras gives a model that is made again in the same process other names.
-    """
-    variables = [*model.weights, *model.optimizer.variables]
-    return {str(number): variable for number, variable in enumerate(variables)}
+        Not by path: Keras gives a model that is made again in the same process other names.
+        """
+        averages = [] if self.average is None else self.average.variables
+        variables = [*model.weights, *model.optimizer.variables, *averages]
+        return {str(number): variable for number, variable in enumerate(variables)}

@@ -163,6 +163,7 @@ class Host:
 def backbone_weights(backbone: Any) -> Any:
     """Weights of a backbone by path, the same in every process."""
     named = {"item_embedding/embeddings": backbone.item_embedding.embeddings}
+    named |= {f"final_norm/{weight.name}": weight for weight in backbone.final_norm.weights}
     for block in backbone.blocks:
         for layer in (*block.convolutions, *block.norms):
             for weight in layer.weights:

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_peterrec.data.vocabulary import PAD, UNK
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.task_token import TokenPooling
 from keras_peterrec.models.backbone import Backbone
 
 
@@ -18,20 +17,21 @@ class IncrementalHost:
 
     Args:
         host: Backbone. Causal.
-        user_pooling: TokenPooling. From the tokens' states to the user.
+        user_of: Callable. From the tokens' states and their positions to the user; see
+            `PatchedHost.user`.
 
     Raises:
         InputError: the host is not causal.
     """
 
-    def __init__(self, host: Backbone, user_pooling: TokenPooling) -> None:
+    def __init__(self, host: Backbone, user_of: Callable) -> None:
         if not host.causal:
             raise InputError(
                 "`model` should have a causal host. Received: one with a masked host, whose states "
                 "change with every later event."
             )
         self.host = host
-        self.user_pooling = user_pooling
+        self.user_of = user_of
         self._reaches = [
             convolution.reach for block in host.blocks for convolution in block.convolutions
         ]
@@ -80,7 +80,7 @@ class IncrementalHost:
 
     def _pooled(self, states):
         """The users `[B, C]` of the tokens' states `[B, n, C]`."""
-        return self.user_pooling(states, ops.ones_like(states[..., :1]))
+        return self.user_of(states, ops.ones_like(states[..., :1]))
 
     def _embedded(self, items):
         """The items' rows, `[B, 1, C]`, and where there is one, `[B, 1, 1]`."""

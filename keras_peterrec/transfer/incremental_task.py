@@ -41,7 +41,7 @@ class IncrementalTask:
     """
 
     def __init__(self, model: TaskModel) -> None:
-        self._steps = IncrementalHost(model.host, model.patched_host.user_pooling)
+        self._steps = IncrementalHost(model.host, model.patched_host.user)
         self.model = model
 
     @property
@@ -120,7 +120,7 @@ class IncrementalTasks:
     """
 
     def __init__(self, mixed: "MixedTasks") -> None:
-        self._steps = IncrementalHost(mixed.host, mixed.user_pooling)
+        self._steps = IncrementalHost(mixed.host, mixed.user_of)
         self.mixed = mixed
 
     def start(self, users: int) -> Any:

@@ -154,7 +154,7 @@ class MixedTasks(keras.Model):
                 for site, patch, weights in self._patches(block, place)
             }
             states = block(states, mask, patches=patches, training=False)
-        return model.patched_host.user_pooling(states, positions)
+        return self.user_of(states, positions)
 
     @property
     def host(self) -> Any:
@@ -167,9 +167,9 @@ class MixedTasks(keras.Model):
         return self._pattern.events_read
 
     @property
-    def user_pooling(self) -> Any:
-        """The TokenPooling that all tasks share."""
-        return self._pattern.patched_host.user_pooling
+    def user_of(self) -> Any:
+        """From tokens' states to the user; see `PatchedHost.user`."""
+        return self._pattern.patched_host.user
 
     def tokens(self, place: Any) -> Any:
         """The task tokens of each row, `[B, n, C]`."""

@@ -85,7 +85,15 @@ class PatchedHost(keras.layers.Layer):
         embedded = host.embedding_dropout(read, training=training)
         states, mask, positions = self.task_token(embedded * read_mask, read_mask)
         states = run_blocks(host.blocks, states, mask, None, self.patches, training)
-        return self.user_pooling(states, positions)
+        return self.user(states, positions)
+
+    def user(self, states: Any, token_positions: Any) -> Any:
+        """The user `[B, C]` out of the states `[B, L, C]` after the last block.
+
+        Args:
+            states, token_positions: see `TokenPooling`.
+        """
+        return self.host.final_norm(self.user_pooling(states, token_positions))
 
     def block_stacks(self) -> Any:
         """The stacks of the weights of blocks and patches; see `BlockStacks`."""
@@ -121,7 +129,8 @@ class PatchedHost(keras.layers.Layer):
             )
         rows, length, channels = ops.shape(tokens)
         places = cuts + length * ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
-        return ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
+        users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
+        return host.final_norm(users)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.host.hidden_dim

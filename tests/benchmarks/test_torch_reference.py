@@ -9,7 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import torch_reference  # noqa: E402
-from numpy_reference import block_weights, numbers, randomise, sampled_softmax_loss  # noqa: E402
+from numpy_reference import (  # noqa: E402
+    block_weights,
+    final_norm_weights,
+    numbers,
+    randomise,
+    sampled_softmax_loss,
+)
 
 from keras_peterrec.benchmarks.train_turns import made_batches  # noqa: E402
 from keras_peterrec.benchmarks.train_worker import Steps, build_model  # noqa: E402
@@ -37,6 +43,7 @@ def pair(configuration, variant):
     reference.load(
         numbers(model.backbone.item_embedding.embeddings),
         [block_weights(block) for block in model.backbone.blocks],
+        final_norm_weights(model.backbone),
         None if model.tied else numbers(model.item_table),
     )
     return model, reference

@@ -68,6 +68,7 @@ class Block(nn.Module):
             Convolution(channels, rate, conv1d) for rate in (dilation, 2 * dilation)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=1e-8) for _ in range(2))
+        nn.init.constant_(self.norms[1].weight, 0.2)
 
     def forward(self, x, mask):
         branch = x
@@ -176,8 +177,10 @@ class Reference:
         self.blocks = nn.ModuleList(
             Block(channels, (1, 4)[n % 2], "conv1d" in words) for n in range(settings["blocks"])
         )
-        weights = {"input": torch.randn(items + FIRST_ITEM, channels) * 0.02}
-        trained, self.output = list(self.blocks.parameters()), None
+        weights = {"input": torch.randn(items + FIRST_ITEM, channels) * channels**-0.5}
+        self.final_norm = nn.LayerNorm(channels, eps=1e-6)
+        trained = [*self.blocks.parameters(), *self.final_norm.parameters()]
+        self.output = None
         if settings["loss"] == "full":  # every row has a gradient
             self.output = nn.Parameter(torch.randn(items, channels) * 0.02)
             trained.append(self.output)
@@ -188,10 +191,16 @@ class Reference:
         self.optimizer = torch.optim.Adam(trained, fused=True, **ADAM)
         self.network = self._network if "eager" in words else torch.compile(self._network)
 
-    def load(self, input_table, blocks, output_table=None):
-        """Takes NumPy weights: a list of (kernel, bias, gamma, beta) pairs for the blocks."""
+    def load(self, input_table, blocks, final_norm, output_table=None):
+        """Takes NumPy weights.
+
+        Of the blocks it is a list of (kernel, bias, gamma, beta) pairs; of the last norm, gamma
+        and beta.
+        """
         with torch.no_grad():
             self.tables.weights["input"].copy_(torch.tensor(input_table))
+            for weight, values in zip((self.final_norm.weight, self.final_norm.bias), final_norm):
+                weight.copy_(torch.tensor(values))
             if output_table is not None:
                 output = self.tables.weights.get("output") if self.output is None else self.output
                 output.copy_(torch.tensor(output_table))
@@ -207,6 +216,7 @@ class Reference:
         states = embedded * mask
         for block in self.blocks:
             states = block(states, mask)
+        states = self.final_norm(states) * mask
         states = states.reshape(-1, states.shape[-1])
         counted, targets = (targets >= 0).float(), targets.clamp_min(0)
         if self.settings["loss"] == "backbone":

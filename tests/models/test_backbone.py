@@ -38,6 +38,7 @@ def test_is_the_formula(causal, kernel_size):
         [reference.block_weights(block) for block in backbone.blocks],
         (1, 4, 2),
         causal,
+        reference.final_norm_weights(backbone),
     )
     np.testing.assert_allclose(states_of(backbone, ids), expected, atol=5e-4)
 

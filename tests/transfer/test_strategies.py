@@ -15,7 +15,7 @@ from keras_peterrec.transfer.task_model import TaskModel
 # 16 ids, 8 channels, two blocks, patches of width 3 at two sites, two classes.
 TABLE = 16 * 8
 CONVOLUTION_AND_NORM = (3 * 8 * 8 + 8) + 2 * 8
-HOST = TABLE + 4 * CONVOLUTION_AND_NORM
+HOST = TABLE + 4 * CONVOLUTION_AND_NORM + 2 * 8  # with the norm at the end
 PATCHES = 4 * (8 * 3 + 3 + 3 * 8 + 8)
 HEAD = (8 * 2 + 2) + 8  # with the task token
 
