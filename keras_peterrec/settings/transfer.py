@@ -93,9 +93,9 @@ class TransferSettings(TaskSettings):
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: Any = setting(
         None,
-        "how to patch, for the methods patch and random_host: bottleneck, compacter, lora, ia3, "
-        "scale_shift, bias, norm or tokens, such as bottleneck:8,serial or lora:4+norm (default: "
-        "bottleneck)",
+        "how to patch, for the methods patch and random_host: bottleneck, item_lora, "
+        "item_bottleneck, compacter, lora, ia3, scale_shift, bias, norm or tokens, such as "
+        "bottleneck:8,serial or bottleneck+item_lora:8 (default: bottleneck)",
         metavar="NAME[:OPTIONS][+...]",
     )
     bottleneck: int | None = setting(
