@@ -36,6 +36,7 @@ ARGUMENTS = {
     "BottleneckPatch": {"width": 2, "parallel": False, "inner_skip": True},
     "CompacterPatch": {"width": 4, "factor": 2},
     "LoraPatch": {"rank": 2, "dilation_rate": 4},
+    "ItemLoraPatch": {"rows": 6, "rank": 2},
     "AffinePatch": {"shift": False},
 }
 
