@@ -1,0 +1,55 @@
+"""Intervals over test users: they cover, keep a user's rows together and shrink with users."""
+
+import numpy as np
+import pytest
+
+from keras_peterrec.metrics.measured import Measured, sampled_means
+
+
+def of_rows(values, owners):
+    return Measured({"hr@10": float(np.mean(values))}, {"hr@10": values}, owners)
+
+
+def test_an_interval_holds_the_metric_and_is_as_wide_as_its_standard_error():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    low, high = of_rows(values, np.arange(400)).intervals()["hr@10"]
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * 2.0 / np.sqrt(400), rel=0.15)
+
+
+def test_the_intervals_cover_the_truth_as_often_as_they_say():
+    generator, covered = np.random.default_rng(1), 0
+    for _ in range(60):
+        values = generator.random(100)
+        low, high = of_rows(values, np.arange(100)).intervals(level=0.8)["hr@10"]
+        covered += low < 0.5 < high
+    assert 36 <= covered <= 58  # 48 expected; three standard deviations are 9.3
+
+
+def test_rows_of_one_user_count_as_one_observation():
+    values = np.repeat(np.random.default_rng(2).random(50), 20)
+    apart = of_rows(values, np.arange(1_000)).intervals()["hr@10"]
+    together = of_rows(values, np.repeat(np.arange(50), 20)).intervals()["hr@10"]
+    assert np.diff(together)[0] == pytest.approx(np.sqrt(20) * np.diff(apart)[0], rel=0.2)
+
+
+def test_users_with_more_rows_weigh_more_as_in_the_metric():
+    owners = np.array([0] * 9 + [1])
+    values = np.array([1.0] * 9 + [0.0])
+    sums, counts = of_rows(values, owners).users()
+    assert sums["hr@10"].tolist() == [9, 0] and counts.tolist() == [9, 1]
+    means = sampled_means(sums, counts, np.random.default_rng(0))["hr@10"]
+    assert set(np.round(means, 6)) == {0.0, 0.9, 1.0}  # the second twice, both, the first twice
+
+
+def test_metrics_that_are_no_means_are_computed_again():
+    outputs = np.random.default_rng(3).random(300)
+    again = lambda rows: {"median": float(np.median(outputs[rows]))}
+    found = Measured(again(np.arange(300)), {"loss": outputs}, np.arange(300), again)
+    low, high = found.intervals()["median"]
+    assert low < found["median"] < high and high - low < 0.2
+
+
+def test_the_same_seed_gives_the_same_interval():
+    measured = of_rows(np.random.default_rng(4).random(50), np.arange(50))
+    assert measured.intervals(seed=1) == measured.intervals(seed=1) != measured.intervals(seed=2)

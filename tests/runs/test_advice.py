@@ -1,0 +1,63 @@
+"""A run that does not beat its baselines says so, with a cause that its own numbers show."""
+
+import numpy as np
+import pytest
+
+from keras_peterrec.runs.advice import advise
+from keras_peterrec.tasks.task_kind import Metric
+
+NDCG = Metric("ndcg@10", higher_is_better=True)
+
+
+def run(own, *baselines, **changes):
+    """A task's `metrics.json`, as far as advice reads it."""
+    return {
+        "command": "transfer",
+        "settings": {"method": "patch", "cut_history": True},
+        "data": {"users": 1_000, "users_train_validation_test": [700, 100, 200]},
+        "metrics": {"test": {"ndcg@10": own}},
+        "baselines": [{"name": name, "test": {"ndcg@10": value}} for name, value in baselines],
+        "epochs": 40,
+        "stopped": "early",
+        **changes,
+    }
+
+
+def advice_of(result, lengths=np.full(1_000, 20), read=100, metric=NDCG):
+    advise(result, metric, np.asarray(lengths), read)
+    return result.get("advice")
+
+
+def test_a_run_that_is_better_than_its_baselines_needs_none():
+    assert advice_of(run(0.2, ("popularity", 0.1), ("ridge", 0.19))) is None
+
+
+def test_the_best_baseline_is_named(capsys):
+    line = advice_of(run(0.2, ("popularity", 0.1), ("ridge", 0.2)))
+    assert "ndcg@10 0.2000" in line and "ridge's 0.2000" in line
+    assert line in capsys.readouterr().err
+
+
+def test_lower_is_better_for_a_loss():
+    loss = Metric("ndcg@10", higher_is_better=False)
+    assert advice_of(run(0.2, ("majority", 0.3)), metric=loss) is None
+    assert "majority" in advice_of(run(0.3, ("majority", 0.2)), metric=loss)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lengths", "wanted"),
+    [
+        ({"stopped": "epochs"}, np.full(1_000, 20), "more than 40"),
+        ({}, np.repeat([0, 20], 500), "--no-cut-history"),
+        (
+            {"data": {"users": 90, "users_train_validation_test": [60, 10, 20]}},
+            np.full(1_000, 20),
+            "60 training users are few",
+        ),
+        ({}, np.repeat([20, 400], 500), "--max-length 400"),
+        ({}, np.full(9_000, 20), "--method all"),
+        ({}, np.full(1_000, 20), "pretrained on more events"),
+    ],
+)
+def test_the_cause_that_the_numbers_show_is_named(changes, lengths, wanted):
+    assert wanted in advice_of(run(0.1, ("ridge", 0.2), **changes), lengths)
