@@ -37,6 +37,10 @@ class Measured(dict):
         self.rows, self.owners, self.again = rows, np.asarray(owners), again
         self.user_ids = user_ids
 
+    def __reduce__(self):
+        # Another process is sent the metrics alone.
+        return dict, (dict(self),)
+
     def users(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Each user's sums `{name: [U]}` of the rows' parts, and the number of rows, `[U]`."""
         users = 0 if self.user_ids is None else len(self.user_ids)
