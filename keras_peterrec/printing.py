@@ -22,10 +22,16 @@ def print_metrics(result):
     if "parameters" in result:
         parameters = result["parameters"]
         console.print(
-            f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}; "
+            f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}"
+            f"{_linear(parameters)}; "
             f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
             f"{result['seconds']['fit']:.0f} s of fitting{_first_step(result['seconds'])}"
         )
+
+
+def _linear(parameters):
+    linear = parameters.get("linear")
+    return f", in the linear part {linear:,}" if linear else ""
 
 
 def _first_step(seconds):
