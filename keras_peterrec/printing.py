@@ -1,22 +1,27 @@
 """Results as tables and lines on stdout, for people."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 
 def print_metrics(result):
-    """Prints the metrics of a run beside its baseline, a line a metric."""
-    metrics, baseline = result["metrics"], result.get("baseline", {"name": "", "test": {}})
-    table = Table(title=f"{result['command']}: test", title_justify="left")
-    columns = ["metric", *(name for name in ("validation", "test") if name in metrics)]
-    for column in (*columns, baseline["name"]):
-        if column:
-            table.add_column(column, justify="left" if column == "metric" else "right")
-    for name in metrics["test"]:
-        row = [name, *(_number(metrics[column].get(name)) for column in columns[1:])]
-        if baseline["name"]:
-            row.append(_number(baseline["test"].get(name)))
-        table.add_row(*row)
+    """Prints the metrics of a run, a line a metric, with their intervals beside the baselines."""
+    columns = _metric_columns(result)
+    # Narrow: three baselines fit into a terminal of 80 columns.
+    table = Table(
+        title=f"{result['command']}: test",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("metric", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    for name in result["metrics"]["test"]:
+        table.add_row(name, *(texts.get(name, "") for texts in columns.values()))
     console = _console()
     console.print(table)
     if "parameters" in result:
@@ -27,6 +32,27 @@ def print_metrics(result):
             f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
             f"{result['seconds']['fit']:.0f} s of fitting{_first_step(result['seconds'])}"
         )
+    if "linear" in result:
+        weight, *others = (f"{name} {value:g}" for name, value in result["linear"].items())
+        console.print(f"linear part: {weight} ({', '.join(others)})")
+    if "advice" in result:
+        console.print(result["advice"])
+
+
+def _metric_columns(result):
+    """The columns of a run's table: `{title: {metric: text}}`."""
+    metrics, columns = result["metrics"], {}
+    for split in (split for split in ("validation", "test") if split in metrics):
+        columns[split] = _numbers(metrics[split])
+    if intervals := result.get("intervals", {}).get("test"):
+        columns["95 %"] = {n: f"[{low:.3f}, {high:.3f}]" for n, (low, high) in intervals.items()}
+    for baseline in result.get("baselines", []):
+        columns[baseline["name"]] = _numbers(baseline["test"])
+    return columns
+
+
+def _numbers(metrics):
+    return {name: _number(value) for name, value in metrics.items()}
 
 
 def _linear(parameters):

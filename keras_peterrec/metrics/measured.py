@@ -21,16 +21,31 @@ class Measured(dict):
         owners: int array `[R]`. The user of each row, numbered from 0.
         again: Callable or `None`. From row numbers to the metrics of these rows, for metrics that
             are no means. Every row is a user there. Defaults to `None`.
+        user_ids: str array `[U]` or `None`. Who the users are, for comparisons of two models user
+            by user. Defaults to `None`.
     """
 
-    def __init__(self, metrics: dict, rows: dict, owners: Any, again: Callable | None = None):
+    def __init__(
+        self,
+        metrics: dict,
+        rows: dict,
+        owners: Any,
+        again: Callable | None = None,
+        user_ids: Any = None,
+    ):
         super().__init__(metrics)
         self.rows, self.owners, self.again = rows, np.asarray(owners), again
+        self.user_ids = user_ids
+
+    def __reduce__(self):
+        # Another process is sent the metrics alone.
+        return dict, (dict(self),)
 
     def users(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Each user's sums `{name: [U]}` of the rows' parts, and the number of rows, `[U]`."""
-        counts = np.bincount(self.owners)
-        sums = {name: np.bincount(self.owners, part) for name, part in self.rows.items()}
+        users = 0 if self.user_ids is None else len(self.user_ids)
+        counts = np.bincount(self.owners, minlength=users)
+        sums = {n: np.bincount(self.owners, part, users) for n, part in self.rows.items()}
         return sums, counts
 
     def intervals(self, seed: int = 0, level: float = 0.95) -> dict[str, list[float]]:

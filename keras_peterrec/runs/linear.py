@@ -16,6 +16,7 @@ from keras_peterrec.runs.task_data import (
     task_result,
     with_kind,
 )
+from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import LinearSettings
 
@@ -48,11 +49,11 @@ def linear(settings: LinearSettings) -> dict:
             raise InputError(f"`kind` should have a linear part. Received: {data.kind.name}.")
         seconds = round(time.perf_counter() - began, 2)
         measure = functools.partial(data.measure_linear, fitted)
-        return folder.finish(
-            {
-                **task_result(settings, data, fingerprints, measure),
-                "linear": fitted.chosen,
-                "parameters": {"host": 0, "trainable": fitted.values, "total": fitted.values},
-                "seconds": {"fit": seconds, "total": seconds},
-            }
-        )
+        result = {
+            **task_result(settings, data, fingerprints, measure),
+            "linear": fitted.chosen,
+            "parameters": {"host": 0, "trainable": fitted.values, "total": fitted.values},
+            "seconds": {"fit": seconds, "total": seconds},
+        }
+        write_test_users(folder.path, result, data.kind.metric)
+        return folder.finish(result)

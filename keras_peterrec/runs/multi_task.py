@@ -22,6 +22,7 @@ from keras_peterrec.runs.task_data import (
     with_kind,
 )
 from keras_peterrec.runs.task_training import RECIPE, by_rows
+from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
 from keras_peterrec.tensorflow_start import command_began
@@ -77,6 +78,7 @@ def _multi_task(settings):
         found = {n: {**result, **summary} for n, result in found.items()}
         for name, result in found.items():
             (folder.path / "tasks" / name).mkdir(parents=True, exist_ok=True)
+            write_test_users(folder.path / "tasks" / name, result, data[name].kind.metric)
             write_json(folder.path / "tasks" / name / "metrics.json", result)
         result = {
             "command": settings.command,

@@ -43,6 +43,12 @@ class NextItemEvaluation:
     def __len__(self):
         return len(self.starts)
 
+    @property
+    def user_ids(self) -> np.ndarray:
+        """The user of each event, str `[E]`."""
+        users = np.searchsorted(self.sequences.offsets, self.starts, side="right") - 1
+        return self.sequences.user_ids[users]
+
     def measure(self, pretrainer: Any, new_items: bool = False) -> dict:
         """Metrics of a pretrainer; with `new_items` also those without the items seen."""
         linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
@@ -94,4 +100,4 @@ class NextItemEvaluation:
             ranks = full_ranks(queries, table, *pairs, *known, added=linear)
             metrics.update(ranking_metrics(ranks, prefix="new_"))
             gains.update(ranking_gains(ranks, prefix="new_"))
-        return Measured(metrics, gains, np.arange(len(self)))
+        return Measured(metrics, gains, np.arange(len(self)), user_ids=self.user_ids)

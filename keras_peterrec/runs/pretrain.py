@@ -20,6 +20,7 @@ from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_source
+from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.task_kind import Metric
@@ -77,6 +78,7 @@ def pretrain(settings: PretrainSettings) -> dict:
             if settings.linear:
                 result["linear"] = {"weight": weight, **linear.chosen}
             advise(result, METRIC, sequences.lengths, settings.max_length)
+            write_test_users(folder.path, result, METRIC)
             folder.finish(result)
             training.finish()
             return result

@@ -6,6 +6,7 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.errors import InputError
+from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.tasks.registry import choose_kind
 
@@ -93,7 +94,9 @@ def task_result(settings, data, fingerprints, measure, linear=None):
             alone = data.measure_linear(linear, TEST, sampled=True)
             baselines.append({"name": data.kind.linear_name, "test": alone, **linear.chosen})
         metrics = {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)}
-        intervals = metrics["test"].intervals(settings.seed)
+        test = metrics["test"]
+        # A kind of task of one's own may return a plain dict.
+        intervals = test.intervals(settings.seed) if isinstance(test, Measured) else {}
     return {
         "command": settings.command,
         "kind": data.kind.name,

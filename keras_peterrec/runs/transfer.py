@@ -17,6 +17,7 @@ from keras_peterrec.runs.task_data import (
     with_kind,
 )
 from keras_peterrec.runs.task_training import RECIPE, train_task
+from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
 from keras_peterrec.tensorflow_start import command_began
@@ -90,6 +91,7 @@ def _transfer(settings):
             train = data.splits[TRAIN]
             advise(result, data.kind.metric, train.stops - train.starts, host.window)
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
+            write_test_users(folder.path, result, data.kind.metric)
             folder.finish(result)
             training.finish()
             return result

@@ -43,6 +43,10 @@ class LabelData(TaskData):
         """Metrics of the head's outputs `[E, n]`."""
         raise NotImplementedError
 
+    def parts(self, outputs: Any, answers: Any) -> dict:
+        """What each row adds to the deciding metric: `{Metric.part: [E]}`."""
+        return {self.kind.metric.part: self.losses_and_gradient(outputs, answers)[0]}
+
     def new_head(self) -> Any:
         start = keras.initializers.Constant(self.start().tolist())
         return LinearHead(len(self.kind.labels), bias_initializer=start)
@@ -90,11 +94,14 @@ class LabelData(TaskData):
         return self._measured(self._linear_outputs(linear, part), part)
 
     def _measured(self, outputs, part):
-        answers = self.splits[part].answers
-        losses, _ = self.losses_and_gradient(outputs, answers)
-        again = lambda rows: self.metrics(outputs[rows], answers[rows])
+        split = self.splits[part]
+        answers = split.answers
         return Measured(
-            self.metrics(outputs, answers), {"loss": losses}, np.arange(len(answers)), again
+            self.metrics(outputs, answers),
+            self.parts(outputs, answers),
+            np.arange(len(answers)),
+            again=lambda rows: self.metrics(outputs[rows], answers[rows]),
+            user_ids=split.user_ids,
         )
 
     def _linear_outputs(self, linear, part):

@@ -112,6 +112,10 @@ class MultilabelData(LabelData):
         losses = np.logaddexp(0.0, outputs) - answers * outputs
         return losses.sum(axis=1), _sigmoid(outputs) - answers
 
+    def parts(self, outputs: Any, answers: Any) -> dict:
+        losses, _ = self.losses_and_gradient(outputs, answers)
+        return {self.kind.metric.part: losses / len(self.kind.labels)}
+
     def metrics(self, outputs: Any, answers: Any) -> dict:
         return multilabel_metrics(_sigmoid(outputs), answers)
 

@@ -223,8 +223,8 @@ class RecommendationData(TaskData):
             ranks = sampled_ranks(*arguments, **drawn, added=linear)
             metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
             gains.update(ranking_gains(ranks, ks=(5,), prefix="sampled_"))
-        _, users = np.unique(split.user_ids, return_inverse=True)
-        return Measured(metrics, gains, users[split.answers.rows])
+        user_ids, users = np.unique(split.user_ids, return_inverse=True)
+        return Measured(metrics, gains, users[split.answers.rows], user_ids=user_ids)
 
     def summary(self) -> dict:
         return {

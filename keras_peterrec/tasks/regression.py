@@ -30,7 +30,7 @@ class Regression(TaskKind):
     """
 
     name = "regression"
-    metric = Metric("rmse", higher_is_better=False)
+    metric = Metric("rmse", higher_is_better=False, root_of="squared_error")
     shown = ("rmse", "mae", "r2")
     losses = ("squared", "huber")
     unit = "number"
@@ -130,6 +130,10 @@ class RegressionData(LabelData):
     def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
         errors = outputs - answers
         return np.sum(errors**2, axis=1) / 2, errors
+
+    def parts(self, outputs: Any, answers: Any) -> dict:
+        errors = self.kind.deviation * (outputs - answers)
+        return {self.kind.metric.part: np.sum(errors**2, axis=1)}
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         kind = self.kind

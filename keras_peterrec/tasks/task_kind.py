@@ -26,10 +26,13 @@ class Metric:
     Args:
         name: str. A key of what `TaskData.measure` returns.
         higher_is_better: bool.
+        root_of: str or `None`. What each row adds to a mean whose square root the metric is;
+            `None` where the metric is the mean itself. Defaults to `None`.
     """
 
     name: str
     higher_is_better: bool
+    root_of: str | None = None
 
     @property
     def monitor(self) -> str:
@@ -40,6 +43,15 @@ class Metric:
     def mode(self) -> str:
         """`"max"` or `"min"`, as Keras' callbacks take it."""
         return "max" if self.higher_is_better else "min"
+
+    @property
+    def part(self) -> str:
+        """What a row's part of the metric is called among `Measured.rows`."""
+        return self.root_of or self.name
+
+    def of_means(self, means: Any) -> Any:
+        """The metric, from means over rows of their `part`."""
+        return np.sqrt(means) if self.root_of else means
 
     def is_better(self, value: float, other: float) -> bool:
         """Whether `value` is better than `other`."""

@@ -1,5 +1,7 @@
 """Intervals over test users: they cover, keep a user's rows together and shrink with users."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,12 @@ def test_metrics_that_are_no_means_are_computed_again():
     found = Measured(again(np.arange(300)), {"loss": outputs}, np.arange(300), again)
     low, high = found.intervals()["median"]
     assert low < found["median"] < high and high - low < 0.2
+
+
+def test_another_process_is_sent_the_metrics_alone():
+    again = lambda rows: {"median": 0.0}
+    sent = pickle.loads(pickle.dumps(Measured({"median": 1.0}, {}, np.arange(9), again)))
+    assert type(sent) is dict and sent == {"median": 1.0}
 
 
 def test_the_same_seed_gives_the_same_interval():

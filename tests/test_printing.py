@@ -1,0 +1,61 @@
+"""What people see of a run: its metrics beside its baselines."""
+
+import pytest
+
+from keras_peterrec.printing import print_metrics
+
+TEST = {"ndcg@10": 0.1234, "new_ndcg@10": 0.2345}
+RESULT = {
+    "command": "pretrain",
+    "metrics": {"validation": {"ndcg@10": 0.1111}, "test": TEST},
+    "intervals": {"test": {"ndcg@10": [0.1, 0.1456]}},
+    "baselines": [
+        {"name": "popularity", "test": {"ndcg@10": 0.05}},
+        {"name": "SLIT", "test": {"ndcg@10": 0.2, "new_ndcg@10": 0.21}},
+        {"name": "EASE", "test": {"ndcg@10": 0.3, "new_ndcg@10": 0.31}},
+    ],
+}
+
+
+def printed(capsys, monkeypatch, **changes):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_metrics({**RESULT, **changes})
+    return capsys.readouterr().out
+
+
+def line(text, begin):
+    [found] = [line.split() for line in text.splitlines() if line.startswith(begin)]
+    return found
+
+
+def test_intervals_and_all_baselines_stand_beside_the_metrics(capsys, monkeypatch):
+    text = printed(capsys, monkeypatch)
+    assert line(text, "metric") == [
+        *("metric", "validation", "test", "95", "%"),
+        *("popularity", "SLIT", "EASE"),
+    ]
+    assert line(text, "ndcg@10") == [
+        *("ndcg@10", "0.1111", "0.1234", "[0.100,", "0.146]"),
+        *("0.0500", "0.2000", "0.3000"),
+    ]
+    assert line(text, "new_ndcg@10") == ["new_ndcg@10", "0.2345", "0.2100", "0.3100"]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("missing", [("intervals", "baselines"), ("baselines",), ("intervals",)])
+def test_what_a_result_does_not_have_is_not_shown(missing, capsys):
+    result = {"command": "evaluate", "metrics": {"test": TEST}}
+    result |= {name: RESULT[name] for name in ("intervals", "baselines") if name not in missing}
+    print_metrics(result)
+    text = capsys.readouterr().out
+    assert ("95 %" in text) == ("intervals" not in missing)
+    assert ("SLIT" in text) == ("baselines" not in missing) and "validation" not in text
+
+
+def test_the_linear_part_and_the_advice_are_lines_of_their_own(capsys, monkeypatch):
+    linear = {"weight": 0.53, "fade": 0.98, "penalty": 300.0}
+    text = printed(capsys, monkeypatch, linear=linear, advice="try more epochs")
+    assert text.splitlines()[-2:] == [
+        "linear part: weight 0.53 (fade 0.98, penalty 300)",
+        "try more epochs",
+    ]
