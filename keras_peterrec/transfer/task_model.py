@@ -49,8 +49,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
             `build_task` does. Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
         linear: LinearTable or `None`. The linear part, whose scores are added to the head's. It
-            is not trained, and training does not see it. It can also be set later. Defaults to
-            `None`.
+            is not trained, and training does not see it. It can also be set later. A caller then
+            hands over as many events as it reads, so give `window` as well. Defaults to `None`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most

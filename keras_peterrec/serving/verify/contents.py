@@ -50,7 +50,7 @@ _OPERATIONS = (
     """
     # the linear part
     """
-    GatherNd ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
+    GatherNd ResourceGather ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
     """
     # rows that each name their task (`mixed`)
     """
