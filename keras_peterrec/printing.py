@@ -8,18 +8,7 @@ from rich.table import Table
 def print_metrics(result):
     """Prints the metrics of a run, a line a metric, with their intervals beside the baselines."""
     columns = _metric_columns(result)
-    # Narrow: three baselines fit into a terminal of 80 columns.
-    table = Table(
-        title=f"{result['command']}: test",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("metric", overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", overflow="fold")
+    table = narrow_table(f"{result['command']}: test", ["metric"], columns)
     for name in result["metrics"]["test"]:
         table.add_row(name, *(texts.get(name, "") for texts in columns.values()))
     console = _console()
@@ -37,6 +26,29 @@ def print_metrics(result):
         console.print(f"linear part: {weight} ({', '.join(others)})")
     if "advice" in result:
         console.print(result["advice"])
+
+
+def narrow_table(title, texts, numbers):
+    """A rich Table without lines between columns: nine of them fit into 80 letters.
+
+    Args:
+        title: str.
+        texts: iterable of str, the first columns.
+        numbers: iterable of str, the columns after these, aligned to the right.
+    """
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in texts:
+        table.add_column(column, overflow="fold")
+    for column in numbers:
+        table.add_column(column, justify="right", overflow="fold")
+    return table
 
 
 def _metric_columns(result):

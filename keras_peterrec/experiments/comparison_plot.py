@@ -7,7 +7,6 @@ from keras_peterrec.files.atomic_write import save_figure
 
 # Can be told apart in print and by the colour-blind.
 _COLOURS = {
-    "baseline": "#bdbdbd",
     "patch": "#0b4f8a",
     "all": "#e08a1e",
     "head": "#7aa95c",
@@ -15,11 +14,16 @@ _COLOURS = {
 }
 
 
+# The simplest baseline is the palest.
+_BASELINE_COLOURS = ("#d0d0d0", "#8c8c8c", "#5f5f5f")
+
+
 def plot_comparison(rows, path, title):
-    """Draws a bar for each row beside the baseline, grouped by task.
+    """Draws a bar for each row beside the task's baselines, grouped by task.
 
     Args:
-        rows: list of dict with `task`, `method`, `metric`, `value`, `baseline`.
+        rows: list of dict with `task`, `method`, `metric`, `value` and `baselines`, a dict from
+            names to values.
         path: path of the PNG.
         title: str.
     """
@@ -31,12 +35,22 @@ def plot_comparison(rows, path, title):
         _draw_metric(axis, shown)
         axis.set_title(metric, loc="left", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    methods = ["baseline", *dict.fromkeys(row["method"] for row in rows)]
-    handles = [Rectangle((0, 0), 1, 1, color=_colour(method)) for method in methods]
+    named = {}  # each colour and the names of what is drawn in it
+    for row in rows:
+        for name, colour in zip(row["baselines"], _BASELINE_COLOURS):
+            named.setdefault(colour, {})[name] = None
+    for row in rows:
+        named.setdefault(_colour(row["method"]), {})[row["method"]] = None
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in named]
     figure.legend(
-        handles, methods, frameon=False, fontsize=9, ncols=len(methods), loc="upper right"
+        handles,
+        [", ".join(names) for names in named.values()],
+        frameon=False,
+        fontsize=9,
+        ncols=len(named),
+        loc="lower center",
     )
-    figure.tight_layout(rect=(0, 0, 1, 0.97))
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     save_figure(figure, path)
 
 
@@ -44,10 +58,11 @@ def _draw_metric(axis, rows):
     position, ticks, names = 0.0, [], []
     for task in dict.fromkeys(row["task"] for row in rows):
         bars = [row for row in rows if row["task"] == task]
-        values = [("baseline", bars[0]["baseline"]), *((b["method"], b["value"]) for b in bars)]
+        values = list(zip(bars[0]["baselines"].values(), _BASELINE_COLOURS))
+        values += [(bar["value"], _colour(bar["method"])) for bar in bars]
         first = position
-        for method, value in values:
-            axis.bar(position, value, color=_colour(method), width=0.9)
+        for value, colour in values:
+            axis.bar(position, value, color=colour, width=0.9)
             axis.text(position, value, f"{value:.2f}", ha="center", va="bottom", fontsize=6)
             position += 1
         ticks.append((first + position - 1) / 2)

@@ -4,11 +4,17 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from keras_peterrec.errors import Misfit
 from keras_peterrec.experiments import plots
 from keras_peterrec.experiments.datasets import open_dataset
+from keras_peterrec.experiments.differences import (
+    by_kind,
+    compare_runs,
+    difference_table,
+    markdown,
+    write_differences,
+)
 from keras_peterrec.experiments.hparams import write_hparams
 from keras_peterrec.experiments.notes import table_notes
 from keras_peterrec.experiments.plans import PLANS
@@ -23,6 +29,7 @@ from keras_peterrec.experiments.tables import (
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.printing import narrow_table
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.experiment import ExperimentSettings
@@ -34,9 +41,10 @@ def experiment(settings: ExperimentSettings) -> dict:
 
     Every seed (0, 1, ...) changes the split, the host and the training. Each run keeps its own
     folder with its `metrics.json`; over all of them `out` holds `metrics.json`, `table.md`,
-    `table.csv`, plots and, under `logs`, what TensorBoard's HParams shows. More seeds or tasks can
-    be asked for later, in the same folder. What does not go with the data (a split that 1 % of the
-    labels leave empty) is left out, which the tables say; asked again, it is tried again.
+    `table.csv`, `differences.csv`, plots and, under `logs`, what TensorBoard's HParams shows. More
+    seeds or tasks can be asked for later, in the same folder. What does not go with the data (a
+    split that 1 % of the labels leave empty) is left out, which the tables say; asked again, it is
+    tried again.
 
     Returns:
         dict, the content of `metrics.json`. Its `seconds` are those of all runs and hosts, whenever
@@ -55,7 +63,8 @@ def experiment(settings: ExperimentSettings) -> dict:
         # Reads all files, so that one that cannot be read ends this before anything is written.
         "data": data.fingerprints(),
     }
-    out = settings.out or f"runs/experiments/{settings.name}"
+    name = settings.name if settings.linear else f"{settings.name}-no-linear"
+    out = settings.out or f"runs/experiments/{name}"
     # Also a finished folder is locked: more seeds may be added to it.
     with RunFolder(out, settings) as folder, locked(folder.path):
         if (earlier := _same_result(folder, asked)) is not None:
@@ -67,7 +76,15 @@ def experiment(settings: ExperimentSettings) -> dict:
         }
         shared = settings.shared or folder.path
         with WorkerProcess() as worker:
-            runner = Runner(data, folder.path, shared, host_settings, worker, settings.epochs)
+            runner = Runner(
+                data,
+                folder.path,
+                shared,
+                host_settings,
+                worker,
+                settings.epochs,
+                settings.linear,
+            )
             runs = [
                 record
                 for seed in asked["seeds"]
@@ -89,13 +106,16 @@ def show(result):
     for cells in by_metric(result["table"]):
         metric = cells[0]["metric"]
         tasks = sorted(dict.fromkeys(cell["task"] for cell in cells), key=lambda t: t == MEAN)
-        table = Table(title=f"{result['title']}: test {metric}", title_justify="left")
-        table.add_column("")
-        for task in tasks:
-            table.add_column(task, justify="right")
+        table = narrow_table(f"{result['title']}: test {metric}", [""], tasks)
         for row in dict.fromkeys(cell["row"] for cell in cells):
             of_row = {cell["task"]: format_cell(cell) for cell in cells if cell["row"] == row}
             table.add_row(row, *(of_row.get(task, "") for task in tasks))
+        console.print(table)
+    for cells in by_kind(result.get("differences", [])):
+        title, header, rows = difference_table(cells)
+        table = narrow_table(title, header[:1], header[1:])
+        for row in rows:
+            table.add_row(*(text.replace(" [", "\n[") for text in row))
         console.print(table)
     for note in result["notes"]:
         console.print(note)
@@ -123,7 +143,9 @@ def _report(plan, data, runs, left_out, out, settings):
     """Writes tables, plots and HParams; returns the content of `metrics.json`."""
     cells = summarise(runs)
     notes = table_notes(plan, data, cells, left_out, len(settings["seeds"]))
-    write_tables(cells, out, plan.title, notes)
+    differences = compare_runs(plan, runs, out)
+    write_tables(cells, out, plan.title, notes, markdown(differences))
+    write_differences(differences, out)
     pictures = plots.draw(plan, runs, cells, Path(out))
     write_hparams(runs, Path(out) / "logs")
     return {
@@ -133,6 +155,7 @@ def _report(plan, data, runs, left_out, out, settings):
         "settings": settings,
         "out": str(out),
         "table": cells,
+        "differences": differences,
         "plots": pictures,
         "runs": runs,
         "left_out": left_out,

@@ -8,6 +8,12 @@ from keras_peterrec.experiments.tables import MEAN
 from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.training.callbacks import read_history
 
+BASELINE_LINES = (
+    {"color": "#999999", "linestyle": ":"},
+    {"color": "#444444", "linestyle": "-."},
+    {"color": "#444444", "linestyle": (0, (1, 3))},
+)
+
 
 def draw(plan, runs, cells, folder):
     """Draws the plots of a plan.
@@ -80,7 +86,7 @@ def _histories(plan, runs, folder, path, what, column, name_axis):
 
 
 def _comparison(plan, runs, cells, folder, path):
-    """Test metrics of the rows side by side, with the baseline as a line."""
+    """Test metrics of the rows side by side, with the baselines as lines."""
     tasks = _kinds(runs)
     rows = _names(runs, "row")
     figure, axes = panels(tasks, height=3.4)  # room for the rows' names
@@ -91,7 +97,7 @@ def _comparison(plan, runs, cells, folder, path):
             if row in of_task:
                 look = {**style(index), "linestyle": "none"}
                 _point(axis, index, of_task[row], markersize=6, **look)
-        _baseline(axis, of_task, rows, handles)
+        _baselines(axis, of_task, rows, handles)
         axis.set_xticks(range(len(rows)), rows, rotation=40, ha="right", fontsize=7)
         axis.set_xlim(-0.7, len(rows) - 0.3)
         quality_axis(axis, kind, "test")
@@ -123,7 +129,7 @@ def _fractions(plan, runs, cells, folder, path):
                 **style(index),
             )
             handles.setdefault(method, handle)
-        _baseline(axis, of_task, settings, handles)
+        _baselines(axis, of_task, settings, handles)
         axis.set_xscale("log")
         ticks = sorted({100 * values.get("train_fraction", 1.0) for values in settings.values()})
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
@@ -160,7 +166,7 @@ def _budgets(plan, runs, cells, folder, path):
             points.append((cell["trainable"], sign * cell["mean"]))
         front = [(cost, sign * quality) for cost, quality in pareto_front(points)]
         [line] = axis.plot(*zip(*front), color="#555555", lw=0.9, ls="--", label="Pareto front")
-        _baseline(axis, of_task, rows, handles)
+        _baselines(axis, of_task, rows, handles)
         handles.setdefault("front", line)
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -198,9 +204,11 @@ def _point(axis, x, cell, **look):
     return axis.errorbar([x], [cell["mean"]], [cell["sd"] or 0.0], capsize=2, **look)
 
 
-def _baseline(axis, of_task, rows, handles):
-    for name in (name for name in of_task if name not in rows):
-        line = axis.axhline(of_task[name]["mean"], color="#888888", lw=1, ls=":", label=name)
+def _baselines(axis, of_task, rows, handles):
+    """A line for each baseline of a task, the simplest the palest."""
+    for index, name in enumerate(name for name in of_task if name not in rows):
+        look = BASELINE_LINES[min(index, len(BASELINE_LINES) - 1)]
+        line = axis.axhline(of_task[name]["mean"], lw=1, label=name, **look)
         handles.setdefault(name, line)
 
 

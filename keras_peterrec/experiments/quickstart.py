@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from keras_peterrec.data.sources import load_labels, load_log, load_titles
 from keras_peterrec.data.splits import TEST, split_users
@@ -21,6 +20,7 @@ from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.printing import narrow_table
 from keras_peterrec.progress import HOW
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
@@ -31,6 +31,7 @@ from keras_peterrec.tasks.registry import get_kind
 
 COMPARED = ("children", "shop")  # the task with few labels; of the simulated data
 OTHER_METHODS = ("all", "head")
+BASELINES = ("simplest", "linear")  # the order of a task's baselines
 
 
 @takes(QuickstartSettings)
@@ -87,26 +88,29 @@ def show(result):
     """Prints a quickstart's result."""
     console = Console(highlight=False, soft_wrap=False)
     source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"
-    table = Table(title=f"{result['data']} ({source}), test users", title_justify="left")
-    for column in ("task", "method", "metric"):
-        table.add_column(column)
-    for column in ("value", "baseline", "trained", "first step", "fitting"):
-        table.add_column(column, justify="right")
+    table = narrow_table(
+        f"{result['data']} ({source}), test users",
+        ("task", "method", "metric"),
+        ("value", *BASELINES, "trained", "first\nstep", "fitting"),
+    )
     for row in result["rows"]:
         table.add_row(
             row["task"],
             row["method"],
             row["metric"],
             f"{row['value']:.3f}",
-            f"{row['baseline']:.3f}",
+            *_in_columns(f"{value:.3f}" for value in row["baselines"].values()),
             f"{row['trainable']:,}",
             _seconds(row["first_step"]),
             _seconds(row["fit"]),
         )
     console.print(table)
-    baselines = {row["metric"]: row["baseline_name"] for row in result["rows"]}
-    told = ", ".join(f"{name} ({metric})" for metric, name in baselines.items())
-    console.print(f"baseline: {told}\n")
+    for place, column in enumerate(BASELINES):
+        told = dict.fromkeys(
+            f"{_in_columns(row['baselines'])[place]} ({row['metric']})" for row in result["rows"]
+        )
+        console.print(f"baseline, {column}: {', '.join(told)}")
+    console.print()
     _show_user(console, result["user"])
     exported, out = result["export"], result["out"]
     console.print(
@@ -178,13 +182,18 @@ def _row(task, method, result):
         "method": method,
         "metric": metric,
         "value": result["metrics"]["test"][metric],
-        "baseline": result["baseline"]["test"][metric],
-        "baseline_name": result["baseline"]["name"],
+        "baselines": {b["name"]: b["test"][metric] for b in result["baselines"]},
         "trainable": result["parameters"]["trainable"],
         "first_step": result["seconds"].get("first_step"),  # not in a run of before
         "fit": result["seconds"]["fit"],
         "seconds": result["seconds"]["total"],
     }
+
+
+def _in_columns(baselines):
+    """The simplest baseline and the linear part, "" for one that is not there."""
+    found = list(baselines)[: len(BASELINES)]
+    return [*found, *[""] * (len(BASELINES) - len(found))]
 
 
 def _seconds(seconds):

@@ -30,14 +30,17 @@ class Runner:
         host_settings: dict of `hidden_dim`, `blocks` and `max_length`.
         worker: WorkerProcess that does the training.
         epochs: int or `None`. At most, of every stage; `None` for the runs' default.
+        linear: bool. Whether tasks have a linear part; those without lie in folders of their own.
+            Hosts are shared, since a task reads the network alone. Defaults to `True`.
     """
 
-    def __init__(self, dataset, out, shared, host_settings, worker, epochs=None):
+    def __init__(self, dataset, out, shared, host_settings, worker, epochs=None, linear=True):
         self._worker = worker
         self.dataset = dataset
         self.out, self.shared = Path(out), Path(shared)
         self.host_settings = host_settings
         self._epochs = {} if epochs is None else {"epochs": epochs}
+        self._linear = {} if linear else {"linear": False}
         self._ready = set()
         self.left_out = []
         self.seconds = {}
@@ -60,7 +63,8 @@ class Runner:
                 run, arguments = linear, task.arguments
             else:
                 host = self._host(task.source, row.objective, seed)
-                run, arguments = transfer, {**task.arguments, "host": host, **self._epochs}
+                run = transfer
+                arguments = {**task.arguments, "host": host, **self._epochs, **self._linear}
             done = self._try(run, row, [task], seed, out=folder, **arguments, **row.settings)
             if done:
                 yield self._record(row, task, seed, folder, done)
@@ -119,21 +123,25 @@ class Runner:
         return host
 
     def _folder(self, row, task, seed):
-        return self.shared / "runs" / f"seed-{seed}" / task / row.folder
+        without = "-no-linear" if self._linear and row.run == "transfer" else ""
+        return self.shared / "runs" / f"seed-{seed}" / task / f"{row.folder}{without}"
 
     def _record(self, row, task, seed, folder, result):
+        settings = {**row.settings, **(self._linear if row.run == "transfer" else {})}
         return {
             "row": row.label,
             "task": task.name,
             "kind": result["kind"],
             "seed": seed,
             "folder": os.path.relpath(folder, self.out),
-            "settings": {"run": row.run, "objective": row.objective, **row.settings},
+            "settings": {"run": row.run, "objective": row.objective, **settings},
             "trainable": result["parameters"]["trainable"],
             "seconds": result["seconds"]["total"],
             "validation": result["metrics"]["validation"],
             "test": result["metrics"]["test"],
-            "baseline": result["baseline"],
+            "baselines": [
+                {"name": found["name"], "test": found["test"]} for found in result["baselines"]
+            ],
         }
 
 

@@ -21,14 +21,14 @@ def summarise(runs):
         list of dict of `COLUMNS`: for each metric that a kind shows, and each row, a cell for
         every task, and one for the mean over the tasks if their metrics have no units. The
         spread of the latter is that of the seeds' means. `sd` is `None` for a single seed.
-        `trainable` and `seconds` are means, and `None` for the baseline, which comes first.
+        `trainable` and `seconds` are means, and `None` for the baselines, which come first.
     """
     cells = []
     for kind, metric in shown_metrics(runs):
         of_kind = [run for run in runs if run["kind"] == kind]
         tasks = list(dict.fromkeys(run["task"] for run in of_kind))
         rows = {row: [r for r in of_kind if r["row"] == row] for row in _names(of_kind, "row")}
-        for row, chosen in {**_baseline(of_kind), **rows}.items():
+        for row, chosen in {**_baselines(of_kind), **rows}.items():
             values = {task: {} for task in tasks}
             for run in chosen:
                 if metric in run["test"]:  # an AUC of labels that nobody has is left out
@@ -56,7 +56,7 @@ def by_metric(cells):
     return [[c for c in cells if (c["kind"], c["metric"]) == pair] for pair in pairs]
 
 
-def write_tables(cells, folder, title, lines):
+def write_tables(cells, folder, title, lines, below=""):
     """Writes `table.md` with a table for each metric, and `table.csv` with a row for each cell.
 
     Args:
@@ -64,10 +64,12 @@ def write_tables(cells, folder, title, lines):
         folder: path.
         title: str.
         lines: sequence of str. Notes above the tables.
+        below: str. What follows the tables. Defaults to `""`.
     """
     parts = [f"# {title}", "\n".join(lines)]
     for of_metric in by_metric(cells):
         parts.append(_markdown(of_metric))
+    parts += [below] if below else []
     write_text(Path(folder) / "table.md", "\n\n".join(parts) + "\n")
     write_csv(Path(folder) / "table.csv", COLUMNS, cells)
 
@@ -78,21 +80,36 @@ def format_cell(cell):
     return f"{cell['mean']:.3f}{spread}"
 
 
-def _baseline(runs):
-    """The runs' baselines as runs, by the name of the baseline.
+def baseline_runs(runs):
+    """By the name of each baseline, the runs that it is read from: one a task and seed.
 
-    A baseline also learns from the training users, so the run with most of them counts.
+    A baseline also learns from the training users, so the run with most of them counts. Not every
+    run has all baselines.
     """
     fullest = {}
     for run in runs:
-        key, share = (run["task"], run["seed"]), run["settings"].get("train_fraction", 1.0)
-        if key not in fullest or share > fullest[key][0]:
-            fullest[key] = share, run
+        share = run["settings"].get("train_fraction", 1.0)
+        for baseline in run["baselines"]:
+            key = baseline["name"], run["task"], run["seed"]
+            if key not in fullest or share > fullest[key][0]:
+                fullest[key] = share, run
     found = {}
-    for _, run in fullest.values():
-        baseline = {**run, "test": run["baseline"]["test"], "trainable": None, "seconds": None}
-        found.setdefault(run["baseline"]["name"], []).append(baseline)
+    for (name, _, _), (_, run) in fullest.items():
+        found.setdefault(name, []).append(run)
     return found
+
+
+def _baselines(runs):
+    """The runs' baselines as runs, by the name of the baseline."""
+    return {
+        name: [
+            {**run, "test": baseline["test"], "trainable": None, "seconds": None}
+            for run in chosen
+            for baseline in run["baselines"]
+            if baseline["name"] == name
+        ]
+        for name, chosen in baseline_runs(runs).items()
+    }
 
 
 def _cell(kind, metric, row, task, values, runs):

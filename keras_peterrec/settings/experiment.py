@@ -41,6 +41,11 @@ class ExperimentSettings(Settings):
         "whether histories end before their target event",
         no_help="read whole histories, also where the logs share a clock",
     )
+    linear: bool = setting(
+        True,
+        "whether a regression on the items of the history is added to the networks' answers",
+        no_help="as in the paper: the networks alone",
+    )
     seeds: int = setting(
         3,
         "how many, each with its own split, host and training",

@@ -1,6 +1,7 @@
 """An experiment from the command to tables, plots and HParams, and started again."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +20,11 @@ from keras_peterrec.experiments.runner import Runner
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
 EVERY = ["shop", "gender", "spend", "topics"]  # a task of each kind
-SHOWN = {  # baseline of each task, and what the tables show of it
-    "shop": ("popularity", ("ndcg@10", "hr@10")),
-    "gender": ("majority", ("log_loss", "accuracy")),
-    "spend": ("mean", ("rmse", "mae", "r2")),
-    "topics": ("prior", ("log_loss", "macro_auc", "map")),
+SHOWN = {  # baselines of each task, and what the tables show of it
+    "shop": (("popularity", "ridge"), ("ndcg@10", "hr@10")),
+    "gender": (("majority", "logistic regression"), ("log_loss", "accuracy")),
+    "spend": (("mean", "ridge"), ("rmse", "mae", "r2")),
+    "topics": (("prior", "logistic regression"), ("log_loss", "macro_auc", "map")),
 }
 TINY = Plan(
     "tiny",
@@ -73,12 +74,43 @@ def test_every_run_has_its_folder_and_is_in_the_table(out):
         assert metrics["metrics"]["test"] == record["test"]
         assert np.isfinite(list(record["test"].values())).all()
     cells = {(cell["metric"], cell["row"], cell["task"]) for cell in result["table"]}
-    for task, (baseline, metrics) in SHOWN.items():
-        for row in (baseline, "linear", "MTL", "head alone"):
+    for task, (baselines, metrics) in SHOWN.items():
+        for row in (*baselines, "linear", "MTL", "head alone"):
             for metric in metrics:
                 assert (metric, row, task) in cells and (metric, row, "mean") in cells
     assert (out / "table.md").read_text().count("| linear |") == 10
     assert json.loads((out / "run.json").read_text())["settings"]["dataset"] == "simulated"
+
+
+def test_differences_to_the_first_row_are_in_the_table(out):
+    result = json.loads((out / "metrics.json").read_text())
+    found = {(cell["task"], cell["row"]): cell for cell in result["differences"]}
+    values = {(r["task"], r["row"]): r["test"][SHOWN[r["task"]][1][0]] for r in result["runs"]}
+    for task in EVERY:
+        cell = found[task, "head alone"]
+        expected = values[task, "head alone"] - values[task, "linear"]
+        assert cell["difference"] == pytest.approx(expected, abs=1e-6)
+        assert cell["low"] <= cell["difference"] <= cell["high"] and cell["reference"] == "linear"
+        assert (task, "MTL") in found
+    assert "## Differences" in (out / "table.md").read_text()
+    assert (out / "differences.csv").read_text().count("\n") == 1 + len(result["differences"])
+
+
+def test_without_the_linear_part_tasks_are_runs_of_their_own(plans, here, tmp_path, monkeypatch):
+    head = Row("head alone", {"method": "head", "batch_size": 64})
+    monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Head", (head, QUICK), (), "nothing"))
+    shared = tmp_path / "shared"
+    arguments = {"tasks": ["gender"], "shared": shared}
+    run(tmp_path / "with", **arguments)
+    before = times(shared)
+    result = run(tmp_path / "without", linear=False, **arguments)
+    assert before.items() <= times(shared).items()  # the host and the linear run are shared
+    folders = {r["row"]: Path(r["folder"]).name for r in result["runs"]}
+    assert folders == {"head alone": "head-batch-size-64-no-linear", "linear": "linear"}
+    [task] = [tmp_path / "without" / r["folder"] for r in result["runs"] if r["row"] != "linear"]
+    alone = json.loads((task / "metrics.json").read_text())
+    assert alone["settings"]["linear"] is False and "linear" not in alone
+    assert [found["name"] for found in alone["baselines"]] == ["majority", "logistic regression"]
 
 
 def test_plots_are_pictures_for_print(out):
@@ -272,6 +304,7 @@ def test_json_is_all_that_stands_on_stdout(out, here, capsys):
     cli.main([*arguments, "--max-length", "16", "--out", str(out)])
     shown = capsys.readouterr().out
     assert "popularity" in shown and "head alone" in shown
+    assert "ndcg@10, difference to linear with its 95 % interval (more is better)" in shown
 
 
 def test_what_no_row_can_be_run_for_is_an_error(plans, here, tmp_path):

@@ -43,7 +43,10 @@ def made_up(plan, folder):
                         "trainable": 100 * (number + 1),
                         "seconds": 1.0,
                         "test": {**shown, metric: value},
-                        "baseline": {"name": "base", "test": {**shown, metric: 0.1}},
+                        "baselines": [
+                            {"name": name, "test": {**shown, metric: value}}
+                            for name, value in (("popularity", 0.1), ("ridge", 0.18))
+                        ],
                     }
                 )
     return runs
@@ -96,7 +99,7 @@ def test_a_notebooks_backend_is_left_alone(tmp_path):
         "matplotlib.use('svg')\n"
         "from keras_peterrec.benchmarks import serve, train\n"
         "from keras_peterrec.experiments import comparison_plot, plots\n"
-        "row = {'task': 'a', 'method': 'patch', 'metric': 'm', 'value': 0.3, 'baseline': 0.2}\n"
+        "row = {'task': 'a', 'method': 'patch', 'metric': 'm', 'value': 0.3, 'baselines': {}}\n"
         "comparison_plot.plot_comparison([row], sys.argv[1], 'title')\n"
         "assert matplotlib.get_backend() == 'svg', matplotlib.get_backend()\n"
     )

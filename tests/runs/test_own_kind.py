@@ -151,7 +151,7 @@ def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly
         {
             **{"row": "patch", "task": "visits", "kind": "count", "seed": 0, "settings": {}},
             **{"trainable": 1, "seconds": 1.0, "test": result["metrics"]["test"]},
-            "baseline": result["baseline"],
+            "baselines": result["baselines"],
         }
     ]
     assert [cell["metric"] for cell in summarise(runs) if cell["row"] == "patch"] == [

@@ -1,0 +1,178 @@
+"""Differences of an experiment's rows to one of them, with intervals over test users."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_peterrec.experiments.tables import MEAN, baseline_runs
+from keras_peterrec.files.atomic_write import write_csv
+from keras_peterrec.metrics.measured import sampled_means
+from keras_peterrec.runs.user_sums import RUN, read_test_users
+from keras_peterrec.tasks.registry import get_kind
+
+COLUMNS = ("kind", "metric", "row", "reference", "task", "difference", "low", "high", "seeds")
+LEVEL = 0.95
+NOTE = (
+    "On the same test users; the 95 % intervals are those of a paired bootstrap over these users, "
+    "averaged over the seeds."
+)
+
+
+def reference_row(plan):
+    """The label of the row that others are compared with: the default patch, or the first row."""
+    usual = [row.label for row in plan.rows if row.settings == {"method": "patch"}]
+    return (usual or [plan.rows[0].label])[0]
+
+
+def compare_runs(plan, runs, folder):
+    """How much each row differs from the reference in the metrics that decide, on test users.
+
+    Args:
+        plan: Plan.
+        runs: list of dict, as `Runner.results` yields them.
+        folder: path of the experiment; its runs lie there.
+
+    Returns:
+        list of dict of `COLUMNS`, a cell for each row and task, and one for the mean over the
+        tasks if their metrics have no units. Rows are those of the plan and the baselines.
+    """
+    reference, cells = reference_row(plan), []
+    read = {run["folder"]: read_test_users(Path(folder) / run["folder"]) for run in runs}
+    for kind in dict.fromkeys(run["kind"] for run in runs):
+        of_kind = [run for run in runs if run["kind"] == kind]
+        named = [(run, RUN) for run in of_kind]
+        named += [(run, name) for name, found in baseline_runs(of_kind).items() for run in found]
+        users = {
+            (run["row"] if name == RUN else name, run["task"], run["seed"]): found
+            for run, name in named
+            if (found := read[run["folder"]].get(name)) is not None
+        }
+        metric, has_units = get_kind(kind).metric, get_kind(kind).has_units
+        cells += [
+            {"kind": kind, "metric": metric.name, "reference": reference, **cell}
+            for cell in paired_differences(users, reference, metric, with_mean=not has_units)
+        ]
+    return cells
+
+
+def paired_differences(users, reference, metric, with_mean=True):
+    """Differences to a reference, with intervals of a paired bootstrap over test users.
+
+    For every seed, users are drawn with replacement, as many as there are; all rows and tasks
+    share the draw, since a user who is hard for one is often hard for another. The metric's
+    difference is computed for each draw and averaged over the seeds, whose draws are independent,
+    and the interval holds the middle 95 % of these averages. So it says how much the difference
+    depends on who was tested, not how much a training with another seed changes it.
+
+    Args:
+        users: dict from `(row, task, seed)` to UserSums. A row with other test users than the
+            reference is left out.
+        reference: str, a row.
+        metric: Metric of all tasks.
+        with_mean: bool. Whether there is a cell for the mean over several tasks. Defaults to
+            `True`.
+
+    Returns:
+        list of dict of `row`, `task`, `difference`, `low`, `high` and `seeds`.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+    """
+    found = {}  # (row, task) -> {seed: (difference, its draws)}
+    tasks = list(dict.fromkeys(task for row, task, _ in users if row == reference))
+    for seed in dict.fromkeys(seed for _, _, seed in users):
+        for row, task, pair in _of_seed(users, reference, metric, seed):
+            found.setdefault((row, task), {})[seed] = pair
+    cells = []
+    for row in dict.fromkeys(row for row, _ in found):
+        of_row = {task: found[row, task] for task in tasks if (row, task) in found}
+        cells += [_cell(row, task, list(pairs.values())) for task, pairs in of_row.items()]
+        if len(of_row) == len(tasks) and (with_mean or len(tasks) == 1):
+            whole = set.intersection(*map(set, of_row.values()))
+            pairs = [[of_row[task][seed] for task in tasks] for seed in sorted(whole)]
+            if pairs:
+                cells.append(_cell(row, MEAN, list(map(_mean, pairs))))
+    return cells
+
+
+def _of_seed(users, reference, metric, seed):
+    """Yields the row, the task and the pair of the difference and its draws, of one seed."""
+    of_seed = {(row, task): sums for (row, task, s), sums in users.items() if s == seed}
+    bases = {task: sums for (row, task), sums in of_seed.items() if row == reference}
+    if not bases:
+        return
+    everyone = np.unique(np.concatenate([base.user_ids for base in bases.values()]))
+    for task, base in bases.items():
+        rows = {
+            row: sums for (row, t), sums in of_seed.items() if t == task and sums.same_users(base)
+        }
+        place = np.searchsorted(everyone, base.user_ids)
+        sums = {row: _spread(found.sums, place, len(everyone)) for row, found in rows.items()}
+        counts = _spread(base.rows, place, len(everyone))
+        # The same generator for every task: the same users are drawn.
+        means = sampled_means(sums, counts, np.random.default_rng(seed))
+        draws = {row: metric.of_means(of_row) for row, of_row in means.items()}
+        values = {row: metric.of_means(found.mean) for row, found in rows.items()}
+        for row in rows:
+            if row != reference:
+                difference = values[row] - values[reference]
+                yield row, task, (difference, draws[row] - draws[reference])
+
+
+def _spread(values, place, size):
+    whole = np.zeros(size, values.dtype)
+    whole[place] = values
+    return whole
+
+
+def _mean(pairs):
+    """The mean of differences and that of their draws; seeds can have another number of draws."""
+    least = min(len(draws) for _, draws in pairs)
+    draws = np.mean([draws[:least] for _, draws in pairs], axis=0)
+    return float(np.mean([difference for difference, _ in pairs])), draws
+
+
+def _cell(row, task, pairs):
+    difference, draws = _mean(pairs)
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    found = {"row": row, "task": task, "difference": difference, "low": low, "high": high}
+    return {**found, "seeds": len(pairs)}
+
+
+def difference_table(cells):
+    """The cells of one kind as a table of texts: header, rows and what the table is of."""
+    tasks = sorted(dict.fromkeys(cell["task"] for cell in cells), key=lambda task: task == MEAN)
+    metric, reference = get_kind(cells[0]["kind"]).metric, cells[0]["reference"]
+    better = "more" if metric.higher_is_better else "less"
+    title = f"{metric.name}, difference to {reference} with its 95 % interval ({better} is better)"
+    rows = []
+    for row in dict.fromkeys(cell["row"] for cell in cells):
+        texts = {cell["task"]: format_difference(cell) for cell in cells if cell["row"] == row}
+        rows.append([row, *(texts.get(task, "") for task in tasks)])
+    return title, ["", *tasks], rows
+
+
+def by_kind(cells):
+    """The cells of each kind, a list of lists."""
+    kinds = dict.fromkeys(cell["kind"] for cell in cells)
+    return [[cell for cell in cells if cell["kind"] == kind] for kind in kinds]
+
+
+def format_difference(cell):
+    """`+0.012 [+0.004, +0.020]`."""
+    return f"{cell['difference']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
+
+
+def markdown(cells):
+    """The differences as a section of `table.md`, or "" if there are none."""
+    parts = []
+    for of_kind in by_kind(cells):
+        title, header, rows = difference_table(of_kind)
+        lines = [header, ["---"] * len(header), *rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts.append(f"{title}:\n\n{table}")
+    return "\n\n".join(["## Differences", NOTE, *parts]) if parts else ""
+
+
+def write_differences(cells, folder):
+    """Writes `differences.csv` with a row for each cell."""
+    write_csv(Path(folder) / "differences.csv", COLUMNS, cells)
