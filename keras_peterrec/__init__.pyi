@@ -19,6 +19,7 @@ from keras_peterrec.data.task_examples import label_examples as label_examples
 from keras_peterrec.data.task_examples import recommendation_examples as recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary as Vocabulary
 from keras_peterrec.errors import InputError as InputError
+from keras_peterrec.layers.linear_table import LinearTable as LinearTable
 from keras_peterrec.models.backbone import Backbone as Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer as CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer as MaskedPretrainer

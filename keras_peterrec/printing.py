@@ -16,7 +16,8 @@ def print_metrics(result):
     if "parameters" in result:
         parameters = result["parameters"]
         console.print(
-            f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}; "
+            f"parameters: host {parameters['host']:,}, trained {parameters['trainable']:,}"
+            f"{_linear(parameters)}; "
             f"{result['epochs']} epochs (best: {result['best_epoch'] or 'the start'}), "
             f"{result['seconds']['fit']:.0f} s of fitting{_first_step(result['seconds'])}"
         )
@@ -64,6 +65,11 @@ def _metric_columns(result):
 
 def _numbers(metrics):
     return {name: _number(value) for name, value in metrics.items()}
+
+
+def _linear(parameters):
+    linear = parameters.get("linear")
+    return f", in the linear part {linear:,}" if linear else ""
 
 
 def _first_step(seconds):

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import tensorflow as tf
+from linear_samples import random_table
 
 from keras_peterrec.data.vocabulary import UNK, Vocabulary
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
@@ -23,6 +25,14 @@ from keras_peterrec.transfer.task import Task
 MAX_LENGTH = 12
 # Of "films": it is given more of a history than its network reads.
 LONGER = {"history_length": 20, "window": MAX_LENGTH}
+# Of the tasks' linear parts, by kind; "multilabel" has none. All but one read more of a history
+# than the network.
+BAGS = {
+    "next": Bag(fade=2.0, events=25),
+    "recommendation": Bag(fade=8.0, events=16),
+    "classification": Bag(power=0.5, events=30),
+    "regression": Bag(events=7),
+}
 CLASSES = ["young", "middle-aged", "old"]
 TOPICS = ["news", "s1", "sports", "films"]  # "s1" is an item as well, which hides no label
 NAMES = ["serving_default", "embed", "films", "age-group.v2", "tuned", "topics", "spend"]
@@ -59,6 +69,8 @@ def make_host(causal=True, tied=True, seed=0):
     backbone = Backbone(100, 16, dilations=(1, 4), causal=causal)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, tied=tied)
     randomise(pretrainer, seed)
+    # A sparse linear part for one host, a dense one for the other.
+    pretrainer.linear = random_table(96, 96, bag=BAGS["next"], sparse=causal, seed=seed)
     items = [f"s{n}" for n in range(90)] + [f"t{n}" for n in range(6)]
     return Host(pretrainer, Vocabulary(items), MAX_LENGTH)
 
@@ -78,7 +90,7 @@ def make_kind(name, items=30):
 
 def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **reads):
     """A task with random weights in its patches and its head."""
-    kind = make_kind(kind, items)
+    kind, reads = make_kind(kind, items), reads or {"window": MAX_LENGTH}
     model = build_task(host.backbone, kind.new_head(), method, **reads)
     own = model if model.host is not host.backbone else None
     before = host.fingerprint()
@@ -87,6 +99,9 @@ def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **r
             random = np.random.default_rng((seed, n))
             weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape))
     assert host.fingerprint() == before
+    if kind.name in BAGS:
+        n = len(kind.labels)
+        model.linear = random_table(96, n, bag=BAGS[kind.name], sparse=items < 30, seed=seed)
     return Task(model, method, kind)
 
 
@@ -134,14 +149,16 @@ def expected(exported, name, histories):
     if name in OF_EXAMPLES:
         return as_examples(expected(exported, OF_EXAMPLES[name], histories))
     task = exported.tasks.get(name)
-    length = exported.host.history_length(task.model) if task else MAX_LENGTH
+    length = exported.host.next_item_length
+    if task:
+        length = exported.host.history_length(task.model)
     ids = np.concatenate([padded(exported.host, history, length) for history in histories])
     seen = [history.split() for history in histories]
     if task:
         return task_answer(task, ids, seen)
     if name == "embed":
-        return {"embedding": np.array(exported.host.pretrainer.user_states(ids))}
-    scores = np.array(exported.host.pretrainer.next_item_scores(ids))
+        return {"embedding": np.array(exported.host.pretrainer.user_states(ids[:, -MAX_LENGTH:]))}
+    scores = np.array(exported.host.next_item_scores(ids))
     items = exported.host.vocabulary.items
     for row, known in enumerate(seen):
         scores[row, np.isin(items, known)] = -np.inf

@@ -38,6 +38,7 @@ ARGUMENTS = {
     "LoraPatch": {"rank": 2, "dilation_rate": 4},
     "ItemLoraPatch": {"rows": 6, "rank": 2},
     "AffinePatch": {"shift": False},
+    "LinearTable": {"items": 5, "outputs": 2, "fade": 8.0, "power": 0.5, "events": 7, "entries": 3},
 }
 
 
@@ -47,8 +48,12 @@ def backbone(causal=True):
 
 MADE = {
     "CausalPretrainer": lambda: kp.CausalPretrainer(backbone(), tied=False, negatives=3, seed=1),
-    "MaskedPretrainer": lambda: kp.MaskedPretrainer(backbone(causal=False)),
-    "TaskModel": lambda: build_task(backbone(), kp.LinearHead(2), "patch", "lora:2+norm"),
+    "MaskedPretrainer": lambda: kp.MaskedPretrainer(
+        backbone(causal=False), linear=kp.LinearTable(5, 5, entries=4)
+    ),
+    "TaskModel": lambda: kp.TaskModel(
+        backbone(), kp.LinearHead(2), "lora:2+norm", linear=kp.LinearTable(5, 2, fade=2.0)
+    ),
     "RowSparseLossScaleOptimizer": lambda: kp.RowSparseLossScaleOptimizer(kp.RowSparseAdam()),
     "StackPatch": lambda: class_of("StackPatch")([kp.AffinePatch(), class_of("LoraPatch")(2)]),
 }
@@ -84,8 +89,10 @@ def files(tmp_path_factory):
     host = backbone()
     host.save(folder / "backbone.keras")
     for method in ("patch", "last1"):
-        build_task(host, kp.LinearHead(2), method).save(folder / f"{method}.keras")
-    pretrainer = kp.CausalPretrainer(host, negatives=3)
+        task = build_task(host, kp.LinearHead(2), method)
+        task.linear = kp.LinearTable(5, 2)
+        task.save(folder / f"{method}.keras")
+    pretrainer = kp.CausalPretrainer(host, negatives=3, linear=kp.LinearTable(5, 5, entries=4))
     pretrainer.compile(kp.RowSparseAdam(), run_eagerly=True)
     checkpoint = keras.callbacks.ModelCheckpoint(str(folder / "pretrainer.keras"))
     ids = np.array([[4, 5, 6], [0, 7, 8]])

@@ -8,6 +8,8 @@ import numpy as np
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import replacing
 
+_FLOATS = "f", "floating-point numbers"
+
 
 def write_weights(path, named):
     """Writes `{path: variable or array}` to the file `path`, all of them or nothing."""
@@ -67,10 +69,10 @@ def check_arrays(variables, arrays, source):
                 f"`{source}` should hold {path!r} of shape {tuple(variable.shape)}. "
                 f"Received: shape {arrays[path].shape}."
             )
-        if arrays[path].dtype.kind != "f":
+        kind, words = ("i", "integers") if "int" in str(variable.dtype) else _FLOATS
+        if arrays[path].dtype.kind != kind:
             raise InputError(
-                f"`{source}` should hold {path!r} as floating-point numbers. "
-                f"Received: {arrays[path].dtype}."
+                f"`{source}` should hold {path!r} as {words}. Received: {arrays[path].dtype}."
             )
 
 

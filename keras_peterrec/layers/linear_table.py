@@ -15,20 +15,27 @@ class LinearTable(keras.layers.Layer):
 
         s = x(history) · T + b
 
-    x counts the known items of the last `events` events, late ones more than early ones; see
-    `Bag`. Nothing here is trained. T is dense, or holds `entries` numbers of each row.
+    x counts the last `events` known items, late ones more than early ones; see `Bag`. Nothing
+    here is trained. T is dense, or sparse, in compressed rows: of `entries` numbers and their
+    `columns`, row i holds those from `starts[i]` to `starts[i + 1]`.
 
     Args:
         items: int. Items I of the source vocabulary, without special ids.
         outputs: int. Scores Y.
         fade, power, events: of the `Bag`.
-        entries: int. Entries of a row of a sparse T; `0` if T is dense. Defaults to `0`.
+        entries: int. Numbers in a sparse T; `0` if T is dense. Defaults to `0`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left.
 
     Returns:
         float32 tensor of shape `[B, Y]`.
+
+    Example:
+
+    >>> layer = LinearTable.of_part(linear_part)
+    >>> layer(np.array([[0, 0, 17, 5]])).shape
+    (1, 200)
 
     Source: Wide & Deep, Cheng et al. 2016; the wide part here is the regression of
     `ItemRegression` or `LabelRegression`.
@@ -54,14 +61,15 @@ class LinearTable(keras.layers.Layer):
         self.build()
 
     def build(self, input_shape=None):
-        width = self.entries or self.outputs
-        self.table = self.add_weight((self.items, width), "zeros", name="table", trainable=False)
-        self.bias = self.add_weight((self.outputs,), "zeros", name="bias", trainable=False)
-        self.columns = None
+        def add(name, shape, dtype="float32"):
+            return self.add_weight(shape, "zeros", dtype=dtype, name=name, trainable=False)
+
+        self.table = add("table", (self.entries,) if self.entries else (self.items, self.outputs))
+        self.bias = add("bias", (self.outputs,))
+        self.columns = self.starts = None
         if self.entries:
-            self.columns = self.add_weight(
-                (self.items, width), "zeros", dtype="int32", name="columns", trainable=False
-            )
+            self.columns = add("columns", (self.entries,), "int32")
+            self.starts = add("starts", (self.items + 1,), "int32")
 
     @classmethod
     def of_part(cls, part: LinearPart) -> "LinearTable":
@@ -76,38 +84,30 @@ class LinearTable(keras.layers.Layer):
         return LinearPart.of_layer(self)
 
     def call(self, history):
-        history = ops.cast(history, "int32")[:, -self.bag.events :]
-        weights = self.bag_weights(history)
+        history = ops.cast(history, "int32")
+        bag = self.bag
+        weights = bag_weights(history, bag.rate, bag.power, bag.events)
         return self.scores(ops.maximum(history - FIRST_ITEM, 0), weights) + self.bias
-
-    def bag_weights(self, history: Any) -> Any:
-        """How much each event of histories `[B, L]` counts, float32 `[B, L]`; unknown ones 0."""
-        known = ops.cast(history >= FIRST_ITEM, "float32")
-        later = ops.flip(ops.cumsum(ops.flip(known, axis=1), axis=1), axis=1) - known
-        weights = known if self.bag.fade is None else known / (1.0 + later / self.bag.fade)
-        if self.bag.power:
-            sums = ops.sum(weights, axis=1, keepdims=True)
-            weights = weights * ops.power(ops.where(sums > 0, sums, 1.0), -self.bag.power)
-        return weights
 
     def scores(self, items: Any, weights: Any) -> Any:
         """`x T` of items `[B, L]`, numbered from 0, that count `weights` `[B, L]`."""
-        if self.entries:
-            return self._by_entries(items, weights)
         if keras.backend.backend() == "tensorflow":
-            return _rows_of_table(items, weights, self.table)
-        chosen = ops.one_hot(items, self.items, dtype="float32") * weights[..., None]
-        return ops.matmul(ops.sum(chosen, axis=1), self.table)
-
-    def _by_entries(self, items, weights):
-        rows = ops.shape(items)[0]
-        values = ops.take(self.table, items, axis=0) * weights[..., None]
-        places = ops.take(self.columns, items, axis=0)
-        places = places + self.outputs * ops.reshape(ops.arange(rows, dtype="int32"), (-1, 1, 1))
-        flat = ops.segment_sum(
-            ops.reshape(values, (-1,)), ops.reshape(places, (-1,)), rows * self.outputs
+            by = _by_entries if self.entries else _by_rows
+            return by(self, items, weights)
+        # By way of whole bags, which other backends need; a server runs TensorFlow.
+        users = ops.shape(items)[0]
+        places = items + self.items * ops.expand_dims(ops.arange(users, dtype="int32"), 1)
+        bags = ops.segment_sum(
+            ops.reshape(weights, (-1,)), ops.reshape(places, (-1,)), users * self.items
         )
-        return ops.reshape(flat, (rows, self.outputs))
+        return ops.matmul(ops.reshape(bags, (users, self.items)), self._dense_table())
+
+    def _dense_table(self):
+        if not self.entries:
+            return self.table
+        rows = ops.searchsorted(self.starts, ops.arange(self.entries), side="right") - 1
+        places = ops.stack([ops.cast(rows, "int32"), ops.cast(self.columns, "int32")], axis=1)
+        return ops.scatter(places, self.table, (self.items, self.outputs))
 
     def named_weights(self) -> dict[str, Any]:
         """Its weights by path, `{"linear/table": variable}`."""
@@ -138,14 +138,56 @@ def linear_config(layer: LinearTable | None) -> dict[str, Any] | None:
     return {name: value for name, value in layer.get_config().items() if name != "name"}
 
 
-def _rows_of_table(items, weights, table):
-    """`Σ_l weights[b, l] · table[items[b, l]]`, without a copy of the rows for each event."""
+def bag_weights(history: Any, rate: Any, power: Any, events: Any) -> Any:
+    """How much each event of histories counts; see `Bag`.
+
+    Args:
+        history: Integer tensor of shape `[B, L]`, padded on the left.
+        rate, power, events: of the Bag: numbers, or float tensors of shape `[B, 1]` for a bag of
+            each row.
+
+    Returns:
+        float32 tensor of shape `[B, L]`, 0 for padding, unknown items and events too far back.
+    """
+    known = ops.cast(history >= FIRST_ITEM, "float32")
+    later = ops.flip(ops.cumsum(ops.flip(known, axis=1), axis=1), axis=1) - known
+    weights = known * ops.cast(later < events, "float32") / (1.0 + later * rate)
+    if isinstance(power, float) and power == 0.0:
+        return weights
+    sums = ops.sum(weights, axis=1, keepdims=True)
+    return weights * ops.power(ops.where(sums > 0, sums, 1.0), -power)
+
+
+def _by_rows(layer, items, weights):
+    """`x T` of a dense T: its rows are read where they lie, and not copied for each event."""
+    import tensorflow as tf
+
+    places, chosen, weights = _counted(items, weights)
+    users = tf.shape(items, tf.int64)[0]
+    cells = tf.stack([places, tf.cast(chosen, tf.int64)], axis=1)
+    bags = tf.SparseTensor(cells, weights, tf.stack([users, layer.items]))
+    return tf.sparse.sparse_dense_matmul(bags, layer.table.value)
+
+
+def _by_entries(layer, items, weights):
+    """`x T` of a sparse T: it costs as much as the rows of the counted events have entries."""
+    import tensorflow as tf
+
+    places, chosen, weights = _counted(items, weights)
+    users = tf.shape(items, tf.int64)[0]
+    starts = layer.starts.value
+    entries = tf.ragged.range(tf.gather(starts, chosen), tf.gather(starts, chosen + 1))
+    events = entries.value_rowids()
+    values = tf.gather(layer.table.value, entries.values) * tf.gather(weights, events)
+    columns = tf.cast(tf.gather(layer.columns.value, entries.values), tf.int64)
+    cells = tf.gather(places, events) * layer.outputs + columns
+    found = tf.math.unsorted_segment_sum(values, cells, users * layer.outputs)
+    return tf.reshape(found, [-1, layer.outputs])
+
+
+def _counted(items, weights):
+    """Rows, items and weights of the events that count, `[E]` each."""
     import tensorflow as tf
 
     places = tf.where(weights > 0)
-    chosen = tf.cast(tf.gather_nd(items, places), tf.int64)
-    shape = tf.stack([tf.shape(items, tf.int64)[0], tf.constant(table.shape[0], tf.int64)])
-    bags = tf.SparseTensor(
-        tf.stack([places[:, 0], chosen], axis=1), tf.gather_nd(weights, places), shape
-    )
-    return tf.sparse.sparse_dense_matmul(bags, table.value)
+    return places[:, 0], tf.gather_nd(items, places), tf.gather_nd(weights, places)

@@ -13,7 +13,7 @@ from keras_peterrec.layers.padding import masked
 CONVOLUTION_SITES = ("convolution_1", "convolution_2")
 NORM_SITES = ("norm_1", "norm_2")
 ACTIVATION_SITES = ("activation_1", "activation_2")
-BRANCH_GAIN = 0.2  # measured on next items: notebooks/results.md
+BRANCH_GAIN = 0.2  # see "The network" in notebooks/results.md
 # In the order in which a block reaches them.
 SITES = ("convolution_1", "norm_1", "activation_1", "convolution_2", "norm_2", "activation_2")
 
@@ -24,8 +24,8 @@ class ResidualBlock(keras.layers.Layer):
 
         h = relu(LN1(conv_d(x)));  y = relu(LN2(conv_2d(h)));  return x + y
 
-    Each branch starts small: the γ of `LN2` starts at `BRANCH_GAIN` instead of 1. Otherwise the
-    sum of eight branches drowns what the embedding says of the last item.
+    Each branch starts small: γ of `LN2` starts at `BRANCH_GAIN`, not at 1. Otherwise the sum of all
+    branches drowns what the item vectors say.
 
     Padded positions are set to zero after every sum, so that no real position
     can tell how much padding stands before it.

@@ -55,7 +55,8 @@ class Backbone(keras.Model):
     >>> backbone(np.array([[0, 0, 17, 5]])).shape
     (1, 4, 32)
 
-    Source: Yuan et al., SIGIR 2020, section 3.2.
+    Source: Yuan et al., SIGIR 2020, section 3.2. Not in the paper: the norm at the end, item
+    vectors that start at length one, and branches that start small.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Backbone(keras.Model):
                 f"Received: `dropout` = {dropout!r}."
             )
         padding_mask_layer = PaddingMask(name="padding_mask", dtype=dtype)
-        # Item vectors of length one, which the first branches do not drown; see `BRANCH_GAIN`.
+        # Item vectors start at length one. Shorter ones drown in what the branches add to them.
         item_embedding = keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,

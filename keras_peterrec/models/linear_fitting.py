@@ -7,8 +7,8 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 import scipy.sparse
-from threadpoolctl import threadpool_limits
 
+from keras_peterrec.metrics.full_ranking import matrix_libraries
 from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
 
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
@@ -16,11 +16,12 @@ EXACT_UP_TO = 8_192
 # Above, each target is regressed on the items that explain most of it alone.
 CANDIDATES = 128
 CUTS = 256  # rows of one product
+THREADS_FROM = 4_096  # rows of a matrix that is solved by all processors
 SPARSE_EVENTS = 50
 # What validation chooses from. Both lists are searched uphill, so longer ones cost little.
-FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, None)
-PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
-FIRST_FADE, FIRST_PENALTY = 3, 4
+FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
+PENALTIES = (5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
+FIRST_FADE, FIRST_PENALTY = 3, 2
 # Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
 SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0)
 SPREAD_ROWS = 256
@@ -74,7 +75,8 @@ class ItemRegression:
             self.bag = bag
             self.gram = np.zeros((size, size), "float32")
             self.right = np.zeros((size, outputs), "float32")
-            self._add_users(*rows)
+            with _threads(0):
+                self._add_users(*rows)
         else:
             # Each event of a bag pairs with each other, so a sparse X'X needs short bags.
             self.bag = Bag(bag.fade, bag.power, min(bag.events, SPARSE_EVENTS))
@@ -82,7 +84,8 @@ class ItemRegression:
 
     def solve(self, penalty: float) -> LinearPart:
         """The linear part for one penalty."""
-        table = self._solve_all(penalty) if self.exact else self._solve_each(penalty)
+        with _threads(len(self.gram) if self.exact else CANDIDATES):
+            table = self._solve_all(penalty) if self.exact else self._solve_each(penalty)
         bias = np.zeros(table.shape[1], "float32")
         return LinearPart(self.bag, table, bias, {"fade": self.bag.fade, "penalty": penalty})
 
@@ -172,6 +175,16 @@ class ItemRegression:
         entries = (np.concatenate(rows), np.concatenate(columns))
         data = np.concatenate(values).astype("float32")
         return scipy.sparse.csr_matrix((data, entries), shape)
+
+
+def _threads(rows):
+    """A context in which matrices of so many rows are solved fast.
+
+    Threads of a matrix library wait for each other by spinning. On small matrices, and beside
+    another process, that takes many times as long as one thread needs.
+    """
+    limit = 1 if rows < THREADS_FROM else None
+    return matrix_libraries().limit(limits=limit, user_api="blas")
 
 
 def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
@@ -339,8 +352,7 @@ def best_label_regression(make: Callable) -> LinearPart:
             regression is the one that is wanted.
     """
     best = None
-    # The matrices are thin, and threads of a matrix library would mostly wait for each other.
-    with threadpool_limits(1, user_api="blas"):
+    with _threads(0):  # the matrices are thin
         for power, penalties in LABEL_PENALTIES.items():
             pairs, before = make(Bag(power=power)), np.inf
             for penalty in penalties:

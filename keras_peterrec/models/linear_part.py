@@ -27,19 +27,21 @@ class Bag:
         fade: float or `None`. How many events back one counts half. Defaults to `None`: all
             count the same.
         power: float. 0 for the sum, 1 for the mean. Defaults to `0.0`.
-        events: int. How many of the last events are read, unknown ones included. Defaults to
-            `EVENTS`.
+        events: int. How many of the last known events are read. Defaults to `EVENTS`.
     """
 
     fade: float | None = None
     power: float = 0.0
     events: int = EVENTS
 
+    @property
+    def rate(self) -> float:
+        """`1 / fade`; 0 if nothing fades."""
+        return 0.0 if self.fade is None else 1.0 / self.fade
+
     def weights(self) -> np.ndarray:
         """`w`, float32 `[events]`."""
-        if self.fade is None:
-            return np.ones(self.events, "float32")
-        return (1.0 / (1.0 + np.arange(self.events) / self.fade)).astype("float32")
+        return (1.0 / (1.0 + np.arange(self.events) * self.rate)).astype("float32")
 
     def matrix(self, items: Any, starts: Any, stops: Any, size: int) -> scipy.sparse.csr_matrix:
         """The vectors of many histories.
@@ -52,9 +54,8 @@ class Bag:
         Returns:
             Sparse float32 matrix `[E, I]`.
         """
-        starts, stops = np.asarray(starts), np.asarray(stops)
-        starts = np.maximum(starts, stops - self.events)
         items, starts, stops = only_known(items, starts, stops)
+        starts = np.maximum(starts, stops - self.events)
         counts = stops - starts
         offsets = np.concatenate([[0], np.cumsum(counts)])
         back = np.repeat(offsets[1:], counts) - 1 - np.arange(offsets[-1])
@@ -119,33 +120,30 @@ class LinearPart:
     def config(self) -> dict:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
         items, outputs = self.table.shape
-        entries = int(np.diff(self.table.indptr).max()) if self.is_sparse else 0
-        # A sparse table of nothing still is one.
-        entries = max(entries, int(self.is_sparse))
+        entries = self._rows().nnz if self.is_sparse else 0
         return {"items": items, "outputs": outputs, **asdict(self.bag), "entries": entries}
 
     def arrays(self) -> dict:
         """The weights of a `LinearTable` by name."""
         if not self.is_sparse:
             return {"table": np.asarray(self.table, "float32"), "bias": self.bias}
-        config, counts = self.config(), np.diff(self.table.indptr)
-        rows = np.repeat(np.arange(len(counts)), counts)
-        places = np.arange(self.table.nnz) - np.repeat(self.table.indptr[:-1], counts)
-        table = np.zeros((config["items"], config["entries"]), "float32")
-        columns = np.zeros(table.shape, "int32")
-        table[rows, places], columns[rows, places] = self.table.data, self.table.indices
-        return {"table": table, "columns": columns, "bias": self.bias}
+        rows = self._rows()
+        places = {"columns": rows.indices.astype("int32"), "starts": rows.indptr.astype("int32")}
+        return {"table": rows.data.astype("float32"), **places, "bias": self.bias}
+
+    def _rows(self):
+        """A sparse table in compressed rows, with one entry at least."""
+        if self.table.nnz:
+            return self.table.tocsr()
+        return scipy.sparse.csr_matrix(([0.0], ([0], [0])), self.table.shape, dtype="float32")
 
     @classmethod
     def of_layer(cls, layer: Any) -> "LinearPart":
         """What a `LinearTable` holds."""
         table = np.asarray(layer.table)
-        if layer.columns is not None:
-            rows = np.repeat(np.arange(layer.items), layer.entries)
-            entries = rows, np.asarray(layer.columns).reshape(-1)
-            table = scipy.sparse.csr_matrix(
-                (table.reshape(-1), entries), (layer.items, layer.outputs)
-            )
+        if layer.entries:
+            rows = table, np.asarray(layer.columns), np.asarray(layer.starts)
+            table = scipy.sparse.csr_matrix(rows, (layer.items, layer.outputs))
         return cls(layer.bag, table, np.asarray(layer.bias))
 
     @property

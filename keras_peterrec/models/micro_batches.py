@@ -101,7 +101,8 @@ class MicroBatchedStep:
         # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
         # with the special ids, an output table of its own has items only.
         self.first_row = FIRST_ITEM if model.tied else 0
-        self.weights = Weights(model, left_out=(self.input_table, self.output_table))
+        left_out = self.input_table, self.output_table, *model.unused_in_training()
+        self.weights = Weights(model, left_out)
         self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # -1: a special id, without loss
         self.total = total
         self.history = history

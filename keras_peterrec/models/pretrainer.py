@@ -37,6 +37,9 @@ class Pretrainer(ReplicatedModel):
             `"in_batch"`; see `SampledSoftmax`. Defaults to `"log_uniform"`.
         counts: Array of shape `[V - 4]` or `None`. How often each item is a target,
             which corrects `"in_batch"`. Defaults to `None`.
+        linear: LinearTable or `None`. The linear part, whose scores are added to the network's.
+            It is not trained, and training does not see it. It can also be set later. Defaults to
+            `None`.
 
     Source: Yuan et al., SIGIR 2020, section 3.2, Eq. (3) and (4).
     """
@@ -50,6 +53,7 @@ class Pretrainer(ReplicatedModel):
         seed: int | None = None,
         sampler: str = "log_uniform",
         counts: Any = None,
+        linear: Any = None,
         **kwargs: Any,
     ) -> None:
         history = keras.Input((None,), dtype="int32", name="history")
@@ -72,7 +76,7 @@ class Pretrainer(ReplicatedModel):
             )
         else:
             self.full_softmax = FullSoftmax(label_smoothing, name="full_softmax")
-        self.linear = None  # a LinearTable, or `None`: scores that are added to the network's
+        self.linear = linear
         self.output_table = None
         if not tied:
             self.output_table = keras.layers.Embedding(
@@ -87,10 +91,13 @@ class Pretrainer(ReplicatedModel):
     def block_stacks(self) -> Any:
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
 
+    def unused_in_training(self) -> list:
+        return [] if self.linear is None else self.linear.variables
+
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
         config = self.get_config()
-        left_out = ("backbone", "name", "seed")
+        left_out = ("backbone", "name", "seed", "linear")
         return self.backbone, {key: part for key, part in config.items() if key not in left_out}
 
     @property
@@ -144,7 +151,9 @@ class Pretrainer(ReplicatedModel):
     def next_item_scores(self, history: Any) -> Any:
         """Scores `[B, V - 4]` of every item to follow a history `[B, L]`."""
         scores = ops.matmul(self.user_states(history), ops.transpose(self.item_table))
-        return scores if self.linear is None else scores + self.linear(history)
+        if self.linear is None:
+            return scores
+        return ops.cast(scores, "float32") + self.linear(history)
 
     def get_config(self):
         return {
@@ -155,11 +164,13 @@ class Pretrainer(ReplicatedModel):
             "seed": self.seed,
             "sampler": self.sampler,
             "counts": None if self.counts is None else [int(count) for count in self.counts],
+            "linear": keras.saving.serialize_keras_object(self.linear),
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        for part in ("backbone", "linear"):
+            config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)

@@ -125,11 +125,14 @@ class ItemLoraPatch(PatchLayer):
         self.rank = check_positive("rank", rank)
 
     def build(self, inputs_shape, outputs_shape):
+        # Adam moves A by steps of one size, so U says how fast the items move. The numbers of an
+        # item vector are some hundredths, and so are those of U. With U ten times as large,
+        # validation was worse (MovieLens-1M gender and age); a third as large, no better on both.
         self.add_weight(name="embeddings", shape=(self.rows, self.rank), initializer="zeros")
         self.add_weight(
             name="up_kernel",
             shape=(self.rank, outputs_shape[-1]),
-            initializer=keras.initializers.RandomNormal(stddev=self.rank**-0.5),
+            initializer=keras.initializers.RandomNormal(stddev=0.1 * self.rank**-0.5),
         )
 
     def apply(self, weights, inputs, outputs):

@@ -96,6 +96,8 @@ def _say_unknown_items(trained):
 
 
 def _describe(log, trained, pretrainer, settings):
+    linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
+    total = pretrainer.count_params()
     return {
         "command": settings.command,
         "settings": settings.recorded(),
@@ -109,8 +111,9 @@ def _describe(log, trained, pretrainer, settings):
         },
         "parameters": {
             "host": pretrainer.backbone.count_params(),
-            "trainable": pretrainer.count_params(),
-            "total": pretrainer.count_params(),
+            "linear": linear,
+            "trainable": total - linear,
+            "total": total,
         },
     }
 

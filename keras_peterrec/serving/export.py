@@ -100,7 +100,7 @@ def export(
         names = list(served.functions)
         mixed_names = [] if mixed is None else list(mixed.places_of)
         models = [*(task.model for task in tasks.values()), *([] if mixed is None else [mixed])]
-        longest = max([host.max_length, *map(host.history_length, models)])
+        longest = max([host.next_item_length, *map(host.history_length, models)])
         histories = _warmup_histories(host, longest)
         rows = {name: sample_rows(name, histories, mixed_names) for name in names}
         write_warmup(folder, warmup_requests(rows), out.resolve().parent.name)

@@ -56,11 +56,17 @@ class MixedSignature:
         self._width = int(self._most.max())
         # One table of all heads; a row reads the part of its task.
         rows = [kind.score_rows(head) for kind, head in zip(mixed.kinds, mixed.heads)]
+        biases = [bias for _, bias in rows]
+        if mixed.linear is not None:
+            self._scales = np.array([kind.score_scale for kind in mixed.kinds], "float32")
+            scaled = zip(biases, self._scales, mixed.linear.biases)
+            biases = [bias + scale * more for bias, scale, more in scaled]
         self._table = tf.Variable(np.concatenate([table for table, _ in rows]))
-        self._bias = tf.Variable(np.concatenate([bias for _, bias in rows]).astype("float32"))
+        self._bias = tf.Variable(np.concatenate(biases).astype("float32"))
         self.tables = _tables(mixed, Path(folder))
         self.weights = {
             **{path: weight.value for path, weight in mixed.stacked_weights().items()},
+            **{path: weight.value for path, weight in mixed.linear_weights().items()},
             "heads/table": self._table,
             "heads/bias": self._bias,
         }
@@ -73,9 +79,12 @@ class MixedSignature:
         known = tf.maximum(place, 0)
         ids = left_pad(split_history(history, self._source.ids), self._history_length)
         users = tf.cast(self._mixed({"history": ids, "place": known}), tf.float32)
+        rows = users, known, self._seen(history, known)
+        if self._mixed.linear is not None:
+            rows += (self._mixed.linear_scores(ids, known),)
         scores, best = tf.map_fn(
             self._best,
-            (users, known, self._seen(history, known)),
+            rows,
             fn_output_signature=(
                 tf.TensorSpec([self._width], tf.float32),
                 tf.TensorSpec([self._width], tf.int64),
@@ -97,10 +106,14 @@ class MixedSignature:
 
     def _best(self, row):
         """The scores of a row's best labels and their rows in the heads' table, `[n]` each."""
-        user, place, seen = row
+        user, place, seen, *linear = row
         start, count = tf.gather(self._starts, place), tf.gather(self._counts, place)
         part = slice(start, start + count)
         scores = tf.linalg.matvec(self._table[part], user) + self._bias[part]
+        if linear:
+            first = tf.gather(self._mixed.linear.starts, place)
+            own = linear[0][first : first + count]
+            scores += tf.gather(self._scales, place) * own
         inside = tf.boolean_mask(seen, seen >= 0) - tf.cast(start, tf.int64)
         hidden = tf.fill(tf.shape(inside), NO_SCORE)
         hidden = tf.tensor_scatter_nd_update(scores, inside[:, tf.newaxis], hidden)

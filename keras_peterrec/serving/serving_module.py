@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import left_pad, split_history
@@ -104,10 +103,7 @@ def _padded(history, source, max_length):
 
 def _next_item(host, source, k):
     def next_item(history):
-        user = host.pretrainer.user_states(_padded(history, source, host.max_length))
-        table = keras.ops.convert_to_tensor(host.pretrainer.item_table)
-        # Like `Pretrainer.next_item_scores`, but without transposing a large table.
-        scores = tf.matmul(tf.cast(user, tf.float32), tf.cast(table, tf.float32), transpose_b=True)
+        scores = host.next_item_scores(_padded(history, source, host.next_item_length))
         return source.best_unseen(scores, history, k)
 
     return next_item
@@ -154,6 +150,9 @@ def _named_weights(host, tasks):
     named = {f"host/{path}": w for path, w in backbone_weights(host.backbone).items()}
     if not host.pretrainer.tied:
         named["host/output_table/embeddings"] = host.pretrainer.output_table.embeddings
+    if host.pretrainer.linear is not None:
+        of_linear = host.pretrainer.linear.named_weights()
+        named.update({f"host/{path}": weight for path, weight in of_linear.items()})
     for name, task in tasks.items():
         own = task.model.task_weights()
         if task.model.host is not host.backbone:

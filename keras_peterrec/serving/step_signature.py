@@ -28,7 +28,7 @@ def step_signature(host, source, task, answer):
     | `state_bytes` | string `[B]`, for the next event; REST writes it in base64 |
     | the others | as of the task's own signature |
 
-    The server keeps nothing. The client keeps the state, 30 KB for each user and task at 64
+    The server keeps nothing. The client keeps the state, 32 KB for each user and task at 64
     channels and 8 blocks; see `IncrementalTask` for what it is. It ends in a mark of the weights
     that made it, so that a state of another task or of other weights fails the request.
 
@@ -68,7 +68,9 @@ def state_array(state_bytes):
 def _tag(host, task):
     """A mark made of all the weights that a state depends on."""
     digest = hashlib.sha256(host.fingerprint().encode())
-    weights = {p: w for p, w in task.model.task_weights().items() if not p.startswith("head/")}
+    # The head and the linear part read the state, and change nothing in it.
+    readers = ("head/", "linear/")
+    weights = {p: w for p, w in task.model.task_weights().items() if not p.startswith(readers)}
     if task.model.host is not host.backbone:
         weights |= backbone_weights(task.model.host)
     for path, weight in sorted(weights.items()):

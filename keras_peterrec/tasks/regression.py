@@ -75,6 +75,10 @@ class Regression(TaskKind):
             examples=lambda answer: {"outputs": answer["value"]},
         )
 
+    @property
+    def score_scale(self) -> float:
+        return self.deviation
+
     def score_rows(self, head: Any) -> tuple:
         rows, bias = super().score_rows(head)
         return self.deviation * rows, self.mean + self.deviation * bias

@@ -179,9 +179,15 @@ class TaskKind:
     def score_rows(self, head: Any) -> tuple:
         """A head's weights as `(rows [n, C], bias [n])`, with scores = rows · user + bias.
 
-        `MixedSignature` puts those of many tasks into one table.
+        `MixedSignature` puts those of many tasks into one table. The scores are the head's times
+        `score_scale`, and moved by a constant.
         """
         return np.asarray(head.kernel, "float32").T, np.asarray(head.bias, "float32")
+
+    @property
+    def score_scale(self) -> float:
+        """See `score_rows`."""
+        return 1.0
 
     @staticmethod
     def mixed_scores(scores: Any) -> Any:

@@ -30,7 +30,7 @@ def loss_and_gradients(model, x, y, sample_weight=None):
         The loss, a scalar; the outputs; and a list with one gradient for each of
         `model.trainable_variables`, scaled as the optimizer asks.
     """
-    weights = Weights(model)
+    weights = Weights(model, left_out=model.unused_in_training())
     given = {"x": x, "y": y, "sample_weight": sample_weight}
     given = {name: value for name, value in given.items() if value is not None}
 

@@ -93,7 +93,10 @@ def worth_compiling(model, batches, epochs):
     )
     # Of a table a step reads single rows; every other weight is multiplied with every position,
     # once forward and twice backward.
-    weights = [w for w in model.weights if not w.path.endswith("/embeddings")]
+    unused = set(map(id, model.unused_in_training()))
+    weights = [
+        w for w in model.weights if not w.path.endswith("/embeddings") and id(w) not in unused
+    ]
     operations = 6 * positions * sum(weight.shape.num_elements() for weight in weights)
     return operations * int(batches.cardinality()) * min(epochs, USUAL_EPOCHS) > COMPILED_FROM
 

@@ -48,6 +48,10 @@ class ReplicatedTraining(Prebuilt):
         """The stacks of the residual blocks' weights, as `BlockStacks.of` makes them, or `None`."""
         return None
 
+    def unused_in_training(self) -> list:
+        """Variables that a training step does not read: those of the linear part."""
+        return []
+
     def make_train_function(self, force=False):
         if not _several_workers(self):
             # What XLA should compile, `loss_and_gradients` gives it.

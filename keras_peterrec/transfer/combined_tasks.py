@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.layers.residual_block import CONVOLUTION_SITES, NORM_SITES
+from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.patches.patch_layer import ITEM_SITE
 from keras_peterrec.patches.registry import short_name
 from keras_peterrec.patches.soft_tokens import SoftTokens
@@ -40,7 +42,8 @@ def merge_task(task: Task) -> Task:
         )
     kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None
     host = model.host.copy()
-    merged = TaskModel(host, task.new_head(), kept, **_arguments(model), **trained_parts("all"))
+    arguments = {**_arguments(model), **trained_parts("all"), "linear": _same_linear(model)}
+    merged = TaskModel(host, task.new_head(), kept, **arguments)
     for path, weight in merged.task_weights().items():
         weight.assign(model.task_weights()[path])
     layers = {layer.name: layer for layer in (host.item_embedding, *host.blocks)}
@@ -80,6 +83,8 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
         weight.assign(sum(w * np.asarray(one[path]) for w, one in zip(weights, named)))
+    # Not before: the loop above would look for a linear part in each task.
+    mean.model.linear = _mean_linear(tasks, weights)
     return mean
 
 
@@ -87,8 +92,8 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
     """A task with the patches of several on top of each other.
 
     The first may have been trained on a large task of the same domain. At each site its patch
-    acts first, and the next one changes what it gave. Head and task token are those of the
-    last task. The stacked task can be trained further; that trains all of its patches.
+    acts first, and the next one changes what it gave. Head, task token and linear part are those
+    of the last task. The stacked task can be trained further; that trains all of its patches.
 
     Args:
         tasks: list of Task. Two or more, of the method `patch` and on one host.
@@ -111,7 +116,7 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
             f"Received: {', '.join('no patch' if p is None else short_name(p) for p in patches)}."
         )
     # A stack is one more link of the chain; its own chains are kept whole.
-    stacked = _new_task(tasks[-1], Stack(patches), tasks)
+    stacked = _new_task(tasks[-1], Stack(patches), tasks, _same_linear(tasks[-1].model))
     for path, weight in stacked.model.task_weights().items():
         if not path.startswith("patches/"):
             weight.assign(tasks[-1].model.task_weights()[path])
@@ -125,14 +130,41 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
     return stacked
 
 
-def _new_task(like, patch, tasks):
+def _mean_linear(tasks, weights):
+    """The mean of the tasks' linear parts; one that is missing says 0."""
+    have = [
+        (weight, task.model.linear.part())
+        for weight, task in zip(weights, tasks)
+        if task.model.linear is not None
+    ]
+    if not have:
+        return None
+    first = have[0][1]
+    if any(part.bag != first.bag for _, part in have):
+        raise InputError(
+            "`tasks` should have linear parts of one bag, since the items of a history count "
+            f"differently in each. Received: {', '.join(str(part.bag) for _, part in have)}."
+        )
+    table = sum(np.float32(weight) * part.table for weight, part in have)
+    bias = sum(np.float32(weight) * part.bias for weight, part in have)
+    return LinearTable.of_part(LinearPart(first.bag, table, bias))
+
+
+def _same_linear(model):
+    """A LinearTable with the settings of a model's, or `None`."""
+    return None if model.linear is None else LinearTable(**linear_config(model.linear))
+
+
+def _new_task(like, patch, tasks, linear=None):
     """An untrained task on the common host of `tasks`, with the answers of `like`."""
     for task in tasks:
         if task.method != "patch":
             raise InputError(f"`tasks` should be of the method patch. Received: {task.method}.")
         if task.model.host is not like.model.host:
             raise InputError("`tasks` should be on one host object. Received: several.")
-    model = TaskModel(like.model.host, like.new_head(), patch, **_arguments(like.model))
+    model = TaskModel(
+        like.model.host, like.new_head(), patch, linear=linear, **_arguments(like.model)
+    )
     return Task(model, "patch", like.kind, like.settings)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
@@ -80,7 +81,27 @@ class Host:
 
     def history_length(self, model: Any) -> int:
         """How many last events a TaskModel or MixedTasks on this host should be given, int."""
-        return model.events_read or self.max_length
+        return model.events_read or max(self.max_length, model.linear_events)
+
+    @property
+    def next_item_length(self) -> int:
+        """How many last events of a history say what its next item is."""
+        linear = self.pretrainer.linear
+        return self.max_length if linear is None else max(self.max_length, linear.bag.events)
+
+    def next_item_scores(self, history: Any) -> Any:
+        """Scores of every item to follow histories, float32 `[B, V - 4]`.
+
+        Args:
+            history: Integer tensor of shape `[B, L]`, padded on the left, without unknown items.
+                The network reads the last `max_length` events, the linear part more of them.
+        """
+        pretrainer = self.pretrainer
+        users = ops.cast(pretrainer.user_states(history[:, -self.max_length :]), "float32")
+        # The table may be large: it is multiplied as it lies, not transposed before.
+        table = ops.cast(ops.convert_to_tensor(pretrainer.item_table), "float32")
+        scores = ops.einsum("bc,vc->bv", users, table)
+        return scores if pretrainer.linear is None else scores + pretrainer.linear(history)
 
     def fingerprint(self) -> str:
         """A hash of the backbone's settings and weights and of the vocabulary."""

@@ -36,12 +36,14 @@ class IncrementalHost:
         host: Backbone. Causal.
         user_of: Callable. From the tokens' states and their positions to the user; see
             `PatchedHost.user`.
+        events: int. How many of the last known items a state holds as well, for a linear part.
+            Their ids are exact as floats below 2^24. Defaults to `0`.
 
     Raises:
         InputError: the host is not causal.
     """
 
-    def __init__(self, host: Backbone, user_of: Callable) -> None:
+    def __init__(self, host: Backbone, user_of: Callable, events: int = 0) -> None:
         if not host.causal:
             raise InputError(
                 "`model` should have a causal host. Received: one with a masked host, whose states "
@@ -52,11 +54,13 @@ class IncrementalHost:
         self._reaches = [
             convolution.reach for block in host.blocks for convolution in block.convolutions
         ]
+        self._inputs = sum(self._reaches)  # rows of the convolutions' inputs
+        self._id_rows = -(-events // host.hidden_dim)
 
     @property
     def state_shape(self) -> tuple[int, int]:
         """`(S, C)` of one user."""
-        return sum(self._reaches), self.host.hidden_dim
+        return self._inputs + self._id_rows, self.host.hidden_dim
 
     def start(self, users: int) -> Any:
         """The states of users without events, `[B, S, C]`, float32."""
@@ -73,7 +77,7 @@ class IncrementalHost:
         """
         embedded, comes = _embedded(items, parts)
         _, windows = self._advance(embedded, state, parts)
-        return ops.where(comes, self._moved(windows), state)
+        return ops.where(comes, self._moved(windows, state, items), state)
 
     def users(self, state: Any, parts: TaskParts) -> Any:
         """The users `[B, C]`: the tokens take a step that the state forgets."""
@@ -92,7 +96,19 @@ class IncrementalHost:
         late = ops.concatenate([embedded, tokens], axis=1)
         states, windows = self._advance(ops.where(comes, late, early), state, parts)
         read = ops.where(comes, states[:, 1:], states[:, :-1])
-        return ops.where(comes, self._moved(windows), state), self._pooled(read)
+        return ops.where(comes, self._moved(windows, state, items), state), self._pooled(read)
+
+    def history(self, state: Any) -> Any:
+        """The last known items in a state, int32 `[B, n]`, padded on the left."""
+        ids = ops.reshape(state[:, self._inputs :], (-1, self._id_rows * self.host.hidden_dim))
+        return ops.cast(ids, "int32")
+
+    def id_rows(self, history: Any) -> Any:
+        """The ids of histories `[B, L]` as rows of a state, without unknown items."""
+        width = self._id_rows * self.host.hidden_dim
+        history = ops.pad(ops.cast(history, "float32"), [[0, 0], [width, 0]])
+        ids = history[:, history.shape[1] - width :]
+        return ops.reshape(ids, (-1, self._id_rows, self.host.hidden_dim))
 
     def _pooled(self, states):
         """The users `[B, C]` of the tokens' states `[B, n, C]`."""
@@ -107,7 +123,7 @@ class IncrementalHost:
         """
         _, count, channels = states.shape
         ends = [sum(self._reaches[: n + 1]) for n in range(len(self._reaches))]
-        memory = ops.cast(memory, states.dtype)
+        memory = ops.cast(memory[:, : self._inputs], states.dtype)
         windows, longer = ops.split(memory, ends[:-1], axis=1), []
         flat = ops.reshape(states, (-1, channels))
         for number, block in enumerate(self.host.blocks):
@@ -116,13 +132,18 @@ class IncrementalHost:
             longer += inputs
         return ops.reshape(flat, (-1, count, channels)), longer
 
-    def _moved(self, windows):
+    def _moved(self, windows, state, items):
         """The states moved on by one position, `[B, S, C]`."""
         rows, start = [], 1
         for reach, window in zip(self._reaches, windows):
             rows += range(start, start + reach)
             start += window.shape[1]
-        return ops.cast(ops.take(ops.concatenate(windows, axis=1), rows, axis=1), "float32")
+        inputs = ops.cast(ops.take(ops.concatenate(windows, axis=1), rows, axis=1), "float32")
+        if not self._id_rows:
+            return inputs
+        items = ops.expand_dims(ops.convert_to_tensor(items, dtype="int32"), 1)
+        newest_last = ops.concatenate([self.history(state), items], axis=1)
+        return ops.concatenate([inputs, self.id_rows(newest_last)], axis=1)
 
 
 def _embedded(items, parts):

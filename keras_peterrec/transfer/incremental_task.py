@@ -19,7 +19,8 @@ class IncrementalTask:
     A causal convolution looks back over a fixed number of positions, so the next event needs
     only the last inputs of every convolution. They are the *state* of a user, `[S, C]`: S is
     the receptive field less one, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in
-    float32. Patches change what flows between the blocks, so a state belongs to one user and
+    float32. A task with a linear part adds the ids of as many items as that reads, 8 rows for
+    500 of them. Patches change what flows between the blocks, so a state belongs to one user and
     one task. The task token is a step whose state is not kept.
 
     Answers equal those for the whole history within float noise. A model whose `window` is
@@ -41,7 +42,8 @@ class IncrementalTask:
     """
 
     def __init__(self, model: TaskModel) -> None:
-        self._steps = IncrementalHost(model.host, model.patched_host.user)
+        user_of = model.patched_host.user
+        self._steps = IncrementalHost(model.host, user_of, model.linear_events)
         self.model = model
 
     @property
@@ -65,7 +67,7 @@ class IncrementalTask:
             The new states `[B, S, C]` and the scores `[B, Y]`.
         """
         state, users = self._steps.step(state, items, self._parts())
-        return state, self.model.head(users)
+        return state, self._scores(state, users)
 
     def append(self, state: Any, items: Any) -> Any:
         """The states after one more event of each user; see `step`."""
@@ -73,7 +75,7 @@ class IncrementalTask:
 
     def scores(self, state: Any) -> Any:
         """The task's scores `[B, Y]` for users in a state."""
-        return self.model.head(self.users(state))
+        return self._scores(state, self.users(state))
 
     def users(self, state: Any) -> Any:
         """The users as the head reads them, `[B, C]`."""
@@ -95,7 +97,16 @@ class IncrementalTask:
                 for convolution in block.convolutions
             }
             states = block(states, padding_mask, patches={**sites, **watched}, training=False)
-        return ops.concatenate([ops.cast(rows, "float32") for rows in kept], axis=1)
+        kept = [ops.cast(rows, "float32") for rows in kept]
+        if self.model.linear is not None:
+            kept.append(self._steps.id_rows(history))
+        return ops.concatenate(kept, axis=1)
+
+    def _scores(self, state, users):
+        scores, linear = self.model.head(users), self.model.linear
+        if linear is None:
+            return scores
+        return ops.cast(scores, "float32") + linear(self._steps.history(state))
 
     def _parts(self):
         layer = self.model.task_token
@@ -120,7 +131,7 @@ class IncrementalTasks:
     """
 
     def __init__(self, mixed: "MixedTasks") -> None:
-        self._steps = IncrementalHost(mixed.host, mixed.user_of)
+        self._steps = IncrementalHost(mixed.host, mixed.user_of, mixed.linear_events)
         self.mixed = mixed
 
     def start(self, users: int) -> Any:
@@ -138,6 +149,10 @@ class IncrementalTasks:
     def step(self, state: Any, items: Any, place: Any) -> tuple[Any, Any]:
         """Does `append` and then `users` in one pass: the new states, and the users."""
         return self._steps.step(state, items, self._parts(place))
+
+    def linear_scores(self, state: Any, place: Any) -> Any:
+        """What the linear parts add to the scores; see `MixedTasks.linear_scores`."""
+        return self.mixed.linear_scores(self._steps.history(state), place)
 
     def _parts(self, place):
         place, mixed = ops.convert_to_tensor(place, "int32"), self.mixed

@@ -10,8 +10,10 @@ from keras import ops
 from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import check_arrays
+from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
+from keras_peterrec.transfer.mixed_linear import MixedLinear
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
@@ -32,6 +34,7 @@ class MixedTasks(keras.Model):
         heads: list of Layer, built, one for each task.
         kinds: list of TaskKind, one for each task: what its scores mean.
         sources: dict from name to what a task was stacked from, a Task or a bundle's path.
+        linear: list of LinearTable or `None`, one for each task.
 
     Call arguments:
         inputs: dict of `history`, integer tensor `[B, L]`, padded on the left, and
@@ -54,6 +57,7 @@ class MixedTasks(keras.Model):
         heads: Any,
         kinds: Any,
         sources: Any,
+        linear: Any,
         **kwargs: Any,
     ) -> None:
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
@@ -67,6 +71,9 @@ class MixedTasks(keras.Model):
             stacked[path] = self.add_weight(array.shape, "zeros", name=path.replace("/", "_"))
             stacked[path].assign(array)
         self._stacked = stacked
+        self.linear = None
+        if any(part is not None for part in linear):
+            self.linear = MixedLinear(linear, [len(kind.labels) for kind in kinds])
 
     @classmethod
     def of_tasks(cls, tasks: Any) -> Any:
@@ -77,6 +84,7 @@ class MixedTasks(keras.Model):
                 (task.method, task.model.patch, task.model.history_settings()),
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
                 task.kind,
+                linear_config(task.model.linear),
             )
             for name, task in tasks.items()
         }
@@ -104,6 +112,7 @@ class MixedTasks(keras.Model):
                 (bundle.method, bundle.patch(), bundle.history_settings()),
                 bundle.arrays(),
                 bundle.kind(),
+                bundle.saved["linear"],
             )
         if not bundles:
             raise InputError(f"`{argument}` should be one or more. Received: none.")
@@ -117,11 +126,11 @@ class MixedTasks(keras.Model):
         shared = {
             path: weight
             for path, weight in pattern.model.task_weights().items()
-            if not path.startswith("head/")
+            if not path.startswith(("head/", "linear/"))
         }
         rows = {path: [] for path in shared}
-        heads = []
-        for name, (built, arrays, kind) in bundles.items():
+        heads, linear = [], []
+        for name, (built, arrays, kind, settings) in bundles.items():
             if built != wanted or built[0] != "patch":
                 raise InputError(
                     f"`{argument}` should be of the method patch, of one patch method, and read "
@@ -131,14 +140,17 @@ class MixedTasks(keras.Model):
             heads.append(head)
             head.build((None, pattern.model.host.hidden_dim))
             named = head_weights(head)
+            linear.append(None if settings is None else LinearTable(**settings))
+            if settings is not None:
+                named |= linear[-1].named_weights()
             check_arrays({**shared, **named}, arrays, name)
             for path, weight in named.items():
                 weight.assign(arrays[path])
             for path in rows:
                 rows[path].append(arrays[path])
         stacked = {path: np.stack(of_tasks) for path, of_tasks in rows.items()}
-        kinds = [kind for _, _, kind in bundles.values()]
-        return cls(pattern, bundles, stacked, heads, kinds, sources)
+        kinds = [kind for _, _, kind, _ in bundles.values()]
+        return cls(pattern, bundles, stacked, heads, kinds, sources, linear)
 
     def call(self, inputs):
         model, host = self._pattern, self._pattern.host
@@ -164,7 +176,13 @@ class MixedTasks(keras.Model):
     @property
     def events_read(self) -> int | None:
         """See `TaskModel`."""
-        return self._pattern.events_read
+        longest = self._pattern.events_read
+        return longest and max(longest, self.linear_events)
+
+    @property
+    def linear_events(self) -> int:
+        """See `TaskModel`."""
+        return 0 if self.linear is None else self.linear.longest
 
     @property
     def user_of(self) -> Any:
@@ -203,24 +221,36 @@ class MixedTasks(keras.Model):
         Raises:
             InputError: there is no such task.
         """
-        place = self.places(tasks)
-        users = self.predict_on_batch({"history": known_items(histories), "place": place})
+        place, histories = self.places(tasks), known_items(histories)
+        users = self.predict_on_batch({"history": histories, "place": place})
+        linear = None if self.linear is None else np.asarray(self.linear_scores(histories, place))
         scores = [None] * len(place)
         for number in np.unique(place):
             rows = np.flatnonzero(place == number)
             answers = ops.convert_to_numpy(self.heads[number](users[rows]))
+            if linear is not None:
+                start, bias = self.linear.starts[number], self.linear.biases[number]
+                answers = answers + linear[rows, start : start + len(bias)] + bias
             for row, answer in zip(rows, answers):
                 scores[row] = answer
         return scores
+
+    def linear_scores(self, history: Any, place: Any) -> Any:
+        """What the linear parts add to the scores of rows, as `MixedLinear` gives it."""
+        return self.linear(history, place)
 
     def stacked_weights(self) -> dict:
         """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""
         return dict(self._stacked)
 
+    def linear_weights(self) -> dict:
+        """The tables of the linear parts by path."""
+        return {} if self.linear is None else self.linear.named_weights()
+
     def task_variables(self) -> list:
         """All that is held beside the host: what the tasks' bundles hold."""
         heads = [weight for head in self.heads for weight in head.weights]
-        return [*self._stacked.values(), *heads]
+        return [*self._stacked.values(), *heads, *self.linear_weights().values()]
 
     def places(self, tasks: Sequence[str]) -> np.ndarray:
         """Numbers of the tasks called so, int32 `[B]`."""

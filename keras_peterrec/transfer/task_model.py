@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
@@ -48,8 +49,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
             `build_task` does. Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
         linear: LinearTable or `None`. The linear part, whose scores are added to the head's. It
-            is not trained, and training does not see it. It can also be set later. Defaults to
-            `None`.
+            is not trained, and training does not see it. It can also be set later. A caller then
+            hands over as many events as it reads, so give `window` as well. Defaults to `None`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most
@@ -113,10 +114,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
         # that is trained on top of them would learn to rely on them too much.
         if self.linear is None or training:
             return scores
-        return scores + self.linear(history)
+        return ops.cast(scores, "float32") + self.linear(history)
 
     def block_stacks(self) -> Any:
         return self.patched_host.block_stacks()
+
+    def unused_in_training(self) -> list:
+        return [] if self.linear is None else self.linear.variables
 
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
@@ -150,7 +154,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
     @property
     def events_read(self) -> int | None:
         """How many of the last events a caller should hand over; `None`, all."""
-        return self.history_length or self.window
+        longest = self.history_length or self.window
+        return longest and max(longest, self.linear_events)
+
+    @property
+    def linear_events(self) -> int:
+        """How many of the last events the linear part reads; 0 without one."""
+        return 0 if self.linear is None else self.linear.bag.events
 
     def user_states(self, history: Any) -> Any:
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""

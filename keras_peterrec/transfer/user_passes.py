@@ -55,6 +55,9 @@ class UserPasses(ReplicatedTraining, keras.Model):
     def block_stacks(self) -> Any:
         return self.task.block_stacks()
 
+    def unused_in_training(self) -> list:
+        return self.task.unused_in_training()
+
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
         return self.task, self.at_ends

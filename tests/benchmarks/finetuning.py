@@ -56,7 +56,7 @@ def train(options):
     import keras
 
     from keras_peterrec.models.backbone import Backbone
-    from keras_peterrec.runs.task_training import by_rows, on_features
+    from keras_peterrec.runs.task_training import by_rows, on_states
     from keras_peterrec.transfer.strategies import build_task
 
     keras.utils.set_random_seed(0)
@@ -64,7 +64,7 @@ def train(options):
     host = Backbone(options.items + 4, options.channels, (1, 4) * (options.blocks // 2))
     model = build_task(host, data.new_head(), options.method, dropout=0.5)
     before, began = peak_mb(), time.perf_counter()
-    by = on_features if options.method == "head" else by_rows
+    by = on_states if options.method == "head" else by_rows
     parts = by(model, data, options.batch, seed=0, steps=options.steps)
     trained, batches = parts.model, parts.batches
     once = time.perf_counter() - began

@@ -121,6 +121,7 @@ def test_each_weight_is_stored_once(exported):
     distinct = {id(w): w for w in exported.host.backbone.weights}
     if not exported.host.pretrainer.tied:
         distinct[0] = exported.host.pretrainer.output_table.embeddings
+    distinct |= {id(w): w for w in exported.host.pretrainer.linear.weights}
     for task in exported.tasks.values():
         distinct |= {id(w): w for w in task.model.weights if "seed" not in w.path}
     assert sorted(map(tuple, shapes)) == sorted(tuple(w.shape) for w in distinct.values())

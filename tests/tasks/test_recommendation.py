@@ -8,7 +8,7 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.splits import TEST, TRAIN, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.runs.task_training import in_passes, on_features
+from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
 from keras_peterrec.tasks.recommendation import Recommendation
@@ -111,7 +111,7 @@ def test_one_user_with_ten_thousand_targets_trains_beside_the_others(passes, sou
     assert train.answers.items.nbytes < 100_000
     method = "patch" if passes else "head"
     task = build_task(Backbone(70, 8, (1,), causal=passes), data.new_head(), method)
-    parts = in_passes(task, data, 16, 0) if passes else on_features(task, data, 16, 0, steps=2)
+    parts = in_passes(task, data, 16, 0) if passes else on_states(task, data, 16, 0, steps=2)
     parts.model.compile("adam", loss=data.loss("bce"))
     before = float(np.mean(task.head.item_table))
     parts.model.fit(parts.batches.take(2), verbose=0)

@@ -7,6 +7,7 @@ import numpy_reference as reference
 import pytest
 from task_samples import TARGETS, make_task, scores
 
+from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches import registry
 from keras_peterrec.patches.affine import AffinePatch
@@ -149,6 +150,7 @@ def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, hist
     stacked = stack_tasks(tasks)
     # The same by hand: at each site the first patch, then the second.
     model, last = any_host.backbone, tasks[-1].model
+    histories = known_items(histories)
     padding = model.padding_mask_layer(histories)
     items = model.item_embedding(histories)
     for task in tasks:

@@ -34,11 +34,11 @@ def test_a_bundle_of_another_host_is_refused(host, new_host, refused, tmp_path):
     assert host.fingerprint() in message and other.fingerprint() in message
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, None])
+@pytest.mark.parametrize("version", [0, 1, 2, None])
 def test_another_format_version_is_refused(bundle, version, refused):
     edit(bundle / "task.json", format_version=version)
     assert refused(bundle) == (
-        f"`task` should be of format version 2. Received: "
+        f"`task` should be of format version 3. Received: "
         f"{str(bundle / 'task.json')!r}, version {version!r}."
     )
 

@@ -145,7 +145,7 @@ def test_files_of_a_bundle(host, bundle):
         "weights.npz",
     ]
     saved = json.loads((bundle / "task.json").read_text())
-    assert saved["format_version"] == 2
+    assert saved["format_version"] == 3
     assert saved["host"] == host.fingerprint()
     assert (saved["kind"], saved["answers"]) == ("recommendation", {"target_items": 5})
     assert saved["patch"] == {

@@ -48,6 +48,10 @@ _OPERATIONS = (
     Softmax Split Sqrt Square Squeeze StatefulPartitionedCall StridedSlice StringSplitV2 Sub Sum
     Tanh TensorScatterUpdate Tile TopKV2 Transpose UnsortedSegmentJoin VarHandleOp Where ZerosLike
     """
+    # the linear part
+    """
+    GatherNd ResourceGather ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
+    """
     # rows that each name their task (`mixed`)
     """
     AsString BatchMatMulV2 LogicalAnd RaggedTensorFromVariant RaggedTensorToVariant
