@@ -59,3 +59,5 @@ def test_the_linear_part_and_the_advice_are_lines_of_their_own(capsys, monkeypat
         "linear part: weight 0.53 (fade 0.98, penalty 300)",
         "try more epochs",
     ]
+    text = printed(capsys, monkeypatch, linear={"weight": 0.0, "fade": None, "penalty": 3.0})
+    assert text.splitlines()[-1] == "linear part: weight 0 (penalty 3)"
