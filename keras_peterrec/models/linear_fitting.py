@@ -23,7 +23,7 @@ FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
 PENALTIES = (5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
 FIRST_FADE, FIRST_PENALTY = 3, 2
 # Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
-SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0)
+SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
 SPREAD_ROWS = 256
 # Of sums and of bags divided by the root of their size, from strong to weak.
 LABEL_PENALTIES = {
@@ -261,9 +261,10 @@ def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float
     unit = max(spreads[0], 1e-6) / spreads[1]
     weights = [0.0, *(unit * share for share in SHARES)]
     value, _, weight = _climb(
-        lambda place: (quality(weights[place]), weights[place]), len(weights) // 2, len(weights)
+        lambda place: (quality(weights[place]), weights[place]), len(SHARES) // 2, len(weights)
     )
-    return weight
+    # The climb may have ended on a hillock.
+    return weight if value > quality(0.0) else 0.0
 
 
 def _climb(measure, place, count):

@@ -8,7 +8,11 @@ import tensorflow as tf
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
-from keras_peterrec.training.replicated_model import record_loss, sum_over_replicas
+from keras_peterrec.training.replicated_model import (
+    record_loss,
+    sum_over_replicas,
+    unused_variables,
+)
 
 # How many values one activation of a micro-batch may have: what a block's intermediates
 # may take of the second-level caches (512 KiB) of two cores. Found by measuring 400 to
@@ -101,7 +105,7 @@ class MicroBatchedStep:
         # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
         # with the special ids, an output table of its own has items only.
         self.first_row = FIRST_ITEM if model.tied else 0
-        left_out = self.input_table, self.output_table, *model.unused_in_training()
+        left_out = self.input_table, self.output_table, *unused_variables(model)
         self.weights = Weights(model, left_out)
         self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # -1: a special id, without loss
         self.total = total

@@ -92,7 +92,7 @@ class Pretrainer(ReplicatedModel):
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
 
     def unused_in_training(self) -> list:
-        return [] if self.linear is None else self.linear.variables
+        return [] if self.linear is None else [self.linear]
 
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_peterrec.training.block_loop import looped_blocks
 from keras_peterrec.training.forms import UnknownForm, form_of
+from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.training.seeds import random_states
 
 # {form and shapes: function}. XLA keeps what it has compiled until the process ends, so a second
@@ -30,7 +31,7 @@ def loss_and_gradients(model, x, y, sample_weight=None):
         The loss, a scalar; the outputs; and a list with one gradient for each of
         `model.trainable_variables`, scaled as the optimizer asks.
     """
-    weights = Weights(model, left_out=model.unused_in_training())
+    weights = Weights(model, left_out=unused_variables(model))
     given = {"x": x, "y": y, "sample_weight": sample_weight}
     given = {name: value for name, value in given.items() if value is not None}
 

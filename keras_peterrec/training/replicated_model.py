@@ -49,8 +49,23 @@ class ReplicatedTraining(Prebuilt):
         return None
 
     def unused_in_training(self) -> list:
-        """Variables that a training step does not read: those of the linear part."""
+        """Layers that a training step does not run: the linear part."""
         return []
+
+    @property
+    def jit_compile(self):
+        return keras.Model.jit_compile.fget(self)
+
+    @jit_compile.setter
+    def jit_compile(self, value):
+        # Keras compiles no model with a layer that XLA does not know, but a training step does
+        # without these.
+        unused = self.unused_in_training()
+        for layer in unused:
+            layer.supports_jit = True
+        keras.Model.jit_compile.fset(self, value)
+        for layer in unused:
+            layer.supports_jit = False
 
     def make_train_function(self, force=False):
         if not _several_workers(self):
@@ -62,9 +77,14 @@ class ReplicatedTraining(Prebuilt):
 
     def make_test_function(self, force=False):
         if not _several_workers(self):
-            return super().make_test_function(force)
+            with _not_compiled(self, self.unused_in_training()):
+                return super().make_test_function(force)
         if self.test_function is None or force:
             self.test_function = _step_of_all_workers(self, self.test_step)
+
+    def make_predict_function(self, force=False):
+        with _not_compiled(self, self.unused_in_training()):
+            return super().make_predict_function(force)
 
 
 class ReplicatedModel(ReplicatedTraining, keras.Model):
@@ -76,9 +96,9 @@ class ReplicatedModel(ReplicatedTraining, keras.Model):
 
 
 @contextlib.contextmanager
-def _not_compiled(model):
-    """Within this block, Keras does not compile a whole step of a model."""
-    if keras.backend.backend() != "tensorflow":
+def _not_compiled(model, where=True):
+    """Within this block, Keras does not compile a whole step of a model, if `where` is true."""
+    if keras.backend.backend() != "tensorflow" or not where:
         yield
         return
     wanted, model.jit_compile = model.jit_compile, False
@@ -86,6 +106,11 @@ def _not_compiled(model):
         yield
     finally:
         model.jit_compile = wanted
+
+
+def unused_variables(model):
+    """The variables that a training step does not read; see `unused_in_training`."""
+    return [variable for layer in model.unused_in_training() for variable in layer.variables]
 
 
 def record_loss(model, loss, rows):

@@ -120,7 +120,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return self.patched_host.block_stacks()
 
     def unused_in_training(self) -> list:
-        return [] if self.linear is None else self.linear.variables
+        return [] if self.linear is None else [self.linear]
 
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
