@@ -59,7 +59,7 @@ def test_the_learning_rate_is_the_methods_unless_another_is_given(
 
 
 def test_a_run_is_calibrated(host_folder, tmp_path):
-    settings = {**GENDER, "epochs": 3, "train_fraction": 0.1}
+    settings = {**GENDER, "epochs": 3, "train_fraction": 0.1, "linear": False}
     result = transfer(host_folder, "simulated/source", tmp_path, **settings)
     lines = [line.split(",") for line in (tmp_path / "history.csv").read_text().split()]
     seen = [float(line[lines[0].index("val_log_loss")]) for line in lines[1:]]
