@@ -34,6 +34,8 @@ from keras_peterrec.patches.affine import NormTuning as NormTuning
 from keras_peterrec.patches.affine import ScaleShift as ScaleShift
 from keras_peterrec.patches.bottleneck import Bottleneck as Bottleneck
 from keras_peterrec.patches.compacter import Compacter as Compacter
+from keras_peterrec.patches.item_patches import ItemBottleneck as ItemBottleneck
+from keras_peterrec.patches.item_patches import ItemLora as ItemLora
 from keras_peterrec.patches.lora import Lora as Lora
 from keras_peterrec.patches.patch_layer import PatchLayer as PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod as PatchMethod

@@ -47,6 +47,7 @@ CLASSES = {
     "BottleneckPatch": "patches.bottleneck",
     "CompacterPatch": "patches.compacter",
     "LoraPatch": "patches.lora",
+    "ItemLoraPatch": "patches.item_patches",
     "AffinePatch": "patches.affine",
     "StackPatch": "patches.stack",
 }

@@ -36,6 +36,7 @@ ARGUMENTS = {
     "BottleneckPatch": {"width": 2, "parallel": False, "inner_skip": True},
     "CompacterPatch": {"width": 4, "factor": 2},
     "LoraPatch": {"rank": 2, "dilation_rate": 4},
+    "ItemLoraPatch": {"rows": 6, "rank": 2},
     "AffinePatch": {"shift": False},
     "LinearTable": {"items": 5, "outputs": 2, "fade": 8.0, "power": 0.5, "events": 7, "entries": 3},
 }

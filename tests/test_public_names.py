@@ -72,6 +72,7 @@ KERAS_METHODS = (
     "from_config",
     "compute_output_shape",
     "patches_of",
+    "item_patch_of",
     "apply",
     "apply_step",
     "fold",

@@ -61,6 +61,11 @@ _PATCHES = (
     "bottleneck:4",
     "bottleneck:8",
     "bottleneck:16",
+    "bottleneck:8+item_lora:4",
+    "bottleneck:8+item_lora:8",
+    "bottleneck:8+item_lora:16",
+    "item_lora:8",
+    "item_bottleneck:8",
     "compacter:8",
     "compacter:16",
     "lora:1",
@@ -77,7 +82,7 @@ _PATCHES = (
 
 
 # Defaults of `transfer` are left out, so that rows that run the same have equal settings.
-_DEFAULTS = {"insertion": "parallel", "inner_skip": False, "train_fraction": 1.0}
+_DEFAULTS = {"inner_skip": False, "train_fraction": 1.0}
 
 
 def _method(label, method, **settings):

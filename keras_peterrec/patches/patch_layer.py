@@ -1,4 +1,4 @@
-"""The base class of the layers that act at the sites of a residual block."""
+"""The base class of the layers that act at the sites of the host."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,20 +6,30 @@ from typing import Any
 import keras
 from keras import ops
 
+# Where the items have been embedded, before the first block: the place in `TaskModel.patches`,
+# which is the name of the host's layer, and its one site.
+ITEM_EMBEDDING = "item_embedding"
+ITEM_SITE = "rows"
+
 
 class PatchLayer(keras.layers.Layer):
-    """A small layer at one site of a residual block: `patch(inputs, outputs) -> outputs`.
+    """A small layer at one site of the host: `patch(inputs, outputs) -> outputs`.
 
     A subclass makes its weights in `build` and uses them in `apply`. The weights are an
     argument of `apply`, so that one pass can use the weights of another task in each row: a
     matrix may come as `[..., M, N]` or `[B, ..., M, N]`, a vector as `[N]` or `[B, 1, N]`,
     and `apply` should be right for both. A new patch must not change the outputs.
 
-    An *affine* patch can be folded into the convolution or the normalisation before the
-    sites named in `fold_sites`.
+    At `ITEM_SITE` the inputs are item ids and the outputs their rows of the host's item table.
+    Weights named in `item_tables` are then tables of items, `[R, M]`, and `apply` gets the rows
+    of the items, `[B, L, M]`, in their place; see `item_rows`.
+
+    An *affine* patch can be folded into the layer before the sites named in `fold_sites`: a
+    convolution, a normalisation or the item table.
 
     Call arguments:
-        inputs: Tensor of shape `[B, L, C]`. What the convolution of the site read.
+        inputs: Tensor of shape `[B, L, C]`. What the convolution of the site read; at
+            `ITEM_SITE`, item ids `[B, L]`.
         outputs: Tensor of shape `[B, L, C]`. What came out at the site.
 
     Returns:
@@ -27,6 +37,7 @@ class PatchLayer(keras.layers.Layer):
     """
 
     fold_sites: Sequence[str] = ()
+    item_tables: Sequence[str] = ()
 
     def apply(self, weights: dict[str, Any], inputs: Any, outputs: Any) -> Any:
         """Returns `outputs` as changed by `weights`, which have the names of `named_weights`."""
@@ -52,8 +63,8 @@ class PatchLayer(keras.layers.Layer):
 
         Args:
             weights: dict of arrays. The patch's weights by name.
-            layer: dict of arrays. `kernel` `[k, C, C]` and `bias` `[C]` of a convolution, or
-                `gamma` and `beta` `[C]` of a normalisation.
+            layer: dict of arrays. `kernel` `[k, C, C]` and `bias` `[C]` of a convolution,
+                `gamma` and `beta` `[C]` of a normalisation, or `embeddings` `[V, C]`.
 
         Returns:
             dict like `layer`, with the values that give the same outputs without the patch.
@@ -61,10 +72,33 @@ class PatchLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def call(self, inputs, outputs):
-        return with_weights(self.apply, self.named_weights())(inputs, outputs)
+        weights = self.named_weights()
+        weights |= {name: item_rows(weights[name], inputs) for name in self.item_tables}
+        return with_weights(self.apply, weights)(inputs, outputs)
 
     def compute_output_shape(self, inputs_shape, outputs_shape):
         return outputs_shape
+
+
+def item_rows(table: Any, ids: Any, place: Any = None) -> Any:
+    """The rows of items in a patch's table; zeros for items that the table does not have.
+
+    Args:
+        table: Tensor of shape `[R, M]`, or with `place` `[T, R, M]`, a table of each task.
+        ids: Integer tensor of shape `[B, L]`.
+        place: Integer tensor of shape `[B]`, the task of each row, or `None`.
+
+    Returns:
+        Tensor of shape `[B, L, M]`.
+    """
+    *_, count, width = table.shape
+    known = ids < count
+    rows = ops.where(known, ids, 0)
+    if place is not None:
+        rows = rows + count * ops.expand_dims(place, 1)
+        table = ops.reshape(table, (-1, width))
+    found = ops.take(table, rows, axis=0)
+    return found * ops.cast(ops.expand_dims(known, -1), found.dtype)
 
 
 def with_weights(apply: Callable, weights: dict[str, Any]) -> Callable:

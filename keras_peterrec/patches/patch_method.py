@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, ITEM_SITE, PatchLayer
 
 if TYPE_CHECKING:
     from keras_peterrec.layers.residual_block import ResidualBlock
     from keras_peterrec.models.backbone import Backbone
-    from keras_peterrec.patches.patch_layer import PatchLayer
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class PatchMethod:
 
         register_patch_method("gain", Gain)
 
+    A method that patches the embedded items, before the first block, has `item_patch_of`.
     Its settings can be numbers, booleans, words, `None` and tuples of these: then a short
     name can hold them all (see `get_patch`).
 
@@ -84,7 +85,7 @@ class PatchMethod:
 
     def make_patches(
         self, block: "ResidualBlock", index: int, dtype: Any = None
-    ) -> dict[str, "PatchLayer"]:
+    ) -> dict[str, PatchLayer]:
         """Makes the patches of one residual block, `{site: PatchLayer}`.
 
         Args:
@@ -96,14 +97,32 @@ class PatchMethod:
             return {}
         return self.patches_of(block, index, dtype)
 
+    def patches_by_place(
+        self, host: "Backbone", dtype: Any = None
+    ) -> dict[str, dict[str, PatchLayer]]:
+        """Makes all patches of a host, `{place: {site: PatchLayer}}`.
+
+        A place is the name of a layer of the host: the item embedding or a block.
+
+        Args:
+            host: Backbone.
+            dtype: dtype policy. Defaults to `None`, Keras' own.
+        """
+        of_items = self.item_patch_of(host, dtype)
+        blocks = enumerate(host.blocks, 1)
+        return {
+            ITEM_EMBEDDING: {} if of_items is None else {ITEM_SITE: of_items},
+            **{block.name: self.make_patches(block, index, dtype) for index, block in blocks},
+        }
+
     @staticmethod
-    def merges(blocks: Iterable[dict[str, "PatchLayer"]]) -> bool:
+    def merges(places: Iterable[dict[str, PatchLayer]]) -> bool:
         """Whether patches can be folded into a copy of the host.
 
         Args:
-            blocks: iterable of dict. For each block its patches, `{site: PatchLayer}`.
+            places: iterable of dict. For each place its patches, `{site: PatchLayer}`.
         """
-        patches = [(site, patch) for block in blocks for site, patch in block.items()]
+        patches = [(site, patch) for sites in places for site, patch in sites.items()]
         return bool(patches) and all(site in patch.fold_sites for site, patch in patches)
 
     @property
@@ -113,14 +132,19 @@ class PatchMethod:
 
         return short_name(self)
 
-    def patches_of(self, block: "ResidualBlock", index: int, dtype: Any) -> dict[str, "PatchLayer"]:
+    def patches_of(self, block: "ResidualBlock", index: int, dtype: Any) -> dict[str, PatchLayer]:
         """Makes the patches of a block that is to be patched; see `make_patches`."""
         raise NotImplementedError
 
+    def item_patch_of(self, host: "Backbone", dtype: Any) -> PatchLayer | None:
+        """Makes the patch of the embedded items, or `None` where the method has none."""
+        return None
 
-def check_positive(argument: str, value: Any) -> None:
-    """Raises an InputError unless `value` is a positive integer."""
+
+def check_positive(argument: str, value: Any) -> Any:
+    """The value; raises an InputError unless it is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(
             f"`{argument}` should be a positive integer. Received: `{argument}` = {value!r}."
         )
+    return value

@@ -7,6 +7,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.patches.affine import BiasTuning, Ia3, NormTuning, ScaleShift
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.compacter import Compacter
+from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.soft_tokens import SoftTokens
@@ -245,6 +246,8 @@ def _name_of(patch):
 register_patch_method("bottleneck", Bottleneck)
 register_patch_method("compacter", Compacter)
 register_patch_method("lora", Lora)
+register_patch_method("item_lora", ItemLora)
+register_patch_method("item_bottleneck", ItemBottleneck)
 register_patch_method("ia3", Ia3)
 register_patch_method("scale_shift", ScaleShift)
 register_patch_method("bias", BiasTuning)

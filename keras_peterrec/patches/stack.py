@@ -7,7 +7,7 @@ import keras
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.residual_block import SITES
-from keras_peterrec.patches.patch_layer import PatchLayer
+from keras_peterrec.patches.patch_layer import ITEM_SITE, PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
@@ -51,6 +51,11 @@ class Stack(PatchMethod):
         super().for_host(host)
         return self.replace(methods=[method.for_host(host) for method in self.methods])
 
+    def item_patch_of(self, host, dtype):
+        patches = [method.item_patch_of(host, dtype) for method in self.methods]
+        patches = [patch for patch in patches if patch is not None]
+        return StackPatch(patches, name=ITEM_SITE, dtype=dtype) if patches else None
+
     def patches_of(self, block, index, dtype):
         chains = {}
         for method in self.methods:
@@ -79,7 +84,13 @@ class StackPatch(PatchLayer):
     @property
     def fold_sites(self):
         """The sites where all of the patches can be folded."""
-        return [s for s in SITES if all(s in patch.fold_sites for patch in self.patches)]
+        sites = ITEM_SITE, *SITES
+        return [s for s in sites if all(s in patch.fold_sites for patch in self.patches)]
+
+    @property
+    def item_tables(self):
+        """The tables of items of all patches."""
+        return [f"{n}/{name}" for n, patch in enumerate(self.patches) for name in patch.item_tables]
 
     def build(self, inputs_shape, outputs_shape):
         for patch in self.patches:

@@ -29,6 +29,9 @@ METHODS = {
     "random_host": "PeterZero",
 }
 PATCHED = ("patch", "random_host")  # the methods with patches
+# The paper's patch inside the blocks, and what an item means to the task. The paper's alone is
+# `bottleneck`.
+DEFAULT_PATCH = "bottleneck+item_lora:8"
 INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
 
 
@@ -95,9 +98,9 @@ class TransferSettings(TaskSettings):
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: Any = setting(
         None,
-        "how to patch, for the methods patch and random_host: bottleneck, compacter, lora, ia3, "
-        "scale_shift, bias, norm or tokens, such as bottleneck:8,serial or lora:4+norm (default: "
-        "bottleneck)",
+        "how to patch, for the methods patch and random_host: bottleneck, item_lora, "
+        "item_bottleneck, compacter, lora, ia3, scale_shift, bias, norm or tokens, such as "
+        f"bottleneck:8,serial or lora:4+norm (default: {DEFAULT_PATCH}; the paper's: bottleneck)",
         metavar="NAME[:OPTIONS][+...]",
     )
     bottleneck: int | None = setting(
@@ -163,7 +166,7 @@ class TransferSettings(TaskSettings):
         options = [str(self.bottleneck)] if self.bottleneck else []
         options += [self.insertion] if self.insertion else []
         options += ["inner_skip"] if self.inner_skip else []
-        patch = f"bottleneck:{','.join(options)}" if options else "bottleneck"
+        patch = f"bottleneck:{','.join(options)}" if options else DEFAULT_PATCH
         return self.replace(patch=patch, bottleneck=None, insertion=None, inner_skip=False)
 
 

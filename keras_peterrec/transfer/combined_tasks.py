@@ -8,6 +8,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.layers.residual_block import CONVOLUTION_SITES, NORM_SITES
 from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.patches.patch_layer import ITEM_SITE
 from keras_peterrec.patches.registry import short_name
 from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
@@ -23,8 +24,8 @@ def merge_task(task: Task) -> Task:
     own, as under `all`; use it where one task is served alone.
 
     Args:
-        task: Task. Of the method `patch` and an affine patch method: LoRA, IA3, scale and
-            shift, bias, norm, or a stack of these.
+        task: Task. Of the method `patch` and an affine patch method: LoRA of convolutions or
+            items, IA3, scale and shift, bias, norm, or a stack of these.
 
     Returns:
         Task, method `all`. Its patch is `None`, or its soft tokens.
@@ -35,8 +36,8 @@ def merge_task(task: Task) -> Task:
     model, patch = task.model, task.model.patch
     if patch is None or not patch.merges(model.patches.values()):
         raise InputError(
-            "`task` should have affine patches of convolutions or normalisations: only these "
-            "can be merged. "
+            "`task` should have affine patches of convolutions, normalisations or items: only "
+            "these can be merged. "
             f"Received: {'no patch' if patch is None else short_name(patch)}."
         )
     kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None
@@ -45,9 +46,10 @@ def merge_task(task: Task) -> Task:
     merged = TaskModel(host, task.new_head(), kept, **arguments)
     for path, weight in merged.task_weights().items():
         weight.assign(model.task_weights()[path])
-    for block in host.blocks:
-        for site, layer in model.patches[block.name].items():
-            _fold(block, site, layer)
+    layers = {layer.name: layer for layer in (host.item_embedding, *host.blocks)}
+    for place, patches in model.patches.items():
+        for site, patch in patches.items():
+            _fold(layers[place], site, patch)
     return Task(merged, "all", task.kind, task.settings)
 
 
@@ -118,9 +120,9 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
     for path, weight in stacked.model.task_weights().items():
         if not path.startswith("patches/"):
             weight.assign(tasks[-1].model.task_weights()[path])
-    for block, sites in stacked.model.patches.items():
+    for place, sites in stacked.model.patches.items():
         for site, chain in sites.items():
-            of_tasks = [task.model.patches[block] for task in tasks]
+            of_tasks = [task.model.patches[place] for task in tasks]
             sources = [patches[site] for patches in of_tasks if site in patches]
             for layer, source in zip(chain.patches, sources, strict=True):
                 for name, weight in layer.named_weights().items():
@@ -179,12 +181,14 @@ def _check_alike(tasks, read, what):
         )
 
 
-def _fold(block, site, patch):
-    """Folds a patch into the layer before its site."""
-    if site in CONVOLUTION_SITES:
-        layer, names = block.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
+def _fold(place, site, patch):
+    """Folds a patch into the layer before its site; `place` is the item embedding or a block."""
+    if site == ITEM_SITE:
+        layer, names = place, ("embeddings",)
+    elif site in CONVOLUTION_SITES:
+        layer, names = place.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
     else:
-        layer, names = block.norms[NORM_SITES.index(site)], ("gamma", "beta")
+        layer, names = place.norms[NORM_SITES.index(site)], ("gamma", "beta")
     weights = {name: np.asarray(weight) for name, weight in patch.named_weights().items()}
     before = {name: np.asarray(getattr(layer, name)) for name in names}
     for name, value in patch.fold(weights, before).items():

@@ -1,6 +1,7 @@
 """A causal host that takes a few positions at a time."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
@@ -9,6 +10,22 @@ from keras_peterrec.data.vocabulary import PAD, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.task_token import TokenPooling
 from keras_peterrec.models.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class TaskParts:
+    """What a task adds to the host.
+
+    Args:
+        tokens: Tensor of shape `[B, n, C]`, or `[1, n, C]` for all users.
+        embed: callable. From ids `[B, 1]` to items `[B, 1, C]`.
+        patches: callable. From a block and a number of positions to the block's patches, in the
+            form of `ResidualBlock.step`.
+    """
+
+    tokens: Any
+    embed: Callable
+    patches: Callable
 
 
 class IncrementalHost:
@@ -49,36 +66,35 @@ class IncrementalHost:
         """The states of users without events, `[B, S, C]`, float32."""
         return ops.zeros((users, *self.state_shape), dtype="float32")
 
-    def append(self, state: Any, items: Any, patches: Callable) -> Any:
+    def append(self, state: Any, items: Any, parts: TaskParts) -> Any:
         """The states after one more event.
 
         Args:
             state: Tensor of shape `[B, S, C]`.
             items: Integer tensor of shape `[B]`. 0 for a user without an event, which the unknown
                 item also is.
-            patches: callable. From a block and a number of positions to the block's patches,
-                in the form of `ResidualBlock.step`.
+            parts: TaskParts.
         """
-        embedded, comes = self._embedded(items)
-        _, windows = self._advance(embedded, state, patches)
+        embedded, comes = _embedded(items, parts)
+        _, windows = self._advance(embedded, state, parts)
         return ops.where(comes, self._moved(windows, state, items), state)
 
-    def users(self, state: Any, tokens: Any, patches: Callable) -> Any:
-        """The users `[B, C]`: the tokens `[B or 1, n, C]` take a step that the state forgets."""
-        states, _ = self._advance(_of_all(tokens, state), state, patches)
+    def users(self, state: Any, parts: TaskParts) -> Any:
+        """The users `[B, C]`: the tokens take a step that the state forgets."""
+        states, _ = self._advance(_of_all(parts.tokens, state), state, parts)
         return self._pooled(states)
 
-    def step(self, state: Any, items: Any, tokens: Any, patches: Callable) -> tuple[Any, Any]:
+    def step(self, state: Any, items: Any, parts: TaskParts) -> tuple[Any, Any]:
         """Does `append` and then `users` in one pass over all positions.
 
         Without an event, the tokens take the place of the event, one position earlier, and the
         outputs at the last position are not read.
         """
-        embedded, comes = self._embedded(items)
-        tokens = _of_all(tokens, state)
+        embedded, comes = _embedded(items, parts)
+        tokens = _of_all(parts.tokens, state)
         early = ops.concatenate([tokens, tokens[:, -1:]], axis=1)
         late = ops.concatenate([embedded, tokens], axis=1)
-        states, windows = self._advance(ops.where(comes, late, early), state, patches)
+        states, windows = self._advance(ops.where(comes, late, early), state, parts)
         read = ops.where(comes, states[:, 1:], states[:, :-1])
         return ops.where(comes, self._moved(windows, state, items), state), self._pooled(read)
 
@@ -98,13 +114,7 @@ class IncrementalHost:
         """The users `[B, C]` of the tokens' states `[B, n, C]`."""
         return self.user_pooling(states, ops.ones_like(states[..., :1]))
 
-    def _embedded(self, items):
-        """The items' rows, `[B, 1, C]`, and where there is one, `[B, 1, 1]`."""
-        items = ops.convert_to_tensor(items, dtype="int32")
-        comes = (items != PAD) & (items != UNK)
-        return self.host.item_embedding(items[:, None]), comes[:, None, None]
-
-    def _advance(self, states, memory, patches):
+    def _advance(self, states, memory, parts):
         """Positions `[B, n, C]` through all blocks.
 
         Returns:
@@ -118,7 +128,7 @@ class IncrementalHost:
         flat = ops.reshape(states, (-1, channels))
         for number, block in enumerate(self.host.blocks):
             mine = windows[2 * number : 2 * number + 2]
-            flat, inputs = block.step(flat, mine, count, patches(block, count))
+            flat, inputs = block.step(flat, mine, count, parts.patches(block, count))
             longer += inputs
         return ops.reshape(flat, (-1, count, channels)), longer
 
@@ -134,6 +144,13 @@ class IncrementalHost:
         items = ops.expand_dims(ops.convert_to_tensor(items, dtype="int32"), 1)
         newest_last = ops.concatenate([self.history(state), items], axis=1)
         return ops.concatenate([inputs, self.id_rows(newest_last)], axis=1)
+
+
+def _embedded(items, parts):
+    """The items' rows, `[B, 1, C]`, and where there is an item, `[B, 1, 1]`."""
+    items = ops.convert_to_tensor(items, dtype="int32")
+    comes = (items != PAD) & (items != UNK)
+    return parts.embed(items[:, None]), comes[:, None, None]
 
 
 def _of_all(tokens, state):

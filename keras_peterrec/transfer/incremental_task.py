@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.patches.patch_layer import bound_step
-from keras_peterrec.transfer.incremental_host import IncrementalHost
+from keras_peterrec.transfer.incremental_host import IncrementalHost, TaskParts
 from keras_peterrec.transfer.task_model import TaskModel
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ class IncrementalTask:
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
         """
-        state, users = self._steps.step(state, items, *self._answering())
+        state, users = self._steps.step(state, items, self._parts())
         return state, self._scores(state, users)
 
     def append(self, state: Any, items: Any) -> Any:
         """The states after one more event of each user; see `step`."""
-        return self._steps.append(state, items, self._patches)
+        return self._steps.append(state, items, self._parts())
 
     def scores(self, state: Any) -> Any:
         """The task's scores `[B, Y]` for users in a state."""
@@ -79,7 +79,7 @@ class IncrementalTask:
 
     def users(self, state: Any) -> Any:
         """The users as the head reads them, `[B, C]`."""
-        return self._steps.users(state, *self._answering())
+        return self._steps.users(state, self._parts())
 
     def read(self, history: Any) -> Any:
         """The states after whole histories `[B, L]`, padded on the left, in one pass.
@@ -89,7 +89,7 @@ class IncrementalTask:
         host, kept = self.model.host, []
         history = ops.convert_to_tensor(known_items(history))
         padding_mask = host.padding_mask_layer(history)
-        states = host.item_embedding(history) * padding_mask
+        states = self.model.patched_host.embed(history) * padding_mask
         for block in host.blocks:
             sites = self.model.patches[block.name]
             watched = {
@@ -108,10 +108,10 @@ class IncrementalTask:
             return scores
         return ops.cast(scores, "float32") + linear(self._steps.history(state))
 
-    def _answering(self):
-        """Tokens and patches."""
+    def _parts(self):
         layer = self.model.task_token
-        return ops.reshape(layer.token, (1, layer.count, -1)), self._patches
+        tokens = ops.reshape(layer.token, (1, layer.count, -1))
+        return TaskParts(tokens, self.model.patched_host.embed, self._patches)
 
     def _patches(self, block, positions):
         patches = self.model.patches[block.name]
@@ -140,26 +140,27 @@ class IncrementalTasks:
 
     def append(self, state: Any, items: Any, place: Any) -> Any:
         """The states after one more event; `place` is the task of each row, int `[B]`."""
-        return self._steps.append(state, items, self._patches(place))
+        return self._steps.append(state, items, self._parts(place))
 
     def users(self, state: Any, place: Any) -> Any:
         """The users as the heads of their tasks read them, `[B, C]`."""
-        return self._steps.users(state, *self._answering(place))
+        return self._steps.users(state, self._parts(place))
 
     def step(self, state: Any, items: Any, place: Any) -> tuple[Any, Any]:
         """Does `append` and then `users` in one pass: the new states, and the users."""
-        return self._steps.step(state, items, *self._answering(place))
+        return self._steps.step(state, items, self._parts(place))
 
     def linear_scores(self, state: Any, place: Any) -> Any:
         """What the linear parts add to the scores; see `MixedTasks.linear_scores`."""
         return self.mixed.linear_scores(self._steps.history(state), place)
 
-    def _answering(self, place):
-        """Tokens and patches of each row."""
-        return self.mixed.tokens(place), self._patches(place)
-
-    def _patches(self, place):
-        return lambda block, positions: self.mixed.step_patches(block, place, positions)
+    def _parts(self, place):
+        place, mixed = ops.convert_to_tensor(place, "int32"), self.mixed
+        return TaskParts(
+            mixed.tokens(place),
+            lambda ids: mixed.embed(ids, place),
+            lambda block, positions: mixed.step_patches(block, place, positions),
+        )
 
 
 def _remember(convolution, patch, kept):

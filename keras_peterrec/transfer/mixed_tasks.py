@@ -11,10 +11,9 @@ from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.layers.linear_table import LinearTable, linear_config
-from keras_peterrec.patches.patch_layer import with_weights
+from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.transfer.mixed_linear import MixedLinear
-from keras_peterrec.transfer.patched_host import last_events
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
@@ -155,15 +154,16 @@ class MixedTasks(keras.Model):
 
     def call(self, inputs):
         model, host = self._pattern, self._pattern.host
-        history, place = inputs["history"], inputs["place"]
+        history, place = (ops.cast(inputs[name], "int32") for name in ("history", "place"))
+        if model.window is not None:
+            history = history[:, -model.window :]
         padding_mask = host.padding_mask_layer(history)
-        items = host.item_embedding(history) * padding_mask
-        read = last_events(items, padding_mask, model.window)
-        states, mask, positions = model.task_token(*read, self.tokens(place))
+        items = self.embed(history, place) * padding_mask
+        states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
         for block in host.blocks:
             patches = {
                 site: with_weights(patch.apply, weights)
-                for site, patch, weights in self._patches(block, place)
+                for site, patch, weights in self._patches(block.name, place)
             }
             states = block(states, mask, patches=patches, training=False)
         return model.patched_host.user_pooling(states, positions)
@@ -193,11 +193,18 @@ class MixedTasks(keras.Model):
         """The task tokens of each row, `[B, n, C]`."""
         return self._rows("task_token/token", place)
 
+    def embed(self, ids: Any, place: Any) -> Any:
+        """The items `[B, L, C]` of ids `[B, L]`, as each row's task changes them."""
+        items = self.host.item_embedding(ids)
+        for _, patch, weights in self._patches(ITEM_EMBEDDING, place, ids):
+            items = with_weights(patch.apply, weights)(ids, items)
+        return items
+
     def step_patches(self, block: Any, place: Any, positions: int) -> dict:
         """Each row's patches in the form of `ResidualBlock.step`, by site."""
         return {
             site: _row_by_row(with_weights(patch.apply_step, weights), positions)
-            for site, patch, weights in self._patches(block, place)
+            for site, patch, weights in self._patches(block.name, place)
         }
 
     def scores(self, histories: Any, tasks: Sequence[str]) -> Any:
@@ -254,12 +261,18 @@ class MixedTasks(keras.Model):
                 )
         return np.array([self.places_of[name] for name in tasks], "int32")
 
-    def _patches(self, block, place):
-        """Site, patch layer and each row's weights, of one block."""
-        for site, patch in self._pattern.patches[block.name].items():
-            start = f"patches/{block.name}/{site}"
-            names = patch.named_weights()
-            yield site, patch, {name: self._rows(f"{start}/{name}", place) for name in names}
+    def _patches(self, layer, place, ids=None):
+        """Site, patch layer and each row's weights, at one layer of the host."""
+        for site, patch in self._pattern.patches[layer].items():
+            start = f"patches/{layer}/{site}"
+            weights = {}
+            for name in patch.named_weights():
+                path = f"{start}/{name}"
+                if name in patch.item_tables:
+                    weights[name] = item_rows(self._stacked[path], ids, place)
+                else:
+                    weights[name] = self._rows(path, place)
+            yield site, patch, weights
 
     def _rows(self, path, place):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""

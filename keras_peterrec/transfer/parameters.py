@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import patch_methods, short_name
 from keras_peterrec.transfer.host import backbone_weights
@@ -19,7 +20,8 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
         task: TaskModel.
 
     Returns:
-        dict. `host` (all of the host), `patches`, `head` (with the task token,
+        dict. `host` (all of the host), `patches` (of these, `item_patches` act on the
+        embedded items and may grow with their number), `head` (with the task token,
         which the method `head` does not train), `linear` (the numbers of the linear part, which
         is fitted and not trained), `trainable`, `total` and `share`: the trainable part of what
         full fine-tuning would train, the host and the head. At the paper's scale (C = 256,
@@ -28,13 +30,16 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
     Source: Yuan et al., SIGIR 2020, Table 3.
     """
     host = _count(task.host.weights)
-    patches = _count(w for patch in task.patched_host.patch_layers for w in patch.weights)
+    layers = task.patched_host.patch_layers
+    patches = _count(weight for layer in layers for weight in layer.weights)
+    of_items = task.patches[ITEM_EMBEDDING].values()
     head = _count(task.head.weights) + _count(task.task_token.weights)
     linear = 0 if task.linear is None else _count(task.linear.weights)
     trainable = _count(task.trainable_weights)
     return {
         "host": host,
         "patches": patches,
+        "item_patches": _count(weight for layer in of_items for weight in layer.weights),
         "head": head,
         "linear": linear,
         "trainable": trainable,
@@ -72,8 +77,8 @@ def _row(patch, host, convolutions):
         patch = patch.for_host(host)
     except InputError:
         return {"patch": short_name(patch), "parameters": None, "share": None, "merges": None}
-    blocks = [patch.make_patches(block, index) for index, block in enumerate(host.blocks, 1)]
-    layers = [layer for sites in blocks for layer in sites.values()]
+    places = patch.patches_by_place(host)
+    layers = [layer for sites in places.values() for layer in sites.values()]
     shape = (None, None, host.hidden_dim)
     for layer in layers:
         layer.build(shape, shape)
@@ -82,7 +87,7 @@ def _row(patch, host, convolutions):
         "patch": short_name(patch),
         "parameters": parameters,
         "share": parameters / convolutions,
-        "merges": patch.merges(blocks),
+        "merges": patch.merges(places.values()),
     }
 
 

@@ -8,7 +8,9 @@ from keras import ops
 from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.training.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
 
 
@@ -54,19 +56,16 @@ class PatchedHost(keras.layers.Layer):
     ) -> None:
         dtype = host.item_embedding.dtype_policy
         super().__init__(dtype=dtype, **kwargs)
-        tokens = 1 if patch is None else patch.tokens
+        patch = patch or SoftTokens(count=1)  # one task token, and no patch
         self.host = host
         self.window = window
         self.train_host = train_host
         self.train_token = train_token
-        self.task_token = TaskToken(host.causal, tokens, name="task_token", dtype=dtype)
-        self.patches = {
-            block.name: {} if patch is None else patch.make_patches(block, index, dtype)
-            for index, block in enumerate(host.blocks, 1)
-        }
+        self.task_token = TaskToken(host.causal, patch.tokens, name="task_token", dtype=dtype)
+        self.patches = patch.patches_by_place(host, dtype)
         # Keras saves the layers of a list, not those of dictionaries in a dictionary.
         self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
-        self.user_pooling = TokenPooling(tokens, name="user", dtype=dtype)
+        self.user_pooling = TokenPooling(patch.tokens, name="user", dtype=dtype)
 
     def build(self, input_shape):
         shape = (None, None, self.host.hidden_dim)
@@ -79,13 +78,20 @@ class PatchedHost(keras.layers.Layer):
         history = ops.cast(history, "int32")
         if cuts is not None:
             return self._at_cuts(history, ops.cast(cuts, "int32"), at_ends, training)
+        if self.window is not None:
+            history = history[:, -self.window :]
         padding_mask = host.padding_mask_layer(history)
-        items = host.item_embedding(history)
-        read, read_mask = last_events(items, padding_mask, self.window)
-        embedded = host.embedding_dropout(read, training=training)
-        states, mask, positions = self.task_token(embedded * read_mask, read_mask)
+        items = host.embedding_dropout(self.embed(history), training=training)
+        states, mask, positions = self.task_token(items * padding_mask, padding_mask)
         states = run_blocks(host.blocks, states, mask, None, self.patches, training)
         return self.user_pooling(states, positions)
+
+    def embed(self, ids: Any) -> Any:
+        """The items' rows of the host's table `[B, L, C]`, as the patches change them."""
+        items = self.host.item_embedding(ids)
+        for patch in self.patches[ITEM_EMBEDDING].values():
+            items = patch(ids, items)
+        return items
 
     def block_stacks(self) -> Any:
         """The stacks of the weights of blocks and patches; see `BlockStacks`."""
@@ -102,8 +108,8 @@ class PatchedHost(keras.layers.Layer):
         padding_mask = host.padding_mask_layer(history)
         # The padding after a history has its number: there stands the token after all events.
         history_ids = host.sequence_ids_layer(history) - ops.cast(history == PAD, "int32")
-        items = host.item_embedding(history)
-        states = host.embedding_dropout(items, training=training) * padding_mask
+        items = host.embedding_dropout(self.embed(history), training=training)
+        states = items * padding_mask
         token = ops.cast(self.task_token.token, states.dtype)
         if at_ends:
             at_end = 1 - padding_mask
@@ -166,13 +172,6 @@ class PatchedHost(keras.layers.Layer):
         pairs = [p for block in self.host.blocks for p in zip(block.convolutions, block.norms)]
         last = pairs[len(pairs) - self.train_host :]
         return [weight for pair in last for layer in pair for weight in layer.weights]
-
-
-def last_events(items: Any, padding_mask: Any, window: int | None) -> tuple[Any, Any]:
-    """The last `window` of items `[B, L, C]` and of their mask `[B, L, 1]`; `None` for all."""
-    if window is None:
-        return items, padding_mask
-    return items[:, -window:], padding_mask[:, -window:]
 
 
 def without(variables: list, left_out: list) -> list:

@@ -7,9 +7,8 @@ import keras
 from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.settings.transfer import METHODS
+from keras_peterrec.settings.transfer import DEFAULT_PATCH, METHODS
 from keras_peterrec.transfer.task_model import TaskModel
 
 # Methods whose tasks use the host itself. The others have a host of their own.
@@ -74,7 +73,8 @@ def build_task(
         head: Layer. New, for this task.
         method: str. One of `METHODS`. Defaults to `"patch"`.
         patch: PatchMethod, str or `None`. A patch method or its short name, for `patch` and
-            `random_host`. Defaults to `None`, which is `Bottleneck()`.
+            `random_host`. Defaults to `None`, which is `DEFAULT_PATCH`: the paper's
+            bottleneck and a low-rank change of the item table.
         dropout: float. Rate of the dropout on the user's state. Defaults to `0.0`.
         name: str. Name of the model. Defaults to `"task"`.
         history_length: int or `None`. See `TaskModel`. Defaults to `None`.
@@ -97,7 +97,7 @@ def build_task(
     if method not in ("patch", "random_host"):
         patch = None
     elif patch is None:
-        patch = Bottleneck()
+        patch = DEFAULT_PATCH
     if method in ("scratch", "random_host"):
         host = Backbone.from_config(host.get_config())
     elif method not in SHARED_HOST:

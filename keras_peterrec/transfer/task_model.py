@@ -138,7 +138,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
 
     @property
     def patches(self) -> dict[str, dict[str, PatchLayer]]:
-        """The patches, `{block: {site: PatchLayer}}`."""
+        """The patches, `{place: {site: PatchLayer}}`; see `PatchMethod.patches_by_place`."""
         return self.patched_host.patches
 
     @property
@@ -214,10 +214,10 @@ class TaskModel(ReplicatedTraining, keras.Model):
     def task_weights(self) -> dict[str, Any]:
         """The task's own weights by path, `{path: variable}`; the host's are not among them."""
         named = {"task_token/token": self.task_token.token}
-        for block, patches in self.patches.items():
+        for place, patches in self.patches.items():
             for site, patch in patches.items():
                 for name, weight in patch.named_weights().items():
-                    named[f"patches/{block}/{site}/{name}"] = weight
+                    named[f"patches/{place}/{site}/{name}"] = weight
         if self.linear is not None:
             named.update(self.linear.named_weights())
         return {**named, **head_weights(self.head)}

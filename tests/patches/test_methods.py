@@ -30,6 +30,8 @@ PARAMETERS = {
     "bias": 4 * CHANNELS,
     "norm": 4 * CHANNELS,
     "tokens:3": 0,
+    "item_bottleneck:2": 0,  # before the blocks; see test_item_patches.py
+    "item_lora:2": 0,
     "lora:2+scale_shift+bottleneck:2": 2 * (3 * CHANNELS * 2 + 2 * CHANNELS)
     + 8 * CHANNELS
     + 2 * (2 * CHANNELS * 2 + 2 + CHANNELS),
@@ -143,6 +145,7 @@ def test_every_block_can_have_a_width_of_its_own():
         block: {patch.width for patch in patches.values()}
         for block, patches in task.patches.items()
     }
+    widths.pop("item_embedding")
     assert widths == {"block_1": {2}, "block_2": set(), "block_3": {5}}
 
 

@@ -13,6 +13,7 @@ from keras_peterrec.patches import registry
 from keras_peterrec.patches.affine import AffinePatch, BiasTuning, Ia3, NormTuning, ScaleShift
 from keras_peterrec.patches.bottleneck import INSERTIONS, Bottleneck
 from keras_peterrec.patches.compacter import Compacter
+from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import (
@@ -137,6 +138,8 @@ SINGLE = st.one_of(
     st.builds(Bottleneck, widths, insertions, st.booleans(), blocks=blocks),
     st.builds(Compacter, widths, insertions, st.booleans(), positive, blocks=blocks),
     st.builds(Lora, positive, blocks=blocks),
+    st.builds(ItemLora, positive, positive, blocks=blocks),
+    st.builds(ItemBottleneck, st.none() | positive, blocks=blocks),
     st.builds(SoftTokens, positive, blocks=blocks),
     *(st.builds(method, blocks=blocks) for method in (Ia3, ScaleShift, BiasTuning, NormTuning)),
     st.builds(

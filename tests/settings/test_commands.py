@@ -95,7 +95,7 @@ def transfer(**given):
 @pytest.mark.parametrize(
     ("short", "patch"),
     [
-        ({}, "bottleneck"),
+        ({}, "bottleneck+item_lora:8"),
         ({"bottleneck": 8}, "bottleneck:8"),
         ({"insertion": "serial"}, "bottleneck:serial"),
         ({"inner_skip": True}, "bottleneck:inner_skip"),

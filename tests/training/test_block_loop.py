@@ -63,6 +63,7 @@ def test_graphs_have_no_loop_unless_it_is_asked_for():
         ("scale_shift", 1),
         ("lora:2", 2),  # it has the dilation of its convolution
         ("bottleneck:2+lora:2", 2),
+        ("bottleneck:2+item_lora:2", 1),
         (get_patch("bottleneck").replace(width=(2, 3, 2, 3)), 2),
         (get_patch("bottleneck").replace(width=(2, 3, 4, 5)), None),
         (get_patch("bottleneck").replace(width=2, blocks=(3, 4)), None),

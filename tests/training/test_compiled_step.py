@@ -60,6 +60,7 @@ def keras_gradients(task):
         ("patch", "lora:2"),
         ("patch", "scale_shift"),
         ("patch", "tokens:2"),
+        ("patch", "bottleneck:2+item_lora:2,rows=20"),
         ("all", None),
         ("last1", None),
     ],

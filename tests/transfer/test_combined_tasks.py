@@ -28,6 +28,8 @@ AFFINE = (
     "norm",
     "lora:1+scale_shift+norm",
     "lora:2+tokens:3",
+    "item_lora:2",
+    "norm+item_lora:2,rows=9+item_lora:1",
 )
 
 
@@ -54,7 +56,14 @@ def test_a_merged_task_is_saved_and_loaded(any_host, histories, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "patch", ["bottleneck:2", "compacter:4", "lora:2+bottleneck:2", "tokens:2"]
+    "patch",
+    [
+        "bottleneck:2",
+        "compacter:4",
+        "lora:2+bottleneck:2",
+        "tokens:2",
+        "item_lora:2+item_bottleneck:2",
+    ],
 )
 def test_what_is_not_affine_is_not_merged(host, patch):
     with pytest.raises(InputError, match="`task` should have affine patches") as info:
@@ -73,7 +82,7 @@ class Gain(PatchMethod):
 def test_a_patch_behind_the_relu_is_not_merged(host, monkeypatch):
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     registry.register_patch_method("gain", Gain)
-    with pytest.raises(InputError, match="patches of convolutions or norm.* Received: lora:2.gain"):
+    with pytest.raises(InputError, match="patches of convolutions, norm.* Received: lora:2.gain"):
         merge_task(make_task(host, patch="lora:2+gain"))
     rows = patch_table(host.backbone, [Gain(), get_patch("lora")])
     assert [row["merges"] for row in rows] == [False, True]
@@ -125,7 +134,15 @@ def test_tasks_that_differ_are_not_averaged(host, new_host):
         average_tasks([])
 
 
-@pytest.mark.parametrize("first, second", [("lora:2", "bottleneck:2"), ("norm+ia3", "lora:1+bias")])
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("lora:2", "bottleneck:2"),
+        ("norm+ia3", "lora:1+bias"),
+        ("item_lora:2+norm", "lora:2"),
+        ("item_lora:2", "item_bottleneck:2"),
+    ],
+)
 def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, histories):
     tasks = [
         make_task(any_host, patch=patch, seed=seed) for seed, patch in enumerate((first, second))
@@ -135,7 +152,11 @@ def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, hist
     model, last = any_host.backbone, tasks[-1].model
     histories = known_items(histories)
     padding = model.padding_mask_layer(histories)
-    states, mask, places = last.task_token(model.item_embedding(histories) * padding, padding)
+    items = model.item_embedding(histories)
+    for task in tasks:
+        for patch in task.model.patches["item_embedding"].values():
+            items = patch(histories, items)
+    states, mask, places = last.task_token(items * padding, padding)
     for block in model.blocks:
         both = [task.model.patches[block.name] for task in tasks]
 

@@ -25,6 +25,9 @@ PATCHES = (
     "bias",
     "norm",
     "tokens:3",
+    "item_bottleneck:2",
+    "item_lora:2",
+    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
     "lora:1+norm+bottleneck:2+tokens:2",
 )
 
@@ -62,7 +65,7 @@ def test_a_user_without_events_is_a_user():
     np.testing.assert_allclose(np.asarray(task.scores(task.start(1))), expected, atol=1e-5)
 
 
-MODEL = make_model("lora:2+norm", head=RecommenderHead(4))
+MODEL = make_model("lora:2+norm+item_lora:2", head=RecommenderHead(4))
 
 
 APPEND = tf.function(IncrementalTask(MODEL).append)
@@ -97,7 +100,7 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
 def test_rows_of_many_tasks_step_in_one_call():
     host, tasks = MODEL.host, {}
     for seed in range(3):
-        model = TaskModel(host, LinearHead(2), "lora:2+bottleneck:2+tokens:2")
+        model = TaskModel(host, LinearHead(2), "item_lora:2,rows=9+bottleneck:2+tokens:2")
         for weight in model.task_weights().values():
             weight.assign(np.random.default_rng(seed).normal(0.2, 0.4, weight.shape))
         tasks[f"task{seed}"] = Task(model, "patch", Classification(["a", "b"]))

@@ -15,6 +15,9 @@ PATCHES = (
     "scale_shift",
     "norm",
     "tokens:3",
+    "item_bottleneck:2",
+    "item_lora:2",
+    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
     "lora:1+norm+bottleneck:2+tokens:2",
 )
 
@@ -43,7 +46,7 @@ def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, historie
 
 
 def test_loads_bundles_and_holds_what_they_hold(host, histories, tmp_path, bits):
-    tasks = make_tasks(host)
+    tasks = make_tasks(host, "bottleneck:2+item_lora:2")
     for name, task in tasks.items():
         task.save(tmp_path / name, host)
     before = bits(host.backbone)

@@ -58,6 +58,7 @@ def test_the_parts_add_up(host):
         assert report["total"] == task.count_params()
         assert report["host"] == host.backbone.count_params()
         assert report["head"] == (8 * 2 + 2) + 8
+        assert report["item_patches"] == 0
         assert report["patches"] == (4 * (8 * 3 + 3 + 3 * 8 + 8) if method == "patch" else 0)
         share = {
             "patch": (report["patches"] + report["head"]) / (report["host"] + report["head"]),
@@ -65,6 +66,15 @@ def test_the_parts_add_up(host):
             "head": (report["head"] - 8) / (report["host"] + report["head"]),
         }[method]
         assert report["share"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("rows, counted", [(9, 9), (99, 16)])  # of a host with 16 rows
+def test_patches_of_items_are_counted_apart(host, rows, counted):
+    report = parameter_report(
+        TaskModel(host.backbone, LinearHead(2), f"norm+item_lora:3,rows={rows}")
+    )
+    assert report["item_patches"] == 3 * (counted + 8)
+    assert report["patches"] == report["item_patches"] + 2 * 4 * 8
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +99,8 @@ def test_a_patch_table_says_what_merges(backbone):
         "bottleneck": False,
         "compacter": False,
         "lora": True,
+        "item_lora": True,
+        "item_bottleneck": False,
         "ia3": True,
         "scale_shift": True,
         "bias": True,

@@ -143,7 +143,7 @@ def test_a_summary_can_be_printed(host):
     text = "\n".join(lines)
     assert all(name in text for name in ("patched_host", "user_dropout", "head"))
     assert f"{task.count_params():,}" in text
-    assert repr(task) == "<TaskModel task: bottleneck:1, LinearHead>"
+    assert repr(task) == "<TaskModel task: bottleneck:1+item_lora:8, LinearHead>"
 
 
 MIRRORED = """

@@ -6,6 +6,8 @@ import pytest
 from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.patches.item_patches import ItemLora
+from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.parameters import parameter_report
@@ -136,8 +138,9 @@ def test_only_patch_methods_take_patches(host):
         assert build(host, method).patch == expected
 
 
-def test_patch_defaults_to_an_eighth_of_the_channels(host):
-    assert build_task(host.backbone, LinearHead(2)).patch == Bottleneck(1, "parallel")
+def test_patch_defaults_to_a_bottleneck_and_a_change_of_the_item_table(host):
+    patch = build_task(host.backbone, LinearHead(2)).patch
+    assert patch == Stack([Bottleneck(1, "parallel"), ItemLora(8)])
 
 
 def test_an_unknown_method_is_refused(host):

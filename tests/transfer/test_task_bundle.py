@@ -22,6 +22,9 @@ PATCHES = (
     "bias",
     "norm",
     "tokens:3",
+    "item_bottleneck:2",
+    "item_lora:2",
+    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
     "lora:1+norm+tokens:2",
 )
 

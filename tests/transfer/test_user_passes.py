@@ -21,6 +21,9 @@ PATCHES = (
     "scale_shift",
     "bias",
     "norm",
+    "item_bottleneck:2",
+    "item_lora:2",
+    "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
     "lora:1+norm",
 )
 METHODS = ("all", "head", "last1", "last2", "scratch", "random_host")

@@ -7,6 +7,7 @@ answers the same.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ PATCHES = (
     "compacter:4",
     "ia3+tokens:2",
     "scale_shift+bias",
+    "bottleneck:2+item_lora:2,rows=9",
+    "item_bottleneck:2",
 )
 
 
@@ -59,12 +62,7 @@ def make_tasks(host):
         made[f"{method}-classification"] = (CLASSES, method, None, {})
     for patch in PATCHES:
         reads = {"history_length": 9, "window": 3}
-        made[patch.replace(":", "-").replace("+", "-").replace(",", "-")] = (
-            CLASSES,
-            "patch",
-            patch,
-            reads,
-        )
+        made[re.sub("[:+,=]", "-", patch)] = CLASSES, "patch", patch, reads
     return {
         name: kp.Task(
             kp.build_task(host.backbone, kind.new_head(), method, patch, **reads),
