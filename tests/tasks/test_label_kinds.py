@@ -9,6 +9,7 @@ from sklearn import metrics as sklearn
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.tasks.regression import Regression
@@ -239,10 +240,67 @@ def test_calibration_is_the_best_share_of_what_was_learnt(
     of_scales = [losses(kind, start + a * (learnt - start), answers).mean() for a in scales]
     assert abs(scale - scales[np.argmin(of_scales)]) < 0.006
     if sureness == 0.1:
-        assert scale == 1
+        assert scale == pytest.approx(1)
     elif signal < 1:
         assert scale < 0.35
     np.testing.assert_allclose(head(users), start + scale * (learnt - start), atol=1e-4)
+
+
+@each_kind
+@pytest.mark.parametrize("knows", ["network", "linear", "both", "nobody"])
+def test_both_parts_count_as_far_as_they_know(kind, data, knows, monkeypatch):
+    """What is joined is no worse than either part alone, and better where each knows a half."""
+    many = np.arange(1_500) % len(data.splits[VALIDATION])  # few would say little
+    data.splits[VALIDATION] = data.splits[VALIDATION].select(many)
+    answers, n = data.splits[VALIDATION].answers, len(data.kind.labels)
+    truths = np.eye(n)[answers] if kind == "classification" else answers
+    start, random = data.start(), np.random.default_rng(0)
+
+    def outputs(signal):
+        noise = random.normal(size=(len(answers), n))
+        return start + 0.7 * noise + signal * (truths - truths.mean(axis=0))
+
+    of_network = outputs(2.0 * (knows in ("network", "both"))).astype("float32")
+    of_linear = outputs(2.0 * (knows in ("linear", "both")))
+    head = data.new_head()
+    head.build((None, n))
+    head.kernel.assign(np.eye(n))
+    head.bias.assign(np.zeros(n))
+    monkeypatch.setattr(data, "users", lambda *_: of_network)
+    monkeypatch.setattr(data, "_linear_outputs", lambda *_: of_linear)
+    model = SimpleNamespace(head=head, linear=None)
+    part = LinearPart(Bag(), np.ones((3, n), "float32"), np.asarray(start, "float32") + 1)
+    weight = data.join(model, part)
+    joined = np.asarray(head(of_network), "float64") + weight * (of_linear - start)
+    found, network, linear, constant = (
+        losses(kind, each, answers).mean()
+        for each in (joined, of_network, of_linear, start + np.zeros_like(truths))
+    )
+    assert found <= min(network, linear, constant) + 0.02
+    if knows == "both":
+        assert found < min(network, linear) - 0.02
+    if knows in ("network", "nobody"):
+        assert weight < 0.1
+    # What is kept is the linear part, moved as far, around the constant answer of the head.
+    assert (model.linear is None) == (weight == 0)
+    if weight:
+        np.testing.assert_allclose(model.linear.bias, np.full(n, weight), atol=1e-5)
+        np.testing.assert_allclose(model.linear.table, weight * part.table, atol=1e-6)
+
+
+@each_kind
+def test_the_linear_part_beats_the_baseline_and_is_measured_as_a_model(kind, data):
+    linear = data.fit_linear(60)
+    found, metric = data.measure_linear(linear, TEST), data.kind.metric
+    assert metric.is_better(found[metric.name], data.baseline(TEST)["test"][metric.name])
+    assert found.keys() == data.baseline(TEST)["test"].keys()
+    # A network that says nothing adds nothing.
+    head = data.kind.new_head()
+    head.build((None, 2))
+    head.kernel.assign(np.zeros((2, len(data.kind.labels))))
+    users = np.zeros((len(data.splits[TEST]), 2), "float32")
+    together = data.measure_users(users, head, TEST, linear=data.linear_scores(linear, TEST))
+    assert together == pytest.approx(found, rel=1e-5)
 
 
 @each_kind

@@ -1,13 +1,16 @@
 """The kind that recommends: its rows, loss and metrics."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import numpy_reference as reference
 import pytest
 
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.splits import TEST, TRAIN, split_users
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
@@ -140,3 +143,49 @@ def test_histories_with_one_row_each_are_read_in_passes_as_well(source, simulate
     data = Recommendation.make_data(source, simulated.domain("target"), 12, WHOLE)
     task = build_task(Backbone(70, 8, (1,)), data.new_head())
     assert data.reach(task, TRAIN) == task.reach(12) == 6
+
+
+@pytest.mark.parametrize("knows", ["network", "linear", "both"])
+def test_the_linear_part_is_added_as_far_as_it_helps(knows, data, monkeypatch):
+    random, labels = np.random.default_rng(0), len(data.kind.labels)
+    split = data.splits[VALIDATION]
+    truths = np.zeros((len(split), labels))
+    truths[split.answers.rows, split.answers.items] = 1.0
+    users = random.normal(size=(len(split), labels)).astype("float32")
+    users += 3 * truths * (knows != "linear")
+    linear = random.normal(size=truths.shape) + 3 * truths * (knows != "network")
+    part = LinearPart(Bag(), np.ones((3, labels), "float32"), np.zeros(labels, "float32"))
+    scores = LinearScores(np.eye(len(linear)), linear, np.zeros(labels))
+    monkeypatch.setattr(data, "users", lambda *_: users)
+    monkeypatch.setattr(data, "linear_scores", lambda *_: scores)
+    model = SimpleNamespace(
+        head=SimpleNamespace(item_table=np.eye(labels, dtype="float32")), linear=None
+    )
+    weight = data.join(model, part)
+    alone = [data._ranked(users, np.eye(labels), VALIDATION, linear=None)["ndcg@10"]]
+    alone.append(data.measure_linear(part, VALIDATION)["ndcg@10"])
+    found = data.measure_users(users, model.head, VALIDATION, linear=scores.times(weight))
+    assert found["ndcg@10"] >= alone[0]
+    assert found["ndcg@10"] >= 0.97 * alone[1]
+    if knows == "both":
+        assert found["ndcg@10"] > max(alone) + 0.02
+    assert (model.linear is None) == (weight == 0)
+    if weight:
+        np.testing.assert_allclose(model.linear.table, weight * part.table, rtol=1e-6)
+    assert data.join(model) == 0.0
+
+
+def test_the_linear_part_of_a_task_beats_popularity(data, simulated):
+    linear = data.fit_linear(60)
+    found = data.measure_linear(linear, TEST, sampled=True)
+    baseline = data.baseline(TEST)["test"]
+    assert found.keys() == baseline.keys() and found["ndcg@10"] > baseline["ndcg@10"]
+    # The same by hand: each target among all items but the user's other ones.
+    split = data.splits[TEST]
+    scores, hits = data.linear_scores(linear, TEST).all(), []
+    for row, (user, answers) in enumerate(zip(split.user_ids, split.answers)):
+        known = data.known[int(data.known.index([user])[0])]
+        for target in answers:
+            others = np.setdiff1d(np.arange(scores.shape[1]), known)
+            hits.append(np.sum(scores[row, others] >= scores[row, target]) < 10)
+    assert found["hr@10"] == pytest.approx(np.mean(hits))
