@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from released.write import answer_of
+from released.write import answer_of, answer_of_host
 from task_samples import edit, make_task
 
 from keras_peterrec.errors import InputError
@@ -15,14 +15,16 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
-V2 = Path(__file__).parent / "released" / "v2"
-ANSWERS = json.loads((V2 / "answers.json").read_text())
+RELEASED = Path(__file__).parent / "released"
+V2, V3 = RELEASED / "v2", RELEASED / "v3"
+ANSWERS = json.loads((V3 / "answers.json").read_text())
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_task_answers_as_it_did(name):
-    host = Host.load(V2 / name.split("/")[0] / "host")
-    found = answer_of(Task.load(V2 / name, host))
+    host = Host.load(V3 / name.split("/")[0] / "host")
+    is_host = name.endswith("/host")
+    found = answer_of_host(host) if is_host else answer_of(Task.load(V3 / name, host))
     assert found.keys() == ANSWERS[name].keys()
     for what, values in ANSWERS[name].items():
         # The third history is one unknown item. It counted when these answers were written, and is
@@ -35,13 +37,14 @@ def test_a_task_answers_as_it_did(name):
 
 
 def test_a_task_of_every_kind_is_kept():
-    kinds = {json.loads(file.read_text())["kind"] for file in V2.glob("causal/*/task.json")}
+    kinds = {json.loads(file.read_text())["kind"] for file in V3.glob("causal/*/task.json")}
     assert kinds == {"recommendation", "classification", "multilabel", "regression"}
 
 
 def test_inspect_lists_its_tasks():
-    found = inspect(V2 / "causal" / "host")
-    assert len(found["tasks"]) == sum(name.startswith("causal/") for name in ANSWERS)
+    found = inspect(V3 / "causal" / "host")
+    of_tasks = [name for name in ANSWERS if name.startswith("causal/") and "host" not in name]
+    assert len(found["tasks"]) == len(of_tasks)
     patches = {task["task"]: task["patch"] for task in found["tasks"]}
     assert patches["patch-classification"] == "bottleneck:2,serial_single"
     assert patches["all-classification"] is None
@@ -66,12 +69,12 @@ def test_version_1_is_refused_in_one_clear_line(host, tmp_path):
     for act, message in (
         (
             lambda: Host.load(tmp_path / "host"),
-            "`host` should be of format version 2. "
+            "`host` should be of format version 3. "
             f"Received: {str(tmp_path / 'host' / 'host.json')!r}, version 1.",
         ),
         (
             lambda: Task.load(tmp_path / "task", host),
-            "`task` should be of format version 2. "
+            "`task` should be of format version 3. "
             f"Received: {str(tmp_path / 'task' / 'task.json')!r}, version 1.",
         ),
         (
@@ -83,3 +86,20 @@ def test_version_1_is_refused_in_one_clear_line(host, tmp_path):
         with pytest.raises(InputError) as info:
             act()
         assert str(info.value) == message
+
+
+def test_version_2_is_refused_in_one_clear_line(host):
+    with pytest.raises(InputError) as info:
+        Host.load(V2 / "causal" / "host")
+    assert str(info.value) == (
+        "`host` should be of format version 3. "
+        f"Received: {str(V2 / 'causal' / 'host' / 'host.json')!r}, version 2."
+    )
+    tasks = list(V2.glob("*/*/task.json"))
+    assert tasks
+    for file in tasks:
+        with pytest.raises(InputError) as info:
+            Task.load(file.parent, host)
+        assert str(info.value) == (
+            f"`task` should be of format version 3. Received: {str(file)!r}, version 2."
+        )

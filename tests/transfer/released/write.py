@@ -1,6 +1,6 @@
 """Writes small hosts and task bundles with their answers, once for each version of the format.
 
-    python tests/transfer/released/write.py tests/transfer/released/v2
+    python tests/transfer/released/write.py tests/transfer/released/v3
 
 What it wrote stays as it is: `test_released_formats.py` checks that today's code reads it and
 answers the same.
@@ -12,8 +12,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 
 import keras_peterrec as kp
+from keras_peterrec.data.preprocessing import known_items
+from keras_peterrec.models.linear_part import Bag, LinearPart
 
 ITEMS = [f"item{n}" for n in range(9)]
 HISTORIES = [[0, 0, 4, 9, 5], [4, 5, 6, 7, 12], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]]
@@ -37,6 +40,13 @@ PATCHES = (
     "item_bottleneck:2",
 )
 
+# Which tasks have a linear part, of which bag; the others have none.
+LINEAR = {
+    "patch-recommendation": {"fade": 4.0, "sparse": True},
+    "patch-classification": {"power": 0.5, "events": 2},
+    "patch-regression": {},
+}
+
 
 def main(folder):
     answers = {}
@@ -44,13 +54,27 @@ def main(folder):
         causal = objective == "causal"
         backbone = kp.Backbone(len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=causal)
         host = kp.Host(fill(pretrainer(backbone)), kp.Vocabulary(ITEMS), max_length=5)
+        host.pretrainer.linear = linear_part(len(ITEMS), fade=2.0, sparse=causal)
         host.save(folder / objective / "host")
+        answers[f"{objective}/host"] = answer_of_host(host)
         for seed, (name, task) in enumerate(make_tasks(host).items()):
             own_host = [] if task.model.host is host.backbone else task.model.trainable_weights
             fill(task.model, seed + 1, [*task.model.task_weights().values(), *own_host])
+            if name in LINEAR:
+                task.model.linear = linear_part(len(task.labels), **LINEAR[name])
             task.save(folder / objective / name, host)
             answers[f"{objective}/{name}"] = answer_of(task)
     (folder / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
+
+
+def linear_part(outputs, sparse=False, **bag):
+    """A LinearTable of random numbers."""
+    rng = np.random.default_rng(outputs)
+    table = rng.normal(0.0, 0.5, (len(ITEMS), outputs)).astype("float32")
+    if sparse:
+        table = scipy.sparse.csr_matrix(table * (table > 0))
+    bias = rng.normal(0.0, 0.5, outputs).astype("float32")
+    return kp.LinearTable.of_part(LinearPart(Bag(**bag), table, bias))
 
 
 def make_tasks(host):
@@ -72,6 +96,11 @@ def make_tasks(host):
         )
         for name, (kind, method, patch, reads) in made.items()
     }
+
+
+def answer_of_host(host):
+    """What a host says of `HISTORIES`, likewise."""
+    return {"scores": np.asarray(host.next_item_scores(known_items(HISTORIES))).tolist()}
 
 
 def answer_of(task):
