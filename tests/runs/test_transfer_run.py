@@ -56,7 +56,9 @@ def test_runs_of_labels(task, host_folder, tmp_path, eagerly):
     result = transfer(host_folder, "simulated/source", out, **task)
     baseline, metrics = LABEL_METRICS[column]
     assert result["baseline"]["name"] == baseline
-    assert result["baselines"] == [result["baseline"]]
+    alone = "ridge" if column == "spend" else "logistic regression"
+    assert [one["name"] for one in result["baselines"]] == [baseline, alone]
+    assert result["baselines"][0] == result["baseline"]
     for found in (*result["metrics"].values(), result["baseline"]["test"]):
         assert found.keys() == metrics and np.isfinite(list(found.values())).all()
     assert result["kind"] == result["settings"]["kind"] == task["kind"]
@@ -195,9 +197,8 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
     monkeypatch.setattr(TaskData, "users", counted)
-    result = transfer(
-        host_folder, "simulated/source", tmp_path / "task", method="head", **{**task, "epochs": 3}
-    )
+    settings = {**task, "method": "head", "epochs": 3, "linear": False}
+    result = transfer(host_folder, "simulated/source", tmp_path / "task", **settings)
     # Twice to train three epochs with validation, once to calibrate; twice for the finished task.
     calibration = [VALIDATION] if task is GENDER else []
     assert states == [TRAIN, VALIDATION, *calibration, VALIDATION, TEST]
