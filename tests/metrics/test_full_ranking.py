@@ -17,11 +17,13 @@ def to_csr(lists):
     return offsets, np.array([item for items in lists for item in items], np.int64)
 
 
-def brute_force_ranks(queries, items, pair_query, pair_item, known, excluded=()):
+def brute_force_ranks(queries, items, pair_query, pair_item, known, excluded=(), added=None):
     """One item at a time, as in the docstring."""
     ranks = []
     for query, target in zip(pair_query, pair_item, strict=True):
         scores = [float(np.dot(queries[query].astype(float), item)) for item in items.astype(float)]
+        if added is not None:
+            scores = [score + more for score, more in zip(scores, added[query].tolist())]
         if target == -1 or target in excluded or not np.isfinite(scores[target]):
             ranks.append(len(items))
             continue
@@ -63,6 +65,67 @@ def test_ranks_equal_brute_force_at_any_chunk_size(problem, query_chunk, item_ch
     )
     assert ranks.dtype == np.int64
     assert ranks.tolist() == brute_force_ranks(*problem)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems(), st.integers(1, 9), st.integers(1, 13), st.booleans())
+def test_added_scores_count_as_those_of_the_products(problem, query_chunk, item_chunk, alone):
+    """Small integers, and many ties; added in chunks, which are asked for in any order."""
+    queries, items, pair_query, pair_item, known, excluded = problem
+    shape = len(queries), len(items)
+    added = np.random.default_rng(len(pair_query)).integers(-3, 4, shape).astype(np.float32)
+    if alone:
+        queries, items = np.zeros_like(queries), np.zeros_like(items)
+    found = full_ranks(
+        queries,
+        items,
+        pair_query,
+        pair_item,
+        *to_csr(known),
+        excluded_items=excluded,
+        query_chunk=query_chunk,
+        item_chunk=item_chunk,
+        added=lambda rows: added[rows],
+    )
+    arguments = queries, items, pair_query, pair_item, known, excluded, added
+    assert found.tolist() == brute_force_ranks(*arguments)
+
+
+def test_added_scores_are_held_for_some_queries_at_a_time(monkeypatch):
+    random = np.random.default_rng(0)
+    queries, items = random.normal(size=(9, 3)), random.normal(size=(20, 3))
+    added, asked = random.normal(size=(9, 20)).astype(np.float32), []
+    pairs = np.arange(9), random.integers(0, 20, 9)
+    monkeypatch.setattr(full_ranking, "MOST_ADDED", 45)
+
+    def some(rows):
+        asked.append(len(rows))
+        return added[rows]
+
+    ranks = full_ranks(queries, items, *pairs, np.zeros(10, int), [], added=some)
+    exact = queries.astype(np.float32).astype(float) @ items.astype(np.float32).astype(float).T
+    exact += added
+    own = exact[np.arange(9), pairs[1]]
+    assert ranks.tolist() == (exact >= own[:, None]).sum(axis=1).tolist()
+    assert max(asked) == 2 and sum(asked) == 9
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_rounding_of_added_scores_orders_nothing(scale):
+    """Large added scores that are alike, and products that differ in their last digits."""
+    random = np.random.default_rng(1)
+    queries, items = random.normal(size=(5, 16)), random.normal(size=(300, 16))
+    added = np.repeat(random.normal(size=(5, 3)) * scale, 100, axis=1).astype(np.float32)
+    pairs = np.repeat(np.arange(5), 20), random.integers(0, 300, 100)
+    expected = []
+    for query, target in zip(*pairs):
+        scores = (queries[query].astype(np.float32).astype(float) * items.astype(np.float32)).sum(1)
+        scores = scores + added[query].astype(float)
+        expected.append(np.sum(scores >= scores[target]))
+    for chunk in (7, 8192):
+        arguments = queries, items, *pairs, np.zeros(6, int), []
+        found = full_ranks(*arguments, item_chunk=chunk, added=lambda rows: added[rows])
+        assert found.tolist() == expected
 
 
 @settings(max_examples=30, deadline=None)

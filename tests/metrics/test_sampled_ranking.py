@@ -30,6 +30,24 @@ def test_sampling_every_item_is_the_full_ranking(seed, negatives):
         assert sampled[ranked].tolist() == full[ranked].tolist()
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_added_scores_count_as_those_of_the_products(seed):
+    generator = np.random.default_rng(seed)
+    queries, items = generator.integers(-2, 3, (4, 2)), generator.integers(-2, 3, (30, 2))
+    added = generator.integers(-3, 4, (4, 30)).astype(np.float32)
+    pairs = np.repeat(np.arange(4), 3), generator.integers(-1, 30, 12)
+    rest = np.arange(5) * 3, generator.integers(0, 30, 12)
+    # The same as more columns: each query picks its own row of what is added.
+    wider = np.c_[queries, np.eye(4)], np.c_[items, added.T]
+    for negatives in (5, 99):
+        drawn = {"negatives": negatives, "seed": 3}
+        found = sampled_ranks(
+            queries, items, *pairs, *rest, **drawn, added=lambda rows: added[rows]
+        )
+        assert found.tolist() == sampled_ranks(*wider, *pairs, *rest, **drawn).tolist()
+
+
 def test_a_nan_never_helps_and_a_missing_target_is_last():
     items = np.float32([[np.nan, 1], [3, 0], [2, 0]])
     arguments = (items, [0, 0, 0], [0, 1, -1], [0, 0], [])
