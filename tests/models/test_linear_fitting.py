@@ -140,11 +140,11 @@ def test_the_best_fade_and_penalty_are_taken():
 
 def test_ease_is_the_closed_form():
     items, starts, stops, *_ = random_rows(6, users=60, cuts=1)
-    found = best_ease(items, starts, stops, ITEMS, lambda part: -abs(part.chosen["penalty"] - 30))
+    found = best_ease(items, starts, stops, ITEMS, lambda part: -abs(part.chosen["penalty"] - 20))
     x = np.array([bag_of(items[a:b], Bag(events=99), ITEMS) > 0 for a, b in zip(starts, stops)])
-    inverse = np.linalg.inv(x.T.astype(float) @ x + 30.0 * np.eye(ITEMS))
+    inverse = np.linalg.inv(x.T.astype(float) @ x + 20.0 * np.eye(ITEMS))
     expected = np.eye(ITEMS) - inverse / np.diag(inverse)
-    assert found.chosen == {"penalty": 30.0}
+    assert found.chosen == {"penalty": 20.0}
     np.testing.assert_allclose(found.table, expected, atol=1e-4)
     assert best_ease(items, starts, stops, linear_fitting.EXACT_UP_TO + 1, None) is None
 

@@ -23,7 +23,9 @@ ITEM = st.sampled_from(["s1", "s2", "s30", "t0", "t3", "unheard-of"])
 def out(tmp_path_factory):
     host = make_host()
     out = tmp_path_factory.mktemp("steps") / "peterrec" / "1"
-    export(host, make_tasks(host), out, k=10, incremental=True)
+    # Steps see as far back as the convolutions do, and the tasks here as well.
+    tasks = make_tasks(host, window=host.window)
+    export(host, tasks, out, k=10, incremental=True)
     return out
 
 
