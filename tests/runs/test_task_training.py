@@ -37,6 +37,7 @@ def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
         method=method,
         train_fraction=0.05,
         learning_rate=100.0,
+        linear=False,
         **{**GENDER, "epochs": 2},
     )
     assert (result["epochs"], result["best_epoch"]) == (2, 0)
