@@ -104,6 +104,38 @@ def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(tmp_path, 
     assert measured["ndcg@10"] == pytest.approx(result["metrics"]["validation"]["ndcg@10"])
 
 
+def test_the_linear_part_stands_beside_the_same_network(tmp_path):
+    both = pretrain("simulated/source", tmp_path / "both", epochs=1, **SMALLER)
+    more = {"linear": False, "baselines": False}
+    alone = pretrain("simulated/source", tmp_path / "alone", epochs=1, **more, **SMALLER)
+    assert [found["name"] for found in both["baselines"]] == ["popularity", "SLIT", "EASE"]
+    assert alone["baselines"] == [alone["baseline"]] and "linear" not in alone
+    hosts = {name: Host.load(tmp_path / name) for name in ("both", "alone")}
+    assert hosts["both"].fingerprint() == hosts["alone"].fingerprint()
+    assert both["linear"]["weight"] > 0 and hosts["alone"].pretrainer.linear is None
+    for part in ("trainable", "host"):
+        assert both["parameters"][part] == alone["parameters"][part]
+    assert both["parameters"]["total"] == alone["parameters"]["total"] + (
+        hosts["both"].pretrainer.linear.count_params()
+    )
+    for found in (alone["metrics"], {"test": both["baselines"][1]["test"]}):
+        for part, metrics in found.items():
+            assert both["metrics"][part]["ndcg@10"] >= metrics["ndcg@10"] - 0.01
+    # What is measured is what the host answers: the last of 40 events, unknown items left out.
+    log = load_log("simulated/source")
+    host, sequences = hosts["both"], Sequences(log, hosts["both"].vocabulary)
+    starts, stops, targets = sequences.leave_one_out(1)
+    histories = np.zeros((len(starts), host.next_item_length), "int32")
+    for row, (start, stop) in enumerate(zip(starts, stops)):
+        events = sequences.items[start:stop]
+        known = events[events >= FIRST_ITEM][-host.next_item_length :]
+        histories[row, len(histories[row]) - len(known) :] = known
+    scores = np.asarray(host.next_item_scores(histories))
+    of_targets = scores[np.arange(len(targets)), np.maximum(targets - FIRST_ITEM, 0)]
+    hits = ((scores >= of_targets[:, None]).sum(axis=1) <= 10) & (targets >= FIRST_ITEM)
+    assert both["metrics"]["test"]["hr@10"] == pytest.approx(hits.mean(), abs=2e-3)
+
+
 def test_held_out_events_do_not_count_as_training():
     users = ["a"] * 4 + ["b"] * 2
     items = ["x", "y", "test_only", "x", "x", "z"]

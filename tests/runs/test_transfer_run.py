@@ -56,10 +56,12 @@ def test_runs_of_labels(task, host_folder, tmp_path, eagerly):
     result = transfer(host_folder, "simulated/source", out, **task)
     baseline, metrics = LABEL_METRICS[column]
     assert result["baseline"]["name"] == baseline
-    alone = "ridge" if column == "spend" else "logistic regression"
-    assert [one["name"] for one in result["baselines"]] == [baseline, alone]
-    assert result["baselines"][0] == result["baseline"]
-    for found in (*result["metrics"].values(), result["baseline"]["test"]):
+    first, linear = result["baselines"]
+    assert first == result["baseline"]
+    assert linear["name"] == ("ridge" if column == "spend" else "logistic regression")
+    assert 0 <= result["linear"].pop("weight") <= 1
+    assert result["linear"] == {key: linear[key] for key in ("power", "penalty")}
+    for found in (*result["metrics"].values(), first["test"], linear["test"]):
         assert found.keys() == metrics and np.isfinite(list(found.values())).all()
     assert result["kind"] == result["settings"]["kind"] == task["kind"]
     # What was written says the same: measured anew, and in the bundle.
@@ -77,6 +79,47 @@ def test_runs_of_labels(task, host_folder, tmp_path, eagerly):
         assert ((probabilities > 0) & (probabilities < 1)).all()
         if column == "gender":
             assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommendation", "classification"])
+def test_the_linear_part_stands_beside_the_same_network(task, host_folder, tmp_path, eagerly):
+    before = (host_folder / "weights.npz").read_bytes()
+    settings = {**task, "method": "head"}
+    both, alone, bare = (
+        transfer(host_folder, "simulated/source", tmp_path / name, **settings, **more)
+        for name, more in (
+            ("both", {}),
+            ("alone", {"linear": False}),
+            ("bare", {"linear": False, "baselines": False}),
+        )
+    )
+    assert (host_folder / "weights.npz").read_bytes() == before
+    host = Host.load(host_folder)
+    tasks = {name: Task.load(tmp_path / name, host) for name in ("both", "alone", "bare")}
+    assert tasks["alone"].model.linear is None and tasks["bare"].model.linear is None
+    assert both["linear"]["weight"] > 0 and "linear" not in alone and "linear" not in bare
+    assert both["baselines"] == alone["baselines"] and bare["baselines"] == [bare["baseline"]]
+    assert alone["metrics"] == bare["metrics"]
+    # Nothing that was trained is different; a head of classes may be calibrated otherwise.
+    saved = {name: np.load(tmp_path / name / "weights.npz") for name in tasks}
+    own = set(saved["both"].files) - set(saved["alone"].files)
+    assert own == {"linear/table", "linear/bias"}
+    same = [path for path in saved["alone"].files if task is TARGET or "head" not in path]
+    for path in same:
+        np.testing.assert_array_equal(saved["both"][path], saved["alone"][path])
+    assert both["parameters"]["linear"] == sum(saved["both"][path].size for path in own)
+    assert both["parameters"]["trainable"] == alone["parameters"]["trainable"]
+    # It is better for it: histories of the simulated users are bags, mostly.
+    metric = tasks["both"].kind.metric
+    for part in ("validation", "test"):
+        found, network = (run["metrics"][part][metric.name] for run in (both, alone))
+        assert metric.is_better(found, network)
+    # Measured anew, and asked for its answers, it says the same.
+    again = evaluate(tmp_path / "both")["metrics"]["test"]
+    assert again == pytest.approx(both["metrics"]["test"], abs=1e-5)
+    assert evaluate(tmp_path / "alone")["metrics"]["test"] == pytest.approx(
+        alone["metrics"]["test"], abs=1e-5
+    )
 
 
 def test_a_regression_with_hubers_loss_is_another_run(host_folder, tmp_path, eagerly):
@@ -197,7 +240,7 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
     monkeypatch.setattr(TaskData, "users", counted)
-    settings = {**task, "method": "head", "epochs": 3, "linear": False}
+    settings = {**task, "epochs": 3, "method": "head", "linear": False}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", **settings)
     # Twice to train three epochs with validation, once to calibrate; twice for the finished task.
     calibration = [VALIDATION] if task is GENDER else []
