@@ -105,11 +105,10 @@ def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **r
     return Task(model, method, kind)
 
 
-def make_tasks(host, window=MAX_LENGTH):
+def make_tasks(host, **reads):
     """A task of each kind, and one with a copy of the host."""
-    reads = {"window": window}
     return {
-        "films": make_task(host, **{**LONGER, **reads}),
+        "films": make_task(host, **(reads or LONGER)),
         "age-group.v2": make_task(host, "classification", seed=2, **reads),
         "tuned": make_task(host, method="all", items=8, seed=3, **reads),
         "topics": make_task(host, "multilabel", seed=4, **reads),

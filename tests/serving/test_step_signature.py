@@ -23,8 +23,7 @@ ITEM = st.sampled_from(["s1", "s2", "s30", "t0", "t3", "unheard-of"])
 def out(tmp_path_factory):
     host = make_host()
     out = tmp_path_factory.mktemp("steps") / "peterrec" / "1"
-    # Steps see as far back as the convolutions do, and the tasks here as well.
-    tasks = make_tasks(host, window=host.window)
+    tasks = make_tasks(host, history_length=40, window=host.window)
     export(host, tasks, out, k=10, incremental=True)
     return out
 
@@ -38,7 +37,7 @@ def model(out):
 @given(
     st.data(),
     st.sampled_from(TASKS),
-    st.lists(st.lists(ITEM, max_size=3 * MAX_LENGTH), min_size=1, max_size=3),
+    st.lists(st.lists(ITEM, max_size=4 * MAX_LENGTH), min_size=1, max_size=3),
 )
 def test_steps_answer_as_the_whole_history_does(model, data, task, histories):
     """Users of different lengths, who come in any order."""

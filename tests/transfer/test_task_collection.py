@@ -38,9 +38,9 @@ def test_loads_tasks_over_one_host(tasks, host, histories):
 @pytest.mark.parametrize(
     ("saved", "reason"),
     [
-        ('{"format_version": 1}', "of format version 2. Received: .*version 1"),
-        ('{"format_version": 2}', "settings that fit together. Received: .*'host'"),
-        ("[]", "of format version 2"),
+        ('{"format_version": 2}', "of format version 3. Received: .*version 2"),
+        ('{"format_version": 3}', "settings that fit together. Received: .*'host'"),
+        ("[]", "of format version 3"),
         ("{", "valid JSON"),
     ],
 )
