@@ -345,23 +345,41 @@ class LabelRegression:
 
 
 def best_label_regression(make: Callable) -> LinearPart:
-    """The linear part to labels whose bag and penalty are best for users that it was not fitted to.
+    """The linear part to labels that is best for users that it was not fitted to.
+
+    Of the best bag it takes the strongest penalty that is no worse than the best one by more than
+    the standard error of the difference: a few users cannot tell the two apart, and a weak penalty
+    that is best by chance overfits.
 
     Args:
         make: Callable. From a Bag to a list of pairs of a LabelRegression and a Callable, from a
-            LinearPart to its loss for users that this regression does not read. The first
+            LinearPart to its losses `[R]` for users that this regression does not read. The first
             regression is the one that is wanted.
+
+    Source: the rule of one standard error, Hastie, Tibshirani and Friedman, "The Elements of
+    Statistical Learning", section 7.10; here of paired differences.
     """
     best = None
     with _threads(0):  # the matrices are thin
         for power, penalties in LABEL_PENALTIES.items():
-            pairs, before = make(Bag(power=power)), np.inf
+            pairs, tried = make(Bag(power=power)), []
             for penalty in penalties:
                 parts = [regression.solve(penalty) for regression, _ in pairs]
-                value = sum(loss(part) for part, (_, loss) in zip(parts, pairs))
-                if best is None or value < best[0]:
-                    best = value, parts[0]
-                if value > before:  # weaker penalties overfit more
-                    break
-                before = value
-    return best[1]
+                losses = np.concatenate([loss(part) for part, (_, loss) in zip(parts, pairs)])
+                tried.append((losses, parts[0]))
+                if len(tried) > 1 and losses.mean() > tried[-2][0].mean():
+                    break  # weaker penalties overfit more
+            least = min(losses.mean() for losses, _ in tried)
+            if best is None or least < best[0]:
+                best = least, tried
+    return _strongest(best[1])
+
+
+def _strongest(tried):
+    """The first linear part, penalties falling, that the best one does not clearly beat."""
+    best = min((losses for losses, _ in tried), key=np.mean)
+    for losses, part in tried:
+        worse = losses - best
+        if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+            return part
+    raise AssertionError("The best one is no worse than itself.")

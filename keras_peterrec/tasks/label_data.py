@@ -86,7 +86,7 @@ class LabelData(TaskData):
     def _loss_of(self, rows):
         def loss(part):
             scores = part.scores(self.source.items, rows.starts, rows.stops).all()
-            return self.losses_and_gradient(np.asarray(scores, "float64"), rows.answers)[0].sum()
+            return self.losses_and_gradient(np.asarray(scores, "float64"), rows.answers)[0]
 
         return loss
 

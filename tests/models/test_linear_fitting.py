@@ -206,14 +206,30 @@ def test_the_penalty_is_chosen_by_users_that_are_not_fitted():
             fitted = LabelRegression(
                 bag, items, starts[half], stops[half], ITEMS, [0.0], squared(truths[half])
             )
-            others = lambda part: squared(truths[~half])(
-                part.scores(items, starts[~half], stops[~half]).all()
-            )[0]
+
+            def others(part):
+                found = part.scores(items, starts[~half], stops[~half]).all()
+                return np.sum((found - truths[~half]) ** 2, axis=1) / 2
+
             return [(fitted, others)]
 
         chosen.append(best_label_regression(make).chosen)
     assert chosen[1]["power"] == 0 and chosen[0] != chosen[1]
     assert chosen[1]["penalty"] <= 3.0
+
+
+def test_of_penalties_that_few_users_cannot_tell_apart_the_strongest_is_taken():
+    part = {penalty: LinearPart(Bag(), None, None, {"penalty": penalty}) for penalty in (30, 10, 3)}
+    of_users = np.random.default_rng(0).normal(size=100)
+    of_users -= of_users.mean()
+
+    def strongest(*means):
+        losses = [mean + (mean > 0) * of_users for mean in means]
+        return linear_fitting._strongest(list(zip(losses, part.values()))).chosen["penalty"]
+
+    assert strongest(0.05, 0.02, 0.0) == 30  # standard errors of the differences are 0.1
+    assert strongest(0.5, 0.02, 0.0) == 10
+    assert strongest(0.5, 0.3, 0.0) == 3
 
 
 def scores_that_are(table):

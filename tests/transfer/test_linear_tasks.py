@@ -173,8 +173,8 @@ def test_training_does_not_see_it(new_host, passes, monkeypatch):
         if linear:
             for weight, before in zip(task.model.linear.weights, kept):
                 np.testing.assert_array_equal(weight, before)
-    for one, other in zip(*found):
-        np.testing.assert_array_equal(one, other)
+    for one, other in zip(*found):  # a sum of several threads has no fixed order
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     assert len(compiled) == 1
     if not passes:  # Keras' own functions run it
         np.testing.assert_allclose(model.predict(x, verbose=0), model(x), atol=1e-5)
@@ -190,8 +190,8 @@ def test_pretraining_does_not_see_it(new_host):
         pretrainer.compile(keras.optimizers.SGD(0.1), jit_compile=True)
         pretrainer.fit(histories[:, :-1], histories[:, 1:], verbose=0)
         found.append([weight.numpy() for weight in pretrainer.trainable_weights])
-    for one, other in zip(*found):
-        np.testing.assert_array_equal(one, other)
+    for one, other in zip(*found):  # a sum of several threads has no fixed order
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_the_report_counts_it_apart(host):
