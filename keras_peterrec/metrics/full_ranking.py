@@ -6,16 +6,15 @@ It multiplies the queries with one block of items at a time (`ItemBlocks`), and
 is too close to tell.
 """
 
-import functools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike
-from threadpoolctl import ThreadpoolController
 
 from keras_peterrec.errors import check_count
+from keras_peterrec.matrix_threads import one_thread
 from keras_peterrec.metrics.ranking import RankingInputs, exact_scores, row_blocks
 
 MOST_THREADS = 16  # each holds buffers of its own
@@ -329,15 +328,6 @@ def thread_count() -> int:
     return min(MOST_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-@functools.cache
-def matrix_libraries() -> ThreadpoolController:
-    """The linear algebra libraries in this process, whose threads can be limited.
-
-    To find them takes 40 ms, as long as many a ranking.
-    """
-    return ThreadpoolController()
-
-
 def thread_map(function: Callable, jobs: list) -> None:
     """Calls a function with each job, several at a time.
 
@@ -353,6 +343,6 @@ def thread_map(function: Callable, jobs: list) -> None:
         for job in jobs:
             function(job)
         return
-    with matrix_libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(count) as pool:
+    with one_thread(), ThreadPoolExecutor(count) as pool:
         for _ in pool.map(function, jobs):
             pass

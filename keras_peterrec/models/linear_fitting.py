@@ -1,5 +1,6 @@
 """Fits the linear part: ridge regression to items, regularised regression to labels."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import scipy.linalg
 import scipy.optimize
 import scipy.sparse
 
-from keras_peterrec.metrics.full_ranking import matrix_libraries
+from keras_peterrec.matrix_threads import one_thread
 from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
 
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
@@ -75,7 +76,7 @@ class ItemRegression:
             self.bag = bag
             self.gram = np.zeros((size, size), "float32")
             self.right = np.zeros((size, outputs), "float32")
-            with _threads(0):
+            with one_thread():
                 self._add_users(*rows)
         else:
             # Each event of a bag pairs with each other, so a sparse X'X needs short bags.
@@ -84,7 +85,8 @@ class ItemRegression:
 
     def solve(self, penalty: float) -> LinearPart:
         """The linear part for one penalty."""
-        with _threads(len(self.gram) if self.exact else CANDIDATES):
+        large = self.exact and len(self.gram) >= THREADS_FROM
+        with contextlib.nullcontext() if large else one_thread():
             table = self._solve_all(penalty) if self.exact else self._solve_each(penalty)
         bias = np.zeros(table.shape[1], "float32")
         return LinearPart(self.bag, table, bias, {"fade": self.bag.fade, "penalty": penalty})
@@ -175,16 +177,6 @@ class ItemRegression:
         entries = (np.concatenate(rows), np.concatenate(columns))
         data = np.concatenate(values).astype("float32")
         return scipy.sparse.csr_matrix((data, entries), shape)
-
-
-def _threads(rows):
-    """A context in which matrices of so many rows are solved fast.
-
-    Threads of a matrix library wait for each other by spinning. On small matrices, and beside
-    another process, that takes many times as long as one thread needs.
-    """
-    limit = 1 if rows < THREADS_FROM else None
-    return matrix_libraries().limit(limits=limit, user_api="blas")
 
 
 def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
@@ -360,7 +352,7 @@ def best_label_regression(make: Callable) -> LinearPart:
     Statistical Learning", section 7.10; here of paired differences.
     """
     best = None
-    with _threads(0):  # the matrices are thin
+    with one_thread():  # the matrices are thin
         for power, penalties in LABEL_PENALTIES.items():
             pairs, tried = make(Bag(power=power)), []
             for penalty in penalties:

@@ -11,7 +11,7 @@ MANY_EMPTY, MANY_LONG = 0.3, 0.2
 FEW_USERS, MANY_ROWS = 200, 5_000
 
 
-def advise(result: dict, metric: Any, lengths: Any, read: int) -> None:
+def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:
     """Says so where a run's best baseline equals or beats it, and names what to try next.
 
     The line goes to the progress and into the result, under `advice`: by which baseline the run is
@@ -21,7 +21,7 @@ def advise(result: dict, metric: Any, lengths: Any, read: int) -> None:
         result: dict, as `metrics.json` will hold it; changed.
         metric: Metric that decides.
         lengths: int array. Events of each training history.
-        read: int. How many of them the network reads.
+        host: Host, of the run.
     """
     own = result["metrics"]["test"][metric.name]
     best = None
@@ -32,16 +32,18 @@ def advise(result: dict, metric: Any, lengths: Any, read: int) -> None:
     if best is None or metric.is_better(own, best[1]):
         return
     found = f"{metric.name} {own:.4f} on test users is no better than {best[0]}'s {best[1]:.4f}"
-    result["advice"] = f"{found}: {_next_try(result, lengths, read)}"
+    result["advice"] = f"{found}: {_next_try(result, lengths, host)}"
     progress.line(result["advice"])
 
 
-def _next_try(result, lengths, read):
+def _next_try(result, lengths, host):
     settings, data = result["settings"], result["data"]
     is_task = result["command"] == "transfer"
     rows = len(lengths)
     empty = float(np.mean(lengths == 0)) if rows else 0.0
-    long = float(np.mean(lengths > read)) if rows else 0.0
+    # A task reads all that a causal network sees, however long the host's own histories were.
+    seen = host.window if is_task else min(host.window, host.max_length)
+    long = float(np.mean(lengths > seen)) if rows else 0.0
     users = data.get("users_train_validation_test", [data["users"]])[0]
     if result.get("stopped") == "epochs":
         return f"validation still improved at the last epoch, so try more than {result['epochs']}"
@@ -53,9 +55,11 @@ def _next_try(result, lengths, read):
     if users < FEW_USERS:
         return f"{users} training users are few, so more of them would help most"
     if long > MANY_LONG:
-        longer = int(np.quantile(lengths, 0.9))
-        option = f"a host of --max-length {longer}" if is_task else f"--max-length {longer}"
-        return f"{long:.0%} of the histories are longer than {read} events, so try {option}"
+        option = f"--max-length {int(np.quantile(lengths, 0.9))}"
+        if host.backbone.causal and seen == host.window:
+            option = f"--blocks {2 * len(host.backbone.blocks)}"  # which see further back
+        option = f"a host of {option}" if is_task else option
+        return f"{long:.0%} of the histories are longer than {seen} events, so try {option}"
     if is_task and settings.get("method") == "patch" and rows > MANY_ROWS:
         return f"{rows:,} training rows can carry more than a patch, so try --method all"
     if is_task:

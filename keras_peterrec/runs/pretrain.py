@@ -69,7 +69,8 @@ def pretrain(settings: PretrainSettings) -> dict:
             if settings.linear or settings.baselines:
                 linear = fit_linear(sequences, len(vocabulary.items))
             weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
-            Host(pretrainer, vocabulary, settings.max_length).save(folder.path)
+            host = Host(pretrainer, vocabulary, settings.max_length)
+            host.save(folder.path)
             result = {
                 **_describe(log, trained, pretrainer, settings),
                 **_measure(pretrainer, sequences, settings, counts, linear),
@@ -77,7 +78,7 @@ def pretrain(settings: PretrainSettings) -> dict:
             }
             if settings.linear:
                 result["linear"] = {"weight": weight, **linear.chosen}
-            advise(result, METRIC, sequences.lengths, settings.max_length)
+            advise(result, METRIC, sequences.lengths, host)
             write_test_users(folder.path, result, METRIC)
             folder.finish(result)
             training.finish()
@@ -232,10 +233,8 @@ def _measure(pretrainer, sequences, settings, counts, linear):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         baselines = [baseline]
         if settings.baselines:
-            for name, part in {
-                "SLIT": linear,
-                "EASE": _ease(sequences, validation, len(counts)),
-            }.items():
+            ease = _ease(sequences, validation, len(counts))
+            for name, part in (("SLIT", linear), ("EASE", ease)):
                 if part is not None:
                     alone = test.measure_linear(part, new_items=True)
                     baselines.append({"name": name, "test": alone, **part.chosen})

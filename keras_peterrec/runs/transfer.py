@@ -89,7 +89,7 @@ def _transfer(settings):
             if settings.linear and linear is not None:
                 result["linear"] = {"weight": weight, **linear.chosen}
             train = data.splits[TRAIN]
-            advise(result, data.kind.metric, train.stops - train.starts, host.window)
+            advise(result, data.kind.metric, train.stops - train.starts, host)
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
             write_test_users(folder.path, result, data.kind.metric)
             folder.finish(result)

@@ -261,6 +261,15 @@ def seed_number(name, value):
         )
 
 
+def linear_setting():
+    """The setting `linear` of the commands that train."""
+    return setting(
+        True,
+        "whether a regression on the items of the history is added to the network's answers",
+        no_help="as in the paper: the network alone",
+    )
+
+
 def devices_setting():
     """The setting `devices` of the commands that train."""
     return setting(

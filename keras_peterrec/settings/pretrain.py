@@ -7,6 +7,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
     devices_setting,
+    linear_setting,
     positive_integer,
     positive_number,
     rate,
@@ -48,11 +49,7 @@ class PretrainSettings(Settings):
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=positive_integer
     )
-    linear: bool = setting(
-        True,
-        "whether a regression on the items of the history is added to the network's answers",
-        no_help="as in the paper: the network alone",
-    )
+    linear: bool = linear_setting()
     baselines: bool = setting(
         True,
         "whether regressions (SLIT and EASE) are measured as well",

@@ -9,6 +9,7 @@ from keras_peterrec.settings.base import (
     Settings,
     devices_setting,
     fraction,
+    linear_setting,
     positive_integer,
     positive_number,
     rate,
@@ -129,11 +130,7 @@ class TransferSettings(TaskSettings):
         None, "of Adam, at the start (default: by the method)", check=positive_number
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
-    linear: bool = setting(
-        True,
-        "whether a regression on the items of the history is added to the network's answers",
-        no_help="as in the paper: the network alone",
-    )
+    linear: bool = linear_setting()
     baselines: bool = setting(
         True,
         "whether the regression alone is measured as well",

@@ -1,5 +1,7 @@
 """A run that does not beat its baselines says so, with a cause that its own numbers show."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -23,8 +25,13 @@ def run(own, *baselines, **changes):
     }
 
 
-def advice_of(result, lengths=np.full(1_000, 20), read=100, metric=NDCG):
-    advise(result, metric, np.asarray(lengths), read)
+def host_that(causal=True, window=120, max_length=100):
+    backbone = SimpleNamespace(causal=causal, blocks=[None] * 8)
+    return SimpleNamespace(backbone=backbone, window=window, max_length=max_length)
+
+
+def advice_of(result, lengths=np.full(1_000, 20), host=host_that(), metric=NDCG):
+    advise(result, metric, np.asarray(lengths), host)
     return result.get("advice")
 
 
@@ -54,10 +61,24 @@ def test_lower_is_better_for_a_loss():
             np.full(1_000, 20),
             "60 training users are few",
         ),
-        ({}, np.repeat([20, 400], 500), "--max-length 400"),
         ({}, np.full(9_000, 20), "--method all"),
         ({}, np.full(1_000, 20), "pretrained on more events"),
     ],
 )
 def test_the_cause_that_the_numbers_show_is_named(changes, lengths, wanted):
     assert wanted in advice_of(run(0.1, ("ridge", 0.2), **changes), lengths)
+
+
+@pytest.mark.parametrize(
+    ("command", "host", "wanted"),
+    [
+        ("transfer", host_that(), "longer than 120 events, so try a host of --blocks 16"),
+        ("transfer", host_that(causal=False, window=100), "try a host of --max-length 400"),
+        ("pretrain", host_that(), "longer than 100 events, so try --max-length 400"),
+        ("pretrain", host_that(max_length=500), "longer than 120 events, so try --blocks 16"),
+    ],
+)
+def test_of_long_histories_what_bounds_the_network_is_named(command, host, wanted):
+    """A causal network sees as far as its convolutions, whatever `--max-length` says."""
+    result = run(0.1, ("ridge", 0.2), command=command)
+    assert wanted in advice_of(result, np.repeat([20, 400], 500), host)
