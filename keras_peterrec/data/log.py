@@ -79,8 +79,8 @@ class Log:
 
         Raises:
             InputError: if the columns are empty or of different lengths, an id is
-                missing or has white space, a timestamp is not a finite number, or
-                there is only one user.
+                missing or not allowed (see `encode_ids`), a timestamp is not a finite
+                number, or there is only one user.
         """
         lengths = {len(user_ids), len(item_ids), len(timestamps)}
         if len(lengths) > 1:
@@ -135,7 +135,7 @@ class Log:
         """
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
-            # No id has white space, so a line break can separate them.
+            # No id has a line break, so one can separate them.
             digest.update("\n".join(ids).encode() + b"\n\n")
         digest.update(self.users.astype("<i4").tobytes())
         digest.update(self.items.astype("<i4").tobytes())

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from keras_peterrec.data.id_text import check_ids
 from keras_peterrec.errors import InputError
 
 Column = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
@@ -117,8 +118,8 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
         first appearance, and int32 array `[N]`.
 
     Raises:
-        InputError: if an id is missing, empty, contains white space, or is
-            neither a string nor an integer.
+        InputError: if an id is missing, empty, has a line break, or is neither a string nor an
+            integer; or if two would be written alike in a history, see `written`.
 
     Example:
 
@@ -134,12 +135,13 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
             f"Received: none in row {_first_row(pc.is_null(column))}."
         )
     if not (pa.types.is_integer(column.type) or _is_text(column.type)):
+        # A library may have made floats of integers because some are missing.
         raise InputError(f"`{argument}` should be strings or integers. Received: {column.type}.")
     encoded = column.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
     ids = _as_strings(encoded.dictionary, argument).to_numpy(zero_copy_only=False)
-    _check_ids(ids, argument)
+    check_ids(ids, argument)
     return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
@@ -270,17 +272,6 @@ def _as_strings(column, argument):
         raise InputError(
             f"`{argument}` should be readable as text in UTF-8. Received: {column.type}."
         ) from error
-
-
-def _check_ids(ids, argument):
-    # Test each different character once: they are few, and the ids may be millions.
-    spaces = any(map(str.isspace, set("".join(ids))))
-    if not spaces and "" not in ids:
-        return
-    bad = next(id_ for id_ in ids if id_.split() != [id_])
-    raise InputError(
-        f"`{argument}` should be ids that are not empty and have no white space. Received: {bad!r}."
-    )
 
 
 def _casts(column, kind):

@@ -147,7 +147,7 @@ def test_fingerprint_tells_users_and_labels_apart():
     [
         ([], [], "`user_ids` should not be empty"),
         (["a", "b"], ["x"], "one length. Received: 2 and 1"),
-        (["a", "b c"], ["x", "y"], "`user_ids`.*white space.*'b c'"),
+        (["a", "b\nc"], ["x", "y"], "`user_ids`.*line break"),
         (["a", "b"], [None, ""], "`sex` should have labels. Received: none in any row."),
         (["a", "b"], ["x", 3], "`sex` should be a column of values of one type"),
     ],
