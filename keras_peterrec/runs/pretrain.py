@@ -51,7 +51,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log)
+    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
     trained = training_counts(log)
     sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
     found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)

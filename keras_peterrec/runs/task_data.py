@@ -11,14 +11,17 @@ from keras_peterrec.progress import stage
 from keras_peterrec.tasks.registry import choose_kind
 
 
-def load_source(log):
-    """The Log that was given as such, by a name or by a path."""
-    if isinstance(log, Log):
-        return log
-    with stage(f"reading {log}") as found:
-        read = load_log(log)
-        found(f"{len(read):,} events of {len(read.user_ids):,} users")
-    return read
+def load_source(log, columns=None, events=None, weight_column=None):
+    """The Log that was given as such, by a name, by paths or as a table; see `load_log`."""
+    if not isinstance(log, Log):
+        return load_log(log, columns, events, weight_column)
+    for name, value in (("events", events), ("weight_column", weight_column)):
+        if value is not None:
+            raise InputError(
+                f"`{name}` should be left out with a Log, which is read already. "
+                f"Received: `{name}` = {value!r}."
+            )
+    return log
 
 
 def known_histories(log, host):
@@ -43,13 +46,12 @@ def load_answers(settings):
         settings: TaskSettings.
     """
     if settings.target is not None:
-        return load_source(settings.target)
+        return load_source(
+            settings.target, settings.columns, settings.target_events, settings.weight_column
+        )
     if isinstance(settings.labels, Labels):
         return settings.labels
-    with stage(f"reading {settings.labels}") as found:
-        labels = load_labels(settings.labels, settings.column)
-        found(f"{settings.column} of {len(labels.user_ids):,} users")
-    return labels
+    return load_labels(settings.labels, settings.column, settings.columns)
 
 
 def with_kind(settings, answers):

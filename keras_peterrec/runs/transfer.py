@@ -55,7 +55,8 @@ def _transfer(settings):
     with stage(f"loading {settings.host}"), devices.scope():
         host = Host.load(settings.host)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers = load_source(settings.log), load_answers(settings)
+    log = load_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
     reads = host.task_settings()

@@ -165,7 +165,7 @@ def test_bad_labels_are_refused(users, values, message):
         ("a.csv", "user_id", "`column` should hold labels"),
         ("a.csv", "age", "a.csv: `age` should have labels"),
         ("b.csv", "gender", "file that exists"),
-        ("a.tsv", "gender", "should end in one of"),
+        ("a.xls", "gender", "should end in one of"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, name, column, message):

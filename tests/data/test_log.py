@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.data.log import Log, read_log
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.read_log import read_log
 from keras_peterrec.errors import InputError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -172,9 +173,9 @@ def test_csv_ids_stay_as_written_and_other_columns_are_not_read(tmp_path):
     ("name", "text", "message"),
     [
         (
-            "a.txt",
+            "a.xls",
             "",
-            "should end in one of .csv, .csv.gz, .parquet. Received: .*a.txt",
+            "should end in one of .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .*Received: .*a.xls",
         ),
         ("a.csv", "", "readable CSV file"),
         ("a.csv", "user_id,item_id,timestamp\n", "a.csv.*should not be empty"),

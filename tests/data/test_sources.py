@@ -32,6 +32,10 @@ def test_simulated_data_by_name():
 def test_movielens_by_name_is_opened_once(monkeypatch):
     opened = []
 
+    class Named(str):
+        def summary(self):
+            return self
+
     class Opened:
         titles = {"1": "Toy Story (1995)"}
 
@@ -39,10 +43,10 @@ def test_movielens_by_name_is_opened_once(monkeypatch):
             opened.append(version)
 
         def domain(self, name):
-            return f"log {name}"
+            return Named(f"log {name}")
 
         def labels(self, column):
-            return f"labels {column}"
+            return Named(f"labels {column}")
 
     monkeypatch.setattr(sources.movielens, "MovieLens", Opened)
     assert load_log("movielens-100k/all") == "log all"
