@@ -98,10 +98,14 @@ def read_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Tabl
     """
     renames = as_renames(columns)
     if is_table(source):
-        table = _in_memory(source)
-        where = source_name(source)
+        where, there = source_name(source), _frame_columns(source)
+        # Other columns, which are not read, may hold what Arrow cannot.
+        read = {name.strip() for name in (*wanted, *renames.values())}
+        chosen = [name for name in there if name.strip() in read]
+        whole = len(chosen) < len(wanted)  # an index may have the rest
+        table = _in_memory(source, None if whole else chosen)
         found = find_columns(table.column_names, wanted, renames, where)
-        there = [n for n in table.column_names if not n.startswith("__index_level_")]
+        there = [n for n in there or table.column_names if not n.startswith("__index_level_")]
         return Tables([_renamed(table, found)], [where], _others(there, found))
     parts, names, ignored = [], [], {}
     for path in find_files(source):
@@ -184,17 +188,28 @@ def _others(there, found):
     return [name for name in there if name not in found.values()]
 
 
-def _in_memory(source):
+def _frame_columns(source):
+    """The columns of a dict or a DataFrame, from which some can be taken; else none."""
+    if isinstance(source, dict) or hasattr(source, "dtypes"):
+        names = source if isinstance(source, dict) else source.columns
+        return [name for name in names if isinstance(name, str)]
+    return []
+
+
+def _in_memory(source, chosen=None):
+    where = source_name(source)
     try:
-        if isinstance(source, dict):
-            return pa.table(source)
-        if hasattr(source, "__arrow_c_stream__"):
+        if chosen:
+            is_dict = isinstance(source, dict)
+            source = {name: source[name] for name in chosen} if is_dict else source[chosen]
+        if isinstance(source, dict) or hasattr(source, "__arrow_c_stream__"):
             return pa.table(source)
         return pyarrow.interchange.from_dataframe(source)
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        reason = " ".join(map(str, error.args))
         raise InputError(
             "`path` should be a table whose columns have one type and one length. "
-            f"Received: {source_name(source)} ({_one_line(error)})."
+            f"Received: {where} ({_one_line(reason)})."
         ) from error
 
 

@@ -265,7 +265,11 @@ def _ease(sequences, validation, items):
 def training_batches(
     pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`."""
+    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`.
+
+    Where the log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
+    """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
@@ -276,13 +280,31 @@ def training_batches(
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
+    arguments = {
+        "tokens": tokens,
+        "rows": replicas * max(1, cached),
+        "seed": settings.seed,
+        "weights": None if sequences.weights is None else _with_mean_one(sequences, longest),
+    }
     if causal:
         return causal_batches(
             sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
         )
     vocabulary_size = pretrainer.backbone.vocabulary_size
     return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
+
+
+def _with_mean_one(sequences, longest):
+    starts, stops = sequences.training_windows(longest)
+    # Of each user one window, whose targets are the events after its first.
+    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
+    total = np.sum(passed[stops + 1] - passed[starts + 1])
+    if total <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return sequences.weights * (np.sum(stops - starts) / total)
 
 
 def _train(pretrainer, sequences, settings, folder):

@@ -77,6 +77,13 @@ def test_tables_in_memory(source):
     assert labels.values.tolist() == [item for _, item, _ in ROWS]
 
 
+def test_columns_that_are_not_read_may_hold_anything():
+    mixed = {**TABLE.to_pydict(), "note": [1, "a", object()]}
+    assert rows_of(load_log(mixed)) == ROWS
+    with pytest.raises(InputError, match="one type and one length. Received: the dict"):
+        load_labels(mixed, "note")
+
+
 def test_columns_by_other_names(tmp_path):
     expected = [*ROWS, *ROWS]
     as_dict = dict(part.split("=") for part in COLUMNS.split(","))
