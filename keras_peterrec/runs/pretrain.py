@@ -19,7 +19,7 @@ from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_source
+from keras_peterrec.runs.task_data import FEW_TEST_USERS, few_test_users, load_source
 from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -60,6 +60,9 @@ def pretrain(settings: PretrainSettings) -> dict:
             return earlier
         if devices.is_chief:
             _say_unknown_items(trained)
+            users = int((sequences.lengths >= 3).sum())
+            if users < FEW_TEST_USERS:
+                progress.line(few_test_users(users))
         with devices.scope():
             pretrainer = new_pretrainer(settings, len(vocabulary))
         training = _train(pretrainer, sequences, settings, folder.path)

@@ -6,13 +6,15 @@ import time
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
-from keras_peterrec.runs.advice import advise
+from keras_peterrec.runs.advice import advise, say_weak_host
+from keras_peterrec.runs.pretrain import METRIC as HOST_METRIC
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     fit_linear,
     known_histories,
     load_answers,
     load_source,
+    say_what_is_little,
     task_result,
     with_kind,
 )
@@ -65,6 +67,9 @@ def _transfer(settings):
     with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
+        if devices.is_chief:
+            say_weak_host(settings.host, HOST_METRIC)
+            say_what_is_little(data)
         with devices.scope():
             model = build_task(
                 host.backbone,
