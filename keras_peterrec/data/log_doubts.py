@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.timestamps import unit_of
 
 # Of the events, at most so many are looked at.
@@ -11,7 +12,7 @@ _SWAPPED = 10.0
 _MANY_TIES = 0.5
 
 
-def doubts_of(log) -> list[str]:
+def doubts_of(log: Log) -> list[str]:
     """Lines about what is probably a mistake in a log.
 
     Args:
@@ -32,7 +33,7 @@ def doubts_of(log) -> list[str]:
     return found
 
 
-def looks_swapped(log) -> bool:
+def looks_swapped(log: Log) -> bool:
     """Whether the column of users seems to hold the items, and the other way round.
 
     A user's events come in sessions, close together; an item's come whenever somebody wants it.
