@@ -105,9 +105,9 @@ def _shown(there):
 def _hint(there, wanted, renames):
     """What is probably wrong where a column is missing, or `""`."""
     if len(there) == 1 and any(not (c.isalnum() or c in "_-.") for c in there[0]):
-        return "; is its separator one of comma, tab, semicolon and |?"
+        return "; its separator should be a comma, tab, semicolon or |"
     if all(name.strip().lstrip("-").replace(".", "", 1).isdigit() for name in there):
-        return "; does it lack a line of column names?"
+        return "; a first line with the names of the columns seems to be missing"
     plain = {name.lower().replace("_", "").replace(" ", ""): name for name in there}
     guessed = []
     for name in wanted:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_peterrec.data.id_text import has_space
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.timestamps import unit_of
 
@@ -19,7 +20,8 @@ def doubts_of(log: Log) -> list[str]:
         log: Log.
     """
     found = []
-    spaced = [item for item in log.item_ids if item[0].isspace() or item[-1].isspace()]
+    ids = log.item_ids if has_space(log.item_ids) else []
+    spaced = [item for item in ids if item[0].isspace() or item[-1].isspace()]
     if spaced:
         found.append(
             f"{len(spaced):,} item ids begin or end with white space, such as {spaced[0]!r}; "

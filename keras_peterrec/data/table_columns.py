@@ -42,8 +42,11 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
             f"Received: none in row {_first_row(pc.is_null(column))}."
         )
     if not (pa.types.is_integer(column.type) or is_text(column.type)):
-        # A library may have made floats of integers because some are missing.
-        raise InputError(f"`{argument}` should be strings or integers. Received: {column.type}.")
+        # A library makes floats of integers where some are missing.
+        more = "; are some missing?" if pa.types.is_floating(column.type) else "."
+        raise InputError(
+            f"`{argument}` should be strings or integers. Received: {column.type}{more}"
+        )
     encoded = column.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()

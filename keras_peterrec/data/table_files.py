@@ -318,8 +318,8 @@ def _clear_errors(path):
         row = _row_not_in_utf8(path) if "UTF8" in str(error) else None
         if row is not None:
             raise InputError(
-                f"`path` should be text in UTF-8. Received: {path}, which is not in row {row}; if "
-                "it is Latin-1, try iconv -f WINDOWS-1252 -t UTF-8."
+                f"`path` should be text in UTF-8. Received: {path}, whose row {row} is not; if it "
+                "is Latin-1, try iconv -f WINDOWS-1252 -t UTF-8."
             ) from error
         raise InputError(
             f"`path` should be a readable {_format(path)} file. "

@@ -192,20 +192,19 @@ def _fields(column, argument, name):
             for found, form in ((early, _YEAR_FIRST), (late, _YEAR_LAST))
             if f"<{field}>" in form
         ]
-        joined = of_both[0] if len(of_both) == 1 else pc.binary_join_element_wise(*of_both, "")
-        return joined.to_numpy(zero_copy_only=False)
+        return of_both[0] if len(of_both) == 1 else pc.binary_join_element_wise(*of_both, "")
 
     def number(field):
         texts = text(field)
-        return np.where(texts == "", "-1", texts).astype("int64")
+        return pc.cast(pc.if_else(pc.equal(texts, ""), "-1", texts), pa.int64()).to_numpy()
 
-    fields = {
-        n: number(n) for n in ["year", "month", "day", "first", "other", "hour", "minute", "second"]
-    }
-    fields["part"] = np.char.add("0.", text("part").astype(str)).astype("float64")
-    fields["half"] = np.char.lower(text("half").astype(str))
-    fields["zone"] = text("zone").astype(str)
-    fields["is_late"], fields["has_dots"] = is_late, text("sign") == "."
+    dates, times = ("year", "month", "day", "first", "other"), ("hour", "minute", "second")
+    fields = {name: number(name) for name in (*dates, *times)}
+    part = pc.binary_join_element_wise("0.", text("part"), "")
+    fields["part"] = pc.cast(part, pa.float64()).to_numpy()
+    fields["half"], fields["zone"] = pc.utf8_lower(text("half")), text("zone")
+    fields["is_late"] = is_late
+    fields["has_dots"] = pc.equal(text("sign"), ".").to_numpy(zero_copy_only=False)
     return fields
 
 
@@ -247,7 +246,10 @@ def _check_order(parsed, columns, names, argument):
 def _assembled(fields, column, argument, name):
     year, month, day = (fields[n] for n in ("year", "month", "day"))
     hour, minute, second = (np.maximum(fields[n], 0) for n in ("hour", "minute", "second"))
-    is_half = fields["half"] != ""
+    is_half, is_pm = (
+        flags.to_numpy(zero_copy_only=False)
+        for flags in (pc.not_equal(fields["half"], ""), pc.equal(fields["half"], "pm"))
+    )
     months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
     first = months.astype("M8[M]").astype("M8[D]")
     length = ((months + 1).astype("M8[M]").astype("M8[D]") - first).astype("int64")
@@ -256,7 +258,7 @@ def _assembled(fields, column, argument, name):
     good &= ~is_half | ((hour >= 1) & (hour <= 12))
     if not good.all():
         raise _not_a_time(column, int(np.argmin(good)), argument, name, "dates of a calendar")
-    hour = np.where(is_half, hour % 12 + 12 * (fields["half"] == "pm"), hour)
+    hour = np.where(is_half, hour % 12 + 12 * is_pm, hour)
     days = first.astype("int64") + day - 1
     times = days * _DAY + hour * 3600 + minute * 60 + second - _offsets(fields["zone"])
     return times + fields["part"] if fields["part"].any() else times
@@ -264,13 +266,15 @@ def _assembled(fields, column, argument, name):
 
 def _offsets(zones):
     """Seconds that each zone, such as `"+01:00"`, is before UTC."""
-    different, places = np.unique(zones, return_inverse=True)
+    encoded = pc.dictionary_encode(zones)
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
     seconds = []
-    for zone in different.tolist():
-        digits = zone[1:].replace(":", "") if zone[:1] in ("+", "-") and zone else ""
+    for zone in encoded.dictionary.to_pylist():
+        digits = zone[1:].replace(":", "") if zone[:1] in ("+", "-") else ""
         value = int(digits[:2] or 0) * 3600 + int(digits[2:] or 0) * 60
         seconds.append(-value if zone.startswith("-") else value)
-    return np.array(seconds, "int64")[places]
+    return np.array(seconds, "int64")[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
 def _casts(column, kind):

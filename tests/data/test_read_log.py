@@ -162,8 +162,8 @@ TWO = "user_id,item_id,timestamp\na,x,1\nb,y,2\n"
 @pytest.mark.parametrize(
     ("name", "content", "arguments", "message"),
     [
-        ("a.csv", "user_id:item_id\na:b\n", {}, "one column `user_id`.*its separator"),
-        ("a.csv", "196,242,881250949\n1,2,3\n", {}, "does it lack a line of column names"),
+        ("a.csv", "user_id:item_id\na:b\n", {}, "one column `user_id`.*its separator should"),
+        ("a.csv", "196,242,881250949\n1,2,3\n", {}, "names of the columns seems to be missing"),
         (
             "a.csv",
             "userId,movieId,date\n",
@@ -189,7 +189,7 @@ TWO = "user_id,item_id,timestamp\na,x,1\nb,y,2\n"
         ),
         ("a.csv", TWO, {"weight_column": "item_id"}, "`weight_column` should hold numbers"),
         ("a.csv", TWO.replace("x,1", "x,-1"), {"weight_column": "timestamp"}, "-1 in row 1"),
-        ("a.csv", TWO.encode() + b"\xe9,x,3\n", {}, "row 3; if it is Latin-1, try iconv"),
+        ("a.csv", TWO.encode() + b"\xe9,x,3\n", {}, "row 3 is not; if it is Latin-1, try iconv"),
         ("a.csv", TWO.encode("utf-16-le"), {}, "try iconv -f UTF-16LE -t UTF-8"),
         ("a.jsonl", "[1]\n", {}, "one JSON object a line"),
         ("a.jsonl", '{"user_id": "a"}\n', {}, "one column `item_id`"),
