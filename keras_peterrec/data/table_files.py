@@ -181,7 +181,11 @@ def _format(path):
 
 
 def _renamed(table, found):
-    return pa.table({name: table.column(there) for name, there in found.items()})
+    columns = {name: table.column(there) for name, there in found.items()}
+    for name, column in columns.items():
+        if pa.types.is_string_view(column.type):  # of polars; few of Arrow's functions read it
+            columns[name] = column.cast(pa.large_string())
+    return pa.table(columns)
 
 
 def _others(there, found):

@@ -89,9 +89,10 @@ def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> t
         InputError: a row has no number and no date, the order of day and month cannot be told, or
             the tables have different clocks that cannot be told apart.
     """
+    columns = [_plain(arrow_column(column, argument)) for column in columns]
     parts = [_as_numbers(column, argument, name) for column, name in zip(columns, names)]
     dated = [n for n, part in enumerate(parts) if part is None]
-    texts = [arrow_column(columns[n], argument) for n in dated]
+    texts = [columns[n] for n in dated]
     for n, times in zip(dated, _dates(texts, [names[n] for n in dated], argument)):
         parts[n] = times
     units = ["seconds" if n in dated else unit_of(part) for n, part in enumerate(parts)]
@@ -111,13 +112,17 @@ def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> t
     return _joined(parts), f"{' and '.join(found)} are all read as seconds"
 
 
+def _plain(column):
+    """Text in the one of Arrow's forms that all of its functions read."""
+    return pc.cast(column, pa.string()) if is_text(column.type) else column
+
+
 def _joined(parts):
     return numbers(np.concatenate(parts), "timestamps")
 
 
 def _as_numbers(column, argument, name):
     """A column's numbers; `None` where it is text that holds dates."""
-    column = arrow_column(column, argument)
     kind = column.type
     try:
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):

@@ -84,6 +84,14 @@ def test_columns_that_are_not_read_may_hold_anything():
         load_labels(mixed, "note")
 
 
+def test_text_as_polars_holds_it():
+    views = [pa.array(c).cast(pa.string_view()) for c in (list("aab"), list("xyx"), list("123"))]
+    table = pa.table(dict(zip(("user_id", "item_id", "timestamp"), views)))
+    table = table.append_column("event_type", pa.array(["buy", "no", "buy"]).cast(pa.string_view()))
+    assert rows_of(load_log(table, events="buy")) == [("a", "x", 1), ("b", "x", 3)]
+    assert load_labels(table, "event_type").values.tolist() == ["buy", "no", "buy"]
+
+
 def test_columns_by_other_names(tmp_path):
     expected = [*ROWS, *ROWS]
     as_dict = dict(part.split("=") for part in COLUMNS.split(","))

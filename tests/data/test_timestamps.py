@@ -105,6 +105,13 @@ def test_times_of_a_library_become_seconds(unit, zone):
     assert times_of(pa.array([MOMENT.date()]))[0].tolist() == [DAY]
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.binary()])
+def test_text_may_be_of_any_kind(kind):
+    for text, expected in (("31.01.2026", DAY), ("2026-01-31", DAY), ("17", 17)):
+        assert times_of(pa.array([text]).cast(kind))[0].tolist() == [expected]
+    assert times_of(pa.array(["2026-01-31"] * 2).dictionary_encode())[0].tolist() == [DAY, DAY]
+
+
 def test_numbers_stay_as_they_are():
     for numbers in ([3, 1], [0.5, 2.0], [SECONDS * 1000, SECONDS * 1000 + 1], ["3", "1"]):
         times, note = times_of(numbers)
