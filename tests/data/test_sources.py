@@ -111,3 +111,14 @@ def test_the_users_own_movielens_folder_comes_first(monkeypatch, tmp_path):
     sources._open_source.cache_clear()
     with pytest.raises(InputError, match="nothing"):
         load_log("movielens-100k/all")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", None), ("own", "own")])
+def test_an_empty_variable_is_as_none(value, expected, monkeypatch):
+    class Opened:
+        def __init__(self, version, path=None):
+            self.path = path
+
+    monkeypatch.setattr(sources.movielens, "MovieLens", Opened)
+    monkeypatch.setenv("KERAS_PETERREC_MOVIELENS", value)
+    assert sources._open_source("movielens-100k").path == expected
