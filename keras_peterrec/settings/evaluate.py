@@ -20,7 +20,10 @@ class EvaluateSettings(ReadingSettings):
     target: Any = data_setting(None, "another copy of the target log")
     labels: Any = data_setting(None, "other labels")
     target_events: Any = setting(
-        None, "the same of --target", metavar="KIND,...", check=event_names
+        None,
+        "of --target, keep the rows whose event_type is one of these",
+        metavar="KIND,...",
+        check=event_names,
     )
     column: str | None = setting(None, "column of --labels")
     out: Any = setting(None, "new folder for metrics.json", recorded=False)

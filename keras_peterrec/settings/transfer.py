@@ -69,7 +69,7 @@ class TaskSettings(SplitSettings, ReadingSettings):
     )
     target_events: Any = setting(
         None,
-        "the same of --target, where it has other kinds",
+        "of --target, keep the rows whose event_type is one of these",
         metavar="KIND,...",
         check=event_names,
     )
