@@ -22,7 +22,7 @@ class RowDetails:
     Args:
         starts, stops: int arrays `[R]`. The history of each row, a slice of the source's items.
         arrays: Callable without arguments. What a report shows, `{name: array}`; the names are
-            those of `report/views.py`.
+            those of `report/kept_rows.py`.
         examples: Callable of row numbers. A list of dict of `truth`, a list of str, and `answer`,
             a list of `[str, number]`, the best first.
         of_items: bool. Whether truths and answers are item ids, which may have titles. Defaults

@@ -154,16 +154,21 @@ def probability_picture(rows: dict, title: str) -> np.ndarray:
 def _draw_confusion(axis, found):
     counts, labels = np.array(found["counts"], "float64"), found["labels"]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    axis.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    # As polygons: a picture inside an SVG would have to be loaded.
+    axis.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
+    axis.invert_yaxis()
     axis.grid(False)
     size = 8 if len(labels) < 8 else 6
     for row, column in np.ndindex(*counts.shape):
         shade = "white" if shares[row, column] > 0.5 else "black"
         text = f"{counts[row, column]:.0f}"
-        axis.text(column, row, text, ha="center", va="center", color=shade, fontsize=size)
+        axis.text(
+            column + 0.5, row + 0.5, text, ha="center", va="center", color=shade, fontsize=size
+        )
     turned = {"rotation": 40, "ha": "right"} if max(map(len, labels)) > 2 else {}
-    axis.set_xticks(range(len(labels)), labels, fontsize=size, **turned)
-    axis.set_yticks(range(len(labels)), labels, fontsize=size)
+    middles = np.arange(len(labels)) + 0.5
+    axis.set_xticks(middles, labels, fontsize=size, **turned)
+    axis.set_yticks(middles, labels, fontsize=size)
     axis.set_xlabel("given", fontsize=9)
     axis.set_ylabel("true", fontsize=9)
 

@@ -8,7 +8,7 @@ from typing import Any
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.files.json_file import read_json, refuse_misfits
-from keras_peterrec.report.test_rows import read_examples, read_test_rows
+from keras_peterrec.report.kept_rows import read_examples, read_test_rows
 from keras_peterrec.report.views import describe
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.transfer import TransferSettings

@@ -149,6 +149,8 @@ def _training(run, name):
     best = run["best_epoch"] or 0
     ended = {"early": "early stopping", "epochs": "the limit of epochs"}.get(run["stopped"], "")
     words = f"{run['epochs']} epochs, the best is {best or 'the start'}; ended by {ended}."
+    if run["linear"]:
+        words += " The curves are those of the network alone: the linear part is added at the end."
     chart = _figure(charts.curves(history, monitor, best), f"{name}-curves")
     return f"<h3>Training</h3><p>{escape(words)}</p>{chart}"
 
@@ -173,7 +175,7 @@ def _labels(run, name):
         return ""
     header = [key.replace("_", " ") for key in by_label[0]]
     rows = [list(label.values()) for label in by_label]
-    table = _table(header, rows, f"Test users; the {len(rows)} most frequent labels at most.")
+    table = _table(header, rows, "Test users; the most frequent labels first.")
     figures = []
     if confusion := _views(run, "confusion"):
         figures.append(_figure(charts.confusion(confusion), f"{name}-confusion"))
@@ -310,7 +312,7 @@ def _table(header, rows, caption="", head=True):
     """A table; a column of numbers stands on the right."""
     if not rows:
         return ""
-    right = [all(_is_number(row[n]) for row in rows) for n in range(len(rows[0]))]
+    right = [n > 0 and all(_is_number(row[n]) for row in rows) for n in range(len(rows[0]))]
     marks = [' class="number"' if of_column else "" for of_column in right]
     lines = [f"<caption>{escape(caption)}</caption>"] if caption else []
     if head:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_peterrec.metrics.classification import area_under_curve
 from keras_peterrec.metrics.measured import sampled_means
-from keras_peterrec.report.test_rows import OF_BASELINE
+from keras_peterrec.report.kept_rows import OF_BASELINE
 
 HISTORY_BINS = (0, 1, 5, 20, 50, 100, 200, 500)
 POPULARITY = ("the most popular", "in between", "the rarest", "not in training")

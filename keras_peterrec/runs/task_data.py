@@ -8,7 +8,7 @@ from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
-from keras_peterrec.report.test_rows import Examples, write_test_rows
+from keras_peterrec.report.kept_rows import Examples, write_test_rows
 from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.tasks.registry import choose_kind
 

@@ -48,7 +48,7 @@ class LabelData(TaskData):
         return {self.kind.metric.part: self.losses_and_gradient(outputs, answers)[0]}
 
     def details(self, outputs: Any, answers: Any) -> dict:
-        """What a report shows of outputs `[E, n]`, by the names of `report/views.py`."""
+        """What a report shows of outputs `[E, n]`, by the names of `report/kept_rows.py`."""
         return {}
 
     def examples(self, outputs: Any, answers: Any) -> list:
