@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from keras_peterrec.experiments.plot_style import style
 from keras_peterrec.report import views
@@ -51,6 +52,7 @@ def curves(history: dict, monitor: str, best_epoch: int) -> tuple:
         if 0 < best_epoch <= len(values):
             axis.axvline(best_epoch, color=GREY, lw=0.8, ls=":")
         axis.set_xlabel("epoch", fontsize=9)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_title(names[name], loc="left", fontsize=10)
     first, last = (history[monitor][n] for n in (0, -1)) if monitor in history else (0, 0)
     words = f"{names[monitor]} went from {first:.4g} to {last:.4g}, best in epoch {best_epoch}."

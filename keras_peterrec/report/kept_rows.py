@@ -5,6 +5,7 @@ small, and a run without them still gets a report. Which arrays there are says w
 nobody asks what kind of task it was.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +135,27 @@ class Examples:
         return found
 
     def markdown(self, measured: Any, count: int = 3) -> str:
-        """The same as a table in Markdown, for TensorBoard; `""` if there are none."""
-        found = self.of(measured, count)
-        if not found:
-            return ""
-        lines = ["| user | history, the last events | truth | answer |", "|---|---|---|---|"]
-        for example in found:
-            answer = ", ".join(f"{name} ({score:.3g})" for name, score in example["answer"])
-            cells = [
-                example["user"],
-                ", ".join(example["history"]),
-                ", ".join(example["truth"]),
-                answer,
-            ]
-            lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
-        return "\n".join(lines)
+        """The same as Markdown, for TensorBoard; `""` if there are none."""
+        paragraphs = []
+        for example in self.of(measured, count):
+            right = set(example["truth"])
+            answer = ", ".join(
+                f"{'**' * (name in right)}{_plain(name)}{'**' * (name in right)} {score:.3g}"
+                for name, score in example["answer"]
+            )
+            paragraphs.append(
+                f"### {_plain(example['user'])}\n\n"
+                f"- {example['events']:,} events, the last: {_listed(example['history'])}\n"
+                f"- truth: {_listed(example['truth'])}\n"
+                f"- answer: {answer}\n"
+            )
+        return "\n".join(paragraphs)
+
+
+def _listed(names):
+    return ", ".join(map(_plain, names)) or "none"
+
+
+def _plain(text):
+    """A name in which nothing is Markdown."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", text)

@@ -81,18 +81,24 @@ def _index(runs):
             [
                 _Html(f'<a href="#run-{number}">{escape(run["name"])}</a>'),
                 run["kind"] or "host",
-                run["settings"].get("patch") or run["settings"].get("method") or "",
+                _method(run["settings"]),
                 metric,
                 run["metrics"]["test"][metric],
                 _interval(run["intervals"].get(metric)),
                 "" if best is None else f"{best[0]} {_number(best[1])}",
                 (run["parameters"] or {}).get("trainable"),
-                (run["seconds"] or {}).get("total"),
+                f"{(run['seconds'] or {}).get('total', 0):,.0f}",
             ]
         )
     header = ["run", "kind", "method", "metric", "test", "95 %", "best baseline"]
     table = _table([*header, "trained", "seconds"], rows, "Test users, by the deciding metric.")
     return f'<nav aria-label="Runs">{table}</nav>'
+
+
+def _method(settings):
+    """Such as `patch bottleneck:8`, or what a host learned from."""
+    names = (settings.get(name) for name in ("method", "patch", "objective"))
+    return " ".join(str(name) for name in names if name)
 
 
 def _section(run, number):

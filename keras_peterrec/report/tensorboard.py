@@ -4,6 +4,7 @@ The run's settings and test metrics (HParams compares all runs below a folder), 
 projector, and, where there are probabilities, precision-recall curves and pictures.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from keras_peterrec.report.views import label_columns
 
 MOST_VECTORS = 10_000
 THRESHOLDS = 101
+# Settings that tell no training from another.
+LEFT_OUT = ("labels", "log", "epochs", "baselines", "inner_skip")
 VECTORS, METADATA = "item_vectors.bytes", "items.tsv"
 
 
@@ -32,7 +35,7 @@ def write_summaries(folder: Any, result: dict, rows: dict) -> None:
         rows: dict of arrays, of `write_test_rows`; may be empty.
     """
     with tf.summary.create_file_writer(str(Path(folder) / "logs")).as_default(step=0):
-        api.hparams(hyperparameters(result))
+        api.hparams(hyperparameters(result), trial_id=_trial(folder))
         for name, value in result["metrics"]["test"].items():
             tf.summary.scalar(f"test/{name}", value)
         if "probabilities" in rows:
@@ -46,12 +49,25 @@ def write_summaries(folder: Any, result: dict, rows: dict) -> None:
 
 
 def hyperparameters(result: dict) -> dict:
-    """A run's settings, kind and trained parameters, as HParams can hold them."""
-    named = {"command": result["command"], "kind": result.get("kind"), **result["settings"]}
-    named["trained parameters"] = result["parameters"]["trainable"]
-    named["linear weight"] = (result.get("linear") or {}).get("weight")
+    """A run's data, kind, settings and trained parameters, as HParams can hold them."""
+    settings = dict(result["settings"])
+    data = settings.pop("target", None) or settings.pop("labels", None) or settings["log"]
+    column = settings.pop("column", None)
+    named = {
+        "data": f"{data}, {column}" if column else data,
+        "kind": result.get("kind") or "host",
+        **{name: value for name, value in settings.items() if name not in LEFT_OUT},
+        "trained parameters": result["parameters"]["trainable"],
+        "weight of the linear part": (result.get("linear") or {}).get("weight"),
+    }
     plain = (bool, int, float, str)
     return {n: v if isinstance(v, plain) else str(v) for n, v in named.items() if v is not None}
+
+
+def _trial(folder):
+    """A trial's name: that of the folder, told apart from others of this name."""
+    place = str(Path(folder).resolve())
+    return f"{Path(place).name} {hashlib.sha256(place.encode()).hexdigest()[:4]}"
 
 
 def _write_pr_curve(name, scores, has):

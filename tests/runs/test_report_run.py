@@ -23,7 +23,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.report.gather import SETTINGS, command_line, gather
-from keras_peterrec.report.kept_rows import read_test_rows
+from keras_peterrec.report.kept_rows import Examples, read_test_rows
 from keras_peterrec.report.page import page
 from keras_peterrec.report.views import average_precision
 from keras_peterrec.runs.report import report
@@ -151,6 +151,15 @@ def test_examples_have_titles_and_mark_what_is_right(runs):
     assert truth in ("F", "M")
 
 
+def test_names_are_no_markdown_in_tensorboard(monkeypatch):
+    examples = Examples(None, None)
+    shown = {"user": "u|1", "events": 3, "history": ["*a*"], "truth": ["b_b"]}
+    monkeypatch.setattr(examples, "of", lambda *_: [{**shown, "answer": [["b_b", 0.5]]}])
+    text = examples.markdown(None)
+    assert "### u\\|1" in text and "3 events, the last: \\*a\\*" in text
+    assert "answer: **b\\_b** 0.5" in text
+
+
 def test_names_are_text_and_not_html(runs):
     run = gather(runs / "gender")
     run["examples"][0]["history"] = ["<script>alert(1)</script>"]
@@ -222,8 +231,9 @@ def test_hparams_have_every_run_of_a_folder(runs):
         metrics[name] = {tag for tag in events.Tags()["tensors"] if tag.startswith("test/")}
     assert values["gender"]["method"].string_value == "head"
     assert values["shop"]["patch"].string_value.startswith("bottleneck")
-    assert values["shop"]["target"].string_value == "simulated/target"
-    assert values["host"]["command"].string_value == "pretrain"
+    assert values["shop"]["data"].string_value == "simulated/target"
+    assert values["gender"]["data"].string_value == "simulated/users, gender"
+    assert values["host"]["kind"].string_value == "host"
     assert "test/log_loss" in metrics["gender"] and "test/ndcg@10" in metrics["shop"]
 
 
