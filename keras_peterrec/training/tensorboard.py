@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from keras_peterrec import progress
 
-POINTS = 50  # of the loss, in an epoch
+# Points of the loss in an epoch at most, and steps between two of them at least: writing one takes
+# as long as a tenth of a short step.
+POINTS, BETWEEN = 50, 5
 FIRST_PROFILED, PROFILED = 10, 5  # steps; the first are slow for other reasons
 
 
@@ -47,7 +49,7 @@ def tensorboard_callbacks(
 class StepLoss(keras.callbacks.Callback):
     """Writes the loss several times an epoch, as `step_loss`, the mean since it was last written.
 
-    Keras sums up the losses of an epoch anyway; this reads the sum, at most `POINTS` times.
+    Keras sums up the losses of an epoch anyway; this reads the sum, up to `POINTS` times an epoch.
 
     Args:
         folder: path.
@@ -61,14 +63,17 @@ class StepLoss(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._steps = self.params.get("steps") or 1
-        self._every = max(1, -(-self._steps // POINTS))
+        self._every = max(BETWEEN, -(-self._steps // POINTS))
         self._first = epoch * self._steps
         self._before = 0.0, 0.0
+        self._tracker = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if (batch + 1) % self._every:
+        if (batch + 1) % self._every and batch + 1 != self._steps:
             return
-        tracker = next(metric for metric in self.model.metrics if metric.name == "loss")
+        if self._tracker is None:  # made in the first step; looking for it takes a while
+            self._tracker = next(m for m in self.model.metrics if m.name == "loss")
+        tracker = self._tracker
         # Through NumPy, because float() fails on a variable that several devices mirror.
         total, count = (
             float(keras.ops.convert_to_numpy(part)) for part in (tracker.total, tracker.count)
