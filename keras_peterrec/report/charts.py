@@ -135,22 +135,27 @@ def numbers(found: dict) -> tuple:
     return _done(figure), f"Answers against truths; mean error {found['bias']:.4g}."
 
 
-def probability_picture(rows: dict, title: str) -> np.ndarray:
-    """Confusion matrix, reliability and precision-recall as one picture, uint8 `[H, W, 4]`."""
+def probability_pictures(rows: dict) -> dict:
+    """Confusion matrix, reliability and precision-recall curves, uint8 `[H, W, 4]` by name.
+
+    Args:
+        rows: dict of arrays, with `probabilities`.
+    """
     found = views.describe_probabilities(rows)
-    drawn = [
-        (_draw_confusion, found.get("confusion")),
-        (_draw_reliability, found["calibration"]),
-        (_draw_curves, found["curves"]),
-    ]
-    drawn = [(draw, data) for draw, data in drawn if data]
-    figure, axes = _figure(len(drawn), height=3.6, width=4.2 * len(drawn))
-    for axis, (draw, data) in zip(axes, drawn):
-        draw(axis, data)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    canvas = FigureCanvasAgg(_done(figure))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())
+    drawn = {
+        "confusion": (_draw_confusion, found.get("confusion")),
+        "calibration": (_draw_reliability, found["calibration"]),
+        "precision and recall": (_draw_curves, found["curves"]),
+    }
+    pictures = {}
+    for name, (draw, data) in drawn.items():
+        if data:
+            figure, [axis] = _figure(1, height=3.6, width=4.4)
+            draw(axis, data)
+            canvas = FigureCanvasAgg(_done(figure))
+            canvas.draw()
+            pictures[name] = np.asarray(canvas.buffer_rgba())
+    return pictures
 
 
 def _draw_confusion(axis, found):

@@ -42,10 +42,10 @@ def write_summaries(folder: Any, result: dict, rows: dict) -> None:
             for name, scores, has in label_columns(rows):
                 _write_pr_curve(name, scores, has)
             # Only here: loading matplotlib takes as long as all the rest.
-            from keras_peterrec.report.charts import probability_picture
+            from keras_peterrec.report.charts import probability_pictures
 
-            picture = probability_picture(rows, f"{Path(folder).name}: test users")
-            tf.summary.image("test/probabilities", picture[None])
+            for name, picture in probability_pictures(rows).items():
+                tf.summary.image(f"test/{name}", picture[None])
 
 
 def hyperparameters(result: dict) -> dict:

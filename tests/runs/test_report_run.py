@@ -252,7 +252,11 @@ def test_pr_curves_are_of_the_test_users(name, column, runs):
     assert right[0] == has.sum() and missed[50] == (~said & has).sum()
     area = np.sum(-np.diff(recall, append=0.0) * precision)
     assert area == pytest.approx(average_precision(scores, has), abs=0.03)
-    assert "test/probabilities" in events.Tags()["tensors"]  # the picture
+    pictures = {"test/calibration", "test/precision and recall"}
+    pictures |= {"test/confusion"} if "class" in arrays else set()
+    for picture in pictures:
+        _, _, png = make_ndarray(events.Tensors(picture)[0].tensor_proto)[:3]
+        assert png.startswith(b"\x89PNG") and len(png) > 2_000
 
 
 @pytest.mark.parametrize(("name", "items"), [("host", 400), ("shop", 118)])
