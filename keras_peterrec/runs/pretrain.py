@@ -16,11 +16,17 @@ from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best
 from keras_peterrec.models.linear_part import EVENTS, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import FEW_TEST_USERS, few_test_users, load_source
-from keras_peterrec.runs.user_sums import write_test_users
+from keras_peterrec.runs.task_data import (
+    FEW_TEST_USERS,
+    example_writer,
+    few_test_users,
+    load_source,
+    write_test,
+)
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.task_kind import Metric
@@ -65,7 +71,8 @@ def pretrain(settings: PretrainSettings) -> dict:
                 progress.line(few_test_users(users))
         with devices.scope():
             pretrainer = new_pretrainer(settings, len(vocabulary))
-        training = _train(pretrainer, sequences, settings, folder.path)
+        examples = example_writer(settings, sequences, vocabulary)
+        training = _train(pretrainer, sequences, settings, folder.path, examples, counts)
 
         def finish():
             linear = None
@@ -76,13 +83,17 @@ def pretrain(settings: PretrainSettings) -> dict:
             host.save(folder.path)
             result = {
                 **_describe(log, trained, pretrainer, settings),
-                **_measure(pretrainer, sequences, settings, counts, linear),
+                **_measure(pretrainer, sequences, settings, vocabulary, counts, linear),
                 **training.summary(time.perf_counter() - began),
             }
             if settings.linear:
                 result["linear"] = {"weight": weight, **linear.chosen}
             advise(result, METRIC, sequences.lengths, host)
-            write_test_users(folder.path, result, METRIC)
+            rows = write_test(folder.path, result, METRIC, examples)
+            write_summaries(folder.path, result, rows)
+            vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+            described = vocabulary.items, counts, examples.name
+            write_projector(folder.path, vectors, *described, "items of the source log")
             folder.finish(result)
             training.finish()
             return result
@@ -106,6 +117,7 @@ def _describe(log, trained, pretrainer, settings):
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
+        "decides": METRIC.described(),
         "data": {
             "fingerprint": log.fingerprint(),
             "users": len(log.user_ids),
@@ -226,10 +238,11 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, counts, linear):
+def _measure(pretrainer, sequences, settings, vocabulary, counts, linear):
     """Final metrics of both held-out events, and of the baselines."""
+    described = {"vocabulary": vocabulary, "counts": counts}
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, held_out)
+        NextItemEvaluation(sequences, settings.max_length, held_out, **described)
         for held_out in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
@@ -310,9 +323,16 @@ def _with_mean_one(sequences, longest):
     return sequences.weights * (np.sum(stops - starts) / total)
 
 
-def _train(pretrainer, sequences, settings, folder):
+def _train(pretrainer, sequences, settings, folder, examples, counts):
     batches = training_batches(pretrainer, sequences, settings)
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+    validation = NextItemEvaluation(
+        sequences,
+        settings.max_length,
+        VALIDATION,
+        VALIDATION_USERS,
+        examples.vocabulary,
+        counts,
+    )
     recipe = Recipe(
         settings.learning_rate,
         settings.epochs,
@@ -324,4 +344,15 @@ def _train(pretrainer, sequences, settings, folder):
     )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states
-    return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)
+    return fit(
+        "pretrain",
+        pretrainer,
+        None,
+        batches,
+        measure,
+        forward,
+        recipe,
+        folder,
+        show=examples.markdown,
+        profile=settings.profile,
+    )

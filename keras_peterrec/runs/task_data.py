@@ -9,6 +9,8 @@ from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
+from keras_peterrec.report.kept_rows import Examples, write_test_rows
+from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.tasks.registry import choose_kind
 
 # From where on something is so little that a line says so.
@@ -138,6 +140,7 @@ def task_result(settings, data, fingerprints, measure, linear=None):
     return {
         "command": settings.command,
         "kind": data.kind.name,
+        "decides": data.kind.metric.described(),
         "settings": settings.recorded(),
         "seed": settings.seed,
         "data": {"fingerprint": fingerprints, **data.summary()},
@@ -146,6 +149,27 @@ def task_result(settings, data, fingerprints, measure, linear=None):
         "baselines": baselines,
         "intervals": {"test": intervals},
     }
+
+
+def example_writer(settings, source, vocabulary):
+    """The Examples of a run, with the titles of its logs where these have some."""
+    return Examples(source, vocabulary, (settings.log, getattr(settings, "target", None)))
+
+
+def write_test(folder, result, metric, examples):
+    """Writes what a run keeps of its test users: to compare runs, and for its report.
+
+    Args:
+        folder: path of the run.
+        result: dict, as `metrics.json` will hold it.
+        metric: Metric that decides.
+        examples: Examples.
+
+    Returns:
+        dict of arrays; see `write_test_rows`.
+    """
+    write_test_users(folder, result, metric)
+    return write_test_rows(folder, result, metric, examples)
 
 
 def _check_loss(kind, loss):

@@ -14,14 +14,18 @@ import tensorflow as tf
 
 from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import write_json
+from keras_peterrec.report.card import model_card
 from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
+    CARD,
     DESCRIPTION,
     FORMAT_VERSION,
     MIXED_BUNDLES,
+    REPORTS,
 )
 from keras_peterrec.serving.serving_module import ServingModule
 from keras_peterrec.serving.warmup import (
@@ -45,6 +49,7 @@ def export(
     host_path: Any = None,
     incremental: bool = False,
     mixed: Any = None,
+    reports: Any = None,
 ) -> dict:
     """Writes one SavedModel in which every task shares the host.
 
@@ -73,6 +78,9 @@ def export(
             Defaults to `False`.
         mixed: MixedTasks on `host`. They answer through one signature `mixed`; see
             `MixedSignature`. Defaults to `None`.
+        reports: dict from a signature (`serving_default` for the host) to what is known of its
+            run, of `gather`; the model card in `assets.extra/README.md` is made of it. Defaults to
+            `None`: the card lists the signatures alone.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
@@ -110,6 +118,9 @@ def export(
         description = _description(host, tasks, k, host_path)
         description.update(incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder))
         write_json(folder / DESCRIPTION, description)
+        write_json(folder / REPORTS, reports or {})
+        name = out.resolve().parent.name
+        write_text(folder / CARD, model_card(name, description, reports or {}))
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {

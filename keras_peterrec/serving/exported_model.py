@@ -15,6 +15,8 @@ FORMAT_VERSION = 2
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
+CARD = Path("assets.extra") / "README.md"
+REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 
 class ExportedModel:

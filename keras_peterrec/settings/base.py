@@ -286,6 +286,15 @@ def devices_setting():
     )
 
 
+def profile_setting():
+    """The setting `profile` of the commands that train."""
+    return setting(
+        False,
+        "profile a few steps with TensorFlow's profiler, for TensorBoard",
+        recorded=False,
+    )
+
+
 def device_count(name, value):
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise InputError(

@@ -10,6 +10,7 @@ from keras_peterrec.settings.base import (
     linear_setting,
     positive_integer,
     positive_number,
+    profile_setting,
     rate,
     seed_number,
     setting,
@@ -60,6 +61,7 @@ class PretrainSettings(ReadingSettings):
     )
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
+    profile: bool = profile_setting()
 
     def check(self):
         if self.objective != "masked":

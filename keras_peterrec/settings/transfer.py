@@ -13,6 +13,7 @@ from keras_peterrec.settings.base import (
     linear_setting,
     positive_integer,
     positive_number,
+    profile_setting,
     rate,
     seed_number,
     setting,
@@ -152,6 +153,7 @@ class TransferSettings(TaskSettings):
         no_help="measure popularity or the majority alone",
     )
     devices: Any = devices_setting()
+    profile: bool = profile_setting()
 
     def check(self):
         super().check()
