@@ -68,7 +68,9 @@ def _extend(settings):
     saved = read_format(version / DESCRIPTION, FORMAT_VERSION, "base")
     single, together = _bundles(version, saved)
     added, removed = _task_names(settings.task), settings.remove_task
-    _check_changes([*single, *together], added, removed, settings.k)
+    incremental = saved["incremental"] or settings.incremental
+    options = settings.k is not None or incremental != saved["incremental"]
+    _check_changes([*single, *together], added, removed, options)
     origin = settings.host or saved["host_path"]
     host = _host(origin, saved["host"])
     tasks = {
@@ -79,7 +81,7 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports)
+    return export(host, tasks, out, k, origin, incremental, mixed, reports)
 
 
 def _reports(paths):
@@ -170,7 +172,7 @@ def _bundles(version, saved):
     return single, together
 
 
-def _check_changes(names, added, remove_task, k):
+def _check_changes(names, added, remove_task, options):
     for name in remove_task:
         if name not in names:
             raise InputError(
@@ -183,10 +185,10 @@ def _check_changes(names, added, remove_task, k):
                 f"`task` should be new to `base`, or be replaced with --remove-task {name}. "
                 f"Received: {name!r}, which `base` has."
             )
-    if not added and not remove_task and k is None:
+    if not added and not remove_task and not options:
         raise InputError(
-            "`base` should be given with a `task` to add, a `remove_task` or another `k`. "
-            "Received: none of them."
+            "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
+            "`incremental` where it lacks that. Received: none of them."
         )
 
 

@@ -9,7 +9,7 @@ from keras_peterrec.settings.base import Settings, positive_integer, setting
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
     "check_folder": ((), ()),
-    "base": ((), ("task", "remove_task", "host", "k")),
+    "base": ((), ("task", "remove_task", "host", "k", "incremental")),
     "out": (("host",), ("task", "k", "incremental", "mixed")),
 }
 _FLAGS = {"check_folder": "check"}

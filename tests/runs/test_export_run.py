@@ -90,9 +90,12 @@ def test_replaced_in_an_older_version(runs, base):
 
 def test_single_events_are_kept(runs, tmp_path):
     out = tmp_path / "peterrec" / "1"
-    export_runs(runs / "host", [runs / "films"], out, k=5, incremental=True)
+    export_runs(runs / "host", [runs / "films"], out.parent / "0", k=5)
+    export_runs(base=out.parent, incremental=True)  # asked for later
     state = ExportedModel(out).step("films", ["s1"])["state_bytes"]
     export_runs(base=out.parent, task=[runs / "age", runs / "spend"])
+    with pytest.raises(InputError, match="`incremental` where it lacks that. Received: none"):
+        export_runs(base=out.parent, incremental=True)
     after = ExportedModel(tmp_path / "peterrec" / "2")
     assert after.description["incremental"] is True
     # A state goes on in the next version: the weights are the same.
@@ -176,7 +179,6 @@ def test_mixed_tasks_of_several_patch_methods(runs, tmp_path):
         ({"task": ["age", "age"]}, "folders of different names"),
         ({"k": 0}, "`k` should be a positive integer"),
         ({"mixed": "runs"}, "`mixed` cannot be used with --base"),
-        ({"incremental": True}, "`incremental` cannot be used with --base"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(runs, base, options, said):
