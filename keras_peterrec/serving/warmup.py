@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from keras_peterrec.serving.signature_names import STATE, input_names
 
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
-BATCH_SIZES = (1, 8, 32)  # `allowed_batch_sizes` of export/batching.config
+MOST_ROWS = 32  # of a request; `max_batch_size` of export/batching.config
 MOST_RECORDS = 1000  # a server refuses a model with more
 
 
@@ -42,21 +42,23 @@ def sample_rows(signature, histories, tasks=("",)):
 
 
 def warmup_requests(rows):
-    """Makes one request for each signature and batch size, at most `MOST_RECORDS`.
+    """Makes one request for each signature, at most `MOST_RECORDS`.
+
+    The first request to a signature takes seconds, in which its graph is optimised. Requests of
+    other sizes then cost no more than they compute, so one for each signature is enough.
 
     Args:
         rows: dict from signature to dict from input name to list of str or bytes, as
-            `sample_rows` makes them. Each list is repeated until the batch is full.
+            `sample_rows` makes them. Shorter lists are repeated.
 
     Returns:
-        list of (signature, dict from input name to list of str or bytes). The requests of
-        all signatures with one batch size come before those with the next size.
+        list of (signature, dict from input name to list of str or bytes).
     """
-    requests = [
-        (name, {key: [column[n % len(column)] for n in range(size)] for key, column in of.items()})
-        for size in BATCH_SIZES
-        for name, of in rows.items()
-    ]
+    requests = []
+    for name, columns in rows.items():
+        size = min(max(map(len, columns.values())), MOST_ROWS)
+        batch = {key: [rows[n % len(rows)] for n in range(size)] for key, rows in columns.items()}
+        requests.append((name, batch))
     return requests[:MOST_RECORDS]
 
 
