@@ -60,7 +60,17 @@ def _new(settings):
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
     reports = _reports({NEXT_ITEM: settings.host, **paths})
-    return export(host, tasks, settings.out, k, settings.host, settings.incremental, mixed, reports)
+    return export(
+        host,
+        tasks,
+        settings.out,
+        k,
+        settings.host,
+        settings.incremental,
+        mixed,
+        reports,
+        settings.keep_seen,
+    )
 
 
 def _extend(settings):
@@ -69,7 +79,10 @@ def _extend(settings):
     single, together = _bundles(version, saved)
     added, removed = _task_names(settings.task), settings.remove_task
     incremental = saved["incremental"] or settings.incremental
+    keep_seen = {name for name in saved["keep_seen"] if name not in removed}
+    keep_seen |= set(settings.keep_seen)
     options = settings.k is not None or incremental != saved["incremental"]
+    options = options or not keep_seen <= set(saved["keep_seen"])
     _check_changes([*single, *together], added, removed, options)
     origin = settings.host or saved["host_path"]
     host = _host(origin, saved["host"])
@@ -81,7 +94,7 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    return export(host, tasks, out, k, origin, incremental, mixed, reports)
+    return export(host, tasks, out, k, origin, incremental, mixed, reports, keep_seen)
 
 
 def _reports(paths):
@@ -188,7 +201,7 @@ def _check_changes(names, added, remove_task, options):
     if not added and not remove_task and not options:
         raise InputError(
             "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
-            "`incremental` where it lacks that. Received: none of them."
+            "`incremental` or `keep_seen` where it lacks that. Received: none of them."
         )
 
 

@@ -50,6 +50,7 @@ def export(
     incremental: bool = False,
     mixed: Any = None,
     reports: Any = None,
+    keep_seen: Any = (),
 ) -> dict:
     """Writes one SavedModel in which every task shares the host.
 
@@ -81,6 +82,8 @@ def export(
         reports: dict from a signature (`serving_default` for the host) to what is known of its
             run, of `gather`; the model card in `assets.extra/README.md` is made of it. Defaults to
             `None`: the card lists the signatures alone.
+        keep_seen: collection of str. `serving_default` and recommendations whose answers may hold
+            items of the history, as of groceries or music. Defaults to `()`.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
@@ -97,11 +100,11 @@ def export(
     >>> export(host, {"films": Task.load("runs/films", host)}, "export/peterrec/1")
     """
     out = Path(out)
-    check_export(host, tasks, out, k, incremental, mixed)
+    check_export(host, tasks, out, k, incremental, mixed, keep_seen)
     with _published(out) as folder:
         # The tables are named after this path, so it has to differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
-            served = ServingModule(host, tasks, k, texts, incremental, mixed)
+            served = ServingModule(host, tasks, k, texts, incremental, mixed, keep_seen)
             # Nobody trains an export, and the gradients of our layers take as long to write as
             # all the rest.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -116,7 +119,12 @@ def export(
         _write_bundles(folder / BUNDLES, tasks, host)
         _write_bundles(folder / MIXED_BUNDLES, {} if mixed is None else mixed.sources, host)
         description = _description(host, tasks, k, host_path)
-        description.update(incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder))
+        description.update(
+            incremental=incremental,
+            mixed=mixed_names,
+            keep_seen=sorted(keep_seen),
+            assets=asset_hashes(folder),
+        )
         write_json(folder / DESCRIPTION, description)
         write_json(folder / REPORTS, reports or {})
         name = out.resolve().parent.name

@@ -53,6 +53,37 @@ class ItemTable(tf.Module):
             default_value=NO_ITEM,
         )
 
+    def selected(self, scores, k, history, allow, deny, own_k, keep_seen):
+        """The best items that a request allows.
+
+        Args:
+            scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
+            k: int. Places of an answer, at most V.
+            history: string tensor `[B]`, ids separated by white space, as in the next two.
+            allow: string tensor `[B]`. Only these items; all where it is empty.
+            deny: string tensor `[B]`. None of these items.
+            own_k: int32 tensor `[B]`. Items of each row, at most `k`; 0 for `k`.
+            keep_seen: int32 tensor `[B]`. 0 leaves out the items of the history.
+
+        Returns:
+            dict as of `best_unseen`.
+        """
+        # Also where no word is an item of this table: nothing is allowed then.
+        limited = tf.strings.split(allow).row_lengths() > 0
+        allowed = self._cells(allow)
+        values = tf.gather_nd(scores, allowed)
+        scores = tf.where(limited[:, tf.newaxis], NO_SCORE, scores)
+        scores = tf.tensor_scatter_nd_update(scores, allowed, values)
+        seen = self._cells(history)
+        seen = tf.boolean_mask(seen, tf.gather(keep_seen, seen[:, 0]) == 0)
+        answer = self._best(_without(_without(scores, seen), self._cells(deny)), k)
+        places = tf.range(min(k, self.size))[tf.newaxis]
+        inside = (places < own_k[:, tf.newaxis]) | (own_k[:, tf.newaxis] <= 0)
+        return {
+            "items": tf.where(inside, answer["items"], NO_ITEM),
+            "scores": tf.where(inside, answer["scores"], NO_SCORE),
+        }
+
     def best_unseen(self, scores, history, k):
         """The best `k` items that are not in a history.
 
@@ -66,11 +97,21 @@ class ItemTable(tf.Module):
             first. If fewer than `k` unseen items are left, the rest is `""` with the lowest
             float32.
         """
-        seen = split_history(history, self.ids) - self.first_id  # [B, (n)]
-        cells = tf.stack([seen.value_rowids(), seen.flat_values], axis=1)
-        cells = tf.boolean_mask(cells, seen.flat_values >= 0)
-        hidden = tf.fill(tf.shape(cells)[:1], NO_SCORE)
-        scores = tf.tensor_scatter_nd_update(scores, cells, hidden)
+        return self._best(_without(scores, self._cells(history)), k)
+
+    def _cells(self, text):
+        """Row and column in `[B, V]` of each item that texts name, `[n, 2]`."""
+        named = split_history(text, self.ids) - self.first_id  # [B, (n)]
+        cells = tf.stack([named.value_rowids(), named.flat_values], axis=1)
+        return tf.boolean_mask(cells, named.flat_values >= 0)
+
+    def _best(self, scores, k):
         best, columns = tf.math.top_k(scores, min(k, self.size))
         items = self.items.lookup(tf.cast(columns, tf.int64) + self.first_id)
         return {"items": tf.where(best > NO_SCORE, items, NO_ITEM), "scores": best}
+
+
+def _without(scores, cells):
+    """The scores with the lowest of all in some cells."""
+    hidden = tf.fill(tf.shape(cells)[:1], NO_SCORE)
+    return tf.tensor_scatter_nd_update(scores, cells, hidden)

@@ -11,7 +11,13 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from keras_peterrec.serving.signature_names import STATE, input_names
+from keras_peterrec.serving.signature_names import (
+    INTEGERS,
+    KEEP_SEEN,
+    STATE,
+    K,
+    input_names,
+)
 
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_ROWS = 32  # of a request; `max_batch_size` of export/batching.config
@@ -27,7 +33,7 @@ def sample_rows(signature, histories, tasks=("",)):
         tasks: sequence of str, the tasks that rows name. Defaults to `("",)`, an unknown one.
 
     Returns:
-        dict from input name to list of str or bytes. The lists may differ in length.
+        dict from input name to list of str, bytes or int. The lists may differ in length.
     """
     if input_names(signature) == ("inputs",):
         return {"inputs": [_example(history) for history in histories]}
@@ -37,6 +43,11 @@ def sample_rows(signature, histories, tasks=("",)):
         STATE: ["" for _ in histories],  # new users
         "item": [(history.split() or [""])[-1] for history in histories],
         "seen": histories,
+        "items": histories[1:],
+        "allow": ["", *histories],
+        "deny": ["", "", *histories],
+        K: [0, 1, 2],
+        KEEP_SEEN: [0, 1],
     }
     return {name: rows[name] for name in input_names(signature)}
 
@@ -83,7 +94,8 @@ def write_warmup(folder, requests, model_name="peterrec"):
             request.model_spec.signature_name = signature
             for name, batch in inputs.items():
                 # With `string_val`, not `tensor_content`: some clients read only that.
-                tensor = tf.make_tensor_proto(batch, tf.string, [len(batch)])
+                dtype = tf.int32 if name in INTEGERS else tf.string
+                tensor = tf.make_tensor_proto(batch, dtype, [len(batch)])
                 request.inputs.add(key=name, value=tensor.SerializeToString())
             writer.write(log.SerializeToString())
 
@@ -97,7 +109,7 @@ def read_warmup(folder):
     requests = []
     for record in tf.data.TFRecordDataset(str(Path(folder) / PATH)).as_numpy_iterator():
         request = _prediction_log().FromString(record).predict_log.request
-        inputs = {p.key: tf.io.parse_tensor(p.value, tf.string).numpy() for p in request.inputs}
+        inputs = {p.key: _array(p.key, p.value) for p in request.inputs}
         requests.append((request.model_spec.signature_name, inputs))
     return requests
 
@@ -126,6 +138,11 @@ def replay_warmup(signatures, requests):
         if not all(np.isfinite(number).all() for number in numbers):
             problems.append((name, "is answered with numbers that are not finite"))
     return problems
+
+
+def _array(name, serialized):
+    dtype = tf.int32 if name in INTEGERS else tf.string
+    return tf.io.parse_tensor(serialized, dtype).numpy()
 
 
 def _example(history):

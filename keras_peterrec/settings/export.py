@@ -9,8 +9,8 @@ from keras_peterrec.settings.base import Settings, positive_integer, setting
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
     "check_folder": ((), ()),
-    "base": ((), ("task", "remove_task", "host", "k", "incremental")),
-    "out": (("host",), ("task", "k", "incremental", "mixed")),
+    "base": ((), ("task", "remove_task", "host", "k", "incremental", "keep_seen")),
+    "out": (("host",), ("task", "k", "incremental", "mixed", "keep_seen")),
 }
 _FLAGS = {"check_folder": "check"}
 
@@ -33,6 +33,12 @@ class ExportSettings(Settings):
         None,
         "put the other patch tasks in this folder behind one signature, mixed",
         metavar="FOLDER",
+    )
+    keep_seen: tuple[str, ...] = setting(
+        (),
+        "tasks (and serving_default) that may recommend items of the history, as of groceries or "
+        "music",
+        metavar="NAME",
     )
     base: Any = setting(
         None,

@@ -1,0 +1,60 @@
+"""A signature that gives the items most like some items."""
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_peterrec.data.preprocessing import split_history
+from keras_peterrec.serving.item_table import NO_SCORE
+from keras_peterrec.serving.signature_names import SIMILAR, input_names
+
+
+class SimilarItems:
+    """A function of items: which others are most like them.
+
+    | input | |
+    |---|---|
+    | `items` | string `[B]`, one item id, or several separated by white space |
+
+    | output | |
+    |---|---|
+    | `items` | string `[B, k]`, the most similar first, without those that were given |
+    | `scores` | float32 `[B, k]`, cosines; the lowest float32 where there is no item |
+
+    The similarity is the cosine of the vectors by which the host reads items; of several items,
+    with the sum of their unit vectors. Unknown items are left out. The table lies in the export
+    anyway; beside it only the vectors' lengths are kept.
+
+    Args:
+        host: Host.
+        source: ItemTable of the source log.
+        k: int. Items of an answer.
+
+    Attributes:
+        function: the concrete function.
+        lengths: tf.Variable, float32 `[V]`.
+    """
+
+    def __init__(self, host, source, k):
+        self._source, self._k = source, k
+        self._table = host.backbone.item_embedding.embeddings
+        vectors = ops.convert_to_numpy(self._table)[source.first_id :].astype("float32")
+        lengths = np.linalg.norm(vectors, axis=1)
+        self.lengths = tf.Variable(np.maximum(lengths, np.finfo("float32").tiny))
+        (name,) = input_names(SIMILAR)
+        spec = tf.TensorSpec([None], tf.string, name=name)
+        answer = tf.function(self._answer, autograph=False)
+        self.function = answer.get_concrete_function(spec)
+
+    def _answer(self, items):
+        first = self._source.first_id
+        named = split_history(items, self._source.ids)
+        known = named.flat_values >= first
+        ids, rows = (tf.boolean_mask(v, known) for v in (named.flat_values, named.value_rowids()))
+        table = tf.cast(tf.convert_to_tensor(self._table), tf.float32)
+        units = tf.gather(table, ids) / tf.gather(self.lengths, ids - first)[:, tf.newaxis]
+        query = tf.math.unsorted_segment_sum(units, rows, tf.shape(items)[0])
+        size = tf.sqrt(tf.reduce_sum(query * query, axis=1, keepdims=True))
+        query /= tf.where(size > 0, size, 1.0)
+        cosines = tf.matmul(query, table[first:], transpose_b=True) / self.lengths
+        return self._source.best_unseen(tf.where(size > 0, cosines, NO_SCORE), items, self._k)
