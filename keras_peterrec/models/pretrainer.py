@@ -8,14 +8,14 @@ from keras import ops
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.backbone import Backbone, shared_config
 from keras_peterrec.training.block_loop import BlockStacks
-from keras_peterrec.training.replicated_model import ReplicatedModel, sum_over_replicas
+from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 
 FULL_SOFTMAX_UP_TO = 20_000
 
 
-class Pretrainer(ReplicatedModel):
+class Pretrainer(ReplicatedTraining, keras.Model):
     """A backbone with an output table over the items, trained without labels.
 
     The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
@@ -56,9 +56,8 @@ class Pretrainer(ReplicatedModel):
         linear: Any = None,
         **kwargs: Any,
     ) -> None:
-        history = keras.Input((None,), dtype="int32", name="history")
-        super().__init__(inputs=history, outputs=backbone(history), **kwargs)
-        self.dtype_policy = dtype = backbone.item_embedding.dtype_policy
+        dtype = backbone.item_embedding.dtype_policy
+        super().__init__(dtype=dtype, **kwargs)
         self.backbone = backbone
         self.tied = tied
         self.negatives = negatives
@@ -87,6 +86,12 @@ class Pretrainer(ReplicatedModel):
                 dtype=dtype,
             )
             self.output_table.build()
+        # Called with a symbol, so that `summary` knows the shapes. A functional model would do that
+        # as well, but Keras' `clone_model` makes of one a plain model without our loss.
+        self(keras.Input((None,), dtype="int32", name="history"))
+
+    def call(self, history, training=None):
+        return self.backbone(history, training=training)
 
     def block_stacks(self) -> Any:
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
@@ -157,7 +162,7 @@ class Pretrainer(ReplicatedModel):
 
     def get_config(self):
         return {
-            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "backbone": shared_config(self.backbone),
             "tied": self.tied,
             "negatives": self.negatives,
             "label_smoothing": self.label_smoothing,
