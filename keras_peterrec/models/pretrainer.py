@@ -86,9 +86,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
                 dtype=dtype,
             )
             self.output_table.build()
-        # Called with a symbol, so that `summary` knows the shapes. A functional model would do that
-        # as well, but Keras' `clone_model` makes of one a plain model without our loss.
-        self(keras.Input((None,), dtype="int32", name="history"))
+        # Not a functional model: Keras' `clone_model` makes of one a plain model without our loss.
+        self.built = True
 
     def call(self, history, training=None):
         return self.backbone(history, training=training)

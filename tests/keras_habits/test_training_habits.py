@@ -1,4 +1,4 @@
-"""`fit`, `evaluate` and `predict` as a Keras user writes them: callbacks, weights, losses, heads."""
+"""`fit`, `evaluate` and `predict` as Keras users write them: callbacks, weights, losses, heads."""
 
 import os
 import subprocess
