@@ -159,6 +159,8 @@ def _print_lines(console, content, indent):
 
 def _shown(value):
     """A value of a description as text: of a long list the first and how many more there are."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if not isinstance(value, list):
         return value
     more = f", ... ({len(value):,} in all)" if len(value) > _MOST else ""
