@@ -26,6 +26,8 @@ from keras_peterrec.report.gather import SETTINGS, command_line, gather
 from keras_peterrec.report.kept_rows import Examples, read_test_rows
 from keras_peterrec.report.page import page
 from keras_peterrec.report.views import average_precision
+from keras_peterrec.runs.export import _earlier_reports as earlier_reports
+from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.report import report
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.settings.parser import add_arguments, make_settings
@@ -277,3 +279,23 @@ def test_the_projector_has_vectors_titles_and_popularity(name, items, runs):
 def test_profile_is_an_option_of_the_commands_that_train(runs):
     assert TransferSettings(host="h", log="l", out="o", target="t").profile is False
     assert "profile" not in TransferSettings(host="h", log="l", out="o", target="t").recorded()
+
+
+# The model card.
+
+
+def test_the_card_of_an_export_has_what_the_runs_say(runs, tmp_path):
+    out = tmp_path / "peterrec" / "1"
+    shutil.copytree(runs / "gender", tmp_path / "gender")
+    export_runs(runs / "host", [tmp_path / "gender"], out)
+    card = (out / "assets.extra" / "README.md").read_text()
+    said = json.loads((runs / "gender" / "metrics.json").read_text())["metrics"]["test"]
+    for shown in ("model-index:", '"next item"', '"gender"', f"{said['log_loss']:.4f}", "majority"):
+        assert shown in card
+    examples = json.loads((runs / "gender" / "examples.json").read_text())
+    texts = card + (out / "assets.extra" / "reports.json").read_text()
+    assert not any(example["user"] in texts for example in examples)
+    # The next version is made of this one: the run may be gone.
+    (tmp_path / "gender" / "metrics.json").unlink()
+    assert set(earlier_reports(out, [])) == {"serving_default", "gender"}
+    assert set(earlier_reports(out, ["gender"])) == {"serving_default"}
