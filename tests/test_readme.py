@@ -52,6 +52,14 @@ def newcomer(tmp_path_factory):
     for name in ("gender", "spend", "topics"):
         labels = load_labels("simulated/users", name)
         columns[name] = dict(zip(labels.user_ids, labels.values))
+    # The shop's own form: semicolons, other names, dates, kinds of event, several files.
+    (folder / "clicks").mkdir()
+    for day in range(2):
+        lines = ["customer;article;date;action;worth"]
+        for n in range(30):
+            action = ("view", "buy", "return")[n % 3]
+            lines.append(f"c{n % 5};Article {n % 7};2026-01-{10 + 10 * day} 12:{n:02};{action};{n}")
+        (folder / "clicks" / f"{day}.csv").write_text("\n".join(lines) + "\n")
     lines = ["user_id,gender,spend,topics"]
     for user in columns["gender"]:
         lines.append(",".join([user, *(column.get(user, "") for column in columns.values())]))

@@ -36,7 +36,8 @@ def linear(settings: LinearSettings) -> dict:
         InputError: an argument or the data cannot be used.
     """
     began = time.perf_counter()
-    log, answers = load_source(settings.log), load_answers(settings)
+    log = load_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = Sequences(log, vocabulary)

@@ -20,7 +20,13 @@ from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import example_writer, load_source, write_test
+from keras_peterrec.runs.task_data import (
+    FEW_TEST_USERS,
+    example_writer,
+    few_test_users,
+    load_source,
+    write_test,
+)
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.task_kind import Metric
@@ -51,7 +57,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log)
+    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
     trained = training_counts(log)
     sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
     found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)
@@ -60,6 +66,9 @@ def pretrain(settings: PretrainSettings) -> dict:
             return earlier
         if devices.is_chief:
             _say_unknown_items(trained)
+            users = int((sequences.lengths >= 3).sum())
+            if users < FEW_TEST_USERS:
+                progress.line(few_test_users(users))
         with devices.scope():
             pretrainer = new_pretrainer(settings, len(vocabulary))
         examples = example_writer(settings, sequences, vocabulary)
@@ -272,7 +281,11 @@ def _ease(sequences, validation, items):
 def training_batches(
     pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`."""
+    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`.
+
+    Where the log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
+    """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
@@ -283,13 +296,31 @@ def training_batches(
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
+    arguments = {
+        "tokens": tokens,
+        "rows": replicas * max(1, cached),
+        "seed": settings.seed,
+        "weights": None if sequences.weights is None else _with_mean_one(sequences, longest),
+    }
     if causal:
         return causal_batches(
             sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
         )
     vocabulary_size = pretrainer.backbone.vocabulary_size
     return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
+
+
+def _with_mean_one(sequences, longest):
+    starts, stops = sequences.training_windows(longest)
+    # Of each user one window, whose targets are the events after its first.
+    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
+    total = np.sum(passed[stops + 1] - passed[starts + 1])
+    if total <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return sequences.weights * (np.sum(stops - starts) / total)
 
 
 def _train(pretrainer, sequences, settings, folder, examples, counts):

@@ -7,7 +7,8 @@ from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
-from keras_peterrec.runs.advice import advise
+from keras_peterrec.runs.advice import advise, say_weak_host
+from keras_peterrec.runs.pretrain import METRIC as HOST_METRIC
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     example_writer,
@@ -15,6 +16,7 @@ from keras_peterrec.runs.task_data import (
     known_histories,
     load_answers,
     load_source,
+    say_what_is_little,
     task_result,
     with_kind,
     write_test,
@@ -57,7 +59,8 @@ def _transfer(settings):
     with stage(f"loading {settings.host}"), devices.scope():
         host = Host.load(settings.host)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers = load_source(settings.log), load_answers(settings)
+    log = load_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
     reads = host.task_settings()
@@ -66,6 +69,9 @@ def _transfer(settings):
     with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
+        if devices.is_chief:
+            say_weak_host(settings.host, HOST_METRIC)
+            say_what_is_little(data)
         with devices.scope():
             model = build_task(
                 host.backbone,

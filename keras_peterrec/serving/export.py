@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import write_json
@@ -183,8 +184,8 @@ def _write_bundles(folder, sources, host):
 def _warmup_histories(host, length):
     """Four histories: one of `length` events, a short, an empty and an unknown one."""
     items = host.vocabulary.items
-    longest = " ".join(items[n % len(items)] for n in range(length))
-    return [longest, items[0], "", "? ?"]
+    longest = " ".join(written(items[n % len(items)]) for n in range(length))
+    return [longest, written(items[0]), "", "? ?"]
 
 
 def _replay_warmup(folder):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
-    Settings,
+    data_setting,
     devices_setting,
     linear_setting,
     positive_integer,
@@ -15,17 +15,19 @@ from keras_peterrec.settings.base import (
     seed_number,
     setting,
 )
+from keras_peterrec.settings.reading import ReadingSettings, weight_setting
 
 
 @dataclass(frozen=True)
-class PretrainSettings(Settings):
+class PretrainSettings(ReadingSettings):
     """Settings of `pretrain`: a log in, a host out."""
 
     command: ClassVar[str] = "pretrain"
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
-    log: Any = setting(
-        help="source log: .csv, .csv.gz, .parquet, or a name such as movielens-100k/source"
+    log: Any = data_setting(
+        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name "
+        "such as movielens-100k/source"
     )
     out: Any = setting(help="new folder for the host", recorded=False)
     objective: str = setting(
@@ -47,6 +49,7 @@ class PretrainSettings(Settings):
     unknown_rate: float = setting(
         0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
     )
+    weight_column: str | None = weight_setting("each event")
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=positive_integer
     )
