@@ -79,7 +79,7 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports)
+    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports=reports)
 
 
 def _reports(paths):
