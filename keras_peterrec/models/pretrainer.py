@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.errors import InputError
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.models.backbone import Backbone, shared_config
@@ -15,13 +16,27 @@ from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_ove
 FULL_SOFTMAX_UP_TO = 20_000
 
 
+def target_weights(sample_weight: Any, targets: Any) -> Any:
+    """Weights of samples as those of their targets, float32 of the shape of `targets`.
+
+    Args:
+        sample_weight: Tensor `[B, L]`, or `[B]` or `[B, 1]` for whole rows.
+        targets: Integer tensor `[B, L]`.
+    """
+    weights = ops.cast(sample_weight, "float32")
+    if len(weights.shape) == 1:
+        weights = weights[:, None]
+    return ops.broadcast_to(weights, ops.shape(targets))
+
+
 class Pretrainer(ReplicatedTraining, keras.Model):
     """A backbone with an output table over the items, trained without labels.
 
     The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
     cross-entropy of `states · tableᵀ` at the positions whose target is an item;
     targets are ids, and special ids are not counted. `fit` needs no `loss`
-    argument.
+    argument. Weights of samples are `[B, L]`, of targets, or `[B]`, of rows; as Keras does it,
+    the sum of the weighted losses is divided by the number of targets, not by their weights.
 
     Args:
         backbone: Backbone.
@@ -92,6 +107,14 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     def call(self, history, training=None):
         return self.backbone(history, training=training)
 
+    def fit(self, *args, class_weight=None, **kwargs):
+        if class_weight is not None:
+            raise InputError(
+                "`class_weight` should be left out, since the targets are items: `sample_weight` "
+                f"weighs them. Received: `class_weight` = {class_weight!r}."
+            )
+        return super().fit(*args, **kwargs)
+
     def block_stacks(self) -> Any:
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
 
@@ -129,10 +152,15 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         targets = ops.reshape(ops.cast(y, "int32"), (-1,)) - FIRST_ITEM
         targets = ops.maximum(targets, -1)  # special ids are not counted
         states = ops.reshape(y_pred, (-1, self.backbone.hidden_dim))
+        weights = None
+        if sample_weight is not None:
+            weights = ops.reshape(target_weights(sample_weight, y), (-1,))
         if self.sampled_softmax is None:
-            total = self.full_softmax(states, targets, self.item_table, training=training)
+            table = self.item_table
+            total = self.full_softmax(states, targets, table, weights, training=training)
         else:
-            total = ops.sum(self._sampled_losses(states, targets))
+            losses = self._sampled_losses(states, targets)
+            total = ops.sum(losses if weights is None else losses * weights)
         counted = ops.sum(ops.cast(targets >= 0, "float32"))
         return total / ops.maximum(sum_over_replicas(counted), 1.0)
 

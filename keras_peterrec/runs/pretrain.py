@@ -16,11 +16,17 @@ from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best
 from keras_peterrec.models.linear_part import EVENTS, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_source
-from keras_peterrec.runs.user_sums import write_test_users
+from keras_peterrec.runs.task_data import (
+    FEW_TEST_USERS,
+    example_writer,
+    few_test_users,
+    load_source,
+    write_test,
+)
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.task_kind import Metric
@@ -51,7 +57,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log)
+    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
     trained = training_counts(log)
     sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
     found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)
@@ -60,9 +66,13 @@ def pretrain(settings: PretrainSettings) -> dict:
             return earlier
         if devices.is_chief:
             _say_unknown_items(trained)
+            users = int((sequences.lengths >= 3).sum())
+            if users < FEW_TEST_USERS:
+                progress.line(few_test_users(users))
         with devices.scope():
             pretrainer = new_pretrainer(settings, len(vocabulary))
-        training = _train(pretrainer, sequences, settings, folder.path)
+        examples = example_writer(settings, sequences, vocabulary)
+        training = _train(pretrainer, sequences, settings, folder.path, examples, counts)
 
         def finish():
             linear = None
@@ -73,13 +83,17 @@ def pretrain(settings: PretrainSettings) -> dict:
             host.save(folder.path)
             result = {
                 **_describe(log, trained, pretrainer, settings),
-                **_measure(pretrainer, sequences, settings, counts, linear),
+                **_measure(pretrainer, sequences, settings, vocabulary, counts, linear),
                 **training.summary(time.perf_counter() - began),
             }
             if settings.linear:
                 result["linear"] = {"weight": weight, **linear.chosen}
             advise(result, METRIC, sequences.lengths, host)
-            write_test_users(folder.path, result, METRIC)
+            rows = write_test(folder.path, result, METRIC, examples)
+            write_summaries(folder.path, result, rows)
+            vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+            described = vocabulary.items, counts, examples.name
+            write_projector(folder.path, vectors, *described, "items of the source log")
             folder.finish(result)
             training.finish()
             return result
@@ -103,6 +117,7 @@ def _describe(log, trained, pretrainer, settings):
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
+        "decides": METRIC.described(),
         "data": {
             "fingerprint": log.fingerprint(),
             "users": len(log.user_ids),
@@ -223,10 +238,11 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, counts, linear):
+def _measure(pretrainer, sequences, settings, vocabulary, counts, linear):
     """Final metrics of both held-out events, and of the baselines."""
+    described = {"vocabulary": vocabulary, "counts": counts}
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, held_out)
+        NextItemEvaluation(sequences, settings.max_length, held_out, **described)
         for held_out in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
@@ -265,7 +281,11 @@ def _ease(sequences, validation, items):
 def training_batches(
     pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`."""
+    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`.
+
+    Where the log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
+    """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
@@ -276,7 +296,12 @@ def training_batches(
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
+    arguments = {
+        "tokens": tokens,
+        "rows": replicas * max(1, cached),
+        "seed": settings.seed,
+        "weights": None if sequences.weights is None else _with_mean_one(sequences, longest),
+    }
     if causal:
         return causal_batches(
             sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
@@ -285,9 +310,29 @@ def training_batches(
     return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
 
 
-def _train(pretrainer, sequences, settings, folder):
+def _with_mean_one(sequences, longest):
+    starts, stops = sequences.training_windows(longest)
+    # Of each user one window, whose targets are the events after its first.
+    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
+    total = np.sum(passed[stops + 1] - passed[starts + 1])
+    if total <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return sequences.weights * (np.sum(stops - starts) / total)
+
+
+def _train(pretrainer, sequences, settings, folder, examples, counts):
     batches = training_batches(pretrainer, sequences, settings)
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+    validation = NextItemEvaluation(
+        sequences,
+        settings.max_length,
+        VALIDATION,
+        VALIDATION_USERS,
+        examples.vocabulary,
+        counts,
+    )
     recipe = Recipe(
         settings.learning_rate,
         settings.epochs,
@@ -299,4 +344,15 @@ def _train(pretrainer, sequences, settings, folder):
     )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states
-    return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)
+    return fit(
+        "pretrain",
+        pretrainer,
+        None,
+        batches,
+        measure,
+        forward,
+        recipe,
+        folder,
+        show=examples.markdown,
+        profile=settings.profile,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
@@ -15,6 +16,8 @@ FORMAT_VERSION = 2
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
+CARD = Path("assets.extra") / "README.md"
+REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 
 class ExportedModel:
@@ -88,6 +91,7 @@ class ExportedModel:
             histories: B histories, the oldest item first: a list, array or Series (pandas or
                 polars) of strings with item ids separated by white space, or of lists of ids; or a
                 DataFrame with one column of them, called `history` or the only one.
+                An id with white space stands in a string as `written` gives it, `"New%20York"`.
 
         Returns:
             dict of arrays, `[B, ...]`: float32, and str where strings are given;
@@ -217,14 +221,7 @@ def _history_string(history):
             "`histories` should hold strings of item ids, or lists of them. "
             f"Received: {history!r} in it."
         )
-    items = [str(item) for item in history]
-    for item in items:
-        if item.split() != [item]:
-            raise InputError(
-                "`histories` should hold item ids without white space where they are lists. "
-                f"Received: {item!r}."
-            )
-    return " ".join(items)
+    return " ".join(written(str(item)) for item in history)
 
 
 def newest_version(path: Any) -> Path:

@@ -150,6 +150,20 @@ def test_a_row_without_weight_teaches_nothing(new_task, rows):
         np.testing.assert_allclose(new, old, atol=1e-6)
 
 
+@pytest.mark.parametrize("negatives", [0, 3])
+def test_weights_of_rows_weigh_the_loss_of_a_pretrainer(rows, negatives):
+    ids, targets = rows[0][:, :-1], rows[0][:, 1:]
+    model = kp.CausalPretrainer(kp.Backbone(16, 8, (1,)), negatives=negatives, seed=1)
+    model.compile(keras.optimizers.SGD(0.0))
+    before = model.get_weights()
+    model.fit(ids, targets, sample_weight=np.zeros(len(ids)), verbose=0)
+    assert model.history.history["loss"] == [0.0]
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(new, old)
+    with pytest.raises(kp.InputError, match="`class_weight` should be left out"):
+        model.fit(ids, targets, class_weight={4: 2.0}, verbose=0)
+
+
 class FarFromOne(keras.losses.Loss):
     """A loss that Keras does not have."""
 
