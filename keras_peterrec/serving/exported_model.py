@@ -55,10 +55,11 @@ class ExportedModel:
             )
         try:
             self._model = tf.saved_model.load(str(path))
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        # TensorFlow's reader of weights calls a file cut short an IndexError.
+        except (OSError, ValueError, RuntimeError, LookupError, tf.errors.OpError) as error:
             raise InputError(
                 f"`{argument}` should be a whole SavedModel. Received: {str(path)!r}, whose files "
-                f"are damaged or cut short: {_first_line(error)} Copy it or export it again; "
+                f"are damaged or cut short ({_first_line(error)}). Copy it or export it again; "
                 "`export --check` says more."
             ) from error
 

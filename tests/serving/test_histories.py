@@ -1,5 +1,7 @@
 """What `predict` takes as histories, and what it says of commas."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +9,7 @@ from commands import run_here
 
 from keras_peterrec.data.item_commas import comma_hint
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.exported_model import history_strings, newest_version
+from keras_peterrec.serving.exported_model import ExportedModel, history_strings, newest_version
 
 WANTED = ["i1 i2", "", "i3"]
 
@@ -95,3 +97,13 @@ def test_commas_are_told_only_where_spaces_are_missing():
     assert "'a b'" in comma_hint("a,b") and "..." in comma_hint("a," * 90 + "b")
     for history in ("", "a", "a,b c", "a b", ",", "a,"):
         assert comma_hint(history) is None
+
+
+def test_an_export_whose_files_are_damaged_is_refused_in_a_line(causal_export, tmp_path):
+    for name in ("saved_model.pb", "variables/variables.data-00000-of-00001"):
+        copy = shutil.copytree(causal_export.out, tmp_path / name.partition(".")[0] / "1")
+        file = copy / name
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        with pytest.raises(InputError, match="files are damaged or cut short") as caught:
+            ExportedModel(copy)
+        assert "\n" not in str(caught.value)
