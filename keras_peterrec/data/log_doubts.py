@@ -10,7 +10,8 @@ from keras_peterrec.data.timestamps import unit_of
 _SAMPLE = 300_000
 # In how many times less time than users items come again, before the columns look swapped.
 _SWAPPED = 10.0
-_MANY_TIES = 0.5
+_MANY_TIES = 0.1
+_LEAST_EVENTS = 1_000  # fewer may look like anything
 
 
 def doubts_of(log: Log) -> list[str]:
@@ -43,7 +44,7 @@ def looks_swapped(log: Log) -> bool:
     of the time that users take, each beside what its number of events lets one expect, are
     probably the users. Where timestamps only number a user's events, no user has one twice.
     """
-    if len(log.item_ids) <= len(log.user_ids):
+    if len(log.item_ids) <= len(log.user_ids) or len(log) < _LEAST_EVENTS:
         return False
     if unit_of(log.timestamps) is None:
         return _ties(log.items, log) == 0 and (_ties(log.users, log) or 0) > _MANY_TIES

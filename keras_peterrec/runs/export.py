@@ -14,6 +14,7 @@ from keras_peterrec.serving.exported_model import (
     FORMAT_VERSION,
     MIXED_BUNDLES,
     REPORTS,
+    newest_version,
 )
 from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.settings.base import takes
@@ -60,17 +61,9 @@ def _new(settings):
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
     reports = _reports({NEXT_ITEM: settings.host, **paths})
-    return export(
-        host,
-        tasks,
-        settings.out,
-        k,
-        settings.host,
-        settings.incremental,
-        mixed,
-        reports,
-        settings.keep_seen,
-    )
+    options = {"reports": reports, "keep_seen": settings.keep_seen}
+    incremental = settings.incremental
+    return export(host, tasks, settings.out, k, settings.host, incremental, mixed, **options)
 
 
 def _extend(settings):
@@ -81,9 +74,9 @@ def _extend(settings):
     incremental = saved["incremental"] or settings.incremental
     keep_seen = {name for name in saved["keep_seen"] if name not in removed}
     keep_seen |= set(settings.keep_seen)
-    options = settings.k is not None or incremental != saved["incremental"]
-    options = options or not keep_seen <= set(saved["keep_seen"])
-    _check_changes([*single, *together], added, removed, options)
+    changed = settings.k is not None or incremental != saved["incremental"]
+    changed = changed or not keep_seen <= set(saved["keep_seen"])
+    _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
     host = _host(origin, saved["host"])
     tasks = {
@@ -94,7 +87,8 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    return export(host, tasks, out, k, origin, incremental, mixed, reports, keep_seen)
+    options = {"reports": reports, "keep_seen": keep_seen}
+    return export(host, tasks, out, k, origin, incremental, mixed, **options)
 
 
 def _reports(paths):
@@ -115,7 +109,7 @@ def _earlier_reports(version, removed):
 
 
 def _check(settings):
-    from keras_peterrec.serving.verify.verify_export import CHECKS, verify_export
+    from keras_peterrec.serving.verify.verify_export import checks, verify_export
 
     path = Path(settings.check_folder)
     if not path.is_dir():
@@ -123,10 +117,9 @@ def _check(settings):
             "`check` should be a version directory, such as export/peterrec/1. "
             f"Received: {str(path)!r}, which is no folder."
         )
-    versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
-    if versions and not (path / "saved_model.pb").exists():
-        path = max(versions, key=lambda version: int(version.name))
-    return {"path": str(path), "checks": list(CHECKS), "problems": verify_export(path)}
+    path = newest_version(path)
+    problems = verify_export(path, settings.thorough)
+    return {"path": str(path), "checks": list(checks(settings.thorough)), "problems": problems}
 
 
 def _mixed_tasks(folder, host, others):
@@ -185,7 +178,7 @@ def _bundles(version, saved):
     return single, together
 
 
-def _check_changes(names, added, remove_task, options):
+def _check_changes(names, added, remove_task, otherwise):
     for name in remove_task:
         if name not in names:
             raise InputError(
@@ -198,7 +191,7 @@ def _check_changes(names, added, remove_task, options):
                 f"`task` should be new to `base`, or be replaced with --remove-task {name}. "
                 f"Received: {name!r}, which `base` has."
             )
-    if not added and not remove_task and not options:
+    if not added and not remove_task and not otherwise:
         raise InputError(
             "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
             "`incremental` or `keep_seen` where it lacks that. Received: none of them."

@@ -15,6 +15,7 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.log_doubts import looks_swapped
 from keras_peterrec.data.read_log import read_log
 from keras_peterrec.data.sources import load_labels, load_log
+from keras_peterrec.data.sources.movielens import MovieLens
 from keras_peterrec.errors import InputError
 
 SHARED = [p / "shared" / "data" for p in Path(__file__).parents if (p / "shared/data").is_dir()]
@@ -249,6 +250,10 @@ def test_swapped_columns_are_told(clock):
     assert looks_swapped(Log.from_columns(what, who, times.ravel()))
 
 
+def turned(log):
+    return Log(log.item_ids, log.user_ids, log.items, log.users, log.timestamps)
+
+
 @pytest.mark.parametrize("name", ["amazon/*.csv.gz", "kuairand/events.parquet"])
 def test_real_logs_do_not_look_swapped(name):
     found = [path for folder in SHARED for path in sorted(folder.glob(name))]
@@ -257,6 +262,13 @@ def test_real_logs_do_not_look_swapped(name):
     for path in found:
         assert not looks_swapped(read_log(path))
     if "amazon" in name:
-        log = read_log(found[0])
-        turned = Log(log.item_ids, log.user_ids, log.items, log.users, log.timestamps)
-        assert looks_swapped(turned)
+        assert looks_swapped(turned(read_log(found[0])))
+
+
+def test_movielens_does_not_look_swapped_and_is_told_if_it_is():
+    found = [folder / "movielens-1m" for folder in SHARED if (folder / "movielens-1m").is_dir()]
+    if not found:
+        pytest.skip("the data is not here")
+    log = MovieLens("1m", found[0]).domain("action")
+    assert not looks_swapped(log)
+    assert looks_swapped(turned(log))
