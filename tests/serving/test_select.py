@@ -77,7 +77,7 @@ def test_who_asks_wrongly_is_told(causal_export):
 
 def similar(host, text):
     items, known = host.vocabulary.items, text.split()
-    table = np.asarray(host.backbone.item_embedding.embeddings)[4:]
+    table = np.asarray(host.pretrainer.item_table)
     units = table / np.linalg.norm(table, axis=1, keepdims=True)
     query = units[[list(items).index(item) for item in known if item in items]].sum(axis=0)
     size = np.linalg.norm(query)
