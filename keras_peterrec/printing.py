@@ -117,12 +117,16 @@ def print_answers(answers):
                 shown = " ".join(f"{number:.6g}" for number in numbers)
                 console.print(f"{name}  {history!r}: {shown}")
                 continue
-            (of_what,) = set(answer) - {"scores"}
+            (of_what,) = set(answer) - {"scores", "titles"}
             table = Table(title=f"{name}  {history!r}", title_justify="left")
             table.add_column(of_what)
+            columns = [answer[of_what], map(_number, answer["scores"])]
+            if "titles" in answer:
+                table.add_column("title")
+                columns.insert(1, answer["titles"])
             table.add_column(unit, justify="right")
-            for label, score in zip(answer[of_what], answer["scores"]):
-                table.add_row(label, _number(score))
+            for row in zip(*columns):
+                table.add_row(*row)
             console.print(table)
 
 

@@ -3,15 +3,18 @@
 import os
 from pathlib import Path
 
+from keras_peterrec.data.titles import read_items, read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.progress import stage
 from keras_peterrec.report.gather import gather
+from keras_peterrec.serving.asset_hashes import HIDDEN
 from keras_peterrec.serving.export import DEFAULT_K, export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
     DESCRIPTION,
     FORMAT_VERSION,
+    ITEMS,
     MIXED_BUNDLES,
     REPORTS,
     newest_version,
@@ -61,7 +64,7 @@ def _new(settings):
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
     reports = _reports({NEXT_ITEM: settings.host, **paths})
-    options = {"reports": reports, "keep_seen": settings.keep_seen}
+    options = {"reports": reports, "keep_seen": settings.keep_seen, **_shown(settings)}
     incremental = settings.incremental
     return export(host, tasks, settings.out, k, settings.host, incremental, mixed, **options)
 
@@ -76,6 +79,7 @@ def _extend(settings):
     keep_seen |= set(settings.keep_seen)
     changed = settings.k is not None or incremental != saved["incremental"]
     changed = changed or not keep_seen <= set(saved["keep_seen"])
+    changed = changed or settings.items is not None or settings.hidden_items is not None
     _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
     host = _host(origin, saved["host"])
@@ -87,8 +91,20 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    options = {"reports": reports, "keep_seen": keep_seen}
+    options = {"reports": reports, "keep_seen": keep_seen, **_shown(settings, version)}
     return export(host, tasks, out, k, origin, incremental, mixed, **options)
+
+
+def _shown(settings, version=None):
+    """Titles and hidden items, as they are asked for or as an earlier version has them."""
+    found = {"items": settings.items, "hidden": settings.hidden_items}
+    if version is not None:
+        for name, path in (("items", version / ITEMS), ("hidden", version / "assets" / HIDDEN)):
+            if found[name] is None and path.is_file():
+                found[name] = path
+    titles = None if found["items"] is None else read_titles(found["items"], "items")
+    hidden = None if found["hidden"] is None else read_items(found["hidden"], "hidden_items")
+    return {"titles": titles, "hidden": hidden}
 
 
 def _reports(paths):
@@ -194,7 +210,8 @@ def _check_changes(names, added, remove_task, otherwise):
     if not added and not remove_task and not otherwise:
         raise InputError(
             "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
-            "`incremental` or `keep_seen` where it lacks that. Received: none of them."
+            "`incremental` or `keep_seen` where it lacks that, or `items` or `hidden_items`. "
+            "Received: none of them."
         )
 
 

@@ -27,6 +27,7 @@ DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
 CARD = Path("assets.extra") / "README.md"
+ITEMS = Path("assets.extra") / "items.csv"  # titles, where answers have them
 REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.serving.item_table import ItemTable
+from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.serving.asset_hashes import HIDDEN
+from keras_peterrec.serving.item_table import ItemTable, lines_table
 from keras_peterrec.serving.mixed_signature import MixedSignature
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
@@ -69,6 +72,9 @@ class ServingModule(tf.Module):
         mixed: MixedTasks on `host`. Defaults to `None`.
         keep_seen: collection of str. The signatures (`serving_default` and recommendations) whose
             answers may hold items of the history. Defaults to `()`.
+        titles: dict from item to title. Answers then give titles as well. Defaults to `None`.
+        hidden: collection of str. Items that may not be shown, which a text file lists; see
+            `ItemTable.hide`. Defaults to `None`, no such file.
 
     Example:
 
@@ -76,11 +82,29 @@ class ServingModule(tf.Module):
     >>> tf.saved_model.save(served, "export/peterrec/1", signatures=served.functions)
     """
 
-    def __init__(self, host, tasks, k, folder, incremental=False, mixed=None, keep_seen=()):
+    def __init__(
+        self,
+        host,
+        tasks,
+        k,
+        folder,
+        incremental=False,
+        mixed=None,
+        keep_seen=(),
+        titles=None,
+        hidden=None,
+    ):
         super().__init__(name="peterrec")
         folder = Path(folder)
         source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
         answers = {name: task.kind.export_answers(name, folder, k) for name, task in tasks.items()}
+        shown = [source, *(a.table for a in answers.values() if isinstance(a.table, ItemTable))]
+        self.hidden = None if hidden is None else _hidden_items(hidden, folder)
+        for table in shown:
+            if titles is not None:
+                table.add_titles(titles)
+            if hidden is not None:
+                table.hide(self.hidden)
         self.functions = _of_histories(host, source, tasks, answers, k, keep_seen)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
@@ -103,6 +127,12 @@ class ServingModule(tf.Module):
             named.update({f"{MIXED}/{path}": w for path, w in signature.weights.items()})
         self.tables = tables  # assigned once, as tf.Module wants it
         self.weights = _captured_weights(self.functions.values(), named)
+
+
+def _hidden_items(items, folder):
+    lines = ["# Items that may not be shown, one a line, as in a history; read at every load."]
+    write_text(folder / HIDDEN, "".join(f"{line}\n" for line in [*lines, *map(written, items)]))
+    return lines_table(folder / HIDDEN)
 
 
 def _of_histories(host, source, tasks, answers, k, keep_seen):

@@ -35,7 +35,7 @@ def commands(*beginning):
 
 
 def test_every_command_is_tested_here():
-    known = {("keras-peterrec", "export"), ("docker", "run"), ("docker", "compose")}
+    known = {("keras-peterrec", "export"), ("keras-peterrec", "predict"), ("docker", "run"), ("docker", "compose")}
     known |= {("python", "export/client_rest.py"), ("python", "export/client_grpc.py")}
     for words in COMMANDS:
         assert words[0] == "curl" or tuple(words[:2]) in known, words
@@ -48,6 +48,12 @@ def test_export_commands_are_understood():
         settings = options.pop("chosen").settings
         ways.add(make_settings(settings, options).way)
     assert ways == {"out", "check_folder", "base"}
+
+
+def test_predict_commands_are_understood():
+    for words in commands("keras-peterrec", "predict"):
+        options = vars(cli._parser().parse_args(words[1:]))
+        assert make_settings(options.pop("chosen").settings, options).out == "answers.parquet"
 
 
 def test_docker_mounts_and_flags():

@@ -19,7 +19,7 @@ ON_CPU = {
         "Substr",
         "UnsortedSegmentJoin",
     ),
-    *("HashTableV2", "InitializeTableFromTextFileV2", "LookupTableFindV2"),
+    *("HashTableV2", "InitializeTableFromTextFileV2", "LookupTableFindV2", "LookupTableExportV2"),
     *("RaggedRange", "RaggedTensorToTensor"),
     "ParseExampleV2",
     *("DecodePaddedRaw", "SerializeTensor"),

@@ -64,6 +64,10 @@ _OPERATIONS = (
     StatelessCase StaticRegexReplace TensorListFromTensor TensorListGetItem TensorListReserve
     TensorListSetItem TensorListStack While
     """
+    # items that may not be shown
+    """
+    LookupTableExportV2
+    """
     # one event at a time (`_step`), with the state as bytes
     """
     All Assert DecodePaddedRaw LogicalOr SerializeTensor SplitV StatelessWhile StringLength
