@@ -8,17 +8,17 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import causal_batches, masked_batches
 from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import TEST, VALIDATION, EventSplit, all_events, split_events
 from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
-from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
-from keras_peterrec.models.linear_part import EVENTS, LinearPart
+from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.advice import advise
-from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
-from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.run_folder import FINAL, RunFolder
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
@@ -40,8 +40,10 @@ def pretrain(settings: PretrainSettings) -> dict:
     """Pretrains a host on a log, without labels, and saves it as a run folder.
 
     The last event of every user is kept for the test and the last but one for
-    validation, which also says when to stop. The same call on an interrupted
-    folder goes on; on a finished one it returns what was found.
+    validation, which also says when to stop; `split` may name a moment instead. With
+    `final`, a second host is then trained on all events, for as long as was best, and
+    saved in place of the measured one, whose metrics are kept. The same call on an
+    interrupted folder goes on; on a finished one it returns what was found.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -52,53 +54,127 @@ def pretrain(settings: PretrainSettings) -> dict:
     began = command_began()
     devices = Devices.open(settings.devices)
     log = load_source(settings.log)
-    trained = training_counts(log)
-    sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
-    found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)
-    with found as folder, seeded(settings.seed):
+    split = split_events(log, settings.split)
+    trained = training_counts(log, split)
+    sequences, vocabulary, counts = encode_log(log, settings.min_count, trained, split)
+    fingerprint = log.fingerprint()
+    found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
+    with found as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        if devices.is_chief:
-            _say_unknown_items(trained)
-        with devices.scope():
-            pretrainer = new_pretrainer(settings, len(vocabulary))
-        training = _train(pretrainer, sequences, settings, folder.path)
+        result = folder.measured_result()
+        if result is None:
+            if devices.is_chief:
+                _say_unknown_items(trained)
+            with seeded(settings.seed):
+                with devices.scope():
+                    pretrainer = new_pretrainer(settings, len(vocabulary))
+                host = Host(pretrainer, vocabulary, settings.max_length, origin(settings))
+                described = _describe(log, trained, settings)
+                result = train_host(host, sequences, counts, settings, folder, described, began)
+        if settings.final:
+            sequences, vocabulary, _ = encode_all(log, settings.min_count)
+            with seeded(settings.seed):
+                with devices.scope():
+                    pretrainer = new_pretrainer(settings, len(vocabulary))
+                host = Host(pretrainer, vocabulary, settings.max_length, origin(settings, True))
+                result = train_final_host(host, sequences, settings, folder, result)
+        return result
 
-        def finish():
-            linear = None
-            if settings.linear or settings.baselines:
-                linear = fit_linear(sequences, len(vocabulary.items))
-            weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
-            host = Host(pretrainer, vocabulary, settings.max_length)
-            host.save(folder.path)
-            result = {
-                **_describe(log, trained, pretrainer, settings),
-                **_measure(pretrainer, sequences, settings, counts, linear),
-                **training.summary(time.perf_counter() - began),
-            }
-            if settings.linear:
-                result["linear"] = {"weight": weight, **linear.chosen}
-            advise(result, METRIC, sequences.lengths, host)
-            write_test_users(folder.path, result, METRIC)
-            folder.finish(result)
-            training.finish()
-            return result
 
-        return devices.on_chief(finish)
+def origin(settings: Any, final: bool = False, **more: Any) -> dict:
+    """What `host.json` says of where a host comes from."""
+    return {"split": settings.split, "final": final, **more}
+
+
+def train_host(host, sequences, counts, settings, folder, described, began):
+    """Trains a host to its best validation metric, adds the linear part, saves and measures it.
+
+    Args:
+        host: Host, new.
+        sequences: Sequences of the log, with the split.
+        counts: int array `[V - 4]`. How often training sees each item.
+        settings: PretrainSettings.
+        folder: RunFolder.
+        described: dict, what `metrics.json` says of the settings and the log.
+        began: float. When the command began.
+
+    Returns:
+        dict, the content of `metrics.json`.
+    """
+    pretrainer = host.pretrainer
+    training = _train(pretrainer, sequences, settings, folder.path)
+
+    def finish():
+        linear = None
+        if settings.linear or settings.baselines:
+            linear = fit_linear(sequences, len(counts))
+        weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
+        host.save(folder.path)
+        result = {
+            **described,
+            "parameters": _parameters(pretrainer),
+            **_measure(pretrainer, sequences, settings, counts, linear),
+            **training.summary(time.perf_counter() - began),
+        }
+        if settings.linear:
+            result["linear"] = {"weight": weight, **linear.chosen}
+        advise(result, METRIC, sequences.lengths, host)
+        write_test_users(folder.path, result, METRIC)
+        folder.finish(result)
+        training.finish()
+        return result
+
+    return Devices.of(pretrainer).on_chief(finish)
+
+
+def train_final_host(host, sequences, settings, folder, result):
+    """Trains a host anew on all events for as long as the measured run found best, and saves it.
+
+    Args:
+        host: Host, new.
+        sequences: Sequences of the log, all of whose events are trained on.
+        settings: PretrainSettings.
+        folder: RunFolder of the measured run.
+        result: dict, the measured run's `metrics.json`.
+
+    Returns:
+        dict, `result` with `final`: what was trained on, and the seconds.
+    """
+    pretrainer, began = host.pretrainer, time.perf_counter()
+    place = folder.path / FINAL
+    training = _train(pretrainer, sequences, settings, place, result["best_path"])
+
+    def finish():
+        chosen = result.get("linear", {})
+        if chosen.get("weight"):
+            part = refit_linear(sequences, len(host.vocabulary.items), chosen)
+            pretrainer.linear = LinearTable.of_part(part)
+        host.save(folder.path)
+        final = {
+            "events": len(sequences.items),
+            "items": len(host.vocabulary.items),
+            "epochs": sum(result["best_path"]),
+            "seconds": round(time.perf_counter() - began, 2),
+        }
+        told = {**result, "final": final}
+        folder.finish(told)
+        training.finish()
+        return told
+
+    return Devices.of(pretrainer).on_chief(finish)
 
 
 def _say_unknown_items(trained):
     unknown = int((trained == 0).sum())
     if unknown:
         progress.line(
-            f"{unknown:,} of {len(trained):,} items are unknown to the host: only the last two "
-            "events of users, which are kept for validation and test, have them"
+            f"{unknown:,} of {len(trained):,} items are unknown to the host: only the events that "
+            "are kept for validation and test have them"
         )
 
 
-def _describe(log, trained, pretrainer, settings):
-    linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
-    total = pretrainer.count_params()
+def _describe(log, trained, settings):
     return {
         "command": settings.command,
         "settings": settings.recorded(),
@@ -110,41 +186,43 @@ def _describe(log, trained, pretrainer, settings):
             "items_only_held_out": int((trained == 0).sum()),
             "events": len(log),
         },
-        "parameters": {
-            "host": pretrainer.backbone.count_params(),
-            "linear": linear,
-            "trainable": total - linear,
-            "total": total,
-        },
     }
 
 
-def training_counts(log: Any) -> np.ndarray:
-    """How often each item of a log is in events that training may see: all but users' last two.
+def _parameters(pretrainer):
+    linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
+    total = pretrainer.count_params()
+    return {
+        "host": pretrainer.backbone.count_params(),
+        "linear": linear,
+        "trainable": total - linear,
+        "total": total,
+    }
+
+
+def training_counts(log: Any, split: EventSplit) -> np.ndarray:
+    """How often each item of a log is in events that training sees.
 
     Args:
         log: Log.
+        split: EventSplit of its users.
 
     Returns:
         int array `[I]`, in the order of `log.item_ids`.
-
-    Raises:
-        InputError: no user has the four events that training, validation and
-            test need.
     """
     order = np.lexsort((log.timestamps, log.users))
-    lengths = np.bincount(log.users)
-    if lengths.max() < 4:  # one input and one target, validation, test
-        raise InputError(
-            "`log` should have a user with at least four events. "
-            f"Received: {len(lengths)} users with at most {lengths.max()}."
-        )
-    from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))
-    held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
-    return np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
+    lengths = np.bincount(log.users, minlength=len(log.user_ids))
+    place = np.arange(len(log)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    trained = place < np.repeat(split.trained, lengths)
+    return np.bincount(log.items[order][trained], minlength=len(log.item_ids))
 
 
-def encode_log(log: Any, min_count: int = 1, counts: np.ndarray | None = None) -> tuple:
+def encode_log(
+    log: Any,
+    min_count: int = 1,
+    counts: np.ndarray | None = None,
+    split: EventSplit | None = None,
+) -> tuple:
     """Sequences, vocabulary and training counts of a log.
 
     Args:
@@ -152,21 +230,29 @@ def encode_log(log: Any, min_count: int = 1, counts: np.ndarray | None = None) -
         min_count: int. Items that training sees less often become unknown. Defaults to `1`.
         counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
             `None`.
+        split: EventSplit or `None`. Defaults to `None`, that of `split_events`.
 
     Returns:
         Sequences, Vocabulary and an int array `[V - 4]` of counts.
 
     Raises:
-        InputError: see `training_counts`.
+        InputError: see `split_events`.
     """
-    counts = training_counts(log) if counts is None else counts
+    split = split_events(log) if split is None else split
+    counts = training_counts(log, split) if counts is None else counts
     vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
     counts_by_item = dict(zip(log.item_ids, counts))
     return (
-        Sequences(log, vocabulary),
+        Sequences(log, vocabulary, split=split),
         vocabulary,
         np.array([counts_by_item[item] for item in vocabulary.items]),
     )
+
+
+def encode_all(log: Any, min_count: int = 1) -> tuple:
+    """`encode_log` where training sees all events."""
+    lengths = np.bincount(log.users, minlength=len(log.user_ids))
+    return encode_log(log, min_count, split=all_events(lengths))
 
 
 def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrainer:
@@ -186,7 +272,7 @@ def fit_linear(sequences: Sequences, items: int) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
-        sequences: Sequences. Each user's last two events are not fitted to.
+        sequences: Sequences. What is held out is not fitted to.
         items: int. Items of the vocabulary, without special ids.
     """
     rows = next_item_rows(sequences)
@@ -198,6 +284,22 @@ def fit_linear(sequences: Sequences, items: int) -> LinearPart:
         )
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
+
+
+def refit_linear(sequences: Sequences, items: int, chosen: dict) -> LinearPart:
+    """The regression with settings that were chosen before, times its weight.
+
+    Args:
+        sequences: Sequences.
+        items: int. Items of the vocabulary, without special ids.
+        chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
+    """
+    rows = next_item_rows(sequences)
+    with progress.stage("fitting the linear part to everything"):
+        regression = ItemRegression(
+            Bag(chosen["fade"]), sequences.items, *rows, items, items, next_items=True
+        )
+        return regression.solve(chosen["penalty"]).moved(chosen["weight"])
 
 
 def next_item_rows(sequences: Sequences) -> tuple:
@@ -226,8 +328,7 @@ def join(
 def _measure(pretrainer, sequences, settings, counts, linear):
     """Final metrics of both held-out events, and of the baselines."""
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, held_out)
-        for held_out in (VALIDATION, TEST)
+        NextItemEvaluation(sequences, settings.max_length, part) for part in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
@@ -285,7 +386,8 @@ def training_batches(
     return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
 
 
-def _train(pretrainer, sequences, settings, folder):
+def _train(pretrainer, sequences, settings, folder, path=None):
+    """Trains to the best validation metric or, given a `path`, that way again."""
     batches = training_batches(pretrainer, sequences, settings)
     validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
     recipe = Recipe(
@@ -297,6 +399,8 @@ def _train(pretrainer, sequences, settings, folder):
         drops=1,
         average=AVERAGE,
     )
-    measure = lambda: validation.measure(pretrainer)
+    title, measure = settings.command, lambda: validation.measure(pretrainer)
+    if path is not None:
+        title, measure, recipe = f"{title} on everything", None, recipe.again(path)
     forward = pretrainer.user_states
-    return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)
+    return fit(title, pretrainer, None, batches, measure, forward, recipe, folder)

@@ -20,6 +20,7 @@ from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
+from keras_peterrec.tasks.task_kind import PartWeights
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
@@ -34,8 +35,10 @@ def transfer(settings: TransferSettings) -> dict:
     """Trains one task on a host and saves its bundle as a run folder.
 
     Users are split 70/10/20 by a hash of their id; no target event and no label of a validation or
-    test user is trained on. The same call on an interrupted folder goes on; on a finished one it
-    returns what was found.
+    test user is trained on. `split` may name a moment instead. With `final`, a second model is then
+    trained on all users, for as long as was best, and saved in place of the measured one, whose
+    metrics are kept. The same call on an interrupted folder goes on; on a finished one it returns
+    what was found.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -52,48 +55,102 @@ def _transfer(settings):
     began = command_began()
     patch = get_patch(settings.patch) if settings.method in PATCHED else None
     devices = Devices.open(settings.devices)
-    with stage(f"loading {settings.host}"), devices.scope():
-        host = Host.load(settings.host)
+    host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
     log, answers = load_source(settings.log), load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
-    reads = host.task_settings()
-    data = kind.make_data(source, answers, reads["history_length"], settings)
+    data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
-    with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
+    found = RunFolder(settings.out, settings, fingerprints, RECIPE, devices, settings.final)
+    with found as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        with devices.scope():
-            model = build_task(
-                host.backbone,
-                data.new_head(),
-                settings.method,
-                patch,
-                settings.dropout,
-                **reads,
-            )
-        training = train_task(model, data, settings, folder.path)
+        result = folder.measured_result()
+        if result is None:
+            model = _new_model(host, data, settings, devices)
+            result = _measured(model, host, data, settings, folder, fingerprints, began)
+        if settings.final:
+            # All anew, the same after an interruption: dropout has drawn numbers in training.
+            with seeded(settings.seed):
+                host = _load_host(settings, devices)
+                model = _new_model(host, data.everything(), settings, devices)
+                result = _final(model, host, data, settings, folder, result)
+        return result
 
-        def finish():
-            linear = None
-            if settings.linear or settings.baselines:
-                linear = fit_linear(data, len(host.vocabulary.items))
-            weight = data.join(model, linear if settings.linear else None)
-            task = Task(model, settings.method, data.kind, settings.recorded())
-            task.save(folder.path, host)
-            seconds = training.summary(time.perf_counter() - began)
-            measure = functools.partial(data.measure, model)
-            result = task_result(settings, data, fingerprints, measure, linear)
-            result |= {"parameters": parameter_report(model), **seconds}
-            if settings.linear and linear is not None:
-                result["linear"] = {"weight": weight, **linear.chosen}
-            train = data.splits[TRAIN]
-            advise(result, data.kind.metric, train.stops - train.starts, host)
-            result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
-            write_test_users(folder.path, result, data.kind.metric)
-            folder.finish(result)
-            training.finish()
-            return result
 
-        return devices.on_chief(finish)
+def _load_host(settings, devices):
+    with stage(f"loading {settings.host}"), devices.scope():
+        return Host.load(settings.host)
+
+
+def _new_model(host, data, settings, devices):
+    """The task model of the settings, not trained."""
+    with devices.scope():
+        return build_task(
+            host.backbone,
+            data.new_head(),
+            settings.method,
+            settings.patch,
+            settings.dropout,
+            **host.task_settings(),
+        )
+
+
+def _measured(model, host, data, settings, folder, fingerprints, began):
+    """Trains a task model to its best validation metric, saves and measures it."""
+    training = train_task(model, data, settings, folder.path)
+
+    def finish():
+        linear = None
+        if settings.linear or settings.baselines:
+            linear = fit_linear(data, len(host.vocabulary.items))
+        added = linear if settings.linear else None
+        weights = data.part_weights(model, added)
+        data.join(model, added, weights)
+        task = Task(model, settings.method, data.kind, settings.recorded())
+        task.save(folder.path, host)
+        seconds = training.summary(time.perf_counter() - began)
+        measure = functools.partial(data.measure, model)
+        result = task_result(settings, data, fingerprints, measure, linear)
+        result |= {"parameters": parameter_report(model), **seconds}
+        if added is not None:
+            result["linear"] = {"weight": weights.linear, **linear.chosen}
+        result["network_weight"] = weights.network
+        train = data.splits[TRAIN]
+        advise(result, data.kind.metric, train.stops - train.starts, host)
+        result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
+        write_test_users(folder.path, result, data.kind.metric)
+        folder.finish(result)
+        training.finish()
+        return result
+
+    return Devices.of(model).on_chief(finish)
+
+
+def _final(model, host, data, settings, folder, result):
+    """Trains a task model on all users, as long as the measured run found best, and saves it."""
+    began = time.perf_counter()
+    training = train_task(model, data, settings, folder.path, result["best_path"])
+
+    def finish():
+        everything, linear = data.everything(), None
+        chosen = result.get("linear", {"weight": 0.0})
+        if chosen["weight"]:
+            with stage("fitting the linear part to everything"):
+                linear = everything.refit_linear(len(host.vocabulary.items), chosen)
+        weights = PartWeights(result["network_weight"], chosen["weight"])
+        everything.join(model, linear, weights)
+        task = Task(model, settings.method, data.kind, settings.recorded(), final=True)
+        task.save(folder.path, host)
+        final = {
+            "rows": len(everything.splits[TRAIN]),
+            "epochs": sum(result["best_path"]),
+            "seconds": round(time.perf_counter() - began, 2),
+        }
+        told = {**result, "final": final}
+        folder.finish(told)
+        training.finish()
+        return told
+
+    return Devices.of(model).on_chief(finish)

@@ -7,12 +7,14 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
     devices_setting,
+    final_setting,
     linear_setting,
     positive_integer,
     positive_number,
     rate,
     seed_number,
     setting,
+    split_setting,
 )
 
 
@@ -55,6 +57,8 @@ class PretrainSettings(Settings):
         "whether regressions (SLIT and EASE) are measured as well",
         no_help="measure popularity alone",
     )
+    split: str = split_setting("last", "last: each user's last two events are held out")
+    final: bool = final_setting()
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
 

@@ -8,6 +8,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
     devices_setting,
+    final_setting,
     fraction,
     linear_setting,
     positive_integer,
@@ -130,6 +131,7 @@ class TransferSettings(TaskSettings):
         None, "of Adam, at the start (default: by the method)", check=positive_number
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
+    final: bool = final_setting()
     linear: bool = linear_setting()
     baselines: bool = setting(
         True,
@@ -140,6 +142,11 @@ class TransferSettings(TaskSettings):
 
     def check(self):
         super().check()
+        if self.final and self.train_fraction < 1.0:
+            raise InputError(
+                "`train_fraction` should be left out with `final`, which trains on everything. "
+                f"Received: `train_fraction` = {self.train_fraction}."
+            )
         short = {name: getattr(self, name) for name in ("bottleneck", "insertion", "inner_skip")}
         short = {name: value for name, value in short.items() if value}
         asked = {**({} if self.patch is None else {"patch": self.patch}), **short}

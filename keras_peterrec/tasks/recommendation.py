@@ -10,7 +10,6 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TRAIN, VALIDATION, split_users
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
@@ -19,7 +18,7 @@ from keras_peterrec.models.linear_fitting import (
     best_item_regression,
     best_weight,
 )
-from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
@@ -28,6 +27,7 @@ from keras_peterrec.tasks.task_kind import (
     DEFAULT_SPLIT,
     ExportedAnswers,
     Metric,
+    PartWeights,
     TaskData,
     TaskKind,
 )
@@ -171,23 +171,26 @@ class RecommendationData(TaskData):
         return {"name": "popularity", "test": self._ranked(None, table, part, sampled=True)}
 
     def fit_linear(self, size: int) -> LinearPart:
-        train, items = self.splits[TRAIN], self.source.items
-        rows = items, train.starts, train.stops, train.answers.offsets, train.answers.items
-
         def quality(part):
             return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
 
-        return best_item_regression(
-            lambda bag: ItemRegression(bag, *rows, size, len(self.kind.targets)), quality
-        )
+        return best_item_regression(lambda bag: self._regression(bag, size), quality)
 
     def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
         return self._ranked(None, nothing, part, sampled, self.linear_scores(linear, part))
 
-    def join(self, model: Any, linear: LinearPart | None = None) -> float:
+    def refit_linear(self, size: int, linear: dict) -> LinearPart:
+        return self._regression(Bag(linear["fade"]), size).solve(linear["penalty"])
+
+    def _regression(self, bag, size):
+        train = self.splits[TRAIN]
+        rows = train.starts, train.stops, train.answers.offsets, train.answers.items
+        return ItemRegression(bag, self.source.items, *rows, size, len(self.kind.targets))
+
+    def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
         if linear is None:
-            return 0.0
+            return PartWeights()
         users, table = self.users(model, VALIDATION), np.asarray(model.head.item_table)
         scores = self.linear_scores(linear, VALIDATION)
 
@@ -195,10 +198,7 @@ class RecommendationData(TaskData):
             added = scores.times(weight) if weight else None
             return self._ranked(users, table, VALIDATION, linear=added)[self.kind.metric.name]
 
-        weight = best_weight(quality, users, table, scores)
-        if weight:
-            model.linear = LinearTable.of_part(linear.moved(weight))
-        return weight
+        return PartWeights(linear=best_weight(quality, users, table, scores))
 
     def _ranked(self, queries, table, part, sampled=False, linear=None):
         """Metrics of the scores `queries · tableᵀ + linear`; without queries, of `table` alone."""

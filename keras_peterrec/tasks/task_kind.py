@@ -1,5 +1,6 @@
 """What a kind of task has to say: its data, head, metric, bundle and answers."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_peterrec.data.splits import split_users
+from keras_peterrec.data.splits import VALIDATION, split_users
 from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.training.inference import TOKENS, outputs_of, traced
 
@@ -220,6 +222,19 @@ class ExportedAnswers:
     table: Any = None
 
 
+@dataclass(frozen=True)
+class PartWeights:
+    """How much the two parts of a task's answer count.
+
+    Args:
+        network: float. What the head's outputs are scaled with. Defaults to `1.0`.
+        linear: float. What the linear part is scaled with; 0 for none. Defaults to `0.0`.
+    """
+
+    network: float = 1.0
+    linear: float = 0.0
+
+
 class TaskData:
     """The rows of a task and how a model is measured on them.
 
@@ -244,6 +259,7 @@ class TaskData:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
+        self.examples = examples
         split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
         self.splits = [examples.select(split == part) for part in range(3)]
         sizes = [len(part) for part in self.splits]
@@ -271,17 +287,31 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def join(self, model: Any, linear: Any = None) -> Any:
-        """Adds the linear part to a trained model with the weight that validation asks.
+    def part_weights(self, model: Any, linear: Any = None) -> PartWeights:
+        """How much the network and the linear part should count, as validation asks.
+
+        Args:
+            model: TaskModel, trained.
+            linear: LinearPart, of `fit_linear`, or `None` for none.
+        """
+        return PartWeights()
+
+    def join(self, model: Any, linear: Any, weights: PartWeights) -> None:
+        """Adds the linear part to a trained model.
 
         Args:
             model: TaskModel. Its `linear` is set; its head may be calibrated.
-            linear: LinearPart, of `fit_linear`, or `None` for none.
-
-        Returns:
-            float, the weight: 0 if the model is better without.
+            linear: LinearPart, or `None` for none.
+            weights: PartWeights, of `part_weights`.
         """
-        return 0.0
+        if linear is not None and weights.linear:
+            model.linear = LinearTable.of_part(linear.moved(weights.linear))
+
+    def everything(self) -> "TaskData":
+        """This data with the rows of all users for training, for what ships."""
+        other = copy.copy(self)
+        other.splits = [self.examples, *self.splits[VALIDATION:]]
+        return other
 
     # Measuring.
 
@@ -344,6 +374,21 @@ class TaskData:
             LinearPart, or `None` if the kind has none.
         """
         return None
+
+    def refit_linear(self, size: int, linear: Any) -> Any:
+        """The linear part fitted to the training rows with settings that were chosen before.
+
+        Args:
+            size: see `fit_linear`.
+            linear: dict, `chosen` of the LinearPart that `fit_linear` found.
+
+        Raises:
+            InputError: the kind cannot.
+        """
+        raise InputError(
+            f"`linear` should be False with `final` for a {self.kind.name} task, which has no "
+            "`refit_linear`. Received: True."
+        )
 
     def measure_linear(self, linear: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a LinearPart alone on a split."""

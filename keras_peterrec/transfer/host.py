@@ -34,6 +34,8 @@ class Host:
         pretrainer: CausalPretrainer or MaskedPretrainer.
         vocabulary: Vocabulary of the source log.
         max_length: int. Last events of a history that its network reads.
+        origin: dict or `None`. Where it comes from, JSON values: the `split` of its log, and
+            whether it was `final`, trained on everything. Defaults to `None`, not known.
 
     Example:
 
@@ -41,10 +43,13 @@ class Host:
     >>> task = build_task(host.backbone, RecommenderHead(200))
     """
 
-    def __init__(self, pretrainer: Any, vocabulary: Any, max_length: int) -> None:
+    def __init__(
+        self, pretrainer: Any, vocabulary: Any, max_length: int, origin: dict | None = None
+    ) -> None:
         self.pretrainer = pretrainer
         self.vocabulary = vocabulary
         self.max_length = max_length
+        self.origin = dict(origin or {})
 
     def __repr__(self):
         return (
@@ -131,6 +136,7 @@ class Host:
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
                 "linear": linear_config(pretrainer.linear),
+                "origin": self.origin,
             },
         )
 
@@ -158,7 +164,7 @@ class Host:
             )
             if saved["linear"] is not None:
                 pretrainer.linear = LinearTable(**saved["linear"])
-            host = cls(pretrainer, vocabulary, saved["max_length"])
+            host = cls(pretrainer, vocabulary, saved["max_length"], saved.get("origin"))
             fingerprint = saved["fingerprint"]
         assign_weights(host._weights(), read_weights(folder / "weights.npz"), folder)
         if host.fingerprint() != fingerprint:

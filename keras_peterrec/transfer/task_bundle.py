@@ -54,6 +54,11 @@ class TaskBundle:
         """How it was trained; for people."""
         return self.saved["settings"]
 
+    @property
+    def final(self):
+        """Whether it was trained on everything, test users included."""
+        return self.saved.get("final", False)
+
     def check_host(self, host):
         """Refuses a host that the task was not trained on."""
         if self.saved["host"] != host.fingerprint():
