@@ -3,6 +3,8 @@
 import functools
 import time
 
+from keras_peterrec import progress
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
@@ -68,6 +70,7 @@ def _transfer(settings):
             return earlier
         result = folder.measured_result()
         if result is None:
+            _say_what_the_host_saw(host, settings)
             model = _new_model(host, data, settings, devices)
             result = _measured(model, host, data, settings, folder, fingerprints, began)
         if settings.final:
@@ -82,6 +85,16 @@ def _transfer(settings):
 def _load_host(settings, devices):
     with stage(f"loading {settings.host}"), devices.scope():
         return Host.load(settings.host)
+
+
+def _say_what_the_host_saw(host, settings):
+    """Says so if a split by time is not that of the host, which then knows what comes after it."""
+    saw = host.origin
+    if is_moment(settings.split) and (saw.get("final") or saw.get("split") != settings.split):
+        progress.line(
+            f"the host was trained on events after {settings.split}, which the test then does not "
+            "tell apart from what it predicts; pretrain with the same --split, without --final"
+        )
 
 
 def _new_model(host, data, settings, devices):

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
@@ -16,6 +17,7 @@ from keras_peterrec.settings.base import (
     rate,
     seed_number,
     setting,
+    split_setting,
 )
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.registry import kind_names
@@ -49,6 +51,7 @@ class SplitSettings(Settings):
         "whether a history ends before its target event",
         no_help="read whole histories: for logs whose clocks differ",
     )
+    split: str = split_setting("users", "users: 70/10/20 by a hash of their ids")
     seed: int = setting(0, "of the split and of the training", check=seed_number)
 
 
@@ -84,6 +87,11 @@ class TaskSettings(SplitSettings):
             raise InputError(
                 "`cut_history` should be left out without `target`, since labels have no time. "
                 "Received: `cut_history` = False."
+            )
+        if is_moment(self.split) and not self.cut_history:
+            raise InputError(
+                "`cut_history` should be left out with a `split` by time, since whole histories "
+                "hold what comes after it. Received: `cut_history` = False."
             )
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TRAIN, VALIDATION, split_users
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
@@ -118,7 +119,7 @@ class RecommendationData(TaskData):
     """Target events of users, each with the source history before it.
 
     Every target event of a test user is to be found among all target items, without the user's
-    other target items.
+    other target items; before the moment of a split by time, without those that come before it.
 
     Args:
         source: Sequences of the source log.
@@ -130,15 +131,16 @@ class RecommendationData(TaskData):
     def __init__(
         self, source: Any, target_log: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
     ) -> None:
-        users = split_users(target_log.user_ids, settings.seed, settings.train_fraction)
-        counts = np.bincount(
-            target_log.items[users[target_log.users] == TRAIN], minlength=len(target_log.item_ids)
-        )
+        asked = settings.split, settings.seed, settings.train_fraction
+        parts = split_target_events(target_log, *asked)
+        counts = np.bincount(target_log.items[parts == TRAIN], minlength=len(target_log.item_ids))
         # All items of the target log can be recommended; their order is by training counts.
         targets = Vocabulary.from_counts(target_log.item_ids, counts, special_ids=False)
         self.counts = counts[np.argsort(targets.encode(target_log.item_ids))]
         self.known = Sequences(target_log, targets)
-        examples = recommendation_examples(source, target_log, targets, settings.cut_history)
+        by_time = is_moment(settings.split)
+        self.known_before = events_before(self.known, settings.split) if by_time else None
+        examples = recommendation_examples(source, target_log, targets, settings.cut_history, parts)
         empty = np.mean(examples.stops == examples.starts)
         if settings.cut_history and empty > 0.5:
             print(
@@ -207,7 +209,9 @@ class RecommendationData(TaskData):
             queries = np.ones((len(split), 1), "float32")
         owners = self.known.index(split.user_ids)
         lengths = self.known.lengths[owners]
-        known = np.concatenate([self.known[owner] for owner in owners])
+        if self.known_before is not None and part != TEST:
+            lengths = self.known_before[owners]
+        known = np.concatenate([self.known[owner][:n] for owner, n in zip(owners, lengths)])
         arguments = (
             queries,
             table,

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_peterrec.data.splits import VALIDATION, split_users
+from keras_peterrec.data.moments import is_moment
+from keras_peterrec.data.splits import TEST, VALIDATION, events_before, split_users
 from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.layers.linear_table import LinearTable
@@ -260,7 +261,11 @@ class TaskData:
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
         self.examples = examples
-        split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        split = examples.parts
+        if split is None:
+            split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        if is_moment(settings.split):
+            examples, split = _cut_at(examples, split, source, settings.split)
         self.splits = [examples.select(split == part) for part in range(3)]
         sizes = [len(part) for part in self.splits]
         if 0 in sizes:
@@ -420,6 +425,16 @@ class TaskData:
                 f"trained on ({_few(kind.labels)}). Received: {_few(self.kind.labels)}."
             )
         self.kind = kind
+
+
+def _cut_at(examples, split, source, moment):
+    """Ends the histories of training and validation at a moment; those that are then empty go."""
+    before = events_before(source, moment)
+    users = np.searchsorted(source.offsets, examples.starts, side="right") - 1
+    ends = examples.starts + before[np.minimum(users, len(before) - 1)]
+    stops = np.where(split == TEST, examples.stops, np.minimum(examples.stops, ends))
+    emptied = (stops == examples.starts) & (examples.stops > examples.starts)
+    return examples.with_stops(stops), np.where(emptied, -1, split)
 
 
 def _few(labels):
