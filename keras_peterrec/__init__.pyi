@@ -47,6 +47,7 @@ from keras_peterrec.runs.evaluate import evaluate as evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
 from keras_peterrec.runs.pretrain import encode_log as encode_log
 from keras_peterrec.runs.pretrain import pretrain as pretrain
+from keras_peterrec.runs.refresh import refresh as refresh
 from keras_peterrec.runs.transfer import transfer as transfer
 from keras_peterrec.serving.export import export as export
 from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel

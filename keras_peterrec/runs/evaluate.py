@@ -15,6 +15,7 @@ from keras_peterrec.runs.task_data import known_histories, load_answers, load_so
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.transfer.host import Host
@@ -38,7 +39,7 @@ def evaluate(settings: EvaluateSettings) -> dict:
     saved = read_format(run / "run.json", FORMAT_VERSION, "run")
     if saved.get("command") not in _OPENED:
         raise InputError(
-            "`run` should be the folder of a pretrain or transfer run. "
+            "`run` should be the folder of a pretrain, refresh or transfer run. "
             f"Received: {str(run)!r}, a run of `{saved.get('command')}`."
         )
     settings_class, taken, measured = _OPENED[saved["command"]]
@@ -132,5 +133,6 @@ def _open_task(folder, settings):
 # command -> settings of the run, what an evaluation may replace, how it is measured
 _OPENED = {
     "pretrain": (PretrainSettings, _taken_by_host, _open_host),
+    "refresh": (RefreshSettings, _taken_by_host, _open_host),
     "transfer": (TransferSettings, _taken_by_task, _open_task),
 }

@@ -70,7 +70,7 @@ def pretrain(settings: PretrainSettings) -> dict:
                 with devices.scope():
                     pretrainer = new_pretrainer(settings, len(vocabulary))
                 host = Host(pretrainer, vocabulary, settings.max_length, origin(settings))
-                described = _describe(log, trained, settings)
+                described = describe(log, trained, settings)
                 result = train_host(host, sequences, counts, settings, folder, described, began)
         if settings.final:
             sequences, vocabulary, _ = encode_all(log, settings.min_count)
@@ -87,7 +87,9 @@ def origin(settings: Any, final: bool = False, **more: Any) -> dict:
     return {"split": settings.split, "final": final, **more}
 
 
-def train_host(host, sequences, counts, settings, folder, described, began):
+def train_host(
+    host, sequences, counts, settings, folder, described, began, earlier=None, baselines=None
+):
     """Trains a host to its best validation metric, adds the linear part, saves and measures it.
 
     Args:
@@ -98,23 +100,27 @@ def train_host(host, sequences, counts, settings, folder, described, began):
         folder: RunFolder.
         described: dict, what `metrics.json` says of the settings and the log.
         began: float. When the command began.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
+        baselines: list of dict or `None`. Baselines of a host that was trained before, with which
+            this one begins; its start may then turn out the best. Defaults to `None`.
 
     Returns:
         dict, the content of `metrics.json`.
     """
     pretrainer = host.pretrainer
-    training = _train(pretrainer, sequences, settings, folder.path)
+    title, starts_trained = described["command"], baselines is not None
+    training = _train(title, pretrainer, sequences, settings, folder.path, starts_trained)
 
     def finish():
         linear = None
         if settings.linear or settings.baselines:
-            linear = fit_linear(sequences, len(counts))
+            linear = fit_linear(sequences, len(counts), earlier)
         weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
         host.save(folder.path)
         result = {
             **described,
             "parameters": _parameters(pretrainer),
-            **_measure(pretrainer, sequences, settings, counts, linear),
+            **_measure(pretrainer, sequences, settings, counts, linear, baselines or []),
             **training.summary(time.perf_counter() - began),
         }
         if settings.linear:
@@ -128,7 +134,7 @@ def train_host(host, sequences, counts, settings, folder, described, began):
     return Devices.of(pretrainer).on_chief(finish)
 
 
-def train_final_host(host, sequences, settings, folder, result):
+def train_final_host(host, sequences, settings, folder, result, earlier=None):
     """Trains a host anew on all events for as long as the measured run found best, and saves it.
 
     Args:
@@ -137,24 +143,25 @@ def train_final_host(host, sequences, settings, folder, result):
         settings: PretrainSettings.
         folder: RunFolder of the measured run.
         result: dict, the measured run's `metrics.json`.
+        earlier: see `train_host`.
 
     Returns:
         dict, `result` with `final`: what was trained on, and the seconds.
     """
     pretrainer, began = host.pretrainer, time.perf_counter()
-    place = folder.path / FINAL
-    training = _train(pretrainer, sequences, settings, place, result["best_path"])
+    title, path = f"{result['command']} on everything", result["best_path"]
+    training = _train(title, pretrainer, sequences, settings, folder.path / FINAL, path=path)
 
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(sequences, len(host.vocabulary.items), chosen)
+            part = refit_linear(sequences, len(host.vocabulary.items), chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
             "events": len(sequences.items),
             "items": len(host.vocabulary.items),
-            "epochs": sum(result["best_path"]),
+            "epochs": sum(path),
             "seconds": round(time.perf_counter() - began, 2),
         }
         told = {**result, "final": final}
@@ -174,7 +181,14 @@ def _say_unknown_items(trained):
         )
 
 
-def _describe(log, trained, settings):
+def describe(log: Any, trained: np.ndarray, settings: Any) -> dict:
+    """What `metrics.json` says of a run's settings and log.
+
+    Args:
+        log: Log.
+        trained: int array, the log's `training_counts`.
+        settings: Settings.
+    """
     return {
         "command": settings.command,
         "settings": settings.recorded(),
@@ -268,12 +282,13 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
     return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
 
 
-def fit_linear(sequences: Sequences, items: int) -> LinearPart:
+def fit_linear(sequences: Sequences, items: int, earlier: LinearPart | None = None) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
         sequences: Sequences. What is held out is not fitted to.
         items: int. Items of the vocabulary, without special ids.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     rows = next_item_rows(sequences)
     validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
@@ -281,25 +296,30 @@ def fit_linear(sequences: Sequences, items: int) -> LinearPart:
         linear = best_item_regression(
             lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
             lambda part: validation.measure_linear(part)[METRIC.name],
+            earlier,
         )
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
 
 
-def refit_linear(sequences: Sequences, items: int, chosen: dict) -> LinearPart:
+def refit_linear(
+    sequences: Sequences, items: int, chosen: dict, earlier: LinearPart | None = None
+) -> LinearPart:
     """The regression with settings that were chosen before, times its weight.
 
     Args:
         sequences: Sequences.
         items: int. Items of the vocabulary, without special ids.
         chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     rows = next_item_rows(sequences)
     with progress.stage("fitting the linear part to everything"):
         regression = ItemRegression(
             Bag(chosen["fade"]), sequences.items, *rows, items, items, next_items=True
         )
-        return regression.solve(chosen["penalty"]).moved(chosen["weight"])
+        prior = earlier.table if chosen.get("goes_on") else None
+        return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
 
 
 def next_item_rows(sequences: Sequences) -> tuple:
@@ -325,14 +345,14 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, counts, linear):
+def _measure(pretrainer, sequences, settings, counts, linear, more_baselines):
     """Final metrics of both held-out events, and of the baselines."""
     validation, test = (
         NextItemEvaluation(sequences, settings.max_length, part) for part in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
-        baselines = [baseline]
+        baselines = [baseline, *more_baselines]
         if settings.baselines:
             ease = _ease(sequences, validation, len(counts))
             for name, part in (("SLIT", linear), ("EASE", ease)):
@@ -386,7 +406,7 @@ def training_batches(
     return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
 
 
-def _train(pretrainer, sequences, settings, folder, path=None):
+def _train(title, pretrainer, sequences, settings, folder, starts_trained=False, path=None):
     """Trains to the best validation metric or, given a `path`, that way again."""
     batches = training_batches(pretrainer, sequences, settings)
     validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
@@ -397,10 +417,11 @@ def _train(pretrainer, sequences, settings, folder, path=None):
         METRIC.monitor,
         METRIC.mode,
         drops=1,
+        counts_start=starts_trained,
         average=AVERAGE,
     )
-    title, measure = settings.command, lambda: validation.measure(pretrainer)
+    measure = lambda: validation.measure(pretrainer)
     if path is not None:
-        title, measure, recipe = f"{title} on everything", None, recipe.again(path)
+        measure, recipe = None, recipe.again(path)
     forward = pretrainer.user_states
     return fit(title, pretrainer, None, batches, measure, forward, recipe, folder)

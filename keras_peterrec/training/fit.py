@@ -99,6 +99,8 @@ def compile_model(model, loss, learning_rate, jit_compile=True):
             optimizer = FlatAdam(learning_rate, flat_values=DENSE_ROWS)
         model.compile(optimizer, loss=loss, jit_compile=jit_compile)
         optimizer.build(model.trainable_variables)
+        for variable, rows in model.frozen_rows():
+            optimizer.freeze_rows(variable, rows)
 
 
 def worth_compiling(model, batches, epochs):

@@ -110,14 +110,14 @@ class Task:
                 **task.model.task_weights(),
                 **{path: w for path, w in own.items() if path in bundle.saved["weights"]},
             }
-        assign_weights(variables, bundle.arrays(), bundle.folder)
+        assign_weights(variables, bundle.arrays(variables, host), bundle.folder)
         return task
 
     @classmethod
     def _build(cls, bundle, host):
         trained = trained_parts(bundle.method)
         backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
-        kind, arguments = bundle.kind(), bundle.model_arguments()
+        kind, arguments = bundle.kind(), bundle.model_arguments(host)
         model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
         return cls(model, bundle.method, kind, bundle.settings, bundle.final)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.files.weights_file import read_weights
@@ -11,6 +13,7 @@ from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.tasks.registry import get_kind
 
 FORMAT_VERSION = 3
+_ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class TaskBundle:
         return self.saved.get("final", False)
 
     def check_host(self, host):
-        """Refuses a host that the task was not trained on."""
-        if self.saved["host"] != host.fingerprint():
+        """Refuses a host that the task was not trained on, and that does not contain that one."""
+        if host.items_of(self.saved["host"]) is None:
             raise InputError(
                 f"`{self.argument}` should be a bundle for the host {host.fingerprint()}. "
                 f"Received: {str(self.folder)!r}, for the host {self.saved['host']}."
@@ -75,14 +78,17 @@ class TaskBundle:
         """`history_length` and `window` of the TaskModel, dict."""
         return {name: self.saved[name] for name in ("history_length", "window")}
 
-    def linear(self):
-        """A LinearTable without its values, or `None`."""
+    def linear(self, host):
+        """A LinearTable of a host's items without its values, or `None`."""
         config = self.saved["linear"]
-        return None if config is None else LinearTable(**config)
+        if config is None:
+            return None
+        items = max(config["items"], len(host.vocabulary.items))
+        return LinearTable(**{**config, "items": items})
 
-    def model_arguments(self):
-        """What a TaskModel needs to know beside host, head and patch, dict."""
-        return {"name": self.name, "linear": self.linear(), **self.history_settings()}
+    def model_arguments(self, host):
+        """What a TaskModel on a host needs to know beside host, head and patch, dict."""
+        return {"name": self.name, "linear": self.linear(host), **self.history_settings()}
 
     def kind(self):
         """The TaskKind of the task: what its scores mean."""
@@ -92,6 +98,35 @@ class TaskBundle:
         """Names of the files that make up the bundle; a run's folder holds more."""
         return ["task.json", "weights.npz", *get_kind(self.saved["kind"]).files]
 
-    def arrays(self):
-        """The weights, `{path: array}`."""
-        return read_weights(self.folder / "weights.npz")
+    def arrays(self, variables, host):
+        """The weights, `{path: array}`.
+
+        If the host knows more items than the one that the task was trained on, tables of items are
+        filled up to its number of rows: with those of the variables, which leave new items as the
+        host has them.
+
+        Args:
+            variables: dict of the task's variables, by path.
+            host: Host.
+        """
+        arrays = read_weights(self.folder / "weights.npz")
+        if host.items_of(self.saved["host"]) == len(host.vocabulary.items):
+            return arrays
+        return {path: grown(path, array, variables.get(path)) for path, array in arrays.items()}
+
+
+def grown(path, array, variable):
+    """A table of items with more rows, those of a variable; any other array as it is.
+
+    Args:
+        path: str. The weight's path in a bundle.
+        array: the weight of fewer items.
+        variable: the weight of more items, or `None` if there is none of this path.
+    """
+    of_items = path in ("linear/table", "linear/starts") or path.startswith(_ITEM_TABLES)
+    if variable is None or not of_items or array.shape[1:] != tuple(variable.shape[1:]):
+        return array
+    rest = np.asarray(variable)[len(array) :]
+    if path == "linear/starts":  # a sparse table: new items have no entries
+        rest = np.full(len(rest), array[-1], array.dtype)
+    return np.concatenate([array, rest])
