@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, all_events, split_events
 from keras_peterrec.errors import InputError
@@ -65,6 +66,7 @@ def refresh(settings: RefreshSettings) -> dict:
             return earlier
         result = folder.measured_result()
         if result is None:
+            _say_what_it_knows(host, settings)
             with seeded(settings.seed):
                 new, sequences, counts = growth.host(split)
                 described = describe(log, trained, settings) | {"parent": host.fingerprint()}
@@ -128,6 +130,14 @@ class Growth:
     def _vocabulary(self, trained):
         known = self.known.vocabulary
         return grown_vocabulary(known, self.log.item_ids, trained, self.settings.min_count)
+
+
+def _say_what_it_knows(host, settings):
+    if host.origin.get("final") and not is_moment(settings.split):
+        progress.line(
+            "the host was trained on everything (--final): where the log holds its events again, "
+            "metrics are too good; --split time:MOMENT asks for what came later"
+        )
 
 
 def _measure_before(host, log, split):

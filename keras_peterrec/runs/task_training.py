@@ -66,7 +66,7 @@ def train_task(model, data, settings, folder, path=None):
         data.kind.metric.monitor,
         data.kind.metric.mode,
         drops=3 if len(train) < FEW_ROWS else 1,
-        counts_start=data.starts_trained,
+        counts_start=data.starts_trained or settings.start is not None,
     )
     if path is not None:
         recipe = recipe.again(path)

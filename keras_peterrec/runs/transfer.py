@@ -6,6 +6,7 @@ import time
 from keras_peterrec import progress
 from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.splits import TRAIN
+from keras_peterrec.errors import InputError
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.advice import advise
@@ -30,6 +31,7 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_bundle import TaskBundle
 
 
 @takes(TransferSettings)
@@ -50,12 +52,37 @@ def transfer(settings: TransferSettings) -> dict:
     """
     # From before the host is built, because its dropout layers draw their seeds then.
     with seeded(settings.seed):
-        return _transfer(settings.with_one_patch())
+        start = None if settings.start is None else _start(settings)
+        return _transfer(settings.with_one_patch(), start)
 
 
-def _transfer(settings):
+def _start(settings):
+    """The TaskBundle that training starts with."""
+    bundle = TaskBundle.read(settings.start, "start")
+    for name in ("patch", "bottleneck", "insertion", "inner_skip"):
+        if getattr(settings, name):
+            raise InputError(
+                f"`{name}` should be left out with `start` (--from), whose patch is trained "
+                f"further. Received: `{name}` = {getattr(settings, name)!r}."
+            )
+    if bundle.method != settings.method:
+        raise InputError(
+            f"`method` should be that of `start` (--from), {bundle.method}. "
+            f"Received: `method` = {settings.method!r}."
+        )
+    if bundle.final:
+        progress.line(
+            f"{settings.start} was trained on everything (--final), test users as well: metrics of "
+            "what starts with it are too good"
+        )
+    return bundle
+
+
+def _transfer(settings, start):
     began = command_began()
-    patch = get_patch(settings.patch) if settings.method in PATCHED else None
+    patch = None
+    if settings.method in PATCHED:
+        patch = get_patch(settings.patch) if start is None else start.patch()
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
@@ -64,6 +91,8 @@ def _transfer(settings):
     source = known_histories(log, host)
     data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
+    if start is not None:
+        fingerprints.append(start.fingerprint())
     found = RunFolder(settings.out, settings, fingerprints, RECIPE, devices, settings.final)
     with found as folder:
         if (earlier := folder.earlier_result()) is not None:
@@ -71,13 +100,13 @@ def _transfer(settings):
         result = folder.measured_result()
         if result is None:
             _say_what_the_host_saw(host, settings)
-            model = _new_model(host, data, settings, devices)
+            model = _new_model(host, data, settings, devices, start)
             result = _measured(model, host, data, settings, folder, fingerprints, began)
         if settings.final:
             # All anew, the same after an interruption: dropout has drawn numbers in training.
             with seeded(settings.seed):
                 host = _load_host(settings, devices)
-                model = _new_model(host, data.everything(), settings, devices)
+                model = _new_model(host, data.everything(), settings, devices, start)
                 result = _final(model, host, data, settings, folder, result)
         return result
 
@@ -97,10 +126,10 @@ def _say_what_the_host_saw(host, settings):
         )
 
 
-def _new_model(host, data, settings, devices):
-    """The task model of the settings, not trained."""
+def _new_model(host, data, settings, devices, start):
+    """The task model of the settings, new or as a TaskBundle has it; not trained on this host."""
     with devices.scope():
-        return build_task(
+        model = build_task(
             host.backbone,
             data.new_head(),
             settings.method,
@@ -108,6 +137,9 @@ def _new_model(host, data, settings, devices):
             settings.dropout,
             **host.task_settings(),
         )
+    if start is not None:
+        start.start(model, data.kind)
+    return model
 
 
 def _measured(model, host, data, settings, folder, fingerprints, began):

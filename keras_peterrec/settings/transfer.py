@@ -105,6 +105,13 @@ class TransferSettings(TaskSettings):
     host: Any = setting(help="folder of a pretrain run")
     log: Any = setting(help="source log with the histories")
     out: Any = setting(help="new folder for the task bundle", recorded=False)
+    start: Any = setting(
+        None,
+        "an earlier run of this task, such as on the host before a refresh: training starts with "
+        "its patch and its head",
+        flag="from",
+        metavar="BUNDLE",
+    )
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: Any = setting(
         None,

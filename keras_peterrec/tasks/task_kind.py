@@ -14,6 +14,7 @@ from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.tasks.heads import start_outputs
 from keras_peterrec.training.inference import TOKENS, outputs_of, traced
 
 DEFAULT_SPLIT = SplitSettings()
@@ -123,6 +124,16 @@ class TaskKind:
         Layers inside it need names of their own: a bundle holds the weights by path.
         """
         raise NotImplementedError
+
+    def start_head(self, head: Any, arrays: dict, earlier: "TaskKind") -> None:
+        """Gives a new head what an earlier task of this kind knew; see `start_outputs`.
+
+        Args:
+            head: Layer, of `new_head`.
+            arrays: the earlier head's weights by path, in a bundle.
+            earlier: TaskKind of the earlier task.
+        """
+        start_outputs(head, self.labels, arrays, earlier.labels)
 
     # Data.
 

@@ -1,5 +1,6 @@
 """A task bundle on disk, read without building a model."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
-from keras_peterrec.files.weights_file import read_weights
+from keras_peterrec.files.weights_file import assign_weights, read_weights
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.transfer.host import backbone_weights
 
 FORMAT_VERSION = 3
 _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
@@ -97,6 +99,49 @@ class TaskBundle:
     def files(self):
         """Names of the files that make up the bundle; a run's folder holds more."""
         return ["task.json", "weights.npz", *get_kind(self.saved["kind"]).files]
+
+    def fingerprint(self):
+        """A hash of `task.json` and the weights."""
+        digest = hashlib.sha256()
+        for name in ("task.json", "weights.npz"):
+            digest.update((self.folder / name).read_bytes())
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+    def start(self, model, kind):
+        """Gives a new task model what this task knew, on whatever host, to be trained further.
+
+        The patches, the task token and what the task has of a host of its own are those of the
+        bundle; tables of items with fewer rows fill the first ones. Of the head, what the kind
+        takes over. Under the method `head` the token is the new host's.
+
+        Args:
+            model: TaskModel, new, of this method and patch.
+            kind: TaskKind of the new task.
+
+        Raises:
+            InputError: the weights do not fit the model, or the kinds differ.
+        """
+        earlier = self.kind()
+        if type(earlier) is not type(kind):
+            raise InputError(
+                f"`{self.argument}` should be a {kind.name} task. Received: {str(self.folder)!r}, "
+                f"a {earlier.name} task."
+            )
+        arrays = read_weights(self.folder / "weights.npz")
+        variables = model.task_weights()
+        if self.method not in ("patch", "head"):
+            of_host = backbone_weights(model.host)
+            variables |= {f"host/{path}": w for path, w in of_host.items()}
+        left_out = ("head/", "linear/", *(("task_token/",) if self.method == "head" else ()))
+        told = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
+        told = {path: grown(path, array, variables.get(path)) for path, array in told.items()}
+        wanted = {
+            path: variable
+            for path, variable in variables.items()
+            if not path.startswith(left_out) and (path in told or not path.startswith("host/"))
+        }
+        assign_weights(wanted, told, self.folder)
+        kind.start_head(model.head, arrays, earlier)
 
     def arrays(self, variables, host):
         """The weights, `{path: array}`.

@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from simulated_tasks import GENDER
+from simulated_tasks import GENDER, NEW, next_days
 
-from keras_peterrec.data.log import Log
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
@@ -20,25 +19,6 @@ from keras_peterrec.transfer.host import Host, backbone_weights
 from keras_peterrec.transfer.task import Task
 
 QUICK = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
-NEW = ["new0", "new1", "new2"]
-
-
-def next_days():
-    """The simulated log with three items more, each in the place of a known one now and then."""
-    log = load_log("simulated/source")
-    names = log.item_ids[log.items].astype(object)
-    random = np.random.default_rng(0)
-    for number, new in enumerate(NEW):
-        places = np.flatnonzero(log.items == number)
-        names[random.choice(places, len(places) // 2, replace=False)] = new
-    return Log.from_columns(log.user_ids[log.users], names, log.timestamps, "next_days")
-
-
-@pytest.fixture(scope="module")
-def refreshed(host_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("refreshed") / "host"
-    refresh(host_folder, next_days(), folder, **QUICK)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +28,27 @@ def kept(host_folder, tmp_path_factory):
     return folder
 
 
-def test_old_items_keep_their_ids_and_new_ones_follow(host_folder, refreshed):
-    before, after = Host.load(host_folder), Host.load(refreshed)
+def test_old_items_keep_their_ids_and_new_ones_follow(host_folder, refreshed_host):
+    before, after = Host.load(host_folder), Host.load(refreshed_host)
     known = len(before.vocabulary.items)
     assert after.vocabulary.items[:known].tolist() == before.vocabulary.items.tolist()
     assert set(after.vocabulary.items[known:]) == set(NEW)
     assert after.origin["parent"] == before.fingerprint() and not after.compatible_with
-    result = json.loads((refreshed / "metrics.json").read_text())
+    result = json.loads((refreshed_host / "metrics.json").read_text())
     assert result["parent"] == before.fingerprint() and result["data"]["new_items"] == 3
 
 
-def test_it_is_better_than_the_host_as_it_was(refreshed):
-    result = json.loads((refreshed / "metrics.json").read_text())
+def test_it_is_better_than_the_host_as_it_was(refreshed_host):
+    result = json.loads((refreshed_host / "metrics.json").read_text())
     baselines = {found["name"]: found["test"] for found in result["baselines"]}
     assert result["metrics"]["test"]["ndcg@10"] > baselines["host before"]["ndcg@10"]
     expected = pytest.approx(result["metrics"]["test"]["ndcg@10"])
-    assert evaluate(refreshed, log=next_days())["metrics"]["test"]["ndcg@10"] == expected
+    assert evaluate(refreshed_host, log=next_days())["metrics"]["test"]["ndcg@10"] == expected
 
 
-def test_frozen_weights_stay_bit_for_bit_and_new_rows_are_trained(host_folder, kept, refreshed):
+def test_frozen_weights_stay_bit_for_bit_and_new_rows_are_trained(
+    host_folder, kept, refreshed_host
+):
     before, after = Host.load(host_folder), Host.load(kept)
     known = len(before.vocabulary.items)
     old, new = backbone_weights(before.backbone), backbone_weights(after.backbone)
@@ -77,7 +59,7 @@ def test_frozen_weights_stay_bit_for_bit_and_new_rows_are_trained(host_folder, k
     np.testing.assert_array_equal(one, other[:known])
     assert sum(json.loads((kept / "metrics.json").read_text())["best_path"]) > 0
     assert after.compatible_with == {before.fingerprint(): known}
-    moved = backbone_weights(Host.load(refreshed).backbone)
+    moved = backbone_weights(Host.load(refreshed_host).backbone)
     assert not np.array_equal(np.asarray(moved["final_norm/gamma"]), old["final_norm/gamma"])
 
 
@@ -98,12 +80,12 @@ def test_old_bundles_answer_bit_for_bit(task, host_folder, task_folder, kept, tm
 
 
 def test_tasks_of_the_old_host_are_listed_and_those_of_another_refused(
-    task_folder, refreshed, kept
+    task_folder, refreshed_host, kept
 ):
     (kept.parent / "shop").symlink_to(task_folder)
     assert [found["task"] for found in inspect(kept)["tasks"]] == ["shop"]
     with pytest.raises(InputError, match="should be a bundle for the host"):
-        Task.load(task_folder, Host.load(refreshed))
+        Task.load(task_folder, Host.load(refreshed_host))
 
 
 def test_a_changed_old_part_is_refused(kept, tmp_path):
@@ -114,7 +96,9 @@ def test_a_changed_old_part_is_refused(kept, tmp_path):
         Host.load(tmp_path)
 
 
-def test_an_interrupted_refresh_goes_on_where_it_was(host_folder, refreshed, tmp_path, monkeypatch):
+def test_an_interrupted_refresh_goes_on_where_it_was(
+    host_folder, refreshed_host, tmp_path, monkeypatch
+):
     def interrupt(self, epoch, logs=None):
         raise KeyboardInterrupt
 
@@ -122,17 +106,17 @@ def test_an_interrupted_refresh_goes_on_where_it_was(host_folder, refreshed, tmp
         patch.setattr(ProgressLines, "on_epoch_end", interrupt)
         refresh(host_folder, next_days(), tmp_path / "host", **QUICK)
     refresh(host_folder, next_days(), tmp_path / "host", **QUICK)
-    whole, again = (np.load(f / "weights.npz") for f in (refreshed, tmp_path / "host"))
+    whole, again = (np.load(f / "weights.npz") for f in (refreshed_host, tmp_path / "host"))
     for path in whole.files:
         np.testing.assert_array_equal(whole[path], again[path], err_msg=path)
 
 
-def test_a_refreshed_host_can_be_final_and_refreshed_again(refreshed, tmp_path):
+def test_a_refreshed_host_can_be_final_and_refreshed_host_again(refreshed_host, tmp_path):
     quick = {**QUICK, "epochs": 1}
-    result = refresh(refreshed, next_days(), tmp_path / "next", final=True, **quick)
-    assert result["final"]["items"] == len(Host.load(refreshed).vocabulary.items)
+    result = refresh(refreshed_host, next_days(), tmp_path / "next", final=True, **quick)
+    assert result["final"]["items"] == len(Host.load(refreshed_host).vocabulary.items)
     host = Host.load(tmp_path / "next")
-    assert host.origin["final"] and host.origin["parent"] == Host.load(refreshed).fingerprint()
+    assert host.origin["final"] and host.origin["parent"] == Host.load(refreshed_host).fingerprint()
 
 
 def test_nothing_to_train_is_refused(host_folder, tmp_path):
