@@ -5,9 +5,9 @@ from keras_peterrec.data.batches import task_batches as task_batches
 from keras_peterrec.data.labels import Labels as Labels
 from keras_peterrec.data.labels import read_labels as read_labels
 from keras_peterrec.data.log import Log as Log
-from keras_peterrec.data.log import read_log as read_log
 from keras_peterrec.data.packed_batches import causal_batches as causal_batches
 from keras_peterrec.data.packed_batches import masked_batches as masked_batches
+from keras_peterrec.data.read_log import read_log as read_log
 from keras_peterrec.data.sequences import Sequences as Sequences
 from keras_peterrec.data.sources import load_labels as load_labels
 from keras_peterrec.data.sources import load_log as load_log
@@ -48,6 +48,7 @@ from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluati
 from keras_peterrec.runs.pretrain import encode_log as encode_log
 from keras_peterrec.runs.pretrain import pretrain as pretrain
 from keras_peterrec.runs.refresh import refresh as refresh
+from keras_peterrec.runs.report import report as report
 from keras_peterrec.runs.transfer import transfer as transfer
 from keras_peterrec.serving.export import export as export
 from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel

@@ -2,13 +2,11 @@
 
 import datetime
 import math
+from typing import Any
 
 from keras_peterrec.errors import InputError
 
 PREFIX = "time:"
-# Units of clocks that count since 1970, and from which size of their numbers on they are meant.
-# Seconds reach 10^11 in the year 5138, and milliseconds did in 1973.
-_UNITS = ((1e17, 10**9), (1e14, 10**6), (1e11, 10**3), (0.0, 1))
 
 
 def is_moment(split: str) -> bool:
@@ -29,28 +27,30 @@ def check_split(other: str):
     return check
 
 
-def in_clock(split: str, largest: float) -> float:
+def in_clock(split: str, times: Any) -> float:
     """The moment of a split, as a number of a log's clock.
 
-    A date is the start of that day in UTC, and the log is taken to count seconds, milliseconds,
-    microseconds or nanoseconds since 1970, as the size of its timestamps tells.
+    A date is the start of that day in UTC, in the unit that the log counts since 1970; see
+    `unit_of`. Where that is not known, it counts seconds.
 
     Args:
         split: str, such as `"time:2026-09-01"`, `"time:2026-09-01T12:00+02:00"` or
             `"time:881250949"`.
-        largest: number. The log's largest timestamp.
+        times: array of numbers, the log's timestamps.
 
     Example:
 
-    >>> in_clock("time:1970-01-02", largest=1_700_000_000)
-    86400
+    >>> in_clock("time:2026-09-01", np.array([1_700_000_000_000]))
+    1788220800000
     """
+    from keras_peterrec.data.timestamps import UNITS, unit_of  # only here: settings are light
+
     moment = _parsed(split)
     if not isinstance(moment, datetime.datetime):
         return moment
-    unit = next(unit for size, unit in _UNITS if abs(largest) >= size)
+    ticks = UNITS[unit_of(times) or "seconds"]
     since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return since // datetime.timedelta(microseconds=1) * unit // 10**6
+    return since // datetime.timedelta(microseconds=1) * ticks // 10**6
 
 
 def _parsed(split):

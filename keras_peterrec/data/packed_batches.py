@@ -26,6 +26,7 @@ def causal_batches(
     seed: int | None = None,
     unknown_rate: float = 0.0,
     steps: int | None = None,
+    weights: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches for next-item training.
 
@@ -46,10 +47,13 @@ def causal_batches(
             model learns to read items it has never seen. Defaults to `0.0`.
         steps: int or `None`. Number of batches of an epoch, where workers must agree.
             Defaults to `None`, which follows from `tokens`.
+        weights: float array `[N]` or `None`. How much each event counts as a target; see
+            `Pretrainer`. Defaults to `None`, all alike.
 
     Returns:
         `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
-        are 0 where there is nothing to predict.
+        are 0 where there is nothing to predict. With `weights` of `(history, targets, weights)`,
+        the last of them float32 `[R, L]`.
 
     Raises:
         InputError: if there is no window, or a number is not positive.
@@ -61,10 +65,13 @@ def causal_batches(
     """
     flat = tf.constant(items, tf.int32)
 
+    weights_of = _weights_of(weights)
+
     def batch(events, noise):
         history = _gather(flat, events, 0)
         targets = _gather(flat, events, 1)
-        return hide_as_unknown(history, noise, unknown_rate), _only_items(targets)
+        shown = hide_as_unknown(history, noise, unknown_rate)
+        return shown, _only_items(targets), *weights_of(events, 1)
 
     return _batches(starts, stops, batch, tokens, rows, seed, steps)
 
@@ -79,17 +86,19 @@ def masked_batches(
     seed: int | None = None,
     mask_rate: float = 0.3,
     steps: int | None = None,
+    weights: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches for masked training: 30 % of the positions, 80/10/10.
 
     Args:
-        items, starts, stops, tokens, rows, seed, steps: see `causal_batches`.
+        items, starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
         vocabulary_size: int.
         mask_rate: float. Share of the positions to predict; see `hide_behind_mask`.
             Defaults to `0.3`.
 
     Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; with `weights` see
+        `causal_batches`.
 
     Raises:
         InputError: if there is no window, or a number is not positive.
@@ -98,10 +107,12 @@ def masked_batches(
     """
     flat = tf.constant(items, tf.int32)
 
+    weights_of = _weights_of(weights)
+
     def batch(events, noise):
         history = _gather(flat, events, 0)
         shown, hidden = hide_behind_mask(history, noise, mask_rate, vocabulary_size)
-        return shown, _only_items(hidden)
+        return shown, _only_items(hidden), *weights_of(events, 0)
 
     # A causal window ends before its last target; here that event is shown too.
     return _batches(starts, np.asarray(stops) + 1, batch, tokens, rows, seed, steps)
@@ -192,6 +203,14 @@ def _batches(starts, stops, make_batch, tokens, rows, seed, steps):
 def _gather(flat, events, later):
     """Returns the ids of the events, or of those `later` positions on; PAD where none, `[R, L]`."""
     return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0) + later))
+
+
+def _weights_of(weights):
+    """A function from events to their weights or those `later` on: a tuple, empty without any."""
+    if weights is None:
+        return lambda events, later: ()
+    flat = tf.constant(weights, tf.float32)
+    return lambda events, later: (tf.gather(flat, tf.maximum(events, 0) + later),)
 
 
 def _only_items(targets):

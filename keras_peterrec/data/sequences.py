@@ -29,6 +29,7 @@ class Sequences:
         timestamps: Array of numbers, `[N]`. Events of one user with equal
             timestamps stay in the log's order.
         offsets: int64 array, `[U + 1]`.
+        weights: float32 array, `[N]`, or `None` where the log has none.
 
     Example:
 
@@ -55,6 +56,7 @@ class Sequences:
         self.user_ids = log.user_ids
         self.items = ids[log.items[order]]
         self.timestamps = np.asarray(log.timestamps)[order]
+        self.weights = None if log.weights is None else np.asarray(log.weights)[order]
         counts = np.bincount(log.users[order], minlength=len(log.user_ids))
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
         self.split = split or last_events(self.lengths)

@@ -125,14 +125,14 @@ def split_target_events(log: Any, split: str, seed: int, train_fraction: float) 
 
 def events_before(source: Any, split: str) -> np.ndarray:
     """How many events of each user of some Sequences come before a moment, int64 `[U]`."""
-    moment = in_clock(split, np.max(source.timestamps, initial=0))
+    moment = in_clock(split, source.timestamps)
     passed = np.concatenate([[0], np.cumsum(source.timestamps < moment)])
     return np.diff(passed[source.offsets])
 
 
 def _periods(times, split):
     """The part of each time: before validation begins, before the moment, and after it."""
-    moment = in_clock(split, times.max())
+    moment = in_clock(split, times)
     before = np.sort(times[times < moment])
     if not len(before):
         raise _bad_moment(split, times)

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from keras_peterrec import progress
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, split_events
 from keras_peterrec.errors import InputError
@@ -48,7 +49,7 @@ def evaluate(settings: EvaluateSettings) -> dict:
     with refuse_misfits(run, "run"):
         _check_taken(asked, taken(saved["settings"]))
         # Together: what the run read may have been an object, which only its name is left of.
-        of_run = settings_class(**{**saved["settings"], **asked}, out=run)
+        of_run = settings_class(**{**_still_asked(saved["settings"], asked), **asked}, out=run)
     data, measure = measured(run, of_run)
     if (run / "metrics.json").is_file() and "final" in read_json(run / "metrics.json", "run"):
         progress.line(
@@ -85,14 +86,21 @@ def _check_taken(asked, taken):
             )
 
 
+def _still_asked(saved, asked):
+    """The settings of the run but for how it read what is now given as a Log, which is read."""
+    read = {"log": ("events",), "target": ("target_events", "weight_column")}
+    gone = [n for place, names in read.items() if isinstance(asked.get(place), Log) for n in names]
+    return {name: value for name, value in saved.items() if name not in gone}
+
+
 def _taken_by_host(saved):
-    return ("log",), "a host"
+    return ("log", "columns", "events"), "a host"
 
 
 def _taken_by_task(saved):
     kind = get_kind(saved["kind"])
-    answers = ("target",) if kind.reads == "target" else ("labels", "column")
-    return ("host", "log", *answers), f"a {kind.name} task"
+    answers = ("target", "target_events") if kind.reads == "target" else ("labels", "column")
+    return ("host", "log", "columns", "events", *answers), f"a {kind.name} task"
 
 
 def _fingerprint(folder):
@@ -111,7 +119,7 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = load_source(settings.log)
+    log = load_source(settings.log, settings.columns, settings.events)
     sequences = Sequences(log, host.vocabulary, split=split_events(log, settings.split))
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
@@ -122,7 +130,8 @@ def _open_task(folder, settings):
     """The same of a task."""
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log, answers = load_source(settings.log), load_answers(settings)
+    log = load_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)

@@ -10,13 +10,14 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
+    example_writer,
     fit_linear,
     load_answers,
     load_source,
     task_result,
     with_kind,
+    write_test,
 )
-from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import LinearSettings
 
@@ -35,7 +36,8 @@ def linear(settings: LinearSettings) -> dict:
         InputError: an argument or the data cannot be used.
     """
     began = time.perf_counter()
-    log, answers = load_source(settings.log), load_answers(settings)
+    log = load_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = Sequences(log, vocabulary)
@@ -55,5 +57,6 @@ def linear(settings: LinearSettings) -> dict:
             "parameters": {"host": 0, "trainable": fitted.values, "total": fitted.values},
             "seconds": {"fit": seconds, "total": seconds},
         }
-        write_test_users(folder.path, result, data.kind.metric)
+        examples = example_writer(settings, source, vocabulary)
+        write_test(folder.path, result, data.kind.metric, examples)
         return folder.finish(result)

@@ -10,17 +10,24 @@ from keras_peterrec.data.packed_batches import causal_batches, masked_batches
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, VALIDATION, EventSplit, all_events, split_events
 from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
 from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.run_folder import FINAL, RunFolder
-from keras_peterrec.runs.task_data import load_source
-from keras_peterrec.runs.user_sums import write_test_users
+from keras_peterrec.runs.task_data import (
+    FEW_TEST_USERS,
+    example_writer,
+    few_test_users,
+    load_source,
+    write_test,
+)
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.task_kind import Metric
@@ -53,7 +60,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log)
+    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
     split = split_events(log, settings.split)
     trained = training_counts(log, split)
     sequences, vocabulary, counts = encode_log(log, settings.min_count, trained, split)
@@ -108,8 +115,14 @@ def train_host(
         dict, the content of `metrics.json`.
     """
     pretrainer = host.pretrainer
+    users = int((sequences.split.test >= 0).sum())
+    if users < FEW_TEST_USERS and Devices.of(pretrainer).is_chief:
+        progress.line(few_test_users(users))
     title, starts_trained = described["command"], baselines is not None
-    training = _train(title, pretrainer, sequences, settings, folder.path, starts_trained)
+    examples = example_writer(settings, sequences, host.vocabulary)
+    training = _train(
+        title, pretrainer, sequences, settings, folder.path, starts_trained, examples, counts
+    )
 
     def finish():
         linear = None
@@ -120,13 +133,25 @@ def train_host(
         result = {
             **described,
             "parameters": _parameters(pretrainer),
-            **_measure(pretrainer, sequences, settings, counts, linear, baselines or []),
+            **_measure(
+                pretrainer,
+                sequences,
+                settings,
+                host.vocabulary,
+                counts,
+                linear,
+                baselines or [],
+            ),
             **training.summary(time.perf_counter() - began),
         }
         if settings.linear:
             result["linear"] = {"weight": weight, **linear.chosen}
         advise(result, METRIC, sequences.lengths, host)
-        write_test_users(folder.path, result, METRIC)
+        rows = write_test(folder.path, result, METRIC, examples)
+        write_summaries(folder.path, result, rows)
+        vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+        named = host.vocabulary.items, counts, examples.name
+        write_projector(folder.path, vectors, *named, "items of the source log")
         folder.finish(result)
         training.finish()
         return result
@@ -193,6 +218,7 @@ def describe(log: Any, trained: np.ndarray, settings: Any) -> dict:
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
+        "decides": METRIC.described(),
         "data": {
             "fingerprint": log.fingerprint(),
             "users": len(log.user_ids),
@@ -345,10 +371,12 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, counts, linear, more_baselines):
+def _measure(pretrainer, sequences, settings, vocabulary, counts, linear, more_baselines):
     """Final metrics of both held-out events, and of the baselines."""
+    described = {"vocabulary": vocabulary, "counts": counts}
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, part) for part in (VALIDATION, TEST)
+        NextItemEvaluation(sequences, settings.max_length, part, **described)
+        for part in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
@@ -386,7 +414,11 @@ def _ease(sequences, validation, items):
 def training_batches(
     pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`."""
+    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`.
+
+    Where the log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
+    """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
@@ -397,7 +429,12 @@ def training_batches(
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
+    arguments = {
+        "tokens": tokens,
+        "rows": replicas * max(1, cached),
+        "seed": settings.seed,
+        "weights": None if sequences.weights is None else _with_mean_one(sequences, longest),
+    }
     if causal:
         return causal_batches(
             sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
@@ -406,10 +443,40 @@ def training_batches(
     return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
 
 
-def _train(title, pretrainer, sequences, settings, folder, starts_trained=False, path=None):
+def _with_mean_one(sequences, longest):
+    starts, stops = sequences.training_windows(longest)
+    # Of each user one window, whose targets are the events after its first.
+    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
+    total = np.sum(passed[stops + 1] - passed[starts + 1])
+    if total <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return sequences.weights * (np.sum(stops - starts) / total)
+
+
+def _train(
+    title,
+    pretrainer,
+    sequences,
+    settings,
+    folder,
+    starts_trained=False,
+    examples=None,
+    counts=None,
+    path=None,
+):
     """Trains to the best validation metric or, given a `path`, that way again."""
     batches = training_batches(pretrainer, sequences, settings)
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+    validation = NextItemEvaluation(
+        sequences,
+        settings.max_length,
+        VALIDATION,
+        VALIDATION_USERS,
+        None if examples is None else examples.vocabulary,
+        counts,
+    )
     recipe = Recipe(
         settings.learning_rate,
         settings.epochs,
@@ -424,4 +491,15 @@ def _train(title, pretrainer, sequences, settings, folder, starts_trained=False,
     if path is not None:
         measure, recipe = None, recipe.again(path)
     forward = pretrainer.user_states
-    return fit(title, pretrainer, None, batches, measure, forward, recipe, folder)
+    return fit(
+        title,
+        pretrainer,
+        None,
+        batches,
+        measure,
+        forward,
+        recipe,
+        folder,
+        show=None if examples is None else examples.markdown,
+        profile=settings.profile and path is None,
+    )

@@ -53,7 +53,7 @@ def refresh(settings: RefreshSettings) -> dict:
     devices = Devices.open(settings.devices)
     with progress.stage(f"loading {settings.host}"):
         host = Host.load(settings.host)
-    log = load_source(settings.log)
+    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
     split = split_events(log, settings.split)
     growth = Growth(host, log, settings, devices)
     trained = training_counts(log, split)

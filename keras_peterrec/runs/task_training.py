@@ -36,7 +36,7 @@ EPOCH_CUTS = 100_000
 PASS_CUTS = 512
 
 
-def train_task(model, data, settings, folder, path=None):
+def train_task(model, data, settings, folder, examples=None, path=None):
     """Trains a task model to its best validation metric, without the linear part.
 
     Args:
@@ -44,6 +44,8 @@ def train_task(model, data, settings, folder, path=None):
         data: TaskData.
         settings: TransferSettings.
         folder: path of the run.
+        examples: Examples or `None`. Shows validation users in TensorBoard after each epoch.
+            Defaults to `None`.
         path: sequence of int or `None`. The `best_path` of a measured run, which is then repeated
             on the rows of all users, in the folder's `final`. Defaults to `None`.
 
@@ -81,6 +83,8 @@ def train_task(model, data, settings, folder, path=None):
         parts.forward,
         recipe,
         folder,
+        show=None if examples is None else examples.markdown,
+        profile=settings.profile,
     )
     return training
 

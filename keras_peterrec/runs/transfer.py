@@ -9,18 +9,22 @@ from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
-from keras_peterrec.runs.advice import advise
+from keras_peterrec.report.tensorboard import write_projector, write_summaries
+from keras_peterrec.runs.advice import advise, say_weak_host
+from keras_peterrec.runs.pretrain import METRIC as HOST_METRIC
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
+    example_writer,
     fit_linear,
     known_histories,
     load_answers,
     load_source,
+    say_what_is_little,
     task_result,
     with_kind,
+    write_test,
 )
 from keras_peterrec.runs.task_training import RECIPE, train_task
-from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
 from keras_peterrec.tasks.task_kind import PartWeights
@@ -86,7 +90,8 @@ def _transfer(settings, start):
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers = load_source(settings.log), load_answers(settings)
+    log = load_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
     data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
@@ -99,7 +104,10 @@ def _transfer(settings, start):
             return earlier
         result = folder.measured_result()
         if result is None:
-            _say_what_the_host_saw(host, settings)
+            if devices.is_chief:
+                say_weak_host(settings.host, HOST_METRIC)
+                say_what_is_little(data)
+                _say_what_the_host_saw(host, settings)
             model = _new_model(host, data, settings, devices, start)
             result = _measured(model, host, data, settings, folder, fingerprints, began)
         if settings.final:
@@ -144,7 +152,8 @@ def _new_model(host, data, settings, devices, start):
 
 def _measured(model, host, data, settings, folder, fingerprints, began):
     """Trains a task model to its best validation metric, saves and measures it."""
-    training = train_task(model, data, settings, folder.path)
+    examples = example_writer(settings, data.source, host.vocabulary)
+    training = train_task(model, data, settings, folder.path, examples)
 
     def finish():
         linear = None
@@ -165,7 +174,12 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
         train = data.splits[TRAIN]
         advise(result, data.kind.metric, train.stops - train.starts, host)
         result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
-        write_test_users(folder.path, result, data.kind.metric)
+        rows = write_test(folder.path, result, data.kind.metric, examples)
+        write_summaries(folder.path, result, rows)
+        if "counts" in rows:
+            vectors, _ = data.kind.score_rows(model.head)
+            named = data.kind.labels, rows["counts"], examples.name
+            write_projector(folder.path, vectors, *named, "target items")
         folder.finish(result)
         training.finish()
         return result
@@ -176,7 +190,7 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
 def _final(model, host, data, settings, folder, result):
     """Trains a task model on all users, as long as the measured run found best, and saves it."""
     began = time.perf_counter()
-    training = train_task(model, data, settings, folder.path, result["best_path"])
+    training = train_task(model, data, settings, folder.path, path=result["best_path"])
 
     def finish():
         everything, linear = data.everything(), None

@@ -53,6 +53,14 @@ class Metric:
         """What a row's part of the metric is called among `Measured.rows`."""
         return self.root_of or self.name
 
+    def described(self) -> dict:
+        """What `metrics.json` says of it, under `decides`."""
+        return {
+            "name": self.name,
+            "higher_is_better": self.higher_is_better,
+            "root_of": self.root_of,
+        }
+
     def of_means(self, means: Any) -> Any:
         """The metric, from means over rows of their `part`."""
         return np.sqrt(means) if self.root_of else means
@@ -271,7 +279,7 @@ class TaskData:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
-        self.examples = examples
+        self.every_row = examples
         split = examples.parts
         if split is None:
             split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
@@ -326,7 +334,7 @@ class TaskData:
     def everything(self) -> "TaskData":
         """This data with the rows of all users for training, for what ships."""
         other = copy.copy(self)
-        other.splits = [self.examples, *self.splits[VALIDATION:]]
+        other.splits = [self.every_row, *self.splits[VALIDATION:]]
         return other
 
     # Measuring.

@@ -9,10 +9,11 @@ from simulated_tasks import GENDER, SPEND, TARGET
 
 from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.history_file import read_history
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines, read_history
+from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
