@@ -16,9 +16,9 @@ class ReportSettings(Settings):
     path: Any = setting(
         help="folder of a pretrain or transfer run, or a folder of them", positional=True
     )
-    titles: Any = setting(
-        None, "CSV file with item_id and title, for the examples", metavar="FILE", recorded=False
-    )
     out: Any = setting(
         None, "the page (default: report.html in the folder)", metavar="FILE", recorded=False
+    )
+    titles: Any = setting(
+        None, "CSV file with item_id and title, for the examples", metavar="FILE", recorded=False
     )
