@@ -39,6 +39,8 @@ from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 VALIDATION_USERS = 5_000
 METRIC = Metric("ndcg@10", higher_is_better=True)
+# Epochs without improvement until the learning rate drops; fewer where a host was trained before.
+PATIENCE = {False: 4, True: 2}
 AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
@@ -480,7 +482,7 @@ def _train(
     recipe = Recipe(
         settings.learning_rate,
         settings.epochs,
-        4,
+        PATIENCE[starts_trained],
         METRIC.monitor,
         METRIC.mode,
         drops=1,

@@ -16,6 +16,7 @@ from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host, backbone_weights
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 
 QUICK = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
@@ -77,6 +78,15 @@ def test_old_bundles_answer_bit_for_bit(task, host_folder, task_folder, kept, tm
     # With new items in the history it answers as well.
     new = FIRST_ITEM + len(Host.load(host_folder).vocabulary.items)
     assert np.isfinite(after.scores(np.array([[0, 4, new, new + 2]]))).all()
+
+
+def test_old_bundles_mix_on_the_new_host(host_folder, task_folder, kept):
+    histories, place = np.array([[0, 0, 5, 9, 12], [4, 4, 7, 20, 33]]), np.array([0, 0])
+    users = [
+        np.asarray(MixedTasks.load([task_folder], host)({"history": histories, "place": place}))
+        for host in (Host.load(host_folder), Host.load(kept))
+    ]
+    np.testing.assert_array_equal(*users)
 
 
 def test_tasks_of_the_old_host_are_listed_and_those_of_another_refused(
