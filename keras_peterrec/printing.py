@@ -171,11 +171,14 @@ def _shown(value):
 
 
 def _print_rows(console, title, rows):
-    numbers = [name for name, value in rows[0].items() if isinstance(value, (int, float))]
-    texts = [name for name in rows[0] if name not in numbers]
+    # Rows may have different settings, such as the parts of a stacked patch.
+    values = {name: value for row in reversed(rows) for name, value in row.items()}
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    numbers = [name for name in names if isinstance(values[name], (int, float))]
+    texts = [name for name in names if name not in numbers]
     table = narrow_table(title, texts, numbers)
     for row in rows:
-        table.add_row(*(_cell(row[name]) for name in (*texts, *numbers)))
+        table.add_row(*(_cell(row.get(name)) for name in (*texts, *numbers)))
     console.print(table, width=min(console.width, _WIDTH))
 
 

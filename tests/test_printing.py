@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_peterrec.printing import print_metrics
+from keras_peterrec.printing import print_description, print_metrics
 
 TEST = {"ndcg@10": 0.1234, "new_ndcg@10": 0.2345}
 RESULT = {
@@ -61,3 +61,10 @@ def test_the_linear_part_and_the_advice_are_lines_of_their_own(capsys, monkeypat
     ]
     text = printed(capsys, monkeypatch, linear={"weight": 0.0, "fade": None, "penalty": 3.0})
     assert text.splitlines()[-1] == "linear part: weight 0 (penalty 3)"
+
+
+def test_rows_of_different_settings_are_one_table(capsys):
+    parts = [{"method": "bottleneck", "insertion": "serial"}, {"method": "item_lora", "rank": 8}]
+    print_description({"methods": parts})
+    lines = [text.split() for text in capsys.readouterr().out.splitlines() if text.strip()]
+    assert ["bottleneck", "serial"] in lines and ["item_lora", "8"] in lines
