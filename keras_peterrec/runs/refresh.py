@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_peterrec import progress
+from keras_peterrec.data.item_features import ItemFeatures, read_items
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.sequences import Sequences
@@ -35,9 +36,9 @@ def refresh(settings: RefreshSettings) -> dict:
     """Trains a host further on new events, and saves it as a new run folder.
 
     Items keep their ids, and new ones come after them; their vectors start at the mean of those of
-    the items clicked beside them. All is then trained with a small learning rate, and early
-    stopping counts the start. The network reads the histories that the log has: of the new events
-    alone, or better of all.
+    the items clicked beside them and of what the columns of an `items` table say. All is then
+    trained with a small learning rate, and early stopping counts the start. The network reads the
+    histories that the log has: of the new events alone, or better of all.
 
     The linear part is fitted to the log, anew or held to the host's own, whichever is better on the
     validation events. With `keep_host_items` the vectors of new items alone are trained, so that
@@ -55,11 +56,14 @@ def refresh(settings: RefreshSettings) -> dict:
         host = Host.load(settings.host)
     log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
     split = split_events(log, settings.split)
-    growth = Growth(host, log, settings, devices)
+    features = None if settings.items is None else read_items(settings.items, settings.columns)
+    growth = Growth(host, log, settings, devices, features)
     trained = training_counts(log, split)
     growth.check(trained)
     how = settings.for_host(host)
     fingerprints = [log.fingerprint(), host.fingerprint()]
+    if features is not None:
+        fingerprints.append(features.fingerprint())
     found = RunFolder(settings.out, settings, fingerprints, devices=devices, final=settings.final)
     with found as folder:
         if (earlier := folder.earlier_result()) is not None:
@@ -94,12 +98,14 @@ class Growth:
         log: Log.
         settings: RefreshSettings.
         devices: Devices.
+        features: ItemFeatures or `None`.
     """
 
     known: Host
     log: Log
     settings: RefreshSettings
     devices: Devices
+    features: ItemFeatures | None
 
     def check(self, trained):
         """Raises InputError if nothing would be trained."""
@@ -116,7 +122,7 @@ class Growth:
         vocabulary, counts = self._vocabulary(training_counts(self.log, split))
         sequences = Sequences(self.log, vocabulary, split=split)
         with self.devices.scope():
-            grown = grow_host(known, vocabulary, counts, sequences, settings.seed)
+            grown = grow_host(known, vocabulary, counts, sequences, settings.seed, self.features)
         grown.origin = origin(settings, final, parent=known.fingerprint())
         items = len(known.vocabulary.items)
         if settings.keep_host_items:

@@ -12,7 +12,7 @@ from keras_peterrec.files.json_file import read_json, write_json
 FORMAT_VERSION = 2
 FINAL = "final"  # in a run's folder, where training on everything keeps its state and logs
 # Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
-PLACES = ("run", "host", "log", "target", "labels", "start")
+PLACES = ("run", "host", "log", "target", "labels", "start", "items")
 PLACES += ("columns", "events", "target_events", "weight_column")
 
 

@@ -29,6 +29,11 @@ class RefreshSettings(ReadingSettings):
     host: Any = setting(help="folder of a pretrain or refresh run")
     log: Any = data_setting(help="log of the new events, or of all events until now")
     out: Any = setting(help="new folder for the host", recorded=False)
+    items: Any = data_setting(
+        None,
+        "table with item_id and columns of words or categories: where new items start that few "
+        "items were clicked beside",
+    )
     keep_host_items: bool = setting(
         False, "train the vectors of new items alone: the host's tasks stay valid, bit for bit"
     )
