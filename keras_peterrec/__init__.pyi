@@ -2,6 +2,7 @@
 
 from keras_peterrec.data.batches import history_batches as history_batches
 from keras_peterrec.data.batches import task_batches as task_batches
+from keras_peterrec.data.item_features import read_items as read_items
 from keras_peterrec.data.labels import Labels as Labels
 from keras_peterrec.data.labels import read_labels as read_labels
 from keras_peterrec.data.log import Log as Log
@@ -47,6 +48,7 @@ from keras_peterrec.runs.evaluate import evaluate as evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
 from keras_peterrec.runs.pretrain import encode_log as encode_log
 from keras_peterrec.runs.pretrain import pretrain as pretrain
+from keras_peterrec.runs.refresh import refresh as refresh
 from keras_peterrec.runs.report import report as report
 from keras_peterrec.runs.transfer import transfer as transfer
 from keras_peterrec.serving.export import export as export
@@ -71,6 +73,7 @@ from keras_peterrec.training.callbacks import Validation as Validation
 from keras_peterrec.transfer.combined_tasks import average_tasks as average_tasks
 from keras_peterrec.transfer.combined_tasks import merge_task as merge_task
 from keras_peterrec.transfer.combined_tasks import stack_tasks as stack_tasks
+from keras_peterrec.transfer.grown_host import add_items as add_items
 from keras_peterrec.transfer.host import Host as Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask as IncrementalTask
 from keras_peterrec.transfer.incremental_task import IncrementalTasks as IncrementalTasks

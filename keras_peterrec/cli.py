@@ -21,6 +21,7 @@ from keras_peterrec.settings.parser import add_arguments, make_settings
 from keras_peterrec.settings.predict import PredictSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.quickstart import QuickstartSettings
+from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.report import ReportSettings
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import TransferSettings
@@ -48,6 +49,7 @@ _METRICS = "printing:print_metrics"
 COMMANDS = (
     Command(QuickstartSettings, "experiments.quickstart:quickstart", "experiments.quickstart:show"),
     Command(PretrainSettings, "runs.pretrain:pretrain", _METRICS),
+    Command(RefreshSettings, "runs.refresh:refresh", _METRICS),
     Command(TransferSettings, "runs.transfer:transfer", _METRICS),
     Command(EvaluateSettings, "runs.evaluate:evaluate", _METRICS),
     Command(ExportSettings, "runs.export:export_runs", "printing:print_export"),

@@ -30,6 +30,9 @@ def print_metrics(result):
         known = {name: value for name, value in result["linear"].items() if value is not None}
         weight, *others = (f"{name} {value:g}" for name, value in known.items())
         console.print(f"linear part: {weight} ({', '.join(others)})")
+    if "final" in result:
+        epochs = result["final"]["epochs"]
+        console.print(f"final: trained on everything, {epochs} epochs; its metrics are those above")
     if "advice" in result:
         console.print(result["advice"])
 
@@ -168,10 +171,10 @@ def _shown(value):
 
 
 def _print_rows(console, title, rows):
-    # Rows may have different keys: tasks of different methods have different settings.
-    sample = {name: value for row in reversed(rows) for name, value in row.items()}
-    names = dict.fromkeys(name for row in rows for name in row)
-    numbers = [name for name in names if isinstance(sample[name], (int, float))]
+    # Rows may have different settings, such as the parts of a stacked patch.
+    values = {name: value for row in reversed(rows) for name, value in row.items()}
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    numbers = [name for name in names if isinstance(values[name], (int, float))]
     texts = [name for name in names if name not in numbers]
     table = narrow_table(title, texts, numbers)
     for row in rows:

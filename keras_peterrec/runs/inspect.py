@@ -63,7 +63,8 @@ def _tasks(folder, host):
     # Imported here: only hosts have tasks, and Keras takes a second to load.
     from keras_peterrec.transfer.task_collection import TaskCollection
 
-    return TaskCollection(folder.resolve().parent, host.get("fingerprint")).describe()
+    fingerprints = {host.get("fingerprint"), *host.get("compatible_with", ())}
+    return TaskCollection(folder.resolve().parent, fingerprints).describe()
 
 
 def _patch_rows(folder):

@@ -73,7 +73,8 @@ def _multi_task(settings):
         model = _new_model(host, data, settings.head_dropout)
         training = _train(model, sequences, data, settings, folder.path)
         for name in data:
-            data[name].join(model.tasks[name])
+            task = model.tasks[name]
+            data[name].join(task, None, data[name].part_weights(task))
         found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
         summary = training.summary(time.perf_counter() - began)
         found = {n: {**result, **summary} for n, result in found.items()}

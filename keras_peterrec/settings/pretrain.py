@@ -7,6 +7,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
+    final_setting,
     linear_setting,
     positive_integer,
     positive_number,
@@ -14,6 +15,7 @@ from keras_peterrec.settings.base import (
     rate,
     seed_number,
     setting,
+    split_setting,
 )
 from keras_peterrec.settings.reading import ReadingSettings, weight_setting
 
@@ -59,6 +61,8 @@ class PretrainSettings(ReadingSettings):
         "whether regressions (SLIT and EASE) are measured as well",
         no_help="measure popularity alone",
     )
+    split: str = split_setting("last", "last: each user's last two events are held out")
+    final: bool = final_setting()
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
     profile: bool = profile_setting()
