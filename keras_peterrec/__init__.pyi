@@ -45,8 +45,8 @@ from keras_peterrec.patches.soft_tokens import SoftTokens as SoftTokens
 from keras_peterrec.patches.stack import Stack as Stack
 from keras_peterrec.runs.evaluate import evaluate as evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
-from keras_peterrec.runs.pretrain import encode_log as encode_log
 from keras_peterrec.runs.pretrain import pretrain as pretrain
+from keras_peterrec.runs.pretraining_log import encode_log as encode_log
 from keras_peterrec.runs.transfer import transfer as transfer
 from keras_peterrec.serving.export import export as export
 from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel

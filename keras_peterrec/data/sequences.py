@@ -50,6 +50,17 @@ class Sequences:
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
         self._user_index: dict[str, int] | None = None
 
+    @classmethod
+    def of_arrays(
+        cls, user_ids: np.ndarray, items: np.ndarray, timestamps: np.ndarray, offsets: np.ndarray
+    ) -> "Sequences":
+        """The sequences whose attributes these are."""
+        sequences = cls.__new__(cls)
+        sequences.user_ids, sequences.items = user_ids, items
+        sequences.timestamps, sequences.offsets = timestamps, offsets
+        sequences._user_index = None
+        return sequences
+
     def __len__(self) -> int:
         """The number of users."""
         return len(self.user_ids)
@@ -90,9 +101,7 @@ class Sequences:
             Two int64 arrays `starts` and `stops`, `[W]`: inputs are
             `items[start:stop]`, targets `items[start + 1:stop + 1]`.
         """
-        lengths = np.where(self.lengths > held_out, self.lengths - held_out, self.lengths)
-        pairs = np.maximum(lengths - 1, 0)
-        counts = -(-pairs // max_length)
+        pairs, counts = window_counts(self.lengths, max_length, held_out)
         first = np.repeat(self.offsets[:-1], counts)
         nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         stops = first + np.repeat(pairs, counts) - nth * max_length
@@ -114,3 +123,20 @@ class Sequences:
         users = np.flatnonzero(self.lengths >= 3)
         stops = self.offsets[users + 1] - last
         return self.offsets[users], stops, self.items[stops].astype("int64")
+
+
+def window_counts(
+    lengths: np.ndarray, max_length: int, held_out: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many targets users of so many events have, and in how many windows.
+
+    Args:
+        lengths: int array `[U]`.
+        max_length, held_out: see `Sequences.training_windows`.
+
+    Returns:
+        Two int arrays `[U]`.
+    """
+    trained = np.where(lengths > held_out, lengths - held_out, lengths)
+    targets = np.maximum(trained - 1, 0)
+    return targets, -(-targets // max_length)

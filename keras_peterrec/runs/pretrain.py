@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.packed_batches import causal_batches, masked_batches
+from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
-from keras_peterrec.errors import InputError
+from keras_peterrec.data.streamed_batches import StreamedBatches
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
@@ -18,8 +18,9 @@ from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import load_source
+from keras_peterrec.runs.task_data import open_source
 from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -51,29 +52,28 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log)
-    trained = training_counts(log)
-    sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
-    found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)
+    log = PretrainingLog.of(open_source(settings.log), settings.min_count)
+    found = RunFolder(settings.out, settings, log.summary["fingerprint"], devices=devices)
     with found as folder, seeded(settings.seed):
         if (earlier := folder.earlier_result()) is not None:
             return earlier
         if devices.is_chief:
-            _say_unknown_items(trained)
+            log.say_what_is_left_out()
         with devices.scope():
-            pretrainer = new_pretrainer(settings, len(vocabulary))
-        training = _train(pretrainer, sequences, settings, folder.path)
+            pretrainer = new_pretrainer(settings, len(log.vocabulary))
+        training = _train(pretrainer, log, settings, folder.path)
+        sequences = log.sequences
 
         def finish():
             linear = None
             if settings.linear or settings.baselines:
-                linear = fit_linear(sequences, len(vocabulary.items))
+                linear = fit_linear(sequences, len(log.vocabulary.items))
             weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
-            host = Host(pretrainer, vocabulary, settings.max_length)
+            host = Host(pretrainer, log.vocabulary, settings.max_length)
             host.save(folder.path)
             result = {
-                **_describe(log, trained, pretrainer, settings),
-                **_measure(pretrainer, sequences, settings, counts, linear),
+                **_describe(log, pretrainer, settings),
+                **_measure(pretrainer, log, settings, linear),
                 **training.summary(time.perf_counter() - began),
             }
             if settings.linear:
@@ -87,29 +87,14 @@ def pretrain(settings: PretrainSettings) -> dict:
         return devices.on_chief(finish)
 
 
-def _say_unknown_items(trained):
-    unknown = int((trained == 0).sum())
-    if unknown:
-        progress.line(
-            f"{unknown:,} of {len(trained):,} items are unknown to the host: only the last two "
-            "events of users, which are kept for validation and test, have them"
-        )
-
-
-def _describe(log, trained, pretrainer, settings):
+def _describe(log, pretrainer, settings):
     linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
     total = pretrainer.count_params()
     return {
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
-        "data": {
-            "fingerprint": log.fingerprint(),
-            "users": len(log.user_ids),
-            "items": len(log.item_ids),
-            "items_only_held_out": int((trained == 0).sum()),
-            "events": len(log),
-        },
+        "data": log.summary,
         "parameters": {
             "host": pretrainer.backbone.count_params(),
             "linear": linear,
@@ -117,56 +102,6 @@ def _describe(log, trained, pretrainer, settings):
             "total": total,
         },
     }
-
-
-def training_counts(log: Any) -> np.ndarray:
-    """How often each item of a log is in events that training may see: all but users' last two.
-
-    Args:
-        log: Log.
-
-    Returns:
-        int array `[I]`, in the order of `log.item_ids`.
-
-    Raises:
-        InputError: no user has the four events that training, validation and
-            test need.
-    """
-    order = np.lexsort((log.timestamps, log.users))
-    lengths = np.bincount(log.users)
-    if lengths.max() < 4:  # one input and one target, validation, test
-        raise InputError(
-            "`log` should have a user with at least four events. "
-            f"Received: {len(lengths)} users with at most {lengths.max()}."
-        )
-    from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))
-    held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
-    return np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
-
-
-def encode_log(log: Any, min_count: int = 1, counts: np.ndarray | None = None) -> tuple:
-    """Sequences, vocabulary and training counts of a log.
-
-    Args:
-        log: Log.
-        min_count: int. Items that training sees less often become unknown. Defaults to `1`.
-        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
-            `None`.
-
-    Returns:
-        Sequences, Vocabulary and an int array `[V - 4]` of counts.
-
-    Raises:
-        InputError: see `training_counts`.
-    """
-    counts = training_counts(log) if counts is None else counts
-    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
-    counts_by_item = dict(zip(log.item_ids, counts))
-    return (
-        Sequences(log, vocabulary),
-        vocabulary,
-        np.array([counts_by_item[item] for item in vocabulary.items]),
-    )
 
 
 def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrainer:
@@ -223,10 +158,11 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, counts, linear):
+def _measure(pretrainer, log, settings, linear):
     """Final metrics of both held-out events, and of the baselines."""
+    sequences, counts = log.sequences, log.counts
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, held_out)
+        NextItemEvaluation(sequences, settings.max_length, held_out, log.most_measured)
         for held_out in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
@@ -263,31 +199,47 @@ def _ease(sequences, validation, items):
 
 
 def training_batches(
-    pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
+    pretrainer: Pretrainer, log: PretrainingLog | Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`."""
+    """One epoch of a log, every event once.
+
+    Returns:
+        tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
+    """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
-    replicas = Devices.of(pretrainer).replicas
-    cached = tokens * settings.hidden_dim // (CACHED_VALUES * replicas)
+    devices = Devices.of(pretrainer)
+    cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
+    rows = devices.replicas * max(1, cached)
+    vocabulary_size = pretrainer.backbone.vocabulary_size
+    shown = NextItems(settings.unknown_rate) if causal else HiddenItems(vocabulary_size)
     # A causal network sees no further than its receptive field, so whole histories are laid end to
     # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
-    longest = int(sequences.lengths.max())
-    windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {"tokens": tokens, "rows": replicas * max(1, cached), "seed": settings.seed}
-    if causal:
-        return causal_batches(
-            sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
+    window = None if causal else max_length - 1
+    if isinstance(log, PretrainingLog) and log.prepared is not None:
+        return StreamedBatches(
+            log.prepared,
+            vocabulary_size,
+            shown,
+            tokens=tokens // devices.workers,
+            rows=rows // devices.workers,
+            seed=settings.seed,
+            window=window,
+            worker=devices.worker,
+            workers=devices.workers,
         )
-    vocabulary_size = pretrainer.backbone.vocabulary_size
-    return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
+    sequences = log if isinstance(log, Sequences) else log.sequences
+    windows = sequences.training_windows(window or int(sequences.lengths.max()))
+    return packed_batches(sequences.items, *windows, shown, tokens, rows, settings.seed)
 
 
-def _train(pretrainer, sequences, settings, folder):
-    batches = training_batches(pretrainer, sequences, settings)
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+def _train(pretrainer, log, settings, folder):
+    batches = training_batches(pretrainer, log, settings)
+    validation = NextItemEvaluation(
+        log.sequences, settings.max_length, VALIDATION, VALIDATION_USERS
+    )
     recipe = Recipe(
         settings.learning_rate,
         settings.epochs,
@@ -296,6 +248,7 @@ def _train(pretrainer, sequences, settings, folder):
         METRIC.mode,
         drops=1,
         average=AVERAGE,
+        steps=log.steps_of_epoch(batches, settings.steps_per_epoch),
     )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states

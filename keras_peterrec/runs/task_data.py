@@ -2,6 +2,8 @@
 
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.format import is_prepared
+from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
@@ -9,6 +11,13 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.tasks.registry import choose_kind
+
+
+def open_source(log):
+    """The PreparedLog of a folder of `prepare`; of anything else its Log, see `load_source`."""
+    if isinstance(log, PreparedLog):
+        return log
+    return PreparedLog(log) if is_prepared(log) else load_source(log)
 
 
 def load_source(log):

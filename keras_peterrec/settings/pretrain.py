@@ -24,7 +24,8 @@ class PretrainSettings(Settings):
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
     log: Any = setting(
-        help="source log: .csv, .csv.gz, .parquet, or a name such as movielens-100k/source"
+        help="source log: .csv, .csv.gz, .parquet, a folder of `prepare`, or a name such as "
+        "movielens-100k/source"
     )
     out: Any = setting(help="new folder for the host", recorded=False)
     objective: str = setting(
@@ -37,6 +38,12 @@ class PretrainSettings(Settings):
     max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
     epochs: int = setting(
         200, "at most; early stopping ends nearly all runs before", check=positive_integer
+    )
+    steps_per_epoch: int | None = setting(
+        None,
+        "steps between two validations (default: all events once; of a log that streams at most "
+        "10,000)",
+        check=positive_integer,
     )
     batch_size: int | None = setting(
         None, "full windows in a batch (default: about 1,000 events)", check=positive_integer

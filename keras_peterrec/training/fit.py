@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_peterrec import progress
+from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
@@ -43,6 +44,7 @@ class Recipe:
             best, where they already are a sensible answer. Defaults to `False`.
         average: float or `None`. The decay of a `WeightAverage`: what is measured and kept is
             then the average of the weights. Defaults to `None`, the weights themselves.
+        steps: int or `None`. Steps of an epoch. Defaults to `None`, all batches once.
     """
 
     learning_rate: float
@@ -53,6 +55,7 @@ class Recipe:
     drops: int = 2
     counts_start: bool = False
     average: float | None = None
+    steps: int | None = None
 
 
 def compile_model(model, loss, learning_rate, jit_compile=True):
@@ -108,7 +111,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         title: str. What the progress calls the training.
         model: keras.Model.
         loss: keras.losses.Loss, or `None` if the model has its own.
-        batches: tf.data.Dataset of one epoch, the same on all workers.
+        batches: tf.data.Dataset of one epoch, the same on all workers; or StreamedBatches.
         measure: Callable. Returns the validation metrics as a dict. Only the chief calls it.
         forward: Callable of ids, whose graph TensorBoard shows.
         recipe: Recipe.
@@ -159,8 +162,11 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         callbacks.append(ended.enter_context(contextlib.closing(lines)))
     # One endless stream of batches, continued where it was. So epoch n has the same batches
     # whether or not the run was interrupted, and on any number of devices.
-    steps = int(batches.cardinality())
-    batches = devices.share(batches.repeat().skip(first * steps))
+    steps = recipe.steps or int(batches.cardinality())
+    if isinstance(batches, StreamedBatches):
+        batches = devices.share(batches.from_step(first * steps), of_worker=True)
+    else:
+        batches = devices.share(batches.repeat().skip(first * steps))
     with ended, contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         model.fit(
             batches,

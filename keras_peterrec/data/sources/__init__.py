@@ -11,6 +11,7 @@ the user's own download there.
 import functools
 import os
 from pathlib import Path
+from typing import Any
 
 from keras_peterrec.data.labels import Labels, read_labels
 from keras_peterrec.data.log import LOG_COLUMNS, Log, read_log
@@ -19,6 +20,8 @@ from keras_peterrec.data.paper_format import (
     read_paper_labels,
     read_paper_pretrain,
 )
+from keras_peterrec.data.prepared.format import is_prepared, read_manifest
+from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sources import movielens, simulated
 from keras_peterrec.data.table_columns import check_columns
 from keras_peterrec.errors import InputError
@@ -37,12 +40,18 @@ _LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[sou
 _LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
 
 
+def is_named(log: Any) -> bool:
+    """Whether a log is named as that of a source or of the paper's format, not as a file."""
+    return str(log) in _LOG_NAMES or str(log).partition(":")[0] in _PAPER_LOGS
+
+
 def load_log(name_or_path: str | Path) -> Log:
-    """Loads the `Log` of a source's domain, or of a file.
+    """Loads the `Log` of a source's domain, of a file or of a prepared folder.
 
     Args:
         name_or_path: str or path. Such as `"movielens-100k/source"`,
-            `"simulated/target"`, `"clicks.csv"` or `"paper:pretrain.csv"`.
+            `"simulated/target"`, `"clicks.csv"`, `"paper:pretrain.csv"`, or a folder that
+            `prepare` has written.
 
     Raises:
         InputError: if there is no such name or file, or the file cannot be used.
@@ -58,6 +67,8 @@ def load_log(name_or_path: str | Path) -> Log:
     if prefix in _PAPER_LOGS:
         return _PAPER_LOGS[prefix](path)
     _check_name(name_or_path, _LOG_NAMES)
+    if is_prepared(name_or_path):
+        return PreparedLog(name_or_path).log()
     return read_log(name_or_path)
 
 
@@ -93,6 +104,9 @@ def check_log(name_or_path: str | Path) -> None:
         _check_paper_file(path)
         return
     _check_name(name_or_path, _LOG_NAMES)
+    if is_prepared(name_or_path):
+        read_manifest(name_or_path)
+        return
     check_columns(name_or_path, LOG_COLUMNS)
 
 

@@ -1,0 +1,162 @@
+"""What pretraining reads of a log: all of it in memory, or a prepared folder a part at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+
+MEASURED_USERS = 20_000  # of a log that is not held in memory
+STEPS = 10_000  # of an epoch of such a log, unless it has less
+
+
+@dataclass(frozen=True)
+class PretrainingLog:
+    """A log with its vocabulary, and the users that are looked at as a whole.
+
+    Args:
+        sequences: Sequences of all users, or of a random part of them if the log is larger than
+            a chunk of `StreamedBatches`. These users validate and test, and the linear part is
+            fitted to them.
+        vocabulary: Vocabulary.
+        counts: int array `[V - 4]`. How often training sees each item.
+        summary: dict. What `metrics.json` says of the data.
+        prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
+    """
+
+    sequences: Sequences
+    vocabulary: Vocabulary
+    counts: np.ndarray
+    summary: dict
+    prepared: PreparedLog | None = None
+
+    @classmethod
+    def of(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
+        """The PretrainingLog of a Log or a PreparedLog.
+
+        Args:
+            log: Log or PreparedLog.
+            min_count: int. Items that training sees less often become unknown.
+
+        Raises:
+            InputError: no user has four events, or no item is left.
+        """
+        if isinstance(log, PreparedLog):
+            return cls._of_prepared(log, min_count)
+        trained = training_counts(log)
+        summary = {
+            "fingerprint": log.fingerprint(),
+            "users": len(log.user_ids),
+            "items": len(log.item_ids),
+            "items_only_held_out": int((trained == 0).sum()),
+            "events": len(log),
+        }
+        return cls(*encode_log(log, min_count, trained), summary)
+
+    @classmethod
+    def _of_prepared(cls, prepared, min_count):
+        lengths, users = prepared.lengths()
+        _check_lengths(lengths, users.sum())
+        with progress.stage(f"reading {prepared.path}") as found:
+            vocabulary, counts = prepared.vocabulary(min_count)
+            sequences = prepared.sequences(vocabulary, prepared.sample(CHUNK_EVENTS))
+            found(f"{len(sequences.items):,} of {prepared.events:,} events")
+        _check_lengths(sequences.lengths, len(sequences))
+        summary = prepared.summary()
+        if len(sequences) < prepared.users:
+            summary["users_measured"] = min(MEASURED_USERS, len(sequences))
+        return cls(sequences, vocabulary, counts, summary, prepared)
+
+    @property
+    def most_measured(self) -> int | None:
+        """How many users are measured at most; `None` for all."""
+        return self.summary.get("users_measured")
+
+    def steps_of_epoch(self, batches: Any, asked: int | None) -> int:
+        """Steps of an epoch: those asked for, or all batches once, if they are not very many."""
+        steps = int(batches.cardinality())
+        if asked is None and self.most_measured and steps > STEPS:
+            progress.line(
+                f"an epoch is {STEPS:,} of the {steps:,} steps that read every event once "
+                "(--steps-per-epoch)"
+            )
+            return STEPS
+        return asked or steps
+
+    def say_what_is_left_out(self) -> None:
+        """Prints what the log has and the host will not know, or will not be measured on."""
+        unknown = self.summary["items_only_held_out"]
+        if unknown:
+            progress.line(
+                f"{unknown:,} of {self.summary['items']:,} items are unknown to the host: only the "
+                "last two events of users, which are kept for validation and test, have them"
+            )
+        if self.most_measured:
+            progress.line(
+                f"training streams all {self.summary['users']:,} users; {self.most_measured:,} "
+                f"of them validate and test, and the linear part is fitted to "
+                f"{len(self.sequences):,}"
+            )
+
+
+def training_counts(log: Any) -> np.ndarray:
+    """How often each item of a log is in events that training may see: all but users' last two.
+
+    Args:
+        log: Log.
+
+    Returns:
+        int array `[I]`, in the order of `log.item_ids`.
+
+    Raises:
+        InputError: no user has the four events that training, validation and
+            test need.
+    """
+    order = np.lexsort((log.timestamps, log.users))
+    lengths = np.bincount(log.users)
+    _check_lengths(lengths, len(lengths))
+    from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))
+    held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
+    return np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
+
+
+def encode_log(log: Any, min_count: int = 1, counts: np.ndarray | None = None) -> tuple:
+    """Sequences, vocabulary and training counts of a log.
+
+    Args:
+        log: Log.
+        min_count: int. Items that training sees less often become unknown. Defaults to `1`.
+        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
+            `None`.
+
+    Returns:
+        Sequences, Vocabulary and an int array `[V - 4]` of counts.
+
+    Raises:
+        InputError: see `training_counts`.
+    """
+    counts = training_counts(log) if counts is None else counts
+    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
+    counts_by_item = dict(zip(log.item_ids, counts))
+    return (
+        Sequences(log, vocabulary),
+        vocabulary,
+        np.array([counts_by_item[item] for item in vocabulary.items]),
+    )
+
+
+def _check_lengths(lengths, users):
+    if lengths.max() < 4:  # one input and one target, validation, test
+        raise InputError(
+            "`log` should have a user with at least four events. "
+            f"Received: {users} users with at most {lengths.max()}."
+        )
