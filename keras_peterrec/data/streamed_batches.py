@@ -7,6 +7,7 @@ hashes of users, a chunk is a random part of them, and it does not matter that i
 come together.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -70,7 +71,7 @@ class StreamedBatches:
         workers: int = 1,
     ) -> None:
         self.prepared, self.vocabulary_size, self.make_batch = prepared, vocabulary_size, make_batch
-        self.rows, self.seed = rows, seed
+        self.rows, self.seed, self._error = rows, seed, None
         self.window = window or int(prepared.lengths()[0].max())
         if prepared.shards < workers:
             raise InputError(
@@ -146,8 +147,22 @@ class StreamedBatches:
                     yield chunk, noise + _APART * (self._number + chunk), steps, step
                 step = max(0, step - steps)
 
+    @contextlib.contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raises the InputError of a damaged shard where TensorFlow would raise an error of it."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is not None:
+                raise self._error from None
+            raise
+
     def _load(self, chunk):
-        found = self.prepared.read(self.chunks[int(chunk)])
+        try:
+            found = self.prepared.read(self.chunks[int(chunk)])
+        except InputError as error:
+            self._error = error
+            raise
         items = np.where(found.items < self.vocabulary_size, found.items, UNK).astype("int32")
         sequences = Sequences.of_arrays(None, items, None, found.offsets)
         starts, stops = sequences.training_windows(self.window)

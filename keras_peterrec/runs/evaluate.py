@@ -3,15 +3,15 @@
 import hashlib
 from pathlib import Path
 
-from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import TEST as LAST_EVENT
 from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import measured_sequences
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
-from keras_peterrec.runs.task_data import known_histories, load_answers, load_source
+from keras_peterrec.runs.task_data import known_histories, load_task, open_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -105,8 +105,9 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = load_source(settings.log)
-    evaluation = NextItemEvaluation(Sequences(log, host.vocabulary), host.max_length, LAST_EVENT)
+    log = open_source(settings.log)
+    sequences, most = measured_sequences(log, host.vocabulary)
+    evaluation = NextItemEvaluation(sequences, host.max_length, LAST_EVENT, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
     return data, lambda: evaluation.measure(host.pretrainer, new_items=True)
 
@@ -115,7 +116,7 @@ def _open_task(folder, settings):
     """The same of a task."""
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log, answers = load_source(settings.log), load_answers(settings)
+    log, answers = load_task(settings)
     source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)

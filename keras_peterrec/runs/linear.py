@@ -11,8 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     fit_linear,
-    load_answers,
-    load_source,
+    load_task,
     task_result,
     with_kind,
 )
@@ -35,7 +34,7 @@ def linear(settings: LinearSettings) -> dict:
         InputError: an argument or the data cannot be used.
     """
     began = time.perf_counter()
-    log, answers = load_source(settings.log), load_answers(settings)
+    log, answers = load_task(settings)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = Sequences(log, vocabulary)

@@ -227,6 +227,7 @@ def training_batches(
             rows=rows // devices.workers,
             seed=settings.seed,
             window=window,
+            chunk_events=log.chunk_events,
             worker=devices.worker,
             workers=devices.workers,
         )

@@ -31,6 +31,7 @@ class PretrainingLog:
         counts: int array `[V - 4]`. How often training sees each item.
         summary: dict. What `metrics.json` says of the data.
         prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
+        chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
     """
 
     sequences: Sequences
@@ -38,6 +39,7 @@ class PretrainingLog:
     counts: np.ndarray
     summary: dict
     prepared: PreparedLog | None = None
+    chunk_events: int = CHUNK_EVENTS
 
     @classmethod
     def of(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
@@ -68,13 +70,13 @@ class PretrainingLog:
         _check_lengths(lengths, users.sum())
         with progress.stage(f"reading {prepared.path}") as found:
             vocabulary, counts = prepared.vocabulary(min_count)
-            sequences = prepared.sequences(vocabulary, prepared.sample(CHUNK_EVENTS))
+            sequences, most = measured_sequences(prepared, vocabulary)
             found(f"{len(sequences.items):,} of {prepared.events:,} events")
         _check_lengths(sequences.lengths, len(sequences))
         summary = prepared.summary()
-        if len(sequences) < prepared.users:
-            summary["users_measured"] = min(MEASURED_USERS, len(sequences))
-        return cls(sequences, vocabulary, counts, summary, prepared)
+        if most:
+            summary["users_measured"] = most
+        return cls(sequences, vocabulary, counts, summary, prepared, CHUNK_EVENTS)
 
     @property
     def most_measured(self) -> int | None:
@@ -106,6 +108,22 @@ class PretrainingLog:
                 f"of them validate and test, and the linear part is fitted to "
                 f"{len(self.sequences):,}"
             )
+
+
+def measured_sequences(
+    log: Log | PreparedLog, vocabulary: Vocabulary
+) -> tuple[Sequences, int | None]:
+    """The users of a log that are looked at as a whole, and how many of them are measured.
+
+    Returns:
+        Sequences and `None`, which is all of them; or, for a prepared log larger than a chunk, the
+        Sequences of a random part of its users, and the most users that are measured.
+    """
+    if not isinstance(log, PreparedLog):
+        return Sequences(log, vocabulary), None
+    sequences = log.sequences(vocabulary, log.sample(CHUNK_EVENTS))
+    all_of_them = len(sequences) == log.users
+    return sequences, None if all_of_them else min(MEASURED_USERS, len(sequences))
 
 
 def training_counts(log: Any) -> np.ndarray:

@@ -61,6 +61,25 @@ def load_answers(settings):
     return labels
 
 
+def load_task(settings):
+    """The source Log and the answers that the settings of a task name.
+
+    Of a prepared log only the histories of users with answers are read.
+
+    Args:
+        settings: TaskSettings with `log`.
+
+    Returns:
+        Log, and a Log or Labels.
+    """
+    source, answers = open_source(settings.log), load_answers(settings)
+    if isinstance(source, PreparedLog):
+        with stage(f"reading {source.path}") as found:
+            source = source.log(users=answers.user_ids)
+            found(f"{len(source):,} events of the task's {len(source.user_ids):,} users")
+    return source, answers
+
+
 def with_kind(settings, answers):
     """The settings with the name of the task's kind in them; see `choose_kind`."""
     labels = answers if isinstance(answers, Labels) else None

@@ -11,8 +11,7 @@ from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     fit_linear,
     known_histories,
-    load_answers,
-    load_source,
+    load_task,
     task_result,
     with_kind,
 )
@@ -55,7 +54,7 @@ def _transfer(settings):
     with stage(f"loading {settings.host}"), devices.scope():
         host = Host.load(settings.host)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers = load_source(settings.log), load_answers(settings)
+    log, answers = load_task(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
     reads = host.task_settings()

@@ -164,6 +164,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
     # whether or not the run was interrupted, and on any number of devices.
     steps = recipe.steps or int(batches.cardinality())
     if isinstance(batches, StreamedBatches):
+        ended.enter_context(batches.own_errors())
         batches = devices.share(batches.from_step(first * steps), of_worker=True)
     else:
         batches = devices.share(batches.repeat().skip(first * steps))

@@ -1,5 +1,7 @@
 """Batches that stream from a prepared log: those of memory, and every event once a pass."""
 
+import itertools
+
 import numpy as np
 import pytest
 from prepared_samples import prepared
@@ -55,7 +57,7 @@ def test_a_log_of_one_chunk_gives_the_batches_of_memory(sample, window, hides):
 def test_every_event_is_a_target_once_a_pass_and_passes_differ(sample):
     _, _, vocabulary, counts = sample
     ours = streamed(sample, chunk_events=600)
-    assert len(ours.chunks) == 5 and sorted(sum(ours.chunks, [])) == list(range(6))
+    assert len(ours.chunks) == 5 and sorted(itertools.chain(*ours.chunks)) == list(range(6))
     found = arrays(ours.from_step(0).take(2 * ours.steps))
     first, second = found[: ours.steps], found[ours.steps :]
     # All but each user's first event is a target; item counts of a pass follow from those of all.
@@ -79,7 +81,8 @@ def test_workers_share_the_shards_and_agree_on_the_steps(sample):
         streamed(sample, chunk_events=600, worker=w, workers=2, tokens=100, rows=1)
         for w in range(2)
     ]
-    assert sorted(sum(sum((w.chunks for w in workers), []), [])) == list(range(6))
+    chunks = itertools.chain.from_iterable(w.chunks for w in workers)
+    assert sorted(itertools.chain(*chunks)) == list(range(6))
     assert workers[0].steps == workers[1].steps and workers[0].width == workers[1].width
     found = [arrays(w.from_step(0).take(w.steps)) for w in workers]
     both = sum(targets(batches) for batches in found)

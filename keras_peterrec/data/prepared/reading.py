@@ -25,7 +25,7 @@ from keras_peterrec.data.prepared.format import (
 )
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, Misfit
 
 RECORDS = 2_048  # parsed at once
 FRAME_BYTES = 16  # that a TFRecord adds to a record
@@ -209,7 +209,7 @@ class PreparedLog:
             shards: sequence of int or `None`. Only these shards. Defaults to `None`, all.
 
         Raises:
-            InputError: a shard is damaged, or holds none of the users.
+            InputError: a shard is damaged; Misfit where there is none of the users.
         """
         shards = range(self.shards) if shards is None else shards
         if users is None:
@@ -222,7 +222,7 @@ class PreparedLog:
             kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
             parts.append(_selected(found, np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
         if not sum(len(part["user_id"]) for part in parts):
-            raise InputError(
+            raise Misfit(
                 f"`log` should have events of the task's users. Received: {self.path!r}, with none."
             )
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
