@@ -23,6 +23,7 @@ from keras_peterrec.data.prepared.format import (
     VOCABULARY,
     features,
     read_bytes,
+    shard_name,
     write_bytes,
 )
 from keras_peterrec.data.prepared.partition import default_shards, find_inputs
@@ -147,22 +148,26 @@ def _write_lengths(folder, found):
 def _write_dataset_info(folder, shards, whole_timestamps):
     import tensorflow_datasets as tfds
 
-    split = tfds.core.SplitInfo(
-        name=SPLIT,
-        shard_lengths=[shard["users"] for shard in shards],
-        num_bytes=sum(shard["bytes"] for shard in shards),
-    )
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=folder, dataset_name=DATASET, split=SPLIT, filetype_suffix="tfrecord"
-    )
-    tfds.folder_dataset.write_metadata(
-        data_dir=folder,
-        features=features(whole_timestamps),
-        split_infos=[dataclasses.replace(split, filename_template=template)],
-        filename_template=template,
-        version=VERSION,
-        check_data=False,
-        description=DESCRIPTION,
-        supervised_keys=None,
-        disable_shuffling=True,
-    )
+    with tempfile.TemporaryDirectory() as place:  # which writes to remote folders in its own way
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=place, dataset_name=DATASET, split=SPLIT, filetype_suffix="tfrecord"
+        )
+        split = tfds.core.SplitInfo(
+            name=SPLIT,
+            shard_lengths=[shard["users"] for shard in shards],
+            num_bytes=sum(shard["bytes"] for shard in shards),
+            filename_template=template,
+        )
+        (Path(place) / shard_name(0, len(shards))).touch()  # it looks for a file of this name
+        tfds.folder_dataset.write_metadata(
+            data_dir=place,
+            features=features(whole_timestamps),
+            split_infos=[split],
+            filename_template=template,
+            version=VERSION,
+            check_data=False,
+            description=DESCRIPTION,
+            disable_shuffling=True,
+        )
+        for path in Path(place).glob("*.json"):
+            write_bytes(folder, path.name, path.read_bytes())

@@ -237,8 +237,9 @@ class PreparedLog:
             )
         ids, codes = np.unique(found.items[known], return_inverse=True)
         users = np.repeat(np.arange(len(found.user_ids)), np.diff(found.offsets))[known]
+        left, users = np.unique(users, return_inverse=True)  # whose items are not all left out
         arguments = users.astype("int32"), codes.astype("int32"), found.timestamps[known]
-        return Log(found.user_ids, self.items.decode(ids), *arguments, name=self.name)
+        return Log(found.user_ids[left], self.items.decode(ids), *arguments, name=self.name)
 
     def _fields(self, with_users):
         import tensorflow as tf
