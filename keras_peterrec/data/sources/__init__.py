@@ -40,6 +40,11 @@ _LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[sou
 _LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
 
 
+def log_names() -> list[str]:
+    """The names of all logs of sources, those first that need no download."""
+    return sorted(_LOG_NAMES, key=lambda name: not name.startswith("simulated"))
+
+
 def is_named(log: Any) -> bool:
     """Whether a log is named as that of a source or of the paper's format, not as a file."""
     return str(log) in _LOG_NAMES or str(log).partition(":")[0] in _PAPER_LOGS
