@@ -72,7 +72,7 @@ class StreamedBatches:
     ) -> None:
         self.prepared, self.vocabulary_size, self.make_batch = prepared, vocabulary_size, make_batch
         self.rows, self.seed, self._error = rows, seed, None
-        self.window = window or int(prepared.lengths()[0].max())
+        self.window = window or int(prepared.lengths()[1].max())
         if prepared.shards < workers:
             raise InputError(
                 f"`log` should have a shard for each of {workers} workers. Received: "
@@ -84,7 +84,8 @@ class StreamedBatches:
         every = [np.array_split(shards, count) for shards, _ in every]
         self.chunks = [chunk.tolist() for chunk in every[worker]]
         self._number = worker * count
-        totals = np.array([[self._positions(chunk) for chunk in chunks] for chunks in every])
+        positions = self._positions()
+        totals = np.array([[positions[chunk].sum() for chunk in chunks] for chunks in every])
         if not totals.all():
             raise InputError(
                 "`log` should have users with at least two training events in each part of "
@@ -96,11 +97,12 @@ class StreamedBatches:
         self.steps = int(self._steps.sum())
         self.width = int(np.max(-(-largest // (self._steps * rows))))
 
-    def _positions(self, shards):
-        """The positions that the windows of some shards take, each with its PAD."""
-        lengths, users = self.prepared.lengths(shards)
-        targets, windows = window_counts(lengths, self.window)
-        return int(np.sum(users * (targets + windows * (1 + self.make_batch.more))))
+    def _positions(self):
+        """The positions that the windows of each shard take, each window with its PAD."""
+        shard, length, users = self.prepared.lengths()
+        targets, windows = window_counts(length, self.window)
+        taken = users * (targets + windows * (1 + self.make_batch.more))
+        return np.bincount(shard, taken, self.prepared.shards).astype("int64")
 
     @property
     def element_spec(self) -> tuple:

@@ -66,8 +66,7 @@ class PretrainingLog:
 
     @classmethod
     def _of_prepared(cls, prepared, min_count):
-        lengths, users = prepared.lengths()
-        _check_lengths(lengths, users.sum())
+        _check_lengths(prepared.lengths()[1], prepared.users)
         with progress.stage(f"reading {prepared.path}") as found:
             vocabulary, counts = prepared.vocabulary(min_count)
             sequences, most = measured_sequences(prepared, vocabulary)

@@ -121,17 +121,13 @@ class PreparedLog:
         kept = self.items if size == len(self.counts) else Vocabulary(self.items.items[:size])
         return kept, self.counts[:size]
 
-    def lengths(self, shards: Iterable[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of events, and how many users of some shards have so many.
+    def lengths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How many users of which shard have how many events.
 
-        Args:
-            shards: iterable of int or `None`. Defaults to `None`, all.
+        Returns:
+            Three int64 arrays of equal length: shards, numbers of events, and numbers of users.
         """
-        shard, length, users = self._lengths
-        if shards is not None:
-            chosen = np.isin(shard, list(shards))
-            length, users = length[chosen], users[chosen]
-        return length.astype("int64"), users.astype("int64")
+        return tuple(self._lengths[name].astype("int64") for name in ("shard", "length", "users"))
 
     def events_of(self, shard: int) -> int:
         """How many events a shard has."""
@@ -259,8 +255,8 @@ class PreparedLog:
 
     @functools.cached_property
     def _lengths(self):
-        arrays = self._arrays(LENGTHS)
-        return arrays["shard"], arrays["length"], arrays["users"]
+        with self._arrays(LENGTHS) as arrays:
+            return dict(arrays)
 
     def _arrays(self, name):
         return np.load(io.BytesIO(read_bytes(self.path, name)))
