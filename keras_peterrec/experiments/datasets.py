@@ -25,7 +25,8 @@ SIMULATED_TASKS = {
     "spend": {"column": "spend", "kind": "regression"},
     "topics": {"column": "topics", "kind": "multilabel"},
 }
-MAX_LENGTH = 32  # events of a history; half of the users of MovieLens have fewer
+MAX_LENGTH = 32  # events of a history; half of the users of MovieLens-100K have fewer
+LONG = 200  # half of the users of MovieLens-1M have more than 90 events
 AMAZON_PAIRS = (("sports", "beauty"), ("toys", "beauty"), ("sports", "toys"))
 
 
@@ -79,7 +80,8 @@ def _by_domain(name):
             answers = {"labels": f"{name}/users", **where}
         tasks.append(TaskSource(task, "source", f"{name}/source", **answers))
     note = "made up, no real data" if simulated else "one site split by genre, not two apps"
-    return Dataset(name, {"source": f"{name}/source"}, tuple(tasks), MAX_LENGTH, note)
+    max_length = LONG if name == "movielens-1m" else MAX_LENGTH
+    return Dataset(name, {"source": f"{name}/source"}, tuple(tasks), max_length, note)
 
 
 def _amazon(folder):

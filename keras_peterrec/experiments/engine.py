@@ -54,12 +54,13 @@ def experiment(settings: ExperimentSettings) -> dict:
         InputError: an argument or the data cannot be used, a folder holds another run, or nothing
             can be run.
     """
-    plan = PLANS[settings.name]
+    plan = PLANS[settings.name].only(settings.rows)
     data = open_dataset(settings.dataset, settings.path).only(settings.tasks)
     data = data if settings.cut_history else data.with_whole_histories()
     asked = {
         "seeds": list(range(settings.seeds)),
         "tasks": [task.name for task in data.tasks],
+        "rows": [row.label for row in plan.rows],
         # Reads all files, so that one that cannot be read ends this before anything is written.
         "data": data.fingerprints(),
     }

@@ -1,8 +1,9 @@
 """The experiments as data: what each compares; `engine` runs them."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from keras_peterrec.errors import InputError
 from keras_peterrec.settings.transfer import INSERTIONS
 
 RUNS = ("transfer", "linear", "multi_task")
@@ -52,6 +53,25 @@ class Plan:
     rows: tuple
     plots: tuple
     source: str
+
+    def only(self, labels):
+        """This plan with some of its rows, in its own order.
+
+        Args:
+            labels: sequence of str, or `None` for all rows.
+
+        Raises:
+            InputError: there is no such row.
+        """
+        if labels is None:
+            return self
+        known = [row.label for row in self.rows]
+        for label in labels:
+            if label not in known:
+                raise InputError(
+                    f"`rows` should be among {', '.join(known)}. Received: `rows` = {label!r}."
+                )
+        return replace(self, rows=tuple(row for row in self.rows if row.label in labels))
 
 
 _FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)

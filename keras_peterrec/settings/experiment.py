@@ -36,6 +36,9 @@ class ExperimentSettings(Settings):
     tasks: tuple[str, ...] | None = setting(
         None, "some of the dataset's tasks (default: all)", metavar="TASK", recorded=False
     )
+    rows: tuple[str, ...] | None = setting(
+        None, "some of the experiment's rows (default: all)", metavar="ROW", recorded=False
+    )
     cut_history: bool = setting(
         True,
         "whether histories end before their target event",

@@ -101,6 +101,9 @@ def test_without_the_linear_part_tasks_are_runs_of_their_own(plans, here, tmp_pa
     monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Head", (head, QUICK), (), "nothing"))
     shared = tmp_path / "shared"
     arguments = {"tasks": ["gender"], "shared": shared}
+    assert {r["row"] for r in run(tmp_path / "with", rows=["linear"], **arguments)["runs"]} == {
+        "linear"
+    }
     run(tmp_path / "with", **arguments)
     before = {file: time for file, time in times(shared).items() if file.is_file()}
     result = run(tmp_path / "without", linear=False, **arguments)

@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.plans import PLANS, RUNS
 from keras_peterrec.experiments.plots import PLOTS
 from keras_peterrec.patches.bottleneck import Bottleneck
@@ -75,3 +76,14 @@ def test_short_names_of_patches_are_known():
     # Every way to patch is there at some budget, and a stack.
     assert {name.partition(":")[0] for name in names if "+" not in name} == set(patch_methods())
     assert any("+" in name for name in names)
+
+
+def test_some_rows_of_a_plan_in_its_own_order():
+    some = PLANS["strategies"].only(["PeterRec", "FineCLS"])
+    assert [row.label for row in some.rows] == ["FineCLS", "PeterRec"]
+    assert PLANS["strategies"].only(None) is PLANS["strategies"]
+
+
+def test_an_unknown_row_is_named():
+    with pytest.raises(InputError, match=r"`rows` should be among .*FineAll.*`rows` = 'Fine'"):
+        PLANS["strategies"].only(["Fine"])
