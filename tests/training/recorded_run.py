@@ -24,7 +24,7 @@ def circle_log(users=37, items=10, events=9):
     return Log.from_columns(who, what, list(range(len(who))))
 
 
-def train(command, arguments, notes=None, die_after=None):
+def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000):
     """Runs a command and records the weights, logs and result of this process.
 
     With `die_after`, the process kills itself in the middle of the epoch after that one.
@@ -32,6 +32,7 @@ def train(command, arguments, notes=None, die_after=None):
     from keras_peterrec.data.labels import Labels
     from keras_peterrec.data.log import Log
     from keras_peterrec.data.prepared.reading import PreparedLog
+    from keras_peterrec.runs import pretraining_log
     from keras_peterrec.runs.pretrain import pretrain
     from keras_peterrec.runs.transfer import transfer
     from keras_peterrec.training.resumable_training import ResumableTraining
@@ -75,7 +76,8 @@ def train(command, arguments, notes=None, die_after=None):
     run = pretrain if command == "pretrain" else transfer
     try:
         # Two rows in a batch on one device too, so that windows are cut at the same places.
-        with mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2):
+        two_rows = mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2)
+        with two_rows, mock.patch.object(pretraining_log, "CHUNK_EVENTS", chunk_events):
             noted["result"] = run(**arguments)
     finally:
         ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = on_epoch_end, on_train_end

@@ -210,6 +210,29 @@ def test_killed_job_goes_on_and_ends_as_if_nothing_had_been(together, tmp_path):
     assert not (tmp_path / "pretrain1").exists()
 
 
+@pytest.mark.slow
+def test_killed_training_from_shards_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
+    log = circle_log()
+    prepare_in_process(log, Plan.of(log, shards=4), tmp_path / "prepared")
+    # Epochs end in the middle of a pass, which has some eight steps.
+    arguments = {**SMALL, "log": str(tmp_path / "prepared"), "steps_per_epoch": 3, "dropout": 0.3}
+    run = lambda name, **more: {
+        "command": "pretrain",
+        "arguments": {**arguments, "out": tmp_path / f"{name}_run"},
+        "notes": tmp_path / name,
+        "chunk_events": 80,
+        **more,
+    }
+    assert finish([start(tmp_path, "dies", [run("killed", die_after=0)])]) == [-9]
+    runs = [run("killed"), run("straight")]
+    assert finish([start(tmp_path, "goes_on", runs)]) == [0], errors(tmp_path)
+    killed, straight = (notes_of(tmp_path, name) for name in ("killed", "straight"))
+    assert len(killed["logs"]) == 2 and len(straight["logs"]) == 3
+    assert len({tuple(shards) for shards in straight["shards"]}) > 1
+    assert losses(killed) == pytest.approx(losses(straight)[1:], rel=1e-5)
+    assert_close(killed["weights"], straight["weights"], atol=1e-6)
+
+
 def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
     changes = {"plain": {}, "dropout": {"dropout": 0.3, "epochs": 1}}
     runs = [

@@ -1,6 +1,10 @@
 """Preparing in this process: what it writes, that it goes on, and what it refuses."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,6 +120,40 @@ def test_an_interrupted_one_goes_on_to_the_same_bytes(tmp_path, monkeypatch, sta
     if stage != "add_counts":
         whole = 3 if stage == "parted_events" else 4
         assert len(calls) - before < whole  # what was whole is not made again
+
+
+DIES = """
+import os, signal, sys
+from keras_peterrec.data.prepared import in_process
+from keras_peterrec.runs.prepare import prepare
+
+name, pattern, out = sys.argv[1:]
+original, calls = getattr(in_process, name), []
+
+def dies(*arguments):
+    result = original(*arguments)
+    calls.append(result)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+setattr(in_process, name, dies)
+prepare(pattern, out, shards=4)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["_write_batches", "write_records"])
+def test_a_killed_process_leaves_nothing_that_harms(tmp_path, stage):
+    pattern = write_files(tmp_path / "log", sample_columns())
+    command = [sys.executable, "-c", DIES, stage, pattern, str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists() and (tmp_path / "out.preparing").exists()
+    plan = Plan.of(pattern, shards=4)
+    prepare_in_process(pattern, plan, tmp_path / "out")
+    prepare_in_process(pattern, plan, tmp_path / "straight")
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
 
 
 def test_work_on_another_log_is_not_used(tmp_path, monkeypatch):
