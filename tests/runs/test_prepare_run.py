@@ -42,6 +42,13 @@ def test_it_says_what_it_prepared_and_does_nothing_twice(folder):
     assert {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()} == before
 
 
+def test_inspect_describes_it(folder):
+    done = run_here("inspect", folder / "out", "--json")
+    found = json.loads(done.stdout)
+    assert found["kind"] == "prepared log" and found["prepared"]["users"] == 120
+    assert found["files"]["vocabulary.txt"] > 0
+
+
 def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path):
     log = Log.from_columns(*sample_columns())
     memory = pretrain(log, tmp_path / "memory", epochs=2, **SMALL)

@@ -23,7 +23,8 @@ from keras_peterrec.data.table_columns import (
 )
 from keras_peterrec.errors import InputError
 
-ROWS = 1_000_000  # read at once
+ROWS = 1_000_000  # read at once, or more where a shard would get few of them
+SHARD_ROWS = 256  # an Arrow batch of fewer is mostly frame
 SHARD_BYTES = 2**23  # of the log's files, for each shard: about a million events of Parquet
 MOST_SHARDS = 4_096  # unless more are asked for
 
@@ -46,9 +47,8 @@ def find_inputs(log: Any) -> list:
     remote = _file_system(text)
     if remote is not None:
         system, inner = remote
-        paths = [system.unstrip_protocol(path) for path in sorted(system.glob(inner))]
-        sizes = [int(system.size(system._strip_protocol(path))) for path in paths]
-        found = [{"path": p, "bytes": size} for p, size in zip(paths, sizes)]
+        paths = sorted(path for path in system.glob(inner) if system.isfile(path))
+        found = [{"path": system.unstrip_protocol(p), "bytes": system.size(p)} for p in paths]
     else:
         paths = [text] if os.path.isfile(text) else sorted(glob.glob(text, recursive=True))
         paths = [path for path in paths if os.path.isfile(path)]
@@ -76,7 +76,7 @@ def default_shards(inputs: list) -> int:
 
 
 def parted_events(
-    log: Any, inputs: list, number: int, shards: int, rows: int = ROWS
+    log: Any, inputs: list, number: int, shards: int, rows: int | None = None
 ) -> Iterator[list]:
     """Reads an input in pieces and parts the events of each by shard.
 
@@ -85,7 +85,8 @@ def parted_events(
         inputs: list from `find_inputs`.
         number: int. Which of the inputs.
         shards: int.
-        rows: int. Events of a piece, approximately.
+        rows: int or `None`. Events of a piece, approximately. Defaults to `None`, a million or
+            more.
 
     Yields:
         list of `shards` pyarrow record batches, with the columns `user_id`, `item_id`,
@@ -94,6 +95,7 @@ def parted_events(
     Raises:
         InputError: the input holds something that a log may not.
     """
+    rows = rows or max(ROWS, SHARD_ROWS * shards)
     with _clear_errors(inputs[number].get("path")):
         yield from _parted(_pieces(log, inputs[number], rows), number * ROWS_OF_A_FILE, shards)
 
