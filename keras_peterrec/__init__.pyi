@@ -5,10 +5,10 @@ from keras_peterrec.data.batches import task_batches as task_batches
 from keras_peterrec.data.labels import Labels as Labels
 from keras_peterrec.data.labels import read_labels as read_labels
 from keras_peterrec.data.log import Log as Log
-from keras_peterrec.data.log import read_log as read_log
 from keras_peterrec.data.packed_batches import causal_batches as causal_batches
 from keras_peterrec.data.packed_batches import masked_batches as masked_batches
 from keras_peterrec.data.prepared.reading import PreparedLog as PreparedLog
+from keras_peterrec.data.read_log import read_log as read_log
 from keras_peterrec.data.sequences import Sequences as Sequences
 from keras_peterrec.data.sources import load_labels as load_labels
 from keras_peterrec.data.sources import load_log as load_log

@@ -21,6 +21,7 @@ from keras_peterrec.settings.predict import PredictSettings
 from keras_peterrec.settings.prepare import PrepareSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.quickstart import QuickstartSettings
+from keras_peterrec.settings.report import ReportSettings
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.tensorflow_start import VERBOSE, load_tensorflow
@@ -53,6 +54,7 @@ COMMANDS = (
     Command(ExportSettings, "runs.export:export_runs", "printing:print_export"),
     Command(PredictSettings, "runs.predict:predict", "printing:print_answers"),
     Command(InspectSettings, "runs.inspect:inspect", "printing:print_description", False),
+    Command(ReportSettings, "runs.report:report", "runs.report:show", False),
     Command(ExperimentSettings, "experiments.engine:experiment", "experiments.engine:show"),
     Command(ServeSettings, "server.serve:serve", None),
     Command(

@@ -18,6 +18,12 @@ HIDDEN_DIM, BLOCKS, MAX_LENGTH = 16, 2, 20
 PRETRAIN_EPOCHS, TASK_EPOCHS = 2, 1
 RUNS = {runs!r}
 """
+OWN_LOG = """
+USERS = 200
+NETWORK = {{"hidden_dim": 8, "blocks": 1, "epochs": 1}}
+EPOCHS = 1
+RUNS = {runs!r}
+"""
 READ = """
 EXPERIMENTS = {runs!r}
 NAMES = ["pretraining", "insertions"]
@@ -40,6 +46,14 @@ def test_quickstart_notebook_runs(tmp_path):
     _, printed = executed("00_quickstart.ipynb", small, tmp_path)
     assert "history:" in printed and "profile:" in printed
     assert (tmp_path / "runs" / "export" / "peterrec" / "1" / "saved_model.pb").is_file()
+
+
+def test_own_log_notebook_runs(tmp_path):
+    small = OWN_LOG.format(runs=str(tmp_path / "runs"))
+    _, printed = executed("02_your_own_log.ipynb", small, tmp_path)
+    assert "not read: price" in printed
+    answer = printed.partition("'price': 5}")[2]
+    assert answer.count("  Article t") == 5 and "all of it took" in answer
 
 
 def test_experiments_notebook_shows_what_the_command_wrote(tmp_path, monkeypatch):
@@ -74,5 +88,5 @@ def test_stored_outputs_are_there(path):
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= 3
+    assert len(pictures) >= (1 if path.stem == "02_your_own_log" else 3)
     assert not any(o["output_type"] == "error" for cell in cells for o in cell["outputs"])

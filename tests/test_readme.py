@@ -18,7 +18,9 @@ from keras_peterrec.experiments import quickstart
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 # The pages that the README sends a reader to; they go on where it ends.
-PAGES = README + "".join((ROOT / "notebooks" / f"{n}.md").read_text() for n in ("data", "patching"))
+PAGES = README + "".join(
+    (ROOT / "notebooks" / f"{n}.md").read_text() for n in ("data", "patching", "report")
+)
 # What makes a command of the README quick enough for a test.
 SMALL = {
     "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
@@ -50,6 +52,14 @@ def newcomer(tmp_path_factory):
     for name in ("gender", "spend", "topics"):
         labels = load_labels("simulated/users", name)
         columns[name] = dict(zip(labels.user_ids, labels.values))
+    # The shop's own form: semicolons, other names, dates, kinds of event, several files.
+    (folder / "clicks").mkdir()
+    for day in range(2):
+        lines = ["customer;article;date;action;worth"]
+        for n in range(30):
+            action = ("view", "buy", "return")[n % 3]
+            lines.append(f"c{n % 5};Article {n % 7};2026-01-{10 + 10 * day} 12:{n:02};{action};{n}")
+        (folder / "clicks" / f"{day}.csv").write_text("\n".join(lines) + "\n")
     lines = ["user_id,gender,spend,topics"]
     for user in columns["gender"]:
         lines.append(",".join([user, *(column.get(user, "") for column in columns.values())]))
@@ -69,7 +79,9 @@ def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch)
         done = run_here(*words)
         assert done.returncode == 0, f"{words}\n{done.stderr}"
         ran.append(words[0])
-    assert {"pretrain", "transfer", "evaluate", "inspect", "export", "predict"} <= set(ran)
+    assert {"pretrain", "transfer", "evaluate", "inspect", "export", "predict", "report"} <= set(
+        ran
+    )
     assert all(shown in PAGES for shown in SMALL_CODE)
     # One after another in one session, as a reader would have it.
     session = {}
@@ -98,7 +110,9 @@ def test_other_commands_exist():
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", "notebooks/data.md", "notebooks/patching.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "notebooks/data.md", "notebooks/patching.md", "notebooks/report.md"]
+)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target

@@ -91,21 +91,28 @@ def answer_lookup(answers: ArrayLike | ItemLists) -> Callable[[Any], tf.Tensor]:
     Args:
         answers: array `[E, ...]`, whose rows `[..., ...]` the function returns; or ItemLists, for
             which it returns int32 `[..., T]`, filled up with -1 to the longest list of all rows,
-            so that batches have one shape.
+            so that batches have one shape. ItemLists with weights become float32 `[..., T, 2]`:
+            the items, and beside each its weight; see `TargetLoss`.
     """
     if not isinstance(answers, ItemLists):
         answers = tf.constant(answers)
         return lambda rows: tf.gather(answers, rows)
     width = max(1, int(answers.lengths.max()))
-    offsets, items = tf.constant(answers.offsets), tf.constant(answers.items)
+    offsets, parts = tf.constant(answers.offsets), [tf.constant(answers.items)]
+    if answers.weights is not None:
+        parts.append(tf.constant(answers.weights, tf.float32))
 
     def lookup(rows):
         flat = tf.reshape(rows, [-1])
-        lists = gather_rows(items, tf.gather(offsets, flat), tf.gather(offsets, flat + 1))
-        filled = lists.to_tensor(-1, shape=[None, width])
-        return tf.ensure_shape(
-            tf.reshape(filled, tf.concat([tf.shape(rows), [width]], 0)), [*rows.shape, width]
-        )
+        bounds = tf.gather(offsets, flat), tf.gather(offsets, flat + 1)
+        found = []
+        for part in parts:
+            filled = gather_rows(part, *bounds).to_tensor(-1, shape=[None, width])
+            filled = tf.reshape(filled, tf.concat([tf.shape(rows), [width]], 0))
+            found.append(tf.ensure_shape(filled, [*rows.shape, width]))
+        if len(found) == 1:
+            return found[0]
+        return tf.stack([tf.cast(found[0], tf.float32), found[1]], axis=-1)
 
     return lookup
 

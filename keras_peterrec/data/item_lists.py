@@ -16,6 +16,8 @@ class ItemLists:
     Args:
         offsets: int64 array, `[E + 1]`.
         items: int32 array of ids, `[N]`.
+        weights: float32 array `[N]`, how much each item counts in a loss, or `None`. Defaults to
+            `None`, all alike.
 
     Example:
 
@@ -28,6 +30,7 @@ class ItemLists:
 
     offsets: np.ndarray
     items: np.ndarray
+    weights: np.ndarray | None = None
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> "ItemLists":
@@ -49,7 +52,8 @@ class ItemLists:
         starts, lengths = self.offsets[:-1][chosen], self.lengths[chosen]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
         places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return ItemLists(offsets, self.items[places])
+        weights = None if self.weights is None else self.weights[places]
+        return ItemLists(offsets, self.items[places], weights)
 
     @property
     def lengths(self) -> np.ndarray:

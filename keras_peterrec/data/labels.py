@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_peterrec import progress
 from keras_peterrec.data import table_columns
+from keras_peterrec.data.table_files import read_tables, source_name
 from keras_peterrec.errors import InputError
 
 SEPARATOR = "|"  # between several labels in one cell
@@ -123,6 +125,14 @@ class Labels:
             )
         return [name for name in self.classes if name in found]
 
+    def summary(self) -> str:
+        """What it holds, for people: labels, users and different values."""
+        values = len(set(self.values.tolist()))
+        return (
+            f"{self.column} of {len(set(self.user_ids.tolist())):,} users, "
+            f"{values:,} different value{'s' * (values != 1)}"
+        )
+
     @property
     def setting_name(self) -> str:
         """What `run.json` calls labels that were given as an object."""
@@ -144,17 +154,20 @@ class Labels:
         return f"Labels(column={self.column!r}, rows={len(self)})"
 
 
-def read_labels(path: Any, column: str) -> Labels:
-    """The labels in one column of a .csv, .csv.gz or .parquet file.
+def read_labels(source: Any, column: str, columns: Any = None) -> Labels:
+    """The labels in one column of a table, a file, or several files.
 
-    The file has a column `user_id` and the named one; others are not read.
+    They have a column `user_id` and the named one; others are not read. A line on stderr says what
+    was read.
 
     Args:
-        path: str or path.
+        source: path, glob, list of these, or table in memory; see `read_log`.
         column: str. The column that holds the labels.
+        columns: dict, or text such as `"user_id=userId"`. What the table calls the column of users.
+            Defaults to `None`, by its own name.
 
     Raises:
-        InputError: the file is missing or unreadable, lacks a column, or holds something that
+        InputError: a file is missing or unreadable, lacks a column, or holds something that
             `Labels.from_columns` refuses.
 
     Example:
@@ -163,11 +176,15 @@ def read_labels(path: Any, column: str) -> Labels:
     """
     if column == "user_id":
         raise InputError("`column` should hold labels. Received: 'user_id'.")
-    users, values = table_columns.read_columns(path, ["user_id", column])
-    try:
-        return Labels.from_columns(users, values, column)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    with progress.stage(f"reading {source_name(source)}") as found:
+        tables = read_tables(source, ["user_id", column], columns)
+        try:
+            labels = Labels.from_columns(tables.column("user_id"), tables.column(column), column)
+        except InputError as error:
+            raise InputError(f"{tables.name}: {error}") from error
+        others = [f"not read: {', '.join(tables.ignored)}"] if tables.ignored else []
+        found("; ".join([f"{len(tables):,} rows", labels.summary(), *others]))
+    return labels
 
 
 def _joined_lists(values, column):

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from keras_peterrec.data.table_columns import (
-    Column,
-    encode_ids,
-    freeze,
-    is_csv,
-    numbers,
-    numbers_from_text,
-    read_columns,
-)
+from keras_peterrec.data.table_columns import Column, encode_ids, freeze, numbers
+from keras_peterrec.data.timestamps import time_text, unit_of
 from keras_peterrec.errors import InputError
-
-LOG_COLUMNS = ("user_id", "item_id", "timestamp")
 
 
 class Log:
@@ -28,7 +19,7 @@ class Log:
     Ids are opaque strings. Each is held once, in order of first appearance; events hold
     an index, so that `user_ids[users[n]]` is the user of event `n`. Events keep
     the order in which they came; nothing is sorted. Build a log with
-    `Log.from_columns` or `read_log`.
+    `Log.from_columns` or `read_log` (in `read_log.py`).
 
     Args:
         user_ids: object array of different str.
@@ -37,6 +28,8 @@ class Log:
         items: int32 array `[N]`, indices into `item_ids`.
         timestamps: int64 or float64 array `[N]`.
         name: str. What messages and reports call the log. Defaults to `"log"`.
+        weights: float32 array `[N]` or `None`. How much each event counts in a loss. Defaults to
+            `None`, all alike.
 
     Example:
 
@@ -55,10 +48,12 @@ class Log:
         items: np.ndarray,
         timestamps: np.ndarray,
         name: str = "log",
+        weights: np.ndarray | None = None,
     ) -> None:
         self.user_ids, self.item_ids = freeze(user_ids, item_ids)
         self.users, self.items, self.timestamps = freeze(users, items, timestamps)
         self.name = name
+        self.weights = None if weights is None else freeze(weights)[0]
 
     @property
     def setting_name(self) -> str:
@@ -67,7 +62,12 @@ class Log:
 
     @classmethod
     def from_columns(
-        cls, user_ids: Column, item_ids: Column, timestamps: Column, name: str = "log"
+        cls,
+        user_ids: Column,
+        item_ids: Column,
+        timestamps: Column,
+        name: str = "log",
+        weights: Column | None = None,
     ) -> Log:
         """Returns a log of `N` events given as three columns.
 
@@ -76,11 +76,13 @@ class Log:
             item_ids: sequence, numpy or pyarrow array `[N]` of str or int.
             timestamps: sequence, numpy or pyarrow array `[N]` of finite numbers.
             name: str. What messages and reports call the log. Defaults to `"log"`.
+            weights: sequence, numpy or pyarrow array `[N]` of numbers of at least 0, or `None`.
+                How much each event counts in a loss. Defaults to `None`, all alike.
 
         Raises:
             InputError: if the columns are empty or of different lengths, an id is
-                missing or has white space, a timestamp is not a finite number, or
-                there is only one user.
+                missing or not allowed (see `encode_ids`), a timestamp is not a finite
+                number, or there is only one user.
         """
         lengths = {len(user_ids), len(item_ids), len(timestamps)}
         if len(lengths) > 1:
@@ -96,7 +98,9 @@ class Log:
                 "`user_ids` should name at least two users. "
                 f"Received: a log with one user, {different_users[0]!r}."
             )
-        return cls(different_users, different_items, users, items, times, name)
+        if weights is not None:
+            weights = _checked_weights(weights, len(users))
+        return cls(different_users, different_items, users, items, times, name, weights)
 
     def select(self, mask: np.ndarray, name: str | None = None) -> Log:
         """Returns a log of the events where `mask` is true, in the same order.
@@ -126,20 +130,32 @@ class Log:
         if times.dtype == np.float64:
             # What is left may be whole numbers, which are held as integers.
             times = numbers(times, "timestamps")
-        return Log(user_ids, item_ids, users, items, times, name or self.name)
+        weights = None if self.weights is None else self.weights[mask]
+        return Log(user_ids, item_ids, users, items, times, name or self.name, weights)
+
+    def summary(self) -> str:
+        """What it holds, for people: events, users, items and the span of time."""
+        unit = unit_of(self.timestamps)
+        first, last = (time_text(t, unit) for t in (self.timestamps.min(), self.timestamps.max()))
+        return (
+            f"{len(self):,} events of {len(self.user_ids):,} users and {len(self.item_ids):,} "
+            f"items, {first} to {last}"
+        )
 
     def fingerprint(self) -> str:
-        """Returns `"sha256:<16 hex digits>"` of the events and their order.
+        """Returns `"sha256:<16 hex digits>"` of the events, their order and their weights.
 
         It does not depend on the log's name, nor on the format of its file.
         """
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
-            # No id has white space, so a line break can separate them.
+            # No id has a line break, so one can separate them.
             digest.update("\n".join(ids).encode() + b"\n\n")
         digest.update(self.users.astype("<i4").tobytes())
         digest.update(self.items.astype("<i4").tobytes())
         digest.update(self.timestamps.astype(f"<{self.timestamps.dtype.str[1:]}"))
+        if self.weights is not None:
+            digest.update(self.weights.astype("<f4").tobytes())
         return f"sha256:{digest.hexdigest()[:16]}"
 
     def __len__(self) -> int:
@@ -153,30 +169,21 @@ class Log:
         )
 
 
-def read_log(path: str | Path) -> Log:
-    """Reads a log from a .csv, .csv.gz or .parquet file.
-
-    The file has the columns `user_id`, `item_id` and `timestamp`; others are allowed
-    and not read. The ids of a CSV file are kept as written: "0010" stays "0010".
-
-    Args:
-        path: str or path.
-
-    Raises:
-        InputError: if the file is missing or unreadable, lacks a column, or holds
-            something that `Log.from_columns` does not accept.
-
-    Example:
-
-    >>> log = read_log("clicks.csv.gz")
-    """
-    users, items, times = read_columns(path, LOG_COLUMNS)
-    if is_csv(path):
-        times = numbers_from_text(times, "timestamp", path)
-    try:
-        return Log.from_columns(users, items, times, name=Path(path).name)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+def _checked_weights(values: Any, count: int) -> np.ndarray:
+    weights = numbers(values, "weights").astype("float32")
+    if len(weights) != count:
+        raise InputError(
+            f"`weights` should be one for each event. Received: {len(weights)} for {count} events."
+        )
+    if weights.min() < 0 or not np.isfinite(weights).all():
+        row = int(np.argmax((weights < 0) | ~np.isfinite(weights)))
+        raise InputError(
+            "`weights` should be finite and at least 0. "
+            f"Received: {weights[row]:g} in row {row + 1}."
+        )
+    if not weights.any():
+        raise InputError("`weights` should be above 0 somewhere. Received: 0 in every row.")
+    return weights
 
 
 def _compact(ids, codes):

@@ -28,6 +28,7 @@ class NextItems:
     """
 
     more: ClassVar[int] = 0  # events of a window after those between its start and stop
+    later: ClassVar[int] = 1  # how far a target is from its position
     unknown_rate: float = 0.0
 
     def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
@@ -46,6 +47,7 @@ class HiddenItems:
     """
 
     more: ClassVar[int] = 1  # a causal window ends before its last target; here that is shown too
+    later: ClassVar[int] = 0
     vocabulary_size: int
     mask_rate: float = 0.3
 
@@ -65,6 +67,7 @@ def causal_batches(
     seed: int | None = None,
     unknown_rate: float = 0.0,
     steps: int | None = None,
+    weights: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches for next-item training.
 
@@ -85,10 +88,13 @@ def causal_batches(
             model learns to read items it has never seen. Defaults to `0.0`.
         steps: int or `None`. Number of batches of an epoch, where workers must agree.
             Defaults to `None`, which follows from `tokens`.
+        weights: float array `[N]` or `None`. How much each event counts as a target; see
+            `Pretrainer`. Defaults to `None`, all alike.
 
     Returns:
         `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
-        are 0 where there is nothing to predict.
+        are 0 where there is nothing to predict. With `weights` of `(history, targets, weights)`,
+        the last of them float32 `[R, L]`.
 
     Raises:
         InputError: if there is no window, or a number is not positive.
@@ -98,7 +104,8 @@ def causal_batches(
     >>> starts, stops = sequences.training_windows(max_length=100)
     >>> batches = causal_batches(sequences.items, starts, stops, tokens=1600, seed=0)
     """
-    return packed_batches(items, starts, stops, NextItems(unknown_rate), tokens, rows, seed, steps)
+    shown = NextItems(unknown_rate)
+    return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
 def masked_batches(
@@ -111,25 +118,27 @@ def masked_batches(
     seed: int | None = None,
     mask_rate: float = 0.3,
     steps: int | None = None,
+    weights: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches for masked training: 30 % of the positions, 80/10/10.
 
     Args:
-        items, starts, stops, tokens, rows, seed, steps: see `causal_batches`.
+        items, starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
         vocabulary_size: int.
         mask_rate: float. Share of the positions to predict; see `hide_behind_mask`.
             Defaults to `0.3`.
 
     Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; with `weights` see
+        `causal_batches`.
 
     Raises:
         InputError: if there is no window, or a number is not positive.
 
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """
-    hidden = HiddenItems(vocabulary_size, mask_rate)
-    return packed_batches(items, starts, stops, hidden, tokens, rows, seed, steps)
+    shown = HiddenItems(vocabulary_size, mask_rate)
+    return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
 def packing_report(
@@ -192,15 +201,16 @@ def packed_batches(
     rows: int = 1,
     seed: int | None = None,
     steps: int | None = None,
+    weights: ArrayLike | None = None,
 ) -> tf.data.Dataset:
-    """Makes batches of what `make_batch`, NextItems or HiddenItems, shows and asks.
+    """Makes batches of what NextItems or HiddenItems show and ask.
 
     Args:
-        items, starts, stops, tokens, rows, seed, steps: see `causal_batches`.
+        items, starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
         make_batch: NextItems or HiddenItems.
 
     Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+        `tf.data.Dataset`; see `causal_batches`.
     """
     starts = np.asarray(starts, "int64")
     lengths = np.asarray(stops, "int64") + make_batch.more - starts
@@ -209,7 +219,12 @@ def packed_batches(
     # One number for each pass, so that each epoch has its own order and noise.
     numbers = pass_numbers(seed)
     chunks = numbers.map(lambda noise: Chunk(flat, starts, lengths, noise, steps))
-    batches = packed(chunks, make_batch, rows, width, shuffled=seed is not None)
+    weights_of = _weights_of(weights)
+
+    def weighted(flat, events, noise):
+        return *make_batch(flat, events, noise), *weights_of(events, make_batch.later)
+
+    batches = packed(chunks, weighted, rows, width, shuffled=seed is not None)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 
@@ -283,6 +298,14 @@ def packed(
 def _gather(flat, events, later):
     """Returns the ids of the events, or of those `later` positions on; PAD where none, `[R, L]`."""
     return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0) + later))
+
+
+def _weights_of(weights):
+    """A function from events to their weights or those `later` on: a tuple, empty without any."""
+    if weights is None:
+        return lambda events, later: ()
+    flat = tf.constant(weights, tf.float32)
+    return lambda events, later: (tf.gather(flat, tf.maximum(events, 0) + later),)
 
 
 def _only_items(targets):

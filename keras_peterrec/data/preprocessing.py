@@ -75,6 +75,8 @@ def gather_rows(items: tf.Tensor, starts: ArrayLike, stops: ArrayLike) -> tf.Rag
 def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
     """Returns the ids of the items in each string, which are separated by white space.
 
+    Items stand there as `written` writes them, so the table should hold them like that.
+
     Args:
         history: string tensor `[B]`.
         table: Lookup table from item to id.

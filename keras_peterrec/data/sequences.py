@@ -26,6 +26,7 @@ class Sequences:
         timestamps: Array of numbers, `[N]`. Events of one user with equal
             timestamps stay in the log's order.
         offsets: int64 array, `[U + 1]`.
+        weights: float32 array, `[N]`, or `None` where the log has none.
 
     Example:
 
@@ -46,6 +47,7 @@ class Sequences:
         self.user_ids = log.user_ids
         self.items = ids[log.items[order]]
         self.timestamps = np.asarray(log.timestamps)[order]
+        self.weights = None if log.weights is None else np.asarray(log.weights)[order]
         counts = np.bincount(log.users[order], minlength=len(log.user_ids))
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
         self._user_index: dict[str, int] | None = None
@@ -58,6 +60,7 @@ class Sequences:
         sequences = cls.__new__(cls)
         sequences.user_ids, sequences.items = user_ids, items
         sequences.timestamps, sequences.offsets = timestamps, offsets
+        sequences.weights = None
         sequences._user_index = None
         return sequences
 

@@ -1,107 +1,15 @@
-"""Columns of a table: read from a CSV or Parquet file, and checked as ids, numbers or text."""
+"""Columns of a table, checked as ids, numbers or text."""
 
-import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
+from keras_peterrec.data.id_text import check_ids
 from keras_peterrec.errors import InputError
 
 Column = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
-ENDINGS = (".csv", ".csv.gz", ".parquet")
-
-
-def read_columns(path: str | Path, columns: Sequence[str]) -> list[pa.ChunkedArray]:
-    """Reads the named columns of a file, in that order.
-
-    Every value of a CSV file is read as a string, so that an id such as "0010" keeps
-    its zeros.
-
-    Args:
-        path: str or path. A file whose name ends in .csv, .csv.gz or .parquet.
-        columns: sequence of str. The columns to read; others are not read.
-
-    Returns:
-        A list of pyarrow chunked arrays, each `[N]`.
-
-    Raises:
-        InputError: if the file is missing, has another ending, cannot be read, or
-            lacks a column.
-
-    Example:
-
-    >>> users, ages = read_columns("users.csv", ["user_id", "age"])
-    """
-    path = Path(path)
-    check_columns(path, columns)
-    with _clear_errors(path):
-        table = _read_csv(path, columns) if is_csv(path) else _read_parquet(path, columns)
-    return [table.column(column) for column in columns]
-
-
-def check_columns(path: str | Path, columns: Sequence[str]) -> None:
-    """Checks that a file has the named columns, without reading them; see `read_columns`."""
-    path = Path(path)
-    _check_file(path)
-    with _clear_errors(path):
-        there = _csv_header(path) if is_csv(path) else pa.parquet.read_schema(path).names
-    for column in columns:
-        if there.count(column) != 1:
-            raise InputError(
-                f"`path` should have one column `{column}`. "
-                f"Received: {path} with the columns {', '.join(there)}."
-            )
-
-
-@contextlib.contextmanager
-def _clear_errors(path):
-    """Turns what pyarrow raises about a file into one line."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        # Some of these messages have several lines.
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"`path` should be a readable {'CSV' if is_csv(path) else 'Parquet'} file. "
-            f"Received: {path} ({reason})."
-        ) from error
-
-
-def is_csv(path: str | Path) -> bool:
-    """Returns whether a file holds text values, judging by its name."""
-    return not str(path).lower().endswith(".parquet")
-
-
-def _check_file(path):
-    if not path.name.lower().endswith(ENDINGS):
-        raise InputError(f"`path` should end in one of {', '.join(ENDINGS)}. Received: {path}.")
-    if not path.is_file():
-        raise InputError(f"`path` should be a file that exists. Received: {path}.")
-
-
-def _csv_header(path):
-    with pa.csv.open_csv(path) as reader:
-        return reader.schema.names
-
-
-def _read_csv(path, columns):
-    options = pa.csv.ConvertOptions(
-        include_columns=list(columns),
-        column_types={column: pa.string() for column in columns},
-    )
-    return pa.csv.read_csv(path, convert_options=options)
-
-
-def _read_parquet(path, columns):
-    # ParquetFile takes the path literally: read_table would take "year=2020" in a
-    # folder's name for one more column.
-    with pa.parquet.ParquetFile(path) as file:
-        return file.read(columns=list(columns))
 
 
 def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +25,8 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
         first appearance, and int32 array `[N]`.
 
     Raises:
-        InputError: if an id is missing, empty, contains white space, or is
-            neither a string nor an integer.
+        InputError: if an id is missing, empty, has a line break, or is neither a string nor an
+            integer; or if two would be written alike in a history, see `written`.
 
     Example:
 
@@ -133,13 +41,17 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
             f"`{argument}` should have an id in every row. "
             f"Received: none in row {_first_row(pc.is_null(column))}."
         )
-    if not (pa.types.is_integer(column.type) or _is_text(column.type)):
-        raise InputError(f"`{argument}` should be strings or integers. Received: {column.type}.")
+    if not (pa.types.is_integer(column.type) or is_text(column.type)):
+        # A library makes floats of integers where some are missing.
+        more = "; are some missing?" if pa.types.is_floating(column.type) else "."
+        raise InputError(
+            f"`{argument}` should be strings or integers. Received: {column.type}{more}"
+        )
     encoded = column.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
     ids = _as_strings(encoded.dictionary, argument).to_numpy(zero_copy_only=False)
-    _check_ids(ids, argument)
+    check_ids(ids, argument)
     return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
@@ -182,30 +94,6 @@ def numbers(values: Column, argument: str) -> np.ndarray:
     if np.all(np.abs(array) < 2**53) and np.all(array == np.floor(array)):
         return array.astype(np.int64)
     return array
-
-
-def numbers_from_text(column: pa.ChunkedArray, argument: str, path: str | Path) -> pa.ChunkedArray:
-    """Converts a pyarrow column of strings, as read from a CSV file, to numbers.
-
-    Raises:
-        InputError: if a value is not a number; the message names the file, the value
-            and its row, counted from 1 below the header.
-    """
-    for kind in (pa.int64(), pa.float64()):
-        if _casts(column, kind):
-            return pc.cast(column, kind)
-    # Bisect: the longest part from the start that can be cast ends before the bad row.
-    good, bad = 0, len(column)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        if _casts(column.slice(good, middle - good), pa.float64()):
-            good = middle
-        else:
-            bad = middle
-    raise InputError(
-        f"`{argument}` should be numbers in every row of {path}. "
-        f"Received: {column[good].as_py()!r} in row {good + 1}."
-    )
 
 
 def texts(values: Column, argument: str) -> np.ndarray:
@@ -253,7 +141,8 @@ def freeze(*arrays) -> tuple[np.ndarray, ...]:
     return frozen
 
 
-def _is_text(kind):
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a pyarrow type is one of text."""
     return (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
@@ -270,25 +159,6 @@ def _as_strings(column, argument):
         raise InputError(
             f"`{argument}` should be readable as text in UTF-8. Received: {column.type}."
         ) from error
-
-
-def _check_ids(ids, argument):
-    # Test each different character once: they are few, and the ids may be millions.
-    spaces = any(map(str.isspace, set("".join(ids))))
-    if not spaces and "" not in ids:
-        return
-    bad = next(id_ for id_ in ids if id_.split() != [id_])
-    raise InputError(
-        f"`{argument}` should be ids that are not empty and have no white space. Received: {bad!r}."
-    )
-
-
-def _casts(column, kind):
-    try:
-        pc.cast(column, kind)
-    except pa.ArrowException:
-        return False
-    return True
 
 
 def _first_row(flags):

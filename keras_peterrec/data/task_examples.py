@@ -6,9 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec import progress
 from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.errors import Misfit
+from keras_peterrec.data.timestamps import UNITS, in_seconds, unit_of
+from keras_peterrec.errors import InputError, Misfit
+
+# Clocks that are so many times apart are probably not the same.
+CLOCK_FACTOR = 500.0
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,17 @@ def recommendation_examples(
     users, items = users[kept], target.items[kept]
     starts = source.offsets[users]
     if cut_history:
-        stops = starts + _events_before(source, users, target.timestamps[kept])
+        times = on_clock_of(source.timestamps, target.timestamps[kept])
+        stops = starts + _events_before(source, users, times)
     else:
         stops = source.offsets[users + 1]
     # Events come user by user and by time, so equal histories stand together.
     changes = np.flatnonzero((np.diff(users) != 0) | (np.diff(stops) != 0)) + 1
     firsts = np.concatenate([[0], changes]).astype("int64")
-    answers = ItemLists(np.append(firsts, len(items)), items.astype("int32"))
+    weights = None
+    if target.weights is not None:
+        weights = _with_mean_one(target.weights[kept])
+    answers = ItemLists(np.append(firsts, len(items)), items.astype("int32"), weights)
     return TaskExamples(
         target.user_ids[owners[firsts]], starts[firsts], stops[firsts], answers, dropped
     )
@@ -110,6 +119,43 @@ def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:
         answers[kept],
         int((~kept).sum()),
     )
+
+
+def on_clock_of(source: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Times of a target log on the clock of its source log; a line on stderr where they differ.
+
+    Args:
+        source: array of numbers, the source log's.
+        times: array of numbers, the target log's.
+
+    Returns:
+        array of numbers: `times` themselves, or in the unit of `source` where both units are known.
+    """
+    if not len(source) or not len(times):
+        return times
+    units = unit_of(source), unit_of(times)
+    if None not in units and units[0] != units[1]:
+        progress.line(
+            f"the log counts {units[0]} and the target {units[1]}: they are compared as {units[0]}"
+        )
+        return in_seconds(times, units[1]) * UNITS[units[0]]
+    middles = [abs(float(np.median(part))) + 1.0 for part in (source, times)]
+    if max(middles) > CLOCK_FACTOR * min(middles):
+        shown = [f"{part.min():g} to {part.max():g}" for part in (source, times)]
+        progress.line(
+            f"the clocks of the log ({shown[0]}) and the target ({shown[1]}) look different, so "
+            "histories may be cut at the wrong place; if they are, use --no-cut-history"
+        )
+    return times
+
+
+def _with_mean_one(weights):
+    if not weights.any():
+        raise InputError(
+            "`weight_column` should be above 0 in a target event of a user with a source history. "
+            "Received: 0 in all of them."
+        )
+    return (weights / weights.mean()).astype("float32")
 
 
 def _events_before(source, users, times):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_peterrec.data.id_text import check_ids, has_space, written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
 
@@ -21,7 +22,6 @@ MASK = 2  # hides an item in masked pretraining
 TCL = 3  # the task token; each task trains its own embedding of it
 FIRST_ITEM = 4
 
-# No item can look like these lines, since items have no white space.
 _SPECIAL_LINES = ("# 0 padding", "# 1 unknown", "# 2 mask", "# 3 task token")
 OUTSIDE = -1  # an item outside a target vocabulary
 
@@ -39,7 +39,8 @@ class Vocabulary:
         special_ids: bool. Whether ids 0 to 3 are reserved. Defaults to `True`.
 
     Raises:
-        InputError: if there are no items, an item repeats, or one has white space.
+        InputError: if there are no items, an item repeats, one is empty or has a line break, or two
+            are written alike where white space is encoded; see `written`.
 
     Example:
 
@@ -56,11 +57,9 @@ class Vocabulary:
         self.first_id = FIRST_ITEM if special_ids else 0
         if len(self.items) == 0:
             raise InputError("`items` should hold at least one item. Received: none.")
-        spaced = next((item for item in self.items if not item or item.split() != [item]), None)
-        if spaced is not None:
-            raise InputError(
-                f"`items` should be strings without white space. Received: {spaced!r}."
-            )
+        check_ids(self.items, "items")
+        if tuple(self.items[:FIRST_ITEM]) == _SPECIAL_LINES:
+            raise InputError(f"`items` should be items. Received: {', '.join(_SPECIAL_LINES)}.")
         if len(set(self.items)) != len(self.items):
             [(repeated, _)] = Counter(self.items).most_common(1)
             raise InputError(
@@ -113,9 +112,9 @@ class Vocabulary:
         """Returns a TensorFlow table from string to id, which training and serving share.
 
         Args:
-            path: str, path or `None`. A file written by `save`. The table then reads
-                that file, which becomes an asset of a SavedModel; a list would make
-                the graph larger. Defaults to `None`.
+            path: str, path or `None`. A file written by `save` or `save_written`. The table
+                then reads that file, which becomes an asset of a SavedModel; a list would
+                make the graph larger. Defaults to `None`.
         """
         import tensorflow as tf
 
@@ -155,9 +154,21 @@ class Vocabulary:
             raise IndexError("`ids` should be ids of items. Received: a special id.")
         return self.items[places]
 
+    @property
+    def has_spaces(self) -> bool:
+        """Whether an item has white space, so that a history holds it encoded; see `written`."""
+        return has_space(self.items)
+
     def save(self, path: str | Path) -> None:
         """Writes a text file with one item a line; the line's number is its id."""
-        lines = [*(_SPECIAL_LINES if self.special_ids else ()), *self.items]
+        self._write_lines(path, self.items)
+
+    def save_written(self, path: str | Path) -> None:
+        """Writes the same file with the items as they stand in a history; see `written`."""
+        self._write_lines(path, map(written, self.items))
+
+    def _write_lines(self, path, items):
+        lines = [*(_SPECIAL_LINES if self.special_ids else ()), *items]
         write_text(path, "".join(f"{line}\n" for line in lines))
 
     @classmethod

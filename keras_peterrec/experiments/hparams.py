@@ -19,11 +19,8 @@ def write_hparams(runs, folder):
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    with tf.summary.create_file_writer(str(folder)).as_default():
-        api.hparams_config(
-            hparams=[api.HParam(name) for name in _names(runs)],
-            metrics=[api.Metric(f"test/{metric}") for _, metric in shown_metrics(runs)],
-        )
+    # No list of columns is written: TensorBoard would take it for that of every run that it shows,
+    # those of other experiments and commands too. It finds the columns out from the runs.
     for run in runs:
         trial = f"seed-{run['seed']}/{run['task']}/{re.sub('[^A-Za-z0-9.]+', '-', run['row'])}"
         with tf.summary.create_file_writer(str(folder / trial)).as_default():
@@ -38,7 +35,3 @@ def _values(run):
     named["trainable"] = run["trainable"]
     plain = (bool, int, float, str)
     return {name: v if isinstance(v, plain) else str(v) for name, v in named.items()}
-
-
-def _names(runs):
-    return list(dict.fromkeys(name for run in runs for name in _values(run)))

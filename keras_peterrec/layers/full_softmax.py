@@ -36,6 +36,8 @@ class FullSoftmax(keras.layers.Layer):
         states: Tensor of shape `[N, C]`.
         targets: Integer tensor of shape `[N]`, rows of the table; -1 is not counted.
         table: Tensor of shape `[V, C]`.
+        weights: Tensor of shape `[N]` or `None`. How much each row's loss counts in the sum.
+            Defaults to `None`, all alike.
         training: bool. `False` computes the loss alone, in a third of the time; the
             gradients are still computed if they are asked for. Defaults to `True`.
 
@@ -63,23 +65,23 @@ class FullSoftmax(keras.layers.Layer):
         self.label_smoothing = label_smoothing
         self.chunk_rows = None if chunk_rows is None else check_count("chunk_rows", chunk_rows)
 
-    def call(self, states, targets, table, training=True):
+    def call(self, states, targets, table, weights=None, training=True):
         states = ops.convert_to_tensor(states)
         table = ops.reshape(table, table.shape)  # reads it here, if it is a variable
-        targets = ops.cast(targets, "int32")
+        rows = [ops.cast(targets, "int32")]
+        if weights is not None:
+            rows.append(ops.cast(weights, "float32"))
 
         @ops.custom_gradient
         def total(states, table):
             if training is False:
-                loss, gradients = self._loss(states, targets, table), None
+                loss, gradients = self._loss(states, rows, table), None
             else:
-                loss, *gradients = self._loss_and_gradients(states, targets, table)
+                loss, *gradients = self._loss_and_gradients(states, rows, table)
 
             def gradient(*arguments, upstream=None):
                 upstream = arguments[0] if upstream is None else upstream
-                d_states, d_table = (
-                    gradients or self._loss_and_gradients(states, targets, table)[1:]
-                )
+                d_states, d_table = gradients or self._loss_and_gradients(states, rows, table)[1:]
                 return (
                     ops.cast(upstream * d_states, states.dtype),
                     ops.cast(upstream * d_table, table.dtype),
@@ -89,26 +91,28 @@ class FullSoftmax(keras.layers.Layer):
 
         return total(states, table)
 
-    def _loss(self, states, targets, table):
-        states, targets = self._chunks(states, targets, table.shape[0])
+    def _loss(self, states, rows, table):
+        states, *rows = self._chunks(states, rows, table.shape[0])
         table = ops.cast(table, states.dtype)
 
         def add(chunk, loss):
-            return loss + self._chunk_loss(states[chunk], targets[chunk], table)[0]
+            of_chunk = [part[chunk] for part in rows]
+            return loss + self._chunk_loss(states[chunk], table, *of_chunk)[0]
 
         return ops.fori_loop(0, ops.shape(states)[0], add, ops.zeros((), "float32"))
 
-    def _loss_and_gradients(self, states, targets, table):
+    def _loss_and_gradients(self, states, rows, table):
         """Returns the scalar loss and its gradients `[N, C]` and `[V, C]`, all float32."""
-        rows, (items, channels) = ops.shape(states)[0], table.shape
-        states, targets = self._chunks(states, targets, items)
+        count, (items, channels) = ops.shape(states)[0], table.shape
+        states, *rows = self._chunks(states, rows, items)
         table = ops.cast(table, states.dtype)
         # Transposed once, so that the compiler multiplies without transposing: twice as fast.
         transposed_states = ops.transpose(states, (0, 2, 1))
 
         def add(chunk, sums):
             loss, d_states, d_table = sums  # [], [chunks, n, C], [C, V]
-            chunk_loss, d_scores = self._chunk_loss(states[chunk], targets[chunk], table)
+            of_chunk = [part[chunk] for part in rows]
+            chunk_loss, d_scores = self._chunk_loss(states[chunk], table, *of_chunk)
             d_chunk = ops.cast(ops.matmul(d_scores, table), "float32")
             d_states = ops.slice_update(d_states, (chunk, 0, 0), ops.expand_dims(d_chunk, 0))
             product = ops.matmul(transposed_states[chunk], d_scores)
@@ -120,25 +124,28 @@ class FullSoftmax(keras.layers.Layer):
             ops.zeros((channels, items), "float32"),
         )
         loss, d_states, d_table = ops.fori_loop(0, ops.shape(states)[0], add, nothing)
-        d_states = ops.reshape(d_states, (-1, channels))[:rows]
+        d_states = ops.reshape(d_states, (-1, channels))[:count]
         return loss, d_states, ops.transpose(d_table)
 
-    def _chunks(self, states, targets, items):
-        """Returns `[chunks, n, C]` and `[chunks, n]`, padded with rows that do not count."""
-        rows = ops.shape(states)[0]
+    def _chunks(self, states, rows, items):
+        """Returns `[chunks, n, C]` and, of targets and weights, `[chunks, n]` each.
+
+        They are padded with rows that do not count.
+        """
+        count = ops.shape(states)[0]
         most = self.chunk_rows or max(1, min(MOST_ROWS, MOST_SCORES // items))
-        chunks = -(-rows // most)
-        size = -(-rows // chunks)
-        missing = chunks * size - rows
+        chunks = -(-count // most)
+        size = -(-count // chunks)
+        missing = chunks * size - count
         if not isinstance(missing, int) or missing:
             states = ops.pad(states, ((0, missing), (0, 0)))
-            targets = ops.pad(targets, ((0, missing),), constant_values=-1)
+            rows = [ops.pad(part, ((0, missing),), constant_values=-1) for part in rows]
         return (
             ops.reshape(states, (chunks, size, states.shape[-1])),
-            ops.reshape(targets, (chunks, size)),
+            *(ops.reshape(part, (chunks, size)) for part in rows),
         )
 
-    def _chunk_loss(self, states, targets, table):
+    def _chunk_loss(self, states, table, targets, weights=None):
         """Returns the sum of the losses of `states [n, C]` and its gradient by the scores."""
         scores = ops.cast(ops.matmul(states, ops.transpose(table)), "float32")
         # A product of its own: taken from the scores, it would keep them in memory.
@@ -147,18 +154,22 @@ class FullSoftmax(keras.layers.Layer):
         true = ops.sum(true, axis=-1, keepdims=True)
         targets = ops.expand_dims(targets, -1)
         counted = ops.cast(targets >= 0, "float32")  # [n, 1]
+        if weights is not None:
+            counted = counted * ops.expand_dims(weights, -1)
         largest = ops.max(scores, axis=-1, keepdims=True)
         powers = ops.exp(scores - largest)
         total = ops.sum(powers, axis=-1, keepdims=True)
         losses = ops.log(total) + largest - (1 - self.label_smoothing) * true
         is_true = ops.cast(ops.arange(table.shape[0]) == targets, "float32")
+        if weights is not None:
+            is_true = is_true * counted
         d_scores = powers * (counted / total) - (1 - self.label_smoothing) * is_true
         if self.label_smoothing:
             losses = losses - self.label_smoothing * ops.mean(scores, axis=-1, keepdims=True)
             d_scores = d_scores - self.label_smoothing / table.shape[0] * counted
         return ops.sum(losses * counted), ops.cast(d_scores, states.dtype)
 
-    def compute_output_shape(self, states_shape, targets_shape, table_shape):
+    def compute_output_shape(self, states_shape, targets_shape, table_shape, weights_shape=None):
         return ()
 
     def get_config(self):

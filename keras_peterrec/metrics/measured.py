@@ -1,6 +1,7 @@
 """Metrics with what each user adds to them, from which intervals are drawn."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,30 @@ import numpy as np
 DRAWN = 20_000_000
 SAMPLES = 1_000
 SAMPLES_AGAIN = 200  # where the metrics are computed again for each
+
+
+@dataclass
+class RowDetails:
+    """What is known of the rows of a measurement beside their parts of the metrics.
+
+    Nothing is computed before it is asked for: every epoch measures, and only the end of a run
+    wants all of it.
+
+    Args:
+        starts, stops: int arrays `[R]`. The history of each row, a slice of the source's items.
+        arrays: Callable without arguments. What a report shows, `{name: array}`; the names are
+            those of `report/kept_rows.py`.
+        examples: Callable of row numbers. A list of dict of `truth`, a list of str, and `answer`,
+            a list of `[str, number]`, the best first.
+        of_items: bool. Whether truths and answers are item ids, which may have titles. Defaults
+            to `False`.
+    """
+
+    starts: Any
+    stops: Any
+    arrays: Callable
+    examples: Callable
+    of_items: bool = False
 
 
 class Measured(dict):
@@ -23,6 +48,7 @@ class Measured(dict):
             are no means. Every row is a user there. Defaults to `None`.
         user_ids: str array `[U]` or `None`. Who the users are, for comparisons of two models user
             by user. Defaults to `None`.
+        details: RowDetails or `None`. Defaults to `None`.
     """
 
     def __init__(
@@ -32,10 +58,11 @@ class Measured(dict):
         owners: Any,
         again: Callable | None = None,
         user_ids: Any = None,
+        details: RowDetails | None = None,
     ):
         super().__init__(metrics)
         self.rows, self.owners, self.again = rows, np.asarray(owners), again
-        self.user_ids = user_ids
+        self.user_ids, self.details = user_ids, details
 
     def __reduce__(self):
         # Another process is sent the metrics alone.

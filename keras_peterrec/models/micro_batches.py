@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.models.pretrainer import target_weights
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
 from keras_peterrec.training.replicated_model import (
     record_loss,
@@ -33,17 +34,20 @@ def train_step(model, data):
 
     Args:
         model: Pretrainer, compiled.
-        data: `(history, targets)`, int32 `[B, L]` each.
+        data: `(history, targets)`, int32 `[B, L]` each, or with the weights of samples as a third;
+            see `Pretrainer`.
 
     Returns:
         dict of metrics, as `keras.Model.train_step` returns it.
     """
-    history, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+    history, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
     history, targets = tf.cast(history, tf.int32), tf.cast(targets, tf.int32)
+    if weights is not None:
+        weights = target_weights(weights, targets)
     # The mean is over the targets of all replicas and micro-batches, which may have different
     # numbers of them. So the count comes first, and each part divides its own sum by it.
     counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
-    step = MicroBatchedStep(model, history, targets, tf.maximum(counted, 1.0))
+    step = MicroBatchedStep(model, history, targets, tf.maximum(counted, 1.0), weights)
     loss, gradients = step.run()
     model.optimizer.apply(gradients, model.trainable_variables)
     # Each replica has its share of the mean loss, and the metric takes the mean over the
@@ -96,10 +100,12 @@ class MicroBatchedStep:
         history, targets: int32 tensors `[B, L]`.
         total: float. The sum of the losses is divided by it: the number of targets of
             all replicas.
+        weights: float32 tensor `[B, L]`, of the losses, or `None`. Defaults to `None`.
     """
 
-    def __init__(self, model, history, targets, total):
+    def __init__(self, model, history, targets, total, weights=None):
         self.model = model
+        self.loss_weights = weights
         self.input_table = model.backbone.item_embedding.embeddings
         self.output_table = self.input_table if model.tied else model.output_table.embeddings
         # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
@@ -136,11 +142,14 @@ class MicroBatchedStep:
                 whole = {"rows": negatives, "negatives": self.negatives}
             else:
                 whole = {"rows": tf.convert_to_tensor(self.output_table.value)[self.first_row :]}
-        parts = [tf.reshape(part, [self.count, -1, *part.shape[1:]]) for part in parts]
+        cut = lambda part: tf.reshape(part, [self.count, -1, *part.shape[1:]])
+        parts = [cut(part) for part in parts]
         # Otherwise small gradients underflow in float16. The optimizer divides by the same
         # scale; the loss itself is returned unscaled.
         scale = self.model.optimizer.scale_loss(tf.constant(1.0))
         given = {"parts": parts, "whole": whole, "total": self.total, "scale": scale}
+        if self.loss_weights is not None:
+            given["weights"] = cut(self.loss_weights)
         key = shared_form(self.model, self.weights)
         loss, by_row, of_whole, dense, changed = call_compiled(
             self.model, key, self._all_parts, self.weights.values(), given
@@ -164,7 +173,8 @@ class MicroBatchedStep:
 
         def body(index, loss, seeds, arrays, sums):
             part = [part[index] for part in parts]
-            one_loss, by_row, summed, seeds = self._micro_batch(part, values, seeds, given)
+            weights = tf.reshape(given["weights"][index], [-1]) if "weights" in given else None
+            one_loss, by_row, summed, seeds = self._micro_batch(part, weights, values, seeds, given)
             arrays = [array.write(index, value) for array, value in zip(arrays, by_row)]
             return index + 1, loss + one_loss, seeds, arrays, [a + b for a, b in zip(sums, summed)]
 
@@ -178,7 +188,7 @@ class MicroBatchedStep:
         by_row = [array.stack() for array in arrays]
         return loss, by_row, sums[0], sums[1:], self.weights.with_new(seeds)
 
-    def _micro_batch(self, part, values, seeds, given):
+    def _micro_batch(self, part, weights, values, seeds, given):
         """Computes one micro-batch's share of the loss and its gradients.
 
         Returns:
@@ -203,6 +213,7 @@ class MicroBatchedStep:
                     [tf.reshape(row, [-1, channels]) for row in true_rows],
                     tf.cast(whole["rows"], dtype),
                     whole.get("negatives"),
+                    weights,
                 )
             loss /= given["total"]
             scaled = loss * given["scale"]
@@ -210,12 +221,12 @@ class MicroBatchedStep:
         gradients = tape.gradient(scaled, [*rows, whole["rows"], *dense])
         return loss, gradients[: len(rows)], gradients[len(rows) :], seeds
 
-    def _loss(self, states, targets, true_rows, whole, negatives):
+    def _loss(self, states, targets, true_rows, whole, negatives, weights):
         model = self.model
         if negatives is None:
-            return model.full_softmax(states, targets, whole)
+            return model.full_softmax(states, targets, whole, weights)
         losses = model.sampled_softmax.row_losses(states, targets, true_rows[0], negatives, whole)
-        return tf.reduce_sum(losses)
+        return tf.reduce_sum(losses if weights is None else losses * weights)
 
     def _gradients(self, by_row, of_whole, dense):
         """Assembles one gradient per trainable variable from what the loop returned."""

@@ -15,13 +15,27 @@ from keras_peterrec.training.replicated_model import ReplicatedModel, sum_over_r
 FULL_SOFTMAX_UP_TO = 20_000
 
 
+def target_weights(sample_weight: Any, targets: Any) -> Any:
+    """Weights of samples as those of their targets, float32 of the shape of `targets`.
+
+    Args:
+        sample_weight: Tensor `[B, L]`, or `[B]` or `[B, 1]` for whole rows.
+        targets: Integer tensor `[B, L]`.
+    """
+    weights = ops.cast(sample_weight, "float32")
+    if len(weights.shape) == 1:
+        weights = weights[:, None]
+    return ops.broadcast_to(weights, ops.shape(targets))
+
+
 class Pretrainer(ReplicatedModel):
     """A backbone with an output table over the items, trained without labels.
 
     The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
     cross-entropy of `states · tableᵀ` at the positions whose target is an item;
     targets are ids, and special ids are not counted. `fit` needs no `loss`
-    argument.
+    argument. Weights of samples are `[B, L]`, of targets, or `[B]`, of rows; as Keras does it,
+    the sum of the weighted losses is divided by the number of targets, not by their weights.
 
     Args:
         backbone: Backbone.
@@ -125,10 +139,15 @@ class Pretrainer(ReplicatedModel):
         targets = ops.reshape(ops.cast(y, "int32"), (-1,)) - FIRST_ITEM
         targets = ops.maximum(targets, -1)  # special ids are not counted
         states = ops.reshape(y_pred, (-1, self.backbone.hidden_dim))
+        weights = None
+        if sample_weight is not None:
+            weights = ops.reshape(target_weights(sample_weight, y), (-1,))
         if self.sampled_softmax is None:
-            total = self.full_softmax(states, targets, self.item_table, training=training)
+            table = self.item_table
+            total = self.full_softmax(states, targets, table, weights, training=training)
         else:
-            total = ops.sum(self._sampled_losses(states, targets))
+            losses = self._sampled_losses(states, targets)
+            total = ops.sum(losses if weights is None else losses * weights)
         counted = ops.sum(ops.cast(targets >= 0, "float32"))
         return total / ops.maximum(sum_over_replicas(counted), 1.0)
 

@@ -1,10 +1,12 @@
 """What to try where a run does not beat its baselines."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_peterrec import progress
+from keras_peterrec.files.json_file import read_json
 
 # Shares of what was measured from which on a cause is worth naming.
 MANY_EMPTY, MANY_LONG = 0.3, 0.2
@@ -34,6 +36,25 @@ def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:
     found = f"{metric.name} {own:.4f} on test users is no better than {best[0]}'s {best[1]:.4f}"
     result["advice"] = f"{found}: {_next_try(result, lengths, host)}"
     progress.line(result["advice"])
+
+
+def say_weak_host(folder: Any, metric: Any) -> None:
+    """Says on stderr if a host did no better at next items than popularity.
+
+    Args:
+        folder: path of a pretrain run.
+        metric: Metric, that of pretraining.
+    """
+    path = Path(folder) / "metrics.json"
+    if not path.is_file():
+        return
+    result = read_json(path, "host")
+    own, popularity = (result[n]["test"][metric.name] for n in ("metrics", "baseline"))
+    if not metric.is_better(own, popularity):
+        progress.line(
+            f"the host predicts next items no better than popularity ({metric.name} {own:.4f} and "
+            f"{popularity:.4f}), so a task has little to build on"
+        )
 
 
 def _next_try(result, lengths, host):

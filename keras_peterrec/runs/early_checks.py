@@ -22,11 +22,16 @@ def check_places(settings):
         check_prepare(settings)
         return
     given = {name: value for name, value in vars(settings).items() if _is_place(value)}
-    for name in ("log", "target"):
-        if name in given:
-            sources.check_log(given[name])
+    asked = lambda name: getattr(settings, name, None)
+    columns = asked("columns")
+    if "log" in given:
+        weight = None if hasattr(settings, "target") else asked("weight_column")
+        sources.check_log(given["log"], columns, asked("events"), weight)
+    if "target" in given:
+        weight = asked("weight_column")
+        sources.check_log(given["target"], columns, asked("target_events"), weight)
     if "labels" in given and settings.column:
-        sources.check_labels(given["labels"], settings.column)
+        sources.check_labels(given["labels"], settings.column, columns)
     if "host" in given and "log" in given:  # a task's; a server's host is an address
         read_json(os.path.join(given["host"], "host.json"), "host")
     # Of several workers the chief alone looks at the folder, later: it may be writing there.
@@ -35,4 +40,5 @@ def check_places(settings):
 
 
 def _is_place(value):
-    return isinstance(value, (str, os.PathLike))
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return all(isinstance(place, (str, os.PathLike)) for place in several)

@@ -3,6 +3,9 @@
 import hashlib
 from pathlib import Path
 
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.format import is_prepared
+from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits
@@ -47,7 +50,7 @@ def evaluate(settings: EvaluateSettings) -> dict:
     with refuse_misfits(run, "run"):
         _check_taken(asked, taken(saved["settings"]))
         # Together: what the run read may have been an object, which only its name is left of.
-        of_run = settings_class(**{**saved["settings"], **asked}, out=run)
+        of_run = settings_class(**{**_still_asked(saved["settings"], asked), **asked}, out=run)
     data, measure = measured(run, of_run)
 
     def result():
@@ -79,14 +82,22 @@ def _check_taken(asked, taken):
             )
 
 
+def _still_asked(saved, asked):
+    """The settings of the run but for how it read what is now given as a Log, which is read."""
+    read = {"log": ("events",), "target": ("target_events", "weight_column")}
+    is_read = lambda log: isinstance(log, (Log, PreparedLog)) or is_prepared(log)
+    gone = [n for place, names in read.items() if is_read(asked.get(place)) for n in names]
+    return {name: value for name, value in saved.items() if name not in gone}
+
+
 def _taken_by_host(saved):
-    return ("log",), "a host"
+    return ("log", "columns", "events"), "a host"
 
 
 def _taken_by_task(saved):
     kind = get_kind(saved["kind"])
-    answers = ("target",) if kind.reads == "target" else ("labels", "column")
-    return ("host", "log", *answers), f"a {kind.name} task"
+    answers = ("target", "target_events") if kind.reads == "target" else ("labels", "column")
+    return ("host", "log", "columns", "events", *answers), f"a {kind.name} task"
 
 
 def _fingerprint(folder):
@@ -105,7 +116,7 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = open_source(settings.log)
+    log = open_source(settings.log, settings.columns, settings.events)
     sequences, most = measured_sequences(log, host.vocabulary)
     evaluation = NextItemEvaluation(sequences, host.max_length, LAST_EVENT, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}

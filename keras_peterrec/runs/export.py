@@ -4,15 +4,18 @@ import os
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.json_file import read_format
+from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.progress import stage
+from keras_peterrec.report.gather import gather
 from keras_peterrec.serving.export import DEFAULT_K, export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
     DESCRIPTION,
     FORMAT_VERSION,
     MIXED_BUNDLES,
+    REPORTS,
 )
+from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.export import ExportSettings
 from keras_peterrec.transfer.host import Host
@@ -56,7 +59,8 @@ def _new(settings):
     if settings.mixed is not None:
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
-    return export(host, tasks, settings.out, k, settings.host, settings.incremental, mixed)
+    reports = _reports({NEXT_ITEM: settings.host, **paths})
+    return export(host, tasks, settings.out, k, settings.host, settings.incremental, mixed, reports)
 
 
 def _extend(settings):
@@ -74,7 +78,25 @@ def _extend(settings):
     kept = [path for name, path in together.items() if name not in removed]
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
-    return export(host, tasks, out, k, origin, saved["incremental"], mixed)
+    reports = _earlier_reports(version, removed) | _reports(added)
+    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports)
+
+
+def _reports(paths):
+    """What is known of the runs in folders, without examples; of a bundle alone nothing is."""
+    found = {}
+    for name, path in paths.items():
+        if (Path(path) / "metrics.json").is_file():
+            # Histories of single users do not belong into a model that is passed on.
+            found[name] = {**gather(path, name), "examples": []}
+    return found
+
+
+def _earlier_reports(version, removed):
+    """Those of the tasks that a version keeps; an older version has none."""
+    path = version / REPORTS
+    found = read_json(path, "base") if path.is_file() else {}
+    return {name: report for name, report in found.items() if name not in removed}
 
 
 def _check(settings):

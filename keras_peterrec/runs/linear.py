@@ -10,12 +10,13 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
+    example_writer,
     fit_linear,
     load_task,
     task_result,
     with_kind,
+    write_test,
 )
-from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import LinearSettings
 
@@ -54,5 +55,6 @@ def linear(settings: LinearSettings) -> dict:
             "parameters": {"host": 0, "trainable": fitted.values, "total": fitted.values},
             "seconds": {"fit": seconds, "total": seconds},
         }
-        write_test_users(folder.path, result, data.kind.metric)
+        examples = example_writer(settings, source, vocabulary)
+        write_test(folder.path, result, data.kind.metric, examples)
         return folder.finish(result)

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
+from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import best_weight
@@ -27,16 +28,27 @@ class NextItemEvaluation:
         held_out: int. `VALIDATION` (last but one) or `TEST` (last event).
         users: int or `None`. At most this many users, evenly spread over the log. Defaults to
             `None`, all.
+        vocabulary: Vocabulary of the sequences, or `None`. With it and `counts`, measurements have
+            `details`. Defaults to `None`.
+        counts: int array or `None`. How often training has each item of the vocabulary. Defaults
+            to `None`.
     """
 
     def __init__(
-        self, sequences: Any, max_length: int, held_out: int, users: int | None = None
+        self,
+        sequences: Any,
+        max_length: int,
+        held_out: int,
+        users: int | None = None,
+        vocabulary: Any = None,
+        counts: Any = None,
     ) -> None:
         starts, stops, targets = sequences.leave_one_out(held_out)
         if users is not None and len(starts) > users:
             chosen = np.linspace(0, len(starts) - 1, users).astype("int64")
             starts, stops, targets = starts[chosen], stops[chosen], targets[chosen]
         self.sequences, self.max_length = sequences, max_length
+        self.vocabulary, self.counts = vocabulary, counts
         self.starts, self.stops = starts, stops
         self.targets = np.where(targets >= FIRST_ITEM, targets - FIRST_ITEM, -1)
 
@@ -100,4 +112,22 @@ class NextItemEvaluation:
             ranks = full_ranks(queries, table, *pairs, *known, added=linear)
             metrics.update(ranking_metrics(ranks, prefix="new_"))
             gains.update(ranking_gains(ranks, prefix="new_"))
-        return Measured(metrics, gains, np.arange(len(self)), user_ids=self.user_ids)
+        details = None
+        if self.counts is not None:
+            details = ranking_details(
+                (self.starts, self.stops),
+                queries,
+                table,
+                pairs,
+                self.counts,
+                self.vocabulary.items,
+                known=self._seen,
+                added=linear,
+            )
+        owners = np.arange(len(self))
+        return Measured(metrics, gains, owners, user_ids=self.user_ids, details=details)
+
+    def _seen(self, event):
+        """The items of the history before an event, which a recommendation leaves out."""
+        seen = self.sequences.items[self.starts[event] : self.stops[event]]
+        return seen[seen >= FIRST_ITEM] - FIRST_ITEM

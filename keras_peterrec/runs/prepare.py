@@ -1,15 +1,15 @@
 """From a log of any size to a folder from which training streams."""
 
-from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.finishing import Plan
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.data.sources import check_log, is_named, load_log
+from keras_peterrec.data.table_files import is_table
 from keras_peterrec.errors import InputError
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.prepare import PrepareSettings
 
-SHOWN = ("users", "items", "events", "items_only_held_out", "shards", "fingerprint")
+SHOWN = ("users", "items", "events", "rows", "items_only_held_out", "shards", "fingerprint")
 
 
 @takes(PrepareSettings)
@@ -25,10 +25,10 @@ def prepare(settings: PrepareSettings) -> dict:
     Raises:
         InputError: an argument or the log cannot be used.
     """
-    log = settings.log
-    if is_named(log):
-        log = load_log(log)
-    plan = Plan.of(log, settings.min_count, settings.shards)
+    log, read = settings.log, (settings.columns, settings.events)
+    if is_named(log) or is_table(log):
+        log, read = load_log(log, *read), ()
+    plan = Plan.of(log, settings.min_count, settings.shards, *read)
     found = check_out(settings.out, plan)
     if found is not None:
         line(f"{settings.out} is already prepared; nothing is done again")
@@ -54,11 +54,11 @@ def check_prepare(settings: PrepareSettings) -> None:
             "`out` should be a folder of this machine where no `runner` is named. "
             f"Received: {settings.out}."
         )
-    if isinstance(settings.log, Log) or is_named(settings.log):
-        if not isinstance(settings.log, Log):
-            check_log(settings.log)
+    read = settings.columns, settings.events
+    if is_named(settings.log):
+        check_log(settings.log, *read)
         return
-    plan = Plan.of(settings.log, settings.min_count, settings.shards)
+    plan = Plan.of(settings.log, settings.min_count, settings.shards, *read)
     if not remote:
         check_out(settings.out, plan)
 

@@ -10,18 +10,25 @@ from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_ba
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
 from keras_peterrec.models.linear_part import EVENTS, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import RunFolder
-from keras_peterrec.runs.task_data import open_source
-from keras_peterrec.runs.user_sums import write_test_users
+from keras_peterrec.runs.task_data import (
+    FEW_TEST_USERS,
+    example_writer,
+    few_test_users,
+    open_source,
+    write_test,
+)
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.task_kind import Metric
@@ -52,24 +59,29 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = PretrainingLog.of(open_source(settings.log), settings.min_count)
+    source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
+    log = PretrainingLog.of(source, settings.min_count)
     found = RunFolder(settings.out, settings, log.summary["fingerprint"], devices=devices)
     with found as folder, seeded(settings.seed):
         if (earlier := folder.earlier_result()) is not None:
             return earlier
         if devices.is_chief:
             log.say_what_is_left_out()
+            users = int((log.sequences.lengths >= 3).sum())
+            if users < FEW_TEST_USERS:
+                progress.line(few_test_users(users))
         with devices.scope():
             pretrainer = new_pretrainer(settings, len(log.vocabulary))
-        training = _train(pretrainer, log, settings, folder.path)
-        sequences = log.sequences
+        sequences, vocabulary = log.sequences, log.vocabulary
+        examples = example_writer(settings, sequences, vocabulary)
+        training = _train(pretrainer, log, settings, folder.path, examples)
 
         def finish():
             linear = None
             if settings.linear or settings.baselines:
-                linear = fit_linear(sequences, len(log.vocabulary.items))
+                linear = fit_linear(sequences, len(vocabulary.items))
             weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
-            host = Host(pretrainer, log.vocabulary, settings.max_length)
+            host = Host(pretrainer, vocabulary, settings.max_length)
             host.save(folder.path)
             result = {
                 **_describe(log, pretrainer, settings),
@@ -79,7 +91,11 @@ def pretrain(settings: PretrainSettings) -> dict:
             if settings.linear:
                 result["linear"] = {"weight": weight, **linear.chosen}
             advise(result, METRIC, sequences.lengths, host)
-            write_test_users(folder.path, result, METRIC)
+            rows = write_test(folder.path, result, METRIC, examples)
+            write_summaries(folder.path, result, rows)
+            vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+            described = vocabulary.items, log.counts, examples.name
+            write_projector(folder.path, vectors, *described, "items of the source log")
             folder.finish(result)
             training.finish()
             return result
@@ -94,6 +110,7 @@ def _describe(log, pretrainer, settings):
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
+        "decides": METRIC.described(),
         "data": log.summary,
         "parameters": {
             "host": pretrainer.backbone.count_params(),
@@ -161,8 +178,9 @@ def join(
 def _measure(pretrainer, log, settings, linear):
     """Final metrics of both held-out events, and of the baselines."""
     sequences, counts = log.sequences, log.counts
+    described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, held_out, log.most_measured)
+        NextItemEvaluation(sequences, settings.max_length, held_out, **described)
         for held_out in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
@@ -203,6 +221,9 @@ def training_batches(
 ) -> Any:
     """One epoch of a log, every event once.
 
+    Where a log in memory has weights, they come as a third part; their mean over all targets is 1,
+    so that losses compare.
+
     Returns:
         tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
     """
@@ -232,14 +253,35 @@ def training_batches(
             workers=devices.workers,
         )
     sequences = log if isinstance(log, Sequences) else log.sequences
-    windows = sequences.training_windows(window or int(sequences.lengths.max()))
-    return packed_batches(sequences.items, *windows, shown, tokens, rows, settings.seed)
+    longest = int(sequences.lengths.max())
+    windows = sequences.training_windows(window or longest)
+    weights = None if sequences.weights is None else _with_mean_one(sequences, longest)
+    arguments = shown, tokens, rows, settings.seed
+    return packed_batches(sequences.items, *windows, *arguments, weights=weights)
 
 
-def _train(pretrainer, log, settings, folder):
+def _with_mean_one(sequences, longest):
+    starts, stops = sequences.training_windows(longest)
+    # Of each user one window, whose targets are the events after its first.
+    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
+    total = np.sum(passed[stops + 1] - passed[starts + 1])
+    if total <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return sequences.weights * (np.sum(stops - starts) / total)
+
+
+def _train(pretrainer, log, settings, folder, examples):
     batches = training_batches(pretrainer, log, settings)
     validation = NextItemEvaluation(
-        log.sequences, settings.max_length, VALIDATION, VALIDATION_USERS
+        log.sequences,
+        settings.max_length,
+        VALIDATION,
+        VALIDATION_USERS,
+        log.vocabulary,
+        log.counts,
     )
     recipe = Recipe(
         settings.learning_rate,
@@ -253,4 +295,15 @@ def _train(pretrainer, log, settings, folder):
     )
     measure = lambda: validation.measure(pretrainer)
     forward = pretrainer.user_states
-    return fit("pretrain", pretrainer, None, batches, measure, forward, recipe, folder)
+    return fit(
+        "pretrain",
+        pretrainer,
+        None,
+        batches,
+        measure,
+        forward,
+        recipe,
+        folder,
+        show=examples.markdown,
+        profile=settings.profile,
+    )

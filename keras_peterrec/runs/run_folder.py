@@ -10,8 +10,9 @@ from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
 
 FORMAT_VERSION = 2
-# Settings that say where things are. What these hold, `data` tells by fingerprints.
+# Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
 PLACES = ("run", "host", "log", "target", "labels")
+PLACES += ("columns", "events", "target_events", "weight_column")
 
 
 class RunFolder:

@@ -1,33 +1,49 @@
 """A task's data out of its settings, a target log or labels; and what a run says of it."""
 
+from keras_peterrec import progress
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.format import is_prepared
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
-from keras_peterrec.data.splits import TEST, VALIDATION
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
+from keras_peterrec.report.kept_rows import Examples, write_test_rows
+from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.tasks.registry import choose_kind
 
+# From where on something is so little that a line says so.
+LEAST_KNOWN = 0.1
+FEW_ROWS, FEW_TEST_USERS = 50, 30
 
-def open_source(log):
+
+def open_source(log, columns=None, events=None, weight_column=None):
     """The PreparedLog of a folder of `prepare`; of anything else its Log, see `load_source`."""
-    if isinstance(log, PreparedLog):
-        return log
-    return PreparedLog(log) if is_prepared(log) else load_source(log)
+    if not isinstance(log, PreparedLog) and not is_prepared(log):
+        return load_source(log, columns, events, weight_column)
+    log = log if isinstance(log, PreparedLog) else PreparedLog(log)
+    _check_read(log.path, events, weight_column)
+    return log
 
 
-def load_source(log):
-    """The Log that was given as such, by a name or by a path."""
-    if isinstance(log, Log):
-        return log
-    with stage(f"reading {log}") as found:
-        read = load_log(log)
-        found(f"{len(read):,} events of {len(read.user_ids):,} users")
-    return read
+def load_source(log, columns=None, events=None, weight_column=None):
+    """The Log that was given as such, by a name, by paths or as a table; see `load_log`."""
+    if not isinstance(log, Log):
+        return load_log(log, columns, events, weight_column)
+    _check_read("a Log", events, weight_column)
+    return log
+
+
+def _check_read(what, events, weight_column):
+    for name, value in (("events", events), ("weight_column", weight_column)):
+        if value is not None:
+            raise InputError(
+                f"`{name}` should be left out with {what}, which is read already. "
+                f"Received: `{name}` = {value!r}."
+            )
 
 
 def known_histories(log, host):
@@ -39,10 +55,41 @@ def known_histories(log, host):
     source = Sequences(log, host.vocabulary, known_only=True)
     if not len(source.items):
         raise InputError(
-            "`log` should have items that the host knows. "
-            f"Received: {len(log.item_ids)} items, all unknown."
+            "`log` should have items that the host knows, such as "
+            f"{host.vocabulary.items[0]!r}. Received: {len(log.item_ids)} items, such as "
+            f"{log.item_ids[0]!r}, all unknown."
+        )
+    share = len(source.items) / len(log)
+    if share < LEAST_KNOWN:
+        progress.line(
+            f"the host knows the items of only {share:.1%} of the events in {log.name}; is it the "
+            "log, and are these the ids, that the host was pretrained on?"
         )
     return source
+
+
+def say_what_is_little(data):
+    """Says on stderr where a task has so little data that its numbers tell little.
+
+    Args:
+        data: TaskData.
+    """
+    rows, test = len(data.splits[TRAIN]), len(set(data.splits[TEST].user_ids))
+    if rows < FEW_ROWS:
+        progress.line(
+            f"the task has {rows} training row{'s' * (rows != 1)}, a handful: expect no more of it "
+            "than of its baselines"
+        )
+    if test < FEW_TEST_USERS:
+        progress.line(few_test_users(test))
+
+
+def few_test_users(users):
+    """What to say of metrics that rest on a few users."""
+    return (
+        f"the test metrics rest on {users} user{'s' * (users != 1)}: see their intervals before "
+        "you believe a difference"
+    )
 
 
 def load_answers(settings):
@@ -52,13 +99,12 @@ def load_answers(settings):
         settings: TaskSettings.
     """
     if settings.target is not None:
-        return load_source(settings.target)
+        return load_source(
+            settings.target, settings.columns, settings.target_events, settings.weight_column
+        )
     if isinstance(settings.labels, Labels):
         return settings.labels
-    with stage(f"reading {settings.labels}") as found:
-        labels = load_labels(settings.labels, settings.column)
-        found(f"{settings.column} of {len(labels.user_ids):,} users")
-    return labels
+    return load_labels(settings.labels, settings.column, settings.columns)
 
 
 def load_task(settings):
@@ -72,7 +118,8 @@ def load_task(settings):
     Returns:
         Log, and a Log or Labels.
     """
-    source, answers = open_source(settings.log), load_answers(settings)
+    source = open_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
     if isinstance(source, PreparedLog):
         with stage(f"reading {source.path}") as found:
             source = source.log(users=answers.user_ids)
@@ -128,6 +175,7 @@ def task_result(settings, data, fingerprints, measure, linear=None):
     return {
         "command": settings.command,
         "kind": data.kind.name,
+        "decides": data.kind.metric.described(),
         "settings": settings.recorded(),
         "seed": settings.seed,
         "data": {"fingerprint": fingerprints, **data.summary()},
@@ -136,6 +184,27 @@ def task_result(settings, data, fingerprints, measure, linear=None):
         "baselines": baselines,
         "intervals": {"test": intervals},
     }
+
+
+def example_writer(settings, source, vocabulary):
+    """The Examples of a run, with the titles of its logs where these have some."""
+    return Examples(source, vocabulary, (settings.log, getattr(settings, "target", None)))
+
+
+def write_test(folder, result, metric, examples):
+    """Writes what a run keeps of its test users: to compare runs, and for its report.
+
+    Args:
+        folder: path of the run.
+        result: dict, as `metrics.json` will hold it.
+        metric: Metric that decides.
+        examples: Examples.
+
+    Returns:
+        dict of arrays; see `write_test_rows`.
+    """
+    write_test_users(folder, result, metric)
+    return write_test_rows(folder, result, metric, examples)
 
 
 def _check_loss(kind, loss):

@@ -35,7 +35,7 @@ EPOCH_CUTS = 100_000
 PASS_CUTS = 512
 
 
-def train_task(model, data, settings, folder):
+def train_task(model, data, settings, folder, examples=None):
     """Trains a task model to its best validation metric, without the linear part.
 
     Args:
@@ -43,6 +43,8 @@ def train_task(model, data, settings, folder):
         data: TaskData.
         settings: TransferSettings.
         folder: path of the run.
+        examples: Examples or `None`. Shows validation users in TensorBoard after each epoch.
+            Defaults to `None`.
 
     Returns:
         ResumableTraining; see `fit`.
@@ -71,6 +73,8 @@ def train_task(model, data, settings, folder):
         parts.forward,
         recipe,
         folder,
+        show=None if examples is None else examples.markdown,
+        profile=settings.profile,
     )
     return training
 

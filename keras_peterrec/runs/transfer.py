@@ -6,17 +6,21 @@ import time
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
-from keras_peterrec.runs.advice import advise
+from keras_peterrec.report.tensorboard import write_projector, write_summaries
+from keras_peterrec.runs.advice import advise, say_weak_host
+from keras_peterrec.runs.pretrain import METRIC as HOST_METRIC
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
+    example_writer,
     fit_linear,
     known_histories,
     load_task,
+    say_what_is_little,
     task_result,
     with_kind,
+    write_test,
 )
 from keras_peterrec.runs.task_training import RECIPE, train_task
-from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
 from keras_peterrec.tensorflow_start import command_began
@@ -63,6 +67,9 @@ def _transfer(settings):
     with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
+        if devices.is_chief:
+            say_weak_host(settings.host, HOST_METRIC)
+            say_what_is_little(data)
         with devices.scope():
             model = build_task(
                 host.backbone,
@@ -72,7 +79,8 @@ def _transfer(settings):
                 settings.dropout,
                 **reads,
             )
-        training = train_task(model, data, settings, folder.path)
+        examples = example_writer(settings, source, host.vocabulary)
+        training = train_task(model, data, settings, folder.path, examples)
 
         def finish():
             linear = None
@@ -90,7 +98,12 @@ def _transfer(settings):
             train = data.splits[TRAIN]
             advise(result, data.kind.metric, train.stops - train.starts, host)
             result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
-            write_test_users(folder.path, result, data.kind.metric)
+            rows = write_test(folder.path, result, data.kind.metric, examples)
+            write_summaries(folder.path, result, rows)
+            if "counts" in rows:
+                vectors, _ = data.kind.score_rows(model.head)
+                described = data.kind.labels, rows["counts"], examples.name
+                write_projector(folder.path, vectors, *described, "target items")
             folder.finish(result)
             training.finish()
             return result

@@ -12,15 +12,20 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import write_json
+from keras_peterrec.report.card import model_card
 from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
+    CARD,
     DESCRIPTION,
     FORMAT_VERSION,
     MIXED_BUNDLES,
+    REPORTS,
 )
 from keras_peterrec.serving.serving_module import ServingModule
 from keras_peterrec.serving.warmup import (
@@ -44,6 +49,7 @@ def export(
     host_path: Any = None,
     incremental: bool = False,
     mixed: Any = None,
+    reports: Any = None,
 ) -> dict:
     """Writes one SavedModel in which every task shares the host.
 
@@ -72,6 +78,9 @@ def export(
             Defaults to `False`.
         mixed: MixedTasks on `host`. They answer through one signature `mixed`; see
             `MixedSignature`. Defaults to `None`.
+        reports: dict from a signature (`serving_default` for the host) to what is known of its
+            run, of `gather`; the model card in `assets.extra/README.md` is made of it. Defaults to
+            `None`: the card lists the signatures alone.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
@@ -109,6 +118,9 @@ def export(
         description = _description(host, tasks, k, host_path)
         description.update(incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder))
         write_json(folder / DESCRIPTION, description)
+        write_json(folder / REPORTS, reports or {})
+        name = out.resolve().parent.name
+        write_text(folder / CARD, model_card(name, description, reports or {}))
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
@@ -172,8 +184,8 @@ def _write_bundles(folder, sources, host):
 def _warmup_histories(host, length):
     """Four histories: one of `length` events, a short, an empty and an unknown one."""
     items = host.vocabulary.items
-    longest = " ".join(items[n % len(items)] for n in range(length))
-    return [longest, items[0], "", "? ?"]
+    longest = " ".join(written(items[n % len(items)]) for n in range(length))
+    return [longest, written(items[0]), "", "? ?"]
 
 
 def _replay_warmup(folder):

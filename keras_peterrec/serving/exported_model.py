@@ -15,6 +15,8 @@ FORMAT_VERSION = 2
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
+CARD = Path("assets.extra") / "README.md"
+REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 
 class ExportedModel:
@@ -71,7 +73,8 @@ class ExportedModel:
         Args:
             task: str. The name of a task, `"serving_default"` (the next item) or
                 `"embed"`.
-            histories: list of str, item ids separated by white space.
+            histories: list of str, item ids separated by white space; of an id with white space
+                the form that `written` gives, such as `"New%20York"`.
 
         Returns:
             dict of arrays, `[B, ...]`: float32, and str where strings are given;

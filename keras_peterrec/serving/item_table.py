@@ -1,5 +1,7 @@
 """Items of a vocabulary inside a SavedModel, by id and by name."""
 
+from pathlib import Path
+
 import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import split_history
@@ -13,7 +15,9 @@ NO_SCORE = tf.float32.min
 class ItemTable(tf.Module):
     """Lookup tables from item to id and back, both of one text file.
 
-    The file becomes an asset of the SavedModel; the graph holds no strings.
+    The file becomes an asset of the SavedModel; the graph holds no strings. Where items have white
+    space, it holds them as a history does, encoded (see `data/id_text.py`), and a second file holds
+    the items themselves, which answers name.
 
     Args:
         vocabulary: Vocabulary, written to `path`.
@@ -30,13 +34,17 @@ class ItemTable(tf.Module):
 
     def __init__(self, vocabulary, path):
         super().__init__(name="item_table")
-        vocabulary.save(path)
+        vocabulary.save_written(path)
+        answered = Path(path)
+        if vocabulary.has_spaces:
+            answered = answered.with_stem(f"{answered.stem}_as_answered")
+            vocabulary.save(answered)
         self.first_id = vocabulary.first_id
         self.size = len(vocabulary.items)
         self.ids = vocabulary.lookup_table(path)
         self.items = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
-                str(path),
+                str(answered),
                 tf.int64,
                 tf.lookup.TextFileIndex.LINE_NUMBER,
                 tf.string,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import has_space, written
 from keras_peterrec.data.preprocessing import left_pad, split_history
 from keras_peterrec.serving.item_table import NO_ITEM, NO_SCORE
 from keras_peterrec.serving.signature_names import MIXED, input_names
@@ -134,12 +135,16 @@ def _tables(mixed, folder):
     tasks, labels = folder / "mixed_tasks.txt", folder / "mixed_labels.txt"
     _write_lines(tasks, mixed.places_of)
     # Several tasks may have the same label, so a line starts with the task's place.
-    _write_lines(
-        labels, (f"{n}\t{label}" for n, kind in enumerate(mixed.kinds) for label in kind.labels)
-    )
+    named = [(n, label) for n, kind in enumerate(mixed.kinds) for label in kind.labels]
+    _write_lines(labels, (f"{n}\t{label}" for n, label in named))
+    seen = labels
+    items = [label for kind in mixed.kinds if kind.hides_seen for label in kind.labels]
+    if has_space(items):  # a history has them encoded, an answer as they are
+        seen = folder / "mixed_labels_as_written.txt"
+        _write_lines(seen, (f"{n}\t{written(label)}" for n, label in named))
     return {
         "places": _table(tasks, tf.string, tf.int64, -1),
-        "rows": _table(labels, tf.string, tf.int64, -1),
+        "rows": _table(seen, tf.string, tf.int64, -1),
         "labels": _table(labels, tf.int64, tf.string, NO_ITEM),
     }
 

@@ -31,6 +31,7 @@ def setting(
     positional=False,
     flag=None,
     recorded=True,
+    place=False,
 ):
     """A field of a command's settings: all that is known of one argument.
 
@@ -48,6 +49,8 @@ def setting(
         positional: bool. Whether the command line takes it without `--name`.
         flag: str or `None`. What the command line calls it, where that is not its name.
         recorded: bool. `False` for what does not change a result, such as `out`.
+        place: bool. Whether it says where data is: a path, several, or a table in memory. The
+            command line then takes several values. Defaults to `False`.
     """
     metadata = {
         "help": help,
@@ -59,6 +62,7 @@ def setting(
         "positional": positional,
         "flag": flag,
         "recorded": recorded,
+        "place": place,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -89,7 +93,7 @@ class Settings:
     def recorded(self) -> dict[str, Any]:
         """The settings that determine a result, as `run.json` holds them: JSON values."""
         return {
-            field.name: _plain(getattr(self, field.name))
+            field.name: _plain(getattr(self, field.name), field.metadata["place"])
             for field in dataclasses.fields(self)
             if field.metadata["recorded"]
         }
@@ -282,6 +286,15 @@ def devices_setting():
     )
 
 
+def profile_setting():
+    """The setting `profile` of the commands that train."""
+    return setting(
+        False,
+        "profile a few steps with TensorFlow's profiler, for TensorBoard",
+        recorded=False,
+    )
+
+
 def device_count(name, value):
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise InputError(
@@ -289,8 +302,17 @@ def device_count(name, value):
         )
 
 
-def _plain(value):
+def data_setting(default=dataclasses.MISSING, help=""):
+    """A setting that says where a log or labels are; see `data/table_files.py`."""
+    return setting(default, help, metavar="FILE", place=True)
+
+
+def _plain(value, is_place=False):
     """A setting as JSON can hold it."""
+    if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__"):
+        return type(value).__name__
+    if is_place and isinstance(value, dict):
+        return "dict"
     value = getattr(value, "setting_name", value)  # a log, labels or a patch given as an object
     if isinstance(value, os.PathLike):
         return os.fspath(value)

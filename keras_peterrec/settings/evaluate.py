@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.settings.base import data_setting, setting
+from keras_peterrec.settings.reading import ReadingSettings, event_names
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(Settings):
+class EvaluateSettings(ReadingSettings):
     """Settings of `evaluate`; data that is not named is that of the run itself."""
 
     command: ClassVar[str] = "evaluate"
@@ -15,8 +16,14 @@ class EvaluateSettings(Settings):
 
     run: Any = setting(help="folder of a pretrain or transfer run")
     host: Any = setting(None, "the task's host, where it was moved")
-    log: Any = setting(None, "another source log")
-    target: Any = setting(None, "another copy of the target log")
-    labels: Any = setting(None, "other labels")
+    log: Any = data_setting(None, "another source log")
+    target: Any = data_setting(None, "another copy of the target log")
+    labels: Any = data_setting(None, "other labels")
+    target_events: Any = setting(
+        None,
+        "of --target, keep the rows whose event_type is one of these",
+        metavar="KIND,...",
+        check=event_names,
+    )
     column: str | None = setting(None, "column of --labels")
     out: Any = setting(None, "new folder for metrics.json", recorded=False)

@@ -36,7 +36,7 @@ def add_arguments(parser, settings_class):
             described["type"] = data["parse"]
         elif data["parse"] is not None or kind in (int, float):
             described["type"] = _parser_of(data["parse"] or kind)
-        if kind is tuple and not data["positional"]:
+        if (kind is tuple and not data["positional"]) or data["place"]:
             described["action"] = "extend"
             described["nargs"] = "+"
         if data["positional"]:
@@ -75,6 +75,9 @@ def make_settings(settings_class, options):
         InputError: a setting is missing or cannot be used.
     """
     options = dict(options)
+    for field in dataclasses.fields(settings_class):
+        if field.metadata["place"] and len(options.get(field.name, ())) == 1:
+            [options[field.name]] = options[field.name]
     config = options.pop("config", None)
     if config is not None:
         options = {**read_config(config, settings_class), **options}

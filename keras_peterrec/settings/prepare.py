@@ -4,19 +4,25 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.settings.base import Settings, not_negative, positive_integer, setting
+from keras_peterrec.settings.base import (
+    data_setting,
+    not_negative,
+    positive_integer,
+    setting,
+)
+from keras_peterrec.settings.reading import ReadingSettings
 
 
 @dataclass(frozen=True)
-class PrepareSettings(Settings):
+class PrepareSettings(ReadingSettings):
     """Settings of `prepare`: a log in, a folder out from which training streams."""
 
     command: ClassVar[str] = "prepare"
     help_text: ClassVar[str] = "sort a log that is larger than memory by user, for training"
 
-    log: Any = setting(
-        help="log: a .csv, .csv.gz or .parquet file, several as 'clicks/*.parquet', or a name such "
-        "as movielens-100k/source"
+    log: Any = data_setting(
+        help="log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name such as "
+        "movielens-100k/source"
     )
     out: Any = setting(help="new folder for the prepared log", recorded=False)
     min_count: int = setting(

@@ -5,27 +5,29 @@ from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
-    Settings,
+    data_setting,
     devices_setting,
     linear_setting,
     positive_integer,
     positive_number,
+    profile_setting,
     rate,
     seed_number,
     setting,
 )
+from keras_peterrec.settings.reading import ReadingSettings, weight_setting
 
 
 @dataclass(frozen=True)
-class PretrainSettings(Settings):
+class PretrainSettings(ReadingSettings):
     """Settings of `pretrain`: a log in, a host out."""
 
     command: ClassVar[str] = "pretrain"
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
-    log: Any = setting(
-        help="source log: .csv, .csv.gz, .parquet, a folder of `prepare`, or a name such as "
-        "movielens-100k/source"
+    log: Any = data_setting(
+        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of "
+        "`prepare`, or a name such as movielens-100k/source"
     )
     out: Any = setting(help="new folder for the host", recorded=False)
     objective: str = setting(
@@ -53,6 +55,7 @@ class PretrainSettings(Settings):
     unknown_rate: float = setting(
         0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
     )
+    weight_column: str | None = weight_setting("each event")
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=positive_integer
     )
@@ -64,6 +67,7 @@ class PretrainSettings(Settings):
     )
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
+    profile: bool = profile_setting()
 
     def check(self):
         if self.objective != "masked":

@@ -7,16 +7,19 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
+    data_setting,
     devices_setting,
     fraction,
     linear_setting,
     positive_integer,
     positive_number,
+    profile_setting,
     rate,
     seed_number,
     setting,
 )
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.reading import ReadingSettings, event_names, weight_setting
 from keras_peterrec.tasks.registry import kind_names
 
 # The methods and the names that the paper gives them; `transfer/strategies.py` builds them.
@@ -52,11 +55,11 @@ class SplitSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSettings(SplitSettings):
+class TaskSettings(SplitSettings, ReadingSettings):
     """Where a task's answers are and what kind they are, and how its users are split."""
 
-    target: Any = setting(None, "target log: recommend its items")
-    labels: Any = setting(None, "table with user_id and columns of labels: learn one of them")
+    target: Any = data_setting(None, "target log: recommend its items")
+    labels: Any = data_setting(None, "table with user_id and columns of labels: learn one of them")
     column: str | None = setting(None, "column of --labels")
     kind: str | None = setting(
         None,
@@ -65,6 +68,13 @@ class TaskSettings(SplitSettings):
         choices=kind_names,
         metavar="KIND",
     )
+    target_events: Any = setting(
+        None,
+        "of --target, keep the rows whose event_type is one of these",
+        metavar="KIND,...",
+        check=event_names,
+    )
+    weight_column: str | None = weight_setting("each event of --target")
 
     def check(self):
         if (self.target is None) == (self.labels is None):
@@ -79,6 +89,12 @@ class TaskSettings(SplitSettings):
             )
         if isinstance(self.labels, (str, os.PathLike)) and not self.column:
             raise InputError("`column` should name a column of `labels`. Received: none.")
+        for name in ("target_events", "weight_column"):
+            if self.target is None and getattr(self, name) is not None:
+                raise InputError(
+                    f"`{name}` should be left out without `target`. "
+                    f"Received: `{name}` = {getattr(self, name)!r}."
+                )
         if self.target is None and not self.cut_history:
             raise InputError(
                 "`cut_history` should be left out without `target`, since labels have no time. "
@@ -94,7 +110,7 @@ class TransferSettings(TaskSettings):
     help_text: ClassVar[str] = "train one task on a host"
 
     host: Any = setting(help="folder of a pretrain run")
-    log: Any = setting(help="source log with the histories")
+    log: Any = data_setting(help="source log with the histories")
     out: Any = setting(help="new folder for the task bundle", recorded=False)
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: Any = setting(
@@ -137,6 +153,7 @@ class TransferSettings(TaskSettings):
         no_help="measure popularity or the majority alone",
     )
     devices: Any = devices_setting()
+    profile: bool = profile_setting()
 
     def check(self):
         super().check()
@@ -173,7 +190,7 @@ class LinearSettings(TaskSettings):
 
     command: ClassVar[str] = "linear"
 
-    log: Any = setting(help="source log with the histories")
+    log: Any = data_setting(help="source log with the histories")
     out: Any = setting(help="new folder", recorded=False)
 
 
@@ -183,7 +200,7 @@ class MultiTaskSettings(Settings):
 
     command: ClassVar[str] = "multi_task"
 
-    log: Any = setting(help="source log")
+    log: Any = data_setting(help="source log")
     tasks: Any = setting(
         help="dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
     )

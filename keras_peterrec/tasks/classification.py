@@ -11,7 +11,7 @@ from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import classification_metrics, majority_probabilities
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LabelData
+from keras_peterrec.tasks.label_data import LabelData, best_labels
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 
@@ -110,6 +110,16 @@ class ClassificationData(LabelData):
     def metrics(self, outputs: Any, answers: Any) -> dict:
         probabilities = np.exp(_log_probabilities(outputs))
         return classification_metrics(probabilities, answers, len(self.kind.classes))
+
+    def details(self, outputs: Any, answers: Any) -> dict:
+        probabilities = np.exp(_log_probabilities(outputs)).astype("float32")
+        labels = np.array(self.kind.classes, str)
+        return {"labels": labels, "class": answers, "probabilities": probabilities}
+
+    def examples(self, outputs: Any, answers: Any) -> list:
+        found = best_labels(self.kind.classes, np.exp(_log_probabilities(outputs)))
+        names = [self.kind.classes[answer] for answer in answers]
+        return [{"truth": [name], "answer": answer} for name, answer in zip(names, found)]
 
     def baseline(self, part: int) -> dict:
         split, count = self.splits[part], len(self.kind.classes)

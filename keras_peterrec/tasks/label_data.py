@@ -8,7 +8,7 @@ import scipy.optimize
 
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.models.linear_fitting import LabelRegression, best_label_regression
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.tasks.heads import LinearHead
@@ -46,6 +46,14 @@ class LabelData(TaskData):
     def parts(self, outputs: Any, answers: Any) -> dict:
         """What each row adds to the deciding metric: `{Metric.part: [E]}`."""
         return {self.kind.metric.part: self.losses_and_gradient(outputs, answers)[0]}
+
+    def details(self, outputs: Any, answers: Any) -> dict:
+        """What a report shows of outputs `[E, n]`, by the names of `report/kept_rows.py`."""
+        return {}
+
+    def examples(self, outputs: Any, answers: Any) -> list:
+        """The answers of a few rows; see `RowDetails`. Defaults to none."""
+        return []
 
     def new_head(self) -> Any:
         start = keras.initializers.Constant(self.start().tolist())
@@ -96,12 +104,19 @@ class LabelData(TaskData):
     def _measured(self, outputs, part):
         split = self.splits[part]
         answers = split.answers
+        details = RowDetails(
+            split.starts,
+            split.stops,
+            arrays=lambda: self.details(outputs, answers),
+            examples=lambda rows: self.examples(outputs[rows], answers[rows]),
+        )
         return Measured(
             self.metrics(outputs, answers),
             self.parts(outputs, answers),
             np.arange(len(answers)),
             again=lambda rows: self.metrics(outputs[rows], answers[rows]),
             user_ids=split.user_ids,
+            details=details,
         )
 
     def _linear_outputs(self, linear, part):
@@ -143,3 +158,9 @@ class LabelData(TaskData):
         if weight:
             model.linear = LinearTable.of_part(linear.moved(weight, start))
         return weight
+
+
+def best_labels(labels: Any, probabilities: Any, k: int = 3) -> list:
+    """The `k` most probable labels of each row `[E, n]`, lists of `[label, probability]`."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return [[[labels[n], float(row[n])] for n in found] for row, found in zip(probabilities, best)]

@@ -11,7 +11,7 @@ from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LabelData
+from keras_peterrec.tasks.label_data import LabelData, best_labels
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 
@@ -118,6 +118,16 @@ class MultilabelData(LabelData):
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
         return multilabel_metrics(_sigmoid(outputs), answers)
+
+    def details(self, outputs: Any, answers: Any) -> dict:
+        labels = np.array(self.kind.labels, str)
+        probabilities = _sigmoid(outputs).astype("float32")
+        return {"labels": labels, "has": answers > 0, "probabilities": probabilities}
+
+    def examples(self, outputs: Any, answers: Any) -> list:
+        names = [[self.kind.labels[n] for n in np.flatnonzero(row)] for row in answers]
+        found = best_labels(self.kind.labels, _sigmoid(outputs))
+        return [{"truth": truth, "answer": answer} for truth, answer in zip(names, found)]
 
     def baseline(self, part: int) -> dict:
         answers = self.splits[part].answers

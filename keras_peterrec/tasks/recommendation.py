@@ -12,6 +12,7 @@ from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
+from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import (
@@ -224,7 +225,18 @@ class RecommendationData(TaskData):
             metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
             gains.update(ranking_gains(ranks, ks=(5,), prefix="sampled_"))
         user_ids, users = np.unique(split.user_ids, return_inverse=True)
-        return Measured(metrics, gains, users[split.answers.rows], user_ids=user_ids)
+        details = ranking_details(
+            (split.starts, split.stops),
+            queries,
+            table,
+            (split.answers.rows, split.answers.items),
+            self.counts,
+            self.kind.targets.items,
+            known=lambda row: [],
+            added=linear,
+        )
+        owners = users[split.answers.rows]
+        return Measured(metrics, gains, owners, user_ids=user_ids, details=details)
 
     def summary(self) -> dict:
         return {

@@ -136,9 +136,18 @@ class RegressionData(LabelData):
         return {self.kind.metric.part: np.sum(errors**2, axis=1)}
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
-        kind = self.kind
-        found, truths = (kind.mean + kind.deviation * z[:, 0] for z in (outputs, answers))
-        return regression_metrics(found, np.asarray(truths, "float64"))
+        return regression_metrics(self._in_units(outputs), self._in_units(answers))
+
+    def details(self, outputs: Any, answers: Any) -> dict:
+        return {"value": self._in_units(outputs), "truth": self._in_units(answers)}
+
+    def examples(self, outputs: Any, answers: Any) -> list:
+        pairs = zip(self._in_units(outputs), self._in_units(answers))
+        return [{"truth": [f"{y:g}"], "answer": [[self.kind.column, found]]} for found, y in pairs]
+
+    def _in_units(self, standardised):
+        """Outputs or answers `[E, 1]` in the units of the column, float64 `[E]`."""
+        return self.kind.mean + self.kind.deviation * np.asarray(standardised, "float64")[:, 0]
 
     def baseline(self, part: int) -> dict:
         answers = self.splits[part].answers

@@ -24,6 +24,10 @@ class TargetLoss(keras.losses.Loss):
     constant c of `bce` is the log-odds of the share of events among all items, so that scores
     start near the truth.
 
+    True items may have weights, by which their own parts of the loss are multiplied. In `bce` those
+    of the items that are not chosen stay as they are, so that a weight says how sure it is that an
+    item was wanted.
+
     Args:
         kind: str. `"softmax"`, `"bce"`, `"sampled"` or `"bpr"`. Defaults to `"softmax"`;
             `"bce"` is better where rows have many true items.
@@ -32,7 +36,8 @@ class TargetLoss(keras.losses.Loss):
         seed: int or `None`. Of the sampling.
 
     Call arguments:
-        y_true: Integer tensor of shape `[..., T]`, items chosen, filled up with -1.
+        y_true: Tensor of shape `[..., T]`, items chosen, filled up with -1; or `[..., T, 2]`, the
+            items and beside each its weight.
         y_pred: Tensor of shape `[..., Y]`, scores.
 
     Source: Yuan et al., SIGIR 2020, section 3.3, Eq. (6) and (7); `bce` is not there.
@@ -57,8 +62,13 @@ class TargetLoss(keras.losses.Loss):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, y_true, y_pred):
+        weights = None
+        if len(y_true.shape) > len(y_pred.shape):
+            y_true, weights = y_true[..., 0], ops.cast(y_true[..., 1], y_pred.dtype)
         y_true = ops.cast(y_true, "int32")
         counted = ops.cast(y_true >= 0, y_pred.dtype)
+        if weights is not None:
+            counted = counted * weights
         others = 0.0
         if self.kind == "bce":
             share = min(0.5, self.events_per_row / y_pred.shape[-1])

@@ -49,6 +49,14 @@ class Metric:
         """What a row's part of the metric is called among `Measured.rows`."""
         return self.root_of or self.name
 
+    def described(self) -> dict:
+        """What `metrics.json` says of it, under `decides`."""
+        return {
+            "name": self.name,
+            "higher_is_better": self.higher_is_better,
+            "root_of": self.root_of,
+        }
+
     def of_means(self, means: Any) -> Any:
         """The metric, from means over rows of their `part`."""
         return np.sqrt(means) if self.root_of else means

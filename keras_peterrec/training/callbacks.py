@@ -1,7 +1,6 @@
 """Small callbacks: validation metrics, the table of epochs, progress on stderr."""
 
 import contextlib
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,7 @@ import keras
 
 from keras_peterrec import progress
 from keras_peterrec.files.atomic_write import write_csv
-
-HISTORY = "history.csv"
+from keras_peterrec.files.history_file import HISTORY, read_rows
 
 
 class Validation(keras.callbacks.Callback):
@@ -24,6 +22,9 @@ class Validation(keras.callbacks.Callback):
     Args:
         measure: Callable. Takes no arguments and returns a dict of floats.
 
+    Attributes:
+        measured: what `measure` returned last.
+
     Example:
 
     >>> model.fit(batches, callbacks=[Validation(lambda: {"ndcg@10": measure(model)})])
@@ -32,11 +33,12 @@ class Validation(keras.callbacks.Callback):
     def __init__(self, measure: Callable[[], dict]) -> None:
         super().__init__()
         self.measure = measure
+        self.measured: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         with progress.stage("measuring validation users", brief=True):
-            measured = self.measure()
-        logs.update({f"val_{name}": value for name, value in measured.items()})
+            self.measured = self.measure()
+        logs.update({f"val_{name}": value for name, value in self.measured.items()})
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -59,37 +61,17 @@ class HistoryFile(keras.callbacks.Callback):
 
     def __init__(self, folder: Any) -> None:
         super().__init__()
-        self.path = Path(folder) / HISTORY
+        self.folder = Path(folder)
         self._rows = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._rows is None:  # the first epoch of this process
-            self._rows = [row for row in _read_rows(self.path) if int(row["epoch"]) <= epoch]
+            self._rows = [row for row in read_rows(self.folder) if int(row["epoch"]) <= epoch]
         rate = learning_rate(self.model)
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self._rows.append({"epoch": epoch + 1, "learning_rate": rate, **logs})
         columns = dict.fromkeys(name for row in self._rows for name in row)
-        write_csv(self.path, columns, self._rows)
-
-
-def read_history(folder: Any) -> Any:
-    """Reads the `history.csv` of a run.
-
-    Args:
-        folder: path. The run folder.
-
-    Returns:
-        dict from a column to a list with one float per epoch; empty if there is no file.
-    """
-    rows = _read_rows(Path(folder) / HISTORY)
-    return {name: [float(row[name] or "nan") for row in rows] for name in (rows or [{}])[0]}
-
-
-def _read_rows(path):
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        write_csv(self.folder / HISTORY, columns, self._rows)
 
 
 class ProgressLines(keras.callbacks.Callback):

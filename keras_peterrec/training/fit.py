@@ -15,6 +15,7 @@ from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.inference import write_graph
 from keras_peterrec.training.replicated_model import unused_variables, vary_dropout
 from keras_peterrec.training.resumable_training import ResumableTraining
+from keras_peterrec.training.tensorboard import tensorboard_callbacks
 from keras_peterrec.training.weight_average import WeightAverage
 
 # The largest table that is updated as a whole. Updating only the rows of a step first has to
@@ -104,7 +105,7 @@ def worth_compiling(model, batches, epochs):
     return operations * int(batches.cardinality()) * min(epochs, USUAL_EPOCHS) > COMPILED_FROM
 
 
-def fit(title, model, loss, batches, measure, forward, recipe, folder):
+def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None, profile=False):
     """Trains a model to its best validation metric; continues an interrupted training.
 
     Args:
@@ -116,6 +117,9 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
         forward: Callable of ids, whose graph TensorBoard shows.
         recipe: Recipe.
         folder: path. The run folder, for `state`, `history.csv` and TensorBoard's `logs`.
+        show: Callable or `None`. Turns what `measure` returned into Markdown, which TensorBoard
+            shows epoch by epoch. Defaults to `None`.
+        profile: bool. Whether TensorFlow's profiler watches a few steps. Defaults to `False`.
 
     Returns:
         ResumableTraining. The model has its best weights; call `finish` on the training
@@ -148,12 +152,13 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder):
             return devices.on_chief(measure)
 
     ended = contextlib.ExitStack()
-    callbacks = [Validation(validate)]
+    validation = Validation(validate)
+    callbacks = [validation]
     if devices.is_chief:
         with progress.live_line(f"{title}  compiling ..."):
             write_graph(forward, folder / "logs" / "train")
-        logs = keras.callbacks.TensorBoard(folder / "logs", write_graph=False, profile_batch=0)
-        callbacks += [logs, HistoryFile(folder)]
+        callbacks += tensorboard_callbacks(folder / "logs", validation, show, profile)
+        callbacks.append(HistoryFile(folder))
     callbacks.append(training)
     if average is not None:
         callbacks.insert(0, average)

@@ -147,7 +147,7 @@ def test_fingerprint_tells_users_and_labels_apart():
     [
         ([], [], "`user_ids` should not be empty"),
         (["a", "b"], ["x"], "one length. Received: 2 and 1"),
-        (["a", "b c"], ["x", "y"], "`user_ids`.*white space.*'b c'"),
+        (["a", "b\nc"], ["x", "y"], "`user_ids`.*line break"),
         (["a", "b"], [None, ""], "`sex` should have labels. Received: none in any row."),
         (["a", "b"], ["x", 3], "`sex` should be a column of values of one type"),
     ],
@@ -165,7 +165,7 @@ def test_bad_labels_are_refused(users, values, message):
         ("a.csv", "user_id", "`column` should hold labels"),
         ("a.csv", "age", "a.csv: `age` should have labels"),
         ("b.csv", "gender", "file that exists"),
-        ("a.tsv", "gender", "should end in one of"),
+        ("a.xls", "gender", "should end in one of"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, name, column, message):

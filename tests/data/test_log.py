@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.data.log import Log, read_log
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.read_log import read_log
 from keras_peterrec.errors import InputError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -64,6 +65,7 @@ def test_select_is_the_log_of_the_selected_events(events, data):
 @given(EVENTS)
 def test_fingerprint_and_contents_do_not_depend_on_the_file_format(tmp_path_factory, events):
     folder = tmp_path_factory.mktemp("formats")
+    events = [*dict.fromkeys(events)]  # a reader may drop what is there twice
     users, items, times = zip(*events)
     times = [float(time) for time in times]
     table = pa.table({"user_id": users, "item_id": items, "timestamp": times})
@@ -129,9 +131,10 @@ def test_arrays_of_a_log_cannot_be_written_to():
         (["a", None], ["x", "y"], [1, 2], "`user_ids`.*none in row 2"),
         (["a", "b"], ["x", float("nan")], [1, 2], "`item_ids`.*none in row 2"),
         (["a", ""], ["x", "y"], [1, 2], "`user_ids`.*not empty.*Received: ''"),
-        (["a", "b c"], ["x", "y"], [1, 2], "`user_ids`.*white space.*'b c'"),
-        (["a", "b"], ["x", "y\u3000"], [1, 2], "`item_ids`.*white space"),
-        (["a", "b"], ["x", "y\n"], [1, 2], "`item_ids`.*white space"),
+        (["a", "b\rc"], ["x", "y"], [1, 2], "`user_ids`.*no line break"),
+        (["a", " "], ["x", "y"], [1, 2], "`user_ids`.*not empty.*Received: ' '"),
+        (["a", "b"], ["x", "y\n"], [1, 2], "`item_ids`.*no line break"),
+        (["a", "b"], ["x y", "x%20y"], [1, 2], "`item_ids`.*written as in 'x%20y'"),
         (["a", "b"], [1.5, 2.0], [1, 2], "`item_ids`.*strings or integers"),
         (["a", 3], ["x", "y"], [1, 2], "`user_ids`.*of one type"),
         (["a", "b"], ["x", "y"], ["1", "2"], "`timestamps`.*numbers.*'1' in row 1"),
@@ -171,9 +174,9 @@ def test_csv_ids_stay_as_written_and_other_columns_are_not_read(tmp_path):
     ("name", "text", "message"),
     [
         (
-            "a.txt",
+            "a.xls",
             "",
-            "should end in one of .csv, .csv.gz, .parquet. Received: .*a.txt",
+            "should end in one of .csv, .tsv, .txt, .jsonl, .ndjson, .parquet, .*Received: .*a.xls",
         ),
         ("a.csv", "", "readable CSV file"),
         ("a.csv", "user_id,item_id,timestamp\n", "a.csv.*should not be empty"),

@@ -66,6 +66,17 @@ def test_every_pair_once_one_pad_between_windows_one_shape(lengths, tokens, rows
         check_shape_and_padding(dataset, batches, history, lengths, tokens, rows, steps)
 
 
+def test_weights_stand_beside_their_targets():
+    weights = ITEMS / 8.0  # of an event as told by its item, all of which differ
+    for make in (make_causal, make_masked):
+        plain, weighted = stacked(make(seed=3)), stacked(make(seed=3, weights=weights))
+        for wanted, found in zip(plain, weighted):
+            np.testing.assert_array_equal(found, wanted)
+        targets, given_weights = weighted[1:]
+        assert given_weights.dtype == np.float32
+        np.testing.assert_array_equal(given_weights[targets > 0], targets[targets > 0] / 8.0)
+
+
 def check_every_pair_occurs_once(history, targets, items, starts, stops):
     pairs = Counter(zip(history.ravel().tolist(), targets.ravel().tolist()))
     del pairs[0, 0]

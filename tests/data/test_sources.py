@@ -32,6 +32,10 @@ def test_simulated_data_by_name():
 def test_movielens_by_name_is_opened_once(monkeypatch):
     opened = []
 
+    class Named(str):
+        def summary(self):
+            return self
+
     class Opened:
         titles = {"1": "Toy Story (1995)"}
 
@@ -39,10 +43,10 @@ def test_movielens_by_name_is_opened_once(monkeypatch):
             opened.append(version)
 
         def domain(self, name):
-            return f"log {name}"
+            return Named(f"log {name}")
 
         def labels(self, column):
-            return f"labels {column}"
+            return Named(f"labels {column}")
 
     monkeypatch.setattr(sources.movielens, "MovieLens", Opened)
     assert load_log("movielens-100k/all") == "log all"
@@ -107,3 +111,14 @@ def test_the_users_own_movielens_folder_comes_first(monkeypatch, tmp_path):
     sources._open_source.cache_clear()
     with pytest.raises(InputError, match="nothing"):
         load_log("movielens-100k/all")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", None), ("own", "own")])
+def test_an_empty_variable_is_as_none(value, expected, monkeypatch):
+    class Opened:
+        def __init__(self, version, path=None):
+            self.path = path
+
+    monkeypatch.setattr(sources.movielens, "MovieLens", Opened)
+    monkeypatch.setenv("KERAS_PETERREC_MOVIELENS", value)
+    assert sources._open_source("movielens-100k").path == expected

@@ -162,3 +162,43 @@ def test_selects_rows_together():
     assert len(some) == 1 and some.user_ids.tolist() == ["b"]
     assert source.items[some.starts[0] : some.stops[0]].tolist() == [6]
     assert some.answers[0].tolist() == [3]
+
+
+CLOCK = 1_700_000_000
+
+
+def examples_of(source_times, target_times, weights=None):
+    source = Log.from_columns(list("aabb"), list("0123"), source_times)
+    target = Log.from_columns(list("ab"), list("45"), target_times, weights=weights)
+    return recommendation_examples(Sequences(source, Codes(4)), target, Codes(0))
+
+
+def test_logs_of_two_units_are_cut_on_one_clock(capsys):
+    seconds = [CLOCK, CLOCK + 10, CLOCK, CLOCK + 10]
+    expected = examples_of(seconds, [CLOCK + 5, CLOCK + 20])
+    assert (expected.stops - expected.starts).tolist() == [1, 2]
+    assert capsys.readouterr().err == ""
+    found = examples_of(seconds, [(CLOCK + 5) * 1000, (CLOCK + 20) * 1000])
+    assert found.stops.tolist() == expected.stops.tolist()
+    said = "the log counts seconds and the target milliseconds: they are compared as seconds\n"
+    assert capsys.readouterr().err == said
+    found = examples_of([time * 10**6 for time in seconds], [CLOCK + 5, CLOCK + 20])
+    assert found.stops.tolist() == expected.stops.tolist()
+
+
+def test_clocks_that_have_nothing_in_common_are_named(capsys):
+    examples_of([0, 1, 0, 1], [CLOCK, CLOCK + 1])
+    assert "look different, so histories may be cut at the wrong place" in capsys.readouterr().err
+    examples_of([0, 1, 0, 1], [3, 7])
+    assert capsys.readouterr().err == ""
+
+
+def test_weights_of_target_events_go_with_their_items():
+    examples = examples_of([1, 2, 1, 2], [3, 3], weights=[1.0, 3.0])
+    assert [answers.tolist() for answers in examples.answers] == [[4], [5]]
+    assert examples.answers.weights.tolist() == [0.5, 1.5]  # their mean is 1
+    assert examples.answers[np.array([False, True])].weights.tolist() == [1.5]
+    with pytest.raises(InputError, match="0 in all of them"):
+        source = Sequences(Log.from_columns(list("aab"), list("001"), [1, 2, 3]), Codes(4))
+        target = Log.from_columns(list("ac"), list("45"), [3, 3], weights=[0.0, 1.0])
+        recommendation_examples(source, target, Codes(0))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_peterrec.data.id_text import check_ids, written
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 
@@ -74,15 +75,45 @@ def test_round_trip_through_the_file(items, special_ids, tmp_path_factory):
     assert vocabulary.decode(vocabulary.encode(items)).tolist() == items
 
 
+NOT_IDS = "`items` should be ids that are not empty and have no line break."
+
+
+def test_a_history_holds_items_without_their_white_space(tmp_path):
+    items = ["New York", "50%", "a\u00a0b\tc"]
+    assert [written(item) for item in items] == ["New%20York", "50%", "a%C2%A0b%09c"]
+    vocabulary = Vocabulary(items)
+    assert vocabulary.has_spaces and not Vocabulary(["50%"]).has_spaces
+    vocabulary.save(tmp_path / "items.txt")
+    assert Vocabulary.load(tmp_path / "items.txt").items.tolist() == items
+    vocabulary.save_written(tmp_path / "written.txt")
+    lines = (tmp_path / "written.txt").read_text().split("\n")
+    assert lines[4:] == ["New%20York", "50%", "a%C2%A0b%09c", ""]
+
+
+@given(st.lists(st.text(), unique=True, min_size=1))
+def test_allowed_ids_are_read_back_from_a_history(ids):
+    try:
+        check_ids(ids, "ids")
+    except InputError:
+        return
+    texts = [written(id_) for id_ in ids]
+    assert " ".join(texts).split() == texts and len(set(texts)) == len(ids)
+    assert all(text == id_ for text, id_ in zip(texts, ids) if id_.split() == [id_])
+
+
 @pytest.mark.parametrize(
     "items, message",
     [
         ([], "`items` should hold at least one item. Received: none."),
         (["a", "b", "a"], "`items` should all be different. Received: 'a' more than once."),
-        (["a", "b c"], "`items` should be strings without white space. Received: 'b c'."),
-        (["a", ""], "`items` should be strings without white space. Received: ''."),
-        (["a\n"], "`items` should be strings without white space. Received: 'a\\n'."),
-        (["\u2028"], "`items` should be strings without white space. Received: '\\u2028'."),
+        (["a", ""], f"{NOT_IDS} Received: ''."),
+        (["a b\n"], f"{NOT_IDS} Received: 'a b\\n'."),
+        (["a", "\u2028"], f"{NOT_IDS} Received: '\\u2028'."),
+        (
+            ["a b", "a%20b"],
+            "`items` should differ also where white space is written as in 'a%20b'. "
+            "Received: 'a b' and 'a%20b'.",
+        ),
     ],
 )
 def test_items_that_cannot_be_told_apart_raise(items, message):
@@ -91,7 +122,7 @@ def test_items_that_cannot_be_told_apart_raise(items, message):
     assert str(info.value) == message
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\n", b"a b\n", b"a\na\n"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\n", b"a\n\n", b"a\na\n"])
 def test_a_file_that_is_not_a_vocabulary_raises(content, tmp_path):
     path = tmp_path / "vocabulary.txt"
     if content is not None:

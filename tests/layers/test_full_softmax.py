@@ -17,8 +17,9 @@ def example(rows, items, channels, seed=0, scale=1.0):
     return states, rng.integers(-1, items, rows).astype("int32"), table
 
 
-def expected(states, targets, table, smoothing=0.0):
+def expected(states, targets, table, smoothing=0.0, weights=None):
     """Loss and gradients in float64, row by row."""
+    weights = np.ones(len(targets)) if weights is None else weights.astype("float64")
     states, table = states.astype("float64"), table.astype("float64")
     loss, d_states, d_table = 0.0, np.zeros_like(states), np.zeros_like(table)
     for row, target in enumerate(targets):
@@ -29,8 +30,8 @@ def expected(states, targets, table, smoothing=0.0):
         log_probability -= np.log(np.exp(log_probability).sum())
         wanted = np.full(len(table), smoothing / len(table))
         wanted[target] += 1 - smoothing
-        loss -= log_probability @ wanted
-        d_scores = np.exp(log_probability) - wanted
+        loss -= weights[row] * (log_probability @ wanted)
+        d_scores = weights[row] * (np.exp(log_probability) - wanted)
         d_states[row] = d_scores @ table
         d_table += np.outer(d_scores, states[row])
     return loss, d_states, d_table
@@ -51,13 +52,19 @@ def check(found, wanted, tolerance, scale=0.1):
     chunk_rows=st.none() | st.integers(1, 10),
     smoothing=st.sampled_from([0.0, 0.2]),
     scale=st.sampled_from([0.1, 1.0, 5.0]),  # scores of 100 and more overflow a bare exp
+    weighted=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_equals_the_plain_cross_entropy(rows, items, channels, chunk_rows, smoothing, scale, seed):
+def test_equals_the_plain_cross_entropy(
+    rows, items, channels, chunk_rows, smoothing, scale, weighted, seed
+):
     states, targets, table = example(rows, items, channels, seed, scale)
+    weights = None
+    if weighted:
+        weights = np.random.default_rng(seed).choice([0.0, 0.5, 3.0], rows).astype("float32")
     layer = FullSoftmax(smoothing, chunk_rows)
-    found = value_and_gradients(lambda s, t: layer(s, targets, t), states, table)
-    check(found, expected(states, targets, table, smoothing), 1e-4, scale)
+    found = value_and_gradients(lambda s, t: layer(s, targets, t, weights), states, table)
+    check(found, expected(states, targets, table, smoothing, weights), 1e-4, scale)
 
 
 @pytest.mark.parametrize("chunk_rows", [None, 5, 7, 35])

@@ -73,6 +73,41 @@ def test_equals_the_plain_step(causal, tied, negatives, three_micro_batches):
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
+@pytest.mark.parametrize("negatives", [0, 30])
+@pytest.mark.parametrize("whole_rows", [True, False])
+def test_weights_of_samples_weigh_the_losses(negatives, whole_rows, three_micro_batches):
+    history, targets = make_batch()
+    weights = np.random.default_rng(1).uniform(0, 3, targets.shape).astype("float32")
+    weights = weights[:, 0] if whole_rows else weights
+    plain, ours, unweighted, ones = (
+        make_model(kind, negatives=negatives, tied=False)
+        for kind in (PlainCausal, CausalPretrainer, CausalPretrainer, CausalPretrainer)
+    )
+    losses = [float(m.train_on_batch(history, targets, weights)) for m in (plain, ours)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for wanted, found in zip(plain.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
+    # What each target adds is weighed, and the number of targets stays the divisor.
+    unweighted.train_on_batch(history, targets)
+    ones.train_on_batch(history, targets, np.ones_like(weights))
+    for wanted, found in zip(unweighted.get_weights(), ones.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert not np.allclose(ours.get_weights()[0], ones.get_weights()[0], atol=1e-5)
+
+
+def test_targets_of_weight_zero_teach_nothing(three_micro_batches):
+    history, targets = make_batch()
+    half = np.random.default_rng(2).random(targets.shape) < 0.5
+    counted = lambda kept: float(np.sum(kept >= 4))
+    kept = np.where(half, targets, 0)
+    weighted, dropped = (make_model(CausalPretrainer, negatives=0) for _ in range(2))
+    scale = counted(targets.numpy()) / counted(kept)
+    weighted.train_on_batch(history, targets, half.astype("float32") * scale)
+    dropped.train_on_batch(history, kept)
+    for wanted, found in zip(dropped.get_weights(), weighted.get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_label_smoothing_reaches_the_step(three_micro_batches):
     models = [make_model(k, label_smoothing=0.2) for k in (PlainCausal, CausalPretrainer)]
     losses = [float(model.train_on_batch(*make_batch())) for model in models]

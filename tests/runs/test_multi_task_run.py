@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.history_file import read_history
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss
-from keras_peterrec.training.callbacks import ProgressLines, read_history
+from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 

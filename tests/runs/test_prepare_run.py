@@ -12,12 +12,13 @@ from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.history_file import read_history
 from keras_peterrec.runs import pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines, read_history
+from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "dropout": 0.1, "baselines": False}
@@ -141,7 +142,7 @@ def test_an_epoch_of_a_very_large_log_is_shorter_than_a_pass(folder, monkeypatch
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--log", "none/*.csv", "--out", "x"], "`log` should name files that exist"),
+        (["--log", "none/*.csv", "--out", "x"], "`path` should match files"),
         (["--log", "simulated/source", "--out", "x", "--shards", "0"], "`shards` should be a"),
         (["--log", "simulated/source", "--out", "gs://x/y"], "`out` should be a folder of this"),
         (
@@ -154,6 +155,12 @@ def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     done = run_here("prepare", *words)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_what_preparing_has_decided_cannot_be_asked_of_a_prepared_log(folder, tmp_path):
+    for name, value in (("events", "buy"), ("weight_column", "weight")):
+        with pytest.raises(InputError, match=f"`{name}` should be left out"):
+            pretrain(folder / "out", tmp_path / "host", **{name: value}, **SMALL)
 
 
 def test_another_log_in_the_folder_is_refused(folder):

@@ -8,10 +8,11 @@ import pytest
 from simulated_tasks import GENDER, TARGET
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.history_file import read_history
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS, epoch_steps
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.training.callbacks import ProgressLines, read_history
+from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.strategies import LEARNING_RATES
 
 

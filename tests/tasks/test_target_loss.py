@@ -69,6 +69,22 @@ def test_bce_is_least_near_the_shares_of_events():
     assert cost[1] < cost[0] and cost[1] < cost[2]
 
 
+@pytest.mark.parametrize("kind", ["softmax", "bce", "sampled", "bpr"])
+def test_weights_multiply_what_their_items_add(kind):
+    targets = np.array([[0, 1, 3], [5, -1, -1], [2, 4, -1], [1, -1, -1]])
+    weights = np.array([[2.0, 0.0, 0.5], [3.0, 9.0, 9.0], [1.0, 1.0, 9.0], [0.0, 9.0, 9.0]])
+    of_weights = lambda weights: row_losses(np.stack([targets, weights], -1), kind=kind, seed=4)
+    ones = of_weights(np.ones_like(weights))
+    np.testing.assert_allclose(ones, row_losses(targets, kind=kind, seed=4), rtol=1e-6)
+    # Linear in each weight, beside what `bce` says of the items that are not chosen.
+    nothing, found = of_weights(np.zeros_like(weights)), of_weights(weights)
+    single = [of_weights(np.eye(3)[[n] * 4]) - nothing for n in range(3)]
+    filled = np.where(targets < 0, 0.0, weights)
+    expected = nothing + sum(filled[:, n] * single[n] for n in range(3))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert (kind == "bce") == bool(nothing.any())
+
+
 @pytest.mark.parametrize("kind", ["softmax", "bce", "sampled"])
 def test_filler_has_no_part_in_the_loss(kind):
     short = row_losses([[0, 2], [1, 3], [2, 4], [3, 5]], kind=kind, seed=3)

@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, read_history
+from keras_peterrec.files.history_file import read_history
+from keras_peterrec.training.callbacks import HistoryFile, ProgressLines
 
 
 def make_model():

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from keras_peterrec.data.prepared.clocks import Clock, Clocks
 from keras_peterrec.data.prepared.finishing import (
     Plan,
     finish,
@@ -77,7 +78,9 @@ def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | 
         raise _own_error(error) from error
     whole = json.loads(read_bytes(written, "whole.json"))
     found = [json.loads(read_bytes(written, f"{n:05d}.json")) for n in range(plan.shards)]
-    result = finish(folder, plan, found, whole)
+    clocks = json.loads(read_bytes(written, "clocks.json"))
+    rows = sum(clock["rows"] for clock in clocks if clock is not None)
+    result = finish(folder, plan, found, whole, rows)
     if not remote:
         tf.io.gfile.rename(folder, str(out))
         tf.io.gfile.rmtree(work)
@@ -101,13 +104,22 @@ def _build(beam, pipeline, log, plan, folder, written):
         parts = numbers | "part" >> beam.FlatMap(_part, plan)
     else:
         parts = pipeline | "part" >> beam.Create(list(_part(0, plan, log)))
+    is_clock = lambda part: part[0] < 0
+    clocks = (
+        parts
+        | "clocks" >> beam.Filter(is_clock)
+        | "of inputs" >> beam.Map(lambda part: part[1])
+        | "all clocks" >> beam.combiners.ToList()
+        | "one clock" >> beam.Map(_common_clock, plan, written)
+    )
+    parts = parts | "events" >> beam.Filter(lambda part: not is_clock(part))
     # An empty part of every shard, so that all of them are written.
     nothing = pipeline | "shards" >> beam.Create([(n, b"") for n in range(plan.shards)])
     sorted_shards = (
         (parts, nothing)
         | "together" >> beam.Flatten()
         | "by shard" >> beam.GroupByKey()
-        | "sort" >> beam.Map(_sort)
+        | "sort" >> beam.Map(_sort, beam.pvalue.AsSingleton(clocks))
         | "keep" >> beam.Reshuffle()
     )
     ready = (
@@ -131,16 +143,28 @@ def _build(beam, pipeline, log, plan, folder, written):
 
 
 def _part(number, plan, log=None):
-    for batches in parted_events(log, plan.inputs, number, plan.shards):
+    """Parts of shards; and the clock of each piece, under a number below 0."""
+    for batches, clock in parted_events(plan, number, log):
+        yield -1, json.dumps([number, clock.content()]).encode()
         for shard, batch in enumerate(batches):
             if batch.num_rows:
                 yield shard, _bytes(pa.Table.from_batches([batch]))
 
 
-def _sort(grouped):
+def _common_clock(found, plan, written):
+    clocks = [None] * len(plan.inputs)
+    for number, content in map(json.loads, found):
+        clock = Clock(**content)
+        clocks[number] = clock if clocks[number] is None else clocks[number] + clock
+    content = [clock and clock.content() for clock in clocks]
+    write_bytes(written, "clocks.json", json.dumps(content).encode())
+    return Clocks.of(clocks, plan.names)
+
+
+def _sort(grouped, clocks):
     shard, parts = grouped
     batches = [batch for part in parts if part for batch in _table(part).to_batches()]
-    return shard, tuple(_bytes(table) for table in sorted_users(batches))
+    return shard, tuple(_bytes(table) for table in sorted_users(batches, clocks))
 
 
 def _bucketed_items(shard):

@@ -45,21 +45,38 @@ class Plan:
         inputs: list from `find_inputs`.
         min_count: int. Items with fewer training events are left out of the vocabulary.
         shards: int.
+        columns, events: what is read of the inputs; see `read_log`.
     """
 
     inputs: list
     min_count: int
     shards: int
+    columns: Any = None
+    events: Any = None
 
     @classmethod
-    def of(cls, log: Any, min_count: int = 0, shards: int | None = None) -> "Plan":
+    def of(
+        cls,
+        log: Any,
+        min_count: int = 0,
+        shards: int | None = None,
+        columns: Any = None,
+        events: Any = None,
+    ) -> "Plan":
         """The plan for a log; see `find_inputs`."""
-        inputs = find_inputs(log)
-        return cls(inputs, min_count, shards or default_shards(inputs))
+        inputs = find_inputs(log, columns, events)
+        return cls(inputs, min_count, shards or default_shards(inputs), columns, events)
+
+    @property
+    def names(self) -> list[str]:
+        """What messages call the inputs."""
+        return [place.get("path", place.get("name")) for place in self.inputs]
 
     def content(self) -> dict:
         """What `prepared.json` says of it."""
-        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        content = dataclasses.asdict(self)
+        read = {name: content.pop(name) for name in ("columns", "events")}
+        return {"format_version": FORMAT_VERSION, **content, "read": read}
 
 
 def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
@@ -103,7 +120,7 @@ def read_vocabulary(folder: Any) -> Vocabulary:
         return Vocabulary.load(Path(place) / VOCABULARY)
 
 
-def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool) -> dict:
+def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: int) -> dict:
     """Writes all that is said of the shards; `prepared.json` comes last.
 
     Args:
@@ -111,6 +128,7 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool) -> dic
         plan: Plan.
         shards: list of dict from `write_records`, in order.
         whole_timestamps: bool.
+        rows: int. Of the inputs, duplicates included.
 
     Returns:
         dict, the content of `prepared.json`.
@@ -129,6 +147,7 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool) -> dic
         "items": len(counts),
         "items_only_held_out": int((counts[:, 1] == 0).sum()),
         "events": sum(shard["events"] for shard in shards),
+        "rows": rows,
         "whole_timestamps": whole_timestamps,
         "files": shards,
     }

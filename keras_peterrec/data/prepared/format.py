@@ -44,13 +44,16 @@ def is_prepared(path: Any) -> bool:
     import os
 
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
-    if not text or text.endswith((".csv", ".csv.gz", ".parquet")):
+    if not text or text.lower().endswith((".csv", ".gz", ".parquet", ".tsv", ".txt", "jsonl")):
         return False
     if "://" not in text:
         return os.path.isfile(os.path.join(text, MANIFEST))
     import tensorflow as tf  # which reads gs:// and other places
 
-    return tf.io.gfile.exists(posixpath.join(text, MANIFEST))
+    try:
+        return tf.io.gfile.exists(posixpath.join(text, MANIFEST))
+    except tf.errors.OpError:  # a place that only fsspec knows
+        return False
 
 
 def read_manifest(folder: Any, argument: str = "log") -> dict:

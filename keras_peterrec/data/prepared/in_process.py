@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from keras_peterrec import progress
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.clocks import Clock, Clocks
 from keras_peterrec.data.prepared.finishing import (
     Plan,
     finish,
@@ -88,7 +90,7 @@ def _claim(work, plan):
 
 class _Stages:
     def __init__(self, log, plan, work):
-        self.log, self.plan = log, plan
+        self.log, self.plan = (log if isinstance(log, Log) else None), plan
         self.parts, self.sorted, self.written = (
             work / name for name in ("parts", "sorted", "written")
         )
@@ -104,20 +106,30 @@ class _Stages:
         progress.line(f"{what} ... {time.perf_counter() - began:.1f} s")
 
     def part(self):
-        """Stage 1; `parts/N.json` says that input N is done, and in how many pieces."""
-        if not self._all_sorted():
+        """Stage 1; `parts/N.json` says that input N is done, and what it had."""
+        if not (self.sorted / "clocks.json").is_file():
             self._each("reading the log", self._part, len(self.plan.inputs))
+            found = [
+                read_json(self.parts / f"{n:05d}.json", "out")["clock"]
+                for n in range(len(self.plan.inputs))
+            ]
+            write_json(self.sorted / "clocks.json", found)
+        found = read_json(self.sorted / "clocks.json", "out")
+        found = [None if clock is None else Clock(**clock) for clock in found]
+        self.rows = sum(clock.rows for clock in found if clock is not None)
+        self.clocks = Clocks.of(found, self.plan.names)
 
     def _part(self, number):
         done = self.parts / f"{number:05d}.json"
         if done.is_file():
             return
-        pieces = 0
-        for batches in parted_events(self.log, self.plan.inputs, number, self.plan.shards):
+        pieces, clock = 0, None
+        for batches, of_piece in parted_events(self.plan, number, self.log):
             with replacing(self._piece(number, pieces)) as beside:
                 _write_batches(beside, batches)
             pieces += 1
-        write_json(done, pieces)
+            clock = of_piece if clock is None else clock + of_piece
+        write_json(done, {"pieces": pieces, "clock": clock and clock.content()})
 
     def _piece(self, number, piece):
         return self.parts / f"{number:05d}-{piece:05d}.arrow"
@@ -137,9 +149,9 @@ class _Stages:
             return
         batches = []
         for number in range(len(self.plan.inputs)):
-            for piece in range(read_json(self.parts / f"{number:05d}.json", "out")):
+            for piece in range(read_json(self.parts / f"{number:05d}.json", "out")["pieces"]):
                 batches.append(_read_batch(self._piece(number, piece), shard))
-        for name, table in zip(("users", "items"), sorted_users(batches)):
+        for name, table in zip(("users", "items"), sorted_users(batches, self.clocks)):
             with replacing(self._sorted(shard, name)) as beside:
                 _write_batches(beside, table.combine_chunks().to_batches(), table.schema)
 
@@ -171,7 +183,7 @@ class _Stages:
 
         self._each("writing records", write, self.plan.shards)
         found = [read_json(self.written / f"{n:05d}.json", "out") for n in shards]
-        return finish(self.folder, self.plan, found, whole)
+        return finish(self.folder, self.plan, found, whole, self.rows)
 
 
 def _write_batches(path, batches, schema=None):

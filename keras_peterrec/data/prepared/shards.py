@@ -7,15 +7,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_peterrec.data.prepared.format import user_hashes
+from keras_peterrec.data.prepared.clocks import Clocks
+from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, user_hashes
+from keras_peterrec.data.table_columns import numbers
+from keras_peterrec.data.timestamps import in_seconds
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK
 
 
-def sorted_users(batches: Sequence[pa.RecordBatch]) -> tuple[pa.Table, pa.Table]:
+def sorted_users(
+    batches: Sequence[pa.RecordBatch], clocks: Clocks = Clocks()
+) -> tuple[pa.Table, pa.Table]:
     """Gathers the events of a shard by user.
 
     Args:
         batches: record batches of one shard from `parted_events`, in any order.
+        clocks: Clocks of the inputs. Defaults to those of inputs on one clock, whose duplicates
+            are kept.
 
     Returns:
         A table with a row for each user, in the order of their hashes: `user_id`, `items` (lists
@@ -27,7 +34,7 @@ def sorted_users(batches: Sequence[pa.RecordBatch]) -> tuple[pa.Table, pa.Table]
     if not batches:
         empty = pa.array([], pa.string()), pa.array([], pa.int64())
         return _users_table(*empty, np.zeros(1, "int64"), [], []), _items_table(empty[0], [], [])
-    times = np.concatenate([batch["timestamp"].to_numpy() for batch in batches])
+    times = _joined_times(batches, clocks.units)
     rows = np.concatenate([batch["row"].to_numpy() for batch in batches])
     user_ids, users = _encoded([batch["user_id"] for batch in batches])
     item_ids, items = _encoded([batch["item_id"] for batch in batches])
@@ -37,7 +44,9 @@ def sorted_users(batches: Sequence[pa.RecordBatch]) -> tuple[pa.Table, pa.Table]
     place = np.empty(len(by_hash), "int64")
     place[by_hash] = np.arange(len(by_hash))
     order = np.lexsort((times, place[users]))  # stable: rows of one time stay in order
-    lengths = np.bincount(place[users])
+    if clocks.distinct:
+        order = order[~_repeated(place[users][order], times[order], items[order])]
+    lengths = np.bincount(place[users[order]])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     items = items[order]
     from_last = np.repeat(offsets[1:], lengths) - np.arange(len(items))
@@ -48,6 +57,26 @@ def sorted_users(batches: Sequence[pa.RecordBatch]) -> tuple[pa.Table, pa.Table]
         user_ids.take(pa.array(by_hash)), pa.array(firsts[by_hash]), offsets, items, times[order]
     )
     return users_table, _items_table(item_ids, counts, training)
+
+
+def _joined_times(batches, units):
+    """The timestamps of all batches, in seconds if inputs count differently."""
+    parts = [batch["timestamp"].to_numpy() for batch in batches]
+    if units is not None:
+        inputs = [batch["row"][0].as_py() // ROWS_OF_A_FILE for batch in batches]
+        parts = [in_seconds(part, units[number]) for part, number in zip(parts, inputs)]
+    return numbers(np.concatenate(parts), "timestamps")
+
+
+def _repeated(users, times, items):
+    """Which events have user, item and time of an earlier one; by user and time, `[N]`."""
+    starts = np.flatnonzero((np.diff(users, prepend=-1) != 0) | (np.diff(times, prepend=-1) != 0))
+    run = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(users))))
+    order = np.lexsort((items, run))
+    repeated = np.zeros(len(users), bool)
+    same = (np.diff(run[order]) == 0) & (np.diff(items[order]) == 0)
+    repeated[order[1:][same]] = True
+    return repeated
 
 
 def _encoded(columns):

@@ -20,6 +20,7 @@ from keras_peterrec.data.prepared.finishing import DESCRIPTION, Plan
 from keras_peterrec.data.prepared.format import DATASET, SPLIT, VERSION, features
 from keras_peterrec.data.prepared.in_process import prepare_in_process
 from keras_peterrec.data.sources import is_named, load_log, log_names
+from keras_peterrec.data.table_files import is_table
 from keras_peterrec.errors import InputError
 
 
@@ -68,7 +69,9 @@ class PeterrecLog(FileReaderBuilder):
 
     def _download_and_prepare(self, dl_manager, download_config=None):
         config, folder = self.builder_config, Path(self.data_dir)
-        log = load_log(config.log) if is_named(config.log) else config.log
+        log = config.log
+        if is_named(log) or is_table(log):
+            log = load_log(log)
         plan = Plan.of(log, config.min_count, config.shards)
         found = prepare_in_process(log, plan, folder / "prepared")
         if found["whole_timestamps"] != config.whole_timestamps:

@@ -1,11 +1,11 @@
-"""Logs, labels and titles, by the name of a source or the path of a file.
+"""Logs, labels and titles, by the name of a source, the path of files, or a table.
 
 Names of logs are `movielens-100k/DOMAIN`, `movielens-1m/DOMAIN` and `simulated/DOMAIN`;
 names of labels end in `/users`. A file in the paper's own format has a prefix:
 `paper:FILE` for a pretraining log, `paper-source:FILE` and `paper-target:FILE` for the
-two logs of a fine-tuning file, `paper-labels:FILE` for its labels. Anything else is the
-path of a file. If `KERAS_PETERREC_MOVIELENS` names a folder, MovieLens is read from
-the user's own download there.
+two logs of a fine-tuning file, `paper-labels:FILE` for its labels. Anything else is a file,
+several files or a table in memory; see `read_log`. If `KERAS_PETERREC_MOVIELENS` names a
+folder, MovieLens is read from the user's own download there.
 """
 
 import functools
@@ -13,8 +13,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from keras_peterrec import progress
 from keras_peterrec.data.labels import Labels, read_labels
-from keras_peterrec.data.log import LOG_COLUMNS, Log, read_log
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.paper_format import (
     read_paper_finetune,
     read_paper_labels,
@@ -22,8 +23,9 @@ from keras_peterrec.data.paper_format import (
 )
 from keras_peterrec.data.prepared.format import is_prepared, read_manifest
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.read_log import check_log_files, read_log
 from keras_peterrec.data.sources import movielens, simulated
-from keras_peterrec.data.table_columns import check_columns
+from keras_peterrec.data.table_files import check_tables
 from keras_peterrec.errors import InputError
 
 _DOMAINS = {
@@ -45,45 +47,54 @@ def log_names() -> list[str]:
     return sorted(_LOG_NAMES, key=lambda name: not name.startswith("simulated"))
 
 
-def is_named(log: Any) -> bool:
+def is_named(source: Any) -> bool:
     """Whether a log is named as that of a source or of the paper's format, not as a file."""
-    return str(log) in _LOG_NAMES or str(log).partition(":")[0] in _PAPER_LOGS
+    return _named_log(source) is not None and not is_prepared(source)
 
 
-def load_log(name_or_path: str | Path) -> Log:
-    """Loads the `Log` of a source's domain, of a file or of a prepared folder.
+def load_log(
+    source: str | Path | Any,
+    columns: Any = None,
+    events: Any = None,
+    weight_column: str | None = None,
+) -> Log:
+    """Loads the `Log` of a source's domain, of files, of a prepared folder, or of a table.
+
+    A line on stderr says what was read.
 
     Args:
-        name_or_path: str or path. Such as `"movielens-100k/source"`,
-            `"simulated/target"`, `"clicks.csv"`, `"paper:pretrain.csv"`, or a folder that
-            `prepare` has written.
+        source: Such as `"movielens-100k/source"`, `"simulated/target"`, `"paper:pretrain.csv"`,
+            `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, a folder that `prepare` has
+            written, or a DataFrame; see `read_log`.
+        columns, events, weight_column: of files and tables; see `read_log`.
 
     Raises:
-        InputError: if there is no such name or file, or the file cannot be used.
+        InputError: if there is no such name or file, or it cannot be used.
 
     Example:
 
     >>> log = load_log("simulated/source")
     """
-    if str(name_or_path) in _LOG_NAMES:
-        source, domain = str(name_or_path).split("/")
-        return _open_source(source).domain(domain)
-    prefix, _, path = str(name_or_path).partition(":")
-    if prefix in _PAPER_LOGS:
-        return _PAPER_LOGS[prefix](path)
-    _check_name(name_or_path, _LOG_NAMES)
-    if is_prepared(name_or_path):
-        return PreparedLog(name_or_path).log()
-    return read_log(name_or_path)
+    named = _named_log(source)
+    if named is None:
+        _check_name(source, _LOG_NAMES)
+        return read_log(source, columns, events, weight_column)
+    _check_plain(source, events, weight_column)
+    with progress.stage(f"reading {source}") as found:
+        log = named()
+        found(log.summary())
+    return log
 
 
-def load_labels(name_or_path: str | Path, column: str) -> Labels:
-    """Loads the `Labels` in one column of a source's users, or of a file.
+def load_labels(source: str | Path | Any, column: str, columns: Any = None) -> Labels:
+    """Loads the `Labels` in one column of a source's users, of files, or of a table in memory.
+
+    A line on stderr says what was read.
 
     Args:
-        name_or_path: str or path. Such as `"movielens-100k/users"` or
-            `"users.csv"`.
+        source: Such as `"movielens-100k/users"`, `"users.csv"` or a DataFrame; see `read_log`.
         column: str. Such as `"gender"`.
+        columns: of files and tables; see `read_labels`.
 
     Raises:
         InputError: if there is no such name, file or column, or it cannot be used.
@@ -92,38 +103,74 @@ def load_labels(name_or_path: str | Path, column: str) -> Labels:
 
     >>> labels = load_labels("simulated/users", "gender")
     """
-    if str(name_or_path) in _LABEL_NAMES:
-        return _open_source(str(name_or_path).split("/")[0]).labels(column)
-    if str(name_or_path).startswith("paper-labels:"):
-        return read_paper_labels(str(name_or_path).partition(":")[2])[1]
-    _check_name(name_or_path, _LABEL_NAMES)
-    return read_labels(name_or_path, column)
+    named = _named_labels(source, column)
+    if named is None:
+        _check_name(source, _LABEL_NAMES)
+        return read_labels(source, column, columns)
+    with progress.stage(f"reading {source}") as found:
+        labels = named()
+        found(labels.summary())
+    return labels
 
 
-def check_log(name_or_path: str | Path) -> None:
+def check_log(
+    source: str | Path | Any,
+    columns: Any = None,
+    events: Any = None,
+    weight_column: str | None = None,
+) -> None:
     """Raises the InputError of `load_log` for a wrong name, path or column, without reading."""
-    prefix, _, path = str(name_or_path).partition(":")
-    if str(name_or_path) in _LOG_NAMES:
+    if _named_log(source) is None:
+        _check_name(source, _LOG_NAMES)
+        check_log_files(source, columns, events, weight_column)
         return
+    _check_plain(source, events, weight_column)
+    if is_prepared(source):
+        read_manifest(source)
+        return
+    prefix, _, path = source.partition(":")
     if prefix in _PAPER_LOGS:
         _check_paper_file(path)
-        return
-    _check_name(name_or_path, _LOG_NAMES)
-    if is_prepared(name_or_path):
-        read_manifest(name_or_path)
-        return
-    check_columns(name_or_path, LOG_COLUMNS)
 
 
-def check_labels(name_or_path: str | Path, column: str) -> None:
+def check_labels(source: str | Path | Any, column: str, columns: Any = None) -> None:
     """Raises the InputError of `load_labels` for a wrong name, path or column."""
-    if str(name_or_path) in _LABEL_NAMES:
-        return
-    if str(name_or_path).startswith("paper-labels:"):
-        _check_paper_file(str(name_or_path).partition(":")[2])
-        return
-    _check_name(name_or_path, _LABEL_NAMES)
-    check_columns(name_or_path, ["user_id", column])
+    if _named_labels(source, column) is None:
+        _check_name(source, _LABEL_NAMES)
+        check_tables(source, ["user_id", column], columns)
+    elif source.startswith("paper-labels:"):
+        _check_paper_file(source.partition(":")[2])
+
+
+def _named_log(source):
+    """A function that returns the log of a name or of a prepared folder; else `None`."""
+    if is_prepared(source):
+        return lambda: PreparedLog(source).log()
+    if not isinstance(source, str):
+        return None
+    if source in _LOG_NAMES:
+        origin, domain = source.split("/")
+        return lambda: _open_source(origin).domain(domain)
+    prefix, _, path = source.partition(":")
+    return (lambda: _PAPER_LOGS[prefix](path)) if prefix in _PAPER_LOGS else None
+
+
+def _named_labels(source, column):
+    if not isinstance(source, str):
+        return None
+    if source in _LABEL_NAMES:
+        return lambda: _open_source(source.split("/")[0]).labels(column)
+    prefix, _, path = source.partition(":")
+    return (lambda: read_paper_labels(path)[1]) if prefix == "paper-labels" else None
+
+
+def _check_plain(source, events, weight_column):
+    for name, value in (("events", events), ("weight_column", weight_column)):
+        if value is not None:
+            raise InputError(
+                f"`{name}` should be left out for {source}, which has no such column. "
+                f"Received: `{name}` = {value!r}."
+            )
 
 
 def _check_paper_file(path):
@@ -152,12 +199,14 @@ def load_titles(name_or_path: str | Path) -> dict[str, str]:
 def _open_source(source):
     if source == "simulated":
         return simulated.Simulated()
-    own = os.environ.get("KERAS_PETERREC_MOVIELENS")
+    own = os.environ.get("KERAS_PETERREC_MOVIELENS") or None  # empty is as if it were not set
     return movielens.MovieLens(source.removeprefix("movielens-"), own)
 
 
 def _check_name(name_or_path, names):
     """Raises if something looks like the name of a source, but is neither that nor a file."""
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        return
     looks_like_a_name = str(name_or_path).split("/")[0].startswith(("movielens", "simulated"))
     is_file = Path(name_or_path).exists() or Path(name_or_path).suffix
     if looks_like_a_name and not is_file:

@@ -7,13 +7,21 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from prepared_samples import contents, prepared, sample_columns, write_files
 
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared import in_process, partition
 from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.format import FIELDS, is_prepared, user_hashes
+from keras_peterrec.data.prepared.format import (
+    FIELDS,
+    is_prepared,
+    read_manifest,
+    user_hashes,
+)
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sequences import Sequences
@@ -71,6 +79,34 @@ def test_items_left_out_are_unknown(tmp_path):
     sequences = found.sequences(found.vocabulary(1)[0], range(2))
     assert sequences.items.tolist() == Sequences(log, vocabulary).items.tolist()
     assert set(found.log().item_ids) <= set(vocabulary.items)
+
+
+def test_it_reads_what_a_log_in_memory_reads(tmp_path):
+    users, items, times = sample_columns()
+    times = 1_700_000_000 + times * 1_000  # many events have user, item and time of another
+    table = pa.table({"who": users, "item_id": items, "timestamp": times})
+    table = table.append_column("event_type", [["click", "buy"] * (len(table) // 2)])
+    first, second = table.slice(0, 1_500), table.slice(1_500)
+    pa.csv.write_csv(first, tmp_path / "1.tsv", write_options=pa.csv.WriteOptions(delimiter="\t"))
+    # The second file counts milliseconds.
+    millis = pa.array(second["timestamp"].to_numpy() * 1_000)
+    pa.parquet.write_table(second.set_column(2, "timestamp", millis), tmp_path / "2.parquet")
+    options = {"columns": "user_id=who", "events": "buy"}
+    pattern = str(tmp_path / "[12].*")
+    wanted = load_log(pattern, **options)
+    assert len(wanted) < 1_500  # duplicates are dropped
+    prepare_in_process(pattern, Plan.of(pattern, shards=3, **options), tmp_path / "out")
+    found = PreparedLog(tmp_path / "out")
+    same_histories(found.log(), wanted)
+    assert read_manifest(tmp_path / "out")["rows"] == 1_500
+
+
+def test_clocks_that_cannot_be_told_apart_are_refused(tmp_path):
+    for name, time in (("1.csv", 1_700_000_000), ("2.csv", 5)):
+        (tmp_path / name).write_text(f"user_id,item_id,timestamp\na,b,{time}\nc,b,{time}\n")
+    pattern = str(tmp_path / "*.csv")
+    with pytest.raises(InputError, match="on one clock in all files. Received: seconds in .*1.csv"):
+        prepare_in_process(pattern, Plan.of(pattern), tmp_path / "out")
 
 
 def test_tensorflow_datasets_reads_it(tmp_path):
@@ -209,7 +245,10 @@ def test_damage_is_one_clear_line(tmp_path):
     ("content", "message"),
     [
         ("user_id,item_id\na,b\n", "one column `timestamp`"),
-        ("user_id,item_id,timestamp\na,b,soon\n", "1.csv.*`timestamp` should be numbers"),
+        (
+            "user_id,item_id,timestamp\na,b,soon\n",
+            "`timestamp` should be .* in every row of .*1.csv",
+        ),
         ("user_id,item_id,timestamp\na,,3\n", "1.csv.*`item_id` should"),
     ],
 )
@@ -221,5 +260,5 @@ def test_a_log_that_cannot_be_used_is_refused(tmp_path, content, message):
 
 
 def test_no_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="`log` should name files that exist"):
+    with pytest.raises(InputError, match="`path` should match files"):
         Plan.of(str(tmp_path / "*.csv"))

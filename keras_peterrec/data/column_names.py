@@ -1,0 +1,121 @@
+"""Which columns of a table are read, and what they are called there."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keras_peterrec.errors import InputError
+
+LOG_COLUMNS = ("user_id", "item_id", "timestamp")
+EVENT_TYPE = "event_type"
+# What else these columns are often called, lower case and without `_`: to name the option.
+_ALIASES = {
+    "user_id": "user users userid uid userno customer customerid visitorid sessionid accountid",
+    "item_id": "item items itemid iid movieid filmid productid articleid asin sku videoid",
+    "timestamp": "time ts date datetime eventtime createdat unixtime unixreviewtime",
+    "event_type": "event eventname action behavior behaviour type",
+}
+
+
+def as_renames(columns: Any) -> dict[str, str]:
+    """What a table calls the standard columns, `{"user_id": "userId", ...}`.
+
+    Args:
+        columns: dict, `"user_id=userId,item_id=itemId"`, or `None` for the standard names.
+
+    Raises:
+        InputError: it is something else, or renames another column.
+    """
+    known = (*LOG_COLUMNS, EVENT_TYPE)
+    if columns is None:
+        return {}
+    pairs = columns
+    if isinstance(columns, str):
+        pairs = dict(part.partition("=")[::2] for part in columns.split(","))
+    if not isinstance(pairs, dict) or not all(isinstance(n, str) and n for n in pairs.values()):
+        raise InputError(
+            "`columns` should be given like user_id=userId,item_id=itemId,timestamp=ts. "
+            f"Received: `columns` = {columns!r}."
+        )
+    pairs = {name.strip(): there.strip() for name, there in pairs.items()}
+    for name, there in pairs.items():
+        if name not in known:
+            turned = f" (the other way round: {there}={name})" if there in known else ""
+            raise InputError(
+                f"`columns` should say what {', '.join(known)} are called in the files. "
+                f"Received: {name}={there}{turned}."
+            )
+    return pairs
+
+
+def as_events(events: Any) -> tuple[str, ...] | None:
+    """The kinds of event to keep, such as `("buy", "cart")`; `None` keeps all.
+
+    Args:
+        events: list of str, `"buy,cart"`, or `None`.
+
+    Raises:
+        InputError: it is something else, or names no event.
+    """
+    if events is None:
+        return None
+    parts = events.split(",") if isinstance(events, str) else events
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(n, str) for n in parts):
+        raise InputError(
+            f"`events` should be kinds of event, such as buy,cart. Received: {events!r}."
+        )
+    named = tuple(part.strip() for part in parts if part.strip())
+    if not named:
+        raise InputError(f"`events` should name at least one. Received: {events!r}.")
+    return named
+
+
+def find_columns(there: Sequence[str], wanted: Iterable[str], renames: dict, where: str) -> dict:
+    """Where a table has the wanted columns, `{"user_id": "userId", ...}`.
+
+    A column that is renamed may have its standard name as well, as in another of the files.
+
+    Args:
+        there: list of str, the table's columns.
+        wanted: standard names, or names of the table's own.
+        renames: dict; see `as_renames`.
+        where: str. What messages call the table.
+
+    Raises:
+        InputError: a column is missing, or there twice.
+    """
+    found = {}
+    for name in wanted:
+        asked = [renames[name]] if name in renames else []
+        fitting = [n for want in (*asked, name) for n in there if n.strip() == want]
+        found[name] = fitting[0] if fitting else None
+        if fitting.count(found[name]) != 1:
+            called = " or ".join(f"`{n}`" for n in dict.fromkeys([*asked, name]))
+            raise InputError(
+                f"`path` should have one column {called}. Received: {where} with the columns "
+                f"{_shown(there)}{_hint(there, wanted, renames)}."
+            )
+    return found
+
+
+def _shown(there):
+    names = [name if len(name) <= 60 else f"{name[:57]}..." for name in there]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _hint(there, wanted, renames):
+    """What is probably wrong where a column is missing, or `""`."""
+    if len(there) == 1 and any(not (c.isalnum() or c in "_-.") for c in there[0]):
+        return "; its separator should be a comma, tab, semicolon or |"
+    if all(name.strip().lstrip("-").replace(".", "", 1).isdigit() for name in there):
+        return "; a first line with the names of the columns seems to be missing"
+    plain = {name.lower().replace("_", "").replace(" ", ""): name for name in there}
+    guessed = []
+    for name in wanted:
+        if name in there or name in renames or name not in _ALIASES:
+            continue
+        alias = next(
+            (a for a in (name.replace("_", ""), *_ALIASES[name].split()) if a in plain), None
+        )
+        if alias is not None:
+            guessed.append(f"{name}={plain[alias]}")
+    return f"; try --columns {','.join(guessed)}" if guessed else ""

@@ -1,0 +1,63 @@
+"""How ids stand in a text where white space separates them."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from keras_peterrec.errors import InputError
+
+# What `str.split` separates by: more than a server's split does, which knows ASCII alone.
+_SPACE = re.compile(r"\s")
+# They separate the lines of a vocabulary's file.
+_BREAK = re.compile("[\n\r]")
+
+
+def written(id_: str) -> str:
+    """An id as it stands in a history: percent-encoded where it has white space, else unchanged.
+
+    A history is one string of ids with spaces between them, so no id may have one. Only white
+    space is encoded: an id without any stays as it is, whatever else it holds.
+
+    Args:
+        id_: str.
+
+    Example:
+
+    >>> written("New York"), written("50%")
+    ('New%20York', '50%')
+    """
+    return _SPACE.sub(lambda found: quote(found[0]), id_)
+
+
+def has_space(ids: Iterable[str]) -> bool:
+    """Whether any id has white space."""
+    # Each different character is tested once: they are few, and the ids may be millions.
+    return any(map(str.isspace, set("".join(ids))))
+
+
+def check_ids(ids: Iterable[str], argument: str) -> None:
+    """Raises InputError if an id is empty or has a line break, or two would be written alike.
+
+    Args:
+        ids: sequence of different str.
+        argument: str. What messages call them.
+    """
+    spaced = has_space(ids)
+    bad = "" if "" in ids else None
+    if spaced:
+        bad = next((id_ for id_ in ids if not id_.strip() or _BREAK.search(id_)), bad)
+    if bad is not None:
+        raise InputError(
+            f"`{argument}` should be ids that are not empty and have no line break. "
+            f"Received: {bad!r}."
+        )
+    if not spaced:
+        return
+    found = {}
+    for id_ in ids:
+        text = written(id_)
+        if found.setdefault(text, id_) != id_:
+            raise InputError(
+                f"`{argument}` should differ also where white space is written as in {text!r}. "
+                f"Received: {found[text]!r} and {id_!r}."
+            )

@@ -1,0 +1,29 @@
+"""`history.csv` of a run: a row for each epoch. Read without TensorFlow."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+HISTORY = "history.csv"
+
+
+def read_history(folder: Any) -> dict[str, list[float]]:
+    """Reads the `history.csv` of a run.
+
+    Args:
+        folder: path. The run folder.
+
+    Returns:
+        dict from a column to a list with one float per epoch; empty if there is no file.
+    """
+    rows = read_rows(folder)
+    return {name: [float(row[name] or "nan") for row in rows] for name in (rows or [{}])[0]}
+
+
+def read_rows(folder: Any) -> list[dict]:
+    """The rows as they are written, a list of dict of str; empty if there is no file."""
+    path = Path(folder) / HISTORY
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,94 @@
+"""The best items of some users, and what a report shows of a ranking."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec.metrics.measured import RowDetails
+
+K = 10
+MOST_LISTS = 1_000
+MOST_SCORES = 10**8  # of all lists together: this bounds the time
+CHUNK = 128
+
+
+def best_items(
+    queries: Any, table: Any, rows: Any, k: int, known: Callable, added: Callable | None = None
+) -> np.ndarray:
+    """The items with the highest scores `queries · tableᵀ + added`, best first.
+
+    Args:
+        queries: float array `[N, C]`.
+        table: float array `[V, C]`.
+        rows: int array `[S]` of queries.
+        k: int.
+        known: Callable from one query to the item numbers that are left out of its list.
+        added: Callable or `None`. From queries `[Q]` to scores `[Q, V]`. Defaults to `None`.
+
+    Returns:
+        int32 array `[S, min(k, V)]`.
+    """
+    rows, table = np.asarray(rows, "int64"), np.asarray(table, "float32")
+    k = min(k, len(table))
+    found = np.empty((len(rows), k), "int32")
+    for start in range(0, len(rows), CHUNK):
+        chosen = rows[start : start + CHUNK]
+        scores = np.asarray(queries[chosen], "float32") @ table.T
+        if added is not None:
+            scores += added(chosen)
+        for place, row in enumerate(chosen):
+            scores[place, known(row)] = -np.inf
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+        found[start : start + CHUNK] = np.take_along_axis(best, order, axis=1)
+    return found
+
+
+def ranking_details(
+    histories: tuple,
+    queries: Any,
+    table: Any,
+    pairs: tuple,
+    counts: Any,
+    names: Any,
+    known: Callable,
+    added: Callable | None = None,
+) -> RowDetails:
+    """The RowDetails of a ranking, whose rows are pairs of a query and an item to be found.
+
+    Args:
+        histories: int arrays `(starts, stops)`, `[N]`: the history of each query.
+        queries, table, known, added: see `best_items`.
+        pairs: int arrays `(query, item)`, `[P]`; an item of -1 is not in the table.
+        counts: int array `[V]`. How often training has each item.
+        names: str array `[V]`.
+    """
+    starts, stops = (np.asarray(ends)[pairs[0]] for ends in histories)
+
+    def arrays():
+        lists = min(MOST_LISTS, max(1, MOST_SCORES // len(table)), len(queries))
+        rows = np.linspace(0, len(queries) - 1, lists).astype("int64")
+        return {
+            "target": np.asarray(pairs[1], "int32"),
+            "counts": np.asarray(counts, "int64"),
+            "lists": best_items(queries, table, rows, K, known, added),
+        }
+
+    def examples(chosen):
+        rows = pairs[0][chosen]
+        found = []
+        for row, items in zip(rows, best_items(queries, table, rows, K, known, added)):
+            scores = np.asarray(table, "float32")[items] @ np.asarray(queries[row], "float32")
+            if added is not None:
+                scores = scores + added(np.array([row]))[0][items]
+            truth = pairs[1][pairs[0] == row]
+            found.append(
+                {
+                    "truth": [str(names[item]) for item in truth if item >= 0],
+                    "answer": [[str(names[n]), float(s)] for n, s in zip(items, scores)],
+                }
+            )
+        return found
+
+    return RowDetails(starts, stops, arrays, examples, of_items=True)

@@ -1,0 +1,167 @@
+"""The model card of an export, in Hugging Face's format: metadata in YAML, then text in Markdown.
+
+It says what `report` says, in short, and goes beside the SavedModel as `assets.extra/README.md`.
+
+Source: https://huggingface.co/docs/hub/model-cards and the specification of its metadata,
+https://github.com/huggingface/hub-docs/blob/main/modelcard.md (`model-index`).
+"""
+
+import json
+from typing import Any
+
+# The Hub's names of tasks for ours; one of our own kinds goes by its own name.
+HOST_TASK = "next-item-recommendation"
+OF_HOST = "next item"
+
+
+def model_card(name: str, description: dict, runs: dict) -> str:
+    """The text of a card.
+
+    Args:
+        name: str. Of the model.
+        description: dict, as `assets.extra/peterrec.json` has it.
+        runs: dict from signature to what `gather` says of its run; `serving_default` is the host.
+            Signatures whose run is not known are listed without metrics.
+    """
+    return f"---\n{_metadata(name, runs)}---\n\n{_text(name, description, runs)}"
+
+
+def _metadata(name, runs):
+    results = [_indexed(signature, run) for signature, run in runs.items()]
+    metrics = sorted({metric["type"] for result in results for metric in result["metrics"]})
+    found = {
+        "tags": ["recommender-system", "tensorflow", "transfer-learning", "keras-peterrec"],
+        "metrics": metrics,
+        "model-index": [{"name": name, "results": results}],
+    }
+    if not metrics:
+        del found["metrics"], found["model-index"]
+    return "".join(yaml_lines(found))
+
+
+def _indexed(signature, run):
+    """A result of `model-index`: task, data set and test metrics."""
+    kind = run["kind"] or HOST_TASK
+    settings = run["settings"]
+    data = settings.get("target") or settings.get("labels") or settings["log"]
+    column = settings.get("column")
+    return {
+        "task": {"type": kind, "name": OF_HOST if run["kind"] is None else signature},
+        "dataset": {
+            "type": str(data),
+            "name": f"{data} ({column})" if column else str(data),
+            "split": "test",
+        },
+        "metrics": [
+            {"type": metric, "name": f"test {metric}", "value": round(value, 6)}
+            for metric, value in run["metrics"]["test"].items()
+            if value is not None
+        ],
+    }
+
+
+def _text(name, description, runs):
+    tasks = description["tasks"]
+    lines = [
+        f"# {name}",
+        "",
+        "A SavedModel of [keras_peterrec](https://arxiv.org/abs/2001.04253): one network for "
+        "behaviour logs (the host), and a small patch of it for every task. It reads a history of "
+        "item ids and answers through one signature for each task.",
+        "",
+        "## Signatures",
+        "",
+        "| signature | kind | unit of its answers |",
+        "|---|---|---|",
+        f"| `serving_default` | {OF_HOST} | score |",
+    ]
+    lines += [f"| `{task}` | {of['kind']} | {of['unit']} |" for task, of in sorted(tasks.items())]
+    if description.get("mixed"):
+        lines += ["", f"`mixed` answers for {', '.join(description['mixed'])}."]
+    lines += ["", "`history` is one string a user: item ids separated by spaces.", "", "```python"]
+    lines += [
+        "import tensorflow as tf",
+        "",
+        'model = tf.saved_model.load("path/to/this/version")',
+        'answer = model.signatures["serving_default"](history=tf.constant(["i1 i2 i3"]))',
+        "```",
+        "",
+    ]
+    for signature, run in runs.items():
+        lines += _about(signature, run)
+    lines += [
+        "## Limits",
+        "",
+        "- It knows the items and the users' habits of the logs above; an item that the host does "
+        "not know is left out of a history.",
+        "- Metrics are those of held-out users or events of the same logs, at the same time; they "
+        "say nothing of later or other users.",
+        "- A profile that is guessed from behaviour may be wrong for a person and may be "
+        "sensitive: ask whether it should be guessed at all.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _about(signature, run):
+    metric, test = run["decides"]["name"], run["metrics"]["test"]
+    settings, data = run["settings"], run["data"]
+    lines = [f"## `{signature}`", ""]
+    source = f"the log `{settings['log']}`"
+    trained = settings.get("target") or settings.get("labels")
+    if trained is not None:
+        column = f", column `{settings['column']}`" if settings.get("column") else ""
+        source += f" with `{trained}`{column}"
+    lines.append(f"Trained on {source}, {data['users']:,} users. Test metrics:")
+    names = [baseline["name"] for baseline in run["baselines"]]
+    lines += [
+        "",
+        f"| metric | test | 95 % | {' | '.join(names)} |",
+        "|---" * (3 + len(names)) + "|",
+    ]
+    for name, value in test.items():
+        if value is None:
+            continue
+        low_high = run["intervals"].get(name)
+        interval = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else ""
+        others = [baseline["test"].get(name) for baseline in run["baselines"]]
+        shown = ["" if other is None else f"{other:.4f}" for other in others]
+        marked = f"**{name}**" if name == metric else name
+        lines.append(f"| {marked} | {value:.4f} | {interval} | {' | '.join(shown)} |")
+    lines += ["", f"`{metric}` decided when training stopped."]
+    if run["advice"]:
+        lines += ["", run["advice"] + "."]
+    for found in run["views"].get("groups", []):
+        lines += [
+            "",
+            f"{metric} by {found['by']}:",
+            "",
+            "| group | users | value |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {g['group']} | {g['users']:,} | {g['value']:.4f} |" for g in found["groups"]]
+    if calibration := run["views"].get("calibration"):
+        lines += ["", f"Mean distance of probabilities and shares: {calibration['error']:.3f}."]
+    lines += ["", "```bash", *run["commands"], "```", ""]
+    return lines
+
+
+def yaml_lines(value: Any, indent: str = "") -> list[str]:
+    """The lines of a dict or list as YAML in block style; scalars are written as JSON.
+
+    JSON's scalars are YAML's as well, so no text can be taken for anything else.
+    """
+    lines = []
+    pairs = value.items() if isinstance(value, dict) else ((None, part) for part in value)
+    for key, part in pairs:
+        start = f"{indent}-" if key is None else f"{indent}{key}:"
+        if isinstance(part, (dict, list)) and part:
+            inner = yaml_lines(part, indent + "  ")
+            if key is None:  # a list's element begins in the line of its dash
+                inner[0] = f"{indent}- {inner[0].lstrip()}"
+            else:
+                lines.append(start + "\n")
+            lines += inner
+        else:
+            lines.append(f"{start} {json.dumps(part, ensure_ascii=False)}\n")
+    return lines

@@ -1,0 +1,110 @@
+"""Everything a report says of a run, read from its folder without TensorFlow."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.files.history_file import read_history
+from keras_peterrec.files.json_file import read_json, refuse_misfits
+from keras_peterrec.report.kept_rows import read_examples, read_test_rows
+from keras_peterrec.report.views import describe
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.transfer import TransferSettings
+
+SETTINGS = {"pretrain": PretrainSettings, "transfer": TransferSettings}
+
+
+def find_runs(path: Any, argument: str = "path") -> list[Path]:
+    """The folder of one finished run; or those below a folder, hosts first.
+
+    Raises:
+        InputError: there is no finished run of `pretrain` or `transfer`.
+    """
+    path = Path(path)
+    found = [path] if (path / "metrics.json").is_file() else []
+    if not found or "metrics" not in read_json(path / "metrics.json", argument):
+        found = [file.parent for file in sorted(path.rglob("metrics.json"))]
+    commands = {folder: read_json(folder / "metrics.json", argument) for folder in found}
+    runs = [run for run in found if _command(commands[run]) in SETTINGS]
+    if not runs:
+        raise InputError(
+            f"`{argument}` should be the folder of a finished pretrain or transfer run, or one "
+            f"that holds some. Received: {str(path)!r}, which holds none."
+        )
+    return sorted(runs, key=lambda run: _command(commands[run]) != "pretrain")
+
+
+def gather(folder: Any, name: str | None = None) -> dict:
+    """All that is known of a finished run, as JSON values.
+
+    Args:
+        folder: path of the run.
+        name: str or `None`. What the report calls it. Defaults to `None`, the folder's name.
+
+    Returns:
+        dict of `name`, `folder`, `command`, `kind` (`None` for a host), `decides`, `settings`,
+        `data`, `metrics`, `intervals` (of the test), `baselines`, `linear`, `advice`, `parameters`,
+        `seconds`, `epochs`, `best_epoch`, `history` (by column), `views` (of `describe`),
+        `examples` and `commands`.
+
+    Raises:
+        InputError: a file is missing, damaged or does not fit the others.
+    """
+    folder = Path(folder)
+    result = read_json(folder / "metrics.json", "path")
+    with refuse_misfits(folder, "path"):
+        decides = result["decides"]
+        found = {
+            "name": name or folder.resolve().name,
+            "folder": str(folder),
+            "kind": result.get("kind"),
+            "intervals": result.get("intervals", {}).get("test", {}),
+            "history": read_history(folder),
+            "views": describe(read_test_rows(folder), decides, result["seed"]),
+            "examples": read_examples(folder),
+            "commands": _commands(folder, result),
+        }
+        same = ("command", "settings", "seed", "data", "decides", "metrics", "baselines")
+        optional = ("linear", "advice", "parameters", "seconds", "epochs", "best_epoch", "stopped")
+        found |= {name: result[name] for name in same}
+        found |= {name: result.get(name) for name in optional}
+    return found
+
+
+def command_line(command: str, settings: dict, out: Any) -> str:
+    """The command that has these settings; those at their defaults are left out.
+
+    Args:
+        command: str, `"pretrain"` or `"transfer"`.
+        settings: dict, as `run.json` has them.
+        out: path of the run.
+    """
+    words = ["keras-peterrec", command]
+    for field in dataclasses.fields(SETTINGS[command]):
+        name, flag = field.name, field.name.replace("_", "-")
+        value = str(out) if name == "out" else settings.get(name)
+        if value is None or value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{flag}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _commands(folder, result):
+    """The commands that make a run, that of its host first where the host's folder is there."""
+    settings = dict(result["settings"])
+    own = command_line(result["command"], settings, folder)
+    host = settings.get("host")
+    if host is None or not (Path(host) / "run.json").is_file():
+        return [own]
+    of_host = read_json(Path(host) / "run.json", "path")
+    return [command_line("pretrain", of_host["settings"], host), own]
+
+
+def _command(result):
+    return result.get("command") if isinstance(result, dict) and "metrics" in result else None

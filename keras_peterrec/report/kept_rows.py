@@ -1,0 +1,161 @@
+"""What a finished run keeps of its test users, so that a report needs neither data nor model.
+
+`test_rows.npz` holds arrays, `examples.json` a few users with their histories and answers. Both are
+small, and a run without them still gets a report. Which arrays there are says what can be shown:
+nobody asks what kind of task it was.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec.data.sources import load_titles
+from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.files.weights_file import read_weights, write_weights
+from keras_peterrec.metrics.measured import Measured
+
+FILE, EXAMPLES = "test_rows.npz", "examples.json"
+OF_BASELINE = "baselines/"
+# Arrays of `RowDetails` with one element for each row R, and those without.
+#   class [R] or has [R, n]      the true label, or which of the labels a user has
+#   probabilities [R, n]         of the labels
+#   value, truth [R]             numbers
+#   target [R]                   the item to be found, counted by falling frequency; -1: unknown
+#   labels [n]                   names, of `probabilities`
+#   counts [V]                   how often training has each item
+#   lists [S, k]                 the best items of some histories
+OF_ROWS = ("class", "has", "probabilities", "value", "truth", "target")
+OF_ALL = ("labels", "counts", "lists")
+MOST_ROWS = 50_000
+SHOWN_EVENTS = 8
+SHOWN_EXAMPLES = 5
+
+
+def write_test_rows(folder: Any, result: dict, metric: Any, examples: "Examples") -> dict:
+    """Writes `test_rows.npz` and `examples.json` of a run's test users.
+
+    Args:
+        folder: path of the run.
+        result: dict, as `metrics.json` will hold it, with `Measured` metrics. Of a plain dict
+            nothing is known, and nothing is written.
+        metric: Metric that decides.
+        examples: Examples.
+
+    Returns:
+        dict of the arrays; empty if nothing was written.
+    """
+    test = result["metrics"]["test"]
+    if not isinstance(test, Measured) or test.details is None or metric.part not in test.rows:
+        return {}
+    details, owners = test.details, np.asarray(test.owners, "int32")
+    arrays = {
+        "owners": owners,
+        "history": np.asarray(details.stops - details.starts, "int32"),
+        "part": np.asarray(test.rows[metric.part], "float32"),
+    }
+    for baseline in result["baselines"]:
+        of_rows = getattr(baseline["test"], "rows", {}).get(metric.part)
+        if of_rows is not None and len(of_rows) == len(owners):
+            arrays[OF_BASELINE + baseline["name"]] = np.asarray(of_rows, "float32")
+    found = details.arrays()
+    arrays |= {name: np.asarray(found[name]) for name in OF_ROWS if name in found}
+    if len(owners) > MOST_ROWS:  # whole users, evenly spread
+        kept = owners % -(-len(owners) // MOST_ROWS) == 0
+        arrays = {name: array[kept] for name, array in arrays.items()}
+    arrays |= {name: np.asarray(found[name]) for name in OF_ALL if name in found}
+    write_weights(Path(folder) / FILE, arrays)
+    write_json(Path(folder) / EXAMPLES, examples.of(test, SHOWN_EXAMPLES))
+    return arrays
+
+
+def read_test_rows(folder: Any) -> dict[str, np.ndarray]:
+    """The arrays of `test_rows.npz`, empty if a run has none; InputError if it is damaged."""
+    path = Path(folder) / FILE
+    return read_weights(path) if path.is_file() else {}
+
+
+def read_examples(folder: Any) -> list:
+    """The content of `examples.json`, empty if a run has none."""
+    path = Path(folder) / EXAMPLES
+    return read_json(path, "path") if path.is_file() else []
+
+
+class Examples:
+    """A few measured users for people to read: history, truth and answer, with titles.
+
+    Args:
+        source: Sequences of the histories.
+        vocabulary: Vocabulary of `source`.
+        places: names or paths of the logs, whose titles are used where they have some.
+    """
+
+    def __init__(self, source: Any, vocabulary: Any, places: Any = ()) -> None:
+        self.source, self.vocabulary = source, vocabulary
+        self.titles = {}
+        for place in places:
+            if isinstance(place, (str, Path)):
+                self.titles |= load_titles(place)
+
+    def name(self, item: Any) -> str:
+        """An item's title, or its id if it has none."""
+        return self.titles.get(str(item), str(item))
+
+    def of(self, measured: Any, count: int) -> list:
+        """At most so many rows, evenly spread.
+
+        Args:
+            measured: Measured; a plain dict has no examples.
+            count: int.
+
+        Returns:
+            list of dict of `user`, `events` (length of the history), `history` (the last events,
+            list of str), `truth` and `answer`; see `RowDetails`.
+        """
+        details = getattr(measured, "details", None)
+        if details is None or not len(details.starts):
+            return []
+        rows = np.unique(np.linspace(0, len(details.starts) - 1, count).astype("int64"))
+        named = self.name if details.of_items else str
+        found = []
+        for row, example in zip(rows, details.examples(rows)):
+            history = self.source.items[details.starts[row] : details.stops[row]]
+            known = history[history >= FIRST_ITEM][-SHOWN_EVENTS:]
+            found.append(
+                {
+                    "user": str(measured.user_ids[measured.owners[row]]),
+                    "events": len(history),
+                    "history": [self.name(item) for item in self.vocabulary.decode(known)],
+                    "truth": [named(name) for name in example["truth"]],
+                    "answer": [[named(name), score] for name, score in example["answer"]],
+                }
+            )
+        return found
+
+    def markdown(self, measured: Any, count: int = 3) -> str:
+        """The same as Markdown, for TensorBoard; `""` if there are none."""
+        paragraphs = []
+        for example in self.of(measured, count):
+            right = set(example["truth"])
+            answer = ", ".join(
+                f"{'**' * (name in right)}{_plain(name)}{'**' * (name in right)} {score:.3g}"
+                for name, score in example["answer"]
+            )
+            paragraphs.append(
+                f"### {_plain(example['user'])}\n\n"
+                f"- {example['events']:,} events, the last: {_listed(example['history'])}\n"
+                f"- truth: {_listed(example['truth'])}\n"
+                f"- answer: {answer}\n"
+            )
+        return "\n".join(paragraphs)
+
+
+def _listed(names):
+    return ", ".join(map(_plain, names)) or "none"
+
+
+def _plain(text):
+    """A name in which nothing is Markdown."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", text)

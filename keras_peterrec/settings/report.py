@@ -1,0 +1,21 @@
+"""Settings of `report`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from keras_peterrec.settings.base import Settings, setting
+
+
+@dataclass(frozen=True)
+class ReportSettings(Settings):
+    """Settings of `report`: finished runs in, one page out."""
+
+    command: ClassVar[str] = "report"
+    help_text: ClassVar[str] = "a page about a finished run, or about all runs of a folder"
+
+    path: Any = setting(
+        help="folder of a pretrain or transfer run, or a folder of them", positional=True
+    )
+    out: Any = setting(
+        None, "the page (default: report.html in the folder)", metavar="FILE", recorded=False
+    )

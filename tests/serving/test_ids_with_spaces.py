@@ -1,0 +1,64 @@
+"""Items with white space: a history holds them encoded, answers name them as they are."""
+
+import numpy as np
+import pytest
+from serving_samples import make_host, make_task
+
+from keras_peterrec.data.id_text import written
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.tasks.recommendation import Recommendation
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.task import Task
+
+NAMES = {"s1": "New York", "s2": "50%", "s3": "a\u00a0b", "t0": "Old York"}
+
+
+def renamed(vocabulary):
+    items = [NAMES.get(item, item) for item in vocabulary.items]
+    return Vocabulary(items, vocabulary.special_ids)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The export of a host with plain items, and that of the same host with these names."""
+    plain = make_host()
+    named = Host(plain.pretrainer, renamed(plain.vocabulary), plain.max_length)
+    task, found = make_task(plain, items=8), []
+    for host in (plain, named):
+        if host is named:
+            task = Task(task.model, "patch", Recommendation(renamed(task.kind.targets)))
+        out = tmp_path_factory.mktemp("spaces") / "1"
+        mixed = MixedTasks.of_tasks({"mixed_films": task})
+        export(host, {"films": task}, out, k=4, incremental=True, mixed=mixed)
+        found.append(ExportedModel(out))
+    return found
+
+
+HISTORIES = [["s1", "s2", "s9"], ["s3"], ["t0", "s1", "s3"]]
+
+
+@pytest.mark.parametrize("signature", ["films", "serving_default"])
+def test_answers_are_those_of_plain_ids_by_another_name(models, signature):
+    plain, named = models
+    expected = plain.predict(signature, [" ".join(items) for items in HISTORIES])
+    asked = [" ".join(written(NAMES.get(item, item)) for item in items) for items in HISTORIES]
+    found = named.predict(signature, asked)
+    np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-5)
+    names = [[NAMES.get(item, item) for item in row] for row in expected["items"]]
+    assert found["items"].tolist() == names
+    assert all(NAMES.get(i, i) not in row for row, items in zip(names, HISTORIES) for i in items)
+    assert any(name in row for row in names for name in NAMES.values())
+
+
+def test_mixed_rows_and_single_events_read_them_as_well(models):
+    plain, named = models
+    expected = plain.mixed(["t0 s1"], ["mixed_films"])
+    found = named.mixed(["Old%20York New%20York"], ["mixed_films"])
+    assert found["labels"].tolist() == [[NAMES.get(i, i) for i in expected["labels"][0]]]
+    assert not {"Old York", "New York"} & set(found["labels"][0])
+    expected = plain.step("films", ["s1"], seen=["t0"])
+    found = named.step("films", ["New%20York"], seen=["Old%20York"])
+    np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-5)
