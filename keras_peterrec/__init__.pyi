@@ -50,6 +50,7 @@ from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluati
 from keras_peterrec.runs.prepare import prepare as prepare
 from keras_peterrec.runs.pretrain import pretrain as pretrain
 from keras_peterrec.runs.pretraining_log import encode_log as encode_log
+from keras_peterrec.runs.report import report as report
 from keras_peterrec.runs.transfer import transfer as transfer
 from keras_peterrec.serving.export import export as export
 from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel

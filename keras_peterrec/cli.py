@@ -10,7 +10,8 @@ import os
 import sys
 from dataclasses import dataclass
 
-from keras_peterrec.errors import InputError
+from keras_peterrec import __version__
+from keras_peterrec.errors import InputError, is_full_disk
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings, TrainBenchmarkSettings
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.experiment import ExperimentSettings
@@ -68,7 +69,13 @@ COMMANDS = (
 
 def main(arguments=None):
     """Runs one command; a user's mistake is one line and exit status 2."""
-    options = vars(_parser().parse_args(arguments))
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    if "shell" in options:
+        import shtab
+
+        print(shtab.complete(parser, options["shell"]))
+        return
     command, as_json = options.pop("chosen"), options.pop("json", False)
     if options.pop("verbose", False):
         os.environ[VERBOSE] = "1"  # for the processes that the command starts as well
@@ -80,6 +87,17 @@ def main(arguments=None):
         result = _imported(command.run).with_settings(settings)
     except InputError as error:
         print(f"keras-peterrec: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        place = getattr(error, "filename", None) or getattr(settings, "out", None)
+        where = f" at {str(place)!r}" if place else ""
+        print(
+            f"keras-peterrec: error: no space is left on the disk{where}. What was finished is "
+            "whole; make room, and the same command goes on from there",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("keras-peterrec: interrupted; the same command goes on from here", file=sys.stderr)
@@ -98,6 +116,7 @@ def _parser():
         description="One behaviour log, many small tasks: pretrain a host, patch it for "
         "each task, serve them all together.",
     )
+    parser.add_argument("--version", action="version", version=f"keras-peterrec {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     groups = {}
     for command in COMMANDS:
@@ -107,6 +126,11 @@ def _parser():
             of_group = commands.add_parser(group, help=text, description=text)
             groups[group] = of_group.add_subparsers(metavar="WHAT", required=True)
         _add_command(groups.get(group, commands), name, command)
+    text = "print a script by which the shell completes commands and options"
+    completion = commands.add_parser(
+        "completion", help=text, description=f"{text}: source <(keras-peterrec completion bash)"
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return parser
 
 

@@ -1,6 +1,11 @@
-"""The exceptions for a user's mistakes, and the check of a count."""
+"""The exceptions for a user's mistakes, a full disk, and the check of a count."""
 
+import errno
 from numbers import Integral
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What TensorFlow says of them, in errors of its own.
+_FULL_TEXTS = ("no space left on device", "disk quota exceeded", "file too large")
 
 
 class InputError(ValueError):
@@ -18,6 +23,13 @@ class Misfit(InputError):
     Too few users for a split, a factor that does not divide the channels. An experiment
     leaves such a run out and says so; any other InputError ends it.
     """
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that a file system has no room left, whoever raised it."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(text in str(error).lower() for text in _FULL_TEXTS)
 
 
 def check_count(name: str, value: int, least: int = 1) -> int:

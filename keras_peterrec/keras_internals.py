@@ -6,6 +6,8 @@ behind a name of ours, with the reason that no public way does the same.
 that has removed one is reported when this module is imported.
 """
 
+import weakref
+
 import keras
 
 
@@ -41,6 +43,76 @@ class Prebuilt:
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         pass
+
+
+class FrozenWeight(keras.Variable):
+    """A weight as a model sees it that does not train it, though others may.
+
+    It is the same weight: reading and assigning go to `of`. Only `trainable` is always false.
+
+    Keras says what is trained by a flag of the variable, which all models share that hold it. A
+    model around a task model (`keras.Sequential([task])`) asks only for the task's variables and
+    their flags, and would train a host that other tasks stand on.
+
+    No public way: Keras makes every variable with a value of its own. This one has none, and what
+    Keras keeps in private of a variable is found in `of`.
+
+    Args:
+        of: keras.Variable.
+    """
+
+    _require(keras.Variable, "value", "assign", "trainable")
+
+    def __init__(self, of):
+        self.of = of
+
+    def __getattr__(self, name):
+        if name == "of":  # not made yet, as in `copy.copy`
+            raise AttributeError(name)
+        return getattr(self.of, name)
+
+    @property
+    def trainable(self):
+        return False
+
+    @trainable.setter
+    def trainable(self, value):
+        pass
+
+    @property
+    def value(self):
+        return self.of.value
+
+    def assign(self, value):
+        return self.of.assign(value)
+
+
+_FROZEN = weakref.WeakKeyDictionary()  # {layer: {id of a weight: FrozenWeight}}
+
+
+def frozen_weights(layer):
+    """The weights of a layer as a model sees them that does not train them.
+
+    They are the same objects for all models, and live as long as the layer: a model of several
+    tasks then holds its host once.
+
+    Args:
+        layer: Layer.
+
+    Returns:
+        dict from the id of a weight to its FrozenWeight.
+    """
+    frozen = _FROZEN.setdefault(layer, {})
+    frozen.update({id(w): FrozenWeight(w) for w in layer.weights if id(w) not in frozen})
+    return frozen
+
+
+def stored_variables(variables):
+    """The variables that hold the values, each once: those behind frozen weights."""
+    found = (
+        variable.of if isinstance(variable, FrozenWeight) else variable for variable in variables
+    )
+    return list({id(variable): variable for variable in found}.values())
 
 
 class OpenAdam(keras.optimizers.Adam):

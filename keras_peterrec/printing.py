@@ -1,8 +1,13 @@
 """Results as tables and lines on stdout, for people."""
 
+import textwrap
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+_WIDTH = 80  # letters of a line that people read
+_MOST = 12  # parts of a list that are shown
 
 
 def print_metrics(result):
@@ -52,6 +57,10 @@ def narrow_table(title, texts, numbers):
     return table
 
 
+# What the numbers of an answer are, as the heading of their column.
+_UNITS = {"score": "score (logit)", "probability": "probability"}
+
+
 def _metric_columns(result):
     """The columns of a run's table: `{title: {metric: text}}`."""
     metrics, columns = result["metrics"], {}
@@ -79,18 +88,24 @@ def _first_step(seconds):
 
 
 def print_description(found):
-    """Prints nested settings as indented lines, and lists of rows as tables."""
+    """Prints nested settings as indented lines, and lists of rows as tables.
+
+    Long values are cut into lines that are indented as well, and of a list the first few are shown:
+    `--json` has all of them.
+    """
     _print_lines(_console(soft_wrap=True), found, "")
 
 
 def print_answers(answers):
     """Prints what an export answered; see `runs.predict`.
 
-    An answer with `scores` becomes a table of what they are the scores of; any other, such as a
-    number or a vector, a line.
+    An answer with `scores` becomes a table of what they are the scores of, whose heading says
+    whether they are probabilities or logits; any other, such as a number or a vector, a line.
     """
     console = _console(soft_wrap=True)
+    units = getattr(answers, "units", {})
     for name, histories in answers.items():
+        unit = _UNITS.get(units.get(name), "score")
         for history, answer in histories.items():
             if "scores" not in answer:
                 (numbers,) = answer.values()
@@ -101,7 +116,7 @@ def print_answers(answers):
             (of_what,) = set(answer) - {"scores"}
             table = Table(title=f"{name}  {history!r}", title_justify="left")
             table.add_column(of_what)
-            table.add_column("score", justify="right")
+            table.add_column(unit, justify="right")
             for label, score in zip(answer[of_what], answer["scores"]):
                 table.add_row(label, _number(score))
             console.print(table)
@@ -130,16 +145,38 @@ def _print_lines(console, content, indent):
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             _print_rows(console, key, value)
         elif value is not None and value != []:
-            console.print(f"{indent}{key}: {value}")
+            below = f"{indent}    "
+            for line in textwrap.wrap(
+                f"{key}: {_shown(value)}",
+                max(40, min(console.width, _WIDTH)),
+                initial_indent=indent,
+                subsequent_indent=below,
+                break_long_words=False,
+                break_on_hyphens=False,
+            ):
+                console.print(line)
+
+
+def _shown(value):
+    """A value of a description as text: of a long list the first and how many more there are."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if not isinstance(value, list):
+        return value
+    more = f", ... ({len(value):,} in all)" if len(value) > _MOST else ""
+    return ", ".join(map(str, value[:_MOST])) + more
 
 
 def _print_rows(console, title, rows):
-    table = Table(title=title, title_justify="left")
-    for column, value in rows[0].items():
-        table.add_column(column, justify="right" if isinstance(value, (int, float)) else "left")
+    # Rows may have different keys: tasks of different methods have different settings.
+    sample = {name: value for row in reversed(rows) for name, value in row.items()}
+    names = dict.fromkeys(name for row in rows for name in row)
+    numbers = [name for name in names if isinstance(sample[name], (int, float))]
+    texts = [name for name in names if name not in numbers]
+    table = narrow_table(title, texts, numbers)
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    console.print(table)
+        table.add_row(*(_cell(row.get(name)) for name in (*texts, *numbers)))
+    console.print(table, width=min(console.width, _WIDTH))
 
 
 def _cell(value):

@@ -1,5 +1,6 @@
 """The commands as a person types them."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from commands import run_here
 
+import keras_peterrec as kp
 from keras_peterrec import cli
 from keras_peterrec.settings.transfer import TransferSettings
 
@@ -300,3 +302,25 @@ def test_mistakes_are_told_before_tensorflow_is_imported(words, message, tmp_pat
     assert done.stdout == "False False\n"
     assert len(done.stderr.splitlines()) == 1 and message in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_version_and_completion_are_printed_without_tensorflow():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"keras-peterrec {kp.__version__}\n")
+    pytest.importorskip("shtab")
+    for shell in ("bash", "zsh"):
+        done = run_here("completion", shell)
+        assert done.returncode == 0 and "keras-peterrec" in done.stdout
+        assert all(word in done.stdout for word in ("transfer", "--class-weight", "--thorough"))
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.settings.command)
+def test_help_says_every_default(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "2000")  # so that no word is broken
+    done = run_here(*command.settings.command.split(), "--help")
+    text = " ".join(done.stdout.split())
+    for field in dataclasses.fields(command.settings):
+        if field.default is not dataclasses.MISSING:
+            words = " ".join((field.metadata["no_help"] or field.metadata["help"]).split())
+            start = text.index(words[:40])
+            assert "default" in text[start : start + len(words) + 60], field.name

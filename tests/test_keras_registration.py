@@ -79,7 +79,16 @@ def test_every_registered_class_comes_back_from_its_config(name):
     assert config["registered_name"] == f"keras_peterrec>{name}"
     twin = keras.saving.deserialize_keras_object(copy.deepcopy(config))  # Keras may change it
     assert type(twin) is type(one)
-    assert keras.saving.serialize_keras_object(twin) == config
+    assert without_ids(keras.saving.serialize_keras_object(twin)) == without_ids(config)
+
+
+def without_ids(config):
+    """A config without the ids by which models of one file share a backbone."""
+    if isinstance(config, list):
+        return [without_ids(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: without_ids(part) for key, part in config.items() if key != "shared_object_id"}
 
 
 @pytest.fixture(scope="module")

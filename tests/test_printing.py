@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_peterrec.printing import print_metrics
+from keras_peterrec.printing import print_description, print_metrics
 
 TEST = {"ndcg@10": 0.1234, "new_ndcg@10": 0.2345}
 RESULT = {
@@ -61,3 +61,10 @@ def test_the_linear_part_and_the_advice_are_lines_of_their_own(capsys, monkeypat
     ]
     text = printed(capsys, monkeypatch, linear={"weight": 0.0, "fade": None, "penalty": 3.0})
     assert text.splitlines()[-1] == "linear part: weight 0 (penalty 3)"
+
+
+def test_rows_of_a_description_may_have_different_keys(capsys):
+    rows = [{"task": "films", "method": "head"}, {"task": "age", "method": "patch", "users": 1200}]
+    print_description({"kind": "host", "tasks": rows})
+    shown = capsys.readouterr().out
+    assert "films" in shown and "1,200" in shown

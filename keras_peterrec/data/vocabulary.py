@@ -183,7 +183,8 @@ class Vocabulary:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"`path` should be a vocabulary with one item a line. "
-                f"Received: {path} ({type(error).__name__})."
+                f"Received: {path} ({type(error).__name__}). Copy the folder again from where it "
+                "is whole, or run the command again that wrote it."
             ) from error
         special_ids = tuple(lines[:FIRST_ITEM]) == _SPECIAL_LINES
         return cls(lines[FIRST_ITEM:] if special_ids else lines, special_ids)

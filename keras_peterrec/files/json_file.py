@@ -24,7 +24,8 @@ def read_json(path, argument):
         ) from error
     except ValueError as error:
         raise InputError(
-            f"`{argument}` should hold valid JSON. Received: {str(path)!r}: {error}."
+            f"`{argument}` should hold valid JSON. Received: {str(path)!r}, which is damaged or "
+            f"cut short: {error}. Copy it again, or run the command again that wrote it."
         ) from error
 
 

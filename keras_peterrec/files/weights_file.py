@@ -33,7 +33,8 @@ def read_weights(path):
     # A damaged archive can seem to be of another version, encrypted or compressed.
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"`{path}` should be an archive of weights. Received: {type(error).__name__}."
+            f"`{path}` should be an archive of weights. Received: {_reason(error)}. Copy the "
+            "folder again from where it is whole, or run the command again that wrote it."
         ) from error
 
 
@@ -74,6 +75,12 @@ def check_arrays(variables, arrays, source):
             raise InputError(
                 f"`{source}` should hold {path!r} as {words}. Received: {arrays[path].dtype}."
             )
+
+
+def _reason(error):
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return "a file that is damaged or cut short" if not isinstance(error, OSError) else str(error)
 
 
 def _plain(weight):

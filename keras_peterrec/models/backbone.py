@@ -174,6 +174,15 @@ class Backbone(keras.Model):
         return cls(**config)
 
 
+def shared_config(backbone: Backbone) -> dict:
+    """A backbone as the config of a model holds it, so that models of one file can share it.
+
+    Keras finds an object in a file again by its id. It adds ids by itself only where a config still
+    holds the objects, and not what `serialize_keras_object` has made of them.
+    """
+    return {**keras.saving.serialize_keras_object(backbone), "shared_object_id": id(backbone)}
+
+
 def _states(
     padding_mask_layer,
     sequence_ids_layer,

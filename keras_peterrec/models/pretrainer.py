@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.errors import InputError
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.backbone import Backbone, shared_config
 from keras_peterrec.training.block_loop import BlockStacks
-from keras_peterrec.training.replicated_model import ReplicatedModel, sum_over_replicas
+from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 
 FULL_SOFTMAX_UP_TO = 20_000
 
@@ -28,7 +29,7 @@ def target_weights(sample_weight: Any, targets: Any) -> Any:
     return ops.broadcast_to(weights, ops.shape(targets))
 
 
-class Pretrainer(ReplicatedModel):
+class Pretrainer(ReplicatedTraining, keras.Model):
     """A backbone with an output table over the items, trained without labels.
 
     The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
@@ -70,9 +71,8 @@ class Pretrainer(ReplicatedModel):
         linear: Any = None,
         **kwargs: Any,
     ) -> None:
-        history = keras.Input((None,), dtype="int32", name="history")
-        super().__init__(inputs=history, outputs=backbone(history), **kwargs)
-        self.dtype_policy = dtype = backbone.item_embedding.dtype_policy
+        dtype = backbone.item_embedding.dtype_policy
+        super().__init__(dtype=dtype, **kwargs)
         self.backbone = backbone
         self.tied = tied
         self.negatives = negatives
@@ -101,6 +101,19 @@ class Pretrainer(ReplicatedModel):
                 dtype=dtype,
             )
             self.output_table.build()
+        # Not a functional model: Keras' `clone_model` makes of one a plain model without our loss.
+        self.built = True
+
+    def call(self, history, training=None):
+        return self.backbone(history, training=training)
+
+    def fit(self, *args, class_weight=None, **kwargs):
+        if class_weight is not None:
+            raise InputError(
+                "`class_weight` should be left out, since the targets are items: `sample_weight` "
+                f"weighs them. Received: `class_weight` = {class_weight!r}."
+            )
+        return super().fit(*args, **kwargs)
 
     def block_stacks(self) -> Any:
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
@@ -176,7 +189,7 @@ class Pretrainer(ReplicatedModel):
 
     def get_config(self):
         return {
-            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "backbone": shared_config(self.backbone),
             "tied": self.tied,
             "negatives": self.negatives,
             "label_smoothing": self.label_smoothing,

@@ -36,12 +36,13 @@ def find_runs(path: Any, argument: str = "path") -> list[Path]:
     return sorted(runs, key=lambda run: _command(commands[run]) != "pretrain")
 
 
-def gather(folder: Any, name: str | None = None) -> dict:
+def gather(folder: Any, name: str | None = None, titles: dict | None = None) -> dict:
     """All that is known of a finished run, as JSON values.
 
     Args:
         folder: path of the run.
         name: str or `None`. What the report calls it. Defaults to `None`, the folder's name.
+        titles: dict or `None`. From item to title, for the examples. Defaults to `None`.
 
     Returns:
         dict of `name`, `folder`, `command`, `kind` (`None` for a host), `decides`, `settings`,
@@ -63,7 +64,7 @@ def gather(folder: Any, name: str | None = None) -> dict:
             "intervals": result.get("intervals", {}).get("test", {}),
             "history": read_history(folder),
             "views": describe(read_test_rows(folder), decides, result["seed"]),
-            "examples": read_examples(folder),
+            "examples": [_titled(example, titles or {}) for example in read_examples(folder)],
             "commands": _commands(folder, result),
         }
         same = ("command", "settings", "seed", "data", "decides", "metrics", "baselines")
@@ -89,10 +90,23 @@ def command_line(command: str, settings: dict, out: Any) -> str:
             continue
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, dict):
+            words += [f"--{flag}", ",".join(f"{there}={here}" for there, here in value.items())]
+        elif isinstance(value, list):
+            words += [f"--{flag}", ",".join(map(str, value))]
         else:
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{flag}", *map(str, values)]
+            words += [f"--{flag}", str(value)]
     return shlex.join(words)
+
+
+def _titled(example, titles):
+    """An example with titles in place of item ids."""
+    name = lambda item: titles.get(item, item)
+    titled = {**example, "history": [name(item) for item in example["history"]]}
+    if example.get("of_items"):
+        titled["truth"] = [name(item) for item in example["truth"]]
+        titled["answer"] = [[name(item), score] for item, score in example["answer"]]
+    return titled
 
 
 def _commands(folder, result):

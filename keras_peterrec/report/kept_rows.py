@@ -112,7 +112,7 @@ class Examples:
 
         Returns:
             list of dict of `user`, `events` (length of the history), `history` (the last events,
-            list of str), `truth` and `answer`; see `RowDetails`.
+            list of str), `truth`, `answer` and `of_items`; see `RowDetails`.
         """
         details = getattr(measured, "details", None)
         if details is None or not len(details.starts):
@@ -125,6 +125,7 @@ class Examples:
             known = history[history >= FIRST_ITEM][-SHOWN_EVENTS:]
             found.append(
                 {
+                    "of_items": details.of_items,
                     "user": str(measured.user_ids[measured.owners[row]]),
                     "events": len(history),
                     "history": [self.name(item) for item in self.vocabulary.decode(known)],

@@ -14,6 +14,7 @@ from keras_peterrec.serving.exported_model import (
     FORMAT_VERSION,
     MIXED_BUNDLES,
     REPORTS,
+    newest_version,
 )
 from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.settings.base import takes
@@ -79,7 +80,7 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports)
+    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports=reports)
 
 
 def _reports(paths):
@@ -100,7 +101,7 @@ def _earlier_reports(version, removed):
 
 
 def _check(settings):
-    from keras_peterrec.serving.verify.verify_export import CHECKS, verify_export
+    from keras_peterrec.serving.verify.verify_export import checks, verify_export
 
     path = Path(settings.check_folder)
     if not path.is_dir():
@@ -108,10 +109,9 @@ def _check(settings):
             "`check` should be a version directory, such as export/peterrec/1. "
             f"Received: {str(path)!r}, which is no folder."
         )
-    versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
-    if versions and not (path / "saved_model.pb").exists():
-        path = max(versions, key=lambda version: int(version.name))
-    return {"path": str(path), "checks": list(CHECKS), "problems": verify_export(path)}
+    path = newest_version(path)
+    problems = verify_export(path, settings.thorough)
+    return {"path": str(path), "checks": list(checks(settings.thorough)), "problems": problems}
 
 
 def _mixed_tasks(folder, host, others):

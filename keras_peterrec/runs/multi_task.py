@@ -1,6 +1,7 @@
 """One network trained on a source log and several tasks at once: the baseline MTL."""
 
 import functools
+import math
 import time
 
 import numpy as np
@@ -176,6 +177,7 @@ def _task_part(model, name, data, source, settings):
 
 
 def _result(model, name, data, settings, fingerprints):
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     measure = functools.partial(data.measure, model.tasks[name])
     return {
         **task_result(settings, data, fingerprints, measure),
@@ -183,7 +185,7 @@ def _result(model, name, data, settings, fingerprints):
         # One network for all tasks: its parameters are every task's.
         "parameters": {
             "host": model.pretrainer.backbone.count_params(),
-            "trainable": model.count_params(),
-            "total": model.count_params(),
+            "trainable": parameters,
+            "total": parameters,
         },
     }

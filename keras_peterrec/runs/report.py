@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_peterrec.data.titles import read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.report.gather import find_runs, gather
@@ -26,7 +27,8 @@ def report(settings: ReportSettings) -> dict:
     path = Path(settings.path)
     folders = find_runs(path)
     several = folders != [path]
-    runs = [gather(run, str(run.relative_to(path)) if several else None) for run in folders]
+    titles = read_titles(settings.titles) if settings.titles is not None else {}
+    runs = [gather(run, str(run.relative_to(path)) if several else None, titles) for run in folders]
     out = Path(settings.out) if settings.out is not None else path / "report.html"
     try:
         write_text(out, page(runs))

@@ -131,7 +131,8 @@ def with_kind(settings, answers):
     """The settings with the name of the task's kind in them; see `choose_kind`."""
     labels = answers if isinstance(answers, Labels) else None
     kind = choose_kind(settings.kind, labels)
-    _check_loss(kind, getattr(settings, "loss", None))
+    _check_choice(kind, "loss", kind.losses, settings)
+    _check_choice(kind, "class_weight", kind.class_weights, settings)
     return settings.replace(kind=kind.name), kind
 
 
@@ -207,10 +208,12 @@ def write_test(folder, result, metric, examples):
     return write_test_rows(folder, result, metric, examples)
 
 
-def _check_loss(kind, loss):
-    if loss is None or loss in kind.losses:
+def _check_choice(kind, name, choices, settings):
+    """Refuses a setting that a kind of task does not have."""
+    value = getattr(settings, name, None)
+    if value is None or value in choices:
         return
-    allowed = f"one of {', '.join(kind.losses)}" if kind.losses else "left out"
+    allowed = f"one of {', '.join(choices)}" if choices else "left out"
     raise InputError(
-        f"`loss` should be {allowed} for a {kind.name} task. Received: `loss` = {loss!r}."
+        f"`{name}` should be {allowed} for a {kind.name} task. Received: `{name}` = {value!r}."
     )

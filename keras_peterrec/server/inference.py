@@ -1,8 +1,12 @@
 """What REST and gRPC ask of a model: predict, classify and regress."""
 
+import weakref
+
 import numpy as np
 from tensorflow.core.framework import types_pb2 as types
 
+from keras_peterrec.data.item_commas import comma_hint
+from keras_peterrec.progress import line as print_line
 from keras_peterrec.server.errors import FAILED_PRECONDITION, ServingError, invalid
 from keras_peterrec.server.limits import check_rows
 from keras_peterrec.server.tensors import shape_text, string_sizes
@@ -19,10 +23,13 @@ class Inference:
     Args:
         batcher: Batcher.
         settings: ServeSettings.
+        report: callable that takes a text for a person. Defaults to a line on stderr.
     """
 
-    def __init__(self, batcher, settings):
+    def __init__(self, batcher, settings, report=print_line):
         self.batcher = batcher
+        self._report = report
+        self._noticed = weakref.WeakSet()  # signatures
         self.max_string_bytes = settings.max_history_bytes
         self.max_rows = settings.max_rows
 
@@ -40,7 +47,19 @@ class Inference:
                     f"Strings of {name} should be at most {self.max_string_bytes} bytes long. "
                     f"Received: {longest} bytes."
                 )
+        self._notice_commas(signature, inputs)
         return await self.batcher.run(signature, inputs)
+
+    def _notice_commas(self, signature, inputs):
+        """Says once for each signature that a history has commas where spaces should be."""
+        rows = inputs.get("history")
+        if rows is None or signature in self._noticed or rows.ndim != 1:
+            return
+        for row in rows:
+            if b"," in row and (hint := comma_hint(row.decode("utf-8", "replace"))):
+                self._noticed.add(signature)
+                self._report(f"{signature.model} {signature.name}: {hint}")
+                return
 
     async def classify(self, version, signature_name, given):
         """Returns labels and scores of examples: a list of (label, score) for each example.

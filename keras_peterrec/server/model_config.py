@@ -54,8 +54,15 @@ def model_configs(settings):
     """
     if settings.model_config_file is not None:
         return read_config_file(settings.model_config_file)
-    path = str(Path(settings.model_base_path).resolve())
-    return {settings.model_name: ModelConfig(settings.model_name, path)}
+    path, name = Path(settings.model_base_path).resolve(), settings.model_name
+    if not (path / "saved_model.pb").is_file():
+        return {name: ModelConfig(name, str(path))}
+    if not path.name.isdecimal():
+        raise InputError(
+            "`model_base_path` should be a folder with versions, such as export/peterrec, or one "
+            f"version whose name is a number. Received: {str(path)!r}."
+        )
+    return {name: ModelConfig(name, str(path.parent), SPECIFIC, versions=(int(path.name),))}
 
 
 def read_config_file(path):

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
-from keras_peterrec.serving.signature_names import MIXED, STATE, STEP
+from keras_peterrec.serving.signature_names import EMBED, MIXED, STATE, STEP
 
 FORMAT_VERSION = 2
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
@@ -23,7 +24,8 @@ class ExportedModel:
     """Answers from a version directory that `export` wrote.
 
     Args:
-        path: path of the version directory, such as `export/peterrec/1`.
+        path: path of the version directory, such as `export/peterrec/1`; or of the folder with
+            versions, for the newest.
         argument: str. What messages call `path`. Defaults to `"model"`.
 
     Raises:
@@ -37,11 +39,12 @@ class ExportedModel:
     """
 
     def __init__(self, path: Any, argument: str = "model") -> None:
-        path = Path(path)
+        path = newest_version(path)
         if not (path / "saved_model.pb").is_file():
             raise InputError(
                 f"`{argument}` should be a version directory with saved_model.pb, such as "
-                f"export/peterrec/1. Received: {str(path)!r}, which has none."
+                "export/peterrec/1, or a folder with versions. "
+                f"Received: {str(path)!r}, which has none."
             )
         self.description = read_format(path / DESCRIPTION, FORMAT_VERSION, argument)
         changed = changed_assets(path, self.description)
@@ -52,10 +55,12 @@ class ExportedModel:
             )
         try:
             self._model = tf.saved_model.load(str(path))
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        # TensorFlow's reader of weights calls a file cut short an IndexError.
+        except (OSError, ValueError, RuntimeError, LookupError, tf.errors.OpError) as error:
             raise InputError(
-                f"`{argument}` should be a whole SavedModel. "
-                f"Received: {str(path)!r}: {_first_line(error)}"
+                f"`{argument}` should be a whole SavedModel. Received: {str(path)!r}, whose files "
+                f"are damaged or cut short ({_first_line(error)}). Copy it or export it again; "
+                "`export --check` says more."
             ) from error
 
     @property
@@ -67,28 +72,41 @@ class ExportedModel:
             if list(signature.structured_input_signature[1]) == ["history"]
         )
 
-    def predict(self, task: str, histories: list[str]) -> dict:
+    def units(self, task: str) -> str:
+        """What the numbers are that a task answers with.
+
+        Returns:
+            `"score"` (a logit: the higher the better, no probability), `"probability"`,
+            `"number"`, or `"vector"`.
+        """
+        if task == EMBED:
+            return "vector"
+        return self.description["tasks"].get(task, {"unit": "score"})["unit"]
+
+    def predict(self, task: str, histories: Any) -> dict:
         """Answers of one signature.
 
         Args:
             task: str. The name of a task, `"serving_default"` (the next item) or
                 `"embed"`.
-            histories: list of str, item ids separated by white space; of an id with white space
-                the form that `written` gives, such as `"New%20York"`.
+            histories: B histories, the oldest item first: a list, array or Series (pandas or
+                polars) of strings with item ids separated by white space, or of lists of ids; or a
+                DataFrame with one column of them, called `history` or the only one.
+                An id with white space stands in a string as `written` gives it, `"New%20York"`.
 
         Returns:
             dict of arrays, `[B, ...]`: float32, and str where strings are given;
             see `ServingModule`.
 
         Raises:
-            InputError: the task is unknown, or `histories` is not a list of strings.
+            InputError: the task is unknown, or `histories` holds something else.
         """
         if task not in self.signatures:
             raise InputError(
                 f"`task` should be one of {', '.join(self.signatures)}. "
                 f"Received: `task` = {task!r}."
             )
-        return self._ask(task, history=_strings("histories", histories))
+        return self._ask(task, history=_strings("histories", history_strings(histories)))
 
     def step(
         self,
@@ -169,6 +187,51 @@ class ExportedModel:
             name: tensor.numpy() if name == STATE else _decoded(tensor.numpy())
             for name, tensor in answer.items()
         }
+
+
+def history_strings(histories: Any) -> list[str]:
+    """Histories of any form that `ExportedModel.predict` takes, as strings of item ids.
+
+    Raises:
+        InputError: they are of another form.
+    """
+    columns = getattr(histories, "columns", None)
+    if columns is not None:  # a DataFrame
+        names = [str(name) for name in columns]
+        if "history" not in names and len(names) != 1:
+            raise InputError(
+                "`histories` should have a column `history`, or one column alone. "
+                f"Received: a table with {', '.join(names)}."
+            )
+        histories = histories["history" if "history" in names else columns[0]]
+    if isinstance(histories, (str, bytes)) or not hasattr(histories, "__iter__"):
+        raise InputError(
+            "`histories` should be a list of histories, one for each user. "
+            f"Received: {histories!r}."
+        )
+    return [_history_string(history) for history in histories]
+
+
+def _history_string(history):
+    if isinstance(history, str):
+        return history
+    if history is None or history != history:  # None or NaN: what a table has for nothing
+        return ""
+    if isinstance(history, bytes) or not hasattr(history, "__iter__"):
+        raise InputError(
+            "`histories` should hold strings of item ids, or lists of them. "
+            f"Received: {history!r} in it."
+        )
+    return " ".join(written(str(item)) for item in history)
+
+
+def newest_version(path: Any) -> Path:
+    """The newest version in a folder with versions; any other path as it is."""
+    path = Path(path)
+    if (path / "saved_model.pb").is_file() or not path.is_dir():
+        return path
+    versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
+    return max(versions, key=lambda version: int(version.name), default=path)
 
 
 def _strings(argument, rows):

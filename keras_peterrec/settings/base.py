@@ -214,13 +214,17 @@ def _argument_lines(settings_class):
 
 
 def default_text(field):
-    """What help says of a setting's default, or `""`."""
-    if (
-        field.default in (dataclasses.MISSING, None, False, True, ())
-        or "(default" in (field.metadata["help"])
-    ):
+    """What help says of a setting's default, or `""` where it has none or its help says it."""
+    default, text = field.default, field.metadata["help"]
+    if default is dataclasses.MISSING or "(default" in text or "default:" in text:
         return ""
-    return f" (default: {field.default})"
+    if isinstance(default, bool):
+        return f" (default: {'yes' if default else 'no'})"
+    if default is None or default == ():
+        return " (default: none)"
+    if isinstance(default, tuple):
+        return f" (default: {' '.join(map(str, default))})"
+    return f" (default: {default})"
 
 
 def positive_integer(name, value):

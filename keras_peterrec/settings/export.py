@@ -8,7 +8,7 @@ from keras_peterrec.settings.base import Settings, positive_integer, setting
 
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
-    "check_folder": ((), ()),
+    "check_folder": ((), ("thorough",)),
     "base": ((), ("task", "remove_task", "host", "k")),
     "out": (("host",), ("task", "k", "incremental", "mixed")),
 }
@@ -46,6 +46,11 @@ class ExportSettings(Settings):
         "write nothing; say what is wrong with a version for TensorFlow Serving",
         metavar="DIR",
         flag="check",
+    )
+    thorough: bool = setting(
+        False,
+        "with --check: also ask a process with TensorFlow alone, and every signature in "
+        "TensorFlow's C loader as a server optimizes its graph; several times as long",
     )
 
     @property

@@ -25,7 +25,10 @@ def add_arguments(parser, settings_class):
         if kind is bool:
             name = f"--no-{flag}" if field.default is True else f"--{flag}"
             action = "store_false" if field.default is True else "store_true"
-            described["help"] = data["no_help"] or described["help"]
+            if field.default is True:
+                # The option switches off what is the default.
+                text = data["no_help"] or f"switches off {data['help']}"
+                described["help"] = f"{text} (default: {flag} is on)".replace("%", "%%")
             parser.add_argument(name, dest=field.name, action=action, **described)
             continue
         if data["metavar"]:

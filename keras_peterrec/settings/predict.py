@@ -13,7 +13,9 @@ class PredictSettings(Settings):
     command: ClassVar[str] = "predict"
     help_text: ClassVar[str] = "ask an exported model"
 
-    model: Any = setting(help="a version, such as export/peterrec/1")
+    model: Any = setting(
+        help="a version, such as export/peterrec/1, or the folder with versions, for the newest"
+    )
     history: tuple[str, ...] = setting(
         help='item ids separated by spaces, "1193 661 914"; one string for each user'
     )

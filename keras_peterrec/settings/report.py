@@ -19,3 +19,6 @@ class ReportSettings(Settings):
     out: Any = setting(
         None, "the page (default: report.html in the folder)", metavar="FILE", recorded=False
     )
+    titles: Any = setting(
+        None, "CSV file with item_id and title, for the examples", metavar="FILE", recorded=False
+    )

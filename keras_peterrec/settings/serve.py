@@ -15,7 +15,8 @@ class ServeSettings(Settings):
     help_text: ClassVar[str] = "answer over REST and gRPC as TensorFlow Serving does"
 
     model_base_path: Any = setting(
-        None, "folder with a directory for each version, such as export/peterrec"
+        None,
+        "folder with a directory for each version, such as export/peterrec, or one version of it",
     )
     model_config_file: Any = setting(None, "TensorFlow Serving's models.config, for several models")
     model_name: str = setting("peterrec", "name of the model in --model-base-path")

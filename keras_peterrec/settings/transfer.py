@@ -76,6 +76,14 @@ class TaskSettings(SplitSettings, ReadingSettings):
     )
     weight_column: str | None = weight_setting("each event of --target")
 
+    class_weight: str | None = setting(
+        None,
+        "classification: balanced lets every class count the same in training, however rare. More "
+        "of the rare ones are found, but probabilities are then those of equally frequent classes: "
+        "log-loss gets worse, and they are not calibrated (default: every user counts the same)",
+        choices=("balanced",),
+    )
+
     def check(self):
         if (self.target is None) == (self.labels is None):
             raise InputError(

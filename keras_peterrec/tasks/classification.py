@@ -14,6 +14,9 @@ from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData, best_labels
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
+# The log-loss of users who are weighed so that every class counts the same.
+BALANCED = Metric("balanced_log_loss", higher_is_better=False)
+
 
 class Classification(TaskKind):
     """Gives the probabilities of classes, of which each user has one.
@@ -25,6 +28,7 @@ class Classification(TaskKind):
     name = "classification"
     metric = Metric("log_loss", higher_is_better=False)
     shown = ("log_loss", "accuracy")
+    class_weights = ("balanced",)
     unit = "probability"
     linear_name = "logistic regression"
 
@@ -80,7 +84,9 @@ class ClassificationData(LabelData):
         source: Sequences of the source log.
         labels: Labels, one for each user.
         max_length: int. Last events of a history that are read.
-        settings: SplitSettings, of which it reads `seed` and `train_fraction`.
+        settings: SplitSettings, of which it reads `seed` and `train_fraction`, and `class_weight`
+            where there is one: with `"balanced"` all that is trained and chosen is so by the
+            balanced log-loss, in which every class counts the same.
     """
 
     def __init__(
@@ -92,12 +98,21 @@ class ClassificationData(LabelData):
         answers = np.array([place[value] for value in values], "int32")
         examples = label_examples(source, users, answers)
         super().__init__(Classification(classes), source, examples, max_length, settings)
+        counts = np.bincount(self.splits[TRAIN].answers, minlength=len(classes))
+        self.counts = counts + 0.5  # no class is impossible
+        self.weights = np.ones(len(classes))
+        self.balanced = getattr(settings, "class_weight", None) == "balanced"
+        if self.balanced:
+            self.kind.metric = BALANCED
+            self.weights = counts.sum() / (len(classes) * self.counts)
 
     def start(self) -> np.ndarray:
-        counts = np.bincount(self.splits[TRAIN].answers, minlength=len(self.kind.classes))
-        return np.log((counts + 0.5) / (counts + 0.5).sum())  # no class is impossible
+        shares = self.counts * self.weights
+        return np.log(shares / shares.sum())
 
     def loss(self, name: str | None = None) -> Any:
+        if self.balanced:
+            return WeighedCrossentropy(self.weights.tolist())
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
@@ -105,11 +120,11 @@ class ClassificationData(LabelData):
         chosen = np.take_along_axis(logs, answers[:, None], axis=1)
         gradient = np.exp(logs)
         gradient[np.arange(len(answers)), answers] -= 1.0
-        return -chosen[:, 0], gradient
+        weights = self.weights[answers]
+        return -weights * chosen[:, 0], weights[:, None] * gradient
 
     def metrics(self, outputs: Any, answers: Any) -> dict:
-        probabilities = np.exp(_log_probabilities(outputs))
-        return classification_metrics(probabilities, answers, len(self.kind.classes))
+        return self._of(np.exp(_log_probabilities(outputs)), answers)
 
     def details(self, outputs: Any, answers: Any) -> dict:
         probabilities = np.exp(_log_probabilities(outputs)).astype("float32")
@@ -124,10 +139,38 @@ class ClassificationData(LabelData):
     def baseline(self, part: int) -> dict:
         split, count = self.splits[part], len(self.kind.classes)
         shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
-        return {"name": "majority", "test": classification_metrics(shares, split.answers, count)}
+        return {"name": "majority", "test": self._of(shares, split.answers)}
+
+    def _of(self, probabilities, answers):
+        """The metrics of probabilities, `[E, n]`."""
+        found = classification_metrics(probabilities, answers, len(self.kind.classes))
+        if self.balanced:
+            chosen = np.maximum(probabilities[np.arange(len(answers)), answers], 1e-12)
+            found[BALANCED.name] = float(np.mean(-self.weights[answers] * np.log(chosen)))
+        return found
 
     def summary(self) -> dict:
         return {**super().summary(), "classes": self.kind.classes}
+
+
+class WeighedCrossentropy(keras.losses.Loss):
+    """The cross-entropy of logits, each row weighed by its class.
+
+    Args:
+        weights: list of float, one a class.
+    """
+
+    def __init__(self, weights: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.weights = list(weights)
+
+    def call(self, y_true, y_pred):
+        loss = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        classes = keras.ops.reshape(keras.ops.cast(y_true, "int32"), keras.ops.shape(loss))
+        return keras.ops.take(keras.ops.array(self.weights, loss.dtype), classes) * loss
+
+    def get_config(self):
+        return {**super().get_config(), "weights": self.weights}
 
 
 def _log_probabilities(logits):

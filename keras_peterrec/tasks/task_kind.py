@@ -89,7 +89,9 @@ class TaskKind:
         shown: tuple of str. Metrics for tables, the deciding one first.
         reads: str. `"target"` (a target log) or `"labels"` (a column of labels).
         losses: tuple of str. What `--loss` takes, the default first; `()` for one loss alone.
-        unit: str. What the numbers in an answer are: `"score"`, `"probability"` or `"number"`.
+        class_weights: tuple of str. What `--class-weight` takes; `()` where there are no classes.
+        unit: str. What the numbers in an answer are: `"score"` (a logit), `"probability"` or
+            `"number"`.
         linear_name: str. What its linear part alone is called as a baseline.
         files: tuple of str. What `save` writes into a bundle.
         has_units: bool. Whether its metrics are in the units of the answers, such as euros, so that
@@ -104,6 +106,7 @@ class TaskKind:
     shown: ClassVar[tuple]
     reads: ClassVar[str] = "labels"
     losses: ClassVar[tuple] = ()
+    class_weights: ClassVar[tuple] = ()
     unit: ClassVar[str]
     linear_name: ClassVar[str] = "ridge"
     files: ClassVar[tuple] = ()

@@ -8,6 +8,7 @@ compile them, and TensorFlow runs them just as fast.
 import keras
 import tensorflow as tf
 
+from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.training.block_loop import looped_blocks
 from keras_peterrec.training.forms import UnknownForm, form_of
 from keras_peterrec.training.replicated_model import unused_variables
@@ -112,7 +113,7 @@ class Weights:
         others = {id(variable) for group in self._groups for variable in group}
         others |= {id(variable) for variable in left_out}
         seeds = {id(v): v for v in random_states(model)}
-        every = {id(v): v for v in model.variables} | seeds
+        every = {id(v): v for v in stored_variables(model.variables)} | seeds
         self._singles = [v for v in every.values() if id(v) not in others]
         self._seeds = [n for n, v in enumerate(self._singles) if id(v) in seeds]
         self._is_trained = [id(group[0]) in trained for group in self._groups]

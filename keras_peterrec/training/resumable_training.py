@@ -9,6 +9,7 @@ import keras
 
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.weights_file import read_weights, write_weights
+from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.training.callbacks import learning_rate
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import random_states
@@ -236,5 +237,6 @@ class ResumableTraining(keras.callbacks.Callback):
         Not by path: Keras gives a model that is made again in the same process other names.
         """
         averages = [] if self.average is None else self.average.variables
-        variables = [*model.weights, *model.optimizer.variables, *averages]
+        weights = stored_variables(model.weights)
+        variables = [*weights, *model.optimizer.variables, *averages]
         return {str(number): variable for number, variable in enumerate(variables)}

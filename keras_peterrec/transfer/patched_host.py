@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import PAD
+from keras_peterrec.keras_internals import frozen_weights
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING
@@ -151,39 +152,29 @@ class PatchedHost(keras.layers.Layer):
         for layer in (self.task_token, *self.patch_layers):
             layer.trainable = value
 
-    @property
-    def trainable_variables(self):
-        return self._trained(self.variables)
+    # What this task does not train is frozen for it and for every model around it.
 
     @property
-    def trainable_weights(self):
-        return self._trained(self.weights)
+    def variables(self):
+        return self._with_frozen(super().variables)
 
     @property
-    def non_trainable_variables(self):
-        return without(self.variables, self.trainable_variables)
+    def weights(self):
+        return self._with_frozen(super().weights)
 
-    @property
-    def non_trainable_weights(self):
-        return without(self.weights, self.trainable_weights)
-
-    def _trained(self, variables):
-        if not self.trainable:
-            return []
-        frozen = without(self.host.variables, self._trained_host_weights())
+    def _with_frozen(self, variables):
+        frozen = dict(frozen_weights(self.host))
+        for weight in self._trained_host_weights():
+            del frozen[id(weight)]
         if not self.train_token:
-            frozen = [*frozen, self.task_token.token]
-        return [variable for variable in without(variables, frozen) if variable.trainable]
+            frozen |= frozen_weights(self.task_token)
+        return [frozen.get(id(variable), variable) for variable in variables]
 
     def _trained_host_weights(self):
-        if isinstance(self.train_host, bool):
-            return self.host.weights if self.train_host else []
+        if not self.train_host or not self.trainable:
+            return []
+        if self.train_host is True:
+            return self.host.weights
         pairs = [p for block in self.host.blocks for p in zip(block.convolutions, block.norms)]
         last = pairs[len(pairs) - self.train_host :]
         return [weight for pair in last for layer in pair for weight in layer.weights]
-
-
-def without(variables: list, left_out: list) -> list:
-    """The variables that are not among `left_out`; they are compared as objects."""
-    ids = set(map(id, left_out))
-    return [variable for variable in variables if id(variable) not in ids]

@@ -8,7 +8,7 @@ from keras import ops
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.layers.task_token import TaskToken
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.backbone import Backbone, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import (
@@ -19,7 +19,7 @@ from keras_peterrec.patches.registry import (
 )
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.training.replicated_model import ReplicatedModel, ReplicatedTraining
-from keras_peterrec.transfer.patched_host import PatchedHost, without
+from keras_peterrec.transfer.patched_host import PatchedHost
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -60,7 +60,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
 
     Raises:
-        InputError: `history_length`, `window` or `train_host` is not allowed, or `patch`
+        InputError: `host`, `history_length`, `window` or `train_host` is not allowed, or `patch`
             does not fit the host.
 
     Example:
@@ -86,6 +86,11 @@ class TaskModel(ReplicatedTraining, keras.Model):
         linear: LinearTable | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(host, Backbone):
+            raise InputError(
+                "`host` should be a Backbone, such as `Host.backbone` or a `copy()` of one. "
+                f"Received: {host!r}."
+            )
         _check_count("history_length", history_length, (None,))
         _check_count("window", window, (None,))
         _check_count("train_host", train_host, (True, False))
@@ -222,40 +227,9 @@ class TaskModel(ReplicatedTraining, keras.Model):
             named.update(self.linear.named_weights())
         return {**named, **head_weights(self.head)}
 
-    @property
-    def trainable(self) -> bool:
-        """Whether the model is trained; see `PatchedHost` for why this is not Keras' own."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for layer in self.layers:
-            layer.trainable = value
-
-    @property
-    def trainable_variables(self):
-        return self._of_layers("trainable_variables")
-
-    @property
-    def trainable_weights(self):
-        return self._of_layers("trainable_weights")
-
-    @property
-    def non_trainable_variables(self):
-        return without(self.variables, self.trainable_variables)
-
-    @property
-    def non_trainable_weights(self):
-        return without(self.weights, self.trainable_weights)
-
-    def _of_layers(self, attribute):
-        layers = self.layers if self.trainable else []
-        return [variable for layer in layers for variable in getattr(layer, attribute)]
-
     def get_config(self):
         return {
-            "host": keras.saving.serialize_keras_object(self.host),
+            "host": shared_config(self.host),
             "head": keras.saving.serialize_keras_object(self.head),
             "patch": patch_to_config(self.patch),
             "dropout": self.dropout,

@@ -61,21 +61,3 @@ class UserPasses(ReplicatedTraining, keras.Model):
     def form(self) -> Any:
         """What models have in common that share a compiled training step; see `form_of`."""
         return self.task, self.at_ends
-
-    # Which of the host's weights are trained is said by the task alone; see `PatchedHost`.
-
-    @property
-    def trainable_variables(self):
-        return self.task.trainable_variables
-
-    @property
-    def trainable_weights(self):
-        return self.task.trainable_weights
-
-    @property
-    def non_trainable_variables(self):
-        return self.task.non_trainable_variables
-
-    @property
-    def non_trainable_weights(self):
-        return self.task.non_trainable_weights

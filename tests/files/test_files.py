@@ -45,8 +45,8 @@ def test_json_makes_the_round_trip(tmp_path):
     "content, message",
     [
         (None, "`task` should be a folder with task.json. Received: {folder!r}, which has none."),
-        ("{", "`task` should hold valid JSON. Received: {file!r}: Expecting"),
-        ("\xff", "`task` should hold valid JSON. Received: {file!r}: 'utf-8' codec"),
+        ("{", "`task` should hold valid JSON. Received: {file!r}, which is damaged"),
+        ("\xff", "`task` should hold valid JSON. Received: {file!r}, which is damaged"),
         ("[]", "`task` should be of format version 2. Received: {file!r}, version None."),
         ('{"format_version": 1}', "format version 2. Received: {file!r}, version 1."),
     ],

@@ -26,6 +26,8 @@ from keras_peterrec.report.gather import SETTINGS, command_line, gather
 from keras_peterrec.report.kept_rows import Examples, read_test_rows
 from keras_peterrec.report.page import page
 from keras_peterrec.report.views import average_precision
+from keras_peterrec.runs.export import _earlier_reports as earlier_reports
+from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.report import report
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.settings.parser import add_arguments, make_settings
@@ -151,6 +153,19 @@ def test_examples_have_titles_and_mark_what_is_right(runs):
     assert truth in ("F", "M")
 
 
+def test_titles_of_ones_own_stand_for_items_alone(runs, tmp_path):
+    shutil.copytree(runs / "gender", tmp_path / "gender")
+    [first, *_] = examples = gather(tmp_path / "gender")["examples"]
+    first.update(history=["s1", "F"], truth=["F"])
+    (tmp_path / "gender" / "examples.json").write_text(json.dumps(examples))
+    (tmp_path / "titles.csv").write_text("item_id,title\ns1,Song of songs\nF,Fargo\n")
+    report(tmp_path / "gender", titles=tmp_path / "titles.csv", out=tmp_path / "p.html")
+    text = (tmp_path / "p.html").read_text()
+    assert "<td>Song of songs, Fargo</td><td>F</td>" in text
+    done = run_here("report", tmp_path / "gender", "--titles", tmp_path / "p.html")
+    assert done.returncode == 2 and "columns item_id and title" in done.stderr
+
+
 def test_names_are_no_markdown_in_tensorboard(monkeypatch):
     examples = Examples(None, None)
     shown = {"user": "u|1", "events": 3, "history": ["*a*"], "truth": ["b_b"]}
@@ -201,6 +216,16 @@ def test_the_command_of_a_run_makes_the_same_settings(runs):
         options = vars(parser.parse_args(words[1:]))
         assert make_settings(settings, options).recorded() == asked["settings"]
     assert gather(runs / "gender")["commands"][0].startswith("keras-peterrec pretrain --log")
+
+
+def test_columns_and_kinds_of_event_are_written_as_the_command_line_takes_them():
+    settings = {"log": "a b.csv", "columns": {"user_id": "u", "timestamp": "t"}}
+    words = shlex.split(command_line("pretrain", {**settings, "events": ["buy", "cart"]}, "out"))
+    given = dict(zip(words[2::2], words[3::2]))
+    assert given == {
+        **{"--log": "a b.csv", "--columns": "user_id=u,timestamp=t", "--events": "buy,cart"},
+        "--out": "out",
+    }
 
 
 def test_mistakes_are_one_line(runs, tmp_path):
@@ -277,3 +302,23 @@ def test_the_projector_has_vectors_titles_and_popularity(name, items, runs):
 def test_profile_is_an_option_of_the_commands_that_train(runs):
     assert TransferSettings(host="h", log="l", out="o", target="t").profile is False
     assert "profile" not in TransferSettings(host="h", log="l", out="o", target="t").recorded()
+
+
+# The model card.
+
+
+def test_the_card_of_an_export_has_what_the_runs_say(runs, tmp_path):
+    out = tmp_path / "peterrec" / "1"
+    shutil.copytree(runs / "gender", tmp_path / "gender")
+    export_runs(runs / "host", [tmp_path / "gender"], out)
+    card = (out / "assets.extra" / "README.md").read_text()
+    said = json.loads((runs / "gender" / "metrics.json").read_text())["metrics"]["test"]
+    for shown in ("model-index:", '"next item"', '"gender"', f"{said['log_loss']:.4f}", "majority"):
+        assert shown in card
+    examples = json.loads((runs / "gender" / "examples.json").read_text())
+    texts = card + (out / "assets.extra" / "reports.json").read_text()
+    assert not any(example["user"] in texts for example in examples)
+    # The next version is made of this one: the run may be gone.
+    (tmp_path / "gender" / "metrics.json").unlink()
+    assert set(earlier_reports(out, [])) == {"serving_default", "gender"}
+    assert set(earlier_reports(out, ["gender"])) == {"serving_default"}

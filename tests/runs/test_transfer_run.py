@@ -228,8 +228,8 @@ def test_no_answer_of_a_held_out_user_is_trained_on(host_folder, tmp_path):
 def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, task, monkeypatch):
     fitted, states = [], []
 
-    def seen(title, model, *arguments):
-        fitted.append((model, fit(title, model, *arguments)))
+    def seen(title, model, *arguments, **more):
+        fitted.append((model, fit(title, model, *arguments, **more)))
         return fitted[-1][1]
 
     users = TaskData.users

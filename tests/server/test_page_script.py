@@ -75,11 +75,13 @@ def test_each_unit_is_shown_as_a_person_reads_it():
         "spend": 12345.678,
         "growth": -0.0123456,
     }
+    logits = "scores (logits): the higher, the better; they are no probabilities"
+    sure = "probabilities"
     assert shown(units, answers, {"i1": "One, two", "F": "not a film"}) == [
-        [["next item", "One, two", " i1", "3.142", "i2", "-0.5"], []],
-        [["full", "Nothing unseen is left."], []],
-        [["gender", "F", "75.3 %", "i1", "24.7 %"], ["75.33999999999999%", "24.66%"]],
-        [["topics", "sport", "91.0 %", "news", "50.0 %"], ["91%", "50%"]],
+        [["next item", logits, "One, two", " i1", "3.142", "i2", "-0.5"], []],
+        [["full", logits, "Nothing unseen is left."], []],
+        [["gender", sure, "F", "75.3 %", "i1", "24.7 %"], ["75.33999999999999%", "24.66%"]],
+        [["topics", sure, "sport", "91.0 %", "news", "50.0 %"], ["91%", "50%"]],
         [["spend", "12,346"], []],
         [["growth", "-0.01235"], []],
     ]

@@ -17,12 +17,13 @@ from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.answers import same_answers
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.other_loaders import has_c_loader
-from keras_peterrec.serving.verify.verify_export import CHECKS, verify_export
+from keras_peterrec.serving.verify.verify_export import checks, verify_export
 from keras_peterrec.serving.warmup import PATH, sample_rows, warmup_requests, write_warmup
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
+OFF = "disable_meta_optimizer"
 HISTORY = tf.TensorSpec([None], tf.string, name="history")
 
 
@@ -32,7 +33,7 @@ def copy(causal_export, tmp_path):
 
 
 def found(check, path):
-    return "\n".join(CHECKS[check](ExportFolder(path)))
+    return "\n".join(checks(thorough=True)[check](ExportFolder(path)))
 
 
 def save(folder, function, spec=HISTORY, name="serving_default", **attributes):
@@ -46,7 +47,18 @@ def save(folder, function, spec=HISTORY, name="serving_default", **attributes):
 
 
 def test_nothing_is_wrong_with_an_export(causal_export):
+    before = tf.config.optimizer.get_experimental_options()
     assert verify_export(causal_export.out) == []
+    assert tf.config.optimizer.get_experimental_options().get(OFF) == before.get(OFF, False)
+    assert verify_export(causal_export.out, thorough=True) == []
+    assert [*checks(), "TensorFlow alone"] == [*checks(thorough=True)]
+
+
+def test_the_quick_checks_find_weights_cut_short(copy):
+    data = next((copy / "variables").glob("variables.data-*"))
+    data.write_bytes(data.read_bytes()[:-40])
+    problems = verify_export(copy)
+    assert problems and all("cannot be checked" in p or "says" in p for p in problems)
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,11 @@ def _joined_times(batches, units):
 
 def _repeated(users, times, items):
     """Which events have user, item and time of an earlier one; by user and time, `[N]`."""
-    starts = np.flatnonzero((np.diff(users, prepend=-1) != 0) | (np.diff(times, prepend=-1) != 0))
-    run = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(users))))
-    order = np.lexsort((items, run))
+    same = (np.diff(users) == 0) & (np.diff(times) == 0)
+    run = np.cumsum(np.append(True, ~same))
+    # Few events have another of the same user and time beside them.
+    rows = np.flatnonzero(np.append(False, same) | np.append(same, False))
+    order = rows[np.lexsort((items[rows], run[rows]))]
     repeated = np.zeros(len(users), bool)
     same = (np.diff(run[order]) == 0) & (np.diff(items[order]) == 0)
     repeated[order[1:][same]] = True

@@ -23,8 +23,8 @@ def loader_answers(loader, folder, batches):
     """Asks an export in a process of its own.
 
     Args:
-        loader: str. `"c"` for the loader that TensorFlow Serving uses, `"tensorflow"` for
-            TensorFlow without Keras and this library.
+        loader: str. `"c"` for the loader that TensorFlow Serving uses, `"c-quick"` for the same
+            without optimizing graphs, `"tensorflow"` for TensorFlow without Keras and this library.
         folder: ExportFolder.
         batches: dict from signature to the batch that it is asked, a dict from input name to
             list of bytes.

@@ -1,5 +1,10 @@
 """The checks of an exported version, in order."""
 
+import contextlib
+import functools
+
+import tensorflow as tf
+
 from keras_peterrec.serving.verify.answers import (
     check_batches,
     check_c_loader,
@@ -17,7 +22,7 @@ from keras_peterrec.serving.verify.contents import (
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 
 # Each function takes an ExportFolder and returns the problems that it finds, a list of str.
-CHECKS = {
+_CHECKS = {
     "files": check_files,
     "assets": check_assets,
     "signatures": check_signatures,
@@ -27,17 +32,37 @@ CHECKS = {
     "warm-up": check_warmup,
     "batches": check_batches,
     "C loader": check_c_loader,
+}
+_THOROUGH = {
+    "C loader": functools.partial(check_c_loader, thorough=True),
     "TensorFlow alone": check_tensorflow_alone,
 }
 # If one of these finds a problem, the model cannot be loaded and the later checks are skipped.
 _NEEDED = ("files", "assets")
 
 
-def verify_export(path):
+def checks(thorough=False):
+    """The checks by name, in order.
+
+    Args:
+        thorough: bool. Whether those are among them that take long. Defaults to `False`.
+
+    Returns:
+        dict of str to Callable.
+    """
+    return _CHECKS | _THOROUGH if thorough else dict(_CHECKS)
+
+
+def verify_export(path, thorough=False):
     """Finds what would go wrong with a version in TensorFlow Serving.
+
+    TensorFlow optimizes the graph of every signature when it is first asked, as a server does; that
+    takes most of the time and is left out unless `thorough`. So are a process with TensorFlow
+    alone, and signatures for `tf.Example` in TensorFlow's C loader.
 
     Args:
         path: path of a version directory, written by `export` or any other SavedModel.
+        thorough: bool. Defaults to `False`.
 
     Returns:
         list of str, one line a problem: "check: problem". Empty if nothing is wrong.
@@ -48,13 +73,26 @@ def verify_export(path):
     []
     """
     folder, problems = ExportFolder(path), []
-    for name, check in CHECKS.items():
-        try:
-            found = check(folder)
-        except Exception as error:  # a broken export can raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            found = [f"cannot be checked: {reason}"]
-        problems += [f"{name}: {problem}" for problem in found]
-        if found and name in _NEEDED:
-            break
+    with contextlib.nullcontext() if thorough else graphs_as_they_are():
+        for name, check in checks(thorough).items():
+            try:
+                found = check(folder)
+            except Exception as error:  # a broken export can raise anything
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                found = [f"cannot be checked: {reason}"]
+            problems += [f"{name}: {problem}" for problem in found]
+            if found and name in _NEEDED:
+                break
     return problems
+
+
+@contextlib.contextmanager
+def graphs_as_they_are():
+    """Within this block, TensorFlow runs graphs without optimizing them first."""
+    options = tf.config.optimizer.get_experimental_options()
+    before = options.get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": before})
