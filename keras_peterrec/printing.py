@@ -171,10 +171,10 @@ def _shown(value):
 
 
 def _print_rows(console, title, rows):
-    # Rows may have different settings, such as the parts of a stacked patch.
-    values = {name: value for row in reversed(rows) for name, value in row.items()}
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    numbers = [name for name in names if isinstance(values[name], (int, float))]
+    # Rows may have different keys: tasks of different methods have different settings.
+    sample = {name: value for row in reversed(rows) for name, value in row.items()}
+    names = dict.fromkeys(name for row in rows for name in row)
+    numbers = [name for name in names if isinstance(sample[name], (int, float))]
     texts = [name for name in names if name not in numbers]
     table = narrow_table(title, texts, numbers)
     for row in rows:

@@ -122,7 +122,9 @@ def test_an_interrupted_refresh_goes_on_where_it_was(
 
 
 def test_a_refreshed_host_can_be_final_and_refreshed_host_again(refreshed_host, tmp_path):
-    quick = {**QUICK, "epochs": 1}
+    names = [*load_log("simulated/source").item_ids, *NEW]
+    items = {"item_id": names, "words": [f"group{n % 5}" for n in range(len(names))]}
+    quick = {**QUICK, "epochs": 1, "items": items}
     result = refresh(refreshed_host, next_days(), tmp_path / "next", final=True, **quick)
     assert result["final"]["items"] == len(Host.load(refreshed_host).vocabulary.items)
     host = Host.load(tmp_path / "next")
