@@ -19,8 +19,10 @@ from keras_peterrec.settings.export import ExportSettings
 from keras_peterrec.settings.inspect import InspectSettings
 from keras_peterrec.settings.parser import add_arguments, make_settings
 from keras_peterrec.settings.predict import PredictSettings
+from keras_peterrec.settings.prepare import PrepareSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.quickstart import QuickstartSettings
+from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.report import ReportSettings
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import TransferSettings
@@ -47,7 +49,9 @@ class Command:
 _METRICS = "printing:print_metrics"
 COMMANDS = (
     Command(QuickstartSettings, "experiments.quickstart:quickstart", "experiments.quickstart:show"),
+    Command(PrepareSettings, "runs.prepare:prepare", "runs.prepare:show"),
     Command(PretrainSettings, "runs.pretrain:pretrain", _METRICS),
+    Command(RefreshSettings, "runs.refresh:refresh", _METRICS),
     Command(TransferSettings, "runs.transfer:transfer", _METRICS),
     Command(EvaluateSettings, "runs.evaluate:evaluate", _METRICS),
     Command(ExportSettings, "runs.export:export_runs", "printing:print_export"),

@@ -30,6 +30,9 @@ def print_metrics(result):
         known = {name: value for name, value in result["linear"].items() if value is not None}
         weight, *others = (f"{name} {value:g}" for name, value in known.items())
         console.print(f"linear part: {weight} ({', '.join(others)})")
+    if "final" in result:
+        epochs = result["final"]["epochs"]
+        console.print(f"final: trained on everything, {epochs} epochs; its metrics are those above")
     if "advice" in result:
         console.print(result["advice"])
 

@@ -17,13 +17,13 @@ from keras_peterrec.experiments import quickstart
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES_AFTER = ("data", "patching", "report", "every_day")
 # The pages that the README sends a reader to; they go on where it ends.
-PAGES = README + "".join(
-    (ROOT / "notebooks" / f"{n}.md").read_text() for n in ("data", "patching", "report")
-)
+PAGES = README + "".join((ROOT / "notebooks" / f"{n}.md").read_text() for n in PAGES_AFTER)
 # What makes a command of the README quick enough for a test.
 SMALL = {
     "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
+    "refresh": ["--epochs", "1"],
     "transfer": ["--epochs", "1"],
     "benchmark": ["--seconds", "0.1", "--connections", "2"],
 }

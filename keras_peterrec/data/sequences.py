@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.splits import EventSplit, last_events
 from keras_peterrec.data.vocabulary import UNK, Vocabulary
 
 
@@ -19,6 +20,8 @@ class Sequences:
         vocabulary: Vocabulary that gives the ids.
         known_only: bool. Whether events with unknown items are left out, as a task reads
             histories; see `left_pad`. Defaults to `False`.
+        split: EventSplit or `None`. Which events are trained on and which are asked for. Defaults
+            to `None`: each user's last two are held out, see `last_events`.
 
     Attributes:
         user_ids: Array of str, `[U]`.
@@ -38,7 +41,13 @@ class Sequences:
     [5, 4]
     """
 
-    def __init__(self, log: Log, vocabulary: Vocabulary, known_only: bool = False) -> None:
+    def __init__(
+        self,
+        log: Log,
+        vocabulary: Vocabulary,
+        known_only: bool = False,
+        split: EventSplit | None = None,
+    ) -> None:
         # lexsort is stable: events of one time keep the order of the rows.
         order = np.lexsort((log.timestamps, log.users))
         ids = vocabulary.encode(log.item_ids)
@@ -50,7 +59,21 @@ class Sequences:
         self.weights = None if log.weights is None else np.asarray(log.weights)[order]
         counts = np.bincount(log.users[order], minlength=len(log.user_ids))
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
+        self.split = split or last_events(self.lengths)
         self._user_index: dict[str, int] | None = None
+
+    @classmethod
+    def of_arrays(
+        cls, user_ids: np.ndarray, items: np.ndarray, timestamps: np.ndarray, offsets: np.ndarray
+    ) -> "Sequences":
+        """The sequences whose attributes these are."""
+        sequences = cls.__new__(cls)
+        sequences.user_ids, sequences.items = user_ids, items
+        sequences.timestamps, sequences.offsets = timestamps, offsets
+        sequences.weights = None
+        sequences.split = last_events(sequences.lengths)
+        sequences._user_index = None
+        return sequences
 
     def __len__(self) -> int:
         """The number of users."""
@@ -76,43 +99,51 @@ class Sequences:
             self._user_index = {user: n for n, user in enumerate(self.user_ids)}
         return np.array([self._user_index.get(user, -1) for user in user_ids], dtype="int64")
 
-    def training_windows(self, max_length: int, held_out: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    def training_windows(self, max_length: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns windows for next-item training in which every event is a target once.
 
-        A user's first `n - held_out` events are cut, starting at the end, into windows
+        The events of a user that are trained on are cut, starting at the end, into windows
         of at most `max_length` inputs; the targets are the inputs one position later.
-        All events of users with no more than `held_out` events are used.
 
         Args:
             max_length: int. The most inputs of a window.
-            held_out: int. How many of each user's last events training never sees.
-                Defaults to `2` (validation and test).
 
         Returns:
             Two int64 arrays `starts` and `stops`, `[W]`: inputs are
             `items[start:stop]`, targets `items[start + 1:stop + 1]`.
         """
-        lengths = np.where(self.lengths > held_out, self.lengths - held_out, self.lengths)
-        pairs = np.maximum(lengths - 1, 0)
-        counts = -(-pairs // max_length)
+        pairs, counts = window_counts(self.split.trained, max_length)
         first = np.repeat(self.offsets[:-1], counts)
         nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         stops = first + np.repeat(pairs, counts) - nth * max_length
         return np.maximum(first, stops - max_length), stops
 
-    def leave_one_out(self, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns histories, and for each the event to predict: one of the user's last.
-
-        Users with fewer than three events are left out.
+    def held_out(self, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns histories, and for each the event to predict.
 
         Args:
-            last: int. `1` to predict the last event (test), `2` for the one before it
-                (validation).
+            part: int. `VALIDATION` or `TEST`.
 
         Returns:
             Three int64 arrays, `[U']`: `starts` and `stops` of the histories, and
             the targets' ids.
         """
-        users = np.flatnonzero(self.lengths >= 3)
-        stops = self.offsets[users + 1] - last
-        return self.offsets[users], stops, self.items[stops].astype("int64")
+        asked = self.split.asked(part)
+        users = np.flatnonzero(asked >= 0)
+        starts = self.offsets[users]
+        stops = starts + asked[users]
+        return starts, stops, self.items[stops].astype("int64")
+
+
+def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many targets users have of whom so many events are trained on, and in how many windows.
+
+    Args:
+        trained: int array `[U]`.
+        max_length: int. The most inputs of a window.
+
+    Returns:
+        Two int arrays `[U]`.
+    """
+    targets = np.maximum(trained - 1, 0)
+    return targets, -(-targets // max_length)

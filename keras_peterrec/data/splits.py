@@ -1,15 +1,150 @@
-"""Which users are for training, validation and test."""
+"""Which users, or which events, are for training, validation and test."""
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.moments import in_clock, is_moment
 from keras_peterrec.errors import InputError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
 # With fewer users, what training stops by is mostly noise.
 LEAST_VALIDATION = 20
+# Of the events before a moment, the share that is trained on. The others come after these in time
+# and are for validation.
+TRAINED_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class EventSplit:
+    """Which events of a log's users the next-item training sees, and which it is asked for.
+
+    Args:
+        trained: int64 array `[U]`. How many events training sees of each user, the first ones.
+        validation, test: int64 arrays `[U]`. Which event of each user is to be predicted from all
+            before it, counted from 0; -1 for none.
+    """
+
+    trained: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    def asked(self, part: int) -> np.ndarray:
+        """`validation` or `test`."""
+        return {VALIDATION: self.validation, TEST: self.test}[part]
+
+
+def last_events(lengths: np.ndarray) -> EventSplit:
+    """Holds out the last event of each user for the test and the one before for validation.
+
+    Users with fewer than three events are trained on alone.
+
+    Args:
+        lengths: int array `[U]`. How many events each user has.
+    """
+    long = lengths >= 3
+    trained = np.where(long, lengths - 2, lengths)
+    return EventSplit(trained, np.where(long, lengths - 2, -1), np.where(long, lengths - 1, -1))
+
+
+def all_events(lengths: np.ndarray) -> EventSplit:
+    """Training sees everything, and nothing is held out; see `last_events`."""
+    none = np.full(len(lengths), -1)
+    return EventSplit(lengths, none, none)
+
+
+def split_events(log: Any, split: str = LAST) -> EventSplit:
+    """Splits the events of a log for the training and the test of the next item.
+
+    By time, training sees the first 90 % of the events before the moment. The rest of these are for
+    validation, each user's first one, and of the events from the moment on each user's first one is
+    the test. Users without an event before theirs are not asked.
+
+    Args:
+        log: Log.
+        split: str. `"last"`, see `last_events`, or `"time:MOMENT"`, see `in_clock`. Defaults to
+            `"last"`.
+
+    Returns:
+        EventSplit of `log.user_ids`.
+
+    Raises:
+        InputError: training, validation or test would have no event.
+    """
+    lengths = np.bincount(log.users, minlength=len(log.user_ids))
+    if not is_moment(split):
+        if lengths.max() < 4:  # one input and one target, validation, test
+            raise InputError(
+                "`log` should have a user with at least four events. "
+                f"Received: {len(lengths)} users with at most {lengths.max()}."
+            )
+        return last_events(lengths)
+    periods = _periods(log.timestamps, split)
+    trained, before = (
+        np.bincount(log.users[periods <= part], minlength=len(lengths))
+        for part in (TRAIN, VALIDATION)
+    )
+    found = EventSplit(
+        trained,
+        np.where((trained > 0) & (before > trained), trained, -1),
+        np.where((before > 0) & (lengths > before), before, -1),
+    )
+    if trained.max() < 2 or (found.validation < 0).all() or (found.test < 0).all():
+        raise _bad_moment(split, log.timestamps)
+    return found
+
+
+def split_target_events(log: Any, split: str, seed: int, train_fraction: float) -> np.ndarray:
+    """Splits the events of a target log: by their users, or by time.
+
+    By time, the events before the moment are for training, but for the last tenth of them, which is
+    for validation; all from the moment on are the test. The share of the users that is kept is that
+    of `split_users`.
+
+    Args:
+        log: Log.
+        split: str. `"users"`, see `split_users`, or `"time:MOMENT"`.
+        seed, train_fraction: see `split_users`.
+
+    Returns:
+        int array `[N]`: `TRAIN`, `VALIDATION`, `TEST`, or `-1`.
+    """
+    if not is_moment(split):
+        return split_users(log.user_ids, seed, train_fraction)[log.users]
+    parts = _periods(log.timestamps, split)
+    if len(np.unique(parts)) < 3:
+        raise _bad_moment(split, log.timestamps)
+    at = user_fractions(log.user_ids, seed, "train")[log.users]
+    parts[(parts != TEST) & (at >= train_fraction)] = -1
+    return parts
+
+
+def events_before(source: Any, split: str) -> np.ndarray:
+    """How many events of each user of some Sequences come before a moment, int64 `[U]`."""
+    moment = in_clock(split, source.timestamps)
+    passed = np.concatenate([[0], np.cumsum(source.timestamps < moment)])
+    return np.diff(passed[source.offsets])
+
+
+def _periods(times, split):
+    """The part of each time: before validation begins, before the moment, and after it."""
+    moment = in_clock(split, times)
+    before = np.sort(times[times < moment])
+    if not len(before):
+        raise _bad_moment(split, times)
+    begin = before[int(TRAINED_SHARE * len(before))]
+    return np.where(times < begin, TRAIN, np.where(times < moment, VALIDATION, TEST))
+
+
+def _bad_moment(split, times):
+    return InputError(
+        "`split` should leave events for training, validation and test on both sides of its "
+        f"moment. Received: {split!r} for timestamps from {times.min()} to {times.max()}."
+    )
 
 
 def user_fractions(user_ids: Sequence[str], seed: int, salt: str) -> np.ndarray:

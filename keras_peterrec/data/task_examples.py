@@ -27,6 +27,8 @@ class TaskExamples:
         answers: of E rows: an int array `[E]` of classes, a float array `[E, n]` of labels or
             numbers, or ItemLists of target items.
         dropped_users: int. Users of the task without any source history.
+        parts: int array `[E]` of `TRAIN`, `VALIDATION`, `TEST` or -1, where the examples themselves
+            are split; `None` where their users are, see `split_users`. Defaults to `None`.
     """
 
     user_ids: np.ndarray
@@ -34,6 +36,7 @@ class TaskExamples:
     stops: np.ndarray
     answers: np.ndarray | ItemLists
     dropped_users: int = 0
+    parts: np.ndarray | None = None
 
     def __len__(self):
         return len(self.starts)
@@ -41,8 +44,16 @@ class TaskExamples:
     def select(self, mask: Any) -> Any:
         """The examples where `mask` `[E]` is true."""
         return TaskExamples(
-            self.user_ids[mask], self.starts[mask], self.stops[mask], self.answers[mask]
+            self.user_ids[mask],
+            self.starts[mask],
+            self.stops[mask],
+            self.answers[mask],
+            parts=None if self.parts is None else self.parts[mask],
         )
+
+    def with_stops(self, stops: Any) -> Any:
+        """The same examples with histories that end elsewhere, `[E]`."""
+        return dataclasses.replace(self, stops=stops)
 
     def with_answers(self, answers: Any) -> Any:
         """The same examples with other answers `[E, ...]`."""
@@ -50,12 +61,17 @@ class TaskExamples:
 
 
 def recommendation_examples(
-    source: Any, target_log: Any, target_vocabulary: Any, cut_history: bool = True
+    source: Any,
+    target_log: Any,
+    target_vocabulary: Any,
+    cut_history: bool = True,
+    parts: Any = None,
 ) -> TaskExamples:
     """Examples of recommending in a target log from source histories.
 
     Target events of one user before which the same source events happened are one example,
-    however many they are: a loss and a baseline see at once all that a history led to.
+    however many they are: a loss and a baseline see at once all that a history led to. Events of
+    different parts are different examples.
 
     Args:
         source: Sequences of the source log.
@@ -63,6 +79,8 @@ def recommendation_examples(
         target_vocabulary: Vocabulary without special ids.
         cut_history: bool. Whether a history ends before its target event, for
             logs that share a clock. Defaults to `True`.
+        parts: int array or `None`. The part of each event of the target log, as of
+            `split_target_events`. Defaults to `None`: users are split later.
 
     Returns:
         TaskExamples.
@@ -84,14 +102,19 @@ def recommendation_examples(
     else:
         stops = source.offsets[users + 1]
     # Events come user by user and by time, so equal histories stand together.
-    changes = np.flatnonzero((np.diff(users) != 0) | (np.diff(stops) != 0)) + 1
+    equal = [users, stops]
+    if parts is not None:
+        parts = parts[np.lexsort((target_log.timestamps, target_log.users))][kept]
+        equal.append(parts)
+    changes = np.flatnonzero(np.any(np.diff(equal, axis=1) != 0, axis=0)) + 1
     firsts = np.concatenate([[0], changes]).astype("int64")
     weights = None
     if target.weights is not None:
         weights = _with_mean_one(target.weights[kept])
     answers = ItemLists(np.append(firsts, len(items)), items.astype("int32"), weights)
+    parts = None if parts is None else parts[firsts]
     return TaskExamples(
-        target.user_ids[owners[firsts]], starts[firsts], stops[firsts], answers, dropped
+        target.user_ids[owners[firsts]], starts[firsts], stops[firsts], answers, dropped, parts
     )
 
 

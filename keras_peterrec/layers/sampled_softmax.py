@@ -8,8 +8,9 @@ from keras import ops
 
 from keras_peterrec.errors import InputError, check_count
 
-SAMPLERS = ("log_uniform", "uniform", "in_batch")
+SAMPLERS = ("log_uniform", "uniform", "in_batch", "counts")
 STRATA = 4096
+MOST_COUNTED = 2**30  # int32 numbers, which all processors draw, go up to twice as many
 
 # In the path of the state that draws the negatives, by which training on several devices
 # tells it from the states of dropout: negatives are the same everywhere, dropout is not.
@@ -27,14 +28,15 @@ class SampledSoftmax(keras.layers.Layer):
     true item of a row does not count in that row.
 
     Args:
-        items: int. Number of items V in the table, most frequent first.
+        items: int. Number of items V in the table, most frequent first for `"log_uniform"`.
         negatives: int. Number of negatives S of a batch. Defaults to `1000`.
         seed: int or `None`. Defaults to `None`.
-        sampler: str. `"log_uniform"` or `"uniform"` over the items, or `"in_batch"`:
-            from the targets of the batch. Defaults to `"log_uniform"`.
+        sampler: str. `"log_uniform"` or `"uniform"` over the items, `"in_batch"`:
+            from the targets of the batch, or `"counts"`: as often as `counts` says. Defaults to
+            `"log_uniform"`.
         counts: Array of shape `[V]` or `None`. How often each item is a target in
-            training, which is the distribution of `"in_batch"`. Defaults to `None`:
-            the distribution is assumed to be log-uniform.
+            training, for `"counts"` and as the distribution of `"in_batch"`. Defaults to `None`:
+            the distribution of `"in_batch"` is assumed to be log-uniform.
 
     Call arguments:
         states: Tensor of shape `[N, C]`.
@@ -139,14 +141,15 @@ class NegativeSampler:
 
     for items sorted by falling frequency. `"uniform"` is q(i) = 1 / V. `"in_batch"`
     draws from the counted targets of the batch, so q(i) is how often i is a target in
-    training: `counts / Σ counts`, or without counts assumed to be log-uniform.
+    training: `counts / Σ counts`, or without counts assumed to be log-uniform. `"counts"` draws
+    from that distribution itself, for items in any order.
 
     Args:
         items: int. Number of items V.
         negatives: int. Number of negatives S of a draw.
         sampler: str. Which distribution. Defaults to `"log_uniform"`.
-        counts: Array of shape `[V]` or `None`. For `"in_batch"`; an item with a count
-            below one counts once. Defaults to `None`.
+        counts: Array of shape `[V]` or `None`. For `"in_batch"` and `"counts"`; an item with a
+            count below one counts once. Defaults to `None`.
 
     Raises:
         InputError: if an argument is out of range.
@@ -166,15 +169,23 @@ class NegativeSampler:
                 f"`sampler` should be one of {', '.join(SAMPLERS)}. "
                 f"Received: `sampler` = {sampler!r}."
             )
-        if counts is not None and (sampler != "in_batch" or np.shape(counts) != (items,)):
+        takes_counts = sampler in ("in_batch", "counts")
+        if counts is not None and (not takes_counts or np.shape(counts) != (items,)):
             raise InputError(
-                f"`counts` should have shape ({items},) and be used with the sampler in_batch "
-                f"only. Received: shape {np.shape(counts)} and `sampler` = {sampler!r}."
+                f"`counts` should have shape ({items},) and be used with the samplers in_batch and "
+                f"counts only. Received: shape {np.shape(counts)} and `sampler` = {sampler!r}."
+            )
+        if counts is None and sampler == "counts":
+            raise InputError(
+                "`counts` should be given with the sampler counts. Received: `counts` = None."
             )
         self.sampler = sampler
         self.log_frequency = None
         if counts is not None:
             counts = np.maximum(np.asarray(counts, "float64"), 1.0)
+            if sampler == "counts":
+                counts = np.maximum(np.floor(counts * min(1.0, MOST_COUNTED / counts.sum())), 1.0)
+                self.passed = np.cumsum(counts).astype("int32")
             self.log_frequency = np.log(counts / counts.sum()).astype("float32")
         # Bounds of equally likely parts of [1, V + 1), as a whole number and a fraction:
         # float32 alone is too coarse for them.
@@ -188,6 +199,10 @@ class NegativeSampler:
             return keras.random.randint((self.negatives,), 0, self.items, "int32", seed)
         if self.sampler == "log_uniform":
             return self._log_uniform(keras.random.uniform((2, self.negatives), seed=seed))
+        if self.sampler == "counts":
+            # One of all counted events, and whose it is.
+            event = keras.random.randint((self.negatives,), 0, int(self.passed[-1]), "int32", seed)
+            return ops.cast(ops.searchsorted(self.passed, event, side="right"), "int32")
         targets = ops.cast(targets, "int32")
         # The k-th counted target, k uniform, is where the count first exceeds k.
         passed = ops.cumsum(ops.cast(targets >= 0, "int32"))

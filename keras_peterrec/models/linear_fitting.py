@@ -83,13 +83,27 @@ class ItemRegression:
             self.bag = Bag(bag.fade, bag.power, min(bag.events, SPARSE_EVENTS))
             self.gram, self.right = self._sparse_products(*rows, size, outputs)
 
-    def solve(self, penalty: float) -> LinearPart:
-        """The linear part for one penalty."""
+    def solve(self, penalty: float, prior: Any = None) -> LinearPart:
+        """The linear part for one penalty.
+
+        Args:
+            penalty: float.
+            prior: float array `[I, Y]` or `None`. An earlier table P, of the same bag, that the
+                solution is held to, so that what it knows and these rows do not say is kept:
+
+                    B = argmin Σ_e |x_e B - y_e|² + penalty |B - cP|²
+
+                c is what fits P best to these rows. Only for an exact regression. Defaults to
+                `None`, which holds it to zero.
+        """
         large = self.exact and len(self.gram) >= THREADS_FROM
         with contextlib.nullcontext() if large else one_thread():
-            table = self._solve_all(penalty) if self.exact else self._solve_each(penalty)
+            table = self._solve_all(penalty, prior) if self.exact else self._solve_each(penalty)
         bias = np.zeros(table.shape[1], "float32")
-        return LinearPart(self.bag, table, bias, {"fade": self.bag.fade, "penalty": penalty})
+        chosen = {"fade": self.bag.fade, "penalty": penalty}
+        if prior is not None:
+            chosen["goes_on"] = True
+        return LinearPart(self.bag, table, bias, chosen)
 
     def _add_users(self, items, starts, stops, offsets, targets):
         """Adds up X'X and X'Y, one product for some cuts of a user."""
@@ -117,8 +131,12 @@ class ItemRegression:
         places = history * self.right.shape[1] + chosen.astype("int64")[:, None]
         np.add.at(self.right.reshape(-1), places.reshape(-1), of_targets.reshape(-1))
 
-    def _solve_all(self, penalty):
-        gram = self.gram.copy()
+    def _solve_all(self, penalty, prior):
+        gram, right = self.gram.copy(), self.right
+        if prior is not None:
+            said = self.gram @ prior
+            scale = np.sum(prior * right) / max(float(np.sum(prior * said)), 1e-12)
+            prior, right = scale * prior, right - scale * said
         gram[np.diag_indices_from(gram)] += penalty
         try:
             factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
@@ -126,8 +144,8 @@ class ItemRegression:
             gram = self.gram.astype("float64")
             gram[np.diag_indices_from(gram)] += penalty
             factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-        table = scipy.linalg.cho_solve(factor, self.right, check_finite=False)
-        return np.ascontiguousarray(table, "float32")
+        table = scipy.linalg.cho_solve(factor, right, check_finite=False)
+        return np.ascontiguousarray(table if prior is None else table + prior, "float32")
 
     def _sparse_products(self, items, starts, stops, offsets, targets, size, outputs):
         gram = scipy.sparse.csr_matrix((size, size), dtype="float32")
@@ -179,12 +197,16 @@ class ItemRegression:
         return scipy.sparse.csr_matrix((data, entries), shape)
 
 
-def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
+def best_item_regression(
+    make: Callable, quality: Callable, earlier: LinearPart | None = None
+) -> LinearPart:
     """The linear part to items whose fade and penalty are best.
 
     Args:
         make: Callable. From a Bag to an ItemRegression.
         quality: Callable. From a LinearPart to a number for the validation users; higher is better.
+        earlier: LinearPart or `None`. One that these rows may go on from, if that is better than to
+            begin anew; see `ItemRegression.solve`. Defaults to `None`.
     """
     first = FIRST_PENALTY
 
@@ -193,13 +215,28 @@ def best_item_regression(make: Callable, quality: Callable) -> LinearPart:
         regression = make(Bag(FADES[place]))
 
         def of_penalty(place):
-            part = regression.solve(PENALTIES[place])
-            return quality(part), part
+            return _with_quality(regression.solve(PENALTIES[place]), quality)
 
         value, first, part = _climb(of_penalty, first, len(PENALTIES))
         return value, part
 
-    return _climb(of_fade, FIRST_FADE, len(FADES))[2]
+    best = _climb(of_fade, FIRST_FADE, len(FADES))
+    if earlier is not None and not earlier.is_sparse:
+        regression = make(earlier.bag)
+        if regression.exact:
+            going_on = _climb(
+                lambda place: _with_quality(
+                    regression.solve(PENALTIES[place], earlier.table), quality
+                ),
+                FIRST_PENALTY,
+                len(PENALTIES),
+            )
+            best = max(best, going_on, key=lambda found: found[0])
+    return best[2]
+
+
+def _with_quality(part, quality):
+    return quality(part), part
 
 
 def best_ease(items: Any, starts: Any, stops: Any, size: int, quality: Callable) -> LinearPart:

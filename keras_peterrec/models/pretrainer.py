@@ -56,6 +56,10 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             It is not trained, and training does not see it. It can also be set later. Defaults to
             `None`.
 
+    Attributes:
+        frozen_items: int or `None`. Of so many items, the first ones, training leaves the vectors
+            as they are; see `train_only_new_items`.
+
     Source: Yuan et al., SIGIR 2020, section 3.2, Eq. (3) and (4).
     """
 
@@ -91,6 +95,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         else:
             self.full_softmax = FullSoftmax(label_smoothing, name="full_softmax")
         self.linear = linear
+        self.frozen_items = None
         self.output_table = None
         if not tied:
             self.output_table = keras.layers.Embedding(
@@ -117,6 +122,25 @@ class Pretrainer(ReplicatedTraining, keras.Model):
 
     def block_stacks(self) -> Any:
         return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
+
+    def train_only_new_items(self, items: int) -> None:
+        """Freezes all but the vectors of items after the first so many. Compile it afterwards.
+
+        Args:
+            items: int. How many items stay as they are.
+        """
+        self.frozen_items = items
+        for layer in (*self.backbone.blocks, self.backbone.final_norm):
+            layer.trainable = False
+
+    def frozen_rows(self) -> list:
+        """Pairs of a table and how many of its first rows are not trained."""
+        if self.frozen_items is None:
+            return []
+        tables = [(self.backbone.item_embedding.embeddings, FIRST_ITEM + self.frozen_items)]
+        if not self.tied:
+            tables.append((self.output_table.embeddings, self.frozen_items))
+        return tables
 
     def unused_in_training(self) -> list:
         return [] if self.linear is None else [self.linear]

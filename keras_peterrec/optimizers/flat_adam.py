@@ -37,6 +37,19 @@ class FlatAdam(OpenAdam):
         self.flat_values = flat_values
         self._flat = {}  # {id of a variable: its number among the small ones}
         self._flat_slots = {}
+        self._first_rows = {}  # {id of a variable: the first row that is trained}
+
+    def freeze_rows(self, variable: Any, rows: int) -> None:
+        """Leaves the first rows of a table as they are, to the bit.
+
+        Their gradients count as zero, and so their moments stay zero. Call it before the first
+        step, and without `weight_decay`.
+
+        Args:
+            variable: a table `[V, C]`.
+            rows: int. How many.
+        """
+        self._first_rows[id(_raw(variable))] = rows
 
     def add_optimizer_variables(
         self, trainable_variables: Any, name: Any, initializer: Any = "zeros"
@@ -63,6 +76,7 @@ class FlatAdam(OpenAdam):
 
     def update_all(self, grads: Any, variables: Any, learning_rate: Any) -> None:
         flat, others = {}, []
+        grads = [self._without_frozen_rows(g, v) for g, v in zip(grads, variables)]
         for gradient, variable in zip(grads, variables):
             if id(_raw(variable)) in self._flat:
                 flat[self._flat[id(_raw(variable))]] = gradient
@@ -72,6 +86,16 @@ class FlatAdam(OpenAdam):
             self._update_flat(flat, learning_rate)
         if others:
             super().update_all(*zip(*others), learning_rate)
+
+    def _without_frozen_rows(self, gradient, variable):
+        first = self._first_rows.get(id(_raw(variable)))
+        if first is None:
+            return gradient
+        if isinstance(gradient, tf.IndexedSlices):
+            rows = gradient.indices
+            values = tf.where((rows >= first)[:, None], gradient.values, 0.0)
+            return tf.IndexedSlices(values, rows, gradient.dense_shape)
+        return tf.concat([tf.zeros_like(gradient[:first]), gradient[first:]], 0)
 
     def alone(self, gradient: Any) -> Any:
         """The gradient of a variable that is updated on its own: of single rows, as a whole table.

@@ -13,7 +13,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.runs.pretrain import encode_log
+from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     known_histories,
@@ -73,7 +73,8 @@ def _multi_task(settings):
         model = _new_model(host, data, settings.head_dropout)
         training = _train(model, sequences, data, settings, folder.path)
         for name in data:
-            data[name].join(model.tasks[name])
+            task = model.tasks[name]
+            data[name].join(task, None, data[name].part_weights(task))
         found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
         summary = training.summary(time.perf_counter() - began)
         found = {n: {**result, **summary} for n, result in found.items()}

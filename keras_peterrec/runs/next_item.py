@@ -13,11 +13,9 @@ from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.training.inference import outputs_of
 
-VALIDATION, TEST = 2, 1  # which event, counted from a user's last
-
 
 class NextItemEvaluation:
-    """Full ranking of each user's held-out event over all items of the log.
+    """Full ranking of each user's event that is asked for over all items of the log.
 
     No item is removed from the ranking. Metrics whose names begin with `new_` are the same with the
     items of the user's history removed, like a shop that recommends each item once.
@@ -25,7 +23,7 @@ class NextItemEvaluation:
     Args:
         sequences: Sequences.
         max_length: int.
-        held_out: int. `VALIDATION` (last but one) or `TEST` (last event).
+        part: int. `VALIDATION` or `TEST` of the sequences' split.
         users: int or `None`. At most this many users, evenly spread over the log. Defaults to
             `None`, all.
         vocabulary: Vocabulary of the sequences, or `None`. With it and `counts`, measurements have
@@ -38,12 +36,12 @@ class NextItemEvaluation:
         self,
         sequences: Any,
         max_length: int,
-        held_out: int,
+        part: int,
         users: int | None = None,
         vocabulary: Any = None,
         counts: Any = None,
     ) -> None:
-        starts, stops, targets = sequences.leave_one_out(held_out)
+        starts, stops, targets = sequences.held_out(part)
         if users is not None and len(starts) > users:
             chosen = np.linspace(0, len(starts) - 1, users).astype("int64")
             starts, stops, targets = starts[chosen], stops[chosen], targets[chosen]

@@ -6,25 +6,28 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.packed_batches import causal_batches, masked_batches
+from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.data.splits import TEST, VALIDATION
+from keras_peterrec.data.streamed_batches import StreamedBatches
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
-from keras_peterrec.models.linear_part import EVENTS, LinearPart
+from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
-from keras_peterrec.runs.next_item import TEST, VALIDATION, NextItemEvaluation
-from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import PretrainingLog
+from keras_peterrec.runs.run_folder import FINAL, RunFolder
 from keras_peterrec.runs.task_data import (
     FEW_TEST_USERS,
     example_writer,
     few_test_users,
-    load_source,
+    open_source,
     write_test,
 )
 from keras_peterrec.settings.base import takes
@@ -38,6 +41,8 @@ from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 VALIDATION_USERS = 5_000
 METRIC = Metric("ndcg@10", higher_is_better=True)
+# Epochs without improvement until the learning rate drops; fewer where a host was trained before.
+PATIENCE = {False: 4, True: 2}
 AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
@@ -46,8 +51,10 @@ def pretrain(settings: PretrainSettings) -> dict:
     """Pretrains a host on a log, without labels, and saves it as a run folder.
 
     The last event of every user is kept for the test and the last but one for
-    validation, which also says when to stop. The same call on an interrupted
-    folder goes on; on a finished one it returns what was found.
+    validation, which also says when to stop; `split` may name a moment instead. With
+    `final`, a second host is then trained on all events, for as long as was best, and
+    saved in place of the measured one, whose metrics are kept. The same call on an
+    interrupted folder goes on; on a finished one it returns what was found.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -57,131 +64,150 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
-    trained = training_counts(log)
-    sequences, vocabulary, counts = encode_log(log, settings.min_count, trained)
-    found = RunFolder(settings.out, settings, log.fingerprint(), devices=devices)
-    with found as folder, seeded(settings.seed):
+    source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
+    log = PretrainingLog.of(source, settings.min_count, settings.split)
+    everything = PretrainingLog.of_all(source, settings.min_count) if settings.final else None
+    fingerprint = log.summary["fingerprint"]
+    found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
+    with found as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        if devices.is_chief:
-            _say_unknown_items(trained)
-            users = int((sequences.lengths >= 3).sum())
-            if users < FEW_TEST_USERS:
-                progress.line(few_test_users(users))
-        with devices.scope():
-            pretrainer = new_pretrainer(settings, len(vocabulary))
-        examples = example_writer(settings, sequences, vocabulary)
-        training = _train(pretrainer, sequences, settings, folder.path, examples, counts)
-
-        def finish():
-            linear = None
-            if settings.linear or settings.baselines:
-                linear = fit_linear(sequences, len(vocabulary.items))
-            weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
-            host = Host(pretrainer, vocabulary, settings.max_length)
-            host.save(folder.path)
-            result = {
-                **_describe(log, trained, pretrainer, settings),
-                **_measure(pretrainer, sequences, settings, vocabulary, counts, linear),
-                **training.summary(time.perf_counter() - began),
-            }
-            if settings.linear:
-                result["linear"] = {"weight": weight, **linear.chosen}
-            advise(result, METRIC, sequences.lengths, host)
-            rows = write_test(folder.path, result, METRIC, examples)
-            write_summaries(folder.path, result, rows)
-            vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
-            described = vocabulary.items, counts, examples.name
-            write_projector(folder.path, vectors, *described, "items of the source log")
-            folder.finish(result)
-            training.finish()
-            return result
-
-        return devices.on_chief(finish)
+        result = folder.measured_result()
+        if result is None:
+            if devices.is_chief:
+                log.say_what_is_left_out()
+            with seeded(settings.seed):
+                host = _new_host(log, settings, devices)
+                described = describe(log, settings)
+                result = train_host(host, log, settings, folder, described, began)
+        if settings.final:
+            with seeded(settings.seed):
+                host = _new_host(everything, settings, devices, final=True)
+                result = train_final_host(host, everything, settings, folder, result)
+        return result
 
 
-def _say_unknown_items(trained):
-    unknown = int((trained == 0).sum())
-    if unknown:
-        progress.line(
-            f"{unknown:,} of {len(trained):,} items are unknown to the host: only the last two "
-            "events of users, which are kept for validation and test, have them"
-        )
+def _new_host(log, settings, devices, final=False):
+    with devices.scope():
+        pretrainer = new_pretrainer(settings, len(log.vocabulary))
+    return Host(pretrainer, log.vocabulary, settings.max_length, origin(settings, final))
 
 
-def _describe(log, trained, pretrainer, settings):
-    linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
-    total = pretrainer.count_params()
+def origin(settings: Any, final: bool = False, **more: Any) -> dict:
+    """What `host.json` says of where a host comes from."""
+    return {"split": settings.split, "final": final, **more}
+
+
+def train_host(host, log, settings, folder, described, began, earlier=None, baselines=None):
+    """Trains a host to its best validation metric, adds the linear part, saves and measures it.
+
+    Args:
+        host: Host, new.
+        log: PretrainingLog.
+        settings: PretrainSettings.
+        folder: RunFolder.
+        described: dict, what `metrics.json` says of the settings and the log.
+        began: float. When the command began.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
+        baselines: list of dict or `None`. Baselines of a host that was trained before, with which
+            this one begins; its start may then turn out the best. Defaults to `None`.
+
+    Returns:
+        dict, the content of `metrics.json`.
+    """
+    pretrainer, sequences = host.pretrainer, log.sequences
+    users = int((sequences.split.test >= 0).sum())
+    if users < FEW_TEST_USERS and Devices.of(pretrainer).is_chief:
+        progress.line(few_test_users(users))
+    title, starts_trained = described["command"], baselines is not None
+    examples = example_writer(settings, sequences, host.vocabulary)
+    training = _train(title, pretrainer, log, settings, folder.path, starts_trained, examples)
+
+    def finish():
+        linear = None
+        if settings.linear or settings.baselines:
+            linear = fit_linear(sequences, len(log.counts), earlier)
+        weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
+        host.save(folder.path)
+        result = {
+            **described,
+            "parameters": _parameters(pretrainer),
+            **_measure(pretrainer, log, settings, linear, baselines or []),
+            **training.summary(time.perf_counter() - began),
+        }
+        if settings.linear:
+            result["linear"] = {"weight": weight, **linear.chosen}
+        advise(result, METRIC, sequences.lengths, host)
+        rows = write_test(folder.path, result, METRIC, examples)
+        write_summaries(folder.path, result, rows)
+        vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+        named = host.vocabulary.items, log.counts, examples.name
+        write_projector(folder.path, vectors, *named, "items of the source log")
+        folder.finish(result)
+        training.finish()
+        return result
+
+    return Devices.of(pretrainer).on_chief(finish)
+
+
+def train_final_host(host, log, settings, folder, result, earlier=None):
+    """Trains a host anew on all events for as long as the measured run found best, and saves it.
+
+    Args:
+        host: Host, new.
+        log: PretrainingLog, all of whose events are trained on.
+        settings: PretrainSettings.
+        folder: RunFolder of the measured run.
+        result: dict, the measured run's `metrics.json`.
+        earlier: see `train_host`.
+
+    Returns:
+        dict, `result` with `final`: what was trained on, and the seconds.
+    """
+    pretrainer, began = host.pretrainer, time.perf_counter()
+    title, path = f"{result['command']} on everything", result["best_path"]
+    training = _train(title, pretrainer, log, settings, folder.path / FINAL, path=path)
+
+    def finish():
+        chosen = result.get("linear", {})
+        if chosen.get("weight"):
+            part = refit_linear(log.sequences, len(host.vocabulary.items), chosen, earlier)
+            pretrainer.linear = LinearTable.of_part(part)
+        host.save(folder.path)
+        final = {
+            "events": len(log.sequences.items),
+            "items": len(host.vocabulary.items),
+            "epochs": sum(path),
+            "seconds": round(time.perf_counter() - began, 2),
+        }
+        told = {**result, "final": final}
+        folder.finish(told)
+        training.finish()
+        return told
+
+    return Devices.of(pretrainer).on_chief(finish)
+
+
+def describe(log: PretrainingLog, settings: Any) -> dict:
+    """What `metrics.json` says of a run's settings and log."""
     return {
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
         "decides": METRIC.described(),
-        "data": {
-            "fingerprint": log.fingerprint(),
-            "users": len(log.user_ids),
-            "items": len(log.item_ids),
-            "items_only_held_out": int((trained == 0).sum()),
-            "events": len(log),
-        },
-        "parameters": {
-            "host": pretrainer.backbone.count_params(),
-            "linear": linear,
-            "trainable": total - linear,
-            "total": total,
-        },
+        "data": log.summary,
     }
 
 
-def training_counts(log: Any) -> np.ndarray:
-    """How often each item of a log is in events that training may see: all but users' last two.
-
-    Args:
-        log: Log.
-
-    Returns:
-        int array `[I]`, in the order of `log.item_ids`.
-
-    Raises:
-        InputError: no user has the four events that training, validation and
-            test need.
-    """
-    order = np.lexsort((log.timestamps, log.users))
-    lengths = np.bincount(log.users)
-    if lengths.max() < 4:  # one input and one target, validation, test
-        raise InputError(
-            "`log` should have a user with at least four events. "
-            f"Received: {len(lengths)} users with at most {lengths.max()}."
-        )
-    from_last = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(log))
-    held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
-    return np.bincount(log.items[order][~held_out], minlength=len(log.item_ids))
-
-
-def encode_log(log: Any, min_count: int = 1, counts: np.ndarray | None = None) -> tuple:
-    """Sequences, vocabulary and training counts of a log.
-
-    Args:
-        log: Log.
-        min_count: int. Items that training sees less often become unknown. Defaults to `1`.
-        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
-            `None`.
-
-    Returns:
-        Sequences, Vocabulary and an int array `[V - 4]` of counts.
-
-    Raises:
-        InputError: see `training_counts`.
-    """
-    counts = training_counts(log) if counts is None else counts
-    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
-    counts_by_item = dict(zip(log.item_ids, counts))
-    return (
-        Sequences(log, vocabulary),
-        vocabulary,
-        np.array([counts_by_item[item] for item in vocabulary.items]),
-    )
+def _parameters(pretrainer):
+    linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
+    total = pretrainer.count_params()
+    return {
+        "host": pretrainer.backbone.count_params(),
+        "linear": linear,
+        "trainable": total - linear,
+        "total": total,
+    }
 
 
 def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrainer:
@@ -197,12 +223,13 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
     return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
 
 
-def fit_linear(sequences: Sequences, items: int) -> LinearPart:
+def fit_linear(sequences: Sequences, items: int, earlier: LinearPart | None = None) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
-        sequences: Sequences. Each user's last two events are not fitted to.
+        sequences: Sequences. What is held out is not fitted to.
         items: int. Items of the vocabulary, without special ids.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     rows = next_item_rows(sequences)
     validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
@@ -210,9 +237,30 @@ def fit_linear(sequences: Sequences, items: int) -> LinearPart:
         linear = best_item_regression(
             lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
             lambda part: validation.measure_linear(part)[METRIC.name],
+            earlier,
         )
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
+
+
+def refit_linear(
+    sequences: Sequences, items: int, chosen: dict, earlier: LinearPart | None = None
+) -> LinearPart:
+    """The regression with settings that were chosen before, times its weight.
+
+    Args:
+        sequences: Sequences.
+        items: int. Items of the vocabulary, without special ids.
+        chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
+    """
+    rows = next_item_rows(sequences)
+    with progress.stage("fitting the linear part to everything"):
+        regression = ItemRegression(
+            Bag(chosen["fade"]), sequences.items, *rows, items, items, next_items=True
+        )
+        prior = earlier.table if chosen.get("goes_on") else None
+        return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
 
 
 def next_item_rows(sequences: Sequences) -> tuple:
@@ -238,16 +286,17 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, vocabulary, counts, linear):
+def _measure(pretrainer, log, settings, linear, more_baselines):
     """Final metrics of both held-out events, and of the baselines."""
-    described = {"vocabulary": vocabulary, "counts": counts}
+    sequences, counts = log.sequences, log.counts
+    described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
     validation, test = (
-        NextItemEvaluation(sequences, settings.max_length, held_out, **described)
-        for held_out in (VALIDATION, TEST)
+        NextItemEvaluation(sequences, settings.max_length, part, **described)
+        for part in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
-        baselines = [baseline]
+        baselines = [baseline, *more_baselines]
         if settings.baselines:
             ease = _ease(sequences, validation, len(counts))
             for name, part in (("SLIT", linear), ("EASE", ease)):
@@ -279,35 +328,47 @@ def _ease(sequences, validation, items):
 
 
 def training_batches(
-    pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
+    pretrainer: Pretrainer, log: PretrainingLog | Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`.
+    """One epoch of a log, every event once.
 
-    Where the log has weights, they come as a third part; their mean over all targets is 1, so that
-    losses compare.
+    Where a log in memory has weights, they come as a third part; their mean over all targets is 1,
+    so that losses compare.
+
+    Returns:
+        tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
     """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
-    replicas = Devices.of(pretrainer).replicas
-    cached = tokens * settings.hidden_dim // (CACHED_VALUES * replicas)
+    devices = Devices.of(pretrainer)
+    cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
+    rows = devices.replicas * max(1, cached)
+    vocabulary_size = pretrainer.backbone.vocabulary_size
+    shown = NextItems(settings.unknown_rate) if causal else HiddenItems(vocabulary_size)
     # A causal network sees no further than its receptive field, so whole histories are laid end to
     # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
-    longest = int(sequences.lengths.max())
-    windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {
-        "tokens": tokens,
-        "rows": replicas * max(1, cached),
-        "seed": settings.seed,
-        "weights": None if sequences.weights is None else _with_mean_one(sequences, longest),
-    }
-    if causal:
-        return causal_batches(
-            sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
+    window = None if causal else max_length - 1
+    if isinstance(log, PretrainingLog) and log.prepared is not None:
+        return StreamedBatches(
+            log.prepared,
+            vocabulary_size,
+            shown,
+            tokens=tokens // devices.workers,
+            rows=rows // devices.workers,
+            seed=settings.seed,
+            window=window,
+            chunk_events=log.chunk_events,
+            worker=devices.worker,
+            workers=devices.workers,
         )
-    vocabulary_size = pretrainer.backbone.vocabulary_size
-    return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
+    sequences = log if isinstance(log, Sequences) else log.sequences
+    longest = int(sequences.lengths.max())
+    windows = sequences.training_windows(window or longest)
+    weights = None if sequences.weights is None else _with_mean_one(sequences, longest)
+    arguments = shown, tokens, rows, settings.seed
+    return packed_batches(sequences.items, *windows, *arguments, weights=weights)
 
 
 def _with_mean_one(sequences, longest):
@@ -323,29 +384,36 @@ def _with_mean_one(sequences, longest):
     return sequences.weights * (np.sum(stops - starts) / total)
 
 
-def _train(pretrainer, sequences, settings, folder, examples, counts):
-    batches = training_batches(pretrainer, sequences, settings)
+def _train(
+    title, pretrainer, log, settings, folder, starts_trained=False, examples=None, path=None
+):
+    """Trains to the best validation metric or, given a `path`, that way again."""
+    batches = training_batches(pretrainer, log, settings)
     validation = NextItemEvaluation(
-        sequences,
+        log.sequences,
         settings.max_length,
         VALIDATION,
         VALIDATION_USERS,
-        examples.vocabulary,
-        counts,
+        None if examples is None else examples.vocabulary,
+        log.counts,
     )
     recipe = Recipe(
         settings.learning_rate,
         settings.epochs,
-        4,
+        PATIENCE[starts_trained],
         METRIC.monitor,
         METRIC.mode,
         drops=1,
+        counts_start=starts_trained,
         average=AVERAGE,
+        steps=log.steps_of_epoch(batches, settings.steps_per_epoch),
     )
     measure = lambda: validation.measure(pretrainer)
+    if path is not None:
+        measure, recipe = None, recipe.again(path)
     forward = pretrainer.user_states
     return fit(
-        "pretrain",
+        title,
         pretrainer,
         None,
         batches,
@@ -353,6 +421,6 @@ def _train(pretrainer, sequences, settings, folder, examples, counts):
         forward,
         recipe,
         folder,
-        show=examples.markdown,
-        profile=settings.profile,
+        show=None if examples is None else examples.markdown,
+        profile=settings.profile and path is None,
     )

@@ -10,8 +10,9 @@ from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
 
 FORMAT_VERSION = 2
+FINAL = "final"  # in a run's folder, where training on everything keeps its state and logs
 # Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
-PLACES = ("run", "host", "log", "target", "labels")
+PLACES = ("run", "host", "log", "target", "labels", "start", "items")
 PLACES += ("columns", "events", "target_events", "weight_column")
 
 
@@ -31,6 +32,8 @@ class RunFolder:
         recipe: int or `None`. Which version of the training makes of the settings what they come
             to; another version's folder is refused. Defaults to `None`.
         devices: Devices of the run. Defaults to `None`, this process alone.
+        final: bool. Whether the run is finished only once it was trained on everything. A measured
+            run, of which `metrics.json` says so, then goes on. Defaults to `False`.
 
     Raises:
         InputError: on entering, if the folder holds something else, cannot be written, or another
@@ -44,7 +47,7 @@ class RunFolder:
     ...     return folder.finish(train(folder.path))
     """
 
-    def __init__(self, path, settings, data=None, recipe=None, devices=None):
+    def __init__(self, path, settings, data=None, recipe=None, devices=None, final=False):
         self.path = Path(path)
         if devices is None:
             # Only here: `check_folder` is used before TensorFlow is imported.
@@ -59,6 +62,7 @@ class RunFolder:
             "recipe": recipe,
             "data": data,
         }
+        self._final = final
         self._lock = contextlib.ExitStack()
 
     def __enter__(self):
@@ -90,7 +94,12 @@ class RunFolder:
 
     @property
     def _finished(self):
-        return (self.path / "metrics.json").is_file()
+        result = self._measured()
+        return result is not None and ("final" in result or not self._final)
+
+    def _measured(self):
+        file = self.path / "metrics.json"
+        return read_json(file, "out") if file.is_file() else None
 
     def _is_same(self):
         """Whether the folder holds this run; raises InputError if it holds another one."""
@@ -116,7 +125,21 @@ class RunFolder:
         if not self._finished:
             return None
         print(f"{self.path} is already finished; nothing is trained again", file=sys.stderr)
-        return read_json(self.path / "metrics.json", "out")
+        return self._measured()
+
+    def measured_result(self):
+        """What a measured run wrote that is to be trained on everything; `None` before that.
+
+        Raises:
+            InputError: an earlier version measured it, which did not say how long was best.
+        """
+        result = self._devices.on_chief(self._measured)
+        if result is not None and "best_path" not in result:
+            raise InputError(
+                "`out` should be a run that says how long training was best (`best_path`), for "
+                f"`final`. Received: {str(self.path)!r}, of an earlier version."
+            )
+        return result
 
     def finish(self, result):
         """Writes `metrics.json`, with which the run is finished; returns its content."""

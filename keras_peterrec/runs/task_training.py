@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_peterrec.data.batches import state_batches, task_batches
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.data.user_batches import UserBatches
+from keras_peterrec.runs.run_folder import FINAL
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.transfer.strategies import LEARNING_RATES
@@ -35,7 +36,7 @@ EPOCH_CUTS = 100_000
 PASS_CUTS = 512
 
 
-def train_task(model, data, settings, folder, examples=None):
+def train_task(model, data, settings, folder, examples=None, path=None):
     """Trains a task model to its best validation metric, without the linear part.
 
     Args:
@@ -45,12 +46,19 @@ def train_task(model, data, settings, folder, examples=None):
         folder: path of the run.
         examples: Examples or `None`. Shows validation users in TensorBoard after each epoch.
             Defaults to `None`.
+        path: sequence of int or `None`. The `best_path` of a measured run, which is then repeated
+            on the rows of all users, in the folder's `final`. Defaults to `None`.
 
     Returns:
         ResumableTraining; see `fit`.
     """
     train = data.splits[TRAIN]
-    parts = choose_parts(model, data, settings)
+    batch_size = choose_batch_size(model, data, settings)
+    title = folder.name
+    rows = data
+    if path is not None:
+        title, folder, rows = f"{title} on everything", folder / FINAL, data.everything()
+    parts = choose_parts(model, rows, settings, batch_size)
     # Small data has short epochs, so more of them have to pass before it gives up.
     patience = min(3, max(2, EPOCH_ROWS // len(train)))
     recipe = Recipe(
@@ -60,12 +68,14 @@ def train_task(model, data, settings, folder, examples=None):
         data.kind.metric.monitor,
         data.kind.metric.mode,
         drops=3 if len(train) < FEW_ROWS else 1,
-        counts_start=data.starts_trained,
+        counts_start=data.starts_trained or settings.start is not None,
     )
+    if path is not None:
+        recipe = recipe.again(path)
     # The model itself is not named after its folder: XLA finds what it compiled for an equal model
     # only where the names agree.
     training = fit(
-        folder.name,
+        title,
         parts.model,
         data.loss(settings.loss),
         parts.batches,
@@ -89,21 +99,30 @@ class Parts:
     forward: Callable
 
 
-def choose_parts(model, data, settings):
+def choose_batch_size(model, data, settings):
+    """The batch size of a training: rows, or cuts of histories where these have several."""
+    train = data.splits[TRAIN]
+    default = min(128, max(16, len(train) // 256))
+    if _passes(model, data, settings) and len(train) > len(np.unique(train.starts)):
+        default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
+    return Devices.of(model).check_batch_size(settings.batch_size, default)
+
+
+def _passes(model, data, settings):
+    return settings.method != "head" and data.reach(model, TRAIN) is not None
+
+
+def choose_parts(model, data, settings, batch_size):
     """The Parts of a method: on states computed once, in passes over histories, or by rows.
 
     Args:
         model: TaskModel, of `build_task`.
         data: TaskData.
         settings: TransferSettings.
+        batch_size: int, of `choose_batch_size`.
     """
-    train, devices = data.splits[TRAIN], Devices.of(model)
-    passes = settings.method != "head" and data.reach(model, TRAIN) is not None
-    default = min(128, max(16, len(train) // 256))
-    if passes and len(train) > len(np.unique(train.starts)):
-        default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
-    batch_size = devices.check_batch_size(settings.batch_size, default)
-    if passes:
+    train = data.splits[TRAIN]
+    if _passes(model, data, settings):
         return in_passes(model, data, batch_size, settings.seed)
     by = on_states if settings.method == "head" else by_rows
     return by(model, data, batch_size, settings.seed, epoch_steps(len(train), batch_size))

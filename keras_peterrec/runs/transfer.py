@@ -3,7 +3,10 @@
 import functools
 import time
 
+from keras_peterrec import progress
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.splits import TRAIN
+from keras_peterrec.errors import InputError
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
@@ -14,8 +17,7 @@ from keras_peterrec.runs.task_data import (
     example_writer,
     fit_linear,
     known_histories,
-    load_answers,
-    load_source,
+    load_task,
     say_what_is_little,
     task_result,
     with_kind,
@@ -24,6 +26,7 @@ from keras_peterrec.runs.task_data import (
 from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
+from keras_peterrec.tasks.task_kind import PartWeights
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
@@ -31,6 +34,7 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_bundle import TaskBundle
 
 
 @takes(TransferSettings)
@@ -38,8 +42,10 @@ def transfer(settings: TransferSettings) -> dict:
     """Trains one task on a host and saves its bundle as a run folder.
 
     Users are split 70/10/20 by a hash of their id; no target event and no label of a validation or
-    test user is trained on. The same call on an interrupted folder goes on; on a finished one it
-    returns what was found.
+    test user is trained on. `split` may name a moment instead. With `final`, a second model is then
+    trained on all users, for as long as was best, and saved in place of the measured one, whose
+    metrics are kept. The same call on an interrupted folder goes on; on a finished one it returns
+    what was found.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -49,65 +55,159 @@ def transfer(settings: TransferSettings) -> dict:
     """
     # From before the host is built, because its dropout layers draw their seeds then.
     with seeded(settings.seed):
-        return _transfer(settings.with_one_patch())
+        start = None if settings.start is None else _start(settings)
+        return _transfer(settings.with_one_patch(), start)
 
 
-def _transfer(settings):
+def _start(settings):
+    """The TaskBundle that training starts with."""
+    bundle = TaskBundle.read(settings.start, "start")
+    for name in ("patch", "bottleneck", "insertion", "inner_skip"):
+        if getattr(settings, name):
+            raise InputError(
+                f"`{name}` should be left out with `start` (--from), whose patch is trained "
+                f"further. Received: `{name}` = {getattr(settings, name)!r}."
+            )
+    if bundle.method != settings.method:
+        raise InputError(
+            f"`method` should be that of `start` (--from), {bundle.method}. "
+            f"Received: `method` = {settings.method!r}."
+        )
+    if bundle.final:
+        progress.line(
+            f"{settings.start} was trained on everything (--final), test users as well: metrics of "
+            "what starts with it are too good"
+        )
+    return bundle
+
+
+def _transfer(settings, start):
     began = command_began()
-    patch = get_patch(settings.patch) if settings.method in PATCHED else None
+    patch = None
+    if settings.method in PATCHED:
+        patch = get_patch(settings.patch) if start is None else start.patch()
     devices = Devices.open(settings.devices)
-    with stage(f"loading {settings.host}"), devices.scope():
-        host = Host.load(settings.host)
+    host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log = load_source(settings.log, settings.columns, settings.events)
-    answers = load_answers(settings)
+    log, answers = load_task(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
-    reads = host.task_settings()
-    data = kind.make_data(source, answers, reads["history_length"], settings)
+    data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
-    with RunFolder(settings.out, settings, fingerprints, RECIPE, devices) as folder:
+    if start is not None:
+        fingerprints.append(start.fingerprint())
+    found = RunFolder(settings.out, settings, fingerprints, RECIPE, devices, settings.final)
+    with found as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier
-        if devices.is_chief:
-            say_weak_host(settings.host, HOST_METRIC)
-            say_what_is_little(data)
-        with devices.scope():
-            model = build_task(
-                host.backbone,
-                data.new_head(),
-                settings.method,
-                patch,
-                settings.dropout,
-                **reads,
-            )
-        examples = example_writer(settings, source, host.vocabulary)
-        training = train_task(model, data, settings, folder.path, examples)
+        result = folder.measured_result()
+        if result is None:
+            if devices.is_chief:
+                say_weak_host(settings.host, HOST_METRIC)
+                say_what_is_little(data)
+                _say_what_the_host_saw(host, settings)
+            model = _new_model(host, data, settings, devices, start)
+            result = _measured(model, host, data, settings, folder, fingerprints, began)
+        if settings.final:
+            # All anew, the same after an interruption: dropout has drawn numbers in training.
+            with seeded(settings.seed):
+                host = _load_host(settings, devices)
+                model = _new_model(host, data.everything(), settings, devices, start)
+                result = _final(model, host, data, settings, folder, result)
+        return result
 
-        def finish():
-            linear = None
-            if settings.linear or settings.baselines:
-                linear = fit_linear(data, len(host.vocabulary.items))
-            weight = data.join(model, linear if settings.linear else None)
-            task = Task(model, settings.method, data.kind, settings.recorded())
-            task.save(folder.path, host)
-            seconds = training.summary(time.perf_counter() - began)
-            measure = functools.partial(data.measure, model)
-            result = task_result(settings, data, fingerprints, measure, linear)
-            result |= {"parameters": parameter_report(model), **seconds}
-            if settings.linear and linear is not None:
-                result["linear"] = {"weight": weight, **linear.chosen}
-            train = data.splits[TRAIN]
-            advise(result, data.kind.metric, train.stops - train.starts, host)
-            result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
-            rows = write_test(folder.path, result, data.kind.metric, examples)
-            write_summaries(folder.path, result, rows)
-            if "counts" in rows:
-                vectors, _ = data.kind.score_rows(model.head)
-                described = data.kind.labels, rows["counts"], examples.name
-                write_projector(folder.path, vectors, *described, "target items")
-            folder.finish(result)
-            training.finish()
-            return result
 
-        return devices.on_chief(finish)
+def _load_host(settings, devices):
+    with stage(f"loading {settings.host}"), devices.scope():
+        return Host.load(settings.host)
+
+
+def _say_what_the_host_saw(host, settings):
+    """Says so if a split by time is not that of the host, which then knows what comes after it."""
+    saw = host.origin
+    if is_moment(settings.split) and (saw.get("final") or saw.get("split") != settings.split):
+        progress.line(
+            f"the host was trained on events after {settings.split}, which the test then does not "
+            "tell apart from what it predicts; pretrain with the same --split, without --final"
+        )
+
+
+def _new_model(host, data, settings, devices, start):
+    """The task model of the settings, new or as a TaskBundle has it; not trained on this host."""
+    with devices.scope():
+        model = build_task(
+            host.backbone,
+            data.new_head(),
+            settings.method,
+            settings.patch,
+            settings.dropout,
+            **host.task_settings(),
+        )
+    if start is not None:
+        start.start(model, data.kind)
+    return model
+
+
+def _measured(model, host, data, settings, folder, fingerprints, began):
+    """Trains a task model to its best validation metric, saves and measures it."""
+    examples = example_writer(settings, data.source, host.vocabulary)
+    training = train_task(model, data, settings, folder.path, examples)
+
+    def finish():
+        linear = None
+        if settings.linear or settings.baselines:
+            linear = fit_linear(data, len(host.vocabulary.items))
+        added = linear if settings.linear else None
+        weights = data.part_weights(model, added)
+        data.join(model, added, weights)
+        task = Task(model, settings.method, data.kind, settings.recorded())
+        task.save(folder.path, host)
+        seconds = training.summary(time.perf_counter() - began)
+        measure = functools.partial(data.measure, model)
+        result = task_result(settings, data, fingerprints, measure, linear)
+        result |= {"parameters": parameter_report(model), **seconds}
+        if added is not None:
+            result["linear"] = {"weight": weights.linear, **linear.chosen}
+        result["network_weight"] = weights.network
+        train = data.splits[TRAIN]
+        advise(result, data.kind.metric, train.stops - train.starts, host)
+        result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
+        rows = write_test(folder.path, result, data.kind.metric, examples)
+        write_summaries(folder.path, result, rows)
+        if "counts" in rows:
+            vectors, _ = data.kind.score_rows(model.head)
+            named = data.kind.labels, rows["counts"], examples.name
+            write_projector(folder.path, vectors, *named, "target items")
+        folder.finish(result)
+        training.finish()
+        return result
+
+    return Devices.of(model).on_chief(finish)
+
+
+def _final(model, host, data, settings, folder, result):
+    """Trains a task model on all users, as long as the measured run found best, and saves it."""
+    began = time.perf_counter()
+    training = train_task(model, data, settings, folder.path, path=result["best_path"])
+
+    def finish():
+        everything, linear = data.everything(), None
+        chosen = result.get("linear", {"weight": 0.0})
+        if chosen["weight"]:
+            with stage("fitting the linear part to everything"):
+                linear = everything.refit_linear(len(host.vocabulary.items), chosen)
+        weights = PartWeights(result["network_weight"], chosen["weight"])
+        everything.join(model, linear, weights)
+        task = Task(model, settings.method, data.kind, settings.recorded(), final=True)
+        task.save(folder.path, host)
+        final = {
+            "rows": len(everything.splits[TRAIN]),
+            "epochs": sum(result["best_path"]),
+            "seconds": round(time.perf_counter() - began, 2),
+        }
+        told = {**result, "final": final}
+        folder.finish(told)
+        training.finish()
+        return told
+
+    return Devices.of(model).on_chief(finish)

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+from keras_peterrec.data.moments import check_split
 from keras_peterrec.errors import InputError
 
 P = ParamSpec("P")
@@ -268,6 +269,31 @@ def seed_number(name, value):
         raise InputError(
             f"`{name}` should be an integer from 0 to {2**32 - 1}. Received: `{name}` = {value!r}."
         )
+
+
+def split_setting(other, text):
+    """The setting `split`: one word, or a moment.
+
+    Args:
+        other: str. The default, such as `"last"`.
+        text: str. What `--help` says of the default.
+    """
+    return setting(
+        other,
+        f"{text}, or time:2026-09-01: what comes from then on is the test, and the last tenth "
+        "before is for validation",
+        check=check_split(other),
+        metavar=f"{other}|time:MOMENT",
+    )
+
+
+def final_setting():
+    """The setting `final` of the commands that train."""
+    return setting(
+        False,
+        "train anew on everything after measuring, as long as was best: what ships",
+        recorded=False,
+    )
 
 
 def linear_setting():

@@ -14,7 +14,7 @@ class EvaluateSettings(ReadingSettings):
     command: ClassVar[str] = "evaluate"
     help_text: ClassVar[str] = "test metrics of a finished run, computed anew"
 
-    run: Any = setting(help="folder of a pretrain or transfer run")
+    run: Any = setting(help="folder of a pretrain, refresh or transfer run")
     host: Any = setting(None, "the task's host, where it was moved")
     log: Any = data_setting(None, "another source log")
     target: Any = data_setting(None, "another copy of the target log")

@@ -7,6 +7,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
+    final_setting,
     linear_setting,
     positive_integer,
     positive_number,
@@ -14,6 +15,7 @@ from keras_peterrec.settings.base import (
     rate,
     seed_number,
     setting,
+    split_setting,
 )
 from keras_peterrec.settings.reading import ReadingSettings, weight_setting
 
@@ -26,8 +28,8 @@ class PretrainSettings(ReadingSettings):
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
     log: Any = data_setting(
-        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name "
-        "such as movielens-100k/source"
+        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of "
+        "`prepare`, or a name such as movielens-100k/source"
     )
     out: Any = setting(help="new folder for the host", recorded=False)
     objective: str = setting(
@@ -40,6 +42,12 @@ class PretrainSettings(ReadingSettings):
     max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
     epochs: int = setting(
         200, "at most; early stopping ends nearly all runs before", check=positive_integer
+    )
+    steps_per_epoch: int | None = setting(
+        None,
+        "steps between two validations (default: all events once; of a log that streams at most "
+        "10,000)",
+        check=positive_integer,
     )
     batch_size: int | None = setting(
         None, "full windows in a batch (default: about 1,000 events)", check=positive_integer
@@ -59,6 +67,8 @@ class PretrainSettings(ReadingSettings):
         "whether regressions (SLIT and EASE) are measured as well",
         no_help="measure popularity alone",
     )
+    split: str = split_setting("last", "last: each user's last two events are held out")
+    final: bool = final_setting()
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
     profile: bool = profile_setting()

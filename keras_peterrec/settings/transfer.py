@@ -4,11 +4,13 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     Settings,
     data_setting,
     devices_setting,
+    final_setting,
     fraction,
     linear_setting,
     positive_integer,
@@ -17,6 +19,7 @@ from keras_peterrec.settings.base import (
     rate,
     seed_number,
     setting,
+    split_setting,
 )
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.reading import ReadingSettings, event_names, weight_setting
@@ -51,6 +54,7 @@ class SplitSettings(Settings):
         "whether a history ends before its target event",
         no_help="read whole histories: for logs whose clocks differ",
     )
+    split: str = split_setting("users", "users: 70/10/20 by a hash of their ids")
     seed: int = setting(0, "of the split and of the training", check=seed_number)
 
 
@@ -108,6 +112,11 @@ class TaskSettings(SplitSettings, ReadingSettings):
                 "`cut_history` should be left out without `target`, since labels have no time. "
                 "Received: `cut_history` = False."
             )
+        if is_moment(self.split) and not self.cut_history:
+            raise InputError(
+                "`cut_history` should be left out with a `split` by time, since whole histories "
+                "hold what comes after it. Received: `cut_history` = False."
+            )
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,13 @@ class TransferSettings(TaskSettings):
     host: Any = setting(help="folder of a pretrain run")
     log: Any = data_setting(help="source log with the histories")
     out: Any = setting(help="new folder for the task bundle", recorded=False)
+    start: Any = setting(
+        None,
+        "an earlier run of this task, such as on the host before a refresh: training starts with "
+        "its patch and its head",
+        flag="from",
+        metavar="BUNDLE",
+    )
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: Any = setting(
         None,
@@ -154,6 +170,7 @@ class TransferSettings(TaskSettings):
         None, "of Adam, at the start (default: by the method)", check=positive_number
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
+    final: bool = final_setting()
     linear: bool = linear_setting()
     baselines: bool = setting(
         True,
@@ -165,6 +182,11 @@ class TransferSettings(TaskSettings):
 
     def check(self):
         super().check()
+        if self.final and self.train_fraction < 1.0:
+            raise InputError(
+                "`train_fraction` should be left out with `final`, which trains on everything. "
+                f"Received: `train_fraction` = {self.train_fraction}."
+            )
         short = {name: getattr(self, name) for name in ("bottleneck", "insertion", "inner_skip")}
         short = {name: value for name, value in short.items() if value}
         asked = {**({} if self.patch is None else {"patch": self.patch}), **short}

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -10,6 +11,33 @@ def head_weights(head: Any) -> dict:
     """The weights of a head and of the layers inside it, `{"head/kernel": variable}` by path."""
     start = f"{head.path}/"
     return {f"head/{weight.path.removeprefix(start)}": weight for weight in head.weights}
+
+
+def start_outputs(head: Any, labels: Any, arrays: dict, earlier_labels: Any) -> None:
+    """Gives a new head what an earlier one knew of the same labels; others stay as they are.
+
+    A head says by `output_axes` which axis of each of its weights is that of the labels. Without
+    it, a head of other labels stays as it is.
+
+    Args:
+        head: Layer.
+        labels: list of str, of the new head.
+        arrays: the earlier head's weights by path, as `head_weights` names them.
+        earlier_labels: list of str.
+    """
+    axes = getattr(head, "output_axes", None)
+    place = {label: n for n, label in enumerate(earlier_labels)}
+    pairs = [(n, place[label]) for n, label in enumerate(labels) if label in place]
+    new, old = np.array(pairs, "int64").reshape(-1, 2).T
+    for path, variable in head_weights(head).items():
+        value, array = np.array(variable), arrays.get(path)
+        if axes is None and labels == earlier_labels and np.shape(array) == value.shape:
+            variable.assign(array)
+        elif axes is not None and array is not None:
+            # The labels first, in both.
+            axis = axes[path.removeprefix("head/")]
+            np.moveaxis(value, axis, 0)[new] = np.moveaxis(array, axis, 0)[old]
+            variable.assign(value)
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -29,6 +57,8 @@ class RecommenderHead(keras.layers.Layer):
 
     Source: Yuan et al., SIGIR 2020, section 3.3.
     """
+
+    output_axes = {"item_table": 0}
 
     def __init__(self, items: int, name: str = "head", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -71,6 +101,8 @@ class LinearHead(keras.layers.Layer):
 
     Source: Yuan et al., SIGIR 2020, section 3.3, for classes.
     """
+
+    output_axes = {"kernel": 1, "bias": 0}
 
     def __init__(
         self, outputs: int, bias_initializer: Any = "zeros", name: str = "head", **kwargs: Any

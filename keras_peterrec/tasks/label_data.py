@@ -10,9 +10,9 @@ from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.models.linear_fitting import LabelRegression, best_label_regression
-from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.task_kind import TaskData
+from keras_peterrec.tasks.task_kind import PartWeights, TaskData
 
 LEAST_SCALE = 0.01
 # Where training users are fewer, they help to choose the penalty of the linear part.
@@ -122,8 +122,12 @@ class LabelData(TaskData):
     def _linear_outputs(self, linear, part):
         return np.asarray(self.linear_scores(linear, part).all(), "float64")
 
-    def join(self, model: Any, linear: LinearPart | None = None) -> float:
-        """Moves both parts' outputs towards the best constant answer b, as validation asks.
+    def refit_linear(self, size: int, linear: dict) -> LinearPart:
+        bag = Bag(power=linear["power"])
+        return self._regression(bag, self.splits[TRAIN], size).solve(linear["penalty"])
+
+    def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
+        """How far both parts' outputs move towards the best constant answer b.
 
             z' = b + s (z - b) + a (l - b),   s, a = argmin of the validation users' loss
 
@@ -152,12 +156,13 @@ class LabelData(TaskData):
         first = np.full(len(parts), 1.0 / len(parts))
         held = HALVES if linear is not None else 0.0
         found = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
-        scale, *weights = found.x.tolist()
-        model.head.shrink(scale, start)
-        weight = weights[0] if weights else 0.0
-        if weight:
-            model.linear = LinearTable.of_part(linear.moved(weight, start))
-        return weight
+        return PartWeights(*found.x.tolist())
+
+    def join(self, model: Any, linear: LinearPart | None, weights: PartWeights) -> None:
+        start = self.start()
+        model.head.shrink(weights.network, start)
+        if linear is not None and weights.linear:
+            model.linear = LinearTable.of_part(linear.moved(weights.linear, start))
 
 
 def best_labels(labels: Any, probabilities: Any, k: int = 3) -> list:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TRAIN, VALIDATION, split_users
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
@@ -20,7 +20,7 @@ from keras_peterrec.models.linear_fitting import (
     best_item_regression,
     best_weight,
 )
-from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
@@ -29,6 +29,7 @@ from keras_peterrec.tasks.task_kind import (
     DEFAULT_SPLIT,
     ExportedAnswers,
     Metric,
+    PartWeights,
     TaskData,
     TaskKind,
 )
@@ -120,7 +121,7 @@ class RecommendationData(TaskData):
     """Target events of users, each with the source history before it.
 
     Every target event of a test user is to be found among all target items, without the user's
-    other target items.
+    other target items; before the moment of a split by time, without those that come before it.
 
     Args:
         source: Sequences of the source log.
@@ -132,15 +133,16 @@ class RecommendationData(TaskData):
     def __init__(
         self, source: Any, target_log: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
     ) -> None:
-        users = split_users(target_log.user_ids, settings.seed, settings.train_fraction)
-        counts = np.bincount(
-            target_log.items[users[target_log.users] == TRAIN], minlength=len(target_log.item_ids)
-        )
+        asked = settings.split, settings.seed, settings.train_fraction
+        parts = split_target_events(target_log, *asked)
+        counts = np.bincount(target_log.items[parts == TRAIN], minlength=len(target_log.item_ids))
         # All items of the target log can be recommended; their order is by training counts.
         targets = Vocabulary.from_counts(target_log.item_ids, counts, special_ids=False)
         self.counts = counts[np.argsort(targets.encode(target_log.item_ids))]
         self.known = Sequences(target_log, targets)
-        examples = recommendation_examples(source, target_log, targets, settings.cut_history)
+        by_time = is_moment(settings.split)
+        self.known_before = events_before(self.known, settings.split) if by_time else None
+        examples = recommendation_examples(source, target_log, targets, settings.cut_history, parts)
         empty = np.mean(examples.stops == examples.starts)
         if settings.cut_history and empty > 0.5:
             print(
@@ -173,23 +175,26 @@ class RecommendationData(TaskData):
         return {"name": "popularity", "test": self._ranked(None, table, part, sampled=True)}
 
     def fit_linear(self, size: int) -> LinearPart:
-        train, items = self.splits[TRAIN], self.source.items
-        rows = items, train.starts, train.stops, train.answers.offsets, train.answers.items
-
         def quality(part):
             return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
 
-        return best_item_regression(
-            lambda bag: ItemRegression(bag, *rows, size, len(self.kind.targets)), quality
-        )
+        return best_item_regression(lambda bag: self._regression(bag, size), quality)
 
     def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
         return self._ranked(None, nothing, part, sampled, self.linear_scores(linear, part))
 
-    def join(self, model: Any, linear: LinearPart | None = None) -> float:
+    def refit_linear(self, size: int, linear: dict) -> LinearPart:
+        return self._regression(Bag(linear["fade"]), size).solve(linear["penalty"])
+
+    def _regression(self, bag, size):
+        train = self.splits[TRAIN]
+        rows = train.starts, train.stops, train.answers.offsets, train.answers.items
+        return ItemRegression(bag, self.source.items, *rows, size, len(self.kind.targets))
+
+    def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
         if linear is None:
-            return 0.0
+            return PartWeights()
         users, table = self.users(model, VALIDATION), np.asarray(model.head.item_table)
         scores = self.linear_scores(linear, VALIDATION)
 
@@ -197,10 +202,7 @@ class RecommendationData(TaskData):
             added = scores.times(weight) if weight else None
             return self._ranked(users, table, VALIDATION, linear=added)[self.kind.metric.name]
 
-        weight = best_weight(quality, users, table, scores)
-        if weight:
-            model.linear = LinearTable.of_part(linear.moved(weight))
-        return weight
+        return PartWeights(linear=best_weight(quality, users, table, scores))
 
     def _ranked(self, queries, table, part, sampled=False, linear=None):
         """Metrics of the scores `queries · tableᵀ + linear`; without queries, of `table` alone."""
@@ -209,7 +211,9 @@ class RecommendationData(TaskData):
             queries = np.ones((len(split), 1), "float32")
         owners = self.known.index(split.user_ids)
         lengths = self.known.lengths[owners]
-        known = np.concatenate([self.known[owner] for owner in owners])
+        if self.known_before is not None and part != TEST:
+            lengths = self.known_before[owners]
+        known = np.concatenate([self.known[owner][:n] for owner, n in zip(owners, lengths)])
         arguments = (
             queries,
             table,

@@ -53,6 +53,13 @@ class Regression(TaskKind):
     def new_head(self) -> Any:
         return LinearHead(1)
 
+    def start_head(self, head: Any, arrays: dict, earlier: TaskKind) -> None:
+        super().start_head(head, arrays, earlier)
+        # The same numbers in other standard units.
+        scale = earlier.deviation / self.deviation
+        head.kernel.assign(scale * head.kernel)
+        head.bias.assign(scale * head.bias + (earlier.mean - self.mean) / self.deviation)
+
     @classmethod
     def make_data(
         cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT

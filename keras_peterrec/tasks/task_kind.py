@@ -1,5 +1,6 @@
 """What a kind of task has to say: its data, head, metric, bundle and answers."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from keras_peterrec.data.splits import split_users
+from keras_peterrec.data.moments import is_moment
+from keras_peterrec.data.splits import TEST, VALIDATION, events_before, split_users
 from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.tasks.heads import start_outputs
 from keras_peterrec.training.inference import TOKENS, outputs_of, traced
 
 DEFAULT_SPLIT = SplitSettings()
@@ -132,6 +136,16 @@ class TaskKind:
         """
         raise NotImplementedError
 
+    def start_head(self, head: Any, arrays: dict, earlier: "TaskKind") -> None:
+        """Gives a new head what an earlier task of this kind knew; see `start_outputs`.
+
+        Args:
+            head: Layer, of `new_head`.
+            arrays: the earlier head's weights by path, in a bundle.
+            earlier: TaskKind of the earlier task.
+        """
+        start_outputs(head, self.labels, arrays, earlier.labels)
+
     # Data.
 
     @classmethod
@@ -235,6 +249,19 @@ class ExportedAnswers:
     select: Any = None
 
 
+@dataclass(frozen=True)
+class PartWeights:
+    """How much the two parts of a task's answer count.
+
+    Args:
+        network: float. What the head's outputs are scaled with. Defaults to `1.0`.
+        linear: float. What the linear part is scaled with; 0 for none. Defaults to `0.0`.
+    """
+
+    network: float = 1.0
+    linear: float = 0.0
+
+
 class TaskData:
     """The rows of a task and how a model is measured on them.
 
@@ -259,7 +286,12 @@ class TaskData:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
-        split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        self.every_row = examples
+        split = examples.parts
+        if split is None:
+            split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        if is_moment(settings.split):
+            examples, split = _cut_at(examples, split, source, settings.split)
         self.splits = [examples.select(split == part) for part in range(3)]
         sizes = [len(part) for part in self.splits]
         if 0 in sizes:
@@ -286,17 +318,31 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def join(self, model: Any, linear: Any = None) -> Any:
-        """Adds the linear part to a trained model with the weight that validation asks.
+    def part_weights(self, model: Any, linear: Any = None) -> PartWeights:
+        """How much the network and the linear part should count, as validation asks.
+
+        Args:
+            model: TaskModel, trained.
+            linear: LinearPart, of `fit_linear`, or `None` for none.
+        """
+        return PartWeights()
+
+    def join(self, model: Any, linear: Any, weights: PartWeights) -> None:
+        """Adds the linear part to a trained model.
 
         Args:
             model: TaskModel. Its `linear` is set; its head may be calibrated.
-            linear: LinearPart, of `fit_linear`, or `None` for none.
-
-        Returns:
-            float, the weight: 0 if the model is better without.
+            linear: LinearPart, or `None` for none.
+            weights: PartWeights, of `part_weights`.
         """
-        return 0.0
+        if linear is not None and weights.linear:
+            model.linear = LinearTable.of_part(linear.moved(weights.linear))
+
+    def everything(self) -> "TaskData":
+        """This data with the rows of all users for training, for what ships."""
+        other = copy.copy(self)
+        other.splits = [self.every_row, *self.splits[VALIDATION:]]
+        return other
 
     # Measuring.
 
@@ -360,6 +406,21 @@ class TaskData:
         """
         return None
 
+    def refit_linear(self, size: int, linear: Any) -> Any:
+        """The linear part fitted to the training rows with settings that were chosen before.
+
+        Args:
+            size: see `fit_linear`.
+            linear: dict, `chosen` of the LinearPart that `fit_linear` found.
+
+        Raises:
+            InputError: the kind cannot.
+        """
+        raise InputError(
+            f"`linear` should be False with `final` for a {self.kind.name} task, which has no "
+            "`refit_linear`. Received: True."
+        )
+
     def measure_linear(self, linear: Any, part: int, sampled: bool = False) -> dict:
         """Metrics of a LinearPart alone on a split."""
         raise NotImplementedError
@@ -390,6 +451,16 @@ class TaskData:
                 f"trained on ({_few(kind.labels)}). Received: {_few(self.kind.labels)}."
             )
         self.kind = kind
+
+
+def _cut_at(examples, split, source, moment):
+    """Ends the histories of training and validation at a moment; those that are then empty go."""
+    before = events_before(source, moment)
+    users = np.searchsorted(source.offsets, examples.starts, side="right") - 1
+    ends = examples.starts + before[np.minimum(users, len(before) - 1)]
+    stops = np.where(split == TEST, examples.stops, np.minimum(examples.stops, ends))
+    emptied = (stops == examples.starts) & (examples.stops > examples.starts)
+    return examples.with_stops(stops), np.where(emptied, -1, split)
 
 
 def _few(labels):

@@ -82,7 +82,7 @@ class ProgressLines(keras.callbacks.Callback):
 
     Args:
         title: str. What is being trained.
-        monitor: str. Key of the logs to show beside the loss.
+        monitor: str or `None`. Key of the logs to show beside the loss.
         epochs: int. The maximum number of epochs.
     """
 
@@ -122,9 +122,10 @@ class ProgressLines(keras.callbacks.Callback):
         self.close()
         seconds = time.perf_counter() - self._epoch_began
         best = "  best so far" if logs.get("improved") else ""
+        measured = f"{self.monitor} {logs[self.monitor]:.4f}  " if self.monitor else ""
         progress.line(
             f"{self.title}  epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  "
-            f"{self.monitor} {logs[self.monitor]:.4f}  {seconds:.1f} s{best}"
+            f"{measured}{seconds:.1f} s{best}"
         )
 
     def close(self) -> None:

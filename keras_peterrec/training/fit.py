@@ -1,19 +1,21 @@
 """How every stage is trained: the same optimizer, callbacks and way to continue."""
 
 import contextlib
+import dataclasses
 import sys
 from dataclasses import dataclass
 
 import keras
 
 from keras_peterrec import progress
+from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.inference import write_graph
 from keras_peterrec.training.replicated_model import unused_variables, vary_dropout
-from keras_peterrec.training.resumable_training import ResumableTraining
+from keras_peterrec.training.resumable_training import RepeatedTraining, ResumableTraining
 from keras_peterrec.training.tensorboard import tensorboard_callbacks
 from keras_peterrec.training.weight_average import WeightAverage
 
@@ -44,6 +46,9 @@ class Recipe:
             best, where they already are a sensible answer. Defaults to `False`.
         average: float or `None`. The decay of a `WeightAverage`: what is measured and kept is
             then the average of the weights. Defaults to `None`, the weights themselves.
+        path: tuple of int or `None`. Epochs at each learning rate, as an earlier training found
+            them best: `epochs` is then their sum, and nothing is measured. Defaults to `None`.
+        steps: int or `None`. Steps of an epoch. Defaults to `None`, all batches once.
     """
 
     learning_rate: float
@@ -54,6 +59,26 @@ class Recipe:
     drops: int = 2
     counts_start: bool = False
     average: float | None = None
+    path: tuple | None = None
+    steps: int | None = None
+
+    def again(self, path):
+        """The same recipe for a training that repeats the way to the best weights.
+
+        Args:
+            path: sequence of int, `best_path` of the earlier training's `metrics.json`.
+        """
+        return dataclasses.replace(
+            self, epochs=sum(path), path=tuple(path), monitor=None, counts_start=False
+        )
+
+    def training(self, folder, average):
+        """The callback that decides when training ends; see `ResumableTraining`."""
+        if self.path is not None:
+            return RepeatedTraining(folder, self.path, self.learning_rate, average=average)
+        return ResumableTraining(
+            folder, self.monitor, self.mode, self.patience, self.drops, average=average
+        )
 
 
 def compile_model(model, loss, learning_rate, jit_compile=True):
@@ -78,6 +103,8 @@ def compile_model(model, loss, learning_rate, jit_compile=True):
             optimizer = FlatAdam(learning_rate, flat_values=DENSE_ROWS)
         model.compile(optimizer, loss=loss, jit_compile=jit_compile)
         optimizer.build(model.trainable_variables)
+        for variable, rows in model.frozen_rows():
+            optimizer.freeze_rows(variable, rows)
 
 
 def worth_compiling(model, batches, epochs):
@@ -109,8 +136,9 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
         title: str. What the progress calls the training.
         model: keras.Model.
         loss: keras.losses.Loss, or `None` if the model has its own.
-        batches: tf.data.Dataset of one epoch, the same on all workers.
-        measure: Callable. Returns the validation metrics as a dict. Only the chief calls it.
+        batches: tf.data.Dataset of one epoch, the same on all workers; or StreamedBatches.
+        measure: Callable. Returns the validation metrics as a dict. Only the chief calls it. Not
+            called by a recipe with a `path`.
         forward: Callable of ids, whose graph TensorBoard shows.
         recipe: Recipe.
         folder: path. The run folder, for `state`, `history.csv` and TensorBoard's `logs`.
@@ -126,14 +154,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
     compiles = worth_compiling(model, batches, recipe.epochs)
     compile_model(model, loss, recipe.learning_rate, compiles)
     average = WeightAverage(model, recipe.average) if recipe.average else None
-    training = ResumableTraining(
-        folder / "state",
-        recipe.monitor,
-        recipe.mode,
-        recipe.patience,
-        recipe.drops,
-        average=average,
-    )
+    training = recipe.training(folder / "state", average)
     first = training.restore(model)
     if training.stopped or first >= recipe.epochs:  # interrupted after its last epoch
         training.set_model(model)
@@ -150,7 +171,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
 
     ended = contextlib.ExitStack()
     validation = Validation(validate)
-    callbacks = [validation]
+    callbacks = [] if recipe.path is not None else [validation]
     if devices.is_chief:
         with progress.live_line(f"{title}  compiling ..."):
             write_graph(forward, folder / "logs" / "train")
@@ -164,8 +185,12 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
         callbacks.append(ended.enter_context(contextlib.closing(lines)))
     # One endless stream of batches, continued where it was. So epoch n has the same batches
     # whether or not the run was interrupted, and on any number of devices.
-    steps = int(batches.cardinality())
-    batches = devices.share(batches.repeat().skip(first * steps))
+    steps = recipe.steps or int(batches.cardinality())
+    if isinstance(batches, StreamedBatches):
+        ended.enter_context(batches.own_errors())
+        batches = devices.share(batches.from_step(first * steps), of_worker=True)
+    else:
+        batches = devices.share(batches.repeat().skip(first * steps))
     with ended, contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         model.fit(
             batches,

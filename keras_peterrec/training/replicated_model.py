@@ -52,6 +52,10 @@ class ReplicatedTraining(Prebuilt):
         """Layers that a training step does not run: the linear part."""
         return []
 
+    def frozen_rows(self) -> list:
+        """Pairs of a table and how many of its first rows training leaves as they are."""
+        return []
+
     @property
     def jit_compile(self):
         return keras.Model.jit_compile.fget(self)

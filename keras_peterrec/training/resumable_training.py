@@ -1,5 +1,6 @@
 """Early stopping with a falling learning rate, which can continue after an interruption."""
 
+import itertools
 import os
 import shutil
 import time
@@ -21,6 +22,10 @@ NEW_STATE = {
     "best_epoch": None,  # counted from 0; -1 is the start, see `count_start`
     "waited": 0,  # epochs since the last improvement or drop
     "drops": 0,
+    # Epochs at each learning rate, the first one first: from the start to the weights as they are,
+    # and to the best ones. Those that a return to the best weights undid are not among them.
+    "path": [],
+    "best_path": [],
     "stopped": False,
     "seconds": 0.0,
     "best_seconds": None,
@@ -129,11 +134,11 @@ class ResumableTraining(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         improved = state["best"] is None or self.sign * (value - state["best"]) > 0
         logs["improved"] = float(improved)
-        state["epoch"] = epoch + 1
-        state["seconds"] += time.perf_counter() - self._epoch_began
+        self._count_epoch(state, epoch)
         state["waited"] = 0 if improved else state["waited"] + 1
         if improved:
             state.update(best=value, best_epoch=epoch, best_seconds=state["seconds"])
+            state["best_path"] = state["path"]
         elif state["waited"] >= self.patience and state["best_epoch"] is not None:
             self._drop_rate_or_stop(state)
         if Devices.of(self.model).is_chief:
@@ -141,6 +146,12 @@ class ResumableTraining(keras.callbacks.Callback):
         self.state = state
         # Another callback may have asked to stop; that must not be taken back.
         self.model.stop_training = self.model.stop_training or state["stopped"]
+
+    def _count_epoch(self, state, epoch):
+        state["epoch"] = epoch + 1
+        state["seconds"] += time.perf_counter() - self._epoch_began
+        path = _up_to(state["path"], state["drops"])
+        state["path"] = [*path[:-1], path[-1] + 1]
 
     def on_train_end(self, logs=None):
         self.load_best()
@@ -160,7 +171,8 @@ class ResumableTraining(keras.callbacks.Callback):
                 interrupted processes are added.
 
         Returns:
-            dict of `epochs`, `best_epoch`, `stopped` and `seconds`. `stopped` is `"early"`, or
+            dict of `epochs`, `best_epoch`, `best_path`, `stopped` and `seconds`. `best_path` is how
+            many epochs at each learning rate lead to the best weights. `stopped` is `"early"`, or
             `"epochs"` where these ran out first. `first_step` of `seconds` is from the start of
             the command to the end of its first step, `None` if it took none.
         """
@@ -170,6 +182,7 @@ class ResumableTraining(keras.callbacks.Callback):
         return {
             "epochs": self.state["epoch"],
             "best_epoch": self.state["best_epoch"] + 1,
+            "best_path": self.state["best_path"],
             "stopped": "early" if self.stopped else "epochs",
             "seconds": {
                 "first_step": first_step,
@@ -191,7 +204,7 @@ class ResumableTraining(keras.callbacks.Callback):
         rate = learning_rate(self.model) * self.factor
         self._load(self.model, "best", state["best_epoch"] + 1)
         self.model.optimizer.learning_rate.assign(rate)
-        state.update(waited=0, drops=state["drops"] + 1)
+        state.update(waited=0, drops=state["drops"] + 1, path=state["best_path"])
 
     def _read_state(self):
         file = self.folder / "state.json"
@@ -240,3 +253,43 @@ class ResumableTraining(keras.callbacks.Callback):
         weights = stored_variables(model.weights)
         variables = [*weights, *model.optimizer.variables, *averages]
         return {str(number): variable for number, variable in enumerate(variables)}
+
+
+class RepeatedTraining(ResumableTraining):
+    """Takes the way of an earlier training to its best weights again, on other rows, unmeasured.
+
+    Args:
+        folder: path. See `ResumableTraining`.
+        path: sequence of int. Epochs at each learning rate: `best_path` of the earlier training.
+        learning_rate: float. The first one.
+        factor, average: see `ResumableTraining`.
+
+    Example:
+
+    >>> training = RepeatedTraining("runs/host/final/state", [12, 3], 2e-3)
+    """
+
+    still_rising = False
+
+    def __init__(self, folder, path, learning_rate, factor=0.3, average=None):
+        super().__init__(folder, None, "max", patience=0, factor=factor, average=average)
+        self.ends = list(itertools.accumulate(path))
+        self.learning_rate = learning_rate
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        drops = sum(end <= epoch for end in self.ends)
+        self.model.optimizer.learning_rate.assign(self.learning_rate * self.factor**drops)
+
+    def on_epoch_end(self, epoch, logs=None):
+        state = dict(self.state)
+        self._count_epoch(state, epoch)
+        state.update(best_epoch=epoch, best_seconds=state["seconds"])
+        if Devices.of(self.model).is_chief:
+            self._save(state, improved=True)
+        self.state = state
+
+
+def _up_to(path, place):
+    """A path that has an entry at a place, if need be with zeros before."""
+    return [*path, *[0] * (place + 1 - len(path))]

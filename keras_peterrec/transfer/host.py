@@ -19,7 +19,8 @@ from keras_peterrec.models.linear_part import EVENTS
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
 FORMAT_VERSION = 3
-
+ITEM_TABLE = "item_embedding/embeddings"
+COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
 
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
 
@@ -34,6 +35,14 @@ class Host:
         pretrainer: CausalPretrainer or MaskedPretrainer.
         vocabulary: Vocabulary of the source log.
         max_length: int. Last events of a history that its network reads.
+        origin: dict or `None`. Where it comes from, JSON values: the `split` of its log, whether it
+            was `final`, trained on everything, and of a refreshed one its `parent`, a fingerprint.
+            Defaults to `None`, not known.
+
+    Attributes:
+        compatible_with: dict from the fingerprint of an earlier host to its number of items. This
+            host has its weights bit for bit and more items after its own, so that the tasks of the
+            earlier one are tasks of this one.
 
     Example:
 
@@ -41,10 +50,14 @@ class Host:
     >>> task = build_task(host.backbone, RecommenderHead(200))
     """
 
-    def __init__(self, pretrainer: Any, vocabulary: Any, max_length: int) -> None:
+    def __init__(
+        self, pretrainer: Any, vocabulary: Any, max_length: int, origin: dict | None = None
+    ) -> None:
         self.pretrainer = pretrainer
         self.vocabulary = vocabulary
         self.max_length = max_length
+        self.origin = dict(origin or {})
+        self.compatible_with: dict[str, int] = {}
 
     def __repr__(self):
         return (
@@ -103,22 +116,46 @@ class Host:
         scores = ops.einsum("bc,vc->bv", users, table)
         return scores if pretrainer.linear is None else scores + pretrainer.linear(history)
 
-    def fingerprint(self) -> str:
-        """A hash of the backbone's settings and weights and of the vocabulary."""
-        digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
-        digest.update("\n".join(self.vocabulary.items).encode())
+    def fingerprint(self, items: int | None = None) -> str:
+        """A hash of the backbone's settings and weights and of the vocabulary.
+
+        Args:
+            items: int or `None`. As if it had its first so many items alone. Defaults to `None`,
+                all.
+        """
+        items = len(self.vocabulary.items) if items is None else items
+        size = len(self.vocabulary) - len(self.vocabulary.items) + items
+        settings = {**self._settings(), "vocabulary_size": size}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        digest.update("\n".join(self.vocabulary.items[:items]).encode())
         for path, weight in sorted(backbone_weights(self.backbone).items()):
+            weight = np.asarray(weight)
+            rows = weight[:size] if path == ITEM_TABLE else weight
             digest.update(path.encode())
-            digest.update(np.ascontiguousarray(weight).tobytes())
+            digest.update(np.ascontiguousarray(rows).tobytes())
         return f"sha256:{digest.hexdigest()[:16]}"
+
+    def fingerprints(self) -> set[str]:
+        """Its own fingerprint and those it is compatible with: of which hosts it takes tasks."""
+        return {self.fingerprint(), *self.compatible_with}
+
+    def items_of(self, fingerprint: str) -> int | None:
+        """How many items the host of a fingerprint has: this one, or one it is compatible with.
+
+        `None` for any other.
+        """
+        if fingerprint == self.fingerprint():
+            return len(self.vocabulary.items)
+        return self.compatible_with.get(fingerprint)
 
     def save(self, folder: Any) -> None:
         """Writes the host; `host.json` comes last, so a folder with it is whole."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.vocabulary.save(folder / "vocabulary.txt")
-        write_weights(folder / "weights.npz", self._weights())
         pretrainer = self.pretrainer
+        counts = {} if pretrainer.counts is None else {COUNTS: np.asarray(pretrainer.counts)}
+        write_weights(folder / "weights.npz", {**self._weights(), **counts})
         write_json(
             folder / "host.json",
             {
@@ -131,6 +168,8 @@ class Host:
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
                 "linear": linear_config(pretrainer.linear),
+                "origin": self.origin,
+                "compatible_with": self.compatible_with,
             },
         )
 
@@ -145,6 +184,7 @@ class Host:
         folder = Path(folder)
         saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
+        arrays = read_weights(folder / "weights.npz")
         with refuse_misfits(folder, argument):
             config = dict(saved["backbone"])
             if config["dtype"] == "float32":
@@ -155,17 +195,20 @@ class Host:
                 tied=saved["tied"],
                 negatives=saved["negatives"],
                 sampler=saved["sampler"],
+                counts=arrays.pop(COUNTS, None),
             )
             if saved["linear"] is not None:
                 pretrainer.linear = LinearTable(**saved["linear"])
-            host = cls(pretrainer, vocabulary, saved["max_length"])
-            fingerprint = saved["fingerprint"]
-        assign_weights(host._weights(), read_weights(folder / "weights.npz"), folder)
-        if host.fingerprint() != fingerprint:
-            raise InputError(
-                f"`{argument}` should have the fingerprint {fingerprint}. "
-                f"Received: {host.fingerprint()}; its files were changed."
-            )
+            host = cls(pretrainer, vocabulary, saved["max_length"], saved.get("origin"))
+            host.compatible_with = dict(saved.get("compatible_with", {}))
+            prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}
+        assign_weights(host._weights(), arrays, folder)
+        for fingerprint, items in prints.items():
+            if host.fingerprint(items) != fingerprint:
+                raise InputError(
+                    f"`{argument}` should have the fingerprint {fingerprint}. "
+                    f"Received: {host.fingerprint(items)}; its files were changed."
+                )
         return host
 
     def _weights(self):
@@ -183,7 +226,7 @@ class Host:
 
 def backbone_weights(backbone: Any) -> Any:
     """Weights of a backbone by path, the same in every process."""
-    named = {"item_embedding/embeddings": backbone.item_embedding.embeddings}
+    named = {ITEM_TABLE: backbone.item_embedding.embeddings}
     named |= {f"final_norm/{weight.name}": weight for weight in backbone.final_norm.weights}
     for block in backbone.blocks:
         for layer in (*block.convolutions, *block.norms):

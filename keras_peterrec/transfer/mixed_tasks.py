@@ -101,6 +101,7 @@ class MixedTasks(keras.Model):
                 one patch method.
         """
         bundles, folders = {}, list(folders)
+        pattern = Task.load(folders[0], host, argument) if folders else None
         for folder in folders:
             bundle = TaskBundle.read(folder, argument)
             if bundle.name in bundles:
@@ -108,16 +109,18 @@ class MixedTasks(keras.Model):
                     f"`{argument}` should have different names. Received: two {bundle.name!r}."
                 )
             bundle.check_host(host)
+            linear, variables = bundle.linear(host), pattern.model.task_weights()
+            if linear is not None:
+                variables |= linear.named_weights()
             bundles[bundle.name] = (
                 (bundle.method, bundle.patch(), bundle.history_settings()),
-                bundle.arrays(),
+                bundle.arrays(variables, host),
                 bundle.kind(),
-                bundle.saved["linear"],
+                linear_config(linear),
             )
         if not bundles:
             raise InputError(f"`{argument}` should be one or more. Received: none.")
         sources = dict(zip(bundles, folders))
-        pattern = Task.load(folders[0], host, argument)
         return cls._of_bundles(pattern, bundles, sources, argument)
 
     @classmethod

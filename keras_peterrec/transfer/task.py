@@ -33,6 +33,7 @@ class Task:
         method: str, one of `METHODS`.
         kind: TaskKind, such as `Classification(["F", "M"])`: what the scores mean.
         settings: dict. How it was trained; for people.
+        final: bool. Whether it was trained on everything, test users included. Defaults to `False`.
 
     Example:
 
@@ -44,6 +45,7 @@ class Task:
     method: str
     kind: TaskKind
     settings: dict = field(default_factory=dict)
+    final: bool = False
 
     def __repr__(self):
         return f"Task({self.model.name!r}, method={self.method!r}, kind={self.kind!r})"
@@ -86,6 +88,7 @@ class Task:
                 **self.model.history_settings(),
                 "linear": linear_config(self.model.linear),
                 "settings": self.settings,
+                "final": self.final,
                 "weights": sorted(named),
             },
         )
@@ -107,16 +110,16 @@ class Task:
                 **task.model.task_weights(),
                 **{path: w for path, w in own.items() if path in bundle.saved["weights"]},
             }
-        assign_weights(variables, bundle.arrays(), bundle.folder)
+        assign_weights(variables, bundle.arrays(variables, host), bundle.folder)
         return task
 
     @classmethod
     def _build(cls, bundle, host):
         trained = trained_parts(bundle.method)
         backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
-        kind, arguments = bundle.kind(), bundle.model_arguments()
+        kind, arguments = bundle.kind(), bundle.model_arguments(host)
         model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
-        return cls(model, bundle.method, kind, bundle.settings)
+        return cls(model, bundle.method, kind, bundle.settings, bundle.final)
 
     def recommend(
         self, histories: Any, k: int = 10, exclude: Sequence[Sequence[str]] | None = None

@@ -1,16 +1,21 @@
 """A task bundle on disk, read without building a model."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
-from keras_peterrec.files.weights_file import read_weights
+from keras_peterrec.files.weights_file import assign_weights, read_weights
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.transfer.host import backbone_weights
 
 FORMAT_VERSION = 3
+_ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,14 @@ class TaskBundle:
         """How it was trained; for people."""
         return self.saved["settings"]
 
+    @property
+    def final(self):
+        """Whether it was trained on everything, test users included."""
+        return self.saved.get("final", False)
+
     def check_host(self, host):
-        """Refuses a host that the task was not trained on."""
-        if self.saved["host"] != host.fingerprint():
+        """Refuses a host that the task was not trained on, and that does not contain that one."""
+        if host.items_of(self.saved["host"]) is None:
             raise InputError(
                 f"`{self.argument}` should be a bundle for the host {host.fingerprint()}. "
                 f"Received: {str(self.folder)!r}, for the host {self.saved['host']}."
@@ -70,14 +80,17 @@ class TaskBundle:
         """`history_length` and `window` of the TaskModel, dict."""
         return {name: self.saved[name] for name in ("history_length", "window")}
 
-    def linear(self):
-        """A LinearTable without its values, or `None`."""
+    def linear(self, host):
+        """A LinearTable of a host's items without its values, or `None`."""
         config = self.saved["linear"]
-        return None if config is None else LinearTable(**config)
+        if config is None:
+            return None
+        items = max(config["items"], len(host.vocabulary.items))
+        return LinearTable(**{**config, "items": items})
 
-    def model_arguments(self):
-        """What a TaskModel needs to know beside host, head and patch, dict."""
-        return {"name": self.name, "linear": self.linear(), **self.history_settings()}
+    def model_arguments(self, host):
+        """What a TaskModel on a host needs to know beside host, head and patch, dict."""
+        return {"name": self.name, "linear": self.linear(host), **self.history_settings()}
 
     def kind(self):
         """The TaskKind of the task: what its scores mean."""
@@ -87,6 +100,78 @@ class TaskBundle:
         """Names of the files that make up the bundle; a run's folder holds more."""
         return ["task.json", "weights.npz", *get_kind(self.saved["kind"]).files]
 
-    def arrays(self):
-        """The weights, `{path: array}`."""
-        return read_weights(self.folder / "weights.npz")
+    def fingerprint(self):
+        """A hash of `task.json` and the weights."""
+        digest = hashlib.sha256()
+        for name in ("task.json", "weights.npz"):
+            digest.update((self.folder / name).read_bytes())
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+    def start(self, model, kind):
+        """Gives a new task model what this task knew, on whatever host, to be trained further.
+
+        The patches, the task token and what the task has of a host of its own are those of the
+        bundle; tables of items with fewer rows fill the first ones. Of the head, what the kind
+        takes over. Under the method `head` the token is the new host's.
+
+        Args:
+            model: TaskModel, new, of this method and patch.
+            kind: TaskKind of the new task.
+
+        Raises:
+            InputError: the weights do not fit the model, or the kinds differ.
+        """
+        earlier = self.kind()
+        if type(earlier) is not type(kind):
+            raise InputError(
+                f"`{self.argument}` should be a {kind.name} task. Received: {str(self.folder)!r}, "
+                f"a {earlier.name} task."
+            )
+        arrays = read_weights(self.folder / "weights.npz")
+        variables = model.task_weights()
+        if self.method not in ("patch", "head"):
+            of_host = backbone_weights(model.host)
+            variables |= {f"host/{path}": w for path, w in of_host.items()}
+        left_out = ("head/", "linear/", *(("task_token/",) if self.method == "head" else ()))
+        told = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
+        told = {path: grown(path, array, variables.get(path)) for path, array in told.items()}
+        wanted = {
+            path: variable
+            for path, variable in variables.items()
+            if not path.startswith(left_out) and (path in told or not path.startswith("host/"))
+        }
+        assign_weights(wanted, told, self.folder)
+        kind.start_head(model.head, arrays, earlier)
+
+    def arrays(self, variables, host):
+        """The weights, `{path: array}`.
+
+        If the host knows more items than the one that the task was trained on, tables of items are
+        filled up to its number of rows: with those of the variables, which leave new items as the
+        host has them.
+
+        Args:
+            variables: dict of the task's variables, by path.
+            host: Host.
+        """
+        arrays = read_weights(self.folder / "weights.npz")
+        if host.items_of(self.saved["host"]) == len(host.vocabulary.items):
+            return arrays
+        return {path: grown(path, array, variables.get(path)) for path, array in arrays.items()}
+
+
+def grown(path, array, variable):
+    """A table of items with more rows, those of a variable; any other array as it is.
+
+    Args:
+        path: str. The weight's path in a bundle.
+        array: the weight of fewer items.
+        variable: the weight of more items, or `None` if there is none of this path.
+    """
+    of_items = path in ("linear/table", "linear/starts") or path.startswith(_ITEM_TABLES)
+    if variable is None or not of_items or array.shape[1:] != tuple(variable.shape[1:]):
+        return array
+    rest = np.asarray(variable)[len(array) :]
+    if path == "linear/starts":  # a sparse table: new items have no entries
+        rest = np.full(len(rest), array[-1], array.dtype)
+    return np.concatenate([array, rest])

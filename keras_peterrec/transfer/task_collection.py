@@ -10,6 +10,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.patches.registry import patch_from_config, short_name
 from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
@@ -22,7 +23,7 @@ class TaskCollection:
 
     Args:
         folder: path. Its sub-folders may be task bundles.
-        host: Host, or the fingerprint of one.
+        host: Host, or the fingerprints that bundles of one have, a set of str.
 
     Example:
 
@@ -86,12 +87,13 @@ class TaskCollection:
         return [found for found in map(self._describe, self._bundles()) if found]
 
     def _bundles(self):
-        fingerprint = self.host if isinstance(self.host, str) else self.host.fingerprint()
+        is_host = isinstance(self.host, Host)
+        fingerprints = self.host.fingerprints() if is_host else set(self.host)
         found = []
         for path in sorted(self.folder.iterdir()):
             if (path / "task.json").is_file() and not path.name.startswith("."):
                 bundle = self._readable(path, _read)
-                if bundle is not None and bundle.saved["host"] == fingerprint:
+                if bundle is not None and bundle.saved["host"] in fingerprints:
                     found.append(bundle)
         return found
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import TEST, VALIDATION, EventSplit, all_events, last_events
 from keras_peterrec.data.vocabulary import Vocabulary
 
 
@@ -60,7 +61,9 @@ def test_holds_each_users_events_by_time_and_ties_in_the_logs_order(rows):
 @given(lengths=lengths, max_length=st.integers(1, 6), held_out=st.integers(0, 3))
 def test_every_training_event_but_the_first_is_a_target_once(lengths, max_length, held_out):
     sequences = of_lengths(lengths)
-    starts, stops = sequences.training_windows(max_length, held_out)
+    left = np.where(sequences.lengths > held_out, sequences.lengths - held_out, sequences.lengths)
+    sequences.split = EventSplit(left, None, None)
+    starts, stops = sequences.training_windows(max_length)
     targets, inputs = Counter(), Counter()
     for start, stop in zip(starts, stops, strict=True):
         owner = np.searchsorted(sequences.offsets, start, side="right") - 1
@@ -84,22 +87,30 @@ def test_held_out_events_are_never_trained_on(lengths, max_length):
     sequences = of_lengths(lengths)
     starts, stops = sequences.training_windows(max_length)
     trained = {n for start, stop in zip(starts, stops) for n in range(start, stop + 1)}
-    for last in (1, 2):
-        _, asked, targets = sequences.leave_one_out(last)
+    for part in (VALIDATION, TEST):
+        _, asked, targets = sequences.held_out(part)
         assert not trained & set(asked.tolist())
         assert not set(sequences.items[sorted(trained)]) & set(targets.tolist())
 
 
 @settings(max_examples=20, deadline=None)
 @given(lengths=lengths)
-def test_leave_one_out_predicts_the_last_events(lengths):
+def test_the_last_events_are_asked_for(lengths):
     sequences = of_lengths(lengths)
     long = [n for n in range(len(sequences)) if sequences.lengths[n] >= 3]
-    for last in (1, 2):
-        starts, stops, targets = sequences.leave_one_out(last)
+    for part, last in ((TEST, 1), (VALIDATION, 2)):
+        starts, stops, targets = sequences.held_out(part)
         histories = [sequences.items[a:b].tolist() for a, b in zip(starts, stops)]
         assert histories == [sequences[n][:-last].tolist() for n in long]
         assert targets.tolist() == [sequences[n][-last] for n in long]
+
+
+def test_everything_is_trained_on_where_nothing_is_held_out():
+    sequences = of_lengths([3, 1, 2])
+    sequences.split = all_events(sequences.lengths)
+    starts, stops = sequences.training_windows(99)
+    assert sorted((stops - starts + 1).tolist()) == [2, 3]
+    assert len(sequences.held_out(TEST)[0]) == 0
 
 
 def test_its_repr_says_what_it_holds():
@@ -131,6 +142,7 @@ def test_nothing_is_quadratic(max_length):
         sequences = Sequences.__new__(Sequences)
         counts = np.bincount(users.astype(int))
         sequences.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
+        sequences.split = last_events(counts)
         tracemalloc.start()
         began = time.perf_counter()
         starts, stops = sequences.training_windows(max_length)

@@ -18,12 +18,13 @@ LAWS = {
     "log_uniform": np.array([reference.log_uniform(item, ITEMS) for item in range(ITEMS)]),
     "uniform": np.full(ITEMS, 1 / ITEMS),
     "in_batch": COUNTS / COUNTS.sum(),
+    "counts": COUNTS / COUNTS.sum(),
 }
 each = pytest.mark.parametrize("sampler", LAWS)
 
 
 def make(sampler, negatives, seed=0):
-    counts = COUNTS if sampler == "in_batch" else None
+    counts = COUNTS if sampler in ("in_batch", "counts") else None
     return SampledSoftmax(ITEMS, negatives, seed, sampler, counts)
 
 
@@ -264,7 +265,8 @@ def test_in_batch_expects_by_the_counts_or_else_by_rank():
         ((5, -1), "`negatives` = -1"),
         ((5, 5, "popular"), "`sampler` should be one of .* Received: `sampler` = 'popular'"),
         ((5, 5, "in_batch", [1, 2]), r"`counts` should have shape \(5,\)"),
-        ((2, 5, "uniform", [1, 2]), "be used with the sampler in_batch only"),
+        ((2, 5, "uniform", [1, 2]), "be used with the samplers in_batch and counts only"),
+        ((2, 5, "counts"), "`counts` should be given with the sampler counts"),
     ],
 )
 def test_arguments_out_of_range_raise(arguments, message):

@@ -69,6 +69,35 @@ def test_ridge_to_items_does_not_depend_on_how_cuts_are_taken_together(monkeypat
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
+def test_ridge_is_held_to_an_earlier_table():
+    rows, penalty = random_rows(3), 5.0
+    regression = ItemRegression(Bag(), *rows, ITEMS, OUTPUTS)
+    x, y = (np.asarray(matrix, "float64") for matrix in matrices(Bag(), *rows))
+    earlier = np.random.default_rng(0).normal(size=(ITEMS, OUTPUTS))
+    scale = np.sum((x @ earlier) * y) / np.sum((x @ earlier) ** 2)  # least squares
+    eye = penalty * np.eye(ITEMS)
+    expected = np.linalg.solve(x.T @ x + eye, x.T @ y + penalty * scale * earlier)
+    found = regression.solve(penalty, earlier)
+    np.testing.assert_allclose(found.table, expected, atol=1e-4)
+    assert found.chosen["goes_on"] and "goes_on" not in regression.solve(penalty).chosen
+    # A strong penalty leaves what was known, a weak one asks the rows.
+    np.testing.assert_allclose(regression.solve(1e7, earlier).table, scale * earlier, atol=1e-3)
+
+
+def test_an_earlier_table_is_taken_where_it_is_better():
+    rows = random_rows(4)
+    earlier = LinearPart(Bag(fade=4.0), np.eye(ITEMS, OUTPUTS, dtype="float32"), np.zeros(OUTPUTS))
+
+    def best(sign):
+        return best_item_regression(
+            lambda bag: ItemRegression(bag, *rows, ITEMS, OUTPUTS),
+            lambda part: sign * float("goes_on" in part.chosen),
+            earlier,
+        )
+
+    assert best(1).chosen.get("goes_on") and not best(-1).chosen.get("goes_on")
+
+
 def test_scikit_learn_agrees_with_ridge_to_items():
     rows = random_rows(2, users=40)
     x, y = matrices(Bag(), *rows)

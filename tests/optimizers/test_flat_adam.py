@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_peterrec.optimizers.flat_adam import FlatAdam
+from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 
 SHAPES = [(3,), (4, 2), (2, 3, 5), (7, 6), ()]
 
@@ -56,3 +57,23 @@ def test_has_two_moments_for_each_number():
     numbers = sum(variable.value.shape.num_elements() for variable in variables)
     moments = [v for v in optimizer.variables if len(v.shape)]
     assert sorted(v.shape[0] for v in moments) == [numbers, numbers]
+
+
+@pytest.mark.parametrize("make", [FlatAdam, RowSparseAdam])
+@pytest.mark.parametrize("flat_values", [0, 100])
+def test_frozen_rows_stay_to_the_bit_and_others_move_as_ever(make, flat_values):
+    start = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    tables = []
+    for frozen in (0, 4):
+        table = keras.Variable(start)
+        optimizer = make(0.1, flat_values=flat_values)
+        optimizer.build([table])
+        optimizer.freeze_rows(table, frozen)
+        for rows in ([0, 4, 4], [1, 5, 0], [4, 2, 3]):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.gather(table.value, rows) ** 2)
+            optimizer.apply([tape.gradient(loss, table.value)], [table])
+        tables.append(np.asarray(table))
+    np.testing.assert_array_equal(tables[1][:4], start[:4])
+    np.testing.assert_array_equal(tables[1][4:], tables[0][4:])
+    assert not np.array_equal(tables[0][4:], start[4:])

@@ -2,9 +2,10 @@
 
 import pytest
 import tensorflow as tf
-from simulated_tasks import TARGET
+from simulated_tasks import TARGET, next_days
 
 from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
 
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
@@ -21,6 +22,13 @@ def host_folder(tmp_path_factory):
 def task_folder(host_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tasks") / "shop"
     transfer(host_folder, "simulated/source", folder, **TARGET)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def refreshed_host(host_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refreshed") / "host"
+    refresh(host_folder, next_days(), folder, epochs=2, learning_rate=5e-3, baselines=False)
     return folder
 
 

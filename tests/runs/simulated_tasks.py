@@ -1,6 +1,23 @@
-"""A small task of every kind on simulated data, as arguments of `transfer`."""
+"""A small task of every kind on simulated data, as arguments of `transfer`; and later days."""
+
+import numpy as np
+
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.sources import load_log
 
 TARGET = {"target": "simulated/target", "epochs": 1}
 GENDER = {"labels": "simulated/users", "column": "gender", "kind": "classification", "epochs": 1}
 TOPICS = {"labels": "simulated/users", "column": "topics", "kind": "multilabel", "epochs": 1}
 SPEND = {"labels": "simulated/users", "column": "spend", "kind": "regression", "epochs": 1}
+NEW = ["new0", "new1", "new2"]
+
+
+def next_days():
+    """The simulated log with three items more, each in the place of a known one now and then."""
+    log = load_log("simulated/source")
+    names = log.item_ids[log.items].astype(object)
+    random = np.random.default_rng(0)
+    for number, new in enumerate(NEW):
+        places = np.flatnonzero(log.items == number)
+        names[random.choice(places, len(places) // 2, replace=False)] = new
+    return Log.from_columns(log.user_ids[log.users], names, log.timestamps, "next_days")

@@ -70,7 +70,10 @@ def test_a_run_of_an_earlier_format_is_refused_in_one_line(task_folder, tmp_path
     run = json.loads((task_folder / "run.json").read_text())
     for changed, message in (
         ({"format_version": 1}, "`run` should be of format version 2. Received: .*version 1."),
-        ({"command": "linear"}, "`run` should be the folder of a pretrain or transfer run"),
+        (
+            {"command": "linear"},
+            "`run` should be the folder of a pretrain, refresh or transfer",
+        ),
         ({"settings": {**run["settings"], "colour": 1}}, "`run` should hold settings that fit"),
     ):
         (tmp_path / "run.json").write_text(json.dumps({**run, **changed}))

@@ -9,10 +9,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
+from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
-from keras_peterrec.runs.next_item import VALIDATION, NextItemEvaluation
-from keras_peterrec.runs.pretrain import encode_log, pretrain
+from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
@@ -124,7 +126,7 @@ def test_the_linear_part_stands_beside_the_same_network(tmp_path):
     # What is measured is what the host answers: the last of 40 events, unknown items left out.
     log = load_log("simulated/source")
     host, sequences = hosts["both"], Sequences(log, hosts["both"].vocabulary)
-    starts, stops, targets = sequences.leave_one_out(1)
+    starts, stops, targets = sequences.held_out(TEST)
     histories = np.zeros((len(starts), host.next_item_length), "int32")
     for row, (start, stop) in enumerate(zip(starts, stops)):
         events = sequences.items[start:stop]

@@ -5,7 +5,13 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 
-from keras_peterrec.tasks.heads import LinearHead, RecommenderHead, head_weights
+from keras_peterrec.tasks.heads import (
+    LinearHead,
+    RecommenderHead,
+    head_weights,
+    start_outputs,
+)
+from keras_peterrec.tasks.regression import Regression
 
 HEADS = {"recommender": RecommenderHead(7), "linear": LinearHead(7)}
 each = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
@@ -95,3 +101,31 @@ def test_every_weight_of_a_head_has_a_path_of_its_own():
         head = LinearHead(2, name=name)
         head(np.zeros((1, 5), "float32"))
         assert list(head_weights(head)) == ["head/kernel", "head/bias"]
+
+
+@pytest.mark.parametrize("make, width", [(RecommenderHead, 3), (LinearHead, 3)])
+def test_a_head_starts_with_what_was_known_of_its_labels(make, width):
+    old, new = make(3), make(4)
+    for head in (old, new):
+        head.build((None, width))
+        reference.randomise(head, seed=len(head.weights[0].shape) + head.weights[0].shape[0])
+    arrays = {path: np.array(weight) for path, weight in head_weights(old).items()}
+    fresh = {path: np.array(weight) for path, weight in head_weights(new).items()}
+    start_outputs(new, ["c", "x", "a", "y"], arrays, ["a", "b", "c"])
+    for path, weight in head_weights(new).items():
+        found, known, own = (
+            np.moveaxis(array, make.output_axes[path.removeprefix("head/")], 0)
+            for array in (np.array(weight), arrays[path], fresh[path])
+        )
+        np.testing.assert_array_equal(found, [known[2], own[1], known[0], own[3]])
+
+
+def test_a_regression_starts_with_the_same_numbers_in_its_own_units():
+    old, new = Regression("spend", 3.0, 2.0), Regression("spend", 5.0, 0.5)
+    heads, user = [LinearHead(1), LinearHead(1)], np.random.default_rng(0).normal(size=(4, 3))
+    for head in heads:
+        head.build(user.shape)
+        reference.randomise(head)
+    new.start_head(heads[1], head_weights(heads[0]), old)
+    one, two = (kind.values(head(user)) for kind, head in zip((old, new), heads))
+    np.testing.assert_allclose(one, two, rtol=1e-5)

@@ -233,7 +233,10 @@ def test_calibration_is_the_best_share_of_what_was_learnt(
     head.bias.assign(start + 0.2)
     learnt = np.asarray(head(users), "float64")
     monkeypatch.setattr(data, "users", lambda *_: users)
-    assert data.join(SimpleNamespace(head=head)) == 0.0
+    model = SimpleNamespace(head=head)
+    weights = data.part_weights(model)
+    assert weights.linear == 0.0
+    data.join(model, None, weights)
     moved = np.asarray(head(users), "float64") - start
     scale = float(np.median(moved / (learnt - start)))
     scales = np.arange(10, 1001) / 1000  # at least 0.01, with which users keep their order
@@ -270,7 +273,9 @@ def test_both_parts_count_as_far_as_they_know(kind, data, knows, monkeypatch):
     monkeypatch.setattr(data, "_linear_outputs", lambda *_: of_linear)
     model = SimpleNamespace(head=head, linear=None)
     part = LinearPart(Bag(), np.ones((3, n), "float32"), np.asarray(start, "float32") + 1)
-    weight = data.join(model, part)
+    weights = data.part_weights(model, part)
+    weight = weights.linear
+    data.join(model, part, weights)
     joined = np.asarray(head(of_network), "float64") + weight * (of_linear - start)
     found, network, linear, constant = (
         losses(kind, each, answers).mean()

@@ -15,6 +15,7 @@ from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
 from keras_peterrec.tasks.recommendation import Recommendation
+from keras_peterrec.tasks.task_kind import PartWeights
 from keras_peterrec.transfer.strategies import build_task
 
 WHOLE = SplitSettings(cut_history=False)
@@ -161,7 +162,9 @@ def test_the_linear_part_is_added_as_far_as_it_helps(knows, data, monkeypatch):
     model = SimpleNamespace(
         head=SimpleNamespace(item_table=np.eye(labels, dtype="float32")), linear=None
     )
-    weight = data.join(model, part)
+    weights = data.part_weights(model, part)
+    weight = weights.linear
+    data.join(model, part, weights)
     alone = [data._ranked(users, np.eye(labels), VALIDATION, linear=None)["ndcg@10"]]
     alone.append(data.measure_linear(part, VALIDATION)["ndcg@10"])
     found = data.measure_users(users, model.head, VALIDATION, linear=scores.times(weight))
@@ -172,7 +175,7 @@ def test_the_linear_part_is_added_as_far_as_it_helps(knows, data, monkeypatch):
     assert (model.linear is None) == (weight == 0)
     if weight:
         np.testing.assert_allclose(model.linear.table, weight * part.table, rtol=1e-6)
-    assert data.join(model) == 0.0
+    assert data.part_weights(model) == PartWeights(1.0, 0.0)
 
 
 def test_the_linear_part_of_a_task_beats_popularity(data, simulated):

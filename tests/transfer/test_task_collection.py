@@ -25,7 +25,7 @@ def tasks(host, new_host, tmp_path):
 
 def test_lists_the_tasks_of_its_host(tasks, host):
     assert tasks.names() == ["age", "gender"]
-    assert TaskCollection(tasks.folder, host.fingerprint()).names() == ["age", "gender"]
+    assert TaskCollection(tasks.folder, {host.fingerprint()}).names() == ["age", "gender"]
 
 
 def test_loads_tasks_over_one_host(tasks, host, histories):

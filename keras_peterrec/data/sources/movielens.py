@@ -59,6 +59,7 @@ class MovieLens:
 
     Attributes:
         titles: dict from film id to `"Title (Year)"`.
+        genres: dict from film id to its genres.
 
     Raises:
         InputError: if `version` is unknown, `path` has no such files, or nothing that
@@ -82,6 +83,7 @@ class MovieLens:
         self.path = path
         tables = _find(version) if path is None else _read_own(path, version)
         self.titles = tables.titles
+        self.genres = tables.genres
         self._users = tables.users
         self._log = _ordered_log(tables, f"movielens-{version}")
         self._item_domains = np.array(

@@ -1,0 +1,161 @@
+"""From a host and new events to a host that knows them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.data.item_features import ItemFeatures, read_items
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.moments import is_moment
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import TEST, all_events, split_events
+from keras_peterrec.errors import InputError
+from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretrain import describe, origin, train_final_host, train_host
+from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary, training_counts
+from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.task_data import load_source
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.refresh import RefreshSettings
+from keras_peterrec.tensorflow_start import command_began
+from keras_peterrec.training.devices import Devices
+from keras_peterrec.training.seeds import seeded
+from keras_peterrec.transfer.grown_host import grow_host, grown_vocabulary
+from keras_peterrec.transfer.host import Host
+
+
+@takes(RefreshSettings)
+def refresh(settings: RefreshSettings) -> dict:
+    """Trains a host further on new events, and saves it as a new run folder.
+
+    Items keep their ids, and new ones come after them; their vectors start at the mean of those of
+    the items clicked beside them and of what the columns of an `items` table say. All is then
+    trained with a small learning rate, and early stopping counts the start. The network reads the
+    histories that the log has: of the new events alone, or better of all.
+
+    The linear part is fitted to the log, anew or held to the host's own, whichever is better on the
+    validation events. With `keep_host_items` the vectors of new items alone are trained, so that
+    the host's tasks are tasks of the new host, with the same answers.
+
+    Returns:
+        dict, the content of `metrics.json`, with the host as it was among the baselines.
+
+    Raises:
+        InputError: an argument, the host or the log cannot be used.
+    """
+    began = command_began()
+    devices = Devices.open(settings.devices)
+    with progress.stage(f"loading {settings.host}"):
+        host = Host.load(settings.host)
+    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
+    split = split_events(log, settings.split)
+    features = None if settings.items is None else read_items(settings.items, settings.columns)
+    growth = Growth(host, log, settings, devices, features)
+    trained = training_counts(log, split)
+    growth.check(trained)
+    how = settings.for_host(host)
+    fingerprints = [log.fingerprint(), host.fingerprint()]
+    if features is not None:
+        fingerprints.append(features.fingerprint())
+    found = RunFolder(settings.out, settings, fingerprints, devices=devices, final=settings.final)
+    with found as folder:
+        if (earlier := folder.earlier_result()) is not None:
+            return earlier
+        result = folder.measured_result()
+        if result is None:
+            _say_what_it_knows(host, settings)
+            with seeded(settings.seed):
+                new, read = growth.host(split)
+                described = describe(read, settings) | {"parent": host.fingerprint()}
+                before = devices.on_chief(lambda: _measure_before(host, log, split))
+                earlier = _earlier_linear(host, len(read.counts))
+                baselines = [{"name": "host before", "test": before}]
+                result = train_host(new, read, how, folder, described, began, earlier, baselines)
+        if settings.final:
+            lengths = np.bincount(log.users, minlength=len(log.user_ids))
+            with seeded(settings.seed):
+                new, read = growth.host(all_events(lengths), final=True)
+                earlier = _earlier_linear(host, len(read.counts))
+                result = train_final_host(new, read, how, folder, result, earlier)
+        return result
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A host, a log of new events, and how the two come together.
+
+    Args:
+        known: Host as it was.
+        log: Log.
+        settings: RefreshSettings.
+        devices: Devices.
+        features: ItemFeatures or `None`.
+    """
+
+    known: Host
+    log: Log
+    settings: RefreshSettings
+    devices: Devices
+    features: ItemFeatures | None
+
+    def check(self, trained):
+        """Raises InputError if nothing would be trained."""
+        vocabulary, _ = self._vocabulary(trained)
+        if self.settings.keep_host_items and len(vocabulary) == len(self.known.vocabulary):
+            raise InputError(
+                "`keep_host_items` should be left out where the log has no new items: it trains "
+                f"these alone. Received: {len(self.log.item_ids)} items, all known."
+            )
+
+    def host(self, split, final=False):
+        """The host with new items, not trained yet, and the PretrainingLog in its ids."""
+        settings, known = self.settings, self.known
+        trained = training_counts(self.log, split)
+        vocabulary, counts = self._vocabulary(trained)
+        sequences = Sequences(self.log, vocabulary, split=split)
+        with self.devices.scope():
+            grown = grow_host(known, vocabulary, counts, sequences, settings.seed, self.features)
+        grown.origin = origin(settings, final, parent=known.fingerprint())
+        items = len(known.vocabulary.items)
+        if settings.keep_host_items:
+            grown.pretrainer.train_only_new_items(items)
+            grown.compatible_with = {known.fingerprint(): items, **known.compatible_with}
+        new = len(vocabulary.items) - items
+        if self.devices.is_chief and not final:
+            progress.line(f"{new:,} new items after the {items:,} of the host")
+        summary = {**log_summary(self.log, trained), "new_items": new}
+        return grown, PretrainingLog(sequences, vocabulary, counts, summary)
+
+    def _vocabulary(self, trained):
+        known = self.known.vocabulary
+        return grown_vocabulary(known, self.log.item_ids, trained, self.settings.min_count)
+
+
+def _say_what_it_knows(host, settings):
+    if host.origin.get("final") and not is_moment(settings.split):
+        progress.line(
+            "the host was trained on everything (--final): where the log holds its events again, "
+            "metrics are too good; --split time:MOMENT asks for what came later"
+        )
+
+
+def _measure_before(host, log, split):
+    """Test metrics of the host as it was: an item that it does not know is a miss."""
+    sequences = Sequences(log, host.vocabulary, split=split)
+    with progress.stage("measuring the host as it was"):
+        evaluation = NextItemEvaluation(sequences, host.max_length, TEST)
+        return evaluation.measure(host.pretrainer, new_items=True)
+
+
+def _earlier_linear(host, items):
+    """The host's linear part for more items, of which it says nothing; `None` without one."""
+    if host.pretrainer.linear is None:
+        return None
+    part = host.pretrainer.linear.part()
+    if part.is_sparse:
+        return None
+    table = np.zeros((items, items), "float32")
+    table[: len(part.table), : part.outputs] = part.table
+    return LinearPart(part.bag, table, np.zeros(items, "float32"))

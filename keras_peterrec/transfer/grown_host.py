@@ -1,0 +1,224 @@
+"""A host with more items: the old ones keep their ids and vectors, the new ones are appended."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
+from keras_peterrec.errors import InputError
+from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.models.vector_regression import predicted_vectors
+from keras_peterrec.transfer.host import ITEM_TABLE, OBJECTIVES, Host, backbone_weights
+
+BESIDE = 3  # events before and after that count as beside
+FROM_COLUMNS = 10.0  # so many items beside a new one say as much as its columns
+
+
+def grown_vocabulary(vocabulary: Vocabulary, item_ids: Any, counts: Any, min_count: int = 1) -> Any:
+    """The items of a vocabulary and, after them, new ones by falling counts.
+
+    Args:
+        vocabulary: Vocabulary.
+        item_ids: object array `[I]` of str, known items and new ones.
+        counts: int array `[I]`.
+        min_count: int. New items with smaller counts are left out. Defaults to `1`.
+
+    Returns:
+        Vocabulary and an int array of the counts of its items, 0 for those not in `item_ids`.
+    """
+    new = (vocabulary.encode(item_ids) == UNK) & (counts >= min_count)
+    items = vocabulary.items
+    if new.any():
+        added = Vocabulary.from_counts(item_ids[new], counts[new])
+        items = np.concatenate([items, added.items])
+    grown = Vocabulary(items)
+    of_items = np.zeros(len(grown) - FIRST_ITEM, "int64")
+    places = grown.encode(item_ids)
+    known = places != UNK
+    of_items[places[known] - FIRST_ITEM] = counts[known]
+    return grown, of_items
+
+
+def grow_host(
+    host: Host, vocabulary: Vocabulary, counts: Any, sequences: Any, seed: int, features: Any = None
+) -> Host:
+    """A copy of a host, to be trained, that knows new items as well.
+
+    A new item's vector starts at the mean of those of the items that come up to three events before
+    or after it in training, each as often as it does. If none of these is known, theirs are found
+    first; an item beside nothing starts at the mean of all known items. With features of items, a
+    vector predicted from them counts as `FROM_COLUMNS` such neighbours.
+
+    Its sampled softmax, if it has one, draws items as often as they are counted, since they are no
+    longer in the order of their frequency.
+
+    Args:
+        host: Host. It is not changed.
+        vocabulary: Vocabulary that begins with the host's items, of `grown_vocabulary`.
+        counts: int array. How often training sees each of its items.
+        sequences: Sequences of the new log and that vocabulary.
+        seed: int. Of the negatives.
+        features: ItemFeatures or `None`. Defaults to `None`.
+
+    Returns:
+        Host, without a linear part.
+    """
+    known = len(host.vocabulary.items)
+    pairs = pairs_beside(sequences, known, len(vocabulary.items))
+
+    def vectors(table):
+        beside = vectors_beside(table, pairs)
+        if features is None:
+            return beside
+        has_columns, predicted = _by_columns(vocabulary, known, table, features)
+        weight = FROM_COLUMNS * has_columns[:, None]
+        near = np.asarray(pairs.sum(axis=1))
+        return (near * beside + weight * predicted) / np.maximum(near + weight, 1e-9) + (
+            (near + weight == 0) * beside
+        )
+
+    return _with_vectors(host, vocabulary, vectors, counts, seed)
+
+
+def add_items(host: Host, features: Any) -> Host:
+    """A host that knows the items of a table as well, without training.
+
+    The vectors of new items are predicted from their columns, see `predicted_vectors`. All else
+    stays as it is, bit for bit, so that the host's tasks are tasks of the new one.
+
+    Args:
+        host: Host. It is not changed.
+        features: ItemFeatures, of `read_items`: known items, to learn from, and new ones.
+
+    Returns:
+        Host.
+
+    Raises:
+        InputError: the table has none of the host's items.
+
+    Example:
+
+    >>> host = add_items(Host.load("runs/host"), read_items("items.csv"))
+    """
+    known = len(host.vocabulary.items)
+    new = features.item_ids[host.vocabulary.encode(features.item_ids) == UNK]
+    vocabulary = Vocabulary(np.concatenate([host.vocabulary.items, new]))
+    vectors = lambda table: _by_columns(vocabulary, known, table, features)[1]
+    grown = _with_vectors(host, vocabulary, vectors, None, host.pretrainer.seed)
+    grown.origin = {**host.origin, "parent": host.fingerprint()}
+    grown.compatible_with = {host.fingerprint(): known, **host.compatible_with}
+    if host.pretrainer.linear is not None:
+        grown.pretrainer.linear = _linear_of_more(host.pretrainer.linear, len(new))
+    return grown
+
+
+def _by_columns(vocabulary, known, table, features):
+    """Which items after the first `known` the features are of, and a vector for each of them."""
+    places = {item: n for n, item in enumerate(features.item_ids)}
+    rows = np.array([places.get(item, -1) for item in vocabulary.items], "int64")
+    of_known, of_new = rows[:known], rows[known:]
+    if not (of_known >= 0).any():
+        raise InputError(
+            "`items` should have items that the host knows, to learn from. "
+            f"Received: {len(places)} others."
+        )
+    learned = np.flatnonzero(of_known >= 0)
+    predicted = predicted_vectors(
+        features.matrix[of_known[learned]], table[learned], features.matrix[np.maximum(of_new, 0)]
+    )
+    has_columns = of_new >= 0
+    return has_columns, np.where(has_columns[:, None], predicted, table.mean(axis=0))
+
+
+def _with_vectors(host, vocabulary, vectors, counts, seed):
+    """A copy of a host with more items, whose vectors a function of each table gives."""
+    old, config = host.pretrainer, host.backbone.get_config()
+    backbone = Backbone.from_config({**config, "vocabulary_size": len(vocabulary)})
+    arguments = {"tied": old.tied, "negatives": old.negatives, "seed": seed}
+    law = {"sampler": old.sampler}
+    if old.counts is not None:
+        more = len(vocabulary.items) - len(old.counts)
+        law["counts"] = np.pad(np.asarray(old.counts), (0, more))
+    pretrainer = OBJECTIVES[host.objective](backbone, **arguments, **law)
+    if pretrainer.sampled_softmax is not None and counts is not None:
+        law = {"sampler": "counts", "counts": counts}
+        pretrainer = OBJECTIVES[host.objective](backbone, **arguments, **law)
+    before, after = backbone_weights(host.backbone), backbone_weights(backbone)
+    for path, weight in after.items():
+        value = np.asarray(before[path])
+        if path == ITEM_TABLE:
+            value = np.concatenate([value, vectors(value[FIRST_ITEM:])])
+        weight.assign(value)
+    if not old.tied:
+        table = np.asarray(old.output_table.embeddings)
+        pretrainer.output_table.embeddings.assign(np.concatenate([table, vectors(table)]))
+    return Host(pretrainer, vocabulary, host.max_length)
+
+
+def _linear_of_more(layer, more):
+    """A LinearTable that says nothing of so many items more."""
+    part = layer.part()
+    if part.is_sparse:
+        size = part.table.shape[0] + more
+        table = part.table.copy()
+        table.resize(size, size)
+    else:
+        table = np.pad(part.table, ((0, more), (0, more)))
+    return LinearTable.of_part(LinearPart(part.bag, table, np.pad(part.bias, (0, more))))
+
+
+def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_matrix:
+    """How often each item comes beside each new one in the events that are trained on.
+
+    Args:
+        sequences: Sequences.
+        known: int. Items that are not new, the first ones.
+        items: int. All items of the vocabulary, without special ids.
+
+    Returns:
+        Sparse float32 matrix `[new items, items]`.
+    """
+    starts, stops = sequences.training_windows(max(1, len(sequences.items)))
+    lengths = stops + 1 - starts
+    events = np.repeat(starts, lengths) + (
+        np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    )
+    owner, chosen = np.repeat(np.arange(len(starts)), lengths), sequences.items[events] - FIRST_ITEM
+    rows, columns = [], []
+    for step in range(1, BESIDE + 1):
+        one, other = chosen[:-step], chosen[step:]
+        near = (owner[:-step] == owner[step:]) & (one >= 0) & (other >= 0)
+        for left, right in ((one[near], other[near]), (other[near], one[near])):
+            rows.append(left[left >= known] - known)
+            columns.append(right[left >= known])
+    rows, columns = np.concatenate(rows), np.concatenate(columns)
+    ones = np.ones(len(rows), "float32")
+    return scipy.sparse.csr_matrix((ones, (rows, columns)), (items - known, items))
+
+
+def vectors_beside(table: np.ndarray, pairs: scipy.sparse.csr_matrix) -> np.ndarray:
+    """Vectors of new items, from those of the items beside them.
+
+    Args:
+        table: float array `[K, C]` of the known items.
+        pairs: sparse matrix `[N, K + N]`, of `pairs_beside`.
+
+    Returns:
+        float32 array `[N, C]`.
+    """
+    count = pairs.shape[0]
+    mean = table.mean(axis=0) if len(table) else np.zeros(table.shape[1])
+    vectors = np.concatenate([table, np.tile(mean, (count, 1))]).astype("float32")
+    found = np.arange(len(vectors)) < len(table)
+    while True:
+        beside = pairs @ scipy.sparse.diags(found.astype("float32"))
+        sums = np.asarray(beside.sum(axis=1)).ravel()
+        reached = (sums > 0) & ~found[len(table) :]
+        if not reached.any():
+            return vectors[len(table) :]
+        means = (beside[reached] @ vectors) / sums[reached, None]
+        vectors[len(table) :][reached] = means
+        found[len(table) :] |= reached

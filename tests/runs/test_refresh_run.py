@@ -1,0 +1,151 @@
+"""Refreshing a host: what stays, what is added, and what its tasks say."""
+
+import json
+
+import numpy as np
+import pytest
+from simulated_tasks import GENDER, NEW, next_days
+
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.inspect import inspect
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.refresh import refresh
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.training.callbacks import ProgressLines
+from keras_peterrec.transfer.host import Host, backbone_weights
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.task import Task
+
+QUICK = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
+
+
+@pytest.fixture(scope="module")
+def kept(host_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept") / "host"
+    refresh(host_folder, next_days(), folder, keep_host_items=True, **QUICK)
+    return folder
+
+
+def test_old_items_keep_their_ids_and_new_ones_follow(host_folder, refreshed_host):
+    before, after = Host.load(host_folder), Host.load(refreshed_host)
+    known = len(before.vocabulary.items)
+    assert after.vocabulary.items[:known].tolist() == before.vocabulary.items.tolist()
+    assert set(after.vocabulary.items[known:]) == set(NEW)
+    assert after.origin["parent"] == before.fingerprint() and not after.compatible_with
+    result = json.loads((refreshed_host / "metrics.json").read_text())
+    assert result["parent"] == before.fingerprint() and result["data"]["new_items"] == 3
+
+
+def test_it_is_better_than_the_host_as_it_was(refreshed_host):
+    result = json.loads((refreshed_host / "metrics.json").read_text())
+    baselines = {found["name"]: found["test"] for found in result["baselines"]}
+    assert result["metrics"]["test"]["ndcg@10"] > baselines["host before"]["ndcg@10"]
+    expected = pytest.approx(result["metrics"]["test"]["ndcg@10"])
+    assert evaluate(refreshed_host, log=next_days())["metrics"]["test"]["ndcg@10"] == expected
+
+
+def test_frozen_weights_stay_bit_for_bit_and_new_rows_are_trained(
+    host_folder, kept, refreshed_host
+):
+    before, after = Host.load(host_folder), Host.load(kept)
+    known = len(before.vocabulary.items)
+    old, new = backbone_weights(before.backbone), backbone_weights(after.backbone)
+    for path in old:
+        rows = len(np.asarray(old[path]))
+        np.testing.assert_array_equal(np.asarray(old[path]), np.asarray(new[path])[:rows], path)
+    one, other = (np.asarray(h.pretrainer.output_table.embeddings) for h in (before, after))
+    np.testing.assert_array_equal(one, other[:known])
+    assert sum(json.loads((kept / "metrics.json").read_text())["best_path"]) > 0
+    assert after.compatible_with == {before.fingerprint(): known}
+    moved = backbone_weights(Host.load(refreshed_host).backbone)
+    assert not np.array_equal(np.asarray(moved["final_norm/gamma"]), old["final_norm/gamma"])
+
+
+@pytest.mark.parametrize("task", ["shop", "gender"])
+def test_old_bundles_answer_bit_for_bit(task, host_folder, task_folder, kept, tmp_path, eagerly):
+    folder = task_folder
+    if task == "gender":
+        folder = tmp_path / "gender"
+        transfer(host_folder, "simulated/source", folder, **GENDER, train_fraction=0.1)
+    histories = np.array([[0, 0, 5, 9, 12], [0, 0, 0, 0, 0], [4, 4, 7, 20, 33]])
+    before = Task.load(folder, Host.load(host_folder))
+    after = Task.load(folder, Host.load(kept))
+    assert before.model.linear is not None
+    assert before.scores(histories).tobytes() == after.scores(histories).tobytes()
+    # With new items in the history it answers as well.
+    new = FIRST_ITEM + len(Host.load(host_folder).vocabulary.items)
+    assert np.isfinite(after.scores(np.array([[0, 4, new, new + 2]]))).all()
+
+
+def test_old_bundles_mix_on_the_new_host(host_folder, task_folder, kept):
+    histories, place = np.array([[0, 0, 5, 9, 12], [4, 4, 7, 20, 33]]), np.array([0, 0])
+    users = [
+        np.asarray(MixedTasks.load([task_folder], host)({"history": histories, "place": place}))
+        for host in (Host.load(host_folder), Host.load(kept))
+    ]
+    np.testing.assert_array_equal(*users)
+
+
+def test_tasks_of_the_old_host_are_listed_and_those_of_another_refused(
+    task_folder, refreshed_host, kept
+):
+    (kept.parent / "shop").symlink_to(task_folder)
+    assert [found["task"] for found in inspect(kept)["tasks"]] == ["shop"]
+    with pytest.raises(InputError, match="should be a bundle for the host"):
+        Task.load(task_folder, Host.load(refreshed_host))
+
+
+def test_a_changed_old_part_is_refused(kept, tmp_path):
+    host = Host.load(kept)
+    host.backbone.final_norm.gamma.assign(host.backbone.final_norm.gamma + 1e-6)
+    host.save(tmp_path)
+    with pytest.raises(InputError, match="should have the fingerprint"):
+        Host.load(tmp_path)
+
+
+def test_an_interrupted_refresh_goes_on_where_it_was(
+    host_folder, refreshed_host, tmp_path, monkeypatch
+):
+    def interrupt(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+        refresh(host_folder, next_days(), tmp_path / "host", **QUICK)
+    refresh(host_folder, next_days(), tmp_path / "host", **QUICK)
+    whole, again = (np.load(f / "weights.npz") for f in (refreshed_host, tmp_path / "host"))
+    for path in whole.files:
+        np.testing.assert_array_equal(whole[path], again[path], err_msg=path)
+
+
+def test_a_refreshed_host_can_be_final_and_refreshed_host_again(refreshed_host, tmp_path):
+    names = [*load_log("simulated/source").item_ids, *NEW]
+    items = {"item_id": names, "words": [f"group{n % 5}" for n in range(len(names))]}
+    quick = {**QUICK, "epochs": 1, "items": items}
+    result = refresh(refreshed_host, next_days(), tmp_path / "next", final=True, **quick)
+    assert result["final"]["items"] == len(Host.load(refreshed_host).vocabulary.items)
+    host = Host.load(tmp_path / "next")
+    assert host.origin["final"] and host.origin["parent"] == Host.load(refreshed_host).fingerprint()
+
+
+def test_nothing_to_train_is_refused(host_folder, tmp_path):
+    with pytest.raises(InputError, match="`keep_host_items` should be left out where the log has"):
+        refresh(host_folder, "simulated/source", tmp_path / "host", keep_host_items=True)
+    assert not (tmp_path / "host").exists()
+
+
+def test_a_large_vocabulary_draws_by_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_peterrec.models.pretrainer.FULL_SOFTMAX_UP_TO", 5)
+    log = load_log("simulated/source")
+    some = log.select(log.users < 60)
+    small = {"hidden_dim": 8, "blocks": 1, "epochs": 1, "baselines": False, "linear": False}
+    pretrain(some, tmp_path / "host", **small)
+    refresh(tmp_path / "host", next_days(), tmp_path / "next", epochs=1, linear=False)
+    pretrainer = Host.load(tmp_path / "next").pretrainer
+    assert pretrainer.sampler == "counts"
+    counts = dict(zip(Host.load(tmp_path / "next").vocabulary.items, pretrainer.counts))
+    held_out = np.isin(next_days().item_ids[next_days().items], NEW).sum()
+    assert 0 < sum(int(counts[new]) for new in NEW) <= held_out
