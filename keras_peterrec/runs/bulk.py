@@ -63,41 +63,50 @@ class Histories:
         return pc.binary_join(lists, " ").to_numpy(zero_copy_only=False)
 
 
-def answer_log(ask: Any, log: Any, out: Any, what: str) -> dict:
-    """Writes an answer for every user of a log.
+def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = None) -> dict:
+    """Writes an answer for every user of some logs.
 
     Users are asked in batches of about one length, so that little of a batch is padding, several
     batches at a time. The file appears when it is whole.
 
     Args:
         ask: Callable from a list of str, histories, to a dict of arrays `[B, ...]`.
-        log: Log.
+        logs: iterable of Log, each with other users; one of them is in memory at a time.
         out: path of the file: .parquet, .csv or .jsonl. In CSV, lists are separated by spaces.
         what: str. What the progress bar calls the work.
+        chunks: int or `None`. How many times `CHUNK` users there are, for the bar. Defaults to
+            `None`, unknown.
 
     Returns:
         dict of `out`, `users` and `columns`.
     """
-    histories, columns = Histories(log), []
+    users, columns = 0, []
     with (
         replacing(out) as beside,
-        progress.bar(what, -(-len(histories) // CHUNK)) as step,
+        progress.bar(what, chunks) as step,
         ThreadPoolExecutor(os.cpu_count()) as pool,
         table_writer(beside, Path(out).suffix) as write,
     ):
-        for start in range(0, len(histories), CHUNK):
-            stop = min(start + CHUNK, len(histories))
-            answers = _answers(ask, histories, start, stop, pool)
-            table = _table(histories.user_ids[start:stop], answers)
-            columns = table.column_names
+        for user_ids, texts, lengths in _chunks(logs):
+            table = _table(user_ids, _answers(ask, texts, lengths, pool))
             write(table)
+            users, columns = users + len(user_ids), table.column_names
             step()
-    return {"out": str(out), "users": len(histories), "columns": columns}
+    return {"out": str(out), "users": users, "columns": columns}
 
 
-def _answers(ask, histories, start, stop, pool):
+def _chunks(logs):
+    """Yields users, their histories and how many events these have."""
+    for log in logs:
+        histories = Histories(log)
+        for start in range(0, len(histories), CHUNK):
+            part = slice(start, start + CHUNK)
+            texts = histories.texts(start, min(start + CHUNK, len(histories)))
+            yield histories.user_ids[part], texts, histories.lengths[part]
+
+
+def _answers(ask, texts, lengths, pool):
     """What the users of a chunk are answered, in their order: a dict of arrays."""
-    texts, lengths = histories.texts(start, stop), histories.lengths[start:stop]
     order = np.argsort(lengths, kind="stable")
     batches = list(_batches(order, lengths))
     found = list(pool.map(lambda rows: ask(texts[rows].tolist()), batches))

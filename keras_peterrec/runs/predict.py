@@ -53,14 +53,26 @@ def predict(settings: PredictSettings) -> dict:
 
 
 def _for_log(settings, exported, bulk):
-    from keras_peterrec.data.sources import load_log
-
     (name,) = settings.task
     ask = functools.partial(_ask, settings, exported, name)
     ask([])  # an unknown task is told before the log is read
-    log = load_log(settings.log, settings.columns, settings.events)
-    with stage(f"answering for {len(log.user_ids):,} users"):
-        return bulk.answer_log(ask, log, settings.out, name)
+    logs, users = _logs(settings)
+    with stage(f"answering for {users:,} users"):
+        return bulk.answer_logs(ask, logs, settings.out, name, -(-users // bulk.CHUNK))
+
+
+def _logs(settings):
+    """The log, and how many users it has; of a prepared log a shard at a time is in memory."""
+    from keras_peterrec.data import sources
+
+    read = settings.log, settings.columns, settings.events
+    if not sources.is_prepared(settings.log):
+        log = sources.load_log(*read)
+        return [log], len(log.user_ids)
+    sources.check_log(*read)
+    prepared = sources.PreparedLog(settings.log)
+    shards = [shard for shard in range(prepared.shards) if prepared.events_of(shard)]
+    return (prepared.log(shards=[shard]) for shard in shards), prepared.users
 
 
 def _ask(settings, exported, name, histories):

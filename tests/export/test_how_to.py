@@ -35,7 +35,8 @@ def commands(*beginning):
 
 
 def test_every_command_is_tested_here():
-    known = {("keras-peterrec", "export"), ("keras-peterrec", "predict"), ("docker", "run"), ("docker", "compose")}
+    known = {("keras-peterrec", "export"), ("keras-peterrec", "predict")}
+    known |= {("docker", "run"), ("docker", "compose")}
     known |= {("python", "export/client_rest.py"), ("python", "export/client_grpc.py")}
     for words in COMMANDS:
         assert words[0] == "curl" or tuple(words[:2]) in known, words

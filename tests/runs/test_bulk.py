@@ -12,6 +12,7 @@ from serving_samples import assert_same
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs import bulk
 from keras_peterrec.runs.predict import predict
+from keras_peterrec.runs.prepare import prepare
 
 EVENTS = 400
 
@@ -90,6 +91,18 @@ def test_what_may_be_recommended(causal_export, answered, histories):
     texts = list(histories.values())[:2]
     asked = predict(causal_export.out, texts, task=["films"], **chosen)
     assert asked["films"][texts[0]]["items"] == found["items"][0].tolist()
+
+
+def test_a_prepared_log_is_answered_shard_by_shard(causal_export, events, histories, tmp_path):
+    pq.write_table(pa.table(events), tmp_path / "log.parquet")
+    prepare(tmp_path / "log.parquet", tmp_path / "log", columns={"user_id": "user"}, shards=3)
+    out = tmp_path / "answers.parquet"
+    done = predict(causal_export.out, task=["spend"], log=str(tmp_path / "log"), out=out)
+    found = pq.read_table(out).to_pydict()
+    assert done["users"] == len(histories) and sorted(found["user_id"]) == sorted(histories)
+    texts = [histories[user] for user in found["user_id"]]
+    wanted = causal_export.model.predict("spend", texts)["value"]
+    np.testing.assert_allclose(found["value"], wanted, rtol=1e-5)
 
 
 def test_a_failure_leaves_the_old_file(answered, tmp_path, monkeypatch):
