@@ -58,14 +58,15 @@ class ItemTable(tf.Module):
         """
         path = self._path.with_stem(f"{self._path.stem}_titles")
         lines = [*[""] * self.first_id, *(titles.get(item, "") for item in self._items)]
-        write_text(path, "".join(f"{' '.join(line.split())}\n" for line in lines))
+        # TensorFlow refuses a file with an empty line, so each line begins with a space.
+        write_text(path, "".join(f" {' '.join(line.split())}\n" for line in lines))
         self.titles = lines_table(path)
 
     def hide(self, hidden):
         """Leaves out of all answers what a table lists.
 
         Args:
-            hidden: table of `lines_table`: items, as a history has them; other lines are ignored.
+            hidden: table of `lines_table`: items, as a history has them. Unknown ones are ignored.
         """
         self.hidden = hidden
 
@@ -120,8 +121,9 @@ class ItemTable(tf.Module):
     def _best(self, scores, k, inside=True):
         """The answer of the best `k` that may be shown; `inside` says which places may hold one."""
         if self.hidden is not None:
-            _, names = self.hidden.export()
-            columns = tf.cast(self.ids.lookup(names) - self.first_id, tf.int32)
+            _, names = self.hidden.export()  # of unknown shape
+            ids = self.ids.lookup(tf.reshape(names, [-1]))
+            columns = tf.cast(ids - self.first_id, tf.int32)
             columns = tf.boolean_mask(columns, columns >= 0)
             count = tf.math.unsorted_segment_sum(tf.ones_like(columns), columns, self.size)
             scores = tf.where(count > 0, NO_SCORE, scores)
@@ -132,7 +134,7 @@ class ItemTable(tf.Module):
             "scores": tf.where(shown, best, NO_SCORE),
         }
         if self.titles is not None:
-            answer["titles"] = tf.where(shown, self.titles.lookup(ids), "")
+            answer["titles"] = tf.where(shown, tf.strings.strip(self.titles.lookup(ids)), "")
         return answer
 
 

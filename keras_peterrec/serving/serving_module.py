@@ -130,7 +130,7 @@ class ServingModule(tf.Module):
 
 
 def _hidden_items(items, folder):
-    lines = ["# Items that may not be shown, one a line, as in a history; read at every load."]
+    lines = ["# Items that may not be shown, one a line, none empty; read at every load."]
     write_text(folder / HIDDEN, "".join(f"{line}\n" for line in [*lines, *map(written, items)]))
     return lines_table(folder / HIDDEN)
 

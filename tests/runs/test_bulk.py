@@ -102,7 +102,7 @@ def test_a_prepared_log_is_answered_shard_by_shard(causal_export, events, histor
     assert done["users"] == len(histories) and sorted(found["user_id"]) == sorted(histories)
     texts = [histories[user] for user in found["user_id"]]
     wanted = causal_export.model.predict("spend", texts)["value"]
-    np.testing.assert_allclose(found["value"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(found["value"], wanted, rtol=1e-5, atol=1e-4)
 
 
 def test_a_failure_leaves_the_old_file(answered, tmp_path, monkeypatch):
