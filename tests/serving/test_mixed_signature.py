@@ -153,8 +153,8 @@ def test_each_weight_is_stored_once(host, tasks, out):
     own = MixedTasks.of_tasks(tasks).task_variables()
     shared = [*host.backbone.weights, *host.pretrainer.linear.weights]
     count = sum(int(np.prod(weight.shape)) for weight in (*shared, *own))
-    # The bias of a recommendation is that of its linear part.
-    assert numbers == count + 30 + 8
+    # The bias of a recommendation is that of its linear part; `similar` has a length of each item.
+    assert numbers == count + 30 + 8 + len(host.vocabulary.items)
     assert not [path for path in stored if "other" in path]
 
 
