@@ -8,6 +8,7 @@ from keras_peterrec.data.labels import read_labels as read_labels
 from keras_peterrec.data.log import Log as Log
 from keras_peterrec.data.packed_batches import causal_batches as causal_batches
 from keras_peterrec.data.packed_batches import masked_batches as masked_batches
+from keras_peterrec.data.prepared.reading import PreparedLog as PreparedLog
 from keras_peterrec.data.read_log import read_log as read_log
 from keras_peterrec.data.sequences import Sequences as Sequences
 from keras_peterrec.data.sources import load_labels as load_labels
@@ -16,6 +17,7 @@ from keras_peterrec.data.sources import load_titles as load_titles
 from keras_peterrec.data.sources.movielens import MovieLens as MovieLens
 from keras_peterrec.data.sources.simulated import Simulated as Simulated
 from keras_peterrec.data.splits import split_users as split_users
+from keras_peterrec.data.streamed_batches import StreamedBatches as StreamedBatches
 from keras_peterrec.data.task_examples import label_examples as label_examples
 from keras_peterrec.data.task_examples import recommendation_examples as recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary as Vocabulary
@@ -46,8 +48,9 @@ from keras_peterrec.patches.soft_tokens import SoftTokens as SoftTokens
 from keras_peterrec.patches.stack import Stack as Stack
 from keras_peterrec.runs.evaluate import evaluate as evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
-from keras_peterrec.runs.pretrain import encode_log as encode_log
+from keras_peterrec.runs.prepare import prepare as prepare
 from keras_peterrec.runs.pretrain import pretrain as pretrain
+from keras_peterrec.runs.pretraining_log import encode_log as encode_log
 from keras_peterrec.runs.refresh import refresh as refresh
 from keras_peterrec.runs.report import report as report
 from keras_peterrec.runs.transfer import transfer as transfer

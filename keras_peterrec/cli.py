@@ -19,6 +19,7 @@ from keras_peterrec.settings.export import ExportSettings
 from keras_peterrec.settings.inspect import InspectSettings
 from keras_peterrec.settings.parser import add_arguments, make_settings
 from keras_peterrec.settings.predict import PredictSettings
+from keras_peterrec.settings.prepare import PrepareSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.quickstart import QuickstartSettings
 from keras_peterrec.settings.refresh import RefreshSettings
@@ -48,6 +49,7 @@ class Command:
 _METRICS = "printing:print_metrics"
 COMMANDS = (
     Command(QuickstartSettings, "experiments.quickstart:quickstart", "experiments.quickstart:show"),
+    Command(PrepareSettings, "runs.prepare:prepare", "runs.prepare:show"),
     Command(PretrainSettings, "runs.pretrain:pretrain", _METRICS),
     Command(RefreshSettings, "runs.refresh:refresh", _METRICS),
     Command(TransferSettings, "runs.transfer:transfer", _METRICS),

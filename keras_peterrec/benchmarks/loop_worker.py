@@ -22,7 +22,8 @@ import psutil
 from keras_peterrec.benchmarks.train_worker import LEARNING_RATE
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.runs.pretrain import encode_log, new_pretrainer, training_batches
+from keras_peterrec.runs.pretrain import new_pretrainer, training_batches
+from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.heads import LinearHead

@@ -6,7 +6,9 @@ rows of equal length, wherever the cuts fall; the rest of a window that is cut g
 the next row, without its beginning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +17,45 @@ from numpy.typing import ArrayLike
 from keras_peterrec.data.batches import hide_as_unknown, hide_behind_mask
 from keras_peterrec.data.vocabulary import FIRST_ITEM, PAD
 from keras_peterrec.errors import InputError, check_count
+
+
+@dataclass(frozen=True)
+class NextItems:
+    """What a batch of causal training shows and asks: the next item at every position.
+
+    Args:
+        unknown_rate: float. See `causal_batches`. Defaults to `0.0`.
+    """
+
+    more: ClassVar[int] = 0  # events of a window after those between its start and stop
+    later: ClassVar[int] = 1  # how far a target is from its position
+    unknown_rate: float = 0.0
+
+    def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
+        """`(history, targets)` of places in `flat`, int `[R, L]` and negative where PAD is."""
+        history, targets = _gather(flat, events, 0), _gather(flat, events, 1)
+        return hide_as_unknown(history, noise, self.unknown_rate), _only_items(targets)
+
+
+@dataclass(frozen=True)
+class HiddenItems:
+    """What a batch of masked training shows and asks: the items that it hides.
+
+    Args:
+        vocabulary_size: int.
+        mask_rate: float. See `masked_batches`. Defaults to `0.3`.
+    """
+
+    more: ClassVar[int] = 1  # a causal window ends before its last target; here that is shown too
+    later: ClassVar[int] = 0
+    vocabulary_size: int
+    mask_rate: float = 0.3
+
+    def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
+        """See `NextItems`."""
+        history = _gather(flat, events, 0)
+        shown, hidden = hide_behind_mask(history, noise, self.mask_rate, self.vocabulary_size)
+        return shown, _only_items(hidden)
 
 
 def causal_batches(
@@ -63,17 +104,8 @@ def causal_batches(
     >>> starts, stops = sequences.training_windows(max_length=100)
     >>> batches = causal_batches(sequences.items, starts, stops, tokens=1600, seed=0)
     """
-    flat = tf.constant(items, tf.int32)
-
-    weights_of = _weights_of(weights)
-
-    def batch(events, noise):
-        history = _gather(flat, events, 0)
-        targets = _gather(flat, events, 1)
-        shown = hide_as_unknown(history, noise, unknown_rate)
-        return shown, _only_items(targets), *weights_of(events, 1)
-
-    return _batches(starts, stops, batch, tokens, rows, seed, steps)
+    shown = NextItems(unknown_rate)
+    return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
 def masked_batches(
@@ -105,17 +137,8 @@ def masked_batches(
 
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """
-    flat = tf.constant(items, tf.int32)
-
-    weights_of = _weights_of(weights)
-
-    def batch(events, noise):
-        history = _gather(flat, events, 0)
-        shown, hidden = hide_behind_mask(history, noise, mask_rate, vocabulary_size)
-        return shown, _only_items(hidden), *weights_of(events, 0)
-
-    # A causal window ends before its last target; here that event is shown too.
-    return _batches(starts, np.asarray(stops) + 1, batch, tokens, rows, seed, steps)
+    shown = HiddenItems(vocabulary_size, mask_rate)
+    return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
 def packing_report(
@@ -169,17 +192,91 @@ def _shape(lengths, tokens, rows, steps):
     return total, steps, -(-total // (steps * rows))
 
 
-def _batches(starts, stops, make_batch, tokens, rows, seed, steps):
-    starts, stops = np.asarray(starts, "int64"), np.asarray(stops, "int64")
-    total, steps, width = _shape(stops - starts, tokens, rows, steps)
-    starts, lengths = tf.constant(starts), tf.constant(stops - starts)
+def packed_batches(
+    items: ArrayLike,
+    starts: Sequence[int],
+    stops: Sequence[int],
+    make_batch: Any,
+    tokens: int,
+    rows: int = 1,
+    seed: int | None = None,
+    steps: int | None = None,
+    weights: ArrayLike | None = None,
+) -> tf.data.Dataset:
+    """Makes batches of what NextItems or HiddenItems show and ask.
 
-    def epoch(noise):
-        order = tf.range(len(lengths))
-        if seed is not None:
+    Args:
+        items, starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
+        make_batch: NextItems or HiddenItems.
+
+    Returns:
+        `tf.data.Dataset`; see `causal_batches`.
+    """
+    starts = np.asarray(starts, "int64")
+    lengths = np.asarray(stops, "int64") + make_batch.more - starts
+    _, steps, width = _shape(lengths, tokens, rows, steps)
+    flat, starts, lengths = tf.constant(items, tf.int32), tf.constant(starts), tf.constant(lengths)
+    # One number for each pass, so that each epoch has its own order and noise.
+    numbers = pass_numbers(seed)
+    chunks = numbers.map(lambda noise: Chunk(flat, starts, lengths, noise, steps))
+    weights_of = _weights_of(weights)
+
+    def weighted(flat, events, noise):
+        return *make_batch(flat, events, noise), *weights_of(events, make_batch.later)
+
+    batches = packed(chunks, weighted, rows, width, shuffled=seed is not None)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def pass_numbers(seed: int | None) -> tf.data.Dataset:
+    """One random number, another one in each pass over the dataset."""
+    return tf.data.Dataset.random(seed or 0, rerandomize_each_iteration=True).take(1)
+
+
+class Chunk(NamedTuple):
+    """Windows that are shuffled and packed together, as tensors.
+
+    Args:
+        flat: int32 `[N]`, ids of items.
+        starts, lengths: int64 `[W]`; a window is `flat[start:start + length]`.
+        noise: int64, a random number for the order and for what is hidden.
+        steps: int64, how many batches the windows fill.
+        first: int64, the first of these batches that is wanted. Defaults to `0`.
+    """
+
+    flat: Any
+    starts: Any
+    lengths: Any
+    noise: Any
+    steps: Any
+    first: Any = 0
+
+
+def packed(
+    chunks: tf.data.Dataset, make_batch: Callable, rows: int, width: int, shuffled: bool = True
+) -> tf.data.Dataset:
+    """The batches of chunks, one chunk after the other.
+
+    Args:
+        chunks: tf.data.Dataset of `Chunk`.
+        make_batch: NextItems or HiddenItems.
+        rows, width: int. The shape of a batch.
+        shuffled: bool. Whether the windows of a chunk are shuffled. Defaults to `True`.
+
+    Returns:
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+    """
+
+    def batches_of(chunk):
+        flat, starts, lengths, noise = chunk[:4]
+        steps, first = (tf.cast(number, tf.int64) for number in chunk[4:])
+        order = tf.range(tf.size(lengths))
+        if shuffled:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([noise, -1]))
         ordered = tf.gather(lengths, order) + 1  # and a PAD
         ends = tf.cumsum(ordered)
+        total = ends[-1]
         shifts = tf.gather(starts, order) - (ends - ordered)  # from the stream to the items
 
         def batch(step):
@@ -187,17 +284,15 @@ def _batches(starts, stops, make_batch, tokens, rows, seed, steps):
             begins = row * total // (steps * rows)  # lengths differ by one position at most
             position = begins[:-1, tf.newaxis] + tf.range(width, dtype=tf.int64)
             window = tf.searchsorted(ends, tf.reshape(position, [-1]), side="right")
-            window = tf.reshape(tf.minimum(window, len(lengths) - 1), [rows, width])
+            window = tf.reshape(tf.minimum(window, tf.size(lengths) - 1), [rows, width])
             real = (position < begins[1:, tf.newaxis]) & (position < tf.gather(ends, window) - 1)
             events = tf.where(real, position + tf.gather(shifts, window), -1)
-            return make_batch(events, tf.stack([noise, step]))
+            return make_batch(flat, events, tf.stack([noise, step]))
 
-        return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        asked = tf.data.Dataset.range(first, steps)
+        return asked.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    # One number for each pass, so that each epoch has its own order and noise.
-    epochs = tf.data.Dataset.random(seed or 0, rerandomize_each_iteration=True).take(1)
-    batches = epochs.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return chunks.flat_map(batches_of)
 
 
 def _gather(flat, events, later):

@@ -62,6 +62,19 @@ class Sequences:
         self.split = split or last_events(self.lengths)
         self._user_index: dict[str, int] | None = None
 
+    @classmethod
+    def of_arrays(
+        cls, user_ids: np.ndarray, items: np.ndarray, timestamps: np.ndarray, offsets: np.ndarray
+    ) -> "Sequences":
+        """The sequences whose attributes these are."""
+        sequences = cls.__new__(cls)
+        sequences.user_ids, sequences.items = user_ids, items
+        sequences.timestamps, sequences.offsets = timestamps, offsets
+        sequences.weights = None
+        sequences.split = last_events(sequences.lengths)
+        sequences._user_index = None
+        return sequences
+
     def __len__(self) -> int:
         """The number of users."""
         return len(self.user_ids)
@@ -99,8 +112,7 @@ class Sequences:
             Two int64 arrays `starts` and `stops`, `[W]`: inputs are
             `items[start:stop]`, targets `items[start + 1:stop + 1]`.
         """
-        pairs = np.maximum(self.split.trained - 1, 0)
-        counts = -(-pairs // max_length)
+        pairs, counts = window_counts(self.split.trained, max_length)
         first = np.repeat(self.offsets[:-1], counts)
         nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         stops = first + np.repeat(pairs, counts) - nth * max_length
@@ -121,3 +133,17 @@ class Sequences:
         starts = self.offsets[users]
         stops = starts + asked[users]
         return starts, stops, self.items[stops].astype("int64")
+
+
+def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many targets users have of whom so many events are trained on, and in how many windows.
+
+    Args:
+        trained: int array `[U]`.
+        max_length: int. The most inputs of a window.
+
+    Returns:
+        Two int arrays `[U]`.
+    """
+    targets = np.maximum(trained - 1, 0)
+    return targets, -(-targets // max_length)

@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,39 @@ def read_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Tabl
     return Tables(parts, names, [*ignored])
 
 
+def read_pieces(
+    path: str | Path, wanted: Sequence[str], columns: Any = None, rows: int = 1_000_000
+) -> Iterator[pa.Table]:
+    """Reads one file as `read_tables` does, about so many rows at a time.
+
+    Lines of JSON are read at once.
+
+    Args:
+        path: path.
+        wanted, columns: see `read_tables`.
+        rows: int.
+
+    Yields:
+        pyarrow tables of the wanted columns, under their standard names.
+
+    Raises:
+        InputError: see `read_tables`.
+    """
+    path, renames = Path(path), as_renames(columns)
+    there = _column_names(path, [*wanted, *renames.values()])
+    found = find_columns(there, wanted, renames, str(path))
+    waiting, count = [], 0
+    with _clear_errors(path):
+        for batch in _BATCHES[_format(path)](path, [*dict.fromkeys(found.values())], rows):
+            waiting.append(batch)
+            count += batch.num_rows
+            if count >= rows:
+                yield _renamed(pa.Table.from_batches(waiting), found)
+                waiting, count = [], 0
+        if count:
+            yield _renamed(pa.Table.from_batches(waiting), found)
+
+
 def check_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> None:
     """Checks that files have the wanted columns, without reading them; see `read_tables`."""
     renames = as_renames(columns)
@@ -167,6 +200,11 @@ def find_files(source: Any) -> list[Path]:
         if not path.is_file():
             raise InputError(f"`path` should be a file that exists. Received: {path}.")
     return found
+
+
+def is_read(path: str | Path) -> bool:
+    """Whether the name of a file is that of a format that is read."""
+    return _format(Path(path)) is not None
 
 
 def _format(path):
@@ -262,16 +300,23 @@ def _opened(path):
 
 
 def _read_csv(path, columns):
+    return pa.csv.read_csv(path, **_csv_options(path, columns))
+
+
+def _csv_batches(path, columns, rows):
+    return pa.csv.open_csv(path, **_csv_options(path, columns, block_size=2**23))
+
+
+def _csv_options(path, columns, **blocks):
     separator, _, encoding = _csv_form(path, columns)
     quoted = '"' in _head(path)[0]  # only then may a value have a line break
-    return pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(encoding=encoding),
-        parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=quoted),
-        convert_options=pa.csv.ConvertOptions(
+    return {
+        "read_options": pa.csv.ReadOptions(encoding=encoding, **blocks),
+        "parse_options": pa.csv.ParseOptions(delimiter=separator, newlines_in_values=quoted),
+        "convert_options": pa.csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         ),
-    )
+    }
 
 
 # Lines of JSON, and Parquet.
@@ -308,6 +353,16 @@ def _read_parquet(path, columns):
         return file.read(columns=columns)
 
 
+def _parquet_batches(path, columns, rows):
+    with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(batch_size=rows, columns=columns)
+
+
+_BATCHES = {
+    "CSV": _csv_batches,
+    "JSON": lambda path, columns, rows: _read_json(path, columns).to_batches(rows),
+    "Parquet": _parquet_batches,
+}
 _READERS = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}
 
 

@@ -7,6 +7,7 @@ import os
 
 from keras_peterrec.data import sources
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.runs.prepare import check_prepare
 from keras_peterrec.runs.run_folder import check_folder
 
 
@@ -17,6 +18,9 @@ def check_places(settings):
         settings: Settings. Of its fields `log`, `target`, `labels`, `host` and `out` those are
             checked that are names or paths.
     """
+    if settings.command == "prepare":  # its log may be a pattern, and its folder is no run's
+        check_prepare(settings)
+        return
     given = {name: value for name, value in vars(settings).items() if _is_place(value)}
     asked = lambda name: getattr(settings, name, None)
     columns = asked("columns")

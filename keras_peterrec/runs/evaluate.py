@@ -5,14 +5,16 @@ from pathlib import Path
 
 from keras_peterrec import progress
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, split_events
+from keras_peterrec.data.prepared.format import is_prepared
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import measured_sequences
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
-from keras_peterrec.runs.task_data import known_histories, load_answers, load_source
+from keras_peterrec.runs.task_data import known_histories, load_task, open_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -89,7 +91,8 @@ def _check_taken(asked, taken):
 def _still_asked(saved, asked):
     """The settings of the run but for how it read what is now given as a Log, which is read."""
     read = {"log": ("events",), "target": ("target_events", "weight_column")}
-    gone = [n for place, names in read.items() if isinstance(asked.get(place), Log) for n in names]
+    is_read = lambda log: isinstance(log, (Log, PreparedLog)) or is_prepared(log)
+    gone = [n for place, names in read.items() if is_read(asked.get(place)) for n in names]
     return {name: value for name, value in saved.items() if name not in gone}
 
 
@@ -119,9 +122,9 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = load_source(settings.log, settings.columns, settings.events)
-    sequences = Sequences(log, host.vocabulary, split=split_events(log, settings.split))
-    evaluation = NextItemEvaluation(sequences, host.max_length, TEST)
+    log = open_source(settings.log, settings.columns, settings.events)
+    sequences, most = measured_sequences(log, host.vocabulary, settings.split)
+    evaluation = NextItemEvaluation(sequences, host.max_length, TEST, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
     return data, lambda: evaluation.measure(host.pretrainer, new_items=True)
 
@@ -130,8 +133,7 @@ def _open_task(folder, settings):
     """The same of a task."""
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log = load_source(settings.log, settings.columns, settings.events)
-    answers = load_answers(settings)
+    log, answers = load_task(settings)
     source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_peterrec.data.prepared.format import is_prepared, read_manifest
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.settings.base import takes
@@ -10,7 +11,7 @@ from keras_peterrec.settings.inspect import InspectSettings
 
 @takes(InspectSettings)
 def inspect(settings: InspectSettings) -> dict:
-    """Describes a host, a task bundle or an export, without loading weights.
+    """Describes a host, a task bundle, an export or a prepared log, without loading weights.
 
     What each patch method would cost needs the host's weights, which are loaded then.
 
@@ -20,7 +21,7 @@ def inspect(settings: InspectSettings) -> dict:
         `patches` if asked for (see `patch_table`).
 
     Raises:
-        InputError: the folder does not hold a host, a task or an export.
+        InputError: the folder does not hold any of these.
     """
     folder, patches = Path(settings.path), settings.patches
     found = {"path": str(folder)}
@@ -37,11 +38,14 @@ def inspect(settings: InspectSettings) -> dict:
         found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
     elif exported.is_file():
         found.update(kind="export", export=read_json(exported, "path"))
+    elif is_prepared(folder):
+        found.update(kind="prepared log", prepared=read_manifest(folder, "path"))
+        del found["prepared"]["files"]  # as `files` below, and there may be thousands
     elif (folder / "run.json").is_file():
         found.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
     else:
         raise InputError(
-            "`path` should be the folder of a host, a task or an export. "
+            "`path` should be the folder of a host, a task, an export or a prepared log. "
             f"Received: {str(folder)!r}."
         )
     if (folder / "metrics.json").is_file():

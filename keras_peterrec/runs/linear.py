@@ -12,8 +12,7 @@ from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     example_writer,
     fit_linear,
-    load_answers,
-    load_source,
+    load_task,
     task_result,
     with_kind,
     write_test,
@@ -36,8 +35,7 @@ def linear(settings: LinearSettings) -> dict:
         InputError: an argument or the data cannot be used.
     """
     began = time.perf_counter()
-    log = load_source(settings.log, settings.columns, settings.events)
-    answers = load_answers(settings)
+    log, answers = load_task(settings)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = Sequences(log, vocabulary)

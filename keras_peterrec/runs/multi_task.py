@@ -13,7 +13,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.runs.pretrain import encode_log
+from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     known_histories,

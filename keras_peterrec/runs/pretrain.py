@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.packed_batches import causal_batches, masked_batches
+from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, VALIDATION, EventSplit, all_events, split_events
-from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.data.splits import TEST, VALIDATION
+from keras_peterrec.data.streamed_batches import StreamedBatches
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
@@ -20,12 +21,13 @@ from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import FINAL, RunFolder
 from keras_peterrec.runs.task_data import (
     FEW_TEST_USERS,
     example_writer,
     few_test_users,
-    load_source,
+    open_source,
     write_test,
 )
 from keras_peterrec.settings.base import takes
@@ -62,11 +64,10 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
-    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
-    split = split_events(log, settings.split)
-    trained = training_counts(log, split)
-    sequences, vocabulary, counts = encode_log(log, settings.min_count, trained, split)
-    fingerprint = log.fingerprint()
+    source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
+    log = PretrainingLog.of(source, settings.min_count, settings.split)
+    everything = PretrainingLog.of_all(source, settings.min_count) if settings.final else None
+    fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
     with found as folder:
         if (earlier := folder.earlier_result()) is not None:
@@ -74,21 +75,22 @@ def pretrain(settings: PretrainSettings) -> dict:
         result = folder.measured_result()
         if result is None:
             if devices.is_chief:
-                _say_unknown_items(trained)
+                log.say_what_is_left_out()
             with seeded(settings.seed):
-                with devices.scope():
-                    pretrainer = new_pretrainer(settings, len(vocabulary))
-                host = Host(pretrainer, vocabulary, settings.max_length, origin(settings))
-                described = describe(log, trained, settings)
-                result = train_host(host, sequences, counts, settings, folder, described, began)
+                host = _new_host(log, settings, devices)
+                described = describe(log, settings)
+                result = train_host(host, log, settings, folder, described, began)
         if settings.final:
-            sequences, vocabulary, _ = encode_all(log, settings.min_count)
             with seeded(settings.seed):
-                with devices.scope():
-                    pretrainer = new_pretrainer(settings, len(vocabulary))
-                host = Host(pretrainer, vocabulary, settings.max_length, origin(settings, True))
-                result = train_final_host(host, sequences, settings, folder, result)
+                host = _new_host(everything, settings, devices, final=True)
+                result = train_final_host(host, everything, settings, folder, result)
         return result
+
+
+def _new_host(log, settings, devices, final=False):
+    with devices.scope():
+        pretrainer = new_pretrainer(settings, len(log.vocabulary))
+    return Host(pretrainer, log.vocabulary, settings.max_length, origin(settings, final))
 
 
 def origin(settings: Any, final: bool = False, **more: Any) -> dict:
@@ -96,15 +98,12 @@ def origin(settings: Any, final: bool = False, **more: Any) -> dict:
     return {"split": settings.split, "final": final, **more}
 
 
-def train_host(
-    host, sequences, counts, settings, folder, described, began, earlier=None, baselines=None
-):
+def train_host(host, log, settings, folder, described, began, earlier=None, baselines=None):
     """Trains a host to its best validation metric, adds the linear part, saves and measures it.
 
     Args:
         host: Host, new.
-        sequences: Sequences of the log, with the split.
-        counts: int array `[V - 4]`. How often training sees each item.
+        log: PretrainingLog.
         settings: PretrainSettings.
         folder: RunFolder.
         described: dict, what `metrics.json` says of the settings and the log.
@@ -116,34 +115,24 @@ def train_host(
     Returns:
         dict, the content of `metrics.json`.
     """
-    pretrainer = host.pretrainer
+    pretrainer, sequences = host.pretrainer, log.sequences
     users = int((sequences.split.test >= 0).sum())
     if users < FEW_TEST_USERS and Devices.of(pretrainer).is_chief:
         progress.line(few_test_users(users))
     title, starts_trained = described["command"], baselines is not None
     examples = example_writer(settings, sequences, host.vocabulary)
-    training = _train(
-        title, pretrainer, sequences, settings, folder.path, starts_trained, examples, counts
-    )
+    training = _train(title, pretrainer, log, settings, folder.path, starts_trained, examples)
 
     def finish():
         linear = None
         if settings.linear or settings.baselines:
-            linear = fit_linear(sequences, len(counts), earlier)
+            linear = fit_linear(sequences, len(log.counts), earlier)
         weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
         host.save(folder.path)
         result = {
             **described,
             "parameters": _parameters(pretrainer),
-            **_measure(
-                pretrainer,
-                sequences,
-                settings,
-                host.vocabulary,
-                counts,
-                linear,
-                baselines or [],
-            ),
+            **_measure(pretrainer, log, settings, linear, baselines or []),
             **training.summary(time.perf_counter() - began),
         }
         if settings.linear:
@@ -152,7 +141,7 @@ def train_host(
         rows = write_test(folder.path, result, METRIC, examples)
         write_summaries(folder.path, result, rows)
         vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
-        named = host.vocabulary.items, counts, examples.name
+        named = host.vocabulary.items, log.counts, examples.name
         write_projector(folder.path, vectors, *named, "items of the source log")
         folder.finish(result)
         training.finish()
@@ -161,12 +150,12 @@ def train_host(
     return Devices.of(pretrainer).on_chief(finish)
 
 
-def train_final_host(host, sequences, settings, folder, result, earlier=None):
+def train_final_host(host, log, settings, folder, result, earlier=None):
     """Trains a host anew on all events for as long as the measured run found best, and saves it.
 
     Args:
         host: Host, new.
-        sequences: Sequences of the log, all of whose events are trained on.
+        log: PretrainingLog, all of whose events are trained on.
         settings: PretrainSettings.
         folder: RunFolder of the measured run.
         result: dict, the measured run's `metrics.json`.
@@ -177,16 +166,16 @@ def train_final_host(host, sequences, settings, folder, result, earlier=None):
     """
     pretrainer, began = host.pretrainer, time.perf_counter()
     title, path = f"{result['command']} on everything", result["best_path"]
-    training = _train(title, pretrainer, sequences, settings, folder.path / FINAL, path=path)
+    training = _train(title, pretrainer, log, settings, folder.path / FINAL, path=path)
 
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(sequences, len(host.vocabulary.items), chosen, earlier)
+            part = refit_linear(log.sequences, len(host.vocabulary.items), chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
-            "events": len(sequences.items),
+            "events": len(log.sequences.items),
             "items": len(host.vocabulary.items),
             "epochs": sum(path),
             "seconds": round(time.perf_counter() - began, 2),
@@ -199,35 +188,14 @@ def train_final_host(host, sequences, settings, folder, result, earlier=None):
     return Devices.of(pretrainer).on_chief(finish)
 
 
-def _say_unknown_items(trained):
-    unknown = int((trained == 0).sum())
-    if unknown:
-        progress.line(
-            f"{unknown:,} of {len(trained):,} items are unknown to the host: only the events that "
-            "are kept for validation and test have them"
-        )
-
-
-def describe(log: Any, trained: np.ndarray, settings: Any) -> dict:
-    """What `metrics.json` says of a run's settings and log.
-
-    Args:
-        log: Log.
-        trained: int array, the log's `training_counts`.
-        settings: Settings.
-    """
+def describe(log: PretrainingLog, settings: Any) -> dict:
+    """What `metrics.json` says of a run's settings and log."""
     return {
         "command": settings.command,
         "settings": settings.recorded(),
         "seed": settings.seed,
         "decides": METRIC.described(),
-        "data": {
-            "fingerprint": log.fingerprint(),
-            "users": len(log.user_ids),
-            "items": len(log.item_ids),
-            "items_only_held_out": int((trained == 0).sum()),
-            "events": len(log),
-        },
+        "data": log.summary,
     }
 
 
@@ -240,61 +208,6 @@ def _parameters(pretrainer):
         "trainable": total - linear,
         "total": total,
     }
-
-
-def training_counts(log: Any, split: EventSplit) -> np.ndarray:
-    """How often each item of a log is in events that training sees.
-
-    Args:
-        log: Log.
-        split: EventSplit of its users.
-
-    Returns:
-        int array `[I]`, in the order of `log.item_ids`.
-    """
-    order = np.lexsort((log.timestamps, log.users))
-    lengths = np.bincount(log.users, minlength=len(log.user_ids))
-    place = np.arange(len(log)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    trained = place < np.repeat(split.trained, lengths)
-    return np.bincount(log.items[order][trained], minlength=len(log.item_ids))
-
-
-def encode_log(
-    log: Any,
-    min_count: int = 1,
-    counts: np.ndarray | None = None,
-    split: EventSplit | None = None,
-) -> tuple:
-    """Sequences, vocabulary and training counts of a log.
-
-    Args:
-        log: Log.
-        min_count: int. Items that training sees less often become unknown. Defaults to `1`.
-        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
-            `None`.
-        split: EventSplit or `None`. Defaults to `None`, that of `split_events`.
-
-    Returns:
-        Sequences, Vocabulary and an int array `[V - 4]` of counts.
-
-    Raises:
-        InputError: see `split_events`.
-    """
-    split = split_events(log) if split is None else split
-    counts = training_counts(log, split) if counts is None else counts
-    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
-    counts_by_item = dict(zip(log.item_ids, counts))
-    return (
-        Sequences(log, vocabulary, split=split),
-        vocabulary,
-        np.array([counts_by_item[item] for item in vocabulary.items]),
-    )
-
-
-def encode_all(log: Any, min_count: int = 1) -> tuple:
-    """`encode_log` where training sees all events."""
-    lengths = np.bincount(log.users, minlength=len(log.user_ids))
-    return encode_log(log, min_count, split=all_events(lengths))
 
 
 def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrainer:
@@ -373,9 +286,10 @@ def join(
     return weight
 
 
-def _measure(pretrainer, sequences, settings, vocabulary, counts, linear, more_baselines):
+def _measure(pretrainer, log, settings, linear, more_baselines):
     """Final metrics of both held-out events, and of the baselines."""
-    described = {"vocabulary": vocabulary, "counts": counts}
+    sequences, counts = log.sequences, log.counts
+    described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
     validation, test = (
         NextItemEvaluation(sequences, settings.max_length, part, **described)
         for part in (VALIDATION, TEST)
@@ -414,35 +328,47 @@ def _ease(sequences, validation, items):
 
 
 def training_batches(
-    pretrainer: Pretrainer, sequences: Sequences, settings: PretrainSettings
+    pretrainer: Pretrainer, log: PretrainingLog | Sequences, settings: PretrainSettings
 ) -> Any:
-    """One epoch of a log, every event once: a tf.data.Dataset of `(history, targets)`.
+    """One epoch of a log, every event once.
 
-    Where the log has weights, they come as a third part; their mean over all targets is 1, so that
-    losses compare.
+    Where a log in memory has weights, they come as a third part; their mean over all targets is 1,
+    so that losses compare.
+
+    Returns:
+        tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
     """
     causal, max_length = settings.objective == "causal", settings.max_length
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
-    replicas = Devices.of(pretrainer).replicas
-    cached = tokens * settings.hidden_dim // (CACHED_VALUES * replicas)
+    devices = Devices.of(pretrainer)
+    cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
+    rows = devices.replicas * max(1, cached)
+    vocabulary_size = pretrainer.backbone.vocabulary_size
+    shown = NextItems(settings.unknown_rate) if causal else HiddenItems(vocabulary_size)
     # A causal network sees no further than its receptive field, so whole histories are laid end to
     # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
-    longest = int(sequences.lengths.max())
-    windows = sequences.training_windows(longest if causal else max_length - 1)
-    arguments = {
-        "tokens": tokens,
-        "rows": replicas * max(1, cached),
-        "seed": settings.seed,
-        "weights": None if sequences.weights is None else _with_mean_one(sequences, longest),
-    }
-    if causal:
-        return causal_batches(
-            sequences.items, *windows, unknown_rate=settings.unknown_rate, **arguments
+    window = None if causal else max_length - 1
+    if isinstance(log, PretrainingLog) and log.prepared is not None:
+        return StreamedBatches(
+            log.prepared,
+            vocabulary_size,
+            shown,
+            tokens=tokens // devices.workers,
+            rows=rows // devices.workers,
+            seed=settings.seed,
+            window=window,
+            chunk_events=log.chunk_events,
+            worker=devices.worker,
+            workers=devices.workers,
         )
-    vocabulary_size = pretrainer.backbone.vocabulary_size
-    return masked_batches(sequences.items, *windows, vocabulary_size=vocabulary_size, **arguments)
+    sequences = log if isinstance(log, Sequences) else log.sequences
+    longest = int(sequences.lengths.max())
+    windows = sequences.training_windows(window or longest)
+    weights = None if sequences.weights is None else _with_mean_one(sequences, longest)
+    arguments = shown, tokens, rows, settings.seed
+    return packed_batches(sequences.items, *windows, *arguments, weights=weights)
 
 
 def _with_mean_one(sequences, longest):
@@ -459,25 +385,17 @@ def _with_mean_one(sequences, longest):
 
 
 def _train(
-    title,
-    pretrainer,
-    sequences,
-    settings,
-    folder,
-    starts_trained=False,
-    examples=None,
-    counts=None,
-    path=None,
+    title, pretrainer, log, settings, folder, starts_trained=False, examples=None, path=None
 ):
     """Trains to the best validation metric or, given a `path`, that way again."""
-    batches = training_batches(pretrainer, sequences, settings)
+    batches = training_batches(pretrainer, log, settings)
     validation = NextItemEvaluation(
-        sequences,
+        log.sequences,
         settings.max_length,
         VALIDATION,
         VALIDATION_USERS,
         None if examples is None else examples.vocabulary,
-        counts,
+        log.counts,
     )
     recipe = Recipe(
         settings.learning_rate,
@@ -488,6 +406,7 @@ def _train(
         drops=1,
         counts_start=starts_trained,
         average=AVERAGE,
+        steps=log.steps_of_epoch(batches, settings.steps_per_epoch),
     )
     measure = lambda: validation.measure(pretrainer)
     if path is not None:

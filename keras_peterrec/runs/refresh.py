@@ -13,13 +13,8 @@ from keras_peterrec.data.splits import TEST, all_events, split_events
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretrain import (
-    describe,
-    origin,
-    train_final_host,
-    train_host,
-    training_counts,
-)
+from keras_peterrec.runs.pretrain import describe, origin, train_final_host, train_host
+from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary, training_counts
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
@@ -72,20 +67,18 @@ def refresh(settings: RefreshSettings) -> dict:
         if result is None:
             _say_what_it_knows(host, settings)
             with seeded(settings.seed):
-                new, sequences, counts = growth.host(split)
-                described = describe(log, trained, settings) | {"parent": host.fingerprint()}
-                described["data"]["new_items"] = len(counts) - len(host.vocabulary.items)
+                new, read = growth.host(split)
+                described = describe(read, settings) | {"parent": host.fingerprint()}
                 before = devices.on_chief(lambda: _measure_before(host, log, split))
-                earlier = _earlier_linear(host, len(counts))
+                earlier = _earlier_linear(host, len(read.counts))
                 baselines = [{"name": "host before", "test": before}]
-                about = how, folder, described, began
-                result = train_host(new, sequences, counts, *about, earlier, baselines)
+                result = train_host(new, read, how, folder, described, began, earlier, baselines)
         if settings.final:
             lengths = np.bincount(log.users, minlength=len(log.user_ids))
             with seeded(settings.seed):
-                new, sequences, counts = growth.host(all_events(lengths), final=True)
-                earlier = _earlier_linear(host, len(counts))
-                result = train_final_host(new, sequences, how, folder, result, earlier)
+                new, read = growth.host(all_events(lengths), final=True)
+                earlier = _earlier_linear(host, len(read.counts))
+                result = train_final_host(new, read, how, folder, result, earlier)
         return result
 
 
@@ -117,9 +110,10 @@ class Growth:
             )
 
     def host(self, split, final=False):
-        """The host with new items, not trained yet; Sequences of the log; counts of the items."""
+        """The host with new items, not trained yet, and the PretrainingLog in its ids."""
         settings, known = self.settings, self.known
-        vocabulary, counts = self._vocabulary(training_counts(self.log, split))
+        trained = training_counts(self.log, split)
+        vocabulary, counts = self._vocabulary(trained)
         sequences = Sequences(self.log, vocabulary, split=split)
         with self.devices.scope():
             grown = grow_host(known, vocabulary, counts, sequences, settings.seed, self.features)
@@ -128,10 +122,11 @@ class Growth:
         if settings.keep_host_items:
             grown.pretrainer.train_only_new_items(items)
             grown.compatible_with = {known.fingerprint(): items, **known.compatible_with}
+        new = len(vocabulary.items) - items
         if self.devices.is_chief and not final:
-            new = len(vocabulary.items) - items
             progress.line(f"{new:,} new items after the {items:,} of the host")
-        return grown, sequences, counts
+        summary = {**log_summary(self.log, trained), "new_items": new}
+        return grown, PretrainingLog(sequences, vocabulary, counts, summary)
 
     def _vocabulary(self, trained):
         known = self.known.vocabulary

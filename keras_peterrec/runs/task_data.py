@@ -3,6 +3,8 @@
 from keras_peterrec import progress
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.format import is_prepared
+from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
@@ -18,17 +20,30 @@ LEAST_KNOWN = 0.1
 FEW_ROWS, FEW_TEST_USERS = 50, 30
 
 
+def open_source(log, columns=None, events=None, weight_column=None):
+    """The PreparedLog of a folder of `prepare`; of anything else its Log, see `load_source`."""
+    if not isinstance(log, PreparedLog) and not is_prepared(log):
+        return load_source(log, columns, events, weight_column)
+    log = log if isinstance(log, PreparedLog) else PreparedLog(log)
+    _check_read(log.path, events, weight_column)
+    return log
+
+
 def load_source(log, columns=None, events=None, weight_column=None):
     """The Log that was given as such, by a name, by paths or as a table; see `load_log`."""
     if not isinstance(log, Log):
         return load_log(log, columns, events, weight_column)
+    _check_read("a Log", events, weight_column)
+    return log
+
+
+def _check_read(what, events, weight_column):
     for name, value in (("events", events), ("weight_column", weight_column)):
         if value is not None:
             raise InputError(
-                f"`{name}` should be left out with a Log, which is read already. "
+                f"`{name}` should be left out with {what}, which is read already. "
                 f"Received: `{name}` = {value!r}."
             )
-    return log
 
 
 def known_histories(log, host):
@@ -90,6 +105,26 @@ def load_answers(settings):
     if isinstance(settings.labels, Labels):
         return settings.labels
     return load_labels(settings.labels, settings.column, settings.columns)
+
+
+def load_task(settings):
+    """The source Log and the answers that the settings of a task name.
+
+    Of a prepared log only the histories of users with answers are read.
+
+    Args:
+        settings: TaskSettings with `log`.
+
+    Returns:
+        Log, and a Log or Labels.
+    """
+    source = open_source(settings.log, settings.columns, settings.events)
+    answers = load_answers(settings)
+    if isinstance(source, PreparedLog):
+        with stage(f"reading {source.path}") as found:
+            source = source.log(users=answers.user_ids)
+            found(f"{len(source):,} events of the task's {len(source.user_ids):,} users")
+    return source, answers
 
 
 def with_kind(settings, answers):

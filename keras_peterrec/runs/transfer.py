@@ -17,8 +17,7 @@ from keras_peterrec.runs.task_data import (
     example_writer,
     fit_linear,
     known_histories,
-    load_answers,
-    load_source,
+    load_task,
     say_what_is_little,
     task_result,
     with_kind,
@@ -90,8 +89,7 @@ def _transfer(settings, start):
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log = load_source(settings.log, settings.columns, settings.events)
-    answers = load_answers(settings)
+    log, answers = load_task(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     source = known_histories(log, host)
     data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)

@@ -11,7 +11,7 @@ class InspectSettings(Settings):
     """Settings of `inspect`: what to describe."""
 
     command: ClassVar[str] = "inspect"
-    help_text: ClassVar[str] = "what a host, a task or an export holds"
+    help_text: ClassVar[str] = "what a host, a task, an export or a prepared log holds"
 
     path: Any = setting(help="its folder", positional=True)
     patches: bool = setting(False, "what every way to patch a host costs")

@@ -28,8 +28,8 @@ class PretrainSettings(ReadingSettings):
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
     log: Any = data_setting(
-        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name "
-        "such as movielens-100k/source"
+        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of "
+        "`prepare`, or a name such as movielens-100k/source"
     )
     out: Any = setting(help="new folder for the host", recorded=False)
     objective: str = setting(
@@ -42,6 +42,12 @@ class PretrainSettings(ReadingSettings):
     max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
     epochs: int = setting(
         200, "at most; early stopping ends nearly all runs before", check=positive_integer
+    )
+    steps_per_epoch: int | None = setting(
+        None,
+        "steps between two validations (default: all events once; of a log that streams at most "
+        "10,000)",
+        check=positive_integer,
     )
     batch_size: int | None = setting(
         None, "full windows in a batch (default: about 1,000 events)", check=positive_integer

@@ -26,6 +26,7 @@ class Devices:
     Attributes:
         replicas: int. The number of devices of all workers together.
         workers: int. The number of processes.
+        worker: int. Which of them this is; the chief is 0.
         is_chief: bool. Whether this process is the chief. `True` for a single process.
 
     Example:
@@ -44,6 +45,10 @@ class Devices:
         self.workers = max(1, sum(len(tasks[kind]) for kind in tasks))
         chief = ("chief" if "chief" in tasks else "worker", 0)
         self.is_chief = not tasks or (resolver.task_type, resolver.task_id) == chief
+        self.worker = 0
+        if tasks:
+            before = len(tasks.get("chief", ())) if resolver.task_type == "worker" else 0
+            self.worker = before + resolver.task_id
 
     @classmethod
     def open(cls, count=None):
@@ -102,7 +107,7 @@ class Devices:
             )
         return batch_size
 
-    def share(self, batches):
+    def share(self, batches, of_worker=False):
         """Gives each replica its rows of every batch.
 
         Every worker makes the same global batches and keeps its own part, so that a step
@@ -111,6 +116,8 @@ class Devices:
         Args:
             batches: Endless tf.data.Dataset of tensors `[B, ...]`, the same on all
                 workers. B must be a multiple of `replicas`.
+            of_worker: bool. Whether the batches are this worker's own instead, and B a multiple
+                of its devices. Defaults to `False`.
 
         Returns:
             Dataset for `fit`, which also needs `steps_per_epoch`.
@@ -120,11 +127,12 @@ class Devices:
 
         def of_this_worker(context):
             local = self.replicas // context.num_input_pipelines
-            first = context.input_pipeline_id * local
+            first = 0 if of_worker else context.input_pipeline_id * local
+            count = local if of_worker else self.replicas
 
-            def split(tensor):  # [B, ...] to one [B / replicas, ...] for each local replica
-                rows = tensor.shape[0] and tensor.shape[0] // self.replicas
-                shape = [self.replicas, rows or -1, *tensor.shape[1:]]
+            def split(tensor):  # [B, ...] to one [B / count, ...] for each local replica
+                rows = tensor.shape[0] and tensor.shape[0] // count
+                shape = [count, rows or -1, *tensor.shape[1:]]
                 return tf.reshape(tensor, shape)[first : first + local]
 
             # Every local replica takes one element of the dataset for each step, in order.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_peterrec import progress
+from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
@@ -47,6 +48,7 @@ class Recipe:
             then the average of the weights. Defaults to `None`, the weights themselves.
         path: tuple of int or `None`. Epochs at each learning rate, as an earlier training found
             them best: `epochs` is then their sum, and nothing is measured. Defaults to `None`.
+        steps: int or `None`. Steps of an epoch. Defaults to `None`, all batches once.
     """
 
     learning_rate: float
@@ -58,6 +60,7 @@ class Recipe:
     counts_start: bool = False
     average: float | None = None
     path: tuple | None = None
+    steps: int | None = None
 
     def again(self, path):
         """The same recipe for a training that repeats the way to the best weights.
@@ -133,7 +136,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
         title: str. What the progress calls the training.
         model: keras.Model.
         loss: keras.losses.Loss, or `None` if the model has its own.
-        batches: tf.data.Dataset of one epoch, the same on all workers.
+        batches: tf.data.Dataset of one epoch, the same on all workers; or StreamedBatches.
         measure: Callable. Returns the validation metrics as a dict. Only the chief calls it. Not
             called by a recipe with a `path`.
         forward: Callable of ids, whose graph TensorBoard shows.
@@ -182,8 +185,12 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
         callbacks.append(ended.enter_context(contextlib.closing(lines)))
     # One endless stream of batches, continued where it was. So epoch n has the same batches
     # whether or not the run was interrupted, and on any number of devices.
-    steps = int(batches.cardinality())
-    batches = devices.share(batches.repeat().skip(first * steps))
+    steps = recipe.steps or int(batches.cardinality())
+    if isinstance(batches, StreamedBatches):
+        ended.enter_context(batches.own_errors())
+        batches = devices.share(batches.from_step(first * steps), of_worker=True)
+    else:
+        batches = devices.share(batches.repeat().skip(first * steps))
     with ended, contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         model.fit(
             batches,

@@ -74,9 +74,11 @@ class StepLoss(keras.callbacks.Callback):
         if self._tracker is None:  # made in the first step; looking for it takes a while
             self._tracker = next(m for m in self.model.metrics if m.name == "loss")
         tracker = self._tracker
-        # Through NumPy, because float() fails on a variable that several devices mirror.
+        # Of this worker's devices alone: the sum over workers would need all of them to ask for it.
+        local = self.model.distribute_strategy.experimental_local_results
         total, count = (
-            float(keras.ops.convert_to_numpy(part)) for part in (tracker.total, tracker.count)
+            sum(float(keras.ops.convert_to_numpy(value)) for value in local(part.value))
+            for part in (tracker.total, tracker.count)
         )
         rows = count - self._before[1]
         if rows > 0:

@@ -14,7 +14,7 @@ import time
 
 from keras_peterrec.data.packed_batches import causal_batches, packing_report
 from keras_peterrec.data.sources import load_log
-from keras_peterrec.runs.pretrain import encode_log
+from keras_peterrec.runs.pretraining_log import encode_log
 
 BATCHES = ((1_600, 1), (6_400, 4), (6_400, 1))  # tokens, rows
 

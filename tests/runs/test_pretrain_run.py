@@ -13,7 +13,8 @@ from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretrain import encode_log, pretrain
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 

@@ -24,20 +24,27 @@ def circle_log(users=37, items=10, events=9):
     return Log.from_columns(who, what, list(range(len(who))))
 
 
-def train(command, arguments, notes=None, die_after=None):
+def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000):
     """Runs a command and records the weights, logs and result of this process.
 
     With `die_after`, the process kills itself in the middle of the epoch after that one.
     """
     from keras_peterrec.data.labels import Labels
     from keras_peterrec.data.log import Log
+    from keras_peterrec.data.prepared.reading import PreparedLog
+    from keras_peterrec.runs import pretraining_log
     from keras_peterrec.runs.pretrain import pretrain
     from keras_peterrec.runs.transfer import transfer
     from keras_peterrec.training.resumable_training import ResumableTraining
     from keras_peterrec.training.seeds import random_states
 
     on_epoch_end, on_train_end = ResumableTraining.on_epoch_end, ResumableTraining.on_train_end
-    noted = {"logs": []}
+    noted, read = {"logs": [], "shards": []}, PreparedLog.read
+
+    def note_shards(self, shards, with_users=False):
+        if not with_users:  # for training
+            noted["shards"].append(list(shards))
+        return read(self, shards, with_users)
 
     def note_epoch(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)
@@ -57,8 +64,8 @@ def train(command, arguments, notes=None, die_after=None):
             os.kill(os.getpid(), signal.SIGKILL)
 
     ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = note_epoch, note_end
-    ResumableTraining.on_train_batch_end = note_batch
-    arguments = dict(arguments, log=circle_log())
+    ResumableTraining.on_train_batch_end, PreparedLog.read = note_batch, note_shards
+    arguments = {"log": circle_log(), **arguments}
     if command == "transfer":
         arguments["target"] = Log.from_columns(
             [f"u{n}" for n in range(37)], [f"t{n % 5}" for n in range(37)], [99] * 37
@@ -69,11 +76,13 @@ def train(command, arguments, notes=None, die_after=None):
     run = pretrain if command == "pretrain" else transfer
     try:
         # Two rows in a batch on one device too, so that windows are cut at the same places.
-        with mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2):
+        two_rows = mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2)
+        with two_rows, mock.patch.object(pretraining_log, "CHUNK_EVENTS", chunk_events):
             noted["result"] = run(**arguments)
     finally:
         ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = on_epoch_end, on_train_end
         del ResumableTraining.on_train_batch_end
+        PreparedLog.read = read
     if notes is not None:
         weights = noted.pop("weights", [])
         np.savez(f"{notes}.npz", *weights)

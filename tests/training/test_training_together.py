@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training.recorded_run import train
+from training.recorded_run import circle_log, train
 
+from keras_peterrec.data.prepared.finishing import Plan
+from keras_peterrec.data.prepared.in_process import prepare_in_process
 from keras_peterrec.transfer.host import Host
 
 RUN = Path(__file__).parent / "recorded_run.py"
@@ -70,7 +72,7 @@ def notes_of(folder, name):
 
 
 def start_two(folder, runs, second=None):
-    """Starts runs, `{command: arguments}`, on two workers.
+    """Starts runs, `{command: arguments}` or `{command.name: arguments}`, on two workers.
 
     Each worker has its own folder, so anything in the second worker's is a mistake.
     `second` holds extra settings of the second worker's first run.
@@ -84,7 +86,7 @@ def start_two(folder, runs, second=None):
         task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         settings = [
             {
-                "command": command,
+                "command": command.partition(".")[0],
                 "arguments": {**arguments, "out": folder / f"{command}{index}"},
                 "notes": folder / f"{command}{index}.notes",
             }
@@ -130,10 +132,14 @@ def together(tmp_path_factory):
     """Two workers pretrain a host and then two tasks on it."""
     folder = tmp_path_factory.mktemp("together")
     task = {**TASK, "host": folder / "pretrain0"}
-    return folder, run_two(folder, {"pretrain": SMALL, "transfer": task, "classify": task})
+    log = circle_log()
+    prepare_in_process(log, Plan.of(log, shards=4), folder / "prepared")
+    streamed = {**SMALL, "log": str(folder / "prepared")}
+    runs = {"pretrain": SMALL, "transfer": task, "classify": task, "pretrain.streamed": streamed}
+    return folder, run_two(folder, runs)
 
 
-@pytest.mark.parametrize("command", ["pretrain", "transfer", "classify"])
+@pytest.mark.parametrize("command", ["pretrain", "transfer", "classify", "pretrain.streamed"])
 def test_two_workers_have_the_same_weights_to_the_bit(together, command):
     one, other = together[1][command]
     assert len(one["weights"]) == len(other["weights"]) > 5
@@ -158,6 +164,15 @@ def test_two_workers_train_a_task_as_one_does(together, command, tmp_path):
     # What is measured of the finished task, calibrated where it classifies.
     for split, metrics in alone["result"]["metrics"].items():
         assert one["result"]["metrics"][split] == pytest.approx(metrics, abs=1e-4)
+
+
+def test_two_workers_read_their_own_shards(together, alone):
+    one, other = together[1]["pretrain.streamed"]
+    assert {tuple(shards) for shards in one["shards"]} == {(0, 2)}
+    assert {tuple(shards) for shards in other["shards"]} == {(1, 3)}
+    # Other users share a batch, so the losses are only about those of one worker.
+    assert losses(one) == pytest.approx(losses(alone), rel=0.1)
+    assert one["result"]["data"]["events"] == alone["result"]["data"]["events"]
 
 
 def test_both_workers_see_the_same_logs_and_result(together, alone):
@@ -193,6 +208,29 @@ def test_killed_job_goes_on_and_ends_as_if_nothing_had_been(together, tmp_path):
     assert_close(one["weights"], straight["weights"], atol=1e-6)
     assert one["result"]["metrics"] == straight["result"]["metrics"]
     assert not (tmp_path / "pretrain1").exists()
+
+
+@pytest.mark.slow
+def test_killed_training_from_shards_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
+    log = circle_log()
+    prepare_in_process(log, Plan.of(log, shards=4), tmp_path / "prepared")
+    # Epochs end in the middle of a pass, which has some eight steps.
+    arguments = {**SMALL, "log": str(tmp_path / "prepared"), "steps_per_epoch": 3, "dropout": 0.3}
+    run = lambda name, **more: {
+        "command": "pretrain",
+        "arguments": {**arguments, "out": tmp_path / f"{name}_run"},
+        "notes": tmp_path / name,
+        "chunk_events": 80,
+        **more,
+    }
+    assert finish([start(tmp_path, "dies", [run("killed", die_after=0)])]) == [-9]
+    runs = [run("killed"), run("straight")]
+    assert finish([start(tmp_path, "goes_on", runs)]) == [0], errors(tmp_path)
+    killed, straight = (notes_of(tmp_path, name) for name in ("killed", "straight"))
+    assert len(killed["logs"]) == 2 and len(straight["logs"]) == 3
+    assert len({tuple(shards) for shards in straight["shards"]}) > 1
+    assert losses(killed) == pytest.approx(losses(straight)[1:], rel=1e-5)
+    assert_close(killed["weights"], straight["weights"], atol=1e-6)
 
 
 def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):

@@ -21,6 +21,8 @@ from keras_peterrec.data.paper_format import (
     read_paper_labels,
     read_paper_pretrain,
 )
+from keras_peterrec.data.prepared.format import is_prepared, read_manifest
+from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.read_log import check_log_files, read_log
 from keras_peterrec.data.sources import movielens, simulated
 from keras_peterrec.data.table_files import check_tables
@@ -40,19 +42,30 @@ _LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[sou
 _LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
 
 
+def log_names() -> list[str]:
+    """The names of all logs of sources, those first that need no download."""
+    return sorted(_LOG_NAMES, key=lambda name: not name.startswith("simulated"))
+
+
+def is_named(source: Any) -> bool:
+    """Whether a log is named as that of a source or of the paper's format, not as a file."""
+    return _named_log(source) is not None and not is_prepared(source)
+
+
 def load_log(
     source: str | Path | Any,
     columns: Any = None,
     events: Any = None,
     weight_column: str | None = None,
 ) -> Log:
-    """Loads the `Log` of a source's domain, of files, or of a table in memory.
+    """Loads the `Log` of a source's domain, of files, of a prepared folder, or of a table.
 
     A line on stderr says what was read.
 
     Args:
         source: Such as `"movielens-100k/source"`, `"simulated/target"`, `"paper:pretrain.csv"`,
-            `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, or a DataFrame; see `read_log`.
+            `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, a folder that `prepare` has
+            written, or a DataFrame; see `read_log`.
         columns, events, weight_column: of files and tables; see `read_log`.
 
     Raises:
@@ -112,6 +125,9 @@ def check_log(
         check_log_files(source, columns, events, weight_column)
         return
     _check_plain(source, events, weight_column)
+    if is_prepared(source):
+        read_manifest(source)
+        return
     prefix, _, path = source.partition(":")
     if prefix in _PAPER_LOGS:
         _check_paper_file(path)
@@ -127,7 +143,9 @@ def check_labels(source: str | Path | Any, column: str, columns: Any = None) -> 
 
 
 def _named_log(source):
-    """A function that returns the log of a name, or `None` if it is no name."""
+    """A function that returns the log of a name or of a prepared folder; else `None`."""
+    if is_prepared(source):
+        return lambda: PreparedLog(source).log()
     if not isinstance(source, str):
         return None
     if source in _LOG_NAMES:

@@ -1,0 +1,214 @@
+"""Prepares a log on Apache Beam, for what one machine cannot hold: to the same files.
+
+Beam brings a shard's events to one worker and runs again what fails; all else is done by the
+functions that `in_process` uses. What is brought are Arrow batches, not events, so that Beam has
+little to count. A worker holds the events of one shard, and the vocabulary.
+"""
+
+import functools
+import io
+import json
+import posixpath
+import shlex
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from keras_peterrec.data.prepared.clocks import Clock, Clocks
+from keras_peterrec.data.prepared.finishing import (
+    Plan,
+    finish,
+    read_vocabulary,
+    write_vocabulary,
+)
+from keras_peterrec.data.prepared.format import read_bytes, shard_name, user_hashes, write_bytes
+from keras_peterrec.data.prepared.partition import parted_events
+from keras_peterrec.data.prepared.shards import (
+    add_counts,
+    encoded_records,
+    sorted_users,
+    write_records,
+)
+from keras_peterrec.errors import InputError
+
+COUNT_BUCKETS = 64  # parts of the items that are counted at the same time
+
+
+def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | None) -> dict:
+    """Prepares a log into a new folder on a runner of Beam.
+
+    Args:
+        log: see `find_inputs`.
+        plan: Plan of the log.
+        out: path or URL of the folder, which every worker can write.
+        runner: str. Such as `"DirectRunner"`.
+        options: str or `None`. Options of the pipeline, as on a command line.
+
+    Returns:
+        dict, the content of `prepared.json`.
+
+    Raises:
+        InputError: Beam is not installed, does not know the runner, or the log cannot be used.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise InputError(
+            "`runner` needs Apache Beam: pip install 'keras-peterrec[beam]'. "
+            f"Received: `runner` = {runner!r} ({error})."
+        ) from error
+    import tensorflow as tf
+
+    # A remote folder cannot be renamed in one step; `prepared.json`, written last, publishes it.
+    remote = "://" in str(out)
+    work = str(out) if remote else f"{out}.preparing"
+    folder = work if remote else posixpath.join(work, "folder")
+    written = posixpath.join(work, "written")
+    for path in (folder, written):
+        tf.io.gfile.makedirs(path)
+    given = PipelineOptions([f"--runner={runner}", *shlex.split(options or "")])
+    try:
+        with beam.Pipeline(options=given) as pipeline:
+            _build(beam, pipeline, log, plan, folder, written)
+    except InputError:
+        raise
+    except Exception as error:
+        raise _own_error(error) from error
+    whole = json.loads(read_bytes(written, "whole.json"))
+    found = [json.loads(read_bytes(written, f"{n:05d}.json")) for n in range(plan.shards)]
+    clocks = json.loads(read_bytes(written, "clocks.json"))
+    rows = sum(clock["rows"] for clock in clocks if clock is not None)
+    result = finish(folder, plan, found, whole, rows)
+    if not remote:
+        tf.io.gfile.rename(folder, str(out))
+        tf.io.gfile.rmtree(work)
+    else:
+        tf.io.gfile.rmtree(written)
+    return result
+
+
+def _own_error(error):
+    """An InputError raised on a worker, out of the text that Beam makes of it; or the error."""
+    text = str(error)
+    name = f"{InputError.__name__}: "
+    if name not in text:
+        return error
+    return InputError(text.rpartition(name)[2].split("\n")[0].split(" [while running")[0])
+
+
+def _build(beam, pipeline, log, plan, folder, written):
+    if "path" in plan.inputs[0]:
+        numbers = pipeline | "inputs" >> beam.Create(range(len(plan.inputs))) | beam.Reshuffle()
+        parts = numbers | "part" >> beam.FlatMap(_part, plan)
+    else:
+        parts = pipeline | "part" >> beam.Create(list(_part(0, plan, log)))
+    is_clock = lambda part: part[0] < 0
+    clocks = (
+        parts
+        | "clocks" >> beam.Filter(is_clock)
+        | "of inputs" >> beam.Map(lambda part: part[1])
+        | "all clocks" >> beam.combiners.ToList()
+        | "one clock" >> beam.Map(_common_clock, plan, written)
+    )
+    parts = parts | "events" >> beam.Filter(lambda part: not is_clock(part))
+    # An empty part of every shard, so that all of them are written.
+    nothing = pipeline | "shards" >> beam.Create([(n, b"") for n in range(plan.shards)])
+    sorted_shards = (
+        (parts, nothing)
+        | "together" >> beam.Flatten()
+        | "by shard" >> beam.GroupByKey()
+        | "sort" >> beam.Map(_sort, beam.pvalue.AsSingleton(clocks))
+        | "keep" >> beam.Reshuffle()
+    )
+    ready = (
+        sorted_shards
+        | "items" >> beam.FlatMap(_bucketed_items)
+        | "by items" >> beam.GroupByKey()
+        | "add up" >> beam.Map(lambda bucket: (0, _bytes(add_counts(map(_table, bucket[1])))))
+        | "all items" >> beam.GroupByKey()
+        | "vocabulary" >> beam.Map(_write_vocabulary, folder, plan.min_count)
+    )
+    whole = (
+        sorted_shards
+        | "is whole" >> beam.Map(lambda shard: _is_whole(shard[1][0]))
+        | "all whole" >> beam.CombineGlobally(all)
+    )
+    whole | "say" >> beam.Map(
+        lambda value: write_bytes(written, "whole.json", json.dumps(value).encode())
+    )
+    sides = beam.pvalue.AsSingleton(whole), beam.pvalue.AsSingleton(ready)
+    sorted_shards | "write" >> beam.Map(_write, plan, folder, written, *sides)
+
+
+def _part(number, plan, log=None):
+    """Parts of shards; and the clock of each piece, under a number below 0."""
+    for batches, clock in parted_events(plan, number, log):
+        yield -1, json.dumps([number, clock.content()]).encode()
+        for shard, batch in enumerate(batches):
+            if batch.num_rows:
+                yield shard, _bytes(pa.Table.from_batches([batch]))
+
+
+def _common_clock(found, plan, written):
+    clocks = [None] * len(plan.inputs)
+    for number, content in map(json.loads, found):
+        clock = Clock(**content)
+        clocks[number] = clock if clocks[number] is None else clocks[number] + clock
+    content = [clock and clock.content() for clock in clocks]
+    write_bytes(written, "clocks.json", json.dumps(content).encode())
+    return Clocks.of(clocks, plan.names)
+
+
+def _sort(grouped, clocks):
+    shard, parts = grouped
+    batches = [batch for part in parts if part for batch in _table(part).to_batches()]
+    return shard, tuple(_bytes(table) for table in sorted_users(batches, clocks))
+
+
+def _bucketed_items(shard):
+    items = _table(shard[1][1])
+    if not len(items):
+        return
+    bucket = pa.array(user_hashes(items["item_id"].combine_chunks()) % COUNT_BUCKETS)
+    for number in range(COUNT_BUCKETS):
+        some = items.filter(pa.compute.equal(bucket, number))
+        if len(some):
+            yield number, _bytes(some)
+
+
+def _write_vocabulary(grouped, folder, min_count):
+    write_vocabulary(folder, pa.concat_tables(map(_table, grouped[1])).combine_chunks(), min_count)
+    return True
+
+
+def _is_whole(users):
+    kind = _table(users).schema.field("timestamps").type.value_type
+    return pa.types.is_integer(kind)
+
+
+def _write(shard, plan, folder, written, whole, ready):
+    number, (users, items) = shard
+    users, items = _table(users), _table(items)
+    records = encoded_records(users, items, _vocabulary(folder), whole)
+    path = posixpath.join(folder, shard_name(number, plan.shards))
+    found = write_records(path, users, records)
+    write_bytes(written, f"{number:05d}.json", json.dumps(found).encode())
+
+
+@functools.lru_cache(1)
+def _vocabulary(folder):
+    return pa.array(read_vocabulary(folder).items, pa.string())
+
+
+def _bytes(table):
+    buffer = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_stream(buffer, table.schema, options=options) as writer:
+        writer.write_table(table.combine_chunks())
+    return buffer.getvalue()
+
+
+def _table(content):
+    return pa.ipc.open_stream(content).read_all()

@@ -1,0 +1,192 @@
+"""What is prepared, and the last files of its folder, wherever the shards were made."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from keras_peterrec.data.prepared.format import (
+    COUNTS,
+    DATASET,
+    FORMAT_VERSION,
+    LENGTHS,
+    MANIFEST,
+    SPLIT,
+    VERSION,
+    VOCABULARY,
+    features,
+    read_bytes,
+    shard_name,
+    write_bytes,
+)
+from keras_peterrec.data.prepared.partition import default_shards, find_inputs
+from keras_peterrec.data.prepared.shards import in_order
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+
+DESCRIPTION = (
+    "A log of events (user, item, timestamp), prepared for keras_peterrec: one record a user, the "
+    "user's items in order of time. A user's shard is a hash of the id."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is prepared and how: equal plans give equal files, byte for byte.
+
+    Args:
+        inputs: list from `find_inputs`.
+        min_count: int. Items with fewer training events are left out of the vocabulary.
+        shards: int.
+        columns, events: what is read of the inputs; see `read_log`.
+    """
+
+    inputs: list
+    min_count: int
+    shards: int
+    columns: Any = None
+    events: Any = None
+
+    @classmethod
+    def of(
+        cls,
+        log: Any,
+        min_count: int = 0,
+        shards: int | None = None,
+        columns: Any = None,
+        events: Any = None,
+    ) -> "Plan":
+        """The plan for a log; see `find_inputs`."""
+        inputs = find_inputs(log, columns, events)
+        return cls(inputs, min_count, shards or default_shards(inputs), columns, events)
+
+    @property
+    def names(self) -> list[str]:
+        """What messages call the inputs."""
+        return [place.get("path", place.get("name")) for place in self.inputs]
+
+    def content(self) -> dict:
+        """What `prepared.json` says of it."""
+        content = dataclasses.asdict(self)
+        read = {name: content.pop(name) for name in ("columns", "events")}
+        return {"format_version": FORMAT_VERSION, **content, "read": read}
+
+
+def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
+    """Writes the vocabulary and the items' counts.
+
+    Args:
+        folder: path.
+        items: Table of the whole log's items, from `add_counts`.
+        min_count: int.
+
+    Raises:
+        InputError: `min_count` leaves no item.
+    """
+    kept = in_order(items, min_count)
+    if not len(kept):
+        largest = max(items["training_events"].to_pylist(), default=0)
+        raise InputError(
+            "`min_count` should leave at least one item. "
+            f"Received: `min_count` = {min_count}, the largest count is {largest}."
+        )
+    counts = np.stack([kept["events"].to_numpy(), kept["training_events"].to_numpy()], axis=1)
+    buffer = io.BytesIO()
+    np.save(buffer, counts.astype("<i8"))
+    write_bytes(folder, COUNTS, buffer.getvalue())
+    vocabulary = Vocabulary(kept["item_id"].to_pylist())
+    with tempfile.TemporaryDirectory() as place:
+        vocabulary.save(Path(place) / VOCABULARY)
+        write_bytes(folder, VOCABULARY, (Path(place) / VOCABULARY).read_bytes())
+
+
+def read_vocabulary(folder: Any) -> Vocabulary:
+    """The Vocabulary of all items of a prepared log.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if "://" not in str(folder):
+        return Vocabulary.load(Path(folder) / VOCABULARY)
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / VOCABULARY).write_bytes(read_bytes(folder, VOCABULARY))
+        return Vocabulary.load(Path(place) / VOCABULARY)
+
+
+def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: int) -> dict:
+    """Writes all that is said of the shards; `prepared.json` comes last.
+
+    Args:
+        folder: path that has the shards and the vocabulary.
+        plan: Plan.
+        shards: list of dict from `write_records`, in order.
+        whole_timestamps: bool.
+        rows: int. Of the inputs, duplicates included.
+
+    Returns:
+        dict, the content of `prepared.json`.
+    """
+    _write_lengths(folder, [shard["lengths"] for shard in shards])
+    shards = [{n: value for n, value in shard.items() if n != "lengths"} for shard in shards]
+    _write_dataset_info(folder, shards, whole_timestamps)
+    counts = np.load(io.BytesIO(read_bytes(folder, COUNTS)))
+    digest = hashlib.sha256(read_bytes(folder, VOCABULARY))
+    for shard in shards:
+        digest.update(shard["sha256"].encode())
+    content = {
+        **plan.content(),
+        "fingerprint": f"sha256:{digest.hexdigest()[:16]}",
+        "users": sum(shard["users"] for shard in shards),
+        "items": len(counts),
+        "items_only_held_out": int((counts[:, 1] == 0).sum()),
+        "events": sum(shard["events"] for shard in shards),
+        "rows": rows,
+        "whole_timestamps": whole_timestamps,
+        "files": shards,
+    }
+    write_bytes(folder, MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+    return content
+
+
+def _write_lengths(folder, found):
+    """A row for each shard and number of events: how many users have so many."""
+    rows = [[np.full(len(values), n), values, users] for n, (values, users) in enumerate(found)]
+    shard, length, users = np.concatenate(rows, axis=1).astype("<i4")
+    buffer = io.BytesIO()
+    np.savez(buffer, shard=shard, length=length, users=users)
+    write_bytes(folder, LENGTHS, buffer.getvalue())
+
+
+def _write_dataset_info(folder, shards, whole_timestamps):
+    import tensorflow_datasets as tfds
+
+    with tempfile.TemporaryDirectory() as place:  # which writes to remote folders in its own way
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=place, dataset_name=DATASET, split=SPLIT, filetype_suffix="tfrecord"
+        )
+        split = tfds.core.SplitInfo(
+            name=SPLIT,
+            shard_lengths=[shard["users"] for shard in shards],
+            num_bytes=sum(shard["bytes"] for shard in shards),
+            filename_template=template,
+        )
+        (Path(place) / shard_name(0, len(shards))).touch()  # it looks for a file of this name
+        tfds.folder_dataset.write_metadata(
+            data_dir=place,
+            features=features(whole_timestamps),
+            split_infos=[split],
+            filename_template=template,
+            version=VERSION,
+            check_data=False,
+            description=DESCRIPTION,
+            disable_shuffling=True,
+        )
+        for path in Path(place).glob("*.json"):
+            write_bytes(folder, path.name, path.read_bytes())

@@ -1,0 +1,167 @@
+"""What is in the folder of a prepared log, and how it is told from another folder.
+
+dataset_info.json, features.json            what tensorflow-datasets reads
+peterrec_log-users.tfrecord-00007-of-00064  one record a user; a hash of the id tells the shard
+vocabulary.txt                              every item; its line is its id
+item_counts.npy                             of each: its events, and those training sees
+user_lengths.npz                            how many users of a shard have how many events
+prepared.json                               all else, written last
+"""
+
+import json
+import posixpath
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST = "prepared.json"
+VOCABULARY = "vocabulary.txt"
+COUNTS = "item_counts.npy"
+LENGTHS = "user_lengths.npz"
+DATASET, SPLIT = "peterrec_log", "users"
+VERSION = "1.0.0"  # as tensorflow-datasets counts
+
+# A record's fields, and what each is; `features` makes features of tensorflow-datasets of them.
+FIELDS = {
+    "user_id": "The user's id, as in the log.",
+    "items": "Ids of the user's items in order of time; id n is line n of vocabulary.txt.",
+    "timestamps": "When the events happened, as in the log.",
+    "first_event": "Where the user's first row stands in the log: file number · 2^40 + row.",
+}
+ROWS_OF_A_FILE = 2**40
+
+
+def shard_name(number: int, shards: int) -> str:
+    """The file name of a shard, as tensorflow-datasets names it."""
+    return f"{DATASET}-{SPLIT}.tfrecord-{number:05d}-of-{shards:05d}"
+
+
+def is_prepared(path: Any) -> bool:
+    """Whether a path is the folder of a prepared log."""
+    import os
+
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
+    if not text or text.lower().endswith((".csv", ".gz", ".parquet", ".tsv", ".txt", "jsonl")):
+        return False
+    if "://" not in text:
+        return os.path.isfile(os.path.join(text, MANIFEST))
+    import tensorflow as tf  # which reads gs:// and other places
+
+    try:
+        return tf.io.gfile.exists(posixpath.join(text, MANIFEST))
+    except tf.errors.OpError:  # a place that only fsspec knows
+        return False
+
+
+def read_manifest(folder: Any, argument: str = "log") -> dict:
+    """The content of `prepared.json`.
+
+    Args:
+        folder: path.
+        argument: str. What messages call the folder. Defaults to `"log"`.
+
+    Raises:
+        InputError: the folder holds no prepared log, one of another version, or is damaged.
+    """
+    text = str(folder)
+    try:
+        content = json.loads(read_bytes(folder, MANIFEST))
+        version = content["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"`{argument}` should be a folder that `prepare` has written. "
+            f"Received: {text!r}, without a readable {MANIFEST} ({type(error).__name__})."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"`{argument}` should be a log prepared in format version {FORMAT_VERSION}. "
+            f"Received: {text!r}, version {version!r}; prepare it anew."
+        )
+    return content
+
+
+def read_bytes(folder: Any, name: str) -> bytes:
+    """The content of a file of a folder, which may be remote.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    if "://" not in str(folder):
+        with open(posixpath.join(str(folder), name), "rb") as file:
+            return file.read()
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(posixpath.join(str(folder), name), "rb") as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+def write_bytes(folder: Any, name: str, content: bytes) -> None:
+    """Writes a file of a folder, which may be remote, so that it is whole or not there."""
+    import tensorflow as tf
+
+    path = posixpath.join(str(folder), name)
+    with tf.io.gfile.GFile(f"{path}.writing", "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(f"{path}.writing", path, overwrite=True)
+
+
+def features(whole_timestamps: bool) -> Any:
+    """The features of a record as tensorflow-datasets describes them.
+
+    Args:
+        whole_timestamps: bool. Whether timestamps are integers; else they are doubles, whose
+            bytes are stored, since a record has no other place for 64 bits.
+    """
+    import tensorflow_datasets as tfds
+
+    doc = {name: tfds.features.Documentation(desc=text) for name, text in FIELDS.items()}
+    scalar = lambda name: tfds.features.Scalar(np.int64, doc=doc[name])
+    if whole_timestamps:
+        times = tfds.features.Sequence(np.int64, doc=doc["timestamps"])
+    else:
+        times = tfds.features.Tensor(
+            shape=(None,), dtype=np.float64, encoding="bytes", doc=doc["timestamps"]
+        )
+    return tfds.features.FeaturesDict(
+        {
+            "user_id": tfds.features.Text(doc=doc["user_id"]),
+            "items": tfds.features.Sequence(np.int64, doc=doc["items"]),
+            "timestamps": times,
+            "first_event": scalar("first_event"),
+        }
+    )
+
+
+def user_hashes(ids: Any) -> np.ndarray:
+    """A number for each id that depends on the id alone, on every machine.
+
+    Args:
+        ids: sequence of str, `[N]`.
+
+    Returns:
+        uint64 array `[N]`.
+
+    Source: FNV-1a of the bytes in UTF-8, with its bits mixed at the end as in MurmurHash3.
+    """
+    import pyarrow as pa
+
+    column = pa.array(ids, pa.large_binary())
+    offsets = np.frombuffer(column.buffers()[1], np.int64)[: len(column) + 1]
+    content = column.buffers()[2]
+    content = np.frombuffer(content, np.uint8) if content is not None else np.zeros(0, np.uint8)
+    lengths = np.diff(offsets)
+    hashes = np.full(len(column), 0xCBF29CE484222325, np.uint64)
+    rows, place = np.arange(len(column)), 0
+    while len(rows := rows[lengths[rows] > place]):
+        byte = content[offsets[rows] + place].astype(np.uint64)
+        hashes[rows] = (hashes[rows] ^ byte) * np.uint64(0x100000001B3)
+        place += 1
+    hashes ^= hashes >> np.uint64(33)
+    hashes *= np.uint64(0xFF51AFD7ED558CCD)
+    return hashes ^ (hashes >> np.uint64(33))

@@ -1,0 +1,323 @@
+"""A prepared log, read a few shards at a time."""
+
+import functools
+import io
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.finishing import read_vocabulary
+from keras_peterrec.data.prepared.format import (
+    COUNTS,
+    LENGTHS,
+    read_bytes,
+    read_manifest,
+    shard_name,
+    user_hashes,
+)
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
+from keras_peterrec.errors import InputError, Misfit
+
+RECORDS = 2_048  # parsed at once
+FRAME_BYTES = 16  # that a TFRecord adds to a record
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Users' events as flat arrays, users in the order of their first events in the log.
+
+    Args:
+        items: int32 array `[N]` of ids, user by user and in order of time.
+        offsets: int64 array `[U + 1]`; user u has `items[offsets[u]:offsets[u + 1]]`.
+        first_events: int64 array `[U]`, rising: where each user's first row stands in the log.
+        timestamps: array `[N]`, or `None` if they were not asked for.
+        user_ids: object array of str `[U]`, or `None` likewise.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+    first_events: np.ndarray
+    timestamps: np.ndarray | None = None
+    user_ids: np.ndarray | None = None
+
+
+class PreparedLog:
+    """A folder that `prepare` has written.
+
+    Only what is said of the log is read here; events are read where they are asked for.
+
+    Args:
+        path: path of the folder.
+
+    Attributes:
+        users, events: int.
+        shards: int.
+
+    Raises:
+        InputError: the folder holds no prepared log, or is damaged.
+
+    Example:
+
+    >>> prepared = PreparedLog("data/clicks")
+    >>> prepared
+    PreparedLog('data/clicks', events=1000000, users=31000, shards=2)
+    """
+
+    def __init__(self, path: Any) -> None:
+        self.path = os.fspath(path)
+        self._manifest = read_manifest(path)
+        self.name = PurePath(self.path).name
+        self.users, self.events = self._manifest["users"], self._manifest["events"]
+        self.shards = self._manifest["shards"]
+        self._check_files()
+
+    @property
+    def setting_name(self) -> str:
+        """What `run.json` calls a log that was given as an object."""
+        return self.path
+
+    def fingerprint(self) -> str:
+        """`"sha256:<16 hex digits>"` of the records and the vocabulary."""
+        return self._manifest["fingerprint"]
+
+    def summary(self) -> dict:
+        """What `metrics.json` says of the data."""
+        names = ("fingerprint", "users", "items", "items_only_held_out", "events")
+        return {name: self._manifest[name] for name in names}
+
+    @functools.cached_property
+    def items(self) -> Vocabulary:
+        """All items of the log, by falling training events: a Vocabulary."""
+        return read_vocabulary(self.path)
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """How often training sees each item, int64 `[I]`, in the order of `items`."""
+        return self._arrays(COUNTS)[:, 1]
+
+    def vocabulary(self, min_count: int) -> tuple[Vocabulary, np.ndarray]:
+        """The items that training sees often enough, and how often it does.
+
+        Their ids are those of the records; whatever comes after them is unknown.
+
+        Raises:
+            InputError: there is no such item.
+        """
+        size = int(np.searchsorted(-self.counts, -min_count, side="right"))
+        if not size:
+            raise InputError(
+                "`min_count` should leave at least one item. Received: "
+                f"`min_count` = {min_count}, the largest count is {self.counts.max()}."
+            )
+        kept = self.items if size == len(self.counts) else Vocabulary(self.items.items[:size])
+        return kept, self.counts[:size]
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How many users of which shard have how many events.
+
+        Returns:
+            Three int64 arrays of equal length: shards, numbers of events, and numbers of users.
+        """
+        return tuple(self._lengths[name].astype("int64") for name in ("shard", "length", "users"))
+
+    def events_of(self, shard: int) -> int:
+        """How many events a shard has."""
+        return self._manifest["files"][shard]["events"]
+
+    def read(self, shards: Sequence[int], with_users: bool = False) -> Histories:
+        """Reads some shards.
+
+        Args:
+            shards: sequence of int.
+            with_users: bool. Whether timestamps and user ids are read too. Defaults to `False`.
+
+        Raises:
+            InputError: a shard is damaged.
+        """
+        import tensorflow as tf
+
+        paths = [self._shard_path(shard) for shard in shards]
+        fields = self._fields(with_users)
+        parse = lambda records: tf.io.parse_example(records, fields)
+        batches = tf.data.TFRecordDataset(paths).batch(RECORDS)
+        batches = batches.map(parse, num_parallel_calls=2).prefetch(2)
+        found = {"items": [], "lengths": [], "first_event": [], "timestamps": [], "user_id": []}
+        try:
+            for batch in batches:
+                found["items"].append(batch["items"].values.numpy().astype("int32"))
+                found["lengths"].append(batch["items"].row_lengths().numpy())
+                found["first_event"].append(batch["first_event"].numpy())
+                if with_users:
+                    found["timestamps"].append(self._times(batch["timestamps"]))
+                    found["user_id"].append(batch["user_id"].numpy())
+        except tf.errors.OpError as error:
+            reason = " ".join(error.message.split())
+            raise InputError(
+                f"`log` should be a prepared log that is whole. Received: {self.path!r} ({reason})."
+            ) from error
+        joined = {n: np.concatenate(p) if p else np.zeros(0, "int64") for n, p in found.items()}
+        return _in_first_order(joined, with_users)
+
+    def sample(self, events: int) -> range:
+        """The first shards that have so many events together; all of them if there are not more.
+
+        Shards are hashes of users, so this is a random part of the users.
+        """
+        total, shards = 0, 0
+        while shards < self.shards and (not shards or total < events):
+            total += self.events_of(shards)
+            shards += 1
+        return range(shards)
+
+    def sequences(self, vocabulary: Vocabulary, shards: Sequence[int]) -> Sequences:
+        """The Sequences of some shards, with the ids of a vocabulary.
+
+        Raises:
+            InputError: a shard is damaged.
+        """
+        found = self.read(shards, with_users=True)
+        known = self.items.items[: len(vocabulary.items)]
+        if np.array_equal(known, vocabulary.items):
+            items = np.where(found.items < len(vocabulary), found.items, UNK)
+        else:
+            special = np.arange(FIRST_ITEM)
+            items = np.concatenate([special, vocabulary.encode(self.items.items)])[found.items]
+        items = items.astype("int32")
+        return Sequences.of_arrays(found.user_ids, items, found.timestamps, found.offsets)
+
+    def log(self, users: Sequence[str] | None = None, shards: Sequence[int] | None = None) -> Log:
+        """Reads events into memory.
+
+        Its users stand in the order of the log that was prepared, so that every result is the
+        same. Events of items that `min_count` has left out are not in it.
+
+        Args:
+            users: sequence of str or `None`. Only these users are read. Defaults to `None`, all.
+            shards: sequence of int or `None`. Only these shards. Defaults to `None`, all.
+
+        Raises:
+            InputError: a shard is damaged; Misfit where there is none of the users.
+        """
+        shards = range(self.shards) if shards is None else shards
+        if users is None:
+            return self._log_of(self.read(shards, with_users=True))
+        wanted = pa.array(list(users), pa.string())
+        of_users = set((user_hashes(wanted) % np.uint64(self.shards)).tolist())
+        parts = []
+        for shard in sorted(of_users.intersection(shards)):
+            found = self.read([shard], with_users=True)
+            kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
+            parts.append(_selected(found, np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
+        if not sum(len(part["user_id"]) for part in parts):
+            raise Misfit(
+                f"`log` should have events of the task's users. Received: {self.path!r}, with none."
+            )
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return self._log_of(_in_first_order(joined, with_users=True))
+
+    def _log_of(self, found):
+        known = found.items >= FIRST_ITEM
+        if not known.any():
+            raise InputError(
+                "`log` should have events of items that `min_count` has not left out. "
+                f"Received: {self.path!r}, with none."
+            )
+        ids, codes = np.unique(found.items[known], return_inverse=True)
+        users = np.repeat(np.arange(len(found.user_ids)), np.diff(found.offsets))[known]
+        left, users = np.unique(users, return_inverse=True)  # whose items are not all left out
+        arguments = users.astype("int32"), codes.astype("int32"), found.timestamps[known]
+        return Log(found.user_ids[left], self.items.decode(ids), *arguments, name=self.name)
+
+    def _fields(self, with_users):
+        import tensorflow as tf
+
+        integers = tf.io.RaggedFeature(tf.int64)
+        fields = {"items": integers, "first_event": tf.io.FixedLenFeature([], tf.int64)}
+        if with_users:
+            whole = self._manifest["whole_timestamps"]
+            text = tf.io.FixedLenFeature([], tf.string)
+            fields |= {"timestamps": integers if whole else text, "user_id": text}
+        return fields
+
+    def _times(self, column):
+        if self._manifest["whole_timestamps"]:
+            return column.values.numpy()
+        return np.frombuffer(b"".join(column.numpy()), "<f8")
+
+    @functools.cached_property
+    def _lengths(self):
+        with self._arrays(LENGTHS) as arrays:
+            return dict(arrays)
+
+    def _arrays(self, name):
+        return np.load(io.BytesIO(read_bytes(self.path, name)))
+
+    def _shard_path(self, shard):
+        return posixpath.join(self.path, shard_name(shard, self.shards))
+
+    def _check_files(self):
+        if "://" in self.path:  # asking for the size of each may take long
+            return
+        for shard, about in enumerate(self._manifest["files"]):
+            size = about["bytes"] + FRAME_BYTES * about["users"]
+            path = self._shard_path(shard)
+            found = os.path.getsize(path) if os.path.isfile(path) else None
+            if found != size:
+                what = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
+                raise InputError(
+                    "`log` should be a prepared log that is whole. "
+                    f"Received: {self.path!r}, where {os.path.basename(path)} {what}."
+                )
+
+    def __len__(self):
+        return self.events
+
+    def __repr__(self):
+        return (
+            f"PreparedLog({self.path!r}, events={self.events}, users={self.users}, "
+            f"shards={self.shards})"
+        )
+
+
+def _selected(found, users):
+    """Some users of Histories, as `_in_first_order` takes them."""
+    lengths = np.diff(found.offsets)[users]
+    ends = np.cumsum(lengths)
+    places = np.arange(lengths.sum()) + np.repeat(found.offsets[users] - (ends - lengths), lengths)
+    return {
+        "items": found.items[places],
+        "timestamps": found.timestamps[places],
+        "lengths": lengths,
+        "user_id": found.user_ids[users],
+        "first_event": found.first_events[users],
+    }
+
+
+def _in_first_order(found, with_users):
+    """Histories of users sorted by their first events in the log."""
+    order = np.argsort(found["first_event"], kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(found["lengths"])]).astype("int64")
+    lengths = np.diff(offsets)[order]
+    ends = np.cumsum(lengths)
+    places = np.arange(offsets[-1]) + np.repeat(offsets[order] - (ends - lengths), lengths)
+    new_offsets = np.concatenate([[0], ends]).astype("int64")
+    firsts = found["first_event"][order]
+    if not with_users:
+        return Histories(found["items"][places], new_offsets, firsts)
+    user_ids = [u if isinstance(u, str) else u.decode() for u in found["user_id"][order]]
+    return Histories(
+        found["items"][places],
+        new_offsets,
+        firsts,
+        found["timestamps"][places],
+        np.array(user_ids, object),
+    )

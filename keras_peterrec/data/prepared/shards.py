@@ -1,0 +1,203 @@
+"""A shard of a prepared log: its users' events in order, counted, and as records."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keras_peterrec.data.prepared.clocks import Clocks
+from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, user_hashes
+from keras_peterrec.data.table_columns import numbers
+from keras_peterrec.data.timestamps import in_seconds
+from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK
+
+
+def sorted_users(
+    batches: Sequence[pa.RecordBatch], clocks: Clocks = Clocks()
+) -> tuple[pa.Table, pa.Table]:
+    """Gathers the events of a shard by user.
+
+    Args:
+        batches: record batches of one shard from `parted_events`, in any order.
+        clocks: Clocks of the inputs. Defaults to those of inputs on one clock, whose duplicates
+            are kept.
+
+    Returns:
+        A table with a row for each user, in the order of their hashes: `user_id`, `items` (lists
+        of rows of the second table), `timestamps` and `first_event`; a user's events are in order
+        of time, and those of equal times in the order of the log. And a table of the items:
+        `item_id`, `events`, and `training_events` without every user's last two.
+    """
+    batches = sorted((b for b in batches if b.num_rows), key=lambda b: b["row"][0].as_py())
+    if not batches:
+        empty = pa.array([], pa.string()), pa.array([], pa.int64())
+        return _users_table(*empty, np.zeros(1, "int64"), [], []), _items_table(empty[0], [], [])
+    times = _joined_times(batches, clocks.units)
+    rows = np.concatenate([batch["row"].to_numpy() for batch in batches])
+    user_ids, users = _encoded([batch["user_id"] for batch in batches])
+    item_ids, items = _encoded([batch["item_id"] for batch in batches])
+    firsts = rows[np.unique(users, return_index=True)[1]]
+    # Ids of one hash, should there ever be any, by name.
+    by_hash = np.lexsort((_ranks(user_ids), user_hashes(user_ids)))
+    place = np.empty(len(by_hash), "int64")
+    place[by_hash] = np.arange(len(by_hash))
+    order = np.lexsort((times, place[users]))  # stable: rows of one time stay in order
+    if clocks.distinct:
+        order = order[~_repeated(place[users][order], times[order], items[order])]
+    lengths = np.bincount(place[users[order]])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = items[order]
+    from_last = np.repeat(offsets[1:], lengths) - np.arange(len(items))
+    held_out = (from_last <= 2) & (np.repeat(lengths, lengths) >= 3)
+    counts = np.bincount(items, minlength=len(item_ids))
+    training = np.bincount(items[~held_out], minlength=len(item_ids))
+    users_table = _users_table(
+        user_ids.take(pa.array(by_hash)), pa.array(firsts[by_hash]), offsets, items, times[order]
+    )
+    return users_table, _items_table(item_ids, counts, training)
+
+
+def _joined_times(batches, units):
+    """The timestamps of all batches, in seconds if inputs count differently."""
+    parts = [batch["timestamp"].to_numpy() for batch in batches]
+    if units is not None:
+        inputs = [batch["row"][0].as_py() // ROWS_OF_A_FILE for batch in batches]
+        parts = [in_seconds(part, units[number]) for part, number in zip(parts, inputs)]
+    return numbers(np.concatenate(parts), "timestamps")
+
+
+def _repeated(users, times, items):
+    """Which events have user, item and time of an earlier one; by user and time, `[N]`."""
+    same = (np.diff(users) == 0) & (np.diff(times) == 0)
+    run = np.cumsum(np.append(True, ~same))
+    # Few events have another of the same user and time beside them.
+    rows = np.flatnonzero(np.append(False, same) | np.append(same, False))
+    order = rows[np.lexsort((items[rows], run[rows]))]
+    repeated = np.zeros(len(users), bool)
+    same = (np.diff(run[order]) == 0) & (np.diff(items[order]) == 0)
+    repeated[order[1:][same]] = True
+    return repeated
+
+
+def _encoded(columns):
+    """Different strings in order of appearance, and each row as an index into them."""
+    encoded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy()
+
+
+def _ranks(ids):
+    ranks = np.empty(len(ids), "int64")
+    ranks[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    return ranks
+
+
+def _users_table(user_ids, firsts, offsets, items, times):
+    lists = lambda values, kind=None: pa.LargeListArray.from_arrays(
+        pa.array(offsets, pa.int64()), pa.array(values, kind)
+    )
+    times = lists(times, None if len(times) else pa.int64())
+    columns = {"user_id": user_ids, "items": lists(items, pa.int32()), "timestamps": times}
+    return pa.table({**columns, "first_event": firsts})
+
+
+def _items_table(item_ids, events, training):
+    counts = {"events": events, "training_events": training}
+    counts = {name: pa.array(values, pa.int64()) for name, values in counts.items()}
+    return pa.table({"item_id": item_ids, **counts})
+
+
+def add_counts(tables: Iterable[pa.Table]) -> pa.Table:
+    """Adds up tables of items, such as those of several shards."""
+    total = None
+    for table in tables:
+        both = table if total is None else pa.concat_tables([total, table])
+        sums = [("events", "sum"), ("training_events", "sum")]
+        found = both.group_by("item_id").aggregate(sums)
+        total = _items_table(
+            found["item_id"], found["events_sum"], found["training_events_sum"]
+        ).combine_chunks()
+    return total
+
+
+def in_order(items: pa.Table, min_count: int) -> pa.Table:
+    """A table of items in the order of their ids: by falling training events, then by name.
+
+    Args:
+        items: Table from `add_counts`.
+        min_count: int. Items with fewer training events are left out.
+    """
+    items = items.filter(pc.greater_equal(items["training_events"], min_count))
+    keys = [("training_events", "descending"), ("item_id", "ascending")]
+    return items.take(pc.sort_indices(items, keys)).combine_chunks()
+
+
+def encoded_records(
+    users: pa.Table, items: pa.Table, vocabulary: pa.Array, whole_timestamps: bool
+) -> Iterable[bytes]:
+    """The records of a shard, one a user, as `tf.train.Example`.
+
+    Args:
+        users, items: the tables of `sorted_users`.
+        vocabulary: pyarrow array of all item ids, in the order of their ids.
+        whole_timestamps: bool. Whether the timestamps of the whole log are integers.
+    """
+    from tensorflow.core.example.example_pb2 import Example
+
+    ids = pc.index_in(items["item_id"], value_set=vocabulary).to_numpy(zero_copy_only=False)
+    ids = np.where(np.isnan(ids), UNK - FIRST_ITEM, ids).astype("int64") + FIRST_ITEM
+    flat = ids[_flat(users["items"])].tolist() if len(users) else []
+    times = _flat(users["timestamps"])
+    times = times.tolist() if whole_timestamps else times.astype("<f8")
+    begin = 0
+    lengths = pc.list_value_length(users["items"]).to_pylist()
+    for user_id, length, first in zip(
+        users["user_id"].to_pylist(), lengths, users["first_event"].to_pylist()
+    ):
+        example, end = Example(), begin + length
+        fields = example.features.feature
+        fields["user_id"].bytes_list.value.append(user_id.encode())
+        fields["items"].int64_list.value.extend(flat[begin:end])
+        if whole_timestamps:
+            fields["timestamps"].int64_list.value.extend(times[begin:end])
+        else:
+            fields["timestamps"].bytes_list.value.append(times[begin:end].tobytes())
+        fields["first_event"].int64_list.value.append(first)
+        begin = end
+        # A map has no order of its own: the same record should always have the same bytes.
+        yield example.SerializeToString(deterministic=True)
+
+
+def _flat(lists):
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks] or [[]])
+
+
+def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
+    """Writes a shard as a TFRecord file, whole or not at all.
+
+    Returns:
+        dict, what `prepared.json` says of the shard, with `lengths`: pairs of a number of events
+        and how many users have so many.
+    """
+    import tensorflow as tf
+
+    size = 0
+    with tf.io.TFRecordWriter(f"{path}.writing") as writer:
+        for record in records:
+            writer.write(record)
+            size += len(record)
+    with tf.io.gfile.GFile(f"{path}.writing", "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+    tf.io.gfile.rename(f"{path}.writing", path, overwrite=True)
+    lengths = pc.list_value_length(users["items"]).to_numpy()
+    values, counts = np.unique(lengths, return_counts=True)
+    return {
+        "users": len(users),
+        "events": int(lengths.sum()),
+        "bytes": size,
+        "sha256": digest.hexdigest(),
+        "lengths": [values.tolist(), counts.tolist()],
+    }

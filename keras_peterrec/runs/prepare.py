@@ -1,0 +1,71 @@
+"""From a log of any size to a folder from which training streams."""
+
+from keras_peterrec.data.prepared.finishing import Plan
+from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
+from keras_peterrec.data.sources import check_log, is_named, load_log
+from keras_peterrec.data.table_files import is_table
+from keras_peterrec.errors import InputError
+from keras_peterrec.progress import line
+from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.prepare import PrepareSettings
+
+SHOWN = ("users", "items", "events", "rows", "items_only_held_out", "shards", "fingerprint")
+
+
+@takes(PrepareSettings)
+def prepare(settings: PrepareSettings) -> dict:
+    """Sorts a log by user and time, without holding it in memory, and counts its items.
+
+    The folder is read by every command that takes `log`, and by tensorflow-datasets. The same
+    call on an interrupted folder goes on; on a finished one it returns what it holds.
+
+    Returns:
+        dict of `command`, `settings` and `data`: how many events, users and items there are.
+
+    Raises:
+        InputError: an argument or the log cannot be used.
+    """
+    log, read = settings.log, (settings.columns, settings.events)
+    if is_named(log) or is_table(log):
+        log, read = load_log(log, *read), ()
+    plan = Plan.of(log, settings.min_count, settings.shards, *read)
+    found = check_out(settings.out, plan)
+    if found is not None:
+        line(f"{settings.out} is already prepared; nothing is done again")
+    elif settings.runner is not None:
+        from keras_peterrec.data.prepared.beam import prepare_on_beam  # an optional extra
+
+        found = prepare_on_beam(log, plan, settings.out, settings.runner, settings.pipeline_options)
+    else:
+        found = prepare_in_process(log, plan, settings.out)
+    return {
+        "command": settings.command,
+        "settings": settings.recorded(),
+        "out": str(settings.out),
+        "data": {name: found[name] for name in SHOWN},
+    }
+
+
+def check_prepare(settings: PrepareSettings) -> None:
+    """Raises an InputError if the log or the folder cannot be used, without TensorFlow."""
+    remote = "://" in str(settings.out)
+    if settings.runner is None and remote:
+        raise InputError(
+            "`out` should be a folder of this machine where no `runner` is named. "
+            f"Received: {settings.out}."
+        )
+    read = settings.columns, settings.events
+    if is_named(settings.log):
+        check_log(settings.log, *read)
+        return
+    plan = Plan.of(settings.log, settings.min_count, settings.shards, *read)
+    if not remote:
+        check_out(settings.out, plan)
+
+
+def show(result: dict) -> None:
+    """Prints what was prepared."""
+    print(result["out"])
+    for name, value in result["data"].items():
+        text = value if isinstance(value, str) else f"{value:,}"
+        print(f"  {name.replace('_', ' '):<20}{text:>26}")

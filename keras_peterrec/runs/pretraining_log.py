@@ -1,0 +1,217 @@
+"""What pretraining reads of a log: all of it in memory, or a prepared folder a part at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import LAST, EventSplit, all_events, split_events
+from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.errors import InputError
+
+MEASURED_USERS = 20_000  # of a log that is not held in memory
+STEPS = 10_000  # of an epoch of such a log, unless it has less
+
+
+@dataclass(frozen=True)
+class PretrainingLog:
+    """A log with its vocabulary, and the users that are looked at as a whole.
+
+    Args:
+        sequences: Sequences of all users, or of a random part of them if the log is larger than
+            a chunk of `StreamedBatches`. These users validate and test, and the linear part is
+            fitted to them.
+        vocabulary: Vocabulary.
+        counts: int array `[V - 4]`. How often training sees each item.
+        summary: dict. What `metrics.json` says of the data.
+        prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
+        chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
+    """
+
+    sequences: Sequences
+    vocabulary: Vocabulary
+    counts: np.ndarray
+    summary: dict
+    prepared: PreparedLog | None = None
+    chunk_events: int = CHUNK_EVENTS
+
+    @classmethod
+    def of(cls, log: Log | PreparedLog, min_count: int, split: str = LAST) -> PretrainingLog:
+        """The PretrainingLog of a Log or a PreparedLog.
+
+        Args:
+            log: Log or PreparedLog.
+            min_count: int. Items that training sees less often become unknown.
+            split: str. See `split_events`; `"last"` with a PreparedLog. Defaults to `"last"`.
+
+        Raises:
+            InputError: training, validation or test would have no event, or no item is left.
+        """
+        if not isinstance(log, PreparedLog):
+            return cls._of_log(log, min_count, split_events(log, split))
+        if split != LAST:
+            raise InputError(
+                f"`split` should be {LAST!r} with a prepared log, which is counted and streamed "
+                f"that way. Received: `split` = {split!r}."
+            )
+        return cls._of_prepared(log, min_count)
+
+    @classmethod
+    def of_all(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
+        """The same of a Log all of whose events are trained on.
+
+        Raises:
+            InputError: the log is a PreparedLog.
+        """
+        if isinstance(log, PreparedLog):
+            raise InputError(
+                "`final` should be left out with a prepared log, which streams what training sees. "
+                f"Received: `final` = True with {str(log.path)!r}."
+            )
+        lengths = np.bincount(log.users, minlength=len(log.user_ids))
+        return cls._of_log(log, min_count, all_events(lengths))
+
+    @classmethod
+    def _of_log(cls, log, min_count, split):
+        trained = training_counts(log, split)
+        return cls(*encode_log(log, min_count, trained, split), log_summary(log, trained))
+
+    @classmethod
+    def _of_prepared(cls, prepared, min_count):
+        _check_lengths(prepared.lengths()[1], prepared.users)
+        with progress.stage(f"reading {prepared.path}") as found:
+            vocabulary, counts = prepared.vocabulary(min_count)
+            sequences, most = measured_sequences(prepared, vocabulary)
+            found(f"{len(sequences.items):,} of {prepared.events:,} events")
+        _check_lengths(sequences.lengths, len(sequences))
+        summary = prepared.summary()
+        if most:
+            summary["users_measured"] = most
+        return cls(sequences, vocabulary, counts, summary, prepared, CHUNK_EVENTS)
+
+    @property
+    def most_measured(self) -> int | None:
+        """How many users are measured at most; `None` for all."""
+        return self.summary.get("users_measured")
+
+    def steps_of_epoch(self, batches: Any, asked: int | None) -> int:
+        """Steps of an epoch: those asked for, or all batches once, if they are not very many."""
+        steps = int(batches.cardinality())
+        if asked is None and self.most_measured and steps > STEPS:
+            progress.line(
+                f"an epoch is {STEPS:,} of the {steps:,} steps that read every event once "
+                "(--steps-per-epoch)"
+            )
+            return STEPS
+        return asked or steps
+
+    def say_what_is_left_out(self) -> None:
+        """Prints what the log has and the host will not know, or will not be measured on."""
+        unknown = self.summary["items_only_held_out"]
+        if unknown:
+            progress.line(
+                f"{unknown:,} of {self.summary['items']:,} items are unknown to the host: only the "
+                "events that are kept for validation and test have them"
+            )
+        if self.most_measured:
+            progress.line(
+                f"training streams all {self.summary['users']:,} users; {self.most_measured:,} "
+                f"of them validate and test, and the linear part is fitted to "
+                f"{len(self.sequences):,}"
+            )
+
+
+def measured_sequences(
+    log: Log | PreparedLog, vocabulary: Vocabulary, split: str = LAST
+) -> tuple[Sequences, int | None]:
+    """The users of a log that are looked at as a whole, and how many of them are measured.
+
+    Args:
+        log: Log or PreparedLog.
+        vocabulary: Vocabulary.
+        split: str. Of a Log; see `split_events`. Defaults to `"last"`.
+
+    Returns:
+        Sequences and `None`, which is all of them; or, for a prepared log larger than a chunk, the
+        Sequences of a random part of its users, and the most users that are measured.
+    """
+    if not isinstance(log, PreparedLog):
+        return Sequences(log, vocabulary, split=split_events(log, split)), None
+    sequences = log.sequences(vocabulary, log.sample(CHUNK_EVENTS))
+    all_of_them = len(sequences) == log.users
+    return sequences, None if all_of_them else min(MEASURED_USERS, len(sequences))
+
+
+def log_summary(log: Log, trained: np.ndarray) -> dict:
+    """What `metrics.json` says of a Log, given its `training_counts`."""
+    return {
+        "fingerprint": log.fingerprint(),
+        "users": len(log.user_ids),
+        "items": len(log.item_ids),
+        "items_only_held_out": int((trained == 0).sum()),
+        "events": len(log),
+    }
+
+
+def training_counts(log: Log, split: EventSplit) -> np.ndarray:
+    """How often each item of a log is in events that training sees.
+
+    Args:
+        log: Log.
+        split: EventSplit of its users.
+
+    Returns:
+        int array `[I]`, in the order of `log.item_ids`.
+    """
+    order = np.lexsort((log.timestamps, log.users))
+    lengths = np.bincount(log.users, minlength=len(log.user_ids))
+    place = np.arange(len(log)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    trained = place < np.repeat(split.trained, lengths)
+    return np.bincount(log.items[order][trained], minlength=len(log.item_ids))
+
+
+def encode_log(
+    log: Log,
+    min_count: int = 1,
+    counts: np.ndarray | None = None,
+    split: EventSplit | None = None,
+) -> tuple:
+    """Sequences, vocabulary and training counts of a log.
+
+    Args:
+        log: Log.
+        min_count: int. Items that training sees less often become unknown. Defaults to `1`.
+        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
+            `None`.
+        split: EventSplit or `None`. Defaults to `None`, that of `split_events`.
+
+    Returns:
+        Sequences, Vocabulary and an int array `[V - 4]` of counts.
+
+    Raises:
+        InputError: see `split_events`.
+    """
+    split = split_events(log) if split is None else split
+    counts = training_counts(log, split) if counts is None else counts
+    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
+    counts_by_item = dict(zip(log.item_ids, counts))
+    return (
+        Sequences(log, vocabulary, split=split),
+        vocabulary,
+        np.array([counts_by_item[item] for item in vocabulary.items]),
+    )
+
+
+def _check_lengths(lengths, users):
+    if lengths.max() < 4:  # one input and one target, validation, test
+        raise InputError(
+            "`log` should have a user with at least four events. "
+            f"Received: {users} users with at most {lengths.max()}."
+        )

@@ -1,0 +1,136 @@
+"""How fast a large log is prepared and streamed, and how much memory that takes.
+
+    python tests/benchmarks/large_logs.py --events 5_000_000 --out runs/large-logs
+
+makes a log with a realistic item law, prepares it, and streams batches from it without a model.
+`--pretrain` also trains on it for a while. Each stage is a process of its own, so that its peak
+memory is its own. Results are printed and written to `OUT/results.json`.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from keras_peterrec.files.json_file import write_json
+
+FILE_EVENTS = 4_000_000
+STAGES = ("make", "prepare", "stream", "pretrain")
+
+
+def make(options):
+    """Writes Parquet files in order of time, as an application would.
+
+    An item's share follows the law of Zipf and Mandelbrot, 1 / (rank + 50)^1.05; how active users
+    are follows a log-normal distribution; a third of a user's events repeat a neighbourhood of
+    items, so that there is something to learn.
+    """
+    draw = np.random.default_rng(0)
+    items = np.cumsum(1.0 / (np.arange(options.items) + 50.0) ** 1.05)
+    users = np.cumsum(draw.lognormal(0.0, 1.0, options.users))
+    tastes = draw.integers(0, options.items, options.users)
+    names = draw.permutation(options.items)  # an item's name says nothing of its rank
+    folder = options.out / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, begin in enumerate(range(0, options.events, FILE_EVENTS)):
+        count = min(FILE_EVENTS, options.events - begin)
+        user = np.searchsorted(users, draw.random(count) * users[-1])
+        item = np.searchsorted(items, draw.random(count) * items[-1])
+        of_taste = draw.random(count) < 1 / 3
+        near = (tastes[user] + draw.integers(0, 100, count)) % options.items
+        item = names[np.where(of_taste, near, item)]
+        times = 1_700_000_000 + np.sort(draw.integers(begin, begin + count, count)) // 10
+        table = pa.table({"user_id": user, "item_id": item, "timestamp": times})
+        pa.parquet.write_table(table, folder / f"{n:04d}.parquet")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return {"events": options.events, "bytes": size}
+
+
+def prepare(options):
+    """Prepares the log in this process, or on Beam with `--runner`."""
+    from keras_peterrec.runs.prepare import prepare
+
+    arguments = {"runner": options.runner, "pipeline_options": options.pipeline_options}
+    found = prepare(str(options.out / "log" / "*.parquet"), options.out / "prepared", **arguments)
+    return {**found["data"], "of": "events"}
+
+
+def stream(options):
+    """Reads batches of pretraining for a while, without a model."""
+    from keras_peterrec.data.packed_batches import NextItems
+    from keras_peterrec.data.prepared.reading import PreparedLog
+    from keras_peterrec.data.streamed_batches import StreamedBatches
+
+    began = time.perf_counter()
+    prepared = PreparedLog(options.out / "prepared")
+    vocabulary, _ = prepared.vocabulary(1)
+    batches = StreamedBatches(prepared, len(vocabulary), NextItems(0.1), tokens=1_000)
+    count, first = 0, None
+    for history, _ in batches.from_step(0):
+        first = first or time.perf_counter() - began
+        count += int(np.count_nonzero(history))
+        if time.perf_counter() - began > options.seconds:
+            break
+    return {"events": count, "first_batch_s": round(first, 2)}
+
+
+def pretrain(options):
+    """Trains on the prepared log for a number of steps."""
+    from keras_peterrec.runs.pretrain import pretrain
+
+    found = pretrain(
+        options.out / "prepared",
+        options.out / "host",
+        epochs=1,
+        steps_per_epoch=options.steps,
+        linear=False,
+        baselines=False,
+    )
+    return {"seconds": found["seconds"], "steps": options.steps}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--events", type=int, default=5_000_000)
+    parser.add_argument("--users", type=int)
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--runner")
+    parser.add_argument("--pipeline-options")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--pretrain", action="store_true")
+    parser.add_argument("--stage", choices=STAGES)
+    options = parser.parse_args()
+    options.users = options.users or max(1_000, options.events // 33)
+    options.items = options.items or max(1_000, options.events // 100)
+    if options.stage:
+        began = time.perf_counter()
+        found = globals()[options.stage](options)
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        found |= {"wall_s": round(seconds, 1), "peak_gb": round(peak, 2)}
+        if "events" in found:
+            found["events_a_second"] = round(found["events"] / seconds)
+        print(json.dumps(found))
+        return
+    results = {}
+    for stage in STAGES[: None if options.pretrain else -1]:
+        command = [sys.executable, __file__, *sys.argv[1:], "--stage", stage]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        results[stage] = json.loads(done.stdout.splitlines()[-1])
+        print(stage, json.dumps(results[stage]), flush=True)
+    write_json(options.out / "results.json", results)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()

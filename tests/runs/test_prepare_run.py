@@ -1,0 +1,168 @@
+"""The command `prepare`, and pretraining from what it wrote."""
+
+import json
+import shutil
+
+import pytest
+import tensorflow as tf
+from commands import run_here
+from prepared_samples import sample_columns, write_files
+
+from keras_peterrec.data.labels import Labels
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.errors import InputError
+from keras_peterrec.files.history_file import read_history
+from keras_peterrec.runs import pretraining_log
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.prepare import prepare
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.training.callbacks import ProgressLines
+from keras_peterrec.transfer.host import Host
+
+SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "dropout": 0.1, "baselines": False}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("prepare")
+    pattern = write_files(path / "log", sample_columns())
+    done = run_here("prepare", "--log", pattern, "--out", path / "out", "--shards", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["events"] == 3_000
+    return path
+
+
+def test_it_says_what_it_prepared_and_does_nothing_twice(folder):
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
+    again = ["prepare", "--log", folder / "log/[123].*", "--out", folder / "out", "--shards", 4]
+    done = run_here(*again)
+    assert done.returncode == 0 and "already prepared" in done.stderr
+    assert "events                                   3,000" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()} == before
+
+
+def test_inspect_describes_it(folder):
+    done = run_here("inspect", folder / "out", "--json")
+    found = json.loads(done.stdout)
+    assert found["kind"] == "prepared log" and found["prepared"]["users"] == 120
+    assert found["files"]["vocabulary.txt"] > 0
+
+
+def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path):
+    log = Log.from_columns(*sample_columns())
+    memory = pretrain(log, tmp_path / "memory", epochs=2, **SMALL)
+    ours = pretrain(folder / "out", tmp_path / "ours", epochs=2, **SMALL)
+    assert ours["metrics"] == memory["metrics"] and ours["linear"] == memory["linear"]
+    names = ("users", "items", "events", "items_only_held_out")
+    assert [ours["data"][n] for n in names] == [memory["data"][n] for n in names]
+    hosts = [Host.load(tmp_path / name) for name in ("ours", "memory")]
+    assert hosts[0].fingerprint() == hosts[1].fingerprint()
+
+
+def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
+    # A pass takes some 15 steps in four chunks; so epochs end within chunks and passes.
+    options = {"epochs": 4, "steps_per_epoch": 7, "batch_size": 10, "linear": False, **SMALL}
+    on_epoch_end = ProgressLines.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ProgressLines, "on_epoch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(folder / "out", tmp_path / "host", **options)
+    said = capsys.readouterr().err
+    assert "training streams all 120 users; 25 of them validate and test" in said
+    result = pretrain(folder / "out", tmp_path / "host", **options)
+    straight = pretrain(folder / "out", tmp_path / "straight", **options)
+    assert result["data"]["users_measured"] == 25
+    losses = [read_history(tmp_path / name)["loss"] for name in ("host", "straight")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and len(losses[0]) == 4
+    assert result["metrics"]["test"] == pytest.approx(straight["metrics"]["test"], abs=1e-6)
+
+
+def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
+    shutil.copytree(folder / "out", tmp_path / "out")
+    shard = tmp_path / "out" / "peterrec_log-users.tfrecord-00003-of-00004"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    options = {"epochs": 1, "linear": False, **SMALL}
+    with pytest.raises(InputError, match="`log` should be a prepared log that is whole"):
+        pretrain(tmp_path / "out", tmp_path / "host", **options)
+
+
+@pytest.mark.parametrize("kind", ["target", "labels"])
+def test_tasks_and_evaluations_read_it(folder, tmp_path, kind):
+    host = tmp_path / "host"
+    log = Log.from_columns(*sample_columns())
+    pretrain(log, host, epochs=1, linear=False, **SMALL)
+    users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
+    if kind == "target":
+        items, times = [f"t{n % 5}" for n in range(len(users))], [35] * len(users)
+        task = {"target": Log.from_columns(users, items, times)}
+    else:
+        names = [f"k{n % 2}" for n in range(len(users))]
+        task = {"labels": Labels.from_columns(users, names, "kind"), "column": "kind"}
+    common = {"epochs": 1, "method": "head", **task}
+    found = [
+        transfer(host, place, tmp_path / name, **common)
+        for name, place in (("ours", folder / "out"), ("memory", log))
+    ]
+    assert found[0]["metrics"] == found[1]["metrics"]
+    assert found[0]["baselines"] == found[1]["baselines"]
+    if kind == "target":
+        again = [evaluate(host, log=place) for place in (folder / "out", log)]
+        assert again[0]["metrics"] == again[1]["metrics"]
+
+
+def test_an_epoch_of_a_very_large_log_is_shorter_than_a_pass(folder, monkeypatch, capsys):
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
+    monkeypatch.setattr(pretraining_log, "STEPS", 50)
+    log = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
+    batches = tf.data.Dataset.range(80)
+    assert log.steps_of_epoch(batches, None) == 50
+    assert "an epoch is 50 of the 80 steps" in capsys.readouterr().err
+    assert log.steps_of_epoch(batches, 70) == 70
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--log", "none/*.csv", "--out", "x"], "`path` should match files"),
+        (["--log", "simulated/source", "--out", "x", "--shards", "0"], "`shards` should be a"),
+        (["--log", "simulated/source", "--out", "gs://x/y"], "`out` should be a folder of this"),
+        (
+            ["--log", "simulated/source", "--out", "x", "--pipeline-options=-a"],
+            "`pipeline_options` should be left out without `runner`",
+        ),
+    ],
+)
+def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run_here("prepare", *words)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_what_preparing_has_decided_cannot_be_asked_of_a_prepared_log(folder, tmp_path):
+    for name, value in (("events", "buy"), ("weight_column", "weight")):
+        with pytest.raises(InputError, match=f"`{name}` should be left out"):
+            pretrain(folder / "out", tmp_path / "host", **{name: value}, **SMALL)
+
+
+def test_another_log_in_the_folder_is_refused(folder):
+    with pytest.raises(InputError, match="`out` should be a new folder or that of the same log"):
+        prepare("simulated/source", folder / "out")
