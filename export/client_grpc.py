@@ -27,10 +27,14 @@ def predict_request(task, histories, model="peterrec", label=None):
         histories: list of str, one for each user: item ids separated by spaces.
         model: str. Defaults to `"peterrec"`.
         label: str, such as `"stable"`. Defaults to `None`, the newest version.
+
+    Raises:
+        ValueError: there are no histories. With batching, TensorFlow Serving would never answer.
     """
     request = predict_pb2.PredictRequest()
     _name(request.model_spec, model, task, label)
-    histories = tf.make_tensor_proto(list(histories), tf.string, [len(histories)])
+    histories = _some(histories)
+    histories = tf.make_tensor_proto(histories, tf.string, [len(histories)])
     request.inputs["history"].CopyFrom(histories)
     return request
 
@@ -76,8 +80,15 @@ def _name(spec, model, signature, label):
         spec.version_label = label
 
 
+def _some(histories):
+    histories = list(histories)
+    if not histories:
+        raise ValueError("`histories` should be one string or more. Received: none.")
+    return histories
+
+
 def _add_examples(request, histories):
-    for history in histories:
+    for history in _some(histories):
         example = request.input.example_list.examples.add()
         items = [item.encode() for item in history.split()]
         example.features.feature["history"].bytes_list.value.extend(items)

@@ -34,9 +34,10 @@ def predict(server, task, histories, model="peterrec", label=None, timeout=10.0)
         the signature has one output, as `embed` has, it is the value alone.
 
     Raises:
+        ValueError: there are no histories. With batching, TensorFlow Serving would never answer.
         ServingError: the server refuses the request or cannot be reached.
     """
-    body = {"signature_name": task, "instances": list(histories)}
+    body = {"signature_name": task, "instances": _some(histories)}
     return _ask(f"{_url(server, model, label)}:predict", body, timeout)["predictions"]
 
 
@@ -61,8 +62,15 @@ def available_versions(server, model="peterrec", timeout=10.0):
     return [int(status["version"]) for status in found if status["state"] == "AVAILABLE"]
 
 
+def _some(histories):
+    histories = list(histories)
+    if not histories:
+        raise ValueError("`histories` should be one string or more. Received: none.")
+    return histories
+
+
 def _examples(histories):
-    return [{"history": history.split()} for history in histories]
+    return [{"history": history.split()} for history in _some(histories)]
 
 
 def _url(server, model, label):

@@ -103,8 +103,12 @@ def print_answers(answers):
     """Prints what an export answered; see `runs.predict`.
 
     An answer with `scores` becomes a table of what they are the scores of, whose heading says
-    whether they are probabilities or logits; any other, such as a number or a vector, a line.
+    whether they are probabilities or logits; any other, such as a number or a vector, a line. Of
+    answers that went to a file it says where they are.
     """
+    if not all(isinstance(value, dict) for value in answers.values()):
+        print_description(answers)
+        return
     console = _console(soft_wrap=True)
     units = getattr(answers, "units", {})
     for name, histories in answers.items():
@@ -116,12 +120,16 @@ def print_answers(answers):
                 shown = " ".join(f"{number:.6g}" for number in numbers)
                 console.print(f"{name}  {history!r}: {shown}")
                 continue
-            (of_what,) = set(answer) - {"scores"}
+            (of_what,) = set(answer) - {"scores", "titles"}
             table = Table(title=f"{name}  {history!r}", title_justify="left")
             table.add_column(of_what)
+            columns = [answer[of_what], map(_number, answer["scores"])]
+            if "titles" in answer:
+                table.add_column("title")
+                columns.insert(1, answer["titles"])
             table.add_column(unit, justify="right")
-            for label, score in zip(answer[of_what], answer["scores"]):
-                table.add_row(label, _number(score))
+            for row in zip(*columns):
+                table.add_row(*row)
             console.print(table)
 
 

@@ -45,7 +45,9 @@ OF_EXAMPLES = {
     "topics_classify": "topics",
     "spend_regress": "spend",
 }
-ASKED = [*NAMES, *OF_EXAMPLES]
+# What `tests/serving/test_select.py` asks.
+OF_REQUESTS = ["films_select", "tuned_select", "similar"]
+ASKED = [*NAMES, *OF_REQUESTS, *OF_EXAMPLES]
 HISTORIES = [
     "s0 s5 s9",
     "s1",

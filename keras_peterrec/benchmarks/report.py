@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -55,10 +56,11 @@ class Line:
 
 
 def describe_machine():
-    """Processor, cores that this process may use, memory and versions."""
+    """Processor, GPUs, cores that this process may use, memory and versions."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "processor": _processor(),
+        "gpus": _gpus(),
         "cores": len(affinity(0)) if affinity else psutil.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": platform.platform(),
@@ -73,6 +75,17 @@ def _processor():
         return next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _gpus():
+    """Names and memory of NVIDIA's GPUs, as one text; `"none"` without their driver."""
+    # Asked without TensorFlow, which would take all of their memory in this process too.
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "none"
 
 
 def write_report(result, folder, tables, notes, plot_columns, bars=None):

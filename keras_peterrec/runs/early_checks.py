@@ -35,7 +35,8 @@ def check_places(settings):
     if "host" in given and "log" in given:  # a task's; a server's host is an address
         read_json(os.path.join(given["host"], "host.json"), "host")
     # Of several workers the chief alone looks at the folder, later: it may be writing there.
-    if "out" in given and "log" in given and "TF_CONFIG" not in os.environ:
+    out_is_run = "out" in given and "log" in given and settings.out_is_run
+    if out_is_run and "TF_CONFIG" not in os.environ:
         check_folder(given["out"], settings.command)
 
 

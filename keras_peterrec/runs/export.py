@@ -3,15 +3,18 @@
 import os
 from pathlib import Path
 
+from keras_peterrec.data.titles import read_items, read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.progress import stage
 from keras_peterrec.report.gather import gather
+from keras_peterrec.serving.asset_hashes import HIDDEN
 from keras_peterrec.serving.export import DEFAULT_K, export
 from keras_peterrec.serving.exported_model import (
     BUNDLES,
     DESCRIPTION,
     FORMAT_VERSION,
+    ITEMS,
     MIXED_BUNDLES,
     REPORTS,
     newest_version,
@@ -61,7 +64,9 @@ def _new(settings):
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
     reports = _reports({NEXT_ITEM: settings.host, **paths})
-    return export(host, tasks, settings.out, k, settings.host, settings.incremental, mixed, reports)
+    options = {"reports": reports, "keep_seen": settings.keep_seen, **_shown(settings)}
+    incremental = settings.incremental
+    return export(host, tasks, settings.out, k, settings.host, incremental, mixed, **options)
 
 
 def _extend(settings):
@@ -69,7 +74,13 @@ def _extend(settings):
     saved = read_format(version / DESCRIPTION, FORMAT_VERSION, "base")
     single, together = _bundles(version, saved)
     added, removed = _task_names(settings.task), settings.remove_task
-    _check_changes([*single, *together], added, removed, settings.k)
+    incremental = saved["incremental"] or settings.incremental
+    keep_seen = {name for name in saved["keep_seen"] if name not in removed}
+    keep_seen |= set(settings.keep_seen)
+    changed = settings.k is not None or incremental != saved["incremental"]
+    changed = changed or not keep_seen <= set(saved["keep_seen"])
+    changed = changed or settings.items is not None or settings.hidden_items is not None
+    _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
     host = _host(origin, saved["host"])
     tasks = {
@@ -80,7 +91,20 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    return export(host, tasks, out, k, origin, saved["incremental"], mixed, reports=reports)
+    options = {"reports": reports, "keep_seen": keep_seen, **_shown(settings, version)}
+    return export(host, tasks, out, k, origin, incremental, mixed, **options)
+
+
+def _shown(settings, version=None):
+    """Titles and hidden items, as they are asked for or as an earlier version has them."""
+    found = {"items": settings.items, "hidden": settings.hidden_items}
+    if version is not None:
+        for name, path in (("items", version / ITEMS), ("hidden", version / "assets" / HIDDEN)):
+            if found[name] is None and path.is_file():
+                found[name] = path
+    titles = None if found["items"] is None else read_titles(found["items"], "items")
+    hidden = None if found["hidden"] is None else read_items(found["hidden"], "hidden_items")
+    return {"titles": titles, "hidden": hidden}
 
 
 def _reports(paths):
@@ -170,7 +194,7 @@ def _bundles(version, saved):
     return single, together
 
 
-def _check_changes(names, added, remove_task, k):
+def _check_changes(names, added, remove_task, otherwise):
     for name in remove_task:
         if name not in names:
             raise InputError(
@@ -183,9 +207,10 @@ def _check_changes(names, added, remove_task, k):
                 f"`task` should be new to `base`, or be replaced with --remove-task {name}. "
                 f"Received: {name!r}, which `base` has."
             )
-    if not added and not remove_task and k is None:
+    if not added and not remove_task and not otherwise:
         raise InputError(
-            "`base` should be given with a `task` to add, a `remove_task` or another `k`. "
+            "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
+            "`incremental` or `keep_seen` where it lacks that, or `items` or `hidden_items`. "
             "Received: none of them."
         )
 

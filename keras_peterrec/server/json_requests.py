@@ -1,6 +1,7 @@
 """From the JSON of a request to tensors or examples, by TensorFlow Serving's rules."""
 
 import base64
+import contextlib
 import json
 import re
 
@@ -368,11 +369,13 @@ def _wrong(value, text):
 def _shown(value):
     """A JSON value as messages repeat it: at most 256 bytes of it."""
     text = ""
-    # Piece by piece: a message must not cost as much as the request.
-    for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
-        text += piece[:_SHOWN_BYTES]
-        if len(text) >= _SHOWN_BYTES:
-            break
+    # Piece by piece: a message must not cost as much as the request. TensorFlow Serving's writer
+    # stops at a number that is not finite, so of NaN alone it shows nothing.
+    with contextlib.suppress(ValueError):
+        for piece in json.JSONEncoder(ensure_ascii=False, allow_nan=False).iterencode(value):
+            text += piece[:_SHOWN_BYTES]
+            if len(text) >= _SHOWN_BYTES:
+                break
     shortened = text.encode("utf-8", "surrogateescape")[:_SHOWN_BYTES]
     return shortened.decode("utf-8", "surrogateescape")
 

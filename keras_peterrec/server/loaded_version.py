@@ -1,6 +1,8 @@
 """One version of a model in memory, and its signatures."""
 
 import contextlib
+import functools
+import threading
 import time
 from pathlib import Path
 
@@ -154,8 +156,11 @@ class Signature:
         self.mergeable = bool(self.dtypes) and all(map(_has_free_batch, tensors))
         feeds = [definition.inputs[key].name for key in self.dtypes]
         fetches = [definition.outputs[key].name for key in self.outputs]
-        self._run_many = make_callable(session, feeds, fetches)
+        # Making one takes seconds, in which TensorFlow optimises the graph. The other is made when
+        # the first large request comes.
         self._run_few = make_callable(session, feeds, fetches, on_calling_thread=True)
+        self._make_run_many = functools.partial(make_callable, session, feeds, fetches)
+        self._making = threading.Lock()
 
     def run(self, inputs):
         """Runs the graph.
@@ -172,6 +177,11 @@ class Signature:
         arrays = [inputs[key] for key in self.dtypes]
         few = all(array.ndim > 0 and len(array) <= _FEW_ROWS for array in arrays)
         return (self._run_few if few else self._run_many)(*arrays)
+
+    @functools.cached_property
+    def _run_many(self):
+        with self._making:  # two large requests may come at once
+            return self.__dict__.get("_run_many") or self._make_run_many()
 
     def check(self, inputs):
         """Raises a ServingError if an input is missing, unknown or of another type."""

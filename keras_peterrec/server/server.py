@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import functools
+import os
 import signal
 import socket
 import sys
+import threading
 
 import grpc
 import uvicorn
@@ -30,12 +32,15 @@ from keras_peterrec.server.uvicorn_internals import HttpConnection, HttpServer
 _BACKLOG = 2048  # connections that the system keeps until they are accepted
 _IDLE_SECONDS = 75  # for which a connection is kept for the next request
 _HEALTH_SECONDS = 1
+_LOADING_SECONDS = 3  # for loading to end by itself after SIGTERM
 
 
 def run_server(settings, announce=None):
     """Serves until the process is told to end.
 
-    On SIGTERM or SIGINT it takes no more connections, answers what it has taken, and returns.
+    On SIGTERM or SIGINT it takes no more connections, answers what it has taken, and returns. If
+    it is still loading models by then, the process ends with status 0 a few seconds later: nothing
+    in TensorFlow can end a load halfway, which may take minutes.
 
     Args:
         settings: ServeSettings.
@@ -52,12 +57,21 @@ def run_server(settings, announce=None):
     runner = asyncio.Runner(loop_factory=_loop_factory())
     # For a signal while models are loaded. Later Uvicorn handles signals itself; when it has
     # ended it raises them once more, and these handlers keep that from ending the process.
-    stop = lambda *_: server.stop()
+    end = threading.Timer(_LOADING_SECONDS, os._exit, [0])
+    end.daemon = True
+
+    def stop(*_):
+        if server.loading and not end.ident:  # a thread can be started once
+            _tell("ends before its models are loaded")
+            end.start()
+        server.stop()
+
     before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
     try:
         with runner:
             return runner.run(server.run())
     finally:
+        end.cancel()
         for sig, handler in before.items():
             signal.signal(sig, handler)
 
@@ -72,6 +86,9 @@ class Server:
         settings: ServeSettings.
         announce: callable (HTTP port, gRPC port or None), called once requests are answered.
 
+    Attributes:
+        loading: bool. Whether the first models are not loaded yet, so that nothing is answered.
+
     Raises:
         InputError: if a setting cannot be used.
     """
@@ -79,6 +96,7 @@ class Server:
     def __init__(self, settings, announce):
         self.settings = settings
         self.announce = announce
+        self.loading = True
         self.configs = model_configs(settings)
         self.metrics = Metrics()
         self.batcher = Batcher(settings, self._observe_run)
@@ -113,6 +131,7 @@ class Server:
             port, grpc_port = listener.getsockname()[1], None
             try:
                 await models.start()
+                self.loading = False
                 if not self._stopped:
                     grpc_port = await self._serve(models, listener)
             finally:

@@ -7,6 +7,8 @@ answers.
 import hashlib
 from pathlib import Path
 
+HIDDEN = "hidden_items.txt"  # may be changed after the export
+
 
 def asset_hashes(folder):
     """Computes the hashes that `export` notes, `{name: "sha256:..."}` of the files in `assets`.
@@ -14,7 +16,8 @@ def asset_hashes(folder):
     Args:
         folder: path of a version directory.
     """
-    return {path.name: _hash(path) for path in sorted((Path(folder) / "assets").iterdir())}
+    paths = sorted((Path(folder) / "assets").iterdir())
+    return {path.name: _hash(path) for path in paths if path.name != HIDDEN}
 
 
 def changed_assets(folder, description):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.files.atomic_write import write_csv, write_text
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.report.card import model_card
 from keras_peterrec.serving.asset_hashes import asset_hashes
@@ -24,6 +24,7 @@ from keras_peterrec.serving.exported_model import (
     CARD,
     DESCRIPTION,
     FORMAT_VERSION,
+    ITEMS,
     MIXED_BUNDLES,
     REPORTS,
 )
@@ -50,6 +51,9 @@ def export(
     incremental: bool = False,
     mixed: Any = None,
     reports: Any = None,
+    keep_seen: Any = (),
+    titles: Any = None,
+    hidden: Any = None,
 ) -> dict:
     """Writes one SavedModel in which every task shares the host.
 
@@ -81,6 +85,13 @@ def export(
         reports: dict from a signature (`serving_default` for the host) to what is known of its
             run, of `gather`; the model card in `assets.extra/README.md` is made of it. Defaults to
             `None`: the card lists the signatures alone.
+        keep_seen: collection of str. `serving_default` and recommendations whose answers may hold
+            items of the history, as of groceries or music. Defaults to `()`.
+        titles: dict from item to title. Recommendations then have an output `titles`. Defaults to
+            `None`.
+        hidden: collection of str. Items that may not be shown. They are listed in
+            `assets/hidden_items.txt`, which may be changed later: a server reads it when it loads
+            the version. Defaults to `None`, no such file.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
@@ -97,11 +108,13 @@ def export(
     >>> export(host, {"films": Task.load("runs/films", host)}, "export/peterrec/1")
     """
     out = Path(out)
-    check_export(host, tasks, out, k, incremental, mixed)
+    check_export(host, tasks, out, k, incremental, mixed, keep_seen)
     with _published(out) as folder:
         # The tables are named after this path, so it has to differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
-            served = ServingModule(host, tasks, k, texts, incremental, mixed)
+            served = ServingModule(
+                host, tasks, k, texts, incremental, mixed, keep_seen, titles, hidden
+            )
             # Nobody trains an export, and the gradients of our layers take as long to write as
             # all the rest.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -116,8 +129,17 @@ def export(
         _write_bundles(folder / BUNDLES, tasks, host)
         _write_bundles(folder / MIXED_BUNDLES, {} if mixed is None else mixed.sources, host)
         description = _description(host, tasks, k, host_path)
-        description.update(incremental=incremental, mixed=mixed_names, assets=asset_hashes(folder))
+        description.update(
+            incremental=incremental,
+            mixed=mixed_names,
+            keep_seen=sorted(keep_seen),
+            titles=titles is not None,
+            assets=asset_hashes(folder),
+        )
         write_json(folder / DESCRIPTION, description)
+        if titles is not None:
+            rows = ({"item_id": item, "title": title} for item, title in titles.items())
+            write_csv(folder / ITEMS, ["item_id", "title"], rows)
         write_json(folder / REPORTS, reports or {})
         name = out.resolve().parent.name
         write_text(folder / CARD, model_card(name, description, reports or {}))

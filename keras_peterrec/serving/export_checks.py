@@ -12,6 +12,8 @@ from keras_peterrec.serving.signature_names import (
     MIXED,
     NEXT_ITEM,
     REGRESS,
+    SELECT,
+    SIMILAR,
     STEP,
 )
 from keras_peterrec.transfer.strategies import SHARED_HOST
@@ -21,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
-def check_export(host, tasks, out, k, incremental=False, mixed=None):
+def check_export(host, tasks, out, k, incremental=False, mixed=None, keep_seen=()):
     """Raises an InputError if the arguments of `export` cannot be used.
 
     Raises:
@@ -53,6 +55,7 @@ def check_export(host, tasks, out, k, incremental=False, mixed=None):
         )
     if mixed is not None:
         _check_mixed(host, tasks, mixed)
+    _check_keep_seen(tasks, mixed, keep_seen)
 
 
 def _check_names(names):
@@ -60,15 +63,27 @@ def _check_names(names):
         if (
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
-            or name.lower() in (NEXT_ITEM, EMBED, MIXED)
-            or name.lower().endswith((CLASSIFY, REGRESS, STEP))
+            or name.lower() in (NEXT_ITEM, EMBED, SIMILAR, MIXED)
+            or name.lower().endswith((CLASSIFY, REGRESS, STEP, SELECT))
         ):
             raise InputError(
                 "`tasks` should have names of letters, digits, `_`, `-` and `.` that begin with "
-                f"a letter or digit, do not end in {CLASSIFY}, {REGRESS} or {STEP}, and are none "
-                f"of {NEXT_ITEM}, {EMBED} and {MIXED}. Received: {name!r}."
+                f"a letter or digit, do not end in {CLASSIFY}, {REGRESS}, {STEP} or {SELECT}, and "
+                f"are none of {NEXT_ITEM}, {EMBED}, {SIMILAR} and {MIXED}. Received: {name!r}."
             )
     _check_cases("tasks", names)
+
+
+def _check_keep_seen(tasks, mixed, keep_seen):
+    kinds = {name: task.kind for name, task in tasks.items()}
+    kinds |= {} if mixed is None else dict(zip(mixed.places_of, mixed.kinds))
+    hiding = [NEXT_ITEM, *(name for name, kind in kinds.items() if kind.hides_seen)]
+    for name in keep_seen:
+        if name not in hiding:
+            raise InputError(
+                f"`keep_seen` should be of {', '.join(hiding)}, which recommend. "
+                f"Received: {name!r}."
+            )
 
 
 def _check_cases(argument, names):

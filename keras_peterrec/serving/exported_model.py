@@ -10,13 +10,24 @@ from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
-from keras_peterrec.serving.signature_names import EMBED, MIXED, STATE, STEP
+from keras_peterrec.serving.signature_names import (
+    EMBED,
+    INTEGERS,
+    KEEP_SEEN,
+    MIXED,
+    SELECT,
+    SIMILAR,
+    STATE,
+    STEP,
+    K,
+)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
 CARD = Path("assets.extra") / "README.md"
+ITEMS = Path("assets.extra") / "items.csv"  # titles, where answers have them
 REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 
@@ -108,6 +119,66 @@ class ExportedModel:
             )
         return self._ask(task, history=_strings("histories", history_strings(histories)))
 
+    def select(
+        self,
+        task: str,
+        histories: Any,
+        allow: list[str] | str = "",
+        deny: list[str] | str = "",
+        k: list[int] | int = 0,
+        keep_seen: list[bool] | bool = False,
+    ) -> dict:
+        """Recommendations from what each request allows.
+
+        Each argument after `histories` is one value for all of them, or a list of one for each.
+
+        Args:
+            task: str. The name of a task that recommends.
+            histories: B histories, in one of the forms of `predict`.
+            allow: str. Only these items, ids separated by white space. Defaults to `""`, all.
+            deny: str. None of these items. Defaults to `""`.
+            k: int. How many items, at most as many as the export answers with. Defaults to `0`,
+                so many.
+            keep_seen: bool. Whether items of the history may be recommended. Defaults to `False`.
+
+        Returns:
+            dict of `items` and `scores`, `[B, n]`; places that are left are `""`.
+
+        Raises:
+            InputError: the task does not recommend, or an argument is of another type or length.
+        """
+        self._check_task(task, SELECT, "that recommends")
+        histories = _strings("histories", history_strings(histories))
+        columns = {
+            "allow": _strings("allow", _repeated(allow, str, histories)),
+            "deny": _strings("deny", _repeated(deny, str, histories)),
+            K: _repeated(k, (int, np.integer), histories),
+            KEEP_SEEN: _repeated(keep_seen, (bool, np.bool_), histories),
+        }
+        for name, values in columns.items():
+            if len(values) != len(histories):
+                raise InputError(
+                    f"`{name}` should be one value, or one for each history. "
+                    f"Received: {len(values)} for {len(histories)} histories."
+                )
+        for name in INTEGERS:
+            columns[name] = [_whole(name, value) for value in columns[name]]
+        return self._ask(task + SELECT, history=histories, **columns)
+
+    def similar(self, items: list[str]) -> dict:
+        """The items most like some items; see `SimilarItems`.
+
+        Args:
+            items: list of str, B, an item's id each, or several separated by white space.
+
+        Returns:
+            dict of `items` and `scores` (cosines), `[B, k]`.
+
+        Raises:
+            InputError: `items` is not a list of strings.
+        """
+        return self._ask(SIMILAR, items=_strings("items", items))
+
     def step(
         self,
         task: str,
@@ -132,12 +203,7 @@ class ExportedModel:
             InputError: the task has no steps, an argument is not a list of strings, the lists
                 have different lengths, or a state was made by other weights.
         """
-        known = sorted(n.removesuffix(STEP) for n in self._model.signatures if n.endswith(STEP))
-        if task not in known:
-            raise InputError(
-                "`task` should be one that takes single events: "
-                f"{', '.join(known) or 'none does'}. Received: `task` = {task!r}."
-            )
+        self._check_task(task, STEP, "that takes single events")
         items = _strings("items", items)
         states = [b""] * len(items) if states is None else list(states)
         if not all(isinstance(state, bytes) for state in states):
@@ -180,8 +246,20 @@ class ExportedModel:
             )
         return self._ask(MIXED, history=histories, task=tasks)
 
+    def _check_task(self, task, ending, what):
+        """Raises InputError if a task has no signature that ends so."""
+        known = sorted(n.removesuffix(ending) for n in self._model.signatures if n.endswith(ending))
+        if task not in known:
+            raise InputError(
+                f"`task` should be one {what}: {', '.join(known) or 'none does'}. "
+                f"Received: `task` = {task!r}."
+            )
+
     def _ask(self, signature, **columns):
-        fed = {name: tf.constant(rows, tf.string) for name, rows in columns.items()}
+        fed = {
+            name: tf.constant(rows, tf.int32 if name in INTEGERS else tf.string)
+            for name, rows in columns.items()
+        }
         answer = self._model.signatures[signature](**fed)
         return {
             name: tensor.numpy() if name == STATE else _decoded(tensor.numpy())
@@ -240,6 +318,20 @@ def _strings(argument, rows):
         raise InputError(f"`{argument}` should be a list of strings. Received: {rows!r}.")
     # A text that UTF-8 cannot write is in no vocabulary: it becomes an unknown item.
     return [row.encode("utf-8", "replace") for row in rows]
+
+
+def _repeated(value, kind, rows):
+    """One value for each row, where one was given for all."""
+    return [value] * len(rows) if isinstance(value, kind) else value
+
+
+def _whole(name, value):
+    if not isinstance(value, (int, np.integer, np.bool_)) or not 0 <= value < 2**31:
+        raise InputError(
+            f"`{name}` should be {'True or False' if name == KEEP_SEEN else 'at least 0'}. "
+            f"Received: `{name}` = {value!r}."
+        )
+    return int(value)
 
 
 def _decoded(array):

@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import split_history
+from keras_peterrec.files.atomic_write import write_text
 
 # They fill an answer when fewer than `k` unseen items are left. The score is not minus infinity,
 # because JSON cannot hold it.
@@ -18,6 +19,8 @@ class ItemTable(tf.Module):
     The file becomes an asset of the SavedModel; the graph holds no strings. Where items have white
     space, it holds them as a history does, encoded (see `data/id_text.py`), and a second file holds
     the items themselves, which answers name.
+
+    Titles and a list of items that may not be shown can be added before an answer is traced.
 
     Args:
         vocabulary: Vocabulary, written to `path`.
@@ -39,19 +42,60 @@ class ItemTable(tf.Module):
         if vocabulary.has_spaces:
             answered = answered.with_stem(f"{answered.stem}_as_answered")
             vocabulary.save(answered)
+        self._path = Path(path)
+        self._items = vocabulary.items
+        self.titles = self.hidden = None
         self.first_id = vocabulary.first_id
         self.size = len(vocabulary.items)
         self.ids = vocabulary.lookup_table(path)
-        self.items = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                str(answered),
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-            ),
-            default_value=NO_ITEM,
-        )
+        self.items = lines_table(answered)
+
+    def add_titles(self, titles):
+        """Lets answers give the items' titles as well.
+
+        Args:
+            titles: dict from item to title; items without one get `""`.
+        """
+        path = self._path.with_stem(f"{self._path.stem}_titles")
+        lines = [*[""] * self.first_id, *(titles.get(item, "") for item in self._items)]
+        # TensorFlow refuses a file with an empty line, so each line begins with a space.
+        write_text(path, "".join(f" {' '.join(line.split())}\n" for line in lines))
+        self.titles = lines_table(path)
+
+    def hide(self, hidden):
+        """Leaves out of all answers what a table lists.
+
+        Args:
+            hidden: table of `lines_table`: items, as a history has them. Unknown ones are ignored.
+        """
+        self.hidden = hidden
+
+    def selected(self, scores, k, history, allow, deny, own_k, keep_seen):
+        """The best items that a request allows.
+
+        Args:
+            scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
+            k: int. Places of an answer, at most V.
+            history: string tensor `[B]`, ids separated by white space, as in the next two.
+            allow: string tensor `[B]`. Only these items; all where it is empty.
+            deny: string tensor `[B]`. None of these items.
+            own_k: int32 tensor `[B]`. Items of each row, at most `k`; 0 for `k`.
+            keep_seen: int32 tensor `[B]`. 0 leaves out the items of the history.
+
+        Returns:
+            dict as of `best_unseen`.
+        """
+        # Also where no word is an item of this table: nothing is allowed then.
+        limited = tf.strings.split(allow).row_lengths() > 0
+        allowed = self._cells(allow)
+        values = tf.gather_nd(scores, allowed)
+        scores = tf.where(limited[:, tf.newaxis], NO_SCORE, scores)
+        scores = tf.tensor_scatter_nd_update(scores, allowed, values)
+        seen = self._cells(history)
+        seen = tf.boolean_mask(seen, tf.gather(keep_seen, seen[:, 0]) == 0)
+        places = tf.range(min(k, self.size))[tf.newaxis]
+        inside = (places < own_k[:, tf.newaxis]) | (own_k[:, tf.newaxis] <= 0)
+        return self._best(_without(_without(scores, seen), self._cells(deny)), k, inside)
 
     def best_unseen(self, scores, history, k):
         """The best `k` items that are not in a history.
@@ -62,15 +106,48 @@ class ItemTable(tf.Module):
             k: int. Items of an answer, at most V.
 
         Returns:
-            dict of `items`, string `[B, k]`, and `scores`, float32 `[B, k]`, best
-            first. If fewer than `k` unseen items are left, the rest is `""` with the lowest
-            float32.
+            dict of `items`, string `[B, k]`, and `scores`, float32 `[B, k]`, best first; with
+            titles also `titles`, string `[B, k]`. If fewer than `k` unseen items are left, the rest
+            is `""` with the lowest float32.
         """
-        seen = split_history(history, self.ids) - self.first_id  # [B, (n)]
-        cells = tf.stack([seen.value_rowids(), seen.flat_values], axis=1)
-        cells = tf.boolean_mask(cells, seen.flat_values >= 0)
-        hidden = tf.fill(tf.shape(cells)[:1], NO_SCORE)
-        scores = tf.tensor_scatter_nd_update(scores, cells, hidden)
+        return self._best(_without(scores, self._cells(history)), k)
+
+    def _cells(self, text):
+        """Row and column in `[B, V]` of each item that texts name, `[n, 2]`."""
+        named = split_history(text, self.ids) - self.first_id  # [B, (n)]
+        cells = tf.stack([named.value_rowids(), named.flat_values], axis=1)
+        return tf.boolean_mask(cells, named.flat_values >= 0)
+
+    def _best(self, scores, k, inside=True):
+        """The answer of the best `k` that may be shown; `inside` says which places may hold one."""
+        if self.hidden is not None:
+            _, names = self.hidden.export()  # of unknown shape
+            ids = self.ids.lookup(tf.reshape(names, [-1]))
+            columns = tf.cast(ids - self.first_id, tf.int32)
+            columns = tf.boolean_mask(columns, columns >= 0)
+            count = tf.math.unsorted_segment_sum(tf.ones_like(columns), columns, self.size)
+            scores = tf.where(count > 0, NO_SCORE, scores)
         best, columns = tf.math.top_k(scores, min(k, self.size))
-        items = self.items.lookup(tf.cast(columns, tf.int64) + self.first_id)
-        return {"items": tf.where(best > NO_SCORE, items, NO_ITEM), "scores": best}
+        ids, shown = tf.cast(columns, tf.int64) + self.first_id, (best > NO_SCORE) & inside
+        answer = {
+            "items": tf.where(shown, self.items.lookup(ids), NO_ITEM),
+            "scores": tf.where(shown, best, NO_SCORE),
+        }
+        if self.titles is not None:
+            answer["titles"] = tf.where(shown, tf.strings.strip(self.titles.lookup(ids)), "")
+        return answer
+
+
+def lines_table(path):
+    """A lookup table from the number of a line in a text file, counted from 0, to the line."""
+    index = tf.lookup.TextFileIndex
+    initializer = tf.lookup.TextFileInitializer(
+        str(path), tf.int64, index.LINE_NUMBER, tf.string, index.WHOLE_LINE
+    )
+    return tf.lookup.StaticHashTable(initializer, default_value=NO_ITEM)
+
+
+def _without(scores, cells):
+    """The scores with the lowest of all in some cells."""
+    hidden = tf.fill(tf.shape(cells)[:1], NO_SCORE)
+    return tf.tensor_scatter_nd_update(scores, cells, hidden)

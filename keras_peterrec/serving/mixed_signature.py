@@ -35,6 +35,8 @@ class MixedSignature:
         mixed: MixedTasks on `host`.
         k: int. Items of an answer.
         folder: path of an existing folder for the text files of tasks and labels.
+        keep_seen: collection of str. Tasks whose answers may hold items of the history. Defaults
+            to `()`.
 
     Attributes:
         function: the concrete function.
@@ -42,10 +44,11 @@ class MixedSignature:
         weights: dict from path to the raw variables that it reads, without the host's.
     """
 
-    def __init__(self, host, source, mixed, k, folder):
+    def __init__(self, host, source, mixed, k, folder, keep_seen=()):
         self._source, self._mixed = source, mixed
         self._history_length = host.history_length(mixed)
-        self._hides_seen = np.array([kind.hides_seen for kind in mixed.kinds])
+        named = zip(mixed.places_of, mixed.kinds)
+        self._hides_seen = np.array([kind.hides_seen and n not in keep_seen for n, kind in named])
         # What a kind makes of its scores is the same for all of its tasks.
         self._classes = list(dict.fromkeys(type(kind) for kind in mixed.kinds))
         self._class_of = np.array(

@@ -4,10 +4,24 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.serving.item_table import ItemTable
+from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.serving.asset_hashes import HIDDEN
+from keras_peterrec.serving.item_table import ItemTable, lines_table
 from keras_peterrec.serving.mixed_signature import MixedSignature
-from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, MIXED, NEXT_ITEM, STEP
+from keras_peterrec.serving.signature_names import (
+    CLASSIFY,
+    EMBED,
+    INTEGERS,
+    MIXED,
+    NEXT_ITEM,
+    SELECT,
+    SIMILAR,
+    STEP,
+    input_names,
+)
+from keras_peterrec.serving.similar_items import SimilarItems
 from keras_peterrec.serving.step_signature import step_signature
 from keras_peterrec.transfer.host import backbone_weights
 
@@ -31,6 +45,11 @@ class ServingModule(tf.Module):
     of the history. Classes and labels are all n of them, by falling probability, and their scores
     are the probabilities.
 
+    A recommendation also answers requests that say what may be recommended, under its name with
+    `_select` behind it, from `history`, `allow` and `deny`, string `[B]`, and `k` and `keep_seen`,
+    int32 `[B]`: see `ItemTable.selected`. `similar` gives the items that are most like some items:
+    see `SimilarItems`.
+
     All but `embed` also answer a server's `:classify` or, for a regression, `:regress`, under their
     name with `_classify` or `_regress` behind it. The input there is `inputs`, string `[B]`: a
     serialized `tf.Example` with a list `history` of item ids, of any length in each row. The
@@ -51,6 +70,11 @@ class ServingModule(tf.Module):
         folder: path of an existing folder for the vocabularies' text files.
         incremental: bool. Defaults to `False`.
         mixed: MixedTasks on `host`. Defaults to `None`.
+        keep_seen: collection of str. The signatures (`serving_default` and recommendations) whose
+            answers may hold items of the history. Defaults to `()`.
+        titles: dict from item to title. Answers then give titles as well. Defaults to `None`.
+        hidden: collection of str. Items that may not be shown, which a text file lists; see
+            `ItemTable.hide`. Defaults to `None`, no such file.
 
     Example:
 
@@ -58,12 +82,32 @@ class ServingModule(tf.Module):
     >>> tf.saved_model.save(served, "export/peterrec/1", signatures=served.functions)
     """
 
-    def __init__(self, host, tasks, k, folder, incremental=False, mixed=None):
+    def __init__(
+        self,
+        host,
+        tasks,
+        k,
+        folder,
+        incremental=False,
+        mixed=None,
+        keep_seen=(),
+        titles=None,
+        hidden=None,
+    ):
         super().__init__(name="peterrec")
         folder = Path(folder)
         source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
         answers = {name: task.kind.export_answers(name, folder, k) for name, task in tasks.items()}
-        self.functions = _of_histories(host, source, tasks, answers, k)
+        shown = [source, *(a.table for a in answers.values() if isinstance(a.table, ItemTable))]
+        self.hidden = None if hidden is None else _hidden_items(hidden, folder)
+        for table in shown:
+            if titles is not None:
+                table.add_titles(titles)
+            if hidden is not None:
+                table.hide(self.hidden)
+        self.functions = _of_histories(host, source, tasks, answers, k, keep_seen)
+        similar = SimilarItems(host, source, k)
+        self.functions[SIMILAR] = similar.function
         self.functions[NEXT_ITEM + CLASSIFY] = _from_examples(
             self.functions[NEXT_ITEM],
             lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
@@ -75,9 +119,9 @@ class ServingModule(tf.Module):
             self.functions[name + STEP] = step_signature(host, source, task, answers[name].answer)
         tables = {"source": source}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
-        named = _named_weights(host, tasks)
+        named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
-            signature = MixedSignature(host, source, mixed, k, folder)
+            signature = MixedSignature(host, source, mixed, k, folder, keep_seen)
             self.functions[MIXED] = signature.function
             tables[MIXED] = signature.tables
             named.update({f"{MIXED}/{path}": w for path, w in signature.weights.items()})
@@ -85,28 +129,43 @@ class ServingModule(tf.Module):
         self.weights = _captured_weights(self.functions.values(), named)
 
 
-def _of_histories(host, source, tasks, answers, k):
+def _hidden_items(items, folder):
+    lines = ["# Items that may not be shown, one a line, none empty; read at every load."]
+    write_text(folder / HIDDEN, "".join(f"{line}\n" for line in [*lines, *map(written, items)]))
+    return lines_table(folder / HIDDEN)
+
+
+def _of_histories(host, source, tasks, answers, k, keep_seen):
     """The functions that read histories, `{signature: concrete function}`."""
-    functions = {NEXT_ITEM: _next_item(host, source, k), EMBED: _embed(host, source)}
+    functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, source), EMBED)}
+    scores_of = {NEXT_ITEM: _next_item(host, source)}
+    answer_of = {NEXT_ITEM: lambda scores, seen: source.best_unseen(scores, seen, k)}
     for name, task in tasks.items():
-        functions[name] = _answer(host, source, task, answers[name].answer)
-    spec = tf.TensorSpec([None], tf.string, name="history")
-    return {
-        name: tf.function(function, autograph=False).get_concrete_function(spec)
-        for name, function in functions.items()
-    }
+        scores_of[name], answer_of[name] = _scores(host, source, task), answers[name].answer
+    selects = {}
+    for name, scores in scores_of.items():
+        select = answers[name].select if name in answers else None
+        if select is not None:
+            # Traced once for both signatures: a network is thousands of operations.
+            scores = _concrete(scores, name)
+            selects[name + SELECT] = _concrete(_selected(scores, select), name + SELECT)
+        answered = _answered(scores, answer_of[name], name in keep_seen)
+        functions[name] = _concrete(answered, name)
+    return functions | selects
+
+
+def _concrete(function, name):
+    types = {key: tf.int32 if key in INTEGERS else tf.string for key in input_names(name)}
+    specs = [tf.TensorSpec([None], dtype, name=key) for key, dtype in types.items()]
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
 def _padded(history, source, max_length):
     return left_pad(split_history(history, source.ids), max_length)  # [B, L]
 
 
-def _next_item(host, source, k):
-    def next_item(history):
-        scores = host.next_item_scores(_padded(history, source, host.next_item_length))
-        return source.best_unseen(scores, history, k)
-
-    return next_item
+def _next_item(host, source):
+    return lambda history: host.next_item_scores(_padded(history, source, host.next_item_length))
 
 
 def _embed(host, source):
@@ -117,14 +176,24 @@ def _embed(host, source):
     return embed
 
 
-def _answer(host, source, task, answer):
+def _scores(host, source, task):
     length = host.history_length(task.model)
+    return lambda history: task.model(_padded(history, source, length), training=False)
 
+
+def _answered(scores_of, answer, keep_seen):
     def of_history(history):
-        scores = task.model(_padded(history, source, length), training=False)
-        return answer(scores, history)
+        seen = tf.fill(tf.shape(history), "") if keep_seen else history
+        return answer(scores_of(history), seen)
 
     return of_history
+
+
+def _selected(scores_of, select):
+    def of_request(history, allow, deny, k, keep_seen):
+        return select(scores_of(history), history, allow, deny, k, keep_seen)
+
+    return of_request
 
 
 def _from_examples(answer, outputs):

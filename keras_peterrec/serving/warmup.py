@@ -11,10 +11,16 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from keras_peterrec.serving.signature_names import STATE, input_names
+from keras_peterrec.serving.signature_names import (
+    INTEGERS,
+    KEEP_SEEN,
+    STATE,
+    K,
+    input_names,
+)
 
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
-BATCH_SIZES = (1, 8, 32)  # `allowed_batch_sizes` of export/batching.config
+MOST_ROWS = 32  # of a request; `max_batch_size` of export/batching.config
 MOST_RECORDS = 1000  # a server refuses a model with more
 
 
@@ -27,7 +33,7 @@ def sample_rows(signature, histories, tasks=("",)):
         tasks: sequence of str, the tasks that rows name. Defaults to `("",)`, an unknown one.
 
     Returns:
-        dict from input name to list of str or bytes. The lists may differ in length.
+        dict from input name to list of str, bytes or int. The lists may differ in length.
     """
     if input_names(signature) == ("inputs",):
         return {"inputs": [_example(history) for history in histories]}
@@ -37,26 +43,33 @@ def sample_rows(signature, histories, tasks=("",)):
         STATE: ["" for _ in histories],  # new users
         "item": [(history.split() or [""])[-1] for history in histories],
         "seen": histories,
+        "items": histories[1:],
+        "allow": ["", *histories],
+        "deny": ["", "", *histories],
+        K: [0, 1, 2],
+        KEEP_SEEN: [0, 1],
     }
     return {name: rows[name] for name in input_names(signature)}
 
 
 def warmup_requests(rows):
-    """Makes one request for each signature and batch size, at most `MOST_RECORDS`.
+    """Makes one request for each signature, at most `MOST_RECORDS`.
+
+    The first request to a signature takes seconds, in which its graph is optimised. Requests of
+    other sizes then cost no more than they compute, so one for each signature is enough.
 
     Args:
         rows: dict from signature to dict from input name to list of str or bytes, as
-            `sample_rows` makes them. Each list is repeated until the batch is full.
+            `sample_rows` makes them. Shorter lists are repeated.
 
     Returns:
-        list of (signature, dict from input name to list of str or bytes). The requests of
-        all signatures with one batch size come before those with the next size.
+        list of (signature, dict from input name to list of str or bytes).
     """
-    requests = [
-        (name, {key: [column[n % len(column)] for n in range(size)] for key, column in of.items()})
-        for size in BATCH_SIZES
-        for name, of in rows.items()
-    ]
+    requests = []
+    for name, columns in rows.items():
+        size = min(max(map(len, columns.values())), MOST_ROWS)
+        batch = {key: [rows[n % len(rows)] for n in range(size)] for key, rows in columns.items()}
+        requests.append((name, batch))
     return requests[:MOST_RECORDS]
 
 
@@ -81,7 +94,8 @@ def write_warmup(folder, requests, model_name="peterrec"):
             request.model_spec.signature_name = signature
             for name, batch in inputs.items():
                 # With `string_val`, not `tensor_content`: some clients read only that.
-                tensor = tf.make_tensor_proto(batch, tf.string, [len(batch)])
+                dtype = tf.int32 if name in INTEGERS else tf.string
+                tensor = tf.make_tensor_proto(batch, dtype, [len(batch)])
                 request.inputs.add(key=name, value=tensor.SerializeToString())
             writer.write(log.SerializeToString())
 
@@ -95,7 +109,7 @@ def read_warmup(folder):
     requests = []
     for record in tf.data.TFRecordDataset(str(Path(folder) / PATH)).as_numpy_iterator():
         request = _prediction_log().FromString(record).predict_log.request
-        inputs = {p.key: tf.io.parse_tensor(p.value, tf.string).numpy() for p in request.inputs}
+        inputs = {p.key: _array(p.key, p.value) for p in request.inputs}
         requests.append((request.model_spec.signature_name, inputs))
     return requests
 
@@ -124,6 +138,11 @@ def replay_warmup(signatures, requests):
         if not all(np.isfinite(number).all() for number in numbers):
             problems.append((name, "is answered with numbers that are not finite"))
     return problems
+
+
+def _array(name, serialized):
+    dtype = tf.int32 if name in INTEGERS else tf.string
+    return tf.io.parse_tensor(serialized, dtype).numpy()
 
 
 def _example(history):

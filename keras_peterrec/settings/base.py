@@ -82,6 +82,7 @@ class Settings:
 
     command: ClassVar[str] = ""
     help_text: ClassVar[str] = ""
+    out_is_run: ClassVar[bool] = True  # whether `out` is the folder of a run
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

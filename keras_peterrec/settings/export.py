@@ -9,8 +9,11 @@ from keras_peterrec.settings.base import Settings, positive_integer, setting
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
     "check_folder": ((), ("thorough",)),
-    "base": ((), ("task", "remove_task", "host", "k")),
-    "out": (("host",), ("task", "k", "incremental", "mixed")),
+    "base": (
+        (),
+        ("task", "remove_task", "host", "k", "incremental", "keep_seen", "items", "hidden_items"),
+    ),
+    "out": (("host",), ("task", "k", "incremental", "mixed", "keep_seen", "items", "hidden_items")),
 }
 _FLAGS = {"check_folder": "check"}
 
@@ -33,6 +36,23 @@ class ExportSettings(Settings):
         None,
         "put the other patch tasks in this folder behind one signature, mixed",
         metavar="FOLDER",
+    )
+    keep_seen: tuple[str, ...] = setting(
+        (),
+        "tasks (and serving_default) that may recommend items of the history, as of groceries or "
+        "music",
+        metavar="NAME",
+    )
+    items: Any = setting(
+        None,
+        "CSV with item_id and title: recommendations then have titles as well",
+        metavar="FILE",
+    )
+    hidden_items: Any = setting(
+        None,
+        "text file of items that may not be shown, one a line; the export's copy, "
+        "assets/hidden_items.txt, may be changed later",
+        metavar="FILE",
     )
     base: Any = setting(
         None,

@@ -3,22 +3,61 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import data_setting, not_negative, setting
+from keras_peterrec.settings.reading import ReadingSettings
 
 
 @dataclass(frozen=True)
-class PredictSettings(Settings):
-    """Settings of `predict`: what to ask an exported model."""
+class PredictSettings(ReadingSettings):
+    """Settings of `predict`: what to ask an exported model, for histories or for a whole log."""
 
     command: ClassVar[str] = "predict"
     help_text: ClassVar[str] = "ask an exported model"
+    out_is_run: ClassVar[bool] = False
 
     model: Any = setting(
         help="a version, such as export/peterrec/1, or the folder with versions, for the newest"
     )
     history: tuple[str, ...] = setting(
-        help='item ids separated by spaces, "1193 661 914"; one string for each user'
+        (), 'item ids separated by spaces, "1193 661 914"; one string for each user'
     )
     task: tuple[str, ...] = setting(
-        ("serving_default",), "names of tasks (default: serving_default, the next item)"
+        ("serving_default",),
+        "names of tasks, or embed (default: serving_default, the next item)",
     )
+    log: Any = data_setting(None, "in place of --history: a log, to answer for each of its users")
+    out: Any = setting(
+        None,
+        "with --log: file for the answers, by its ending .parquet, .csv or .jsonl",
+        metavar="FILE",
+        recorded=False,
+    )
+    allow: str = setting("", "recommend only these items, ids separated by spaces", metavar="IDS")
+    deny: str = setting("", "recommend none of these items", metavar="IDS")
+    k: int = setting(
+        0,
+        "items of a recommendation, at most as many as exported (default: all)",
+        check=not_negative,
+    )
+    keep_seen: bool = setting(False, "recommend items of the history as well")
+
+    @property
+    def selects(self) -> bool:
+        """Whether it is said what may be recommended."""
+        return bool(self.allow or self.deny or self.k or self.keep_seen)
+
+    def check(self):
+        if bool(self.history) == (self.log is not None):
+            raise InputError(
+                "`predict` should be given --history, or --log and --out. "
+                f"Received: {'both' if self.history else 'neither'}."
+            )
+        if (self.log is None) != (self.out is None):
+            given, other = ("log", "out") if self.out is None else ("out", "log")
+            raise InputError(f"`{other}` should be given with --{given}. Received: none.")
+        if self.log is not None and len(self.task) != 1:
+            raise InputError(
+                "`task` should be one task with --log, whose answers fill a file. "
+                f"Received: {', '.join(self.task)}."
+            )

@@ -107,6 +107,7 @@ class Recommendation(TaskKind):
             answer=lambda scores, seen: items.best_unseen(scores, seen, k),
             examples=lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
             table=items,
+            select=lambda scores, *request: items.selected(scores, k, *request),
         )
 
     def score_rows(self, head: Any) -> tuple:

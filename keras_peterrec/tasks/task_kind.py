@@ -238,11 +238,15 @@ class ExportedAnswers:
             of outputs.
         examples: Callable of such a dict that returns the outputs of `:classify` or `:regress`.
         table: tf.Module with the lookup tables in use, or `None`.
+        select: Callable of scores and of the tensors `history`, `allow`, `deny`, `own_k` and
+            `keep_seen`, `[B]` each, that returns a dict of outputs, or `None` where nothing can be
+            selected; see `ItemTable.selected`. Defaults to `None`.
     """
 
     answer: Any
     examples: Any
     table: Any = None
+    select: Any = None
 
 
 @dataclass(frozen=True)

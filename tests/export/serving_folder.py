@@ -27,6 +27,13 @@ def save_model(folder):
     def films_step(state_bytes, item, seen):
         return {**films(item), "state_bytes": tf.strings.join([state_bytes, item, seen])}
 
+    def films_select(history, allow, deny, k, keep_seen):
+        said = tf.strings.join([allow, deny, *map(tf.strings.as_string, (k, keep_seen))], "|")
+        return {"items": tf.stack([history, said], 1), "scores": _scores(history)}
+
+    def similar(items):
+        return films(items)
+
     def mixed(history, task):
         return {"labels": tf.stack([task, history], 1), "scores": _scores(history)}
 
@@ -40,14 +47,17 @@ def save_model(folder):
         return {"outputs": tf.cast(_items(inputs).row_lengths(), tf.float32)}
 
     signatures = {"serving_default": _concrete(films), "films": _concrete(films)}
-    for function in (films_classify, films_step, mixed, embed, spend, spend_regress):
+    for function in (
+        *(films_classify, films_step, films_select, similar, mixed, embed, spend, spend_regress),
+    ):
         signatures[function.__name__] = _concrete(function)
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
 
 
 def _concrete(function):
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    specs = [tf.TensorSpec([None], tf.string, name=name) for name in names]
+    dtypes = [tf.int32 if name in ("k", "keep_seen") else tf.string for name in names]
+    specs = [tf.TensorSpec([None], dtype, name=name) for name, dtype in zip(names, dtypes)]
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 

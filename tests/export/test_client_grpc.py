@@ -17,9 +17,14 @@ def test_predict_request():
     assert (spec.name, spec.signature_name, spec.version_label) == ("shop", "films", "stable")
     assert list(request.inputs) == ["history"]
     assert tf.make_ndarray(request.inputs["history"]).tolist() == [b"a b", b""]
-    newest = client_grpc.predict_request("films", []).model_spec
+    newest = client_grpc.predict_request("films", [""]).model_spec
     assert newest.WhichOneof("version_choice") is None and newest.name == "peterrec"
-    assert tf.make_ndarray(client_grpc.predict_request("films", []).inputs["history"]).shape == (0,)
+
+
+@pytest.mark.parametrize("make", ["predict_request", "classify_request", "regress_request"])
+def test_empty_requests_are_not_made(make):
+    with pytest.raises(ValueError, match="`histories` should be one string or more"):
+        getattr(client_grpc, make)("films", [])
 
 
 @pytest.mark.parametrize(

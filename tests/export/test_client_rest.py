@@ -66,6 +66,12 @@ def test_a_refusal_without_a_body(monkeypatch):
         client_rest.predict("http://server", "films", ["a"])
 
 
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+def test_empty_requests_are_not_sent(verb):
+    with pytest.raises(ValueError, match="`histories` should be one string or more"):
+        getattr(client_rest, verb)("http://127.0.0.1:9", "films", [])
+
+
 def test_no_server():
     with pytest.raises(client_rest.ServingError, match="127.0.0.1:9"):
         client_rest.predict("http://127.0.0.1:9", "films", ["a"], timeout=1)

@@ -21,7 +21,11 @@ COMMANDS = [
     .replace("\\\n", " ")
     .splitlines()
 ]
-FLAGS = re.findall(r"--[a-z_]+(?:=/config/\S+|=\d+)?", (EXPORT / "compose.yaml").read_text())
+# What compose starts on a CPU, and on a GPU.
+FLAGS = [
+    re.findall(r"^ +- (--\S+)$", part, re.MULTILINE)
+    for part in (EXPORT / "compose.yaml").read_text().split("services:")
+]
 
 
 def commands(*beginning):
@@ -31,7 +35,8 @@ def commands(*beginning):
 
 
 def test_every_command_is_tested_here():
-    known = {("keras-peterrec", "export"), ("docker", "run"), ("docker", "compose")}
+    known = {("keras-peterrec", "export"), ("keras-peterrec", "predict")}
+    known |= {("docker", "run"), ("docker", "compose")}
     known |= {("python", "export/client_rest.py"), ("python", "export/client_grpc.py")}
     for words in COMMANDS:
         assert words[0] == "curl" or tuple(words[:2]) in known, words
@@ -46,12 +51,18 @@ def test_export_commands_are_understood():
     assert ways == {"out", "check_folder", "base"}
 
 
+def test_predict_commands_are_understood():
+    for words in commands("keras-peterrec", "predict"):
+        options = vars(cli._parser().parse_args(words[1:]))
+        assert make_settings(options.pop("chosen").settings, options).out == "answers.parquet"
+
+
 def test_docker_mounts_and_flags():
     for words in commands("docker", "run"):
         mounts = [words[n + 1] for n, word in enumerate(words) if word == "-v"]
         assert "$PWD/export/peterrec:/models/peterrec:ro" in mounts
         flags = [word for word in words if re.match(r"--[a-z_]*_", word) or "batching" in word]
-        assert flags in ([], [flag for flag in FLAGS if flag != "--profile"])
+        assert flags in ([], FLAGS[any("-gpu" in word for word in words)])
         if flags:
             assert "$PWD/export:/config:ro" in mounts
     for words in commands("docker", "compose"):

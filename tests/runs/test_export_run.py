@@ -12,6 +12,7 @@ from keras_peterrec.runs.export import export_runs
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.contents import check_bundles
 from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.verify_export import verify_export
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
@@ -90,9 +91,12 @@ def test_replaced_in_an_older_version(runs, base):
 
 def test_single_events_are_kept(runs, tmp_path):
     out = tmp_path / "peterrec" / "1"
-    export_runs(runs / "host", [runs / "films"], out, k=5, incremental=True)
+    export_runs(runs / "host", [runs / "films"], out.parent / "0", k=5)
+    export_runs(base=out.parent, incremental=True)  # asked for later
     state = ExportedModel(out).step("films", ["s1"])["state_bytes"]
     export_runs(base=out.parent, task=[runs / "age", runs / "spend"])
+    with pytest.raises(InputError, match="`incremental` or `keep_seen` where it lacks"):
+        export_runs(base=out.parent, incremental=True)
     after = ExportedModel(tmp_path / "peterrec" / "2")
     assert after.description["incremental"] is True
     # A state goes on in the next version: the weights are the same.
@@ -176,7 +180,6 @@ def test_mixed_tasks_of_several_patch_methods(runs, tmp_path):
         ({"task": ["age", "age"]}, "folders of different names"),
         ({"k": 0}, "`k` should be a positive integer"),
         ({"mixed": "runs"}, "`mixed` cannot be used with --base"),
-        ({"incremental": True}, "`incremental` cannot be used with --base"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(runs, base, options, said):
@@ -199,7 +202,7 @@ def test_bases_that_cannot_be_extended(runs, base, tmp_path):
         refuse("`base` should be a folder with versions", path)
     described = base / "1" / "assets.extra" / "peterrec.json"
     description = json.loads(described.read_text())
-    for version in (1, 3):
+    for version in (2, 4):
         described.write_text(json.dumps({**description, "format_version": version}))
         refuse(f"`base` .*format.*{version}")
     described.write_text(json.dumps({**description, "host_path": None}))
@@ -219,7 +222,7 @@ def test_a_check_finds_the_newest_version(tmp_path):
         checked = export_runs(check_folder=folder)
         assert checked["path"] == str(tmp_path / "10")
         assert "files: saved_model.pb is missing" in checked["problems"]
-        assert "TensorFlow alone" in checked["checks"]
+        assert "C loader" in checked["checks"]
 
 
 @pytest.mark.parametrize(
@@ -238,3 +241,32 @@ def test_a_check_finds_the_newest_version(tmp_path):
 def test_one_thing_at_a_time(options, said):
     with pytest.raises(InputError, match=said):
         export_runs(**options)
+
+
+def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
+    """Both are kept by the next version; the list acts on what is loaded after it was changed."""
+    (tmp_path / "items.csv").write_text('item_id,title\nt0,"Zero, the film"\nt1,One\ns1,A\n')
+    (tmp_path / "hidden.txt").write_text("s2\nt3\nunheard-of\n")
+    out = tmp_path / "peterrec" / "1"
+    shown = {"items": tmp_path / "items.csv", "hidden_items": tmp_path / "hidden.txt"}
+    export_runs(runs / "host", [runs / "films"], out, k=30, **shown)
+    export_runs(base=out.parent, k=29)
+    assert verify_export(out.parent / "2") == []
+    titles = {"t0": "Zero, the film", "t1": "One", "s1": "A"}
+    for version in (out, out.parent / "2"):
+        model = ExportedModel(version)
+        answers = [model.predict("films", ["s5"]), model.select("films", ["s5"], k=12)]
+        for answer in [*answers, model.similar(["s3"])]:
+            for item, title in zip(answer["items"][0], answer["titles"][0]):
+                assert title == titles.get(item, "")
+        items = answers[0]["items"][0].tolist()
+        assert {"t0", "t1"} <= set(items) and not {"s2", "t3", "s5"} & set(items)
+        assert answers[1]["items"][0].tolist() == [*items[:12], *[""] * (len(items) - 12)]
+    hidden = out / "assets" / "hidden_items.txt"
+    hidden.write_text("t0\n")
+    items = ExportedModel(out).predict("films", ["s5"])["items"][0]
+    assert {"s2", "t3"} <= set(items) and "t0" not in items
+    with pytest.raises(InputError, match="`hidden_items` should be a text file that can be read"):
+        export_runs(base=out.parent, hidden_items=tmp_path / "nope")
+    with pytest.raises(InputError, match="`items` should be a CSV file that can be read"):
+        export_runs(base=out.parent, items=tmp_path / "nope")

@@ -98,6 +98,16 @@ def test_refused(body, error):
     assert caught.value.message.startswith(error)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"), [(b"NaN", ""), (b"-Infinity", ""), (b"[Infinity, 1]", "")]
+)
+def test_messages_stop_where_json_has_no_number(given, shown):
+    """As RapidJSON's writer does, which TensorFlow Serving uses."""
+    with pytest.raises(ServingError) as caught:
+        read(b'{"inputs":%s}' % given, {"s": types.DT_STRING})
+    assert caught.value.message.startswith(f"JSON Value: {shown} ")
+
+
 def test_messages_repeat_at_most_256_bytes():
     with pytest.raises(ServingError) as caught:
         read(json.dumps({"instances": "é" * 10_000}).encode(), {"x": types.DT_FLOAT})

@@ -99,6 +99,36 @@ def test_sigterm_under_load(model_folder):
         predict(port, "peterrec", {"instances": [1.0]})
 
 
+SLOW_TO_LOAD = """
+import sys, time
+from keras_peterrec import cli
+from keras_peterrec.server.loaded_version import LoadedVersion
+
+def load(self, path, number, model=""):
+    print("loading", file=sys.stderr, flush=True)
+    time.sleep(120)
+
+LoadedVersion.__init__ = load
+cli.main(["serve", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_models_are_loaded(model_folder, sign):
+    """Loading cannot be ended halfway, and may take minutes."""
+    words = ["--model-base-path", model_folder / "everything", "--port", 0, "--grpc-port", 0]
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_LOAD, *map(str, words)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert any(line == "loading\n" for line in process.stderr)
+            process.send_signal(sign)
+            assert process.wait(20) == 0
+            assert process.stderr.read() == ("keras-peterrec: ends before its models are loaded\n")
+        finally:
+            process.kill()
+
+
 def test_mistakes_are_one_line(model_folder, tmp_path):
     folder = model_folder / "everything"
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -23,6 +23,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.serving import export as export_module
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
@@ -118,14 +119,16 @@ def test_each_weight_is_stored_once(exported):
     stored = dict(tf.train.list_variables(str(exported.out / "variables" / "variables")))
     shapes = [shape for path, shape in stored.items() if not path.startswith("_CHECKPOINTABLE")]
     # All tasks patch the host but tuned, which brings a copy of it.
-    distinct = {id(w): w for w in exported.host.backbone.weights}
-    if not exported.host.pretrainer.tied:
-        distinct[0] = exported.host.pretrainer.output_table.embeddings
-    distinct |= {id(w): w for w in exported.host.pretrainer.linear.weights}
+    host = exported.host
+    weights = [*host.backbone.weights, *host.pretrainer.linear.weights]
+    if not host.pretrainer.tied:
+        weights.append(host.pretrainer.output_table.embeddings)
     for task in exported.tasks.values():
-        distinct |= {id(w): w for w in task.model.weights if "seed" not in w.path}
-    assert sorted(map(tuple, shapes)) == sorted(tuple(w.shape) for w in distinct.values())
-    parameters = sum(int(np.prod(w.shape)) for w in distinct.values())
+        weights += [w for w in task.model.weights if "seed" not in w.path]
+    # And the length of each item's vector, for `similar`.
+    wanted = [*(tuple(w.shape) for w in stored_variables(weights)), (len(host.vocabulary.items),)]
+    assert sorted(map(tuple, shapes)) == sorted(wanted)
+    parameters = sum(int(np.prod(shape)) for shape in wanted)
     assert exported.report["parameters"] == parameters
     data = next((exported.out / "variables").glob("variables.data-*")).stat().st_size
     assert 4 * parameters <= data < 4 * parameters + 40_000  # and the names
@@ -136,7 +139,9 @@ def test_a_patch_task_adds_its_own_parameters_only(host, film_task, tmp_path):
     both = export(host, {"films": film_task}, tmp_path / "2")
     own = sum(int(np.prod(w.shape)) for w in film_task.model.task_weights().values())
     assert both["parameters"] - alone["parameters"] == own
-    assert alone["signatures"] == ["serving_default", "embed", "serving_default_classify"]
+    assert alone["signatures"] == [
+        *("serving_default", "embed", "similar", "serving_default_classify")
+    ]
 
 
 def test_report_and_description(exported):
@@ -150,7 +155,7 @@ def test_report_and_description(exported):
     description = json.loads((exported.out / "assets.extra" / "peterrec.json").read_text())
     assert description == exported.model.description
     assert description["host"] == exported.host.fingerprint()
-    assert description["format_version"] == 2
+    assert description["format_version"] == 3
     assert description["tasks"] == {
         "films": {"kind": "recommendation", "unit": "score"},
         "age-group.v2": {"kind": "classification", "unit": "probability"},
@@ -300,7 +305,7 @@ def test_reader_refuses_other_requests(causal_export):
     with pytest.raises(InputError, match="of age-group.v2, embed, films, serving_default, spend,"):
         model.predict("nope", ["s1"])
     for histories in ("s1", [1], None):
-        with pytest.raises(InputError, match="`histories` should be a list of strings"):
+        with pytest.raises(InputError, match="`histories` should "):
             model.predict("films", histories)
     odd = model.predict("films", ["s1 \udcff"])
     assert_same(odd, model.predict("films", ["s1 ?"]))

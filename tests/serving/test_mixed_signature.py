@@ -104,13 +104,20 @@ def test_every_kind_in_one_batch(model, single, tasks):
     assert [len([label for label in found[name] if label]) for name in names] == [10, 3, 5, 4, 1, 0]
 
 
-def answers(host, tasks, k, folder, histories, names):
+def answers(host, tasks, k, folder, histories, names, keep_seen=()):
     """What a signature says without being exported."""
     source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
-    signature = MixedSignature(host, source, MixedTasks.of_tasks(tasks), k, folder)
+    signature = MixedSignature(host, source, MixedTasks.of_tasks(tasks), k, folder, keep_seen)
     answer = signature.function(history=tf.constant(histories), task=tf.constant(names))
     labels = [[label.decode() for label in row] for row in answer["labels"].numpy()]
     return labels, answer["scores"].numpy()
+
+
+def test_a_task_that_may_repeat_what_the_user_had(host, tasks, tmp_path):
+    names = ["films", "books"]
+    labels, _ = answers(host, tasks, 30, tmp_path, ["s1 t1"] * 2, names, keep_seen=["films"])
+    assert {"s1", "t1"} <= set(labels[0])
+    assert not {"s1", "t1"} & set(labels[1])
 
 
 def test_more_labels_than_k(host, tasks, tmp_path):

@@ -170,7 +170,7 @@ def test_short_options_become_one_patch(short, patch):
             {"host": "h", "out": "o", "remove_task": ["y"]},
             "`remove_task` cannot be used with --out. Received: --remove-task",
         ),
-        (ExportSettings, {"base": "b", "incremental": True}, "`incremental` cannot be used with"),
+        (ExportSettings, {"base": "b", "mixed": "m"}, "`mixed` cannot be used with"),
         (ExportSettings, {"host": "h", "out": "o", "k": 0}, "`k` should be a positive integer"),
     ],
 )
@@ -185,6 +185,7 @@ def test_settings_that_do_not_go_together_are_one_clear_line(make, given, messag
     [
         ({"host": "h", "out": "o", "task": ["a"], "k": 5, "mixed": "m"}, "out"),
         ({"base": "b", "task": ["a"], "remove_task": ["c"], "k": 5, "host": "h"}, "base"),
+        ({"base": "b", "incremental": True, "keep_seen": ["a"], "items": "i"}, "base"),
         ({"check_folder": "c"}, "check_folder"),
     ],
 )

@@ -12,9 +12,15 @@ from tensorflow.core.framework import types_pb2
 
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, MIXED_BUNDLES
-from keras_peterrec.serving.signature_names import CLASSIFY, NEXT_ITEM, REGRESS, input_names
+from keras_peterrec.serving.signature_names import (
+    CLASSIFY,
+    INTEGERS,
+    NEXT_ITEM,
+    REGRESS,
+    input_names,
+)
 
-_FLOAT, _STRING = types_pb2.DT_FLOAT, types_pb2.DT_STRING
+_FLOAT, _STRING, _INTEGER = types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_INT32
 # What an output should be: the words, and whether a type and sizes (-1 for any) fit them.
 _ANY_OUTPUT = (
     "float32 or string, [B, ...]",  # REST writes no half-precision numbers
@@ -57,6 +63,10 @@ _OPERATIONS = (
     AsString BatchMatMulV2 LogicalAnd RaggedTensorFromVariant RaggedTensorToVariant
     StatelessCase StaticRegexReplace TensorListFromTensor TensorListGetItem TensorListReserve
     TensorListSetItem TensorListStack While
+    """
+    # items that may not be shown
+    """
+    LookupTableExportV2
     """
     # one event at a time (`_step`), with the state as bytes
     """
@@ -173,8 +183,9 @@ def _input_problems(name, signature):
     if set(signature.inputs) != set(wanted):
         problems.append(_named("input", wanted, signature.inputs))
     for key, info in sorted(signature.inputs.items()):
-        if info.dtype != _STRING or _shape(info) != [-1]:
-            problems.append(f"{key} should be string [B]. Found: {_described(info)}")
+        dtype, text = (_INTEGER, "int32") if key in INTEGERS else (_STRING, "string")
+        if info.dtype != dtype or _shape(info) != [-1]:
+            problems.append(f"{key} should be {text} [B]. Found: {_described(info)}")
     return problems
 
 

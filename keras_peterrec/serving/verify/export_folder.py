@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.serving.exported_model import DESCRIPTION
-from keras_peterrec.serving.signature_names import STATE
+from keras_peterrec.serving.signature_names import INTEGERS, STATE
 from keras_peterrec.serving.warmup import PATH, read_warmup, sample_rows
 
 # A server runs it when it loads the model; clients cannot ask it.
@@ -62,12 +62,15 @@ class ExportFolder:
 
     @property
     def askable(self):
-        """Names of the signatures that read only strings, a list of str."""
-        inputs = {name: list(s.inputs.values()) for name, s in self.signature_defs.items()}
+        """Names of the signatures that read strings, and integers of our own, a list of str."""
         return [
             name
-            for name, infos in inputs.items()
-            if infos and all(info.dtype == types_pb2.DT_STRING for info in infos)
+            for name, signature in self.signature_defs.items()
+            if signature.inputs
+            and all(
+                info.dtype == (types_pb2.DT_INT32 if key in INTEGERS else types_pb2.DT_STRING)
+                for key, info in signature.inputs.items()
+            )
         ]
 
     @cached_property
@@ -79,7 +82,7 @@ class ExportFolder:
         """The different rows of a signature's warm-up requests, or made-up rows.
 
         Returns:
-            dict from input name to list of bytes, all of one length.
+            dict from input name to list of bytes or int, all of one length.
         """
         keys = sorted(self.signature_defs[name].inputs)
         batches = [inputs for signature, inputs in self.warmup if signature == name]
@@ -87,7 +90,7 @@ class ExportFolder:
             rows = sample_rows(name, _HISTORIES)
             batches = [{key: rows.get(key, _HISTORIES) for key in keys}]
         rows = [row for batch in batches for row in zip(*(batch[key] for key in keys))]
-        rows = [tuple(map(tf.compat.as_bytes, row)) for row in rows]
+        rows = [tuple(map(_plain, row)) for row in rows]
         samples = dict(zip(keys, map(list, zip(*dict.fromkeys(rows)))))
         if STATE not in keys:
             return samples
@@ -96,10 +99,17 @@ class ExportFolder:
         return {key: [*rows, *(states if key == STATE else rows)] for key, rows in samples.items()}
 
     def answer(self, name, **inputs):
-        """Answers of a signature to a list of bytes for each input, a dict of arrays."""
-        fed = {key: tf.constant(rows, tf.string) for key, rows in inputs.items()}
+        """Answers of a signature to a list of bytes or int for each input, a dict of arrays."""
+        fed = {
+            key: tf.constant(rows, tf.int32 if key in INTEGERS else tf.string)
+            for key, rows in inputs.items()
+        }
         outputs = self.signatures[name](**fed)
         return {output: decoded(output, tensor.numpy()) for output, tensor in outputs.items()}
+
+
+def _plain(value):
+    return int(value) if isinstance(value, (int, np.integer)) else tf.compat.as_bytes(value)
 
 
 def decoded(output, array):

@@ -5,8 +5,8 @@
     python loader_process.py tensorflow VERSION_DIRECTORY LIBRARY_FOLDER < requests.json
 
 It reads a list of requests, `{"signature", "inputs": {name: tensor}, "outputs": {name: tensor},
-"batch": {input name: strings}}`, and prints a list of answers, `{output name: {"shape",
-"values"}}`. Strings are bytes, one character each.
+"batch": {input name: strings or integers}}`, and prints a list of answers, `{output name:
+{"shape", "values"}}`. Strings are bytes, one character each; integers are int32.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-FLOAT, STRING = 1, 7  # of TensorFlow's data types
+FLOAT, INTEGER, STRING = 1, 3, 7  # of TensorFlow's data types
 # A ConfigProto with `graph_options.rewrite_options.disable_meta_optimizer`: graphs are run as they
 # are. To optimize one takes longer than to run it a hundred times.
 QUICK = bytes.fromhex("52055203980101")
@@ -33,7 +33,7 @@ class TensorFlowLoader:
 
     def answer(self, request):
         batch = {
-            name: self.constant([row.encode("latin-1") for row in rows], "string")
+            name: self.constant(encoded(rows), "int32" if isinstance(rows[0], int) else "string")
             for name, rows in request["batch"].items()
         }
         answer = self.model.signatures[request["signature"]](**batch)
@@ -73,7 +73,7 @@ class CLoader:
 
     def answer(self, request):
         inputs, outputs, batch = (request[part] for part in ("inputs", "outputs", "batch"))
-        fed = [self.strings([row.encode("latin-1") for row in batch[name]]) for name in inputs]
+        fed = [self.fed(encoded(batch[name])) for name in inputs]
         feeds = (Output * len(inputs))(*map(self.output, inputs.values()))
         fetches = (Output * len(outputs))(*map(self.output, outputs.values()))
         values = (ctypes.c_void_p * len(outputs))()
@@ -97,8 +97,17 @@ class CLoader:
             sys.exit(f"the graph has no operation {name}")
         return Output(operation, int(index))
 
-    def strings(self, rows):
+    def fed(self, rows):
         """A tensor `[B]`."""
+        if isinstance(rows[0], bytes):
+            return self.strings(rows)
+        shape, content = (ctypes.c_int64 * 1)(len(rows)), (ctypes.c_int32 * len(rows))(*rows)
+        size = ctypes.c_size_t(ctypes.sizeof(content))
+        tensor = self.library.TF_AllocateTensor(INTEGER, shape, 1, size)
+        ctypes.memmove(self.library.TF_TensorData(ctypes.c_void_p(tensor)), content, size.value)
+        return tensor
+
+    def strings(self, rows):
         shape = (ctypes.c_int64 * 1)(len(rows))
         size = ctypes.c_size_t(STRING_BYTES * len(rows))
         tensor = self.library.TF_AllocateTensor(STRING, shape, 1, size)
@@ -129,6 +138,10 @@ class CLoader:
         size = self.library.TF_StringGetSize(cell)
         content = ctypes.string_at(self.library.TF_StringGetDataPointer(cell), size)
         return content.decode("latin-1")
+
+
+def encoded(rows):
+    return [row if isinstance(row, int) else row.encode("latin-1") for row in rows]
 
 
 def load_library(folder):

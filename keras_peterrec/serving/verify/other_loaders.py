@@ -27,7 +27,7 @@ def loader_answers(loader, folder, batches):
             without optimizing graphs, `"tensorflow"` for TensorFlow without Keras and this library.
         folder: ExportFolder.
         batches: dict from signature to the batch that it is asked, a dict from input name to
-            list of bytes.
+            list of bytes or int.
 
     Returns:
         dict from signature to dict of arrays.
@@ -63,8 +63,12 @@ def _request(folder, name, batch):
         "inputs": {key: signature.inputs[key].name for key in batch},
         "outputs": {key: output.name for key, output in signature.outputs.items()},
         # Latin-1 has a character for each byte, so that any bytes can travel as JSON.
-        "batch": {key: [row.decode("latin-1") for row in rows] for key, rows in batch.items()},
+        "batch": {key: [_sent(row) for row in rows] for key, rows in batch.items()},
     }
+
+
+def _sent(value):
+    return value if isinstance(value, int) else value.decode("latin-1")
 
 
 def _array(output, shape, values):

@@ -1,0 +1,148 @@
+"""`predict --log`: an answer for every user of a log, in a file."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from serving_samples import assert_same
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.runs import bulk
+from keras_peterrec.runs.predict import predict
+from keras_peterrec.runs.prepare import prepare
+
+EVENTS = 400
+
+
+@pytest.fixture(scope="module")
+def events():
+    """Users of different lengths, their rows in any order, some items unknown."""
+    random = np.random.default_rng(0)
+    return {
+        "user": [f"u{n}" for n in random.integers(0, 40, EVENTS) ** 2 // 40],
+        "item_id": [f"s{n}" for n in random.integers(0, 99, EVENTS)],
+        "timestamp": random.permutation(EVENTS).tolist(),
+    }
+
+
+@pytest.fixture(scope="module")
+def histories(events):
+    """`{user: history}`, sorted by Python."""
+    rows = sorted(zip(events["timestamp"], events["user"], events["item_id"]))
+    users = dict.fromkeys(events["user"])
+    return {user: " ".join(item for _, u, item in rows if u == user) for user in users}
+
+
+@pytest.fixture
+def answered(causal_export, events, tmp_path, monkeypatch):
+    monkeypatch.setattr(bulk, "CHUNK", 7)
+    monkeypatch.setattr(bulk, "BATCH_ITEMS", 30)
+
+    def run(task, name="answers.parquet", **options):
+        out = tmp_path / name
+        done = predict(
+            model=causal_export.out,
+            task=[task],
+            log=pa.table(events),
+            out=out,
+            columns={"user_id": "user"},
+            **options,
+        )
+        assert done["out"] == str(out) and done["users"] == len(set(events["user"]))
+        assert not list(tmp_path.glob("*.writing"))
+        return out
+
+    return run
+
+
+def as_arrays(table):
+    arrays = {n: np.array(table[n].to_pylist()) for n in table.column_names}
+    return {n: a.astype(object if a.dtype.kind == "U" else "float32") for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("task", ["films", "age-group.v2", "topics", "spend", "embed"])
+def test_every_user_is_answered_as_alone(causal_export, answered, histories, task):
+    found = as_arrays(pq.read_table(answered(task)))
+    assert found.pop("user_id").tolist() == list(histories)
+    wanted = causal_export.model.predict(task, list(histories.values()))
+    assert list(found) == list(wanted)
+    assert_same(found, wanted)
+
+
+def test_other_files(answered):
+    rows = pq.read_table(answered("films")).to_pylist()
+    with open(answered("films", "answers.csv"), newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["items"].split() for row in read] == [row["items"] for row in rows]
+    scores = [[float(number) for number in row["scores"].split()] for row in read]
+    np.testing.assert_allclose(scores, [row["scores"] for row in rows], rtol=1e-6)
+    lines = answered("films", "answers.jsonl").read_text().splitlines()
+    assert [json.loads(line)["items"] for line in lines] == [row["items"] for row in rows]
+
+
+def test_what_may_be_recommended(causal_export, answered, histories):
+    chosen = {"allow": "s1 s2 s3 t1", "deny": "s2", "k": 2, "keep_seen": True}
+    found = as_arrays(pq.read_table(answered("films", **chosen)))
+    del found["user_id"]
+    assert_same(found, causal_export.model.select("films", list(histories.values()), **chosen))
+    texts = list(histories.values())[:2]
+    asked = predict(causal_export.out, texts, task=["films"], **chosen)
+    assert asked["films"][texts[0]]["items"] == found["items"][0].tolist()
+
+
+def test_a_prepared_log_is_answered_shard_by_shard(causal_export, events, histories, tmp_path):
+    pq.write_table(pa.table(events), tmp_path / "log.parquet")
+    prepare(tmp_path / "log.parquet", tmp_path / "log", columns={"user_id": "user"}, shards=3)
+    out = tmp_path / "answers.parquet"
+    done = predict(causal_export.out, task=["spend"], log=str(tmp_path / "log"), out=out)
+    found = pq.read_table(out).to_pydict()
+    assert done["users"] == len(histories) and sorted(found["user_id"]) == sorted(histories)
+    texts = [histories[user] for user in found["user_id"]]
+    wanted = causal_export.model.predict("spend", texts)["value"]
+    np.testing.assert_allclose(found["value"], wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_a_failure_leaves_the_old_file(answered, tmp_path, monkeypatch):
+    out = answered("spend")
+    before = out.read_bytes()
+    monkeypatch.setattr(bulk, "_table", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        answered("spend")
+    assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
+
+
+def test_lists_in_csv_keep_items_apart(tmp_path):
+    from keras_peterrec.files.table_writer import table_writer
+
+    with table_writer(tmp_path / "a.csv", ".csv") as write:
+        write(pa.table({"items": [["New York", "b"], ["c", ""]]}))
+    assert (tmp_path / "a.csv").read_text() == '"items"\n"New%20York b"\n"c "\n'
+
+
+def test_batches_hold_every_user_once():
+    lengths = np.array([500, 0, 3, 3, 90, 1])
+    order = np.argsort(lengths, kind="stable")
+    batches = list(bulk._batches(order, lengths))
+    assert np.concatenate(batches).tolist() == order.tolist()
+    assert [len(batch) * max(lengths[batch]) <= bulk.BATCH_ITEMS for batch in batches]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "`predict` should be given --history, or --log and --out. Received: neither."),
+        ({"history": ["a"], "log": "b"}, "Received: both."),
+        ({"log": "b"}, "`out` should be given with --log"),
+        ({"history": ["a"], "out": "b.csv"}, "`log` should be given with --out"),
+        ({"log": "b", "out": "b.csv", "task": ["x", "y"]}, "`task` should be one task with --log"),
+        ({"log": "b", "out": "b.txt"}, "`out` should end in .parquet, .csv, .jsonl. Received"),
+        ({"log": "b", "out": "none/b.csv"}, "`out` should be in a folder that exists"),
+        ({"history": ["a"], "k": -1}, "`k` should be at least 0"),
+    ],
+)
+def test_mistakes(causal_export, options, said):
+    with pytest.raises(InputError, match=said):
+        predict(model=causal_export.out, **options)

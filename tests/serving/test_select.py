@@ -1,0 +1,132 @@
+"""Recommendations from what a request allows, and items like others, against NumPy."""
+
+import numpy as np
+import pytest
+from serving_samples import HISTORIES, assert_same, filled, make_host, make_task, padded
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.serving.export import export
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.verify_export import verify_export
+
+K = 10
+
+
+def selected(exported, name, history, allow="", deny="", k=0, keep_seen=False):
+    """What the task's own scores answer to one request."""
+    task = exported.tasks[name]
+    length = exported.host.history_length(task.model)
+    scores = np.array(task.model(padded(exported.host, history, length)))
+    items = task.kind.targets.items
+    hidden = np.isin(items, deny.split())
+    if allow.split():
+        hidden |= ~np.isin(items, allow.split())
+    if not keep_seen:
+        hidden |= np.isin(items, history.split())
+    scores[:, hidden] = -np.inf
+    places = min(K, len(items))
+    scores = np.pad(scores, [(0, 0), (0, 1)], constant_values=-np.inf)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :places]
+    best[:, (k or places) :] = len(items)
+    return filled(np.append(items, "")[best], np.take_along_axis(scores, best, axis=1))
+
+
+REQUESTS = [
+    {},
+    {"keep_seen": True},
+    {"allow": "s1 s5 t3 nobody", "k": 2},
+    {"allow": "nobody"},
+    {"deny": "t0 t1 s2 nobody", "k": 100},
+    {"allow": "s0 s1 s5", "deny": "s5", "keep_seen": True, "k": 5},
+]
+
+
+@pytest.mark.parametrize("name", ["films", "tuned"])
+def test_a_batch_of_different_requests(exported, name):
+    """Each row is answered as if it were alone, with what it asks for itself."""
+    columns = {
+        key: [request.get(key, default) for request in REQUESTS]
+        for key, default in {"allow": "", "deny": "", "k": 0, "keep_seen": False}.items()
+    }
+    rows = [selected(exported, name, h, **r) for h, r in zip(HISTORIES, REQUESTS, strict=True)]
+    wanted = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    assert_same(exported.model.select(name, HISTORIES, **columns), wanted)
+    for history, request, row in zip(HISTORIES, REQUESTS, rows):
+        assert_same(exported.model.select(name, [history], **request), row)
+
+
+def test_without_a_wish_it_is_the_tasks_own_answer(exported):
+    answer = exported.model.select("films", HISTORIES)
+    assert_same(answer, exported.model.predict("films", HISTORIES))
+
+
+def test_who_asks_wrongly_is_told(causal_export):
+    select = causal_export.model.select
+    with pytest.raises(InputError, match="`task` should be one that recommends: films, tuned. Rec"):
+        select("spend", ["s1"])
+    with pytest.raises(InputError, match="`k` should be one value, or one for each history. Rece"):
+        select("films", ["s1", "s2"], k=[1])
+    with pytest.raises(InputError, match="`k` should be at least 0. Received: `k` = -1"):
+        select("films", ["s1"], k=-1)
+    with pytest.raises(InputError, match="`keep_seen` should be True or False. Received"):
+        select("films", ["s1"], keep_seen=["yes"])
+    with pytest.raises(InputError, match="`allow` should be a list of strings"):
+        select("films", ["s1"], allow=[1])
+
+
+def similar(host, text):
+    items, known = host.vocabulary.items, text.split()
+    table = np.asarray(host.pretrainer.item_table)
+    units = table / np.linalg.norm(table, axis=1, keepdims=True)
+    query = units[[list(items).index(item) for item in known if item in items]].sum(axis=0)
+    size = np.linalg.norm(query)
+    scores = units @ (query / (size or 1.0))
+    scores[np.isin(items, known) | (size == 0)] = -np.inf
+    best = np.argsort(-scores, kind="stable")[:K]
+    return filled(items[best][None], scores[best][None])
+
+
+def test_similar_items(exported):
+    texts = ["s3", "s3 s9 nobody s3", "", "nobody", "  t0\ts1 "]
+    rows = [similar(exported.host, text) for text in texts]
+    wanted = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    answer = exported.model.similar(texts)
+    assert_same(answer, wanted)
+    assert (answer["items"][2:4] == "").all()
+    assert "s3" not in answer["items"][:2] and answer["scores"][0, 0] < 1
+
+
+def test_recommendations_that_repeat(tmp_path):
+    host = make_host()
+    tasks = {"food": make_task(host), "age": make_task(host, "classification", seed=2)}
+    with pytest.raises(InputError, match="`keep_seen` should be of serving_default, food, which r"):
+        export(host, tasks, tmp_path / "1", keep_seen=["age"])
+    export(host, tasks, tmp_path / "1", k=30, incremental=True, keep_seen=["food"])
+    model = ExportedModel(tmp_path / "1")
+    assert model.description["keep_seen"] == ["food"]
+    history = ["s1 s2"]
+    answer = model.predict("food", history)
+    assert {"s1", "s2"} <= set(answer["items"][0])
+    assert_same(model.select("food", history, keep_seen=True), answer)
+    assert not {"s1", "s2"} & set(model.select("food", history)["items"][0])
+    # A step is told what to leave out, and leaves nothing else out.
+    state = model.step("food", ["s1"])["state_bytes"]
+    stepped = model.step("food", ["s2"], list(state))
+    del stepped["state_bytes"]
+    assert_same(stepped, answer)
+    assert "s1" not in model.predict("serving_default", history)["items"][0]
+    assert verify_export(tmp_path / "1") == []
+
+
+def test_inputs_are_strings_and_integers_that_a_server_can_batch(causal_export):
+    signature = ExportFolder(causal_export.out).signature_defs["films_select"]
+    found = {
+        key: (info.dtype, [d.size for d in info.tensor_shape.dim])
+        for key, info in signature.inputs.items()
+    }
+    string, integer = (7, [-1]), (3, [-1])
+    assert found == {
+        **dict.fromkeys(["history", "allow", "deny"], string),
+        **dict.fromkeys(["k", "keep_seen"], integer),
+    }
