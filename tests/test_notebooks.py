@@ -41,6 +41,7 @@ def executed(name, parameters, folder):
     return outputs, "".join(output.get("text", "") for output in outputs)
 
 
+@pytest.mark.slow
 def test_quickstart_notebook_runs(tmp_path):
     small = SMALL.format(runs=str(tmp_path / "runs"))
     _, printed = executed("00_quickstart.ipynb", small, tmp_path)

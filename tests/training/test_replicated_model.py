@@ -11,7 +11,6 @@ from keras_peterrec.layers.sampled_softmax import SHARED_SEED
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.training.replicated_model import (
-    ReplicatedModel,
     record_loss,
     vary_dropout,
 )
@@ -26,7 +25,7 @@ def test_dropout_varies_between_replicas_and_negatives_do_not(monkeypatch):
     before = [state.numpy() for state in states]
     # The second of two replicas, without two devices.
     strategy = SimpleNamespace(num_replicas_in_sync=2, run=lambda function: function())
-    monkeypatch.setattr(ReplicatedModel, "distribute_strategy", strategy)
+    monkeypatch.setattr(CausalPretrainer, "distribute_strategy", strategy)
     replica = SimpleNamespace(replica_id_in_sync_group=1)
     monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: replica)
     vary_dropout(model)
