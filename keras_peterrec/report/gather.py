@@ -11,16 +11,17 @@ from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.report.kept_rows import read_examples, read_test_rows
 from keras_peterrec.report.views import describe
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
 
-SETTINGS = {"pretrain": PretrainSettings, "transfer": TransferSettings}
+SETTINGS = {"pretrain": PretrainSettings, "refresh": RefreshSettings, "transfer": TransferSettings}
 
 
 def find_runs(path: Any, argument: str = "path") -> list[Path]:
     """The folder of one finished run; or those below a folder, hosts first.
 
     Raises:
-        InputError: there is no finished run of `pretrain` or `transfer`.
+        InputError: there is no finished run of `pretrain`, `refresh` or `transfer`.
     """
     path = Path(path)
     found = [path] if (path / "metrics.json").is_file() else []
@@ -30,10 +31,10 @@ def find_runs(path: Any, argument: str = "path") -> list[Path]:
     runs = [run for run in found if _command(commands[run]) in SETTINGS]
     if not runs:
         raise InputError(
-            f"`{argument}` should be the folder of a finished pretrain or transfer run, or one "
-            f"that holds some. Received: {str(path)!r}, which holds none."
+            f"`{argument}` should be the folder of a finished pretrain, refresh or transfer run, "
+            f"or one that holds some. Received: {str(path)!r}, which holds none."
         )
-    return sorted(runs, key=lambda run: _command(commands[run]) != "pretrain")
+    return sorted(runs, key=lambda run: [*SETTINGS].index(_command(commands[run])))
 
 
 def gather(folder: Any, name: str | None = None, titles: dict | None = None) -> dict:
@@ -78,7 +79,7 @@ def command_line(command: str, settings: dict, out: Any) -> str:
     """The command that has these settings; those at their defaults are left out.
 
     Args:
-        command: str, `"pretrain"` or `"transfer"`.
+        command: str, one of `SETTINGS`.
         settings: dict, as `run.json` has them.
         out: path of the run.
     """
@@ -109,15 +110,13 @@ def _titled(example, titles):
     return titled
 
 
-def _commands(folder, result):
-    """The commands that make a run, that of its host first where the host's folder is there."""
-    settings = dict(result["settings"])
-    own = command_line(result["command"], settings, folder)
-    host = settings.get("host")
+def _commands(folder, run):
+    """The commands that make a run, those of its host first where the host's folder is there."""
+    own = command_line(run["command"], run["settings"], folder)
+    host = run["settings"].get("host")
     if host is None or not (Path(host) / "run.json").is_file():
         return [own]
-    of_host = read_json(Path(host) / "run.json", "path")
-    return [command_line("pretrain", of_host["settings"], host), own]
+    return [*_commands(host, read_json(Path(host) / "run.json", "path")), own]
 
 
 def _command(result):

@@ -66,7 +66,8 @@ def pretrain(settings: PretrainSettings) -> dict:
     devices = Devices.open(settings.devices)
     source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
     log = PretrainingLog.of(source, settings.min_count, settings.split)
-    everything = PretrainingLog.of_all(source, settings.min_count) if settings.final else None
+    if settings.final:
+        PretrainingLog.check_all(source)
     fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
     with found as folder:
@@ -81,6 +82,7 @@ def pretrain(settings: PretrainSettings) -> dict:
                 described = describe(log, settings)
                 result = train_host(host, log, settings, folder, described, began)
         if settings.final:
+            everything = PretrainingLog.of_all(source, settings.min_count)
             with seeded(settings.seed):
                 host = _new_host(everything, settings, devices, final=True)
                 result = train_final_host(host, everything, settings, folder, result)

@@ -65,18 +65,19 @@ class PretrainingLog:
 
     @classmethod
     def of_all(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
-        """The same of a Log all of whose events are trained on.
+        """The same of a Log all of whose events are trained on; see `check_all`."""
+        cls.check_all(log)
+        lengths = np.bincount(log.users, minlength=len(log.user_ids))
+        return cls._of_log(log, min_count, all_events(lengths))
 
-        Raises:
-            InputError: the log is a PreparedLog.
-        """
+    @staticmethod
+    def check_all(log: Log | PreparedLog) -> None:
+        """Raises InputError for a PreparedLog, which cannot be trained on as a whole."""
         if isinstance(log, PreparedLog):
             raise InputError(
                 "`final` should be left out with a prepared log, which streams what training sees. "
                 f"Received: `final` = True with {str(log.path)!r}."
             )
-        lengths = np.bincount(log.users, minlength=len(log.user_ids))
-        return cls._of_log(log, min_count, all_events(lengths))
 
     @classmethod
     def _of_log(cls, log, min_count, split):

@@ -14,7 +14,7 @@ class ReportSettings(Settings):
     help_text: ClassVar[str] = "a page about a finished run, or about all runs of a folder"
 
     path: Any = setting(
-        help="folder of a pretrain or transfer run, or a folder of them", positional=True
+        help="folder of a pretrain, refresh or transfer run, or a folder of them", positional=True
     )
     out: Any = setting(
         None, "the page (default: report.html in the folder)", metavar="FILE", recorded=False

@@ -50,6 +50,14 @@ def test_inspect_describes_it(folder):
     assert found["files"]["vocabulary.txt"] > 0
 
 
+@pytest.mark.parametrize("setting", [{"final": True}, {"split": "time:3"}], ids=["final", "split"])
+def test_what_cannot_be_streamed_is_refused_before_training(folder, tmp_path, setting):
+    [name] = setting
+    with pytest.raises(InputError, match=f"`{name}` should be .* with a prepared log"):
+        pretrain(folder / "out", tmp_path / "host", **setting, **SMALL)
+    assert not (tmp_path / "host").exists()
+
+
 def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path):
     log = Log.from_columns(*sample_columns())
     memory = pretrain(log, tmp_path / "memory", epochs=2, **SMALL)

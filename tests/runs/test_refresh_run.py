@@ -9,6 +9,7 @@ from simulated_tasks import GENDER, NEW, next_days
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
+from keras_peterrec.report.gather import find_runs, gather
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
 from keras_peterrec.runs.pretrain import pretrain
@@ -37,6 +38,14 @@ def test_old_items_keep_their_ids_and_new_ones_follow(host_folder, refreshed_hos
     assert after.origin["parent"] == before.fingerprint() and not after.compatible_with
     result = json.loads((refreshed_host / "metrics.json").read_text())
     assert result["parent"] == before.fingerprint() and result["data"]["new_items"] == 3
+
+
+def test_a_report_has_it_and_says_how_to_make_it_again(refreshed_host):
+    [run] = find_runs(refreshed_host)
+    found = gather(run)
+    assert found["command"] == "refresh" and found["kind"] is None
+    words = [line.split()[1] for line in found["commands"]]
+    assert words == ["pretrain", "refresh"]
 
 
 def test_it_is_better_than_the_host_as_it_was(refreshed_host):
