@@ -119,3 +119,17 @@ def _hint(there, wanted, renames):
         if alias is not None:
             guessed.append(f"{name}={plain[alias]}")
     return f"; try --columns {','.join(guessed)}" if guessed else ""
+
+
+def refuse_reading(what: str, events: Any, weight_column: Any) -> None:
+    """Raises InputError if settings of reading are given for a log that is not read by columns.
+
+    Args:
+        what: str. The log, and why they cannot be used.
+        events, weight_column: see `read_log`.
+    """
+    for name, value in (("events", events), ("weight_column", weight_column)):
+        if value is not None:
+            raise InputError(
+                f"`{name}` should be left out for {what}. Received: `{name}` = {value!r}."
+            )

@@ -1,6 +1,7 @@
 """A task's data out of its settings, a target log or labels; and what a run says of it."""
 
 from keras_peterrec import progress
+from keras_peterrec.data.column_names import refuse_reading
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.format import is_prepared
@@ -25,7 +26,7 @@ def open_source(log, columns=None, events=None, weight_column=None):
     if not isinstance(log, PreparedLog) and not is_prepared(log):
         return load_source(log, columns, events, weight_column)
     log = log if isinstance(log, PreparedLog) else PreparedLog(log)
-    _check_read(log.path, events, weight_column)
+    refuse_reading(f"{log.path}, which is read already", events, weight_column)
     return log
 
 
@@ -33,17 +34,8 @@ def load_source(log, columns=None, events=None, weight_column=None):
     """The Log that was given as such, by a name, by paths or as a table; see `load_log`."""
     if not isinstance(log, Log):
         return load_log(log, columns, events, weight_column)
-    _check_read("a Log", events, weight_column)
+    refuse_reading("a Log, which is read already", events, weight_column)
     return log
-
-
-def _check_read(what, events, weight_column):
-    for name, value in (("events", events), ("weight_column", weight_column)):
-        if value is not None:
-            raise InputError(
-                f"`{name}` should be left out with {what}, which is read already. "
-                f"Received: `{name}` = {value!r}."
-            )
 
 
 def known_histories(log, host):

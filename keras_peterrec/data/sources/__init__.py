@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_peterrec import progress
+from keras_peterrec.data.column_names import refuse_reading
 from keras_peterrec.data.labels import Labels, read_labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.paper_format import (
@@ -79,7 +80,7 @@ def load_log(
     if named is None:
         _check_name(source, _LOG_NAMES)
         return read_log(source, columns, events, weight_column)
-    _check_plain(source, events, weight_column)
+    refuse_reading(f"{source}, which has no such column", events, weight_column)
     with progress.stage(f"reading {source}") as found:
         log = named()
         found(log.summary())
@@ -124,7 +125,7 @@ def check_log(
         _check_name(source, _LOG_NAMES)
         check_log_files(source, columns, events, weight_column)
         return
-    _check_plain(source, events, weight_column)
+    refuse_reading(f"{source}, which has no such column", events, weight_column)
     if is_prepared(source):
         read_manifest(source)
         return
@@ -162,15 +163,6 @@ def _named_labels(source, column):
         return lambda: _open_source(source.split("/")[0]).labels(column)
     prefix, _, path = source.partition(":")
     return (lambda: read_paper_labels(path)[1]) if prefix == "paper-labels" else None
-
-
-def _check_plain(source, events, weight_column):
-    for name, value in (("events", events), ("weight_column", weight_column)):
-        if value is not None:
-            raise InputError(
-                f"`{name}` should be left out for {source}, which has no such column. "
-                f"Received: `{name}` = {value!r}."
-            )
 
 
 def _check_paper_file(path):
