@@ -85,7 +85,8 @@ def test_sigterm_under_load(model_folder):
             with pytest.raises(grpc.RpcError) as error:
                 while health(b"") in (b"\x08\x01", b"\x08\x02"):
                     time.sleep(0.01)
-            assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+            # Of a call that arrives in the very moment gRPC says CANCELLED (grpc/grpc#41785).
+            assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
             assert not clients[-1].done()  # the one of HTTP that takes longest
             assert list(long.result().outputs["y"].float_val) == [5000]
             for client in clients:
