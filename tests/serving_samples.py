@@ -1,5 +1,6 @@
 """Small hosts and tasks with random weights, their export, and what it should answer."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -118,10 +119,11 @@ def make_tasks(host, **reads):
     }
 
 
-def make_export(host, folder):
+def shared_export(made_once, name, host):
     tasks = make_tasks(host)
-    out = folder / "peterrec" / "1"
-    report = export(host, tasks, out, k=10)
+    version = Path("peterrec") / "1"
+    folder, report = made_once(name, lambda folder: export(host, tasks, folder / version, k=10))
+    out = folder / version
     model = ExportedModel(out)  # a second to load, so once for all tests
     return SimpleNamespace(host=host, tasks=tasks, out=out, report=report, model=model)
 

@@ -11,25 +11,27 @@ from keras_peterrec.runs.transfer import transfer
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
 
 
-@pytest.fixture(scope="session")
-def host_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "host"
-    pretrain("simulated/source", folder, **SMALL)
-    return folder
+def run_once(made_once, name, run):
+    folder, _ = made_once(f"run_{name}", lambda folder: run(folder / name))
+    return folder / name
 
 
 @pytest.fixture(scope="session")
-def task_folder(host_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tasks") / "shop"
-    transfer(host_folder, "simulated/source", folder, **TARGET)
-    return folder
+def host_folder(made_once):
+    return run_once(made_once, "host", lambda out: pretrain("simulated/source", out, **SMALL))
 
 
 @pytest.fixture(scope="session")
-def refreshed_host(host_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("refreshed") / "host"
-    refresh(host_folder, next_days(), folder, epochs=2, learning_rate=5e-3, baselines=False)
-    return folder
+def task_folder(host_folder, made_once):
+    run = lambda out: transfer(host_folder, "simulated/source", out, **TARGET)
+    return run_once(made_once, "shop", run)
+
+
+@pytest.fixture(scope="session")
+def refreshed_host(host_folder, made_once):
+    settings = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
+    run = lambda out: refresh(host_folder, next_days(), out, **settings)
+    return run_once(made_once, "refreshed", run)
 
 
 @pytest.fixture
