@@ -90,6 +90,18 @@ def made_once(tmp_path_factory):
     return folder_of
 
 
+@pytest.fixture(scope="module")
+def unoptimized():
+    """TensorFlow does not optimize graphs, which takes most of the time of a first answer.
+
+    For tests of what an export says; others run its graphs as a server does.
+    """
+    from keras_peterrec.serving.warmup import graphs_as_they_are
+
+    with graphs_as_they_are():
+        yield
+
+
 @pytest.fixture(scope="session")
 def causal_export(made_once):
     """A causal, tied host, a task of each kind and one more, and their export."""

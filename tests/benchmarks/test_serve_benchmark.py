@@ -168,6 +168,7 @@ def test_server_that_is_gone_is_counted_as_errors():
     assert set(cell["failures"]) == {"ConnectionRefusedError"}
 
 
+@pytest.mark.slow
 def test_server_without_the_signatures_is_refused(moody_port):
     done = run_here(
         "benchmark", "serve", *SMALL, "--url", f"http://127.0.0.1:{moody_port}/v1/models/x"

@@ -4,7 +4,16 @@ import json
 import shutil
 
 import pytest
-from serving_samples import CLASSES, HISTORIES, TOPICS, assert_same, make_host, make_kind, make_task
+from serving_samples import (
+    CLASSES,
+    HISTORIES,
+    TOPICS,
+    assert_same,
+    make_host,
+    make_kind,
+    make_task,
+    problems,
+)
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs import export as export_module
@@ -12,10 +21,11 @@ from keras_peterrec.runs.export import export_runs
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.contents import check_bundles
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.verify_export import verify_export
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
+
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +261,7 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
     shown = {"items": tmp_path / "items.csv", "hidden_items": tmp_path / "hidden.txt"}
     export_runs(runs / "host", [runs / "films"], out, k=30, **shown)
     export_runs(base=out.parent, k=29)
-    assert verify_export(out.parent / "2") == []
+    assert problems(out.parent / "2") == []
     titles = {"t0": "Zero, the film", "t1": "One", "s1": "A"}
     for version in (out, out.parent / "2"):
         model = ExportedModel(version)

@@ -195,6 +195,8 @@ def test_host_on_disk_is_not_touched_by_any_method(host_folder, tmp_path, eagerl
             tmp_path / method,
             method=method,
             train_fraction=0.1,
+            linear=False,
+            baselines=False,
             **GENDER,
         )
     assert (host_folder / "weights.npz").read_bytes() == before
