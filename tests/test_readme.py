@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -98,6 +99,8 @@ def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch,
         *("prepare", "benchmark"),
     } <= set(ran)
     assert all(shown in PAGES for shown in SMALL_CODE)
+    measured = json.loads((newcomer / "runs" / "benchmark" / "serve" / "metrics.json").read_text())
+    assert all(row["requests"] > 0 and row["errors"] == 0 for row in measured["rows"])
     # One after another in one session, as a reader would have it.
     session = {}
     for block in blocks("python", text):
@@ -156,13 +159,15 @@ def test_quickstart_on_simulated_data(tmp_path):
 
 
 def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
-    """The same command with a host that compiles fast, and one comparison a task."""
+    """The same command with a host that compiles fast, two tasks and one comparison."""
     small = {"hidden_dim": 8, "blocks": 1}
     pretrain = quickstart.pretrain
     monkeypatch.setattr(
         quickstart, "pretrain", lambda *args, **more: pretrain(*args, **more, **small)
     )
     monkeypatch.setattr(quickstart, "OTHER_METHODS", ("random_host",))
+    few = {task: quickstart.SIMULATED_TASKS[task] for task in ("shop", "gender")}
+    monkeypatch.setattr(quickstart, "SIMULATED_TASKS", few)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "100")
