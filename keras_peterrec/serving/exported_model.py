@@ -28,6 +28,7 @@ BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
 CARD = Path("assets.extra") / "README.md"
 ITEMS = Path("assets.extra") / "items.csv"  # titles, where answers have them
+ADDED = Path("assets.extra") / "added_items"  # those that the host's folder lacks
 REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 

@@ -45,8 +45,8 @@ class ServingModule(tf.Module):
     of the history. Classes and labels are all n of them, by falling probability, and their scores
     are the probabilities.
 
-    A recommendation also answers requests that say what may be recommended, under its name with
-    `_select` behind it, from `history`, `allow` and `deny`, string `[B]`, and `k` and `keep_seen`,
+    `serving_default` and recommendations also answer requests that say what may be recommended,
+    under their name with `_select` behind it, from `history`, `allow` and `deny`, string `[B]`, and `k` and `keep_seen`,
     int32 `[B]`: see `ItemTable.selected`. `similar` gives the items that are most like some items:
     see `SimilarItems`.
 
@@ -142,9 +142,11 @@ def _of_histories(host, source, tasks, answers, k, keep_seen):
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best_unseen(scores, seen, k)}
     for name, task in tasks.items():
         scores_of[name], answer_of[name] = _scores(host, source, task), answers[name].answer
+    select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, *request)}
+    select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}
     for name, scores in scores_of.items():
-        select = answers[name].select if name in answers else None
+        select = select_of[name]
         if select is not None:
             # Traced once for both signatures: a network is thousands of operations.
             scores = _concrete(scores, name)
