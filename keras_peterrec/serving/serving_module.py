@@ -46,9 +46,9 @@ class ServingModule(tf.Module):
     are the probabilities.
 
     `serving_default` and recommendations also answer requests that say what may be recommended,
-    under their name with `_select` behind it, from `history`, `allow` and `deny`, string `[B]`, and `k` and `keep_seen`,
-    int32 `[B]`: see `ItemTable.selected`. `similar` gives the items that are most like some items:
-    see `SimilarItems`.
+    under their name with `_select` behind it, from `history`, `allow` and `deny`, string `[B]`,
+    and `k` and `keep_seen`, int32 `[B]`: see `ItemTable.selected`. `similar` gives the items that
+    are most like some items: see `SimilarItems`.
 
     All but `embed` also answer a server's `:classify` or, for a regression, `:regress`, under their
     name with `_classify` or `_regress` behind it. The input there is `inputs`, string `[B]`: a

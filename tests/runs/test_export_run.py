@@ -355,7 +355,7 @@ def test_the_next_version_keeps_added_items_and_takes_more(runs, tmp_path):
     assert_same(second.predict("tuned", ["s1 n0"]), first.predict("tuned", ["s1 n0"]))
     answer = second.select("serving_default", ["s1"], allow="n0 n1")
     assert set(answer["items"][0, :2]) == {"n0", "n1"}
-    with pytest.raises(InputError, match="`task` should be of the method patch or head, or `add_it"):
+    with pytest.raises(InputError, match="`task` should be of the method patch or head, or"):
         export_runs(base=base, task=[runs / "tuned"], remove_task=["tuned"])
     vectors = base / "2" / "assets.extra" / "added_items" / "vectors.npz"
     arrays = dict(np.load(vectors))
