@@ -63,6 +63,13 @@ def base(first, tmp_path):
     return shutil.copytree(first.parent, tmp_path / "peterrec")
 
 
+def alone(task, folder):
+    """A folder with nothing but a task."""
+    (folder / "mixed").mkdir()
+    (folder / "mixed" / task.name).symlink_to(task)
+    return folder / "mixed"
+
+
 def asked(model):
     """What every signature of histories answers."""
     return {name: model.predict(name, HISTORIES) for name in model.signatures}
@@ -264,7 +271,10 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
     (tmp_path / "hidden.txt").write_text("s2\nt3\nunheard-of\n")
     out = tmp_path / "peterrec" / "1"
     shown = {"items": tmp_path / "items.csv", "hidden_items": tmp_path / "hidden.txt"}
-    export_runs(runs / "host", [runs / "films"], out, k=30, **shown)
+    mixed = alone(runs / "books", tmp_path)
+    export_runs(
+        runs / "host", [runs / "films"], out, k=30, mixed=alone(runs / "books", tmp_path), **shown
+    )
     export_runs(base=out.parent, k=29)
     assert verify_export(out.parent / "2") == []
     titles = {"t0": "Zero, the film", "t1": "One", "s1": "A"}
@@ -277,10 +287,14 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
         items = answers[0]["items"][0].tolist()
         assert {"t0", "t1"} <= set(items) and not {"s2", "t3", "s5"} & set(items)
         assert answers[1]["items"][0].tolist() == [*items[:12], *[""] * (len(items) - 12)]
+        mixed = model.mixed(["s5"], ["books"])["labels"][0]
+        assert {"t0", "t1"} <= set(mixed) and not {"s2", "t3", "s5"} & set(mixed)
     hidden = out / "assets" / "hidden_items.txt"
     hidden.write_text("t0\n")
-    items = ExportedModel(out).predict("films", ["s5"])["items"][0]
-    assert {"s2", "t3"} <= set(items) and "t0" not in items
+    model = ExportedModel(out)
+    items, mixed = model.predict("films", ["s5"])["items"], model.mixed(["s5"], ["books"])["labels"]
+    for found in (items[0], mixed[0]):
+        assert {"s2", "t3"} <= set(found) and "t0" not in found
     with pytest.raises(InputError, match="`hidden_items` should be a text file that can be read"):
         export_runs(base=out.parent, hidden_items=tmp_path / "nope")
     with pytest.raises(InputError, match="`items` should be a CSV file that can be read"):
@@ -309,7 +323,8 @@ def test_new_items_by_their_columns(runs, tmp_path, capsys):
     table["words"] = words_of(table["item_id"])
     out = tmp_path / "peterrec" / "1"
     tasks = [runs / "films", runs / "tuned"]
-    export_runs(runs / "host", tasks, out, k=98, add_items=table, mixed=runs)
+    mixed = alone(runs / "age", tmp_path)
+    export_runs(runs / "host", tasks, out, k=98, add_items=table, mixed=mixed)
     assert "2 items added after the 96 of the host" in capsys.readouterr().err
     assert verify_export(out) == []
     model, grown = ExportedModel(out), add_items(known, read_items(table))
