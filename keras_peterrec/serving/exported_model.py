@@ -262,9 +262,10 @@ class ExportedModel:
             for name, rows in columns.items()
         }
         answer = self._model.signatures[signature](**fed)
+        # Sorted, since TensorFlow loads them in another order in every process.
         return {
-            name: tensor.numpy() if name == STATE else _decoded(tensor.numpy())
-            for name, tensor in answer.items()
+            name: answer[name].numpy() if name == STATE else _decoded(answer[name].numpy())
+            for name in sorted(answer)
         }
 
 

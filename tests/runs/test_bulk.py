@@ -70,6 +70,7 @@ def as_arrays(table):
 @pytest.mark.parametrize("task", ["films", "age-group.v2", "topics", "spend", "embed"])
 def test_every_user_is_answered_as_alone(causal_export, answered, histories, task):
     found = as_arrays(pq.read_table(answered(task)))
+    assert list(found) == ["user_id", *sorted(found.keys() - {"user_id"})]  # in every process
     assert found.pop("user_id").tolist() == list(histories)
     wanted = causal_export.model.predict(task, list(histories.values()))
     assert list(found) == list(wanted)
@@ -147,7 +148,7 @@ def assert_same_rows(found, table):
     for user, row in wanted.items():
         assert found[user].keys() == row.keys()
         for name, values in row.items():
-            if name == "items":
+            if name in ("items", "classes"):
                 assert found[user][name] == values
             else:
                 np.testing.assert_allclose(found[user][name], values, rtol=1e-5, atol=1e-5)
@@ -168,10 +169,11 @@ def test_beam_answers_as_this_process_does(causal_export, answered, log_file, tm
 def test_beam_answers_the_shards_of_a_prepared_log(causal_export, answered, log_file, tmp_path):
     """With two worker processes; one shard has no user."""
     prepare(log_file, tmp_path / "log", columns={"user_id": "user"}, shards=40)
-    wanted = pq.read_table(answered("spend", "here.parquet"))
+    wanted = pq.read_table(answered("age-group.v2", "here.parquet"))
     options = "--direct_running_mode=multi_processing --direct_num_workers=2"
     out = tmp_path / "answers.parquet"
-    found, files = on_beam(causal_export, str(tmp_path / "log"), out, options, task=["spend"])
+    asked = {"options": options, "task": ["age-group.v2"]}
+    found, files = on_beam(causal_export, str(tmp_path / "log"), out, **asked)
     assert files == 40
     assert_same_rows(found, wanted)
 
