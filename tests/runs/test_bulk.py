@@ -4,17 +4,20 @@ import csv
 import importlib.util
 import json
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from serving_samples import assert_same
 
-from keras_peterrec.data.prepared.format import user_hashes
+from keras_peterrec.data.prepared.format import read_bytes, user_hashes
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs import bulk
+from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.prepare import prepare
+from keras_peterrec.settings.predict import PredictSettings
 
 EVENTS = 400
 has_beam = importlib.util.find_spec("apache_beam") is not None
@@ -175,6 +178,20 @@ def test_beam_answers_the_shards_of_a_prepared_log(causal_export, answered, log_
     asked = {"options": options, "task": ["age-group.v2"]}
     found, files = on_beam(causal_export, str(tmp_path / "log"), out, **asked)
     assert files == 40
+    assert_same_rows(found, wanted)
+
+
+@needs_beam
+def test_the_log_and_the_answers_may_be_remote(causal_export, answered, log_file):
+    wanted = pq.read_table(answered("spend"))
+    fsspec.filesystem("memory").pipe("/bulk/1.parquet", log_file.read_bytes())
+    out = "ram://bulk/answers.parquet"  # a file system that every TensorFlow has, as it has gs://
+    asked = {"task": ["spend"], "log": "memory://bulk/*", "out": out, "runner": "DirectRunner"}
+    asked |= {"columns": {"user_id": "user"}}
+    check_places(PredictSettings(model=causal_export.out, **asked))  # as the command line does
+    assert predict(causal_export.out, **asked)["out"] == "ram://bulk/answers-*-of-*.parquet"
+    file = pa.py_buffer(read_bytes("ram://bulk", "answers-00000-of-00001.parquet"))
+    found = {row.pop("user_id"): row for row in pq.read_table(pa.BufferReader(file)).to_pylist()}
     assert_same_rows(found, wanted)
 
 
