@@ -188,11 +188,13 @@ def _published(out):
 
 
 def _description(host, tasks, k, host_path, added):
+    fingerprint = host.fingerprint()
+    at_path = host.fingerprint(len(host.vocabulary.items) - added) if added else fingerprint
     return {
         "format_version": FORMAT_VERSION,
-        "host": host.fingerprint(),
+        "host": fingerprint,
         "host_path": None if host_path is None else str(Path(host_path).resolve()),
-        "host_at_path": host.fingerprint(len(host.vocabulary.items) - added),
+        "host_at_path": at_path,
         "added_items": added,
         "max_length": host.max_length,
         "k": k,

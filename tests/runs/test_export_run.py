@@ -272,9 +272,7 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
     out = tmp_path / "peterrec" / "1"
     shown = {"items": tmp_path / "items.csv", "hidden_items": tmp_path / "hidden.txt"}
     mixed = alone(runs / "books", tmp_path)
-    export_runs(
-        runs / "host", [runs / "films"], out, k=30, mixed=alone(runs / "books", tmp_path), **shown
-    )
+    export_runs(runs / "host", [runs / "films"], out, k=30, mixed=mixed, **shown)
     export_runs(base=out.parent, k=29)
     assert verify_export(out.parent / "2") == []
     titles = {"t0": "Zero, the film", "t1": "One", "s1": "A"}
