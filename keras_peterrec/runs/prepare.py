@@ -2,7 +2,10 @@
 
 from keras_peterrec.data.prepared.finishing import Plan
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.prepared.splits import keep_split
 from keras_peterrec.data.sources import check_log, is_named, load_log
+from keras_peterrec.data.splits import LAST
 from keras_peterrec.data.table_files import is_table
 from keras_peterrec.errors import InputError
 from keras_peterrec.progress import line
@@ -25,7 +28,7 @@ def prepare(settings: PrepareSettings) -> dict:
     Raises:
         InputError: an argument or the log cannot be used.
     """
-    log, read = settings.log, (settings.columns, settings.events)
+    log, read = settings.log, _read(settings)
     if is_named(log) or is_table(log):
         log, read = load_log(log, *read), ()
     plan = Plan.of(log, settings.min_count, settings.shards, *read)
@@ -38,12 +41,18 @@ def prepare(settings: PrepareSettings) -> dict:
         found = prepare_on_beam(log, plan, settings.out, settings.runner, settings.pipeline_options)
     else:
         found = prepare_in_process(log, plan, settings.out)
+    if settings.split != LAST:
+        keep_split(PreparedLog(settings.out), settings.split)
     return {
         "command": settings.command,
         "settings": settings.recorded(),
         "out": str(settings.out),
         "data": {name: found[name] for name in SHOWN},
     }
+
+
+def _read(settings):
+    return settings.columns, settings.events, settings.weight_column
 
 
 def check_prepare(settings: PrepareSettings) -> None:
@@ -54,7 +63,7 @@ def check_prepare(settings: PrepareSettings) -> None:
             "`out` should be a folder of this machine where no `runner` is named. "
             f"Received: {settings.out}."
         )
-    read = settings.columns, settings.events
+    read = _read(settings)
     if is_named(settings.log):
         check_log(settings.log, *read)
         return

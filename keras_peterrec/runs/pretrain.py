@@ -7,11 +7,10 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.sequences import Sequences, mean_one_factor, target_weight
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
@@ -66,8 +65,6 @@ def pretrain(settings: PretrainSettings) -> dict:
     devices = Devices.open(settings.devices)
     source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
     log = PretrainingLog.of(source, settings.min_count, settings.split)
-    if settings.final:
-        PretrainingLog.check_all(source)
     fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
     with found as folder:
@@ -177,7 +174,7 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
-            "events": len(log.sequences.items),
+            "events": log.summary["events"],
             "items": len(host.vocabulary.items),
             "epochs": sum(path),
             "seconds": round(time.perf_counter() - began, 2),
@@ -334,8 +331,8 @@ def training_batches(
 ) -> Any:
     """One epoch of a log, every event once.
 
-    Where a log in memory has weights, they come as a third part; their mean over all targets is 1,
-    so that losses compare.
+    Where a log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
 
     Returns:
         tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
@@ -355,7 +352,7 @@ def training_batches(
     if isinstance(log, PretrainingLog) and log.prepared is not None:
         return StreamedBatches(
             log.prepared,
-            vocabulary_size,
+            log.ids,
             shown,
             tokens=tokens // devices.workers,
             rows=rows // devices.workers,
@@ -364,26 +361,18 @@ def training_batches(
             chunk_events=log.chunk_events,
             worker=devices.worker,
             workers=devices.workers,
+            split=log.prepared_split,
         )
     sequences = log if isinstance(log, Sequences) else log.sequences
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(window or longest)
-    weights = None if sequences.weights is None else _with_mean_one(sequences, longest)
+    weights = sequences.weights
+    if weights is not None:
+        trained = sequences.split.trained
+        total = target_weight(weights, sequences.offsets, trained)
+        weights = weights * mean_one_factor(int(np.maximum(trained - 1, 0).sum()), total)
     arguments = shown, tokens, rows, settings.seed
     return packed_batches(sequences.items, *windows, *arguments, weights=weights)
-
-
-def _with_mean_one(sequences, longest):
-    starts, stops = sequences.training_windows(longest)
-    # Of each user one window, whose targets are the events after its first.
-    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
-    total = np.sum(passed[stops + 1] - passed[starts + 1])
-    if total <= 0:
-        raise InputError(
-            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
-            "kept for validation and test."
-        )
-    return sequences.weights * (np.sum(stops - starts) / total)
 
 
 def _train(

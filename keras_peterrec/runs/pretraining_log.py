@@ -10,8 +10,14 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.prepared.splits import (
+    EVERYTHING,
+    PreparedSplit,
+    count_split,
+    find_periods,
+)
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import LAST, EventSplit, all_events, split_events
+from keras_peterrec.data.splits import LAST, EventSplit, all_events, bad_moment, split_events
 from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
@@ -32,6 +38,9 @@ class PretrainingLog:
         counts: int array `[V - 4]`. How often training sees each item.
         summary: dict. What `metrics.json` says of the data.
         prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
+        prepared_split: PreparedSplit of it, or `None`. Defaults to `None`.
+        ids: int32 array or `None`. From the ids of its records to those of the vocabulary. Defaults
+            to `None`.
         chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
     """
 
@@ -40,6 +49,8 @@ class PretrainingLog:
     counts: np.ndarray
     summary: dict
     prepared: PreparedLog | None = None
+    prepared_split: PreparedSplit | None = None
+    ids: np.ndarray | None = None
     chunk_events: int = CHUNK_EVENTS
 
     @classmethod
@@ -49,35 +60,22 @@ class PretrainingLog:
         Args:
             log: Log or PreparedLog.
             min_count: int. Items that training sees less often become unknown.
-            split: str. See `split_events`; `"last"` with a PreparedLog. Defaults to `"last"`.
+            split: str. See `split_events`. Defaults to `"last"`.
 
         Raises:
             InputError: training, validation or test would have no event, or no item is left.
         """
-        if not isinstance(log, PreparedLog):
-            return cls._of_log(log, min_count, split_events(log, split))
-        if split != LAST:
-            raise InputError(
-                f"`split` should be {LAST!r} with a prepared log, which is counted and streamed "
-                f"that way. Received: `split` = {split!r}."
-            )
-        return cls._of_prepared(log, min_count)
+        if isinstance(log, PreparedLog):
+            return cls._of_prepared(log, min_count, split)
+        return cls._of_log(log, min_count, split_events(log, split))
 
     @classmethod
     def of_all(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
-        """The same of a Log all of whose events are trained on; see `check_all`."""
-        cls.check_all(log)
+        """The same of a log all of whose events are trained on."""
+        if isinstance(log, PreparedLog):
+            return cls._of_prepared(log, min_count, EVERYTHING)
         lengths = np.bincount(log.users, minlength=len(log.user_ids))
         return cls._of_log(log, min_count, all_events(lengths))
-
-    @staticmethod
-    def check_all(log: Log | PreparedLog) -> None:
-        """Raises InputError for a PreparedLog, which cannot be trained on as a whole."""
-        if isinstance(log, PreparedLog):
-            raise InputError(
-                "`final` should be left out with a prepared log, which streams what training sees. "
-                f"Received: `final` = True with {str(log.path)!r}."
-            )
 
     @classmethod
     def _of_log(cls, log, min_count, split):
@@ -85,17 +83,24 @@ class PretrainingLog:
         return cls(*encode_log(log, min_count, trained, split), log_summary(log, trained))
 
     @classmethod
-    def _of_prepared(cls, prepared, min_count):
-        _check_lengths(prepared.lengths()[1], prepared.users)
-        with progress.stage(f"reading {prepared.path}") as found:
-            vocabulary, counts = prepared.vocabulary(min_count)
-            sequences, most = measured_sequences(prepared, vocabulary)
-            found(f"{len(sequences.items):,} of {prepared.events:,} events")
-        _check_lengths(sequences.lengths, len(sequences))
-        summary = prepared.summary()
+    def _of_prepared(cls, prepared, min_count, split):
+        if split == LAST:
+            _check_lengths(prepared.lengths()[1], prepared.users)
+        found = count_split(prepared, split)
+        with progress.stage(f"reading {prepared.path}") as said:
+            vocabulary, counts, ids = prepared.vocabulary(min_count, found.counts)
+            sequences, most = _measured(prepared, ids, found.periods)
+            said(f"{len(sequences.items):,} of {prepared.events:,} events")
+        if split == LAST:
+            _check_lengths(sequences.lengths, len(sequences))
+        elif split != EVERYTHING and not sequences.split.asks_all:
+            raise bad_moment(split, *prepared.times())
+        unseen = int((found.counts == 0).sum())
+        summary = {**prepared.summary(), "items_only_held_out": unseen}
         if most:
             summary["users_measured"] = most
-        return cls(sequences, vocabulary, counts, summary, prepared, CHUNK_EVENTS)
+        streams = {"prepared": prepared, "prepared_split": found, "ids": ids}
+        return cls(sequences, vocabulary, counts, summary, **streams, chunk_events=CHUNK_EVENTS)
 
     @property
     def most_measured(self) -> int | None:
@@ -137,7 +142,7 @@ def measured_sequences(
     Args:
         log: Log or PreparedLog.
         vocabulary: Vocabulary.
-        split: str. Of a Log; see `split_events`. Defaults to `"last"`.
+        split: str. See `split_events`. Defaults to `"last"`.
 
     Returns:
         Sequences and `None`, which is all of them; or, for a prepared log larger than a chunk, the
@@ -145,8 +150,12 @@ def measured_sequences(
     """
     if not isinstance(log, PreparedLog):
         return Sequences(log, vocabulary, split=split_events(log, split)), None
-    sequences = log.sequences(vocabulary, log.sample(CHUNK_EVENTS))
-    all_of_them = len(sequences) == log.users
+    return _measured(log, log.ids_in(vocabulary), find_periods(log, split))
+
+
+def _measured(prepared, ids, periods):
+    sequences = prepared.sequences(ids, prepared.sample(CHUNK_EVENTS), periods)
+    all_of_them = len(sequences) == prepared.users
     return sequences, None if all_of_them else min(MEASURED_USERS, len(sequences))
 
 

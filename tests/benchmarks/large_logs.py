@@ -71,8 +71,8 @@ def stream(options):
 
     began = time.perf_counter()
     prepared = PreparedLog(options.out / "prepared")
-    vocabulary, _ = prepared.vocabulary(1)
-    batches = StreamedBatches(prepared, len(vocabulary), NextItems(0.1), tokens=1_000)
+    _, _, ids = prepared.vocabulary(1)
+    batches = StreamedBatches(prepared, ids, NextItems(0.1), tokens=1_000)
     count, first = 0, None
     for history, _ in batches.from_step(0):
         first = first or time.perf_counter() - began

@@ -24,6 +24,7 @@ from keras_peterrec.data.prepared.format import (
 )
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.prepared.splits import Periods
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
@@ -53,13 +54,14 @@ def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, shards):
     same_histories(load_log(tmp_path / "out"), log)
     assert (found.events, found.users) == (len(log), len(log.user_ids))
     _, vocabulary, counts = encode_log(log, 3)
-    kept, kept_counts = found.vocabulary(3)
+    kept, kept_counts, _ = found.vocabulary(3)
     assert kept.items.tolist() == vocabulary.items.tolist()
     assert kept_counts.tolist() == counts.tolist()
     assert not (tmp_path / "out.preparing").exists()
     # Also with another vocabulary, and of some users.
     vocabulary = type(vocabulary)(["ï3", "other", "ï1"])
-    ours, theirs = found.sequences(vocabulary, range(shards)), Sequences(log, vocabulary)
+    ours = found.sequences(found.ids_in(vocabulary), range(shards), Periods("last"))
+    theirs = Sequences(log, vocabulary)
     assert ours.items.tolist() == theirs.items.tolist()
     some = ["u7", "nobody", "u3"]
     few = found.log(users=some)
@@ -76,7 +78,7 @@ def test_fractions_of_seconds_stay_exact(tmp_path):
 def test_items_left_out_are_unknown(tmp_path):
     found, log = prepared(tmp_path / "out", shards=2, min_count=20)
     _, vocabulary, _ = encode_log(log, 20)
-    sequences = found.sequences(found.vocabulary(1)[0], range(2))
+    sequences = found.sequences(found.vocabulary(1)[2], range(2), Periods("last"))
     assert sequences.items.tolist() == Sequences(log, vocabulary).items.tolist()
     assert set(found.log().item_ids) <= set(vocabulary.items)
 
@@ -86,18 +88,21 @@ def test_it_reads_what_a_log_in_memory_reads(tmp_path):
     times = 1_700_000_000 + times * 1_000  # many events have user, item and time of another
     table = pa.table({"who": users, "item_id": items, "timestamp": times})
     table = table.append_column("event_type", [["click", "buy"] * (len(table) // 2)])
+    table = table.append_column("worth", [[n % 3 // 2 for n in range(len(table))]])
     first, second = table.slice(0, 1_500), table.slice(1_500)
     pa.csv.write_csv(first, tmp_path / "1.tsv", write_options=pa.csv.WriteOptions(delimiter="\t"))
     # The second file counts milliseconds.
     millis = pa.array(second["timestamp"].to_numpy() * 1_000)
     pa.parquet.write_table(second.set_column(2, "timestamp", millis), tmp_path / "2.parquet")
-    options = {"columns": "user_id=who", "events": "buy"}
+    options = {"columns": "user_id=who", "events": "buy", "weight_column": "worth"}
     pattern = str(tmp_path / "[12].*")
     wanted = load_log(pattern, **options)
     assert len(wanted) < 1_500  # duplicates are dropped
     prepare_in_process(pattern, Plan.of(pattern, shards=3, **options), tmp_path / "out")
     found = PreparedLog(tmp_path / "out")
     same_histories(found.log(), wanted)
+    weights = [Sequences(log, found.items).weights.tolist() for log in (found.log(), wanted)]
+    assert weights[0] == weights[1]
     assert read_manifest(tmp_path / "out")["rows"] == 1_500
 
 
