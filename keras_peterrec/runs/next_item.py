@@ -74,6 +74,19 @@ class NextItemEvaluation:
         nothing = np.zeros((len(self), 1), "float32"), np.zeros((linear.outputs, 1), "float32")
         return self._metrics(*nothing, new_items, self.scores(linear))
 
+    def linear_quality(self, linear: LinearPart, name: str) -> float:
+        """A metric of a LinearPart alone; items of which a sparse one says nothing are misses."""
+        if not linear.is_sparse:
+            return self.measure_linear(linear)[name]
+        scores = self.scores(linear)
+        found = (scores.bags @ linear.table).tocsr()
+        places = np.maximum(self.targets, 0)
+        own = np.asarray(found[np.arange(len(self)), places]).reshape(-1)
+        own = np.where(self.targets >= 0, own, 0.0)
+        owners = np.repeat(np.arange(len(self)), np.diff(found.indptr))
+        above = np.bincount(owners[found.data >= own[owners]], minlength=len(self))  # and itself
+        return ranking_metrics(np.where(own > 0, above, linear.outputs))[name]
+
     def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
         """The weight with which a LinearPart is best added to a pretrainer's scores."""
         users, table = self._network(pretrainer)

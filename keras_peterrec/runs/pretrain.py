@@ -13,10 +13,17 @@ from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
+from keras_peterrec.models.linear_fitting import (
+    EXACT_UP_TO,
+    best_ease,
+    best_item_regression,
+    best_penalty,
+    item_regression,
+)
 from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.models.sparse_regression import SparseRegression
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import NextItemEvaluation
@@ -38,10 +45,13 @@ from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
-VALIDATION_USERS = 5_000
 METRIC = Metric("ndcg@10", higher_is_better=True)
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
+# With many items: targets by which the linear part is chosen, before it is fitted to all, and users
+# and scores by which it is weighed.
+CHOOSING_ROWS = 1_000_000
+LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
@@ -125,8 +135,8 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
     def finish():
         linear = None
         if settings.linear or settings.baselines:
-            linear = fit_linear(sequences, len(log.counts), earlier)
-        weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
+            linear = fit_linear(log, earlier)
+        weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         host.save(folder.path)
         result = {
             **described,
@@ -170,7 +180,7 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(log.sequences, len(host.vocabulary.items), chosen, earlier)
+            part = refit_linear(log, chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
@@ -222,44 +232,67 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
     return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
 
 
-def fit_linear(sequences: Sequences, items: int, earlier: LinearPart | None = None) -> LinearPart:
+def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
-        sequences: Sequences. What is held out is not fitted to.
-        items: int. Items of the vocabulary, without special ids.
+        log: PretrainingLog. What is held out is not fitted to.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
+    sequences, items = log.sequences, len(log.counts)
     rows = next_item_rows(sequences)
-    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
+    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.most_validated)
+    quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
+        few = rows if items <= EXACT_UP_TO else _first_rows(rows, CHOOSING_ROWS)
         linear = best_item_regression(
-            lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
-            lambda part: validation.measure_linear(part)[METRIC.name],
+            lambda bag: item_regression(bag, sequences.items, *few, items, items, next_items=True),
+            quality,
             earlier,
         )
+        if linear.is_sparse and (log.most_measured or len(few[0]) < len(rows[0])):
+            regression = _sparse_of_all(log, linear.bag)
+            linear = best_penalty(regression, quality, linear.chosen["penalty"])
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
 
 
 def refit_linear(
-    sequences: Sequences, items: int, chosen: dict, earlier: LinearPart | None = None
+    log: PretrainingLog, chosen: dict, earlier: LinearPart | None = None
 ) -> LinearPart:
     """The regression with settings that were chosen before, times its weight.
 
     Args:
-        sequences: Sequences.
-        items: int. Items of the vocabulary, without special ids.
+        log: PretrainingLog.
         chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
-    rows = next_item_rows(sequences)
+    items, bag = len(log.counts), Bag(chosen["fade"])
     with progress.stage("fitting the linear part to everything"):
-        regression = ItemRegression(
-            Bag(chosen["fade"]), sequences.items, *rows, items, items, next_items=True
-        )
+        if items > EXACT_UP_TO:
+            return _sparse_of_all(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
+        rows = next_item_rows(log.sequences)
+        regression = item_regression(bag, log.sequences.items, *rows, items, items, next_items=True)
         prior = earlier.table if chosen.get("goes_on") else None
         return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
+
+
+def _first_rows(rows, count):
+    """About so many of the first rows, all of a user or none."""
+    starts, stops, offsets, targets = rows
+    if len(starts) <= count:
+        return rows
+    end = int(np.searchsorted(starts, starts[count]))
+    return starts[:end], stops[:end], offsets[: end + 1], targets[: offsets[end]]
+
+
+def _sparse_of_all(log, bag):
+    """The sparse regression of all users, a part of them in memory at a time."""
+    items = len(log.counts)
+    regression = SparseRegression(bag, items, items, log.counts)
+    for part in log.training_parts():
+        regression.add(part.items, *next_item_rows(part))
+    return regression
 
 
 def next_item_rows(sequences: Sequences) -> tuple:
@@ -275,10 +308,13 @@ def next_item_rows(sequences: Sequences) -> tuple:
 
 
 def join(
-    pretrainer: Pretrainer, linear: LinearPart, sequences: Sequences, settings: PretrainSettings
+    pretrainer: Pretrainer, linear: LinearPart, log: PretrainingLog, settings: PretrainSettings
 ) -> float:
     """Adds the linear part to a trained network with the weight that validation asks."""
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+    users = log.most_validated
+    if linear.is_sparse:  # each weight asks for a ranking of all items
+        users = min(users, max(LEAST_WEIGHING, WEIGHING_SCORES // len(log.counts)))
+    validation = NextItemEvaluation(log.sequences, settings.max_length, VALIDATION, users)
     weight = validation.best_weight(pretrainer, linear)
     if weight:
         pretrainer.linear = LinearTable.of_part(linear.moved(weight))
@@ -384,7 +420,7 @@ def _train(
         log.sequences,
         settings.max_length,
         VALIDATION,
-        VALIDATION_USERS,
+        log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,
     )

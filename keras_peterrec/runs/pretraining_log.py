@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,10 @@ from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 
-MEASURED_USERS = 20_000  # of a log that is not held in memory
+# Of a log that is not held in memory: users, and users times items, all of which are ranked.
+MEASURED_USERS, MEASURED_SCORES = 20_000, 2 * 10**10
+LEAST_MEASURED = 1_000
+VALIDATION_USERS = 5_000  # of any log
 STEPS = 10_000  # of an epoch of such a log, unless it has less
 
 
@@ -107,6 +111,26 @@ class PretrainingLog:
         """How many users are measured at most; `None` for all."""
         return self.summary.get("users_measured")
 
+    @property
+    def most_validated(self) -> int:
+        """How many users validate at most."""
+        return min(VALIDATION_USERS, self.most_measured or VALIDATION_USERS)
+
+    def training_parts(self) -> Iterator[Sequences]:
+        """All users, a chunk of them at a time where they stream."""
+        if self.prepared is None or self.most_measured is None:
+            yield self.sequences
+            return
+        shards, periods = list(range(self.prepared.shards)), self.prepared_split.periods
+        while shards:
+            taken, events = [], 0
+            while shards and events < self.chunk_events:
+                taken.append(shards.pop(0))
+                events += self.prepared.events_of(taken[-1])
+            found = self.prepared.read(taken, times=periods.reads_times)
+            arrays = None, self.ids[found.items], None, found.offsets, None
+            yield Sequences.of_arrays(*arrays, periods.events(found))
+
     def steps_of_epoch(self, batches: Any, asked: int | None) -> int:
         """Steps of an epoch: those asked for, or all batches once, if they are not very many."""
         steps = int(batches.cardinality())
@@ -155,8 +179,10 @@ def measured_sequences(
 
 def _measured(prepared, ids, periods):
     sequences = prepared.sequences(ids, prepared.sample(CHUNK_EVENTS), periods)
-    all_of_them = len(sequences) == prepared.users
-    return sequences, None if all_of_them else min(MEASURED_USERS, len(sequences))
+    if len(sequences) == prepared.users:
+        return sequences, None
+    affordable = max(LEAST_MEASURED, MEASURED_SCORES // len(ids))
+    return sequences, min(MEASURED_USERS, affordable, len(sequences))
 
 
 def log_summary(log: Log, trained: np.ndarray) -> dict:

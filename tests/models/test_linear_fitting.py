@@ -115,34 +115,6 @@ def test_a_tiny_penalty_is_solved_in_more_digits():
         assert found.table.sum() == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("next_items", [False, True])
-def test_with_all_candidates_the_sparse_form_is_the_exact_one(next_items, monkeypatch):
-    """Where every target has followed every item."""
-    rows = random_rows(3, users=400, cuts=5)
-    size = ITEMS if next_items else OUTPUTS
-    exact = ItemRegression(Bag(fade=2.0), *rows, ITEMS, size, next_items).solve(10.0)
-    monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
-    sparse = ItemRegression(Bag(fade=2.0), *rows, ITEMS, size, next_items).solve(10.0)
-    assert sparse.is_sparse and sparse.bag.events == linear_fitting.SPARSE_EVENTS
-    np.testing.assert_allclose(sparse.table.toarray(), exact.table, atol=1e-4)
-
-
-def test_candidates_are_the_items_that_explain_a_target_best(monkeypatch):
-    rows = random_rows(4, users=300)
-    monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
-    monkeypatch.setattr(linear_fitting, "CANDIDATES", 3)
-    found = ItemRegression(Bag(), *rows, ITEMS, OUTPUTS).solve(10.0).table.toarray()
-    x, y = matrices(Bag(events=linear_fitting.SPARSE_EVENTS), *rows)
-    gram, right = x.T @ x, x.T @ y
-    for target in range(OUTPUTS):
-        explained = right[:, target] ** 2 / (np.diag(gram) + 10.0)
-        best = np.sort(np.argsort(-explained)[:3])
-        assert np.flatnonzero(found[:, target]).tolist() == best.tolist()
-        system = gram[np.ix_(best, best)] + 10.0 * np.eye(3)
-        expected = np.linalg.solve(system, right[best, target])
-        np.testing.assert_allclose(found[best, target], expected, atol=1e-4)
-
-
 def test_the_best_fade_and_penalty_are_taken():
     """The next item is that of two events ago: what came later should not count more."""
     random = np.random.default_rng(5)

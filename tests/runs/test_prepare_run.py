@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
@@ -13,16 +15,21 @@ from prepared_samples import sample_columns, write_files
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
+from keras_peterrec.models import linear_fitting
+from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.runs import pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
+pretraining = sys.modules[pretrain.__module__]  # the module `pretrain`, not the function
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "dropout": 0.1, "baselines": False}
 
 
@@ -131,6 +138,35 @@ def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
     losses = [read_history(tmp_path / name)["loss"] for name in ("host", "straight")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5) and len(losses[0]) == 4
     assert result["metrics"]["test"] == pytest.approx(straight["metrics"]["test"], abs=1e-6)
+
+
+def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monkeypatch):
+    for module in (linear_fitting, pretraining):
+        monkeypatch.setattr(module, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(pretraining, "CHOOSING_ROWS", 400)
+    log = Log.from_columns(*sample_columns())
+    memory = pretraining_log.PretrainingLog.of(log, 1)
+    of_memory = pretraining._sparse_of_all(memory, Bag(4.0)).solve(20.0)
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
+    streamed = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
+    assert len([*streamed.training_parts()]) == 2
+    ours = pretraining._sparse_of_all(streamed, Bag(4.0)).solve(20.0)
+    np.testing.assert_allclose(ours.table.toarray(), of_memory.table.toarray(), atol=1e-4)
+    evaluation = NextItemEvaluation(streamed.sequences, 20, VALIDATION, 25)
+    found = evaluation.linear_quality(ours, "ndcg@10")
+    assert found == pytest.approx(evaluation.measure_linear(ours)["ndcg@10"])
+    result = pretrain(folder / "out", tmp_path / "host", epochs=1, final=True, **SMALL)
+    host = Host.load(tmp_path / "host")
+    assert host.pretrainer.linear.entries > 0 and result["linear"]["weight"] > 0
+
+
+def test_measured_users_are_fewer_where_items_are_many(folder, monkeypatch):
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "LEAST_MEASURED", 5)
+    monkeypatch.setattr(pretraining_log, "MEASURED_SCORES", 640)
+    log = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
+    assert log.most_measured == log.most_validated == 640 // (len(log.vocabulary))
 
 
 def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(

@@ -15,6 +15,8 @@ from keras_peterrec.data.table_columns import numbers
 from keras_peterrec.data.timestamps import in_seconds
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK
 
+COUNTED_ROWS = 4_000_000  # items of several shards that are added up together
+
 
 def sorted_users(
     batches: Sequence[pa.RecordBatch], clocks: Clocks = Clocks()
@@ -126,15 +128,22 @@ def _items_table(item_ids, events, training):
 
 def add_counts(tables: Iterable[pa.Table]) -> pa.Table:
     """Adds up tables of items, such as those of several shards."""
-    total = None
+    waiting, total = [], 0
     for table in tables:
-        both = table if total is None else pa.concat_tables([total, table])
-        sums = [("events", "sum"), ("training_events", "sum")]
-        found = both.group_by("item_id").aggregate(sums)
-        total = _items_table(
-            found["item_id"], found["events_sum"], found["training_events_sum"]
-        ).combine_chunks()
-    return total
+        waiting.append(table)
+        # All together would not fit, and one after the other would count the same items each time.
+        if sum(map(len, waiting)) > 2 * total + COUNTED_ROWS:
+            waiting = [_summed(waiting)]
+            total = len(waiting[0])
+    return _summed(waiting)
+
+
+def _summed(tables):
+    sums = [("events", "sum"), ("training_events", "sum")]
+    found = pa.concat_tables(tables).group_by("item_id").aggregate(sums)
+    return _items_table(
+        found["item_id"], found["events_sum"], found["training_events_sum"]
+    ).combine_chunks()
 
 
 def in_order(items: pa.Table) -> pa.Array:
@@ -147,20 +156,47 @@ def in_order(items: pa.Table) -> pa.Array:
     return pc.sort_indices(items, keys)
 
 
+class ItemIds:
+    """Finds the ids of the items of many shards, where `index_in` would read all items each time.
+
+    Args:
+        items: pyarrow array of all items, in the order of their ids.
+    """
+
+    def __init__(self, items: pa.Array) -> None:
+        self._items = items
+        hashes = user_hashes(items)
+        self._order = np.argsort(hashes).astype("int32")
+        self._hashes = hashes[self._order]
+
+    def of(self, items: pa.Array) -> np.ndarray:
+        """The ids of items, int64 `[N]`; `UNK` for those that the vocabulary lacks."""
+        hashes = user_hashes(items)
+        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        found = self._order[places].astype("int64")
+        same = pc.equal(self._items.take(pa.array(found)), items).to_numpy(zero_copy_only=False)
+        # Two items of one hash, should there ever be any.
+        unsure = np.flatnonzero(~same & (self._hashes[places] == hashes))
+        if len(unsure):
+            known = pc.index_in(items.take(pa.array(unsure)), value_set=self._items)
+            found[unsure] = known.fill_null(-1).to_numpy(zero_copy_only=False)
+            same[unsure] = found[unsure] >= 0
+        return np.where(same, found + FIRST_ITEM, UNK)
+
+
 def encoded_records(
-    users: pa.Table, items: pa.Table, vocabulary: pa.Array, whole_timestamps: bool
+    users: pa.Table, items: pa.Table, vocabulary: ItemIds, whole_timestamps: bool
 ) -> Iterable[bytes]:
     """The records of a shard, one a user, as `tf.train.Example`.
 
     Args:
         users, items: the tables of `sorted_users`.
-        vocabulary: pyarrow array of all item ids, in the order of their ids.
+        vocabulary: ItemIds.
         whole_timestamps: bool. Whether the timestamps of the whole log are integers.
     """
     from tensorflow.core.example.example_pb2 import Example
 
-    ids = pc.index_in(items["item_id"], value_set=vocabulary).to_numpy(zero_copy_only=False)
-    ids = np.where(np.isnan(ids), UNK - FIRST_ITEM, ids).astype("int64") + FIRST_ITEM
+    ids = vocabulary.of(items["item_id"].combine_chunks()) if len(items) else np.zeros(0, "int64")
     flat = ids[_flat(users["items"])].tolist() if len(users) else []
     times = _flat(users["timestamps"])
     times = times.tolist() if whole_timestamps else times.astype("<f8")

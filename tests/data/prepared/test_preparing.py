@@ -14,7 +14,7 @@ import pytest
 from prepared_samples import contents, prepared, sample_columns, write_files
 
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared import in_process, partition
+from keras_peterrec.data.prepared import in_process, partition, shards
 from keras_peterrec.data.prepared.finishing import Plan
 from keras_peterrec.data.prepared.format import (
     FIELDS,
@@ -40,14 +40,14 @@ def same_histories(found, wanted):
         assert getattr(a, name).tolist() == getattr(b, name).tolist(), name
 
 
-@pytest.mark.parametrize("shards", [1, 5])
-def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, shards):
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, count):
     columns = sample_columns()
     pattern = write_files(tmp_path / "log", columns)
     monkeypatch.setattr(
         in_process, "parted_events", lambda *a: partition.parted_events(*a, rows=400)
     )
-    prepare_in_process(pattern, Plan.of(pattern, shards=shards), tmp_path / "out")
+    prepare_in_process(pattern, Plan.of(pattern, shards=count), tmp_path / "out")
     found = PreparedLog(tmp_path / "out")
     log = Log.from_columns(*columns)
     same_histories(found.log(), log)
@@ -60,7 +60,7 @@ def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, shards):
     assert not (tmp_path / "out.preparing").exists()
     # Also with another vocabulary, and of some users.
     vocabulary = type(vocabulary)(["ï3", "other", "ï1"])
-    ours = found.sequences(found.ids_in(vocabulary), range(shards), Periods("last"))
+    ours = found.sequences(found.ids_in(vocabulary), range(count), Periods("last"))
     theirs = Sequences(log, vocabulary)
     assert ours.items.tolist() == theirs.items.tolist()
     some = ["u7", "nobody", "u3"]
@@ -135,6 +135,35 @@ def test_hashes_are_those_of_the_definition():
             number = (number ^ byte) * 0x100000001B3 % 2**64
         number = (number ^ (number >> 33)) * 0xFF51AFD7ED558CCD % 2**64
         assert int(found) == number ^ (number >> 33)
+
+
+@pytest.mark.parametrize("collide", [False, True])
+def test_ids_of_items_are_their_places_also_where_hashes_collide(monkeypatch, collide):
+    if collide:
+        monkeypatch.setattr(shards, "user_hashes", lambda ids: np.full(len(ids), 7, "uint64"))
+    ids = shards.ItemIds(pa.array(["c", "a", "ï", "b"]))
+    assert ids.of(pa.array(["b", "none", "a", "ï", "c"])).tolist() == [7, 1, 5, 6, 4]
+
+
+def test_counts_are_added_up_in_any_portions(monkeypatch):
+    draw = np.random.default_rng(0)
+    tables = []
+    for _ in range(9):
+        items = draw.choice(30, 12, replace=False)
+        tables.append(
+            pa.table(
+                {
+                    "item_id": pa.array(map(str, items), pa.string()),
+                    "events": draw.integers(1, 9, 12),
+                    "training_events": draw.integers(0, 3, 12),
+                }
+            )
+        )
+    found = [shards.add_counts(tables)]
+    monkeypatch.setattr(shards, "COUNTED_ROWS", 10)
+    found.append(shards.add_counts(iter(tables)))
+    a, b = (table.sort_by("item_id").to_pydict() for table in found)
+    assert a == b and sum(a["events"]) == sum(sum(t["events"].to_pylist()) for t in tables)
 
 
 @pytest.mark.parametrize("stage", ["parted_events", "sorted_users", "add_counts", "write_records"])
