@@ -143,13 +143,14 @@ class PreparedLog:
             InputError: there is no such item.
         """
         counts = self.counts if counts is None else counts
+        sorted_already = counts is self.counts  # by which the records' ids were given
         order = np.flatnonzero(counts >= max(min_count, 0))
         if not len(order):
             raise InputError(
                 "`min_count` should leave at least one item. Received: "
                 f"`min_count` = {min_count}, the largest count is {counts.max()}."
             )
-        if np.any(np.diff(counts) > 0):  # as the records count, they are in order
+        if not sorted_already:
             table = pa.table({"item_id": self.items.items[order], "training_events": counts[order]})
             order = order[in_order(table).to_numpy()]
         ids = np.full(FIRST_ITEM + len(counts), UNK, "int32")

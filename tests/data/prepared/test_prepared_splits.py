@@ -52,6 +52,12 @@ def test_everything_counts_all_events(sample):
     assert kept_counts.tolist() == counts.tolist()
 
 
+def test_items_of_equal_counts_are_in_order_of_their_names(sample):
+    found, _ = sample
+    counts = np.ones(len(found.counts), "int64")
+    assert found.vocabulary(1, counts)[0].items.tolist() == sorted(found.items.items)
+
+
 def test_a_split_is_kept_in_the_folder(tmp_path, monkeypatch):
     found, log = prepared(tmp_path / "out", shards=3)
     before = contents(tmp_path / "out")
