@@ -69,8 +69,8 @@ from keras_peterrec.tasks.registry import register_task_kind as register_task_ki
 from keras_peterrec.tasks.regression import Regression as Regression
 from keras_peterrec.tasks.regression import RegressionData as RegressionData
 from keras_peterrec.tasks.target_loss import TargetLoss as TargetLoss
+from keras_peterrec.tasks.task_data import TaskData as TaskData
 from keras_peterrec.tasks.task_kind import Metric as Metric
-from keras_peterrec.tasks.task_kind import TaskData as TaskData
 from keras_peterrec.tasks.task_kind import TaskKind as TaskKind
 from keras_peterrec.training.callbacks import Validation as Validation
 from keras_peterrec.transfer.combined_tasks import average_tasks as average_tasks

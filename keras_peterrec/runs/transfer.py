@@ -26,7 +26,7 @@ from keras_peterrec.runs.task_data import (
 from keras_peterrec.runs.task_training import RECIPE, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
-from keras_peterrec.tasks.task_kind import PartWeights
+from keras_peterrec.tasks.task_data import PartWeights
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded

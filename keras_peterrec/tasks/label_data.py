@@ -12,7 +12,7 @@ from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.models.linear_fitting import LabelRegression, best_label_regression
 from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.task_kind import PartWeights, TaskData
+from keras_peterrec.tasks.task_data import PartWeights, TaskData
 
 LEAST_SCALE = 0.01
 # Where training users are fewer, they help to choose the penalty of the linear part.

@@ -25,14 +25,8 @@ from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
 from keras_peterrec.tasks.target_loss import TargetLoss
-from keras_peterrec.tasks.task_kind import (
-    DEFAULT_SPLIT,
-    ExportedAnswers,
-    Metric,
-    PartWeights,
-    TaskData,
-    TaskKind,
-)
+from keras_peterrec.tasks.task_data import PartWeights, TaskData
+from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 SAMPLED_NEGATIVES = 99
 # From so many targets in a training row on, binary cross-entropy is the default loss. Measured on

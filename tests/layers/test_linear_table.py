@@ -100,3 +100,19 @@ def test_moved_scores_are_scaled_around_a_point():
     history = random_histories()[3]
     expected = 0.3 * (scores_of(part, history) - start)
     np.testing.assert_allclose(scores_of(moved, history), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("users", [1, 20], ids=["by rows", "by bags"])
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_few_and_many_events_are_the_formula_whatever_is_known_of_the_shape(users, sparse):
+    # 12 events are few beside 40 items, 20 users' are not.
+    part = random_part(40, OUTPUTS, Bag(fade=2.0), sparse)
+    histories = np.random.default_rng(1).integers(0, 44, (users, 12))
+    layer = LinearTable.of_part(part)
+    expected = [scores_of(part, history[history > 0]) for history in histories]
+    np.testing.assert_allclose(np.asarray(layer(histories)), expected, atol=1e-5)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        of_any_shape = tf.function(layer, [tf.TensorSpec([None, None], tf.int32)])
+        np.testing.assert_allclose(of_any_shape(histories.astype("int32")), expected, atol=1e-5)

@@ -18,7 +18,8 @@ from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.tasks import registry
-from keras_peterrec.tasks.task_kind import ExportedAnswers, Metric, TaskData, TaskKind
+from keras_peterrec.tasks.task_data import TaskData
+from keras_peterrec.tasks.task_kind import ExportedAnswers, Metric, TaskKind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 

@@ -19,7 +19,7 @@ from keras_peterrec.patches.stack import Stack
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.tasks.task_kind import TaskData
+from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.training.fit import fit
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task

@@ -15,7 +15,7 @@ from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
 from keras_peterrec.tasks.recommendation import Recommendation
-from keras_peterrec.tasks.task_kind import PartWeights
+from keras_peterrec.tasks.task_data import PartWeights
 from keras_peterrec.transfer.strategies import build_task
 
 WHOLE = SplitSettings(cut_history=False)

@@ -56,7 +56,7 @@ _OPERATIONS = (
     """
     # the linear part
     """
-    GatherNd ResourceGather ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
+    GatherNd If ResourceGather ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
     """
     # rows that each name their task (`mixed`)
     """

@@ -1,0 +1,239 @@
+"""The rows of a task, and how a model is trained, measured and compared on them."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec.data.moments import is_moment
+from keras_peterrec.data.splits import TEST, VALIDATION, events_before, split_users
+from keras_peterrec.data.user_batches import UserBatches
+from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.training.inference import TOKENS, outputs_of, traced
+
+# From so many rows a history on, a pass over the history is cheaper than its rows: it computes
+# every position twice, for the event and for a token that may stand there.
+ROWS_OF_A_PASS = 2
+
+
+@dataclass(frozen=True)
+class PartWeights:
+    """How much the two parts of a task's answer count.
+
+    Args:
+        network: float. What the head's outputs are scaled with. Defaults to `1.0`.
+        linear: float. What the linear part is scaled with; 0 for none. Defaults to `0.0`.
+    """
+
+    network: float = 1.0
+    linear: float = 0.0
+
+
+class TaskData:
+    """The rows of a task and how a model is measured on them.
+
+    Args:
+        kind: TaskKind.
+        source: Sequences of the source log.
+        examples: TaskExamples.
+        max_length: int. Last events of a history that are read.
+        settings: SplitSettings.
+
+    Attributes:
+        splits: list of TaskExamples: training, validation and test.
+        starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
+            training counts its start as an epoch.
+    """
+
+    starts_trained = False
+
+    def __init__(
+        self, kind: Any, source: Any, examples: Any, max_length: int, settings: SplitSettings
+    ) -> None:
+        self.kind, self.source, self.max_length = kind, source, max_length
+        self.seed = settings.seed
+        self.dropped_users = examples.dropped_users
+        self.every_row = examples
+        split = examples.parts
+        if split is None:
+            split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
+        if is_moment(settings.split):
+            examples, split = _cut_at(examples, split, source, settings.split)
+        self.splits = [examples.select(split == part) for part in range(3)]
+        sizes = [len(part) for part in self.splits]
+        if 0 in sizes:
+            raise Misfit(
+                f"`{kind.reads}` should have enough users with a source history for training, "
+                f"validation and test. Received: {sizes} rows."
+            )
+
+    def __repr__(self):
+        rows = [len(part) for part in self.splits]
+        return f"{type(self).__name__}(kind={self.kind.name!r}, rows={rows})"
+
+    # Training.
+
+    def new_head(self) -> Any:
+        """A new head for this data."""
+        return self.kind.new_head()
+
+    def loss(self, name: str | None = None) -> Any:
+        """A new loss.
+
+        Args:
+            name: str or `None`. One of the kind's `losses`, or `None` for its default.
+        """
+        raise NotImplementedError
+
+    def part_weights(self, model: Any, linear: Any = None) -> PartWeights:
+        """How much the network and the linear part should count, as validation asks.
+
+        Args:
+            model: TaskModel, trained.
+            linear: LinearPart, of `fit_linear`, or `None` for none.
+        """
+        return PartWeights()
+
+    def join(self, model: Any, linear: Any, weights: PartWeights) -> None:
+        """Adds the linear part to a trained model.
+
+        Args:
+            model: TaskModel. Its `linear` is set; its head may be calibrated.
+            linear: LinearPart, or `None` for none.
+            weights: PartWeights, of `part_weights`.
+        """
+        if linear is not None and weights.linear:
+            model.linear = LinearTable.of_part(linear.moved(weights.linear))
+
+    def everything(self) -> "TaskData":
+        """This data with the rows of all users for training, for what ships."""
+        other = copy.copy(self)
+        other.splits = [self.every_row, *self.splits[VALIDATION:]]
+        return other
+
+    # Measuring.
+
+    def reach(self, model: Any, part: int) -> int | None:
+        """How many events before a cut one pass over a user's history needs; see `TaskModel.reach`.
+
+        `None` where every row should be read for itself: the model asks for it, or few rows of
+        the split are cuts of one history, but some are.
+        """
+        starts = self.splits[part].starts
+        histories = len(np.unique(starts))
+        pays = len(starts) == histories or len(starts) >= ROWS_OF_A_PASS * histories
+        return model.reach(self.max_length) if pays else None
+
+    def users(self, model: Any, part: int) -> np.ndarray:
+        """The users of a split as a task model's head reads them, `[E, C]`.
+
+        One pass over each user's history answers for all of its cuts where that is right.
+        """
+        split, items, reach = self.splits[part], self.source.items, self.reach(model, part)
+        if reach is None:
+            return outputs_of(model.user_states, items, split.starts, split.stops, self.max_length)
+        plan = UserBatches(split.starts, split.stops, reach, TOKENS)
+        forward = model.user_states_at_ends if plan.at_ends else model.user_states_at
+        return plan.outputs(traced(forward), items)
+
+    def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
+        """Metrics of a task model on a split; those against sampled negatives if asked."""
+        linear = None if model.linear is None else self.linear_scores(model.linear.part(), part)
+        return self.measure_users(self.users(model, part), model.head, part, sampled, linear)
+
+    def measure_users(
+        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+    ) -> dict:
+        """Metrics of users `[E, C]`, computed already, and a head on a split.
+
+        Args:
+            linear: LinearScores that are added to the head's, or `None`.
+        """
+        raise NotImplementedError
+
+    def linear_scores(self, linear: Any, part: int) -> Any:
+        """The LinearScores of a LinearPart on a split."""
+        split = self.splits[part]
+        return linear.scores(self.source.items, split.starts, split.stops)
+
+    # Baselines.
+
+    def baseline(self, part: int) -> dict:
+        """Name and metrics of the simplest answer, the same for everybody."""
+        raise NotImplementedError
+
+    def fit_linear(self, size: int) -> Any:
+        """The linear part: a regression of the training rows' answers, the best on validation.
+
+        Args:
+            size: int. Items of the source vocabulary, without special ids.
+
+        Returns:
+            LinearPart, or `None` if the kind has none.
+        """
+        return None
+
+    def refit_linear(self, size: int, linear: Any) -> Any:
+        """The linear part fitted to the training rows with settings that were chosen before.
+
+        Args:
+            size: see `fit_linear`.
+            linear: dict, `chosen` of the LinearPart that `fit_linear` found.
+
+        Raises:
+            InputError: the kind cannot.
+        """
+        raise InputError(
+            f"`linear` should be False with `final` for a {self.kind.name} task, which has no "
+            "`refit_linear`. Received: True."
+        )
+
+    def measure_linear(self, linear: Any, part: int, sampled: bool = False) -> dict:
+        """Metrics of a LinearPart alone on a split."""
+        raise NotImplementedError
+
+    # Description.
+
+    def summary(self) -> dict:
+        """Sizes, for `metrics.json`."""
+        users = [len(set(split.user_ids)) for split in self.splits]
+        return {
+            "users": sum(users),
+            "users_train_validation_test": users,
+            "users_without_history": self.dropped_users,
+        }
+
+    def answer_as(self, kind: Any) -> None:
+        """Takes on the kind of a trained task, which is then measured on these rows.
+
+        Args:
+            kind: TaskKind, that of the task.
+
+        Raises:
+            InputError: the task answers something else than this data asks for.
+        """
+        if type(self.kind) is not type(kind) or self.kind.labels != kind.labels:
+            raise InputError(
+                f"`{self.kind.reads}` should have the {kind.name} answers that the task was "
+                f"trained on ({_few(kind.labels)}). Received: {_few(self.kind.labels)}."
+            )
+        self.kind = kind
+
+
+def _cut_at(examples, split, source, moment):
+    """Ends the histories of training and validation at a moment; those that are then empty go."""
+    before = events_before(source, moment)
+    users = np.searchsorted(source.offsets, examples.starts, side="right") - 1
+    ends = examples.starts + before[np.minimum(users, len(before) - 1)]
+    stops = np.where(split == TEST, examples.stops, np.minimum(examples.stops, ends))
+    emptied = (stops == examples.starts) & (examples.stops > examples.starts)
+    return examples.with_stops(stops), np.where(emptied, -1, split)
+
+
+def _few(labels):
+    """The first labels of a list, for a message."""
+    shown = ", ".join(map(str, labels[:5]))
+    return shown if len(labels) <= 5 else f"{len(labels)} of them, {shown}, ..."
