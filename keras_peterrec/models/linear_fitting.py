@@ -17,6 +17,7 @@ from keras_peterrec.models.sparse_regression import SparseRegression
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
 EXACT_UP_TO = 8_192
 CUTS = 256  # rows of one product
+MOST_DENSE = 2**22  # numbers of a table to labels, most of which may be 0; 16 MB
 THREADS_FROM = 4_096  # rows of a matrix that is solved by all processors
 # What validation chooses from. Both lists are searched uphill, so longer ones cost little.
 FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
@@ -352,10 +353,20 @@ class LabelRegression:
             objective, self.weights.reshape(-1), jac=True, method="L-BFGS-B", options=options
         )
         self.weights = found.x.reshape(shape)
-        table = np.zeros((self.size, shape[1]), "float32")
-        table[self.used] = self.weights[:-1]
+        table = self._table(self.weights[:-1].astype("float32"))
         bias, chosen = self.weights[-1].astype("float32"), {"penalty": penalty}
         return LinearPart(self.bag, table, bias, {"power": self.bag.power, **chosen})
+
+    def _table(self, weights):
+        """The weights of all items: a sparse matrix where most of very many have none."""
+        count, outputs = weights.shape
+        values, entries = self.size * outputs, count * outputs
+        if values > MOST_DENSE and 2 * (2 * entries + self.size) < values:
+            rows = np.repeat(self.used, outputs), np.tile(np.arange(outputs), count)
+            return scipy.sparse.csr_matrix((weights.reshape(-1), rows), (self.size, outputs))
+        table = np.zeros((self.size, outputs), "float32")
+        table[self.used] = weights
+        return table
 
 
 def best_label_regression(make: Callable) -> LinearPart:

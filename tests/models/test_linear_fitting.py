@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from linear_samples import bag_of
 from sklearn import linear_model
 
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models import linear_fitting
 from keras_peterrec.models.linear_fitting import (
     ItemRegression,
@@ -192,6 +193,21 @@ def test_items_that_no_training_user_has_say_nothing():
     found = LabelRegression(Bag(), items, starts, stops, 9, [0.0], squared(np.ones((2, 1))))
     table = found.solve(1.0).table
     assert table.shape == (9, 1) and np.flatnonzero(table).tolist() == [0, 1]
+
+
+def test_a_table_most_of_which_is_empty_is_sparse(monkeypatch):
+    items, starts, stops = np.array([4, 5, 90, 1]), np.array([0, 2]), np.array([2, 4])
+    answers = squared(np.ones((2, 3)))
+    regression = LabelRegression(Bag(), items, starts, stops, 100, np.zeros(3), answers)
+    dense = regression.solve(1.0)
+    monkeypatch.setattr(linear_fitting, "MOST_DENSE", 200)
+    sparse = regression.solve(1.0)
+    assert sparse.is_sparse and not dense.is_sparse and sparse.values == 9
+    np.testing.assert_allclose(sparse.table.toarray(), dense.table, atol=1e-6)
+    layer = LinearTable.of_part(sparse.moved(2.0, towards=0.5))
+    history = np.array([[4, 90], [0, 7]])
+    expected = LinearTable.of_part(dense.moved(2.0, towards=0.5))(history)
+    np.testing.assert_allclose(layer(history), expected, atol=1e-5)
 
 
 def test_the_penalty_is_chosen_by_users_that_are_not_fitted():
