@@ -20,7 +20,7 @@ from keras_peterrec.data.prepared.splits import (
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import LAST, EventSplit, all_events, bad_moment, split_events
 from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.errors import InputError
 
 # Of a log that is not held in memory: users, and users times items, all of which are ranked.
@@ -181,7 +181,7 @@ def _measured(prepared, ids, periods):
     sequences = prepared.sequences(ids, prepared.sample(CHUNK_EVENTS), periods)
     if len(sequences) == prepared.users:
         return sequences, None
-    affordable = max(LEAST_MEASURED, MEASURED_SCORES // len(ids))
+    affordable = max(LEAST_MEASURED, MEASURED_SCORES // (len(ids) - FIRST_ITEM))
     return sequences, min(MEASURED_USERS, affordable, len(sequences))
 
 

@@ -166,7 +166,7 @@ def test_measured_users_are_fewer_where_items_are_many(folder, monkeypatch):
     monkeypatch.setattr(pretraining_log, "LEAST_MEASURED", 5)
     monkeypatch.setattr(pretraining_log, "MEASURED_SCORES", 640)
     log = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
-    assert log.most_measured == log.most_validated == 640 // (len(log.vocabulary))
+    assert log.most_measured == log.most_validated == 640 // len(log.vocabulary.items)
 
 
 def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(
