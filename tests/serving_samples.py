@@ -46,7 +46,7 @@ OF_EXAMPLES = {
     "spend_regress": "spend",
 }
 # What `tests/serving/test_select.py` asks.
-OF_REQUESTS = ["films_select", "tuned_select", "similar"]
+OF_REQUESTS = ["serving_default_select", "films_select", "tuned_select", "similar"]
 ASKED = [*NAMES, *OF_REQUESTS, *OF_EXAMPLES]
 HISTORIES = [
     "s0 s5 s9",

@@ -89,9 +89,13 @@ def _text(name, description, runs):
     ]
     for signature, run in runs.items():
         lines += _about(signature, run)
+    lines += ["## Limits", ""]
+    if added := description.get("added_items"):
+        lines.append(
+            f"- {added:,} of its items were added after training. Their vectors are predicted from "
+            "what they are called; nobody had clicked them."
+        )
     lines += [
-        "## Limits",
-        "",
         "- It knows the items and the users' habits of the logs above; an item that the host does "
         "not know is left out of a history.",
         "- Metrics are those of held-out users or events of the same logs, at the same time; they "

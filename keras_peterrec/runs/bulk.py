@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,37 @@ CHUNK = 50_000  # users whose answers are in memory at a time
 BATCH_ITEMS = 16_384
 
 
-def check_out(out: Any) -> None:
-    """Raises InputError if answers cannot be written to a file of this name."""
+@dataclass(frozen=True)
+class Question:
+    """What every user is asked.
+
+    Args:
+        task: str. A signature of histories.
+        wishes: dict. What may be recommended: arguments of `ExportedModel.select`; empty where
+            nothing is said of it.
+    """
+
+    task: str
+    wishes: dict
+
+    def ask(self, exported: Any, histories: list[str]) -> dict:
+        """What an ExportedModel answers."""
+        if self.wishes:
+            return exported.select(self.task, histories, **self.wishes)
+        return exported.predict(self.task, histories)
+
+
+def check_out(out: Any, remote: bool = False) -> None:
+    """Raises InputError if answers cannot be written to a file of this name.
+
+    Args:
+        out: path.
+        remote: bool. Whether it may be a URL such as `gs://...`. Defaults to `False`.
+    """
     if Path(out).suffix not in ENDINGS:
         raise InputError(f"`out` should end in {', '.join(ENDINGS)}. Received: {str(out)!r}.")
+    if remote and "://" in str(out):
+        return
     if not Path(out).absolute().parent.is_dir():
         raise InputError(f"`out` should be in a folder that exists. Received: {str(out)!r}.")
 
@@ -47,8 +75,7 @@ class Histories:
         self.lengths = np.bincount(log.users, minlength=len(log.user_ids))
         self._offsets = np.concatenate([[0], np.cumsum(self.lengths)])
         self._items = log.items[order]
-        texts = map(written, log.item_ids) if has_space(log.item_ids) else log.item_ids
-        self._texts = pa.array(list(texts), pa.string())
+        self._texts = written_texts(log.item_ids)
 
     def __len__(self):
         return len(self.user_ids)
@@ -57,10 +84,26 @@ class Histories:
         """Items of users `start` to `stop`, separated by spaces: object array of str."""
         offsets = self._offsets[start : stop + 1]
         codes = self._items[offsets[0] : offsets[-1]]
-        lists = pa.ListArray.from_arrays(
-            pa.array((offsets - offsets[0]).astype("int32")), self._texts.take(pa.array(codes))
-        )
-        return pc.binary_join(lists, " ").to_numpy(zero_copy_only=False)
+        joined = joined_texts(self._texts, codes, offsets - offsets[0])
+        return joined.to_numpy(zero_copy_only=False)
+
+
+def written_texts(item_ids: Any) -> pa.Array:
+    """Items as they stand in a history: pyarrow array of strings."""
+    texts = map(written, item_ids) if has_space(item_ids) else item_ids
+    return pa.array(list(texts), pa.string())
+
+
+def joined_texts(texts: pa.Array, codes: Any, offsets: Any) -> pa.Array:
+    """Histories as texts, items separated by spaces: pyarrow array of strings, `[U]`.
+
+    Args:
+        texts: pyarrow array of strings, of `written_texts`.
+        codes: int array `[N]`, rows of `texts`, user by user.
+        offsets: int array `[U + 1]`. User u has `codes[offsets[u]:offsets[u + 1]]`.
+    """
+    offsets = pa.array(np.asarray(offsets, "int32"))
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts.take(pa.array(codes))), " ")
 
 
 def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = None) -> dict:
@@ -88,7 +131,7 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
         table_writer(beside, Path(out).suffix) as write,
     ):
         for user_ids, texts, lengths in _chunks(logs):
-            table = _table(user_ids, _answers(ask, texts, lengths, pool))
+            table = answers_table(user_ids, _answers(ask, texts, lengths, pool))
             write(table)
             users, columns = users + len(user_ids), table.column_names
             step()
@@ -107,15 +150,22 @@ def _chunks(logs):
 
 def _answers(ask, texts, lengths, pool):
     """What the users of a chunk are answered, in their order: a dict of arrays."""
-    order = np.argsort(lengths, kind="stable")
-    batches = list(_batches(order, lengths))
+    batches = list(batches_of(lengths))
     found = list(pool.map(lambda rows: ask(texts[rows].tolist()), batches))
     back = np.argsort(np.concatenate(batches))
     return {name: np.concatenate([part[name] for part in found])[back] for name in found[0]}
 
 
-def _batches(order, lengths) -> Iterator[np.ndarray]:
-    """Cuts users, the shortest history first, into batches of some `BATCH_ITEMS`."""
+def batches_of(lengths: Any) -> Iterator[np.ndarray]:
+    """Cuts users into batches of some `BATCH_ITEMS`, the shortest history first.
+
+    Args:
+        lengths: int array `[U]`, how many events each user has.
+
+    Yields:
+        int arrays, the rows of a batch.
+    """
+    order = np.argsort(lengths, kind="stable")
     longest = np.maximum(lengths[order], 1)
     start = 0
     while start < len(order):
@@ -126,7 +176,13 @@ def _batches(order, lengths) -> Iterator[np.ndarray]:
         start = stop
 
 
-def _table(user_ids, answers):
+def answers_table(user_ids: Any, answers: dict) -> pa.Table:
+    """A table of users and their answers.
+
+    Args:
+        user_ids: object array of str, `[U]`.
+        answers: dict of arrays `[U, ...]`, as an ExportedModel gives them.
+    """
     columns = {"user_id": pa.array(user_ids.tolist(), pa.string())}
     for name, values in answers.items():
         kind = pa.float32() if values.dtype.kind == "f" else pa.string()

@@ -7,7 +7,7 @@ import os
 
 from keras_peterrec.data import sources
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.runs.prepare import check_prepare
+from keras_peterrec.runs.prepare import check_inputs, check_prepare
 from keras_peterrec.runs.run_folder import check_folder
 
 
@@ -31,7 +31,9 @@ def check_places(settings):
     given = {name: value for name, value in vars(settings).items() if _is_place(value)}
     asked = lambda name: getattr(settings, name, None)
     columns = asked("columns")
-    if "log" in given:
+    if asked("runner") is not None and not sources.is_prepared(settings.log):
+        check_inputs(settings)  # which may be at `gs://` and elsewhere
+    elif "log" in given:
         weight = None if hasattr(settings, "target") else asked("weight_column")
         sources.check_log(given["log"], columns, asked("events"), weight)
     if "target" in given:

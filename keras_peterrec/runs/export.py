@@ -1,16 +1,20 @@
 """From host and task folders to one SavedModel; its next version; what is wrong with one."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from keras_peterrec.data.item_features import read_items as read_columns
 from keras_peterrec.data.titles import read_items, read_titles
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.json_file import read_format, read_json
-from keras_peterrec.progress import stage
+from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
+from keras_peterrec.progress import line, stage
 from keras_peterrec.report.gather import gather
 from keras_peterrec.serving.asset_hashes import HIDDEN
 from keras_peterrec.serving.export import DEFAULT_K, export
 from keras_peterrec.serving.exported_model import (
+    ADDED,
     BUNDLES,
     DESCRIPTION,
     FORMAT_VERSION,
@@ -22,9 +26,12 @@ from keras_peterrec.serving.exported_model import (
 from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.export import ExportSettings
+from keras_peterrec.transfer.added_items import add_items, append_saved, tell_own_network
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.strategies import SHARED_HOST
 from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.transfer.task_collection import TaskCollection
 
 
@@ -57,14 +64,16 @@ def export_runs(settings: ExportSettings) -> dict:
 
 def _new(settings):
     paths = _task_names(settings.task)
-    host = Host.load(settings.host)
-    tasks = {name: Task.load(path, host) for name, path in paths.items()}
+    growth = _Growth.of(Host.load(settings.host), settings)
+    host = growth.host
+    tasks = {name: growth.load(path) for name, path in paths.items()}
     mixed = None
     if settings.mixed is not None:
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
     reports = _reports({NEXT_ITEM: settings.host, **paths})
     options = {"reports": reports, "keep_seen": settings.keep_seen, **_shown(settings)}
+    options["added"] = growth.added
     incremental = settings.incremental
     return export(host, tasks, settings.out, k, settings.host, incremental, mixed, **options)
 
@@ -79,20 +88,72 @@ def _extend(settings):
     keep_seen |= set(settings.keep_seen)
     changed = settings.k is not None or incremental != saved["incremental"]
     changed = changed or not keep_seen <= set(saved["keep_seen"])
-    changed = changed or settings.items is not None or settings.hidden_items is not None
+    tables = settings.items, settings.hidden_items, settings.add_items
+    changed = changed or any(table is not None for table in tables)
     _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
-    host = _host(origin, saved["host"])
+    growth = _Growth.of(_host(origin, version, saved), settings, saved["added_items"])
+    host = growth.host
     tasks = {
-        name: Task.load(path, host, "base") for name, path in single.items() if name not in removed
+        name: growth.load(path, "base") for name, path in single.items() if name not in removed
     }
-    tasks.update((name, Task.load(path, host)) for name, path in added.items())
+    tasks.update((name, growth.load(path)) for name, path in added.items())
     kept = [path for name, path in together.items() if name not in removed]
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
     options = {"reports": reports, "keep_seen": keep_seen, **_shown(settings, version)}
+    options["added"] = growth.added
     return export(host, tasks, out, k, origin, incremental, mixed, **options)
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """A host that knows more items than that of its folder, and how its tasks follow.
+
+    Args:
+        host: Host, with all items.
+        added: int. How many of its last items its folder lacks.
+        features: ItemFeatures or `None`.
+    """
+
+    host: Host
+    added: int
+    features: Any
+
+    @classmethod
+    def of(cls, host, settings, added=0):
+        """The host with the new items of `add_items`; `added` were added before."""
+        if settings.add_items is None:
+            return cls(host, added, None)
+        try:
+            features = read_columns(settings.add_items)
+            grown, known = add_items(host, features), len(host.vocabulary.items)
+        except InputError as error:
+            raise InputError(f"`add_items` cannot be used. {error}") from error
+        new = len(grown.vocabulary.items) - known
+        if not new:
+            raise InputError(
+                "`add_items` should have items that the host lacks. "
+                f"Received: {len(features.item_ids):,} items, all known."
+            )
+        line(f"{new:,} items added after the {known:,} of the host, with vectors by their columns")
+        return cls(grown, added + new, features)
+
+    def load(self, path, argument="task"):
+        """The Task of a folder; one with a network of its own learns of the new items as well."""
+        task = Task.load(path, self.host, argument)
+        known = self.host.items_of(TaskBundle.read(path, argument).saved["host"])
+        if task.method in SHARED_HOST or not self.added or known == len(self.host.vocabulary.items):
+            return task
+        if self.features is None:
+            raise InputError(
+                f"`task` should be of the method {' or '.join(SHARED_HOST)}, or `add_items` should "
+                "have the columns of the items that were added to `base`: a task of the method "
+                f"{task.method} has item vectors of its own. Received: {str(path)!r}, alone."
+            )
+        tell_own_network(task, self.host.vocabulary, known, self.features)
+        return task
 
 
 def _shown(settings, version=None):
@@ -210,20 +271,30 @@ def _check_changes(names, added, remove_task, otherwise):
     if not added and not remove_task and not otherwise:
         raise InputError(
             "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
-            "`incremental` or `keep_seen` where it lacks that, or `items` or `hidden_items`. "
-            "Received: none of them."
+            "`incremental` or `keep_seen` where it lacks that, or `items`, `hidden_items` or "
+            "`add_items`. Received: none of them."
         )
 
 
-def _host(path, fingerprint):
+def _host(path, version, saved):
+    """The host of a version: that of a folder, and the items that were added for the version."""
     if path is None:
         raise InputError(
             "`host` should be given, since `base` does not say where its host is. Received: none."
         )
     host = Host.load(path)
-    if host.fingerprint() != fingerprint:
+    if host.fingerprint() != saved["host_at_path"]:
         raise InputError(
-            f"`host` should be the host of `base`, {fingerprint}. "
+            f"`host` should be the host of `base`, {saved['host_at_path']}. "
             f"Received: {str(path)!r}, {host.fingerprint()}."
+        )
+    if not saved["added_items"]:
+        return host
+    with refuse_misfits(version / ADDED, "base"):
+        host = append_saved(host, version / ADDED)
+    if host.fingerprint() != saved["host"]:
+        raise InputError(
+            f"`base` should have the added items that were exported, in {ADDED}. "
+            f"Received: {str(version)!r}, where they were changed."
         )
     return host

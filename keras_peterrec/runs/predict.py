@@ -28,12 +28,11 @@ def predict(settings: PredictSettings) -> dict:
         InputError: there is no such model or task, or a file cannot be read or written.
     """
     # Imported only here, so that the command line can be read without TensorFlow.
+    from keras_peterrec.runs import bulk
     from keras_peterrec.serving.exported_model import ExportedModel
 
     if settings.log is not None:
-        from keras_peterrec.runs import bulk
-
-        bulk.check_out(settings.out)
+        bulk.check_out(settings.out, remote=settings.runner is not None)
     with live_line(f"loading {settings.model} ..."):
         exported = ExportedModel(settings.model)
     if settings.log is not None:
@@ -44,7 +43,7 @@ def predict(settings: PredictSettings) -> dict:
             line(hint)
     answers = Answers({name: exported.units(name) for name in settings.task})
     for name in settings.task:
-        outputs = _ask(settings, exported, name, histories)
+        outputs = bulk.Question(name, settings.wishes).ask(exported, histories)
         answers[name] = {
             text: {output: values[row].tolist() for output, values in outputs.items()}
             for row, text in enumerate(histories)
@@ -53,12 +52,32 @@ def predict(settings: PredictSettings) -> dict:
 
 
 def _for_log(settings, exported, bulk):
-    (name,) = settings.task
-    ask = functools.partial(_ask, settings, exported, name)
-    ask([])  # an unknown task is told before the log is read
+    question = bulk.Question(*settings.task, settings.wishes)
+    question.ask(exported, [])  # an unknown task is told before the log is read
+    if settings.runner is not None:
+        return _on_beam(settings, question)
+    ask = functools.partial(question.ask, exported)
     logs, users = _logs(settings)
     with stage(f"answering for {users:,} users"):
-        return bulk.answer_logs(ask, logs, settings.out, name, -(-users // bulk.CHUNK))
+        return bulk.answer_logs(ask, logs, settings.out, question.task, -(-users // bulk.CHUNK))
+
+
+def _on_beam(settings, question):
+    from keras_peterrec.data.prepared.beam import import_beam
+
+    import_beam(settings.runner)  # an optional extra
+    from keras_peterrec.runs.bulk_beam import answer_on_beam
+    from keras_peterrec.serving.exported_model import newest_version
+
+    # All workers ask one version, also if a newer one comes meanwhile.
+    model = newest_version(settings.model).resolve()
+    read = settings.log, settings.columns, settings.events
+    with stage(f"answering on {settings.runner}") as found:
+        done = answer_on_beam(
+            model, question, *read, settings.out, settings.runner, settings.pipeline_options
+        )
+        found(f"{done['users']:,} users")
+    return done
 
 
 def _logs(settings):
@@ -73,10 +92,3 @@ def _logs(settings):
     prepared = sources.PreparedLog(settings.log)
     shards = [shard for shard in range(prepared.shards) if prepared.events_of(shard)]
     return (prepared.log(shards=[shard]) for shard in shards), prepared.users
-
-
-def _ask(settings, exported, name, histories):
-    if not settings.selects:
-        return exported.predict(name, histories)
-    chosen = settings.allow, settings.deny, settings.k, settings.keep_seen
-    return exported.select(name, histories, *chosen)

@@ -11,6 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.prepare import PrepareSettings
+from keras_peterrec.settings.reading import RunnerSettings
 
 SHOWN = ("users", "items", "events", "rows", "items_only_held_out", "shards", "fingerprint")
 
@@ -52,7 +53,7 @@ def prepare(settings: PrepareSettings) -> dict:
 
 
 def _read(settings):
-    return settings.columns, settings.events, settings.weight_column
+    return settings.columns, settings.events, getattr(settings, "weight_column", None)
 
 
 def check_prepare(settings: PrepareSettings) -> None:
@@ -63,13 +64,19 @@ def check_prepare(settings: PrepareSettings) -> None:
             "`out` should be a folder of this machine where no `runner` is named. "
             f"Received: {settings.out}."
         )
+    check_inputs(settings)
+    if not remote and not is_named(settings.log):
+        plan = Plan.of(settings.log, settings.min_count, settings.shards, *_read(settings))
+        check_out(settings.out, plan)
+
+
+def check_inputs(settings: RunnerSettings) -> None:
+    """Raises an InputError if a log that a runner may read cannot be used."""
     read = _read(settings)
     if is_named(settings.log):
         check_log(settings.log, *read)
-        return
-    plan = Plan.of(settings.log, settings.min_count, settings.shards, *read)
-    if not remote:
-        check_out(settings.out, plan)
+    elif not is_table(settings.log):
+        Plan.of(settings.log, 0, None, *read)
 
 
 def show(result: dict) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 _PAGE = Path(__file__).with_name("page.html")
-_NEXT_ITEM = "serving_default"
+_NEXT_ITEM, _SELECT = "serving_default", "_select"
 
 
 class BrowserPage:
@@ -36,7 +36,11 @@ class BrowserPage:
         return b"application/json", json.dumps({"models": models}).encode()
 
     def _describe(self):
-        """Each model's version, tasks with the unit of their numbers, and example histories."""
+        """Each model's version, its tasks, and example histories.
+
+        Of a task it says the unit of its numbers, and whether a request can say what may be
+        recommended.
+        """
         models = {}
         for model in self._models:
             version = model.find() if model.available else None
@@ -46,7 +50,7 @@ class BrowserPage:
             models[model.config.name] = {
                 "version": version.number,
                 "tasks": {
-                    name: {"unit": _unit(task)}
+                    name: {"unit": _unit(task), "selects": name + _SELECT in version.signatures}
                     for name, task in described.items()
                     if name in version.signatures
                 },

@@ -20,6 +20,7 @@ from keras_peterrec.report.card import model_card
 from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
 from keras_peterrec.serving.exported_model import (
+    ADDED,
     BUNDLES,
     CARD,
     DESCRIPTION,
@@ -36,6 +37,7 @@ from keras_peterrec.serving.warmup import (
     warmup_requests,
     write_warmup,
 )
+from keras_peterrec.transfer.added_items import save_added
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
@@ -54,6 +56,7 @@ def export(
     keep_seen: Any = (),
     titles: Any = None,
     hidden: Any = None,
+    added: int = 0,
 ) -> dict:
     """Writes one SavedModel in which every task shares the host.
 
@@ -92,6 +95,9 @@ def export(
         hidden: collection of str. Items that may not be shown. They are listed in
             `assets/hidden_items.txt`, which may be changed later: a server reads it when it loads
             the version. Defaults to `None`, no such file.
+        added: int. How many of the host's last items the host at `host_path` lacks, since
+            `add_items` added them. They are kept beside the SavedModel, so that tasks can be added
+            later. Defaults to `0`.
 
     Returns:
         dict of `out`, `signatures` (list of str), `bytes` (of the whole directory) and
@@ -128,7 +134,7 @@ def export(
         write_warmup(folder, warmup_requests(rows), out.resolve().parent.name)
         _write_bundles(folder / BUNDLES, tasks, host)
         _write_bundles(folder / MIXED_BUNDLES, {} if mixed is None else mixed.sources, host)
-        description = _description(host, tasks, k, host_path)
+        description = _description(host, tasks, k, host_path, added)
         description.update(
             incremental=incremental,
             mixed=mixed_names,
@@ -137,6 +143,8 @@ def export(
             assets=asset_hashes(folder),
         )
         write_json(folder / DESCRIPTION, description)
+        if added:
+            save_added(host, added, folder / ADDED)
         if titles is not None:
             rows = ({"item_id": item, "title": title} for item, title in titles.items())
             write_csv(folder / ITEMS, ["item_id", "title"], rows)
@@ -179,11 +187,15 @@ def _published(out):
         raise
 
 
-def _description(host, tasks, k, host_path):
+def _description(host, tasks, k, host_path, added):
+    fingerprint = host.fingerprint()
+    at_path = host.fingerprint(len(host.vocabulary.items) - added) if added else fingerprint
     return {
         "format_version": FORMAT_VERSION,
-        "host": host.fingerprint(),
+        "host": fingerprint,
         "host_path": None if host_path is None else str(Path(host_path).resolve()),
+        "host_at_path": at_path,
+        "added_items": added,
         "max_length": host.max_length,
         "k": k,
         "tasks": {

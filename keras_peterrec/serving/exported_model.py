@@ -28,6 +28,7 @@ BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
 CARD = Path("assets.extra") / "README.md"
 ITEMS = Path("assets.extra") / "items.csv"  # titles, where answers have them
+ADDED = Path("assets.extra") / "added_items"  # those that the host's folder lacks
 REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 
 
@@ -261,9 +262,10 @@ class ExportedModel:
             for name, rows in columns.items()
         }
         answer = self._model.signatures[signature](**fed)
+        # Sorted, since TensorFlow loads them in another order in every process.
         return {
-            name: tensor.numpy() if name == STATE else _decoded(tensor.numpy())
-            for name, tensor in answer.items()
+            name: answer[name].numpy() if name == STATE else _decoded(answer[name].numpy())
+            for name in sorted(answer)
         }
 
 

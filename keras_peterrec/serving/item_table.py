@@ -4,8 +4,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_peterrec.data.id_text import written
 from keras_peterrec.data.preprocessing import split_history
 from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.serving.asset_hashes import HIDDEN
 
 # They fill an answer when fewer than `k` unseen items are left. The score is not minus infinity,
 # because JSON cannot hold it.
@@ -66,7 +68,7 @@ class ItemTable(tf.Module):
         """Leaves out of all answers what a table lists.
 
         Args:
-            hidden: table of `lines_table`: items, as a history has them. Unknown ones are ignored.
+            hidden: table of `hidden_items`. Unknown items are ignored.
         """
         self.hidden = hidden
 
@@ -121,12 +123,8 @@ class ItemTable(tf.Module):
     def _best(self, scores, k, inside=True):
         """The answer of the best `k` that may be shown; `inside` says which places may hold one."""
         if self.hidden is not None:
-            _, names = self.hidden.export()  # of unknown shape
-            ids = self.ids.lookup(tf.reshape(names, [-1]))
-            columns = tf.cast(ids - self.first_id, tf.int32)
-            columns = tf.boolean_mask(columns, columns >= 0)
-            count = tf.math.unsorted_segment_sum(tf.ones_like(columns), columns, self.size)
-            scores = tf.where(count > 0, NO_SCORE, scores)
+            columns = self.ids.lookup(listed(self.hidden)) - self.first_id
+            scores = tf.where(are_among(columns, self.size), NO_SCORE, scores)
         best, columns = tf.math.top_k(scores, min(k, self.size))
         ids, shown = tf.cast(columns, tf.int64) + self.first_id, (best > NO_SCORE) & inside
         answer = {
@@ -145,6 +143,31 @@ def lines_table(path):
         str(path), tf.int64, index.LINE_NUMBER, tf.string, index.WHOLE_LINE
     )
     return tf.lookup.StaticHashTable(initializer, default_value=NO_ITEM)
+
+
+def hidden_items(items, folder):
+    """Writes the list of items that may not be shown into a folder, and gives the table of it.
+
+    Args:
+        items: collection of str.
+        folder: path of an existing folder.
+    """
+    path = Path(folder) / HIDDEN
+    lines = ["# Items that may not be shown, one a line, none empty; read at every load."]
+    write_text(path, "".join(f"{line}\n" for line in [*lines, *map(written, items)]))
+    return lines_table(path)
+
+
+def listed(hidden):
+    """The items of a table of `hidden_items`, as a history has them: string tensor `[n]`."""
+    _, names = hidden.export()  # of unknown shape
+    return tf.reshape(names, [-1])
+
+
+def are_among(ids, size):
+    """Whether each number below `size` is among ids, bool `[size]`; negative ids are ignored."""
+    ids = tf.boolean_mask(ids, ids >= 0)
+    return tf.math.unsorted_segment_sum(tf.ones_like(ids, tf.int32), ids, size) > 0
 
 
 def _without(scores, cells):

@@ -1,5 +1,6 @@
 """Many tasks behind one signature: each row names its task."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from keras_peterrec.data.id_text import has_space, written
 from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.serving.item_table import NO_ITEM, NO_SCORE
+from keras_peterrec.serving.item_table import NO_ITEM, NO_SCORE, are_among, listed
 from keras_peterrec.serving.signature_names import MIXED, input_names
 
 
@@ -37,6 +38,7 @@ class MixedSignature:
         folder: path of an existing folder for the text files of tasks and labels.
         keep_seen: collection of str. Tasks whose answers may hold items of the history. Defaults
             to `()`.
+        hidden: table of `hidden_items`, which recommendations leave out. Defaults to `None`.
 
     Attributes:
         function: the concrete function.
@@ -44,8 +46,10 @@ class MixedSignature:
         weights: dict from path to the raw variables that it reads, without the host's.
     """
 
-    def __init__(self, host, source, mixed, k, folder, keep_seen=()):
+    def __init__(self, host, source, mixed, k, folder, keep_seen=(), hidden=None):
         self._source, self._mixed = source, mixed
+        recommends = any(kind.hides_seen for kind in mixed.kinds)
+        self._hidden = hidden if recommends else None
         self._history_length = host.history_length(mixed)
         named = zip(mixed.places_of, mixed.kinds)
         self._hides_seen = np.array([kind.hides_seen and n not in keep_seen for n, kind in named])
@@ -74,6 +78,12 @@ class MixedSignature:
             "heads/table": self._table,
             "heads/bias": self._bias,
         }
+        if self._hidden is not None:
+            items, item_of = _items_of_rows(mixed.kinds)
+            self._item_of, self._items = tf.Variable(item_of), len(items)
+            self.weights["heads/items"] = self._item_of
+            _write_lines(Path(folder) / "mixed_items.txt", items)
+            self.tables["items"] = _table(Path(folder) / "mixed_items.txt", tf.string, tf.int64, -1)
         spec = [tf.TensorSpec([None], tf.string, name=name) for name in input_names(MIXED)]
         answer = tf.function(self._answer, autograph=False)
         self.function = answer.get_concrete_function(*spec)
@@ -86,8 +96,12 @@ class MixedSignature:
         rows = users, known, self._seen(history, known)
         if self._mixed.linear is not None:
             rows += (self._mixed.linear_scores(ids, known),)
+        blocked = None
+        if self._hidden is not None:
+            # Looked up once, however many rows and tasks there are.
+            blocked = are_among(self.tables["items"].lookup(listed(self._hidden)), self._items + 1)
         scores, best = tf.map_fn(
-            self._best,
+            lambda row: self._best(row, blocked),
             rows,
             fn_output_signature=(
                 tf.TensorSpec([self._width], tf.float32),
@@ -108,7 +122,7 @@ class MixedSignature:
         lines = tf.strings.join([whose, words.values], separator="\t")
         return words.with_values(self.tables["rows"].lookup(lines))
 
-    def _best(self, row):
+    def _best(self, row, blocked):
         """The scores of a row's best labels and their rows in the heads' table, `[n]` each."""
         user, place, seen, *linear = row
         start, count = tf.gather(self._starts, place), tf.gather(self._counts, place)
@@ -122,6 +136,8 @@ class MixedSignature:
         hidden = tf.fill(tf.shape(inside), NO_SCORE)
         hidden = tf.tensor_scatter_nd_update(scores, inside[:, tf.newaxis], hidden)
         scores = tf.where(tf.gather(self._hides_seen, place), hidden, scores)
+        if blocked is not None:
+            scores = tf.where(tf.gather(blocked, self._item_of[part]), NO_SCORE, scores)
         scores = tf.switch_case(
             tf.gather(self._class_of, place),
             [lambda kind=kind: kind.mixed_scores(scores) for kind in self._classes],
@@ -131,6 +147,22 @@ class MixedSignature:
         most = tf.gather(self._most, place)
         best = tf.where(tf.range(self._width) < most, best, NO_SCORE)
         return best, tf.cast(start + columns, tf.int64)
+
+
+def _items_of_rows(kinds):
+    """All items that tasks recommend, as a history has them, and which of them each row is of.
+
+    The rows are those of the heads' table. One of another label has the number after the last item.
+    """
+    recommend = [kind.hides_seen for kind in kinds]
+    labels = [map(written, kind.labels) for kind, items in zip(kinds, recommend) if items]
+    place = {item: n for n, item in enumerate(dict.fromkeys(chain(*labels)))}
+    rows = [
+        place[written(label)] if items else len(place)
+        for kind, items in zip(kinds, recommend)
+        for label in kind.labels
+    ]
+    return list(place), np.array(rows, "int64")
 
 
 def _tables(mixed, folder):

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_peterrec.data.id_text import written
 from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.files.atomic_write import write_text
-from keras_peterrec.serving.asset_hashes import HIDDEN
-from keras_peterrec.serving.item_table import ItemTable, lines_table
+from keras_peterrec.serving.item_table import ItemTable, hidden_items
 from keras_peterrec.serving.mixed_signature import MixedSignature
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
@@ -45,10 +42,10 @@ class ServingModule(tf.Module):
     of the history. Classes and labels are all n of them, by falling probability, and their scores
     are the probabilities.
 
-    A recommendation also answers requests that say what may be recommended, under its name with
-    `_select` behind it, from `history`, `allow` and `deny`, string `[B]`, and `k` and `keep_seen`,
-    int32 `[B]`: see `ItemTable.selected`. `similar` gives the items that are most like some items:
-    see `SimilarItems`.
+    `serving_default` and recommendations also answer requests that say what may be recommended,
+    under their name with `_select` behind it, from `history`, `allow` and `deny`, string `[B]`,
+    and `k` and `keep_seen`, int32 `[B]`: see `ItemTable.selected`. `similar` gives the items that
+    are most like some items: see `SimilarItems`.
 
     All but `embed` also answer a server's `:classify` or, for a regression, `:regress`, under their
     name with `_classify` or `_regress` behind it. The input there is `inputs`, string `[B]`: a
@@ -99,7 +96,7 @@ class ServingModule(tf.Module):
         source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
         answers = {name: task.kind.export_answers(name, folder, k) for name, task in tasks.items()}
         shown = [source, *(a.table for a in answers.values() if isinstance(a.table, ItemTable))]
-        self.hidden = None if hidden is None else _hidden_items(hidden, folder)
+        self.hidden = None if hidden is None else hidden_items(hidden, folder)
         for table in shown:
             if titles is not None:
                 table.add_titles(titles)
@@ -121,18 +118,12 @@ class ServingModule(tf.Module):
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
-            signature = MixedSignature(host, source, mixed, k, folder, keep_seen)
+            signature = MixedSignature(host, source, mixed, k, folder, keep_seen, self.hidden)
             self.functions[MIXED] = signature.function
             tables[MIXED] = signature.tables
             named.update({f"{MIXED}/{path}": w for path, w in signature.weights.items()})
         self.tables = tables  # assigned once, as tf.Module wants it
         self.weights = _captured_weights(self.functions.values(), named)
-
-
-def _hidden_items(items, folder):
-    lines = ["# Items that may not be shown, one a line, none empty; read at every load."]
-    write_text(folder / HIDDEN, "".join(f"{line}\n" for line in [*lines, *map(written, items)]))
-    return lines_table(folder / HIDDEN)
 
 
 def _of_histories(host, source, tasks, answers, k, keep_seen):
@@ -142,9 +133,11 @@ def _of_histories(host, source, tasks, answers, k, keep_seen):
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best_unseen(scores, seen, k)}
     for name, task in tasks.items():
         scores_of[name], answer_of[name] = _scores(host, source, task), answers[name].answer
+    select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, *request)}
+    select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}
     for name, scores in scores_of.items():
-        select = answers[name].select if name in answers else None
+        select = select_of[name]
         if select is not None:
             # Traced once for both signatures: a network is thousands of operations.
             scores = _concrete(scores, name)

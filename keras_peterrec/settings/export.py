@@ -6,14 +6,12 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import Settings, positive_integer, setting
 
+_ITEMS = ("keep_seen", "items", "hidden_items", "add_items")
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
     "check_folder": ((), ("thorough",)),
-    "base": (
-        (),
-        ("task", "remove_task", "host", "k", "incremental", "keep_seen", "items", "hidden_items"),
-    ),
-    "out": (("host",), ("task", "k", "incremental", "mixed", "keep_seen", "items", "hidden_items")),
+    "base": ((), ("task", "remove_task", "host", "k", "incremental", *_ITEMS)),
+    "out": (("host",), ("task", "k", "incremental", "mixed", *_ITEMS)),
 }
 _FLAGS = {"check_folder": "check"}
 
@@ -52,6 +50,12 @@ class ExportSettings(Settings):
         None,
         "text file of items that may not be shown, one a line; the export's copy, "
         "assets/hidden_items.txt, may be changed later",
+        metavar="FILE",
+    )
+    add_items: Any = setting(
+        None,
+        "table with item_id and columns of words, of items that the host knows and new ones: the "
+        "new ones get vectors from their columns, without training",
         metavar="FILE",
     )
     base: Any = setting(

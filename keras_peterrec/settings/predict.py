@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import data_setting, not_negative, setting
-from keras_peterrec.settings.reading import ReadingSettings
+from keras_peterrec.settings.reading import RunnerSettings
 
 
 @dataclass(frozen=True)
-class PredictSettings(ReadingSettings):
+class PredictSettings(RunnerSettings):
     """Settings of `predict`: what to ask an exported model, for histories or for a whole log."""
 
     command: ClassVar[str] = "predict"
@@ -29,7 +29,8 @@ class PredictSettings(ReadingSettings):
     log: Any = data_setting(None, "in place of --history: a log, to answer for each of its users")
     out: Any = setting(
         None,
-        "with --log: file for the answers, by its ending .parquet, .csv or .jsonl",
+        "with --log: file for the answers, by its ending .parquet, .csv or .jsonl; with --runner "
+        "several, answers-00000-of-00004.parquet and so on",
         metavar="FILE",
         recorded=False,
     )
@@ -43,11 +44,17 @@ class PredictSettings(ReadingSettings):
     keep_seen: bool = setting(False, "recommend items of the history as well")
 
     @property
-    def selects(self) -> bool:
-        """Whether it is said what may be recommended."""
-        return bool(self.allow or self.deny or self.k or self.keep_seen)
+    def wishes(self) -> dict:
+        """What is said of what may be recommended; empty if nothing is."""
+        found = {name: getattr(self, name) for name in ("allow", "deny", "k", "keep_seen")}
+        return found if any(found.values()) else {}
 
     def check(self):
+        super().check()
+        if self.runner is not None and self.log is None:
+            raise InputError(
+                f"`log` should be given with --runner. Received: `runner` = {self.runner!r} alone."
+            )
         if bool(self.history) == (self.log is not None):
             raise InputError(
                 "`predict` should be given --history, or --log and --out. "

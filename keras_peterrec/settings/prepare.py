@@ -4,18 +4,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.data.moments import check_split
-from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     data_setting,
     not_negative,
     positive_integer,
     setting,
 )
-from keras_peterrec.settings.reading import ReadingSettings, weight_setting
+from keras_peterrec.settings.reading import RunnerSettings, weight_setting
 
 
 @dataclass(frozen=True)
-class PrepareSettings(ReadingSettings):
+class PrepareSettings(RunnerSettings):
     """Settings of `prepare`: a log in, a folder out from which training streams."""
 
     command: ClassVar[str] = "prepare"
@@ -45,23 +44,3 @@ class PrepareSettings(ReadingSettings):
         "files that the users are spread over (default: one for each 8 MB of the log)",
         check=positive_integer,
     )
-    runner: str | None = setting(
-        None,
-        "runner of Apache Beam that does the work, such as DirectRunner, FlinkRunner, SparkRunner "
-        "or DataflowRunner (default: this process, without Beam)",
-        metavar="NAME",
-        recorded=False,
-    )
-    pipeline_options: str | None = setting(
-        None,
-        "options of the runner as one text, such as '--direct_num_workers=2'",
-        metavar="OPTIONS",
-        recorded=False,
-    )
-
-    def check(self):
-        if self.pipeline_options is not None and self.runner is None:
-            raise InputError(
-                "`pipeline_options` should be left out without `runner`. "
-                f"Received: `pipeline_options` = {self.pipeline_options!r}."
-            )

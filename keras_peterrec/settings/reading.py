@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_peterrec.data.column_names import as_events, as_renames
+from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import Settings, setting
 
 
@@ -40,3 +41,29 @@ class ReadingSettings(Settings):
         metavar="KIND,...",
         check=event_names,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerSettings(ReadingSettings):
+    """Where a command's work is done: in this process, or by a runner of Apache Beam."""
+
+    runner: str | None = setting(
+        None,
+        "runner of Apache Beam that does the work, such as DirectRunner, FlinkRunner, SparkRunner "
+        "or DataflowRunner (default: this process, without Beam)",
+        metavar="NAME",
+        recorded=False,
+    )
+    pipeline_options: str | None = setting(
+        None,
+        "options of the runner as one text, such as '--direct_num_workers=2'",
+        metavar="OPTIONS",
+        recorded=False,
+    )
+
+    def check(self):
+        if self.pipeline_options is not None and self.runner is None:
+            raise InputError(
+                "`pipeline_options` should be left out without `runner`. "
+                f"Received: `pipeline_options` = {self.pipeline_options!r}."
+            )

@@ -7,11 +7,15 @@ import scipy.sparse
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.models.vector_regression import predicted_vectors
-from keras_peterrec.transfer.host import ITEM_TABLE, OBJECTIVES, Host, backbone_weights
+from keras_peterrec.transfer.host import (
+    ITEM_TABLE,
+    OBJECTIVES,
+    OUTPUT_TABLE,
+    Host,
+    backbone_weights,
+)
 
 BESIDE = 3  # events before and after that count as beside
 FROM_COLUMNS = 10.0  # so many items beside a new one say as much as its columns
@@ -69,56 +73,47 @@ def grow_host(
     known = len(host.vocabulary.items)
     pairs = pairs_beside(sequences, known, len(vocabulary.items))
 
-    def vectors(table):
+    def started(table):
         beside = vectors_beside(table, pairs)
         if features is None:
             return beside
-        has_columns, predicted = _by_columns(vocabulary, known, table, features)
+        has_columns, predicted = vectors_by_columns(vocabulary.items, known, table, features)
         weight = FROM_COLUMNS * has_columns[:, None]
         near = np.asarray(pairs.sum(axis=1))
         return (near * beside + weight * predicted) / np.maximum(near + weight, 1e-9) + (
             (near + weight == 0) * beside
         )
 
-    return _with_vectors(host, vocabulary, vectors, counts, seed)
+    vectors = {path: started(table) for path, table in item_tables(host).items()}
+    return host_with_vectors(host, vocabulary, vectors, counts, seed)
 
 
-def add_items(host: Host, features: Any) -> Host:
-    """A host that knows the items of a table as well, without training.
+def item_tables(host: Host) -> dict:
+    """The tables with a row for each item, without special ids, `{path: array [I, C]}`."""
+    tables = {ITEM_TABLE: np.asarray(host.backbone.item_embedding.embeddings)[FIRST_ITEM:]}
+    if not host.pretrainer.tied:
+        tables[OUTPUT_TABLE] = np.asarray(host.pretrainer.output_table.embeddings)
+    return tables
 
-    The vectors of new items are predicted from their columns, see `predicted_vectors`. All else
-    stays as it is, bit for bit, so that the host's tasks are tasks of the new one.
+
+def vectors_by_columns(items: Any, known: int, table: np.ndarray, features: Any) -> tuple:
+    """Vectors of new items, predicted from their columns; see `predicted_vectors`.
 
     Args:
-        host: Host. It is not changed.
-        features: ItemFeatures, of `read_items`: known items, to learn from, and new ones.
+        items: object array `[K + N]` of str, known items and new ones.
+        known: int. K.
+        table: float array `[K, C]` of the known items.
+        features: ItemFeatures.
 
     Returns:
-        Host.
+        Which new items the features are of, bool `[N]`, and a vector for each, `[N, C]`: the mean
+        for an item without features.
 
     Raises:
-        InputError: the table has none of the host's items.
-
-    Example:
-
-    >>> host = add_items(Host.load("runs/host"), read_items("items.csv"))
+        InputError: the features are of none of the known items.
     """
-    known = len(host.vocabulary.items)
-    new = features.item_ids[host.vocabulary.encode(features.item_ids) == UNK]
-    vocabulary = Vocabulary(np.concatenate([host.vocabulary.items, new]))
-    vectors = lambda table: _by_columns(vocabulary, known, table, features)[1]
-    grown = _with_vectors(host, vocabulary, vectors, None, host.pretrainer.seed)
-    grown.origin = {**host.origin, "parent": host.fingerprint()}
-    grown.compatible_with = {host.fingerprint(): known, **host.compatible_with}
-    if host.pretrainer.linear is not None:
-        grown.pretrainer.linear = _linear_of_more(host.pretrainer.linear, len(new))
-    return grown
-
-
-def _by_columns(vocabulary, known, table, features):
-    """Which items after the first `known` the features are of, and a vector for each of them."""
     places = {item: n for n, item in enumerate(features.item_ids)}
-    rows = np.array([places.get(item, -1) for item in vocabulary.items], "int64")
+    rows = np.array([places.get(item, -1) for item in items], "int64")
     of_known, of_new = rows[:known], rows[known:]
     if not (of_known >= 0).any():
         raise InputError(
@@ -133,8 +128,18 @@ def _by_columns(vocabulary, known, table, features):
     return has_columns, np.where(has_columns[:, None], predicted, table.mean(axis=0))
 
 
-def _with_vectors(host, vocabulary, vectors, counts, seed):
-    """A copy of a host with more items, whose vectors a function of each table gives."""
+def host_with_vectors(
+    host: Host, vocabulary: Vocabulary, vectors: dict, counts: Any, seed: int
+) -> Host:
+    """A copy of a host with more items, without a linear part.
+
+    Args:
+        host: Host. It is not changed.
+        vocabulary: Vocabulary that begins with the host's items.
+        vectors: dict of the new items' vectors, by the paths of `item_tables`.
+        counts: int array or `None`. How often a sampled softmax draws each item; `None` as before.
+        seed: int. Of the negatives.
+    """
     old, config = host.pretrainer, host.backbone.get_config()
     backbone = Backbone.from_config({**config, "vocabulary_size": len(vocabulary)})
     arguments = {"tied": old.tied, "negatives": old.negatives, "seed": seed}
@@ -150,24 +155,13 @@ def _with_vectors(host, vocabulary, vectors, counts, seed):
     for path, weight in after.items():
         value = np.asarray(before[path])
         if path == ITEM_TABLE:
-            value = np.concatenate([value, vectors(value[FIRST_ITEM:])])
+            value = np.concatenate([value, vectors[path]])
         weight.assign(value)
     if not old.tied:
         table = np.asarray(old.output_table.embeddings)
-        pretrainer.output_table.embeddings.assign(np.concatenate([table, vectors(table)]))
+        table = np.concatenate([table, vectors[OUTPUT_TABLE]])
+        pretrainer.output_table.embeddings.assign(table)
     return Host(pretrainer, vocabulary, host.max_length)
-
-
-def _linear_of_more(layer, more):
-    """A LinearTable that says nothing of so many items more."""
-    part = layer.part()
-    if part.is_sparse:
-        size = part.table.shape[0] + more
-        table = part.table.copy()
-        table.resize(size, size)
-    else:
-        table = np.pad(part.table, ((0, more), (0, more)))
-    return LinearTable.of_part(LinearPart(part.bag, table, np.pad(part.bias, (0, more))))
 
 
 def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_matrix:

@@ -20,6 +20,7 @@ from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
 FORMAT_VERSION = 3
 ITEM_TABLE = "item_embedding/embeddings"
+OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
 COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
 
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
@@ -214,7 +215,7 @@ class Host:
     def _weights(self):
         named = {f"backbone/{path}": w for path, w in backbone_weights(self.backbone).items()}
         if not self.pretrainer.tied:
-            named["output_table/embeddings"] = self.pretrainer.output_table.embeddings
+            named[OUTPUT_TABLE] = self.pretrainer.output_table.embeddings
         if self.pretrainer.linear is not None:
             named.update(self.pretrainer.linear.named_weights())
         return named

@@ -21,7 +21,7 @@ from keras_peterrec.data.splits import TEST, VALIDATION, split_events, user_frac
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.pretrain import pretrain, training_counts
 from keras_peterrec.training.inference import outputs_of
-from keras_peterrec.transfer.grown_host import add_items
+from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.host import Host
 
 

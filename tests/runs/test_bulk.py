@@ -1,20 +1,27 @@
 """`predict --log`: an answer for every user of a log, in a file."""
 
 import csv
+import importlib.util
 import json
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from serving_samples import assert_same
 
+from keras_peterrec.data.prepared.format import read_bytes, user_hashes
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs import bulk
+from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.prepare import prepare
+from keras_peterrec.settings.predict import PredictSettings
 
 EVENTS = 400
+has_beam = importlib.util.find_spec("apache_beam") is not None
+needs_beam = pytest.mark.skipif(not has_beam, reason="Apache Beam is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +73,7 @@ def as_arrays(table):
 @pytest.mark.parametrize("task", ["films", "age-group.v2", "topics", "spend", "embed"])
 def test_every_user_is_answered_as_alone(causal_export, answered, histories, task):
     found = as_arrays(pq.read_table(answered(task)))
+    assert list(found) == ["user_id", *sorted(found.keys() - {"user_id"})]  # in every process
     assert found.pop("user_id").tolist() == list(histories)
     wanted = causal_export.model.predict(task, list(histories.values()))
     assert list(found) == list(wanted)
@@ -105,10 +113,112 @@ def test_a_prepared_log_is_answered_shard_by_shard(causal_export, events, histor
     np.testing.assert_allclose(found["value"], wanted, rtol=1e-5, atol=1e-4)
 
 
+@pytest.fixture
+def log_file(events, tmp_path):
+    pq.write_table(pa.table(events), tmp_path / "log.parquet")
+    return tmp_path / "log.parquet"
+
+
+def on_beam(causal_export, log, out, options=None, **question):
+    """What a runner of Beam answers, `{user: row}`, and how many files there are."""
+    done = predict(
+        causal_export.out,
+        log=log,
+        out=out,
+        runner="DirectRunner",
+        pipeline_options=options,
+        columns=None if isinstance(log, str) else {"user_id": "user"},
+        **question,
+    )
+    files = sorted(out.parent.glob("answers-*"))
+    assert [file.name for file in files] == [
+        f"answers-{n:05d}-of-{done['files']:05d}.parquet" for n in range(done["files"])
+    ]
+    assert not list(out.parent.glob("*.writing"))
+    rows = {}
+    for n, file in enumerate(files):
+        users = pq.read_table(file)["user_id"].combine_chunks()
+        hashes = user_hashes(users)
+        assert (hashes % np.uint64(len(files)) == n).all() and (np.sort(hashes) == hashes).all()
+        rows |= {row.pop("user_id"): row for row in pq.read_table(file).to_pylist()}
+    assert done["users"] == len(rows)
+    return rows, len(files)
+
+
+def assert_same_rows(found, table):
+    wanted = {row.pop("user_id"): row for row in table.to_pylist()}
+    assert found.keys() == wanted.keys()
+    for user, row in wanted.items():
+        assert found[user].keys() == row.keys()
+        for name, values in row.items():
+            if name in ("items", "classes"):
+                assert found[user][name] == values
+            else:
+                np.testing.assert_allclose(found[user][name], values, rtol=1e-5, atol=1e-5)
+
+
+@needs_beam
+def test_beam_answers_as_this_process_does(causal_export, answered, log_file, tmp_path):
+    chosen = {"task": ["films"], "deny": "s2", "k": 3}
+    out = tmp_path / "answers.parquet"
+    wanted = pq.read_table(answered("films", "here.parquet", deny="s2", k=3))
+    (tmp_path / "answers-00000-of-00007.parquet").touch()  # of an earlier call
+    found, files = on_beam(causal_export, log_file, out, **chosen)
+    assert files == 1
+    assert_same_rows(found, wanted)
+
+
+@needs_beam
+def test_beam_answers_the_shards_of_a_prepared_log(causal_export, answered, log_file, tmp_path):
+    """With two worker processes; one shard has no user."""
+    prepare(log_file, tmp_path / "log", columns={"user_id": "user"}, shards=40)
+    wanted = pq.read_table(answered("age-group.v2", "here.parquet"))
+    options = "--direct_running_mode=multi_processing --direct_num_workers=2"
+    out = tmp_path / "answers.parquet"
+    asked = {"options": options, "task": ["age-group.v2"]}
+    found, files = on_beam(causal_export, str(tmp_path / "log"), out, **asked)
+    assert files == 40
+    assert_same_rows(found, wanted)
+
+
+@needs_beam
+def test_the_log_and_the_answers_may_be_remote(causal_export, answered, log_file):
+    wanted = pq.read_table(answered("spend"))
+    fsspec.filesystem("memory").pipe("/bulk/1.parquet", log_file.read_bytes())
+    out = "ram://bulk/answers.parquet"  # a file system that every TensorFlow has, as it has gs://
+    asked = {"task": ["spend"], "log": "memory://bulk/*", "out": out, "runner": "DirectRunner"}
+    asked |= {"columns": {"user_id": "user"}}
+    check_places(PredictSettings(model=causal_export.out, **asked))  # as the command line does
+    assert predict(causal_export.out, **asked)["out"] == "ram://bulk/answers-*-of-*.parquet"
+    file = pa.py_buffer(read_bytes("ram://bulk", "answers-00000-of-00001.parquet"))
+    found = {row.pop("user_id"): row for row in pq.read_table(pa.BufferReader(file)).to_pylist()}
+    assert_same_rows(found, wanted)
+
+
+@needs_beam
+def test_a_log_that_beam_cannot_read_is_one_clear_line(causal_export, tmp_path):
+    (tmp_path / "1.csv").write_text("user_id,item_id,timestamp\na,b,soon\n")
+    with pytest.raises(InputError, match="`timestamp` should be .* in every row") as caught:
+        predict(
+            causal_export.out,
+            log=str(tmp_path / "1.csv"),
+            out=tmp_path / "a.csv",
+            runner="DirectRunner",
+        )
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["1.csv"]
+
+
+@pytest.mark.skipif(has_beam, reason="Apache Beam is installed")
+def test_without_beam_it_says_what_to_install(causal_export, log_file, tmp_path):
+    with pytest.raises(InputError, match=r"`runner` needs Apache Beam: pip install"):
+        predict(causal_export.out, log=log_file, out=tmp_path / "a.csv", runner="DirectRunner")
+
+
 def test_a_failure_leaves_the_old_file(answered, tmp_path, monkeypatch):
     out = answered("spend")
     before = out.read_bytes()
-    monkeypatch.setattr(bulk, "_table", lambda *_: 1 / 0)
+    monkeypatch.setattr(bulk, "answers_table", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         answered("spend")
     assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
@@ -124,8 +234,8 @@ def test_lists_in_csv_keep_items_apart(tmp_path):
 
 def test_batches_hold_every_user_once():
     lengths = np.array([500, 0, 3, 3, 90, 1])
+    batches = list(bulk.batches_of(lengths))
     order = np.argsort(lengths, kind="stable")
-    batches = list(bulk._batches(order, lengths))
     assert np.concatenate(batches).tolist() == order.tolist()
     assert [len(batch) * max(lengths[batch]) <= bulk.BATCH_ITEMS for batch in batches]
 
@@ -141,6 +251,11 @@ def test_batches_hold_every_user_once():
         ({"log": "b", "out": "b.txt"}, "`out` should end in .parquet, .csv, .jsonl. Received"),
         ({"log": "b", "out": "none/b.csv"}, "`out` should be in a folder that exists"),
         ({"history": ["a"], "k": -1}, "`k` should be at least 0"),
+        ({"history": ["a"], "runner": "DirectRunner"}, "`log` should be given with --runner"),
+        (
+            {"log": "b", "out": "b.csv", "pipeline_options": "--x"},
+            "`pipeline_options` should be left out without `runner`",
+        ),
     ],
 )
 def test_mistakes(causal_export, options, said):

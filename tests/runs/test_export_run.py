@@ -3,16 +3,31 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
-from serving_samples import CLASSES, HISTORIES, TOPICS, assert_same, make_host, make_kind, make_task
+from serving_samples import (
+    CLASSES,
+    HISTORIES,
+    TOPICS,
+    assert_same,
+    filled,
+    make_host,
+    make_kind,
+    make_task,
+    padded,
+)
 
+from keras_peterrec.data.item_features import read_items
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
+from keras_peterrec.models.vector_regression import predicted_vectors
 from keras_peterrec.runs import export as export_module
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.contents import check_bundles
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.verify_export import verify_export
+from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
@@ -46,6 +61,13 @@ def first(runs, tmp_path_factory):
 @pytest.fixture
 def base(first, tmp_path):
     return shutil.copytree(first.parent, tmp_path / "peterrec")
+
+
+def alone(task, folder):
+    """A folder with nothing but a task."""
+    (folder / "mixed").mkdir()
+    (folder / "mixed" / task.name).symlink_to(task)
+    return folder / "mixed"
 
 
 def asked(model):
@@ -249,7 +271,8 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
     (tmp_path / "hidden.txt").write_text("s2\nt3\nunheard-of\n")
     out = tmp_path / "peterrec" / "1"
     shown = {"items": tmp_path / "items.csv", "hidden_items": tmp_path / "hidden.txt"}
-    export_runs(runs / "host", [runs / "films"], out, k=30, **shown)
+    mixed = alone(runs / "books", tmp_path)
+    export_runs(runs / "host", [runs / "films"], out, k=30, mixed=mixed, **shown)
     export_runs(base=out.parent, k=29)
     assert verify_export(out.parent / "2") == []
     titles = {"t0": "Zero, the film", "t1": "One", "s1": "A"}
@@ -262,11 +285,108 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
         items = answers[0]["items"][0].tolist()
         assert {"t0", "t1"} <= set(items) and not {"s2", "t3", "s5"} & set(items)
         assert answers[1]["items"][0].tolist() == [*items[:12], *[""] * (len(items) - 12)]
+        mixed = model.mixed(["s5"], ["books"])["labels"][0]
+        assert {"t0", "t1"} <= set(mixed) and not {"s2", "t3", "s5"} & set(mixed)
     hidden = out / "assets" / "hidden_items.txt"
     hidden.write_text("t0\n")
-    items = ExportedModel(out).predict("films", ["s5"])["items"][0]
-    assert {"s2", "t3"} <= set(items) and "t0" not in items
+    model = ExportedModel(out)
+    items, mixed = model.predict("films", ["s5"])["items"], model.mixed(["s5"], ["books"])["labels"]
+    for found in (items[0], mixed[0]):
+        assert {"s2", "t3"} <= set(found) and "t0" not in found
     with pytest.raises(InputError, match="`hidden_items` should be a text file that can be read"):
         export_runs(base=out.parent, hidden_items=tmp_path / "nope")
     with pytest.raises(InputError, match="`items` should be a CSV file that can be read"):
         export_runs(base=out.parent, items=tmp_path / "nope")
+
+
+def expected_next(host, histories, k):
+    """What Python answers with the best `k` next items."""
+    ids = [padded(host, history, host.next_item_length) for history in histories]
+    scores = np.array(host.next_item_scores(np.concatenate(ids)))
+    for row, history in enumerate(histories):
+        scores[row, np.isin(host.vocabulary.items, history.split())] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return filled(host.vocabulary.items[best], np.take_along_axis(scores, best, axis=1))
+
+
+def words_of(items):
+    """Columns of items: those whose number has the same rest are alike."""
+    return [f"group{int(item[1:]) % 3}" for item in items]
+
+
+def test_new_items_by_their_columns(runs, tmp_path, capsys):
+    """They are read and recommended; what was there answers as before."""
+    known, new = Host.load(runs / "host"), ["n0", "n1"]
+    table = {"item_id": [*known.vocabulary.items, *new]}
+    table["words"] = words_of(table["item_id"])
+    out = tmp_path / "peterrec" / "1"
+    tasks = [runs / "films", runs / "tuned"]
+    mixed = alone(runs / "age", tmp_path)
+    export_runs(runs / "host", tasks, out, k=98, add_items=table, mixed=mixed)
+    assert "2 items added after the 96 of the host" in capsys.readouterr().err
+    assert verify_export(out) == []
+    model, grown = ExportedModel(out), add_items(known, read_items(table))
+    asked = [*HISTORIES, "s1 n0 n1", "n1"]
+    found = model.predict("serving_default", asked)
+    assert_same(found, expected_next(grown, asked, 98))
+    assert set(new) <= set(found["items"][1])
+    assert "n0" not in found["items"][-2] and "n0" in model.similar(["s0"])["items"][0]
+    # Old histories are answered as without them, and a history of new items is no empty one.
+    for name in ("films", "tuned"):
+        task = Task.load(runs / name, known)
+        length = known.history_length(task.model)
+        ids = np.concatenate([padded(known, history, length) for history in HISTORIES])
+        places = len(task.labels)
+        seen = [history.split() for history in HISTORIES]
+        answers = model.predict(name, asked)
+        before = {key: values[: len(HISTORIES)] for key, values in answers.items()}
+        assert_same(before, filled(*task.recommend(ids, k=places, exclude=seen)))
+        of_new, of_none = answers["scores"][-1], answers["scores"][HISTORIES.index("")]
+        assert not np.allclose(of_new, of_none)
+    of_mixed = model.mixed(["s1 n0"], ["age"])
+    assert not np.allclose(of_mixed["scores"][0, :3], model.mixed(["s1"], ["age"])["scores"][0, :3])
+
+    # `tuned` has vectors of its own, and so has the new items' from what it learned.
+    tuned = Task.load(out / "assets.extra" / "tasks" / "tuned", grown)
+    table_of = np.asarray(tuned.model.host.item_embedding.embeddings)[FIRST_ITEM:]
+    features = read_items(table)
+    wanted = predicted_vectors(features.matrix[:96], table_of[:96], features.matrix[96:])
+    np.testing.assert_allclose(table_of[96:], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_next_version_keeps_added_items_and_takes_more(runs, tmp_path):
+    known = Host.load(runs / "host").vocabulary.items
+    more = tmp_path / "more.csv"
+    base = tmp_path / "peterrec"
+    table = {"item_id": [*known, "n0"], "words": words_of([*known, "n0"])}
+    export_runs(runs / "host", [runs / "tuned"], base / "1", add_items=table)
+    more.write_text("item_id,words\ns1,group1\nn0,group0\nn1,group1\n")
+    export_runs(base=base, add_items=more, task=[runs / "age"])
+    first, second = (ExportedModel(base / version) for version in "12")
+    assert [model.description["added_items"] for model in (first, second)] == [1, 2]
+    assert first.description["host_at_path"] == second.description["host_at_path"]
+    assert_same(second.predict("tuned", ["s1 n0"]), first.predict("tuned", ["s1 n0"]))
+    answer = second.select("serving_default", ["s1"], allow="n0 n1")
+    assert set(answer["items"][0, :2]) == {"n0", "n1"}
+    with pytest.raises(InputError, match="`task` should be of the method patch or head, or"):
+        export_runs(base=base, task=[runs / "tuned"], remove_task=["tuned"])
+    vectors = base / "2" / "assets.extra" / "added_items" / "vectors.npz"
+    arrays = dict(np.load(vectors))
+    np.savez(vectors, **{path: array + 1 for path, array in arrays.items()})
+    with pytest.raises(InputError, match="`base` should have the added items that were exported"):
+        export_runs(base=base, k=3)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (["s0", "s1"], "`add_items` should have items that the host lacks. Received: 2 items, all"),
+        (["x", "y"], "`add_items` cannot be used. `items` should have items that the host knows"),
+        (["s0", "s0", "n"], "`add_items` cannot be used. .*one row for each item"),
+    ],
+)
+def test_tables_from_which_nothing_can_be_added(runs, tmp_path, items, said):
+    table = {"item_id": items, "words": ["a"] * len(items)}
+    with pytest.raises(InputError, match=said):
+        export_runs(runs / "host", [], tmp_path / "1", add_items=table)
+    assert list(tmp_path.iterdir()) == []

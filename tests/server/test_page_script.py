@@ -32,23 +32,28 @@ class Element {
 const elements = {};
 globalThis.document = {
   getElementById: id => elements[id] ??= new Element(id), createElement: tag => new Element(tag)};
-globalThis.location = {hash: "#history=a+b", pathname: "/"};
+globalThis.location = {hash: HASH, pathname: "/"};
+const requests = [];
 globalThis.window = {history: {replaceState() {}}};
 document.getElementById("model").value = "peterrec";
 const replies = {"tasks.json": {models: {peterrec: {version: 3, tasks: TASKS, examples: []}}},
   "titles.json": TITLES};
-globalThis.fetch = async (path, request) => ({ok: true, json: async () => replies[path]
-  ?? {predictions: [ANSWERS[JSON.parse(request.body).signature_name]]}});
-setTimeout(() => console.log(JSON.stringify(elements.answers.children.map(
-  section => [section.text(), section.widths()]))), 100);
+globalThis.fetch = async (path, request) => {
+  const asked = request && JSON.parse(request.body);
+  if (asked) requests.push(asked);
+  return {ok: true, json: async () => replies[path]
+    ?? {predictions: [ANSWERS[asked.signature_name]]}};
+};
+setTimeout(() => console.log(JSON.stringify({requests, sections: elements.answers.children.map(
+  section => [section.text(), section.widths()])})), 100);
 """
 
 
-def shown(tasks, answers, titles):
-    """Title, texts and widths of bars of each section of the answers."""
+def run(tasks, answers, titles, link="#history=a+b"):
+    """What the page asks, and title, texts and widths of bars of each section of the answers."""
     html = Path(browser_page.__file__).with_name("page.html").read_text(encoding="utf-8")
     script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
-    given = f"const TASKS = {json.dumps({name: {'unit': unit} for name, unit in tasks.items()})};\n"
+    given = f"const TASKS = {json.dumps(tasks)}, HASH = {json.dumps(link)};\n"
     given += f"const ANSWERS = {json.dumps(answers)}, TITLES = {json.dumps(titles)};\n"
     program = given + DOCUMENT + "eval(" + json.dumps(script) + ");"
     found = subprocess.run(
@@ -77,11 +82,29 @@ def test_each_unit_is_shown_as_a_person_reads_it():
     }
     logits = "scores (logits): the higher, the better; they are no probabilities"
     sure = "probabilities"
-    assert shown(units, answers, {"i1": "One, two", "F": "not a film"}) == [
+    tasks = {name: {"unit": unit} for name, unit in units.items()}
+    assert run(tasks, answers, {"i1": "One, two", "F": "not a film"})["sections"] == [
         [["next item", logits, "One, two", " i1", "3.142", "i2", "-0.5"], []],
-        [["full", logits, "Nothing unseen is left."], []],
+        [["full", logits, "Nothing is left to recommend."], []],
         [["gender", sure, "F", "75.3 %", "i1", "24.7 %"], ["75.33999999999999%", "24.66%"]],
         [["topics", sure, "sport", "91.0 %", "news", "50.0 %"], ["91%", "50%"]],
         [["spend", "12,346"], []],
         [["growth", "-0.01235"], []],
+    ]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_what_may_be_recommended_is_asked_of_those_who_recommend():
+    tasks = {"films": {"unit": "score", "selects": True}, "spend": {"unit": "number"}}
+    answers = {"films": {"items": ["i1"], "scores": [1]}, "spend": 2}
+    answers["films_select"] = {"items": ["i9"], "scores": [1]}
+    found = run(tasks, answers, {}, "#history=a+b&deny=i1+i2&k=3&keep_seen=1")
+    row = {"history": "a b", "allow": "", "deny": "i1 i2", "k": 3, "keep_seen": 1}
+    assert found["requests"] == [
+        {"signature_name": "films_select", "instances": [row]},
+        {"signature_name": "spend", "instances": ["a b"]},
+    ]
+    assert "i9" in found["sections"][0][0]
+    assert run(tasks, answers, {})["requests"] == [
+        {"signature_name": name, "instances": ["a b"]} for name in tasks
     ]

@@ -249,12 +249,12 @@ def test_page(export_server, half_server):
     model = json.loads(text)["models"]["peterrec"]
     assert model["version"] == 1
     assert model["tasks"] == {
-        "serving_default": {"unit": "score"},
-        "films": {"unit": "score"},
-        "age-group.v2": {"unit": "probability"},
-        "tuned": {"unit": "score"},
-        "topics": {"unit": "probability"},
-        "spend": {"unit": "number"},
+        "serving_default": {"unit": "score", "selects": True},
+        "films": {"unit": "score", "selects": True},
+        "age-group.v2": {"unit": "probability", "selects": False},
+        "tuned": {"unit": "score", "selects": True},
+        "topics": {"unit": "probability", "selects": False},
+        "spend": {"unit": "number", "selects": False},
     }
     assert all(history.strip() for history in model["examples"])
     _, text, _ = ask(export_server.port, "GET", "/titles.json")

@@ -24,9 +24,17 @@ ON_CPU = {
     "ParseExampleV2",
     *("DecodePaddedRaw", "SerializeTensor"),
 }
-# No work: they pass values on, name a variable, call a function or end a request.
+# No work: they pass values on, name a variable, choose or call a function or end a request.
 ANYWHERE = {
-    *("Assert", "IdentityN", "NoOp", "Placeholder", "ReadVariableOp", "StatefulPartitionedCall"),
+    *(
+        "Assert",
+        "If",
+        "IdentityN",
+        "NoOp",
+        "Placeholder",
+        "ReadVariableOp",
+        "StatefulPartitionedCall",
+    ),
     *("StatelessWhile", "VarHandleOp", "VarIsInitializedOp"),
 }
 

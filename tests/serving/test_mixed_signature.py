@@ -13,7 +13,7 @@ from serving_samples import CLASSES, HISTORIES, TOPICS, assert_same, make_host, 
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
-from keras_peterrec.serving.item_table import ItemTable
+from keras_peterrec.serving.item_table import ItemTable, hidden_items
 from keras_peterrec.serving.mixed_signature import MixedSignature
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.verify_export import checks, verify_export
@@ -104,10 +104,14 @@ def test_every_kind_in_one_batch(model, single, tasks):
     assert [len([label for label in found[name] if label]) for name in names] == [10, 3, 5, 4, 1, 0]
 
 
-def answers(host, tasks, k, folder, histories, names, keep_seen=()):
+def answers(host, tasks, k, folder, histories, names, keep_seen=(), hidden=None):
     """What a signature says without being exported."""
+    folder = folder / str(len(list(folder.iterdir())))  # tables are named after their files
+    folder.mkdir()
     source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
-    signature = MixedSignature(host, source, MixedTasks.of_tasks(tasks), k, folder, keep_seen)
+    hidden = None if hidden is None else hidden_items(hidden, folder)
+    mixed = MixedTasks.of_tasks(tasks)
+    signature = MixedSignature(host, source, mixed, k, folder, keep_seen, hidden)
     answer = signature.function(history=tf.constant(histories), task=tf.constant(names))
     labels = [[label.decode() for label in row] for row in answer["labels"].numpy()]
     return labels, answer["scores"].numpy()
@@ -118,6 +122,28 @@ def test_a_task_that_may_repeat_what_the_user_had(host, tasks, tmp_path):
     labels, _ = answers(host, tasks, 30, tmp_path, ["s1 t1"] * 2, names, keep_seen=["films"])
     assert {"s1", "t1"} <= set(labels[0])
     assert not {"s1", "t1"} & set(labels[1])
+
+
+def test_items_that_may_not_be_shown(host, tasks, tmp_path):
+    """They are left out of recommendations; a topic of the same name stays."""
+    names, asked = ["films", "books", "topics", "nope"], (host, tasks, 30, tmp_path)
+    hidden = ["s1", "t0", "unheard-of"]
+    before, _ = answers(*asked, ["s2"] * 4, names)
+    after, scores = answers(*asked, ["s2"] * 4, names, hidden=hidden)
+    for n in range(2):
+        assert {"s1", "t0"} <= set(before[n])
+        shown = [item for item in before[n] if item and item not in hidden]
+        assert after[n] == [*shown, *[""] * (30 - len(shown))]
+        assert (scores[n, len(shown) :] == NO_SCORE).all()
+    assert after[2:] == before[2:] and "s1" in after[2]
+    # None that may be shown, and none hidden.
+    nothing, _ = answers(*asked, ["s2"], ["books"], hidden=host.vocabulary.items.tolist())
+    assert nothing == [[""] * 30]
+    assert answers(*asked, ["s2"] * 4, names, hidden=[])[0] == before
+    # Where nothing is recommended, nothing is hidden.
+    alone = {"topics": tasks["topics"]}
+    topics = answers(host, alone, 3, tmp_path, ["s2"], ["topics"], hidden=["s1"])
+    assert set(topics[0][0]) == set(TOPICS)
 
 
 def test_more_labels_than_k(host, tasks, tmp_path):

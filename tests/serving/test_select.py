@@ -15,10 +15,14 @@ K = 10
 
 def selected(exported, name, history, allow="", deny="", k=0, keep_seen=False):
     """What the task's own scores answer to one request."""
-    task = exported.tasks[name]
-    length = exported.host.history_length(task.model)
-    scores = np.array(task.model(padded(exported.host, history, length)))
-    items = task.kind.targets.items
+    host = exported.host
+    if name == "serving_default":
+        items = host.vocabulary.items
+        scores = np.array(host.next_item_scores(padded(host, history, host.next_item_length)))
+    else:
+        task = exported.tasks[name]
+        items = task.kind.targets.items
+        scores = np.array(task.model(padded(host, history, host.history_length(task.model))))
     hidden = np.isin(items, deny.split())
     if allow.split():
         hidden |= ~np.isin(items, allow.split())
@@ -42,7 +46,7 @@ REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["films", "tuned"])
+@pytest.mark.parametrize("name", ["serving_default", "films", "tuned"])
 def test_a_batch_of_different_requests(exported, name):
     """Each row is answered as if it were alone, with what it asks for itself."""
     columns = {
@@ -57,13 +61,14 @@ def test_a_batch_of_different_requests(exported, name):
 
 
 def test_without_a_wish_it_is_the_tasks_own_answer(exported):
-    answer = exported.model.select("films", HISTORIES)
-    assert_same(answer, exported.model.predict("films", HISTORIES))
+    for name in ("serving_default", "films"):
+        answer = exported.model.select(name, HISTORIES)
+        assert_same(answer, exported.model.predict(name, HISTORIES))
 
 
 def test_who_asks_wrongly_is_told(causal_export):
     select = causal_export.model.select
-    with pytest.raises(InputError, match="`task` should be one that recommends: films, tuned. Rec"):
+    with pytest.raises(InputError, match="`task` should be one that recommends: films, serving_d"):
         select("spend", ["s1"])
     with pytest.raises(InputError, match="`k` should be one value, or one for each history. Rece"):
         select("films", ["s1", "s2"], k=[1])

@@ -9,9 +9,9 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import all_events
 from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.grown_host import (
     BESIDE,
-    add_items,
     grow_host,
     grown_vocabulary,
     vectors_beside,

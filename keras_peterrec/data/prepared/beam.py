@@ -5,11 +5,13 @@ functions that `in_process` uses. What is brought are Arrow batches, not events,
 little to count. A worker holds the events of one shard, and the vocabulary.
 """
 
+import contextlib
 import functools
 import io
 import json
 import posixpath
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -52,14 +54,7 @@ def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | 
     Raises:
         InputError: Beam is not installed, does not know the runner, or the log cannot be used.
     """
-    try:
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise InputError(
-            "`runner` needs Apache Beam: pip install 'keras-peterrec[beam]'. "
-            f"Received: `runner` = {runner!r} ({error})."
-        ) from error
+    import_beam(runner)
     import tensorflow as tf
 
     # A remote folder cannot be renamed in one step; `prepared.json`, written last, publishes it.
@@ -69,14 +64,8 @@ def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | 
     written = posixpath.join(work, "written")
     for path in (folder, written):
         tf.io.gfile.makedirs(path)
-    given = PipelineOptions([f"--runner={runner}", *shlex.split(options or "")])
-    try:
-        with beam.Pipeline(options=given) as pipeline:
-            _build(beam, pipeline, log, plan, folder, written)
-    except InputError:
-        raise
-    except Exception as error:
-        raise _own_error(error) from error
+    with pipeline_on(runner, options) as pipeline:
+        _build(pipeline, log, plan, folder, written)
     whole = json.loads(read_bytes(written, "whole.json"))
     found = [json.loads(read_bytes(written, f"{n:05d}.json")) for n in range(plan.shards)]
     clocks = json.loads(read_bytes(written, "clocks.json"))
@@ -90,6 +79,47 @@ def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | 
     return result
 
 
+def import_beam(runner: str) -> Any:
+    """The module `apache_beam`.
+
+    Raises:
+        InputError: Beam is not installed.
+    """
+    try:
+        import apache_beam
+        from apache_beam.options import pipeline_options  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "`runner` needs Apache Beam: pip install 'keras-peterrec[beam]'. "
+            f"Received: `runner` = {runner!r} ({error})."
+        ) from error
+    return apache_beam
+
+
+@contextlib.contextmanager
+def pipeline_on(runner: str, options: str | None) -> Iterator[Any]:
+    """Yields a pipeline, which runs when the block ends.
+
+    Args:
+        runner: str. Such as `"DirectRunner"`.
+        options: str or `None`. Options of the pipeline, as on a command line.
+
+    Raises:
+        InputError: Beam is not installed, does not know the runner, or a worker raised one.
+    """
+    beam = import_beam(runner)
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    given = PipelineOptions([f"--runner={runner}", *shlex.split(options or "")])
+    try:
+        with beam.Pipeline(options=given) as pipeline:
+            yield pipeline
+    except InputError:
+        raise
+    except Exception as error:
+        raise _own_error(error) from error
+
+
 def _own_error(error):
     """An InputError raised on a worker, out of the text that Beam makes of it; or the error."""
     text = str(error)
@@ -99,7 +129,21 @@ def _own_error(error):
     return InputError(text.rpartition(name)[2].split("\n")[0].split(" [while running")[0])
 
 
-def _build(beam, pipeline, log, plan, folder, written):
+def sorted_shards(pipeline: Any, log: Any, plan: Plan, written: Any = None) -> Any:
+    """The events of a log by shard, all shards included.
+
+    Args:
+        pipeline: Pipeline.
+        log: Log, if that is the input, else anything.
+        plan: Plan of the log.
+        written: path or `None`. Of a folder that gets `clocks.json`. Defaults to `None`.
+
+    Returns:
+        PCollection of pairs of a shard's number and its two tables of `sorted_users`, each as
+        `table_bytes` writes it.
+    """
+    import apache_beam as beam
+
     if "path" in plan.inputs[0]:
         numbers = pipeline | "inputs" >> beam.Create(range(len(plan.inputs))) | beam.Reshuffle()
         parts = numbers | "part" >> beam.FlatMap(_part, plan)
@@ -116,23 +160,29 @@ def _build(beam, pipeline, log, plan, folder, written):
     parts = parts | "events" >> beam.Filter(lambda part: not is_clock(part))
     # An empty part of every shard, so that all of them are written.
     nothing = pipeline | "shards" >> beam.Create([(n, b"") for n in range(plan.shards)])
-    sorted_shards = (
+    return (
         (parts, nothing)
         | "together" >> beam.Flatten()
         | "by shard" >> beam.GroupByKey()
         | "sort" >> beam.Map(_sort, beam.pvalue.AsSingleton(clocks))
         | "keep" >> beam.Reshuffle()
     )
+
+
+def _build(pipeline, log, plan, folder, written):
+    import apache_beam as beam
+
+    shards = sorted_shards(pipeline, log, plan, written)
     ready = (
-        sorted_shards
+        shards
         | "items" >> beam.FlatMap(_bucketed_items)
         | "by items" >> beam.GroupByKey()
-        | "add up" >> beam.Map(lambda bucket: (0, _bytes(add_counts(map(_table, bucket[1])))))
+        | "add up" >> beam.Map(_added_up)
         | "all items" >> beam.GroupByKey()
         | "vocabulary" >> beam.Map(_write_vocabulary, folder, plan.min_count)
     )
     whole = (
-        sorted_shards
+        shards
         | "is whole" >> beam.Map(lambda shard: _is_whole(shard[1][0]))
         | "all whole" >> beam.CombineGlobally(all)
     )
@@ -140,7 +190,7 @@ def _build(beam, pipeline, log, plan, folder, written):
         lambda value: write_bytes(written, "whole.json", json.dumps(value).encode())
     )
     sides = beam.pvalue.AsSingleton(whole), beam.pvalue.AsSingleton(ready)
-    sorted_shards | "write" >> beam.Map(_write, plan, folder, written, *sides)
+    shards | "write" >> beam.Map(_write, plan, folder, written, *sides)
 
 
 def _part(number, plan, log=None):
@@ -149,7 +199,7 @@ def _part(number, plan, log=None):
         yield -1, json.dumps([number, clock.content()]).encode()
         for shard, batch in enumerate(batches):
             if batch.num_rows:
-                yield shard, _bytes(pa.Table.from_batches([batch]))
+                yield shard, table_bytes(pa.Table.from_batches([batch]))
 
 
 def _common_clock(found, plan, written):
@@ -157,41 +207,47 @@ def _common_clock(found, plan, written):
     for number, content in map(json.loads, found):
         clock = Clock(**content)
         clocks[number] = clock if clocks[number] is None else clocks[number] + clock
-    content = [clock and clock.content() for clock in clocks]
-    write_bytes(written, "clocks.json", json.dumps(content).encode())
+    if written is not None:
+        content = [clock and clock.content() for clock in clocks]
+        write_bytes(written, "clocks.json", json.dumps(content).encode())
     return Clocks.of(clocks, plan.names)
 
 
 def _sort(grouped, clocks):
     shard, parts = grouped
-    batches = [batch for part in parts if part for batch in _table(part).to_batches()]
-    return shard, tuple(_bytes(table) for table in sorted_users(batches, clocks))
+    batches = [batch for part in parts if part for batch in bytes_table(part).to_batches()]
+    return shard, tuple(table_bytes(table) for table in sorted_users(batches, clocks))
 
 
 def _bucketed_items(shard):
-    items = _table(shard[1][1])
+    items = bytes_table(shard[1][1])
     if not len(items):
         return
     bucket = pa.array(user_hashes(items["item_id"].combine_chunks()) % COUNT_BUCKETS)
     for number in range(COUNT_BUCKETS):
         some = items.filter(pa.compute.equal(bucket, number))
         if len(some):
-            yield number, _bytes(some)
+            yield number, table_bytes(some)
 
 
 def _write_vocabulary(grouped, folder, min_count):
-    write_vocabulary(folder, pa.concat_tables(map(_table, grouped[1])).combine_chunks(), min_count)
+    items = pa.concat_tables(map(bytes_table, grouped[1])).combine_chunks()
+    write_vocabulary(folder, items, min_count)
     return True
 
 
+def _added_up(bucket):
+    return 0, table_bytes(add_counts(map(bytes_table, bucket[1])))
+
+
 def _is_whole(users):
-    kind = _table(users).schema.field("timestamps").type.value_type
+    kind = bytes_table(users).schema.field("timestamps").type.value_type
     return pa.types.is_integer(kind)
 
 
 def _write(shard, plan, folder, written, whole, ready):
     number, (users, items) = shard
-    users, items = _table(users), _table(items)
+    users, items = bytes_table(users), bytes_table(items)
     records = encoded_records(users, items, _vocabulary(folder), whole)
     path = posixpath.join(folder, shard_name(number, plan.shards))
     found = write_records(path, users, records)
@@ -203,7 +259,8 @@ def _vocabulary(folder):
     return ItemIds(pa.array(read_vocabulary(folder).items, pa.string()))
 
 
-def _bytes(table):
+def table_bytes(table: pa.Table) -> bytes:
+    """A table as bytes, compressed; `bytes_table` reads them."""
     buffer = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(buffer, table.schema, options=options) as writer:
@@ -211,5 +268,6 @@ def _bytes(table):
     return buffer.getvalue()
 
 
-def _table(content):
+def bytes_table(content: bytes) -> pa.Table:
+    """The table that `table_bytes` wrote."""
     return pa.ipc.open_stream(content).read_all()

@@ -1,0 +1,212 @@
+"""Answers for every user of a log on Apache Beam, for what one machine cannot do in time.
+
+Workers sort the log by user, as `prepare` does, cut each shard into batches of histories of about
+one length, as `bulk` does, and ask the export by Beam's RunInference. Beam's own handler of
+TensorFlow models reads models that Keras has saved and calls them with numbers; ours asks a
+signature of a SavedModel with texts.
+"""
+
+import json
+import os
+import posixpath
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
+
+from keras_peterrec.data.prepared.beam import (
+    bytes_table,
+    pipeline_on,
+    sorted_shards,
+    table_bytes,
+)
+from keras_peterrec.data.prepared.finishing import Plan
+from keras_peterrec.data.prepared.format import read_bytes, user_hashes, write_bytes
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.sources import is_named, is_prepared, load_log
+from keras_peterrec.data.table_files import is_table
+from keras_peterrec.files.table_writer import table_writer
+from keras_peterrec.runs.bulk import (
+    Histories,
+    Question,
+    answers_table,
+    batches_of,
+    joined_texts,
+    written_texts,
+)
+
+
+def answer_on_beam(
+    model: Any,
+    question: Question,
+    log: Any,
+    columns: Any,
+    events: Any,
+    out: Any,
+    runner: str,
+    options: str | None,
+) -> dict:
+    """Writes an answer for every user of a log into several files, on a runner of Beam.
+
+    File n of N has the users whose `user_hashes` modulo N is n, in the order of these hashes; all
+    N files are written, empty ones too. They appear when all are whole, and replace those of an
+    earlier call.
+
+    Args:
+        model: path of a version directory that every worker can read.
+        question: Question.
+        log, columns, events: see `read_log`; or the folder of a prepared log, whose shards are
+            then those of the answers. Every worker has to read it as well, unless it is in memory.
+        out: path or URL such as `answers.parquet`: of files such as
+            `answers-00000-of-00004.parquet`. Every worker has to write beside it.
+        runner: str. Such as `"DirectRunner"`.
+        options: str or `None`. Options of the pipeline, as on a command line.
+
+    Returns:
+        dict of `out` (a pattern of the files' names), `users`, `columns` and `files`, how many.
+
+    Raises:
+        InputError: Beam does not know the runner, or the log cannot be used.
+    """
+    out = out if "://" in str(out) else os.path.abspath(out)
+    work = f"{out}.writing"
+    tf.io.gfile.makedirs(work)
+    try:
+        with pipeline_on(runner, options) as pipeline:
+            users, count = _users(pipeline, log, columns, events)
+            (
+                users
+                | "batches" >> beam.FlatMap(_batches)
+                | "spread" >> beam.Reshuffle()
+                | "ask" >> RunInference(KeyedModelHandler(ExportHandler(model, question)))
+                | "answers by shard" >> beam.GroupByKey()
+                | "write answers" >> beam.Map(_write, work, Path(str(out)).suffix)
+            )
+        found = [json.loads(read_bytes(work, f"{n:05d}.json")) for n in range(count)]
+        _publish(work, str(out), count)
+    finally:
+        tf.io.gfile.rmtree(work)
+    return {
+        "out": _file(str(out), "*", "*"),
+        "users": sum(file["users"] for file in found),
+        "columns": found[0]["columns"],
+        "files": count,
+    }
+
+
+class ExportHandler(ModelHandler[bytes, bytes, Any]):
+    """Asks an export for RunInference: tables of users with histories in, tables of answers out.
+
+    An element is a batch already, cut by the lengths of its histories, and is asked as it is.
+
+    Args:
+        model: path of a version directory.
+        question: Question.
+    """
+
+    def __init__(self, model: Any, question: Question) -> None:
+        super().__init__(max_batch_size=1)
+        self._model, self._question = str(model), question
+
+    def load_model(self) -> Any:
+        from keras_peterrec.serving.exported_model import ExportedModel
+
+        return ExportedModel(self._model)
+
+    def run_inference(self, batch: Any, model: Any, inference_args: Any = None) -> Iterator[bytes]:
+        for users in map(bytes_table, batch):
+            answers = self._question.ask(model, users["history"].to_pylist())
+            yield table_bytes(answers_table(users["user_id"].to_numpy(), answers))
+
+    def get_metrics_namespace(self) -> str:
+        return "keras_peterrec"
+
+
+def _users(pipeline, log, columns, events):
+    """Pairs of a shard and its table of users, and how many shards there are."""
+    if is_prepared(log):
+        count = PreparedLog(log).shards
+        numbers = pipeline | "prepared" >> beam.Create(range(count)) | beam.Reshuffle()
+        return numbers | "read" >> beam.Map(_read, os.fspath(log)), count
+    read = columns, events
+    if is_named(log) or is_table(log):
+        log, read = load_log(log, *read), ()
+    plan = Plan.of(log, 0, None, *read)
+    return sorted_shards(pipeline, log, plan) | "histories" >> beam.Map(_histories), plan.shards
+
+
+def _histories(shard):
+    number, (users, items) = shard
+    users, items = bytes_table(users), bytes_table(items)
+    lists = users["items"].combine_chunks()
+    offsets = lists.offsets.to_numpy()
+    texts = written_texts(items["item_id"].to_pylist())
+    histories = joined_texts(texts, lists.values.to_numpy(), offsets)
+    return number, _users_table(users["user_id"], histories, np.diff(offsets))
+
+
+def _read(number, path):
+    prepared = PreparedLog(path)
+    if not prepared.events_of(number):
+        return number, _users_table([], [], [])
+    histories = Histories(prepared.log(shards=[number]))
+    texts = histories.texts(0, len(histories))
+    return number, _users_table(histories.user_ids.tolist(), texts.tolist(), histories.lengths)
+
+
+def _users_table(user_ids, histories, lengths):
+    columns = {"user_id": (user_ids, pa.string()), "history": (histories, pa.string())}
+    columns["events"] = lengths, pa.int64()
+    return table_bytes(pa.table({n: pa.array(v, kind) for n, (v, kind) in columns.items()}))
+
+
+def _batches(shard):
+    number, users = shard[0], bytes_table(shard[1])
+    if not len(users):  # asked as well, so that its empty file has the columns of the others
+        yield shard
+    for rows in batches_of(users["events"].to_numpy()):
+        yield number, table_bytes(users.take(pa.array(rows)))
+
+
+def _write(grouped, work, ending):
+    number, parts = grouped
+    answers = pa.concat_tables(map(bytes_table, parts)).combine_chunks()
+    hashes = pa.array(user_hashes(answers["user_id"].combine_chunks()))
+    order = pc.sort_indices(
+        pa.table({"hash": hashes, "user_id": answers["user_id"]}),
+        [("hash", "ascending"), ("user_id", "ascending")],
+    )
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / f"answers{ending}"
+        with table_writer(path, ending) as write:
+            write(answers.take(order))
+        write_bytes(work, f"{number:05d}{ending}", path.read_bytes())
+    about = {"users": len(answers), "columns": answers.column_names}
+    write_bytes(work, f"{number:05d}.json", json.dumps(about).encode())
+
+
+def _publish(work, out, count):
+    """Moves the files to their names, and removes those of an earlier call with another number."""
+    folder, ending = posixpath.dirname(out), posixpath.splitext(out)[1]
+    names = [_file(out, f"{n:05d}", f"{count:05d}") for n in range(count)]
+    for number, name in enumerate(names):
+        tf.io.gfile.rename(posixpath.join(work, f"{number:05d}{ending}"), name, overwrite=True)
+    stem = re.escape(posixpath.basename(posixpath.splitext(out)[0]))
+    earlier = re.compile(rf"{stem}-\d{{5}}-of-\d{{5}}{re.escape(ending)}")
+    for name in tf.io.gfile.listdir(folder):
+        path = posixpath.join(folder, name)
+        if earlier.fullmatch(name) and path not in names:
+            tf.io.gfile.remove(path)
+
+
+def _file(out, number, count):
+    stem, ending = posixpath.splitext(out)
+    return f"{stem}-{number}-of-{count}{ending}"
