@@ -149,6 +149,7 @@ def item_regression(
     size: int,
     outputs: int,
     next_items: bool = False,
+    most: int | None = None,
 ) -> Any:
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
@@ -156,6 +157,7 @@ def item_regression(
         bag, items, starts, stops, offsets, targets, size, outputs: see `ItemRegression`.
         next_items: bool. Whether target y is item y itself, and every event of a history but the
             first is a target. Defaults to `False`.
+        most: see `SparseRegression`.
     """
     rows = items, starts, stops, offsets, targets
     if max(size, outputs) <= EXACT_UP_TO:
@@ -163,7 +165,7 @@ def item_regression(
     counts = (np.bincount(targets, minlength=outputs),)
     if not next_items:
         counts = np.bincount(items, minlength=size + FIRST_ITEM)[FIRST_ITEM:], *counts
-    found = SparseRegression(bag, size, outputs, *counts)
+    found = SparseRegression(bag, size, outputs, *counts, most=most)
     found.add(*rows)
     return found
 

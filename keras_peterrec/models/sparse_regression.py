@@ -21,8 +21,8 @@ ROWS = 8_192  # whose bags are multiplied at once
 class SparseRegression:
     """`ItemRegression` in bounded memory, whatever the number of items, rows and targets.
 
-    Rows may be added a part at a time. X'X and X'Y are sparse, between the `MOST_ITEMS` most
-    frequent items and targets.
+    Rows may be added a part at a time. X'X and X'Y are sparse, between the most frequent items and
+    targets.
 
     Args:
         bag: Bag.
@@ -31,6 +31,7 @@ class SparseRegression:
         item_counts: int array `[I]`. How frequent each item is.
         target_counts: int array `[Y]` or `None`. Likewise; `None` where target y is item y itself,
             and rows ask for the next item of a log. Defaults to `None`.
+        most: int or `None`. How many items and targets take part. Defaults to `None`, `MOST_ITEMS`.
 
     Source: the selection of candidates is that of Ning and Karypis, "SLIM", ICDM 2011, section 3.3
     (fsSLIM).
@@ -39,12 +40,19 @@ class SparseRegression:
     exact = False
 
     def __init__(
-        self, bag: Bag, size: int, outputs: int, item_counts: Any, target_counts: Any = None
+        self,
+        bag: Bag,
+        size: int,
+        outputs: int,
+        item_counts: Any,
+        target_counts: Any = None,
+        most: int | None = None,
     ) -> None:
+        most = MOST_ITEMS if most is None else most
         self.next_items = target_counts is None
         self.bag = Bag(bag.fade, bag.power, min(bag.events, EVENTS))
-        self._items = _Chosen(item_counts, size)
-        self._targets = self._items if self.next_items else _Chosen(target_counts, outputs)
+        self._items = _Chosen(item_counts, size, most)
+        self._targets = self._items if self.next_items else _Chosen(target_counts, outputs, most)
         # Of a pair of items that which comes first, by number, is the row.
         self.half_gram = _Pairs(len(self._items.all), len(self._items.all))
         self.right = _Pairs(len(self._items.all), len(self._targets.all))
@@ -158,11 +166,11 @@ def _system(gram, found, place):
 class _Chosen:
     """The most frequent of some items, rising, and each item's place among them or -1."""
 
-    def __init__(self, counts, size):
+    def __init__(self, counts, size, most):
         counts = np.asarray(counts)
         self.all = np.arange(size)
-        if size > MOST_ITEMS:
-            self.all = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS])
+        if size > most:
+            self.all = np.sort(np.argsort(-counts, kind="stable")[:most])
         self.places = np.full(size, -1, "int32")
         self.places[self.all] = np.arange(len(self.all))
 

@@ -48,9 +48,9 @@ from keras_peterrec.transfer.host import OBJECTIVES, Host
 METRIC = Metric("ndcg@10", higher_is_better=True)
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
-# With many items: targets by which the linear part is chosen, before it is fitted to all, and users
-# and scores by which it is weighed.
-CHOOSING_ROWS = 1_000_000
+# With many items: targets and items by which the linear part is chosen, before it is fitted to all,
+# and users and scores by which it is weighed.
+CHOOSING_ROWS, CHOOSING_ITEMS = 1_000_000, 20_000
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 AVERAGE = 0.998  # of the weights, over about 500 steps
 
@@ -244,13 +244,13 @@ def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> Linear
     validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.most_validated)
     quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
-        few = rows if items <= EXACT_UP_TO else _first_rows(rows, CHOOSING_ROWS)
-        linear = best_item_regression(
-            lambda bag: item_regression(bag, sequences.items, *few, items, items, next_items=True),
-            quality,
-            earlier,
-        )
-        if linear.is_sparse and (log.most_measured or len(few[0]) < len(rows[0])):
+        large = log.most_measured or len(rows[0]) > CHOOSING_ROWS
+        large = large and items > EXACT_UP_TO  # chosen by a part, and then fitted to all
+        few, most = (_first_rows(rows, CHOOSING_ROWS), CHOOSING_ITEMS) if large else (rows, None)
+        arguments = sequences.items, *few, items, items, True, most
+        make = lambda bag: item_regression(bag, *arguments)
+        linear = best_item_regression(make, quality, earlier)
+        if large and linear.is_sparse:
             regression = _sparse_of_all(log, linear.bag)
             linear = best_penalty(regression, quality, linear.chosen["penalty"])
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
