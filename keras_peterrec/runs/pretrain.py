@@ -7,17 +7,23 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.sequences import Sequences, mean_one_factor, target_weight
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
+from keras_peterrec.models.linear_fitting import (
+    EXACT_UP_TO,
+    best_ease,
+    best_item_regression,
+    best_penalty,
+    item_regression,
+)
 from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.models.sparse_regression import SparseRegression
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.next_item import NextItemEvaluation
@@ -39,10 +45,13 @@ from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
-VALIDATION_USERS = 5_000
 METRIC = Metric("ndcg@10", higher_is_better=True)
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
+# With many items: targets and items by which the linear part is chosen, before it is fitted to all,
+# and users and scores by which it is weighed.
+CHOOSING_ROWS, CHOOSING_ITEMS = 1_000_000, 20_000
+LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
@@ -66,8 +75,6 @@ def pretrain(settings: PretrainSettings) -> dict:
     devices = Devices.open(settings.devices)
     source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
     log = PretrainingLog.of(source, settings.min_count, settings.split)
-    if settings.final:
-        PretrainingLog.check_all(source)
     fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
     with found as folder:
@@ -128,8 +135,8 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
     def finish():
         linear = None
         if settings.linear or settings.baselines:
-            linear = fit_linear(sequences, len(log.counts), earlier)
-        weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
+            linear = fit_linear(log, earlier)
+        weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         host.save(folder.path)
         result = {
             **described,
@@ -173,11 +180,11 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(log.sequences, len(host.vocabulary.items), chosen, earlier)
+            part = refit_linear(log, chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
-            "events": len(log.sequences.items),
+            "events": log.summary["events"],
             "items": len(host.vocabulary.items),
             "epochs": sum(path),
             "seconds": round(time.perf_counter() - began, 2),
@@ -225,44 +232,67 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
     return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
 
 
-def fit_linear(sequences: Sequences, items: int, earlier: LinearPart | None = None) -> LinearPart:
+def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
-        sequences: Sequences. What is held out is not fitted to.
-        items: int. Items of the vocabulary, without special ids.
+        log: PretrainingLog. What is held out is not fitted to.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
+    sequences, items = log.sequences, len(log.counts)
     rows = next_item_rows(sequences)
-    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
+    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.most_validated)
+    quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
-        linear = best_item_regression(
-            lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
-            lambda part: validation.measure_linear(part)[METRIC.name],
-            earlier,
-        )
+        large = log.most_measured or len(rows[0]) > CHOOSING_ROWS
+        large = large and items > EXACT_UP_TO  # chosen by a part, and then fitted to all
+        few, most = (_first_rows(rows, CHOOSING_ROWS), CHOOSING_ITEMS) if large else (rows, None)
+        arguments = sequences.items, *few, items, items, True, most
+        make = lambda bag: item_regression(bag, *arguments)
+        linear = best_item_regression(make, quality, earlier)
+        if large and linear.is_sparse:
+            regression = _sparse_of_all(log, linear.bag)
+            linear = best_penalty(regression, quality, linear.chosen["penalty"])
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
 
 
 def refit_linear(
-    sequences: Sequences, items: int, chosen: dict, earlier: LinearPart | None = None
+    log: PretrainingLog, chosen: dict, earlier: LinearPart | None = None
 ) -> LinearPart:
     """The regression with settings that were chosen before, times its weight.
 
     Args:
-        sequences: Sequences.
-        items: int. Items of the vocabulary, without special ids.
+        log: PretrainingLog.
         chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
-    rows = next_item_rows(sequences)
+    items, bag = len(log.counts), Bag(chosen["fade"])
     with progress.stage("fitting the linear part to everything"):
-        regression = ItemRegression(
-            Bag(chosen["fade"]), sequences.items, *rows, items, items, next_items=True
-        )
+        if items > EXACT_UP_TO:
+            return _sparse_of_all(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
+        rows = next_item_rows(log.sequences)
+        regression = item_regression(bag, log.sequences.items, *rows, items, items, next_items=True)
         prior = earlier.table if chosen.get("goes_on") else None
         return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
+
+
+def _first_rows(rows, count):
+    """About so many of the first rows, all of a user or none."""
+    starts, stops, offsets, targets = rows
+    if len(starts) <= count:
+        return rows
+    end = int(np.searchsorted(starts, starts[count]))
+    return starts[:end], stops[:end], offsets[: end + 1], targets[: offsets[end]]
+
+
+def _sparse_of_all(log, bag):
+    """The sparse regression of all users, a part of them in memory at a time."""
+    items = len(log.counts)
+    regression = SparseRegression(bag, items, items, log.counts)
+    for part in log.training_parts():
+        regression.add(part.items, *next_item_rows(part))
+    return regression
 
 
 def next_item_rows(sequences: Sequences) -> tuple:
@@ -278,10 +308,13 @@ def next_item_rows(sequences: Sequences) -> tuple:
 
 
 def join(
-    pretrainer: Pretrainer, linear: LinearPart, sequences: Sequences, settings: PretrainSettings
+    pretrainer: Pretrainer, linear: LinearPart, log: PretrainingLog, settings: PretrainSettings
 ) -> float:
     """Adds the linear part to a trained network with the weight that validation asks."""
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
+    users = log.most_validated
+    if linear.is_sparse:  # each weight asks for a ranking of all items
+        users = min(users, max(LEAST_WEIGHING, WEIGHING_SCORES // len(log.counts)))
+    validation = NextItemEvaluation(log.sequences, settings.max_length, VALIDATION, users)
     weight = validation.best_weight(pretrainer, linear)
     if weight:
         pretrainer.linear = LinearTable.of_part(linear.moved(weight))
@@ -334,8 +367,8 @@ def training_batches(
 ) -> Any:
     """One epoch of a log, every event once.
 
-    Where a log in memory has weights, they come as a third part; their mean over all targets is 1,
-    so that losses compare.
+    Where a log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
 
     Returns:
         tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
@@ -355,7 +388,7 @@ def training_batches(
     if isinstance(log, PretrainingLog) and log.prepared is not None:
         return StreamedBatches(
             log.prepared,
-            vocabulary_size,
+            log.ids,
             shown,
             tokens=tokens // devices.workers,
             rows=rows // devices.workers,
@@ -364,26 +397,18 @@ def training_batches(
             chunk_events=log.chunk_events,
             worker=devices.worker,
             workers=devices.workers,
+            split=log.prepared_split,
         )
     sequences = log if isinstance(log, Sequences) else log.sequences
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(window or longest)
-    weights = None if sequences.weights is None else _with_mean_one(sequences, longest)
+    weights = sequences.weights
+    if weights is not None:
+        trained = sequences.split.trained
+        total = target_weight(weights, sequences.offsets, trained)
+        weights = weights * mean_one_factor(int(np.maximum(trained - 1, 0).sum()), total)
     arguments = shown, tokens, rows, settings.seed
     return packed_batches(sequences.items, *windows, *arguments, weights=weights)
-
-
-def _with_mean_one(sequences, longest):
-    starts, stops = sequences.training_windows(longest)
-    # Of each user one window, whose targets are the events after its first.
-    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
-    total = np.sum(passed[stops + 1] - passed[starts + 1])
-    if total <= 0:
-        raise InputError(
-            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
-            "kept for validation and test."
-        )
-    return sequences.weights * (np.sum(stops - starts) / total)
 
 
 def _train(
@@ -395,7 +420,7 @@ def _train(
         log.sequences,
         settings.max_length,
         VALIDATION,
-        VALIDATION_USERS,
+        log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,
     )
