@@ -16,7 +16,10 @@ from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.training.inference import outputs_of
+
+METRIC = Metric("ndcg@10", higher_is_better=True)  # it decides
 
 
 class NextItemEvaluation:
