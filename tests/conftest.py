@@ -1,40 +1,62 @@
-"""The order of the test files on several processors, how XLA compiles, and a shared export."""
+"""The order of the test files, how XLA compiles, and what all processes share."""
 
+import gc
+import json
 import os
+import shutil
 
 import pytest
+from filelock import FileLock
 
-# What is compiled here runs for a few steps: a fifth of the compiling is not worth its time.
+# What is compiled here runs for a few steps: half of the compiling is not worth its time.
 # Set before TensorFlow is imported, and for the processes that tests start as well.
-os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true")
+QUICKLY_COMPILED = (
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY_COMPILED))
 
 # The longest: one of them begun last would keep one processor busy and the others waiting.
 FIRST = (
     "test_readme.py",
-    "test_end_to_end.py",
-    "test_notebooks.py",
-    "test_engine.py",
+    "test_export_run.py",
     "test_transfer_run.py",
-    "serving/test_export.py",
-    "test_cli.py",
+    "test_training_together.py",
+    "test_engine.py",
+    "test_compiled_step.py",
+    "test_training_habits.py",
+    "test_linear_tasks.py",
+    "test_micro_batches.py",
+    "test_wrapping.py",
+    "test_notebooks.py",
+    "test_end_to_end.py",
+    "test_fresh_process.py",
     "test_pretrainers.py",
     "test_mixed_signature.py",
     "test_step_signature.py",
     "test_pretrain_run.py",
+    "test_refresh_run.py",
     "test_verify.py",
-    "test_multi_task_run.py",
-    "test_serve_benchmark.py",
-    "test_train_benchmark.py",
-    "test_export_run.py",
-    "test_linear_run.py",
-    "test_micro_batches.py",
+    "serving/test_export.py",
     "test_task_model.py",
+    "test_multi_task_run.py",
+    "test_train_benchmark.py",
+    "test_cli.py",
 )
 
 
 def pytest_configure(config):
     # pytest-xdist would begin with the files of the most tests, which are the quick ones.
     config.option.loadscopereorder = False
+    # Tracing makes many objects that stay for long, as in our commands: a tenth of the time went
+    # to looking through them.
+    gc.set_threshold(20_000, 50, 100)
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # modules stay
 
 
 def pytest_collection_modifyitems(items):
@@ -46,8 +68,48 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def causal_export(tmp_path_factory):
-    """A causal, tied host, a task of each kind and one more, and their export."""
-    from serving_samples import make_export, make_host  # only here: it imports TensorFlow
+def made_once(tmp_path_factory):
+    """The function that gives a folder that one process makes for all: read it alone.
 
-    return make_export(make_host(), tmp_path_factory.mktemp("causal"))
+    Args:
+        name: str, the folder's.
+        make: Callable that fills the folder, an empty one. What it returns is kept as JSON.
+
+    Returns:
+        The folder, and what `make` has returned.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name, make):
+        folder, returned = base / "made_once" / name, base / "made_once" / f"{name}.json"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_name(f"{name}.lock")):
+            if not returned.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that has failed
+                folder.mkdir()
+                written = json.dumps(make(folder))
+                returned.write_text(written)
+        return folder, json.loads(returned.read_text())
+
+    return folder_of
+
+
+@pytest.fixture(scope="module")
+def unoptimized():
+    """TensorFlow does not optimize graphs, which takes most of the time of a first answer.
+
+    For tests of what an export says; others run its graphs as a server does.
+    """
+    from keras_peterrec.serving.warmup import graphs_as_they_are
+
+    with graphs_as_they_are():
+        yield
+
+
+@pytest.fixture(scope="session")
+def causal_export(made_once):
+    """A causal, tied host, a task of each kind and one more, and their export."""
+    from serving_samples import make_host, shared_export  # only here: it imports TensorFlow
+
+    return shared_export(made_once, "causal", make_host())

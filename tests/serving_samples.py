@@ -1,5 +1,6 @@
 """Small hosts and tasks with random weights, their export, and what it should answer."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -14,6 +15,8 @@ from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.verify_export import checks
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.multilabel import Multilabel
 from keras_peterrec.tasks.recommendation import Recommendation
@@ -118,12 +121,20 @@ def make_tasks(host, **reads):
     }
 
 
-def make_export(host, folder):
+def shared_export(made_once, name, host):
     tasks = make_tasks(host)
-    out = folder / "peterrec" / "1"
-    report = export(host, tasks, out, k=10)
+    version = Path("peterrec") / "1"
+    folder, report = made_once(name, lambda folder: export(host, tasks, folder / version, k=10))
+    out = folder / version
     model = ExportedModel(out)  # a second to load, so once for all tests
     return SimpleNamespace(host=host, tasks=tasks, out=out, report=report, model=model)
+
+
+def problems(path):
+    """What the checks of a version find in this process: none of another loader."""
+    folder = ExportFolder(path)
+    asked = (check(folder) for name, check in checks().items() if name != "C loader")
+    return [problem for found in asked for problem in found]
 
 
 def rows_for(name, histories):

@@ -109,14 +109,20 @@ def files(tmp_path_factory):
     return folder
 
 
+errors_first = "import keras_peterrec; from keras_peterrec.errors import InputError; import keras"
+one_layer_first = "from keras_peterrec.layers.hashed_dropout import HashedDropout; import keras"
+one_name_first = "import keras_peterrec as kp; kp.Bottleneck; import keras"
+
+
 @pytest.mark.parametrize(
     "imports",
     [
         "import keras, keras_peterrec",
-        "import keras_peterrec, keras",
-        "import keras_peterrec; from keras_peterrec.errors import InputError; import keras",
-        "from keras_peterrec.layers.hashed_dropout import HashedDropout; import keras",
-        "import keras_peterrec as kp; kp.Bottleneck; import keras",
+        one_layer_first,
+        *(
+            pytest.param(imports, marks=pytest.mark.slow)
+            for imports in ("import keras_peterrec, keras", errors_first, one_name_first)
+        ),
     ],
 )
 def test_a_fresh_process_loads_every_file(files, imports):

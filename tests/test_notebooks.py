@@ -57,6 +57,7 @@ def test_own_log_notebook_runs(tmp_path):
     assert answer.count("  Article t") == 5 and "all of it took" in answer
 
 
+@pytest.mark.slow
 def test_experiments_notebook_shows_what_the_command_wrote(tmp_path, monkeypatch):
     plan = PLANS["pretraining"]
     monkeypatch.setitem(PLANS, "pretraining", dataclasses.replace(plan, rows=plan.rows[:2]))
@@ -79,6 +80,7 @@ def test_experiments_notebook_shows_what_the_command_wrote(tmp_path, monkeypatch
     assert len(pictures) == 1  # the last of the experiment's, so that the notebook stays small
 
 
+@pytest.mark.slow
 def test_patches_notebook_runs(tmp_path):
     small = f"""
 HIDDEN_DIM, BLOCKS, MAX_LENGTH = 8, 2, 10

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import run_here
 
@@ -17,9 +19,13 @@ from keras_peterrec.experiments import quickstart
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES_AFTER = ("data", "patching", "report", "every_day")
 # The pages that the README sends a reader to; they go on where it ends.
-PAGES = README + "".join((ROOT / "notebooks" / f"{n}.md").read_text() for n in PAGES_AFTER)
+GUIDES = [
+    (ROOT / "notebooks" / f"{name}.md").read_text()
+    for name in ("data", "patching", "report", "every_day")
+]
+PAGES = "".join([README, *GUIDES])
+USERS = 400  # of the newcomer's logs
 # What makes a command of the README quick enough for a test.
 SMALL = {
     "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
@@ -30,21 +36,23 @@ SMALL = {
 SMALL_CODE = {"blocks=(7, 8)": "blocks=(1, 2)"}
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", PAGES, re.DOTALL)
+def blocks(language, text=PAGES):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands():
-    lines = "".join(blocks("bash")).replace("\\\n", " ").split("\n")
+def commands(text=PAGES):
+    lines = "".join(blocks("bash", text)).replace("\\\n", " ").split("\n")
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
-@pytest.fixture(scope="module")
-def newcomer(tmp_path_factory):
+@pytest.fixture
+def newcomer(tmp_path):
     """A folder with source.csv, target.csv and users.csv, as the README supposes."""
-    folder = tmp_path_factory.mktemp("newcomer")
+    folder = tmp_path
+    some = load_labels("simulated/users", "gender").user_ids[:USERS]
     for name in ("source", "target"):
         log = load_log(f"simulated/{name}")
+        log = log.select(np.isin(log.user_ids, some)[log.users])
         rows = zip(log.user_ids[log.users], log.item_ids[log.items], log.timestamps)
         lines = ["user_id,item_id,timestamp", *(",".join(map(str, row)) for row in rows)]
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
@@ -61,17 +69,24 @@ def newcomer(tmp_path_factory):
             lines.append(f"c{n % 5};Article {n % 7};2026-01-{10 + 10 * day} 12:{n:02};{action};{n}")
         (folder / "clicks" / f"{day}.csv").write_text("\n".join(lines) + "\n")
     lines = ["user_id,gender,spend,topics"]
-    for user in columns["gender"]:
+    for user in some:
         lines.append(",".join([user, *(column.get(user, "") for column in columns.values())]))
     (folder / "users.csv").write_text("\n".join(lines) + "\n")
     return folder
 
 
-def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch):
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(README, id="README"),
+        pytest.param(PAGES, id="README and guides", marks=pytest.mark.slow),
+    ],
+)
+def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch, text):
     monkeypatch.chdir(newcomer)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of what the commands start
     ran = []
-    for words in commands():
+    for words in commands(text):
         # Hours of work; tests/experiments runs small ones.
         if words[0] != "keras-peterrec" or words[1] in ("quickstart", "experiment"):
             continue
@@ -79,13 +94,16 @@ def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch)
         done = run_here(*words)
         assert done.returncode == 0, f"{words}\n{done.stderr}"
         ran.append(words[0])
-    assert {"pretrain", "transfer", "evaluate", "inspect", "export", "predict", "report"} <= set(
-        ran
-    )
+    assert {
+        *("pretrain", "transfer", "evaluate", "inspect", "export", "predict", "report"),
+        *("prepare", "benchmark"),
+    } <= set(ran)
     assert all(shown in PAGES for shown in SMALL_CODE)
+    measured = json.loads((newcomer / "runs" / "benchmark" / "serve" / "metrics.json").read_text())
+    assert all(row["requests"] > 0 and row["errors"] == 0 for row in measured["rows"])
     # One after another in one session, as a reader would have it.
     session = {}
-    for block in blocks("python"):
+    for block in blocks("python", text):
         for shown, small in SMALL_CODE.items():
             block = block.replace(shown, small)
         with contextlib.redirect_stdout(io.StringIO()) as shown:
@@ -141,13 +159,15 @@ def test_quickstart_on_simulated_data(tmp_path):
 
 
 def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
-    """The same command with a host that compiles fast, and one comparison a task."""
+    """The same command with a host that compiles fast, two tasks and one comparison."""
     small = {"hidden_dim": 8, "blocks": 1}
     pretrain = quickstart.pretrain
     monkeypatch.setattr(
         quickstart, "pretrain", lambda *args, **more: pretrain(*args, **more, **small)
     )
     monkeypatch.setattr(quickstart, "OTHER_METHODS", ("random_host",))
+    few = {task: quickstart.SIMULATED_TASKS[task] for task in ("shop", "gender")}
+    monkeypatch.setattr(quickstart, "SIMULATED_TASKS", few)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "100")

@@ -4,6 +4,7 @@ A server reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of
 `PredictionLog` messages. If one of them fails, the model does not load.
 """
 
+import contextlib
 import functools
 from pathlib import Path
 
@@ -138,6 +139,21 @@ def replay_warmup(signatures, requests):
         if not all(np.isfinite(number).all() for number in numbers):
             problems.append((name, "is answered with numbers that are not finite"))
     return problems
+
+
+@contextlib.contextmanager
+def graphs_as_they_are():
+    """Within this block, TensorFlow runs graphs without optimizing them first.
+
+    Optimizing takes most of the time of a signature's first answer.
+    """
+    options = tf.config.optimizer.get_experimental_options()
+    before = options.get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": before})
 
 
 def _array(name, serialized):

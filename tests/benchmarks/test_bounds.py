@@ -78,6 +78,7 @@ def test_script_answers_as_a_worker():
         Worker(command, {**SMALL, "variant": None})
 
 
+@pytest.mark.slow
 def test_first_request_script_says_how_to_use_it():
     script = Path(bounds.__file__).with_name("first_request.py")
     done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)

@@ -21,7 +21,7 @@ NAMES = {"serving_default", "films", "age"}
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The command's folder and what it printed."""
+    """The command's folder and what it printed; the README's test runs it each time."""
     out = tmp_path_factory.mktemp("benchmark") / "out"
     words = (*SMALL, "--seconds", 0.3, "--connections", 1, "--connections", 8, "--out", out)
     done = subprocess.run(
@@ -33,6 +33,7 @@ def finished(tmp_path_factory):
     return out, json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_files_say_what_was_printed(finished):
     out, result = finished
     assert json.loads((out / "metrics.json").read_text()) == result
@@ -47,6 +48,7 @@ def test_files_say_what_was_printed(finished):
     assert plt.imread(out / "plot.png").std() > 0
 
 
+@pytest.mark.slow
 def test_numbers_are_consistent(finished):
     _, result = finished
     assert {row["signature"] for row in result["rows"]} == NAMES
@@ -76,6 +78,7 @@ def test_turns_become_one_row():
     }
 
 
+@pytest.mark.slow
 def test_client_and_server_count_alike(finished):
     (counts,) = finished[1]["counts"]
     assert counts["counted_by_server"] == counts["client"]
@@ -168,6 +171,7 @@ def test_server_that_is_gone_is_counted_as_errors():
     assert set(cell["failures"]) == {"ConnectionRefusedError"}
 
 
+@pytest.mark.slow
 def test_server_without_the_signatures_is_refused(moody_port):
     done = run_here(
         "benchmark", "serve", *SMALL, "--url", f"http://127.0.0.1:{moody_port}/v1/models/x"

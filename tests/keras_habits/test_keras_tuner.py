@@ -14,7 +14,7 @@ def test_a_tuner_chooses_a_patch_on_one_shared_host(backbone, rows, tmp_path):
         rate = choose.Float("learning_rate", 1e-3, 1e-1, sampling="log")
         task = kp.build_task(backbone, kp.LinearHead(3), "patch", patch)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        task.compile(keras.optimizers.Adam(rate), loss=loss)
+        task.compile(keras.optimizers.Adam(rate), loss=loss, run_eagerly=True)
         return task
 
     tuner = keras_tuner.RandomSearch(

@@ -121,7 +121,7 @@ def test_evaluate_and_predict_agree(new_task, fitted, rows):
     assert weighed == pytest.approx((losses * heavy).sum() / 12, rel=1e-4)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_weights_of_classes_and_of_rows_weigh_the_loss(new_task, rows, jit_compile):
     def loss_of(**weights):
         task = new_task()
@@ -193,7 +193,9 @@ def test_a_head_of_ones_own_is_trained_and_saved(new_task, fitted, rows, tmp_pat
     np.testing.assert_array_equal(predicted(loaded, rows[0]), predicted(task, rows[0]))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
+)
 def test_mixed_precision_goes_through_host_patches_and_head(policy, rows, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:

@@ -62,8 +62,9 @@ def test_switching_a_model_around_a_task_off_and_on_reaches_no_host(new_task, ba
     assert len(backbone.trainable_variables) == len(backbone.weights)
 
 
-@pytest.mark.parametrize("method", ["head", "last1", "all"])
-@pytest.mark.parametrize("wrap", [sequential, Subclassed])
+@pytest.mark.parametrize(
+    "method, wrap", [("head", sequential), ("last1", Subclassed), ("all", sequential)]
+)
 def test_other_methods_train_the_same_inside_a_model(backbone, method, wrap, fitted):
     task = kp.build_task(backbone, kp.LinearHead(3), method)
     model = fitted(wrap(task), SHARES)

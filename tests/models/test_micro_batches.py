@@ -73,8 +73,7 @@ def test_equals_the_plain_step(causal, tied, negatives, three_micro_batches):
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
-@pytest.mark.parametrize("negatives", [0, 30])
-@pytest.mark.parametrize("whole_rows", [True, False])
+@pytest.mark.parametrize("negatives, whole_rows", [(0, True), (30, False)])
 def test_weights_of_samples_weigh_the_losses(negatives, whole_rows, three_micro_batches):
     history, targets = make_batch()
     weights = np.random.default_rng(1).uniform(0, 3, targets.shape).astype("float32")

@@ -1,8 +1,10 @@
-"""One small host and a task on simulated data, trained once for the tests of the runs."""
+"""One small host and tasks on simulated data, trained once for the tests of the runs."""
+
+import contextlib
 
 import pytest
 import tensorflow as tf
-from simulated_tasks import TARGET, next_days
+from simulated_tasks import GENDER, SPEND, TARGET, TOPICS, next_days
 
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
@@ -11,30 +13,53 @@ from keras_peterrec.runs.transfer import transfer
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
 
 
-@pytest.fixture(scope="session")
-def host_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "host"
-    pretrain("simulated/source", folder, **SMALL)
-    return folder
+def run_once(made_once, name, run):
+    folder, _ = made_once(f"run_{name}", lambda folder: run(folder / name))
+    return folder / name
 
 
 @pytest.fixture(scope="session")
-def task_folder(host_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tasks") / "shop"
-    transfer(host_folder, "simulated/source", folder, **TARGET)
-    return folder
+def host_folder(made_once):
+    return run_once(made_once, "host", lambda out: pretrain("simulated/source", out, **SMALL))
 
 
 @pytest.fixture(scope="session")
-def refreshed_host(host_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("refreshed") / "host"
-    refresh(host_folder, next_days(), folder, epochs=2, learning_rate=5e-3, baselines=False)
-    return folder
+def task_folder(host_folder, made_once):
+    run = lambda out: transfer(host_folder, "simulated/source", out, **TARGET)
+    return run_once(made_once, "shop", run)
+
+
+@pytest.fixture(scope="session")
+def label_folders(host_folder, made_once):
+    """A task of each column of labels, a head alone: `{column: folder}`."""
+
+    def folder(task):
+        settings = {"method": "head", **task}
+        run = lambda out: transfer(host_folder, "simulated/source", out, **settings)
+        return run_once(made_once, task["column"], run)
+
+    with steps_in_python():
+        return {task["column"]: folder(task) for task in (GENDER, TOPICS, SPEND)}
+
+
+@pytest.fixture(scope="session")
+def refreshed_host(host_folder, made_once):
+    settings = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
+    run = lambda out: refresh(host_folder, next_days(), out, **settings)
+    return run_once(made_once, "refreshed", run)
 
 
 @pytest.fixture
 def eagerly():
+    with steps_in_python():
+        yield
+
+
+@contextlib.contextmanager
+def steps_in_python():
     """Steps run as Python does: for a few of them, that takes less time than compiling."""
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)

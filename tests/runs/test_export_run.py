@@ -15,6 +15,7 @@ from serving_samples import (
     make_kind,
     make_task,
     padded,
+    problems,
 )
 
 from keras_peterrec.data.item_features import read_items
@@ -26,11 +27,12 @@ from keras_peterrec.runs.export import export_runs
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.contents import check_bundles
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.verify_export import verify_export
 from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
+
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +276,7 @@ def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
     mixed = alone(runs / "books", tmp_path)
     export_runs(runs / "host", [runs / "films"], out, k=30, mixed=mixed, **shown)
     export_runs(base=out.parent, k=29)
-    assert verify_export(out.parent / "2") == []
+    assert problems(out.parent / "2") == []
     titles = {"t0": "Zero, the film", "t1": "One", "s1": "A"}
     for version in (out, out.parent / "2"):
         model = ExportedModel(version)
@@ -324,7 +326,7 @@ def test_new_items_by_their_columns(runs, tmp_path, capsys):
     mixed = alone(runs / "age", tmp_path)
     export_runs(runs / "host", tasks, out, k=98, add_items=table, mixed=mixed)
     assert "2 items added after the 96 of the host" in capsys.readouterr().err
-    assert verify_export(out) == []
+    assert problems(out) == []
     model, grown = ExportedModel(out), add_items(known, read_items(table))
     asked = [*HISTORIES, "s1 n0 n1", "n1"]
     found = model.predict("serving_default", asked)

@@ -1,13 +1,13 @@
 """A second export, and both of them in turn."""
 
 import pytest
-from serving_samples import make_export, make_host
+from serving_samples import make_host, shared_export
 
 
 @pytest.fixture(scope="session")
-def masked_export(tmp_path_factory):
+def masked_export(made_once):
     """A bidirectional host with an output table of its own, likewise."""
-    return make_export(make_host(causal=False, tied=False), tmp_path_factory.mktemp("masked"))
+    return shared_export(made_once, "masked", make_host(causal=False, tied=False))
 
 
 @pytest.fixture(params=["causal_export", "masked_export"])

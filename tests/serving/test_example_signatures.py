@@ -14,6 +14,8 @@ from tensorflow.core.framework import types_pb2
 
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 
 @pytest.fixture
 def folder(exported):

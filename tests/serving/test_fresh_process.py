@@ -30,8 +30,17 @@ def run(*arguments, cwd):
     return done.stdout
 
 
-@pytest.mark.parametrize("loader", [pytest.param("c", marks=needs_c_loader), "tensorflow"])
-def test_other_loaders_answer_as_python_does(exported, loader):
+@pytest.mark.parametrize(
+    ("name", "loader"),
+    [
+        pytest.param("causal_export", "c", marks=needs_c_loader),
+        ("masked_export", "tensorflow"),
+        pytest.param("masked_export", "c", marks=[needs_c_loader, pytest.mark.slow]),
+        pytest.param("causal_export", "tensorflow", marks=pytest.mark.slow),
+    ],
+)
+def test_other_loaders_answer_as_python_does(request, name, loader):
+    exported = request.getfixturevalue(name)
     folder = ExportFolder(exported.out)
     assert set(folder.signature_defs) == set(ASKED)
     # `test_select` asks the signatures with more inputs.
@@ -40,12 +49,19 @@ def test_other_loaders_answer_as_python_does(exported, loader):
         assert_same(answer, expected(exported, name, HISTORIES))
 
 
-@pytest.mark.parametrize("loader", [pytest.param("c", marks=needs_c_loader), "tensorflow"])
+@pytest.mark.parametrize(
+    "loader",
+    [
+        pytest.param("c", marks=needs_c_loader),
+        pytest.param("tensorflow", marks=pytest.mark.slow),
+    ],
+)
 def test_other_loaders_say_why_they_cannot_load(tmp_path, loader):
     with pytest.raises(RuntimeError, match="SavedModel"):
         loader_answers(loader, ExportFolder(tmp_path), {})
 
 
+@pytest.mark.slow
 def test_saved_model_cli_shows_it(causal_export, tmp_path):
     shown = run(*CLI, "show", "--dir", causal_export.out, "--all", cwd=tmp_path)
     for name in ("serving_default", "embed", *causal_export.tasks):

@@ -13,6 +13,8 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 NAMES = {"s1": "New York", "s2": "50%", "s3": "a\u00a0b", "t0": "Old York"}
 
 

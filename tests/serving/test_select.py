@@ -2,13 +2,22 @@
 
 import numpy as np
 import pytest
-from serving_samples import HISTORIES, assert_same, filled, make_host, make_task, padded
+from serving_samples import (
+    HISTORIES,
+    assert_same,
+    filled,
+    make_host,
+    make_task,
+    padded,
+    problems,
+)
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.verify_export import verify_export
+
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 K = 10
 
@@ -121,7 +130,7 @@ def test_recommendations_that_repeat(tmp_path):
     del stepped["state_bytes"]
     assert_same(stepped, answer)
     assert "s1" not in model.predict("serving_default", history)["items"][0]
-    assert verify_export(tmp_path / "1") == []
+    assert problems(tmp_path / "1") == []
 
 
 def test_inputs_are_strings_and_integers_that_a_server_can_batch(causal_export):

@@ -18,10 +18,18 @@ from keras_peterrec.serving.verify.answers import same_answers
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.other_loaders import has_c_loader
 from keras_peterrec.serving.verify.verify_export import checks, verify_export
-from keras_peterrec.serving.warmup import PATH, sample_rows, warmup_requests, write_warmup
+from keras_peterrec.serving.warmup import (
+    PATH,
+    graphs_as_they_are,
+    sample_rows,
+    warmup_requests,
+    write_warmup,
+)
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
+
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 OFF = "disable_meta_optimizer"
 HISTORY = tf.TensorSpec([None], tf.string, name="history")
@@ -46,12 +54,24 @@ def save(folder, function, spec=HISTORY, name="serving_default", **attributes):
     return folder
 
 
-def test_nothing_is_wrong_with_an_export(causal_export):
+@pytest.mark.parametrize("was_off", [False, True])
+def test_graphs_as_they_are_for_a_while(was_off):
     before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({**before, OFF: was_off})
+    with graphs_as_they_are():
+        assert tf.config.optimizer.get_experimental_options()[OFF] is True
+    assert tf.config.optimizer.get_experimental_options()[OFF] is was_off
+    tf.config.optimizer.set_experimental_options(before)
+
+
+def test_nothing_is_wrong_with_an_export(causal_export):
     assert verify_export(causal_export.out) == []
-    assert tf.config.optimizer.get_experimental_options().get(OFF) == before.get(OFF, False)
-    assert verify_export(causal_export.out, thorough=True) == []
     assert [*checks(), "TensorFlow alone"] == [*checks(thorough=True)]
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_with_an_export_as_a_server_optimizes_it(causal_export):
+    assert verify_export(causal_export.out, thorough=True) == []
 
 
 def test_the_quick_checks_find_weights_cut_short(copy):
@@ -175,7 +195,9 @@ def test_outputs_of_any_name(tmp_path):
     assert set(folder.answer("serving_default", **folder.samples("serving_default"))) == {
         *("labels", "scores", "value")
     }
-    assert verify_export(path) == ["task bundles: assets.extra/peterrec.json is missing"]
+    for thorough in (False, True):
+        problems = verify_export(path, thorough)
+        assert problems == ["task bundles: assets.extra/peterrec.json is missing"]
 
 
 def test_examples_are_made_for_a_regression(tmp_path):

@@ -15,6 +15,7 @@ from keras_peterrec.training.seeds import seeded
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 10, "epochs": 1}
 LABELS = {"labels": "simulated/users", "column": "gender"}
+QUICK = {"epochs": 1, "method": "head", "train_fraction": 0.2}
 
 
 def draw():
@@ -79,7 +80,7 @@ def test_commands_leave_the_states_as_they_were(tmp_path):
     host, log = tmp_path / "host", "simulated/source"
     task = {"log": log, **LABELS}
     assert_undisturbed(lambda: pretrain(log, host, **SMALL))
-    assert_undisturbed(lambda: transfer(host, log, tmp_path / "task", epochs=1, **LABELS))
+    assert_undisturbed(lambda: transfer(host, log, tmp_path / "task", **QUICK, **LABELS))
     assert_undisturbed(lambda: multi_task(log, {"gender": task}, tmp_path / "mtl", **SMALL))
     assert_undisturbed(lambda: make_model(tmp_path / "made" / "1", 20, 10, 8, 1, 8, seed=0))
 

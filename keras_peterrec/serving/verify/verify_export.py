@@ -3,8 +3,6 @@
 import contextlib
 import functools
 
-import tensorflow as tf
-
 from keras_peterrec.serving.verify.answers import (
     check_batches,
     check_c_loader,
@@ -20,6 +18,7 @@ from keras_peterrec.serving.verify.contents import (
     check_weights,
 )
 from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.warmup import graphs_as_they_are
 
 # Each function takes an ExportFolder and returns the problems that it finds, a list of str.
 _CHECKS = {
@@ -84,15 +83,3 @@ def verify_export(path, thorough=False):
             if found and name in _NEEDED:
                 break
     return problems
-
-
-@contextlib.contextmanager
-def graphs_as_they_are():
-    """Within this block, TensorFlow runs graphs without optimizing them first."""
-    options = tf.config.optimizer.get_experimental_options()
-    before = options.get("disable_meta_optimizer", False)
-    tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({**options, "disable_meta_optimizer": before})
