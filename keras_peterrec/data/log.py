@@ -99,7 +99,9 @@ class Log:
                 f"Received: a log with one user, {different_users[0]!r}."
             )
         if weights is not None:
-            weights = _checked_weights(weights, len(users))
+            weights = checked_weights(weights, len(users))
+            if not weights.any():
+                raise InputError("`weights` should be above 0 somewhere. Received: 0 in every row.")
         return cls(different_users, different_items, users, items, times, name, weights)
 
     def select(self, mask: np.ndarray, name: str | None = None) -> Log:
@@ -169,7 +171,12 @@ class Log:
         )
 
 
-def _checked_weights(values: Any, count: int) -> np.ndarray:
+def checked_weights(values: Any, count: int) -> np.ndarray:
+    """How much each of `count` events counts, float32.
+
+    Raises:
+        InputError: there are more or fewer, or one is negative or not finite.
+    """
     weights = numbers(values, "weights").astype("float32")
     if len(weights) != count:
         raise InputError(
@@ -181,8 +188,6 @@ def _checked_weights(values: Any, count: int) -> np.ndarray:
             "`weights` should be finite and at least 0. "
             f"Received: {weights[row]:g} in row {row + 1}."
         )
-    if not weights.any():
-        raise InputError("`weights` should be above 0 somewhere. Received: 0 in every row.")
     return weights
 
 

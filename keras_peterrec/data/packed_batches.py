@@ -6,7 +6,7 @@ rows of equal length, wherever the cuts fall; the rest of a window that is cut g
 the next row, without its beginning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -218,13 +218,10 @@ def packed_batches(
     flat, starts, lengths = tf.constant(items, tf.int32), tf.constant(starts), tf.constant(lengths)
     # One number for each pass, so that each epoch has its own order and noise.
     numbers = pass_numbers(seed)
-    chunks = numbers.map(lambda noise: Chunk(flat, starts, lengths, noise, steps))
-    weights_of = _weights_of(weights)
-
-    def weighted(flat, events, noise):
-        return *make_batch(flat, events, noise), *weights_of(events, make_batch.later)
-
-    batches = packed(chunks, weighted, rows, width, shuffled=seed is not None)
+    weights = () if weights is None else (tf.constant(weights, tf.float32),)
+    chunk = lambda noise: Chunk(flat, starts, lengths, noise, steps, weights=weights)
+    chunks = numbers.map(chunk)
+    batches = packed(chunks, make_batch, rows, width, shuffled=seed is not None)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 
@@ -243,6 +240,8 @@ class Chunk(NamedTuple):
         noise: int64, a random number for the order and for what is hidden.
         steps: int64, how many batches the windows fill.
         first: int64, the first of these batches that is wanted. Defaults to `0`.
+        weights: tuple of one float32 `[N]`, how much each event counts as a target, or of none.
+            Defaults to `()`, all alike.
     """
 
     flat: Any
@@ -251,10 +250,11 @@ class Chunk(NamedTuple):
     noise: Any
     steps: Any
     first: Any = 0
+    weights: tuple = ()
 
 
 def packed(
-    chunks: tf.data.Dataset, make_batch: Callable, rows: int, width: int, shuffled: bool = True
+    chunks: tf.data.Dataset, make_batch: Any, rows: int, width: int, shuffled: bool = True
 ) -> tf.data.Dataset:
     """The batches of chunks, one chunk after the other.
 
@@ -265,12 +265,13 @@ def packed(
         shuffled: bool. Whether the windows of a chunk are shuffled. Defaults to `True`.
 
     Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each, and of a third part,
+        float32 `[R, L]`, where chunks have weights.
     """
 
     def batches_of(chunk):
         flat, starts, lengths, noise = chunk[:4]
-        steps, first = (tf.cast(number, tf.int64) for number in chunk[4:])
+        steps, first = (tf.cast(number, tf.int64) for number in chunk[4:6])
         order = tf.range(tf.size(lengths))
         if shuffled:
             order = tf.random.experimental.stateless_shuffle(order, tf.stack([noise, -1]))
@@ -287,7 +288,9 @@ def packed(
             window = tf.reshape(tf.minimum(window, tf.size(lengths) - 1), [rows, width])
             real = (position < begins[1:, tf.newaxis]) & (position < tf.gather(ends, window) - 1)
             events = tf.where(real, position + tf.gather(shifts, window), -1)
-            return make_batch(flat, events, tf.stack([noise, step]))
+            targets = tf.maximum(events, 0) + make_batch.later
+            counted = (tf.gather(weights, targets) for weights in chunk.weights)
+            return *make_batch(flat, events, tf.stack([noise, step])), *counted
 
         asked = tf.data.Dataset.range(first, steps)
         return asked.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -298,14 +301,6 @@ def packed(
 def _gather(flat, events, later):
     """Returns the ids of the events, or of those `later` positions on; PAD where none, `[R, L]`."""
     return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0) + later))
-
-
-def _weights_of(weights):
-    """A function from events to their weights or those `later` on: a tuple, empty without any."""
-    if weights is None:
-        return lambda events, later: ()
-    flat = tf.constant(weights, tf.float32)
-    return lambda events, later: (tf.gather(flat, tf.maximum(events, 0) + later),)
 
 
 def _only_items(targets):

@@ -18,8 +18,6 @@ from keras_peterrec.data.table_files import check_tables, read_tables, source_na
 from keras_peterrec.data.timestamps import is_fine, read_times, unit_of
 from keras_peterrec.errors import InputError
 
-WEIGHT = "weight"
-
 
 def read_log(
     source: str | os.PathLike | Sequence | Any,
@@ -63,7 +61,7 @@ def read_log(
             )
             weights = None
             if weight_column is not None:
-                weights = _weights(tables.column(weight_column), weight_column)
+                weights = weight_numbers(tables.column(weight_column), weight_column)
             rows = [tables.column(name) for name in LOG_COLUMNS[:2]]
             if events is not None:
                 kept = _of_events(tables.column(EVENT_TYPE), as_events(events), columns)
@@ -100,8 +98,12 @@ def _ignored(tables):
     return [f"not read: {', '.join(tables.ignored)}"] if tables.ignored else []
 
 
-def _weights(column, name):
-    """A column of numbers, which a CSV file has as text."""
+def weight_numbers(column: Any, name: str) -> np.ndarray:
+    """A column of numbers, which a CSV file has as text.
+
+    Raises:
+        InputError: it holds something else.
+    """
     try:
         return numbers(column.cast(pa.float64()), name)
     except pa.ArrowException as error:

@@ -7,6 +7,7 @@ import numpy as np
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.splits import EventSplit, last_events
 from keras_peterrec.data.vocabulary import UNK, Vocabulary
+from keras_peterrec.errors import InputError
 
 
 class Sequences:
@@ -64,14 +65,20 @@ class Sequences:
 
     @classmethod
     def of_arrays(
-        cls, user_ids: np.ndarray, items: np.ndarray, timestamps: np.ndarray, offsets: np.ndarray
+        cls,
+        user_ids: np.ndarray,
+        items: np.ndarray,
+        timestamps: np.ndarray,
+        offsets: np.ndarray,
+        weights: np.ndarray | None = None,
+        split: EventSplit | None = None,
     ) -> "Sequences":
         """The sequences whose attributes these are."""
         sequences = cls.__new__(cls)
         sequences.user_ids, sequences.items = user_ids, items
         sequences.timestamps, sequences.offsets = timestamps, offsets
-        sequences.weights = None
-        sequences.split = last_events(sequences.lengths)
+        sequences.weights = weights
+        sequences.split = split or last_events(sequences.lengths)
         sequences._user_index = None
         return sequences
 
@@ -147,3 +154,34 @@ def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.
     """
     targets = np.maximum(trained - 1, 0)
     return targets, -(-targets // max_length)
+
+
+def target_weight(weights: np.ndarray, offsets: np.ndarray, trained: np.ndarray) -> float:
+    """The sum of the weights of all targets of training: each user's events after the first.
+
+    Args:
+        weights: float array `[N]`, user by user and in order of time.
+        offsets: int array `[U + 1]`, as of Sequences.
+        trained: int array `[U]`. How many events training sees of each user.
+    """
+    passed = np.concatenate([[0.0], np.cumsum(weights, dtype="float64")])
+    firsts = offsets[:-1] + np.minimum(trained, 1)
+    return float(np.sum(passed[offsets[:-1] + trained] - passed[firsts]))
+
+
+def mean_one_factor(targets: int, weight: float) -> float:
+    """What the weights of targets are multiplied with, so that their mean is 1.
+
+    Args:
+        targets: int. How many there are.
+        weight: float. What their weights add up to.
+
+    Raises:
+        InputError: that is nothing.
+    """
+    if weight <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return targets / weight

@@ -37,6 +37,12 @@ class EventSplit:
         """`validation` or `test`."""
         return {VALIDATION: self.validation, TEST: self.test}[part]
 
+    @property
+    def asks_all(self) -> bool:
+        """Whether there is something to train on, to validate with and to test."""
+        asked = (self.validation >= 0).any() and (self.test >= 0).any()
+        return bool(asked) and self.trained.max() >= 2
+
 
 def last_events(lengths: np.ndarray) -> EventSplit:
     """Holds out the last event of each user for the test and the one before for validation.
@@ -83,19 +89,29 @@ def split_events(log: Any, split: str = LAST) -> EventSplit:
                 f"Received: {len(lengths)} users with at most {lengths.max()}."
             )
         return last_events(lengths)
-    periods = _periods(log.timestamps, split)
+    begin, moment = period_bounds(log.timestamps, split)
     trained, before = (
-        np.bincount(log.users[periods <= part], minlength=len(lengths))
-        for part in (TRAIN, VALIDATION)
+        np.bincount(log.users[log.timestamps < end], minlength=len(lengths))
+        for end in (begin, moment)
     )
-    found = EventSplit(
+    found = events_by_time(trained, before, lengths)
+    if not found.asks_all:
+        raise bad_moment(split, log.timestamps.min(), log.timestamps.max())
+    return found
+
+
+def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray) -> EventSplit:
+    """The EventSplit of users, given how many events they have before each bound of the periods.
+
+    Args:
+        trained, before: int arrays `[U]`. Events before validation begins, and before the moment.
+        lengths: int array `[U]`. How many events each user has.
+    """
+    return EventSplit(
         trained,
         np.where((trained > 0) & (before > trained), trained, -1),
         np.where((before > 0) & (lengths > before), before, -1),
     )
-    if trained.max() < 2 or (found.validation < 0).all() or (found.test < 0).all():
-        raise _bad_moment(split, log.timestamps)
-    return found
 
 
 def split_target_events(log: Any, split: str, seed: int, train_fraction: float) -> np.ndarray:
@@ -115,9 +131,11 @@ def split_target_events(log: Any, split: str, seed: int, train_fraction: float) 
     """
     if not is_moment(split):
         return split_users(log.user_ids, seed, train_fraction)[log.users]
-    parts = _periods(log.timestamps, split)
+    times = log.timestamps
+    begin, moment = period_bounds(times, split)
+    parts = np.where(times < begin, TRAIN, np.where(times < moment, VALIDATION, TEST))
     if len(np.unique(parts)) < 3:
-        raise _bad_moment(split, log.timestamps)
+        raise bad_moment(split, times.min(), times.max())
     at = user_fractions(log.user_ids, seed, "train")[log.users]
     parts[(parts != TEST) & (at >= train_fraction)] = -1
     return parts
@@ -130,20 +148,33 @@ def events_before(source: Any, split: str) -> np.ndarray:
     return np.diff(passed[source.offsets])
 
 
-def _periods(times, split):
-    """The part of each time: before validation begins, before the moment, and after it."""
+def period_bounds(times: np.ndarray, split: str) -> tuple:
+    """Where validation begins and where the test begins, of a split by time.
+
+    Args:
+        times: array `[N]` of numbers, all timestamps of a log.
+        split: str, `"time:MOMENT"`.
+
+    Raises:
+        InputError: no event is before the moment.
+    """
     moment = in_clock(split, times)
     before = np.sort(times[times < moment])
     if not len(before):
-        raise _bad_moment(split, times)
-    begin = before[int(TRAINED_SHARE * len(before))]
-    return np.where(times < begin, TRAIN, np.where(times < moment, VALIDATION, TEST))
+        raise bad_moment(split, times.min(), times.max())
+    return before[trained_events(len(before))], moment
 
 
-def _bad_moment(split, times):
+def trained_events(before: int) -> int:
+    """How many of the events before a moment come before validation begins, int."""
+    return int(TRAINED_SHARE * before)
+
+
+def bad_moment(split: str, low: Any, high: Any) -> InputError:
+    """The error of a moment that leaves a part of the log empty, given its first and last time."""
     return InputError(
         "`split` should leave events for training, validation and test on both sides of its "
-        f"moment. Received: {split!r} for timestamps from {times.min()} to {times.max()}."
+        f"moment. Received: {split!r} for timestamps from {low} to {high}."
     )
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.packed_batches import Chunk, NextItems, packed, pass_numbers
-from keras_peterrec.data.sequences import Sequences, window_counts
-from keras_peterrec.data.splits import last_events
-from keras_peterrec.data.vocabulary import UNK
+from keras_peterrec.data.prepared.splits import PreparedSplit, count_split
+from keras_peterrec.data.sequences import Sequences, mean_one_factor, window_counts
+from keras_peterrec.data.splits import LAST
 from keras_peterrec.errors import InputError
 
 CHUNK_EVENTS = 4_000_000  # about 150 MB in memory, once for this chunk and once for the next
@@ -34,7 +34,8 @@ class StreamedBatches:
 
     Args:
         prepared: PreparedLog.
-        vocabulary_size: int. Ids from here on become unknown.
+        ids: int32 array `[I + 4]`. From the ids of the records to those of the batches; see
+            `PreparedLog.vocabulary`.
         make_batch: NextItems or HiddenItems.
         tokens: int. Positions of a batch of this worker, approximately.
         rows: int. Rows of a batch of this worker. Defaults to `1`.
@@ -42,6 +43,8 @@ class StreamedBatches:
         window: int or `None`. The most inputs of a window. Defaults to `None`, whole histories.
         chunk_events: int. Events of a chunk, approximately; it has one shard at least.
         worker, workers: int. Which worker this is, of how many. Default to `0` and `1`.
+        split: PreparedSplit or `None`. Defaults to `None`: the last two events of each user are
+            not read.
 
     Attributes:
         steps: int. Batches of a pass, the same for all workers.
@@ -53,7 +56,8 @@ class StreamedBatches:
 
     Example:
 
-    >>> batches = StreamedBatches(PreparedLog("data/clicks"), len(vocabulary), tokens=1_000)
+    >>> prepared = PreparedLog("data/clicks")
+    >>> batches = StreamedBatches(prepared, prepared.vocabulary(1)[2], tokens=1_000)
     >>> for history, targets in batches.from_step(0).take(batches.steps):
     ...     pass
     """
@@ -61,7 +65,7 @@ class StreamedBatches:
     def __init__(
         self,
         prepared: Any,
-        vocabulary_size: int,
+        ids: np.ndarray,
         make_batch: Any = NextItems(),
         tokens: int = 1_000,
         rows: int = 1,
@@ -70,9 +74,12 @@ class StreamedBatches:
         chunk_events: int = CHUNK_EVENTS,
         worker: int = 0,
         workers: int = 1,
+        split: PreparedSplit | None = None,
     ) -> None:
-        self.prepared, self.vocabulary_size, self.make_batch = prepared, vocabulary_size, make_batch
+        self.prepared, self.ids, self.make_batch = prepared, ids, make_batch
         self.rows, self.seed, self._error = rows, seed, None
+        self.split = split or count_split(prepared, LAST)
+        self._factor = self._weight_factor()
         self.window = window or int(prepared.lengths()[1].max())
         if prepared.shards < workers:
             raise InputError(
@@ -100,16 +107,22 @@ class StreamedBatches:
 
     def _positions(self):
         """The positions that the windows of each shard take, each window with its PAD."""
-        shard, length, users = self.prepared.lengths()
-        targets, windows = window_counts(last_events(length).trained, self.window)
-        taken = users * (targets + windows * (1 + self.make_batch.more))
-        return np.bincount(shard, taken, self.prepared.shards).astype("int64")
+        split = self.split
+        targets, windows = window_counts(split.trained, self.window)
+        taken = split.users * (targets + windows * (1 + self.make_batch.more))
+        return np.bincount(split.shard, taken, self.prepared.shards).astype("int64")
+
+    def _weight_factor(self):
+        """What weights are multiplied with, so that their mean over all targets is 1."""
+        if not self.prepared.weighted:
+            return None
+        return mean_one_factor(self.split.targets, self.split.target_weight)
 
     @property
     def element_spec(self) -> tuple:
         """As of the dataset that `from_step` returns."""
         spec = tf.TensorSpec([self.rows, self.width], tf.int32)
-        return spec, spec
+        return spec, spec, *[tf.TensorSpec(spec.shape, tf.float32)] * self.prepared.weighted
 
     def cardinality(self) -> tf.Tensor:
         """Batches of a pass, as of a tf.data.Dataset of one."""
@@ -119,18 +132,20 @@ class StreamedBatches:
         """The endless stream, from the batch of this number on.
 
         Returns:
-            `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each.
+            `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each, and weights, float32
+            `[R, L]`, where the log has them.
         """
         plan = tf.data.Dataset.from_generator(
             lambda: self._plan(step), output_signature=tf.TensorSpec([4], tf.int64)
         )
 
         def load(entry):
-            kinds = [tf.int32, tf.int64, tf.int64]
+            kinds = [tf.int32, tf.int64, tf.int64, *[tf.float32] * self.prepared.weighted]
             parts = tf.numpy_function(self._load, [entry[0]], kinds)
             for part in parts:
                 part.set_shape([None])
-            return Chunk(*parts, noise=entry[1], steps=entry[2], first=entry[3])
+            windows, weights = parts[:3], tuple(parts[3:])
+            return Chunk(*windows, noise=entry[1], steps=entry[2], first=entry[3], weights=weights)
 
         chunks = plan.map(load).prefetch(1)  # the next one is read while this one is used
         batches = packed(chunks, self.make_batch, self.rows, self.width)
@@ -162,14 +177,18 @@ class StreamedBatches:
 
     def _load(self, chunk):
         try:
-            found = self.prepared.read(self.chunks[int(chunk)])
+            chosen = self.chunks[int(chunk)]
+            found = self.prepared.read(chosen, times=self.split.periods.reads_times)
         except InputError as error:
             self._error = error
             raise
-        items = np.where(found.items < self.vocabulary_size, found.items, UNK).astype("int32")
-        sequences = Sequences.of_arrays(None, items, None, found.offsets)
+        items, split = self.ids[found.items], self.split.periods.events(found)
+        sequences = Sequences.of_arrays(None, items, None, found.offsets, split=split)
         starts, stops = sequences.training_windows(self.window)
-        return items, starts, stops + self.make_batch.more - starts
+        weights = []
+        if found.weights is not None:
+            weights = [(found.weights * self._factor).astype("float32")]
+        return items, starts, stops + self.make_batch.more - starts, *weights
 
 
 def _chunks(prepared, shards):

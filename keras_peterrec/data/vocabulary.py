@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,17 @@ class Vocabulary:
         by_name = np.argsort(items[kept].astype(str), kind="stable")
         kept = kept[by_name]
         return cls(items[kept[np.argsort(-counts[kept], kind="stable")]], special_ids)
+
+    def select(self, places: np.ndarray) -> Vocabulary:
+        """A Vocabulary of some of its items.
+
+        Args:
+            places: int array of different numbers, at least one. The items, counted from 0, in the
+                order of their new ids.
+        """
+        chosen = copy.copy(self)
+        chosen.items, chosen._table = self.items[places], None
+        return chosen
 
     def __len__(self) -> int:
         """The number of ids, special ones included."""

@@ -3,9 +3,8 @@
 import functools
 from dataclasses import dataclass, replace
 
-from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
-from keras_peterrec.runs.task_data import load_answers
+from keras_peterrec.runs.task_data import load_answers, open_source
 from keras_peterrec.settings.transfer import TaskSettings
 
 
@@ -108,7 +107,7 @@ class Dataset:
         Raises:
             InputError: a file cannot be read.
         """
-        of_log = functools.cache(lambda log: load_log(log).fingerprint())
+        of_log = functools.cache(lambda log: open_source(log).fingerprint())
         return {
             "sources": {name: of_log(log) for name, log in self.sources.items()},
             "tasks": {

@@ -7,6 +7,7 @@ from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.paper_files import paper_dataset
 from keras_peterrec.settings.experiment import DATASETS
 
+DEFAULT = "movielens-100k"
 WITH_PATH = ("amazon", "peterrec")  # read from a folder that the user names
 
 # A task's name, and where its answers are: in a domain or in a column of the users.

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from keras_peterrec.errors import Misfit
 from keras_peterrec.experiments import plots
-from keras_peterrec.experiments.datasets import open_dataset
+from keras_peterrec.experiments.datasets import DEFAULT, open_dataset
 from keras_peterrec.experiments.differences import (
     by_kind,
     compare_runs,
@@ -17,6 +17,7 @@ from keras_peterrec.experiments.differences import (
 )
 from keras_peterrec.experiments.hparams import write_hparams
 from keras_peterrec.experiments.notes import table_notes
+from keras_peterrec.experiments.own_data import own_dataset
 from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import (
@@ -55,7 +56,7 @@ def experiment(settings: ExperimentSettings) -> dict:
             can be run.
     """
     plan = PLANS[settings.name].only(settings.rows)
-    data = open_dataset(settings.dataset, settings.path).only(settings.tasks)
+    data = _data(settings).only(settings.tasks)
     data = data if settings.cut_history else data.with_whole_histories()
     asked = {
         "seeds": list(range(settings.seeds)),
@@ -99,6 +100,12 @@ def experiment(settings: ExperimentSettings) -> dict:
         result["seconds"] = {"total": round(sum(runner.seconds.values()), 1)}
         _print_total(result)
         return folder.finish(result)
+
+
+def _data(settings):
+    if settings.log is None:
+        return open_dataset(settings.dataset or DEFAULT, settings.path)
+    return own_dataset(settings)
 
 
 def show(result):

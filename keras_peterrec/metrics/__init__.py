@@ -3,7 +3,11 @@
 All of it is NumPy: importing this package does not import TensorFlow.
 """
 
-from keras_peterrec.metrics.baselines import majority_probabilities, popularity_table
+from keras_peterrec.metrics.baselines import (
+    majority_probabilities,
+    popularity_ranks,
+    popularity_table,
+)
 from keras_peterrec.metrics.classification import classification_metrics
 from keras_peterrec.metrics.full_ranking import full_ranks
 from keras_peterrec.metrics.multilabel import label_shares, multilabel_metrics
@@ -17,6 +21,7 @@ __all__ = [
     "label_shares",
     "majority_probabilities",
     "multilabel_metrics",
+    "popularity_ranks",
     "popularity_table",
     "ranking_metrics",
     "regression_metrics",

@@ -34,6 +34,32 @@ def popularity_table(item_counts: ArrayLike) -> np.ndarray:
     return counts.astype(np.float32)[:, None]
 
 
+def popularity_ranks(
+    item_counts: ArrayLike, targets: ArrayLike, known_offsets: ArrayLike, known_items: ArrayLike
+) -> np.ndarray:
+    """The ranks of `full_ranks` by popularity, without scores, where each query has one target.
+
+    Millions of rare items have the same count, and `full_ranks` would look at each tie.
+
+    Args:
+        item_counts: int array `[V]`.
+        targets: int array `[N]` in `[-1, V)`.
+        known_offsets, known_items: see `full_ranks`.
+
+    Returns:
+        int64 array `[N]` of ranks, from 1 to V.
+    """
+    counts, targets = np.asarray(item_counts), np.asarray(targets)
+    size, own = len(counts), counts[targets]  # of -1 any
+    ranks = size - np.searchsorted(np.sort(counts), own)  # those with as many, itself included
+    owners = np.repeat(np.arange(len(targets)), np.diff(known_offsets))
+    known = np.asarray(known_items)
+    owners, known = np.divmod(np.unique((owners * size + known)[known >= 0]), size)
+    above = (counts[known] >= own[owners]) & (known != targets[owners])
+    ranks = ranks - np.bincount(owners[above], minlength=len(targets))
+    return np.where(targets >= 0, ranks, size)
+
+
 def majority_probabilities(train_labels: ArrayLike, classes: int, rows: int) -> np.ndarray:
     """Gives every row the shares of the classes in training, as probabilities.
 

@@ -9,16 +9,16 @@ import scipy.linalg
 import scipy.optimize
 import scipy.sparse
 
+from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.matrix_threads import one_thread
 from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
+from keras_peterrec.models.sparse_regression import SparseRegression
 
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
 EXACT_UP_TO = 8_192
-# Above, each target is regressed on the items that explain most of it alone.
-CANDIDATES = 128
 CUTS = 256  # rows of one product
+MOST_DENSE = 2**22  # numbers of a table to labels, most of which may be 0; 16 MB
 THREADS_FROM = 4_096  # rows of a matrix that is solved by all processors
-SPARSE_EVENTS = 50
 # What validation chooses from. Both lists are searched uphill, so longer ones cost little.
 FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
 PENALTIES = (5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
@@ -50,12 +50,13 @@ class ItemRegression:
             `[0, outputs)`.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
-        next_items: bool. Whether target y is item y itself, of the same log. Defaults to `False`.
 
     Source: Choi et al., "Session-aware Linear Item-Item Models for Session-based
     Recommendation", WWW 2021 (SLIT), whose bag fades exponentially; Steck, "Embarrassingly
     Shallow Autoencoders for Sparse Data", WWW 2019.
     """
+
+    exact = True
 
     def __init__(
         self,
@@ -67,21 +68,12 @@ class ItemRegression:
         targets: Any,
         size: int,
         outputs: int,
-        next_items: bool = False,
     ) -> None:
-        self.next_items = next_items
-        self.exact = max(size, outputs) <= EXACT_UP_TO
-        rows = items, starts, stops, offsets, targets
-        if self.exact:
-            self.bag = bag
-            self.gram = np.zeros((size, size), "float32")
-            self.right = np.zeros((size, outputs), "float32")
-            with one_thread():
-                self._add_users(*rows)
-        else:
-            # Each event of a bag pairs with each other, so a sparse X'X needs short bags.
-            self.bag = Bag(bag.fade, bag.power, min(bag.events, SPARSE_EVENTS))
-            self.gram, self.right = self._sparse_products(*rows, size, outputs)
+        self.bag = bag
+        self.gram = np.zeros((size, size), "float32")
+        self.right = np.zeros((size, outputs), "float32")
+        with one_thread():
+            self._add_users(items, starts, stops, offsets, targets)
 
     def solve(self, penalty: float, prior: Any = None) -> LinearPart:
         """The linear part for one penalty.
@@ -93,12 +85,11 @@ class ItemRegression:
 
                     B = argmin Σ_e |x_e B - y_e|² + penalty |B - cP|²
 
-                c is what fits P best to these rows. Only for an exact regression. Defaults to
-                `None`, which holds it to zero.
+                c is what fits P best to these rows. Defaults to `None`, which holds it to zero.
         """
-        large = self.exact and len(self.gram) >= THREADS_FROM
+        large = len(self.gram) >= THREADS_FROM
         with contextlib.nullcontext() if large else one_thread():
-            table = self._solve_all(penalty, prior) if self.exact else self._solve_each(penalty)
+            table = self._solve_all(penalty, prior)
         bias = np.zeros(table.shape[1], "float32")
         chosen = {"fade": self.bag.fade, "penalty": penalty}
         if prior is not None:
@@ -147,54 +138,36 @@ class ItemRegression:
         table = scipy.linalg.cho_solve(factor, right, check_finite=False)
         return np.ascontiguousarray(table if prior is None else table + prior, "float32")
 
-    def _sparse_products(self, items, starts, stops, offsets, targets, size, outputs):
-        gram = scipy.sparse.csr_matrix((size, size), dtype="float32")
-        right = scipy.sparse.csr_matrix((size, outputs), dtype="float32")
-        for n in range(0, len(starts), 8_192):
-            some = slice(n, n + 8_192)
-            bags = self.bag.matrix(items, starts[some], stops[some], size)
-            last = offsets[n : n + bags.shape[0] + 1]
-            ones = np.ones(last[-1] - last[0], "float32")
-            chosen = targets[last[0] : last[-1]]
-            wanted = scipy.sparse.csr_matrix(
-                (ones, chosen, last - last[0]), (bags.shape[0], outputs)
-            )
-            gram += bags.T @ bags
-            right += bags.T @ wanted
-        return gram.tocsr(), right.tocsc()
 
-    def _solve_each(self, penalty):
-        """Each target's regression on its candidates alone.
+def item_regression(
+    bag: Bag,
+    items: Any,
+    starts: Any,
+    stops: Any,
+    offsets: Any,
+    targets: Any,
+    size: int,
+    outputs: int,
+    next_items: bool = False,
+    most: int | None = None,
+) -> Any:
+    """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
-        Source: the selection of candidates is that of Ning and Karypis, "SLIM", ICDM 2011,
-        section 3.3 (fsSLIM).
-        """
-        gram, right = self.gram, self.right
-        diagonal = gram.diagonal()
-        columns, rows, values = [], [], []
-        for target in range(right.shape[1]):
-            some = slice(right.indptr[target], right.indptr[target + 1])
-            found, sums = right.indices[some], right.data[some]
-            if not len(found):
-                continue
-            if len(found) > CANDIDATES:
-                explained = sums**2 / (diagonal[found] + penalty)
-                best = np.argpartition(-explained, CANDIDATES)[:CANDIDATES]
-                found, sums = found[best], sums[best]
-            if self.next_items and target not in found:
-                # That an item seldom follows itself is the largest weight that it has.
-                found, sums = np.append(found, target), np.append(sums, 0.0)
-            system = gram[found][:, found].toarray()
-            system[np.diag_indices_from(system)] += penalty
-            values.append(np.linalg.solve(system, sums))
-            rows.append(found)
-            columns.append(np.full(len(found), target))
-        shape = gram.shape[0], right.shape[1]
-        if not rows:
-            return scipy.sparse.csr_matrix(shape, dtype="float32")
-        entries = (np.concatenate(rows), np.concatenate(columns))
-        data = np.concatenate(values).astype("float32")
-        return scipy.sparse.csr_matrix((data, entries), shape)
+    Args:
+        bag, items, starts, stops, offsets, targets, size, outputs: see `ItemRegression`.
+        next_items: bool. Whether target y is item y itself, and every event of a history but the
+            first is a target. Defaults to `False`.
+        most: see `SparseRegression`.
+    """
+    rows = items, starts, stops, offsets, targets
+    if max(size, outputs) <= EXACT_UP_TO:
+        return ItemRegression(bag, *rows, size, outputs)
+    counts = (np.bincount(targets, minlength=outputs),)
+    if not next_items:
+        counts = np.bincount(items, minlength=size + FIRST_ITEM)[FIRST_ITEM:], *counts
+    found = SparseRegression(bag, size, outputs, *counts, most=most)
+    found.add(*rows)
+    return found
 
 
 def best_item_regression(
@@ -203,7 +176,7 @@ def best_item_regression(
     """The linear part to items whose fade and penalty are best.
 
     Args:
-        make: Callable. From a Bag to an ItemRegression.
+        make: Callable. From a Bag to an `item_regression`.
         quality: Callable. From a LinearPart to a number for the validation users; higher is better.
         earlier: LinearPart or `None`. One that these rows may go on from, if that is better than to
             begin anew; see `ItemRegression.solve`. Defaults to `None`.
@@ -233,6 +206,21 @@ def best_item_regression(
             )
             best = max(best, going_on, key=lambda found: found[0])
     return best[2]
+
+
+def best_penalty(regression: Any, quality: Callable, first: float) -> LinearPart:
+    """The linear part of an `item_regression` whose penalty is best.
+
+    Args:
+        regression: ItemRegression or SparseRegression.
+        quality: see `best_item_regression`.
+        first: float. The penalty to begin with, one of `PENALTIES`.
+    """
+
+    def of_penalty(place):
+        return _with_quality(regression.solve(PENALTIES[place]), quality)
+
+    return _climb(of_penalty, PENALTIES.index(first), len(PENALTIES))[2]
 
 
 def _with_quality(part, quality):
@@ -367,10 +355,20 @@ class LabelRegression:
             objective, self.weights.reshape(-1), jac=True, method="L-BFGS-B", options=options
         )
         self.weights = found.x.reshape(shape)
-        table = np.zeros((self.size, shape[1]), "float32")
-        table[self.used] = self.weights[:-1]
+        table = self._table(self.weights[:-1].astype("float32"))
         bias, chosen = self.weights[-1].astype("float32"), {"penalty": penalty}
         return LinearPart(self.bag, table, bias, {"power": self.bag.power, **chosen})
+
+    def _table(self, weights):
+        """The weights of all items: a sparse matrix where most of very many have none."""
+        count, outputs = weights.shape
+        values, entries = self.size * outputs, count * outputs
+        if values > MOST_DENSE and 2 * (2 * entries + self.size) < values:
+            rows = np.repeat(self.used, outputs), np.tile(np.arange(outputs), count)
+            return scipy.sparse.csr_matrix((weights.reshape(-1), rows), (self.size, outputs))
+        table = np.zeros((self.size, outputs), "float32")
+        table[self.used] = weights
+        return table
 
 
 def best_label_regression(make: Callable) -> LinearPart:

@@ -54,7 +54,10 @@ class Bag:
         Returns:
             Sparse float32 matrix `[E, I]`.
         """
-        items, starts, stops = only_known(items, starts, stops)
+        return self.of_known(*only_known(items, starts, stops), size)
+
+    def of_known(self, items: Any, starts: Any, stops: Any, size: int) -> scipy.sparse.csr_matrix:
+        """The same of histories as `only_known` returns them."""
         starts = np.maximum(starts, stops - self.events)
         counts = stops - starts
         offsets = np.concatenate([[0], np.cumsum(counts)])

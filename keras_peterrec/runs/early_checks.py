@@ -21,6 +21,13 @@ def check_places(settings):
     if settings.command == "prepare":  # its log may be a pattern, and its folder is no run's
         check_prepare(settings)
         return
+    if settings.command == "experiment":  # it has several tasks
+        if settings.log is not None:
+            for log in (settings.log, *(path for _, path in settings.own_targets())):
+                sources.check_log(log)
+            for column, _ in settings.own_columns():
+                sources.check_labels(settings.labels, column)
+        return
     given = {name: value for name, value in vars(settings).items() if _is_place(value)}
     asked = lambda name: getattr(settings, name, None)
     columns = asked("columns")

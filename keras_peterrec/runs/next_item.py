@@ -5,13 +5,21 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
+from keras_peterrec.metrics import (
+    full_ranks,
+    popularity_ranks,
+    popularity_table,
+    ranking_metrics,
+)
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.training.inference import outputs_of
+
+METRIC = Metric("ndcg@10", higher_is_better=True)  # it decides
 
 
 class NextItemEvaluation:
@@ -66,13 +74,27 @@ class NextItemEvaluation:
 
     def popularity(self, counts: Any) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
-        ones = np.ones((len(self), 1), "float32")
-        return self._metrics(ones, popularity_table(counts), new_items=True)
+        table = np.ones((len(self), 1), "float32"), popularity_table(counts)
+        ranks_of = lambda known: popularity_ranks(counts, self.targets, *known)
+        return self._metrics(*table, new_items=True, ranks_of=ranks_of)
 
     def measure_linear(self, linear: LinearPart, new_items: bool = False) -> dict:
         """Metrics of a LinearPart alone."""
         nothing = np.zeros((len(self), 1), "float32"), np.zeros((linear.outputs, 1), "float32")
         return self._metrics(*nothing, new_items, self.scores(linear))
+
+    def linear_quality(self, linear: LinearPart, name: str) -> float:
+        """A metric of a LinearPart alone; items of which a sparse one says nothing are misses."""
+        if not linear.is_sparse:
+            return self.measure_linear(linear)[name]
+        scores = self.scores(linear)
+        found = (scores.bags @ linear.table).tocsr()
+        places = np.maximum(self.targets, 0)
+        own = np.asarray(found[np.arange(len(self)), places]).reshape(-1)
+        own = np.where(self.targets >= 0, own, 0.0)
+        owners = np.repeat(np.arange(len(self)), np.diff(found.indptr))
+        above = np.bincount(owners[found.data >= own[owners]], minlength=len(self))  # and itself
+        return ranking_metrics(np.where(own > 0, above, linear.outputs))[name]
 
     def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
         """The weight with which a LinearPart is best added to a pretrainer's scores."""
@@ -96,10 +118,12 @@ class NextItemEvaluation:
         )
         return users, np.asarray(pretrainer.item_table)
 
-    def _metrics(self, queries, table, new_items=False, linear=None):
+    def _metrics(self, queries, table, new_items=False, linear=None, ranks_of=None):
         pairs = np.arange(len(self)), self.targets
+        if ranks_of is None:
+            ranks_of = lambda known: full_ranks(queries, table, *pairs, *known, added=linear)
         none = np.zeros(len(self) + 1, "int64"), np.zeros(0, "int64")
-        ranks = full_ranks(queries, table, *pairs, *none, added=linear)
+        ranks = ranks_of(none)
         metrics, gains = ranking_metrics(ranks), ranking_gains(ranks)
         if new_items:
             lengths = self.stops - self.starts
@@ -107,7 +131,7 @@ class NextItemEvaluation:
                 [self.sequences.items[a:b] for a, b in zip(self.starts, self.stops)]
             )
             known = np.concatenate([[0], np.cumsum(lengths)]), np.maximum(seen - FIRST_ITEM, -1)
-            ranks = full_ranks(queries, table, *pairs, *known, added=linear)
+            ranks = ranks_of(known)
             metrics.update(ranking_metrics(ranks, prefix="new_"))
             gains.update(ranking_gains(ranks, prefix="new_"))
         details = None

@@ -2,7 +2,10 @@
 
 from keras_peterrec.data.prepared.finishing import Plan
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
+from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.prepared.splits import keep_split
 from keras_peterrec.data.sources import check_log, is_named, load_log
+from keras_peterrec.data.splits import LAST
 from keras_peterrec.data.table_files import is_table
 from keras_peterrec.errors import InputError
 from keras_peterrec.progress import line
@@ -26,7 +29,7 @@ def prepare(settings: PrepareSettings) -> dict:
     Raises:
         InputError: an argument or the log cannot be used.
     """
-    log, read = settings.log, (settings.columns, settings.events)
+    log, read = settings.log, _read(settings)
     if is_named(log) or is_table(log):
         log, read = load_log(log, *read), ()
     plan = Plan.of(log, settings.min_count, settings.shards, *read)
@@ -39,12 +42,18 @@ def prepare(settings: PrepareSettings) -> dict:
         found = prepare_on_beam(log, plan, settings.out, settings.runner, settings.pipeline_options)
     else:
         found = prepare_in_process(log, plan, settings.out)
+    if settings.split != LAST:
+        keep_split(PreparedLog(settings.out), settings.split)
     return {
         "command": settings.command,
         "settings": settings.recorded(),
         "out": str(settings.out),
         "data": {name: found[name] for name in SHOWN},
     }
+
+
+def _read(settings):
+    return settings.columns, settings.events, getattr(settings, "weight_column", None)
 
 
 def check_prepare(settings: PrepareSettings) -> None:
@@ -57,17 +66,17 @@ def check_prepare(settings: PrepareSettings) -> None:
         )
     check_inputs(settings)
     if not remote and not is_named(settings.log):
-        read = settings.columns, settings.events
-        check_out(settings.out, Plan.of(settings.log, settings.min_count, settings.shards, *read))
+        plan = Plan.of(settings.log, settings.min_count, settings.shards, *_read(settings))
+        check_out(settings.out, plan)
 
 
 def check_inputs(settings: RunnerSettings) -> None:
     """Raises an InputError if a log that a runner may read cannot be used."""
-    read = settings.columns, settings.events
+    read = _read(settings)
     if is_named(settings.log):
         check_log(settings.log, *read)
     elif not is_table(settings.log):
-        Plan.of(settings.log, columns=settings.columns, events=settings.events)
+        Plan.of(settings.log, 0, None, *read)
 
 
 def show(result: dict) -> None:

@@ -7,20 +7,18 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.sequences import Sequences, mean_one_factor, target_weight
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.linear_fitting import ItemRegression, best_ease, best_item_regression
-from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
-from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.host_linear import fit_ease, fit_linear, join, refit_linear
+from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import FINAL, RunFolder
 from keras_peterrec.runs.task_data import (
@@ -32,15 +30,12 @@ from keras_peterrec.runs.task_data import (
 )
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import OBJECTIVES, Host
 
-VALIDATION_USERS = 5_000
-METRIC = Metric("ndcg@10", higher_is_better=True)
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
 AVERAGE = 0.998  # of the weights, over about 500 steps
@@ -66,8 +61,6 @@ def pretrain(settings: PretrainSettings) -> dict:
     devices = Devices.open(settings.devices)
     source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
     log = PretrainingLog.of(source, settings.min_count, settings.split)
-    if settings.final:
-        PretrainingLog.check_all(source)
     fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
     with found as folder:
@@ -128,8 +121,8 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
     def finish():
         linear = None
         if settings.linear or settings.baselines:
-            linear = fit_linear(sequences, len(log.counts), earlier)
-        weight = join(pretrainer, linear, sequences, settings) if settings.linear else 0.0
+            linear = fit_linear(log, earlier)
+        weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         host.save(folder.path)
         result = {
             **described,
@@ -173,11 +166,11 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(log.sequences, len(host.vocabulary.items), chosen, earlier)
+            part = refit_linear(log, chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
-            "events": len(log.sequences.items),
+            "events": log.summary["events"],
             "items": len(host.vocabulary.items),
             "epochs": sum(path),
             "seconds": round(time.perf_counter() - began, 2),
@@ -225,69 +218,6 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
     return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
 
 
-def fit_linear(sequences: Sequences, items: int, earlier: LinearPart | None = None) -> LinearPart:
-    """The regression from a history to its next item that is best for the validation events.
-
-    Args:
-        sequences: Sequences. What is held out is not fitted to.
-        items: int. Items of the vocabulary, without special ids.
-        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
-    """
-    rows = next_item_rows(sequences)
-    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, VALIDATION_USERS)
-    with progress.stage("fitting the linear part") as found:
-        linear = best_item_regression(
-            lambda bag: ItemRegression(bag, sequences.items, *rows, items, items, next_items=True),
-            lambda part: validation.measure_linear(part)[METRIC.name],
-            earlier,
-        )
-        found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
-    return linear
-
-
-def refit_linear(
-    sequences: Sequences, items: int, chosen: dict, earlier: LinearPart | None = None
-) -> LinearPart:
-    """The regression with settings that were chosen before, times its weight.
-
-    Args:
-        sequences: Sequences.
-        items: int. Items of the vocabulary, without special ids.
-        chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
-        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
-    """
-    rows = next_item_rows(sequences)
-    with progress.stage("fitting the linear part to everything"):
-        regression = ItemRegression(
-            Bag(chosen["fade"]), sequences.items, *rows, items, items, next_items=True
-        )
-        prior = earlier.table if chosen.get("goes_on") else None
-        return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
-
-
-def next_item_rows(sequences: Sequences) -> tuple:
-    """A row for each event that training predicts: histories, and targets as `ItemRegression`."""
-    starts, stops = sequences.training_windows(len(sequences.items))
-    counts = stops - starts
-    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
-    targets = sequences.items[stops]
-    known = targets >= FIRST_ITEM
-    targets = targets[known] - FIRST_ITEM
-    return starts[known], stops[known], np.arange(len(targets) + 1), targets
-
-
-def join(
-    pretrainer: Pretrainer, linear: LinearPart, sequences: Sequences, settings: PretrainSettings
-) -> float:
-    """Adds the linear part to a trained network with the weight that validation asks."""
-    validation = NextItemEvaluation(sequences, settings.max_length, VALIDATION, VALIDATION_USERS)
-    weight = validation.best_weight(pretrainer, linear)
-    if weight:
-        pretrainer.linear = LinearTable.of_part(linear.moved(weight))
-    return weight
-
-
 def _measure(pretrainer, log, settings, linear, more_baselines):
     """Final metrics of both held-out events, and of the baselines."""
     sequences, counts = log.sequences, log.counts
@@ -300,7 +230,7 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         baselines = [baseline, *more_baselines]
         if settings.baselines:
-            ease = _ease(sequences, validation, len(counts))
+            ease = fit_ease(sequences, validation, len(counts))
             for name, part in (("SLIT", linear), ("EASE", ease)):
                 if part is not None:
                     alone = test.measure_linear(part, new_items=True)
@@ -317,25 +247,13 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
     }
 
 
-def _ease(sequences, validation, items):
-    """EASE of the training events, or `None` where there are too many items for it."""
-    starts, stops = sequences.training_windows(len(sequences.items))
-    return best_ease(
-        sequences.items,
-        starts,
-        stops + 1,
-        items,
-        lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"],
-    )
-
-
 def training_batches(
     pretrainer: Pretrainer, log: PretrainingLog | Sequences, settings: PretrainSettings
 ) -> Any:
     """One epoch of a log, every event once.
 
-    Where a log in memory has weights, they come as a third part; their mean over all targets is 1,
-    so that losses compare.
+    Where a log has weights, they come as a third part; their mean over all targets is 1, so that
+    losses compare.
 
     Returns:
         tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
@@ -355,7 +273,7 @@ def training_batches(
     if isinstance(log, PretrainingLog) and log.prepared is not None:
         return StreamedBatches(
             log.prepared,
-            vocabulary_size,
+            log.ids,
             shown,
             tokens=tokens // devices.workers,
             rows=rows // devices.workers,
@@ -364,26 +282,18 @@ def training_batches(
             chunk_events=log.chunk_events,
             worker=devices.worker,
             workers=devices.workers,
+            split=log.prepared_split,
         )
     sequences = log if isinstance(log, Sequences) else log.sequences
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(window or longest)
-    weights = None if sequences.weights is None else _with_mean_one(sequences, longest)
+    weights = sequences.weights
+    if weights is not None:
+        trained = sequences.split.trained
+        total = target_weight(weights, sequences.offsets, trained)
+        weights = weights * mean_one_factor(int(np.maximum(trained - 1, 0).sum()), total)
     arguments = shown, tokens, rows, settings.seed
     return packed_batches(sequences.items, *windows, *arguments, weights=weights)
-
-
-def _with_mean_one(sequences, longest):
-    starts, stops = sequences.training_windows(longest)
-    # Of each user one window, whose targets are the events after its first.
-    passed = np.concatenate([[0.0], np.cumsum(sequences.weights, dtype="float64")])
-    total = np.sum(passed[stops + 1] - passed[starts + 1])
-    if total <= 0:
-        raise InputError(
-            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
-            "kept for validation and test."
-        )
-    return sequences.weights * (np.sum(stops - starts) / total)
 
 
 def _train(
@@ -395,7 +305,7 @@ def _train(
         log.sequences,
         settings.max_length,
         VALIDATION,
-        VALIDATION_USERS,
+        log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,
     )

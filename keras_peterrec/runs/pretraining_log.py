@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,22 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.prepared.splits import (
+    EVERYTHING,
+    PreparedSplit,
+    count_split,
+    find_periods,
+)
 from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import LAST, EventSplit, all_events, split_events
+from keras_peterrec.data.splits import LAST, EventSplit, all_events, bad_moment, split_events
 from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.errors import InputError
 
-MEASURED_USERS = 20_000  # of a log that is not held in memory
+# Of a log that is not held in memory: users, and users times items, all of which are ranked.
+MEASURED_USERS, MEASURED_SCORES = 20_000, 2 * 10**10
+LEAST_MEASURED = 1_000
+VALIDATION_USERS = 5_000  # of any log
 STEPS = 10_000  # of an epoch of such a log, unless it has less
 
 
@@ -32,6 +42,9 @@ class PretrainingLog:
         counts: int array `[V - 4]`. How often training sees each item.
         summary: dict. What `metrics.json` says of the data.
         prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
+        prepared_split: PreparedSplit of it, or `None`. Defaults to `None`.
+        ids: int32 array or `None`. From the ids of its records to those of the vocabulary. Defaults
+            to `None`.
         chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
     """
 
@@ -40,6 +53,8 @@ class PretrainingLog:
     counts: np.ndarray
     summary: dict
     prepared: PreparedLog | None = None
+    prepared_split: PreparedSplit | None = None
+    ids: np.ndarray | None = None
     chunk_events: int = CHUNK_EVENTS
 
     @classmethod
@@ -49,35 +64,22 @@ class PretrainingLog:
         Args:
             log: Log or PreparedLog.
             min_count: int. Items that training sees less often become unknown.
-            split: str. See `split_events`; `"last"` with a PreparedLog. Defaults to `"last"`.
+            split: str. See `split_events`. Defaults to `"last"`.
 
         Raises:
             InputError: training, validation or test would have no event, or no item is left.
         """
-        if not isinstance(log, PreparedLog):
-            return cls._of_log(log, min_count, split_events(log, split))
-        if split != LAST:
-            raise InputError(
-                f"`split` should be {LAST!r} with a prepared log, which is counted and streamed "
-                f"that way. Received: `split` = {split!r}."
-            )
-        return cls._of_prepared(log, min_count)
+        if isinstance(log, PreparedLog):
+            return cls._of_prepared(log, min_count, split)
+        return cls._of_log(log, min_count, split_events(log, split))
 
     @classmethod
     def of_all(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
-        """The same of a Log all of whose events are trained on; see `check_all`."""
-        cls.check_all(log)
+        """The same of a log all of whose events are trained on."""
+        if isinstance(log, PreparedLog):
+            return cls._of_prepared(log, min_count, EVERYTHING)
         lengths = np.bincount(log.users, minlength=len(log.user_ids))
         return cls._of_log(log, min_count, all_events(lengths))
-
-    @staticmethod
-    def check_all(log: Log | PreparedLog) -> None:
-        """Raises InputError for a PreparedLog, which cannot be trained on as a whole."""
-        if isinstance(log, PreparedLog):
-            raise InputError(
-                "`final` should be left out with a prepared log, which streams what training sees. "
-                f"Received: `final` = True with {str(log.path)!r}."
-            )
 
     @classmethod
     def _of_log(cls, log, min_count, split):
@@ -85,22 +87,49 @@ class PretrainingLog:
         return cls(*encode_log(log, min_count, trained, split), log_summary(log, trained))
 
     @classmethod
-    def _of_prepared(cls, prepared, min_count):
-        _check_lengths(prepared.lengths()[1], prepared.users)
-        with progress.stage(f"reading {prepared.path}") as found:
-            vocabulary, counts = prepared.vocabulary(min_count)
-            sequences, most = measured_sequences(prepared, vocabulary)
-            found(f"{len(sequences.items):,} of {prepared.events:,} events")
-        _check_lengths(sequences.lengths, len(sequences))
-        summary = prepared.summary()
+    def _of_prepared(cls, prepared, min_count, split):
+        if split == LAST:
+            _check_lengths(prepared.lengths()[1], prepared.users)
+        found = count_split(prepared, split)
+        with progress.stage(f"reading {prepared.path}") as said:
+            vocabulary, counts, ids = prepared.vocabulary(min_count, found.counts)
+            sequences, most = _measured(prepared, ids, found.periods)
+            said(f"{len(sequences.items):,} of {prepared.events:,} events")
+        if split == LAST:
+            _check_lengths(sequences.lengths, len(sequences))
+        elif split != EVERYTHING and not sequences.split.asks_all:
+            raise bad_moment(split, *prepared.times())
+        unseen = int((found.counts == 0).sum())
+        summary = {**prepared.summary(), "items_only_held_out": unseen}
         if most:
             summary["users_measured"] = most
-        return cls(sequences, vocabulary, counts, summary, prepared, CHUNK_EVENTS)
+        streams = {"prepared": prepared, "prepared_split": found, "ids": ids}
+        return cls(sequences, vocabulary, counts, summary, **streams, chunk_events=CHUNK_EVENTS)
 
     @property
     def most_measured(self) -> int | None:
         """How many users are measured at most; `None` for all."""
         return self.summary.get("users_measured")
+
+    @property
+    def most_validated(self) -> int:
+        """How many users validate at most."""
+        return min(VALIDATION_USERS, self.most_measured or VALIDATION_USERS)
+
+    def training_parts(self) -> Iterator[Sequences]:
+        """All users, a chunk of them at a time where they stream."""
+        if self.prepared is None or self.most_measured is None:
+            yield self.sequences
+            return
+        shards, periods = list(range(self.prepared.shards)), self.prepared_split.periods
+        while shards:
+            taken, events = [], 0
+            while shards and events < self.chunk_events:
+                taken.append(shards.pop(0))
+                events += self.prepared.events_of(taken[-1])
+            found = self.prepared.read(taken, times=periods.reads_times)
+            arrays = None, self.ids[found.items], None, found.offsets, None
+            yield Sequences.of_arrays(*arrays, periods.events(found))
 
     def steps_of_epoch(self, batches: Any, asked: int | None) -> int:
         """Steps of an epoch: those asked for, or all batches once, if they are not very many."""
@@ -137,7 +166,7 @@ def measured_sequences(
     Args:
         log: Log or PreparedLog.
         vocabulary: Vocabulary.
-        split: str. Of a Log; see `split_events`. Defaults to `"last"`.
+        split: str. See `split_events`. Defaults to `"last"`.
 
     Returns:
         Sequences and `None`, which is all of them; or, for a prepared log larger than a chunk, the
@@ -145,9 +174,15 @@ def measured_sequences(
     """
     if not isinstance(log, PreparedLog):
         return Sequences(log, vocabulary, split=split_events(log, split)), None
-    sequences = log.sequences(vocabulary, log.sample(CHUNK_EVENTS))
-    all_of_them = len(sequences) == log.users
-    return sequences, None if all_of_them else min(MEASURED_USERS, len(sequences))
+    return _measured(log, log.ids_in(vocabulary), find_periods(log, split))
+
+
+def _measured(prepared, ids, periods):
+    sequences = prepared.sequences(ids, prepared.sample(CHUNK_EVENTS), periods)
+    if len(sequences) == prepared.users:
+        return sequences, None
+    affordable = max(LEAST_MEASURED, MEASURED_SCORES // (len(ids) - FIRST_ITEM))
+    return sequences, min(MEASURED_USERS, affordable, len(sequences))
 
 
 def log_summary(log: Log, trained: np.ndarray) -> dict:

@@ -11,7 +11,7 @@ from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise, say_weak_host
-from keras_peterrec.runs.pretrain import METRIC as HOST_METRIC
+from keras_peterrec.runs.next_item import METRIC as HOST_METRIC
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     example_writer,

@@ -1,12 +1,17 @@
 """Settings of `experiment`."""
 
+import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.settings.base import Settings, positive_integer, setting
+from keras_peterrec.settings.base import Settings, data_setting, positive_integer, setting
 from keras_peterrec.settings.pretrain import PretrainSettings
 
+_NAME = re.compile(r"\w[\w.-]*")  # of a task, after which a folder is called
 DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
 
 
@@ -25,14 +30,26 @@ class ExperimentSettings(Settings):
         positional=True,
         metavar="NAME",
     )
-    dataset: str = setting(
-        "movielens-100k",
+    dataset: str | None = setting(
+        None,
         "movielens-100k (default), movielens-1m, simulated, or with --path: amazon, peterrec (the "
-        "paper's own files)",
+        "paper's own files); left out with --log",
         choices=DATASETS,
         metavar="DATASET",
     )
     path: Any = setting(None, "folder with the files of the dataset")
+    log: Any = data_setting(
+        None, "your own source log, files or a folder of `prepare`, in place of a dataset"
+    )
+    target: tuple[str, ...] | None = setting(
+        None, "with --log: target logs, a task each, called after its file", metavar="[TASK=]FILE"
+    )
+    labels: Any = data_setting(None, "with --log: table with user_id and columns of labels")
+    column: tuple[str, ...] | None = setting(
+        None,
+        "columns of --labels, a task each; its kind of task, where the values do not tell",
+        metavar="COLUMN[=KIND]",
+    )
     tasks: tuple[str, ...] | None = setting(
         None, "some of the dataset's tasks (default: all)", metavar="TASK", recorded=False
     )
@@ -73,3 +90,49 @@ class ExperimentSettings(Settings):
         recorded=False,
     )
     out: Any = setting(None, "folder (default: runs/experiments/NAME)", recorded=False)
+
+    def check(self):
+        if self.log is None:
+            for name in ("target", "labels", "column"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"`{name}` should be left out without `log`, since a dataset has its own "
+                        f"tasks. Received: `{name}` = {getattr(self, name)!r}."
+                    )
+            return
+        for name in ("dataset", "path"):
+            if getattr(self, name) is not None:
+                raise InputError(
+                    f"`{name}` should be left out with `log`. "
+                    f"Received: `{name}` = {getattr(self, name)!r}."
+                )
+        if (self.labels is None) != (self.column is None):
+            raise InputError(
+                "`labels` and `column` should be given together. "
+                f"Received: `labels` = {self.labels!r}, `column` = {self.column!r}."
+            )
+        if not self.target and not self.column:
+            raise InputError(
+                "`target`, or `labels` and `column`, should name a task with `log`. Received: none."
+            )
+        names = [name for name, _ in (*self.own_targets(), *self.own_columns())]
+        for name in names:
+            if not _NAME.fullmatch(name) or names.count(name) > 1:
+                raise InputError(
+                    "`target` and `column` should name tasks differently, with letters, digits, "
+                    f"'_', '-' and '.' (--target NAME=FILE). Received: {name!r}."
+                )
+
+    def own_targets(self) -> list[tuple[str, str]]:
+        """The name and the file of each task with a target log of one's own."""
+        found = []
+        for text in self.target or ():
+            name, sign, path = text.partition("=")
+            named = sign and not os.path.exists(text)
+            found.append((name, path) if named else (Path(text).name.split(".")[0], text))
+        return found
+
+    def own_columns(self) -> list[tuple[str, str | None]]:
+        """The column and the kind, `None` where its values tell, of each task with labels."""
+        parts = (text.partition("=") for text in self.column or ())
+        return [(name, kind or None) for name, _, kind in parts]

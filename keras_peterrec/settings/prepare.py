@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from keras_peterrec.data.moments import check_split
 from keras_peterrec.settings.base import (
     data_setting,
     not_negative,
     positive_integer,
     setting,
 )
-from keras_peterrec.settings.reading import RunnerSettings
+from keras_peterrec.settings.reading import RunnerSettings, weight_setting
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class PrepareSettings(RunnerSettings):
         0,
         "items with fewer training events are left out (default: 0, none)",
         check=not_negative,
+    )
+    weight_column: str | None = weight_setting("each event")
+    split: str = setting(
+        "last",
+        "also count what a split by time (time:2026-09-01) trains on, so that `pretrain --split` "
+        "begins at once; also asked of a finished folder (default: last, which is always counted)",
+        check=check_split("last"),
+        metavar="last|time:MOMENT",
+        recorded=False,
     )
     shards: int | None = setting(
         None,

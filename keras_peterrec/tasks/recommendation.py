@@ -16,9 +16,9 @@ from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
 from keras_peterrec.models.linear_fitting import (
-    ItemRegression,
     best_item_regression,
     best_weight,
+    item_regression,
 )
 from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.settings.transfer import SplitSettings
@@ -184,7 +184,7 @@ class RecommendationData(TaskData):
     def _regression(self, bag, size):
         train = self.splits[TRAIN]
         rows = train.starts, train.stops, train.answers.offsets, train.answers.items
-        return ItemRegression(bag, self.source.items, *rows, size, len(self.kind.targets))
+        return item_regression(bag, self.source.items, *rows, size, len(self.kind.targets))
 
     def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
         if linear is None:

@@ -19,7 +19,8 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources.movielens import MovieLens
 from keras_peterrec.data.splits import TEST, VALIDATION, split_events, user_fractions
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.runs.pretrain import pretrain, training_counts
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.pretraining_log import training_counts
 from keras_peterrec.training.inference import outputs_of
 from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.host import Host

@@ -23,7 +23,8 @@ def sample(tmp_path_factory):
 
 def streamed(sample, make_batch=None, **options):
     options = {"tokens": 200, "rows": 2, "seed": SEED, **options}
-    return StreamedBatches(sample[0], len(sample[2]), make_batch or NextItems(), **options)
+    ids = sample[0].vocabulary(1)[2]
+    return StreamedBatches(sample[0], ids, make_batch or NextItems(), **options)
 
 
 def arrays(batches):
@@ -92,8 +93,8 @@ def test_workers_share_the_shards_and_agree_on_the_steps(sample):
 
 def test_rare_items_are_unknown_where_the_vocabulary_ends(sample):
     prepared_log = sample[0]
-    vocabulary, _ = prepared_log.vocabulary(50)
-    ours = StreamedBatches(prepared_log, len(vocabulary), tokens=200)
+    vocabulary, _, ids = prepared_log.vocabulary(50)
+    ours = StreamedBatches(prepared_log, ids, tokens=200)
     found = arrays(ours.from_step(0).take(ours.steps))
     assert max(history.max() for history, _ in found) == len(vocabulary) - 1
     assert any((history == 1).any() for history, _ in found)

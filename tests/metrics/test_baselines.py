@@ -8,6 +8,7 @@ from keras_peterrec.metrics import (
     classification_metrics,
     full_ranks,
     majority_probabilities,
+    popularity_ranks,
     popularity_table,
 )
 
@@ -47,3 +48,14 @@ def test_mistakes_end_in_one_line(call, message):
     with pytest.raises(InputError) as error:
         call()
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_by_popularity_are_those_of_full_ranking(seed):
+    draw = np.random.default_rng(seed)
+    counts = draw.integers(0, 4, 30)  # many ties
+    targets, lengths = draw.integers(-1, 30, 50), draw.integers(0, 9, 50)
+    known = np.concatenate([[0], np.cumsum(lengths)]), draw.integers(-1, 30, lengths.sum())
+    pairs = np.arange(50), targets
+    expected = full_ranks(np.ones((50, 1)), popularity_table(counts), *pairs, *known)
+    assert popularity_ranks(counts, targets, *known).tolist() == expected.tolist()

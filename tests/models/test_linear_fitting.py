@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from linear_samples import bag_of
 from sklearn import linear_model
 
+from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models import linear_fitting
 from keras_peterrec.models.linear_fitting import (
     ItemRegression,
@@ -115,34 +116,6 @@ def test_a_tiny_penalty_is_solved_in_more_digits():
         assert found.table.sum() == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("next_items", [False, True])
-def test_with_all_candidates_the_sparse_form_is_the_exact_one(next_items, monkeypatch):
-    """Where every target has followed every item."""
-    rows = random_rows(3, users=400, cuts=5)
-    size = ITEMS if next_items else OUTPUTS
-    exact = ItemRegression(Bag(fade=2.0), *rows, ITEMS, size, next_items).solve(10.0)
-    monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
-    sparse = ItemRegression(Bag(fade=2.0), *rows, ITEMS, size, next_items).solve(10.0)
-    assert sparse.is_sparse and sparse.bag.events == linear_fitting.SPARSE_EVENTS
-    np.testing.assert_allclose(sparse.table.toarray(), exact.table, atol=1e-4)
-
-
-def test_candidates_are_the_items_that_explain_a_target_best(monkeypatch):
-    rows = random_rows(4, users=300)
-    monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
-    monkeypatch.setattr(linear_fitting, "CANDIDATES", 3)
-    found = ItemRegression(Bag(), *rows, ITEMS, OUTPUTS).solve(10.0).table.toarray()
-    x, y = matrices(Bag(events=linear_fitting.SPARSE_EVENTS), *rows)
-    gram, right = x.T @ x, x.T @ y
-    for target in range(OUTPUTS):
-        explained = right[:, target] ** 2 / (np.diag(gram) + 10.0)
-        best = np.sort(np.argsort(-explained)[:3])
-        assert np.flatnonzero(found[:, target]).tolist() == best.tolist()
-        system = gram[np.ix_(best, best)] + 10.0 * np.eye(3)
-        expected = np.linalg.solve(system, right[best, target])
-        np.testing.assert_allclose(found[best, target], expected, atol=1e-4)
-
-
 def test_the_best_fade_and_penalty_are_taken():
     """The next item is that of two events ago: what came later should not count more."""
     random = np.random.default_rng(5)
@@ -220,6 +193,21 @@ def test_items_that_no_training_user_has_say_nothing():
     found = LabelRegression(Bag(), items, starts, stops, 9, [0.0], squared(np.ones((2, 1))))
     table = found.solve(1.0).table
     assert table.shape == (9, 1) and np.flatnonzero(table).tolist() == [0, 1]
+
+
+def test_a_table_most_of_which_is_empty_is_sparse(monkeypatch):
+    items, starts, stops = np.array([4, 5, 90, 1]), np.array([0, 2]), np.array([2, 4])
+    answers = squared(np.ones((2, 3)))
+    regression = LabelRegression(Bag(), items, starts, stops, 100, np.zeros(3), answers)
+    dense = regression.solve(1.0)
+    monkeypatch.setattr(linear_fitting, "MOST_DENSE", 200)
+    sparse = regression.solve(1.0)
+    assert sparse.is_sparse and not dense.is_sparse and sparse.values == 9
+    np.testing.assert_allclose(sparse.table.toarray(), dense.table, atol=1e-6)
+    layer = LinearTable.of_part(sparse.moved(2.0, towards=0.5))
+    history = np.array([[4, 90], [0, 7]])
+    expected = LinearTable.of_part(dense.moved(2.0, towards=0.5))(history)
+    np.testing.assert_allclose(layer(history), expected, atol=1e-5)
 
 
 def test_the_penalty_is_chosen_by_users_that_are_not_fitted():

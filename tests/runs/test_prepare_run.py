@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 import tensorflow as tf
 from commands import run_here
@@ -11,16 +15,21 @@ from prepared_samples import sample_columns, write_files
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
+from keras_peterrec.models import linear_fitting
+from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.runs import pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
+pretraining = sys.modules[pretrain.__module__]  # the module `pretrain`, not the function
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "dropout": 0.1, "baselines": False}
 
 
@@ -43,6 +52,16 @@ def test_it_says_what_it_prepared_and_does_nothing_twice(folder):
     assert {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()} == before
 
 
+def test_a_split_may_be_counted_when_it_is_prepared_or_later(folder, tmp_path):
+    log = Log.from_columns(*sample_columns())
+    prepare(log, tmp_path / "out", shards=2)
+    assert not list((tmp_path / "out").glob("split-*"))
+    prepare(log, tmp_path / "out", shards=2, split="time:30")
+    assert (tmp_path / "out" / "split-30.npz").is_file()
+    with pytest.raises(InputError, match="`split` should leave events"):
+        prepare(log, tmp_path / "out", shards=2, split="time:0")
+
+
 def test_inspect_describes_it(folder):
     done = run_here("inspect", folder / "out", "--json")
     found = json.loads(done.stdout)
@@ -50,23 +69,47 @@ def test_inspect_describes_it(folder):
     assert found["files"]["vocabulary.txt"] > 0
 
 
-@pytest.mark.parametrize("setting", [{"final": True}, {"split": "time:3"}], ids=["final", "split"])
-def test_what_cannot_be_streamed_is_refused_before_training(folder, tmp_path, setting):
-    [name] = setting
-    with pytest.raises(InputError, match=f"`{name}` should be .* with a prepared log"):
-        pretrain(folder / "out", tmp_path / "host", **setting, **SMALL)
-    assert not (tmp_path / "host").exists()
-
-
-def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path):
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"final": True}, {"split": "time:30", "final": True, "min_count": 2}],
+    ids=["last", "final", "by time"],
+)
+def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path, asked):
     log = Log.from_columns(*sample_columns())
-    memory = pretrain(log, tmp_path / "memory", epochs=2, **SMALL)
-    ours = pretrain(folder / "out", tmp_path / "ours", epochs=2, **SMALL)
+    memory = pretrain(log, tmp_path / "memory", epochs=2, **asked, **SMALL)
+    ours = pretrain(folder / "out", tmp_path / "ours", epochs=2, **asked, **SMALL)
     assert ours["metrics"] == memory["metrics"] and ours["linear"] == memory["linear"]
     names = ("users", "items", "events", "items_only_held_out")
     assert [ours["data"][n] for n in names] == [memory["data"][n] for n in names]
+    if asked:
+        assert ours["final"]["events"] == memory["final"]["events"] == 3_000
     hosts = [Host.load(tmp_path / name) for name in ("ours", "memory")]
     assert hosts[0].fingerprint() == hosts[1].fingerprint()
+    if "split" in asked:
+        again = [evaluate(tmp_path / "ours", log=place) for place in (folder / "out", log)]
+        assert again[0]["metrics"] == again[1]["metrics"]
+
+
+def test_a_moment_without_events_on_both_sides_is_refused(folder, tmp_path):
+    for moment in (0, 60):
+        with pytest.raises(InputError, match="on both sides of its moment. Received: 'time:"):
+            pretrain(folder / "out", tmp_path / "host", split=f"time:{moment}", **SMALL)
+    assert not (tmp_path / "host").exists()
+
+
+def test_weights_are_prepared_too(tmp_path):
+    columns = [*map(list, sample_columns(events=600, users=30))]
+    table = dict(zip(("user_id", "item_id", "timestamp"), columns))
+    table["worth"] = [0.1 * (n % 7) for n in range(600)]
+    pa.csv.write_csv(pa.table(table), tmp_path / "log.csv")
+    asked = {"weight_column": "worth"}
+    prepare(str(tmp_path / "log.csv"), tmp_path / "out", shards=3, **asked)
+    settings = {**SMALL, "epochs": 2, "final": True, "linear": False}
+    pretrain(str(tmp_path / "log.csv"), tmp_path / "memory", **asked, **settings)
+    pretrain(tmp_path / "out", tmp_path / "ours", **settings)
+    pretrain(Log.from_columns(*columns), tmp_path / "alike", **settings)
+    hosts = [Host.load(tmp_path / n).fingerprint() for n in ("ours", "memory", "alike")]
+    assert hosts[0] == hosts[1] != hosts[2]
 
 
 def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
@@ -97,6 +140,35 @@ def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
     assert result["metrics"]["test"] == pytest.approx(straight["metrics"]["test"], abs=1e-6)
 
 
+def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monkeypatch):
+    for module in (linear_fitting, pretraining):
+        monkeypatch.setattr(module, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(pretraining, "CHOOSING_ROWS", 400)
+    log = Log.from_columns(*sample_columns())
+    memory = pretraining_log.PretrainingLog.of(log, 1)
+    of_memory = pretraining._sparse_of_all(memory, Bag(4.0)).solve(20.0)
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
+    streamed = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
+    assert len([*streamed.training_parts()]) == 2
+    ours = pretraining._sparse_of_all(streamed, Bag(4.0)).solve(20.0)
+    np.testing.assert_allclose(ours.table.toarray(), of_memory.table.toarray(), atol=1e-4)
+    evaluation = NextItemEvaluation(streamed.sequences, 20, VALIDATION, 25)
+    found = evaluation.linear_quality(ours, "ndcg@10")
+    assert found == pytest.approx(evaluation.measure_linear(ours)["ndcg@10"])
+    result = pretrain(folder / "out", tmp_path / "host", epochs=1, final=True, **SMALL)
+    host = Host.load(tmp_path / "host")
+    assert host.pretrainer.linear.entries > 0 and result["linear"]["weight"] > 0
+
+
+def test_measured_users_are_fewer_where_items_are_many(folder, monkeypatch):
+    monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
+    monkeypatch.setattr(pretraining_log, "LEAST_MEASURED", 5)
+    monkeypatch.setattr(pretraining_log, "MEASURED_SCORES", 640)
+    log = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
+    assert log.most_measured == log.most_validated == 640 // len(log.vocabulary.items)
+
+
 def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(
     folder, tmp_path, monkeypatch
 ):
@@ -112,19 +184,20 @@ def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(
         pretrain(tmp_path / "out", tmp_path / "host", **options)
 
 
+@pytest.mark.parametrize("asked", [{}, {"split": "time:35", "final": True}], ids=["", "by time"])
 @pytest.mark.parametrize("kind", ["target", "labels"])
-def test_tasks_and_evaluations_read_it(folder, tmp_path, kind):
+def test_tasks_and_evaluations_read_it(folder, tmp_path, kind, asked):
     host = tmp_path / "host"
     log = Log.from_columns(*sample_columns())
     pretrain(log, host, epochs=1, linear=False, **SMALL)
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
     if kind == "target":
-        items, times = [f"t{n % 5}" for n in range(len(users))], [35] * len(users)
+        items, times = [f"t{n % 5}" for n in range(len(users))], [30, 32, 34, 36, 38] * 13
         task = {"target": Log.from_columns(users, items, times)}
     else:
         names = [f"k{n % 2}" for n in range(len(users))]
         task = {"labels": Labels.from_columns(users, names, "kind"), "column": "kind"}
-    common = {"epochs": 1, "method": "head", **task}
+    common = {"epochs": 1, "method": "head", **asked, **task}
     found = [
         transfer(host, place, tmp_path / name, **common)
         for name, place in (("ours", folder / "out"), ("memory", log))

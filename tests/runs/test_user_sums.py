@@ -10,7 +10,7 @@ from keras_peterrec.data.sources import load_labels
 from keras_peterrec.data.splits import TEST, split_users
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.linear import linear
-from keras_peterrec.runs.pretrain import METRIC
+from keras_peterrec.runs.next_item import METRIC
 from keras_peterrec.runs.user_sums import FILE, RUN, read_test_users, write_test_users
 from keras_peterrec.tasks.registry import get_kind
 

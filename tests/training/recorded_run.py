@@ -41,10 +41,10 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
     on_epoch_end, on_train_end = ResumableTraining.on_epoch_end, ResumableTraining.on_train_end
     noted, read = {"logs": [], "shards": []}, PreparedLog.read
 
-    def note_shards(self, shards, with_users=False):
-        if not with_users:  # for training
+    def note_shards(self, shards, times=False, users=False):
+        if not users:  # for training
             noted["shards"].append(list(shards))
-        return read(self, shards, with_users)
+        return read(self, shards, times, users)
 
     def note_epoch(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)

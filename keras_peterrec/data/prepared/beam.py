@@ -27,6 +27,7 @@ from keras_peterrec.data.prepared.finishing import (
 from keras_peterrec.data.prepared.format import read_bytes, shard_name, user_hashes, write_bytes
 from keras_peterrec.data.prepared.partition import parted_events
 from keras_peterrec.data.prepared.shards import (
+    ItemIds,
     add_counts,
     encoded_records,
     sorted_users,
@@ -255,7 +256,7 @@ def _write(shard, plan, folder, written, whole, ready):
 
 @functools.lru_cache(1)
 def _vocabulary(folder):
-    return pa.array(read_vocabulary(folder).items, pa.string())
+    return ItemIds(pa.array(read_vocabulary(folder).items, pa.string()))
 
 
 def table_bytes(table: pa.Table) -> bytes:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.format import (
     COUNTS,
     DATASET,
@@ -21,6 +23,7 @@ from keras_peterrec.data.prepared.format import (
     SPLIT,
     VERSION,
     VOCABULARY,
+    WEIGHTS,
     features,
     read_bytes,
     shard_name,
@@ -45,7 +48,7 @@ class Plan:
         inputs: list from `find_inputs`.
         min_count: int. Items with fewer training events are left out of the vocabulary.
         shards: int.
-        columns, events: what is read of the inputs; see `read_log`.
+        columns, events, weight_column: what is read of the inputs; see `read_log`.
     """
 
     inputs: list
@@ -53,6 +56,7 @@ class Plan:
     shards: int
     columns: Any = None
     events: Any = None
+    weight_column: str | None = None
 
     @classmethod
     def of(
@@ -62,10 +66,14 @@ class Plan:
         shards: int | None = None,
         columns: Any = None,
         events: Any = None,
+        weight_column: str | None = None,
     ) -> "Plan":
         """The plan for a log; see `find_inputs`."""
-        inputs = find_inputs(log, columns, events)
-        return cls(inputs, min_count, shards or default_shards(inputs), columns, events)
+        inputs = find_inputs(log, columns, events, weight_column)
+        if isinstance(log, Log) and log.weights is not None:
+            weight_column = WEIGHTS
+        shards = shards or default_shards(inputs)
+        return cls(inputs, min_count, shards, columns, events, weight_column)
 
     @property
     def names(self) -> list[str]:
@@ -75,7 +83,7 @@ class Plan:
     def content(self) -> dict:
         """What `prepared.json` says of it."""
         content = dataclasses.asdict(self)
-        read = {name: content.pop(name) for name in ("columns", "events")}
+        read = {name: content.pop(name) for name in ("columns", "events", "weight_column")}
         return {"format_version": FORMAT_VERSION, **content, "read": read}
 
 
@@ -90,7 +98,8 @@ def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
     Raises:
         InputError: `min_count` leaves no item.
     """
-    kept = in_order(items, min_count)
+    kept = items.filter(pc.greater_equal(items["training_events"], min_count))
+    kept = kept.take(in_order(kept)).combine_chunks()
     if not len(kept):
         largest = max(items["training_events"].to_pylist(), default=0)
         raise InputError(
@@ -135,7 +144,8 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
     """
     _write_lengths(folder, [shard["lengths"] for shard in shards])
     shards = [{n: value for n, value in shard.items() if n != "lengths"} for shard in shards]
-    _write_dataset_info(folder, shards, whole_timestamps)
+    weighted = plan.weight_column is not None
+    _write_dataset_info(folder, shards, features(whole_timestamps, weighted))
     counts = np.load(io.BytesIO(read_bytes(folder, COUNTS)))
     digest = hashlib.sha256(read_bytes(folder, VOCABULARY))
     for shard in shards:
@@ -149,6 +159,7 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
         "events": sum(shard["events"] for shard in shards),
         "rows": rows,
         "whole_timestamps": whole_timestamps,
+        "weighted": weighted,
         "files": shards,
     }
     write_bytes(folder, MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
@@ -164,7 +175,7 @@ def _write_lengths(folder, found):
     write_bytes(folder, LENGTHS, buffer.getvalue())
 
 
-def _write_dataset_info(folder, shards, whole_timestamps):
+def _write_dataset_info(folder, shards, described):
     import tensorflow_datasets as tfds
 
     with tempfile.TemporaryDirectory() as place:  # which writes to remote folders in its own way
@@ -180,7 +191,7 @@ def _write_dataset_info(folder, shards, whole_timestamps):
         (Path(place) / shard_name(0, len(shards))).touch()  # it looks for a file of this name
         tfds.folder_dataset.write_metadata(
             data_dir=place,
-            features=features(whole_timestamps),
+            features=described,
             split_infos=[split],
             filename_template=template,
             version=VERSION,

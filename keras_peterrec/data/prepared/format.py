@@ -5,6 +5,7 @@ peterrec_log-users.tfrecord-00007-of-00064  one record a user; a hash of the id 
 vocabulary.txt                              every item; its line is its id
 item_counts.npy                             of each: its events, and those training sees
 user_lengths.npz                            how many users of a shard have how many events
+split-1788220800.npz                        what a split at this moment trains on, if asked for
 prepared.json                               all else, written last
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "prepared.json"
 VOCABULARY = "vocabulary.txt"
 COUNTS = "item_counts.npy"
@@ -31,6 +32,8 @@ FIELDS = {
     "timestamps": "When the events happened, as in the log.",
     "first_event": "Where the user's first row stands in the log: file number · 2^40 + row.",
 }
+WEIGHTS = "weights"  # a field more, where the log has them
+ABOUT_WEIGHTS = "How much each event counts in a loss, as in the log."
 ROWS_OF_A_FILE = 2**40
 
 
@@ -111,12 +114,13 @@ def write_bytes(folder: Any, name: str, content: bytes) -> None:
     tf.io.gfile.rename(f"{path}.writing", path, overwrite=True)
 
 
-def features(whole_timestamps: bool) -> Any:
+def features(whole_timestamps: bool, weighted: bool = False) -> Any:
     """The features of a record as tensorflow-datasets describes them.
 
     Args:
         whole_timestamps: bool. Whether timestamps are integers; else they are doubles, whose
             bytes are stored, since a record has no other place for 64 bits.
+        weighted: bool. Whether events have weights. Defaults to `False`.
     """
     import tensorflow_datasets as tfds
 
@@ -128,14 +132,16 @@ def features(whole_timestamps: bool) -> Any:
         times = tfds.features.Tensor(
             shape=(None,), dtype=np.float64, encoding="bytes", doc=doc["timestamps"]
         )
-    return tfds.features.FeaturesDict(
-        {
-            "user_id": tfds.features.Text(doc=doc["user_id"]),
-            "items": tfds.features.Sequence(np.int64, doc=doc["items"]),
-            "timestamps": times,
-            "first_event": scalar("first_event"),
-        }
-    )
+    fields = {
+        "user_id": tfds.features.Text(doc=doc["user_id"]),
+        "items": tfds.features.Sequence(np.int64, doc=doc["items"]),
+        "timestamps": times,
+        "first_event": scalar("first_event"),
+    }
+    if weighted:
+        about = tfds.features.Documentation(desc=ABOUT_WEIGHTS)
+        fields[WEIGHTS] = tfds.features.Sequence(np.float32, doc=about)
+    return tfds.features.FeaturesDict(fields)
 
 
 def user_hashes(ids: Any) -> np.ndarray:

@@ -34,6 +34,7 @@ from keras_peterrec.data.prepared.finishing import (
 from keras_peterrec.data.prepared.format import VOCABULARY, shard_name
 from keras_peterrec.data.prepared.partition import parted_events
 from keras_peterrec.data.prepared.shards import (
+    ItemIds,
     add_counts,
     encoded_records,
     sorted_users,
@@ -171,7 +172,7 @@ class _Stages:
         shards = range(self.plan.shards)
         times = [_read_schema(self._sorted(n, "users")).field("timestamps") for n in shards]
         whole = all(pa.types.is_integer(field.type.value_type) for field in times)
-        vocabulary = pa.array(read_vocabulary(self.folder).items, pa.string())
+        vocabulary = ItemIds(pa.array(read_vocabulary(self.folder).items, pa.string()))
 
         def write(shard):
             if (self.written / f"{shard:05d}.json").is_file():

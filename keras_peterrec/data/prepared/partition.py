@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec.data.column_names import EVENT_TYPE, LOG_COLUMNS, as_events
-from keras_peterrec.data.log import Log
+from keras_peterrec.data.log import Log, checked_weights
 from keras_peterrec.data.prepared.clocks import Clock
 from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, user_hashes
+from keras_peterrec.data.read_log import weight_numbers
 from keras_peterrec.data.table_columns import encode_ids, texts
 from keras_peterrec.data.table_files import check_tables, find_files, is_read, read_pieces
 from keras_peterrec.data.timestamps import read_times
@@ -25,12 +26,14 @@ SHARD_BYTES = 2**23  # of the log's files, for each shard: about a million event
 MOST_SHARDS = 4_096  # unless more are asked for
 
 
-def find_inputs(log: Any, columns: Any = None, events: Any = None) -> list:
+def find_inputs(
+    log: Any, columns: Any = None, events: Any = None, weight_column: str | None = None
+) -> list:
     """The inputs of a log, in the order in which their events count as following each other.
 
     Args:
         log: Log, path of a file, a glob such as `clicks/*.parquet`, a list of these, or a URL.
-        columns, events: see `read_log`.
+        columns, events, weight_column: see `read_log`.
 
     Returns:
         list of JSON values that tell when the content has changed, one for each input.
@@ -46,7 +49,7 @@ def find_inputs(log: Any, columns: Any = None, events: Any = None) -> list:
         remote = _file_system(os.fspath(place)) if _is_url(place) else None
         if remote is None:
             paths = find_files(place)
-            check_tables(paths, _wanted(events), columns)
+            check_tables(paths, _wanted(events, weight_column), columns)
             stats = [os.stat(path) for path in paths]
             found += [
                 {"path": str(p), "bytes": s.st_size, "modified": s.st_mtime_ns}
@@ -82,7 +85,8 @@ def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = No
 
     Yields:
         Pairs of a list of record batches, one for each shard, with the columns `user_id`,
-        `item_id`, `timestamp` and `row`, in the order of the input; and the Clock of all of them.
+        `item_id`, `timestamp`, `row` and, where events are weighed, `weight`, in the order of the
+        input; and the Clock of all of them.
 
     Raises:
         InputError: the input holds something that a log may not.
@@ -90,51 +94,60 @@ def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = No
     rows = rows or max(ROWS, SHARD_ROWS * plan.shards)
     first, path = number * ROWS_OF_A_FILE, plan.inputs[number].get("path")
     with contextlib.nullcontext() if path is None else _named(path, path):
-        for users, items, times in _pieces(plan, number, log, rows):
+        for users, items, times, weights in _pieces(plan, number, log, rows):
             if len(times):
-                yield _parted(users, items, times, first, plan.shards), Clock.of(times)
+                yield _parted(users, items, times, weights, first, plan.shards), Clock.of(times)
             first += len(times)
 
 
-def _parted(users, items, times, first, shards):
+def _parted(users, items, times, weights, first, shards):
     user_ids, user_codes = encode_ids(users, "user_id")
     item_ids, item_codes = encode_ids(items, "item_id")
     shard = (user_hashes(user_ids) % np.uint64(shards)).astype("uint32")[user_codes]
     order = np.argsort(shard, kind="stable")
     ends = np.cumsum(np.bincount(shard, minlength=shards))
-    events = pa.record_batch(
-        {
-            "user_id": pa.array(user_ids, pa.string()).take(pa.array(user_codes[order])),
-            "item_id": pa.array(item_ids, pa.string()).take(pa.array(item_codes[order])),
-            "timestamp": pa.array(np.asarray(times)[order]),
-            "row": pa.array(first + order),
-        }
-    )
+    columns = {
+        "user_id": pa.array(user_ids, pa.string()).take(pa.array(user_codes[order])),
+        "item_id": pa.array(item_ids, pa.string()).take(pa.array(item_codes[order])),
+        "timestamp": pa.array(np.asarray(times)[order]),
+        "row": pa.array(first + order),
+    }
+    if weights is not None:
+        columns["weight"] = pa.array(checked_weights(weights, len(order))[order])
+    events = pa.record_batch(columns)
     return [events.slice(end - n, n) for end, n in zip(ends, np.diff(ends, prepend=0))]
 
 
 def _pieces(plan, number, log, rows):
-    """Columns of users, items and numbers, some rows at a time."""
+    """Columns of users, items, times and weights or `None`, some rows at a time."""
     if log is not None:
         for n in range(0, len(log), rows):
             some = slice(n, n + rows)
             users, items = log.user_ids[log.users[some]], log.item_ids[log.items[some]]
-            yield users, items, log.timestamps[some]
+            weights = None if log.weights is None else log.weights[some]
+            yield users, items, log.timestamps[some], weights
         return
     path = plan.inputs[number]["path"]
     with _local(path) as file, _named(path, file):
-        for table in read_pieces(file, _wanted(plan.events), plan.columns, rows):
+        wanted = _wanted(plan.events, plan.weight_column)
+        for table in read_pieces(file, wanted, plan.columns, rows):
             times, _ = read_times([table.column("timestamp")], [str(file)], "timestamp")
             users, items = (table.column(name) for name in LOG_COLUMNS[:2])
+            weights = plan.weight_column
+            if weights is not None:
+                weights = weight_numbers(table.column(weights), weights)
             if plan.events is not None:
                 kept = np.isin(texts(table.column(EVENT_TYPE), EVENT_TYPE), as_events(plan.events))
                 users, items = (column.filter(pa.array(kept)) for column in (users, items))
                 times = times[kept]
-            yield users, items, times
+                weights = None if weights is None else weights[kept]
+            yield users, items, times, weights
 
 
-def _wanted(events):
-    return [*LOG_COLUMNS, *([] if events is None else [EVENT_TYPE])]
+def _wanted(events, weight_column):
+    more = [EVENT_TYPE] if events is not None else []
+    more += [weight_column] if weight_column is not None else []
+    return list(dict.fromkeys([*LOG_COLUMNS, *more]))
 
 
 @contextlib.contextmanager

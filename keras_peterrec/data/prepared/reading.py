@@ -18,11 +18,13 @@ from keras_peterrec.data.prepared.finishing import read_vocabulary
 from keras_peterrec.data.prepared.format import (
     COUNTS,
     LENGTHS,
+    WEIGHTS,
     read_bytes,
     read_manifest,
     shard_name,
     user_hashes,
 )
+from keras_peterrec.data.prepared.shards import in_order
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError, Misfit
@@ -41,6 +43,7 @@ class Histories:
         first_events: int64 array `[U]`, rising: where each user's first row stands in the log.
         timestamps: array `[N]`, or `None` if they were not asked for.
         user_ids: object array of str `[U]`, or `None` likewise.
+        weights: float32 array `[N]`, or `None` if the log has none.
     """
 
     items: np.ndarray
@@ -48,6 +51,7 @@ class Histories:
     first_events: np.ndarray
     timestamps: np.ndarray | None = None
     user_ids: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 class PreparedLog:
@@ -61,6 +65,7 @@ class PreparedLog:
     Attributes:
         users, events: int.
         shards: int.
+        weighted: bool. Whether its events have weights.
 
     Raises:
         InputError: the folder holds no prepared log, or is damaged.
@@ -77,7 +82,7 @@ class PreparedLog:
         self._manifest = read_manifest(path)
         self.name = PurePath(self.path).name
         self.users, self.events = self._manifest["users"], self._manifest["events"]
-        self.shards = self._manifest["shards"]
+        self.shards, self.weighted = self._manifest["shards"], self._manifest["weighted"]
         self._check_files()
 
     @property
@@ -101,25 +106,66 @@ class PreparedLog:
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
-        """How often training sees each item, int64 `[I]`, in the order of `items`."""
+        """How often each item is, each user's last two events aside, int64 `[I]`, as `items`."""
         return self._arrays(COUNTS)[:, 1]
 
-    def vocabulary(self, min_count: int) -> tuple[Vocabulary, np.ndarray]:
+    @property
+    def all_counts(self) -> np.ndarray:
+        """How often each item is in the log, int64 `[I]`, in the order of `items`."""
+        return self._arrays(COUNTS)[:, 0]
+
+    def times(self) -> tuple:
+        """The first and the last timestamp."""
+        every = [file["times"] for file in self._manifest["files"] if file["times"]]
+        return min(low for low, _ in every), max(high for _, high in every)
+
+    def target_weight(self) -> float | None:
+        """The weight of all targets of training where each user's last two events are held out."""
+        if not self.weighted:
+            return None
+        return sum(file.get("target_weight", 0.0) for file in self._manifest["files"])
+
+    def vocabulary(
+        self, min_count: int, counts: np.ndarray | None = None
+    ) -> tuple[Vocabulary, np.ndarray, np.ndarray]:
         """The items that training sees often enough, and how often it does.
 
-        Their ids are those of the records; whatever comes after them is unknown.
+        Args:
+            min_count: int.
+            counts: int array `[I]` or `None`. How often training sees each of `items`. Defaults to
+                `None`: each user's last two events are held out.
+
+        Returns:
+            Vocabulary, its counts, and an int32 array `[I + 4]`, from the ids of the records to
+            those of the vocabulary.
 
         Raises:
             InputError: there is no such item.
         """
-        size = int(np.searchsorted(-self.counts, -min_count, side="right"))
-        if not size:
+        counts = self.counts if counts is None else counts
+        sorted_already = counts is self.counts  # by which the records' ids were given
+        order = np.flatnonzero(counts >= max(min_count, 0))
+        if not len(order):
             raise InputError(
                 "`min_count` should leave at least one item. Received: "
-                f"`min_count` = {min_count}, the largest count is {self.counts.max()}."
+                f"`min_count` = {min_count}, the largest count is {counts.max()}."
             )
-        kept = self.items if size == len(self.counts) else Vocabulary(self.items.items[:size])
-        return kept, self.counts[:size]
+        if not sorted_already:
+            table = pa.table({"item_id": self.items.items[order], "training_events": counts[order]})
+            order = order[in_order(table).to_numpy()]
+        ids = np.full(FIRST_ITEM + len(counts), UNK, "int32")
+        ids[:FIRST_ITEM] = np.arange(FIRST_ITEM)
+        ids[FIRST_ITEM + order] = FIRST_ITEM + np.arange(len(order))
+        whole = np.array_equal(order, np.arange(len(counts)))
+        return (self.items if whole else self.items.select(order)), counts[order], ids
+
+    def ids_in(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Of each id of a record that of any vocabulary, int32 `[I + 4]`."""
+        special, known = np.arange(FIRST_ITEM), len(vocabulary.items)
+        if np.array_equal(self.items.items[:known], vocabulary.items):
+            ids = np.arange(FIRST_ITEM + len(self.items.items), dtype="int32")
+            return np.where(ids < len(vocabulary), ids, UNK)
+        return np.concatenate([special, vocabulary.encode(self.items.items)]).astype("int32")
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How many users of which shard have how many events.
@@ -133,39 +179,57 @@ class PreparedLog:
         """How many events a shard has."""
         return self._manifest["files"][shard]["events"]
 
-    def read(self, shards: Sequence[int], with_users: bool = False) -> Histories:
+    def read(self, shards: Sequence[int], times: bool = False, users: bool = False) -> Histories:
         """Reads some shards.
 
         Args:
             shards: sequence of int.
-            with_users: bool. Whether timestamps and user ids are read too. Defaults to `False`.
+            times, users: bool. Whether timestamps and user ids are read too. Default to `False`.
 
         Raises:
             InputError: a shard is damaged.
         """
+        optional = {"timestamps": times, "user_id": users, WEIGHTS: self.weighted}
+        asked = ["items", "first_event", *(name for name, wanted in optional.items() if wanted)]
+        found = {name: [] for name in (*asked, "lengths")}
+        for batch in self._batches(shards, asked):
+            found["items"].append(batch["items"].values.numpy().astype("int32"))
+            found["lengths"].append(batch["items"].row_lengths().numpy())
+            found["first_event"].append(batch["first_event"].numpy())
+            if times:
+                found["timestamps"].append(self._times(batch["timestamps"]))
+            if users:
+                found["user_id"].append(batch["user_id"].numpy())
+            if self.weighted:
+                found[WEIGHTS].append(batch[WEIGHTS].values.numpy())
+        joined = {n: np.concatenate(p) if p else np.zeros(0, "int64") for n, p in found.items()}
+        return _in_first_order(joined)
+
+    def read_times(self, shard: int) -> np.ndarray:
+        """All timestamps of a shard, user by user.
+
+        Raises:
+            InputError: the shard is damaged.
+        """
+        parts = [self._times(b["timestamps"]) for b in self._batches([shard], ["timestamps"])]
+        return np.concatenate(parts) if parts else np.zeros(0, "int64")
+
+    def _batches(self, shards, asked):
+        """The records of some shards, parsed, with the fields that are asked for."""
         import tensorflow as tf
 
         paths = [self._shard_path(shard) for shard in shards]
-        fields = self._fields(with_users)
+        fields = self._fields()
+        fields = {name: fields[name] for name in asked}
         parse = lambda records: tf.io.parse_example(records, fields)
         batches = tf.data.TFRecordDataset(paths).batch(RECORDS)
-        batches = batches.map(parse, num_parallel_calls=2).prefetch(2)
-        found = {"items": [], "lengths": [], "first_event": [], "timestamps": [], "user_id": []}
         try:
-            for batch in batches:
-                found["items"].append(batch["items"].values.numpy().astype("int32"))
-                found["lengths"].append(batch["items"].row_lengths().numpy())
-                found["first_event"].append(batch["first_event"].numpy())
-                if with_users:
-                    found["timestamps"].append(self._times(batch["timestamps"]))
-                    found["user_id"].append(batch["user_id"].numpy())
+            yield from batches.map(parse, num_parallel_calls=2).prefetch(2)
         except tf.errors.OpError as error:
             reason = " ".join(error.message.split())
             raise InputError(
                 f"`log` should be a prepared log that is whole. Received: {self.path!r} ({reason})."
             ) from error
-        joined = {n: np.concatenate(p) if p else np.zeros(0, "int64") for n, p in found.items()}
-        return _in_first_order(joined, with_users)
 
     def sample(self, events: int) -> range:
         """The first shards that have so many events together; all of them if there are not more.
@@ -178,21 +242,20 @@ class PreparedLog:
             shards += 1
         return range(shards)
 
-    def sequences(self, vocabulary: Vocabulary, shards: Sequence[int]) -> Sequences:
-        """The Sequences of some shards, with the ids of a vocabulary.
+    def sequences(self, ids: np.ndarray, shards: Sequence[int], periods: Any) -> Sequences:
+        """The Sequences of some shards.
+
+        Args:
+            ids: int32 array `[I + 4]`, from the ids of the records to others; see `ids_in`.
+            shards: sequence of int.
+            periods: Periods, which split them.
 
         Raises:
             InputError: a shard is damaged.
         """
-        found = self.read(shards, with_users=True)
-        known = self.items.items[: len(vocabulary.items)]
-        if np.array_equal(known, vocabulary.items):
-            items = np.where(found.items < len(vocabulary), found.items, UNK)
-        else:
-            special = np.arange(FIRST_ITEM)
-            items = np.concatenate([special, vocabulary.encode(self.items.items)])[found.items]
-        items = items.astype("int32")
-        return Sequences.of_arrays(found.user_ids, items, found.timestamps, found.offsets)
+        found = self.read(shards, times=True, users=True)
+        arrays = found.user_ids, ids[found.items], found.timestamps, found.offsets, found.weights
+        return Sequences.of_arrays(*arrays, periods.events(found))
 
     def log(self, users: Sequence[str] | None = None, shards: Sequence[int] | None = None) -> Log:
         """Reads events into memory.
@@ -209,12 +272,12 @@ class PreparedLog:
         """
         shards = range(self.shards) if shards is None else shards
         if users is None:
-            return self._log_of(self.read(shards, with_users=True))
+            return self._log_of(self.read(shards, times=True, users=True))
         wanted = pa.array(list(users), pa.string())
         of_users = set((user_hashes(wanted) % np.uint64(self.shards)).tolist())
         parts = []
         for shard in sorted(of_users.intersection(shards)):
-            found = self.read([shard], with_users=True)
+            found = self.read([shard], times=True, users=True)
             kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
             parts.append(_selected(found, np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
         if not sum(len(part["user_id"]) for part in parts):
@@ -222,7 +285,7 @@ class PreparedLog:
                 f"`log` should have events of the task's users. Received: {self.path!r}, with none."
             )
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return self._log_of(_in_first_order(joined, with_users=True))
+        return self._log_of(_in_first_order(joined))
 
     def _log_of(self, found):
         known = found.items >= FIRST_ITEM
@@ -235,18 +298,21 @@ class PreparedLog:
         users = np.repeat(np.arange(len(found.user_ids)), np.diff(found.offsets))[known]
         left, users = np.unique(users, return_inverse=True)  # whose items are not all left out
         arguments = users.astype("int32"), codes.astype("int32"), found.timestamps[known]
-        return Log(found.user_ids[left], self.items.decode(ids), *arguments, name=self.name)
+        weights = None if found.weights is None else found.weights[known]
+        items = self.items.decode(ids)
+        return Log(found.user_ids[left], items, *arguments, name=self.name, weights=weights)
 
-    def _fields(self, with_users):
+    def _fields(self):
         import tensorflow as tf
 
-        integers = tf.io.RaggedFeature(tf.int64)
-        fields = {"items": integers, "first_event": tf.io.FixedLenFeature([], tf.int64)}
-        if with_users:
-            whole = self._manifest["whole_timestamps"]
-            text = tf.io.FixedLenFeature([], tf.string)
-            fields |= {"timestamps": integers if whole else text, "user_id": text}
-        return fields
+        integers, text = tf.io.RaggedFeature(tf.int64), tf.io.FixedLenFeature([], tf.string)
+        return {
+            "items": integers,
+            "first_event": tf.io.FixedLenFeature([], tf.int64),
+            "timestamps": integers if self._manifest["whole_timestamps"] else text,
+            "user_id": text,
+            WEIGHTS: tf.io.RaggedFeature(tf.float32),
+        }
 
     def _times(self, column):
         if self._manifest["whole_timestamps"]:
@@ -293,31 +359,34 @@ def _selected(found, users):
     lengths = np.diff(found.offsets)[users]
     ends = np.cumsum(lengths)
     places = np.arange(lengths.sum()) + np.repeat(found.offsets[users] - (ends - lengths), lengths)
+    weights = {} if found.weights is None else {WEIGHTS: found.weights[places]}
     return {
         "items": found.items[places],
         "timestamps": found.timestamps[places],
         "lengths": lengths,
         "user_id": found.user_ids[users],
         "first_event": found.first_events[users],
+        **weights,
     }
 
 
-def _in_first_order(found, with_users):
+def _in_first_order(found):
     """Histories of users sorted by their first events in the log."""
     order = np.argsort(found["first_event"], kind="stable")
     offsets = np.concatenate([[0], np.cumsum(found["lengths"])]).astype("int64")
     lengths = np.diff(offsets)[order]
     ends = np.cumsum(lengths)
     places = np.arange(offsets[-1]) + np.repeat(offsets[order] - (ends - lengths), lengths)
-    new_offsets = np.concatenate([[0], ends]).astype("int64")
-    firsts = found["first_event"][order]
-    if not with_users:
-        return Histories(found["items"][places], new_offsets, firsts)
-    user_ids = [u if isinstance(u, str) else u.decode() for u in found["user_id"][order]]
+    of_events = lambda name: found[name][places] if name in found else None
+    user_ids = None
+    if "user_id" in found:
+        texts = [u if isinstance(u, str) else u.decode() for u in found["user_id"][order]]
+        user_ids = np.array(texts, object)
     return Histories(
-        found["items"][places],
-        new_offsets,
-        firsts,
-        found["timestamps"][places],
-        np.array(user_ids, object),
+        of_events("items"),
+        np.concatenate([[0], ends]).astype("int64"),
+        found["first_event"][order],
+        of_events("timestamps"),
+        user_ids,
+        of_events(WEIGHTS),
     )

@@ -34,12 +34,14 @@ class LogConfig(tfds.core.BuilderConfig):
         min_count: int. See `prepare`. Defaults to `0`.
         shards: int or `None`. See `prepare`. Defaults to `None`.
         whole_timestamps: bool. Whether its timestamps are integers. Defaults to `True`.
+        weight_column: str or `None`. See `prepare`. Defaults to `None`.
     """
 
     log: Any = None
     min_count: int = 0
     shards: int | None = None
     whole_timestamps: bool = True
+    weight_column: str | None = None
 
 
 class PeterrecLog(FileReaderBuilder):
@@ -60,19 +62,20 @@ class PeterrecLog(FileReaderBuilder):
     ]
 
     def _info(self):
+        config = self.builder_config
         return tfds.core.DatasetInfo(
             builder=self,
             description=DESCRIPTION,
-            features=features(self.builder_config.whole_timestamps),
+            features=features(config.whole_timestamps, config.weight_column is not None),
             disable_shuffling=True,
         )
 
     def _download_and_prepare(self, dl_manager, download_config=None):
         config, folder = self.builder_config, Path(self.data_dir)
-        log = config.log
+        log, weight_column = config.log, config.weight_column
         if is_named(log) or is_table(log):
-            log = load_log(log)
-        plan = Plan.of(log, config.min_count, config.shards)
+            log = load_log(log, weight_column=weight_column)
+        plan = Plan.of(log, config.min_count, config.shards, weight_column=weight_column)
         found = prepare_in_process(log, plan, folder / "prepared")
         if found["whole_timestamps"] != config.whole_timestamps:
             raise InputError(

@@ -46,7 +46,7 @@ def test_the_files_are_the_same(both, tmp_path):
 
 @needs_beam
 def test_a_log_given_as_an_object_is_prepared_too(tmp_path):
-    log = Log.from_columns(*sample_columns())
+    log = Log.from_columns(*sample_columns(), weights=[n % 3 for n in range(3_000)])
     for name, options in {"here": {}, "beam": {"runner": "DirectRunner"}}.items():
         prepare(log, tmp_path / name, shards=40, **options)
     assert contents(tmp_path / "here") == contents(tmp_path / "beam")

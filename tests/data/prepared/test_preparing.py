@@ -14,7 +14,7 @@ import pytest
 from prepared_samples import contents, prepared, sample_columns, write_files
 
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared import in_process, partition
+from keras_peterrec.data.prepared import in_process, partition, shards
 from keras_peterrec.data.prepared.finishing import Plan
 from keras_peterrec.data.prepared.format import (
     FIELDS,
@@ -24,6 +24,7 @@ from keras_peterrec.data.prepared.format import (
 )
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.data.prepared.splits import Periods
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
@@ -39,27 +40,28 @@ def same_histories(found, wanted):
         assert getattr(a, name).tolist() == getattr(b, name).tolist(), name
 
 
-@pytest.mark.parametrize("shards", [1, 5])
-def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, shards):
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, count):
     columns = sample_columns()
     pattern = write_files(tmp_path / "log", columns)
     monkeypatch.setattr(
         in_process, "parted_events", lambda *a: partition.parted_events(*a, rows=400)
     )
-    prepare_in_process(pattern, Plan.of(pattern, shards=shards), tmp_path / "out")
+    prepare_in_process(pattern, Plan.of(pattern, shards=count), tmp_path / "out")
     found = PreparedLog(tmp_path / "out")
     log = Log.from_columns(*columns)
     same_histories(found.log(), log)
     same_histories(load_log(tmp_path / "out"), log)
     assert (found.events, found.users) == (len(log), len(log.user_ids))
     _, vocabulary, counts = encode_log(log, 3)
-    kept, kept_counts = found.vocabulary(3)
+    kept, kept_counts, _ = found.vocabulary(3)
     assert kept.items.tolist() == vocabulary.items.tolist()
     assert kept_counts.tolist() == counts.tolist()
     assert not (tmp_path / "out.preparing").exists()
     # Also with another vocabulary, and of some users.
     vocabulary = type(vocabulary)(["ï3", "other", "ï1"])
-    ours, theirs = found.sequences(vocabulary, range(shards)), Sequences(log, vocabulary)
+    ours = found.sequences(found.ids_in(vocabulary), range(count), Periods("last"))
+    theirs = Sequences(log, vocabulary)
     assert ours.items.tolist() == theirs.items.tolist()
     some = ["u7", "nobody", "u3"]
     few = found.log(users=some)
@@ -76,7 +78,7 @@ def test_fractions_of_seconds_stay_exact(tmp_path):
 def test_items_left_out_are_unknown(tmp_path):
     found, log = prepared(tmp_path / "out", shards=2, min_count=20)
     _, vocabulary, _ = encode_log(log, 20)
-    sequences = found.sequences(found.vocabulary(1)[0], range(2))
+    sequences = found.sequences(found.vocabulary(1)[2], range(2), Periods("last"))
     assert sequences.items.tolist() == Sequences(log, vocabulary).items.tolist()
     assert set(found.log().item_ids) <= set(vocabulary.items)
 
@@ -86,18 +88,21 @@ def test_it_reads_what_a_log_in_memory_reads(tmp_path):
     times = 1_700_000_000 + times * 1_000  # many events have user, item and time of another
     table = pa.table({"who": users, "item_id": items, "timestamp": times})
     table = table.append_column("event_type", [["click", "buy"] * (len(table) // 2)])
+    table = table.append_column("worth", [[n % 3 // 2 for n in range(len(table))]])
     first, second = table.slice(0, 1_500), table.slice(1_500)
     pa.csv.write_csv(first, tmp_path / "1.tsv", write_options=pa.csv.WriteOptions(delimiter="\t"))
     # The second file counts milliseconds.
     millis = pa.array(second["timestamp"].to_numpy() * 1_000)
     pa.parquet.write_table(second.set_column(2, "timestamp", millis), tmp_path / "2.parquet")
-    options = {"columns": "user_id=who", "events": "buy"}
+    options = {"columns": "user_id=who", "events": "buy", "weight_column": "worth"}
     pattern = str(tmp_path / "[12].*")
     wanted = load_log(pattern, **options)
     assert len(wanted) < 1_500  # duplicates are dropped
     prepare_in_process(pattern, Plan.of(pattern, shards=3, **options), tmp_path / "out")
     found = PreparedLog(tmp_path / "out")
     same_histories(found.log(), wanted)
+    weights = [Sequences(log, found.items).weights.tolist() for log in (found.log(), wanted)]
+    assert weights[0] == weights[1]
     assert read_manifest(tmp_path / "out")["rows"] == 1_500
 
 
@@ -130,6 +135,35 @@ def test_hashes_are_those_of_the_definition():
             number = (number ^ byte) * 0x100000001B3 % 2**64
         number = (number ^ (number >> 33)) * 0xFF51AFD7ED558CCD % 2**64
         assert int(found) == number ^ (number >> 33)
+
+
+@pytest.mark.parametrize("collide", [False, True])
+def test_ids_of_items_are_their_places_also_where_hashes_collide(monkeypatch, collide):
+    if collide:
+        monkeypatch.setattr(shards, "user_hashes", lambda ids: np.full(len(ids), 7, "uint64"))
+    ids = shards.ItemIds(pa.array(["c", "a", "ï", "b"]))
+    assert ids.of(pa.array(["b", "none", "a", "ï", "c"])).tolist() == [7, 1, 5, 6, 4]
+
+
+def test_counts_are_added_up_in_any_portions(monkeypatch):
+    draw = np.random.default_rng(0)
+    tables = []
+    for _ in range(9):
+        items = draw.choice(30, 12, replace=False)
+        tables.append(
+            pa.table(
+                {
+                    "item_id": pa.array(map(str, items), pa.string()),
+                    "events": draw.integers(1, 9, 12),
+                    "training_events": draw.integers(0, 3, 12),
+                }
+            )
+        )
+    found = [shards.add_counts(tables)]
+    monkeypatch.setattr(shards, "COUNTED_ROWS", 10)
+    found.append(shards.add_counts(iter(tables)))
+    a, b = (table.sort_by("item_id").to_pydict() for table in found)
+    assert a == b and sum(a["events"]) == sum(sum(t["events"].to_pylist()) for t in tables)
 
 
 @pytest.mark.parametrize("stage", ["parted_events", "sorted_users", "add_counts", "write_records"])

@@ -1,0 +1,211 @@
+"""Ridge regression from bags of items to items, where a table of all pairs would not fit."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
+
+# The most frequent items and targets: others are too rare for a regression to say much of them.
+MOST_ITEMS = 100_000
+# Each target is regressed on the items that explain most of it alone; on fewer of them where
+# targets are many.
+CANDIDATES, FEWER_CANDIDATES, MANY_TARGETS = 128, 48, 20_000
+EVENTS = 50  # each event of a bag pairs with each other, so a sparse X'X needs short bags
+MOST_PAIRS = 30_000_000  # that X'X and X'Y hold; the smallest are left out
+ADDED_PAIRS = 16_000_000  # that are added at once
+ROWS = 8_192  # whose bags are multiplied at once
+
+
+class SparseRegression:
+    """`ItemRegression` in bounded memory, whatever the number of items, rows and targets.
+
+    Rows may be added a part at a time. X'X and X'Y are sparse, between the most frequent items and
+    targets.
+
+    Args:
+        bag: Bag.
+        size: int. Items I of the source vocabulary, without special ids.
+        outputs: int. Y.
+        item_counts: int array `[I]`. How frequent each item is.
+        target_counts: int array `[Y]` or `None`. Likewise; `None` where target y is item y itself,
+            and rows ask for the next item of a log. Defaults to `None`.
+        most: int or `None`. How many items and targets take part. Defaults to `None`, `MOST_ITEMS`.
+
+    Source: the selection of candidates is that of Ning and Karypis, "SLIM", ICDM 2011, section 3.3
+    (fsSLIM).
+    """
+
+    exact = False
+
+    def __init__(
+        self,
+        bag: Bag,
+        size: int,
+        outputs: int,
+        item_counts: Any,
+        target_counts: Any = None,
+        most: int | None = None,
+    ) -> None:
+        most = MOST_ITEMS if most is None else most
+        self.next_items = target_counts is None
+        self.bag = Bag(bag.fade, bag.power, min(bag.events, EVENTS))
+        self._items = _Chosen(item_counts, size, most)
+        self._targets = self._items if self.next_items else _Chosen(target_counts, outputs, most)
+        # Of a pair of items that which comes first, by number, is the row.
+        self.half_gram = _Pairs(len(self._items.all), len(self._items.all))
+        self.right = _Pairs(len(self._items.all), len(self._targets.all))
+        self._shape = size, outputs
+
+    def add(self, items: Any, starts: Any, stops: Any, offsets: Any, targets: Any) -> None:
+        """Adds rows; see `ItemRegression`."""
+        items, first, last = only_known(items, starts, stops)
+        if self.next_items and not self.bag.power:
+            self._add_sequences(self._items.places[items], first, last)
+        else:
+            self._add_rows(items, first, last, np.asarray(offsets), np.asarray(targets))
+
+    def _add_sequences(self, items, first, last):
+        """Adds a row for every event of users but their first.
+
+        Two events d apart are in the bags of all later rows: in that t rows on, they count w(t) and
+        w(t + d). So a pair's sum depends on d and on how many rows come after it.
+        """
+        begins, rows = np.unique(first, return_inverse=True)
+        ends = np.zeros(len(begins), "int64")
+        np.maximum.at(ends, rows, last + 1)  # the last row asks for one event more
+        weights = self.bag.weights().astype("float64")
+        lengths = ends - begins
+        place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        left = np.repeat(lengths, lengths) - 1 - place  # rows after an event
+        flat = items[np.repeat(begins, lengths) + place]
+        for apart in range(self.bag.events + 1):
+            earlier = np.flatnonzero(left >= max(apart, 1))
+            if not len(earlier):
+                break
+            later = earlier + apart
+            if apart:
+                values = np.full(len(earlier), weights[apart - 1], "float32")
+                self.right.add(flat[earlier], flat[later], values)
+            if apart == self.bag.events:
+                break
+            together = np.cumsum(weights[: self.bag.events - apart] * weights[apart:])
+            together = np.append(0.0, together).astype("float32")
+            both = left[later] > 0  # the last event is in no bag
+            pair = np.sort([flat[earlier[both]], flat[later[both]]], axis=0)
+            values = together[np.minimum(left[later[both]], len(together) - 1)]
+            if apart:
+                values = np.where(pair[0] == pair[1], 2 * values, values)
+            self.half_gram.add(*pair, values)
+
+    def _add_rows(self, items, first, last, offsets, targets):
+        size, outputs = self._shape
+        chosen = self._items.all
+        for n in range(0, len(first), ROWS):
+            some = slice(n, n + ROWS)
+            bags = self.bag.of_known(items, first[some], last[some], size)[:, chosen]
+            at = offsets[n : n + bags.shape[0] + 1]
+            asked = targets[at[0] : at[-1]]
+            cells = np.ones(len(asked), "float32"), asked, at - at[0]
+            wanted = scipy.sparse.csr_matrix(cells, (bags.shape[0], outputs))
+            self.half_gram.add_matrix(scipy.sparse.triu(bags.T @ bags))
+            self.right.add_matrix(bags.T @ wanted[:, self._targets.all])
+
+    def solve(self, penalty: float, prior: Any = None) -> LinearPart:
+        """The linear part for one penalty; a `prior` is not taken."""
+        half, right = self.half_gram.matrix(), self.right.matrix().tocsc()
+        gram = (half + half.T).tocsr()
+        diagonal = half.diagonal()
+        gram.setdiag(diagonal)
+        columns, rows, values = [], [], []
+        place = np.full(gram.shape[0], -1)  # of an item among a target's candidates
+        most = CANDIDATES if right.shape[1] <= MANY_TARGETS else FEWER_CANDIDATES
+        for target in range(right.shape[1]):
+            some = slice(right.indptr[target], right.indptr[target + 1])
+            found, sums = right.indices[some], right.data[some]
+            if not len(found):
+                continue
+            if len(found) > most:
+                explained = sums**2 / (diagonal[found] + penalty)
+                best = np.argpartition(-explained, most)[:most]
+                found, sums = found[best], sums[best]
+            if self.next_items and target not in found:
+                # That an item seldom follows itself is the largest weight that it has.
+                found, sums = np.append(found, target), np.append(sums, np.float32(0.0))
+            place[found] = np.arange(len(found))
+            system = _system(gram, found, place)
+            place[found] = -1
+            system[np.diag_indices_from(system)] += penalty
+            values.append(np.linalg.solve(system, sums))
+            rows.append(found)
+            columns.append(np.full(len(found), target))
+        table = scipy.sparse.csr_matrix(self._shape, dtype="float32")
+        if rows:
+            rows = self._items.all[np.concatenate(rows)]
+            columns = self._targets.all[np.concatenate(columns)]
+            data = np.concatenate(values).astype("float32")
+            table = scipy.sparse.csr_matrix((data, (rows, columns)), self._shape)
+        chosen = {"fade": self.bag.fade, "penalty": penalty}
+        return LinearPart(self.bag, table, np.zeros(self._shape[1], "float32"), chosen)
+
+
+def _system(gram, found, place):
+    """The rows and columns `found` of a sparse matrix, whose places `place` has, as a dense one."""
+    starts, stops = gram.indptr[found], gram.indptr[found + 1]
+    counts = stops - starts
+    at = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    columns = place[gram.indices[at]]
+    inside = columns >= 0
+    system = np.zeros((len(found), len(found)), "float32")
+    of_row = np.repeat(np.arange(len(found)), counts)
+    system[of_row[inside], columns[inside]] = gram.data[at[inside]]
+    return system
+
+
+class _Chosen:
+    """The most frequent of some items, rising, and each item's place among them or -1."""
+
+    def __init__(self, counts, size, most):
+        counts = np.asarray(counts)
+        self.all = np.arange(size)
+        if size > most:
+            self.all = np.sort(np.argsort(-counts, kind="stable")[:most])
+        self.places = np.full(size, -1, "int32")
+        self.places[self.all] = np.arange(len(self.all))
+
+
+class _Pairs:
+    """A sparse matrix that is summed up from pairs, and keeps the `MOST_PAIRS` largest sums."""
+
+    def __init__(self, rows, columns):
+        self._total = scipy.sparse.csr_matrix((rows, columns), dtype="float32")
+        self._waiting, self._count = [], 0
+
+    def add(self, rows, columns, values):
+        kept = (rows >= 0) & (columns >= 0)
+        self._waiting.append((rows[kept], columns[kept], values[kept]))
+        self._count += len(self._waiting[-1][0])
+        if self._count >= ADDED_PAIRS:
+            self._sum()
+
+    def add_matrix(self, matrix):
+        matrix = matrix.tocoo()
+        self.add(matrix.row, matrix.col, matrix.data.astype("float32"))
+
+    def matrix(self):
+        self._sum()
+        return self._total
+
+    def _sum(self):
+        if not self._count:
+            return
+        rows, columns, values = (np.concatenate(parts) for parts in zip(*self._waiting))
+        self._waiting, self._count = [], 0
+        added = scipy.sparse.coo_matrix((values, (rows, columns)), self._total.shape)
+        self._total = self._total + added.tocsr()
+        if self._total.nnz > MOST_PAIRS:
+            data = self._total.data
+            least = np.partition(data, self._total.nnz - MOST_PAIRS)[-MOST_PAIRS]
+            data[data < least] = 0.0
+            self._total.eliminate_zeros()

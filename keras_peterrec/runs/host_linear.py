@@ -1,0 +1,128 @@
+"""The linear part of a host: fitted to a log, and chosen and weighed on what is held out."""
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import VALIDATION
+from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.models.linear_fitting import (
+    EXACT_UP_TO,
+    best_ease,
+    best_item_regression,
+    best_penalty,
+    item_regression,
+)
+from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
+from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.models.sparse_regression import SparseRegression
+from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import PretrainingLog
+from keras_peterrec.settings.pretrain import PretrainSettings
+
+# With many items: targets and items by which the linear part is chosen, before it is fitted to all,
+# and users and scores by which it is weighed.
+CHOOSING_ROWS, CHOOSING_ITEMS = 1_000_000, 20_000
+LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
+
+
+def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> LinearPart:
+    """The regression from a history to its next item that is best for the validation events.
+
+    Args:
+        log: PretrainingLog. What is held out is not fitted to.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
+    """
+    sequences, items = log.sequences, len(log.counts)
+    rows = next_item_rows(sequences)
+    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.most_validated)
+    quality = lambda part: validation.linear_quality(part, METRIC.name)
+    with progress.stage("fitting the linear part") as found:
+        large = log.most_measured or len(rows[0]) > CHOOSING_ROWS
+        large = large and items > EXACT_UP_TO  # chosen by a part, and then fitted to all
+        few, most = (_first_rows(rows, CHOOSING_ROWS), CHOOSING_ITEMS) if large else (rows, None)
+        arguments = sequences.items, *few, items, items, True, most
+        make = lambda bag: item_regression(bag, *arguments)
+        linear = best_item_regression(make, quality, earlier)
+        if large and linear.is_sparse:
+            regression = _sparse_of_all(log, linear.bag)
+            linear = best_penalty(regression, quality, linear.chosen["penalty"])
+        found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
+    return linear
+
+
+def refit_linear(
+    log: PretrainingLog, chosen: dict, earlier: LinearPart | None = None
+) -> LinearPart:
+    """The regression with settings that were chosen before, times its weight.
+
+    Args:
+        log: PretrainingLog.
+        chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
+        earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
+    """
+    items, bag = len(log.counts), Bag(chosen["fade"])
+    with progress.stage("fitting the linear part to everything"):
+        if items > EXACT_UP_TO:
+            return _sparse_of_all(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
+        rows = next_item_rows(log.sequences)
+        regression = item_regression(bag, log.sequences.items, *rows, items, items, next_items=True)
+        prior = earlier.table if chosen.get("goes_on") else None
+        return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
+
+
+def _first_rows(rows, count):
+    """About so many of the first rows, all of a user or none."""
+    starts, stops, offsets, targets = rows
+    if len(starts) <= count:
+        return rows
+    end = int(np.searchsorted(starts, starts[count]))
+    return starts[:end], stops[:end], offsets[: end + 1], targets[: offsets[end]]
+
+
+def _sparse_of_all(log, bag):
+    """The sparse regression of all users, a part of them in memory at a time."""
+    items = len(log.counts)
+    regression = SparseRegression(bag, items, items, log.counts)
+    for part in log.training_parts():
+        regression.add(part.items, *next_item_rows(part))
+    return regression
+
+
+def next_item_rows(sequences: Sequences) -> tuple:
+    """A row for each event that training predicts: histories, and targets as `ItemRegression`."""
+    starts, stops = sequences.training_windows(len(sequences.items))
+    counts = stops - starts
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
+    targets = sequences.items[stops]
+    known = targets >= FIRST_ITEM
+    targets = targets[known] - FIRST_ITEM
+    return starts[known], stops[known], np.arange(len(targets) + 1), targets
+
+
+def join(
+    pretrainer: Pretrainer, linear: LinearPart, log: PretrainingLog, settings: PretrainSettings
+) -> float:
+    """Adds the linear part to a trained network with the weight that validation asks."""
+    users = log.most_validated
+    if linear.is_sparse:  # each weight asks for a ranking of all items
+        users = min(users, max(LEAST_WEIGHING, WEIGHING_SCORES // len(log.counts)))
+    validation = NextItemEvaluation(log.sequences, settings.max_length, VALIDATION, users)
+    weight = validation.best_weight(pretrainer, linear)
+    if weight:
+        pretrainer.linear = LinearTable.of_part(linear.moved(weight))
+    return weight
+
+
+def fit_ease(sequences: Sequences, validation: NextItemEvaluation, items: int) -> LinearPart | None:
+    """EASE of the training events, or `None` where there are too many items for it."""
+    starts, stops = sequences.training_windows(len(sequences.items))
+    return best_ease(
+        sequences.items,
+        starts,
+        stops + 1,
+        items,
+        lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"],
+    )
