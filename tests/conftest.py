@@ -51,7 +51,7 @@ def pytest_configure(config):
     config.option.loadscopereorder = False
     # Tracing makes many objects that stay for long, as in our commands: a tenth of the time went
     # to looking through them.
-    gc.set_threshold(20_000, 50, 100)
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_collection_finish():

@@ -1,5 +1,7 @@
 """The tasks through a server's `:classify` and `:regress`, which read serialized `tf.Example`."""
 
+import functools
+
 import pytest
 import tensorflow as tf
 from serving_samples import (
@@ -17,9 +19,12 @@ from keras_peterrec.serving.verify.export_folder import ExportFolder
 pytestmark = pytest.mark.usefixtures("unoptimized")
 
 
+opened = functools.cache(ExportFolder)  # which loads what it is asked
+
+
 @pytest.fixture
 def folder(exported):
-    return ExportFolder(exported.out)
+    return opened(exported.out)
 
 
 @pytest.mark.parametrize("name", OF_EXAMPLES)
