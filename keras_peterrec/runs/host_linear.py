@@ -46,7 +46,7 @@ def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> Linear
         make = lambda bag: item_regression(bag, *arguments)
         linear = best_item_regression(make, quality, earlier)
         if large and linear.is_sparse:
-            regression = _sparse_of_all(log, linear.bag)
+            regression = sparse_regression_of(log, linear.bag)
             linear = best_penalty(regression, quality, linear.chosen["penalty"])
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
@@ -65,7 +65,7 @@ def refit_linear(
     items, bag = len(log.counts), Bag(chosen["fade"])
     with progress.stage("fitting the linear part to everything"):
         if items > EXACT_UP_TO:
-            return _sparse_of_all(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
+            return sparse_regression_of(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
         rows = next_item_rows(log.sequences)
         regression = item_regression(bag, log.sequences.items, *rows, items, items, next_items=True)
         prior = earlier.table if chosen.get("goes_on") else None
@@ -81,7 +81,7 @@ def _first_rows(rows, count):
     return starts[:end], stops[:end], offsets[: end + 1], targets[: offsets[end]]
 
 
-def _sparse_of_all(log, bag):
+def sparse_regression_of(log: PretrainingLog, bag: Bag) -> SparseRegression:
     """The sparse regression of all users, a part of them in memory at a time."""
     items = len(log.counts)
     regression = SparseRegression(bag, items, items, log.counts)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.models import linear_fitting
 from keras_peterrec.models.linear_part import Bag
-from keras_peterrec.runs import pretraining_log
+from keras_peterrec.runs import host_linear, pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.prepare import prepare
@@ -29,7 +28,6 @@ from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
-pretraining = sys.modules[pretrain.__module__]  # the module `pretrain`, not the function
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "dropout": 0.1, "baselines": False}
 
 
@@ -141,17 +139,17 @@ def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
 
 
 def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monkeypatch):
-    for module in (linear_fitting, pretraining):
+    for module in (linear_fitting, host_linear):
         monkeypatch.setattr(module, "EXACT_UP_TO", 10)
-    monkeypatch.setattr(pretraining, "CHOOSING_ROWS", 400)
+    monkeypatch.setattr(host_linear, "CHOOSING_ROWS", 400)
     log = Log.from_columns(*sample_columns())
     memory = pretraining_log.PretrainingLog.of(log, 1)
-    of_memory = pretraining._sparse_of_all(memory, Bag(4.0)).solve(20.0)
+    of_memory = host_linear.sparse_regression_of(memory, Bag(4.0)).solve(20.0)
     monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
     monkeypatch.setattr(pretraining_log, "MEASURED_USERS", 25)
     streamed = pretraining_log.PretrainingLog.of(PreparedLog(folder / "out"), 1)
     assert len([*streamed.training_parts()]) == 2
-    ours = pretraining._sparse_of_all(streamed, Bag(4.0)).solve(20.0)
+    ours = host_linear.sparse_regression_of(streamed, Bag(4.0)).solve(20.0)
     np.testing.assert_allclose(ours.table.toarray(), of_memory.table.toarray(), atol=1e-4)
     evaluation = NextItemEvaluation(streamed.sequences, 20, VALIDATION, 25)
     found = evaluation.linear_quality(ours, "ndcg@10")
