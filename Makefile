@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Much of the tests' time goes to compilers that use one processor.
-PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests wait for servers and processes that they start: one more than there are processors, 2 to 4.
+TESTERS := $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 4))')
+PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS) --dist loadfile
 READY := $(VENV)/.ready
 
 .PHONY: quickstart test test-all test-jax notebook clean

@@ -69,6 +69,7 @@ def test_bound_of_the_products_is_their_time_for_every_convolution(monkeypatch):
     assert bounds.bound_seconds(SMALL, "products") == pytest.approx(0.003 * 4)
 
 
+@pytest.mark.slow
 def test_script_answers_as_a_worker():
     command = [sys.executable, Path(bounds.__file__)]
     with Worker(command, {**SMALL, "variant": "products"}) as worker:

@@ -96,6 +96,7 @@ def test_differences_to_the_first_row_are_in_the_table(out):
     assert (out / "differences.csv").read_text().count("\n") == 1 + len(result["differences"])
 
 
+@pytest.mark.slow
 def test_without_the_linear_part_tasks_are_runs_of_their_own(plans, here, tmp_path, monkeypatch):
     head = Row("head alone", {"method": "head", "batch_size": 64})
     monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Head", (head, QUICK), (), "nothing"))

@@ -193,6 +193,7 @@ def test_a_head_of_ones_own_is_trained_and_saved(new_task, fitted, rows, tmp_pat
     np.testing.assert_array_equal(predicted(loaded, rows[0]), predicted(task, rows[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
 )

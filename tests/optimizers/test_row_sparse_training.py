@@ -101,6 +101,7 @@ def test_mixed_precision_learns_what_float32_learns(float32_losses, policy, wrap
     np.testing.assert_array_equal(table[READ:], start[READ:])
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one():
     script = Path(__file__).with_name("mirrored_training.py")
     # A script's folder stands in its path, the repository does not.

@@ -113,6 +113,7 @@ def test_replaced_in_an_older_version(runs, base):
     assert abs(old - new).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_single_events_are_kept(runs, tmp_path):
     out = tmp_path / "peterrec" / "1"
     export_runs(runs / "host", [runs / "films"], out.parent / "0", k=5)
@@ -267,6 +268,7 @@ def test_one_thing_at_a_time(options, said):
         export_runs(**options)
 
 
+@pytest.mark.slow
 def test_titles_and_items_that_may_not_be_shown(runs, tmp_path):
     """Both are kept by the next version; the list acts on what is loaded after it was changed."""
     (tmp_path / "items.csv").write_text('item_id,title\nt0,"Zero, the film"\nt1,One\ns1,A\n')
@@ -356,6 +358,7 @@ def test_new_items_by_their_columns(runs, tmp_path, capsys):
     np.testing.assert_allclose(table_of[96:], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_next_version_keeps_added_items_and_takes_more(runs, tmp_path):
     known = Host.load(runs / "host").vocabulary.items
     more = tmp_path / "more.csv"

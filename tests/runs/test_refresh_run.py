@@ -115,6 +115,7 @@ def test_a_changed_old_part_is_refused(kept, tmp_path):
         Host.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_interrupted_refresh_goes_on_where_it_was(
     host_folder, refreshed_host, tmp_path, monkeypatch
 ):
@@ -130,6 +131,7 @@ def test_an_interrupted_refresh_goes_on_where_it_was(
         np.testing.assert_array_equal(whole[path], again[path], err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_refreshed_host_can_be_final_and_refreshed_host_again(refreshed_host, tmp_path):
     names = [*load_log("simulated/source").item_ids, *NEW]
     items = {"item_id": names, "words": [f"group{n % 5}" for n in range(len(names))]}

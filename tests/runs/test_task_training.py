@@ -79,6 +79,7 @@ def test_a_folder_of_an_earlier_recipe_is_another_run(task_folder, host_folder, 
         transfer(host_folder, "simulated/source", tmp_path / "shop", **TARGET)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path, monkeypatch):
     settings = {**TARGET, "epochs": 3, "train_fraction": 0.2, "linear": False, "baselines": False}
 

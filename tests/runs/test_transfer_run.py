@@ -82,7 +82,11 @@ def test_runs_of_labels(task, host_folder, label_folders):
             assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
 
 
-@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommendation", "classification"])
+@pytest.mark.parametrize(
+    "task",
+    [TARGET, pytest.param(GENDER, marks=pytest.mark.slow)],
+    ids=["recommendation", "classification"],
+)
 def test_the_linear_part_stands_beside_the_same_network(task, host_folder, tmp_path, eagerly):
     before = (host_folder / "weights.npz").read_bytes()
     settings = {**task, "method": "head"}
@@ -269,6 +273,7 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
     )
 
 
+@pytest.mark.slow
 def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypatch):
     """The same run with the width that all batches had before, of mere padding."""
     small = {"hidden_dim": 8, "blocks": 1, "epochs": 1, "dropout": 0.0}

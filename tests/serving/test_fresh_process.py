@@ -34,7 +34,7 @@ def run(*arguments, cwd):
     ("name", "loader"),
     [
         pytest.param("causal_export", "c", marks=needs_c_loader),
-        ("masked_export", "tensorflow"),
+        pytest.param("masked_export", "tensorflow", marks=pytest.mark.slow),
         pytest.param("masked_export", "c", marks=[needs_c_loader, pytest.mark.slow]),
         pytest.param("causal_export", "tensorflow", marks=pytest.mark.slow),
     ],
@@ -69,6 +69,7 @@ def test_saved_model_cli_shows_it(causal_export, tmp_path):
     assert "inputs['history'] tensor_info:\n        dtype: DT_STRING\n        shape: (-1)" in shown
 
 
+@pytest.mark.slow
 def test_saved_model_cli_runs_it(causal_export, tmp_path):
     printed = run(
         *(*CLI, "run", "--dir", causal_export.out, "--tag_set", "serve"),

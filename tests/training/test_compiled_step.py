@@ -111,6 +111,7 @@ def test_equal_models_compile_once_and_others_anew(monkeypatch):
         assert len(compiled) == number
 
 
+@pytest.mark.slow
 def test_a_head_of_ones_own_shares_only_with_itself(monkeypatch):
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})
 
@@ -140,7 +141,7 @@ def test_losses_with_other_settings_are_not_shared(monkeypatch):
     assert found[0] == found[2] != found[1]
 
 
-@pytest.mark.parametrize("negatives", [0, 10])
+@pytest.mark.parametrize("negatives", [0, pytest.param(10, marks=pytest.mark.slow)])
 def test_pretrainers_share_a_step(monkeypatch, negatives):
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})
     histories = []

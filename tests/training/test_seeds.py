@@ -5,6 +5,7 @@ import random
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_peterrec.benchmarks.serve_direct import make_model
@@ -85,6 +86,7 @@ def test_commands_leave_the_states_as_they_were(tmp_path):
     assert_undisturbed(lambda: make_model(tmp_path / "made" / "1", 20, 10, 8, 1, 8, seed=0))
 
 
+@pytest.mark.slow
 def test_the_callers_states_do_not_change_a_run(tmp_path):
     results = []
     for state in range(2):

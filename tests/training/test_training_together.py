@@ -139,6 +139,7 @@ def together(tmp_path_factory):
     return folder, run_two(folder, runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["pretrain", "transfer", "classify", "pretrain.streamed"])
 def test_two_workers_have_the_same_weights_to_the_bit(together, command):
     one, other = together[1][command]
@@ -147,12 +148,14 @@ def test_two_workers_have_the_same_weights_to_the_bit(together, command):
         np.testing.assert_array_equal(weight, same)
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_does(together, alone):
     one, _ = together[1]["pretrain"]
     assert losses(one) == pytest.approx(losses(alone), rel=1e-5)
     assert_close(one["weights"], alone["weights"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["transfer", "classify"])
 def test_two_workers_train_a_task_as_one_does(together, command, tmp_path):
     folder, notes = together
@@ -166,6 +169,7 @@ def test_two_workers_train_a_task_as_one_does(together, command, tmp_path):
         assert one["result"]["metrics"][split] == pytest.approx(metrics, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_workers_read_their_own_shards(together, alone):
     one, other = together[1]["pretrain.streamed"]
     assert {tuple(shards) for shards in one["shards"]} == {(0, 2)}
@@ -175,6 +179,7 @@ def test_two_workers_read_their_own_shards(together, alone):
     assert one["result"]["data"]["events"] == alone["result"]["data"]["events"]
 
 
+@pytest.mark.slow
 def test_both_workers_see_the_same_logs_and_result(together, alone):
     for one, other in together[1].values():
         assert one["logs"] == other["logs"]
@@ -184,6 +189,7 @@ def test_both_workers_see_the_same_logs_and_result(together, alone):
     assert one["result"].keys() == alone["result"].keys()
 
 
+@pytest.mark.slow
 def test_chief_alone_writes(together):
     folder, notes = together
     assert not list(folder.glob("*1/"))  # pretrain1, transfer1

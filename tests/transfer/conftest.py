@@ -1,23 +1,8 @@
 """A small host, and a way to check that nothing changed it."""
 
 import numpy as np
-import numpy_reference as reference
 import pytest
-from task_samples import make_task
-
-from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
-from keras_peterrec.transfer.host import Host
-
-ITEMS = [f"item{n}" for n in range(12)]
-
-
-def make_host(causal=True, seed=0, **arguments):
-    backbone = Backbone(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4), causal=causal)
-    pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, **arguments)
-    return Host(reference.randomise(pretrainer, seed), Vocabulary(ITEMS), max_length=6)
+from task_samples import make_host, make_task
 
 
 @pytest.fixture(params=[True, False], ids=["causal", "masked"])

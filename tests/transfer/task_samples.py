@@ -1,17 +1,23 @@
-"""Small tasks of every kind with random weights."""
+"""A small host, and small tasks of every kind, with random weights."""
 
 import json
 
 import numpy as np
+import numpy_reference as reference
 
 from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.multilabel import Multilabel
 from keras_peterrec.tasks.recommendation import Recommendation
 from keras_peterrec.tasks.regression import Regression
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
+ITEMS = [f"item{n}" for n in range(12)]
 TARGETS = ["film", "book", "song", "game", "play"]
 KINDS = {
     "recommendation": Recommendation(Vocabulary(TARGETS, special_ids=False)),
@@ -19,6 +25,12 @@ KINDS = {
     "multilabel": Multilabel(["news", "sports"]),
     "regression": Regression("spend", mean=1 / 3, deviation=2**0.5),
 }
+
+
+def make_host(causal=True, seed=0, **arguments):
+    backbone = Backbone(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4), causal=causal)
+    pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, **arguments)
+    return Host(reference.randomise(pretrainer, seed), Vocabulary(ITEMS), max_length=6)
 
 
 def make_task(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_samples import random_table, scores_of
-from task_samples import KINDS, make_task, scores
+from task_samples import KINDS, make_host, make_task, scores
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.linear_part import Bag
@@ -302,8 +302,6 @@ def test_unknown_items_do_no_harm(rows, seed, unknown_tasks):
 
 @pytest.fixture(scope="module")
 def unknown_tasks():
-    from conftest import make_host
-
     return make_tasks(make_host())
 
 
