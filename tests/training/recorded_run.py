@@ -39,6 +39,7 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
     from keras_peterrec.training.seeds import random_states
 
     on_epoch_end, on_train_end = ResumableTraining.on_epoch_end, ResumableTraining.on_train_end
+    on_batch_end = ResumableTraining.on_train_batch_end
     noted, read = {"logs": [], "shards": []}, PreparedLog.read
 
     def note_shards(self, shards, times=False, users=False):
@@ -60,6 +61,7 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
         on_train_end(self, logs)
 
     def note_batch(self, batch, logs=None):
+        on_batch_end(self, batch, logs)
         if die_after is not None and len(noted["logs"]) > die_after and batch >= 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -81,7 +83,7 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
             noted["result"] = run(**arguments)
     finally:
         ResumableTraining.on_epoch_end, ResumableTraining.on_train_end = on_epoch_end, on_train_end
-        del ResumableTraining.on_train_batch_end
+        ResumableTraining.on_train_batch_end = on_batch_end
         PreparedLog.read = read
     if notes is not None:
         weights = noted.pop("weights", [])
