@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from keras_peterrec.matrix_threads import one_thread
 from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
 
 # The most frequent items and targets: others are too rare for a regression to say much of them.
@@ -114,6 +115,10 @@ class SparseRegression:
 
     def solve(self, penalty: float, prior: Any = None) -> LinearPart:
         """The linear part for one penalty; a `prior` is not taken."""
+        with one_thread():  # the systems are small
+            return self._solve(penalty)
+
+    def _solve(self, penalty):
         half, right = self.half_gram.matrix(), self.right.matrix().tocsc()
         gram = (half + half.T).tocsr()
         diagonal = half.diagonal()
