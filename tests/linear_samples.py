@@ -6,6 +6,8 @@ import scipy.sparse
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.linear_part import Bag, LinearPart
 
+ITEMS, OUTPUTS = 10, 7
+
 
 def random_part(items, outputs, bag=Bag(), sparse=False, seed=0, scale=0.5):
     """A LinearPart of random numbers; a sparse one has a third of them."""
@@ -35,3 +37,28 @@ def scores_of(part, history):
     """`x T + b` of one history, float64 `[Y]`."""
     table = part.table.toarray() if part.is_sparse else part.table
     return bag_of(history, part.bag, len(table)) @ table.astype("float64") + part.bias
+
+
+def random_rows(seed, users=12, longest=15, cuts=4):
+    """Users' histories, with unknown items and repeats, and rows that are cuts of them."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(0, longest + 1, users)
+    items = random.choice([1, *range(4, ITEMS + 4)], lengths.sum())
+    ends = np.cumsum(lengths)
+    rows = []
+    for start, stop in zip(ends - lengths, ends):
+        stops = random.integers(start, stop + 1, random.integers(0, cuts + 1))
+        rows += [(start, cut) for cut in stops]  # in any order, some of them twice
+    rows = np.array(rows).reshape(-1, 2)[random.permutation(len(rows))]
+    counts = random.integers(0, 4, len(rows))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return items, rows[:, 0], rows[:, 1], offsets, random.integers(0, OUTPUTS, offsets[-1])
+
+
+def matrices(bag, items, starts, stops, offsets, targets):
+    """The dense X and Y, one row after the other."""
+    x = np.array([bag_of(items[a:b], bag, ITEMS) for a, b in zip(starts, stops)])
+    y = np.zeros((len(starts), OUTPUTS))
+    for row in range(len(starts)):
+        np.add.at(y[row], targets[offsets[row] : offsets[row + 1]], 1)
+    return x.reshape(-1, ITEMS), y

@@ -86,15 +86,14 @@ class LinearTable(keras.layers.Layer):
         history = ops.cast(history, "int32")
         bag = self.bag
         weights = bag_weights(history, bag.rate, bag.power, bag.events)
-        return self._scores(ops.maximum(history - FIRST_ITEM, 0), weights) + self.bias
+        by = self.scores if self.entries else self._dense_scores
+        return by(ops.maximum(history - FIRST_ITEM, 0), weights) + self.bias
 
-    def _scores(self, items, weights):
-        """As `scores`, and several times as quick, for items of which the table is full."""
-        if self.entries:
-            return self.scores(items, weights)
+    def _dense_scores(self, items, weights):
+        """As `scores` and several times as quick, in memory for half of the table."""
         users, events = ops.shape(items)[:2]
-        # A product with the whole table reads it once, whatever the users; a few events are
-        # quicker by copies of their rows, which then take at most half as much memory as the table.
+        # A product with the whole table reads it once, however many users there are; a few events
+        # are quicker by copies of their rows, at most half as many as the table has.
         few = 2 * users * events < self.items
         ways = (lambda: self._by_copies(items, weights), lambda: self._by_bags(items, weights))
         if isinstance(few, bool):

@@ -40,7 +40,7 @@ def in_turns(calls, rounds):
     """Seconds of each call in every round, `[rounds, len(calls)]`."""
     seconds = np.empty((rounds, len(calls)))
     for call in calls:
-        call()  # compiles nothing later
+        call()  # the first call optimizes the graph
     for number in range(rounds):
         order = range(len(calls)) if number % 2 else reversed(range(len(calls)))
         for place in order:
@@ -58,6 +58,8 @@ def main():
     parser.add_argument("--users", type=int, nargs="+", default=[1, 32], help="of a request")
     parser.add_argument("--rounds", type=int, default=100)
     options = parser.parse_args()
+    if len({path.name for path in options.task}) < len(options.task):
+        parser.error("--task should be folders of different names: they name the signatures")
     ids = Host.load(options.host).vocabulary.items.astype(str)
     chance = np.random.default_rng(0)
     rows = []

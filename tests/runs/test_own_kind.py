@@ -9,7 +9,7 @@ from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.experiments.tables import summarise
-from keras_peterrec.models.linear_fitting import LabelRegression
+from keras_peterrec.models.label_regression import LabelRegression
 from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs

@@ -1,0 +1,122 @@
+"""Fits the linear part of a profile: regularised regression from bags of items to labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+
+from keras_peterrec.matrix_threads import one_thread
+from keras_peterrec.models.linear_part import Bag, LinearPart
+
+MOST_DENSE = 2**22  # numbers of a table, most of which may be 0; 16 MB
+# Of sums and of bags divided by the root of their size, from strong to weak.
+LABEL_PENALTIES = {
+    0.0: (3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0, 3.0),
+    0.5: (30.0, 10.0, 3.0, 1.0, 0.3, 0.1),
+}
+
+
+class LabelRegression:
+    """Regression from the bags of users to their labels, whatever its loss.
+
+        W, b = argmin Σ_u loss(x_u W + b, y_u) + penalty / 2 |W|²
+
+    It is logistic regression for classes or labels, and ridge regression for a number.
+
+    Args:
+        bag: Bag.
+        items: int array of source ids, as `Sequences.items`.
+        starts, stops: int arrays `[E]`, the histories.
+        size: int. Items I of the source vocabulary, without special ids.
+        start: float array `[n]`. The b to begin with: the best constant answer.
+        loss: Callable. From outputs `[E, n]` to the rows' losses `[E]` and their gradient.
+
+    Source: minimised by L-BFGS, Liu and Nocedal 1989, as in scikit-learn.
+    """
+
+    def __init__(
+        self, bag: Bag, items: Any, starts: Any, stops: Any, size: int, start: Any, loss: Callable
+    ) -> None:
+        self.bag, self.loss = bag, loss
+        self.bags = bag.matrix(items, starts, stops, size)
+        # An item that no training user has keeps the weight 0.
+        self.used = np.unique(self.bags.indices)
+        self.bags = self.bags[:, self.used].astype("float64")
+        self.transposed = self.bags.T.tocsr()
+        self.size = size
+        # The next penalty starts from the last solution.
+        self.weights = np.concatenate([np.zeros((len(self.used), len(start))), [start]])
+
+    def solve(self, penalty: float) -> LinearPart:
+        """The linear part for one penalty."""
+        shape = self.weights.shape
+
+        def objective(flat):
+            weights = flat.reshape(shape)
+            losses, gradient = self.loss(self.bags @ weights[:-1] + weights[-1])
+            of_weights = self.transposed @ gradient + penalty * weights[:-1]
+            value = losses.sum() + penalty / 2 * np.sum(weights[:-1] ** 2)
+            return value, np.concatenate([of_weights, [gradient.sum(axis=0)]]).reshape(-1)
+
+        options = {"maxiter": 300}
+        found = scipy.optimize.minimize(
+            objective, self.weights.reshape(-1), jac=True, method="L-BFGS-B", options=options
+        )
+        self.weights = found.x.reshape(shape)
+        table = self._table(self.weights[:-1].astype("float32"))
+        bias, chosen = self.weights[-1].astype("float32"), {"penalty": penalty}
+        return LinearPart(self.bag, table, bias, {"power": self.bag.power, **chosen})
+
+    def _table(self, weights):
+        """The weights of all items: a sparse matrix where most of very many have none."""
+        count, outputs = weights.shape
+        values, entries = self.size * outputs, count * outputs
+        if values > MOST_DENSE and 2 * (2 * entries + self.size) < values:
+            rows = np.repeat(self.used, outputs), np.tile(np.arange(outputs), count)
+            return scipy.sparse.csr_matrix((weights.reshape(-1), rows), (self.size, outputs))
+        table = np.zeros((self.size, outputs), "float32")
+        table[self.used] = weights
+        return table
+
+
+def best_label_regression(make: Callable) -> LinearPart:
+    """The linear part to labels that is best for users that it was not fitted to.
+
+    Of the best bag it takes the strongest penalty that is no worse than the best one by more than
+    the standard error of the difference: a few users cannot tell the two apart, and a weak penalty
+    that is best by chance overfits.
+
+    Args:
+        make: Callable. From a Bag to a list of pairs of a LabelRegression and a Callable, from a
+            LinearPart to its losses `[R]` for users that this regression does not read. The first
+            regression is the one that is wanted.
+
+    Source: the rule of one standard error, Hastie, Tibshirani and Friedman, "The Elements of
+    Statistical Learning", section 7.10; here of paired differences.
+    """
+    best = None
+    with one_thread():  # the matrices are thin
+        for power, penalties in LABEL_PENALTIES.items():
+            pairs, tried = make(Bag(power=power)), []
+            for penalty in penalties:
+                parts = [regression.solve(penalty) for regression, _ in pairs]
+                losses = np.concatenate([loss(part) for part, (_, loss) in zip(parts, pairs)])
+                tried.append((losses, parts[0]))
+                if len(tried) > 1 and losses.mean() > tried[-2][0].mean():
+                    break  # weaker penalties overfit more
+            least = min(losses.mean() for losses, _ in tried)
+            if best is None or least < best[0]:
+                best = least, tried
+    return _strongest(best[1])
+
+
+def _strongest(tried):
+    """The first linear part, penalties falling, that the best one does not clearly beat."""
+    best = min((losses for losses, _ in tried), key=np.mean)
+    for losses, part in tried:
+        worse = losses - best
+        if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+            return part
+    raise AssertionError("The best one is no worse than itself.")
