@@ -212,5 +212,8 @@ class _Pairs:
         if self._total.nnz > MOST_PAIRS:
             data = self._total.data
             least = np.partition(data, self._total.nnz - MOST_PAIRS)[-MOST_PAIRS]
+            # Pairs that occur once have equal sums: of these the first rows', the more frequent.
+            equal = np.flatnonzero(data == least)
+            data[equal[MOST_PAIRS - np.count_nonzero(data > least) :]] = 0.0
             data[data < least] = 0.0
             self._total.eliminate_zeros()

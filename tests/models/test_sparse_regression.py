@@ -115,3 +115,16 @@ def test_the_largest_sums_are_kept(monkeypatch):
         pairs.add(some // 10, some % 10, values[some])
     found = pairs.matrix()
     assert found.nnz == 20 and found.data.min() == 81
+
+
+def test_of_equal_sums_no_more_are_kept(monkeypatch):
+    """Where bags do not fade, every pair that occurs once has the same sum."""
+    monkeypatch.setattr(sparse_regression, "MOST_PAIRS", 20)
+    pairs = sparse_regression._Pairs(10, 10)
+    pairs.add(np.arange(100) // 10, np.arange(100) % 10, np.ones(100, "float32"))
+    pairs.add(np.full(10, 9), np.arange(10), np.ones(10, "float32"))
+    found = pairs.matrix().tocoo()
+    assert found.nnz == 20
+    kept = list(zip(found.row, found.col, found.data))
+    assert kept[:10] == [(0, n, 1.0) for n in range(10)]  # of the more frequent items
+    assert kept[10:] == [(9, n, 2.0) for n in range(10)]
