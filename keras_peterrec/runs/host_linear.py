@@ -1,5 +1,7 @@
 """The linear part of a host: fitted to a log, and chosen and weighed on what is held out."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from keras_peterrec import progress
@@ -27,11 +29,15 @@ CHOOSING_ROWS, CHOOSING_ITEMS = 1_000_000, 20_000
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 
 
-def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> LinearPart:
+def fit_linear(
+    log: PretrainingLog, count: Callable, earlier: LinearPart | None = None
+) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
         log: PretrainingLog. What is held out is not fitted to.
+        count: Callable. What makes the sparse regression of all users: `sparse_regression_of`, or
+            another function of a log and a Bag.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     sequences, items = log.sequences, len(log.counts)
@@ -46,26 +52,26 @@ def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> Linear
         make = lambda bag: item_regression(bag, *arguments)
         linear = best_item_regression(make, quality, earlier)
         if large and linear.is_sparse:
-            regression = sparse_regression_of(log, linear.bag)
+            regression = count(log, linear.bag)
             linear = best_penalty(regression, quality, linear.chosen["penalty"])
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
 
 
 def refit_linear(
-    log: PretrainingLog, chosen: dict, earlier: LinearPart | None = None
+    log: PretrainingLog, count: Callable, chosen: dict, earlier: LinearPart | None = None
 ) -> LinearPart:
     """The regression with settings that were chosen before, times its weight.
 
     Args:
-        log: PretrainingLog.
+        log, count: see `fit_linear`.
         chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     items, bag = len(log.counts), Bag(chosen["fade"])
     with progress.stage("fitting the linear part to everything"):
         if items > EXACT_UP_TO:
-            return sparse_regression_of(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
+            return count(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
         rows = next_item_rows(log.sequences)
         regression = item_regression(bag, log.sequences.items, *rows, items, items, next_items=True)
         prior = earlier.table if chosen.get("goes_on") else None

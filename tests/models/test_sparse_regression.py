@@ -109,7 +109,7 @@ def test_only_the_most_frequent_items_take_part(monkeypatch):
 
 def test_the_largest_sums_are_kept(monkeypatch):
     monkeypatch.setattr(sparse_regression, "MOST_PAIRS", 20)
-    pairs = sparse_regression._Pairs(10, 10)
+    pairs = sparse_regression.Pairs(10, 10)
     values = np.random.default_rng(0).permutation(100).astype("float32") + 1
     for some in np.array_split(np.arange(100), 3):
         pairs.add(some // 10, some % 10, values[some])
@@ -120,7 +120,7 @@ def test_the_largest_sums_are_kept(monkeypatch):
 def test_of_equal_sums_no_more_are_kept(monkeypatch):
     """Where bags do not fade, every pair that occurs once has the same sum."""
     monkeypatch.setattr(sparse_regression, "MOST_PAIRS", 20)
-    pairs = sparse_regression._Pairs(10, 10)
+    pairs = sparse_regression.Pairs(10, 10)
     pairs.add(np.arange(100) // 10, np.arange(100) % 10, np.ones(100, "float32"))
     pairs.add(np.full(10, 9), np.arange(10), np.ones(10, "float32"))
     found = pairs.matrix().tocoo()
