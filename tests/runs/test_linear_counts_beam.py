@@ -20,6 +20,8 @@ from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.transfer.host import Host
 
 has_beam = importlib.util.find_spec("apache_beam") is not None
+if has_beam:
+    from keras_peterrec.runs.linear_counts_beam import count_on_beam
 needs_beam = pytest.mark.skipif(not has_beam, reason="Apache Beam is not installed")
 PROCESSES = "--direct_running_mode=multi_processing --direct_num_workers=2"
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 20, "baselines": False, "epochs": 1}
@@ -45,8 +47,6 @@ def large(monkeypatch):
 
 
 def counted(log, bag, options=None):
-    from keras_peterrec.runs.linear_counts_beam import count_on_beam
-
     before = os.listdir(Path(log.prepared.path).parent)
     found = count_on_beam(log, bag, "DirectRunner", options)
     assert os.listdir(Path(log.prepared.path).parent) == before
@@ -86,6 +86,20 @@ def test_no_worker_and_no_sum_holds_more_than_it_may(folder, monkeypatch):
     found, largest = found.toarray(), np.argsort(whole, axis=None)[-50:]
     assert (found <= whole * 1.00001).all()
     np.testing.assert_allclose(found.ravel()[largest], whole.ravel()[largest], rtol=0.05)
+
+
+@needs_beam
+def test_the_log_may_be_remote(folder):
+    import tensorflow as tf
+
+    here = PretrainingLog.of(PreparedLog(folder), 1)
+    remote = "ram://counts/clicks"  # a file system that every TensorFlow has, as it has gs://
+    tf.io.gfile.makedirs(remote)
+    for file in folder.iterdir():
+        tf.io.gfile.copy(str(file), f"{remote}/{file.name}")
+    found = count_on_beam(PretrainingLog.of(PreparedLog(remote), 1), Bag(4.0), "DirectRunner", None)
+    assert_same(found, sparse_regression_of(here, Bag(4.0)))
+    assert tf.io.gfile.listdir("ram://counts") == ["clicks"]
 
 
 @needs_beam
