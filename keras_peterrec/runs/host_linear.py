@@ -96,6 +96,18 @@ def sparse_regression_of(log: PretrainingLog, bag: Bag) -> SparseRegression:
     return regression
 
 
+def say_if_nothing_is_counted(log: PretrainingLog, runner: str) -> None:
+    """Prints where a log is too small for a runner to have something to count."""
+    items = len(log.counts)
+    if log.most_measured and items > EXACT_UP_TO:
+        return
+    progress.line(
+        f"nothing is left to count for {runner}: this process fits the linear part of a log with "
+        f"at most {EXACT_UP_TO:,} items or {log.chunk_events:,} events at once (this one has "
+        f"{items:,} and {log.summary['events']:,})"
+    )
+
+
 def next_item_rows(sequences: Sequences) -> tuple:
     """A row for each event that training predicts: histories, and targets as `ItemRegression`."""
     starts, stops = sequences.training_windows(len(sequences.items))

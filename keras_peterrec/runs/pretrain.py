@@ -19,7 +19,6 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.linear_fitting import EXACT_UP_TO
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
@@ -29,6 +28,7 @@ from keras_peterrec.runs.host_linear import (
     fit_linear,
     join,
     refit_linear,
+    say_if_nothing_is_counted,
     sparse_regression_of,
 )
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
@@ -84,7 +84,8 @@ def pretrain(settings: PretrainSettings) -> dict:
         if result is None:
             if devices.is_chief:
                 log.say_what_is_left_out()
-                _say_where_nothing_is_counted(log, settings)
+                if settings.runner is not None:
+                    say_if_nothing_is_counted(log, settings.runner)
             with seeded(settings.seed):
                 host = _new_host(log, settings, devices)
                 described = describe(log, settings)
@@ -218,17 +219,6 @@ def _counter(log, settings) -> Callable:
 
     asked = {"runner": settings.runner, "options": settings.pipeline_options}
     return functools.partial(count_on_beam, **asked)
-
-
-def _say_where_nothing_is_counted(log, settings):
-    items = len(log.counts)
-    if settings.runner is None or (log.most_measured and items > EXACT_UP_TO):
-        return
-    progress.line(
-        f"nothing is left to count for {settings.runner}: this process fits the linear part of a "
-        f"log with at most {EXACT_UP_TO:,} items or {log.chunk_events:,} events at once "
-        f"(this one has {items:,} and {log.summary['events']:,})"
-    )
 
 
 def describe(log: PretrainingLog, settings: Any) -> dict:
