@@ -59,13 +59,14 @@ def multi_task(settings: MultiTaskSettings) -> dict:
 def _multi_task(settings):
     began = command_began()
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
-    source = load_source(settings.log)
+    source = load_source(settings.log, settings.columns, settings.events)
     sequences, vocabulary, _ = encode_log(source)
     host = _new_host(settings, vocabulary)
     data, prints = {}, {}
     for name, task in of_tasks.items():
         log = settings.tasks[name]["log"]
-        data[name], prints[name] = _task_data(host, load_source(log), task)
+        histories = load_source(log, settings.columns, settings.events)
+        data[name], prints[name] = _task_data(host, histories, task)
     fingerprints = [source.fingerprint(), prints]
     with RunFolder(settings.out, settings, fingerprints, RECIPE) as folder:
         if (earlier := folder.earlier_result()) is not None:
@@ -104,7 +105,8 @@ def _task_settings(where, settings):
             f"Received: {'no `log`' if unknown is None else repr(unknown)}."
         )
     given = {name: value for name, value in where.items() if name != "log"}
-    return TaskSettings(**given, seed=settings.seed, train_fraction=settings.train_fraction)
+    shared = {name: getattr(settings, name) for name in ("columns", "seed", "train_fraction")}
+    return TaskSettings(**given, **shared)
 
 
 def _new_host(settings, vocabulary):
