@@ -34,6 +34,7 @@ from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
 BATCH_TOKENS = 1_000
+FEWEST_ROWS, MOST_ROWS = 8, 128  # of a task's batch
 
 
 @takes(MultiTaskSettings)
@@ -173,10 +174,14 @@ def _train(model, sequences, data, settings, folder):
 
 
 def _task_part(model, name, data, source, settings):
-    """The Parts of a task; as many batches as the source has."""
-    train = data.splits[TRAIN]
-    batch_size = min(128, max(16, len(train) // 32))
-    return by_rows(model.tasks[name], data, batch_size, settings.seed, int(source.cardinality()))
+    """The Parts of a task; as many batches as the source has.
+
+    Of such a size that an epoch, a pass over the source log, is about one over the task's rows as
+    well: with batches of 128 nearly all work went to the tasks, and to the same rows many times.
+    """
+    train, steps = data.splits[TRAIN], int(source.cardinality())
+    batch_size = min(MOST_ROWS, max(FEWEST_ROWS, math.ceil(len(train) / steps)))
+    return by_rows(model.tasks[name], data, batch_size, settings.seed, steps)
 
 
 def _result(model, name, data, settings, fingerprints):
