@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.matrix_threads import one_thread
-from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
+from keras_peterrec.models.linear_part import Bag, LinearPart, Rows, only_known
 
 # The most frequent items and targets: others are too rare for a regression to say much of them.
 MOST_ITEMS = 100_000
@@ -59,13 +59,13 @@ class SparseRegression:
         self.right = Pairs(len(self._items.all), len(self._targets.all))
         self._shape = size, outputs
 
-    def add(self, items: Any, starts: Any, stops: Any, offsets: Any, targets: Any) -> None:
-        """Adds rows; see `ItemRegression`."""
-        items, first, last = only_known(items, starts, stops)
+    def add(self, rows: Rows) -> None:
+        """Adds rows. Of a user with rows of next items, all should be added at once."""
+        items, first, last = only_known(rows.items, rows.starts, rows.stops)
         if self.next_items and not self.bag.power:
             self._add_sequences(self._items.places[items], first, last)
         else:
-            self._add_rows(items, first, last, np.asarray(offsets), np.asarray(targets))
+            self._add_rows(items, first, last, rows.offsets, rows.targets)
 
     def _add_sequences(self, items, first, last):
         """Adds a row for every event of users but their first.

@@ -107,7 +107,7 @@ class CountPairs(beam.DoFn):
         for shard in range(part, prepared.shards, PARTS):  # one in memory at a time
             if prepared.events_of(shard):
                 found = training_part(prepared, ids, [shard], self._periods)
-                self._regression.add(found.items, *next_item_rows(found))
+                self._regression.add(next_item_rows(found))
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._regression is None:
