@@ -34,7 +34,7 @@ from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
 BATCH_TOKENS = 1_000
-FEWEST_ROWS, MOST_ROWS = 8, 128  # of a task's batch
+FEWEST_ROWS, MOST_ROWS = 8, 32  # of a task's batch
 
 
 @takes(MultiTaskSettings)
