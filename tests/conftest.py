@@ -107,6 +107,17 @@ def unoptimized():
         yield
 
 
+@pytest.fixture(scope="module")
+def unasked():
+    """Exports do not ask themselves their warm-up requests, a third of their time.
+
+    For tests whose exports have no signatures that others lack, or that check them anyway.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_peterrec.serving.export._replay_warmup", lambda folder: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def causal_export(made_once):
     """A causal, tied host, a task of each kind and one more, and their export."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import WorkerHere, run_here
+from commands import run_here
 
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.experiments import quickstart
@@ -169,8 +169,7 @@ def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "OTHER_METHODS", ("random_host",))
     few = {task: quickstart.SIMULATED_TASKS[task] for task in ("shop", "gender")}
     monkeypatch.setattr(quickstart, "SIMULATED_TASKS", few)
-    monkeypatch.setattr(quickstart, "WorkerProcess", WorkerHere)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one transfer at a time, in this process
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one transfer at a time
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "100")

@@ -6,6 +6,9 @@ from commands import WorkerHere
 from keras_peterrec.experiments import engine
 
 
-@pytest.fixture
-def here(monkeypatch):
-    monkeypatch.setattr(engine, "WorkerProcess", WorkerHere)
+@pytest.fixture(scope="module")
+def here():
+    """Experiments train in this process: another would import TensorFlow first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "WorkerProcess", WorkerHere)
+        yield
