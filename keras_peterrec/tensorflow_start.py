@@ -13,6 +13,8 @@ import sys
 import time
 import warnings
 
+import absl.logging
+
 from keras_peterrec.compile_cache import use_compile_cache
 
 VERBOSE = "KERAS_PETERREC_VERBOSE"
@@ -71,8 +73,8 @@ def silence():
     somebody else has replaced `sys.stderr`, such as a test, nothing is changed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in ("tensorflow", "absl"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.ERROR)  # others set it back to this
     warnings.filterwarnings("ignore", module=r"(tensorflow|keras)\b")
     if sys.stderr is None or sys.stderr is not sys.__stderr__:
         return

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.models.linear_part import Bag, LinearPart, Rows
 
 ITEMS, OUTPUTS = 10, 7
 
@@ -52,11 +52,13 @@ def random_rows(seed, users=12, longest=15, cuts=4):
     rows = np.array(rows).reshape(-1, 2)[random.permutation(len(rows))]
     counts = random.integers(0, 4, len(rows))
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return items, rows[:, 0], rows[:, 1], offsets, random.integers(0, OUTPUTS, offsets[-1])
+    targets = random.integers(0, OUTPUTS, offsets[-1])
+    return Rows(items, rows[:, 0], rows[:, 1], offsets, targets)
 
 
-def matrices(bag, items, starts, stops, offsets, targets):
+def matrices(bag, rows):
     """The dense X and Y, one row after the other."""
+    items, starts, stops, offsets, targets = rows
     x = np.array([bag_of(items[a:b], bag, ITEMS) for a, b in zip(starts, stops)])
     y = np.zeros((len(starts), OUTPUTS))
     for row in range(len(starts)):

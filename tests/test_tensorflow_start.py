@@ -68,6 +68,9 @@ from keras_peterrec.tensorflow_start import load_tensorflow
 load_tensorflow()
 imported = [name for name in ("sklearn", "matplotlib", "scipy") if name in sys.modules]
 import keras, matplotlib, scipy, tensorflow as tf
+from absl import logging
+logging.set_verbosity(logging.get_verbosity())  # as TensorFlow does when it saves a model
+logging.warning("from TensorFlow's Python")
 twice = tf.function(lambda x: tf.sqrt(x) * 2.0, jit_compile=True)
 print(json.dumps([imported, gc.isenabled(), gc.get_freeze_count() > 10_000, float(twice(4.0))]))
 os.write(2, b"from C++\\n")

@@ -1,7 +1,7 @@
 """The data of an experiment: source logs to pretrain on and tasks to transfer to."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.task_data import load_answers, open_source
@@ -62,6 +62,8 @@ class Dataset:
         tasks: tuple of TaskSource.
         max_length: int. Events of a history that hosts read.
         note: str. What a reader of the numbers has to know about the data.
+        reading: dict. The arguments of all runs that say how files are read, `columns` and
+            `events`. Defaults to none of them.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Dataset:
     tasks: tuple
     max_length: int
     note: str
+    reading: dict = field(default_factory=dict)
 
     def only(self, names):
         """This dataset with some of its tasks and the sources they need.
@@ -107,13 +110,13 @@ class Dataset:
         Raises:
             InputError: a file cannot be read.
         """
-        of_log = functools.cache(lambda log: open_source(log).fingerprint())
+        of_log = functools.cache(lambda log: open_source(log, **self.reading).fingerprint())
         return {
             "sources": {name: of_log(log) for name, log in self.sources.items()},
             "tasks": {
                 task.name: [
                     of_log(task.log),
-                    load_answers(task.settings).fingerprint(),
+                    load_answers(task.settings.replace(**self.reading)).fingerprint(),
                 ]
                 for task in self.tasks
             },

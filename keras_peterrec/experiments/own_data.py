@@ -18,7 +18,8 @@ def own_dataset(settings):
         for name, kind in settings.own_columns()
     ]
     length = PretrainSettings.max_length
-    return Dataset(source_name(log), {"source": log}, tuple(tasks), length, "own data")
+    reading = {"columns": settings.columns, "events": settings.events}
+    return Dataset(source_name(log), {"source": log}, tuple(tasks), length, "own data", reading)
 
 
 def _place(place):

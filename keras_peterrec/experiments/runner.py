@@ -59,12 +59,10 @@ class Runner:
             return
         for task in self.dataset.tasks:
             folder = self._folder(row, task.folder, seed)
-            if row.run == "linear":
-                run, arguments = linear, task.arguments
-            else:
-                host = self._host(task.source, row.objective, seed)
-                run = transfer
-                arguments = {**task.arguments, "host": host, **self._epochs, **self._linear}
+            run, arguments = linear, {**task.arguments, **self.dataset.reading}
+            if row.run == "transfer":
+                run, arguments["host"] = transfer, self._host(task.source, row.objective, seed)
+                arguments |= {**self._epochs, **self._linear}
             done = self._try(run, row, [task], seed, out=folder, **arguments, **row.settings)
             if done:
                 yield self._record(row, task, seed, folder, done)
@@ -82,6 +80,7 @@ class Runner:
                 log=log,
                 tasks=named,
                 out=folder,
+                **self.dataset.reading,
                 **self.host_settings,
                 **self._epochs,
                 **row.settings,
@@ -115,6 +114,7 @@ class Runner:
                 out=host,
                 objective=objective,
                 seed=seed,
+                **self.dataset.reading,
                 **self.host_settings,
                 **self._epochs,
             )

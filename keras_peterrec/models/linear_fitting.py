@@ -10,7 +10,7 @@ import scipy.sparse
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.matrix_threads import one_thread
-from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
+from keras_peterrec.models.linear_part import Bag, LinearPart, Rows, only_known
 from keras_peterrec.models.sparse_regression import SparseRegression
 
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
@@ -37,10 +37,7 @@ class ItemRegression:
 
     Args:
         bag: Bag.
-        items: int array of source ids, as `Sequences.items`.
-        starts, stops: int arrays `[E]`, the histories.
-        offsets, targets: the targets of row e are `targets[offsets[e]:offsets[e + 1]]`, ints in
-            `[0, outputs)`.
+        rows: Rows.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
 
@@ -51,22 +48,12 @@ class ItemRegression:
 
     exact = True
 
-    def __init__(
-        self,
-        bag: Bag,
-        items: Any,
-        starts: Any,
-        stops: Any,
-        offsets: Any,
-        targets: Any,
-        size: int,
-        outputs: int,
-    ) -> None:
+    def __init__(self, bag: Bag, rows: Rows, size: int, outputs: int) -> None:
         self.bag = bag
         self.gram = np.zeros((size, size), "float32")
         self.right = np.zeros((size, outputs), "float32")
         with one_thread():
-            self._add_users(items, starts, stops, offsets, targets)
+            self._add_users(rows)
 
     def solve(self, penalty: float, prior: Any = None) -> LinearPart:
         """The linear part for one penalty.
@@ -89,11 +76,11 @@ class ItemRegression:
             chosen["goes_on"] = True
         return LinearPart(self.bag, table, bias, chosen)
 
-    def _add_users(self, items, starts, stops, offsets, targets):
+    def _add_users(self, rows):
         """Adds up X'X and X'Y, one product for some cuts of a user."""
-        items, first, last = only_known(items, starts, stops)
-        order = np.lexsort((last, starts))
-        changes = np.flatnonzero(np.diff(np.asarray(starts)[order])) + 1
+        items, first, last = only_known(rows.items, rows.starts, rows.stops)
+        order = np.lexsort((last, rows.starts))
+        changes = np.flatnonzero(np.diff(rows.starts[order])) + 1
         for cuts in np.split(order, changes):
             for n in range(0, len(cuts), CUTS):
                 chosen = cuts[n : n + CUTS]
@@ -103,16 +90,16 @@ class ItemRegression:
                 if not len(history):
                     continue
                 ages = ends[:, None] - 1 - np.arange(start, ends[-1])
-                self._add(history, self.bag.rows(ages), chosen, offsets, targets)
+                self._add(history, self.bag.rows(ages), rows, chosen)
 
-    def _add(self, history, bags, rows, offsets, targets):
+    def _add(self, history, bags, rows, cuts):
         # `np.add.at` also counts an item that occurs twice twice.
         places = history[:, None] * len(self.gram) + history
         np.add.at(self.gram.reshape(-1), places.reshape(-1), (bags.T @ bags).reshape(-1))
-        counts = offsets[rows + 1] - offsets[rows]
-        chosen = np.concatenate([targets[offsets[row] : offsets[row + 1]] for row in rows])
-        of_targets = np.repeat(bags, counts, axis=0)
-        places = history * self.right.shape[1] + chosen.astype("int64")[:, None]
+        begins, ends = rows.offsets[cuts], rows.offsets[cuts + 1]
+        targets = np.concatenate([rows.targets[a:b] for a, b in zip(begins, ends)])
+        of_targets = np.repeat(bags, ends - begins, axis=0)
+        places = history * self.right.shape[1] + targets.astype("int64")[:, None]
         np.add.at(self.right.reshape(-1), places.reshape(-1), of_targets.reshape(-1))
 
     def _solve_all(self, penalty, prior):
@@ -134,11 +121,7 @@ class ItemRegression:
 
 def item_regression(
     bag: Bag,
-    items: Any,
-    starts: Any,
-    stops: Any,
-    offsets: Any,
-    targets: Any,
+    rows: Rows,
     size: int,
     outputs: int,
     next_items: bool = False,
@@ -147,19 +130,18 @@ def item_regression(
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
     Args:
-        bag, items, starts, stops, offsets, targets, size, outputs: see `ItemRegression`.
+        bag, rows, size, outputs: see `ItemRegression`.
         next_items: bool. Whether target y is item y itself, and every event of a history but the
             first is a target. Defaults to `False`.
         most: see `SparseRegression`.
     """
-    rows = items, starts, stops, offsets, targets
     if max(size, outputs) <= EXACT_UP_TO:
-        return ItemRegression(bag, *rows, size, outputs)
-    counts = (np.bincount(targets, minlength=outputs),)
+        return ItemRegression(bag, rows, size, outputs)
+    counts = (np.bincount(rows.targets, minlength=outputs),)
     if not next_items:
-        counts = np.bincount(items, minlength=size + FIRST_ITEM)[FIRST_ITEM:], *counts
+        counts = np.bincount(rows.items, minlength=size + FIRST_ITEM)[FIRST_ITEM:], *counts
     found = SparseRegression(bag, size, outputs, *counts, most=most)
-    found.add(*rows)
+    found.add(rows)
     return found
 
 
@@ -220,26 +202,20 @@ def _with_quality(part, quality):
     return quality(part), part
 
 
-def best_ease(items: Any, starts: Any, stops: Any, size: int, quality: Callable) -> LinearPart:
+def best_ease(bags: Any, quality: Callable) -> LinearPart:
     """EASE, from the set of a user's items to the others; a baseline.
 
         B = I - P / diag(P),   P = (X'X + penalty I)⁻¹
 
     Args:
-        items, starts, stops: as for `ItemRegression`, one row a user.
-        size: int. Items I of the vocabulary.
+        bags: sparse matrix `[U, I]`, other than 0 where a user had an item; see `Bag.matrix`.
         quality: see `best_item_regression`; it chooses the penalty.
-
-    Returns:
-        LinearPart, or `None` for more than `EXACT_UP_TO` items.
 
     Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
     """
-    if size > EXACT_UP_TO:
-        return None
-    bags = Bag(events=len(items)).matrix(items, starts, stops, size)
-    bags.data[:] = 1.0
-    gram = np.asarray((bags.T @ bags).todense(), "float32")
+    size = bags.shape[1]
+    had = (bags != 0).astype("float32")
+    gram = (had.T @ had).toarray()
 
     def of_penalty(place):
         inverse = np.linalg.inv(gram + np.float32(PENALTIES[place]) * np.eye(size, dtype="float32"))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -183,6 +183,33 @@ class LinearScores:
     def times(self, weight: float) -> "LinearScores":
         """The same, multiplied."""
         return dataclasses.replace(self, weight=self.weight * weight)
+
+
+class Rows(NamedTuple):
+    """What a linear part to items is fitted to: histories, and the items that each should find.
+
+    Args:
+        items: int array of source ids, as `Sequences.items`.
+        starts, stops: int arrays `[E]`; the history of row e is `items[starts[e]:stops[e]]`.
+        offsets: int array `[E + 1]`.
+        targets: int array, in `[0, Y)`; those of row e are `targets[offsets[e]:offsets[e + 1]]`.
+    """
+
+    items: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    offsets: np.ndarray
+    targets: np.ndarray
+
+    def first(self, count: int) -> "Rows":
+        """About `count` of the first rows, all of a user or none; `starts` should rise."""
+        if len(self.starts) <= count:
+            return self
+        end = int(np.searchsorted(self.starts, self.starts[count]))
+        targets = self.targets[: self.offsets[end]]
+        return Rows(
+            self.items, self.starts[:end], self.stops[:end], self.offsets[: end + 1], targets
+        )
 
 
 def only_known(items: Any, starts: Any, stops: Any) -> tuple:

@@ -47,6 +47,7 @@ def train_step(model, data):
     # The mean is over the targets of all replicas and micro-batches, which may have different
     # numbers of them. So the count comes first, and each part divides its own sum by it.
     counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
+    # A batch without any target has a loss of 0, not 0 / 0.
     step = MicroBatchedStep(model, history, targets, tf.maximum(counted, 1.0), weights)
     loss, gradients = step.run()
     model.optimizer.apply(gradients, model.trainable_variables)
@@ -111,6 +112,7 @@ class MicroBatchedStep:
         # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
         # with the special ids, an output table of its own has items only.
         self.first_row = FIRST_ITEM if model.tied else 0
+        # Tables go into the loop beside the weights; what a step does not read has no gradient.
         left_out = self.input_table, self.output_table, *unused_variables(model)
         self.weights = Weights(model, left_out)
         self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # -1: a special id, without loss
@@ -150,11 +152,12 @@ class MicroBatchedStep:
         given = {"parts": parts, "whole": whole, "total": self.total, "scale": scale}
         if self.loss_weights is not None:
             given["weights"] = cut(self.loss_weights)
+        # Tensors alone go in and come out, so that models of one form share a compiled loop.
         key = shared_form(self.model, self.weights)
         loss, by_row, of_whole, dense, changed = call_compiled(
             self.model, key, self._all_parts, self.weights.values(), given
         )
-        self.weights.assign(changed)
+        self.weights.assign(changed)  # the random seeds, which dropout has moved on
         with tf.name_scope("tables"):
             gradients = self._gradients(by_row, of_whole, self.weights.of_variables(dense))
         return loss, gradients
@@ -168,9 +171,10 @@ class MicroBatchedStep:
         # `tf.while_loop` keeps the compiled graph as small as one micro-batch; a Python loop
         # would compile them all, one after the other.
         parts, seeds = given["parts"], self.weights.seeds(values)
-        arrays = [tf.TensorArray(tf.float32, self.count) for _ in parts[2:]]
+        arrays = [tf.TensorArray(tf.float32, self.count) for _ in parts[2:]]  # of gathered rows
         sums = [tf.zeros_like(v) for v in (given["whole"]["rows"], *self.weights.trained(values))]
 
+        # Seeds go from one micro-batch to the next, or all would drop the same positions.
         def body(index, loss, seeds, arrays, sums):
             part = [part[index] for part in parts]
             weights = tf.reshape(given["weights"][index], [-1]) if "weights" in given else None
@@ -201,6 +205,7 @@ class MicroBatchedStep:
         values = self.weights.with_seeds(values, seeds)
         with tf.GradientTape() as tape:
             tape.watch([*rows, whole["rows"]])
+            # Cast where the tape sees it: gradients then come back in the tables' float32.
             dtype = self.model.backbone.item_embedding.compute_dtype
             embedded, *true_rows = [tf.cast(row, dtype) for row in rows]
             with self.weights.taken(values, tape) as taken:
@@ -230,6 +235,7 @@ class MicroBatchedStep:
 
     def _gradients(self, by_row, of_whole, dense):
         """Assembles one gradient per trainable variable from what the loop returned."""
+        # By id: a Keras variable is no key, since `==` compares its values.
         by_variable = {id(v): g for v, g in zip(self.model.trainable_variables, dense)}
         inputs = self._slices(self.input_table, [self.history], by_row[:1])
         if not self.sampled:

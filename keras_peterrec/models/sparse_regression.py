@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.matrix_threads import one_thread
-from keras_peterrec.models.linear_part import Bag, LinearPart, only_known
+from keras_peterrec.models.linear_part import Bag, LinearPart, Rows, only_known
 
 # The most frequent items and targets: others are too rare for a regression to say much of them.
 MOST_ITEMS = 100_000
@@ -55,17 +55,17 @@ class SparseRegression:
         self._items = _Chosen(item_counts, size, most)
         self._targets = self._items if self.next_items else _Chosen(target_counts, outputs, most)
         # Of a pair of items that which comes first, by number, is the row.
-        self.half_gram = _Pairs(len(self._items.all), len(self._items.all))
-        self.right = _Pairs(len(self._items.all), len(self._targets.all))
+        self.half_gram = Pairs(len(self._items.all), len(self._items.all))
+        self.right = Pairs(len(self._items.all), len(self._targets.all))
         self._shape = size, outputs
 
-    def add(self, items: Any, starts: Any, stops: Any, offsets: Any, targets: Any) -> None:
-        """Adds rows; see `ItemRegression`."""
-        items, first, last = only_known(items, starts, stops)
+    def add(self, rows: Rows) -> None:
+        """Adds rows. Of a user with rows of next items, all should be added at once."""
+        items, first, last = only_known(rows.items, rows.starts, rows.stops)
         if self.next_items and not self.bag.power:
             self._add_sequences(self._items.places[items], first, last)
         else:
-            self._add_rows(items, first, last, np.asarray(offsets), np.asarray(targets))
+            self._add_rows(items, first, last, rows.offsets, rows.targets)
 
     def _add_sequences(self, items, first, last):
         """Adds a row for every event of users but their first.
@@ -180,25 +180,32 @@ class _Chosen:
         self.places[self.all] = np.arange(len(self.all))
 
 
-class _Pairs:
-    """A sparse matrix that is summed up from pairs, and keeps the `MOST_PAIRS` largest sums."""
+class Pairs:
+    """A sparse matrix that is summed up from pairs, and keeps the `MOST_PAIRS` largest sums.
 
-    def __init__(self, rows, columns):
+    Args:
+        rows, columns: int. Its shape.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
         self._total = scipy.sparse.csr_matrix((rows, columns), dtype="float32")
         self._waiting, self._count = [], 0
 
-    def add(self, rows, columns, values):
+    def add(self, rows: Any, columns: Any, values: Any) -> None:
+        """Adds values to entries of the matrix; those of a row or column below 0 are left out."""
         kept = (rows >= 0) & (columns >= 0)
         self._waiting.append((rows[kept], columns[kept], values[kept]))
         self._count += len(self._waiting[-1][0])
         if self._count >= ADDED_PAIRS:
             self._sum()
 
-    def add_matrix(self, matrix):
+    def add_matrix(self, matrix: Any) -> None:
+        """Adds a sparse matrix."""
         matrix = matrix.tocoo()
         self.add(matrix.row, matrix.col, matrix.data.astype("float32"))
 
-    def matrix(self):
+    def matrix(self) -> scipy.sparse.csr_matrix:
+        """The sums until now, float32."""
         self._sum()
         return self._total
 
@@ -212,5 +219,8 @@ class _Pairs:
         if self._total.nnz > MOST_PAIRS:
             data = self._total.data
             least = np.partition(data, self._total.nnz - MOST_PAIRS)[-MOST_PAIRS]
+            # Pairs that occur once have equal sums: of these the first rows', the more frequent.
+            equal = np.flatnonzero(data == least)
+            data[equal[MOST_PAIRS - np.count_nonzero(data > least) :]] = 0.0
             data[data < least] = 0.0
             self._total.eliminate_zeros()

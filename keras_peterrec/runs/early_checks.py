@@ -23,10 +23,11 @@ def check_places(settings):
         return
     if settings.command == "experiment":  # it has several tasks
         if settings.log is not None:
-            for log in (settings.log, *(path for _, path in settings.own_targets())):
-                sources.check_log(log)
+            sources.check_log(settings.log, settings.columns, settings.events)
+            for _, path in settings.own_targets():
+                sources.check_log(path, settings.columns)
             for column, _ in settings.own_columns():
-                sources.check_labels(settings.labels, column)
+                sources.check_labels(settings.labels, column, settings.columns)
         return
     given = {name: value for name, value in vars(settings).items() if _is_place(value)}
     asked = lambda name: getattr(settings, name, None)

@@ -86,10 +86,9 @@ def _extend(settings):
     incremental = saved["incremental"] or settings.incremental
     keep_seen = {name for name in saved["keep_seen"] if name not in removed}
     keep_seen |= set(settings.keep_seen)
-    changed = settings.k is not None or incremental != saved["incremental"]
-    changed = changed or not keep_seen <= set(saved["keep_seen"])
-    tables = settings.items, settings.hidden_items, settings.add_items
-    changed = changed or any(table is not None for table in tables)
+    given = settings.k, settings.items, settings.hidden_items, settings.add_items
+    more = incremental != saved["incremental"] or not keep_seen <= set(saved["keep_seen"])
+    changed = more or any(value is not None for value in given)
     _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
     growth = _Growth.of(_host(origin, version, saved), settings, saved["added_items"])

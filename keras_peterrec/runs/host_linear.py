@@ -1,5 +1,7 @@
 """The linear part of a host: fitted to a log, and chosen and weighed on what is held out."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from keras_peterrec import progress
@@ -14,7 +16,7 @@ from keras_peterrec.models.linear_fitting import (
     best_penalty,
     item_regression,
 )
-from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart
+from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart, Rows
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.models.sparse_regression import SparseRegression
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
@@ -27,11 +29,15 @@ CHOOSING_ROWS, CHOOSING_ITEMS = 1_000_000, 20_000
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 
 
-def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> LinearPart:
+def fit_linear(
+    log: PretrainingLog, count: Callable, earlier: LinearPart | None = None
+) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
         log: PretrainingLog. What is held out is not fitted to.
+        count: Callable. What makes the sparse regression of all users: `sparse_regression_of`, or
+            another function of a log and a Bag.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     sequences, items = log.sequences, len(log.counts)
@@ -39,46 +45,36 @@ def fit_linear(log: PretrainingLog, earlier: LinearPart | None = None) -> Linear
     validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.most_validated)
     quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
-        large = log.most_measured or len(rows[0]) > CHOOSING_ROWS
+        large = log.most_measured or len(rows.starts) > CHOOSING_ROWS
         large = large and items > EXACT_UP_TO  # chosen by a part, and then fitted to all
-        few, most = (_first_rows(rows, CHOOSING_ROWS), CHOOSING_ITEMS) if large else (rows, None)
-        arguments = sequences.items, *few, items, items, True, most
-        make = lambda bag: item_regression(bag, *arguments)
+        few, most = (rows.first(CHOOSING_ROWS), CHOOSING_ITEMS) if large else (rows, None)
+        make = lambda bag: item_regression(bag, few, items, items, next_items=True, most=most)
         linear = best_item_regression(make, quality, earlier)
         if large and linear.is_sparse:
-            regression = sparse_regression_of(log, linear.bag)
+            regression = count(log, linear.bag)
             linear = best_penalty(regression, quality, linear.chosen["penalty"])
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
 
 
 def refit_linear(
-    log: PretrainingLog, chosen: dict, earlier: LinearPart | None = None
+    log: PretrainingLog, count: Callable, chosen: dict, earlier: LinearPart | None = None
 ) -> LinearPart:
     """The regression with settings that were chosen before, times its weight.
 
     Args:
-        log: PretrainingLog.
+        log, count: see `fit_linear`.
         chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     items, bag = len(log.counts), Bag(chosen["fade"])
     with progress.stage("fitting the linear part to everything"):
         if items > EXACT_UP_TO:
-            return sparse_regression_of(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
+            return count(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
         rows = next_item_rows(log.sequences)
-        regression = item_regression(bag, log.sequences.items, *rows, items, items, next_items=True)
+        regression = item_regression(bag, rows, items, items, next_items=True)
         prior = earlier.table if chosen.get("goes_on") else None
         return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
-
-
-def _first_rows(rows, count):
-    """About so many of the first rows, all of a user or none."""
-    starts, stops, offsets, targets = rows
-    if len(starts) <= count:
-        return rows
-    end = int(np.searchsorted(starts, starts[count]))
-    return starts[:end], stops[:end], offsets[: end + 1], targets[: offsets[end]]
 
 
 def sparse_regression_of(log: PretrainingLog, bag: Bag) -> SparseRegression:
@@ -86,12 +82,24 @@ def sparse_regression_of(log: PretrainingLog, bag: Bag) -> SparseRegression:
     items = len(log.counts)
     regression = SparseRegression(bag, items, items, log.counts)
     for part in log.training_parts():
-        regression.add(part.items, *next_item_rows(part))
+        regression.add(next_item_rows(part))
     return regression
 
 
-def next_item_rows(sequences: Sequences) -> tuple:
-    """A row for each event that training predicts: histories, and targets as `ItemRegression`."""
+def say_if_nothing_is_counted(log: PretrainingLog, runner: str) -> None:
+    """Prints where a log is too small for a runner to have something to count."""
+    items = len(log.counts)
+    if log.most_measured and items > EXACT_UP_TO:
+        return
+    progress.line(
+        f"nothing is left to count for {runner}: this process fits the linear part of a log with "
+        f"at most {EXACT_UP_TO:,} items or {log.chunk_events:,} events at once (this one has "
+        f"{items:,} and {log.summary['events']:,})"
+    )
+
+
+def next_item_rows(sequences: Sequences) -> Rows:
+    """A row for each event that training predicts, user by user."""
     starts, stops = sequences.training_windows(len(sequences.items))
     counts = stops - starts
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -99,7 +107,8 @@ def next_item_rows(sequences: Sequences) -> tuple:
     targets = sequences.items[stops]
     known = targets >= FIRST_ITEM
     targets = targets[known] - FIRST_ITEM
-    return starts[known], stops[known], np.arange(len(targets) + 1), targets
+    offsets = np.arange(len(targets) + 1)
+    return Rows(sequences.items, starts[known], stops[known], offsets, targets)
 
 
 def join(
@@ -118,11 +127,9 @@ def join(
 
 def fit_ease(sequences: Sequences, validation: NextItemEvaluation, items: int) -> LinearPart | None:
     """EASE of the training events, or `None` where there are too many items for it."""
+    if items > EXACT_UP_TO:
+        return None
     starts, stops = sequences.training_windows(len(sequences.items))
-    return best_ease(
-        sequences.items,
-        starts,
-        stops + 1,
-        items,
-        lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"],
-    )
+    bags = Bag(events=len(sequences.items)).matrix(sequences.items, starts, stops + 1, items)
+    quality = lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"]
+    return best_ease(bags, quality)

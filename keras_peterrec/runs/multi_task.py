@@ -34,6 +34,7 @@ from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
 
 BATCH_TOKENS = 1_000
+FEWEST_ROWS, MOST_ROWS = 8, 32  # of a task's batch
 
 
 @takes(MultiTaskSettings)
@@ -59,13 +60,14 @@ def multi_task(settings: MultiTaskSettings) -> dict:
 def _multi_task(settings):
     began = command_began()
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
-    source = load_source(settings.log)
+    source = load_source(settings.log, settings.columns, settings.events)
     sequences, vocabulary, _ = encode_log(source)
     host = _new_host(settings, vocabulary)
     data, prints = {}, {}
     for name, task in of_tasks.items():
         log = settings.tasks[name]["log"]
-        data[name], prints[name] = _task_data(host, load_source(log), task)
+        histories = load_source(log, settings.columns, settings.events)
+        data[name], prints[name] = _task_data(host, histories, task)
     fingerprints = [source.fingerprint(), prints]
     with RunFolder(settings.out, settings, fingerprints, RECIPE) as folder:
         if (earlier := folder.earlier_result()) is not None:
@@ -104,7 +106,8 @@ def _task_settings(where, settings):
             f"Received: {'no `log`' if unknown is None else repr(unknown)}."
         )
     given = {name: value for name, value in where.items() if name != "log"}
-    return TaskSettings(**given, seed=settings.seed, train_fraction=settings.train_fraction)
+    shared = {name: getattr(settings, name) for name in ("columns", "seed", "train_fraction")}
+    return TaskSettings(**given, **shared)
 
 
 def _new_host(settings, vocabulary):
@@ -171,10 +174,14 @@ def _train(model, sequences, data, settings, folder):
 
 
 def _task_part(model, name, data, source, settings):
-    """The Parts of a task; as many batches as the source has."""
-    train = data.splits[TRAIN]
-    batch_size = min(128, max(16, len(train) // 32))
-    return by_rows(model.tasks[name], data, batch_size, settings.seed, int(source.cardinality()))
+    """The Parts of a task; as many batches as the source has.
+
+    Of such a size that an epoch, a pass over the source log, is about one over the task's rows as
+    well: with batches of 128 nearly all work went to the tasks, and to the same rows many times.
+    """
+    train, steps = data.splits[TRAIN], int(source.cardinality())
+    batch_size = min(MOST_ROWS, max(FEWEST_ROWS, math.ceil(len(train) / steps)))
+    return by_rows(model.tasks[name], data, batch_size, settings.seed, steps)
 
 
 def _result(model, name, data, settings, fingerprints):

@@ -1,23 +1,36 @@
 """From a log to a host."""
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
+from keras_peterrec.data.prepared.beam import new_pipeline
+from keras_peterrec.data.prepared.format import is_prepared
+from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sequences import Sequences, mean_one_factor, target_weight
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
-from keras_peterrec.runs.host_linear import fit_ease, fit_linear, join, refit_linear
+from keras_peterrec.runs.host_linear import (
+    fit_ease,
+    fit_linear,
+    join,
+    refit_linear,
+    say_if_nothing_is_counted,
+    sparse_regression_of,
+)
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import FINAL, RunFolder
@@ -59,6 +72,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     began = command_began()
     devices = Devices.open(settings.devices)
+    _check_runner(settings)
     source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
     log = PretrainingLog.of(source, settings.min_count, settings.split)
     fingerprint = log.summary["fingerprint"]
@@ -70,6 +84,8 @@ def pretrain(settings: PretrainSettings) -> dict:
         if result is None:
             if devices.is_chief:
                 log.say_what_is_left_out()
+                if settings.runner is not None:
+                    say_if_nothing_is_counted(log, settings.runner)
             with seeded(settings.seed):
                 host = _new_host(log, settings, devices)
                 described = describe(log, settings)
@@ -121,7 +137,7 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
     def finish():
         linear = None
         if settings.linear or settings.baselines:
-            linear = fit_linear(log, earlier)
+            linear = fit_linear(log, _counter(log, settings), earlier)
         weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         host.save(folder.path)
         result = {
@@ -166,7 +182,7 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(log, chosen, earlier)
+            part = refit_linear(log, _counter(log, settings), chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
@@ -181,6 +197,28 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
         return told
 
     return Devices.of(pretrainer).on_chief(finish)
+
+
+def _check_runner(settings):
+    """Raises InputError if a runner could not count; training would end before it is asked."""
+    if settings.runner is None:
+        return
+    if not isinstance(settings.log, PreparedLog) and not is_prepared(settings.log):
+        raise InputError(
+            "`log` should be a folder of `prepare` where a `runner` counts, since its workers "
+            f"read the shards. Received: `runner` = {settings.runner!r} with another log."
+        )
+    new_pipeline(settings.runner, settings.pipeline_options)
+
+
+def _counter(log, settings) -> Callable:
+    """What counts the pairs of items of a log: this process, or a runner of Beam."""
+    if settings.runner is None or not log.most_measured:
+        return sparse_regression_of
+    from keras_peterrec.runs.linear_counts_beam import count_on_beam  # an optional extra
+
+    asked = {"runner": settings.runner, "options": settings.pipeline_options}
+    return functools.partial(count_on_beam, **asked)
 
 
 def describe(log: PretrainingLog, settings: Any) -> dict:

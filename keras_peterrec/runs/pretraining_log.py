@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.prepared.splits import (
     EVERYTHING,
+    Periods,
     PreparedSplit,
     count_split,
     find_periods,
@@ -127,9 +128,7 @@ class PretrainingLog:
             while shards and events < self.chunk_events:
                 taken.append(shards.pop(0))
                 events += self.prepared.events_of(taken[-1])
-            found = self.prepared.read(taken, times=periods.reads_times)
-            arrays = None, self.ids[found.items], None, found.offsets, None
-            yield Sequences.of_arrays(*arrays, periods.events(found))
+            yield training_part(self.prepared, self.ids, taken, periods)
 
     def steps_of_epoch(self, batches: Any, asked: int | None) -> int:
         """Steps of an epoch: those asked for, or all batches once, if they are not very many."""
@@ -156,6 +155,22 @@ class PretrainingLog:
                 f"of them validate and test, and the linear part is fitted to "
                 f"{len(self.sequences):,}"
             )
+
+
+def training_part(
+    prepared: PreparedLog, ids: np.ndarray, shards: Sequence[int], periods: Periods
+) -> Sequences:
+    """The Sequences of some shards, with what is trained on alone: no users, times or weights.
+
+    Args:
+        prepared: PreparedLog.
+        ids: int32 array `[I + 4]`, from the ids of its records to others.
+        shards: sequence of int.
+        periods: Periods, which split them.
+    """
+    found = prepared.read(shards, times=periods.reads_times)
+    arrays = None, ids[found.items], None, found.offsets, None
+    return Sequences.of_arrays(*arrays, periods.events(found))
 
 
 def measured_sequences(

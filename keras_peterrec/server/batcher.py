@@ -79,10 +79,12 @@ class Batcher:
         with self._budget.share() as hold:
             hold(size)
             if rows > self.settings.max_batch_rows or size > self.settings.max_batch_bytes:
+                # What may be merged with others may also be split.
                 if rows > 1 and _merge_key(signature, arrays):
                     outputs = await self._run_parts(signature, inputs)
                     if outputs is not None:
                         return outputs
+                    # Only the whole has the right answer, such as a mean over all rows.
             return await self._enqueue(signature, inputs, rows, size)
 
     def close(self):
@@ -106,7 +108,7 @@ class Batcher:
         if self.waiting >= self.settings.max_waiting:
             raise ServingError(UNAVAILABLE, _FULL)
         future = asyncio.get_running_loop().create_future()
-        # What cannot be merged gets a queue of its own.
+        # What cannot be merged gets a queue of its own; no other future has this id while it waits.
         key = _merge_key(signature, list(inputs.values())) or (signature, id(future))
         member = _Member(inputs, rows, size, future)
         self._queues.setdefault(key, deque()).append(member)
@@ -140,6 +142,8 @@ class Batcher:
 
     def _start(self):
         self._starting = False
+        # No more runs than threads: what waits in the queues here, and not in the pool's, can
+        # still be merged or leave.
         while self._busy < self.workers and self._queues:
             key, queue = next(iter(self._queues.items()))
             members = self._take(queue)
@@ -148,7 +152,7 @@ class Batcher:
                 self._queues.move_to_end(key)
             else:
                 del self._queues[key]
-            if members:
+            if members:  # else all of them were cancelled
                 self._busy += 1
                 loop = asyncio.get_running_loop()
                 self._pool.submit(self._work, loop, key[0], members)
@@ -262,7 +266,7 @@ def _run_members(signature, members):
                 for name in signature.dtypes
             }
             outputs = signature.run(merged)
-            aligned = _is_batch(outputs, sum(rows))
+            aligned = _is_batch(outputs, sum(rows))  # else nobody knows whose values are whose
         except Exception:  # one by one below, where each member gets its own error
             aligned = False
         if aligned:

@@ -126,37 +126,33 @@ def export(
             # all the rest.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             tf.saved_model.save(served, str(folder), served.functions, options)
-        names = list(served.functions)
-        mixed_names = [] if mixed is None else list(mixed.places_of)
-        models = [*(task.model for task in tasks.values()), *([] if mixed is None else [mixed])]
-        longest = max([host.next_item_length, *map(host.history_length, models)])
-        histories = _warmup_histories(host, longest)
-        rows = {name: sample_rows(name, histories, mixed_names) for name in names}
-        write_warmup(folder, warmup_requests(rows), out.resolve().parent.name)
+        name, signatures = out.resolve().parent.name, list(served.functions)
+        rows = _warmup_rows(host, tasks, mixed, signatures)
+        write_warmup(folder, warmup_requests(rows), name)
         _write_bundles(folder / BUNDLES, tasks, host)
         _write_bundles(folder / MIXED_BUNDLES, {} if mixed is None else mixed.sources, host)
-        description = _description(host, tasks, k, host_path, added)
-        description.update(
-            incremental=incremental,
-            mixed=mixed_names,
-            keep_seen=sorted(keep_seen),
-            titles=titles is not None,
-            assets=asset_hashes(folder),
-        )
-        write_json(folder / DESCRIPTION, description)
         if added:
             save_added(host, added, folder / ADDED)
         if titles is not None:
             rows = ({"item_id": item, "title": title} for item, title in titles.items())
             write_csv(folder / ITEMS, ["item_id", "title"], rows)
+        description = {
+            **_description(host, tasks, host_path, added),
+            "k": k,
+            "incremental": incremental,
+            "mixed": [] if mixed is None else list(mixed.places_of),
+            "keep_seen": sorted(keep_seen),
+            "titles": titles is not None,
+            "assets": asset_hashes(folder),
+        }
+        write_json(folder / DESCRIPTION, description)
         write_json(folder / REPORTS, reports or {})
-        name = out.resolve().parent.name
         write_text(folder / CARD, model_card(name, description, reports or {}))
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {
         "out": str(out),
-        "signatures": names,
+        "signatures": signatures,
         "bytes": size,
         "parameters": sum(math.prod(w.shape) for w in served.weights.values()),
     }
@@ -188,7 +184,8 @@ def _published(out):
         raise
 
 
-def _description(host, tasks, k, host_path, added):
+def _description(host, tasks, host_path, added):
+    """What `peterrec.json` says of the host and the tasks."""
     fingerprint = host.fingerprint()
     at_path = host.fingerprint(len(host.vocabulary.items) - added) if added else fingerprint
     return {
@@ -198,7 +195,6 @@ def _description(host, tasks, k, host_path, added):
         "host_at_path": at_path,
         "added_items": added,
         "max_length": host.max_length,
-        "k": k,
         "tasks": {
             name: {"kind": task.kind.name, "unit": task.kind.unit} for name, task in tasks.items()
         },
@@ -216,11 +212,16 @@ def _write_bundles(folder, sources, host):
             shutil.copyfile(Path(source) / file, folder / name / file)
 
 
-def _warmup_histories(host, length):
-    """Four histories: one of `length` events, a short, an empty and an unknown one."""
+def _warmup_rows(host, tasks, mixed, signatures):
+    """Rows for each signature: the longest history, a short, an empty and an unknown one."""
+    models = [task.model for task in tasks.values()]
+    models += [] if mixed is None else [mixed]
+    length = max([host.next_item_length, *map(host.history_length, models)])
     items = host.vocabulary.items
     longest = " ".join(written(items[n % len(items)]) for n in range(length))
-    return [longest, written(items[0]), "", "? ?"]
+    histories = [longest, written(items[0]), "", "? ?"]
+    mixed_names = [] if mixed is None else list(mixed.places_of)
+    return {name: sample_rows(name, histories, mixed_names) for name in signatures}
 
 
 def _replay_warmup(folder):

@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.settings.base import Settings, data_setting, positive_integer, setting
+from keras_peterrec.settings.base import data_setting, positive_integer, setting
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.reading import ReadingSettings
 
 _NAME = re.compile(r"\w[\w.-]*")  # of a task, after which a folder is called
 DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
 
 
 @dataclass(frozen=True)
-class ExperimentSettings(Settings):
+class ExperimentSettings(ReadingSettings):
     """Settings of `experiment`: a plan, a dataset and how many seeds."""
 
     command: ClassVar[str] = "experiment"
@@ -93,11 +94,11 @@ class ExperimentSettings(Settings):
 
     def check(self):
         if self.log is None:
-            for name in ("target", "labels", "column"):
+            for name in ("target", "labels", "column", "columns", "events"):
                 if getattr(self, name) is not None:
                     raise InputError(
                         f"`{name}` should be left out without `log`, since a dataset has its own "
-                        f"tasks. Received: `{name}` = {getattr(self, name)!r}."
+                        f"logs and tasks. Received: `{name}` = {getattr(self, name)!r}."
                     )
             return
         for name in ("dataset", "path"):

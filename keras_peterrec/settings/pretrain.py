@@ -1,6 +1,6 @@
 """Settings of `pretrain`."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError
@@ -17,11 +17,11 @@ from keras_peterrec.settings.base import (
     setting,
     split_setting,
 )
-from keras_peterrec.settings.reading import ReadingSettings, weight_setting
+from keras_peterrec.settings.reading import RunnerSettings, runner_setting, weight_setting
 
 
 @dataclass(frozen=True)
-class PretrainSettings(ReadingSettings):
+class PretrainSettings(RunnerSettings):
     """Settings of `pretrain`: a log in, a host out."""
 
     command: ClassVar[str] = "pretrain"
@@ -72,8 +72,19 @@ class PretrainSettings(ReadingSettings):
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
     profile: bool = profile_setting()
+    _: KW_ONLY
+    runner: str | None = runner_setting(
+        "counts, in the shards of a large prepared log, what the linear part is fitted to"
+    )
 
     def check(self):
+        super().check()
+        if self.runner is not None and not (self.linear or self.baselines):
+            raise InputError(
+                "`runner` should be left out where there is no linear part to count for, which "
+                "`linear` and `baselines` ask for. "
+                f"Received: `runner` = {self.runner!r} without either."
+            )
         if self.objective != "masked":
             return
         if self.max_length < 2:

@@ -23,6 +23,17 @@ def weight_setting(what: str) -> Any:
     )
 
 
+def runner_setting(what: str) -> Any:
+    """The setting `runner`; its help says what a runner does."""
+    return setting(
+        None,
+        f"runner of Apache Beam that {what}, such as DirectRunner, FlinkRunner, SparkRunner "
+        "or DataflowRunner (default: this process, without Beam)",
+        metavar="NAME",
+        recorded=False,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadingSettings(Settings):
     """How the columns of a command's files are read."""
@@ -47,13 +58,7 @@ class ReadingSettings(Settings):
 class RunnerSettings(ReadingSettings):
     """Where a command's work is done: in this process, or by a runner of Apache Beam."""
 
-    runner: str | None = setting(
-        None,
-        "runner of Apache Beam that does the work, such as DirectRunner, FlinkRunner, SparkRunner "
-        "or DataflowRunner (default: this process, without Beam)",
-        metavar="NAME",
-        recorded=False,
-    )
+    runner: str | None = runner_setting("does the work")
     pipeline_options: str | None = setting(
         None,
         "options of the runner as one text, such as '--direct_num_workers=2'",

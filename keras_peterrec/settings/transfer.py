@@ -225,7 +225,7 @@ class LinearSettings(TaskSettings):
 
 
 @dataclass(frozen=True)
-class MultiTaskSettings(Settings):
+class MultiTaskSettings(ReadingSettings):
     """Settings of `multi_task`: one network for the next items and several tasks."""
 
     command: ClassVar[str] = "multi_task"

@@ -20,7 +20,7 @@ from keras_peterrec.models.linear_fitting import (
     best_weight,
     item_regression,
 )
-from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.models.linear_part import Bag, LinearPart, Rows
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
@@ -183,8 +183,9 @@ class RecommendationData(TaskData):
 
     def _regression(self, bag, size):
         train = self.splits[TRAIN]
-        rows = train.starts, train.stops, train.answers.offsets, train.answers.items
-        return item_regression(bag, self.source.items, *rows, size, len(self.kind.targets))
+        answers = train.answers
+        rows = Rows(self.source.items, train.starts, train.stops, answers.offsets, answers.items)
+        return item_regression(bag, rows, size, len(self.kind.targets))
 
     def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
         if linear is None:

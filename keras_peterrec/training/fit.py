@@ -169,35 +169,26 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
         with contextlib.nullcontext() if average is None else average.in_use():
             return devices.on_chief(measure)
 
-    ended = contextlib.ExitStack()
     validation = Validation(validate)
-    callbacks = [] if recipe.path is not None else [validation]
+    shown, lines = [], ProgressLines(title, recipe.monitor, recipe.epochs)
     if devices.is_chief:
         with progress.live_line(f"{title}  compiling ..."):
             write_graph(forward, folder / "logs" / "train")
-        callbacks += tensorboard_callbacks(folder / "logs", validation, show, profile)
-        callbacks.append(HistoryFile(folder))
-    callbacks.append(training)
-    if average is not None:
-        callbacks.insert(0, average)
-    if devices.is_chief:
-        lines = ProgressLines(title, recipe.monitor, recipe.epochs)
-        callbacks.append(ended.enter_context(contextlib.closing(lines)))
-    # One endless stream of batches, continued where it was. So epoch n has the same batches
-    # whether or not the run was interrupted, and on any number of devices.
+        shown = tensorboard_callbacks(folder / "logs", validation, show, profile)
+        shown.append(HistoryFile(folder))
+    # Each reads what those before it have measured and added to the logs.
+    measuring = validation if recipe.path is None else None
+    callbacks = [average, measuring, *shown, training, lines if devices.is_chief else None]
     steps = recipe.steps or int(batches.cardinality())
-    if isinstance(batches, StreamedBatches):
-        ended.enter_context(batches.own_errors())
-        batches = devices.share(batches.from_step(first * steps), of_worker=True)
-    else:
-        batches = devices.share(batches.repeat().skip(first * steps))
-    with ended, contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+    stream, own_errors = _stream(batches, devices, first * steps)
+    to_stderr = contextlib.redirect_stdout(sys.stderr)  # stdout is for results
+    with contextlib.closing(lines), own_errors, to_stderr:
         model.fit(
-            batches,
+            stream,
             steps_per_epoch=steps,
             epochs=recipe.epochs,
             initial_epoch=first,
-            callbacks=callbacks,
+            callbacks=[callback for callback in callbacks if callback is not None],
             verbose=0,
             shuffle=False,
         )
@@ -207,3 +198,15 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
             f"{recipe.epochs} (--epochs) may give better answers"
         )
     return training
+
+
+def _stream(batches, devices, step):
+    """One endless stream of batches from a step on, and a context for the errors of reading it.
+
+    So epoch n has the same batches whether or not the run was interrupted, and on any number of
+    devices.
+    """
+    if isinstance(batches, StreamedBatches):
+        stream = devices.share(batches.from_step(step), of_worker=True)
+        return stream, batches.own_errors()
+    return devices.share(batches.repeat().skip(step)), contextlib.nullcontext()

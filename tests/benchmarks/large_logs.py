@@ -96,6 +96,7 @@ def pretrain(options):
     """Trains on the prepared log for a number of steps."""
     from keras_peterrec.runs.pretrain import pretrain
 
+    runner = {"runner": options.runner, "pipeline_options": options.pipeline_options}
     found = pretrain(
         options.out / "prepared",
         options.out / "host",
@@ -104,6 +105,7 @@ def pretrain(options):
         hidden_dim=options.hidden_dim,
         linear=options.linear,
         baselines=False,
+        **(runner if options.linear else {}),
     )
     metrics = {name: found["metrics"]["test"][name] for name in ("hr@10", "ndcg@10")}
     about = {"steps": options.steps, "bytes": _size(options.out / "host"), "test": metrics}

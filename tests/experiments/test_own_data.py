@@ -1,5 +1,7 @@
 """An experiment on a log of one's own, as it is and prepared."""
 
+import dataclasses
+
 import pytest
 from commands import run_here
 from prepared_samples import sample_columns
@@ -27,21 +29,50 @@ def files(tmp_path_factory):
     return folder
 
 
-def test_a_log_and_the_same_prepared_give_the_same_tables(files, tmp_path, here, monkeypatch):
-    monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Small", ROWS, ("comparison",), "nothing"))
+def other_names(files, folder):
+    """The same files with other names of columns, and a log that has other events as well."""
+    folder.mkdir()
+    for name in ("clicks.csv", "films.csv", "users.csv"):
+        text = (files / name).read_text()
+        text = text.replace("user_id", "who").replace("item_id", "what").replace("timestamp", "at")
+        (folder / name).write_text(text)
+    head, *bought = (folder / "clicks.csv").read_text().splitlines()
+    seen = [f"{line.split(',')[0]},seen{n % 9},{n % 50},view" for n, line in enumerate(bought)]
+    lines = [f"{head},action", *(f"{line},buy" for line in bought), *seen]
+    (folder / "clicks.csv").write_text("\n".join(lines))
+    return folder
+
+
+def compared(folder, log, out, **reading):
+    """An experiment on the log and all tasks of a folder."""
     tasks = {
-        "target": [f"shop={files / 'films.csv'}"],
-        "labels": str(files / "users.csv"),
+        "target": [f"shop={folder / 'films.csv'}"],
+        "labels": str(folder / "users.csv"),
         "column": ["letter", "price=regression"],
     }
-    found = [
-        experiment("tiny", log=str(files / name), out=tmp_path / name, **tasks, **SMALL)
-        for name in ("clicks.csv", "prepared")
-    ]
-    assert found[0]["settings"]["tasks"] == ["shop", "letter", "price"]
-    cells = [[{**cell, "seconds": 0} for cell in result["table"]] for result in found]
-    assert cells[0] == cells[1] and len(found[0]["runs"]) == 6
-    assert "own data" in found[1]["notes"][0]
+    return experiment("tiny", log=str(folder / log), out=out, **tasks, **reading, **SMALL)
+
+
+def test_one_log_in_any_form_gives_the_same_tables(files, tmp_path, here, monkeypatch):
+    """As it is, prepared, and with other names of columns among other events."""
+    tiny = Plan("tiny", "Small", ROWS, ("comparison",), "nothing")
+    monkeypatch.setitem(PLANS, "tiny", tiny)
+    plain, prepared = (compared(files, log, tmp_path / log) for log in ("clicks.csv", "prepared"))
+    # The joint network reads files itself; it would end without the names.
+    more = dataclasses.replace(tiny, rows=(*ROWS, Row("MTL", run="multi_task")))
+    monkeypatch.setitem(PLANS, "tiny", more)
+    other, names = other_names(files, tmp_path / "other"), "user_id=who,item_id=what,timestamp=at"
+    reading = {"columns": f"{names},event_type=action", "events": "buy"}
+    renamed = compared(other, "clicks.csv", tmp_path / "renamed", **reading)
+    assert plain["settings"]["tasks"] == ["shop", "letter", "price"]
+    assert [len(found["runs"]) for found in (plain, prepared, renamed)] == [6, 6, 9]
+    cells = [cells_of(found) for found in (plain, prepared, renamed)]
+    assert cells[0] == cells[1] == [cell for cell in cells[2] if cell["row"] != "MTL"]
+    assert "own data" in prepared["notes"][0]
+
+
+def cells_of(result):
+    return [{**cell, "seconds": 0} for cell in result["table"]]
 
 
 def test_a_target_is_called_after_its_file(files, tmp_path, here, monkeypatch):
@@ -59,6 +90,8 @@ def test_a_target_is_called_after_its_file(files, tmp_path, here, monkeypatch):
         (["--log", "clicks.csv", "--labels", "users.csv"], "should be given together"),
         (["--log", "clicks.csv", "--target", "a/b=films.csv"], "name tasks differently"),
         (["--log", "clicks.csv", "--target", "films.csv", "films=films.csv"], "tasks differently"),
+        (["--columns", "user_id=who"], "`columns` should be left out without `log`"),
+        (["--log", "clicks.csv", "--target", "films.csv", "--events", "buy"], "event_type"),
         (["--log", "prepared", "--target", "none.csv"], "none.csv"),
         (["--log", "clicks.csv", "--labels", "users.csv", "--column", "age"], "age"),
     ],

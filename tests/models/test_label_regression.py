@@ -29,7 +29,7 @@ def test_regression_to_a_number_is_scikit_learns(bag):
     items, starts, stops, *_ = rows = random_rows(7, users=80, cuts=1)
     numbers = np.random.default_rng(0).normal(3.0, 2.0, (len(starts), 1))
     regression = LabelRegression(bag, items, starts, stops, ITEMS, [3.0], squared(numbers))
-    oracle = linear_model.Ridge(alpha=2.0).fit(matrices(bag, *rows)[0], numbers)
+    oracle = linear_model.Ridge(alpha=2.0).fit(matrices(bag, rows)[0], numbers)
     for penalty in (50.0, 2.0):  # the second starts from the first
         found = regression.solve(penalty)
     np.testing.assert_allclose(found.table[:, 0], oracle.coef_.reshape(-1), atol=1e-3)
@@ -41,7 +41,7 @@ def test_regression_to_classes_is_scikit_learns():
     classes = np.random.default_rng(0).integers(0, 3, len(starts))
     regression = LabelRegression(Bag(), items, starts, stops, ITEMS, np.zeros(3), log_loss(classes))
     found = regression.solve(4.0)
-    x = matrices(Bag(), *rows)[0]
+    x = matrices(Bag(), rows)[0]
     oracle = linear_model.LogisticRegression(C=1 / 4.0, tol=1e-8, max_iter=1_000).fit(x, classes)
     scores = x @ found.table + found.bias
     probabilities = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
@@ -73,7 +73,7 @@ def test_a_table_most_of_which_is_empty_is_sparse(monkeypatch):
 def test_the_penalty_is_chosen_by_users_that_are_not_fitted():
     """Labels of noise ask for a strong penalty, labels of the bag for a weak one."""
     items, starts, stops, *_ = rows = random_rows(9, users=400, cuts=1)
-    x, random = matrices(Bag(), *rows)[0], np.random.default_rng(0)
+    x, random = matrices(Bag(), rows)[0], np.random.default_rng(0)
     half = np.arange(len(starts)) < len(starts) // 2
     chosen = []
     for noise in (20.0, 0.1):

@@ -14,7 +14,7 @@ from keras_peterrec.models.linear_fitting import (
     best_item_regression,
     best_weight,
 )
-from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores, Rows
 
 
 @settings(max_examples=30, deadline=None)
@@ -25,8 +25,8 @@ from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores
 )
 def test_ridge_to_items_is_the_closed_form(seed, bag, penalty):
     rows = random_rows(seed)
-    found = ItemRegression(bag, *rows, ITEMS, OUTPUTS).solve(penalty)
-    x, y = matrices(bag, *rows)
+    found = ItemRegression(bag, rows, ITEMS, OUTPUTS).solve(penalty)
+    x, y = matrices(bag, rows)
     expected = np.linalg.solve(x.T @ x + penalty * np.eye(ITEMS), x.T @ y)
     np.testing.assert_allclose(found.table, expected, atol=1e-4)
     assert found.bag == bag and not found.bias.any()
@@ -34,16 +34,16 @@ def test_ridge_to_items_is_the_closed_form(seed, bag, penalty):
 
 def test_ridge_to_items_does_not_depend_on_how_cuts_are_taken_together(monkeypatch):
     rows = random_rows(1, users=3, cuts=30)
-    whole = ItemRegression(Bag(fade=2.0), *rows, ITEMS, OUTPUTS).solve(3.0).table
+    whole = ItemRegression(Bag(fade=2.0), rows, ITEMS, OUTPUTS).solve(3.0).table
     monkeypatch.setattr(linear_fitting, "CUTS", 2)
-    parts = ItemRegression(Bag(fade=2.0), *rows, ITEMS, OUTPUTS).solve(3.0).table
+    parts = ItemRegression(Bag(fade=2.0), rows, ITEMS, OUTPUTS).solve(3.0).table
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
 def test_ridge_is_held_to_an_earlier_table():
     rows, penalty = random_rows(3), 5.0
-    regression = ItemRegression(Bag(), *rows, ITEMS, OUTPUTS)
-    x, y = (np.asarray(matrix, "float64") for matrix in matrices(Bag(), *rows))
+    regression = ItemRegression(Bag(), rows, ITEMS, OUTPUTS)
+    x, y = (np.asarray(matrix, "float64") for matrix in matrices(Bag(), rows))
     earlier = np.random.default_rng(0).normal(size=(ITEMS, OUTPUTS))
     scale = np.sum((x @ earlier) * y) / np.sum((x @ earlier) ** 2)  # least squares
     eye = penalty * np.eye(ITEMS)
@@ -61,7 +61,7 @@ def test_an_earlier_table_is_taken_where_it_is_better():
 
     def best(sign):
         return best_item_regression(
-            lambda bag: ItemRegression(bag, *rows, ITEMS, OUTPUTS),
+            lambda bag: ItemRegression(bag, rows, ITEMS, OUTPUTS),
             lambda part: sign * float("goes_on" in part.chosen),
             earlier,
         )
@@ -71,9 +71,9 @@ def test_an_earlier_table_is_taken_where_it_is_better():
 
 def test_scikit_learn_agrees_with_ridge_to_items():
     rows = random_rows(2, users=40)
-    x, y = matrices(Bag(), *rows)
+    x, y = matrices(Bag(), rows)
     oracle = linear_model.Ridge(alpha=3.0, fit_intercept=False).fit(x, y)
-    found = ItemRegression(Bag(), *rows, ITEMS, OUTPUTS).solve(3.0).table
+    found = ItemRegression(Bag(), rows, ITEMS, OUTPUTS).solve(3.0).table
     np.testing.assert_allclose(found, oracle.coef_.T, atol=1e-4)
 
 
@@ -81,8 +81,8 @@ def test_a_tiny_penalty_is_solved_in_more_digits():
     """Items that always come together: X'X alone cannot be inverted."""
     for users in range(1, 40):
         items, starts = np.array([4, 5, 6] * users), np.arange(0, 3 * users, 3)
-        rows = items, starts, starts + 3, np.arange(users + 1), np.zeros(users, int)
-        found = ItemRegression(Bag(), *rows, 3, 1).solve(1e-6)
+        rows = Rows(items, starts, starts + 3, np.arange(users + 1), np.zeros(users, int))
+        found = ItemRegression(Bag(), rows, 3, 1).solve(1e-6)
         assert found.table.sum() == pytest.approx(1.0, abs=1e-3)
 
 
@@ -90,17 +90,17 @@ def test_the_best_fade_and_penalty_are_taken():
     """The next item is that of two events ago: what came later should not count more."""
     random = np.random.default_rng(5)
     items = random.integers(4, 14, 400)
-    rows = np.arange(2, 399)
-    columns = items, np.zeros(397, int), rows, np.arange(398), items[rows - 2] - 4
+    stops = np.arange(2, 399)
+    rows = Rows(items, np.zeros(397, int), stops, np.arange(398), items[stops - 2] - 4)
     made, seen = [], []
 
     def make(bag):
         made.append(bag)
-        return ItemRegression(Bag(bag.fade, events=2), *columns, ITEMS, ITEMS)
+        return ItemRegression(Bag(bag.fade, events=2), rows, ITEMS, ITEMS)
 
     def quality(part):
-        scores = part.scores(items, columns[1][-100:], rows[-100:]).all()
-        hits = float(np.mean(scores.argmax(axis=1) == columns[4][-100:]))
+        scores = part.scores(items, rows.starts[-100:], stops[-100:]).all()
+        hits = float(np.mean(scores.argmax(axis=1) == rows.targets[-100:]))
         seen.append((hits, part))
         return hits
 
@@ -110,15 +110,27 @@ def test_the_best_fade_and_penalty_are_taken():
     assert 2 <= len(made) <= len(linear_fitting.FADES)
 
 
+def test_the_first_rows_are_those_of_whole_users():
+    items, starts = np.arange(4, 14), np.array([0, 0, 3, 3, 3, 8])
+    stops, targets = np.array([1, 2, 4, 5, 6, 9]), np.arange(7)
+    rows = Rows(items, starts, stops, np.array([0, 1, 1, 3, 4, 6, 7]), targets)
+    for count in (2, 3, 4):  # the second user's rows do not all fit
+        found = rows.first(count)
+        assert found.starts.tolist() == [0, 0] and found.stops.tolist() == [1, 2]
+        assert found.offsets.tolist() == [0, 1, 1] and found.targets.tolist() == [0]
+    assert rows.first(5).targets.tolist() == [0, 1, 2, 3, 4, 5]
+    assert rows.first(6) is rows
+
+
 def test_ease_is_the_closed_form():
     items, starts, stops, *_ = random_rows(6, users=60, cuts=1)
-    found = best_ease(items, starts, stops, ITEMS, lambda part: -abs(part.chosen["penalty"] - 20))
+    bags = Bag(events=99).matrix(items, starts, stops, ITEMS)
+    found = best_ease(bags, lambda part: -abs(part.chosen["penalty"] - 20))
     x = np.array([bag_of(items[a:b], Bag(events=99), ITEMS) > 0 for a, b in zip(starts, stops)])
     inverse = np.linalg.inv(x.T.astype(float) @ x + 20.0 * np.eye(ITEMS))
     expected = np.eye(ITEMS) - inverse / np.diag(inverse)
     assert found.chosen == {"penalty": 20.0}
     np.testing.assert_allclose(found.table, expected, atol=1e-4)
-    assert best_ease(items, starts, stops, linear_fitting.EXACT_UP_TO + 1, None) is None
 
 
 def scores_that_are(table):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keras_peterrec.models import linear_fitting, sparse_regression
 from keras_peterrec.models.linear_fitting import ItemRegression, item_regression
-from keras_peterrec.models.linear_part import Bag
+from keras_peterrec.models.linear_part import Bag, Rows
 from keras_peterrec.models.sparse_regression import EVENTS, SparseRegression
 
 ITEMS, OUTPUTS = 10, 7
@@ -22,7 +22,7 @@ def task_rows(seed, users=300):
     stops = random.integers(ends - lengths, ends + 1)
     counts = random.integers(0, 4, users)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return items, ends - lengths, stops, offsets, random.integers(0, OUTPUTS, offsets[-1])
+    return Rows(items, ends - lengths, stops, offsets, random.integers(0, OUTPUTS, offsets[-1]))
 
 
 def next_rows(seed, users=40, longest=70):
@@ -33,12 +33,12 @@ def next_rows(seed, users=40, longest=70):
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     places = np.flatnonzero((np.arange(len(items)) > starts) & (items >= 4))
     targets = items[places] - 4
-    return items, starts[places], places, np.arange(len(targets) + 1), targets
+    return Rows(items, starts[places], places, np.arange(len(targets) + 1), targets)
 
 
 def counts_of(rows):
-    items, *_, targets = rows
-    return np.bincount(items, minlength=ITEMS + 4)[4:], np.bincount(targets, minlength=OUTPUTS)
+    items = np.bincount(rows.items, minlength=ITEMS + 4)[4:]
+    return items, np.bincount(rows.targets, minlength=OUTPUTS)
 
 
 def fitted(rows, bag, parts=1, penalty=10.0, next_items=True):
@@ -52,7 +52,8 @@ def fitted(rows, bag, parts=1, penalty=10.0, next_items=True):
     for some in np.split(np.arange(len(starts)), ends):
         if len(some):
             at = offsets[some[0] : some[-1] + 2]
-            found.add(items, starts[some], stops[some], at - at[0], targets[at[0] : at[-1]])
+            of_some = targets[at[0] : at[-1]]
+            found.add(Rows(items, starts[some], stops[some], at - at[0], of_some))
     return found.solve(penalty).table.toarray()
 
 
@@ -60,7 +61,7 @@ def fitted(rows, bag, parts=1, penalty=10.0, next_items=True):
 @given(st.integers(0, 9_999), st.sampled_from([None, 2.0, 20.0]), st.sampled_from([1, 3, 500]))
 def test_next_items_of_all_candidates_are_the_exact_regression(seed, fade, events):
     rows, bag = next_rows(seed), Bag(fade, events=events)
-    exact = ItemRegression(Bag(fade, events=min(events, EVENTS)), *rows, ITEMS, ITEMS).solve(10.0)
+    exact = ItemRegression(Bag(fade, events=min(events, EVENTS)), rows, ITEMS, ITEMS).solve(10.0)
     np.testing.assert_allclose(fitted(rows, bag), exact.table, atol=2e-3)
     np.testing.assert_allclose(fitted(rows, bag, parts=3), exact.table, atol=2e-3)
 
@@ -68,7 +69,7 @@ def test_next_items_of_all_candidates_are_the_exact_regression(seed, fade, event
 @pytest.mark.parametrize("power", [0.0, 0.5])
 def test_rows_of_a_task_are_the_exact_regression(power, monkeypatch):
     rows, bag = task_rows(3), Bag(2.0, power)
-    exact = ItemRegression(bag, *rows, ITEMS, OUTPUTS).solve(10.0).table
+    exact = ItemRegression(bag, rows, ITEMS, OUTPUTS).solve(10.0).table
     np.testing.assert_allclose(fitted(rows, bag, next_items=False), exact, atol=1e-4)
     monkeypatch.setattr(sparse_regression, "ROWS", 7)
     monkeypatch.setattr(sparse_regression, "ADDED_PAIRS", 50)
@@ -79,9 +80,9 @@ def test_candidates_are_the_items_that_explain_a_target_best(monkeypatch):
     rows, bag = task_rows(4), Bag(events=EVENTS)
     monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
     monkeypatch.setattr(sparse_regression, "CANDIDATES", 3)
-    found = item_regression(bag, *rows, ITEMS, OUTPUTS).solve(10.0)
+    found = item_regression(bag, rows, ITEMS, OUTPUTS).solve(10.0)
     assert found.is_sparse and found.bag.events == EVENTS
-    exact = ItemRegression(bag, *rows, ITEMS, OUTPUTS)
+    exact = ItemRegression(bag, rows, ITEMS, OUTPUTS)
     table = found.table.toarray()
     for target in range(OUTPUTS):
         explained = exact.right[:, target] ** 2 / (np.diag(exact.gram) + 10.0)
@@ -101,7 +102,7 @@ def test_only_the_most_frequent_items_take_part(monkeypatch):
     assert np.flatnonzero(table.any(axis=0)).tolist() == frequent.tolist()
     assert np.flatnonzero(table.any(axis=1)).tolist() == frequent.tolist()
     # Events of others still take their places in the bag: the sums are those of all items.
-    exact = ItemRegression(Bag(2.0, events=EVENTS), *rows, ITEMS, ITEMS)
+    exact = ItemRegression(Bag(2.0, events=EVENTS), rows, ITEMS, ITEMS)
     gram, right = (m[np.ix_(frequent, frequent)] for m in (exact.gram, exact.right))
     expected = np.linalg.solve(gram + 10.0 * np.eye(4), right)
     np.testing.assert_allclose(table[np.ix_(frequent, frequent)], expected, atol=2e-3)
@@ -109,9 +110,22 @@ def test_only_the_most_frequent_items_take_part(monkeypatch):
 
 def test_the_largest_sums_are_kept(monkeypatch):
     monkeypatch.setattr(sparse_regression, "MOST_PAIRS", 20)
-    pairs = sparse_regression._Pairs(10, 10)
+    pairs = sparse_regression.Pairs(10, 10)
     values = np.random.default_rng(0).permutation(100).astype("float32") + 1
     for some in np.array_split(np.arange(100), 3):
         pairs.add(some // 10, some % 10, values[some])
     found = pairs.matrix()
     assert found.nnz == 20 and found.data.min() == 81
+
+
+def test_of_equal_sums_no_more_are_kept(monkeypatch):
+    """Where bags do not fade, every pair that occurs once has the same sum."""
+    monkeypatch.setattr(sparse_regression, "MOST_PAIRS", 20)
+    pairs = sparse_regression.Pairs(10, 10)
+    pairs.add(np.arange(100) // 10, np.arange(100) % 10, np.ones(100, "float32"))
+    pairs.add(np.full(10, 9), np.arange(10), np.ones(10, "float32"))
+    found = pairs.matrix().tocoo()
+    assert found.nnz == 20
+    kept = list(zip(found.row, found.col, found.data))
+    assert kept[:10] == [(0, n, 1.0) for n in range(10)]  # of the more frequent items
+    assert kept[10:] == [(9, n, 2.0) for n in range(10)]

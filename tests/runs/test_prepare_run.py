@@ -161,6 +161,7 @@ def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monke
     result = pretrain(folder / "out", tmp_path / "host", epochs=1, final=True, **SMALL)
     host = Host.load(tmp_path / "host")
     assert host.pretrainer.linear.entries > 0 and result["linear"]["weight"] > 0
+    assert host_linear.fit_ease(memory.sequences, evaluation, 11) is None  # more than 10 items
 
 
 def test_measured_users_are_fewer_where_items_are_many(folder, monkeypatch):

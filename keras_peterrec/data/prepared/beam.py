@@ -96,6 +96,34 @@ def import_beam(runner: str) -> Any:
     return apache_beam
 
 
+def new_pipeline(runner: str, options: str | None) -> Any:
+    """An empty pipeline, by which a runner and its options are checked before there is work.
+
+    Args:
+        runner: str. Such as `"DirectRunner"`.
+        options: str or `None`. Options of the pipeline, as on a command line.
+
+    Raises:
+        InputError: Beam is not installed, does not know the runner, or refuses the options.
+    """
+    beam = import_beam(runner)
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    said = io.StringIO()  # by argparse, before it exits
+    try:
+        with contextlib.redirect_stderr(said):
+            given = PipelineOptions([f"--runner={runner}", *shlex.split(options or "")])
+            given.get_all_options()  # reads their values
+            return beam.Pipeline(options=given)
+    except (ValueError, SystemExit) as error:
+        told = said.getvalue() if isinstance(error, SystemExit) else f"error: {error}"
+        reason = " ".join(told.rpartition("error: ")[2].split())
+        raise InputError(
+            "`runner` and `pipeline_options` should be ones that Apache Beam accepts. Received: "
+            f"`runner` = {runner!r}, `pipeline_options` = {options!r} ({reason})."
+        ) from error
+
+
 @contextlib.contextmanager
 def pipeline_on(runner: str, options: str | None) -> Iterator[Any]:
     """Yields a pipeline, which runs when the block ends.
@@ -105,14 +133,10 @@ def pipeline_on(runner: str, options: str | None) -> Iterator[Any]:
         options: str or `None`. Options of the pipeline, as on a command line.
 
     Raises:
-        InputError: Beam is not installed, does not know the runner, or a worker raised one.
+        InputError: see `new_pipeline`; or a worker raised one.
     """
-    beam = import_beam(runner)
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    given = PipelineOptions([f"--runner={runner}", *shlex.split(options or "")])
     try:
-        with beam.Pipeline(options=given) as pipeline:
+        with new_pipeline(runner, options) as pipeline:
             yield pipeline
     except InputError:
         raise

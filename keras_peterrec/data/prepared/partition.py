@@ -16,7 +16,8 @@ from keras_peterrec.data.prepared.clocks import Clock
 from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, user_hashes
 from keras_peterrec.data.read_log import weight_numbers
 from keras_peterrec.data.table_columns import encode_ids, texts
-from keras_peterrec.data.table_files import check_tables, find_files, is_read, read_pieces
+from keras_peterrec.data.table_files import check_tables, find_files, read_pieces
+from keras_peterrec.data.table_formats import format_of
 from keras_peterrec.data.timestamps import read_times
 from keras_peterrec.errors import InputError
 
@@ -59,10 +60,10 @@ def find_inputs(
         system, inner = remote
         paths = sorted(path for path in system.glob(inner) if system.isfile(path))
         found += [{"path": system.unstrip_protocol(p), "bytes": system.size(p)} for p in paths]
-        if not paths or not all(map(is_read, paths)):
+        if not paths or not all(map(format_of, paths)):
             raise InputError(
                 f"`log` should name files that are read. Received: {place}, which has "
-                f"{next((p for p in paths if not is_read(p)), 'none')}."
+                f"{next((p for p in paths if not format_of(p)), 'none')}."
             )
     return found
 

@@ -1,11 +1,10 @@
-"""A prepared log, read a few shards at a time."""
+"""A prepared log: what is said of it, and its events, a few shards at a time."""
 
 import functools
 import io
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -18,40 +17,18 @@ from keras_peterrec.data.prepared.finishing import read_vocabulary
 from keras_peterrec.data.prepared.format import (
     COUNTS,
     LENGTHS,
-    WEIGHTS,
     read_bytes,
     read_manifest,
     shard_name,
     user_hashes,
 )
+from keras_peterrec.data.prepared.records import Histories, read_fields
 from keras_peterrec.data.prepared.shards import in_order
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError, Misfit
 
-RECORDS = 2_048  # parsed at once
 FRAME_BYTES = 16  # that a TFRecord adds to a record
-
-
-@dataclass(frozen=True)
-class Histories:
-    """Users' events as flat arrays, users in the order of their first events in the log.
-
-    Args:
-        items: int32 array `[N]` of ids, user by user and in order of time.
-        offsets: int64 array `[U + 1]`; user u has `items[offsets[u]:offsets[u + 1]]`.
-        first_events: int64 array `[U]`, rising: where each user's first row stands in the log.
-        timestamps: array `[N]`, or `None` if they were not asked for.
-        user_ids: object array of str `[U]`, or `None` likewise.
-        weights: float32 array `[N]`, or `None` if the log has none.
-    """
-
-    items: np.ndarray
-    offsets: np.ndarray
-    first_events: np.ndarray
-    timestamps: np.ndarray | None = None
-    user_ids: np.ndarray | None = None
-    weights: np.ndarray | None = None
 
 
 class PreparedLog:
@@ -180,7 +157,7 @@ class PreparedLog:
         return self._manifest["files"][shard]["events"]
 
     def read(self, shards: Sequence[int], times: bool = False, users: bool = False) -> Histories:
-        """Reads some shards.
+        """Reads some shards; users stand in the order of their first events in the log.
 
         Args:
             shards: sequence of int.
@@ -189,21 +166,9 @@ class PreparedLog:
         Raises:
             InputError: a shard is damaged.
         """
-        optional = {"timestamps": times, "user_id": users, WEIGHTS: self.weighted}
-        asked = ["items", "first_event", *(name for name, wanted in optional.items() if wanted)]
-        found = {name: [] for name in (*asked, "lengths")}
-        for batch in self._batches(shards, asked):
-            found["items"].append(batch["items"].values.numpy().astype("int32"))
-            found["lengths"].append(batch["items"].row_lengths().numpy())
-            found["first_event"].append(batch["first_event"].numpy())
-            if times:
-                found["timestamps"].append(self._times(batch["timestamps"]))
-            if users:
-                found["user_id"].append(batch["user_id"].numpy())
-            if self.weighted:
-                found[WEIGHTS].append(batch[WEIGHTS].values.numpy())
-        joined = {n: np.concatenate(p) if p else np.zeros(0, "int64") for n, p in found.items()}
-        return _in_first_order(joined)
+        whole, weighted = self._manifest["whole_timestamps"], self.weighted
+        found = Histories.read(self._shard_paths(shards), whole, times, users, weighted)
+        return found.in_first_order()
 
     def read_times(self, shard: int) -> np.ndarray:
         """All timestamps of a shard, user by user.
@@ -211,25 +176,8 @@ class PreparedLog:
         Raises:
             InputError: the shard is damaged.
         """
-        parts = [self._times(b["timestamps"]) for b in self._batches([shard], ["timestamps"])]
-        return np.concatenate(parts) if parts else np.zeros(0, "int64")
-
-    def _batches(self, shards, asked):
-        """The records of some shards, parsed, with the fields that are asked for."""
-        import tensorflow as tf
-
-        paths = [self._shard_path(shard) for shard in shards]
-        fields = self._fields()
-        fields = {name: fields[name] for name in asked}
-        parse = lambda records: tf.io.parse_example(records, fields)
-        batches = tf.data.TFRecordDataset(paths).batch(RECORDS)
-        try:
-            yield from batches.map(parse, num_parallel_calls=2).prefetch(2)
-        except tf.errors.OpError as error:
-            reason = " ".join(error.message.split())
-            raise InputError(
-                f"`log` should be a prepared log that is whole. Received: {self.path!r} ({reason})."
-            ) from error
+        paths, whole = self._shard_paths([shard]), self._manifest["whole_timestamps"]
+        return read_fields(paths, ["timestamps"], whole)["timestamps"]
 
     def sample(self, events: int) -> range:
         """The first shards that have so many events together; all of them if there are not more.
@@ -279,13 +227,12 @@ class PreparedLog:
         for shard in sorted(of_users.intersection(shards)):
             found = self.read([shard], times=True, users=True)
             kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
-            parts.append(_selected(found, np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
-        if not sum(len(part["user_id"]) for part in parts):
+            parts.append(found.of_users(np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
+        if not sum(len(part.user_ids) for part in parts):
             raise Misfit(
                 f"`log` should have events of the task's users. Received: {self.path!r}, with none."
             )
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return self._log_of(_in_first_order(joined))
+        return self._log_of(Histories.joined(parts).in_first_order())
 
     def _log_of(self, found):
         known = found.items >= FIRST_ITEM
@@ -302,23 +249,6 @@ class PreparedLog:
         items = self.items.decode(ids)
         return Log(found.user_ids[left], items, *arguments, name=self.name, weights=weights)
 
-    def _fields(self):
-        import tensorflow as tf
-
-        integers, text = tf.io.RaggedFeature(tf.int64), tf.io.FixedLenFeature([], tf.string)
-        return {
-            "items": integers,
-            "first_event": tf.io.FixedLenFeature([], tf.int64),
-            "timestamps": integers if self._manifest["whole_timestamps"] else text,
-            "user_id": text,
-            WEIGHTS: tf.io.RaggedFeature(tf.float32),
-        }
-
-    def _times(self, column):
-        if self._manifest["whole_timestamps"]:
-            return column.values.numpy()
-        return np.frombuffer(b"".join(column.numpy()), "<f8")
-
     @functools.cached_property
     def _lengths(self):
         with self._arrays(LENGTHS) as arrays:
@@ -327,15 +257,14 @@ class PreparedLog:
     def _arrays(self, name):
         return np.load(io.BytesIO(read_bytes(self.path, name)))
 
-    def _shard_path(self, shard):
-        return posixpath.join(self.path, shard_name(shard, self.shards))
+    def _shard_paths(self, shards):
+        return [posixpath.join(self.path, shard_name(shard, self.shards)) for shard in shards]
 
     def _check_files(self):
         if "://" in self.path:  # asking for the size of each may take long
             return
-        for shard, about in enumerate(self._manifest["files"]):
+        for path, about in zip(self._shard_paths(range(self.shards)), self._manifest["files"]):
             size = about["bytes"] + FRAME_BYTES * about["users"]
-            path = self._shard_path(shard)
             found = os.path.getsize(path) if os.path.isfile(path) else None
             if found != size:
                 what = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
@@ -352,41 +281,3 @@ class PreparedLog:
             f"PreparedLog({self.path!r}, events={self.events}, users={self.users}, "
             f"shards={self.shards})"
         )
-
-
-def _selected(found, users):
-    """Some users of Histories, as `_in_first_order` takes them."""
-    lengths = np.diff(found.offsets)[users]
-    ends = np.cumsum(lengths)
-    places = np.arange(lengths.sum()) + np.repeat(found.offsets[users] - (ends - lengths), lengths)
-    weights = {} if found.weights is None else {WEIGHTS: found.weights[places]}
-    return {
-        "items": found.items[places],
-        "timestamps": found.timestamps[places],
-        "lengths": lengths,
-        "user_id": found.user_ids[users],
-        "first_event": found.first_events[users],
-        **weights,
-    }
-
-
-def _in_first_order(found):
-    """Histories of users sorted by their first events in the log."""
-    order = np.argsort(found["first_event"], kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(found["lengths"])]).astype("int64")
-    lengths = np.diff(offsets)[order]
-    ends = np.cumsum(lengths)
-    places = np.arange(offsets[-1]) + np.repeat(offsets[order] - (ends - lengths), lengths)
-    of_events = lambda name: found[name][places] if name in found else None
-    user_ids = None
-    if "user_id" in found:
-        texts = [u if isinstance(u, str) else u.decode() for u in found["user_id"][order]]
-        user_ids = np.array(texts, object)
-    return Histories(
-        of_events("items"),
-        np.concatenate([[0], ends]).astype("int64"),
-        found["first_event"][order],
-        of_events("timestamps"),
-        user_ids,
-        of_events(WEIGHTS),
-    )

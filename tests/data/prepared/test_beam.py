@@ -119,6 +119,22 @@ def _wait_for(port, server):
     pytest.fail("the job server did not start")
 
 
+@needs_beam
+@pytest.mark.parametrize(
+    ("runner", "options", "reason"),
+    [
+        ("NoRunner", None, "Unexpected pipeline runner: NoRunner"),
+        ("DirectRunner", "--direct_num_workers=x", "--direct_num_workers: invalid int value: 'x'"),
+        ("DirectRunner", "--temp_location='a", "No closing quotation"),
+    ],
+)
+def test_a_runner_that_beam_does_not_know_is_one_clear_line(tmp_path, runner, options, reason):
+    log = Log.from_columns(*sample_columns())
+    with pytest.raises(InputError, match="`runner` and `pipeline_options` should be") as caught:
+        prepare(log, tmp_path / "out", runner=runner, pipeline_options=options)
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.skipif(has_beam, reason="Apache Beam is installed")
 def test_without_beam_it_says_what_to_install(tmp_path):
     log = Log.from_columns(*sample_columns())
