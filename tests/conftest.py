@@ -20,28 +20,32 @@ os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY_COMPILED))
 # The longest: one of them begun last would keep one processor busy and the others waiting.
 FIRST = (
     "test_readme.py",
-    "test_export_run.py",
     "test_transfer_run.py",
-    "test_training_together.py",
-    "test_engine.py",
-    "test_compiled_step.py",
+    "test_shared_host.py",
+    "test_prepare_run.py",
+    "test_export_run.py",
+    "test_bulk.py",
     "test_training_habits.py",
-    "test_linear_tasks.py",
-    "test_micro_batches.py",
     "test_wrapping.py",
-    "test_notebooks.py",
-    "test_end_to_end.py",
-    "test_fresh_process.py",
-    "test_pretrainers.py",
+    "test_refresh_run.py",
+    "test_engine.py",
+    "test_linear_tasks.py",
+    "test_compiled_step.py",
     "test_mixed_signature.py",
     "test_step_signature.py",
-    "test_pretrain_run.py",
-    "test_refresh_run.py",
+    "test_micro_batches.py",
+    "test_end_to_end.py",
+    "test_training_together.py",
+    "test_notebooks.py",
+    "test_fresh_process.py",
+    "test_pretrainers.py",
     "test_verify.py",
     "serving/test_export.py",
     "test_task_model.py",
-    "test_multi_task_run.py",
+    "test_final_run.py",
     "test_train_benchmark.py",
+    "test_pretrain_run.py",
+    "test_multi_task_run.py",
     "test_cli.py",
 )
 
@@ -104,6 +108,17 @@ def unoptimized():
     from keras_peterrec.serving.warmup import graphs_as_they_are
 
     with graphs_as_they_are():
+        yield
+
+
+@pytest.fixture(scope="module")
+def unasked():
+    """Exports do not ask themselves their warm-up requests, a third of their time.
+
+    For tests whose exports have no signatures that others lack, or that check them anyway.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_peterrec.serving.export._replay_warmup", lambda folder: None)
         yield
 
 

@@ -31,7 +31,7 @@ SMALL = {
     "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
     "refresh": ["--epochs", "1"],
     "transfer": ["--epochs", "1"],
-    "benchmark": ["--seconds", "0.1", "--connections", "2"],
+    "benchmark": ["--seconds", "0.1", "--rounds", "1", "--connections", "2"],
 }
 SMALL_CODE = {"blocks=(7, 8)": "blocks=(1, 2)"}
 
@@ -75,6 +75,7 @@ def newcomer(tmp_path):
     return folder
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize(
     "text",
     [
@@ -168,6 +169,7 @@ def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "OTHER_METHODS", ("random_host",))
     few = {task: quickstart.SIMULATED_TASKS[task] for task in ("shop", "gender")}
     monkeypatch.setattr(quickstart, "SIMULATED_TASKS", few)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one transfer at a time
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "100")

@@ -72,6 +72,7 @@ class ReplicatedTraining(Prebuilt):
             layer.supports_jit = False
 
     def make_train_function(self, force=False):
+        _build_optimizer(self)
         if not _several_workers(self):
             # What XLA should compile, `loss_and_gradients` gives it.
             with _not_compiled(self):
@@ -110,6 +111,18 @@ def _not_compiled(model, where=True):
         yield
     finally:
         model.jit_compile = wanted
+
+
+def _build_optimizer(model):
+    """Makes the optimizer's variables, so that the first step is traced once: not twice.
+
+    Keras makes them while it traces, and then has to trace again without.
+    """
+    if keras.backend.backend() != "tensorflow" or model.optimizer is None:
+        return
+    if not model.optimizer.built:
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
 
 
 def unused_variables(model):

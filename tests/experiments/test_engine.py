@@ -47,7 +47,7 @@ def plans():
 
 
 @pytest.fixture(scope="module")
-def out(plans, tmp_path_factory):
+def out(plans, here, tmp_path_factory):
     folder = tmp_path_factory.mktemp("experiments") / "tiny"
     run(folder, tasks=EVERY)
     return folder

@@ -44,8 +44,11 @@ def rows():
 def fitted(rows):
     """The function that compiles a model and trains it for an epoch."""
 
-    def fit(model, loss=LOSS, rate=0.01, **arguments):
-        model.compile(keras.optimizers.Adam(rate), loss=loss, metrics=["accuracy"])
+    def fit(model, loss=LOSS, rate=0.01, metrics=None, jit_compile="auto", **arguments):
+        optimizer = keras.optimizers.Adam(rate)
+        model.compile(optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile)
+        if model.built:  # or Keras traces the step twice
+            optimizer.build(model.trainable_variables)
         model.fit(*rows, verbose=0, **arguments)
         return model
 

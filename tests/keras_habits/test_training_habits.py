@@ -52,7 +52,8 @@ def test_callbacks_of_ones_own_and_of_keras_work(new_task, fitted, rows, tmp_pat
         keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None),
         keras.callbacks.TerminateOnNaN(),
     ]
-    task = fitted(new_task(), epochs=2, batch_size=5, validation_data=rows, callbacks=callbacks)
+    fed = {"epochs": 2, "batch_size": 5, "validation_data": rows, "callbacks": callbacks}
+    task = fitted(new_task(), metrics=["accuracy"], **fed)
     assert own.batches == 3 * len(task.history.history["loss"])  # 5, 5 and 2 rows
     assert (tmp_path / "log.csv").read_text().startswith("epoch,accuracy,")
 
@@ -108,7 +109,7 @@ def test_a_cloned_pretrainer_is_a_pretrainer(pretrainer, rows):
 
 
 def test_evaluate_and_predict_agree(new_task, fitted, rows):
-    task = fitted(new_task())
+    task = fitted(new_task(), metrics=["accuracy"])
     logits = predicted(task, rows[0]).astype("float64")
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     measured = task.evaluate(*rows, verbose=0, return_dict=True)

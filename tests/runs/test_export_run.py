@@ -32,7 +32,7 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
+pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 
 
 @pytest.fixture(scope="module")

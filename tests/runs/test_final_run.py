@@ -101,7 +101,7 @@ def test_an_interrupted_final_training_goes_on_where_it_was(measured_folder, tmp
 @pytest.mark.parametrize(
     "task", [TARGET, pytest.param(SPEND, marks=pytest.mark.slow)], ids=["films", "spend"]
 )
-def test_a_final_task_is_trained_on_all_users(task, host_folder, tmp_path, eagerly):
+def test_a_final_task_is_trained_on_all_users(task, host_folder, tmp_path):
     quick = {**task, "epochs": 1, "method": "head"}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", final=True, **quick)
     host = Host.load(host_folder)

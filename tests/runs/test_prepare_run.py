@@ -69,7 +69,11 @@ def test_inspect_describes_it(folder):
 
 @pytest.mark.parametrize(
     "asked",
-    [{}, {"final": True}, {"split": "time:30", "final": True, "min_count": 2}],
+    [
+        {},
+        pytest.param({"final": True}, marks=pytest.mark.slow),
+        {"split": "time:30", "final": True, "min_count": 2},
+    ],
     ids=["last", "final", "by time"],
 )
 def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path, asked):
@@ -183,12 +187,17 @@ def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(
         pretrain(tmp_path / "out", tmp_path / "host", **options)
 
 
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    path = tmp_path_factory.mktemp("host") / "host"
+    pretrain(Log.from_columns(*sample_columns()), path, epochs=1, linear=False, **SMALL)
+    return path
+
+
 @pytest.mark.parametrize("asked", [{}, {"split": "time:35", "final": True}], ids=["", "by time"])
 @pytest.mark.parametrize("kind", ["target", "labels"])
-def test_tasks_and_evaluations_read_it(folder, tmp_path, kind, asked):
-    host = tmp_path / "host"
+def test_tasks_and_evaluations_read_it(folder, host, tmp_path, kind, asked):
     log = Log.from_columns(*sample_columns())
-    pretrain(log, host, epochs=1, linear=False, **SMALL)
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
     if kind == "target":
         items, times = [f"t{n % 5}" for n in range(len(users))], [30, 32, 34, 36, 38] * 13

@@ -1,5 +1,7 @@
 """Pretraining as a run: what is written, resumed and refused."""
 
+import contextlib
+import io
 import json
 
 import numpy as np
@@ -20,6 +22,15 @@ from keras_peterrec.transfer.host import Host
 
 SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20}  # of `host_folder`
 SMALLER = {"hidden_dim": 8, "blocks": 1, "max_length": 20}  # compiles in half the time
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The folder of a run without interruption, its result, and what it said."""
+    folder, said = tmp_path_factory.mktemp("straight") / "host", io.StringIO()
+    with contextlib.redirect_stderr(said):
+        result = pretrain("simulated/source", folder, epochs=3, **SMALLER)
+    return folder, result, said.getvalue()
 
 
 def test_run_folder_is_a_host_and_its_metrics(host_folder):
@@ -67,7 +78,7 @@ def test_folder_with_something_else_is_refused(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+def test_interrupted_run_goes_on_where_it_was(straight, tmp_path, monkeypatch, capsys):
     on_epoch_end = ProgressLines.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
@@ -77,15 +88,15 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(ProgressLines, "on_epoch_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALLER)
+        pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
     assert not (tmp_path / "host" / "metrics.json").exists()
     monkeypatch.undo()
     capsys.readouterr()
-    result = pretrain("simulated/source", tmp_path / "host", epochs=4, **SMALLER)
+    result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
     shown = capsys.readouterr().err
-    assert "epoch  3/4" in shown and "epoch  2/4" not in shown
-    straight = pretrain("simulated/source", tmp_path / "straight", epochs=4, **SMALLER)
-    assert result["epochs"] == straight["epochs"] == 4
+    assert "epoch  3/3" in shown and "epoch  2/3" not in shown
+    _, straight, _ = straight
+    assert result["epochs"] == straight["epochs"] == 3
     assert result.keys() == straight.keys()
     # Adam's state came back too: the loss goes on from where it was.
     assert result["metrics"]["test"]["ndcg@10"] == pytest.approx(
@@ -93,12 +104,12 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(tmp_path, capsys):
-    result = pretrain("simulated/source", tmp_path / "host", epochs=3, **SMALLER)
+def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(straight):
+    folder, result, shown = straight
     assert result["stopped"] == "epochs"
     said = "pretrain  val_ndcg@10 still improved when its epochs were over: more than 3 (--epochs)"
-    assert said in capsys.readouterr().err
-    host = Host.load(tmp_path / "host")
+    assert said in shown
+    host = Host.load(folder)
     log = load_log("simulated/source")
     measured = NextItemEvaluation(Sequences(log, host.vocabulary), 20, VALIDATION).measure(
         host.pretrainer
@@ -106,13 +117,13 @@ def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(tmp_path, 
     assert measured["ndcg@10"] == pytest.approx(result["metrics"]["validation"]["ndcg@10"])
 
 
-def test_the_linear_part_stands_beside_the_same_network(tmp_path):
-    both = pretrain("simulated/source", tmp_path / "both", epochs=1, **SMALLER)
+def test_the_linear_part_stands_beside_the_same_network(straight, tmp_path):
+    folder, both, _ = straight
     more = {"linear": False, "baselines": False}
-    alone = pretrain("simulated/source", tmp_path / "alone", epochs=1, **more, **SMALLER)
+    alone = pretrain("simulated/source", tmp_path / "alone", epochs=3, **more, **SMALLER)
     assert [found["name"] for found in both["baselines"]] == ["popularity", "SLIT", "EASE"]
     assert alone["baselines"] == [alone["baseline"]] and "linear" not in alone
-    hosts = {name: Host.load(tmp_path / name) for name in ("both", "alone")}
+    hosts = {"both": Host.load(folder), "alone": Host.load(tmp_path / "alone")}
     assert hosts["both"].fingerprint() == hosts["alone"].fingerprint()
     assert both["linear"]["weight"] > 0 and hosts["alone"].pretrainer.linear is None
     for part in ("trainable", "host"):
@@ -149,7 +160,7 @@ def test_held_out_events_do_not_count_as_training():
     assert sequences[0].tolist() == [FIRST_ITEM, FIRST_ITEM + 1, 1, FIRST_ITEM]
 
 
-def test_items_that_only_held_out_events_have_are_counted_and_said(tmp_path, capsys):
+def test_items_that_only_held_out_events_have_are_counted_and_said(straight, tmp_path, capsys):
     walks = [[f"i{(user + n) % 10}" for n in range(6)] for user in range(30)]
     walks[0][-1], walks[1][-2] = "new", "newer"
     users, times = np.repeat(np.arange(30), 6), np.tile(np.arange(6), 30)
@@ -158,9 +169,8 @@ def test_items_that_only_held_out_events_have_are_counted_and_said(tmp_path, cap
     assert result["data"]["items"] == 12 and result["data"]["items_only_held_out"] == 2
     assert "2 of 12 items are unknown to the host" in capsys.readouterr().err
     assert not {"new", "newer"} & set(Host.load(tmp_path / "host").vocabulary.items)
-    result = pretrain("simulated/source", tmp_path / "other", epochs=1, **SMALLER)
-    assert result["data"]["items_only_held_out"] == 0
-    assert "unknown to the host" not in capsys.readouterr().err
+    _, result, said = straight
+    assert result["data"]["items_only_held_out"] == 0 and "unknown to the host" not in said
 
 
 def test_masked_objective_trains(tmp_path):

@@ -55,7 +55,7 @@ def test_the_learning_rate_is_the_methods_unless_another_is_given(
 ):
     monkeypatch.setitem(LEARNING_RATES, "head", 0.02)
     for name, asked, used in (("default", {}, 0.02), ("given", {"learning_rate": 0.3}, 0.3)):
-        settings = {**GENDER, **asked, "method": "head"}
+        settings = {**GENDER, **asked, "method": "head", "linear": False, "baselines": False}
         transfer(host_folder, "simulated/source", tmp_path / name, **settings)
         assert read_history(tmp_path / name)["learning_rate"] == pytest.approx([used])
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import grpc
 import pytest
 import tensorflow as tf
-from running_server import predict
+from running_server import predict, running
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import keras_peterrec
 from keras_peterrec import cli
+from keras_peterrec.errors import InputError
 from keras_peterrec.server import serve as serve_command
 
 
@@ -132,26 +133,22 @@ def test_a_signal_while_models_are_loaded(model_folder, sign):
             process.kill()
 
 
-def test_mistakes_are_one_line(model_folder, tmp_path):
-    folder = model_folder / "everything"
+def test_a_mistake_is_one_line(tmp_path):
+    process = start("--model-base-path", tmp_path, "--port", 0, "--grpc-port", 0)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert out == "" and "Traceback" not in errors
+    assert "`base_path` of 'peterrec' should hold versions" in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["port", "grpc_port"])
+def test_a_port_that_is_taken(name, model_folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        started = {
-            "`base_path` of 'peterrec' should hold versions": start(
-                "--model-base-path", tmp_path, "--port", 0, "--grpc-port", 0
-            ),
-            "`port` should be a free port": start(
-                "--model-base-path", folder, "--port", port, "--grpc-port", 0
-            ),
-            "`grpc_port` should be a free port": start(
-                "--model-base-path", folder, "--port", 0, "--grpc-port", port
-            ),
-        }
-        for text, process in started.items():
-            out, errors = process.communicate(timeout=120)
-            assert process.returncode == 2, errors
-            assert out == "" and text in errors.splitlines()[-1]
-            assert "Traceback" not in errors
+        ports = {"port": 0, "grpc_port": 0, name: taken.getsockname()[1]}
+        with pytest.raises(InputError, match=f"`{name}` should be a free port") as error:
+            with running(model_base_path=str(model_folder / "everything"), **ports):
+                pass
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

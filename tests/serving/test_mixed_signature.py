@@ -20,7 +20,7 @@ from keras_peterrec.serving.verify.verify_export import checks, verify_export
 from keras_peterrec.tasks.regression import Regression
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
+pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 
 NO_SCORE = np.finfo("float32").min
 WIDTH = 10

@@ -17,7 +17,7 @@ from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
+pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 
 K = 10
 

@@ -15,7 +15,7 @@ from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.verify_export import verify_export
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
+pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 
 TASKS = ("films", "age-group.v2", "tuned", "topics", "spend")
 ITEM = st.sampled_from(["s1", "s2", "s30", "t0", "t3", "unheard-of"])

@@ -61,13 +61,13 @@ def keras_gradients(task):
     "method, patch, known_shapes",
     [
         ("patch", "bottleneck:2", True),
-        ("patch", "lora:2", True),
-        ("patch", "scale_shift", True),
+        pytest.param("patch", "lora:2", True, marks=pytest.mark.slow),
+        pytest.param("patch", "scale_shift", True, marks=pytest.mark.slow),
         ("patch", "tokens:2", True),
-        ("patch", "bottleneck:2+item_lora:2,rows=20", True),
+        pytest.param("patch", "bottleneck:2+item_lora:2,rows=20", True, marks=pytest.mark.slow),
         ("patch", "bottleneck:2+item_lora:2,rows=20", False),
         ("all", None, True),
-        ("all", None, False),
+        pytest.param("all", None, False, marks=pytest.mark.slow),
         ("last1", None, True),
     ],
 )
@@ -89,6 +89,15 @@ def test_dropout_moves_on_and_is_that_of_a_call():
     for seed, old in zip(seeds, before):
         seed.assign(old)
     np.testing.assert_allclose(found[1], task(HISTORY, training=True), rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_step_of_a_new_optimizer_is_traced_once(monkeypatch):
+    task, traced = make_task(), []
+    train_step = task.train_step
+    monkeypatch.setattr(task, "train_step", lambda data: traced.append(1) or train_step(data))
+    task.compile("adam", loss=task.loss, jit_compile=False)
+    task.train_on_batch(HISTORY, CLASSES)
+    assert len(traced) == 1 and int(task.optimizer.iterations) == 1
 
 
 def test_equal_models_compile_once_and_others_anew(monkeypatch):

@@ -73,7 +73,7 @@ STEP = tf.function(IncrementalTask(MODEL).step)
 USERS = 3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.lists(st.integers(2, 19), max_size=8), min_size=USERS, max_size=USERS),
     st.integers(0, 99),

@@ -284,7 +284,7 @@ def test_rows_of_many_tasks_step_in_one_call(host):
         np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     rows=st.lists(st.lists(st.integers(4, 15), max_size=9), min_size=1, max_size=4),
     seed=st.integers(0, 99),
