@@ -1,6 +1,7 @@
 """From a host and new events to a host that knows them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, all_events, split_events
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import read_json
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import describe, origin, train_final_host, train_host
@@ -66,6 +68,7 @@ def refresh(settings: RefreshSettings) -> dict:
         result = folder.measured_result()
         if result is None:
             _say_what_it_knows(host, settings)
+            _say_if_histories_are_short(log, settings)
             with seeded(settings.seed):
                 new, read = growth.host(split)
                 described = describe(read, settings) | {"parent": host.fingerprint()}
@@ -138,6 +141,21 @@ def _say_what_it_knows(host, settings):
         progress.line(
             "the host was trained on everything (--final): where the log holds its events again, "
             "metrics are too good; --split time:MOMENT asks for what came later"
+        )
+
+
+def _say_if_histories_are_short(log, settings):
+    """Prints where the log has a part of the histories that the host was trained on."""
+    file = Path(settings.host) / "metrics.json"
+    if not file.is_file():  # a host that was copied alone
+        return
+    before = read_json(file, "host").get("data", {})
+    usual = before.get("events", 0) / max(before.get("users", 0), 1)
+    now = len(log) / max(len(log.user_ids), 1)
+    if now < usual / 2:
+        progress.line(
+            f"the log has {now:.1f} events a user, and the host was trained on {usual:.1f}: it may "
+            "forget how longer histories go on; give all events until now, and not the new alone"
         )
 
 

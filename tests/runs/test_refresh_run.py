@@ -40,6 +40,21 @@ def test_old_items_keep_their_ids_and_new_ones_follow(host_folder, refreshed_hos
     assert result["parent"] == before.fingerprint() and result["data"]["new_items"] == 3
 
 
+def test_histories_that_are_short_beside_those_of_the_host_are_told(
+    host_folder, tmp_path, monkeypatch, capsys
+):
+    def stop(*_):
+        raise KeyboardInterrupt  # what follows is training
+
+    monkeypatch.setattr("keras_peterrec.runs.refresh.train_host", stop)
+    whole = next_days()
+    fifth = whole.select(np.arange(len(whole)) % 5 == 0)
+    for log, told in ((whole, False), (fifth, True)):
+        with pytest.raises(KeyboardInterrupt):
+            refresh(host_folder, log, tmp_path / str(told), **QUICK)
+        assert ("give all events until now" in capsys.readouterr().err) == told
+
+
 def test_a_report_has_it_and_says_how_to_make_it_again(refreshed_host):
     [run] = find_runs(refreshed_host)
     found = gather(run)
