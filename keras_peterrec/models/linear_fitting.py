@@ -24,6 +24,7 @@ FIRST_FADE, FIRST_PENALTY = 3, 2
 # Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
 SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
 SPREAD_ROWS = 256
+SPREAD_SCORES = 1 << 25  # that are in memory at once
 
 
 class ItemRegression:
@@ -239,9 +240,7 @@ def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float
     Returns:
         float. 0 where the linear part does not help.
     """
-    rows = np.arange(0, len(users), max(1, len(users) // SPREAD_ROWS))
-    both = users[rows] @ table.T, linear(rows)
-    spreads = [float(np.mean(np.std(scores, axis=1))) for scores in both]
+    spreads = _spreads(users, table, linear)
     if not spreads[1]:
         return 0.0
     unit = max(spreads[0], 1e-6) / spreads[1]
@@ -251,6 +250,19 @@ def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float
     )
     # The climb may have ended on a hillock.
     return weight if value > quality(0.0) else 0.0
+
+
+def _spreads(users, table, linear):
+    """How far the scores of the items lie from each other, the network's and the linear part's.
+
+    With millions of items the scores of all the rows would not fit in memory.
+    """
+    rows = np.arange(0, len(users), max(1, len(users) // SPREAD_ROWS))
+    parts = np.array_split(rows, max(1, -(-len(rows) * len(table) // SPREAD_SCORES)))
+    of_rows = [
+        [np.std(users[some] @ table.T, axis=1), np.std(linear(some), axis=1)] for some in parts
+    ]
+    return np.mean(np.concatenate(of_rows, axis=1), axis=1).tolist()
 
 
 def _climb(measure, place, count):

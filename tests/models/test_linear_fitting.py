@@ -165,6 +165,23 @@ def test_the_best_weight_follows_what_helps(truth):
     assert quality(found) >= quality(0)
 
 
+def test_the_weight_of_many_items_is_chosen_with_a_few_scores_in_memory(monkeypatch):
+    monkeypatch.setattr(linear_fitting, "SPREAD_SCORES", 60, raising=False)
+    random = np.random.default_rng(0)
+    users, table = random.normal(size=(300, 8)), random.normal(size=(20, 8))
+    scores, asked = random.normal(0, 5.0, (300, 20)), []
+
+    def linear(rows):
+        asked.append(len(rows))
+        return scores[rows]
+
+    found = best_weight(lambda weight: -abs(weight - 0.5), users, table, linear)
+    assert max(asked) <= 60 // 20 and sum(asked) == 300
+    spreads = np.std(users @ table.T, axis=1).mean(), np.std(scores, axis=1).mean()
+    steps = np.array(linear_fitting.SHARES) * spreads[0] / spreads[1]
+    assert found == pytest.approx(steps[np.abs(steps - 0.5).argmin()])
+
+
 def test_scores_of_nothing_weigh_nothing():
     users, table = np.ones((4, 2)), np.ones((3, 2))
     assert best_weight(lambda weight: 1.0, users, table, scores_that_are(np.zeros((4, 3)))) == 0.0
