@@ -6,12 +6,15 @@ Batches for pretraining, which are not padded, are in `packed_batches`.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
 from keras_peterrec.data.vocabulary import FIRST_ITEM, MASK, PAD, UNK
+
+MOST_LATER = 3  # events after the next one that may be asked for in its place
 
 
 def task_batches(
@@ -166,6 +169,39 @@ def hide_as_unknown(ids: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
     if not rate:
         return ids
     return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), UNK, ids)
+
+
+def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
+    """Draws which event answers each position: the next one, or one soon after it.
+
+    The event after the next is drawn `rate` times as often as the next one, and so on, up to
+    `MOST_LATER` events after it, as long as the row goes on with the same window.
+
+    Args:
+        events: int64 tensor `[R, L]`, places of events in the log; negative where there is none.
+        noise: see `hide_as_unknown`.
+        rate: float. 0 for the next event alone.
+
+    Returns:
+        int64 tensor `[R, L]`, places of answers; 1 where there is no event.
+
+    Source: after the dense all-action loss of PinnerFormer, Pancha et al., KDD 2022; each epoch
+    draws one of its terms for each position.
+    """
+    following = tf.maximum(events, 0) + 1
+    if not rate:
+        return following
+    # A window goes on as long as places rise by one from column to column. Two columns on, behind
+    # its end and a PAD, another user's first event may have the place that is two further on.
+    goes_on, ahead = events >= 0, tf.zeros_like(events, tf.int32)
+    for apart in range(1, MOST_LATER + 1):
+        shifted = tf.pad(events, [[0, 0], [0, apart]], constant_values=-1)[:, apart:]
+        goes_on &= shifted == events + apart
+        ahead += tf.cast(goes_on, tf.int32)
+    sums = np.cumsum(rate ** np.arange(MOST_LATER + 1)).astype("float32")
+    drawn = _uniform(events, noise, 3) * tf.gather(sums, ahead)
+    later = tf.reduce_sum(tf.cast(drawn[..., tf.newaxis] >= sums[:-1], tf.int64), axis=-1)
+    return following + later
 
 
 def hide_behind_mask(

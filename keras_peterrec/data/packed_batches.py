@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.data.batches import hide_as_unknown, hide_behind_mask
+from keras_peterrec.data.batches import hide_as_unknown, hide_behind_mask, later_places
 from keras_peterrec.data.vocabulary import FIRST_ITEM, PAD
 from keras_peterrec.errors import InputError, check_count
 
@@ -24,17 +24,22 @@ class NextItems:
     """What a batch of causal training shows and asks: the next item at every position.
 
     Args:
-        unknown_rate: float. See `causal_batches`. Defaults to `0.0`.
+        unknown_rate, later_rate: float. See `causal_batches`. Default to `0.0`.
     """
 
     more: ClassVar[int] = 0  # events of a window after those between its start and stop
-    later: ClassVar[int] = 1  # how far a target is from its position
     unknown_rate: float = 0.0
+    later_rate: float = 0.0
+
+    def places(self, events: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Places in the log of what is asked at `events`, int64 `[R, L]`."""
+        return later_places(events, noise, self.later_rate)
 
     def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
         """`(history, targets)` of places in `flat`, int `[R, L]` and negative where PAD is."""
-        history, targets = _gather(flat, events, 0), _gather(flat, events, 1)
-        return hide_as_unknown(history, noise, self.unknown_rate), _only_items(targets)
+        history = hide_as_unknown(_gather(flat, events), noise, self.unknown_rate)
+        asked = tf.where(events < 0, events, self.places(events, noise))
+        return history, _only_items(_gather(flat, asked))
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,16 @@ class HiddenItems:
     """
 
     more: ClassVar[int] = 1  # a causal window ends before its last target; here that is shown too
-    later: ClassVar[int] = 0
     vocabulary_size: int
     mask_rate: float = 0.3
 
+    def places(self, events: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """See `NextItems`."""
+        return tf.maximum(events, 0)
+
     def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
         """See `NextItems`."""
-        history = _gather(flat, events, 0)
+        history = _gather(flat, events)
         shown, hidden = hide_behind_mask(history, noise, self.mask_rate, self.vocabulary_size)
         return shown, _only_items(hidden)
 
@@ -68,10 +76,11 @@ def causal_batches(
     unknown_rate: float = 0.0,
     steps: int | None = None,
     weights: ArrayLike | None = None,
+    later_rate: float = 0.0,
 ) -> tf.data.Dataset:
     """Makes batches for next-item training.
 
-    All batches of all epochs have one shape, and every target occurs once in an
+    All batches of all epochs have one shape, and every position occurs once in an
     epoch. In memory are the items and two numbers for each window; a batch is made
     when it is asked for.
 
@@ -90,6 +99,8 @@ def causal_batches(
             Defaults to `None`, which follows from `tokens`.
         weights: float array `[N]` or `None`. How much each event counts as a target; see
             `Pretrainer`. Defaults to `None`, all alike.
+        later_rate: float. How much less often each later event of a window is asked for than
+            the one before it; see `later_places`. Defaults to `0.0`, the next one alone.
 
     Returns:
         `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
@@ -104,7 +115,7 @@ def causal_batches(
     >>> starts, stops = sequences.training_windows(max_length=100)
     >>> batches = causal_batches(sequences.items, starts, stops, tokens=1600, seed=0)
     """
-    shown = NextItems(unknown_rate)
+    shown = NextItems(unknown_rate, later_rate)
     return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
@@ -288,9 +299,10 @@ def packed(
             window = tf.reshape(tf.minimum(window, tf.size(lengths) - 1), [rows, width])
             real = (position < begins[1:, tf.newaxis]) & (position < tf.gather(ends, window) - 1)
             events = tf.where(real, position + tf.gather(shifts, window), -1)
-            targets = tf.maximum(events, 0) + make_batch.later
-            counted = (tf.gather(weights, targets) for weights in chunk.weights)
-            return *make_batch(flat, events, tf.stack([noise, step])), *counted
+            drawn = tf.stack([noise, step])
+            places = make_batch.places(events, drawn)
+            counted = (tf.gather(weights, places) for weights in chunk.weights)
+            return *make_batch(flat, events, drawn), *counted
 
         asked = tf.data.Dataset.range(first, steps)
         return asked.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -298,9 +310,9 @@ def packed(
     return chunks.flat_map(batches_of)
 
 
-def _gather(flat, events, later):
-    """Returns the ids of the events, or of those `later` positions on; PAD where none, `[R, L]`."""
-    return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0) + later))
+def _gather(flat, events):
+    """Returns the ids of the events; PAD where none, `[R, L]`."""
+    return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0)))
 
 
 def _only_items(targets):

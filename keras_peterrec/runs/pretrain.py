@@ -303,7 +303,9 @@ def training_batches(
     cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
     rows = devices.replicas * max(1, cached)
     vocabulary_size = pretrainer.backbone.vocabulary_size
-    shown = NextItems(settings.unknown_rate) if causal else HiddenItems(vocabulary_size)
+    shown = HiddenItems(vocabulary_size)
+    if causal:
+        shown = NextItems(settings.unknown_rate, settings.later_rate)
     # A causal network sees no further than its receptive field, so whole histories are laid end to
     # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.

@@ -57,6 +57,12 @@ class PretrainSettings(RunnerSettings):
     unknown_rate: float = setting(
         0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
     )
+    later_rate: float = setting(
+        0.5,
+        "how often the event after the next is the answer in place of the next one, and so on for "
+        "three events; 0: the next alone, as in the paper; causal only",
+        check=rate,
+    )
     weight_column: str | None = weight_setting("each event")
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=positive_integer
@@ -92,8 +98,9 @@ class PretrainSettings(RunnerSettings):
                 "`max_length` should be at least 2 with `objective` = 'masked', since one item has "
                 f"to stay visible. Received: `max_length` = {self.max_length}."
             )
-        if self.unknown_rate != type(self).unknown_rate:
-            raise InputError(
-                "`unknown_rate` should be left out with `objective` = 'masked'. "
-                f"Received: `unknown_rate` = {self.unknown_rate}."
-            )
+        for name in ("unknown_rate", "later_rate"):
+            if (given := getattr(self, name)) != getattr(type(self), name):
+                raise InputError(
+                    f"`{name}` should be left out with `objective` = 'masked'. "
+                    f"Received: `{name}` = {given}."
+                )

@@ -77,6 +77,65 @@ def test_weights_stand_beside_their_targets():
         np.testing.assert_array_equal(given_weights[targets > 0], targets[targets > 0] / 8.0)
 
 
+def test_weights_stand_beside_later_targets_too():
+    batches = make_causal(seed=3, later_rate=0.9, weights=ITEMS / 8.0)
+    history, targets, given_weights = stacked(batches)
+    assert ((targets > history + 1) & (history > 0)).any()
+    np.testing.assert_array_equal(given_weights[targets > 0], targets[targets > 0] / 8.0)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 28])
+def test_later_targets_stay_in_their_window_and_row(width):
+    starts, stops = windows_of(LENGTHS)[1:]
+    ends = dict(zip(ITEMS[starts].tolist(), ITEMS[stops].tolist()))
+    batches = causal_batches(ITEMS, starts, stops, width, seed=5, later_rate=0.99)
+    far = Counter()
+    for history, targets in [tuple(row) for b in epoch_of(batches) for row in zip(*b)]:
+        for run in runs_of(history[np.newaxis]):
+            asked = targets[np.isin(history, run)]
+            begin = max(first for first in ends if first <= run[0])
+            assert (asked <= min(run[-1] + 1, ends[begin])).all() and (asked > run).all()
+            far.update((asked - run).tolist())
+    assert set(far) <= {1, 2, 3, 4} and len(far) == min(width, 4)
+
+
+def test_later_targets_are_no_other_users_where_their_events_touch():
+    """As with `--final`, where no event is held out between two users."""
+    items, starts = np.arange(4, 304, dtype="int32"), np.arange(0, 300, 3)
+    for order in (None, 7):
+        batches = causal_batches(items, starts, starts + 2, 400, seed=order, later_rate=0.99)
+        history, targets = stacked(batches)
+        assert ((targets - 4) // 3 == (history - 4) // 3)[history > 0].all()
+
+
+def test_later_targets_are_drawn_by_their_rate():
+    """Of a long window: 8, 4, 2 and 1 of 15; near its end, of those that are left."""
+    items = np.arange(4, 20_005, dtype="int32")
+    ((history, targets),) = epoch_of(causal_batches(items, [0], [20_000], 20_001, later_rate=0.5))
+    apart = (targets - history)[history > 0]
+    shares = np.bincount(apart, minlength=5)[1:] / len(apart)
+    np.testing.assert_allclose(shares, np.array([8, 4, 2, 1]) / 15, atol=0.015)
+    short = items[:4000]
+    starts = np.arange(0, 3990, 5)  # two inputs each, so that the first has two answers
+    ((history, targets),) = epoch_of(
+        causal_batches(short, starts, starts + 2, 10**6, seed=0, later_rate=0.5, steps=1)
+    )
+    first = np.isin(history, short[starts])
+    np.testing.assert_allclose(np.mean((targets - history)[first] == 1), 2 / 3, atol=0.05)
+    assert ((targets - history)[(history > 0) & ~first] == 1).all()
+
+
+def test_an_epoch_asks_for_others_than_the_last_one_and_a_seed_for_the_same():
+    batches = make_causal(seed=3, later_rate=0.5)
+    first, second = stacked(batches), stacked(batches)
+    asked = [dict(zip(history[history > 0], t[history > 0])) for history, t in (first, second)]
+    assert asked[0] != asked[1]
+    np.testing.assert_array_equal(stacked(make_causal(seed=3, later_rate=0.5)), first)
+    # What is shown, and what is hidden of it, does not depend on what is asked.
+    hidden = [stacked(make_causal(seed=3, unknown_rate=0.3, later_rate=r))[0] for r in (0, 0.5)]
+    np.testing.assert_array_equal(*hidden)
+
+
 def check_every_pair_occurs_once(history, targets, items, starts, stops):
     pairs = Counter(zip(history.ravel().tolist(), targets.ravel().tolist()))
     del pairs[0, 0]

@@ -147,6 +147,11 @@ def test_short_options_become_one_patch(short, patch):
             {"log": "a", "out": "o", "objective": "masked", "unknown_rate": 0.5},
             "`unknown_rate` should be left out with `objective` = 'masked'",
         ),
+        (
+            PretrainSettings,
+            {"log": "a", "out": "o", "objective": "masked", "later_rate": 0.0},
+            "`later_rate` should be left out with `objective` = 'masked'",
+        ),
         (ServeSettings, {}, "One of `model_base_path` and `model_config_file` should be given"),
         (
             ServeSettings,
