@@ -93,7 +93,7 @@ def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch,
             continue
         words = [*words[1:], *SMALL.get(words[1], [])]
         done = run_here(*words)
-        assert done.returncode == 0, f"{words}\n{done.stderr}"
+        assert done.returncode == 0, f"{words}\n{done.stdout[-20000:]}{done.stderr}"
         ran.append(words[0])
     assert {
         *("pretrain", "transfer", "evaluate", "inspect", "export", "predict", "report"),

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -250,6 +251,18 @@ def test_weights_stored_twice(tmp_path):
 
     path = save(tmp_path / "1", answer, one=one, other=other, zeros=zeros, none=none)
     assert found("weights", path) == "stored more than once: one, other"
+
+
+def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
+    host, kind, tasks = make_host(), Classification(CLASSES), {}
+    for name in ("gender", "topics"):
+        keras.utils.set_random_seed(0)
+        model = build_task(host.backbone, kind.new_head(), "patch", "item_lora:64")
+        tasks[name] = Task(model, "patch", kind)
+    first, second = (map(np.asarray, task.model.trainable_variables) for task in tasks.values())
+    assert any(a.size > 64 and a.std() > 0 and np.array_equal(a, b) for a, b in zip(first, second))
+    export(host, tasks, tmp_path / "1")
+    assert found("weights", tmp_path / "1") == ""
 
 
 def test_a_tasks_own_copy_of_the_host_is_its_own(tmp_path):
