@@ -1,4 +1,5 @@
-"""tf.data pipelines for tasks, padded on the left, and how items are hidden from a model.
+"""tf.data pipelines for tasks, padded on the left, how items are hidden from a model,
+and which ones it is asked for.
 
 Batches for pretraining, which are not padded, are in `packed_batches`.
 """
@@ -183,12 +184,12 @@ def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
         rate: float. 0 for the next event alone.
 
     Returns:
-        int64 tensor `[R, L]`, places of answers; 1 where there is no event.
+        int64 tensor `[R, L]`, places of answers; negative where there is no event.
 
     Source: after the dense all-action loss of PinnerFormer, Pancha et al., KDD 2022; each epoch
     draws one of its terms for each position.
     """
-    following = tf.maximum(events, 0) + 1
+    following = tf.where(events < 0, events, events + 1)
     if not rate:
         return following
     # A window goes on as long as places rise by one from column to column. Two columns on, behind

@@ -32,14 +32,15 @@ class NextItems:
     later_rate: float = 0.0
 
     def places(self, events: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """Places in the log of what is asked at `events`, int64 `[R, L]`."""
+        """Places of what is asked for at `events`; both int64 `[R, L]`, negative at PAD."""
         return later_places(events, noise, self.later_rate)
 
-    def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
-        """`(history, targets)` of places in `flat`, int `[R, L]` and negative where PAD is."""
+    def __call__(
+        self, flat: tf.Tensor, events: tf.Tensor, places: tf.Tensor, noise: tf.Tensor
+    ) -> tuple:
+        """`(history, targets)`, int32 `[R, L]`, of events in `flat` and the places asked for."""
         history = hide_as_unknown(_gather(flat, events), noise, self.unknown_rate)
-        asked = tf.where(events < 0, events, self.places(events, noise))
-        return history, _only_items(_gather(flat, asked))
+        return history, _only_items(_gather(flat, places))
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class HiddenItems:
 
     def places(self, events: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """See `NextItems`."""
-        return tf.maximum(events, 0)
+        return events
 
-    def __call__(self, flat: tf.Tensor, events: tf.Tensor, noise: tf.Tensor) -> tuple:
+    def __call__(
+        self, flat: tf.Tensor, events: tf.Tensor, places: tf.Tensor, noise: tf.Tensor
+    ) -> tuple:
         """See `NextItems`."""
         history = _gather(flat, events)
         shown, hidden = hide_behind_mask(history, noise, self.mask_rate, self.vocabulary_size)
@@ -80,7 +83,7 @@ def causal_batches(
 ) -> tf.data.Dataset:
     """Makes batches for next-item training.
 
-    All batches of all epochs have one shape, and every position occurs once in an
+    All batches of all epochs have one shape, and every target occurs once in an
     epoch. In memory are the items and two numbers for each window; a batch is made
     when it is asked for.
 
@@ -99,8 +102,9 @@ def causal_batches(
             Defaults to `None`, which follows from `tokens`.
         weights: float array `[N]` or `None`. How much each event counts as a target; see
             `Pretrainer`. Defaults to `None`, all alike.
-        later_rate: float. How much less often each later event of a window is asked for than
-            the one before it; see `later_places`. Defaults to `0.0`, the next one alone.
+        later_rate: float. How many times as often as the event before it each of the three
+            events after the next one is asked for in its place; see `later_places`. A target
+            then no longer occurs just once. Defaults to `0.0`, the next one alone.
 
     Returns:
         `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
@@ -301,8 +305,8 @@ def packed(
             events = tf.where(real, position + tf.gather(shifts, window), -1)
             drawn = tf.stack([noise, step])
             places = make_batch.places(events, drawn)
-            counted = (tf.gather(weights, places) for weights in chunk.weights)
-            return *make_batch(flat, events, drawn), *counted
+            counted = (tf.gather(weights, tf.maximum(places, 0)) for weights in chunk.weights)
+            return *make_batch(flat, events, places, drawn), *counted
 
         asked = tf.data.Dataset.range(first, steps)
         return asked.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

@@ -2,7 +2,7 @@
 
 The shards are read in *chunks*, a few at a time. The windows of a chunk are shuffled and packed as
 those of a log in memory are, by the same code; a log of one chunk gives the same batches. A pass
-reads the chunks in a new order, and every event is a target once in a pass. As shards are
+reads the chunks in a new order, and every event is read once in a pass. As shards are
 hashes of users, a chunk is a random part of them, and it does not matter that its users always
 come together.
 """

@@ -290,8 +290,8 @@ def training_batches(
 ) -> Any:
     """One epoch of a log, every event once.
 
-    Where a log has weights, they come as a third part; their mean over all targets is 1, so that
-    losses compare.
+    Where a log has weights, they come as a third part; their mean over all events that are asked
+    for is 1, so that losses compare.
 
     Returns:
         tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.

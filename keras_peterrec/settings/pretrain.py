@@ -59,8 +59,8 @@ class PretrainSettings(RunnerSettings):
     )
     later_rate: float = setting(
         0.5,
-        "how often the event after the next is the answer in place of the next one, and so on for "
-        "three events; 0: the next alone, as in the paper; causal only",
+        "how many times as often as the event before it each of the three after the next one is "
+        "asked for in its place; 0: the next one alone, as in the paper; causal only",
         check=rate,
     )
     weight_column: str | None = weight_setting("each event")

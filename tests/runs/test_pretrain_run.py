@@ -15,8 +15,9 @@ from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.runs.pretraining_log import encode_log
+from keras_peterrec.runs.pretrain import new_pretrainer, pretrain, training_batches
+from keras_peterrec.runs.pretraining_log import PretrainingLog, encode_log
+from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
@@ -147,6 +148,21 @@ def test_the_linear_part_stands_beside_the_same_network(straight, tmp_path):
     of_targets = scores[np.arange(len(targets)), np.maximum(targets - FIRST_ITEM, 0)]
     hits = ((scores >= of_targets[:, None]).sum(axis=1) <= 10) & (targets >= FIRST_ITEM)
     assert both["metrics"]["test"]["hr@10"] == pytest.approx(hits.mean(), abs=2e-3)
+
+
+def test_later_items_are_asked_for_unless_the_rate_is_zero():
+    """Ten users walk up the same items, so that a target says how far ahead it lies."""
+    log = Log.from_columns(np.repeat(range(10), 30), np.tile(range(30), 10), np.tile(range(30), 10))
+    ahead = {}
+    for given in ({}, {"later_rate": 0.0}):
+        settings = PretrainSettings(log=log, out="unused", unknown_rate=0.0, **given)
+        read = PretrainingLog.of(log, 1)
+        place = np.array([0] * FIRST_ITEM + [int(item) for item in read.vocabulary.items])
+        batches = training_batches(new_pretrainer(settings, len(read.vocabulary)), read, settings)
+        pairs = [np.stack([place[h], place[t]])[:, t > 0] for h, t in batches.as_numpy_iterator()]
+        history, targets = np.concatenate(pairs, axis=1)
+        ahead[settings.later_rate] = set((targets - history).tolist())
+    assert ahead == {0.5: {1, 2, 3, 4}, 0.0: {1}}
 
 
 def test_held_out_events_do_not_count_as_training():
