@@ -103,7 +103,7 @@ class NextItemEvaluation:
 
         def quality(weight):
             added = scores.times(weight) if weight else None
-            return self._metrics(users, table, linear=added)["ndcg@10"]
+            return self._metrics(users, table, linear=added)[METRIC.name]
 
         return best_weight(quality, users, table, scores)
 

@@ -27,6 +27,9 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.grown_host import grow_host, grown_vocabulary
 from keras_peterrec.transfer.host import Host
 
+# Of the host's events, or of those that a user had: with fewer, a log is new events alone.
+LEAST_SHARE = 0.5
+
 
 @takes(RefreshSettings)
 def refresh(settings: RefreshSettings) -> dict:
@@ -68,7 +71,7 @@ def refresh(settings: RefreshSettings) -> dict:
         result = folder.measured_result()
         if result is None:
             _say_what_it_knows(host, settings)
-            _say_if_histories_are_short(log, settings)
+            _say_if_it_is_new_events_alone(log, settings)
             with seeded(settings.seed):
                 new, read = growth.host(split)
                 described = describe(read, settings) | {"parent": host.fingerprint()}
@@ -144,19 +147,22 @@ def _say_what_it_knows(host, settings):
         )
 
 
-def _say_if_histories_are_short(log, settings):
-    """Prints where the log has a part of the histories that the host was trained on."""
+def _say_if_it_is_new_events_alone(log, settings):
+    """Says so where the log cannot hold what the host was trained on, by its events or users' own."""
     file = Path(settings.host) / "metrics.json"
     if not file.is_file():  # a host that was copied alone
         return
     before = read_json(file, "host").get("data", {})
-    usual = before.get("events", 0) / max(before.get("users", 0), 1)
-    now = len(log) / max(len(log.user_ids), 1)
-    if now < usual / 2:
-        progress.line(
-            f"the log has {now:.1f} events a user, and the host was trained on {usual:.1f}: it may "
-            "forget how longer histories go on; give all events until now, and not the new alone"
-        )
+    events, users = before.get("events", 0), before.get("users", 0)
+    a_user, usual = len(log) / len(log.user_ids), events / max(users, 1)
+    if min(len(log) / max(events, 1), a_user / max(usual, 1e-9)) >= LEAST_SHARE:
+        return
+    progress.line(
+        f"the log has {len(log):,} events of {len(log.user_ids):,} users ({a_user:.1f} each), and "
+        f"the host was trained on {events:,} of {users:,} ({usual:.1f} each): it may forget what "
+        "the log lacks. On MovieLens-1M new events alone were worse than no refresh (NDCG@10 .150 "
+        "and .160), and all events until now better (.168): give all events until now"
+    )
 
 
 def _measure_before(host, log, split):

@@ -40,7 +40,7 @@ def test_old_items_keep_their_ids_and_new_ones_follow(host_folder, refreshed_hos
     assert result["parent"] == before.fingerprint() and result["data"]["new_items"] == 3
 
 
-def test_histories_that_are_short_beside_those_of_the_host_are_told(
+def test_new_events_alone_are_told_by_their_number_and_by_how_many_a_user_has(
     host_folder, tmp_path, monkeypatch, capsys
 ):
     def stop(*_):
@@ -49,10 +49,16 @@ def test_histories_that_are_short_beside_those_of_the_host_are_told(
     monkeypatch.setattr("keras_peterrec.runs.refresh.train_host", stop)
     whole = next_days()
     fifth = whole.select(np.arange(len(whole)) % 5 == 0)
-    for log, told in ((whole, False), (fifth, True)):
+    # A week's users are the busy ones: each may have as many events as users usually have.
+    few_users = whole.select(whole.users < len(whole.user_ids) // 4)
+    for log, told in ((whole, False), (fifth, True), (few_users, True)):
         with pytest.raises(KeyboardInterrupt):
-            refresh(host_folder, log, tmp_path / str(told), **QUICK)
-        assert ("give all events until now" in capsys.readouterr().err) == told
+            refresh(host_folder, log, tmp_path / str(len(log)), **QUICK)
+        said = [s for s in capsys.readouterr().err.splitlines() if "all events until now" in s]
+        assert len(said) == told
+        if told:
+            assert f"{len(log):,} events of {len(log.user_ids):,} users" in said[0]
+            assert "the host was trained on" in said[0]
 
 
 def test_a_report_has_it_and_says_how_to_make_it_again(refreshed_host):
