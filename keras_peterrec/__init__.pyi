@@ -16,6 +16,7 @@ from keras_peterrec.data.sources import load_log as load_log
 from keras_peterrec.data.sources import load_titles as load_titles
 from keras_peterrec.data.sources.movielens import MovieLens as MovieLens
 from keras_peterrec.data.sources.simulated import Simulated as Simulated
+from keras_peterrec.data.sources.simulated_shop import simulate_shop as simulate_shop
 from keras_peterrec.data.splits import split_users as split_users
 from keras_peterrec.data.streamed_batches import StreamedBatches as StreamedBatches
 from keras_peterrec.data.task_examples import label_examples as label_examples
