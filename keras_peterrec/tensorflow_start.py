@@ -41,12 +41,12 @@ def load_tensorflow():
     # Only here: `--help` does without them.
     import psutil
 
-    from keras_peterrec.progress import live_line
+    from keras_peterrec.progress import stage
 
     age = time.time() - psutil.Process().create_time()
     _process_began[:] = [time.perf_counter() - age]
     # Nothing that is imported becomes garbage, so looking for it is a waste: 0.8 s of 3.
-    with live_line("loading TensorFlow ..."), _no_collection(), _not_importable(OPTIONAL):
+    with stage("loading TensorFlow", brief=True), _no_collection(), _not_importable(OPTIONAL):
         import tensorflow as tf
 
         tf.config.list_physical_devices()

@@ -68,6 +68,7 @@ def read_log(
                 rows = [column.filter(pa.array(kept)) for column in rows]
                 times = times[kept]
                 weights = None if weights is None else weights[kept]
+            progress.part("users, items and their order")
             log = Log.from_columns(*rows, times, tables.name.removeprefix("the "), weights)
         except InputError as error:
             inside = str(error) if tables.names[0] in str(error) else f"{tables.name}: {error}"

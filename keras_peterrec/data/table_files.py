@@ -19,6 +19,7 @@ from keras_peterrec.data.table_formats import (
     read_columns,
 )
 from keras_peterrec.errors import InputError
+from keras_peterrec.progress import each
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def read_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Tabl
         there = [n for n in there or table.column_names if not n.startswith("__index_level_")]
         return Tables([_renamed(table, found)], [where], _others(there, found))
     parts, names, ignored = [], [], {}
-    for path in find_files(source):
+    for path in each(find_files(source), "of the files"):
         there = column_names(path, [*wanted, *renames.values()])
         found = find_columns(there, wanted, renames, str(path))
         table = read_columns(path, [*dict.fromkeys(found.values())])
@@ -149,7 +150,7 @@ def check_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Non
     renames = as_renames(columns)
     if is_table(source):
         return
-    for path in find_files(source):
+    for path in each(find_files(source), "of the files"):
         there = column_names(path, [*wanted, *renames.values()])
         find_columns(there, wanted, renames, str(path))
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from keras_peterrec.data.batches import answer_lookup
 from keras_peterrec.data.item_lists import ItemLists
+from keras_peterrec.progress import each
 
 # How many of the next stretches are tried where one does not fit into a batch any more.
 _TRIES = 16
@@ -211,7 +212,8 @@ class UserBatches:
         """
         items, outputs = tf.constant(items, tf.int32), None
         # The widest first: the small ones fill the gaps.
-        for events, cuts, examples in zip(*self.pack(np.argsort(-self.stretches.widths))):
+        packed = self.pack(np.argsort(-self.stretches.widths))
+        for events, cuts, examples in each(zip(*packed), "asking the network", len(packed[0])):
             answers = function(_ids(items, events), tf.constant(cuts)).numpy()
             if outputs is None:
                 outputs = np.empty((len(self.order), *answers.shape[1:]), answers.dtype)

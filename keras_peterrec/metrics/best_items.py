@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.metrics.measured import RowDetails
+from keras_peterrec.progress import each
 
 K = 10
 MOST_LISTS = 1_000
@@ -33,7 +34,7 @@ def best_items(
     k = min(k, len(table))
     found = np.empty((len(rows), k), "int32")
     chunk = max(1, min(CHUNK, HELD_SCORES // len(table)))
-    for start in range(0, len(rows), chunk):
+    for start in each(range(0, len(rows), chunk), "best items"):
         chosen = rows[start : start + chunk]
         scores = np.asarray(queries[chosen], "float32") @ table.T
         if added is not None:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from keras_peterrec.errors import check_count
 from keras_peterrec.matrix_threads import one_thread
 from keras_peterrec.metrics.ranking import RankingInputs, exact_scores, row_blocks
+from keras_peterrec.progress import each
 
 MOST_THREADS = 16  # each holds buffers of its own
 # Flags in one packed sum: eight counters in a word, each at most 128.
@@ -107,7 +108,7 @@ def full_ranks(
 
     if added is not None:  # a job holds all scores that are added to its queries'
         query_chunk = min(query_chunk, max(1, MOST_ADDED // inputs.size))
-    thread_map(rank, _jobs(pairs, inputs.pair_query[pairs], query_chunk))
+    thread_map(rank, _jobs(pairs, inputs.pair_query[pairs], query_chunk), "ranking")
     return ranks
 
 
@@ -328,7 +329,7 @@ def thread_count() -> int:
     return min(MOST_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-def thread_map(function: Callable, jobs: list) -> None:
+def thread_map(function: Callable, jobs: list, what: str) -> None:
     """Calls a function with each job, several at a time.
 
     NumPy releases the interpreter inside its loops. A matrix product is limited to one
@@ -337,12 +338,13 @@ def thread_map(function: Callable, jobs: list) -> None:
     Args:
         function: Callable with one job; its result is ignored.
         jobs: list.
+        what: str. What progress says is done, if a stage waits for it.
     """
     count = min(thread_count(), len(jobs))
     if count <= 1:
-        for job in jobs:
+        for job in each(jobs, what):
             function(job)
         return
     with one_thread(), ThreadPoolExecutor(count) as pool:
-        for _ in pool.map(function, jobs):
+        for _ in each(pool.map(function, jobs), what, total=len(jobs)):
             pass

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.metrics.ranking import GATHERED_VALUES, RankingInputs, exact_scores
+from keras_peterrec.progress import each
 
 
 def sampled_ranks(
@@ -75,7 +76,7 @@ def sampled_ranks(
     if added is not None:
         widest = max(widest, inputs.size)
     chunk_size = max(1, GATHERED_VALUES // widest)
-    for start in range(0, len(ranks), chunk_size):
+    for start in each(range(0, len(ranks), chunk_size), "ranking among samples"):
         pairs = np.arange(start, min(start + chunk_size, len(ranks)))
         drawn = drawer.draw(pairs)
         ranks[pairs] = 1 + _count_above(inputs, pairs, drawn, added)

@@ -52,7 +52,8 @@ def evaluate(settings: EvaluateSettings) -> dict:
         _check_taken(asked, taken(saved["settings"]))
         # Together: what the run read may have been an object, which only its name is left of.
         of_run = settings_class(**{**_still_asked(saved["settings"], asked), **asked}, out=run)
-    data, measure = measured(run, of_run)
+    with stage(f"loading {run}", brief=True):
+        data, measure = measured(run, of_run)
     if (run / "metrics.json").is_file() and "final" in read_json(run / "metrics.json", "run"):
         progress.line(
             f"{run} was trained on everything (--final): of data that it was trained on, metrics "

@@ -3,7 +3,7 @@
 import functools
 
 from keras_peterrec.data.item_commas import comma_hint
-from keras_peterrec.progress import line, live_line, stage
+from keras_peterrec.progress import line, stage
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.predict import PredictSettings
 
@@ -33,7 +33,7 @@ def predict(settings: PredictSettings) -> dict:
 
     if settings.log is not None:
         bulk.check_out(settings.out, remote=settings.runner is not None)
-    with live_line(f"loading {settings.model} ..."):
+    with stage(f"loading {settings.model}", brief=True):
         exported = ExportedModel(settings.model)
     if settings.log is not None:
         return _for_log(settings, exported, bulk)

@@ -139,7 +139,8 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
         if settings.linear or settings.baselines:
             linear = fit_linear(log, _counter(log, settings), earlier)
         weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
-        host.save(folder.path)
+        with progress.stage(f"saving {folder.path}", brief=True):
+            host.save(folder.path)
         result = {
             **described,
             "parameters": _parameters(pretrainer),
@@ -149,11 +150,12 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
         if settings.linear:
             result["linear"] = {"weight": weight, **linear.chosen}
         advise(result, METRIC, sequences.lengths, host)
-        rows = write_test(folder.path, result, METRIC, examples)
-        write_summaries(folder.path, result, rows)
-        vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
-        named = host.vocabulary.items, log.counts, examples.name
-        write_projector(folder.path, vectors, *named, "items of the source log")
+        with progress.stage("writing what a report needs", brief=True):
+            rows = write_test(folder.path, result, METRIC, examples)
+            write_summaries(folder.path, result, rows)
+            vectors = np.asarray(pretrainer.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+            named = host.vocabulary.items, log.counts, examples.name
+            write_projector(folder.path, vectors, *named, "items of the source log")
         folder.finish(result)
         training.finish()
         return result
@@ -265,23 +267,28 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
         for part in (VALIDATION, TEST)
     )
     with progress.stage("measuring validation and test events"):
+        progress.part("popularity")
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         baselines = [baseline, *more_baselines]
         if settings.baselines:
+            progress.part("EASE, fitted and chosen")
             ease = fit_ease(sequences, validation, len(counts))
             for name, part in (("SLIT", linear), ("EASE", ease)):
                 if part is not None:
+                    progress.part(f"{name}, test events")
                     alone = test.measure_linear(part, new_items=True)
                     baselines.append({"name": name, "test": alone, **part.chosen})
-        metrics = {
-            "validation": validation.measure(pretrainer, new_items=True),
-            "test": test.measure(pretrainer, new_items=True),
-        }
+        metrics = {}
+        for name, evaluation in (("validation", validation), ("test", test)):
+            progress.part(f"{name} events")
+            metrics[name] = evaluation.measure(pretrainer, new_items=True)
+        progress.part("intervals")
+        intervals = {"test": metrics["test"].intervals(settings.seed)}
     return {
         "metrics": metrics,
         "baseline": baseline,
         "baselines": baselines,
-        "intervals": {"test": metrics["test"].intervals(settings.seed)},
+        "intervals": intervals,
     }
 
 

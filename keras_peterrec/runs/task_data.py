@@ -156,13 +156,18 @@ def task_result(settings, data, fingerprints, measure, linear=None):
         dict.
     """
     with stage("measuring validation and test users"):
+        progress.part("the simplest answer")
         baseline = data.baseline(TEST)
         baselines = [baseline]
         if linear is not None and settings.baselines:
+            progress.part(f"{data.kind.linear_name}, test users")
             alone = data.measure_linear(linear, TEST, sampled=True)
             baselines.append({"name": data.kind.linear_name, "test": alone, **linear.chosen})
-        metrics = {"validation": measure(VALIDATION), "test": measure(TEST, sampled=True)}
-        test = metrics["test"]
+        progress.part("validation users")
+        validation = measure(VALIDATION)
+        progress.part("test users")
+        test = measure(TEST, sampled=True)
+        progress.part("intervals")
         # A kind of task of one's own may return a plain dict.
         intervals = test.intervals(settings.seed) if isinstance(test, Measured) else {}
     return {
@@ -172,7 +177,7 @@ def task_result(settings, data, fingerprints, measure, linear=None):
         "settings": settings.recorded(),
         "seed": settings.seed,
         "data": {"fingerprint": fingerprints, **data.summary()},
-        "metrics": metrics,
+        "metrics": {"validation": validation, "test": test},
         "baseline": baseline,
         "baselines": baselines,
         "intervals": {"test": intervals},

@@ -158,7 +158,8 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
         if settings.linear or settings.baselines:
             linear = fit_linear(data, len(host.vocabulary.items))
         added = linear if settings.linear else None
-        weights = data.part_weights(model, added)
+        with stage("weighing the network and the linear part", brief=True):
+            weights = data.part_weights(model, added)
         data.join(model, added, weights)
         task = Task(model, settings.method, data.kind, settings.recorded())
         task.save(folder.path, host)
@@ -172,12 +173,13 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
         train = data.splits[TRAIN]
         advise(result, data.kind.metric, train.stops - train.starts, host)
         result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
-        rows = write_test(folder.path, result, data.kind.metric, examples)
-        write_summaries(folder.path, result, rows)
-        if "counts" in rows:
-            vectors, _ = data.kind.score_rows(model.head)
-            named = data.kind.labels, rows["counts"], examples.name
-            write_projector(folder.path, vectors, *named, "target items")
+        with stage("writing what a report needs", brief=True):
+            rows = write_test(folder.path, result, data.kind.metric, examples)
+            write_summaries(folder.path, result, rows)
+            if "counts" in rows:
+                vectors, _ = data.kind.score_rows(model.head)
+                named = data.kind.labels, rows["counts"], examples.name
+                write_projector(folder.path, vectors, *named, "target items")
         folder.finish(result)
         training.finish()
         return result

@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_peterrec import progress
 from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_csv, write_text
@@ -119,14 +120,17 @@ def export(
     with _published(out) as folder:
         # The tables are named after this path, so it has to differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
+            progress.part("tracing signatures")
             served = ServingModule(
                 host, tasks, k, texts, incremental, mixed, keep_seen, titles, hidden
             )
             # Nobody trains an export, and the gradients of our layers take as long to write as
             # all the rest.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            progress.part("writing the SavedModel")
             tf.saved_model.save(served, str(folder), served.functions, options)
         name, signatures = out.resolve().parent.name, list(served.functions)
+        progress.part("writing what lies beside it")
         rows = _warmup_rows(host, tasks, mixed, signatures)
         write_warmup(folder, warmup_requests(rows), name)
         _write_bundles(folder / BUNDLES, tasks, host)
@@ -148,6 +152,7 @@ def export(
         write_json(folder / DESCRIPTION, description)
         write_json(folder / REPORTS, reports or {})
         write_text(folder / CARD, model_card(name, description, reports or {}))
+        progress.part("loading it back")
         _replay_warmup(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from keras_peterrec.progress import each
 from keras_peterrec.serving.signature_names import (
     INTEGERS,
     KEEP_SEEN,
@@ -126,7 +127,7 @@ def replay_warmup(signatures, requests):
         list of (signature, problem: str), empty if all is well.
     """
     problems = []
-    for name, inputs in requests:
+    for name, inputs in each(requests, "warm-up requests", total=len(requests)):
         if name not in signatures:
             problems.append((name, "asks a signature that the model does not have"))
             continue

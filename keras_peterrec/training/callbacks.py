@@ -36,7 +36,7 @@ class Validation(keras.callbacks.Callback):
         self.measured: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        with progress.stage("measuring validation users", brief=True):
+        with progress.stage("measuring validation users", brief=True, repeated=True):
             self.measured = self.measure()
         logs.update({f"val_{name}": value for name, value in self.measured.items()})
 
@@ -98,7 +98,7 @@ class ProgressLines(keras.callbacks.Callback):
         self._compiled = False
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        self._shown.enter_context(progress.live_line(f"{self.title}  compiling ..."))
+        self._shown.enter_context(progress.stage(f"{self.title}  compiling", brief=True))
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
@@ -135,7 +135,8 @@ class ProgressLines(keras.callbacks.Callback):
 
     def _show_bar(self):
         text = f"{self.title}  epoch {self._epoch + 1:>2}/{self.epochs}"
-        self._advance = self._shown.enter_context(progress.bar(text, self.params.get("steps")))
+        steps = self.params.get("steps")
+        self._advance = self._shown.enter_context(progress.bar(text, steps, repeated=True))
 
 
 def learning_rate(model: Any) -> Any:

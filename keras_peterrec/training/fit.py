@@ -172,7 +172,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
     validation = Validation(validate)
     shown, lines = [], ProgressLines(title, recipe.monitor, recipe.epochs)
     if devices.is_chief:
-        with progress.live_line(f"{title}  compiling ..."):
+        with progress.stage(f"{title}  compiling", brief=True):
             write_graph(forward, folder / "logs" / "train")
         shown = tensorboard_callbacks(folder / "logs", validation, show, profile)
         shown.append(HistoryFile(folder))

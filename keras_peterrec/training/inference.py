@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.batches import history_batches
+from keras_peterrec.progress import each
 from keras_peterrec.training.block_loop import looped_blocks
 
 # Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
@@ -35,7 +36,8 @@ def outputs_of(function, items, starts, stops, max_length):
     rows = max(1, TOKENS // max_length)
     batches = history_batches(items, starts[order], stops[order], max_length, rows)
     outputs = None
-    for number, history in enumerate(batches):
+    count = -(-len(order) // rows)
+    for number, history in enumerate(each(batches, "asking the network", total=count)):
         answers = traced(function)(history).numpy()
         if outputs is None:
             outputs = np.empty((len(order), *answers.shape[1:]), answers.dtype)

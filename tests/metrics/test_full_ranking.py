@@ -1,5 +1,7 @@
 """full_ranks compared with brute force and with ir-measures."""
 
+import re
+import time
 import tracemalloc
 
 import ir_measures
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics import full_ranking, full_ranks, ranking_metrics, sampled_ranks
 
@@ -279,7 +282,7 @@ def test_an_error_in_a_thread_is_raised():
         raise ArithmeticError(job)
 
     with pytest.raises(ArithmeticError, match="7"):
-        full_ranking.thread_map(fail, [7, 8, 9])
+        full_ranking.thread_map(fail, [7, 8, 9], "ranking")
 
 
 def test_memory_stays_within_the_chunks():
@@ -342,3 +345,18 @@ def test_mistakes_end_in_one_line(rank, change, message):
 def test_chunks_that_are_not_positive_raise(name):
     with pytest.raises(InputError, match=f"`{name}` should be a positive integer. Received"):
         full_ranks([[1.0]], [[1.0]], [0], [0], [0, 0], [], **{name: 0})
+
+
+def test_a_stage_that_waits_for_ranks_says_how_far_they_are(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(progress, "LONGEST_PAUSE", 0.02)
+
+    def slow(queries):
+        time.sleep(0.1)
+        return np.zeros((len(queries), 3), "float32")
+
+    pairs = np.arange(8), np.zeros(8, int)
+    nothing = np.zeros(9, int), []
+    with progress.stage("measuring"):
+        full_ranks(np.ones((8, 1)), np.ones((3, 1)), *pairs, *nothing, query_chunk=1, added=slow)
+    assert re.search("^measuring ... ranking [257][50] %$", capsys.readouterr().err, re.M)

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 
+from keras_peterrec import progress
 from keras_peterrec.serving.verify.answers import (
     check_batches,
     check_c_loader,
@@ -74,6 +75,7 @@ def verify_export(path, thorough=False):
     folder, problems = ExportFolder(path), []
     with contextlib.nullcontext() if thorough else graphs_as_they_are():
         for name, check in checks(thorough).items():
+            progress.part(name)
             try:
                 found = check(folder)
             except Exception as error:  # a broken export can raise anything
