@@ -1,33 +1,109 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there, also after a power loss.
+
+All that is written takes its name here, in one way: it is made beside that name under one of its
+own (see `leftovers`), its content is brought to the disk, it is renamed, and so is the new name
+brought to the disk.
+"""
 
 import contextlib
 import csv
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.files.leftovers import file_beside, folder_beside
+
+# What file systems say that cannot bring a file, or a folder, to the disk.
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR)
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: Any) -> Iterator[Path]:
     """Yields a path beside `path`, which takes its place when the block ends well.
 
-    Whoever reads `path` meanwhile sees the old content or the new, never a part. If the block
-    raises, what was written beside is removed and `path` stays as it was.
+    Whoever reads `path` meanwhile sees the old content or the new, never a part, and of several
+    who write it at once each writes a file of its own. If the block raises, what was written
+    beside is removed and `path` stays as it was; if the process is killed, the next one that
+    writes into the folder removes it.
 
     Args:
         path: path of the file to write.
+
+    Yields:
+        Path of an empty file: open it to write, and do not replace it.
 
     Example:
 
     >>> with replacing("table.csv") as beside:
     ...     beside.write_text("user_id,item_id\\n")
     """
-    beside = Path(f"{path}.writing")
-    try:
+    with file_beside(path) as beside:
         yield beside
+        _sync(beside)
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        sync_folder(Path(path).parent)
+
+
+@contextlib.contextmanager
+def publishing(out: Any, argument: str = "out") -> Iterator[Path]:
+    """Yields a new folder beside `out`, which takes this name when the block ends well.
+
+    Args:
+        out: path that does not exist yet, or of an empty folder.
+        argument: str. What messages call it. Defaults to `"out"`.
+
+    Raises:
+        InputError: `out` appeared meanwhile.
+    """
+    with folder_beside(out) as folder:
+        yield folder
+        publish(folder, out, argument)
+
+
+def publish(folder: Any, out: Any, argument: str = "out") -> None:
+    """Gives a whole folder its name, once all that is in it is on the disk; see `publishing`."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync(os.path.join(place, name))
+        sync_folder(place)
+    try:
+        os.rename(folder, out)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise InputError(
+            f"`{argument}` should be new. Received: {str(out)!r}, which appeared meanwhile."
+        ) from error
+    sync_folder(Path(out).absolute().parent)
+
+
+def sync_folder(folder: Any) -> None:
+    """Brings the names in a folder to the disk, where that can be done."""
+    if os.name != "nt":
+        _sync(folder)
+
+
+def _sync(path):
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written and not read
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Any, content: bytes) -> None:
+    """Writes a file by `replacing`."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
 
 
 def write_text(path, text):
