@@ -1,9 +1,12 @@
 """Annealing, early stopping and resuming, with a scripted validation metric."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 
+from keras_peterrec.files.weights_file import write_weights
 from keras_peterrec.training.callbacks import Validation
 from keras_peterrec.training.resumable_training import ResumableTraining
 
@@ -160,3 +163,44 @@ def test_a_training_that_was_not_restored_can_be_summarised(tmp_path):
     model, training = new_model(), ResumableTraining(tmp_path, "loss", "min", patience=1)
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[training])
     assert training.summary(1.0)["epochs"] == 2
+
+
+def damage(folder, which):
+    """Leaves a saved state as a power loss or a bad disk does."""
+    files = {"state": folder / "state.json"}
+    by_epoch = sorted(folder.glob("*.weights.npz"), key=lambda file: file.stat().st_mtime_ns)
+    files["best"], files["last"] = by_epoch[0], by_epoch[-1]
+    name, _, how = which.partition(" ")
+    if how == "missing":
+        files[name].unlink()
+    elif how == "other":
+        shutil.copy(files["best"], files["last"])
+        write_weights(files[name], {"0": np.zeros((2, 2), "float32")})
+    else:
+        files[name].write_bytes({"empty": b"", "zeros": bytes(900), "list": b"[1]"}[how])
+
+
+@pytest.mark.parametrize(
+    "which",
+    ["state empty", "state list", "last zeros", "last other", "best missing"],
+)
+def test_a_state_that_cannot_be_read_is_begun_anew_with_a_line(tmp_path, capsys, which):
+    script = [3, 1, 2]
+    straight, wanted, _, _ = train(tmp_path / "straight", script)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", script, interrupt_after=1)
+    damage(tmp_path / "broken", which)
+    resumed, training, ran, _ = train(tmp_path / "broken", script)
+    assert ran == [0, 1, 2]
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line and f"{tmp_path / 'broken'}" in line and "begins anew" in line
+    assert training.state["path"] == wanted.state["path"]
+    for one, other in zip(straight.get_weights(), resumed.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_that_are_the_best_and_the_last_are_written_once(tmp_path):
+    train(tmp_path, [1, 2])
+    assert len(list(tmp_path.glob("*.weights.npz"))) == 1
+    train(tmp_path, [1, 2, 1])
+    assert len(list(tmp_path.glob("*.weights.npz"))) == 2
