@@ -148,7 +148,7 @@ def _say_what_it_knows(host, settings):
 
 
 def _say_if_it_is_new_events_alone(log, settings):
-    """Says so where the log cannot hold what the host was trained on, by its events or users' own."""
+    """Says so where the log has far fewer events than the host was trained on."""
     file = Path(settings.host) / "metrics.json"
     if not file.is_file():  # a host that was copied alone
         return
