@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec import progress
+from keras_peterrec.data.bad_rows import rows_with_ids
 from keras_peterrec.data.table_columns import encode_ids, texts
 from keras_peterrec.data.table_files import read_tables, source_name
 from keras_peterrec.errors import InputError
@@ -81,12 +82,14 @@ class ItemFeatures:
         return cls(names, (scale @ matrix).tocsr().astype("float32"))
 
 
-def read_items(source: Any, columns: Any = None) -> ItemFeatures:
+def read_items(source: Any, columns: Any = None, drop_bad_rows: bool = False) -> ItemFeatures:
     """The ItemFeatures of a table with the column `item_id`; all other columns are read.
 
     Args:
         source: path, glob, list of these, or table in memory; see `read_log`.
         columns: dict, or text such as `"item_id=movieId"`. Defaults to `None`.
+        drop_bad_rows: bool. Whether rows without an id are left out, and a line says how many.
+            Defaults to `False`, they are refused.
 
     Raises:
         InputError: a file is missing or unreadable, has no other column, or see
@@ -97,14 +100,16 @@ def read_items(source: Any, columns: Any = None) -> ItemFeatures:
     >>> features = read_items("items.csv")
     """
     with progress.stage(f"reading {source_name(source)}") as found:
-        others = read_tables(source, ["item_id"], columns).ignored
+        others = read_tables(source, ["item_id"], columns, drop_bad_rows).ignored
         if not others:
             raise InputError(
                 "`items` should have columns beside `item_id`. "
                 f"Received: {source_name(source)}, which has none."
             )
-        tables = read_tables(source, ["item_id", *others], columns)
+        tables = read_tables(source, ["item_id", *others], columns, drop_bad_rows)
         try:
+            whole = rows_with_ids(tables, ["item_id"], drop=drop_bad_rows)
+            tables = tables if whole is None else tables.select(whole)
             of_columns = {name: tables.column(name) for name in others}
             features = ItemFeatures.from_columns(tables.column("item_id"), of_columns)
         except InputError as error:

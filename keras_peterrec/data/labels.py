@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from keras_peterrec import progress
 from keras_peterrec.data import table_columns
+from keras_peterrec.data.bad_rows import rows_with_ids
 from keras_peterrec.data.table_files import read_tables, source_name
 from keras_peterrec.errors import InputError
 
@@ -69,8 +70,7 @@ class Labels:
         different_users, users = table_columns.encode_ids(user_ids, "user_ids")
         values = table_columns.texts(_joined_lists(values, column), column)
         kept = np.array([value is not None and value == value for value in values], bool)
-        if not kept.any():
-            raise InputError(f"`{column}` should have labels. Received: none in any row.")
+        _check_some(kept, column)
         return cls(different_users[users[kept]], values[kept], column, classes)
 
     def one_each(self) -> tuple:
@@ -154,7 +154,9 @@ class Labels:
         return f"Labels(column={self.column!r}, rows={len(self)})"
 
 
-def read_labels(source: Any, column: str, columns: Any = None) -> Labels:
+def read_labels(
+    source: Any, column: str, columns: Any = None, drop_bad_rows: bool = False
+) -> Labels:
     """The labels in one column of a table, a file, or several files.
 
     They have a column `user_id` and the named one; others are not read. A line on stderr says what
@@ -165,6 +167,8 @@ def read_labels(source: Any, column: str, columns: Any = None) -> Labels:
         column: str. The column that holds the labels.
         columns: dict, or text such as `"user_id=userId"`. What the table calls the column of users.
             Defaults to `None`, by its own name.
+        drop_bad_rows: bool. Whether rows without a user are left out, and a line says how many.
+            Defaults to `False`, they are refused; those without a label are always left out.
 
     Raises:
         InputError: a file is missing or unreadable, lacks a column, or holds something that
@@ -177,14 +181,26 @@ def read_labels(source: Any, column: str, columns: Any = None) -> Labels:
     if column == "user_id":
         raise InputError("`column` should hold labels. Received: 'user_id'.")
     with progress.stage(f"reading {source_name(source)}") as found:
-        tables = read_tables(source, ["user_id", column], columns)
+        tables = read_tables(source, ["user_id", column], columns, drop_bad_rows)
+        count = len(tables)
         try:
+            values = table_columns.texts(_joined_lists(tables.column(column), column), column)
+            labelled = np.array([value is not None for value in values], bool)
+            _check_some(labelled, column)
+            whole = rows_with_ids(tables, ["user_id"], labelled, drop_bad_rows)
+            if whole is not None:
+                tables, labelled = tables.select(whole), labelled[whole]
+            tables = tables.select(labelled)
             labels = Labels.from_columns(tables.column("user_id"), tables.column(column), column)
         except InputError as error:
             raise InputError(f"{tables.name}: {error}") from error
-        others = [f"not read: {', '.join(tables.ignored)}"] if tables.ignored else []
-        found("; ".join([f"{len(tables):,} rows", labels.summary(), *others]))
+        found("; ".join([f"{count:,} rows", labels.summary(), *tables.notes()]))
     return labels
+
+
+def _check_some(labelled, column):
+    if not labelled.any():
+        raise InputError(f"`{column}` should have labels. Received: none in any row.")
 
 
 def _joined_lists(values, column):

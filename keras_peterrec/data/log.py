@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from keras_peterrec.data.stray_times import usual
 from keras_peterrec.data.table_columns import Column, encode_ids, freeze, numbers
 from keras_peterrec.data.timestamps import time_text, unit_of
 from keras_peterrec.errors import InputError
@@ -136,9 +137,9 @@ class Log:
         return Log(user_ids, item_ids, users, items, times, name or self.name, weights)
 
     def summary(self) -> str:
-        """What it holds, for people: events, users, items and the span of time."""
-        unit = unit_of(self.timestamps)
-        first, last = (time_text(t, unit) for t in (self.timestamps.min(), self.timestamps.max()))
+        """What it holds, for people: events, users, items and the usual span of time."""
+        unit, times = unit_of(self.timestamps), usual(self.timestamps)
+        first, last = (time_text(t, unit) for t in (times.min(), times.max()))
         return (
             f"{len(self):,} events of {len(self.user_ids):,} users and {len(self.item_ids):,} "
             f"items, {first} to {last}"

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec import progress
+from keras_peterrec.data.bad_rows import rows_with_ids, say_strays
 from keras_peterrec.data.column_names import EVENT_TYPE, LOG_COLUMNS, as_events, as_renames
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.log_doubts import doubts_of
+from keras_peterrec.data.stray_times import strays
 from keras_peterrec.data.table_columns import numbers, texts
 from keras_peterrec.data.table_files import check_tables, read_tables, source_name
 from keras_peterrec.data.timestamps import is_fine, read_times, unit_of
@@ -24,6 +26,7 @@ def read_log(
     columns: Any = None,
     events: Any = None,
     weight_column: str | None = None,
+    drop_bad_rows: bool = False,
 ) -> Log:
     """Reads a log from a table, a file, or several files.
 
@@ -42,6 +45,9 @@ def read_log(
             whose rows are kept. Defaults to `None`, all rows.
         weight_column: str or `None`. A column of numbers of at least 0: how much each event counts
             in a loss. Defaults to `None`, all alike.
+        drop_bad_rows: bool. Whether rows without an id or a time, and rows whose time is far from
+            all others, are left out; a line says how many. Defaults to `False`: the former are
+            refused, and the latter named and kept.
 
     Raises:
         InputError: if a file is missing or unreadable, lacks a column, or holds
@@ -54,28 +60,24 @@ def read_log(
     """
     wanted = _wanted(events, weight_column)
     with progress.stage(f"reading {source_name(source)}") as found:
-        tables = read_tables(source, wanted, columns)
+        tables = read_tables(source, wanted, columns, drop_bad_rows)
+        count = len(tables)
         try:
-            times, note = read_times(
-                [part.column("timestamp") for part in tables.parts], tables.names, "timestamp"
-            )
-            weights = None
-            if weight_column is not None:
-                weights = weight_numbers(tables.column(weight_column), weight_column)
-            rows = [tables.column(name) for name in LOG_COLUMNS[:2]]
+            kept = None
             if events is not None:
                 kept = _of_events(tables.column(EVENT_TYPE), as_events(events), columns)
-                rows = [column.filter(pa.array(kept)) for column in rows]
-                times = times[kept]
-                weights = None if weights is None else weights[kept]
+            *found_columns, weights, note = event_columns(
+                tables, kept, weight_column, drop_bad_rows
+            )
             progress.part("users, items and their order")
-            log = Log.from_columns(*rows, times, tables.name.removeprefix("the "), weights)
+            name = tables.name.removeprefix("the ")
+            log = Log.from_columns(*found_columns, name, weights)
         except InputError as error:
             inside = str(error) if tables.names[0] in str(error) else f"{tables.name}: {error}"
             raise InputError(inside) from error
         log, repeated = _without_duplicates(log)
-        said = [f"{len(tables):,} rows"] if len(tables) != len(log) else []
-        said += [log.summary(), *repeated, *_ignored(tables), *([note] if note else [])]
+        said = [f"{count:,} rows"] if count != len(log) else []
+        said += [log.summary(), *repeated, *tables.notes(), *([note] if note else [])]
         found("; ".join(said))
     for doubt in doubts_of(log):
         progress.line(f"{tables.name}: {doubt}")
@@ -95,8 +97,43 @@ def _wanted(events, weight_column):
     return list(dict.fromkeys([*LOG_COLUMNS, *more]))
 
 
-def _ignored(tables):
-    return [f"not read: {', '.join(tables.ignored)}"] if tables.ignored else []
+def event_columns(
+    tables: Any,
+    kept: np.ndarray | None = None,
+    weight_column: str | None = None,
+    drop_bad_rows: bool = False,
+    middle: float | None = None,
+) -> tuple:
+    """The columns of a log's events.
+
+    Args:
+        tables: Tables.
+        kept: bool array `[N]` or `None`. The rows that are read. Defaults to `None`, all.
+        weight_column, drop_bad_rows: see `read_log`.
+        middle: float or `None`. See `strays`. Defaults to `None`.
+
+    Returns:
+        Users and items, pyarrow columns; times; weights, an array or `None`; and what to say of
+        the clocks, a str or `None`.
+
+    Raises:
+        InputError: a row has no id, or a time or weight cannot be read.
+    """
+    whole = rows_with_ids(tables, LOG_COLUMNS[:2], kept, drop_bad_rows)
+    if whole is not None:
+        tables, kept = tables.select(whole), None if kept is None else kept[whole]
+    columns = [part.column("timestamp") for part in tables.parts]
+    times, note = read_times(columns, tables.names, "timestamp")
+    if kept is not None:
+        tables, times = tables.select(kept), times[kept]
+    if (away := strays(times, middle)).any():
+        say_strays(tables, away, times, drop_bad_rows)
+        if drop_bad_rows:
+            tables, times = tables.select(~away), times[~away]
+    weights = None
+    if weight_column is not None:
+        weights = weight_numbers(tables.column(weight_column), weight_column)
+    return tables.column("user_id"), tables.column("item_id"), times, weights, note
 
 
 def weight_numbers(column: Any, name: str) -> np.ndarray:

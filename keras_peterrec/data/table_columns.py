@@ -36,16 +36,11 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
     column = arrow_column(values, argument)
     if len(column) == 0:
         raise InputError(f"`{argument}` should not be empty. Received: no rows.")
+    check_id_type(column.type, argument)
     if column.null_count:
         raise InputError(
             f"`{argument}` should have an id in every row. "
             f"Received: none in row {_first_row(pc.is_null(column))}."
-        )
-    if not (pa.types.is_integer(column.type) or is_text(column.type)):
-        # A library makes floats of integers where some are missing.
-        more = "; are some missing?" if pa.types.is_floating(column.type) else "."
-        raise InputError(
-            f"`{argument}` should be strings or integers. Received: {column.type}{more}"
         )
     encoded = column.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
@@ -53,6 +48,17 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
     ids = _as_strings(encoded.dictionary, argument).to_numpy(zero_copy_only=False)
     check_ids(ids, argument)
     return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def check_id_type(kind: pa.DataType, argument: str) -> None:
+    """Raises InputError if a column of this type holds neither strings nor integers."""
+    if pa.types.is_integer(kind) or is_text(kind):
+        return
+    more = ""
+    if pa.types.is_floating(kind):
+        # A library makes floats of integers where some are missing.
+        more = f'; whole numbers beside missing ones: in pandas frame["{argument}"].astype("Int64")'
+    raise InputError(f"`{argument}` should be strings or integers. Received: {kind}{more}.")
 
 
 def numbers(values: Column, argument: str) -> np.ndarray:

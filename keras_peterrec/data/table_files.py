@@ -1,5 +1,6 @@
 """Tables of a user's own: files of several formats, globs of them, and tables in memory."""
 
+import dataclasses
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -7,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.interchange
 
+from keras_peterrec import progress
 from keras_peterrec.data.column_names import as_renames, find_columns
 from keras_peterrec.data.table_formats import (
     ENDINGS,
     column_names,
+    ends_within_line,
     format_of,
     read_batches,
     read_columns,
@@ -30,11 +34,20 @@ class Tables:
         parts: list of pyarrow tables, one a file.
         names: list of str, what messages call them.
         ignored: list of str, columns that are there and not read.
+        called: list of dict, one a part: what the file itself calls each column.
+        cut: list of bool, whether the file of a part ends within a line.
+        first_row: int. Rows of the file before these, where they are a piece of it. Defaults to 0.
+        rows: list of int array or `None`. Which rows of its file a part has. Defaults to `None`,
+            all.
     """
 
     parts: list
     names: list
     ignored: list
+    called: list
+    cut: list
+    first_row: int = 0
+    rows: list | None = None
 
     @property
     def name(self) -> str:
@@ -51,6 +64,30 @@ class Tables:
         if any(column.type != columns[0].type for column in columns):
             columns = [column.cast(pa.string()) for column in columns]
         return pa.chunked_array([c for column in columns for c in column.chunks], columns[0].type)
+
+    def notes(self) -> list[str]:
+        """What else there is to say of them, for people."""
+        found = [f"not read: {', '.join(self.ignored)}"] if self.ignored else []
+        cut = [Path(name).name for name, is_cut in zip(self.names, self.cut) if is_cut]
+        more = f" and {len(cut) - 3} more" if len(cut) > 3 else ""
+        return found + ([f"no end of line at the end of {', '.join(cut[:3])}{more}"] if cut else [])
+
+    def place(self, row: int) -> tuple[int, int]:
+        """In which part a row of all of them is, and its number in that file, counted from 1."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        part = int(np.searchsorted(ends, row, side="right"))
+        row = int(row - ends[part] + len(self.parts[part]))
+        row = row if self.rows is None else int(self.rows[part][row])
+        return part, row + self.first_row + 1
+
+    def select(self, mask: np.ndarray) -> "Tables":
+        """The rows where a bool array `[N]` is true."""
+        masks = np.split(mask, np.cumsum([len(part) for part in self.parts])[:-1])
+        parts = [part.filter(pa.array(kept)) for part, kept in zip(self.parts, masks)]
+        rows = [np.flatnonzero(kept) for kept in masks]
+        if self.rows is not None:
+            rows = [before[kept] for before, kept in zip(self.rows, rows)]
+        return dataclasses.replace(self, parts=parts, rows=rows)
 
 
 def is_table(source: Any) -> bool:
@@ -69,7 +106,9 @@ def source_name(source: Any) -> str:
     return str(source)
 
 
-def read_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Tables:
+def read_tables(
+    source: Any, wanted: Sequence[str], columns: Any = None, drop_bad_rows: bool = False
+) -> Tables:
     """Reads the wanted columns of a table, of a file, or of several files with the same columns.
 
     Every value of a CSV file is read as text, so that an id such as "0010" keeps its zeros. The
@@ -80,6 +119,8 @@ def read_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Tabl
             `__arrow_c_stream__` or `__dataframe__` (pandas, polars, pyarrow), or a dict of columns.
         wanted: sequence of str. The columns to read; others are not read.
         columns: dict from a wanted column to what it is called in the table. Defaults to `None`.
+        drop_bad_rows: bool. Whether rows of CSV with more or fewer values than there are columns
+            are left out, and a line says how many. Defaults to `False`, they are an error.
 
     Returns:
         Tables.
@@ -101,32 +142,40 @@ def read_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> Tabl
         table = _in_memory(source, None if whole else chosen)
         found = find_columns(table.column_names, wanted, renames, where)
         there = [n for n in there or table.column_names if not n.startswith("__index_level_")]
-        return Tables([_renamed(table, found)], [where], _others(there, found))
-    parts, names, ignored = [], [], {}
+        return Tables([_renamed(table, found)], [where], _others(there, found), [found], [False])
+    parts, names, ignored, called, cut = [], [], {}, [], []
     for path in each(find_files(source), "of the files"):
         there = column_names(path, [*wanted, *renames.values()])
         found = find_columns(there, wanted, renames, str(path))
-        table = read_columns(path, [*dict.fromkeys(found.values())])
+        uneven = [] if drop_bad_rows else None
+        table = read_columns(path, [*dict.fromkeys(found.values())], uneven)
+        _say_uneven(path, uneven)
         parts.append(_renamed(table, found))
         names.append(str(path))
+        called.append(found)
+        cut.append(ends_within_line(path))
         ignored |= dict.fromkeys(_others(there, found))
-    return Tables(parts, names, [*ignored])
+    return Tables(parts, names, [*ignored], called, cut)
 
 
 def read_pieces(
-    path: str | Path, wanted: Sequence[str], columns: Any = None, rows: int = 1_000_000
-) -> Iterator[pa.Table]:
+    path: str | Path,
+    wanted: Sequence[str],
+    columns: Any = None,
+    rows: int = 1_000_000,
+    drop_bad_rows: bool = False,
+) -> Iterator[Tables]:
     """Reads one file as `read_tables` does, about so many rows at a time.
 
     Lines of JSON are read at once.
 
     Args:
         path: path.
-        wanted, columns: see `read_tables`.
+        wanted, columns, drop_bad_rows: see `read_tables`.
         rows: int.
 
     Yields:
-        pyarrow tables of the wanted columns, under their standard names.
+        Tables of one part, the rows of a piece.
 
     Raises:
         InputError: see `read_tables`.
@@ -134,15 +183,23 @@ def read_pieces(
     path, renames = Path(path), as_renames(columns)
     there = column_names(path, [*wanted, *renames.values()])
     found = find_columns(there, wanted, renames, str(path))
-    waiting, count = [], 0
-    for batch in read_batches(path, [*dict.fromkeys(found.values())], rows):
+    waiting, count, before = [], 0, 0
+    cut = ends_within_line(path)
+
+    def piece():
+        table = _renamed(pa.Table.from_batches(waiting), found)
+        return Tables([table], [str(path)], [], [found], [cut], before)
+
+    uneven = [] if drop_bad_rows else None
+    for batch in read_batches(path, [*dict.fromkeys(found.values())], rows, uneven):
         waiting.append(batch)
         count += batch.num_rows
         if count >= rows:
-            yield _renamed(pa.Table.from_batches(waiting), found)
-            waiting, count = [], 0
+            yield piece()
+            waiting, count, before = [], 0, before + count
     if count:
-        yield _renamed(pa.Table.from_batches(waiting), found)
+        yield piece()
+    _say_uneven(path, uneven)
 
 
 def check_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> None:
@@ -165,9 +222,11 @@ def find_files(source: Any) -> list[Path]:
     found = []
     for place in source if several else [source]:
         if not isinstance(place, (str, os.PathLike)):
+            names = ("toPandas", "collect")  # of Spark's tables, and of lazy ones of polars
+            lazy = (f"; .{name}() makes a table of it" for name in names if hasattr(place, name))
             raise InputError(
                 "`path` should be a file, a glob, several of them, or a table of pandas, polars or "
-                f"pyarrow. Received: {type(place).__name__}."
+                f"pyarrow. Received: {type(place).__name__}{next(lazy, '')}."
             )
         path = Path(place)
         if not path.exists() and glob.has_magic(str(place)):
@@ -201,6 +260,14 @@ def _renamed(table, found):
         if pa.types.is_string_view(column.type):  # of polars; few of Arrow's functions read it
             columns[name] = column.cast(pa.large_string())
     return pa.table(columns)
+
+
+def _say_uneven(path, rows):
+    if rows:
+        progress.line(
+            f"{path}: left out {len(rows):,} row{'s' * (len(rows) != 1)} with more or fewer values "
+            f"than columns, such as {rows[0][:80]!r}"
+        )
 
 
 def _others(there, found):

@@ -52,24 +52,43 @@ def column_names(path: Path, hoped: Iterable[str]) -> list[str]:
         return _csv_form(path, hoped)[1]
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+def read_columns(path: Path, columns: Sequence[str], uneven: list | None = None) -> pa.Table:
     """Some columns of a file; every value of CSV is text.
+
+    Args:
+        path: Path of a file of a format that is read.
+        columns: list of str.
+        uneven: list or `None`. Gets the text of each row of CSV with more or fewer values than
+            there are columns, which is then left out. Defaults to `None`: it is an error.
 
     Raises:
         InputError: the file cannot be read.
     """
     with _clear_errors(path):
-        return _READERS[format_of(path)](path, columns)
+        return _READERS[format_of(path)](path, columns, uneven)
 
 
-def read_batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+def read_batches(
+    path: Path, columns: Sequence[str], rows: int, uneven: list | None = None
+) -> Iterator[pa.RecordBatch]:
     """The same in pieces: 8 MB of CSV, at most `rows` rows of Parquet; JSON is read at once.
 
     Raises:
         InputError: the file cannot be read.
     """
     with _clear_errors(path):
-        yield from _BATCHES[format_of(path)](path, columns, rows)
+        yield from _BATCHES[format_of(path)](path, columns, rows, uneven)
+
+
+def ends_within_line(path: Path) -> bool:
+    """Whether the last line of a CSV file has no end, as when it was written halfway."""
+    if format_of(path) != "CSV" or path.name.lower().endswith(".gz"):
+        return False
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2))
+        end = file.read().replace(b"\0", b"")  # of UTF-16
+    return not end.endswith((b"\n", b"\r"))
 
 
 def _csv_form(path, hoped):
@@ -102,20 +121,29 @@ def _opened(path):
     return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
 
 
-def _read_csv(path, columns):
-    return pa.csv.read_csv(path, **_csv_options(path, columns))
+def _read_csv(path, columns, uneven=None):
+    return pa.csv.read_csv(path, **_csv_options(path, columns, uneven))
 
 
-def _csv_batches(path, columns, rows):
-    return pa.csv.open_csv(path, **_csv_options(path, columns, block_size=2**23))
+def _csv_batches(path, columns, rows, uneven=None):
+    return pa.csv.open_csv(path, **_csv_options(path, columns, uneven, block_size=2**23))
 
 
-def _csv_options(path, columns, **blocks):
+def _csv_options(path, columns, uneven=None, **blocks):
     separator, _, encoding = _csv_form(path, columns)
     quoted = '"' in _head(path)[0]  # only then may a value have a line break
+
+    def skip(row):
+        uneven.append(row.text)
+        return "skip"
+
     return {
         "read_options": pa.csv.ReadOptions(encoding=encoding, **blocks),
-        "parse_options": pa.csv.ParseOptions(delimiter=separator, newlines_in_values=quoted),
+        "parse_options": pa.csv.ParseOptions(
+            delimiter=separator,
+            newlines_in_values=quoted,
+            invalid_row_handler=None if uneven is None else skip,
+        ),
         "convert_options": pa.csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
         ),
@@ -136,7 +164,7 @@ def _json_sample(path):
     return rows
 
 
-def _read_json(path, columns):
+def _read_json(path, columns, uneven=None):
     sample = _json_sample(path)
     # Arrow would make dates of texts that look like some.
     is_text = {n: all(isinstance(row.get(n, ""), str | None) for row in sample) for n in columns}
@@ -146,14 +174,14 @@ def _read_json(path, columns):
     return table.select(columns)
 
 
-def _read_parquet(path, columns):
+def _read_parquet(path, columns, uneven=None):
     # ParquetFile takes the path literally: read_table would take "year=2020" in a
     # folder's name for one more column.
     with pa.parquet.ParquetFile(path) as file:
         return file.read(columns=columns)
 
 
-def _parquet_batches(path, columns, rows):
+def _parquet_batches(path, columns, rows, uneven=None):
     with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(batch_size=rows, columns=columns)
 
@@ -161,7 +189,7 @@ def _parquet_batches(path, columns, rows):
 _READERS = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}
 _BATCHES = {
     "CSV": _csv_batches,
-    "JSON": lambda path, columns, rows: _read_json(path, columns).to_batches(rows),
+    "JSON": lambda path, columns, rows, uneven: _read_json(path, columns).to_batches(rows),
     "Parquet": _parquet_batches,
 }
 
@@ -180,9 +208,10 @@ def _clear_errors(path):
                 f"`path` should be text in UTF-8. Received: {path}, whose row {row} is not; if it "
                 "is Latin-1, try iconv -f WINDOWS-1252 -t UTF-8."
             ) from error
+        more = "; --drop-bad-rows leaves such rows out" if "Expected" in str(error) else ""
         raise InputError(
             f"`path` should be a readable {format_of(path)} file. "
-            f"Received: {path} ({' '.join(str(error).split())})."
+            f"Received: {path} ({' '.join(str(error).split())}{more})."
         ) from error
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_peterrec.data.stray_times import usual
 from keras_peterrec.data.table_columns import arrow_column, is_text, numbers
 from keras_peterrec.errors import InputError
 
@@ -31,12 +32,15 @@ _TIME = (
     r" ?(?P<half>[AaPp][Mm])?)?"
     r" ?(?P<zone>Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?\s*$"
 )
+_NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _YEAR_FIRST = r"^\s*(?P<year>\d{4})(?P<sign>[-/.])(?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + _TIME
 _YEAR_LAST = r"^\s*(?P<first>\d{1,2})(?P<sign>[-/.])(?P<other>\d{1,2})[-/.](?P<year>\d{4})" + _TIME
 
 
 def unit_of(times: np.ndarray) -> str | None:
     """What the numbers count since 1970, if all of them can: `"seconds"`, `"milliseconds"`, ...
+
+    A few that leave the clock of all others do not count; see `usual`.
 
     Args:
         times: array `[N]` of numbers.
@@ -46,9 +50,15 @@ def unit_of(times: np.ndarray) -> str | None:
     """
     if len(times) == 0:
         return None
-    low, high = times.min(), times.max()
-    found = (unit for unit, n in UNITS.items() if _FIRST * n <= low and high <= _LAST * n)
-    return next(found, None)
+    found = _unit_between(times.min(), times.max())
+    if found is None:
+        others = usual(times)
+        found = _unit_between(others.min(), others.max())
+    return found
+
+
+def _unit_between(low, high):
+    return next((u for u, n in UNITS.items() if _FIRST * n <= low and high <= _LAST * n), None)
 
 
 def in_seconds(times: np.ndarray, unit: str) -> np.ndarray:
@@ -71,7 +81,7 @@ def time_text(time: Any, unit: str | None) -> str:
 
 def is_fine(times: np.ndarray, unit: str | None) -> bool:
     """Whether a clock can tell a user's events apart: it is known, and counts more than days."""
-    return unit is not None and bool(np.any(times % (_DAY * UNITS[unit])))
+    return unit is not None and bool(np.any(usual(times) % (_DAY * UNITS[unit])))
 
 
 def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> tuple:
@@ -110,6 +120,20 @@ def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> t
     found = list(dict.fromkeys(units[n] for n in filled))
     parts = [in_seconds(part, unit) if unit else part for part, unit in zip(parts, units)]
     return _joined(parts), f"{' and '.join(found)} are all read as seconds"
+
+
+def looks_like_times(column: Any) -> np.ndarray:
+    """Which rows of a column have a number or a date, bool `[N]`; of text what most of them are."""
+    column = _plain(arrow_column(column, "timestamp"))
+    found = pc.is_valid(column)
+    if pa.types.is_floating(column.type):
+        found = pc.fill_null(pc.is_finite(column), False)
+    if is_text(column.type):
+        matches = lambda form: pc.fill_null(pc.match_substring_regex(column, form), False)
+        numbers, dates = matches(_NUMBER), pc.or_(matches(_YEAR_FIRST), matches(_YEAR_LAST))
+        count = lambda rows: pc.sum(rows).as_py() or 0
+        found = numbers if count(numbers) >= count(dates) else dates
+    return np.array(found, bool)
 
 
 def _plain(column):

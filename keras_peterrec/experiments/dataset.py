@@ -62,8 +62,8 @@ class Dataset:
         tasks: tuple of TaskSource.
         max_length: int. Events of a history that hosts read.
         note: str. What a reader of the numbers has to know about the data.
-        reading: dict. The arguments of all runs that say how files are read, `columns` and
-            `events`. Defaults to none of them.
+        reading: dict. The arguments of all runs that say how files are read: `columns`, `events`
+            and `drop_bad_rows`. Defaults to none of them.
     """
 
     name: str

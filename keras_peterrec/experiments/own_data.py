@@ -19,6 +19,8 @@ def own_dataset(settings):
     ]
     length = PretrainSettings.max_length
     reading = {"columns": settings.columns, "events": settings.events}
+    if settings.drop_bad_rows:
+        reading["drop_bad_rows"] = True
     return Dataset(source_name(log), {"source": log}, tuple(tasks), length, "own data", reading)
 
 

@@ -50,6 +50,7 @@ def answer_on_beam(
     log: Any,
     columns: Any,
     events: Any,
+    drop_bad_rows: bool,
     out: Any,
     runner: str,
     options: str | None,
@@ -63,8 +64,9 @@ def answer_on_beam(
     Args:
         model: path of a version directory that every worker can read.
         question: Question.
-        log, columns, events: see `read_log`; or the folder of a prepared log, whose shards are
-            then those of the answers. Every worker has to read it as well, unless it is in memory.
+        log, columns, events, drop_bad_rows: see `read_log`; or the folder of a prepared log, whose
+            shards are then those of the answers. Every worker has to read it as well, unless it is
+            in memory.
         out: path or URL such as `answers.parquet`: of files such as
             `answers-00000-of-00004.parquet`. Every worker has to write beside it.
         runner: str. Such as `"DirectRunner"`.
@@ -81,7 +83,7 @@ def answer_on_beam(
     tf.io.gfile.makedirs(work)
     try:
         with pipeline_on(runner, options) as pipeline:
-            users, count = _users(pipeline, log, columns, events)
+            users, count = _users(pipeline, log, (columns, events, None, drop_bad_rows))
             (
                 users
                 | "batches" >> beam.FlatMap(_batches)
@@ -130,13 +132,12 @@ class ExportHandler(ModelHandler[bytes, bytes, Any]):
         return "keras_peterrec"
 
 
-def _users(pipeline, log, columns, events):
+def _users(pipeline, log, read):
     """Pairs of a shard and its table of users, and how many shards there are."""
     if is_prepared(log):
         count = PreparedLog(log).shards
         numbers = pipeline | "prepared" >> beam.Create(range(count)) | beam.Reshuffle()
         return numbers | "read" >> beam.Map(_read, os.fspath(log)), count
-    read = columns, events
     if is_named(log) or is_table(log):
         log, read = load_log(log, *read), ()
     plan = Plan.of(log, 0, None, *read)

@@ -46,7 +46,8 @@ def evaluate(settings: EvaluateSettings) -> dict:
             f"Received: {str(run)!r}, a run of `{saved.get('command')}`."
         )
     settings_class, taken, measured = _OPENED[saved["command"]]
-    asked = {name: value for name, value in vars(settings).items() if value is not None}
+    given = lambda value: value is not None and value is not False
+    asked = {name: value for name, value in vars(settings).items() if given(value)}
     asked = {name: value for name, value in asked.items() if name not in ("run", "out")}
     with refuse_misfits(run, "run"):
         _check_taken(asked, taken(saved["settings"]))
@@ -98,13 +99,13 @@ def _still_asked(saved, asked):
 
 
 def _taken_by_host(saved):
-    return ("log", "columns", "events"), "a host"
+    return ("log", "columns", "events", "drop_bad_rows"), "a host"
 
 
 def _taken_by_task(saved):
     kind = get_kind(saved["kind"])
     answers = ("target", "target_events") if kind.reads == "target" else ("labels", "column")
-    return ("host", "log", "columns", "events", *answers), f"a {kind.name} task"
+    return ("host", "log", "columns", "events", "drop_bad_rows", *answers), f"a {kind.name} task"
 
 
 def _fingerprint(folder):
@@ -123,7 +124,9 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = open_source(settings.log, settings.columns, settings.events)
+    log = open_source(
+        settings.log, settings.columns, settings.events, drop_bad_rows=settings.drop_bad_rows
+    )
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}

@@ -60,13 +60,15 @@ def multi_task(settings: MultiTaskSettings) -> dict:
 def _multi_task(settings):
     began = command_began()
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
-    source = load_source(settings.log, settings.columns, settings.events)
+    read = {"columns": settings.columns, "events": settings.events}
+    read |= {"drop_bad_rows": settings.drop_bad_rows}
+    source = load_source(settings.log, **read)
     sequences, vocabulary, _ = encode_log(source)
     host = _new_host(settings, vocabulary)
     data, prints = {}, {}
     for name, task in of_tasks.items():
         log = settings.tasks[name]["log"]
-        histories = load_source(log, settings.columns, settings.events)
+        histories = load_source(log, **read)
         data[name], prints[name] = _task_data(host, histories, task)
     fingerprints = [source.fingerprint(), prints]
     with RunFolder(settings.out, settings, fingerprints, RECIPE) as folder:

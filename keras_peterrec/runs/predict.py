@@ -71,7 +71,7 @@ def _on_beam(settings, question):
 
     # All workers ask one version, also if a newer one comes meanwhile.
     model = newest_version(settings.model).resolve()
-    read = settings.log, settings.columns, settings.events
+    read = settings.log, settings.columns, settings.events, settings.drop_bad_rows
     with stage(f"answering on {settings.runner}") as found:
         done = answer_on_beam(
             model, question, *read, settings.out, settings.runner, settings.pipeline_options
@@ -86,7 +86,7 @@ def _logs(settings):
 
     read = settings.log, settings.columns, settings.events
     if not sources.is_prepared(settings.log):
-        log = sources.load_log(*read)
+        log = sources.load_log(*read, drop_bad_rows=settings.drop_bad_rows)
         return [log], len(log.user_ids)
     sources.check_log(*read)
     prepared = sources.PreparedLog(settings.log)

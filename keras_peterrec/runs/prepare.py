@@ -53,7 +53,8 @@ def prepare(settings: PrepareSettings) -> dict:
 
 
 def _read(settings):
-    return settings.columns, settings.events, getattr(settings, "weight_column", None)
+    weight = getattr(settings, "weight_column", None)
+    return settings.columns, settings.events, weight, settings.drop_bad_rows
 
 
 def check_prepare(settings: PrepareSettings) -> None:
@@ -74,7 +75,7 @@ def check_inputs(settings: RunnerSettings) -> None:
     """Raises an InputError if a log that a runner may read cannot be used."""
     read = _read(settings)
     if is_named(settings.log):
-        check_log(settings.log, *read)
+        check_log(settings.log, *read[:3])
     elif not is_table(settings.log):
         Plan.of(settings.log, 0, None, *read)
 

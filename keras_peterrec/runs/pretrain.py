@@ -73,7 +73,13 @@ def pretrain(settings: PretrainSettings) -> dict:
     began = command_began()
     devices = Devices.open(settings.devices)
     _check_runner(settings)
-    source = open_source(settings.log, settings.columns, settings.events, settings.weight_column)
+    source = open_source(
+        settings.log,
+        settings.columns,
+        settings.events,
+        settings.weight_column,
+        settings.drop_bad_rows,
+    )
     log = PretrainingLog.of(source, settings.min_count, settings.split)
     fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)

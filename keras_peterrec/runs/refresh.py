@@ -54,9 +54,17 @@ def refresh(settings: RefreshSettings) -> dict:
     devices = Devices.open(settings.devices)
     with progress.stage(f"loading {settings.host}"):
         host = Host.load(settings.host)
-    log = load_source(settings.log, settings.columns, settings.events, settings.weight_column)
+    log = load_source(
+        settings.log,
+        settings.columns,
+        settings.events,
+        settings.weight_column,
+        settings.drop_bad_rows,
+    )
     split = split_events(log, settings.split)
-    features = None if settings.items is None else read_items(settings.items, settings.columns)
+    features = None
+    if settings.items is not None:
+        features = read_items(settings.items, settings.columns, settings.drop_bad_rows)
     growth = Growth(host, log, settings, devices, features)
     trained = training_counts(log, split)
     growth.check(trained)

@@ -13,7 +13,7 @@ FORMAT_VERSION = 2
 FINAL = "final"  # in a run's folder, where training on everything keeps its state and logs
 # Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
 PLACES = ("run", "host", "log", "target", "labels", "start", "items")
-PLACES += ("columns", "events", "target_events", "weight_column")
+PLACES += ("columns", "events", "target_events", "weight_column", "drop_bad_rows")
 
 
 class RunFolder:

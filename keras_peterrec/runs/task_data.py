@@ -21,19 +21,19 @@ LEAST_KNOWN = 0.1
 FEW_ROWS, FEW_TEST_USERS = 50, 30
 
 
-def open_source(log, columns=None, events=None, weight_column=None):
+def open_source(log, columns=None, events=None, weight_column=None, drop_bad_rows=False):
     """The PreparedLog of a folder of `prepare`; of anything else its Log, see `load_source`."""
     if not isinstance(log, PreparedLog) and not is_prepared(log):
-        return load_source(log, columns, events, weight_column)
+        return load_source(log, columns, events, weight_column, drop_bad_rows)
     log = log if isinstance(log, PreparedLog) else PreparedLog(log)
     refuse_reading(f"{log.path}, which is read already", events, weight_column)
     return log
 
 
-def load_source(log, columns=None, events=None, weight_column=None):
+def load_source(log, columns=None, events=None, weight_column=None, drop_bad_rows=False):
     """The Log that was given as such, by a name, by paths or as a table; see `load_log`."""
     if not isinstance(log, Log):
-        return load_log(log, columns, events, weight_column)
+        return load_log(log, columns, events, weight_column, drop_bad_rows)
     refuse_reading("a Log, which is read already", events, weight_column)
     return log
 
@@ -92,11 +92,15 @@ def load_answers(settings):
     """
     if settings.target is not None:
         return load_source(
-            settings.target, settings.columns, settings.target_events, settings.weight_column
+            settings.target,
+            settings.columns,
+            settings.target_events,
+            settings.weight_column,
+            settings.drop_bad_rows,
         )
     if isinstance(settings.labels, Labels):
         return settings.labels
-    return load_labels(settings.labels, settings.column, settings.columns)
+    return load_labels(settings.labels, settings.column, settings.columns, settings.drop_bad_rows)
 
 
 def load_task(settings):
@@ -110,7 +114,9 @@ def load_task(settings):
     Returns:
         Log, and a Log or Labels.
     """
-    source = open_source(settings.log, settings.columns, settings.events)
+    source = open_source(
+        settings.log, settings.columns, settings.events, drop_bad_rows=settings.drop_bad_rows
+    )
     answers = load_answers(settings)
     if isinstance(source, PreparedLog):
         with stage(f"reading {source.path}") as found:

@@ -94,8 +94,9 @@ class ExperimentSettings(ReadingSettings):
 
     def check(self):
         if self.log is None:
-            for name in ("target", "labels", "column", "columns", "events"):
-                if getattr(self, name) is not None:
+            names = ("target", "labels", "column", "columns", "events", "drop_bad_rows")
+            for name in names:
+                if getattr(self, name) is not None and getattr(self, name) is not False:
                     raise InputError(
                         f"`{name}` should be left out without `log`, since a dataset has its own "
                         f"logs and tasks. Received: `{name}` = {getattr(self, name)!r}."

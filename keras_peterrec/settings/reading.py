@@ -52,6 +52,11 @@ class ReadingSettings(Settings):
         metavar="KIND,...",
         check=event_names,
     )
+    drop_bad_rows: bool = setting(
+        False,
+        "leave out rows without an id or a time, with a time far from all others, or with more or "
+        "fewer values than columns, and say how many; otherwise they end the command or are named",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.stray_times import strays
 from keras_peterrec.data.timestamps import UNITS, is_fine, unit_of
 from keras_peterrec.errors import InputError
 
@@ -20,7 +21,7 @@ class Clock:
 
     Args:
         rows: int. How many there are.
-        low, high: the first and the last time.
+        low, high: the first and the last time, without those that leave the clock of the others.
         fine: tuple of bool. Whether they count more than days, if they are of each of `UNITS`.
     """
 
@@ -30,10 +31,12 @@ class Clock:
     fine: tuple
 
     @classmethod
-    def of(cls, times: np.ndarray) -> "Clock":
-        """The Clock of an array of numbers, `[N]` with N > 0."""
+    def of(cls, times: np.ndarray, middle: float | None = None) -> "Clock":
+        """The Clock of an array of numbers, `[N]` with N > 0; `middle` as that of `strays`."""
+        count, away = len(times), strays(times, middle)
+        times = times if away.all() else times[~away]
         fine = tuple(is_fine(times, unit) for unit in UNITS)
-        return cls(len(times), times.min().item(), times.max().item(), fine)
+        return cls(count, times.min().item(), times.max().item(), fine)
 
     def __add__(self, other: "Clock") -> "Clock":
         fine = tuple(a or b for a, b in zip(self.fine, other.fine))

@@ -48,7 +48,7 @@ class Plan:
         inputs: list from `find_inputs`.
         min_count: int. Items with fewer training events are left out of the vocabulary.
         shards: int.
-        columns, events, weight_column: what is read of the inputs; see `read_log`.
+        columns, events, weight_column, drop_bad_rows: what is read of the inputs; see `read_log`.
     """
 
     inputs: list
@@ -57,6 +57,7 @@ class Plan:
     columns: Any = None
     events: Any = None
     weight_column: str | None = None
+    drop_bad_rows: bool = False
 
     @classmethod
     def of(
@@ -67,13 +68,14 @@ class Plan:
         columns: Any = None,
         events: Any = None,
         weight_column: str | None = None,
+        drop_bad_rows: bool = False,
     ) -> "Plan":
         """The plan for a log; see `find_inputs`."""
         inputs = find_inputs(log, columns, events, weight_column)
         if isinstance(log, Log) and log.weights is not None:
             weight_column = WEIGHTS
         shards = shards or default_shards(inputs)
-        return cls(inputs, min_count, shards, columns, events, weight_column)
+        return cls(inputs, min_count, shards, columns, events, weight_column, drop_bad_rows)
 
     @property
     def names(self) -> list[str]:
@@ -83,7 +85,8 @@ class Plan:
     def content(self) -> dict:
         """What `prepared.json` says of it."""
         content = dataclasses.asdict(self)
-        read = {name: content.pop(name) for name in ("columns", "events", "weight_column")}
+        names = ("columns", "events", "weight_column", "drop_bad_rows")
+        read = {name: content.pop(name) for name in names}
         return {"format_version": FORMAT_VERSION, **content, "read": read}
 
 

@@ -14,11 +14,11 @@ from keras_peterrec.data.column_names import EVENT_TYPE, LOG_COLUMNS, as_events
 from keras_peterrec.data.log import Log, checked_weights
 from keras_peterrec.data.prepared.clocks import Clock
 from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, user_hashes
-from keras_peterrec.data.read_log import weight_numbers
+from keras_peterrec.data.read_log import event_columns
+from keras_peterrec.data.stray_times import middle_of
 from keras_peterrec.data.table_columns import encode_ids, texts
 from keras_peterrec.data.table_files import check_tables, find_files, read_pieces
 from keras_peterrec.data.table_formats import format_of
-from keras_peterrec.data.timestamps import read_times
 from keras_peterrec.errors import InputError
 
 ROWS = 1_000_000  # read at once, or more where a shard would get few of them
@@ -94,10 +94,13 @@ def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = No
     """
     rows = rows or max(ROWS, SHARD_ROWS * plan.shards)
     first, path = number * ROWS_OF_A_FILE, plan.inputs[number].get("path")
+    middle = None
     with contextlib.nullcontext() if path is None else _named(path, path):
         for users, items, times, weights in _pieces(plan, number, log, rows):
             if len(times):
-                yield _parted(users, items, times, weights, first, plan.shards), Clock.of(times)
+                clock = Clock.of(times, middle)
+                yield _parted(users, items, times, weights, first, plan.shards), clock
+                middle = middle or middle_of(times)
             first += len(times)
 
 
@@ -128,21 +131,17 @@ def _pieces(plan, number, log, rows):
             weights = None if log.weights is None else log.weights[some]
             yield users, items, log.timestamps[some], weights
         return
-    path = plan.inputs[number]["path"]
+    path, middle = plan.inputs[number]["path"], None
     with _local(path) as file, _named(path, file):
         wanted = _wanted(plan.events, plan.weight_column)
-        for table in read_pieces(file, wanted, plan.columns, rows):
-            times, _ = read_times([table.column("timestamp")], [str(file)], "timestamp")
-            users, items = (table.column(name) for name in LOG_COLUMNS[:2])
-            weights = plan.weight_column
-            if weights is not None:
-                weights = weight_numbers(table.column(weights), weights)
+        for tables in read_pieces(file, wanted, plan.columns, rows, plan.drop_bad_rows):
+            kept = None
             if plan.events is not None:
-                kept = np.isin(texts(table.column(EVENT_TYPE), EVENT_TYPE), as_events(plan.events))
-                users, items = (column.filter(pa.array(kept)) for column in (users, items))
-                times = times[kept]
-                weights = None if weights is None else weights[kept]
-            yield users, items, times, weights
+                kinds = texts(tables.column(EVENT_TYPE), EVENT_TYPE)
+                kept = np.isin(kinds, as_events(plan.events))
+            *found, _ = event_columns(tables, kept, plan.weight_column, plan.drop_bad_rows, middle)
+            middle = middle or middle_of(found[2])
+            yield found
 
 
 def _wanted(events, weight_column):

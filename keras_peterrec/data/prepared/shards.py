@@ -11,6 +11,7 @@ from keras_peterrec.data.prepared.clocks import Clocks
 from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, WEIGHTS, user_hashes
 from keras_peterrec.data.sequences import target_weight
 from keras_peterrec.data.splits import last_events
+from keras_peterrec.data.stray_times import usual
 from keras_peterrec.data.table_columns import numbers
 from keras_peterrec.data.timestamps import in_seconds
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK
@@ -231,8 +232,8 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
 
     Returns:
         dict, what `prepared.json` says of the shard, with `lengths`: pairs of a number of events
-        and how many users have so many. `times` are the first and the last, `target_weight` that
-        of a split by last events.
+        and how many users have so many. `times` are the first and the last without strays,
+        `target_weight` that of a split by last events.
     """
     import tensorflow as tf
 
@@ -248,7 +249,7 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
     tf.io.gfile.rename(f"{path}.writing", path, overwrite=True)
     lengths = pc.list_value_length(users["items"]).to_numpy()
     values, counts = np.unique(lengths, return_counts=True)
-    times = _flat(users["timestamps"])
+    times = usual(_flat(users["timestamps"]))
     about = {"times": [times.min().item(), times.max().item()] if len(times) else None}
     if WEIGHTS in users.column_names:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")

@@ -161,7 +161,7 @@ def _periods_by_time(prepared, split):
     counts = np.zeros(BINS + 1, "int64")
     with progress.stage(f"looking for {split}") as found:
         for times in _times(prepared):
-            places = (times[times < moment] - low) // width
+            places = np.maximum(times[times < moment] - low, 0) // width
             counts += np.bincount(places.astype("int64"), minlength=BINS + 1)
         rank = trained_events(int(counts.sum()))
         passed = np.cumsum(counts)
@@ -169,7 +169,7 @@ def _periods_by_time(prepared, split):
         rank -= int(passed[place] - counts[place])  # among the times of this bin
         values, repeats = np.zeros(0, np.asarray(low).dtype), np.zeros(0, "int64")
         for times in _times(prepared):
-            here = times[(times < moment) & ((times - low) // width == place)]
+            here = times[(times < moment) & (np.maximum(times - low, 0) // width == place)]
             values, codes = np.unique(np.concatenate([values, here]), return_inverse=True)
             more = np.concatenate([repeats, np.ones(len(here), "int64")])
             repeats = np.bincount(codes, more, len(values)).astype("int64")

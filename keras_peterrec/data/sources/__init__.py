@@ -58,6 +58,7 @@ def load_log(
     columns: Any = None,
     events: Any = None,
     weight_column: str | None = None,
+    drop_bad_rows: bool = False,
 ) -> Log:
     """Loads the `Log` of a source's domain, of files, of a prepared folder, or of a table.
 
@@ -67,7 +68,7 @@ def load_log(
         source: Such as `"movielens-100k/source"`, `"simulated/target"`, `"paper:pretrain.csv"`,
             `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, a folder that `prepare` has
             written, or a DataFrame; see `read_log`.
-        columns, events, weight_column: of files and tables; see `read_log`.
+        columns, events, weight_column, drop_bad_rows: of files and tables; see `read_log`.
 
     Raises:
         InputError: if there is no such name or file, or it cannot be used.
@@ -79,7 +80,7 @@ def load_log(
     named = _named_log(source)
     if named is None:
         _check_name(source, _LOG_NAMES)
-        return read_log(source, columns, events, weight_column)
+        return read_log(source, columns, events, weight_column, drop_bad_rows)
     refuse_reading(f"{source}, which has no such column", events, weight_column)
     with progress.stage(f"reading {source}") as found:
         log = named()
@@ -87,7 +88,9 @@ def load_log(
     return log
 
 
-def load_labels(source: str | Path | Any, column: str, columns: Any = None) -> Labels:
+def load_labels(
+    source: str | Path | Any, column: str, columns: Any = None, drop_bad_rows: bool = False
+) -> Labels:
     """Loads the `Labels` in one column of a source's users, of files, or of a table in memory.
 
     A line on stderr says what was read.
@@ -95,7 +98,7 @@ def load_labels(source: str | Path | Any, column: str, columns: Any = None) -> L
     Args:
         source: Such as `"movielens-100k/users"`, `"users.csv"` or a DataFrame; see `read_log`.
         column: str. Such as `"gender"`.
-        columns: of files and tables; see `read_labels`.
+        columns, drop_bad_rows: of files and tables; see `read_labels`.
 
     Raises:
         InputError: if there is no such name, file or column, or it cannot be used.
@@ -107,7 +110,7 @@ def load_labels(source: str | Path | Any, column: str, columns: Any = None) -> L
     named = _named_labels(source, column)
     if named is None:
         _check_name(source, _LABEL_NAMES)
-        return read_labels(source, column, columns)
+        return read_labels(source, column, columns, drop_bad_rows)
     with progress.stage(f"reading {source}") as found:
         labels = named()
         found(labels.summary())
