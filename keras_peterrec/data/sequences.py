@@ -31,6 +31,7 @@ class Sequences:
             timestamps stay in the log's order.
         offsets: int64 array, `[U + 1]`.
         weights: float32 array, `[N]`, or `None` where the log has none.
+        vocabulary: Vocabulary, or `None` where the sequences were made of arrays.
 
     Example:
 
@@ -52,6 +53,7 @@ class Sequences:
         # lexsort is stable: events of one time keep the order of the rows.
         order = np.lexsort((log.timestamps, log.users))
         ids = vocabulary.encode(log.item_ids)
+        self.vocabulary: Vocabulary | None = vocabulary
         if known_only:
             order = order[ids[log.items[order]] != UNK]
         self.user_ids = log.user_ids
@@ -75,6 +77,7 @@ class Sequences:
     ) -> "Sequences":
         """The sequences whose attributes these are."""
         sequences = cls.__new__(cls)
+        sequences.vocabulary = None
         sequences.user_ids, sequences.items = user_ids, items
         sequences.timestamps, sequences.offsets = timestamps, offsets
         sequences.weights = weights

@@ -11,6 +11,7 @@ from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
 from keras_peterrec.progress import stage
+from keras_peterrec.runs.host_linear import last_item_baseline, trained_counts
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import measured_sequences
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
@@ -33,7 +34,7 @@ def evaluate(settings: EvaluateSettings) -> dict:
     Data that is not named is that of the run itself.
 
     Returns:
-        dict of `command`, `settings`, `data` and `metrics`.
+        dict of `command`, `settings`, `data`, `metrics` and `baselines` that need no fitting.
 
     Raises:
         InputError: the run or the data cannot be used.
@@ -63,13 +64,14 @@ def evaluate(settings: EvaluateSettings) -> dict:
 
     def result():
         with stage("measuring test users"):
-            metrics = measure()
+            metrics, baselines = measure()
         return {
             "command": settings.command,
             "settings": settings.recorded(),
             "seed": of_run.seed,
             "data": data,
             "metrics": {"test": metrics},
+            "baselines": baselines,
         }
 
     if settings.out is None:
@@ -130,7 +132,14 @@ def _open_host(folder, settings):
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
-    return data, lambda: evaluation.measure(host.pretrainer, new_items=True)
+
+    def measure():
+        metrics = evaluation.measure(host.pretrainer, new_items=True)
+        counts = trained_counts(sequences, len(host.vocabulary.items))
+        popularity = {"name": "popularity", "test": evaluation.popularity(counts)}
+        return metrics, [popularity, last_item_baseline(sequences, counts, evaluation)]
+
+    return data, measure
 
 
 def _open_task(folder, settings):
@@ -142,7 +151,12 @@ def _open_task(folder, settings):
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}
-    return summary, lambda: data.measure(task.model, TEST, sampled=True)
+
+    def measure():
+        baselines = [data.baseline(TEST), *data.more_baselines(TEST)]
+        return data.measure(task.model, TEST, sampled=True), baselines
+
+    return summary, measure
 
 
 # command -> settings of the run, what an evaluation may replace, how it is measured

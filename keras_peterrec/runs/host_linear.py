@@ -9,6 +9,8 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.models.last_item import NAME as LAST_ITEM
+from keras_peterrec.models.last_item import LastItemCounts, add_followers
 from keras_peterrec.models.linear_fitting import (
     EXACT_UP_TO,
     best_ease,
@@ -18,7 +20,7 @@ from keras_peterrec.models.linear_fitting import (
 )
 from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart, Rows
 from keras_peterrec.models.pretrainer import Pretrainer
-from keras_peterrec.models.sparse_regression import SparseRegression
+from keras_peterrec.models.sparse_regression import Pairs, SparseRegression
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -133,3 +135,27 @@ def fit_ease(sequences: Sequences, validation: NextItemEvaluation, items: int) -
     bags = Bag(events=len(sequences.items)).matrix(sequences.items, starts, stops + 1, items)
     quality = lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"]
     return best_ease(bags, quality)
+
+
+def last_item_baseline(
+    sequences: Sequences, counts: np.ndarray, evaluation: NextItemEvaluation
+) -> dict:
+    """Name and metrics of "the last item again, then what followed it, then what is popular".
+
+    Args:
+        sequences: Sequences, whose training events are counted.
+        counts: int array. How often training has each item of the vocabulary.
+        evaluation: NextItemEvaluation of the same vocabulary.
+    """
+    pairs = Pairs(len(counts), len(counts))
+    add_followers(pairs, next_item_rows(sequences))
+    found = LastItemCounts(pairs.matrix(), counts)
+    return {"name": LAST_ITEM, "test": evaluation.last_item(found)}
+
+
+def trained_counts(sequences: Sequences, items: int) -> np.ndarray:
+    """How often each item of the vocabulary is in events that training sees, int `[items]`."""
+    lengths = sequences.lengths
+    place = np.arange(lengths.sum()) - np.repeat(sequences.offsets[:-1], lengths)
+    trained = sequences.items[place < np.repeat(sequences.split.trained, lengths)]
+    return np.bincount(trained, minlength=items + FIRST_ITEM)[FIRST_ITEM:]

@@ -14,6 +14,7 @@ from keras_peterrec.metrics import (
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
+from keras_peterrec.models.last_item import LastItemCounts, last_items
 from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.tasks.task_kind import Metric
@@ -76,6 +77,14 @@ class NextItemEvaluation:
         """Metrics of ranking by how often an item occurs in training."""
         table = np.ones((len(self), 1), "float32"), popularity_table(counts)
         ranks_of = lambda known: popularity_ranks(counts, self.targets, *known)
+        return self._metrics(*table, new_items=True, ranks_of=ranks_of)
+
+    def last_item(self, counts: LastItemCounts) -> dict:
+        """Metrics of ranking the last item first, then what followed it, then what is popular."""
+        table = np.ones((len(self), 1), "float32"), popularity_table(counts.counts)
+        last = last_items(self.sequences.items, self.starts, self.stops)
+        pairs = np.arange(len(self)), self.targets
+        ranks_of = lambda known: counts.ranks(last, *pairs, *known)
         return self._metrics(*table, new_items=True, ranks_of=ranks_of)
 
     def measure_linear(self, linear: LinearPart, new_items: bool = False) -> dict:

@@ -19,6 +19,7 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.last_item import NAME as LAST_ITEM
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
@@ -27,6 +28,7 @@ from keras_peterrec.runs.host_linear import (
     fit_ease,
     fit_linear,
     join,
+    last_item_baseline,
     refit_linear,
     say_if_nothing_is_counted,
     sparse_regression_of,
@@ -277,6 +279,8 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         baselines = [baseline, *more_baselines]
         if settings.baselines:
+            progress.part(LAST_ITEM)
+            baselines.append(last_item_baseline(sequences, counts, test))
             progress.part("EASE, fitted and chosen")
             ease = fit_ease(sequences, validation, len(counts))
             for name, part in (("SLIT", linear), ("EASE", ease)):

@@ -165,6 +165,8 @@ def task_result(settings, data, fingerprints, measure, linear=None):
         progress.part("the simplest answer")
         baseline = data.baseline(TEST)
         baselines = [baseline]
+        if getattr(settings, "baselines", True):
+            baselines += data.more_baselines(TEST)
         if linear is not None and settings.baselines:
             progress.part(f"{data.kind.linear_name}, test users")
             alone = data.measure_linear(linear, TEST, sampled=True)

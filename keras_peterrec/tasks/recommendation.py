@@ -15,12 +15,15 @@ from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import ranking_gains
+from keras_peterrec.models.last_item import NAME as LAST_ITEM
+from keras_peterrec.models.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.models.linear_fitting import (
     best_item_regression,
     best_weight,
     item_regression,
 )
 from keras_peterrec.models.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.models.sparse_regression import Pairs
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
@@ -168,6 +171,16 @@ class RecommendationData(TaskData):
         table = popularity_table(self.counts)
         return {"name": "popularity", "test": self._ranked(None, table, part, sampled=True)}
 
+    def more_baselines(self, part: int) -> list:
+        """The last item again, where both logs have it, then the targets that followed it."""
+        vocabulary, targets = self.source.vocabulary, self.kind.targets
+        pairs = Pairs(len(vocabulary.items), len(targets))
+        add_followers(pairs, self._rows())
+        counts = LastItemCounts(pairs.matrix(), self.counts, targets.encode(vocabulary.items))
+        split = self.splits[part]
+        last = last_items(self.source.items, split.starts, split.stops)
+        return [{"name": LAST_ITEM, "test": self._ranked_by_last(counts, last, part)}]
+
     def fit_linear(self, size: int) -> LinearPart:
         def quality(part):
             return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
@@ -181,11 +194,13 @@ class RecommendationData(TaskData):
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         return self._regression(Bag(linear["fade"]), size).solve(linear["penalty"])
 
-    def _regression(self, bag, size):
+    def _rows(self):
         train = self.splits[TRAIN]
         answers = train.answers
-        rows = Rows(self.source.items, train.starts, train.stops, answers.offsets, answers.items)
-        return item_regression(bag, rows, size, len(self.kind.targets))
+        return Rows(self.source.items, train.starts, train.stops, answers.offsets, answers.items)
+
+    def _regression(self, bag, size):
+        return item_regression(bag, self._rows(), size, len(self.kind.targets))
 
     def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
         if linear is None:
@@ -199,7 +214,14 @@ class RecommendationData(TaskData):
 
         return PartWeights(linear=best_weight(quality, users, table, scores))
 
-    def _ranked(self, queries, table, part, sampled=False, linear=None):
+    def _ranked_by_last(self, counts, last, part):
+        """Metrics of LastItemCounts, given the last source item of each row."""
+        nothing = np.zeros((len(self.kind.targets), 1), "float32")
+        scores = lambda rows: counts.scores(last[np.asarray(rows)])
+        ranks_of = lambda *known: counts.ranks(last, *known)
+        return self._ranked(None, nothing, part, sampled=True, linear=scores, ranks_of=ranks_of)
+
+    def _ranked(self, queries, table, part, sampled=False, linear=None, ranks_of=None):
         """Metrics of the scores `queries · tableᵀ + linear`; without queries, of `table` alone."""
         split = self.splits[part]
         if queries is None:
@@ -217,7 +239,9 @@ class RecommendationData(TaskData):
             np.concatenate([[0], np.cumsum(lengths)]),
             known,
         )
-        ranks = full_ranks(*arguments, added=linear)
+        if ranks_of is None:
+            ranks_of = lambda *known: full_ranks(queries, table, *known, added=linear)
+        ranks = ranks_of(*arguments[2:])
         metrics, gains = ranking_metrics(ranks), ranking_gains(ranks)
         if sampled:
             drawn = {"negatives": SAMPLED_NEGATIVES, "seed": self.seed}

@@ -165,6 +165,10 @@ class TaskData:
         """Name and metrics of the simplest answer, the same for everybody."""
         raise NotImplementedError
 
+    def more_baselines(self, part: int) -> list:
+        """Names and metrics of other answers that need no fitting, each as `baseline`."""
+        return []
+
     def fit_linear(self, size: int) -> Any:
         """The linear part: a regression of the training rows' answers, the best on validation.
 

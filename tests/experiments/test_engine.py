@@ -21,7 +21,7 @@ from keras_peterrec.experiments.runner import Runner
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
 EVERY = ["shop", "gender", "spend", "topics"]  # a task of each kind
 SHOWN = {  # baselines of each task, and what the tables show of it
-    "shop": (("popularity", "ridge"), ("ndcg@10", "hr@10")),
+    "shop": (("popularity", "last item and successors", "ridge"), ("ndcg@10", "hr@10")),
     "gender": (("majority", "logistic regression"), ("log_loss", "accuracy")),
     "spend": (("mean", "ridge"), ("rmse", "mae", "r2")),
     "topics": (("prior", "logistic regression"), ("log_loss", "macro_auc", "map")),

@@ -17,7 +17,12 @@ def test_evaluate_finds_what_transfer_wrote(task_folder, host_folder):
     written = json.loads((task_folder / "metrics.json").read_text())["metrics"]["test"]
     assert evaluate(task_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
     written = json.loads((host_folder / "metrics.json").read_text())["metrics"]["test"]
-    assert evaluate(host_folder)["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+    found = evaluate(host_folder)
+    assert found["metrics"]["test"] == pytest.approx(written, abs=1e-6)
+    names = [baseline["name"] for baseline in found["baselines"]]
+    assert names == ["popularity", "last item and successors"]
+    written = json.loads((host_folder / "metrics.json").read_text())["baseline"]["test"]
+    assert found["baselines"][0]["test"] == pytest.approx(written, abs=1e-6)
 
 
 def test_unknown_items_in_the_log_change_no_metric_of_a_task(task_folder):

@@ -34,7 +34,7 @@ def check(folder, metric, baselines):
 def test_parts_of_a_run_make_its_metric(task, tmp_path):
     where = {name: value for name, value in TASKS[task].items() if name in WHERE}
     result = linear("simulated/source", tmp_path / "out", **where)
-    baselines = ["popularity"] if task == "shop" else []
+    baselines = ["popularity", "last item and successors"] if task == "shop" else []
     metric = get_kind(result["kind"]).metric
     users = check(tmp_path / "out", metric, baselines)
     assert len(users.user_ids) == result["data"]["users_train_validation_test"][TEST]
@@ -44,8 +44,9 @@ def test_parts_of_a_run_make_its_metric(task, tmp_path):
 
 
 def test_hosts_and_tasks_write_them(host_folder, task_folder):
-    check(host_folder, METRIC, ["popularity", "SLIT", "EASE"])
-    check(task_folder, get_kind("recommendation").metric, ["popularity", "ridge"])
+    simple = ["popularity", "last item and successors"]
+    check(host_folder, METRIC, [*simple, "SLIT", "EASE"])
+    check(task_folder, get_kind("recommendation").metric, [*simple, "ridge"])
 
 
 def test_users_who_add_nothing_are_kept_and_sorted(tmp_path):

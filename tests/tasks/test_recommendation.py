@@ -7,6 +7,9 @@ import numpy_reference as reference
 import pytest
 
 from keras_peterrec.data.log import Log
+from keras_peterrec.data.read_log import read_log
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.sources.simulated_shop import simulate_shop
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.models.backbone import Backbone
@@ -192,3 +195,42 @@ def test_the_linear_part_of_a_task_beats_popularity(data, simulated):
             others = np.setdiff1d(np.arange(scores.shape[1]), known)
             hits.append(np.sum(scores[row, others] >= scores[row, target]) < 10)
     assert found["hr@10"] == pytest.approx(np.mean(hits))
+
+
+@pytest.fixture(scope="module")
+def purchases():
+    """Which item a user buys next, given what was viewed before, in a shop."""
+    shop = simulate_shop(users=600, items=60, seed=3)
+    views, buys = (read_log(shop, events=kind) for kind in ("view", "buy"))
+    vocabulary = Vocabulary.from_counts(views.item_ids, np.bincount(views.items))
+    return Recommendation.make_data(Sequences(views, vocabulary), buys, 20)
+
+
+def test_purchases_of_what_was_just_viewed_are_found_by_the_last_item(purchases):
+    (found,) = purchases.more_baselines(TEST)
+    assert found["name"] == "last item and successors"
+    popularity = purchases.baseline(TEST)["test"]
+    assert found["test"]["ndcg@10"] > 0.9 > 2 * popularity["ndcg@10"]
+    assert found["test"].keys() == popularity.keys()
+    assert found["test"]["sampled_ndcg@5"] >= found["test"]["ndcg@5"] - 0.01
+
+
+def test_targets_that_the_source_has_not_are_ranked_by_what_followed_the_last_item(data):
+    (found,) = data.more_baselines(TEST)
+    train, test = data.splits[TRAIN], data.splits[TEST]
+    size = len(data.kind.labels)
+    followed = np.zeros((2_000, size))
+    for start, stop, answers in zip(train.starts, train.stops, train.answers):
+        for target in answers if stop > start else []:
+            followed[data.source.items[stop - 1], target] += 1
+    gains = []
+    for user, start, stop, answers in zip(test.user_ids, test.starts, test.stops, test.answers):
+        own = set(data.known[data.known.index([user])[0]].tolist())
+        scores = [(0, n) for n in data.counts]
+        if stop > start:
+            scores = list(zip(followed[data.source.items[stop - 1]], data.counts))
+        for target in answers:
+            others = {*range(size)} - own
+            rank = 1 + sum(scores[n] >= scores[target] for n in others)
+            gains.append((rank <= 10) / np.log2(rank + 1))
+    assert found["test"]["ndcg@10"] == pytest.approx(np.mean(gains))
