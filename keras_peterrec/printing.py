@@ -15,6 +15,9 @@ def print_metrics(result):
     columns = _metric_columns(result)
     table = narrow_table(f"{result['command']}: test", ["metric"], columns)
     for name in result["metrics"]["test"]:
+        plain = name.removeprefix("new_").removeprefix("repeat_")
+        if plain != name and all(texts.get(name) == texts.get(plain) for texts in columns.values()):
+            continue  # that is what is served
         table.add_row(name, *(texts.get(name, "") for texts in columns.values()))
     console = _console()
     console.print(table)

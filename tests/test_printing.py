@@ -42,6 +42,13 @@ def test_intervals_and_all_baselines_stand_beside_the_metrics(capsys, monkeypatc
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_the_way_that_is_served_is_not_printed_twice(capsys):
+    test = {"ndcg@10": 0.1234, "new_ndcg@10": 0.1234, "repeat_ndcg@10": 0.0321}
+    print_metrics({"command": "pretrain", "metrics": {"test": test}})
+    text = capsys.readouterr().out
+    assert "repeat_ndcg@10" in text and "new_ndcg@10" not in text
+
+
 @pytest.mark.parametrize("missing", [("intervals", "baselines"), ("baselines",), ("intervals",)])
 def test_what_a_result_does_not_have_is_not_shown(missing, capsys):
     result = {"command": "evaluate", "metrics": {"test": TEST}}

@@ -300,13 +300,10 @@ class ScoreComparison:
 
     def known_above(self, owners, items, scores) -> np.ndarray:
         """Returns how many known items other than the target were counted, `[T]`."""
-        offsets = np.searchsorted(owners, np.arange(len(self.targets) + 1))
-        counts = np.empty(len(self.targets), np.int64)
-        for row, target in enumerate(self.targets):
-            known = slice(offsets[row], offsets[row + 1])
-            above = (scores[known] >= self.exact[row]) & (items[known] != target)
-            counts[row] = np.count_nonzero(above)
-        return counts
+        end = np.searchsorted(owners, len(self.targets))
+        owners, items, scores = owners[:end], items[:end], scores[:end]
+        above = (scores >= self.exact[owners]) & (items != self.targets[owners])
+        return np.bincount(owners[above], minlength=len(self.targets))
 
 
 def _count_rows(flags):

@@ -10,22 +10,31 @@ from keras_peterrec.metrics.checked_arrays import csr_lists, float_table, intege
 
 # How many numbers are gathered at once: 8 MB of float64.
 GATHERED_VALUES = 2**20
+# The rank of a target that is never answered. No k reaches it, however few items there are.
+MISSED = 2**31 - 1
 
 
 def ranking_metrics(
-    ranks: ArrayLike, ks: Sequence[int] = (5, 10, 20), prefix: str = ""
+    ranks: ArrayLike,
+    ks: Sequence[int] = (5, 10, 20),
+    prefix: str = "",
+    lists: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Computes the means of HR@k, MRR@k and NDCG@k, with one relevant item for each rank.
+    """Computes the means of HR@k, MRR@k and NDCG@k over lists, each with one relevant item or more.
 
-    With the rank r of the only relevant item (the best possible DCG is 1):
+    With the ranks r of the n relevant items of a list, all different:
 
-        HR@k = [r <= k]    MRR@k = [r <= k] / r    NDCG@k = [r <= k] / log2(r + 1)
+        HR@k = [min r <= k]    MRR@k = [min r <= k] / min r
+        NDCG@k = sum of [r <= k] / log2(r + 1)  /  sum of 1 / log2(i + 1) for i = 1, ..., min(n, k)
 
     Args:
         ranks: int array `[P]`, from 1, as `full_ranks` returns them.
         ks: positive integers, the cutoffs. Defaults to `(5, 10, 20)`.
         prefix: str. Put before each key, `"sampled_"` for instance.
             Defaults to `""`.
+        lists: int array `[P]` of 0, 0, 1, ..., or `None`. The list of each rank, none skipped.
+            Where relevant items tie, they share the last places of the tie. Defaults to `None`,
+            a list for each rank.
 
     Returns:
         A dict of floats: `"hr@5"`, `"mrr@5"`, `"ndcg@5"`, `"hr@10"`, ...
@@ -54,21 +63,49 @@ def ranking_metrics(
     ks = list(ks) if np.iterable(ks) else [ks]
     if not ks:
         raise InputError("`ks` should hold at least one cutoff. Received: `ks` = [].")
-    return {name: float(np.mean(part)) for name, part in ranking_gains(ranks, ks, prefix).items()}
+    gains = ranking_gains(ranks, ks, prefix, lists)
+    return {name: float(np.mean(part)) for name, part in gains.items()}
 
 
 def ranking_gains(
-    ranks: np.ndarray, ks: Sequence[int] = (5, 10, 20), prefix: str = ""
+    ranks: np.ndarray,
+    ks: Sequence[int] = (5, 10, 20),
+    prefix: str = "",
+    lists: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """What each rank adds to the means of `ranking_metrics`, `{name: float array [P]}`."""
+    """What each list adds to the means of `ranking_metrics`, `{name: float array [lists]}`."""
+    if lists is None or len(lists) == lists[-1] + 1:
+        first, counts = ranks, None
+    else:
+        ranks, lists = _places(ranks, lists)
+        counts = np.bincount(lists)
+        first = ranks[np.cumsum(counts) - counts]
     gains = {}
     for k in ks:
         check_count("k", k)
-        hits = ranks <= k
+        hits = first <= k
         gains[f"{prefix}hr@{k}"] = hits.astype("float64")
-        gains[f"{prefix}mrr@{k}"] = hits / ranks
-        gains[f"{prefix}ndcg@{k}"] = hits / np.log2(ranks + 1.0)
+        gains[f"{prefix}mrr@{k}"] = hits / first
+        dcg = (ranks <= k) / np.log2(ranks + 1.0)
+        if counts is not None:
+            ideal = np.cumsum(1.0 / np.log2(np.arange(2.0, k + 2.0)))
+            dcg = np.bincount(lists, dcg) / ideal[np.minimum(counts, k) - 1]
+        gains[f"{prefix}ndcg@{k}"] = dcg
     return gains
+
+
+def _places(ranks, lists):
+    """The places of each list's relevant items, rising, and their lists.
+
+    Items of one score have one rank, the last place of their tie; those of a list stand there one
+    before the other.
+    """
+    order = np.lexsort((ranks, lists))
+    ranks, lists = ranks[order], lists[order]
+    ends = np.append((np.diff(ranks) != 0) | (np.diff(lists) != 0), True)
+    last = np.flatnonzero(ends)[np.cumsum(ends) - ends]  # the last of those that tie with each
+    before = last - np.arange(len(ranks))
+    return np.where(ranks == MISSED, MISSED, ranks - before), lists
 
 
 class RankingInputs:
@@ -151,6 +188,23 @@ class RankingInputs:
         items = self.known_items[np.arange(len(owners)) + (starts - before)[owners]]
         kept = np.append(self.rankable, False)[items]
         return np.divmod(np.unique(owners[kept] * self.size + items[kept]), self.size)
+
+
+def among_known(
+    pair_query: ArrayLike, pair_item: ArrayLike, known_offsets: ArrayLike, known_items: ArrayLike
+) -> np.ndarray:
+    """Returns whether each pair's item is among the known items of its query, bool `[P]`.
+
+    Where a server leaves known items out of its answers, such a target is `MISSED`.
+
+    Args:
+        pair_query, pair_item, known_offsets, known_items: see `full_ranks`.
+    """
+    known, items = np.asarray(known_items, np.int64), np.asarray(pair_item, np.int64)
+    size = 1 + max(np.max(items, initial=0), np.max(known, initial=0))
+    owners = np.repeat(np.arange(len(known_offsets) - 1), np.diff(known_offsets))
+    pairs = np.where(items < 0, -1, np.asarray(pair_query, np.int64) * size + items)
+    return np.isin(pairs, (owners * size + known)[known >= 0])
 
 
 def exact_scores(

@@ -130,11 +130,11 @@ def _open_host(folder, settings):
         settings.log, settings.columns, settings.events, drop_bad_rows=settings.drop_bad_rows
     )
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
-    evaluation = NextItemEvaluation(sequences, host.max_length, TEST, most)
+    evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
 
     def measure():
-        metrics = evaluation.measure(host.pretrainer, new_items=True)
+        metrics = evaluation.measure(host.pretrainer, both=True)
         counts = trained_counts(sequences, len(host.vocabulary.items))
         popularity = {"name": "popularity", "test": evaluation.popularity(counts)}
         return metrics, [popularity, last_item_baseline(sequences, counts, evaluation)]

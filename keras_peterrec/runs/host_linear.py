@@ -44,7 +44,9 @@ def fit_linear(
     """
     sequences, items = log.sequences, len(log.counts)
     rows = next_item_rows(sequences)
-    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.most_validated)
+    validation = NextItemEvaluation(
+        sequences, EVENTS, VALIDATION, log.keep_seen, log.most_validated
+    )
     quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
         large = log.most_measured or len(rows.starts) > CHOOSING_ROWS
@@ -120,7 +122,8 @@ def join(
     users = log.most_validated
     if linear.is_sparse:  # each weight asks for a ranking of all items
         users = min(users, max(LEAST_WEIGHING, WEIGHING_SCORES // len(log.counts)))
-    validation = NextItemEvaluation(log.sequences, settings.max_length, VALIDATION, users)
+    asked = VALIDATION, log.keep_seen, users
+    validation = NextItemEvaluation(log.sequences, settings.max_length, *asked)
     weight = validation.best_weight(pretrainer, linear)
     if weight:
         pretrainer.linear = LinearTable.of_part(linear.moved(weight))
@@ -133,7 +136,7 @@ def fit_ease(sequences: Sequences, validation: NextItemEvaluation, items: int) -
         return None
     starts, stops = sequences.training_windows(len(sequences.items))
     bags = Bag(events=len(sequences.items)).matrix(sequences.items, starts, stops + 1, items)
-    quality = lambda part: validation.measure_linear(part, new_items=True)["new_ndcg@10"]
+    quality = lambda part: validation.measure_linear(part)[METRIC.name]
     return best_ease(bags, quality)
 
 

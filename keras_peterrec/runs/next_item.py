@@ -1,8 +1,10 @@
 """How well a host predicts held-out events of its own log."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import (
@@ -13,7 +15,7 @@ from keras_peterrec.metrics import (
 )
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.metrics.ranking import ranking_gains
+from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains
 from keras_peterrec.models.last_item import LastItemCounts, last_items
 from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
@@ -24,15 +26,18 @@ METRIC = Metric("ndcg@10", higher_is_better=True)  # it decides
 
 
 class NextItemEvaluation:
-    """Full ranking of each user's event that is asked for over all items of the log.
+    """Full ranking of each user's event that is asked for over all items that may be answered.
 
-    No item is removed from the ranking. Metrics whose names begin with `new_` are the same with the
-    items of the user's history removed, like a shop that recommends each item once.
+    These are all items of the log, without those of the user's history unless seen items are kept.
+    Names that begin with `new_` and `repeat_` are of metrics with the history taken out and kept,
+    whichever is served: an event whose item is taken out is a miss.
 
     Args:
         sequences: Sequences.
         max_length: int.
         part: int. `VALIDATION` or `TEST` of the sequences' split.
+        keep_seen: bool. Whether the host answers with items of the history; see `Host`. Defaults
+            to `False`.
         users: int or `None`. At most this many users, evenly spread over the log. Defaults to
             `None`, all.
         vocabulary: Vocabulary of the sequences, or `None`. With it and `counts`, measurements have
@@ -46,6 +51,7 @@ class NextItemEvaluation:
         sequences: Any,
         max_length: int,
         part: int,
+        keep_seen: bool = False,
         users: int | None = None,
         vocabulary: Any = None,
         counts: Any = None,
@@ -54,7 +60,7 @@ class NextItemEvaluation:
         if users is not None and len(starts) > users:
             chosen = np.linspace(0, len(starts) - 1, users).astype("int64")
             starts, stops, targets = starts[chosen], stops[chosen], targets[chosen]
-        self.sequences, self.max_length = sequences, max_length
+        self.sequences, self.max_length, self.keep_seen = sequences, max_length, keep_seen
         self.vocabulary, self.counts = vocabulary, counts
         self.starts, self.stops = starts, stops
         self.targets = np.where(targets >= FIRST_ITEM, targets - FIRST_ITEM, -1)
@@ -68,16 +74,16 @@ class NextItemEvaluation:
         users = np.searchsorted(self.sequences.offsets, self.starts, side="right") - 1
         return self.sequences.user_ids[users]
 
-    def measure(self, pretrainer: Any, new_items: bool = False) -> dict:
-        """Metrics of a pretrainer; with `new_items` also those without the items seen."""
+    def measure(self, pretrainer: Any, both: bool = False) -> dict:
+        """Metrics of a pretrainer; with `both` also those with the history taken out and kept."""
         linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
-        return self._metrics(*self._network(pretrainer), new_items, linear)
+        return self._metrics(*self._network(pretrainer), both, linear)
 
     def popularity(self, counts: Any) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
         table = np.ones((len(self), 1), "float32"), popularity_table(counts)
         ranks_of = lambda known: popularity_ranks(counts, self.targets, *known)
-        return self._metrics(*table, new_items=True, ranks_of=ranks_of)
+        return self._metrics(*table, both=True, ranks_of=ranks_of)
 
     def last_item(self, counts: LastItemCounts) -> dict:
         """Metrics of ranking the last item first, then what followed it, then what is popular."""
@@ -85,12 +91,12 @@ class NextItemEvaluation:
         last = last_items(self.sequences.items, self.starts, self.stops)
         pairs = np.arange(len(self)), self.targets
         ranks_of = lambda known: counts.ranks(last, *pairs, *known)
-        return self._metrics(*table, new_items=True, ranks_of=ranks_of)
+        return self._metrics(*table, both=True, ranks_of=ranks_of)
 
-    def measure_linear(self, linear: LinearPart, new_items: bool = False) -> dict:
+    def measure_linear(self, linear: LinearPart, both: bool = False) -> dict:
         """Metrics of a LinearPart alone."""
         nothing = np.zeros((len(self), 1), "float32"), np.zeros((linear.outputs, 1), "float32")
-        return self._metrics(*nothing, new_items, self.scores(linear))
+        return self._metrics(*nothing, both, self.scores(linear))
 
     def linear_quality(self, linear: LinearPart, name: str) -> float:
         """A metric of a LinearPart alone; items of which a sparse one says nothing are misses."""
@@ -101,9 +107,15 @@ class NextItemEvaluation:
         places = np.maximum(self.targets, 0)
         own = np.asarray(found[np.arange(len(self)), places]).reshape(-1)
         own = np.where(self.targets >= 0, own, 0.0)
+        offsets, seen = self._removed(self.keep_seen)
+        if len(seen):  # what is seen is of no value, and so is not ranked
+            owners = np.repeat(np.arange(len(self)), np.diff(offsets))
+            known = sparse.csr_array((np.ones(len(seen), "float32"), seen, offsets), found.shape)
+            own[owners[seen == self.targets[owners]]] = 0.0
+            found = found - found.multiply(known)
         owners = np.repeat(np.arange(len(self)), np.diff(found.indptr))
         above = np.bincount(owners[found.data >= own[owners]], minlength=len(self))  # and itself
-        return ranking_metrics(np.where(own > 0, above, linear.outputs))[name]
+        return ranking_metrics(np.where(own > 0, above, MISSED))[name]
 
     def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
         """The weight with which a LinearPart is best added to a pretrainer's scores."""
@@ -127,24 +139,24 @@ class NextItemEvaluation:
         )
         return users, np.asarray(pretrainer.item_table)
 
-    def _metrics(self, queries, table, new_items=False, linear=None, ranks_of=None):
+    def _metrics(self, queries, table, both=False, linear=None, ranks_of=None):
         pairs = np.arange(len(self)), self.targets
+        ways = (False, True) if both else (self.keep_seen,)
         if ranks_of is None:
             ranks_of = lambda known: full_ranks(queries, table, *pairs, *known, added=linear)
-        none = np.zeros(len(self) + 1, "int64"), np.zeros(0, "int64")
-        ranks = ranks_of(none)
-        metrics, gains = ranking_metrics(ranks), ranking_gains(ranks)
-        if new_items:
-            lengths = self.stops - self.starts
-            seen = np.concatenate(
-                [self.sequences.items[a:b] for a, b in zip(self.starts, self.stops)]
-            )
-            known = np.concatenate([[0], np.cumsum(lengths)]), np.maximum(seen - FIRST_ITEM, -1)
-            ranks = ranks_of(known)
-            metrics.update(ranking_metrics(ranks, prefix="new_"))
-            gains.update(ranking_gains(ranks, prefix="new_"))
+        ranks = {kept: ranks_of(self._removed(kept)) for kept in ways}
+        for kept, found in ranks.items():
+            found[self._missed(kept)] = MISSED
+        named = {"": ranks[self.keep_seen]}
+        if both:
+            named |= {"new_": ranks[False], "repeat_": ranks[True]}
+        metrics, gains = {}, {}
+        for prefix, found in named.items():
+            metrics |= ranking_metrics(found, prefix=prefix)
+            gains |= ranking_gains(found, prefix=prefix)
         details = None
         if self.counts is not None:
+            offsets, items = self._removed(self.keep_seen)
             details = ranking_details(
                 (self.starts, self.stops),
                 queries,
@@ -152,13 +164,35 @@ class NextItemEvaluation:
                 pairs,
                 self.counts,
                 self.vocabulary.items,
-                known=self._seen,
+                known=lambda event: items[offsets[event] : offsets[event + 1]],
                 added=linear,
             )
         owners = np.arange(len(self))
         return Measured(metrics, gains, owners, user_ids=self.user_ids, details=details)
 
-    def _seen(self, event):
-        """The items of the history before an event, which a recommendation leaves out."""
-        seen = self.sequences.items[self.starts[event] : self.stops[event]]
-        return seen[seen >= FIRST_ITEM] - FIRST_ITEM
+    def _removed(self, keep_seen):
+        """The items that are not answered for each event, as offsets and one list."""
+        if keep_seen:
+            return np.zeros(len(self) + 1, "int64"), np.zeros(0, "int64")
+        return self._known
+
+    def _missed(self, keep_seen):
+        """Which events are of an item that is never answered."""
+        return self.targets < 0 if keep_seen else (self.targets < 0) | self._repeats
+
+    @cached_property
+    def _repeats(self):
+        """Which events are of an item of the history."""
+        return among_known(np.arange(len(self)), self.targets, *self._known)
+
+    @cached_property
+    def _known(self):
+        """The items of the history before each event, each once, as offsets and one list."""
+        starts, lengths = self.starts, self.stops - self.starts
+        before = np.cumsum(lengths) - lengths
+        owners = np.repeat(np.arange(len(self)), lengths)
+        items = self.sequences.items[np.arange(len(owners)) + (starts - before)[owners]]
+        known, size = items >= FIRST_ITEM, np.int64(np.max(items, initial=0)) + 1
+        owners, items = np.divmod(np.unique(owners[known] * size + items[known]), size)
+        counts = np.bincount(owners, minlength=len(self))
+        return np.concatenate([[0], np.cumsum(counts)]), items - FIRST_ITEM

@@ -83,6 +83,7 @@ def pretrain(settings: PretrainSettings) -> dict:
         settings.drop_bad_rows,
     )
     log = PretrainingLog.of(source, settings.min_count, settings.split)
+    log = log.deciding(settings.keep_seen)
     fingerprint = log.summary["fingerprint"]
     found = RunFolder(settings.out, settings, fingerprint, devices=devices, final=settings.final)
     with found as folder:
@@ -91,25 +92,26 @@ def pretrain(settings: PretrainSettings) -> dict:
         result = folder.measured_result()
         if result is None:
             if devices.is_chief:
-                log.say_what_is_left_out()
+                log.say_what_is_left_out(settings.keep_seen)
                 if settings.runner is not None:
                     say_if_nothing_is_counted(log, settings.runner)
             with seeded(settings.seed):
-                host = _new_host(log, settings, devices)
+                host = _new_host(log, settings, devices, log.keep_seen)
                 described = describe(log, settings)
                 result = train_host(host, log, settings, folder, described, began)
         if settings.final:
             everything = PretrainingLog.of_all(source, settings.min_count)
             with seeded(settings.seed):
-                host = _new_host(everything, settings, devices, final=True)
+                host = _new_host(everything, settings, devices, log.keep_seen, final=True)
                 result = train_final_host(host, everything, settings, folder, result)
         return result
 
 
-def _new_host(log, settings, devices, final=False):
+def _new_host(log, settings, devices, keep_seen, final=False):
     with devices.scope():
         pretrainer = new_pretrainer(settings, len(log.vocabulary))
-    return Host(pretrainer, log.vocabulary, settings.max_length, origin(settings, final))
+    told = settings.max_length, origin(settings, final), keep_seen
+    return Host(pretrainer, log.vocabulary, *told)
 
 
 def origin(settings: Any, final: bool = False, **more: Any) -> dict:
@@ -270,6 +272,7 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
     """Final metrics of both held-out events, and of the baselines."""
     sequences, counts = log.sequences, log.counts
     described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
+    described["keep_seen"] = log.keep_seen
     validation, test = (
         NextItemEvaluation(sequences, settings.max_length, part, **described)
         for part in (VALIDATION, TEST)
@@ -286,12 +289,12 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
             for name, part in (("SLIT", linear), ("EASE", ease)):
                 if part is not None:
                     progress.part(f"{name}, test events")
-                    alone = test.measure_linear(part, new_items=True)
+                    alone = test.measure_linear(part, both=True)
                     baselines.append({"name": name, "test": alone, **part.chosen})
         metrics = {}
         for name, evaluation in (("validation", validation), ("test", test)):
             progress.part(f"{name} events")
-            metrics[name] = evaluation.measure(pretrainer, new_items=True)
+            metrics[name] = evaluation.measure(pretrainer, both=True)
         progress.part("intervals")
         intervals = {"test": metrics["test"].intervals(settings.seed)}
     return {
@@ -362,6 +365,7 @@ def _train(
         log.sequences,
         settings.max_length,
         VALIDATION,
+        log.keep_seen,
         log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,

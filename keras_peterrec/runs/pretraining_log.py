@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from keras_peterrec.data.prepared.splits import (
     count_split,
     find_periods,
 )
+from keras_peterrec.data.seen_items import keeps_seen, share_of_repeats, what_is_seen
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import LAST, EventSplit, all_events, bad_moment, split_events
 from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
@@ -47,6 +48,8 @@ class PretrainingLog:
         ids: int32 array or `None`. From the ids of its records to those of the vocabulary. Defaults
             to `None`.
         chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
+        keep_seen: bool. Whether the host answers with items of the history; see `deciding`.
+            Defaults to `False`.
     """
 
     sequences: Sequences
@@ -57,6 +60,7 @@ class PretrainingLog:
     prepared_split: PreparedSplit | None = None
     ids: np.ndarray | None = None
     chunk_events: int = CHUNK_EVENTS
+    keep_seen: bool = False
 
     @classmethod
     def of(cls, log: Log | PreparedLog, min_count: int, split: str = LAST) -> PretrainingLog:
@@ -117,6 +121,17 @@ class PretrainingLog:
         """How many users validate at most."""
         return min(VALIDATION_USERS, self.most_measured or VALIDATION_USERS)
 
+    def deciding(self, keep_seen: bool | None) -> PretrainingLog:
+        """This log with `keep_seen` as it is asked for, or else as its own events tell.
+
+        Args:
+            keep_seen: bool, or `None`; see `keeps_seen`.
+        """
+        share = share_of_repeats(self.sequences)
+        kept = keeps_seen(share) if keep_seen is None else keep_seen
+        told = {"truths_in_history": round(share, 6), "keep_seen": kept}
+        return replace(self, keep_seen=kept, summary={**self.summary, **told})
+
     def training_parts(self) -> Iterator[Sequences]:
         """All users, a chunk of them at a time where they stream."""
         if self.prepared is None or self.most_measured is None:
@@ -141,8 +156,14 @@ class PretrainingLog:
             return STEPS
         return asked or steps
 
-    def say_what_is_left_out(self) -> None:
-        """Prints what the log has and the host will not know, or will not be measured on."""
+    def say_what_is_left_out(self, keep_seen: bool | None) -> None:
+        """Prints what the log has and the host will not know, answer, or be measured on.
+
+        Args:
+            keep_seen: see `deciding`.
+        """
+        if keep_seen is None and (said := what_is_seen(self.summary)):
+            progress.line(said)
         unknown = self.summary["items_only_held_out"]
         if unknown:
             progress.line(

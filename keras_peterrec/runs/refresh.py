@@ -140,7 +140,9 @@ class Growth:
         if self.devices.is_chief and not final:
             progress.line(f"{new:,} new items after the {items:,} of the host")
         summary = {**log_summary(self.log, trained), "new_items": new}
-        return grown, PretrainingLog(sequences, vocabulary, counts, summary)
+        return grown, PretrainingLog(sequences, vocabulary, counts, summary).deciding(
+            known.keep_seen
+        )
 
     def _vocabulary(self, trained):
         known = self.known.vocabulary
@@ -177,8 +179,8 @@ def _measure_before(host, log, split):
     """Test metrics of the host as it was: an item that it does not know is a miss."""
     sequences = Sequences(log, host.vocabulary, split=split)
     with progress.stage("measuring the host as it was"):
-        evaluation = NextItemEvaluation(sequences, host.max_length, TEST)
-        return evaluation.measure(host.pretrainer, new_items=True)
+        evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
+        return evaluation.measure(host.pretrainer, both=True)
 
 
 def _earlier_linear(host, items):

@@ -77,7 +77,7 @@ def _check_names(names):
 def _check_keep_seen(tasks, mixed, keep_seen):
     kinds = {name: task.kind for name, task in tasks.items()}
     kinds |= {} if mixed is None else dict(zip(mixed.places_of, mixed.kinds))
-    hiding = [NEXT_ITEM, *(name for name, kind in kinds.items() if kind.hides_seen)]
+    hiding = [NEXT_ITEM, *(name for name, kind in kinds.items() if kind.recommends)]
     for name in keep_seen:
         if name not in hiding:
             raise InputError(

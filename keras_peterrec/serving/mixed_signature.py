@@ -48,11 +48,11 @@ class MixedSignature:
 
     def __init__(self, host, source, mixed, k, folder, keep_seen=(), hidden=None):
         self._source, self._mixed = source, mixed
-        recommends = any(kind.hides_seen for kind in mixed.kinds)
+        recommends = any(kind.recommends for kind in mixed.kinds)
         self._hidden = hidden if recommends else None
         self._history_length = host.history_length(mixed)
         named = zip(mixed.places_of, mixed.kinds)
-        self._hides_seen = np.array([kind.hides_seen and n not in keep_seen for n, kind in named])
+        self._hides_seen = np.array([kind.recommends and n not in keep_seen for n, kind in named])
         # What a kind makes of its scores is the same for all of its tasks.
         self._classes = list(dict.fromkeys(type(kind) for kind in mixed.kinds))
         self._class_of = np.array(
@@ -154,7 +154,7 @@ def _items_of_rows(kinds):
 
     The rows are those of the heads' table. One of another label has the number after the last item.
     """
-    recommend = [kind.hides_seen for kind in kinds]
+    recommend = [kind.recommends for kind in kinds]
     labels = [map(written, kind.labels) for kind, items in zip(kinds, recommend) if items]
     place = {item: n for n, item in enumerate(dict.fromkeys(chain(*labels)))}
     rows = [
@@ -173,7 +173,7 @@ def _tables(mixed, folder):
     named = [(n, label) for n, kind in enumerate(mixed.kinds) for label in kind.labels]
     _write_lines(labels, (f"{n}\t{label}" for n, label in named))
     seen = labels
-    items = [label for kind in mixed.kinds if kind.hides_seen for label in kind.labels]
+    items = [label for kind in mixed.kinds if kind.recommends for label in kind.labels]
     if has_space(items):  # a history has them encoded, an answer as they are
         seen = folder / "mixed_labels_as_written.txt"
         _write_lines(seen, (f"{n}\t{written(label)}" for n, label in named))

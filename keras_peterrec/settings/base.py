@@ -305,6 +305,16 @@ def linear_setting():
     )
 
 
+def keep_seen_setting():
+    """The setting `keep_seen` of the commands that train what recommends."""
+    return setting(
+        None,
+        "recommend items of the history as well (default: where a tenth of what training asks for "
+        "lies in the history)",
+        no_help="recommend no item of the history",
+    )
+
+
 def devices_setting():
     """The setting `devices` of the commands that train."""
     return setting(

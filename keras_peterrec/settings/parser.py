@@ -22,6 +22,12 @@ def add_arguments(parser, settings_class):
         kind = type_of(settings_class, field.name)
         flag = data["flag"] or field.name.replace("_", "-")
         described = {"help": (data["help"] + default_text(field)).replace("%", "%%")}
+        if kind is bool and field.default is None:
+            switch = {"dest": field.name, "action": "store_const"}
+            parser.add_argument(f"--{flag}", const=True, **switch, **described)
+            text = data["no_help"].replace("%", "%%")
+            parser.add_argument(f"--no-{flag}", const=False, **switch, help=text)
+            continue
         if kind is bool:
             name = f"--no-{flag}" if field.default is True else f"--{flag}"
             action = "store_false" if field.default is True else "store_true"

@@ -8,6 +8,7 @@ from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
     final_setting,
+    keep_seen_setting,
     linear_setting,
     positive_integer,
     positive_number,
@@ -74,6 +75,7 @@ class PretrainSettings(RunnerSettings):
         no_help="measure popularity alone",
     )
     split: str = split_setting("last", "last: each user's last two events are held out")
+    keep_seen: bool | None = keep_seen_setting()
     final: bool = final_setting()
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()

@@ -43,6 +43,7 @@ class Recommendation(TaskKind):
 
     Args:
         targets: Vocabulary of the target items, without special ids.
+        keep_seen: bool. Whether items of the history are recommended. Defaults to `False`.
 
     Example:
 
@@ -57,10 +58,10 @@ class Recommendation(TaskKind):
     losses = LOSSES
     unit = "score"
     files = ("targets.txt",)
-    hides_seen = True
+    recommends = True
 
-    def __init__(self, targets: Vocabulary) -> None:
-        self.targets = targets
+    def __init__(self, targets: Vocabulary, keep_seen: bool = False) -> None:
+        self.targets, self.keep_seen = targets, keep_seen
 
     def __repr__(self):
         return f"Recommendation({len(self.targets)} items)"
@@ -80,11 +81,11 @@ class Recommendation(TaskKind):
 
     def save(self, folder: Any) -> dict:
         self.targets.save(folder / "targets.txt")
-        return {"target_items": len(self.targets)}
+        return {"target_items": len(self.targets), "keep_seen": self.keep_seen}
 
     @classmethod
     def load(cls, saved: Any, folder: Any) -> Any:
-        return cls(Vocabulary.load(folder / "targets.txt"))
+        return cls(Vocabulary.load(folder / "targets.txt"), bool(saved["keep_seen"]))
 
     def recommend(
         self, scores: Any, k: int, exclude: Sequence[Sequence[str]] | None = None

@@ -91,7 +91,8 @@ class TaskKind:
         files: tuple of str. What `save` writes into a bundle.
         has_units: bool. Whether its metrics are in the units of the answers, such as euros, so that
             a mean over several tasks says nothing.
-        hides_seen: bool. Whether answers leave out what the history holds.
+        recommends: bool. Whether its labels are items, which a history may hold as well.
+        keep_seen: bool. Whether answers may have items of the history, where it `recommends`.
         example_suffix: str. Under which name the signature for `tf.Example` is exported:
             `"_classify"` or `"_regress"`, after the REST call that finds it.
     """
@@ -106,7 +107,8 @@ class TaskKind:
     linear_name: ClassVar[str] = "ridge"
     files: ClassVar[tuple] = ()
     has_units: ClassVar[bool] = False
-    hides_seen: ClassVar[bool] = False
+    recommends: ClassVar[bool] = False
+    keep_seen: bool = True
     example_suffix: ClassVar[str] = "_classify"
 
     def __eq__(self, other):

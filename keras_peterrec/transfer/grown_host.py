@@ -161,7 +161,7 @@ def host_with_vectors(
         table = np.asarray(old.output_table.embeddings)
         table = np.concatenate([table, vectors[OUTPUT_TABLE]])
         pretrainer.output_table.embeddings.assign(table)
-    return Host(pretrainer, vocabulary, host.max_length)
+    return Host(pretrainer, vocabulary, host.max_length, keep_seen=host.keep_seen)
 
 
 def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_matrix:

@@ -18,7 +18,7 @@ from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.linear_part import EVENTS
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 ITEM_TABLE = "item_embedding/embeddings"
 OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
 COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
@@ -39,6 +39,8 @@ class Host:
         origin: dict or `None`. Where it comes from, JSON values: the `split` of its log, whether it
             was `final`, trained on everything, and of a refreshed one its `parent`, a fingerprint.
             Defaults to `None`, not known.
+        keep_seen: bool. Whether items of a history may be answered as its next item. Defaults to
+            `False`.
 
     Attributes:
         compatible_with: dict from the fingerprint of an earlier host to its number of items. This
@@ -52,12 +54,18 @@ class Host:
     """
 
     def __init__(
-        self, pretrainer: Any, vocabulary: Any, max_length: int, origin: dict | None = None
+        self,
+        pretrainer: Any,
+        vocabulary: Any,
+        max_length: int,
+        origin: dict | None = None,
+        keep_seen: bool = False,
     ) -> None:
         self.pretrainer = pretrainer
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.origin = dict(origin or {})
+        self.keep_seen = keep_seen
         self.compatible_with: dict[str, int] = {}
 
     def __repr__(self):
@@ -164,6 +172,7 @@ class Host:
                 "fingerprint": self.fingerprint(),
                 "objective": self.objective,
                 "max_length": self.max_length,
+                "keep_seen": self.keep_seen,
                 "backbone": self._settings(),
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
@@ -200,7 +209,8 @@ class Host:
             )
             if saved["linear"] is not None:
                 pretrainer.linear = LinearTable(**saved["linear"])
-            host = cls(pretrainer, vocabulary, saved["max_length"], saved.get("origin"))
+            told = saved["max_length"], saved.get("origin"), bool(saved["keep_seen"])
+            host = cls(pretrainer, vocabulary, *told)
             host.compatible_with = dict(saved.get("compatible_with", {}))
             prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}
         assign_weights(host._weights(), arrays, folder)

@@ -14,7 +14,7 @@ from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.transfer.host import backbone_weights
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics import full_ranking, full_ranks, ranking_metrics, sampled_ranks
+from keras_peterrec.metrics.ranking import MISSED, among_known
 
 
 def to_csr(lists):
@@ -68,6 +69,15 @@ def test_ranks_equal_brute_force_at_any_chunk_size(problem, query_chunk, item_ch
     )
     assert ranks.dtype == np.int64
     assert ranks.tolist() == brute_force_ranks(*problem)
+
+
+@settings(deadline=None)
+@given(problems())
+def test_targets_among_the_known_items_are_those_of_a_loop(problem):
+    _, _, pair_query, pair_item, known, _ = problem
+    found = among_known(pair_query, pair_item, *to_csr(known))
+    pairs = zip(pair_query, pair_item)
+    assert found.tolist() == [item >= 0 and item in known[query] for query, item in pairs]
 
 
 @settings(max_examples=100, deadline=None)
@@ -240,6 +250,34 @@ def test_metrics_agree_with_ir_measures():
     oracle = ir_measures.calc_aggregate(measures.values(), relevant, run)
     ranks = full_ranks(queries, items, np.arange(users), targets, *to_csr(known))
     ours = ranking_metrics(ranks, ks)
+    assert ours == {name: pytest.approx(oracle[kind]) for name, kind in measures.items()}
+
+
+def test_lists_with_several_targets_agree_with_ir_measures():
+    """As served: some of a user's targets are in the history, and are never answered."""
+    generator = np.random.default_rng(5)
+    users, size = 40, 60
+    queries = generator.standard_normal((users, 8)).astype(np.float32)
+    items = generator.standard_normal((size, 8)).astype(np.float32)
+    targets = [generator.choice(size, n % 7 + 1, replace=False) for n in range(users)]
+    known = [generator.choice(size, 20, replace=False).tolist() for _ in range(users)]
+    scores = queries.astype(float) @ items.astype(float).T
+    run, relevant = [], []
+    for user in range(users):
+        relevant += [ir_measures.Qrel(str(user), str(item), 1) for item in targets[user]]
+        for item in set(range(size)) - set(known[user]):
+            run.append(ir_measures.ScoredDoc(str(user), str(item), scores[user, item]))
+    ks = (1, 5, 10, 20)
+    kinds = {"hr": ir_measures.Success, "mrr": ir_measures.RR, "ndcg": ir_measures.nDCG}
+    measures = {f"{name}@{k}": kind @ k for k in ks for name, kind in kinds.items()}
+    oracle = ir_measures.calc_aggregate(measures.values(), relevant, run)
+    rows = np.repeat(np.arange(users), [len(own) for own in targets])
+    pairs = rows, np.concatenate(targets)
+    ranks = full_ranks(queries, items, *pairs, *to_csr(known))
+    missed = among_known(*pairs, *to_csr(known))
+    ranks[missed] = MISSED
+    assert 0 < missed.sum() < len(ranks)
+    ours = ranking_metrics(ranks, ks, lists=rows)
     assert ours == {name: pytest.approx(oracle[kind]) for name, kind in measures.items()}
 
 

@@ -1,6 +1,6 @@
 """Writes small hosts and task bundles with their answers, once for each version of the format.
 
-    python tests/transfer/released/write.py tests/transfer/released/v3
+    python tests/transfer/released/write.py tests/transfer/released/v4
 
 What it wrote stays as it is: `test_released_formats.py` checks that today's code reads it and
 answers the same.

@@ -1,0 +1,93 @@
+"""What a host is measured on is what it answers: with or without the items of the history."""
+
+import numpy as np
+import numpy_reference as reference
+import pytest
+import scipy.sparse
+
+from keras_peterrec.data.log import Log
+from keras_peterrec.data.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.data.sequences import Sequences
+from keras_peterrec.data.splits import TEST
+from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.runs.next_item import NextItemEvaluation
+from keras_peterrec.runs.pretraining_log import PretrainingLog
+from keras_peterrec.transfer.host import Host
+
+VOCABULARY = Vocabulary([f"item{n}" for n in range(12)])
+
+
+@pytest.fixture(scope="module")
+def log():
+    """40 users of 4 to 9 events, of 12 items that they click again and again."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(4, 10, 40)
+    users, items = np.repeat(np.arange(40), lengths), random.integers(0, 12, lengths.sum())
+    names = [VOCABULARY.items[item] for item in items]
+    return Log.from_columns([f"u{n}" for n in users], names, list(range(len(users))))
+
+
+def test_the_share_of_repeats_is_that_of_a_loop_over_training_events(log):
+    sequences = Sequences(log, VOCABULARY)
+    asked = [
+        (item, before)
+        for user in range(len(sequences))
+        for n, item in enumerate(sequences[user][:-2].tolist())
+        if (before := sequences[user][:n].tolist())
+    ]
+    share = share_of_repeats(sequences)
+    assert share == pytest.approx(np.mean([item in before for item, before in asked]))
+    assert 0.1 < share < 0.5
+    told = PretrainingLog.of(log, 1).deciding(None)
+    assert told.keep_seen and told.summary["truths_in_history"] == pytest.approx(share, abs=1e-6)
+    other = PretrainingLog.of(log, 1).deciding(False)
+    assert other.keep_seen is other.summary["keep_seen"] is False
+    assert keeps_seen(0.1) and not keeps_seen(0.0999)
+
+
+def test_what_was_decided_is_a_line_that_names_the_other_option():
+    said = what_is_seen({"truths_in_history": 0.312, "keep_seen": True})
+    assert said == (
+        "31.2% of the targets are in the history: seen items are kept; "
+        "--no-keep-seen leaves them out"
+    )
+    said = what_is_seen({"truths_in_history": 0.031, "keep_seen": False})
+    assert said.endswith("seen items are left out; --keep-seen keeps them")
+    assert what_is_seen({"truths_in_history": 0.0, "keep_seen": False}) is None
+
+
+@pytest.mark.parametrize("keep_seen", [False, True])
+def test_ranks_are_places_in_what_the_host_answers(keep_seen, log):
+    pretrainer = CausalPretrainer(Backbone(16, hidden_dim=8, dilations=(1,)), tied=True)
+    host = Host(reference.randomise(pretrainer), VOCABULARY, max_length=6, keep_seen=keep_seen)
+    sequences = Sequences(log, host.vocabulary)
+    evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
+    found = evaluation.measure(host.pretrainer, both=True)
+    hits, places = [], []
+    for start, stop, target in zip(*sequences.held_out(TEST)):
+        history = sequences.items[start:stop]
+        [scores] = np.asarray(host.next_item_scores(history[None, -host.max_length :]))
+        answers = [4 + item for item in np.argsort(-scores) if keep_seen or 4 + item not in history]
+        places.append(1 + answers.index(target) if target in answers else np.inf)
+        hits.append(places[-1] <= 5)
+    assert found["hr@5"] == pytest.approx(np.mean(hits))
+    assert found["mrr@20"] == pytest.approx(np.mean(1 / np.array(places)))
+    assert (found["hr@20"] == 1.0) == keep_seen  # of 12 items all are answered, unless taken out
+    served = "repeat_" if keep_seen else "new_"
+    assert found[f"{served}ndcg@10"] == found["ndcg@10"]
+    assert found["new_hr@20"] < found["repeat_hr@20"] == 1.0
+
+
+@pytest.mark.parametrize("keep_seen", [False, True])
+def test_a_sparse_linear_part_is_chosen_by_what_is_served(keep_seen, log):
+    sequences = Sequences(log, VOCABULARY)
+    evaluation = NextItemEvaluation(sequences, 6, TEST, keep_seen)
+    table = np.random.default_rng(1).random((12, 12)).astype("float32")
+    part = LinearPart(Bag(2.0), scipy.sparse.csr_matrix(table), np.zeros(12, "float32"))
+    found = evaluation.linear_quality(part, "mrr@5")
+    assert found == pytest.approx(evaluation.measure_linear(part)["mrr@5"])
+    dense = LinearPart(part.bag, table, part.bias)
+    assert found == pytest.approx(evaluation.linear_quality(dense, "mrr@5"))
