@@ -1,15 +1,17 @@
 """What XLA compiled for the CPU, kept for the next process.
 
 Compiling a training step takes seconds, and the same command compiles the same program again. XLA
-can keep its programs in a folder, but trusts it: it would run a program of another CPU, fails the
-training if a file is damaged, and removes nothing. So this module chooses the folder and looks
-after it.
+can keep its programs in a folder, but trusts it: it would run a program of another CPU or of
+another user, fails the training if a file is damaged, and removes nothing. So this module chooses
+the folder and looks after it.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
+import stat
+import sys
 import time
 
 from keras_peterrec.files.cache_folder import cache_folder
@@ -21,12 +23,15 @@ ABANDONED_SECONDS = 3600
 _FLAG = "--tf_xla_persistent_cache_directory"
 
 
-def use_compile_cache():
+def use_compile_cache(verbose=False):
     """Has XLA keep what it compiles for the CPU; call it before TensorFlow is imported.
 
     Nothing is kept where `KERAS_PETERREC_COMPILE_CACHE` is 0, `TF_XLA_FLAGS` names a folder
     already, the folder cannot be written, the disk is nearly full (XLA fails if it cannot write),
-    or the CPU is not known.
+    the CPU is not known, or somebody else could put a program into the folder.
+
+    Args:
+        verbose: bool. Whether a line on stderr says the last. Defaults to `False`.
     """
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if os.environ.get(SWITCH) == "0" or _FLAG in flags:
@@ -38,7 +43,15 @@ def use_compile_cache():
     if any(letter.isspace() for letter in str(folder)):  # the flags are separated by spaces
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for place in (*reversed(folder.parents), folder):
+            if not place.exists():
+                place.mkdir(0o700, exist_ok=True)
+        stranger = open_to_others(folder)
+        if stranger is not None:
+            if verbose:
+                line = f"compiled programs are not kept: other users may change {stranger}"
+                print(line, file=sys.stderr)
+            return
         free = shutil.disk_usage(folder).free
         clean(folder.parent)
     except OSError:
@@ -46,6 +59,33 @@ def use_compile_cache():
     if os.access(folder, os.W_OK | os.X_OK) and free >= LEAST_FREE_BYTES:
         kinds = "--tf_xla_persistent_cache_device_types=CPU"
         os.environ["TF_XLA_FLAGS"] = f"{flags} {_FLAG}={folder} {kinds}".strip()
+
+
+def open_to_others(folder):
+    """Finds out whether somebody else could put a file into a folder, or another in its place.
+
+    Args:
+        folder: pathlib.Path, absolute.
+
+    Returns:
+        pathlib.Path of the folder, or of one above it, that belongs to another user, or that
+        others may write; `None` where there is none. Above it, a folder such as `/tmp` is allowed,
+        in which nobody may rename what is another's.
+    """
+    real = folder.resolve()
+    user = os.getuid()
+    for place in dict.fromkeys([folder, real, *folder.parents, *real.parents]):
+        status = os.stat(place)
+        others = stat.S_IWOTH
+        if status.st_gid != user:  # else a group of one's own, as many systems make it
+            others |= stat.S_IWGRP
+        own = place in (folder, real, folder.parent, real.parent)
+        sticky = status.st_mode & stat.S_ISVTX and not own
+        if status.st_uid not in ((user,) if own else (user, 0)):
+            return place
+        if status.st_mode & others and not sticky:
+            return place
+    return None
 
 
 def clean(folder):

@@ -4,18 +4,22 @@ Only the command line and the processes that it starts call this. A Python progr
 the library keeps its own TensorFlow, stderr and garbage collection.
 """
 
+import atexit
 import contextlib
 import faulthandler
 import gc
 import logging
 import os
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import absl.logging
 
 from keras_peterrec.compile_cache import use_compile_cache
+from keras_peterrec.files.leftovers import folder_beside
 
 VERBOSE = "KERAS_PETERREC_VERBOSE"
 # Keras and TensorFlow import these if they are installed, and go on if they are not. Our commands
@@ -35,9 +39,11 @@ def load_tensorflow():
     """
     if "tensorflow" in sys.modules:
         return
-    if os.environ.get(VERBOSE, "0") in ("", "0"):
+    verbose = os.environ.get(VERBOSE, "0") not in ("", "0")
+    if not verbose:
         silence()
-    use_compile_cache()
+    use_compile_cache(verbose)
+    use_own_temporary_folder()
     # Only here: `--help` does without them.
     import psutil
 
@@ -53,6 +59,20 @@ def load_tensorflow():
     gc.freeze()  # and what stays need not be looked through later: 0.6 s of a short run
     # Tracing makes many objects that stay for long: looking through them took a tenth of it.
     gc.set_threshold(20_000, 50, 100)
+
+
+def use_own_temporary_folder():
+    """Gives this process a temporary folder of its own, which the next command removes if need be.
+
+    TensorFlow writes Python files there, a hundred for a training, and a process that is killed
+    does not remove them.
+    """
+    stack = contextlib.ExitStack()
+    with contextlib.suppress(OSError):  # nothing to write there: then nothing to remove
+        folder = stack.enter_context(folder_beside(Path(tempfile.gettempdir()) / "keras-peterrec"))
+        folder.chmod(0o700)
+        tempfile.tempdir = str(folder)
+        atexit.register(stack.close)
 
 
 def command_began():

@@ -61,6 +61,47 @@ def test_is_not_used_where_it_would_make_a_run_fail(tmp_path, monkeypatch):
         assert folder() is None
 
 
+def test_is_the_users_own_and_no_other_reads_it():
+    assert Path(folder()).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("place", [".", "..", "../.."])
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_is_not_used_where_others_may_write(place, mode, monkeypatch, capsys):
+    changed = Path(folder()).joinpath(place).resolve()
+    changed.chmod(mode)
+    if mode == 0o770 and changed.stat().st_gid == os.getuid():
+        if os.getuid():
+            pytest.skip("the group is the user's own")
+        os.chown(changed, -1, 12345)  # a group of others
+    assert folder() is None and not capsys.readouterr().err
+    compile_cache.use_compile_cache(verbose=True)
+    assert capsys.readouterr().err.count("\n") == 1
+    changed.chmod(0o700)
+    assert folder() is not None
+
+
+def test_is_not_used_where_it_is_anothers(monkeypatch, capsys):
+    mine = folder()
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    assert folder() is None
+    compile_cache.use_compile_cache(verbose=True)
+    assert capsys.readouterr().err == (
+        f"compiled programs are not kept: other users may change {mine}\n"
+    )
+
+
+def test_a_link_is_as_safe_as_where_it_leads(tmp_path, monkeypatch):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    (tmp_path / "shared" / "mine").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "shared" / "mine")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert folder() is None
+    (tmp_path / "shared").chmod(0o1777)  # as /tmp is
+    assert folder() is not None
+
+
 def program(path, size):
     """A file like XLA's: a protocol buffer with one field of bytes."""
     path.parent.mkdir(exist_ok=True)

@@ -90,6 +90,27 @@ def test_tensorflow_without_what_it_can_do_without_and_with_the_programs_of_befo
     assert len(program.read_bytes()) == len(content)
 
 
+TEMPORARY = """
+import os, signal, tempfile
+from keras_peterrec.tensorflow_start import use_own_temporary_folder
+use_own_temporary_folder()
+file = tempfile.NamedTemporaryFile(prefix="__autograph_generated_file", delete=False)
+print(file.name, oct(os.stat(os.path.dirname(file.name)).st_mode & 0o777), flush=True)
+if DIES:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_commands_temporary_files_are_removed_by_the_next_one(tmp_path):
+    def start(dies):
+        return run(f"DIES = {dies}\n{TEMPORARY}", TMPDIR=str(tmp_path)).stdout.split()
+
+    left, mode = start(dies=True)
+    assert Path(left).is_file() and Path(left).parent.parent == tmp_path and mode == "0o700"
+    other, _ = start(dies=False)
+    assert other and not os.listdir(tmp_path)
+
+
 def test_only_the_first_run_of_a_command_begins_with_its_process(monkeypatch):
     now = time.perf_counter()
     monkeypatch.setattr(tensorflow_start, "_process_began", [now - 100])
