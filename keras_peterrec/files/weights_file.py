@@ -1,5 +1,12 @@
-"""Weights on disk, keyed by path: a NumPy archive without pickles."""
+"""Weights on disk, keyed by path: a NumPy archive without pickles.
 
+A small file cannot ask for much memory: what an archive says of its arrays is compared with its
+size before any of them is read.
+"""
+
+import io
+import math
+import os
 import zipfile
 import zlib
 
@@ -9,6 +16,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import replacing
 
 _FLOATS = "f", "floating-point numbers"
+_MOST_HEADER = 4_096  # bytes of an array's header, of which ours have 128
 
 
 def write_weights(path, named):
@@ -24,14 +32,67 @@ def read_weights(path):
     Raises:
         InputError: the file is missing or is no archive of weights.
     """
+    return _read(path, lambda file: read_arrays(file, os.fstat(file.fileno()).st_size))
+
+
+def read_shapes(path):
+    """Reads `{path: shape}` of an archive of weights, and nothing of their values.
+
+    Raises:
+        InputError: see `read_weights`.
+    """
+    return _read(path, lambda file: array_shapes(file, os.fstat(file.fileno()).st_size))
+
+
+def read_arrays(file, size):
+    """The arrays of an open archive, `{name: array}`.
+
+    Args:
+        file: binary file.
+        size: int. Of the file, in bytes.
+
+    Raises:
+        ValueError, zipfile.BadZipFile and others: it is none, or it asks for more memory than its
+            size.
+    """
+    array_shapes(file, size)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def array_shapes(file, size):
+    """The shapes of the arrays of an open archive, `{name: tuple}`; see `read_arrays`."""
+    with zipfile.ZipFile(file) as archive:  # np.load would take a single array, too
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > size:
+            raise ValueError("it is compressed, or says that it is larger than it is")
+        return {m.filename.removesuffix(".npy"): _shape(archive, m) for m in members}
+
+
+def _shape(archive, member):
+    """What an array's header says, where its size is that of its values."""
+    with archive.open(member) as file:
+        start = io.BytesIO(file.read(_MOST_HEADER))
+    version = np.lib.format.read_magic(start)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, _, kind = read(start)
+    if start.tell() + math.prod(shape) * kind.itemsize != member.file_size:
+        raise ValueError("an array is not as large as it says")
+    return shape
+
+
+def _read(path, read):
     try:
         with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):  # np.load would take a single array, too
-                raise zipfile.BadZipFile
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return read(file)
     # A damaged archive can seem to be of another version, encrypted or compressed.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, OverflowError),
+        *(MemoryError, zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise InputError(
             f"`{path}` should be an archive of weights. Received: {_reason(error)}. Copy the "
             "folder again from where it is whole, or run the command again that wrote it."

@@ -29,7 +29,7 @@ from keras_peterrec.data.prepared.beam import (
     table_bytes,
 )
 from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.format import read_bytes, user_hashes, write_bytes
+from keras_peterrec.data.prepared.format import read_bytes, user_hashes, work_beside, write_bytes
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sources import is_named, is_prepared, load_log
 from keras_peterrec.data.table_files import is_table
@@ -79,9 +79,7 @@ def answer_on_beam(
         InputError: Beam does not know the runner, or the log cannot be used.
     """
     out = out if "://" in str(out) else os.path.abspath(out)
-    work = f"{out}.writing"
-    tf.io.gfile.makedirs(work)
-    try:
+    with work_beside(out, "out") as work:
         with pipeline_on(runner, options) as pipeline:
             users, count = _users(pipeline, log, (columns, events, None, drop_bad_rows))
             (
@@ -94,8 +92,6 @@ def answer_on_beam(
             )
         found = [json.loads(read_bytes(work, f"{n:05d}.json")) for n in range(count)]
         _publish(work, str(out), count)
-    finally:
-        tf.io.gfile.rmtree(work)
     return {
         "out": _file(str(out), "*", "*"),
         "users": sum(file["users"] for file in found),

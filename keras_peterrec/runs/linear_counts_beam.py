@@ -8,22 +8,19 @@ so that none holds everything; and this process reads the blocks back.
 import functools
 import io
 import os
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from apache_beam.transforms.window import GlobalWindows
 
 from keras_peterrec import progress
 from keras_peterrec.data.prepared.beam import bytes_table, pipeline_on, table_bytes
-from keras_peterrec.data.prepared.format import read_bytes, write_bytes
+from keras_peterrec.data.prepared.format import read_bytes, work_beside, write_bytes
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.prepared.splits import Periods
-from keras_peterrec.errors import InputError
 from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.models.sparse_regression import Pairs, SparseRegression
 from keras_peterrec.runs.host_linear import next_item_rows
@@ -59,25 +56,24 @@ def count_on_beam(
     """
     path = log.prepared.path
     path = path.rstrip("/") if "://" in path else os.path.abspath(path)
-    work, shards = f"{path}.counting-{uuid.uuid4().hex[:8]}", log.prepared.shards
+    shards = log.prepared.shards
     periods, regression = log.prepared_split.periods, _new_regression(bag, log.counts)
     shape = regression.half_gram.matrix().shape
-    with progress.stage(f"counting pairs of items in {shards:,} shards on {runner}"):
-        try:
-            _write_items(work, log)
-            with pipeline_on(runner, options) as pipeline:
-                (
-                    pipeline
-                    | "parts" >> beam.Create(range(min(PARTS, shards)))
-                    | "spread" >> beam.Reshuffle()
-                    | "count" >> beam.ParDo(CountPairs(path, work, periods, bag))
-                    | "by block" >> beam.GroupByKey()
-                    | "add up" >> beam.Map(_add_up, work, shape)
-                )
-            _read_blocks(work, regression)
-        finally:
-            if tf.io.gfile.exists(work):
-                tf.io.gfile.rmtree(work)
+    with (
+        progress.stage(f"counting pairs of items in {shards:,} shards on {runner}"),
+        work_beside(path, "log") as work,
+    ):
+        _write_items(work, log)
+        with pipeline_on(runner, options) as pipeline:
+            (
+                pipeline
+                | "parts" >> beam.Create(range(min(PARTS, shards)))
+                | "spread" >> beam.Reshuffle()
+                | "count" >> beam.ParDo(CountPairs(path, work, periods, bag))
+                | "by block" >> beam.GroupByKey()
+                | "add up" >> beam.Map(_add_up, work, shape)
+            )
+        _read_blocks(work, regression)
     return regression
 
 
@@ -161,15 +157,7 @@ def _entries(content):
 def _write_items(work, log):
     buffer = io.BytesIO()
     np.savez(buffer, ids=log.ids, counts=log.counts)
-    try:
-        tf.io.gfile.makedirs(work)
-        write_bytes(work, ITEMS, buffer.getvalue())
-    except tf.errors.OpError as error:
-        raise InputError(
-            "`log` should be in a place that can be written where a `runner` counts, since its "
-            f"workers leave there what they found. Received: {log.prepared.path!r} "
-            f"({' '.join(error.message.split())})."
-        ) from error
+    write_bytes(work, ITEMS, buffer.getvalue())
 
 
 @functools.lru_cache(1)

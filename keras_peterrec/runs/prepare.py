@@ -1,7 +1,7 @@
 """From a log of any size to a folder from which training streams."""
 
 from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
+from keras_peterrec.data.prepared.in_process import check_out, drop_work, prepare_in_process
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.prepared.splits import keep_split
 from keras_peterrec.data.sources import check_log, is_named, load_log
@@ -36,6 +36,7 @@ def prepare(settings: PrepareSettings) -> dict:
     found = check_out(settings.out, plan)
     if found is not None:
         line(f"{settings.out} is already prepared; nothing is done again")
+        drop_work(settings.out)
     elif settings.runner is not None:
         from keras_peterrec.data.prepared.beam import prepare_on_beam  # an optional extra
 

@@ -8,6 +8,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.folder_lock import NAME as LOCK
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.files.leftovers import is_leftover
 
 FORMAT_VERSION = 2
 FINAL = "final"  # in a run's folder, where training on everything keeps its state and logs
@@ -159,7 +160,8 @@ def check_folder(path, command):
     """
     path = Path(path)
     if not (path / "run.json").is_file():
-        holds = path.is_dir() and {file.name for file in path.iterdir()} - {LOCK}
+        names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+        holds = {name for name in names if name != LOCK and not is_leftover(name)}
         if holds or (path.exists() and not path.is_dir()):
             raise _refusal(path, "already holds something else")
         return None

@@ -1,12 +1,9 @@
 """Writes a host and its tasks as one SavedModel."""
 
-import errno
 import math
-import os
 import shutil
 import tempfile
-import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import tensorflow as tf
 from keras_peterrec import progress
 from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.atomic_write import write_csv, write_text
+from keras_peterrec.files.atomic_write import publishing, write_csv, write_text
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.report.card import model_card
 from keras_peterrec.serving.asset_hashes import asset_hashes
@@ -166,27 +163,17 @@ def export(
 @contextmanager
 def _published(out):
     """Yields a hidden folder beside `out` that becomes `out` if all goes well."""
+    stack = ExitStack()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Not `mkdtemp`: the server's user could not read its folders.
-        folder = out.parent / f".{out.name}.{uuid.uuid4().hex}"
-        folder.mkdir()
+        folder = stack.enter_context(publishing(out))
     except OSError as error:
         raise InputError(
             f"`out` should be in a folder that can be written. Received: {str(out)!r}: "
             f"{error.strerror}."
         ) from error
-    try:
+    with stack:
         yield folder
-        os.rename(folder, out)
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise InputError(
-                f"`out` should be a new version directory. Received: {str(out)!r}, which "
-                "appeared meanwhile."
-            ) from error
-        raise
 
 
 def _description(host, tasks, host_path, added):

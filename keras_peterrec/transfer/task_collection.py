@@ -1,13 +1,13 @@
 """The task bundles in one folder: listed, loaded, renamed, deleted."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json, refuse_misfits
+from keras_peterrec.files.leftovers import folder_beside
 from keras_peterrec.patches.registry import patch_from_config, short_name
 from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.transfer.host import Host
@@ -70,10 +70,8 @@ class TaskCollection:
         """Deletes a task's folder, with all that its run wrote."""
         path = self._path(name)
         # Gone in one step; what is interrupted leaves no half bundle of that name.
-        aside = path.with_name(f".{path.name}.deleting")
-        shutil.rmtree(aside, ignore_errors=True)  # of an earlier delete, interrupted
-        os.rename(path, aside)
-        shutil.rmtree(aside)
+        with folder_beside(path) as aside:
+            os.rename(path, aside / path.name)
 
     def describe(self) -> list[dict]:
         """What is known of each task.

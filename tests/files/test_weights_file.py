@@ -1,13 +1,21 @@
 """Weights by path on disk: whole or not there, checked before anything changes."""
 
+import io
 import pickle
+import tracemalloc
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
+from keras_peterrec.files.weights_file import (
+    assign_weights,
+    read_shapes,
+    read_weights,
+    write_weights,
+)
 
 
 def variables():
@@ -150,3 +158,38 @@ def test_what_does_not_fit_changes_nothing(change, message):
         np.testing.assert_array_equal(
             keras.ops.convert_to_numpy(named[path]), keras.ops.convert_to_numpy(variable)
         )
+
+
+def header(shape, kind="<f4"):
+    """The header of an array that has this shape, or says so."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": kind, "fortran_order": False, "shape": shape}
+    )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("way", ["compressed", "header", "names"])
+def test_a_small_file_does_not_take_much_memory(tmp_path, way):
+    path = tmp_path / "w.npz"
+    if way == "compressed":
+        np.savez_compressed(path, a=np.zeros(2**24, "float32"))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", header((2**26,)) + bytes(4))
+    if way == "names":  # many entries of one place in the file
+        write_weights(path, {"a": np.zeros(2**17, "float32")})
+        with zipfile.ZipFile(path, "a") as archive:
+            [member] = archive.infolist()
+            archive.filelist += [member] * 64
+            archive._didModify = True
+    tracemalloc.start()
+    refused(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**22
+
+
+def test_shapes_are_read_without_the_values(tmp_path):
+    write_weights(tmp_path / "w.npz", {**variables(), "one": np.float32(1)})
+    assert read_shapes(tmp_path / "w.npz") == {"a/kernel": (2, 3), "b": (2,), "one": ()}

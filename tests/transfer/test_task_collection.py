@@ -117,8 +117,9 @@ def test_deletes_one_and_leaves_the_rest(tasks):
 
 
 def test_deletes_after_a_delete_that_was_interrupted(tasks):
-    (tasks.folder / ".age.deleting").mkdir()
-    (tasks.folder / ".age.deleting" / "weights.npz").write_text("")
+    left = tasks.folder / f".age.{'0' * 32}.writing"
+    left.mkdir()
+    (left / "weights.npz").write_text("")
     tasks.delete("age")
     assert sorted(path.name for path in tasks.folder.iterdir()) == [
         "elsewhere",

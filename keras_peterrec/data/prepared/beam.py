@@ -25,6 +25,7 @@ from keras_peterrec.data.prepared.finishing import (
     write_vocabulary,
 )
 from keras_peterrec.data.prepared.format import read_bytes, shard_name, user_hashes, write_bytes
+from keras_peterrec.data.prepared.in_process import work_folder
 from keras_peterrec.data.prepared.partition import parted_events
 from keras_peterrec.data.prepared.shards import (
     ItemIds,
@@ -34,6 +35,7 @@ from keras_peterrec.data.prepared.shards import (
     write_records,
 )
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import publish
 
 COUNT_BUCKETS = 64  # parts of the items that are counted at the same time
 
@@ -57,11 +59,23 @@ def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | 
     import_beam(runner)
     import tensorflow as tf
 
+    if "://" not in str(out):
+        with work_folder(out, plan) as work:
+            folder = str(work / "folder")
+            result = _prepare(log, plan, folder, str(work / "written"), runner, options)
+            publish(folder, out)
+        return result
     # A remote folder cannot be renamed in one step; `prepared.json`, written last, publishes it.
-    remote = "://" in str(out)
-    work = str(out) if remote else f"{out}.preparing"
-    folder = work if remote else posixpath.join(work, "folder")
-    written = posixpath.join(work, "written")
+    written = posixpath.join(str(out), "written")
+    result = _prepare(log, plan, str(out), written, runner, options)
+    tf.io.gfile.rmtree(written)
+    return result
+
+
+def _prepare(log, plan, folder, written, runner, options):
+    """Fills a folder; what workers tell of it is left in another one."""
+    import tensorflow as tf
+
     for path in (folder, written):
         tf.io.gfile.makedirs(path)
     with pipeline_on(runner, options) as pipeline:
@@ -70,13 +84,7 @@ def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | 
     found = [json.loads(read_bytes(written, f"{n:05d}.json")) for n in range(plan.shards)]
     clocks = json.loads(read_bytes(written, "clocks.json"))
     rows = sum(clock["rows"] for clock in clocks if clock is not None)
-    result = finish(folder, plan, found, whole, rows)
-    if not remote:
-        tf.io.gfile.rename(folder, str(out))
-        tf.io.gfile.rmtree(work)
-    else:
-        tf.io.gfile.rmtree(written)
-    return result
+    return finish(folder, plan, found, whole, rows)
 
 
 def import_beam(runner: str) -> Any:

@@ -9,13 +9,18 @@ split-1788220800.npz                        what a split at this moment trains o
 prepared.json                               all else, written last
 """
 
+import contextlib
 import json
 import posixpath
+import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files import atomic_write
+from keras_peterrec.files.leftovers import folder_beside
 
 FORMAT_VERSION = 2
 MANIFEST = "prepared.json"
@@ -106,12 +111,69 @@ def read_bytes(folder: Any, name: str) -> bytes:
 
 def write_bytes(folder: Any, name: str, content: bytes) -> None:
     """Writes a file of a folder, which may be remote, so that it is whole or not there."""
+    path = posixpath.join(str(folder), name)
+    if "://" not in path:
+        atomic_write.write_bytes(path, content)
+        return
     import tensorflow as tf
 
-    path = posixpath.join(str(folder), name)
-    with tf.io.gfile.GFile(f"{path}.writing", "wb") as file:
+    with replacing_anywhere(path) as beside, tf.io.gfile.GFile(beside, "wb") as file:
         file.write(content)
-    tf.io.gfile.rename(f"{path}.writing", path, overwrite=True)
+
+
+@contextlib.contextmanager
+def replacing_anywhere(path: str) -> Iterator[str]:
+    """`replacing` for a path that may be remote, where nothing can be held or synced."""
+    if "://" not in path:
+        with atomic_write.replacing(path) as beside:
+            yield str(beside)
+        return
+    import tensorflow as tf
+
+    beside = f"{path}.{uuid.uuid4().hex}.writing"
+    yield beside
+    tf.io.gfile.rename(beside, path, overwrite=True)
+
+
+@contextlib.contextmanager
+def work_beside(path: Any, argument: str) -> Iterator[str]:
+    """Yields a folder beside a path, which may be remote, for what several workers write.
+
+    It is removed at the end. One of this machine that a killed process left is removed by the next
+    one that writes beside it.
+
+    Args:
+        path: path or URL.
+        argument: str. What messages call the path.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
+    import tensorflow as tf
+
+    text, stack = str(path).rstrip("/"), contextlib.ExitStack()
+    try:
+        if "://" in text:
+            folder = f"{text}.{uuid.uuid4().hex}.writing"
+            tf.io.gfile.makedirs(folder)
+            stack.callback(_remove, folder)
+        else:
+            folder = str(stack.enter_context(folder_beside(text)))
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(
+            f"`{argument}` should be in a place that can be written where a `runner` works, since "
+            f"its workers leave there what they found. Received: {text!r} "
+            f"({' '.join(str(error).split())})."
+        ) from error
+    with stack:
+        yield folder
+
+
+def _remove(folder):
+    import tensorflow as tf
+
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
 
 
 def features(whole_timestamps: bool, weighted: bool = False) -> Any:

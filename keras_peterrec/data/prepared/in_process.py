@@ -11,10 +11,12 @@ not made again after an interruption:
 The result takes its name in one step, once all of it is there.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ from keras_peterrec.data.prepared.shards import (
     write_records,
 )
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.atomic_write import replacing
+from keras_peterrec.files.atomic_write import publish, replacing
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
 
@@ -62,18 +64,50 @@ def prepare_in_process(log: Any, plan: Plan, out: Any) -> dict:
     Raises:
         InputError: the log cannot be used.
     """
-    work = Path(f"{os.fspath(out)}.preparing")
-    work.mkdir(parents=True, exist_ok=True)
-    with locked(work):
-        _claim(work, plan)
+    with work_folder(out, plan) as work:
         stages = _Stages(log, plan, work)
         stages.part()
         stages.sort()
         stages.count()
         result = stages.write()
-        os.rename(stages.folder, out)
-        shutil.rmtree(work)
+        publish(stages.folder, out)
     return result
+
+
+@contextlib.contextmanager
+def work_folder(out: Any, plan: Plan) -> Iterator[Path]:
+    """Yields the folder beside `out` with the work on a plan, which no other process may touch.
+
+    What an earlier call on the same plan has left stays in it, what belongs to another plan does
+    not. It is removed at the end, and stays where the block raises.
+
+    Raises:
+        InputError: another process works there, or the folder cannot be written.
+    """
+    work = _work_path(out)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            "`out` should be in a folder that can be written. "
+            f"Received: {str(out)!r} ({error.strerror})."
+        ) from error
+    with locked(work):
+        _claim(work, plan)
+        yield work
+        shutil.rmtree(work)
+
+
+def drop_work(out: Any) -> None:
+    """Removes the work folder that a process left which died once `out` had its name."""
+    work = _work_path(out)
+    if "://" not in str(out) and work.is_dir():
+        with contextlib.suppress(InputError), locked(work):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_path(out):
+    return Path(f"{os.fspath(out)}.preparing")
 
 
 def _claim(work, plan):

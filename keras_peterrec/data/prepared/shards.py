@@ -8,7 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_peterrec.data.prepared.clocks import Clocks
-from keras_peterrec.data.prepared.format import ROWS_OF_A_FILE, WEIGHTS, user_hashes
+from keras_peterrec.data.prepared.format import (
+    ROWS_OF_A_FILE,
+    WEIGHTS,
+    replacing_anywhere,
+    user_hashes,
+)
 from keras_peterrec.data.sequences import target_weight
 from keras_peterrec.data.splits import last_events
 from keras_peterrec.data.stray_times import usual
@@ -238,15 +243,15 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
     import tensorflow as tf
 
     size = 0
-    with tf.io.TFRecordWriter(f"{path}.writing") as writer:
-        for record in records:
-            writer.write(record)
-            size += len(record)
-    with tf.io.gfile.GFile(f"{path}.writing", "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-    tf.io.gfile.rename(f"{path}.writing", path, overwrite=True)
+    with replacing_anywhere(path) as beside:
+        with tf.io.TFRecordWriter(beside) as writer:
+            for record in records:
+                writer.write(record)
+                size += len(record)
+        with tf.io.gfile.GFile(beside, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(2**20):
+                digest.update(block)
     lengths = pc.list_value_length(users["items"]).to_numpy()
     values, counts = np.unique(lengths, return_counts=True)
     times = usual(_flat(users["timestamps"]))

@@ -1,9 +1,7 @@
 """MovieLens: one site, split into a source and several target domains."""
 
 import contextlib
-import os
 import shutil
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from keras_peterrec.data.sources.movielens_files import (
     write_movielens_files,
 )
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import publishing
 from keras_peterrec.files.cache_folder import cache_folder
 
 VERSIONS = ("100k", "1m")
@@ -185,7 +184,7 @@ def _find(version):
             tried.append(f"{way} ({error})")
             continue
         # If the cache cannot be written, the next run takes longer, that is all.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, InputError):
             if cached is not None:
                 shutil.rmtree(folder)
             _store(tables, folder, version)
@@ -199,11 +198,7 @@ def _find(version):
 
 
 def _store(tables, folder, version):
-    """Writes a folder next to the final one and renames it, so that it is never half full."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-        new = Path(beside) / folder.name
-        new.mkdir()
+    # This fails if another process was first; its files are just as good.
+    with publishing(folder) as new:
         write_movielens_files(tables, new, version)
-        # This fails if another process was first; its files are just as good.
-        os.rename(new, folder)

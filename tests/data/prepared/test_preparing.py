@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import filelock
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -14,13 +15,15 @@ import pytest
 from prepared_samples import contents, prepared, sample_columns, write_files
 
 from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared import in_process, partition, shards
+from keras_peterrec.data.prepared import beam, in_process, partition, shards
+from keras_peterrec.data.prepared.beam import prepare_on_beam
 from keras_peterrec.data.prepared.finishing import Plan
 from keras_peterrec.data.prepared.format import (
     FIELDS,
     is_prepared,
     read_manifest,
     user_hashes,
+    work_beside,
 )
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.data.prepared.reading import PreparedLog
@@ -28,6 +31,7 @@ from keras_peterrec.data.prepared.splits import Periods
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
+from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretraining_log import encode_log
 
 
@@ -296,3 +300,39 @@ def test_a_log_that_cannot_be_used_is_refused(tmp_path, content, message):
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="`path` should match files"):
         Plan.of(str(tmp_path / "*.csv"))
+
+
+def test_a_work_folder_is_one_process_own_also_on_beam(tmp_path, monkeypatch):
+    pattern = write_files(tmp_path / "log", sample_columns())
+    plan = Plan.of(pattern, shards=2)
+    other = filelock.FileLock(tmp_path / "out.preparing" / ".lock", timeout=0, is_singleton=False)
+    (tmp_path / "out.preparing").mkdir()
+    monkeypatch.setattr(beam, "import_beam", lambda runner: None)
+    monkeypatch.setattr(beam, "pipeline_on", lambda *a: 1 / 0)
+    with other:
+        for prepare_so, more in ((prepare_in_process, ()), (prepare_on_beam, ("DirectRunner", ""))):
+            with pytest.raises(InputError, match="should be a folder that no other process works"):
+                prepare_so(pattern, plan, tmp_path / "out", *more)
+    # What is left of another plan is not taken for this one's, there as well.
+    (tmp_path / "out.preparing" / "folder").mkdir()
+    (tmp_path / "out.preparing" / "folder" / "vocabulary.txt").write_text("another\n")
+    with pytest.raises(ZeroDivisionError):
+        prepare_on_beam(pattern, plan, tmp_path / "out", "DirectRunner", "")
+    assert not os.listdir(tmp_path / "out.preparing" / "folder")
+
+
+def test_work_that_outlived_its_result_is_removed_by_the_next_call(tmp_path):
+    pattern = write_files(tmp_path / "log", sample_columns())
+    prepare(pattern, tmp_path / "out", shards=2)
+    (tmp_path / "out.preparing" / "sorted").mkdir(parents=True)  # its process was killed here
+    prepare(pattern, tmp_path / "out", shards=2)
+    assert sorted(os.listdir(tmp_path)) == ["log", "out"]
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
+    pattern = write_files(tmp_path / "log", sample_columns())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="`out` should be in a folder that can be written"):
+        prepare_in_process(pattern, Plan.of(pattern), tmp_path / "file" / "out")
+    with pytest.raises(InputError, match="where a `runner` works"), work_beside("/proc/x/y", "log"):
+        pass
