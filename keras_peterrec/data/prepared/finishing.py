@@ -1,9 +1,9 @@
 """What is prepared, and the last files of its folder, wherever the shards were made."""
 
 import dataclasses
-import hashlib
 import io
 import json
+import posixpath
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ from keras_peterrec.data.prepared.format import (
     VOCABULARY,
     WEIGHTS,
     features,
+    file_hash,
+    fingerprint_of,
+    manifest_hash,
     read_bytes,
     shard_name,
     write_bytes,
@@ -150,12 +153,12 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
     weighted = plan.weight_column is not None
     _write_dataset_info(folder, shards, features(whole_timestamps, weighted))
     counts = np.load(io.BytesIO(read_bytes(folder, COUNTS)))
-    digest = hashlib.sha256(read_bytes(folder, VOCABULARY))
-    for shard in shards:
-        digest.update(shard["sha256"].encode())
+    # Not those of tensorflow-datasets, which writes them again; we do not read them.
+    others = {name: _about(folder, name) for name in (VOCABULARY, COUNTS, LENGTHS)}
+    hashes = [others[VOCABULARY]["sha256"], *(shard["sha256"] for shard in shards)]
     content = {
         **plan.content(),
-        "fingerprint": f"sha256:{digest.hexdigest()[:16]}",
+        "fingerprint": fingerprint_of(hashes),
         "users": sum(shard["users"] for shard in shards),
         "items": len(counts),
         "items_only_held_out": int((counts[:, 1] == 0).sum()),
@@ -164,9 +167,16 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
         "whole_timestamps": whole_timestamps,
         "weighted": weighted,
         "files": shards,
+        "others": others,
     }
-    write_bytes(folder, MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+    sealed = {**content, "sha256": manifest_hash(json.loads(json.dumps(content)))}
+    write_bytes(folder, MANIFEST, (json.dumps(sealed, indent=1) + "\n").encode())
     return content
+
+
+def _about(folder, name):
+    path = posixpath.join(str(folder), name)
+    return {"bytes": len(read_bytes(folder, name)), "sha256": file_hash(path)}
 
 
 def _write_lengths(folder, found):

@@ -6,14 +6,15 @@ vocabulary.txt                              every item; its line is its id
 item_counts.npy                             of each: its events, and those training sees
 user_lengths.npz                            how many users of a shard have how many events
 split-1788220800.npz                        what a split at this moment trains on, if asked for
-prepared.json                               all else, written last
+prepared.json                               all else, and hashes of what we read; written last
 """
 
 import contextlib
+import hashlib
 import json
 import posixpath
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files import atomic_write
 from keras_peterrec.files.leftovers import folder_beside
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "prepared.json"
 VOCABULARY = "vocabulary.txt"
 COUNTS = "item_counts.npy"
@@ -72,7 +73,8 @@ def read_manifest(folder: Any, argument: str = "log") -> dict:
         argument: str. What messages call the folder. Defaults to `"log"`.
 
     Raises:
-        InputError: the folder holds no prepared log, one of another version, or is damaged.
+        InputError: the folder holds no prepared log, one of another version, or is damaged. Other
+            files than this one are not looked at.
     """
     text = str(folder)
     try:
@@ -88,7 +90,41 @@ def read_manifest(folder: Any, argument: str = "log") -> dict:
             f"`{argument}` should be a log prepared in format version {FORMAT_VERSION}. "
             f"Received: {text!r}, version {version!r}; prepare it anew."
         )
+    if content.pop("sha256", None) != manifest_hash(content):
+        raise not_whole(folder, f"{MANIFEST} was changed", argument)
     return content
+
+
+def not_whole(folder: Any, reason: str, argument: str = "log") -> InputError:
+    """The error of a prepared log of which something is missing or changed."""
+    return InputError(
+        f"`{argument}` should be a prepared log that is whole. "
+        f"Received: {str(folder)!r}, where {reason}. Copy it again, or prepare it anew."
+    )
+
+
+def manifest_hash(content: dict) -> str:
+    """A hash of what `prepared.json` says, itself aside."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint_of(hashes: Iterable[str]) -> str:
+    """`"sha256:<16 hex digits>"` of the hashes of the vocabulary and of all shards."""
+    return f"sha256:{hashlib.sha256(''.join(hashes).encode()).hexdigest()[:16]}"
+
+
+def file_hash(path: str) -> str:
+    """The SHA-256 of a file, which may be remote: hex digits."""
+    if "://" not in path:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    import tensorflow as tf
+
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_bytes(folder: Any, name: str) -> bytes:

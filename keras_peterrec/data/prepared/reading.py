@@ -17,6 +17,9 @@ from keras_peterrec.data.prepared.finishing import read_vocabulary
 from keras_peterrec.data.prepared.format import (
     COUNTS,
     LENGTHS,
+    VOCABULARY,
+    file_hash,
+    not_whole,
     read_bytes,
     read_manifest,
     shard_name,
@@ -27,6 +30,7 @@ from keras_peterrec.data.prepared.shards import in_order
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.files.weights_file import read_arrays
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -34,7 +38,9 @@ FRAME_BYTES = 16  # that a TFRecord adds to a record
 class PreparedLog:
     """A folder that `prepare` has written.
 
-    Only what is said of the log is read here; events are read where they are asked for.
+    Only what is said of the log is read here; events are read where they are asked for. Each file
+    is compared with its hash when it is first read; of a remote log those of the records are not,
+    which have checksums.
 
     Args:
         path: path of the folder.
@@ -60,6 +66,7 @@ class PreparedLog:
         self.name = PurePath(self.path).name
         self.users, self.events = self._manifest["users"], self._manifest["events"]
         self.shards, self.weighted = self._manifest["shards"], self._manifest["weighted"]
+        self._compared = set()  # names of files that are known to be as they were written
         self._check_files()
 
     @property
@@ -79,17 +86,18 @@ class PreparedLog:
     @functools.cached_property
     def items(self) -> Vocabulary:
         """All items of the log, by falling training events: a Vocabulary."""
+        self._compare(VOCABULARY, self._manifest["others"][VOCABULARY])
         return read_vocabulary(self.path)
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
         """How often each item is, each user's last two events aside, int64 `[I]`, as `items`."""
-        return self._arrays(COUNTS)[:, 1]
+        return self._all_counts[:, 1]
 
     @property
     def all_counts(self) -> np.ndarray:
         """How often each item is in the log, int64 `[I]`, in the order of `items`."""
-        return self._arrays(COUNTS)[:, 0]
+        return self._all_counts[:, 0]
 
     def times(self) -> tuple:
         """The first and the last timestamp."""
@@ -251,27 +259,52 @@ class PreparedLog:
 
     @functools.cached_property
     def _lengths(self):
-        with self._arrays(LENGTHS) as arrays:
-            return dict(arrays)
+        return read_arrays(*self._content(LENGTHS))
 
-    def _arrays(self, name):
-        return np.load(io.BytesIO(read_bytes(self.path, name)))
+    @functools.cached_property
+    def _all_counts(self):
+        file, _ = self._content(COUNTS)
+        return np.load(file, allow_pickle=False)
+
+    def _content(self, name):
+        """A file of arrays in memory, and its size."""
+        self._compare(name, self._manifest["others"][name])
+        content = read_bytes(self.path, name)
+        return io.BytesIO(content), len(content)
 
     def _shard_paths(self, shards):
+        """The paths of some shards, which are as they were written."""
+        if "://" not in self.path:
+            for shard in shards:
+                self._compare(shard_name(shard, self.shards), self._manifest["files"][shard])
         return [posixpath.join(self.path, shard_name(shard, self.shards)) for shard in shards]
+
+    def _compare(self, name, about):
+        if name in self._compared:
+            return
+        try:
+            changed = file_hash(posixpath.join(self.path, name)) != about["sha256"]
+        except OSError as error:
+            raise not_whole(self.path, f"{name} cannot be read ({error.strerror})") from error
+        if changed:
+            raise not_whole(self.path, f"{name} was changed")
+        self._compared.add(name)
 
     def _check_files(self):
         if "://" in self.path:  # asking for the size of each may take long
             return
-        for path, about in zip(self._shard_paths(range(self.shards)), self._manifest["files"]):
-            size = about["bytes"] + FRAME_BYTES * about["users"]
+        files = enumerate(self._manifest["files"])
+        sizes = {
+            shard_name(number, self.shards): about["bytes"] + FRAME_BYTES * about["users"]
+            for number, about in files
+        }
+        sizes |= {name: about["bytes"] for name, about in self._manifest["others"].items()}
+        for name, size in sizes.items():
+            path = os.path.join(self.path, name)
             found = os.path.getsize(path) if os.path.isfile(path) else None
             if found != size:
                 what = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
-                raise InputError(
-                    "`log` should be a prepared log that is whole. "
-                    f"Received: {self.path!r}, where {os.path.basename(path)} {what}."
-                )
+                raise not_whole(self.path, f"{name} {what}")
 
     def __len__(self):
         return self.events

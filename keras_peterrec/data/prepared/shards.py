@@ -1,6 +1,5 @@
 """A shard of a prepared log: its users' events in order, counted, and as records."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from keras_peterrec.data.prepared.clocks import Clocks
 from keras_peterrec.data.prepared.format import (
     ROWS_OF_A_FILE,
     WEIGHTS,
+    file_hash,
     replacing_anywhere,
     user_hashes,
 )
@@ -248,10 +248,7 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
             for record in records:
                 writer.write(record)
                 size += len(record)
-        with tf.io.gfile.GFile(beside, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(2**20):
-                digest.update(block)
+        digest = file_hash(beside)
     lengths = pc.list_value_length(users["items"]).to_numpy()
     values, counts = np.unique(lengths, return_counts=True)
     times = usual(_flat(users["timestamps"]))
@@ -265,6 +262,6 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
         "users": len(users),
         "events": int(lengths.sum()),
         "bytes": size,
-        "sha256": digest.hexdigest(),
+        "sha256": digest,
         "lengths": [values.tolist(), counts.tolist()],
     }

@@ -8,6 +8,7 @@ split by time comes to can be kept in the folder.
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from keras_peterrec.data.splits import (
     trained_events,
 )
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.files.weights_file import read_arrays
 
 EVERYTHING = "everything"  # a split that holds nothing out
 BINS = 2**20  # of times, which tell where validation begins
@@ -125,6 +127,7 @@ def keep_split(prepared: Any, split: str) -> None:
     weight = {} if found.target_weight is None else {"target_weight": found.target_weight}
     np.savez(
         buffer,
+        log=np.array(prepared.fingerprint()),
         bounds=np.array(found.periods.bounds),
         counts=found.counts,
         shard=found.shard.astype("<i4"),
@@ -139,12 +142,14 @@ def _kept(prepared, split):
     """The PreparedSplit that the folder has, or `None`."""
     try:
         content = read_bytes(prepared.path, _file_name(prepared, split))
-    except OSError:
+        kept = read_arrays(io.BytesIO(content), len(content))
+        if kept["log"] != prepared.fingerprint():
+            return None
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):  # counted anew
         return None
-    with np.load(io.BytesIO(content)) as kept:
-        weight = float(kept["target_weight"]) if "target_weight" in kept else None
-        parts = (kept[name].astype("int64") for name in ("counts", "shard", "trained", "users"))
-        return PreparedSplit(Periods(split, tuple(kept["bounds"])), *parts, weight)
+    weight = float(kept["target_weight"]) if "target_weight" in kept else None
+    parts = (kept[name].astype("int64") for name in ("counts", "shard", "trained", "users"))
+    return PreparedSplit(Periods(split, tuple(kept["bounds"])), *parts, weight)
 
 
 def _file_name(prepared, split):

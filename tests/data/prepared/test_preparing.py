@@ -27,7 +27,7 @@ from keras_peterrec.data.prepared.format import (
 )
 from keras_peterrec.data.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.prepared.splits import Periods
+from keras_peterrec.data.prepared.splits import Periods, count_split, keep_split
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
@@ -253,9 +253,12 @@ def test_what_is_there_is_found_or_refused(tmp_path):
         check_out(tmp_path, plan)
 
 
+SHARD = "peterrec_log-users.tfrecord-00001-of-00002"
+
+
 def test_damage_is_one_clear_line(tmp_path):
     found, _ = prepared(tmp_path / "out", shards=2)
-    shard = tmp_path / "out" / "peterrec_log-users.tfrecord-00001-of-00002"
+    shard = tmp_path / "out" / SHARD
     content = shard.read_bytes()
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 1
@@ -277,6 +280,70 @@ def test_damage_is_one_clear_line(tmp_path):
         PreparedLog(tmp_path / "out")
     manifest.unlink()
     assert not is_prepared(tmp_path / "out") and not is_prepared("clicks.csv")
+
+
+def flipped(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def reversed_items(file):
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:4] + lines[:3:-1]))
+
+
+def other_records(file):
+    """A record less at the beginning and the same one more at the end."""
+    import tensorflow as tf
+
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(file))]
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records[1:] + records[:1]:
+            writer.write(record)
+
+
+def fewer_events(file):
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "events": content["events"] - 1}))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("vocabulary.txt", reversed_items),
+        ("item_counts.npy", flipped),
+        ("user_lengths.npz", flipped),
+        (SHARD, other_records),
+        ("prepared.json", fewer_events),
+    ],
+)
+def test_a_file_that_was_changed_is_noticed_before_it_is_used(tmp_path, name, change):
+    found, _ = prepared(tmp_path / "out", shards=2)
+    found.lengths()
+    size = (tmp_path / "out" / name).stat().st_size
+    change(tmp_path / "out" / name)
+    assert (tmp_path / "out" / name).stat().st_size == size or name == "prepared.json"
+    with pytest.raises(InputError, match=f"prepared log that is whole.*{name} was changed"):
+        again = PreparedLog(tmp_path / "out")
+        again.lengths(), again.vocabulary(1), again.read([0, 1])
+
+
+def test_a_kept_split_of_another_log_or_damaged_is_counted_anew(tmp_path):
+    found, _ = prepared(tmp_path / "a", shards=2)
+    other, _ = prepared(tmp_path / "b", shards=2, min_count=20)
+    low, high = found.times()
+    split = f"time:{(low + high) // 2}"
+    for log in (found, other):
+        keep_split(log, split)
+    [kept] = (tmp_path / "a").glob("split-*.npz")
+    wanted = count_split(found, split).counts.tolist()
+    whole = kept.read_bytes()
+    for content in ((tmp_path / "b" / kept.name).read_bytes(), b"", whole[:-1], bytes(len(whole))):
+        kept.write_bytes(content)
+        assert count_split(found, split).counts.tolist() == wanted
+        keep_split(found, split)
+        assert kept.read_bytes() == whole
 
 
 @pytest.mark.parametrize(
