@@ -6,6 +6,9 @@ behind a name of ours, with the reason that no public way does the same.
 that has removed one is reported when this module is imported.
 """
 
+import contextlib
+import math
+import threading
 import weakref
 
 import keras
@@ -23,6 +26,45 @@ def _require(owner, *names):
                 f"keras_peterrec overrides `{owner.__name__}.{name}`, which Keras "
                 f"{keras.__version__} does not have. Install Keras 3.15 or a newer keras_peterrec."
             )
+
+
+_limiting = threading.RLock()
+
+
+@contextlib.contextmanager
+def limited_variables(saved):
+    """Raises ValueError where the block makes many more variables than are saved of a model.
+
+    A few letters in a settings file can ask for a network that no memory holds. So a model is
+    built from settings within what its file of weights has, with some room for what is not saved,
+    such as random states.
+
+    No public way: a variable has its value before any of our code sees it.
+
+    Args:
+        saved: iterable of shapes.
+    """
+    variable = keras.Variable
+    _require(variable, "_initialize_with_initializer")
+    room = 100_000 + 2 * sum(map(math.prod, saved))
+    make, builder, left = variable._initialize_with_initializer, threading.get_ident(), [room]
+
+    def limited(self, initializer):
+        if threading.get_ident() == builder:
+            left[0] -= math.prod(self.shape)
+            if left[0] < 0:
+                raise ValueError(
+                    f"the settings ask for more than twice the weights that are saved, "
+                    f"{(room - 100_000) // 2:,} numbers"
+                )
+        make(self, initializer)
+
+    with _limiting:
+        variable._initialize_with_initializer = limited
+        try:
+            yield
+        finally:
+            variable._initialize_with_initializer = make
 
 
 class Prebuilt:

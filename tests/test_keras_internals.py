@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_peterrec.keras_internals import OpenAdam, Prebuilt, _require
+from keras_peterrec.keras_internals import OpenAdam, Prebuilt, _require, limited_variables
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
@@ -112,6 +112,15 @@ def test_fit_under_a_strategy_iterates_over_the_data_once(kind):
         f"Keras {keras.__version__} builds a model under a strategy in another way than Keras "
         "3.15. See `Prebuilt`."
     )
+
+
+def test_what_a_block_makes_is_limited_and_nothing_after_it():
+    with pytest.raises(ValueError, match="more than twice"), limited_variables([(10, 10)]):
+        keras.layers.Dense(400).build((None, 400))
+    with limited_variables([(400, 400)]):
+        keras.layers.Dense(400).build((None, 400))
+    keras.layers.Dense(400).build((None, 400))
+    assert keras.Variable._initialize_with_initializer.__name__ != "limited"
 
 
 def test_a_hook_that_keras_lacks_is_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import Counter
 from collections.abc import Sequence
@@ -200,3 +201,21 @@ class Vocabulary:
             ) from error
         special_ids = tuple(lines[:FIRST_ITEM]) == _SPECIAL_LINES
         return cls(lines[FIRST_ITEM:] if special_ids else lines, special_ids)
+
+
+def check_lines(path: str | Path, count: int) -> None:
+    """Raises an InputError if a file has another number of lines, without holding it in memory.
+
+    Args:
+        path: str or path. A file that cannot be read is left to `Vocabulary.load`.
+        count: int.
+    """
+    found = 0
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        while block := file.read(2**20):
+            found += block.count(b"\n")
+        if found != count:
+            raise InputError(
+                f"`{path}` should have {count:,} lines, as the settings beside it say. "
+                f"Received: {found:,}."
+            )

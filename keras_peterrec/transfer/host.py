@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.data.vocabulary import Vocabulary, check_lines
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
-from keras_peterrec.files.weights_file import assign_weights, read_weights, write_weights
+from keras_peterrec.files.weights_file import (
+    assign_weights,
+    read_shapes,
+    read_weights,
+    write_weights,
+)
+from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -193,9 +199,13 @@ class Host:
         """
         folder = Path(folder)
         saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
+        shapes = read_shapes(folder / "weights.npz")
+        with refuse_misfits(folder, argument):
+            rows = saved["backbone"]["vocabulary_size"]
+            check_lines(folder / "vocabulary.txt", rows)
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
         arrays = read_weights(folder / "weights.npz")
-        with refuse_misfits(folder, argument):
+        with refuse_misfits(folder, argument), limited_variables(shapes.values()):
             config = dict(saved["backbone"])
             if config["dtype"] == "float32":
                 config["dtype"] = None  # in which precision to compute is up to this process

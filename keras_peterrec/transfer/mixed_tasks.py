@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, item_rows, with_weights
@@ -109,7 +110,9 @@ class MixedTasks(keras.Model):
                     f"`{argument}` should have different names. Received: two {bundle.name!r}."
                 )
             bundle.check_host(host)
-            linear, variables = bundle.linear(host), pattern.model.task_weights()
+            with refuse_misfits(folder, argument), bundle.limited_variables(host):
+                linear = bundle.linear(host)
+            variables = pattern.model.task_weights()
             if linear is not None:
                 variables |= linear.named_weights()
             bundles[bundle.name] = (

@@ -104,7 +104,8 @@ class Task:
         bundle = TaskBundle.read(folder, argument)
         with refuse_misfits(bundle.folder, argument):
             bundle.check_host(host)
-            task = cls._build(bundle, host)
+            with bundle.limited_variables(host):
+                task = cls._build(bundle, host)
             own = {} if task.model.host is host.backbone else task._host_variables()
             variables = {
                 **task.model.task_weights(),

@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
-from keras_peterrec.files.weights_file import assign_weights, read_weights
+from keras_peterrec.files.weights_file import assign_weights, read_shapes, read_weights
+from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.tasks.registry import get_kind
@@ -71,6 +72,11 @@ class TaskBundle:
                 f"`{self.argument}` should be a bundle for the host {host.fingerprint()}. "
                 f"Received: {str(self.folder)!r}, for the host {self.saved['host']}."
             )
+
+    def limited_variables(self, host):
+        """Within the block, what the settings ask for may not be much larger than what is saved."""
+        saved = read_shapes(self.folder / "weights.npz").values()
+        return limited_variables([*saved, *(w.shape for w in host.pretrainer.weights)])
 
     def patch(self):
         """The PatchMethod, or `None`."""

@@ -136,6 +136,20 @@ def test_settings_that_do_not_fit_are_refused(host, change, tmp_path):
     refused(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocabulary_size": 3_000_000}, "vocabulary.txt` should have 3,000,000 lines"),
+        ({"hidden_dim": 1_000}, "more than twice the weights that are saved"),
+    ],
+    ids=str,
+)
+def test_settings_do_not_ask_for_more_memory_than_is_saved(host, change, message, tmp_path):
+    host.save(tmp_path)
+    edit(tmp_path / "host.json", backbone={**host._settings(), **change})
+    assert message in refused(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["[]", "1", "null", "{", '"host"'])
 def test_json_that_is_not_a_host_is_refused(host, content, tmp_path):
     host.save(tmp_path)

@@ -143,6 +143,19 @@ def test_settings_that_do_not_fit_are_refused(bundle, change, refused):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"patch": {"method": "bottleneck", "width": 40_000, "insertion": "serial"}},
+        {"linear": {"items": 12, "outputs": 100_000, "events": 9}},
+    ],
+    ids=str,
+)
+def test_settings_do_not_ask_for_more_memory_than_is_saved(bundle, change, refused):
+    edit(bundle / "task.json", **change)
+    assert "more than twice the weights that are saved" in refused(bundle)
+
+
+@pytest.mark.parametrize(
     "kind, answers",
     [
         ("classification", {}),
