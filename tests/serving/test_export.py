@@ -274,6 +274,14 @@ def test_a_failure_half_way_leaves_nothing(host, tmp_path, monkeypatch, step):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_export_left_is_swept_by_that_of_any_version(tmp_path):
+    left = tmp_path / f".1.{'0' * 32}.writing"
+    (left / "variables").mkdir(parents=True)
+    with export_module._published(tmp_path / "2"):
+        assert not left.exists()
+    assert os.listdir(tmp_path) == ["2"]
+
+
 def test_out_that_appears_meanwhile_is_kept(host, tmp_path, monkeypatch):
     def appear(folder):
         (tmp_path / "1").mkdir()
