@@ -17,6 +17,14 @@ from keras_peterrec.files.atomic_write import replacing
 
 _FLOATS = "f", "floating-point numbers"
 _MOST_HEADER = 4_096  # bytes of an array's header, of which ours have 128
+# What NumPy and Python raise where an archive is damaged, which can then seem to be of another
+# version, encrypted or compressed.
+DAMAGED = (ValueError, EOFError, RuntimeError, SyntaxError, OverflowError, MemoryError)
+DAMAGED += (zipfile.BadZipFile, zlib.error)
+
+
+class Untrue(ValueError):
+    """An archive says something else of its arrays than is in the file."""
 
 
 def write_weights(path, named):
@@ -52,8 +60,7 @@ def read_arrays(file, size):
         size: int. Of the file, in bytes.
 
     Raises:
-        ValueError, zipfile.BadZipFile and others: it is none, or it asks for more memory than its
-            size.
+        one of `DAMAGED`: it is none, or it asks for more memory than its size.
     """
     array_shapes(file, size)
     file.seek(0)
@@ -66,7 +73,7 @@ def array_shapes(file, size):
     with zipfile.ZipFile(file) as archive:  # np.load would take a single array, too
         members = archive.infolist()
         if sum(member.file_size for member in members) > size:
-            raise ValueError("it is compressed, or says that it is larger than it is")
+            raise Untrue("an archive that is compressed, or says that it is larger than it is")
         return {m.filename.removesuffix(".npy"): _shape(archive, m) for m in members}
 
 
@@ -80,7 +87,7 @@ def _shape(archive, member):
     )
     shape, _, kind = read(start)
     if start.tell() + math.prod(shape) * kind.itemsize != member.file_size:
-        raise ValueError("an array is not as large as it says")
+        raise Untrue("an array that is not as large as it says")
     return shape
 
 
@@ -88,11 +95,7 @@ def _read(path, read):
     try:
         with open(path, "rb") as file:
             return read(file)
-    # A damaged archive can seem to be of another version, encrypted or compressed.
-    except (
-        *(OSError, ValueError, EOFError, RuntimeError, SyntaxError, OverflowError),
-        *(MemoryError, zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except (OSError, *DAMAGED) as error:
         raise InputError(
             f"`{path}` should be an archive of weights. Received: {_reason(error)}. Copy the "
             "folder again from where it is whole, or run the command again that wrote it."
@@ -141,6 +144,8 @@ def check_arrays(variables, arrays, source):
 def _reason(error):
     if isinstance(error, FileNotFoundError):
         return "no such file"
+    if isinstance(error, Untrue):
+        return str(error)
     return "a file that is damaged or cut short" if not isinstance(error, OSError) else str(error)
 
 

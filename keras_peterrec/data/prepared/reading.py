@@ -30,7 +30,7 @@ from keras_peterrec.data.prepared.shards import in_order
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError, Misfit
-from keras_peterrec.files.weights_file import read_arrays
+from keras_peterrec.files.weights_file import DAMAGED, read_arrays
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -259,18 +259,20 @@ class PreparedLog:
 
     @functools.cached_property
     def _lengths(self):
-        return read_arrays(*self._content(LENGTHS))
+        return self._arrays(LENGTHS, read_arrays)
 
     @functools.cached_property
     def _all_counts(self):
-        file, _ = self._content(COUNTS)
-        return np.load(file, allow_pickle=False)
+        return self._arrays(COUNTS, lambda file, size: np.load(file, allow_pickle=False))
 
-    def _content(self, name):
-        """A file of arrays in memory, and its size."""
+    def _arrays(self, name, read):
+        """What `read` makes of a file in memory and its size."""
         self._compare(name, self._manifest["others"][name])
         content = read_bytes(self.path, name)
-        return io.BytesIO(content), len(content)
+        try:
+            return read(io.BytesIO(content), len(content))
+        except DAMAGED as error:
+            raise not_whole(self.path, f"{name} is damaged") from error
 
     def _shard_paths(self, shards):
         """The paths of some shards, which are as they were written."""

@@ -8,7 +8,6 @@ split by time comes to can be kept in the folder.
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ from keras_peterrec.data.splits import (
     trained_events,
 )
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.files.weights_file import read_arrays
+from keras_peterrec.files.weights_file import DAMAGED, read_arrays
 
 EVERYTHING = "everything"  # a split that holds nothing out
 BINS = 2**20  # of times, which tell where validation begins
@@ -145,7 +144,7 @@ def _kept(prepared, split):
         kept = read_arrays(io.BytesIO(content), len(content))
         if kept["log"] != prepared.fingerprint():
             return None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):  # counted anew
+    except (OSError, KeyError, *DAMAGED):  # counted anew
         return None
     weight = float(kept["target_weight"]) if "target_weight" in kept else None
     parts = (kept[name].astype("int64") for name in ("counts", "shard", "trained", "users"))
