@@ -28,7 +28,9 @@ NEW_STATE = {
     # and to the best ones. Those that a return to the best weights undid are not among them.
     "path": [],
     "best_path": [],
-    "stopped": False,
+    "first": None,  # what was measured first
+    "bests": [],  # the best so far: before the first epoch at this learning rate, and after each
+    "stopped": None,  # or why: "gain", "patience" or "finish"
     "seconds": 0.0,
     "best_seconds": None,
     "random_states": [],
@@ -38,8 +40,13 @@ NEW_STATE = {
 class ResumableTraining(keras.callbacks.Callback):
     """Early stopping that lowers the learning rate first and survives interruptions.
 
-    After `patience` epochs without improvement, training returns to the best weights
-    with a smaller learning rate. After `drops` such returns, the next time it stops.
+    After `patience` epochs without improvement, or with so little that they do not pay, training
+    returns to the best weights with a smaller learning rate. After `drops` such returns, the next
+    time it stops. Epochs do not pay if
+
+        best now - best `patience` epochs ago < least_gain · (best now - first measured)
+
+    which does not depend on the metric's scale, and forgives the noise of single epochs.
     The weights, the optimizer and the state of early stopping are written after every
     epoch. (Keras' `BackupAndRestore` does not save the best weights and their metric, so
     a resumed run would lose them.) Only the chief reads and writes the folder; it passes
@@ -49,12 +56,18 @@ class ResumableTraining(keras.callbacks.Callback):
         folder: path. Where the state is written; `finish` removes it.
         monitor: str. Key of the logs that decides.
         mode: str. `"max"` or `"min"`.
-        patience: int. Epochs without improvement before the learning rate drops.
+        patience: int. Epochs without improvement, or with too little of it, before the learning
+            rate drops.
         drops: int. How often the learning rate drops before training stops.
             Defaults to `2`.
         factor: float. What each drop multiplies the learning rate by. Defaults to `0.3`.
         average: WeightAverage or `None`. What is measured; its variables are saved too, and the
             best weights are then its own. Defaults to `None`.
+        least_gain: float. The share of all that was gained that `patience` epochs should bring.
+            Defaults to `0`: they only have to improve.
+
+    Attributes:
+        told: str. Why the learning rate dropped or training ended in this epoch, or `""`.
 
     Example:
 
@@ -64,7 +77,9 @@ class ResumableTraining(keras.callbacks.Callback):
     >>> training.finish()
     """
 
-    def __init__(self, folder, monitor, mode, patience, drops=2, factor=0.3, average=None):
+    def __init__(
+        self, folder, monitor, mode, patience, drops=2, factor=0.3, average=None, least_gain=0.0
+    ):
         super().__init__()
         self.folder = Path(folder)
         self.monitor = monitor
@@ -73,6 +88,8 @@ class ResumableTraining(keras.callbacks.Callback):
         self.drops = drops
         self.factor = factor
         self.average = average
+        self.least_gain = least_gain
+        self.told = ""
         self.state = dict(NEW_STATE)
         self._earlier_seconds = 0.0  # in the epochs of interrupted processes
         self._epoch_began = None
@@ -116,15 +133,17 @@ class ResumableTraining(keras.callbacks.Callback):
         self.set_model(model)
         # Going back to the start must also reset the optimizer's moments, so they are saved.
         model.optimizer.build(model.trainable_variables)
-        state = {**self.state, "best": float(value), "best_epoch": -1, "best_seconds": 0.0}
+        value = float(value)
+        state = {**self.state, "best": value, "best_epoch": -1, "best_seconds": 0.0}
+        state.update(first=value, bests=[value])
         if Devices.of(model).is_chief:
             self._save(state)
         self.state = state
 
     @property
     def stopped(self):
-        """Whether early stopping has ended the training."""
-        return self.state["stopped"]
+        """Whether training has ended before its epochs were over."""
+        return self.state["stopped"] is not None
 
     @property
     def still_rising(self):
@@ -150,13 +169,17 @@ class ResumableTraining(keras.callbacks.Callback):
         if improved:
             state.update(best=value, best_epoch=epoch, best_seconds=state["seconds"])
             state["best_path"] = state["path"]
-        elif state["waited"] >= self.patience and state["best_epoch"] is not None:
-            self._drop_rate_or_stop(state)
+        if state["first"] is None:
+            state["first"] = value
+        state["bests"] = [*state["bests"], state["best"]]
+        why, self.told = self._why_enough(state)
+        if why is not None:
+            self._drop_rate_or_stop(state, why)
         if Devices.of(self.model).is_chief:
             self._save(state)
         self.state = state
         # Another callback may have asked to stop; that must not be taken back.
-        self.model.stop_training = self.model.stop_training or state["stopped"]
+        self.model.stop_training = self.model.stop_training or self.stopped
 
     def _count_epoch(self, state, epoch):
         state["epoch"] = epoch + 1
@@ -183,8 +206,9 @@ class ResumableTraining(keras.callbacks.Callback):
 
         Returns:
             dict of `epochs`, `best_epoch`, `best_path`, `stopped` and `seconds`. `best_path` is how
-            many epochs at each learning rate lead to the best weights. `stopped` is `"early"`, or
-            `"epochs"` where these ran out first. `first_step` of `seconds` is from the start of
+            many epochs at each learning rate lead to the best weights. `stopped` is `"patience"` or
+            `"gain"` where epochs brought nothing or too little, `"finish"` where somebody asked for
+            the end, or `"epochs"` where these ran out first. `first_step` of `seconds` is from the start of
             the command to the end of its first step, `None` if it took none.
         """
         first_step = None
@@ -194,7 +218,7 @@ class ResumableTraining(keras.callbacks.Callback):
             "epochs": self.state["epoch"],
             "best_epoch": self.state["best_epoch"] + 1,
             "best_path": self.state["best_path"],
-            "stopped": "early" if self.stopped else "epochs",
+            "stopped": self.state["stopped"] or "epochs",
             "seconds": {
                 "first_step": first_step,
                 "fit": round(self.state["seconds"], 2),
@@ -207,15 +231,33 @@ class ResumableTraining(keras.callbacks.Callback):
         """Removes the saved state. Call it once the result is on disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _drop_rate_or_stop(self, state):
-        state["stopped"] = state["drops"] >= self.drops
-        if state["stopped"]:
+    def _why_enough(self, state):
+        """Why this learning rate was used long enough, in a word and in a text, or `(None, "")`."""
+        if state["waited"] >= self.patience:
+            return "patience", f"no better epoch for {self.patience}"
+        if len(state["bests"]) <= self.patience:
+            return None, ""
+        gained = self.sign * (state["best"] - state["bests"][-1 - self.patience])
+        total = self.sign * (state["best"] - state["first"])
+        if not gained < self.least_gain * total:  # nor if one of them is no number
+            return None, ""
+        share = f"{gained / total:.1%}".replace("%", " %")
+        several = f"the last {self.patience} epochs" if self.patience > 1 else "the last epoch"
+        return "gain", f"{several} brought {share} of all that was gained"
+
+    def _drop_rate_or_stop(self, state, why):
+        if state["drops"] >= self.drops:
+            state["stopped"] = why
+            self.told += ": training ends"
             return
         # Read before loading: the saved optimizer holds the rate of its own epoch.
         rate = learning_rate(self.model) * self.factor
-        self._load(self.model, state["best_epoch"] + 1)
+        if state["best_epoch"] + 1 != state["epoch"]:  # else the best weights are those at hand
+            self._load(self.model, state["best_epoch"] + 1)
         self.model.optimizer.learning_rate.assign(rate)
         state.update(waited=0, drops=state["drops"] + 1, path=state["best_path"])
+        state["bests"] = [state["best"]]
+        self.told += f": the learning rate drops to {rate:.3g}"
 
     def _read_state(self):
         file = self.folder / "state.json"

@@ -25,7 +25,8 @@ def train(
 ):
     """Fits with `script[epoch]` as the metric; returns model, callback, epochs run."""
     model = model or new_model()
-    training = ResumableTraining(folder, "val_score", "max", **{"patience": 1, **options})
+    options = {"mode": "max", "patience": 1, **options}
+    training = ResumableTraining(folder, "val_score", **options)
     first = training.restore(model)
     if start is not None and first == 0:
         training.count_start(model, start)
@@ -87,7 +88,7 @@ def test_goes_back_to_the_best_weights_when_the_rate_drops(tmp_path):
         ([1, 2, 3], "epochs", True),
         ([1, 3, 2], "epochs", True),  # a patience of 2 waits for one more
         ([3, 1, 2, 1], "epochs", False),
-        ([3, 1, 2, 1, 2], "early", False),
+        ([3, 1, 2, 1, 2], "patience", False),
     ],
 )
 def test_says_whether_epochs_ran_out_before_it_was_done(tmp_path, script, stopped, rising):
@@ -204,3 +205,49 @@ def test_weights_that_are_the_best_and_the_last_are_written_once(tmp_path):
     assert len(list(tmp_path.glob("*.weights.npz"))) == 1
     train(tmp_path, [1, 2, 1])
     assert len(list(tmp_path.glob("*.weights.npz"))) == 2
+
+
+# After three epochs the metric hardly rises: two of them bring .02 of 4, half a per cent.
+RISING = [0, 3, 4, 4.01, 4.02, 4.03, 4.04, 4.05, 4.06, 4.07]
+
+
+@pytest.mark.parametrize("scale", [1, -1e-3])  # a small loss as well
+def test_ends_when_the_gain_no_longer_pays(tmp_path, scale):
+    mode = "max" if scale > 0 else "min"
+    script = [scale * value for value in RISING]
+    _, training, ran, _ = train(tmp_path, script, mode=mode, patience=2, drops=1, least_gain=0.02)
+    # Epochs 3 and 4 do not pay: the rate drops at the weights of epoch 4; nor do 5 and 6.
+    assert ran == [0, 1, 2, 3, 4, 5, 6]
+    assert training.state["drops"] == 1 and training.state["best_epoch"] == 6
+    assert training.summary(1.0)["stopped"] == "gain"
+    assert training.summary(1.0)["best_path"] == [5, 2]
+    assert not training.still_rising
+
+
+def test_a_gain_that_pays_goes_on_and_zero_waits_for_the_patience_alone(tmp_path):
+    _, training, ran, _ = train(tmp_path / "a", [*range(10)], patience=2, least_gain=0.02)
+    assert len(ran) == 10 and training.summary(1.0)["stopped"] == "epochs"
+    _, training, ran, _ = train(tmp_path / "b", RISING, patience=2, least_gain=0)
+    assert len(ran) == 10 and training.state["drops"] == 0
+
+
+def test_says_why_the_rate_drops_and_why_it_ends(tmp_path):
+    told = []
+    tell = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told.append(training.told))
+    training = ResumableTraining(tmp_path, "val_score", "max", 2, drops=1, least_gain=0.02)
+    model = new_model()
+    script = iter(RISING)
+    validation = Validation(lambda: {"score": next(script)})
+    model.fit(X, Y, epochs=9, verbose=0, callbacks=[validation, training, tell], batch_size=4)
+    why = "the last 2 epochs brought 0.5 % of all that was gained"
+    assert told[4].startswith(why) and "the learning rate drops to 0.03" in told[4]
+    assert told[6].startswith("the last 2 epochs brought 0.5 %") and "ends" in told[6]
+    assert not any(told[:4]) and not told[5]
+
+
+def test_a_resumed_run_remembers_what_was_gained(tmp_path):
+    options = {"patience": 2, "drops": 1, "least_gain": 0.02}
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, RISING, interrupt_after=3, **options)
+    _, training, ran, _ = train(tmp_path, RISING, **options)
+    assert ran == [4, 5, 6] and training.summary(1.0)["stopped"] == "gain"
