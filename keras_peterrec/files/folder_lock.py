@@ -10,6 +10,15 @@ from keras_peterrec.errors import InputError
 NAME = ".lock"
 
 
+def is_held_elsewhere(folder):
+    """Whether another process works in a folder."""
+    try:
+        with locked(folder):
+            return False
+    except InputError:
+        return True
+
+
 @contextlib.contextmanager
 def locked(folder, argument="out"):
     """Keeps other processes out of a folder while the block runs, however the block ends.

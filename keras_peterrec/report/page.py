@@ -9,6 +9,12 @@ from typing import Any
 
 from keras_peterrec.report import charts
 
+ENDS = {  # `stopped` of `metrics.json`, in words
+    "patience": "early stopping, since no epoch was better any more",
+    "gain": "early stopping, since epochs brought too little",
+    "finish": "--finish",
+    "epochs": "the limit of epochs",
+}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 2rem auto;
   max-width: 62rem; padding: 0 1rem; }
@@ -153,7 +159,7 @@ def _training(run, name):
     if monitor not in history:
         return ""
     best = run["best_epoch"] or 0
-    ended = {"early": "early stopping", "epochs": "the limit of epochs"}.get(run["stopped"], "")
+    ended = ENDS.get(run["stopped"], "")
     words = f"{run['epochs']} epochs, the best is {best or 'the start'}; ended by {ended}."
     if run["linear"]:
         words += " The curves are those of the network alone: the linear part is added at the end."

@@ -35,7 +35,7 @@ from keras_peterrec.runs.host_linear import (
 )
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
-from keras_peterrec.runs.run_folder import FINAL, RunFolder
+from keras_peterrec.runs.run_folder import FINAL, RunFolder, finish_elsewhere
 from keras_peterrec.runs.task_data import (
     FEW_TEST_USERS,
     example_writer,
@@ -73,6 +73,8 @@ def pretrain(settings: PretrainSettings) -> dict:
         InputError: an argument or the log cannot be used.
     """
     began = command_began()
+    if (finished := finish_elsewhere(settings)) is not None:
+        return finished
     devices = Devices.open(settings.devices)
     _check_runner(settings)
     source = open_source(
@@ -380,6 +382,8 @@ def _train(
         counts_start=starts_trained,
         average=AVERAGE,
         steps=log.steps_of_epoch(batches, settings.steps_per_epoch),
+        least_gain=settings.least_gain,
+        finish=settings.finish,
     )
     measure = lambda: validation.measure(pretrainer)
     if path is not None:

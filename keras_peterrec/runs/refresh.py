@@ -17,7 +17,7 @@ from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import describe, origin, train_final_host, train_host
 from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary, training_counts
-from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.run_folder import RunFolder, finish_elsewhere
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.refresh import RefreshSettings
@@ -51,6 +51,8 @@ def refresh(settings: RefreshSettings) -> dict:
         InputError: an argument, the host or the log cannot be used.
     """
     began = command_began()
+    if (finished := finish_elsewhere(settings)) is not None:
+        return finished
     devices = Devices.open(settings.devices)
     with progress.stage(f"loading {settings.host}"):
         host = Host.load(settings.host)

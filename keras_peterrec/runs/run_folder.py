@@ -1,12 +1,16 @@
 """The folder of a run: what was asked, and what came of it."""
 
 import contextlib
+import os
 import sys
+import time
 from pathlib import Path
 
+from keras_peterrec import progress
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.finish_request import ask_to_finish, forget_request
 from keras_peterrec.files.folder_lock import NAME as LOCK
-from keras_peterrec.files.folder_lock import locked
+from keras_peterrec.files.folder_lock import is_held_elsewhere, locked
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.leftovers import is_leftover
 
@@ -15,6 +19,8 @@ FINAL = "final"  # in a run's folder, where training on everything keeps its sta
 # Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
 PLACES = ("run", "host", "log", "target", "labels", "start", "items")
 PLACES += ("columns", "events", "target_events", "weight_column", "drop_bad_rows")
+MAY_DIFFER = (*PLACES, "epochs")
+STATE = "state"  # in a run's folder, where training keeps its state
 
 
 class RunFolder:
@@ -22,13 +28,14 @@ class RunFolder:
 
     `run.json` is written first and says what was asked; `metrics.json` is written last and says
     that the run is finished. An interrupted run goes on when the same is asked again; a folder
-    that holds anything else is left alone. While the `with` block runs, no other process may work
-    in an unfinished folder. Of several workers the chief alone looks at the folder and writes; its
-    answer is everyone's.
+    that holds anything else is left alone. `epochs` may be others: a run that ended since they were
+    over, and whose state is there, goes on where they are more. While the `with` block runs, no
+    other process may work in an unfinished folder. Of several workers the chief alone looks at the
+    folder and writes; its answer is everyone's.
 
     Args:
         path: path.
-        settings: Settings of the run. Those of `PLACES` may differ where `data` is the same.
+        settings: Settings of the run. Those of `MAY_DIFFER` may be others where `data` is the same.
         data: JSON value, the fingerprints of all that is read. Defaults to `None`.
         recipe: int or `None`. Which version of the training makes of the settings what they come
             to; another version's folder is refused. Defaults to `None`.
@@ -64,6 +71,7 @@ class RunFolder:
             "data": data,
         }
         self._final = final
+        self._held = False
         self._lock = contextlib.ExitStack()
 
     def __enter__(self):
@@ -71,6 +79,9 @@ class RunFolder:
         return self
 
     def __exit__(self, *error):
+        if self._held:
+            forget_request(self.path)  # that came too late to be seen
+        self._held = False
         self._lock.close()
 
     def _open(self):
@@ -83,15 +94,40 @@ class RunFolder:
             ) from error
 
     def _claim(self):
-        if self._is_same():
-            if not self._finished:
-                self._lock.enter_context(locked(self.path))
+        if self._is_same() and self._finished and not self._goes_on():
             return
         check_folder(self.path, self._asked["command"])
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.enter_context(locked(self.path))
-        if not self._is_same():  # another process may have been quicker
+        self._held = True
+        forget_request(self.path)
+        if self._is_same() and self._goes_on():  # another process may have been quicker
+            (self.path / "metrics.json").unlink()
+        if self._held_epochs() != self._asked["settings"].get("epochs"):
             write_json(self.path / "run.json", self._asked)
+
+    def _held_epochs(self):
+        """The epochs that the folder was begun or continued with; -1 of a new folder."""
+        if not (self.path / "run.json").is_file():
+            return -1
+        return read_json(self.path / "run.json", "out")["settings"].get("epochs")
+
+    def _goes_on(self):
+        """Whether more epochs are asked for than those that a finished run has ended with.
+
+        Raises:
+            InputError: they are, but its state is gone.
+        """
+        result, epochs = self._measured(), self._asked["settings"].get("epochs")
+        if result is None or result.get("stopped") != "epochs" or epochs <= result["epochs"]:
+            return False
+        if not (self.path / STATE / "state.json").is_file():
+            raise _refusal(
+                self.path,
+                f"was trained for {result['epochs']} epochs, and whose state, with which more "
+                "could go on, is gone",
+            )
+        return True
 
     @property
     def _finished(self):
@@ -148,6 +184,42 @@ class RunFolder:
         return result
 
 
+def finish_elsewhere(settings):
+    """Asks the process that trains in `out` to end now, and waits until it has measured and saved.
+
+    Args:
+        settings: Settings of a run, with `finish`.
+
+    Returns:
+        dict, the content of `metrics.json`; `None` where no other process works in `out`, or it
+        died meanwhile.
+
+    Raises:
+        InputError: no run was begun there.
+    """
+    if not settings.finish or "TF_CONFIG" in os.environ:  # workers would wait for each other
+        return None
+    path = Path(settings.out)
+    if check_folder(path, settings.command) is None:
+        raise InputError(
+            "`finish` should be asked of a run that has begun. "
+            f"Received: {str(path)!r}, where none has."
+        )
+    if not is_held_elsewhere(path):
+        return None
+    ask_to_finish(path)
+    progress.line(
+        f"another process works in {path}: it was asked to end its training now, to measure and to "
+        "save; this one waits for it, and may be stopped"
+    )
+    with progress.stage(f"waiting for the process in {path}"):
+        while is_held_elsewhere(path):
+            time.sleep(0.2)
+    forget_request(path)  # of a process that died
+    file = path / "metrics.json"
+    return read_json(file, "out") if file.is_file() else None
+
+
 def check_folder(path, command):
     """Raises an InputError if a folder holds anything but a run of a command.
 
@@ -182,7 +254,7 @@ def _refusal(path, reason):
 
 
 def _identity(run):
-    """All by which a run is told from another, without the places of its files."""
+    """All by which a run is told from another: without the places of its files, and `epochs`."""
     settings = _without_places(run.get("settings", {}))
     if isinstance(settings.get("tasks"), dict):
         tasks = settings["tasks"].items()
@@ -191,4 +263,4 @@ def _identity(run):
 
 
 def _without_places(settings):
-    return {name: value for name, value in settings.items() if name not in PLACES}
+    return {name: value for name, value in settings.items() if name not in MAY_DIFFER}

@@ -69,6 +69,8 @@ def train_task(model, data, settings, folder, examples=None, path=None):
         data.kind.metric.mode,
         drops=3 if len(train) < FEW_ROWS else 1,
         counts_start=data.starts_trained or settings.start is not None,
+        least_gain=settings.least_gain,
+        finish=settings.finish,
     )
     if path is not None:
         recipe = recipe.again(path)

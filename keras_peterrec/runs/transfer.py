@@ -12,7 +12,7 @@ from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise, say_weak_host
 from keras_peterrec.runs.next_item import METRIC as HOST_METRIC
-from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.run_folder import RunFolder, finish_elsewhere
 from keras_peterrec.runs.task_data import (
     example_writer,
     fit_linear,
@@ -53,6 +53,8 @@ def transfer(settings: TransferSettings) -> dict:
     Raises:
         InputError: an argument, the host or the data cannot be used.
     """
+    if (finished := finish_elsewhere(settings)) is not None:
+        return finished
     # From before the host is built, because its dropout layers draw their seeds then.
     with seeded(settings.seed):
         start = None if settings.start is None else _start(settings)

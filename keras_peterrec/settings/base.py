@@ -287,6 +287,39 @@ def split_setting(other, text):
     )
 
 
+def epochs_setting():
+    """The setting `epochs` of the commands that train."""
+    return setting(
+        200,
+        "at most; early stopping ends nearly all runs before. May be another number where a run "
+        "goes on",
+        check=positive_integer,
+    )
+
+
+LEAST_GAIN = 0.02
+
+
+def least_gain_setting():
+    """The setting `least_gain` of the commands that train."""
+    return setting(
+        LEAST_GAIN,
+        "share of all that validation has gained which the last epochs (2 to 4) should bring: with "
+        "less the learning rate drops, or training ends; 0: only where none was better",
+        check=rate,
+    )
+
+
+def finish_setting():
+    """The setting `finish` of the commands that train."""
+    return setting(
+        False,
+        "end the training of this folder now, interrupted or running in another process: keep the "
+        "best epoch, measure and save",
+        recorded=False,
+    )
+
+
 def final_setting():
     """The setting `final` of the commands that train."""
     return setting(

@@ -7,8 +7,11 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
+    epochs_setting,
     final_setting,
+    finish_setting,
     keep_seen_setting,
+    least_gain_setting,
     linear_setting,
     positive_integer,
     positive_number,
@@ -41,9 +44,8 @@ class PretrainSettings(RunnerSettings):
     hidden_dim: int = setting(64, "channels C of the network", check=positive_integer)
     blocks: int = setting(8, "residual blocks", check=positive_integer)
     max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
-    epochs: int = setting(
-        200, "at most; early stopping ends nearly all runs before", check=positive_integer
-    )
+    epochs: int = epochs_setting()
+    least_gain: float = least_gain_setting()
     steps_per_epoch: int | None = setting(
         None,
         "steps between two validations (default: all events once; of a log that streams at most "
@@ -77,6 +79,7 @@ class PretrainSettings(RunnerSettings):
     split: str = split_setting("last", "last: each user's last two events are held out")
     keep_seen: bool | None = keep_seen_setting()
     final: bool = final_setting()
+    finish: bool = finish_setting()
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
     profile: bool = profile_setting()

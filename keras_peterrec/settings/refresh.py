@@ -6,7 +6,10 @@ from typing import Any, ClassVar
 from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
+    epochs_setting,
     final_setting,
+    finish_setting,
+    least_gain_setting,
     linear_setting,
     positive_integer,
     positive_number,
@@ -37,11 +40,8 @@ class RefreshSettings(ReadingSettings):
     keep_host_items: bool = setting(
         False, "train the vectors of new items alone: the host's tasks stay valid, bit for bit"
     )
-    epochs: int = setting(
-        PretrainSettings.epochs,
-        "at most; early stopping ends nearly all runs before",
-        check=positive_integer,
-    )
+    epochs: int = epochs_setting()
+    least_gain: float = least_gain_setting()
     batch_size: int | None = setting(
         None, "full windows in a batch (default: about 1,000 events)", check=positive_integer
     )
@@ -62,6 +62,7 @@ class RefreshSettings(ReadingSettings):
     )
     split: str = split_setting("last", "last: each user's last two events are held out")
     final: bool = final_setting()
+    finish: bool = finish_setting()
     seed: int = setting(0, "of dropout and the order of batches", check=seed_number)
     devices: Any = devices_setting()
     profile: bool = profile_setting()
@@ -75,8 +76,9 @@ class RefreshSettings(ReadingSettings):
         rate = self.learning_rate or (
             PretrainSettings.learning_rate if self.keep_host_items else GENTLE
         )
-        names = ("log", "out", "epochs", "batch_size", "min_count", "linear", "baselines", "split")
-        same = {name: getattr(self, name) for name in (*names, "final", "seed", "profile")}
+        names = ("log", "out", "epochs", "least_gain", "batch_size", "min_count", "linear")
+        more = ("baselines", "split", "final", "finish", "seed", "profile")
+        same = {name: getattr(self, name) for name in (*names, *more)}
         return PretrainSettings(
             objective=host.objective,
             hidden_dim=host.backbone.hidden_dim,

@@ -10,8 +10,11 @@ from keras_peterrec.settings.base import (
     Settings,
     data_setting,
     devices_setting,
+    epochs_setting,
     final_setting,
+    finish_setting,
     fraction,
+    least_gain_setting,
     linear_setting,
     positive_integer,
     positive_number,
@@ -157,9 +160,8 @@ class TransferSettings(TaskSettings):
         "has many targets); regression: squared (default) or huber",
         metavar="NAME",
     )
-    epochs: int = setting(
-        200, "at most; early stopping ends nearly all runs before", check=positive_integer
-    )
+    epochs: int = epochs_setting()
+    least_gain: float = least_gain_setting()
     batch_size: int | None = setting(
         None,
         "of rows, or of the cuts of histories where these have several (default: by the number "
@@ -171,6 +173,7 @@ class TransferSettings(TaskSettings):
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
     final: bool = final_setting()
+    finish: bool = finish_setting()
     linear: bool = linear_setting()
     baselines: bool = setting(
         True,

@@ -84,10 +84,15 @@ class ProgressLines(keras.callbacks.Callback):
         title: str. What is being trained.
         monitor: str or `None`. Key of the logs to show beside the loss.
         epochs: int. The maximum number of epochs.
+        told: Callable without arguments. What else there is to say of an epoch, or `""`. Defaults
+            to nothing.
     """
 
-    def __init__(self, title: str, monitor: str, epochs: int) -> None:
+    def __init__(
+        self, title: str, monitor: str, epochs: int, told: Callable[[], str] = lambda: ""
+    ) -> None:
         super().__init__()
+        self.told = told
         self.title = title
         self.monitor = monitor
         self.epochs = epochs
@@ -127,6 +132,8 @@ class ProgressLines(keras.callbacks.Callback):
             f"{self.title}  epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  "
             f"{measured}{seconds:.1f} s{best}"
         )
+        if told := self.told():
+            progress.line(f"{self.title}  {told}")
 
     def close(self) -> None:
         """Removes what the terminal shows, also where training was interrupted."""

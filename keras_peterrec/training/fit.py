@@ -11,6 +11,7 @@ from keras_peterrec import progress
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
+from keras_peterrec.settings.base import LEAST_GAIN
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.inference import write_graph
@@ -49,6 +50,8 @@ class Recipe:
         path: tuple of int or `None`. Epochs at each learning rate, as an earlier training found
             them best: `epochs` is then their sum, and nothing is measured. Defaults to `None`.
         steps: int or `None`. Steps of an epoch. Defaults to `None`, all batches once.
+        least_gain: float. See `ResumableTraining`. Defaults to `LEAST_GAIN`.
+        finish: bool. Whether an interrupted training ends where it is. Defaults to `False`.
     """
 
     learning_rate: float
@@ -61,6 +64,8 @@ class Recipe:
     average: float | None = None
     path: tuple | None = None
     steps: int | None = None
+    least_gain: float = LEAST_GAIN
+    finish: bool = False
 
     def again(self, path):
         """The same recipe for a training that repeats the way to the best weights.
@@ -77,7 +82,13 @@ class Recipe:
         if self.path is not None:
             return RepeatedTraining(folder, self.path, self.learning_rate, average=average)
         return ResumableTraining(
-            folder, self.monitor, self.mode, self.patience, self.drops, average=average
+            folder,
+            self.monitor,
+            self.mode,
+            self.patience,
+            self.drops,
+            average=average,
+            least_gain=self.least_gain,
         )
 
 
@@ -156,6 +167,10 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
     average = WeightAverage(model, recipe.average) if recipe.average else None
     training = recipe.training(folder / "state", average)
     first = training.restore(model)
+    if recipe.finish and recipe.path is None:
+        training.finish_now()
+        if devices.is_chief:
+            progress.line(f"{title}  ends with epoch {training.state['epoch']} (--finish)")
     if training.stopped or first >= recipe.epochs:  # interrupted after its last epoch
         training.set_model(model)
         training.load_best()
@@ -170,7 +185,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
             return devices.on_chief(measure)
 
     validation = Validation(validate)
-    shown, lines = [], ProgressLines(title, recipe.monitor, recipe.epochs)
+    shown, lines = [], ProgressLines(title, recipe.monitor, recipe.epochs, lambda: training.told)
     if devices.is_chief:
         with progress.stage(f"{title}  compiling", brief=True):
             write_graph(forward, folder / "logs" / "train")

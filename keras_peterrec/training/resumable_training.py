@@ -10,6 +10,7 @@ import keras
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.finish_request import is_asked_to_finish
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.keras_internals import stored_variables
@@ -29,12 +30,15 @@ NEW_STATE = {
     "path": [],
     "best_path": [],
     "first": None,  # what was measured first
-    "bests": [],  # the best so far: before the first epoch at this learning rate, and after each
+    "bests": [],  # the best so far, after each epoch
     "stopped": None,  # or why: "gain", "patience" or "finish"
     "seconds": 0.0,
     "best_seconds": None,
     "random_states": [],
 }
+# Epochs after which a smaller learning rate should have paid: with averaged weights it does so at
+# once or not at all.
+LEAST_AT_RATE = 2
 
 
 class ResumableTraining(keras.callbacks.Callback):
@@ -46,14 +50,17 @@ class ResumableTraining(keras.callbacks.Callback):
 
         best now - best `patience` epochs ago < least_gain · (best now - first measured)
 
-    which does not depend on the metric's scale, and forgives the noise of single epochs.
+    which does not depend on the metric's scale, and forgives the noise of single epochs. Whether a
+    smaller learning rate pays is known after `LEAST_AT_RATE` epochs with it.
+
     The weights, the optimizer and the state of early stopping are written after every
     epoch. (Keras' `BackupAndRestore` does not save the best weights and their metric, so
     a resumed run would lose them.) Only the chief reads and writes the folder; it passes
     what it reads to the other workers.
 
     Args:
-        folder: path. Where the state is written; `finish` removes it.
+        folder: path. Where the state is written; `finish` removes it. In the folder around it
+            somebody may ask for the end: see `files/finish_request.py`.
         monitor: str. Key of the logs that decides.
         mode: str. `"max"` or `"min"`.
         patience: int. Epochs without improvement, or with too little of it, before the learning
@@ -94,6 +101,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self._earlier_seconds = 0.0  # in the epochs of interrupted processes
         self._epoch_began = None
         self._first_step = None  # when it ended
+        self._looked = 0.0  # for a request to finish
 
     def restore(self, model):
         """Loads the state of an interrupted run, if there is one, into a compiled model.
@@ -156,8 +164,14 @@ class ResumableTraining(keras.callbacks.Callback):
         self._epoch_began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
         if self._first_step is None:
-            self._first_step = time.perf_counter()
+            self._first_step = now
+        # Several workers end together, after an epoch.
+        if now - self._looked >= 1.0 and Devices.of(self.model).workers == 1:
+            self._looked = now
+            # What was trained of this epoch is measured, and is the best or is not.
+            self.model.stop_training = self.model.stop_training or self._is_asked_to_finish()
 
     def on_epoch_end(self, epoch, logs=None):
         state = dict(self.state)
@@ -172,9 +186,12 @@ class ResumableTraining(keras.callbacks.Callback):
         if state["first"] is None:
             state["first"] = value
         state["bests"] = [*state["bests"], state["best"]]
-        why, self.told = self._why_enough(state)
-        if why is not None:
-            self._drop_rate_or_stop(state, why)
+        if Devices.of(self.model).on_chief(self._is_asked_to_finish):
+            state["stopped"], self.told = "finish", "asked to finish: training ends"
+        else:
+            why, self.told = self._why_enough(state)
+            if why is not None:
+                self._drop_rate_or_stop(state, why)
         if Devices.of(self.model).is_chief:
             self._save(state)
         self.state = state
@@ -186,6 +203,20 @@ class ResumableTraining(keras.callbacks.Callback):
         state["seconds"] += time.perf_counter() - self._epoch_began
         path = _up_to(state["path"], state["drops"])
         state["path"] = [*path[:-1], path[-1] + 1]
+
+    def finish_now(self):
+        """Ends an interrupted training that was restored where it is.
+
+        Raises:
+            InputError: nothing was measured yet that could be kept.
+        """
+        if self.state["best_epoch"] is None:
+            raise InputError(
+                "`finish` should be asked of a run that has trained an epoch. "
+                f"Received: {str(self.folder.parent)!r}, which has not."
+            )
+        if not self.stopped:
+            self.state["stopped"] = "finish"
 
     def on_train_end(self, logs=None):
         self.load_best()
@@ -208,8 +239,8 @@ class ResumableTraining(keras.callbacks.Callback):
             dict of `epochs`, `best_epoch`, `best_path`, `stopped` and `seconds`. `best_path` is how
             many epochs at each learning rate lead to the best weights. `stopped` is `"patience"` or
             `"gain"` where epochs brought nothing or too little, `"finish"` where somebody asked for
-            the end, or `"epochs"` where these ran out first. `first_step` of `seconds` is from the start of
-            the command to the end of its first step, `None` if it took none.
+            the end, or `"epochs"` where these ran out first. `first_step` of `seconds` is from the
+            start of the command to the end of its first step, `None` if it took none.
         """
         first_step = None
         if self._first_step is not None:
@@ -228,14 +259,22 @@ class ResumableTraining(keras.callbacks.Callback):
         }
 
     def finish(self):
-        """Removes the saved state. Call it once the result is on disk."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the saved state unless more epochs may be asked for later.
+
+        Call it once the result is on disk.
+        """
+        if self.stopped:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _is_asked_to_finish(self):
+        return is_asked_to_finish(self.folder.parent)
 
     def _why_enough(self, state):
         """Why this learning rate was used long enough, in a word and in a text, or `(None, "")`."""
         if state["waited"] >= self.patience:
             return "patience", f"no better epoch for {self.patience}"
-        if len(state["bests"]) <= self.patience:
+        at_rate = _up_to(state["path"], state["drops"])[-1]
+        if len(state["bests"]) <= self.patience or at_rate < LEAST_AT_RATE:
             return None, ""
         gained = self.sign * (state["best"] - state["bests"][-1 - self.patience])
         total = self.sign * (state["best"] - state["first"])
@@ -256,7 +295,6 @@ class ResumableTraining(keras.callbacks.Callback):
             self._load(self.model, state["best_epoch"] + 1)
         self.model.optimizer.learning_rate.assign(rate)
         state.update(waited=0, drops=state["drops"] + 1, path=state["best_path"])
-        state["bests"] = [state["best"]]
         self.told += f": the learning rate drops to {rate:.3g}"
 
     def _read_state(self):
@@ -360,6 +398,9 @@ class RepeatedTraining(ResumableTraining):
         super().__init__(folder, None, "max", patience=0, factor=factor, average=average)
         self.ends = list(itertools.accumulate(path))
         self.learning_rate = learning_rate
+
+    def finish(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)

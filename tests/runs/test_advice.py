@@ -20,7 +20,7 @@ def run(own, *baselines, **changes):
         "metrics": {"test": {"ndcg@10": own}},
         "baselines": [{"name": name, "test": {"ndcg@10": value}} for name, value in baselines],
         "epochs": 40,
-        "stopped": "early",
+        "stopped": "patience",
         **changes,
     }
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.finish_request import ask_to_finish
+from keras_peterrec.files.history_file import read_rows
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import new_pretrainer, pretrain, training_batches
 from keras_peterrec.runs.pretraining_log import PretrainingLog, encode_log
@@ -45,7 +48,6 @@ def test_run_folder_is_a_host_and_its_metrics(host_folder):
     )
     host = Host.load(host_folder)
     assert result["parameters"]["host"] == host.backbone.count_params()
-    assert not (host_folder / "state").exists()
 
 
 def test_tensorboard_shows_scalars_and_the_graph(host_folder):
@@ -103,6 +105,54 @@ def test_interrupted_run_goes_on_where_it_was(straight, tmp_path, monkeypatch, c
     assert result["metrics"]["test"]["ndcg@10"] == pytest.approx(
         straight["metrics"]["test"]["ndcg@10"], abs=0.02
     )
+
+
+def test_more_epochs_go_on_where_a_finished_run_has_ended(straight, tmp_path, capsys):
+    _, whole, _ = straight
+    arguments = {"linear": False, "baselines": False, **SMALLER}
+    folder = tmp_path / "host"
+    first = pretrain("simulated/source", folder, epochs=1, **arguments)
+    assert first["epochs"] == 1 and first["stopped"] == "epochs"
+    capsys.readouterr()
+    more = pretrain("simulated/source", folder, epochs=3, **arguments)
+    shown = capsys.readouterr().err
+    assert "epoch  2/3" in shown and "epoch  1/" not in shown
+    assert more["epochs"] == 3
+    assert len(read_rows(folder)) == 3
+    network = {**whole["metrics"]["validation"]}
+    assert more["metrics"]["validation"].keys() == network.keys()
+
+
+def test_finish_ends_an_interrupted_run_and_a_running_one_with_what_is_best(tmp_path, monkeypatch):
+    arguments = {"epochs": 50, "baselines": False, **SMALLER}
+    folder, on_epoch_end = tmp_path / "host", ProgressLines.on_epoch_end
+    with pytest.raises(InputError, match="`finish` should be asked of a run that has begun"):
+        pretrain("simulated/source", folder, finish=True, **arguments)
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    def ask(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 2:
+            ask_to_finish(folder)  # as another process does
+
+    monkeypatch.setattr(ProgressLines, "on_epoch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain("simulated/source", folder, **arguments)
+    shutil.copytree(folder, tmp_path / "interrupted")
+    monkeypatch.setattr(ProgressLines, "on_epoch_end", ask)
+    # In the middle of the fourth epoch, what was trained of it is measured as well.
+    running = pretrain("simulated/source", folder, **arguments)
+    ended = pretrain("simulated/source", tmp_path / "interrupted", finish=True, **arguments)
+    assert (running["epochs"], ended["epochs"]) == (4, 2)
+    for result, where in ((running, folder), (ended, tmp_path / "interrupted")):
+        assert result["stopped"] == "finish" and "linear" in result
+        assert json.loads((where / "metrics.json").read_text()) == result
+        assert not (where / "state").exists() and not (where / "finish").exists()
+        Host.load(where)
 
 
 def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(straight):

@@ -1,13 +1,16 @@
 """To whom a run folder belongs: one command, one set of settings, one process at a time."""
 
 import json
+import threading
+import time
 
 import filelock
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.finish_request import ask_to_finish, is_asked_to_finish
 from keras_peterrec.runs.early_checks import check_places
-from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.runs.run_folder import RunFolder, finish_elsewhere
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.transfer import MultiTaskSettings, TransferSettings
 
@@ -108,3 +111,88 @@ def test_of_several_workers_none_looks_at_the_folder_early(tmp_path, monkeypatch
         check_places(settings)
     monkeypatch.setenv("TF_CONFIG", "{}")
     check_places(settings)
+
+
+def trained(folder, epochs, stopped="epochs"):
+    """A folder of a run that has finished."""
+    with RunFolder(folder, SETTINGS.replace(epochs=epochs), PRINTS) as run:
+        run.finish({"epochs": epochs, "stopped": stopped})
+    (folder / "state").mkdir()
+    (folder / "state" / "state.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("epochs", [2, 9])
+def test_an_interrupted_run_takes_another_number_of_epochs(epochs, tmp_path):
+    open_folder(tmp_path / "run", SETTINGS.replace(epochs=5), PRINTS)
+    again = open_folder(tmp_path / "run", SETTINGS.replace(epochs=epochs), PRINTS)
+    assert again.earlier_result() is None
+    asked = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert asked["settings"]["epochs"] == epochs
+
+
+def test_a_run_whose_epochs_were_over_goes_on_with_more(tmp_path):
+    folder = trained(tmp_path / "run", 5)
+    for fewer in (3, 5):
+        found = open_folder(folder, SETTINGS.replace(epochs=fewer), PRINTS)
+        assert found.earlier_result() == {"epochs": 5, "stopped": "epochs"}
+    with RunFolder(folder, SETTINGS.replace(epochs=6), PRINTS) as again:
+        assert again.earlier_result() is None and again.measured_result() is None
+        with pytest.raises(filelock.Timeout):  # nobody else goes on with it
+            filelock.FileLock(folder / ".lock", timeout=0).acquire()
+
+
+def test_more_epochs_without_the_state_are_one_clear_line(tmp_path):
+    folder = trained(tmp_path / "run", 5)
+    (folder / "state" / "state.json").unlink()
+    with pytest.raises(InputError, match="was trained for 5 epochs, and whose state") as caught:
+        open_folder(folder, SETTINGS.replace(epochs=6), PRINTS)
+    assert "\n" not in str(caught.value)
+    assert open_folder(folder, SETTINGS.replace(epochs=5), PRINTS).earlier_result()
+
+
+def test_a_run_that_ended_by_itself_needs_no_more_epochs(tmp_path):
+    folder = trained(tmp_path / "run", 5, "gain")
+    again = open_folder(folder, SETTINGS.replace(epochs=6), PRINTS)
+    assert again.earlier_result() == {"epochs": 5, "stopped": "gain"}
+
+
+def test_finish_asks_the_process_that_trains_and_waits_for_it(tmp_path, capsys):
+    folder = tmp_path / "run"
+    open_folder(folder, SETTINGS, PRINTS)
+    lock = filelock.FileLock(folder / ".lock", timeout=0, thread_local=False)  # of another process
+
+    def other():
+        waited = time.monotonic() + 10
+        while not is_asked_to_finish(folder) and time.monotonic() < waited:
+            time.sleep(0.02)
+        (folder / "metrics.json").write_text('{"stopped": "finish"}')
+        lock.release()
+
+    lock.acquire()
+    process = threading.Thread(target=other)
+    process.start()
+    settings = SETTINGS.replace(out=folder, finish=True)
+    assert finish_elsewhere(settings) == {"stopped": "finish"}
+    process.join()
+    assert "was asked to end its training now" in capsys.readouterr().err
+    assert not is_asked_to_finish(folder)
+
+
+def test_finish_of_what_nobody_trains_is_for_this_process(tmp_path):
+    settings = SETTINGS.replace(out=tmp_path / "run", finish=True)
+    with pytest.raises(InputError, match="`finish` should be asked of a run that has begun"):
+        finish_elsewhere(settings)
+    assert not (tmp_path / "run").exists()
+    open_folder(tmp_path / "run", SETTINGS, PRINTS)
+    assert finish_elsewhere(settings) is None
+    assert finish_elsewhere(settings.replace(finish=False)) is None
+
+
+def test_a_request_that_nobody_saw_does_not_end_a_later_training(tmp_path):
+    open_folder(tmp_path / "run", SETTINGS, PRINTS)
+    ask_to_finish(tmp_path / "run")
+    with RunFolder(tmp_path / "run", SETTINGS, PRINTS):
+        assert not is_asked_to_finish(tmp_path / "run")
+        ask_to_finish(tmp_path / "run")  # while it measures
+    assert not is_asked_to_finish(tmp_path / "run")

@@ -224,6 +224,15 @@ def test_ends_when_the_gain_no_longer_pays(tmp_path, scale):
     assert not training.still_rising
 
 
+def test_two_epochs_tell_whether_a_smaller_rate_pays(tmp_path):
+    options = {"patience": 4, "drops": 1, "least_gain": 0.02}
+    _, training, ran, _ = train(tmp_path / "a", [0, 3, 4] + 9 * [4], **options)
+    assert len(ran) == 9  # four epochs after the third, then two
+    assert training.summary(1.0)["stopped"] == "gain"
+    _, training, ran, _ = train(tmp_path / "b", [0, 3, 4] + 5 * [4] + [5, 6, 7], **options)
+    assert len(ran) == 11
+
+
 def test_a_gain_that_pays_goes_on_and_zero_waits_for_the_patience_alone(tmp_path):
     _, training, ran, _ = train(tmp_path / "a", [*range(10)], patience=2, least_gain=0.02)
     assert len(ran) == 10 and training.summary(1.0)["stopped"] == "epochs"
