@@ -96,3 +96,22 @@ def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path
     one, other = (np.load(tmp_path / name / "weights.npz") for name in ("whole", "broken"))
     for path in one.files:
         np.testing.assert_array_equal(one[path], other[path])
+
+
+def test_finish_ends_the_interrupted_training_of_a_task(
+    host_folder, tmp_path, monkeypatch, eagerly
+):
+    arguments = host_folder, "simulated/source", tmp_path / "gender"
+    settings = {**GENDER, "method": "head", "baselines": False}
+    on_epoch_end = ProgressLines.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+        transfer(*arguments, **settings)
+    result = transfer(*arguments, finish=True, **settings)
+    assert (result["epochs"], result["stopped"]) == (1, "finish")
+    assert "linear" in result and (tmp_path / "gender" / "task.json").exists()

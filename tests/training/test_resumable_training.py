@@ -153,11 +153,13 @@ def test_a_start_is_remembered_by_a_resumed_run(after, tmp_path):
         np.testing.assert_array_equal(weight, again)
 
 
-def test_finish_removes_the_state(tmp_path):
-    _, training, _, _ = train(tmp_path / "state", [1, 2])
-    assert list((tmp_path / "state").glob("*.weights.npz"))
-    training.finish()
-    assert not (tmp_path / "state").exists()
+def test_finish_removes_the_state_unless_more_epochs_may_be_asked_for(tmp_path):
+    for script, kept in (([1, 2], True), ([2, 1], False)):
+        _, training, _, _ = train(tmp_path / "state", script, drops=0)
+        assert list((tmp_path / "state").glob("*.weights.npz"))
+        training.finish()
+        assert (tmp_path / "state").exists() == kept
+        shutil.rmtree(tmp_path / "state", ignore_errors=True)
 
 
 def test_a_training_that_was_not_restored_can_be_summarised(tmp_path):
