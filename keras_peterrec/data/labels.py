@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from keras_peterrec.data.table_files import read_tables, source_name
 from keras_peterrec.errors import InputError
 
 SEPARATOR = "|"  # between several labels in one cell
+# What tables, and the people who fill them, write where a value is missing; in any case.
+MISSING_WORDS = ("n/a", "na", "nan", "#n/a", "<na>", "null", "none", "unknown", "-")
 
 
 class Labels:
@@ -155,7 +158,11 @@ class Labels:
 
 
 def read_labels(
-    source: Any, column: str, columns: Any = None, drop_bad_rows: bool = False
+    source: Any,
+    column: str,
+    columns: Any = None,
+    drop_bad_rows: bool = False,
+    keep_missing_words: bool = False,
 ) -> Labels:
     """The labels in one column of a table, a file, or several files.
 
@@ -169,6 +176,9 @@ def read_labels(
             Defaults to `None`, by its own name.
         drop_bad_rows: bool. Whether rows without a user are left out, and a line says how many.
             Defaults to `False`, they are refused; those without a label are always left out.
+        keep_missing_words: bool. Whether words for a missing value, such as `N/A`, `none` or
+            `unknown`, are labels. Defaults to `False`: their rows have none, and a line says how
+            many there are of each.
 
     Raises:
         InputError: a file is missing or unreadable, lacks a column, or holds something that
@@ -185,6 +195,8 @@ def read_labels(
         count = len(tables)
         try:
             values = table_columns.texts(_joined_lists(tables.column(column), column), column)
+            if not keep_missing_words:
+                values = _without_missing_words(values, tables)
             labelled = np.array([value is not None for value in values], bool)
             _check_some(labelled, column)
             whole = rows_with_ids(tables, ["user_id"], labelled, drop_bad_rows)
@@ -196,6 +208,21 @@ def read_labels(
             raise InputError(f"{tables.name}: {error}") from error
         found("; ".join([f"{count:,} rows", labels.summary(), *tables.notes()]))
     return labels
+
+
+def _without_missing_words(values, tables):
+    """Labels, with `None` in place of words for a missing value; a line says how many there are."""
+    found = Counter(v for v in values if v is not None and v.lower() in MISSING_WORDS)
+    if not found:
+        return values
+    column = next(name for name in tables.parts[0].column_names if name != "user_id")
+    words = ", ".join(f"{word} {count:,}" for word, count in found.most_common())
+    total = sum(found.values())
+    progress.line(
+        f"{tables.name}: {total:,} row{'s' * (total != 1)} of {column} have a word for a missing "
+        f"value and no label: {words} (--keep-missing-words takes them for labels)"
+    )
+    return np.array([None if value in found else value for value in values], object)
 
 
 def _check_some(labelled, column):

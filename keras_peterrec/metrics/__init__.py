@@ -4,9 +4,11 @@ All of it is NumPy: importing this package does not import TensorFlow.
 """
 
 from keras_peterrec.metrics.baselines import (
+    UNIFORM,
     majority_probabilities,
     popularity_ranks,
     popularity_table,
+    uniform_probabilities,
 )
 from keras_peterrec.metrics.classification import classification_metrics
 from keras_peterrec.metrics.full_ranking import full_ranks
@@ -16,6 +18,7 @@ from keras_peterrec.metrics.regression import regression_metrics
 from keras_peterrec.metrics.sampled_ranking import sampled_ranks
 
 __all__ = [
+    "UNIFORM",
     "classification_metrics",
     "full_ranks",
     "label_shares",
@@ -26,4 +29,5 @@ __all__ = [
     "ranking_metrics",
     "regression_metrics",
     "sampled_ranks",
+    "uniform_probabilities",
 ]

@@ -1,10 +1,12 @@
-"""Baselines that a model has to beat: popularity and the majority class."""
+"""Baselines that a model has to beat: popularity, the majority class and the uniform answer."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.metrics.checked_arrays import integer_array
+
+UNIFORM = "uniform"  # the baseline of one who knows nothing of a task but its classes
 
 
 def popularity_table(item_counts: ArrayLike) -> np.ndarray:
@@ -93,3 +95,28 @@ def majority_probabilities(train_labels: ArrayLike, classes: int, rows: int) -> 
         raise InputError("`train_labels` should hold at least one label. Received: none.")
     shares = np.bincount(labels, minlength=classes) / len(labels)
     return np.tile(shares, (rows, 1))
+
+
+def uniform_probabilities(classes: int, rows: int) -> np.ndarray:
+    """Gives every row and class the same probability, `1 / classes`: what knowing nothing says.
+
+    The log-loss is `log(classes)`. Ties count against the model, so the accuracy is 0.
+
+    Args:
+        classes: int, at least 2. The number of classes.
+        rows: int. The number of rows to predict.
+
+    Returns:
+        float64 array `[rows, classes]`.
+
+    Raises:
+        InputError: if an argument is not as above.
+
+    Example:
+
+    >>> uniform_probabilities(classes=4, rows=1).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+    check_count("classes", classes, least=2)
+    check_count("rows", rows, least=0)
+    return np.full((rows, classes), 1.0 / classes)

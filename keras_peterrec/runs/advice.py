@@ -1,4 +1,4 @@
-"""What to try where a run does not beat its baselines."""
+"""What a run's result is beside its baselines, and what to try where it does not beat them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,17 +7,23 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.metrics import UNIFORM
+from keras_peterrec.models.last_item import NAME as COPYING
 
 # Shares of what was measured from which on a cause is worth naming.
 MANY_EMPTY, MANY_LONG = 0.3, 0.2
 FEW_USERS, MANY_ROWS = 200, 5_000
+FEW_OF_A_CLASS = 10
+AS_GOOD = 5e-4  # two metrics that differ by less
+NO_ERROR = 1e-4  # how far the best possible result may be from none
 
 
 def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:
-    """Says so where a run's best baseline equals or beats it, and names what to try next.
+    """Says what a run's result is where that is not what a reader takes it for.
 
-    The line goes to the progress and into the result, under `advice`: by which baseline the run is
-    beaten, and the first cause that its own numbers show, with the option that changes it.
+    That is: the best possible, what copying the last item gives, worse than knowing nothing, or no
+    better than a baseline. What to try next is named where the run's own numbers show a cause. The
+    line goes to the progress and into the result, under `advice`.
 
     Args:
         result: dict, as `metrics.json` will hold it; changed.
@@ -26,16 +32,43 @@ def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:
         host: Host, of the run.
     """
     own = result["metrics"]["test"][metric.name]
-    best = None
-    for baseline in result["baselines"]:
-        value = baseline["test"].get(metric.name)
-        if value is not None and (best is None or metric.is_better(value, best[1])):
-            best = baseline["name"], value
-    if best is None or metric.is_better(own, best[1]):
+    found = {b["name"]: b["test"].get(metric.name) for b in result["baselines"]}
+    found = {name: value for name, value in found.items() if value is not None}
+    what = _what_it_is(own, found, metric)
+    if what is None:
         return
-    found = f"{metric.name} {own:.4f} on test users is no better than {best[0]}'s {best[1]:.4f}"
-    result["advice"] = f"{found}: {_next_try(result, lengths, host)}"
+    said, is_weak = what
+    cause = _next_try(result, lengths, host) if is_weak else None
+    line = f"{metric.name} {own:.4f} on test users is {said}"
+    result["advice"] = line if cause is None else f"{line}: {cause}"
     progress.line(result["advice"])
+
+
+def _what_it_is(own, baselines, metric):
+    """What to say of a result, and whether something is to be tried; `None` where it is good."""
+    best = None
+    for name, value in baselines.items():
+        if best is None or metric.is_better(value, baselines[best]):
+            best = name
+    if _is_best_possible(own, baselines, metric):
+        alike = [name for name, value in baselines.items() if not metric.is_better(own, value)]
+        beside = f", and so is that of {alike[0]}" if alike else ""
+        return f"the best possible{beside}: look whether the histories hold the answers", False
+    copying = baselines.get(COPYING)
+    if copying is not None and abs(own - copying) < AS_GOOD:
+        return f"that of copying ({COPYING}, {copying:.4f})", best != COPYING
+    nothing = baselines.get(UNIFORM)
+    if nothing is not None and metric.is_better(nothing, own):
+        return f"worse than knowing nothing: the same for every class gives {nothing:.4f}", True
+    if best is None or metric.is_better(own, baselines[best]):
+        return None
+    return f"no better than {best}'s {baselines[best]:.4f}", True
+
+
+def _is_best_possible(own, baselines, metric):
+    if metric.higher_is_better:
+        return own >= 1.0 - NO_ERROR
+    return own <= NO_ERROR * min(baselines.values(), default=1.0)
 
 
 def say_weak_host(folder: Any, metric: Any) -> None:
@@ -58,6 +91,7 @@ def say_weak_host(folder: Any, metric: Any) -> None:
 
 
 def _next_try(result, lengths, host):
+    """The first cause that the run's numbers show, with the option that changes it, or `None`."""
     settings, data = result["settings"], result["data"]
     is_task = result["command"] == "transfer"
     rows = len(lengths)
@@ -75,6 +109,9 @@ def _next_try(result, lengths, host):
         )
     if users < FEW_USERS:
         return f"{users} training users are few, so more of them would help most"
+    classes = len(data.get("classes", ())) or 1
+    if classes > 1 and users < FEW_OF_A_CLASS * classes:
+        return f"{users / classes:.1f} training users a class are few, so join classes"
     if long > MANY_LONG:
         option = f"--max-length {int(np.quantile(lengths, 0.9))}"
         if host.backbone.causal and seen == host.window:
@@ -83,6 +120,4 @@ def _next_try(result, lengths, host):
         return f"{long:.0%} of the histories are longer than {seen} events, so try {option}"
     if is_task and settings.get("method") == "patch" and rows > MANY_ROWS:
         return f"{rows:,} training rows can carry more than a patch, so try --method all"
-    if is_task:
-        return "what this host learned does not help here; try one pretrained on more events"
-    return "the order of events may tell little here; a wider network is --hidden-dim 128"
+    return None

@@ -19,6 +19,7 @@ FINAL = "final"  # in a run's folder, where training on everything keeps its sta
 # Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
 PLACES = ("run", "host", "log", "target", "labels", "start", "items")
 PLACES += ("columns", "events", "target_events", "weight_column", "drop_bad_rows")
+PLACES += ("keep_missing_words",)
 MAY_DIFFER = (*PLACES, "epochs")
 STATE = "state"  # in a run's folder, where training keeps its state
 

@@ -61,11 +61,14 @@ def known_histories(log, host):
 
 
 def say_what_is_little(data):
-    """Says on stderr where a task has so little data that its numbers tell little.
+    """Says on stderr what looks wrong in a task's answers, and where there are so few of them that
+    its numbers tell little.
 
     Args:
         data: TaskData.
     """
+    for doubt in data.doubts():
+        progress.line(doubt)
     rows, test = len(data.splits[TRAIN]), len(set(data.splits[TEST].user_ids))
     if rows < FEW_ROWS:
         progress.line(
@@ -100,7 +103,13 @@ def load_answers(settings):
         )
     if isinstance(settings.labels, Labels):
         return settings.labels
-    return load_labels(settings.labels, settings.column, settings.columns, settings.drop_bad_rows)
+    return load_labels(
+        settings.labels,
+        settings.column,
+        settings.columns,
+        settings.drop_bad_rows,
+        settings.keep_missing_words,
+    )
 
 
 def load_task(settings):

@@ -83,6 +83,10 @@ class TaskSettings(SplitSettings, ReadingSettings):
     )
     weight_column: str | None = weight_setting("each event of --target")
 
+    keep_missing_words: bool = setting(
+        False,
+        "take words for a missing value in --column, such as N/A, none or unknown, for labels",
+    )
     class_weight: str | None = setting(
         None,
         "classification: balanced lets every class count the same in training, however rare. More "
@@ -101,6 +105,11 @@ class TaskSettings(SplitSettings, ReadingSettings):
             raise InputError(
                 f"`column` should be left out without `labels`. Received: `column` = "
                 f"{self.column!r}."
+            )
+        if self.labels is None and self.keep_missing_words:
+            raise InputError(
+                "`keep_missing_words` should be left out without `labels`. "
+                "Received: `keep_missing_words` = True."
             )
         if isinstance(self.labels, (str, os.PathLike)) and not self.column:
             raise InputError("`column` should name a column of `labels`. Received: none.")
@@ -178,7 +187,7 @@ class TransferSettings(TaskSettings):
     baselines: bool = setting(
         True,
         "whether the regression alone is measured as well",
-        no_help="measure popularity or the majority alone",
+        no_help="measure the simplest answers alone",
     )
     devices: Any = devices_setting()
     profile: bool = profile_setting()

@@ -8,10 +8,16 @@ import numpy as np
 
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.data.task_examples import label_examples
-from keras_peterrec.metrics import classification_metrics, majority_probabilities
+from keras_peterrec.metrics import (
+    UNIFORM,
+    classification_metrics,
+    majority_probabilities,
+    uniform_probabilities,
+)
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData, best_labels
+from keras_peterrec.tasks.label_doubts import class_doubts
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 # The log-loss of users who are weighed so that every class counts the same.
@@ -140,6 +146,16 @@ class ClassificationData(LabelData):
         split, count = self.splits[part], len(self.kind.classes)
         shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
         return {"name": "majority", "test": self._of(shares, split.answers)}
+
+    def more_baselines(self, part: int) -> list:
+        split = self.splits[part]
+        shares = uniform_probabilities(len(self.kind.classes), len(split))
+        return [{"name": UNIFORM, "test": self._of(shares, split.answers)}]
+
+    def doubts(self) -> list[str]:
+        answers = np.concatenate([split.answers for split in self.splits])
+        counts = np.bincount(answers, minlength=len(self.kind.classes))
+        return class_doubts(self.kind.classes, counts)
 
     def _of(self, probabilities, answers):
         """The metrics of probabilities, `[E, n]`."""

@@ -12,6 +12,7 @@ from keras_peterrec.metrics import label_shares, multilabel_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData, best_labels
+from keras_peterrec.tasks.label_doubts import class_doubts
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
 
 
@@ -133,6 +134,10 @@ class MultilabelData(LabelData):
         answers = self.splits[part].answers
         shares = label_shares(self.splits[TRAIN].answers, len(answers))
         return {"name": "prior", "test": multilabel_metrics(shares, answers)}
+
+    def doubts(self) -> list[str]:
+        counts = sum(split.answers.sum(axis=0) for split in self.splits)
+        return class_doubts(self.kind.labels, counts)
 
     def summary(self) -> dict:
         return {**super().summary(), "labels": self.kind.labels}

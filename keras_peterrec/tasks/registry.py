@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections import Counter
 from typing import Any
 
 from keras_peterrec.errors import InputError
@@ -87,26 +88,39 @@ def choose_kind(name: str, labels: Any = None) -> Any:
 
 
 MOST_CLASSES = 100  # of a column whose kind is guessed
+SHOWN = 8  # classes that are named with their counts
 MOST_NUMBERS = 20  # different whole numbers that are still taken for classes
 
 
 def _guess(labels):
     """The kind that a column's values tell for sure, and why."""
-    different = set(labels.values)
+    counts = Counter(labels.values)
+    different = set(counts)
     if any("|" in value for value in different):
-        return "multilabel", "values hold several labels, separated by |"
+        parts = Counter()
+        for value, count in counts.items():
+            parts.update(dict.fromkeys({part.strip() for part in value.split("|")} - {""}, count))
+        return "multilabel", f"values hold several labels, separated by | ({_shown(parts)})"
     numbers = _numbers(different)
     if numbers is None and len(different) <= MOST_CLASSES:
-        return "classification", f"{len(different)} different words"
+        return "classification", f"{len(different)} different words ({_shown(counts)})"
     if numbers is not None and len(different) <= MOST_NUMBERS:
         if all(number.is_integer() for number in numbers):
-            return "classification", f"{len(different)} different whole numbers"
+            count = f"{len(different)} different whole numbers"
+            return "classification", f"{count} ({_shown(counts)})"
     what = "different words" if numbers is None else "different numbers"
     likely = "classification or multilabel" if numbers is None else "regression or classification"
     raise InputError(
         f"`kind` should be given for the column {labels.column!r}, as --kind {likely}, since its "
         f"values do not tell. Received: {len(different)} {what}, such as {min(different)!r}."
     )
+
+
+def _shown(counts):
+    """Classes with their numbers of rows, the most frequent first: `M 4,331, F 1,709`."""
+    often = [f"{name} {count:,}" for name, count in counts.most_common(SHOWN)]
+    more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+    return f"{', '.join(often)}{more}"
 
 
 def _numbers(values):

@@ -74,6 +74,10 @@ class TaskData:
         rows = [len(part) for part in self.splits]
         return f"{type(self).__name__}(kind={self.kind.name!r}, rows={rows})"
 
+    def doubts(self) -> list[str]:
+        """What looks wrong in the answers, a line each. Defaults to nothing."""
+        return []
+
     # Training.
 
     def new_head(self) -> Any:

@@ -172,3 +172,22 @@ def test_bad_files_are_refused(tmp_path, name, column, message):
     (tmp_path / "a.csv").write_text("user_id,gender,age\na,F,\nb,F,\n")
     with pytest.raises(InputError, match=message):
         read_labels(tmp_path / name, column)
+
+
+WORDS = ["N/A", "NA", "null", "None", "unknown", "-", "nan", " n/a ", "", None]
+
+
+def test_words_for_a_missing_value_are_no_labels_unless_they_are_kept(tmp_path, capsys):
+    users = {"user_id": [f"u{n}" for n in range(13)], "sex": ["F", "M", "F", *WORDS]}
+    found = read_labels(users, "sex")
+    assert found.values.tolist() == ["F", "M", "F"]
+    [said] = [line for line in capsys.readouterr().err.splitlines() if "missing" in line]
+    for part in ("the dict", "8 rows of sex", "N/A 1", "unknown 1", "- 1", "--keep-missing-words"):
+        assert part in said
+    kept = read_labels(users, "sex", keep_missing_words=True)
+    assert kept.values.tolist() == ["F", "M", "F", *(word.strip() for word in WORDS[:8])]
+    assert "missing" not in capsys.readouterr().err
+    (tmp_path / "users.csv").write_text("user_id,spend\na,3\nb,N/A\nc,4.5\n")
+    assert read_labels(tmp_path / "users.csv", "spend").values.tolist() == ["3", "4.5"]
+    with pytest.raises(InputError, match="should have labels"):
+        read_labels({"user_id": ["a", "b"], "sex": ["-", "NA"]}, "sex")

@@ -65,12 +65,12 @@ def test_a_name_is_registered_once(monkeypatch):
 @pytest.mark.parametrize(
     ("values", "kind", "reason"),
     [
-        (["F", "M", "F"], "classification", "2 different words"),
+        (["F", "M", "F"], "classification", "2 different words (F 2, M 1)"),
         ([f"job {n}" for n in range(100)], "classification", "100 different words"),
-        ([1, 2, 1], "classification", "2 different whole numbers"),
+        ([1, 2, 1], "classification", "2 different whole numbers (1 2, 2 1)"),
         ([*range(20)], "classification", "20 different whole numbers"),
         ([1.0, 2.0], "classification", "2 different whole numbers"),
-        (["sports|news", "news"], "multilabel", "several labels, separated by |"),
+        (["sports|news", "news"], "multilabel", "separated by | (news 2, sports 1)"),
         ([["a", "b"], ["a"]], "multilabel", "several labels, separated by |"),
         (["1|2", "3"], "multilabel", "several labels, separated by |"),
     ],

@@ -89,7 +89,11 @@ def load_log(
 
 
 def load_labels(
-    source: str | Path | Any, column: str, columns: Any = None, drop_bad_rows: bool = False
+    source: str | Path | Any,
+    column: str,
+    columns: Any = None,
+    drop_bad_rows: bool = False,
+    keep_missing_words: bool = False,
 ) -> Labels:
     """Loads the `Labels` in one column of a source's users, of files, or of a table in memory.
 
@@ -98,7 +102,7 @@ def load_labels(
     Args:
         source: Such as `"movielens-100k/users"`, `"users.csv"` or a DataFrame; see `read_log`.
         column: str. Such as `"gender"`.
-        columns, drop_bad_rows: of files and tables; see `read_labels`.
+        columns, drop_bad_rows, keep_missing_words: of files and tables; see `read_labels`.
 
     Raises:
         InputError: if there is no such name, file or column, or it cannot be used.
@@ -110,7 +114,7 @@ def load_labels(
     named = _named_labels(source, column)
     if named is None:
         _check_name(source, _LABEL_NAMES)
-        return read_labels(source, column, columns, drop_bad_rows)
+        return read_labels(source, column, columns, drop_bad_rows, keep_missing_words)
     with progress.stage(f"reading {source}") as found:
         labels = named()
         found(labels.summary())
