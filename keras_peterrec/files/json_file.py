@@ -20,13 +20,39 @@ def read_json(path, argument):
     except OSError as error:
         raise InputError(
             f"`{argument}` should be a folder with {Path(path).name}. "
-            f"Received: {str(Path(path).parent)!r}, which has none."
+            f"Received: {str(Path(path).parent)!r}, {_what_is_there(Path(path).parent)}."
         ) from error
     except ValueError as error:
         raise InputError(
             f"`{argument}` should hold valid JSON. Received: {str(path)!r}, which is damaged or "
             f"cut short: {error}. Copy it again, or run the command again that wrote it."
         ) from error
+
+
+def _what_is_there(folder):
+    """What a folder is that lacks a file, and what to do; for messages."""
+    if not folder.exists():
+        return "which does not exist"
+    if (folder / "task.json").is_file():
+        host = _run(folder).get("settings", {}).get("host")
+        return "a task bundle" + (f"; its host was {host!r} when it was trained" if host else "")
+    if (folder / "host.json").is_file():
+        return "a host"
+    if (folder / "run.json").is_file() and not (folder / "metrics.json").is_file():
+        return (
+            f"a run of {_run(folder).get('command')} that was stopped before it was done, or still "
+            "runs: give the same command again, and it goes on"
+        )
+    return "which has none"
+
+
+def _run(folder):
+    """The content of `run.json`, a dict; empty where it cannot be read."""
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_format(path, version, argument):

@@ -52,6 +52,7 @@ class Host:
         compatible_with: dict from the fingerprint of an earlier host to its number of items. This
             host has its weights bit for bit and more items after its own, so that the tasks of the
             earlier one are tasks of this one.
+        folder: Path of where it was loaded from, or `None`.
 
     Example:
 
@@ -73,6 +74,7 @@ class Host:
         self.origin = dict(origin or {})
         self.keep_seen = keep_seen
         self.compatible_with: dict[str, int] = {}
+        self.folder: Path | None = None
 
     def __repr__(self):
         return (
@@ -221,6 +223,7 @@ class Host:
                 pretrainer.linear = LinearTable(**saved["linear"])
             told = saved["max_length"], saved.get("origin"), bool(saved["keep_seen"])
             host = cls(pretrainer, vocabulary, *told)
+            host.folder = folder
             host.compatible_with = dict(saved.get("compatible_with", {}))
             prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}
         assign_weights(host._weights(), arrays, folder)

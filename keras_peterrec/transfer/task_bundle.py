@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.json_file import read_format
+from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.files.weights_file import assign_weights, read_shapes, read_weights
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.linear_table import LinearTable
@@ -67,11 +67,17 @@ class TaskBundle:
 
     def check_host(self, host):
         """Refuses a host that the task was not trained on, and that does not contain that one."""
-        if host.items_of(self.saved["host"]) is None:
-            raise InputError(
-                f"`{self.argument}` should be a bundle for the host {host.fingerprint()}. "
-                f"Received: {str(self.folder)!r}, for the host {self.saved['host']}."
-            )
+        if host.items_of(self.saved["host"]) is not None:
+            return
+        here = "" if host.folder is None else f" ({str(host.folder)!r})"
+        path = self.folder / "run.json"
+        trained = read_json(path, self.argument).get("settings", {}) if path.is_file() else {}
+        there = f" ({trained['host']!r} when it was trained)" if trained.get("host") else ""
+        raise InputError(
+            f"`{self.argument}` should be a bundle for the host {host.fingerprint()}{here}. "
+            f"Received: {str(self.folder)!r}, for the host {self.saved['host']}{there}: name that "
+            f"host, or train the task on this one (transfer --from {self.folder})."
+        )
 
     def limited_variables(self, host):
         """Within the block, what the settings ask for may not be much larger than what is saved."""

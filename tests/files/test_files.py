@@ -1,5 +1,6 @@
 """Files are whole or not there; JSON that cannot be read is one clear line; locks let go."""
 
+import json
 import multiprocessing
 
 import matplotlib.figure
@@ -59,6 +60,31 @@ def test_json_that_cannot_be_read_is_one_clear_line(content, message, tmp_path):
         read_format(file, 2, "task")
     assert message.format(folder=str(tmp_path), file=str(file)) in str(info.value)
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        (
+            {"run.json": {"command": "pretrain"}},
+            "a run of pretrain that was stopped .* command again",
+        ),
+        ({"run.json": {"command": "pretrain"}, "metrics.json": {}}, "which has none"),
+        (
+            {"run.json": {"settings": {"host": "runs/host"}}, "task.json": {}},
+            "a task bundle; its host was 'runs/host'",
+        ),
+        ({"run.json": 3, "task.json": {}}, "a task bundle"),
+        (None, "which does not exist"),
+    ],
+)
+def test_a_folder_without_the_file_is_told_what_it_is(files, what, tmp_path):
+    folder = tmp_path / "runs"
+    for name, content in (files or {}).items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"folder with host.json. Received: '{folder}', {what}"):
+        read_format(folder / "host.json", 2, "host")
 
 
 def test_settings_that_do_not_fit_are_one_clear_line():

@@ -120,12 +120,15 @@ def test_old_bundles_mix_on_the_new_host(host_folder, task_folder, kept):
 
 
 def test_tasks_of_the_old_host_are_listed_and_those_of_another_refused(
-    task_folder, refreshed_host, kept
+    host_folder, task_folder, refreshed_host, kept
 ):
     (kept.parent / "shop").symlink_to(task_folder)
     assert [found["task"] for found in inspect(kept)["tasks"]] == ["shop"]
-    with pytest.raises(InputError, match="should be a bundle for the host"):
+    with pytest.raises(InputError, match="should be a bundle for the host") as caught:
         Task.load(task_folder, Host.load(refreshed_host))
+    for folder in (refreshed_host, task_folder, host_folder):
+        assert str(folder) in str(caught.value)
+    assert f"transfer --from {task_folder}" in str(caught.value)
 
 
 def test_a_changed_old_part_is_refused(kept, tmp_path):

@@ -57,7 +57,8 @@ def test_runs_of_labels(task, host_folder, label_folders):
     result = json.loads((out / "metrics.json").read_text())
     baseline, metrics = LABEL_METRICS[column]
     assert result["baseline"]["name"] == baseline
-    first, linear = result["baselines"]
+    first, *more, linear = result["baselines"]
+    assert [found["name"] for found in more] == ["uniform"] * (column == "gender")
     assert first == result["baseline"]
     assert linear["name"] == ("ridge" if column == "spend" else "logistic regression")
     assert 0 <= result["linear"].pop("weight") <= 1
