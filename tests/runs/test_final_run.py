@@ -53,7 +53,7 @@ def test_a_final_host_knows_every_item_and_says_what_it_is(final_folder):
     assert host.origin["final"] is True
     assert result["final"]["events"] == 320 and result["final"]["items"] == 12
     assert result["data"]["items_only_held_out"] == 2
-    assert not (final_folder / "state").exists() and not (final_folder / "final/state").exists()
+    assert not (final_folder / "final" / "state").exists()
     weight = result["linear"]["weight"]
     assert (host.pretrainer.linear is not None) == (weight > 0)
 
