@@ -46,6 +46,26 @@ def _without_unknown(rows):
     )
 
 
+def event_counts(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+    """How many events histories have, and how many of them are of items in the vocabulary.
+
+    Args:
+        rows: Ragged integer tensor of ids, `[B, (n)]`, unknown ones included.
+
+    Returns:
+        dict of `known_events` and `events`, int32 `[B]`.
+
+    Example:
+
+    >>> counts = event_counts(tf.ragged.constant([[7, 1, 5], []]))
+    >>> counts["known_events"].numpy().tolist(), counts["events"].numpy().tolist()
+    ([2, 0], [3, 0])
+    """
+    passed = tf.concat([[0], tf.cumsum(tf.cast(rows.values != UNK, tf.int32))], axis=0)
+    at = tf.gather(passed, rows.row_splits)
+    return {"known_events": at[1:] - at[:-1], "events": tf.cast(rows.row_lengths(), tf.int32)}
+
+
 def known_items(histories: ArrayLike) -> np.ndarray:
     """Leaves unknown items out of histories that are padded already.
 

@@ -15,7 +15,7 @@ from keras_peterrec.data.column_names import EVENT_TYPE, LOG_COLUMNS, as_events,
 from keras_peterrec.data.log import Log
 from keras_peterrec.data.log_doubts import doubts_of
 from keras_peterrec.data.stray_times import strays
-from keras_peterrec.data.table_columns import numbers, texts
+from keras_peterrec.data.table_columns import encode_ids, numbers, texts
 from keras_peterrec.data.table_files import check_tables, read_tables, source_name
 from keras_peterrec.data.timestamps import is_fine, read_times, unit_of
 from keras_peterrec.errors import InputError
@@ -81,6 +81,19 @@ def read_log(
         found("; ".join(said))
     for doubt in doubts_of(log):
         progress.line(f"{tables.name}: {doubt}")
+    return log
+
+
+def log_of_table(source: Any) -> Log:
+    """Reads a table in memory as `read_log` does: of one user or more, and without a line of it.
+
+    Raises:
+        InputError: see `read_log`.
+    """
+    users, items, times, _, _ = event_columns(read_tables(source, LOG_COLUMNS))
+    user_ids, users = encode_ids(users, "user_id")
+    item_ids, items = encode_ids(items, "item_id")
+    log, _ = _without_duplicates(Log(user_ids, item_ids, users, items, times))
     return log
 
 

@@ -68,6 +68,7 @@ class Vocabulary:
                 f"`items` should all be different. Received: {repeated!r} more than once."
             )
         self._table: tf.lookup.StaticHashTable | None = None
+        self._written: Vocabulary | None = None
 
     @classmethod
     def from_counts(
@@ -108,7 +109,7 @@ class Vocabulary:
                 order of their new ids.
         """
         chosen = copy.copy(self)
-        chosen.items, chosen._table = self.items[places], None
+        chosen.items, chosen._table, chosen._written = self.items[places], None, None
         return chosen
 
     def __len__(self) -> int:
@@ -155,6 +156,14 @@ class Vocabulary:
             self._table = self.lookup_table()
         strings = tf.constant(np.asarray(items, dtype=object).tolist(), tf.string)
         return self._table.lookup(strings).numpy().astype("int32")
+
+    def encode_written(self, items: Sequence[str]) -> np.ndarray:
+        """Returns the ids of items as they stand in a history, int32 `[N]`; see `written`."""
+        if self._written is None:
+            self._written = self
+            if self.has_spaces:
+                self._written = Vocabulary(list(map(written, self.items)), self.special_ids)
+        return self._written.encode(items)
 
     def decode(self, ids: Sequence[int]) -> np.ndarray:
         """Returns the strings of a sequence of item ids, an object array of their shape.

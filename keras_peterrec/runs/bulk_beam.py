@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
+from keras_peterrec.data.history_texts import HistoryTexts, joined_texts, written_texts
 from keras_peterrec.data.prepared.beam import (
     bytes_table,
     pipeline_on,
@@ -35,12 +36,10 @@ from keras_peterrec.data.sources import is_named, is_prepared, load_log
 from keras_peterrec.data.table_files import is_table
 from keras_peterrec.files.table_writer import table_writer
 from keras_peterrec.runs.bulk import (
-    Histories,
     Question,
     answers_table,
     batches_of,
-    joined_texts,
-    written_texts,
+    known_events_of,
 )
 
 
@@ -73,7 +72,8 @@ def answer_on_beam(
         options: str or `None`. Options of the pipeline, as on a command line.
 
     Returns:
-        dict of `out` (a pattern of the files' names), `users`, `columns` and `files`, how many.
+        dict of `out` (a pattern of the files' names), `users`, `columns`, what
+        `known_events_of` says, and `files`, how many.
 
     Raises:
         InputError: Beam does not know the runner, or the log cannot be used.
@@ -96,6 +96,7 @@ def answer_on_beam(
         "out": _file(str(out), "*", "*"),
         "users": sum(file["users"] for file in found),
         "columns": found[0]["columns"],
+        **{name: sum(file["known"][name] for file in found) for name in found[0]["known"]},
         "files": count,
     }
 
@@ -154,7 +155,7 @@ def _read(number, path):
     prepared = PreparedLog(path)
     if not prepared.events_of(number):
         return number, _users_table([], [], [])
-    histories = Histories(prepared.log(shards=[number]))
+    histories = HistoryTexts(prepared.log(shards=[number]))
     texts = histories.texts(0, len(histories))
     return number, _users_table(histories.user_ids.tolist(), texts.tolist(), histories.lengths)
 
@@ -187,6 +188,7 @@ def _write(grouped, work, ending):
             write(answers.take(order))
         write_bytes(work, f"{number:05d}{ending}", path.read_bytes())
     about = {"users": len(answers), "columns": answers.column_names}
+    about["known"] = known_events_of(answers)
     write_bytes(work, f"{number:05d}.json", json.dumps(about).encode())
 
 

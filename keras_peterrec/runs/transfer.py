@@ -163,7 +163,7 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
         with stage("weighing the network and the linear part", brief=True):
             weights = data.part_weights(model, added)
         data.join(model, added, weights)
-        task = Task(model, settings.method, data.kind, settings.recorded())
+        task = Task(model, settings.method, data.kind, settings.recorded(), host=host)
         task.save(folder.path, host)
         seconds = training.summary(time.perf_counter() - began)
         measure = functools.partial(data.measure, model)
@@ -202,7 +202,7 @@ def _final(model, host, data, settings, folder, result):
                 linear = everything.refit_linear(len(host.vocabulary.items), chosen)
         weights = PartWeights(result["network_weight"], chosen["weight"])
         everything.join(model, linear, weights)
-        task = Task(model, settings.method, data.kind, settings.recorded(), final=True)
+        task = Task(model, settings.method, data.kind, settings.recorded(), True, host)
         task.save(folder.path, host)
         final = {
             "rows": len(everything.splits[TRAIN]),

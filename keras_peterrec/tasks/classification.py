@@ -67,6 +67,9 @@ class Classification(TaskKind):
     def probabilities(self, scores: Any) -> np.ndarray:
         return np.exp(_log_probabilities(np.asarray(scores, "float64"))).astype("float32")
 
+    def answers(self, scores: Any, items: Any, k: int) -> dict:
+        return self._by_probability("classes", self.probabilities(scores))
+
     def export_answers(self, name: str, folder: Any, k: int) -> Any:
         import tensorflow as tf
 

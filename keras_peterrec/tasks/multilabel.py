@@ -58,6 +58,9 @@ class Multilabel(TaskKind):
     def probabilities(self, scores: Any) -> np.ndarray:
         return _sigmoid(np.asarray(scores, "float64")).astype("float32")
 
+    def answers(self, scores: Any, items: Any, k: int) -> dict:
+        return self._by_probability("labels", self.probabilities(scores))
+
     def export_answers(self, name: str, folder: Any, k: int) -> Any:
         import tensorflow as tf
 

@@ -97,6 +97,18 @@ class Recommendation(TaskKind):
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return self.targets.decode(best), np.take_along_axis(scores, best, axis=1)
 
+    def answers(self, scores: Any, items: Any, k: int) -> dict:
+        scores, nothing = np.array(scores, "float32"), np.finfo("float32").min
+        rows = np.repeat(np.arange(len(items)), [len(row) for row in items])
+        seen = self.targets.encode_written([item for row in items for item in row])
+        scores[rows[seen >= 0], seen[seen >= 0]] = nothing
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores = np.take_along_axis(scores, best, axis=1)
+        return {
+            "items": np.where(scores > nothing, self.targets.decode(best), ""),
+            "scores": scores,
+        }
+
     def export_answers(self, name: str, folder: Any, k: int) -> Any:
         from keras_peterrec.serving.item_table import ItemTable
 

@@ -182,6 +182,19 @@ class TaskKind:
         """One number a row, float32 `[B]`."""
         raise self._cannot("give numbers", "regression")
 
+    def answers(self, scores: Any, items: Sequence[Sequence[str]], k: int) -> dict:
+        """The answers of `Task.predict`: what `export_answers` gives, in NumPy.
+
+        Args:
+            scores: float32 array `[B, len(labels)]`.
+            items: B lists of str, the histories' items as `written` gives them.
+            k: int. Items of an answer.
+
+        Returns:
+            dict of arrays `[B, ...]`.
+        """
+        raise InputError(f"`task` should be of a kind with `answers`. Received: {self.name}.")
+
     # Answers of the SavedModel.
 
     def export_answers(self, name: str, folder: Any, k: int) -> "ExportedAnswers":
@@ -215,6 +228,12 @@ class TaskKind:
     def mixed_count(self, k: int) -> int:
         """How many of its labels a mixed signature answers with."""
         return len(self.labels)
+
+    def _by_probability(self, output, probabilities):
+        """All labels and their probabilities, by falling probability."""
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        labels = np.array(self.labels, object)[order]
+        return {output: labels, "scores": np.take_along_axis(probabilities, order, axis=1)}
 
     def _cannot(self, what, kind):
         return InputError(

@@ -50,7 +50,7 @@ def merge_task(task: Task) -> Task:
     for place, patches in model.patches.items():
         for site, patch in patches.items():
             _fold(layers[place], site, patch)
-    return Task(merged, "all", task.kind, task.settings)
+    return Task(merged, "all", task.kind, task.settings, host=task.host)
 
 
 def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None) -> Task:
@@ -165,7 +165,7 @@ def _new_task(like, patch, tasks, linear=None):
     model = TaskModel(
         like.model.host, like.new_head(), patch, linear=linear, **_arguments(like.model)
     )
-    return Task(model, "patch", like.kind, like.settings)
+    return Task(model, "patch", like.kind, like.settings, host=like.host)
 
 
 def _arguments(model):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_peterrec.data.histories import Histories
 from keras_peterrec.data.vocabulary import Vocabulary, check_lines
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
@@ -123,9 +124,16 @@ class Host:
         """Scores of every item to follow histories, float32 `[B, V - 4]`.
 
         Args:
-            history: Integer tensor of shape `[B, L]`, padded on the left, without unknown items.
-                The network reads the last `max_length` events, the linear part more of them.
+            history: histories of any form that `Histories` names; or an integer tensor of shape
+                `[B, L]`, padded on the left, without unknown items. The network reads the last
+                `max_length` events, the linear part more of them.
+
+        Raises:
+            InputError: they have another form.
         """
+        if not ops.is_tensor(history):
+            asked = Histories(history, "history")
+            history, _ = asked.ids(self.vocabulary, self.next_item_length)
         pretrainer = self.pretrainer
         users = ops.cast(pretrainer.user_states(history[:, -self.max_length :]), "float32")
         # The table may be large: it is multiplied as it lies, not transposed before.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_peterrec.data.preprocessing import known_items
+from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
@@ -66,7 +66,7 @@ class MixedTasks(keras.Model):
         self.heads = heads
         self.kinds = kinds
         self.sources = dict(sources)
-        self._pattern = pattern.model
+        self._pattern, self._of_host = pattern.model, pattern.host
         stacked = {}
         for path, array in weights.items():
             stacked[path] = self.add_weight(array.shape, "zeros", name=path.replace("/", "_"))
@@ -217,17 +217,24 @@ class MixedTasks(keras.Model):
         """Each row's scores by its own task's head.
 
         Args:
-            histories: int array `[B, L]` of source ids, padded on the left; unknown ones are left
-                out.
+            histories: see `Histories` for their forms; unknown items are left out.
             tasks: list of str, B names.
 
         Returns:
             list of B float32 arrays: what the tasks' heads say.
 
         Raises:
-            InputError: there is no such task.
+            InputError: there is no such task, there are more or fewer tasks than histories, or
+                these have another form.
         """
-        place, histories = self.places(tasks), known_items(histories)
+        place, host = self.places(tasks), self._of_host
+        known = (None, None) if host is None else (host.vocabulary, host.history_length(self))
+        histories, _ = Histories(histories).ids(*known)
+        if len(histories) != len(place):
+            raise InputError(
+                "`tasks` should be one for each history. "
+                f"Received: {len(place)} for {len(histories)} histories."
+            )
         users = self.predict_on_batch({"history": histories, "place": place})
         linear = None if self.linear is None else np.asarray(self.linear_scores(histories, place))
         scores = [None] * len(place)

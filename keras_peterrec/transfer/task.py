@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.data.preprocessing import known_items
+from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.layers.linear_table import linear_config
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.tasks.task_kind import TaskKind
-from keras_peterrec.transfer.host import backbone_weights
+from keras_peterrec.transfer.host import Host, backbone_weights
 from keras_peterrec.transfer.strategies import SHARED_HOST, trained_parts
 from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
+
+_ROWS = 1024  # of a table of many users, which the model is given at a time
 
 
 @dataclass
@@ -34,11 +36,16 @@ class Task:
         kind: TaskKind, such as `Classification(["F", "M"])`: what the scores mean.
         settings: dict. How it was trained; for people.
         final: bool. Whether it was trained on everything, test users included. Defaults to `False`.
+        host: Host or `None`. What it was built on: it says which ids are known, and how many events
+            are read. Defaults to `None`: histories are then rows of integers.
+
+    Histories are taken in every form that `Histories` names.
 
     Example:
 
     >>> task = Task.load("runs/films", host)
-    >>> items, scores = task.recommend([[0, 0, 17, 5]], k=5)
+    >>> items, scores = task.recommend(["i1 i2 i3"], k=5)
+    >>> answers = task.predict(frame)  # of each user of a table of events
     """
 
     model: TaskModel
@@ -46,6 +53,7 @@ class Task:
     kind: TaskKind
     settings: dict = field(default_factory=dict)
     final: bool = False
+    host: Host | None = field(default=None, compare=False)
 
     def __repr__(self):
         return f"Task({self.model.name!r}, method={self.method!r}, kind={self.kind!r})"
@@ -120,7 +128,31 @@ class Task:
         backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
         kind, arguments = bundle.kind(), bundle.model_arguments(host)
         model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
-        return cls(model, bundle.method, kind, bundle.settings, bundle.final)
+        return cls(model, bundle.method, kind, bundle.settings, bundle.final, host)
+
+    def predict(self, histories: Any, k: int = 10) -> dict:
+        """The task's answers in the outputs of its signature in an export; see `ServingModule`.
+
+        `pandas.DataFrame({name: list(values) for name, values in answers.items()})` makes a table
+        of them.
+
+        Args:
+            histories: see `Histories`; a table of events is answered for each of its users.
+            k: int. Items of a recommendation, those of the history left out. Defaults to `10`.
+
+        Returns:
+            dict of arrays `[B, ...]`: `user_id`, where the histories say whose they are; `items`,
+            `classes` or `labels`, and `scores`, or `value`; `events`, how many each history has,
+            and `known_events`, how many of them are of items that the host knows.
+
+        Raises:
+            InputError: the histories have another form.
+        """
+        histories = Histories(histories)
+        scores, counts = self._scores(histories)
+        answers = self.kind.answers(scores, histories.items(self._vocabulary), k)
+        users = {} if histories.user_ids is None else {"user_id": histories.user_ids}
+        return {**users, **answers, **dict(sorted(counts.items()))}
 
     def recommend(
         self, histories: Any, k: int = 10, exclude: Sequence[Sequence[str]] | None = None
@@ -128,7 +160,7 @@ class Task:
         """The best `k` target items of each history.
 
         Args:
-            histories: int array `[B, L]` of source ids, padded on the left.
+            histories: see `Histories`.
             k: int. Defaults to `10`.
             exclude: list of sequences of str, items left out for each history, or
                 `None`.
@@ -158,11 +190,11 @@ class Task:
         return self.kind.values(self.scores(histories))
 
     def scores(self, histories: Any) -> Any:
-        """What the head says of histories `[B, L]` of source ids, float32 `[B, n]`.
+        """What the head says of histories, float32 `[B, n]`; see `Histories` for their forms.
 
         Unknown items are left out, as in training and serving.
         """
-        return np.array(self.model(known_items(histories), training=False))
+        return self._scores(Histories(histories))[0]
 
     def check_head(self) -> None:
         """Raises InputError if the model's head is none of the task's kind."""
@@ -176,6 +208,18 @@ class Task:
             f"{type(head).__name__} with {outputs}; for a head of your own, "
             "register a kind of task (`register_task_kind`)."
         )
+
+    @property
+    def _vocabulary(self):
+        return None if self.host is None else self.host.vocabulary
+
+    def _scores(self, histories):
+        """Scores, and how many events are known; see `Histories.ids`."""
+        length = None if self.host is None else self.host.history_length(self.model)
+        ids, counts = histories.ids(self._vocabulary, length)
+        starts = range(0, max(len(ids), 1), _ROWS)
+        scores = [self.model(ids[start : start + _ROWS], training=False) for start in starts]
+        return np.concatenate(scores), counts
 
     def _host_variables(self):
         return {f"host/{path}": w for path, w in backbone_weights(self.model.host).items()}
