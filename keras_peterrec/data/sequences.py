@@ -54,6 +54,8 @@ class Sequences:
         order = np.lexsort((log.timestamps, log.users))
         ids = vocabulary.encode(log.item_ids)
         self.vocabulary: Vocabulary | None = vocabulary
+        # Of all events of the log, also where those of unknown items are left out.
+        self._known_share = float(np.mean(ids[log.items] != UNK))
         if known_only:
             order = order[ids[log.items[order]] != UNK]
         self.user_ids = log.user_ids
@@ -80,7 +82,7 @@ class Sequences:
         sequences.vocabulary = None
         sequences.user_ids, sequences.items = user_ids, items
         sequences.timestamps, sequences.offsets = timestamps, offsets
-        sequences.weights = weights
+        sequences.weights, sequences._known_share = weights, None
         sequences.split = split or last_events(sequences.lengths)
         sequences._user_index = None
         return sequences
@@ -102,6 +104,13 @@ class Sequences:
     def lengths(self) -> np.ndarray:
         """The number of events of each user, `[U]`."""
         return np.diff(self.offsets)
+
+    @property
+    def known_share(self) -> float:
+        """The share of the log's events whose items are in the vocabulary."""
+        if self._known_share is None:
+            return float(np.mean(self.items != UNK))
+        return self._known_share
 
     def index(self, user_ids: Sequence[str]) -> np.ndarray:
         """Returns the positions of users, int64, and -1 for those without events."""

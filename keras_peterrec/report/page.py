@@ -47,6 +47,7 @@ WORDS = {
     "items_only_held_out": "items only in held-out events, unknown to the host",
     "users_train_validation_test": "users: training, validation, test",
     "users_without_history": "users left out, without a history",
+    "known_events": "share of the histories' events whose items the host knows",
     "rows_with_empty_history": "rows with an empty history",
     "target_items": "target items",
     "target_events": "target events",

@@ -132,6 +132,7 @@ def _open_host(folder, settings):
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen, most)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
+    data["known_events"] = round(sequences.known_share, 4)
 
     def measure():
         metrics = evaluation.measure(host.pretrainer, both=True)

@@ -51,11 +51,10 @@ def known_histories(log, host):
             f"{host.vocabulary.items[0]!r}. Received: {len(log.item_ids)} items, such as "
             f"{log.item_ids[0]!r}, all unknown."
         )
-    share = len(source.items) / len(log)
-    if share < LEAST_KNOWN:
+    if source.known_share < LEAST_KNOWN:
         progress.line(
-            f"the host knows the items of only {share:.1%} of the events in {log.name}; is it the "
-            "log, and are these the ids, that the host was pretrained on?"
+            f"the host knows the items of only {source.known_share:.1%} of the events in "
+            f"{log.name}; is it the log, and are these the ids, that the host was pretrained on?"
         )
     return source
 

@@ -212,6 +212,7 @@ class TaskData:
             "users": sum(users),
             "users_train_validation_test": users,
             "users_without_history": self.dropped_users,
+            "known_events": round(self.source.known_share, 4),  # that the host knows
         }
 
     def answer_as(self, kind: Any) -> None:

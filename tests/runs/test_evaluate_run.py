@@ -34,8 +34,12 @@ def test_unknown_items_in_the_log_change_no_metric_of_a_task(task_folder):
         [*items, *(f"new{n % 500}" for n in range(len(times)))],
         np.concatenate([log.timestamps, times]),
     )
-    wanted = evaluate(task_folder)["metrics"]["test"]
-    assert evaluate(task_folder, log=grown)["metrics"]["test"] == pytest.approx(wanted, abs=1e-9)
+    before, after = evaluate(task_folder), evaluate(task_folder, log=grown)
+    wanted = pytest.approx(before["metrics"]["test"], abs=1e-9)
+    assert after["metrics"]["test"] == wanted
+    written = json.loads((task_folder / "metrics.json").read_text())["data"]["known_events"]
+    assert written == before["data"]["known_events"] == 1.0
+    assert after["data"]["known_events"] == pytest.approx(len(log) / len(grown), abs=1e-4)
     new = Log.from_columns(users, [f"new{n}" for n in log.items], log.timestamps)
     with pytest.raises(InputError, match="`log` should have items that the host knows"):
         evaluate(task_folder, log=new)
