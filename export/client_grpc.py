@@ -98,7 +98,7 @@ def _plain(value):
     """The value of one output for one history: an array, a number or a string."""
     if isinstance(value, bytes):
         return value.decode()
-    return [_plain(each) for each in value] if value.ndim else float(value)
+    return [_plain(each) for each in value] if value.ndim else value.item()
 
 
 def main(arguments=None):

@@ -6,6 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from keras_peterrec.serving.signature_names import COUNTS
+
 _WIDTH = 80  # letters of a line that people read
 _MOST = 12  # parts of a list that are shown
 
@@ -117,6 +119,7 @@ def print_answers(answers):
     for name, histories in answers.items():
         unit = _UNITS.get(units.get(name), "score")
         for history, answer in histories.items():
+            answer = {name: values for name, values in answer.items() if name not in COUNTS}
             if "scores" not in answer:
                 (numbers,) = answer.values()
                 numbers = numbers if isinstance(numbers, list) else [numbers]

@@ -15,6 +15,7 @@ from keras_peterrec.models.linear_part import Bag
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.verify_export import checks
 from keras_peterrec.tasks.classification import Classification
@@ -50,7 +51,7 @@ OF_EXAMPLES = {
 }
 # What `tests/serving/test_select.py` asks.
 OF_REQUESTS = ["serving_default_select", "films_select", "tuned_select", "similar"]
-ASKED = [*NAMES, *OF_REQUESTS, *OF_EXAMPLES]
+ASKED = [*NAMES, *OF_REQUESTS, "known", *OF_EXAMPLES]
 HISTORIES = [
     "s0 s5 s9",
     "s1",
@@ -107,7 +108,7 @@ def make_task(host, kind="recommendation", method="patch", items=30, seed=1, **r
     if kind.name in BAGS:
         n = len(kind.labels)
         model.linear = random_table(96, n, bag=BAGS[kind.name], sparse=items < 30, seed=seed)
-    return Task(model, method, kind)
+    return Task(model, method, kind, host=host)
 
 
 def make_tasks(host, **reads):
@@ -159,8 +160,22 @@ def example(items):
 
 def expected(exported, name, histories):
     """What Python answers to raw histories, without TensorFlow's string operations."""
+    if name == "known":
+        return counts(exported.host, histories)
     if name in OF_EXAMPLES:
-        return as_examples(expected(exported, OF_EXAMPLES[name], histories))
+        return as_examples(_answers(exported, OF_EXAMPLES[name], histories))
+    answer = _answers(exported, name, histories)
+    return answer | counts(exported.host, histories) if len(answer) > 1 else answer
+
+
+def counts(host, histories):
+    """How many events raw histories have, and how many of them are known."""
+    ids = [host.vocabulary.encode(history.split()) for history in histories]
+    known = [np.count_nonzero(row != UNK) for row in ids]
+    return {"known_events": np.array(known), "events": np.array([len(row) for row in ids])}
+
+
+def _answers(exported, name, histories):
     task = exported.tasks.get(name)
     length = exported.host.next_item_length
     if task:
@@ -216,10 +231,16 @@ def filled(items, scores):
     }
 
 
+def without_counts(answer):
+    """An answer as one of other events gives it: a step has one event, a history many."""
+    return {name: values for name, values in answer.items() if name not in COUNTS}
+
+
 def assert_same(answer, reference):
-    """Strings alike, floats within 1e-5."""
-    assert answer.keys() == reference.keys()
-    for name, values in reference.items():
+    """Strings alike, floats within 1e-5; how many events are known where both say it."""
+    assert without_counts(answer).keys() == without_counts(reference).keys()
+    for name in answer.keys() & reference.keys():
+        values = reference[name]
         if values.dtype == object or values.dtype.kind == "U":
             np.testing.assert_array_equal(answer[name], values)
         else:

@@ -1,4 +1,4 @@
-"""A mistake that would go unnoticed: commas between the items of a history."""
+"""Mistakes in a history that would go unnoticed: commas between items, and unknown items."""
 
 
 def comma_hint(history):
@@ -25,3 +25,29 @@ def comma_hint(history):
         f"the history {shown!r} is one item with commas in it; between items stand spaces: "
         f"{' '.join(shown.split(','))!r}"
     )
+
+
+def known_hint(history, known, events):
+    """What to tell someone of whose history some events are of unknown items, else `None`.
+
+    Args:
+        history: str.
+        known: int. How many of its events are known.
+        events: int. How many it has.
+
+    Returns:
+        str or `None`.
+
+    Example:
+
+    >>> known_hint("i1 x y", 1, 3)
+    "history 'i1 x y': 1 of 3 items is known"
+    """
+    if known == events:
+        return None
+    shown = history if len(history) <= 60 else history[:60] + "..."
+    verb = "is" if known == 1 else "are"
+    said = f"history {shown!r}: {known} of {events} items {verb} known"
+    if not known:
+        said += "; the answer is that of an empty history"
+    return f"{said}; between items stand spaces, not commas" if "," in history else said

@@ -25,6 +25,7 @@ from keras_peterrec.progress import HOW
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.quickstart import QuickstartSettings
 from keras_peterrec.tasks.registry import get_kind
@@ -246,8 +247,8 @@ def _ask(data, units, model, seed):
 def _titled(answer, titles):
     """What an export answered as pairs of a label and a score; of a number, of "" and it."""
     if "scores" not in answer:
-        return [["", value] for value in answer.values()]
-    (labels,) = (values for name, values in answer.items() if name != "scores")
+        return [["", value] for name, value in answer.items() if name not in COUNTS]
+    (labels,) = (v for name, v in answer.items() if name not in ("scores", *COUNTS))
     return [[titles.get(label, label), score] for label, score in zip(labels, answer["scores"])]
 
 

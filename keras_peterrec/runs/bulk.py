@@ -1,6 +1,7 @@
 """Answers for every user of a log, written to a file in pieces."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,18 +10,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from keras_peterrec import progress
-from keras_peterrec.data.id_text import has_space, written
+from keras_peterrec.data.history_texts import HistoryTexts
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import replacing
 from keras_peterrec.files.table_writer import ENDINGS, table_writer
+from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 
 CHUNK = 50_000  # users whose answers are in memory at a time
 # Items of a batch, padding included: larger ones gain nothing, and smaller ones lose to what a
 # call costs.
 BATCH_ITEMS = 16_384
+_ARROW_TYPES = {"f": pa.float32(), "i": pa.int32()}  # by the kind of a NumPy type; else strings
 
 
 @dataclass(frozen=True)
@@ -58,54 +60,6 @@ def check_out(out: Any, remote: bool = False) -> None:
         raise InputError(f"`out` should be in a folder that exists. Received: {str(out)!r}.")
 
 
-class Histories:
-    """Each user's items in order of time, as texts that a signature reads.
-
-    Args:
-        log: Log.
-
-    Attributes:
-        user_ids: object array of str, `[U]`.
-        lengths: int array `[U]`, how many events each has.
-    """
-
-    def __init__(self, log):
-        order = np.lexsort((log.timestamps, log.users))  # stable: ties keep the order of the rows
-        self.user_ids = log.user_ids
-        self.lengths = np.bincount(log.users, minlength=len(log.user_ids))
-        self._offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        self._items = log.items[order]
-        self._texts = written_texts(log.item_ids)
-
-    def __len__(self):
-        return len(self.user_ids)
-
-    def texts(self, start: int, stop: int) -> np.ndarray:
-        """Items of users `start` to `stop`, separated by spaces: object array of str."""
-        offsets = self._offsets[start : stop + 1]
-        codes = self._items[offsets[0] : offsets[-1]]
-        joined = joined_texts(self._texts, codes, offsets - offsets[0])
-        return joined.to_numpy(zero_copy_only=False)
-
-
-def written_texts(item_ids: Any) -> pa.Array:
-    """Items as they stand in a history: pyarrow array of strings."""
-    texts = map(written, item_ids) if has_space(item_ids) else item_ids
-    return pa.array(list(texts), pa.string())
-
-
-def joined_texts(texts: pa.Array, codes: Any, offsets: Any) -> pa.Array:
-    """Histories as texts, items separated by spaces: pyarrow array of strings, `[U]`.
-
-    Args:
-        texts: pyarrow array of strings, of `written_texts`.
-        codes: int array `[N]`, rows of `texts`, user by user.
-        offsets: int array `[U + 1]`. User u has `codes[offsets[u]:offsets[u + 1]]`.
-    """
-    offsets = pa.array(np.asarray(offsets, "int32"))
-    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts.take(pa.array(codes))), " ")
-
-
 def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = None) -> dict:
     """Writes an answer for every user of some logs.
 
@@ -121,9 +75,9 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
             `None`, unknown.
 
     Returns:
-        dict of `out`, `users` and `columns`.
+        dict of `out`, `users`, `columns` and what `known_events_of` says.
     """
-    users, columns = 0, []
+    users, columns, known = 0, [], Counter()
     with (
         replacing(out) as beside,
         progress.bar(what, chunks) as step,
@@ -133,15 +87,30 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
         for user_ids, texts, lengths in _chunks(logs):
             table = answers_table(user_ids, _answers(ask, texts, lengths, pool))
             write(table)
+            known.update(known_events_of(table))
             users, columns = users + len(user_ids), table.column_names
             step()
-    return {"out": str(out), "users": users, "columns": columns}
+    return {"out": str(out), "users": users, "columns": columns, **known}
+
+
+def known_events_of(table: pa.Table) -> dict:
+    """How many events the users of `answers_table` have, and how many the model knows.
+
+    Returns:
+        dict of `events`, `known_events` and `unknown_users`, of whom it knows no event.
+    """
+    known = table[KNOWN_EVENTS].to_numpy()
+    return {
+        "events": int(table[EVENTS].to_numpy().sum()),
+        "known_events": int(known.sum()),
+        "unknown_users": int(np.count_nonzero(known == 0)),
+    }
 
 
 def _chunks(logs):
     """Yields users, their histories and how many events these have."""
     for log in logs:
-        histories = Histories(log)
+        histories = HistoryTexts(log)
         for start in range(0, len(histories), CHUNK):
             part = slice(start, start + CHUNK)
             texts = histories.texts(start, min(start + CHUNK, len(histories)))
@@ -185,7 +154,7 @@ def answers_table(user_ids: Any, answers: dict) -> pa.Table:
     """
     columns = {"user_id": pa.array(user_ids.tolist(), pa.string())}
     for name, values in answers.items():
-        kind = pa.float32() if values.dtype.kind == "f" else pa.string()
+        kind = _ARROW_TYPES.get(values.dtype.kind, pa.string())
         flat = pa.array(values.reshape(-1), kind)
         if values.ndim > 1:
             offsets = np.arange(0, values.size + 1, values.shape[1]).astype("int32")

@@ -2,8 +2,9 @@
 
 import functools
 
-from keras_peterrec.data.item_commas import comma_hint
+from keras_peterrec.data.item_commas import comma_hint, known_hint
 from keras_peterrec.progress import line, stage
+from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.predict import PredictSettings
 
@@ -21,8 +22,9 @@ def predict(settings: PredictSettings) -> dict:
     """Answers of an exported model.
 
     Returns:
-        Answers, a dict `{task: {history: {output: list}}}`; with `log`, a dict of `out`, `users`
-        and `columns`.
+        Answers, a dict `{task: {history: {output: list}}}`; with `log`, a dict of `out`, `users`,
+        `columns`, `events`, `known_events` (how many of them the model knows) and `unknown_users`
+        (of whom it knows none).
 
     Raises:
         InputError: there is no such model or task, or a file cannot be read or written.
@@ -38,9 +40,6 @@ def predict(settings: PredictSettings) -> dict:
     if settings.log is not None:
         return _for_log(settings, exported, bulk)
     histories = list(settings.history)
-    for history in histories:
-        if hint := comma_hint(history):
-            line(hint)
     answers = Answers({name: exported.units(name) for name in settings.task})
     for name in settings.task:
         outputs = bulk.Question(name, settings.wishes).ask(exported, histories)
@@ -48,21 +47,36 @@ def predict(settings: PredictSettings) -> dict:
             text: {output: values[row].tolist() for output, values in outputs.items()}
             for row, text in enumerate(histories)
         }
+    for history, known, events in zip(histories, outputs[KNOWN_EVENTS], outputs[EVENTS]):
+        hint = known_hint(history, known, events)
+        if hint:
+            line(comma_hint(history) or hint)
     return answers
 
 
 def _for_log(settings, exported, bulk):
     question = bulk.Question(*settings.task, settings.wishes)
     question.ask(exported, [])  # an unknown task is told before the log is read
-    if settings.runner is not None:
-        return _on_beam(settings, question)
+    done = (_here if settings.runner is None else _on_beam)(settings, exported, question)
+    if done["known_events"] < done["events"]:
+        line(
+            f"the model knows {done['known_events']:,} of {done['events']:,} events; of "
+            f"{done['unknown_users']:,} of {done['users']:,} users none, who get the answer of an "
+            "empty history"
+        )
+    return done
+
+
+def _here(settings, exported, question):
+    from keras_peterrec.runs import bulk
+
     ask = functools.partial(question.ask, exported)
     logs, users = _logs(settings)
     with stage(f"answering for {users:,} users"):
         return bulk.answer_logs(ask, logs, settings.out, question.task, -(-users // bulk.CHUNK))
 
 
-def _on_beam(settings, question):
+def _on_beam(settings, exported, question):
     from keras_peterrec.data.prepared.beam import import_beam
 
     import_beam(settings.runner)  # an optional extra

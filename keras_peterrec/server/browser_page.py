@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 _PAGE = Path(__file__).with_name("page.html")
-_NEXT_ITEM, _SELECT = "serving_default", "_select"
+_NEXT_ITEM, _SELECT, _KNOWN = "serving_default", "_select", "known"
 
 
 class BrowserPage:
@@ -39,7 +39,7 @@ class BrowserPage:
         """Each model's version, its tasks, and example histories.
 
         Of a task it says the unit of its numbers, and whether a request can say what may be
-        recommended.
+        recommended; of a model, whether it can say how many items of a history it knows.
         """
         models = {}
         for model in self._models:
@@ -55,6 +55,7 @@ class BrowserPage:
                     if name in version.signatures
                 },
                 "examples": version.examples,
+                "known": _KNOWN in version.signatures,
             }
         return models
 

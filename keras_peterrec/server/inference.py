@@ -24,11 +24,14 @@ class Inference:
         batcher: Batcher.
         settings: ServeSettings.
         report: callable that takes a text for a person. Defaults to a line on stderr.
+        count_events: callable (model, signature, known, unknown), called with how many events of
+            the histories of a request are known, where its answer says so. Defaults to `None`.
     """
 
-    def __init__(self, batcher, settings, report=print_line):
+    def __init__(self, batcher, settings, report=print_line, count_events=None):
         self.batcher = batcher
         self._report = report
+        self._count_events = count_events or (lambda *_: None)
         self._noticed = weakref.WeakSet()  # signatures
         self.max_string_bytes = settings.max_history_bytes
         self.max_rows = settings.max_rows
@@ -48,7 +51,12 @@ class Inference:
                     f"Received: {longest} bytes."
                 )
         self._notice_commas(signature, inputs)
-        return await self.batcher.run(signature, inputs)
+        outputs = await self.batcher.run(signature, inputs)
+        if signature.count_places:
+            known, events = (int(outputs[place].sum()) for place in signature.count_places)
+            known = max(0, known)
+            self._count_events(signature.model, signature.name, known, max(0, events - known))
+        return outputs
 
     def _notice_commas(self, signature, inputs):
         """Says once for each signature that a history has commas where spaces should be."""

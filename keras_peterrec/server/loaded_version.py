@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -17,6 +18,7 @@ from keras_peterrec.server.tensorflow_internals import make_callable, quiet_load
 from keras_peterrec.server.tensors import NUMPY_TYPES, read_tensor, type_title
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import DESCRIPTION
+from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.warmup import PATH as WARMUP
 
 _MAX_WARMUPS = 1000  # TensorFlow Serving's limit
@@ -139,6 +141,8 @@ class Signature:
     Attributes:
         dtypes: dict from the name of an input to its `DataType` number.
         outputs: dict from the name of an output to its `DataType` number.
+        count_places: places among `outputs` of `known_events` and `events`; `()` where it has
+            none.
         mergeable: bool. Whether several requests can run as one: the first dimension of each
             input and output is a batch of any size.
 
@@ -152,6 +156,9 @@ class Signature:
         self.definition = definition
         self.dtypes = {key: info.dtype for key, info in sorted(definition.inputs.items())}
         self.outputs = {key: info.dtype for key, info in sorted(definition.outputs.items())}
+        integers = [key for key, dtype in self.outputs.items() if dtype == types_pb2.DT_INT32]
+        counted = set(COUNTS) <= set(integers)
+        self.count_places = tuple(map(list(self.outputs).index, COUNTS)) if counted else ()
         tensors = [*definition.inputs.values(), *definition.outputs.values()]
         self.mergeable = bool(self.dtypes) and all(map(_has_free_batch, tensors))
         feeds = [definition.inputs[key].name for key in self.dtypes]

@@ -19,6 +19,13 @@ class Metrics:
         self._request_latency = self._histogram(
             "request_latency", "Microseconds of a request.", "model_name", "API", "entrypoint"
         )
+        self._events = Counter(
+            "keras_peterrec_history_events",
+            "Events of the histories that were asked, by whether the model knows their items.",
+            ["model_name", "signature_name", "known"],
+            registry=self._registry,
+        )
+        self._event_counters = {}
         self._run_latency = self._histogram(
             "runtime_latency", "Microseconds of a run.", "model_name", "API", "runtime"
         )
@@ -32,6 +39,16 @@ class Metrics:
     def count_request(self, model, status):
         """Counts a request; `status` is a name such as `"OK"`."""
         self._requests.labels(model, status).inc()
+
+    def count_events(self, model, signature, known, unknown):
+        """Counts events of histories whose items a model knows, and others."""
+        counters = self._event_counters.get((model, signature))
+        if counters is None:  # to find one by its labels takes longer than to count
+            counters = [self._events.labels(model, signature, known) for known in ("true", "false")]
+            self._event_counters[model, signature] = counters
+        for counter, events in zip(counters, (known, unknown)):
+            if events:
+                counter.inc(events)
 
     def observe_request(self, model, api, entrypoint, seconds):
         """Records how long an answer took; `entrypoint` is `"REST"` or `"GRPC"`."""

@@ -100,7 +100,7 @@ class Server:
         self.configs = model_configs(settings)
         self.metrics = Metrics()
         self.batcher = Batcher(settings, self._observe_run)
-        self.inference = Inference(self.batcher, settings)
+        self.inference = Inference(self.batcher, settings, count_events=self.metrics.count_events)
         self.titles = read_titles(settings.titles) if settings.titles else {}
         self._http = None
         self._stopped = False

@@ -9,6 +9,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
     EMBED,
+    KNOWN,
     MIXED,
     NEXT_ITEM,
     REGRESS,
@@ -20,6 +21,8 @@ from keras_peterrec.transfer.strategies import SHARED_HOST
 
 # The names of operations in the graph begin with the name of their signature.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TAKEN = (NEXT_ITEM, EMBED, SIMILAR, MIXED, KNOWN)
+_ENDINGS = (CLASSIFY, REGRESS, STEP, SELECT)
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
@@ -63,15 +66,19 @@ def _check_names(names):
         if (
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
-            or name.lower() in (NEXT_ITEM, EMBED, SIMILAR, MIXED)
-            or name.lower().endswith((CLASSIFY, REGRESS, STEP, SELECT))
+            or name.lower() in _TAKEN
+            or name.lower().endswith(_ENDINGS)
         ):
             raise InputError(
                 "`tasks` should have names of letters, digits, `_`, `-` and `.` that begin with "
-                f"a letter or digit, do not end in {CLASSIFY}, {REGRESS}, {STEP} or {SELECT}, and "
-                f"are none of {NEXT_ITEM}, {EMBED}, {SIMILAR} and {MIXED}. Received: {name!r}."
+                f"a letter or digit, do not end in {_listed(_ENDINGS, 'or')}, and are none of "
+                f"{_listed(_TAKEN, 'and')}. Received: {name!r}."
             )
     _check_cases("tasks", names)
+
+
+def _listed(names, word):
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"
 
 
 def _check_keep_seen(tasks, mixed, keep_seen):

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.data.id_text import written
+from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.signature_names import (
+    COUNTS,
     EMBED,
     INTEGERS,
     KEEP_SEEN,
+    KNOWN,
+    KNOWN_EVENTS,
     MIXED,
     SELECT,
     SIMILAR,
@@ -22,7 +25,7 @@ from keras_peterrec.serving.signature_names import (
     K,
 )
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
@@ -81,7 +84,7 @@ class ExportedModel:
         return sorted(
             name
             for name, signature in self._model.signatures.items()
-            if list(signature.structured_input_signature[1]) == ["history"]
+            if list(signature.structured_input_signature[1]) == ["history"] and name != KNOWN
         )
 
     def units(self, task: str) -> str:
@@ -101,14 +104,13 @@ class ExportedModel:
         Args:
             task: str. The name of a task, `"serving_default"` (the next item) or
                 `"embed"`.
-            histories: B histories, the oldest item first: a list, array or Series (pandas or
-                polars) of strings with item ids separated by white space, or of lists of ids; or a
-                DataFrame with one column of them, called `history` or the only one.
-                An id with white space stands in a string as `written` gives it, `"New%20York"`.
+            histories: B histories, in any form that `Histories` names but rows of integers: an
+                export knows ids, which are strings.
 
         Returns:
-            dict of arrays, `[B, ...]`: float32, and str where strings are given;
-            see `ServingModule`.
+            dict of arrays, `[B, ...]`: float32, and str where strings are given; see
+            `ServingModule`. Also `known_events` and `events`, int32 `[B]`: how many events of each
+            history the model knows, and of how many; and `user_id` of a table that has it.
 
         Raises:
             InputError: the task is unknown, or `histories` holds something else.
@@ -118,7 +120,9 @@ class ExportedModel:
                 f"`task` should be one of {', '.join(self.signatures)}. "
                 f"Received: `task` = {task!r}."
             )
-        return self._ask(task, history=_strings("histories", history_strings(histories)))
+        users, histories = _users_and_texts(histories)
+        answer = users | self._ask(task, history=histories)
+        return answer if KNOWN_EVENTS in answer else answer | self._ask(KNOWN, history=histories)
 
     def select(
         self,
@@ -149,7 +153,7 @@ class ExportedModel:
             InputError: the task does not recommend, or an argument is of another type or length.
         """
         self._check_task(task, SELECT, "that recommends")
-        histories = _strings("histories", history_strings(histories))
+        users, histories = _users_and_texts(histories)
         columns = {
             "allow": _strings("allow", _repeated(allow, str, histories)),
             "deny": _strings("deny", _repeated(deny, str, histories)),
@@ -164,7 +168,7 @@ class ExportedModel:
                 )
         for name in INTEGERS:
             columns[name] = [_whole(name, value) for value in columns[name]]
-        return self._ask(task + SELECT, history=histories, **columns)
+        return users | self._ask(task + SELECT, history=histories, **columns)
 
     def similar(self, items: list[str]) -> dict:
         """The items most like some items; see `SimilarItems`.
@@ -223,29 +227,30 @@ class ExportedModel:
                 "Received: other bytes."
             ) from error
 
-    def mixed(self, histories: list[str], tasks: list[str]) -> dict:
+    def mixed(self, histories: Any, tasks: list[str]) -> dict:
         """Answers for rows that each name their task, in a model with mixed tasks.
 
         Args:
-            histories: list of str, B, item ids separated by white space.
+            histories: B histories, in one of the forms of `predict`.
             tasks: list of str, B names; an unknown one gets an empty answer.
 
         Returns:
             dict of `labels` and `scores`, `[B, n]`; see `MixedSignature`.
 
         Raises:
-            InputError: there are no mixed tasks, an argument is not a list of strings, or the
-                lists have different lengths.
+            InputError: there are no mixed tasks, an argument has another form, or there are more or
+                fewer tasks than histories.
         """
         if MIXED not in self._model.signatures:
             raise InputError("`model` should have mixed tasks. Received: one without.")
-        histories, tasks = _strings("histories", histories), _strings("tasks", tasks)
+        users, histories = _users_and_texts(histories)
+        tasks = _strings("tasks", tasks)
         if len(histories) != len(tasks):
             raise InputError(
-                "`histories` and `tasks` should be lists of one length. "
-                f"Received: {len(histories)} and {len(tasks)}."
+                "`tasks` should be one for each history. "
+                f"Received: {len(tasks)} for {len(histories)} histories."
             )
-        return self._ask(MIXED, history=histories, task=tasks)
+        return users | self._ask(MIXED, history=histories, task=tasks)
 
     def _check_task(self, task, ending, what):
         """Raises InputError if a task has no signature that ends so."""
@@ -263,46 +268,11 @@ class ExportedModel:
         }
         answer = self._model.signatures[signature](**fed)
         # Sorted, since TensorFlow loads them in another order in every process.
+        names = sorted(answer, key=lambda name: (name in COUNTS, name))
         return {
             name: answer[name].numpy() if name == STATE else _decoded(answer[name].numpy())
-            for name in sorted(answer)
+            for name in names
         }
-
-
-def history_strings(histories: Any) -> list[str]:
-    """Histories of any form that `ExportedModel.predict` takes, as strings of item ids.
-
-    Raises:
-        InputError: they are of another form.
-    """
-    columns = getattr(histories, "columns", None)
-    if columns is not None:  # a DataFrame
-        names = [str(name) for name in columns]
-        if "history" not in names and len(names) != 1:
-            raise InputError(
-                "`histories` should have a column `history`, or one column alone. "
-                f"Received: a table with {', '.join(names)}."
-            )
-        histories = histories["history" if "history" in names else columns[0]]
-    if isinstance(histories, (str, bytes)) or not hasattr(histories, "__iter__"):
-        raise InputError(
-            "`histories` should be a list of histories, one for each user. "
-            f"Received: {histories!r}."
-        )
-    return [_history_string(history) for history in histories]
-
-
-def _history_string(history):
-    if isinstance(history, str):
-        return history
-    if history is None or history != history:  # None or NaN: what a table has for nothing
-        return ""
-    if isinstance(history, bytes) or not hasattr(history, "__iter__"):
-        raise InputError(
-            "`histories` should hold strings of item ids, or lists of them. "
-            f"Received: {history!r} in it."
-        )
-    return " ".join(written(str(item)) for item in history)
 
 
 def newest_version(path: Any) -> Path:
@@ -312,6 +282,13 @@ def newest_version(path: Any) -> Path:
         return path
     versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
     return max(versions, key=lambda version: int(version.name), default=path)
+
+
+def _users_and_texts(histories):
+    """A dict of `user_id` where histories say whose they are, and the histories as bytes."""
+    histories = Histories(histories)
+    users = {} if histories.user_ids is None else {"user_id": histories.user_ids}
+    return users, _strings("histories", histories.texts())
 
 
 def _strings(argument, rows):

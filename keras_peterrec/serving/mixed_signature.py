@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.id_text import has_space, written
-from keras_peterrec.data.preprocessing import left_pad, split_history
+from keras_peterrec.data.preprocessing import event_counts, left_pad, split_history
 from keras_peterrec.serving.item_table import NO_ITEM, NO_SCORE, are_among, listed
 from keras_peterrec.serving.signature_names import MIXED, input_names
 
@@ -24,6 +24,7 @@ class MixedSignature:
     |---|---|
     | `labels` | string `[B, n]`, items without those of the history, classes or labels |
     | `scores` | float32 `[B, n]`, highest first; of classes and labels, their probabilities |
+    | `known_events`, `events` | int32 `[B]`, as of every signature; see `ServingModule` |
 
     A regression's label is the name of its column and its score the number. n is the largest of k
     and the tasks' numbers of labels; what is left over, and all of an unknown task, is `""` with
@@ -91,7 +92,8 @@ class MixedSignature:
     def _answer(self, history, task):
         place = tf.cast(self.tables["places"].lookup(task), tf.int32)
         known = tf.maximum(place, 0)
-        ids = left_pad(split_history(history, self._source.ids), self._history_length)
+        events = split_history(history, self._source.ids)
+        ids = left_pad(events, self._history_length)
         users = tf.cast(self._mixed({"history": ids, "place": known}), tf.float32)
         rows = users, known, self._seen(history, known)
         if self._mixed.linear is not None:
@@ -113,6 +115,7 @@ class MixedSignature:
         return {
             "labels": tf.where(answered, labels, NO_ITEM),
             "scores": tf.where(answered, scores, NO_SCORE),
+            **event_counts(events),
         }
 
     def _seen(self, history, place):

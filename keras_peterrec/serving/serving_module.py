@@ -4,13 +4,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_peterrec.data.preprocessing import left_pad, split_history
+from keras_peterrec.data.preprocessing import event_counts, left_pad, split_history
 from keras_peterrec.serving.item_table import ItemTable, hidden_items
 from keras_peterrec.serving.mixed_signature import MixedSignature
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
+    COUNTS,
     EMBED,
     INTEGERS,
+    KNOWN,
     MIXED,
     NEXT_ITEM,
     SELECT,
@@ -37,10 +39,17 @@ class ServingModule(tf.Module):
     | a classification | `classes`, string `[B, n]`; `scores`, float32 `[B, n]` |
     | several labels | `labels`, string `[B, n]`; `scores`, float32 `[B, n]` |
     | a regression | `value`, float32 `[B]` |
+    | `known` | `known_events` and `events`, int32 `[B]` |
 
     `serving_default` gives the next items of the source log. Items come best first, without those
     of the history. Classes and labels are all n of them, by falling probability, and their scores
     are the probabilities.
+
+    `events` says how many events a history has, `known_events` how many of them are of items that
+    the host knows; it ignores the others, so that a history of unknown items gets the answer of an
+    empty one. Every answer of several outputs has both beside it. An answer of one output, which
+    REST writes as a bare value, and those to a server's `:classify` and `:regress`, whose outputs
+    are fixed, have not: `known` gives them for any history.
 
     `serving_default` and recommendations also answer requests that say what may be recommended,
     under their name with `_select` behind it, from `history`, `allow` and `deny`, string `[B]`,
@@ -105,6 +114,9 @@ class ServingModule(tf.Module):
         self.functions = _of_histories(host, source, tasks, answers, k, keep_seen)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
+        self.functions[KNOWN] = _concrete(
+            lambda history: event_counts(split_history(history, source.ids)), KNOWN
+        )
         self.functions[NEXT_ITEM + CLASSIFY] = _from_examples(
             self.functions[NEXT_ITEM],
             lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
@@ -153,38 +165,50 @@ def _concrete(function, name):
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
-def _padded(history, source, max_length):
-    return left_pad(split_history(history, source.ids), max_length)  # [B, L]
-
-
-def _next_item(host, source):
-    return lambda history: host.next_item_scores(_padded(history, source, host.next_item_length))
-
-
 def _embed(host, source):
     def embed(history):
-        user = host.pretrainer.user_states(_padded(history, source, host.max_length))
+        ids = left_pad(split_history(history, source.ids), host.max_length)
+        user = host.pretrainer.user_states(ids)
         return {"embedding": tf.cast(user, tf.float32)}  # REST cannot write half precision
 
     return embed
 
 
+# What follows makes, of histories, their scores and how many of their events are known.
+
+
+def _next_item(host, source):
+    return _counted(host.next_item_scores, source, host.next_item_length)
+
+
 def _scores(host, source, task):
-    length = host.history_length(task.model)
-    return lambda history: task.model(_padded(history, source, length), training=False)
+    scores_of = lambda ids: task.model(ids, training=False)
+    return _counted(scores_of, source, host.history_length(task.model))
+
+
+def _counted(scores_of, source, length):
+    def of_history(history):
+        rows = split_history(history, source.ids)
+        return scores_of(left_pad(rows, length)), event_counts(rows)
+
+    return of_history
 
 
 def _answered(scores_of, answer, keep_seen):
     def of_history(history):
         seen = tf.fill(tf.shape(history), "") if keep_seen else history
-        return answer(scores_of(history), seen)
+        scores, counts = scores_of(history)
+        answered = answer(scores, seen)
+        # REST writes a single output as a bare value: another one would change its form.
+        return answered | counts if len(answered) > 1 else answered
 
     return of_history
 
 
 def _selected(scores_of, select):
     def of_request(history, allow, deny, k, keep_seen):
-        return select(scores_of(history), history, allow, deny, k, keep_seen)
+        scores, counts = scores_of(history)
+        return select(scores, history, allow, deny, k, keep_seen) | counts
 
     return of_request
 
@@ -202,7 +226,8 @@ def _from_examples(answer, outputs):
         rows = tf.io.parse_example(inputs, {"history": tf.io.RaggedFeature(tf.string)})
         # A list of items becomes the one string that every signature reads.
         history = tf.strings.reduce_join(rows["history"], axis=-1, separator=" ")
-        return outputs(answer(history))
+        named = {key: value for key, value in answer(history).items() if key not in COUNTS}
+        return outputs(named)
 
     return from_examples.get_concrete_function()
 

@@ -4,12 +4,17 @@ NEXT_ITEM = "serving_default"
 EMBED = "embed"
 SIMILAR = "similar"  # items like some items
 MIXED = "mixed"  # rows of many tasks
+KNOWN = "known"  # how many events of a history are known, and nothing else
 # End the names of the signatures that read tf.Example, for the REST calls of these names.
 CLASSIFY = "_classify"
 REGRESS = "_regress"
 STEP = "_step"  # ends the names of the signatures that take one event
 SELECT = "_select"  # ends the names of the signatures that say what may be recommended
 STATE = "state_bytes"  # servers write outputs whose names end in _bytes in base64
+
+# Outputs of every answer that has several: what REST writes as an object.
+KNOWN_EVENTS, EVENTS = "known_events", "events"
+COUNTS = (KNOWN_EVENTS, EVENTS)
 
 K, KEEP_SEEN = "k", "keep_seen"
 INTEGERS = (K, KEEP_SEEN)  # inputs that are int32 `[B]`; all others are strings `[B]`

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.data.vocabulary import PAD
-from keras_peterrec.serving.signature_names import STATE, STEP, input_names
+from keras_peterrec.data.vocabulary import PAD, UNK
+from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS, STATE, STEP, input_names
 from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 
@@ -26,6 +26,7 @@ def step_signature(host, source, task, answer):
     | output | |
     |---|---|
     | `state_bytes` | string `[B]`, for the next event; REST writes it in base64 |
+    | `events`, `known_events` | int32 `[B]`, 1 if there is an event, and if its item is known |
     | the others | as of the task's own signature |
 
     The server keeps nothing. The client keeps the state, 32 KB for each user and task at 64
@@ -55,7 +56,9 @@ def step_signature(host, source, task, answer):
         state = tf.cast(_read(state_bytes, shape, tag), steps.start(0).dtype)
         state, scores = steps.step(state, tf.cast(ids, tf.int32))
         written = _written(tf.cast(state, tf.float32), shape, tag)
-        return {**answer(scores, seen), STATE: written}
+        counts = {EVENTS: ids != PAD, KNOWN_EVENTS: (ids != PAD) & (ids != UNK)}
+        counts = {name: tf.cast(there, tf.int32) for name, there in counts.items()}
+        return {**answer(scores, seen), **counts, STATE: written}
 
     return step.get_concrete_function()
 

@@ -17,6 +17,7 @@ from keras_peterrec.runs import bulk
 from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.prepare import prepare
+from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.predict import PredictSettings
 
 EVENTS = 400
@@ -73,11 +74,26 @@ def as_arrays(table):
 @pytest.mark.parametrize("task", ["films", "age-group.v2", "topics", "spend", "embed"])
 def test_every_user_is_answered_as_alone(causal_export, answered, histories, task):
     found = as_arrays(pq.read_table(answered(task)))
-    assert list(found) == ["user_id", *sorted(found.keys() - {"user_id"})]  # in every process
+    named = sorted(found.keys() - {"user_id", *COUNTS})  # in every process
+    assert list(found) == ["user_id", *named, "events", "known_events"]
     assert found.pop("user_id").tolist() == list(histories)
     wanted = causal_export.model.predict(task, list(histories.values()))
     assert list(found) == list(wanted)
     assert_same(found, wanted)
+
+
+def test_how_many_events_are_known_is_told(causal_export, events, histories, tmp_path, capfd):
+    items = set(causal_export.host.vocabulary.items)
+    known = [sum(item in items for item in text.split()) for text in histories.values()]
+    out, columns = tmp_path / "a.parquet", {"user_id": "user"}
+    done = predict(
+        causal_export.out, task=["spend"], log=pa.table(events), out=out, columns=columns
+    )
+    assert pq.read_table(out)["known_events"].to_pylist() == known and sum(known) < EVENTS
+    assert (done["known_events"], done["events"]) == (sum(known), EVENTS)
+    assert done["unknown_users"] == known.count(0)
+    said = f"the model knows {sum(known):,} of {EVENTS:,} events; of {known.count(0)} of "
+    assert said in capfd.readouterr().err
 
 
 def test_other_files(answered):

@@ -16,6 +16,7 @@ from serving_samples import (
     make_task,
     padded,
     problems,
+    without_counts,
 )
 
 from keras_peterrec.data.item_features import read_items
@@ -127,7 +128,7 @@ def test_single_events_are_kept(runs, tmp_path):
     # A state goes on in the next version: the weights are the same.
     answer = after.step("films", ["s2"], list(state), ["s1 s2"])
     answer.pop("state_bytes")
-    assert_same(answer, after.predict("films", ["s1 s2"]))
+    assert_same(without_counts(answer), after.predict("films", ["s1 s2"]))
     for name in ("age", "spend"):
         answer = after.step(name, ["s1"])
         answer.pop("state_bytes")

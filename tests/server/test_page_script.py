@@ -36,7 +36,8 @@ globalThis.location = {hash: HASH, pathname: "/"};
 const requests = [];
 globalThis.window = {history: {replaceState() {}}};
 document.getElementById("model").value = "peterrec";
-const replies = {"tasks.json": {models: {peterrec: {version: 3, tasks: TASKS, examples: []}}},
+const replies = {"tasks.json": {models: {peterrec: {version: 3, tasks: TASKS, examples: [],
+  known: KNOWN}}},
   "titles.json": TITLES};
 globalThis.fetch = async (path, request) => {
   const asked = request && JSON.parse(request.body);
@@ -44,16 +45,18 @@ globalThis.fetch = async (path, request) => {
   return {ok: true, json: async () => replies[path]
     ?? {predictions: [ANSWERS[asked.signature_name]]}};
 };
-setTimeout(() => console.log(JSON.stringify({requests, sections: elements.answers.children.map(
+setTimeout(() => console.log(JSON.stringify({requests,
+  known: elements.known.textContent, sections: elements.answers.children.map(
   section => [section.text(), section.widths()])})), 100);
 """
 
 
-def run(tasks, answers, titles, link="#history=a+b"):
+def run(tasks, answers, titles, link="#history=a+b", known=False):
     """What the page asks, and title, texts and widths of bars of each section of the answers."""
     html = Path(browser_page.__file__).with_name("page.html").read_text(encoding="utf-8")
     script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
     given = f"const TASKS = {json.dumps(tasks)}, HASH = {json.dumps(link)};\n"
+    given += f"const KNOWN = {json.dumps(known)};\n"
     given += f"const ANSWERS = {json.dumps(answers)}, TITLES = {json.dumps(titles)};\n"
     program = given + DOCUMENT + "eval(" + json.dumps(script) + ");"
     found = subprocess.run(
@@ -108,3 +111,28 @@ def test_what_may_be_recommended_is_asked_of_those_who_recommend():
     assert run(tasks, answers, {})["requests"] == [
         {"signature_name": name, "instances": ["a b"]} for name in tasks
     ]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+@pytest.mark.parametrize(
+    ("history", "counts", "said"),
+    [
+        ("a b c", (1, 3), "1 of 3 items is known"),
+        ("a b", (2, 2), "2 of 2 items are known"),
+        ("a", (0, 1), "0 of 1 items are known; the answers are those of an empty history"),
+        ("a, b", (1, 2), "1 of 2 items is known; put spaces, not commas, between items"),
+    ],
+)
+def test_how_many_items_are_known_is_told_beside_answers_of_every_kind(history, counts, said):
+    tasks = {"films": {"unit": "score"}, "spend": {"unit": "number"}}
+    known, events = counts
+    answers = {
+        "films": {"events": events, "items": ["i1"], "known_events": known, "scores": [1]},
+        "spend": 2,
+        "known": {"events": events, "known_events": known},
+    }
+    link = f"#history={history.replace(' ', '+')}"
+    found = run(tasks, answers, {}, link, known=True)
+    assert found["known"] == said
+    assert found["sections"][0][0][-2:] == ["i1", "1"] and found["sections"][1][0] == ["spend", "2"]
+    assert not run(tasks, answers, {}, link)["known"]  # of an export of before

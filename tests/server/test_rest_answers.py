@@ -48,8 +48,8 @@ def arrays(rows):
     if not isinstance(rows[0], dict):
         return {None: np.array(rows, "float32")}
     columns = {key: [row[key] for row in rows] for key in rows[0]}
-    kinds = {key: "float32" if key == "scores" else object for key in columns}
-    return {key: np.array(values, kinds[key]) for key, values in columns.items()}
+    kinds = {"scores": "float32", "events": "int32", "known_events": "int32"}
+    return {key: np.array(values, kinds.get(key, object)) for key, values in columns.items()}
 
 
 @pytest.mark.parametrize("task", NAMES)
@@ -236,7 +236,8 @@ def test_metrics(export_server):
         prefix + r"model_warmup_latency_sum\{.*\} .*",
     ]:
         assert re.search(f"^{line}$", text, re.MULTILINE), line
-    assert "_total" not in text and "_created" not in text  # TensorFlow Serving's names alone
+    others = text.replace("keras_peterrec_history_events_total", "")  # which it does not have
+    assert "_total" not in others and "_created" not in text  # but for that, its names alone
     assert len(re.findall('request_latency_bucket.*"Predict".*"REST"', text)) == 34
     assert "nobody" not in text  # what clients make up is not kept
 
@@ -297,3 +298,23 @@ def test_tasks_that_cannot_answer_a_verb(signature, verb, said, export_server):
     body = json.dumps({"signature_name": signature, "examples": [{"history": ["s1"]}]})
     status, text, _ = ask(export_server.port, "POST", f"/v1/models/peterrec:{verb}", body)
     assert status == 400 and json.loads(text)["error"].startswith(said), text
+
+
+def test_known_and_unknown_events_are_counted_for_prometheus(export_server):
+    def counted():
+        _, page, _ = ask(export_server.port, "GET", "/monitoring/prometheus/metrics")
+        start = 'keras_peterrec_history_events_total{known="'
+        found = {}
+        for line in page.decode().splitlines():
+            if line.startswith(start) and 'signature_name="topics"' in line:
+                assert 'model_name="peterrec"' in line
+                found[line.removeprefix(start).split('"')[0]] = float(line.rsplit(" ")[-1])
+        return [found.get(known, 0) for known in ("true", "false")]
+
+    before = counted()
+    for instances in (["s1 x s2", "", "x y"], ["s3"]):
+        body = {"signature_name": "topics", "instances": instances}
+        assert predict(export_server.port, "peterrec", body)[0] == 200
+    body = {"signature_name": "spend", "instances": ["s1 x"]}  # a bare answer says nothing
+    assert predict(export_server.port, "peterrec", body)[0] == 200
+    assert [after - b for after, b in zip(counted(), before)] == [3, 3]

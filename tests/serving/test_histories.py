@@ -3,19 +3,12 @@
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from commands import run_here
 
 from keras_peterrec.data.item_commas import comma_hint
 from keras_peterrec.errors import InputError
-from keras_peterrec.serving.exported_model import ExportedModel, history_strings, newest_version
-
-WANTED = ["i1 i2", "", "i3"]
-
-
-class Series(list):
-    """What pandas and polars have in common here: a column that can be iterated over."""
+from keras_peterrec.serving.exported_model import ExportedModel, newest_version
 
 
 class Table(dict):
@@ -24,52 +17,6 @@ class Table(dict):
     @property
     def columns(self):
         return list(self)
-
-
-@pytest.mark.parametrize(
-    "histories",
-    [
-        WANTED,
-        tuple(WANTED),
-        Series(WANTED),
-        np.array(WANTED),
-        np.array(WANTED, object),
-        [["i1", "i2"], [], ["i3"]],
-        [("i1", "i2"), None, np.array(["i3"])],
-        [["i1", "i2"], float("nan"), "i3"],
-        Table(user_id=[1, 2, 3], history=Series(WANTED)),
-        Table(anything=Series([["i1", "i2"], [], ["i3"]])),
-    ],
-)
-def test_histories_of_every_form_are_one(histories):
-    assert history_strings(histories) == WANTED
-
-
-def test_ids_may_be_numbers_in_lists():
-    assert history_strings([[1193, 661], np.array([914])]) == ["1193 661", "914"]
-    assert history_strings([["New York", "i1"]]) == ["New%20York i1"]
-
-
-def test_tables_of_libraries_that_are_here():
-    for name in ("pandas", "polars"):
-        library = pytest.importorskip(name)
-        assert history_strings(library.Series(WANTED)) == WANTED
-        assert history_strings(library.DataFrame({"history": WANTED})) == WANTED
-    assert pa  # Arrow's arrays hold scalars of their own: `to_pylist()` makes a list of them
-
-
-@pytest.mark.parametrize(
-    ("histories", "message"),
-    [
-        ("i1 i2", "`histories` should be a list of histories"),
-        (3, "`histories` should be a list of histories"),
-        ([3], "`histories` should hold strings of item ids, or lists of them. Received: 3"),
-        (Table(a=[], b=[]), "a column `history`, or one column alone. Received: a table with a, b"),
-    ],
-)
-def test_other_forms_are_refused(histories, message):
-    with pytest.raises(InputError, match=message):
-        history_strings(histories)
 
 
 def test_an_export_answers_them_alike_and_says_what_its_numbers_are(causal_export):

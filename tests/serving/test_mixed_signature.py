@@ -235,5 +235,5 @@ def test_reader_refuses_other_rows(model, single):
         single.mixed(["s1"], ["films"])
     with pytest.raises(InputError, match="`tasks` should be a list of strings"):
         model.mixed(["s1"], "films")
-    with pytest.raises(InputError, match="lists of one length. Received: 1 and 2"):
+    with pytest.raises(InputError, match="one for each history. Received: 2 for 1"):
         model.mixed(["s1"], ["films", "age"])

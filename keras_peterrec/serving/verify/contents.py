@@ -23,8 +23,8 @@ from keras_peterrec.serving.signature_names import (
 _FLOAT, _STRING, _INTEGER = types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_INT32
 # What an output should be: the words, and whether a type and sizes (-1 for any) fit them.
 _ANY_OUTPUT = (
-    "float32 or string, [B, ...]",  # REST writes no half-precision numbers
-    lambda dtype, shape: dtype in (_FLOAT, _STRING) and shape[:1] == [-1],
+    "float32, int32 or string, [B, ...]",  # REST writes no half-precision numbers
+    lambda dtype, shape: dtype in (_FLOAT, _INTEGER, _STRING) and shape[:1] == [-1],
 )
 # What `:classify` and `:regress` of a server read.
 _ANSWERS = {

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 FLOAT, INTEGER, STRING = 1, 3, 7  # of TensorFlow's data types
+NUMBERS = {FLOAT: ctypes.c_float, INTEGER: ctypes.c_int32}
 # A ConfigProto with `graph_options.rewrite_options.disable_meta_optimizer`: graphs are run as they
 # are. To optimize one takes longer than to run it a hundred times.
 QUICK = bytes.fromhex("52055203980101")
@@ -125,12 +126,12 @@ class CLoader:
         for dimension in shape:
             size *= dimension
         data, dtype = self.library.TF_TensorData(tensor), self.library.TF_TensorType(tensor)
-        if dtype not in (FLOAT, STRING):
-            sys.exit(f"an output should be float32 or string. Found: data type {dtype}")
-        if dtype == FLOAT:
-            values = list((ctypes.c_float * size).from_address(data)) if size else []
-        else:
+        if dtype == STRING:
             values = [self.text(data + STRING_BYTES * n) for n in range(size)]
+        elif dtype in NUMBERS:
+            values = list((NUMBERS[dtype] * size).from_address(data)) if size else []
+        else:
+            sys.exit(f"an output should be float32, int32 or string. Found: data type {dtype}")
         return {"shape": shape, "values": values}
 
     def text(self, address):
