@@ -23,7 +23,7 @@ from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.export import export
-from keras_peterrec.serving.signature_names import CLASSIFY, EMBED
+from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, KNOWN
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.recommendation import Recommendation
 from keras_peterrec.training.seeds import seeded
@@ -118,7 +118,7 @@ def start():
         name: each
         for name, each in LoadedVersion(version, 1).signatures.items()
         if list(each.dtypes) == ["history"]
-        and name != EMBED
+        and name not in (EMBED, KNOWN)
         and not name.endswith(CLASSIFY)
         and name.split() == [name]
     }
