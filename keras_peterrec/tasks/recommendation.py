@@ -99,9 +99,10 @@ class Recommendation(TaskKind):
 
     def answers(self, scores: Any, items: Any, k: int) -> dict:
         scores, nothing = np.array(scores, "float32"), np.finfo("float32").min
-        rows = np.repeat(np.arange(len(items)), [len(row) for row in items])
-        seen = self.targets.encode_written([item for row in items for item in row])
-        scores[rows[seen >= 0], seen[seen >= 0]] = nothing
+        if not self.keep_seen:
+            rows = np.repeat(np.arange(len(items)), [len(row) for row in items])
+            seen = self.targets.encode_written([item for row in items for item in row])
+            scores[rows[seen >= 0], seen[seen >= 0]] = nothing
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         scores = np.take_along_axis(scores, best, axis=1)
         return {

@@ -138,7 +138,8 @@ class Task:
 
         Args:
             histories: see `Histories`; a table of events is answered for each of its users.
-            k: int. Items of a recommendation, those of the history left out. Defaults to `10`.
+            k: int. Items of a recommendation, those of the history left out unless the task keeps
+                them. Defaults to `10`.
 
         Returns:
             dict of arrays `[B, ...]`: `user_id`, where the histories say whose they are; `items`,
