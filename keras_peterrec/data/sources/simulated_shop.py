@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.files.atomic_write import replacing
 
 _TASTES = 6  # Dimensions of a user's taste, and of an item's character.
 _TASTE_STRENGTH = 1.2
@@ -73,7 +74,8 @@ def simulate_shop(
     events = _events(rng, viewed, counts, items)
     table = _table(*events, prices=np.round(np.exp(rng.normal(3.0, 1.0, items)), 2))
     if path is not None:
-        pyarrow.csv.write_csv(table, str(path))
+        with replacing(path) as beside:
+            pyarrow.csv.write_csv(table, str(beside))
     return table
 
 
