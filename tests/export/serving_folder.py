@@ -40,6 +40,10 @@ def save_model(folder):
     def embed(history):
         return {"embedding": tf.fill([tf.size(history), 2], 0.25)}
 
+    def known(history):
+        events = tf.cast(tf.strings.split(history).row_lengths(), tf.int32)
+        return {"known_events": events - 1, "events": events}
+
     def spend(history):
         return {"value": tf.cast(tf.strings.split(history).row_lengths(), tf.float32)}
 
@@ -48,7 +52,8 @@ def save_model(folder):
 
     signatures = {"serving_default": _concrete(films), "films": _concrete(films)}
     for function in (
-        *(films_classify, films_step, films_select, similar, mixed, embed, spend, spend_regress),
+        *(films_classify, films_step, films_select, similar, mixed, embed, known),
+        *(spend, spend_regress),
     ):
         signatures[function.__name__] = _concrete(function)
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
