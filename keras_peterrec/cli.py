@@ -8,11 +8,13 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 
 from keras_peterrec import __version__
-from keras_peterrec.errors import InputError, is_full_disk
+from keras_peterrec.errors import InputError, is_full_disk, refused_by_machine, shortened
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings, TrainBenchmarkSettings
+from keras_peterrec.settings.command_parser import CommandParser
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.experiment import ExperimentSettings
 from keras_peterrec.settings.export import ExportSettings
@@ -70,7 +72,7 @@ COMMANDS = (
 
 
 def main(arguments=None):
-    """Runs one command; a user's mistake is one line and exit status 2."""
+    """Runs one command; what the user or the machine does wrong is one line and exit status 2."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     if "shell" in options:
@@ -81,39 +83,53 @@ def main(arguments=None):
     command, as_json = options.pop("chosen"), options.pop("json", False)
     if options.pop("verbose", False):
         os.environ[VERBOSE] = "1"  # for the processes that the command starts as well
+    settings = None
     try:
         settings = make_settings(command.settings, options)
         _check_places(settings)
         if command.needs_tensorflow or getattr(settings, "patches", False):
             load_tensorflow()
         result = _imported(command.run).with_settings(settings)
-    except InputError as error:
-        print(f"keras-peterrec: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        if not is_full_disk(error):
-            raise
-        place = getattr(error, "filename", None) or getattr(settings, "out", None)
-        where = f" at {str(place)!r}" if place else ""
-        print(
-            f"keras-peterrec: error: no space is left on the disk{where}. What was finished is "
-            "whole; make room, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        if as_json:
+            print(json.dumps(result, indent=2, ensure_ascii=False))
+        elif command.show is not None:
+            _imported(command.show)(result)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("keras-peterrec: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    elif command.show is not None:
-        _imported(command.show)(result)
+    except Exception as error:
+        _end(error, settings)
     if isinstance(result, dict) and result.get("problems"):
         sys.exit(2)
 
 
+def _end(error, settings):
+    """Ends in one line where the user or the machine is at fault; what is raised here is ours."""
+    if isinstance(error, BrokenPipeError):  # who read stdout has enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    if isinstance(error, InputError):
+        told = str(error)
+    elif is_full_disk(error):
+        place = getattr(error, "filename", None) or getattr(settings, "out", None)
+        where = f" at {str(place)!r}" if place else ""
+        told = (
+            f"no space is left on the disk{where}. What was finished is whole; make room, and the "
+            "same command goes on from there"
+        )
+    elif (refused := refused_by_machine(error)) is not None:
+        if os.environ.get(VERBOSE):
+            traceback.print_exception(error)
+        told = f"{shortened(refused)} (--verbose says where in the program)"
+    else:
+        raise error
+    print(f"keras-peterrec: error: {' '.join(told.splitlines())}", file=sys.stderr)
+    sys.exit(2)
+
+
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="keras-peterrec",
         description="One behaviour log, many small tasks: pretrain a host, patch it for "
         "each task, serve them all together.",
@@ -127,12 +143,14 @@ def _parser():
             text = "measure training or serving"
             of_group = commands.add_parser(group, help=text, description=text)
             groups[group] = of_group.add_subparsers(metavar="WHAT", required=True)
+            of_group.commands = groups[group].choices
         _add_command(groups.get(group, commands), name, command)
     text = "print a script by which the shell completes commands and options"
     completion = commands.add_parser(
         "completion", help=text, description=f"{text}: source <(keras-peterrec completion bash)"
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.commands = commands.choices
     return parser
 
 
@@ -142,6 +160,7 @@ def _add_command(commands, name, command):
         name, help=text, description=text, argument_default=argparse.SUPPRESS
     )
     parser.set_defaults(chosen=command)
+    parser.hints = command.settings.hints
     parser.add_argument("--json", action="store_true", help="print only JSON on stdout")
     parser.add_argument(
         "--verbose", action="store_true", help="show what TensorFlow writes on stderr as well"

@@ -1,6 +1,7 @@
 """Results as tables and lines on stdout, for people."""
 
 import textwrap
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -9,20 +10,22 @@ from rich.table import Table
 from keras_peterrec.serving.signature_names import COUNTS
 
 _WIDTH = 80  # letters of a line that people read
+_GAP = 2  # letters between two columns
+_WORD = 20  # letters of a text that are kept in one line
 _MOST = 12  # parts of a list that are shown
 
 
 def print_metrics(result):
     """Prints the metrics of a run, a line a metric, with their intervals beside the baselines."""
     columns = _metric_columns(result)
-    table = narrow_table(f"{result['command']}: test", ["metric"], columns)
+    rows = []
     for name in result["metrics"]["test"]:
         plain = name.removeprefix("new_").removeprefix("repeat_")
         if plain != name and all(texts.get(name) == texts.get(plain) for texts in columns.values()):
             continue  # that is what is served
-        table.add_row(name, *(texts.get(name, "") for texts in columns.values()))
+        rows.append([name, *(texts.get(name, "") for texts in columns.values())])
     console = _console()
-    console.print(table)
+    print_table(console, f"{result['command']}: test", ["metric"], columns, rows)
     if "parameters" in result:
         parameters = result["parameters"]
         console.print(
@@ -42,14 +45,51 @@ def print_metrics(result):
         console.print(result["advice"])
 
 
-def narrow_table(title, texts, numbers):
-    """A rich Table without lines between columns: nine of them fit into 80 letters.
+def print_table(console, title, texts, numbers, rows, width=None):
+    """Prints a table; one that is too wide as several, each with the first columns of texts.
 
     Args:
+        console: rich Console.
         title: str.
         texts: iterable of str, the first columns.
-        numbers: iterable of str, the columns after these, aligned to the right.
+        numbers: iterable of str, the columns after these, aligned to the right and never broken.
+        rows: list of lists of str.
+        width: int or `None`. Defaults to `None`, that of the console.
     """
+    texts, numbers, width = [*texts], [*numbers], width or console.width
+    while True:
+        columns = [
+            _Column(name, [row[place] for row in rows], is_text=place < len(texts))
+            for place, name in enumerate([*texts, *numbers])
+        ]
+        count = len(columns)
+        while count > len(texts) + 1 and sum(c.least + _GAP for c in columns[:count]) > width:
+            count -= 1
+        console.print(_table(title, columns[:count]), width=min(width, console.width))
+        numbers = numbers[count - len(texts) :]
+        if not numbers:
+            return
+        title, rows = None, [row[: len(texts)] + row[count:] for row in rows]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column's name, its cells, and whether they are text, which may be folded."""
+
+    name: str
+    cells: list
+    is_text: bool
+
+    @property
+    def least(self):
+        """How wide it is at least."""
+        lines = [line for cell in self.cells for line in cell.split("\n")]
+        longest = max(map(len, [*lines, *self.name.split()]), default=0)
+        return min(longest, _WORD) if self.is_text else longest
+
+
+def _table(title, columns):
+    """A rich Table without lines between columns: nine of them fit into 80 letters."""
     table = Table(
         title=title,
         title_justify="left",
@@ -58,10 +98,11 @@ def narrow_table(title, texts, numbers):
         pad_edge=False,
         collapse_padding=True,
     )
-    for column in texts:
-        table.add_column(column, overflow="fold")
-    for column in numbers:
-        table.add_column(column, justify="right", overflow="fold")
+    for column in columns:
+        justify = "left" if column.is_text else "right"
+        table.add_column(column.name, justify=justify, overflow="fold", min_width=column.least)
+    for row in zip(*(column.cells for column in columns)):
+        table.add_row(*row)
     return table
 
 
@@ -140,10 +181,13 @@ def print_answers(answers):
 
 
 def print_export(result):
-    """Prints what `export` wrote, or what it found wrong."""
+    """Prints what `export` wrote, and what it found wrong."""
+    written = {n: value for n, value in result.items() if n not in ("checks", "problems")}
+    if "problems" not in result or len(written) > 1:  # more than the path of a check
+        print_description(written)
     if "problems" not in result:
-        print_description(result)
-    elif result["problems"]:
+        return
+    if result["problems"]:
         print("\n".join(result["problems"]))
     else:
         print(f"{result['path']}: nothing wrong ({', '.join(result['checks'])})")
@@ -190,10 +234,8 @@ def _print_rows(console, title, rows):
     names = dict.fromkeys(name for row in rows for name in row)
     numbers = [name for name in names if isinstance(sample[name], (int, float))]
     texts = [name for name in names if name not in numbers]
-    table = narrow_table(title, texts, numbers)
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in (*texts, *numbers)))
-    console.print(table, width=min(console.width, _WIDTH))
+    cells = [[_cell(row.get(name)) for name in (*texts, *numbers)] for row in rows]
+    print_table(console, title, texts, numbers, cells, min(console.width, _WIDTH))
 
 
 def _cell(value):

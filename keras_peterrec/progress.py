@@ -34,6 +34,11 @@ def line(text: str) -> None:
         print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
 
+def is_off() -> bool:
+    """Whether nothing is to be printed, for libraries that print by themselves."""
+    return _how() == "off"
+
+
 @contextlib.contextmanager
 def stage(
     what: str, brief: bool = False, repeated: bool = False

@@ -49,6 +49,23 @@ def test_the_way_that_is_served_is_not_printed_twice(capsys):
     assert "repeat_ndcg@10" in text and "new_ndcg@10" not in text
 
 
+def test_many_baselines_are_two_tables_with_whole_numbers(capsys, monkeypatch):
+    """Of `refresh`: five baselines, and metrics with long names."""
+    names = ["host before", "popularity", "last item again", "SLIT", "EASE"]
+    test = {"sampled_ndcg@5": 0.6234, "filtered_ndcg@10": 0.1234}
+    intervals = {"test": {name: [0.1, 0.1456] for name in test}}
+    changes = {
+        "command": "refresh",
+        "metrics": {"validation": test, "test": test},
+        "intervals": intervals,
+        "baselines": [{"name": name, "test": test} for name in names],
+    }
+    text = printed(capsys, monkeypatch, **changes)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("0.6234") == 7 and text.count("[0.100, 0.146]") == 2
+    assert text.count("sampled_ndcg@5") == 2 and all(name.split()[0] in text for name in names)
+
+
 @pytest.mark.parametrize("missing", [("intervals", "baselines"), ("baselines",), ("intervals",)])
 def test_what_a_result_does_not_have_is_not_shown(missing, capsys):
     result = {"command": "evaluate", "metrics": {"test": TEST}}

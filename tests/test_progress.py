@@ -1,12 +1,16 @@
 """What is printed of a command's stages: lines, a live line, or nothing."""
 
 import io
+import re
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from keras_peterrec import progress
+from keras_peterrec.tasks.registry import choose_kind
 
 
 class Terminal(io.StringIO):
@@ -156,3 +160,22 @@ def test_going_through_something_outside_of_a_stage_prints_nothing(capsys):
     progress.part("ours")
     assert list(progress.each(iter("abc"), "reading", total=3)) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+# Where stderr is written without asking how: errors, a server's log, and this module's own lines.
+OWN_STDERR = {"cli.py", "progress.py", "tensorflow_start.py", "server/server.py"}
+
+
+def test_all_that_is_told_of_progress_goes_through_this_module():
+    package = Path(progress.__file__).parent
+    told = re.compile(r"print\([^#]*?file=sys\.stderr|sys\.stderr\.write", re.DOTALL)
+    found = {p.relative_to(package).as_posix() for p in package.rglob("*.py")}
+    found = {name for name in found if told.search((package / name).read_text("utf-8"))}
+    assert found <= OWN_STDERR
+
+
+def test_off_is_off(monkeypatch, capfd):
+    monkeypatch.setenv(progress.HOW, "off")
+    labels = SimpleNamespace(column="age", values=["1", "2", "3"], classes=None)
+    choose_kind(None, labels)
+    assert capfd.readouterr() == ("", "")

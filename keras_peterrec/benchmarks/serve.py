@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.errors import InputError
+from keras_peterrec.progress import HOW, line
 from keras_peterrec.server.serve import check_installed
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
@@ -174,7 +175,7 @@ def _turns(direct, clients, known, settings):
                     p50 = turn["p50_ms"]
                     turn["times_call"] = None if p50 is None else p50 / found[0]["p50_ms"]
                     rows.setdefault((server, name, connections), []).append(turn)
-        print(f"  {name}: measured", file=sys.stderr, flush=True)
+        line(f"  {name}: measured")
     ceilings = [{"signature": name, **_medians(turns)} for (name, *_), turns in ceilings.items()]
     keys = ("server", "signature", "connections")
     return {
@@ -219,12 +220,13 @@ class OwnServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+            # Its line with the address is read here, whatever a person wants to see.
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, HOW: "lines"},
         )
         last = ""
-        for line in self._process.stderr:
-            last = line.strip() or last
-            if found := re.search(r"http://127\.0\.0\.1:\d+(?= answers)", line):
+        for text in self._process.stderr:
+            last = text.strip() or last
+            if found := re.search(r"http://127\.0\.0\.1:\d+(?= answers)", text):
                 break
         else:
             self._process.communicate()

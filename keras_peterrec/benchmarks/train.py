@@ -11,6 +11,7 @@ from keras_peterrec.benchmarks.report import Line, Table, describe_machine, writ
 from keras_peterrec.benchmarks.train_turns import measure
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.errors import InputError
+from keras_peterrec.progress import line
 from keras_peterrec.settings.base import positive_integer, takes
 from keras_peterrec.settings.benchmark import LOSSES, TrainBenchmarkSettings
 
@@ -159,7 +160,7 @@ def measure_loops(settings):
             # The first leaves what all share: what TensorFlow and the compiler keep.
             answer["bytes_a_model"] = (resident[-1] - resident[0]) / (len(resident) - 1)
         found.append({"what": what, **answer})
-        print(f"{what}: {_told(found[-1])}", file=sys.stderr, flush=True)
+        line(f"{what}: {_told(found[-1])}")
     return found
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import psutil
 
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.progress import line
 
 # How many score matrices [N, V] a plain full softmax holds at once.
 SCORE_MATRICES = 6
@@ -35,14 +35,14 @@ def measure(configuration, sides, rounds, steps):
         failed = {ours: f"the scores of a full softmax would take {needed / 2**30:.0f} GiB"}
     else:
         found, failed = _take_turns(configuration, sides, rounds, steps)
-    print("{loss}, {items:,} items".format(**configuration), file=sys.stderr)
+    line("{loss}, {items:,} items".format(**configuration))
     for side, reason in failed.items():
-        print(f"  {side}: not measured: {reason}", file=sys.stderr)
+        line(f"  {side}: not measured: {reason}")
     rows = []
     for side in sides if ours not in failed else ():
         if side not in failed:
             rows.append(_row(configuration, side, found[side], found[ours]))
-            print(f"  {side}: {rows[-1]['step_ms']:.1f} ms", file=sys.stderr, flush=True)
+            line(f"  {side}: {rows[-1]['step_ms']:.1f} ms")
     return rows, failed
 
 

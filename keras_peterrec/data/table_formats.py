@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+from keras_peterrec.data.table_columns import is_text
 from keras_peterrec.errors import InputError
 
 ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")
@@ -178,12 +179,43 @@ def _read_parquet(path, columns, uneven=None):
     # ParquetFile takes the path literally: read_table would take "year=2020" in a
     # folder's name for one more column.
     with pa.parquet.ParquetFile(path) as file:
-        return file.read(columns=columns)
+        table = file.read(columns=columns)
+    _check_text(path, table)
+    return table
 
 
 def _parquet_batches(path, columns, rows, uneven=None):
+    before = 0
     with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
-        yield from file.iter_batches(batch_size=rows, columns=columns)
+        for batch in file.iter_batches(batch_size=rows, columns=columns):
+            _check_text(path, batch, before)
+            before += len(batch)
+            yield batch
+
+
+def _check_text(path, table, before=0):
+    """Raises InputError if a column of text, which a Parquet file only calls so, is not UTF-8."""
+    for name, column in zip(table.schema.names, table.columns):
+        if not is_text(column.type):
+            continue
+        found = column.cast(pa.large_binary())
+        try:
+            found.cast(pa.large_string())  # which looks at every letter, and copies none
+        except pa.ArrowInvalid as error:
+            values = enumerate(found.to_pylist(), before + 1)
+            row, value = next((n, value) for n, value in values if not _is_utf8(value or b""))
+            raise InputError(
+                f"`path` should hold text in UTF-8. Received: {path}, whose column {name!r} has "
+                f"{value[:40]!r} in row {row}."
+            ) from error
+
+
+def _is_utf8(value):
+    try:
+        value.decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 _READERS = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}
@@ -201,8 +233,12 @@ def _clear_errors(path):
         yield
     except InputError:
         raise
-    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError, ValueError) as error:
-        row = _row_not_in_utf8(path) if "UTF8" in str(error) else None
+    except (
+        *(pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError, ValueError),
+        RecursionError,  # JSON that is nested too deeply
+    ) as error:
+        is_lines = format_of(path) != "Parquet"
+        row = _row_not_in_utf8(path) if is_lines and "UTF8" in str(error) else None
         if row is not None:
             raise InputError(
                 f"`path` should be text in UTF-8. Received: {path}, whose row {row} is not; if it "
@@ -219,8 +255,6 @@ def _row_not_in_utf8(path):
     """The first row, counted from 1 below the names, that is not UTF-8; `None` if all are."""
     with _opened(path) as file:
         for row, line in enumerate(file):
-            try:
-                line.decode()
-            except UnicodeError:
+            if not _is_utf8(line):
                 return row
     return None

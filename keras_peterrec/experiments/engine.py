@@ -1,6 +1,5 @@
 """Runs an experiment: a plan on a dataset, over several seeds; writes tables and plots."""
 
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +29,8 @@ from keras_peterrec.experiments.tables import (
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.printing import narrow_table
+from keras_peterrec.printing import print_table
+from keras_peterrec.progress import line
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.experiment import ExperimentSettings
@@ -114,17 +114,15 @@ def show(result):
     for cells in by_metric(result["table"]):
         metric = cells[0]["metric"]
         tasks = sorted(dict.fromkeys(cell["task"] for cell in cells), key=lambda t: t == MEAN)
-        table = narrow_table(f"{result['title']}: test {metric}", [""], tasks)
+        rows = []
         for row in dict.fromkeys(cell["row"] for cell in cells):
             of_row = {cell["task"]: format_cell(cell) for cell in cells if cell["row"] == row}
-            table.add_row(row, *(of_row.get(task, "") for task in tasks))
-        console.print(table)
+            rows.append([row, *(of_row.get(task, "") for task in tasks)])
+        print_table(console, f"{result['title']}: test {metric}", [""], tasks, rows)
     for cells in by_kind(result.get("differences", [])):
         title, header, rows = difference_table(cells)
-        table = narrow_table(title, header[:1], header[1:])
-        for row in rows:
-            table.add_row(*(text.replace(" [", "\n[") for text in row))
-        console.print(table)
+        rows = [[text.replace(" [", "\n[") for text in row] for row in rows]
+        print_table(console, title, header[:1], header[1:], rows)
     for note in result["notes"]:
         console.print(note)
     console.print(f"tables, plots and every run: {result['out']}")
@@ -144,7 +142,7 @@ def _same_result(folder, asked):
 
 def _print_total(result):
     seconds = result["seconds"]["total"]
-    print(f"{result['out']}: {len(result['runs'])} runs, {seconds:.1f} s in all", file=sys.stderr)
+    line(f"{result['out']}: {len(result['runs'])} runs, {seconds:.1f} s in all")
 
 
 def _report(plan, data, runs, left_out, out, settings):

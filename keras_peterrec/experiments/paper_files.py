@@ -1,10 +1,10 @@
 """The files that the authors of PeterRec published, as a dataset of five tasks."""
 
 import re
-import sys
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
+from keras_peterrec.progress import line
 
 MAX_LENGTH = 50  # as the published lines, most of which are padded to it
 _PRETRAIN = r"pretrain|_pre\."
@@ -55,7 +55,7 @@ def paper_dataset(folder):
         chosen, *beside = found[name]
         if beside:
             unread = ", ".join(file.name for file in beside)
-            print(f"{name}: {chosen.name} is read, and not {unread}", file=sys.stderr)
+            line(f"{name}: {chosen.name} is read, and not {unread}")
         source, log = "source", shared[0]
         if name == "ColdRec-1" and own:
             source, log = "coldrec-1", own[0]
@@ -67,7 +67,7 @@ def paper_dataset(folder):
             f"{', '.join(name for name, _, _ in _TASKS)}. Received: {str(folder)!r}, without any."
         )
     if missing:
-        print(f"left out, no file in {folder}: {', '.join(missing)}", file=sys.stderr)
+        line(f"left out, no file in {folder}: {', '.join(missing)}")
     return Dataset("peterrec", sources, tuple(tasks), MAX_LENGTH, "the paper's own files")
 
 

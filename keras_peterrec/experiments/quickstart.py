@@ -20,8 +20,8 @@ from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json, write_json
-from keras_peterrec.printing import narrow_table
-from keras_peterrec.progress import HOW
+from keras_peterrec.printing import print_table
+from keras_peterrec.progress import HOW, line
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
@@ -89,13 +89,8 @@ def show(result):
     """Prints a quickstart's result."""
     console = Console(highlight=False, soft_wrap=False)
     source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"
-    table = narrow_table(
-        f"{result['data']} ({source}), test users",
-        ("task", "method", "metric"),
-        ("value", *BASELINES, "trained", "first\nstep", "fitting"),
-    )
-    for row in result["rows"]:
-        table.add_row(
+    rows = [
+        [
             row["task"],
             row["method"],
             row["metric"],
@@ -104,8 +99,12 @@ def show(result):
             f"{row['trainable']:,}",
             _seconds(row["first_step"]),
             _seconds(row["fit"]),
-        )
-    console.print(table)
+        ]
+        for row in result["rows"]
+    ]
+    title = f"{result['data']} ({source}), test users"
+    numbers = ("value", *BASELINES, "trained", "first\nstep", "fitting")
+    print_table(console, title, ("task", "method", "metric"), numbers, rows)
     for place, column in enumerate(BASELINES):
         told = dict.fromkeys(
             f"{_in_columns(row['baselines'])[place]} ({row['metric']})" for row in result["rows"]
@@ -140,7 +139,7 @@ def _available(data):
         load_log(f"{data}/source")
         return data
     except InputError as error:
-        print(f"{error}\nGoing on with simulated data.", file=sys.stderr)
+        line(f"{error}\nGoing on with simulated data.")
         return "simulated"
 
 

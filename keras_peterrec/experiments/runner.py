@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 from keras_peterrec.errors import Misfit
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.progress import line
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
@@ -92,11 +92,11 @@ class Runner:
 
     def _try(self, run, row, of, seed, out, **arguments):
         what = ", ".join(task.name for task in of)
-        print(f"seed {seed}  {what}  {row.label}", file=sys.stderr)
+        line(f"seed {seed}  {what}  {row.label}")
         try:
             result = self._worker.call(run, seed=seed, out=out, **arguments)
         except Misfit as error:
-            print(f"left out: {what}, {row.label}, seed {seed}: {error}", file=sys.stderr)
+            line(f"left out: {what}, {row.label}, seed {seed}: {error}")
             self.left_out += [
                 {"row": row.label, "task": task.name, "seed": seed, "reason": str(error)}
                 for task in of

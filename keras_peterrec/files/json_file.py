@@ -1,6 +1,7 @@
 """JSON files: written whole, read with one clear line where they cannot be."""
 
 import contextlib
+import csv
 import json
 from pathlib import Path
 
@@ -18,11 +19,14 @@ def read_json(path, argument):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
+        is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        what = f"which has one that cannot be read: {error.strerror}"
         raise InputError(
             f"`{argument}` should be a folder with {Path(path).name}. "
-            f"Received: {str(Path(path).parent)!r}, {_what_is_there(Path(path).parent)}."
+            f"Received: {str(Path(path).parent)!r}, "
+            f"{_what_is_there(Path(path).parent) if is_missing else what}."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested too deeply
         raise InputError(
             f"`{argument}` should hold valid JSON. Received: {str(path)!r}, which is damaged or "
             f"cut short: {error}. Copy it again, or run the command again that wrote it."
@@ -74,7 +78,10 @@ def refuse_misfits(folder, argument):
         yield
     except InputError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+        csv.Error,
+    ) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
             f"`{argument}` should hold settings that fit together. "

@@ -1,6 +1,5 @@
 """Everything a report says of a run, read from its folder without TensorFlow."""
 
-import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from keras_peterrec.files.history_file import read_history
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.report.kept_rows import read_examples, read_test_rows
 from keras_peterrec.report.views import describe
+from keras_peterrec.settings.parser import command_words
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
@@ -25,7 +25,7 @@ def find_runs(path: Any, argument: str = "path") -> list[Path]:
     """
     path = Path(path)
     found = [path] if (path / "metrics.json").is_file() else []
-    if not found or "metrics" not in read_json(path / "metrics.json", argument):
+    if not found or _command(read_json(path / "metrics.json", argument)) is None:
         found = [file.parent for file in sorted(path.rglob("metrics.json"))]
     commands = {folder: read_json(folder / "metrics.json", argument) for folder in found}
     runs = [run for run in found if _command(commands[run]) in SETTINGS]
@@ -83,21 +83,8 @@ def command_line(command: str, settings: dict, out: Any) -> str:
         settings: dict, as `run.json` has them.
         out: path of the run.
     """
-    words = ["keras-peterrec", command]
-    for field in dataclasses.fields(SETTINGS[command]):
-        name, flag = field.name, field.name.replace("_", "-")
-        value = str(out) if name == "out" else settings.get(name)
-        if value is None or value == field.default:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, dict):
-            words += [f"--{flag}", ",".join(f"{there}={here}" for there, here in value.items())]
-        elif isinstance(value, list):
-            words += [f"--{flag}", ",".join(map(str, value))]
-        else:
-            words += [f"--{flag}", str(value)]
-    return shlex.join(words)
+    words = command_words(SETTINGS[command], {**settings, "out": str(out)})
+    return shlex.join(["keras-peterrec", command, *words])
 
 
 def _titled(example, titles):
@@ -110,14 +97,18 @@ def _titled(example, titles):
     return titled
 
 
-def _commands(folder, run):
+def _commands(folder, run, later=()):
     """The commands that make a run, those of its host first where the host's folder is there."""
-    own = command_line(run["command"], run["settings"], folder)
+    final = {"final": True} if "final" in run else {}
+    own = command_line(run["command"], {**run["settings"], **final}, folder)
     host = run["settings"].get("host")
-    if host is None or not (Path(host) / "run.json").is_file():
+    later = (*later, Path(folder).resolve())
+    if host is None or not (Path(host) / "run.json").is_file() or Path(host).resolve() in later:
         return [own]
-    return [*_commands(host, read_json(Path(host) / "run.json", "path")), own]
+    return [*_commands(host, read_json(Path(host) / "run.json", "path"), later), own]
 
 
 def _command(result):
-    return result.get("command") if isinstance(result, dict) and "metrics" in result else None
+    """The command of a finished run; `None` where it is no such thing."""
+    command = result.get("command") if isinstance(result, dict) and "metrics" in result else None
+    return command if isinstance(command, str) else None

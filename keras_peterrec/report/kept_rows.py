@@ -112,7 +112,8 @@ class Examples:
 
         Returns:
             list of dict of `user`, `events` (length of the history), `history` (the last events,
-            list of str), `truth`, `answer` and `of_items`; see `RowDetails`.
+            list of str), `truth`, `truth_in_history` (what of it the history has), `answer` and
+            `of_items`; see `RowDetails`.
         """
         details = getattr(measured, "details", None)
         if details is None or not len(details.starts):
@@ -122,14 +123,16 @@ class Examples:
         found = []
         for row, example in zip(rows, details.examples(rows)):
             history = self.source.items[details.starts[row] : details.stops[row]]
-            known = history[history >= FIRST_ITEM][-SHOWN_EVENTS:]
+            events = self.vocabulary.decode(history[history >= FIRST_ITEM])
+            had = set(map(str, events)) if details.of_items else ()
             found.append(
                 {
                     "of_items": details.of_items,
                     "user": str(measured.user_ids[measured.owners[row]]),
                     "events": len(history),
-                    "history": [self.name(item) for item in self.vocabulary.decode(known)],
+                    "history": [self.name(item) for item in events[-SHOWN_EVENTS:]],
                     "truth": [named(name) for name in example["truth"]],
+                    "truth_in_history": [named(n) for n in example["truth"] if str(n) in had],
                     "answer": [[named(name), score] for name, score in example["answer"]],
                 }
             )
@@ -147,10 +150,16 @@ class Examples:
             paragraphs.append(
                 f"### {_plain(example['user'])}\n\n"
                 f"- {example['events']:,} events, the last: {_listed(example['history'])}\n"
-                f"- truth: {_listed(example['truth'])}\n"
+                f"- truth: {_listed(marked_truth(example))}\n"
                 f"- answer: {answer}\n"
             )
         return "\n".join(paragraphs)
+
+
+def marked_truth(example: dict) -> list[str]:
+    """What was true of an example, with a word beside what the history has already."""
+    seen = example.get("truth_in_history", ())
+    return [f"{name} (in the history)" if name in seen else name for name in example["truth"]]
 
 
 def _listed(names):

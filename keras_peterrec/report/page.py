@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from keras_peterrec.report import charts
+from keras_peterrec.report.kept_rows import marked_truth
 
 ENDS = {  # `stopped` of `metrics.json`, in words
     "patience": "early stopping, since no epoch was better any more",
@@ -93,12 +94,17 @@ def _index(runs):
                 run["metrics"]["test"][metric],
                 _interval(run["intervals"].get(metric)),
                 "" if best is None else f"{best[0]} {_number(best[1])}",
+                "" if best is None else _verdict(run, *best),
                 (run["parameters"] or {}).get("trainable"),
                 f"{(run['seconds'] or {}).get('total', 0):,.0f}",
             ]
         )
-    header = ["run", "kind", "method", "metric", "test", "95 %", "best baseline"]
-    table = _table([*header, "trained", "seconds"], rows, "Test users, by the deciding metric.")
+    header = ["run", "kind", "method", "metric", "test", "95 %", "best baseline", ""]
+    caption = (
+        "Test users, by the deciding metric. A run equals a baseline where the interval of the "
+        "difference holds 0."
+    )
+    table = _table([*header, "trained", "seconds"], rows, caption)
     return f'<nav aria-label="Runs">{table}</nav>'
 
 
@@ -151,6 +157,7 @@ def _result(run, name):
     ]
     advice = f'<p class="advice">{escape(run["advice"])}</p>' if run["advice"] else ""
     caption = "Intervals are those of a bootstrap over test users; baselines on the same users."
+    caption += _verdicts(run)
     chart = _figure(charts.comparison(run), f"{name}-comparison")
     return f"<h3>Result</h3>{advice}{chart}{_table(header, rows, caption)}"
 
@@ -257,7 +264,7 @@ def _examples(run):
                 example["user"],
                 example["events"],
                 ", ".join(example["history"]),
-                ", ".join(example["truth"]),
+                ", ".join(marked_truth(example)),
                 _Html(", ".join(answers)),
             ]
         )
@@ -365,6 +372,29 @@ def _number(value: Any) -> str:
 
 def _interval(ends):
     return "" if ends is None else f"[{_number(ends[0])}, {_number(ends[1])}]"
+
+
+def _verdict(run, name, value):
+    """Whether a run beats, equals or loses to a baseline, by the interval over test users."""
+    metric = run["decides"]["name"]
+    low, high = _views(run, "against", {}).get(name) or _distance(run["intervals"], metric, value)
+    if not run["decides"]["higher_is_better"]:
+        low, high = -high, -low
+    return "beats it" if low > 0 else "loses" if high < 0 else "equals it"
+
+
+def _distance(intervals, metric, value):
+    """Where a run kept no rows: the interval of its own metric, less the baseline's value."""
+    low, high = intervals.get(metric, (value, value))
+    return low - value, high - value
+
+
+def _verdicts(run):
+    """The same of every baseline, as a sentence."""
+    metric = run["decides"]["name"]
+    found = [(b["name"], b["test"].get(metric)) for b in run["baselines"]]
+    words = [f"{n}: {_verdict(run, n, value)}" for n, value in found if value is not None]
+    return f" By {metric} the run against each: {'; '.join(words)}." if words else ""
 
 
 def _best_baseline(run):

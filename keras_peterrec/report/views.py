@@ -13,6 +13,7 @@ from keras_peterrec.report.kept_rows import OF_BASELINE
 
 HISTORY_BINS = (0, 1, 5, 20, 50, 100, 200, 500)
 POPULARITY = ("the most popular", "in between", "the rarest", "not in training")
+UNKNOWN = "unknown to the model, so never found"
 BINS = 10
 CURVE_POINTS = 100
 MOST_LABELS = 30  # rows of a table; the most frequent ones
@@ -28,12 +29,15 @@ def describe(rows: dict, metric: dict, seed: int = 0) -> dict:
         seed: int. Of the intervals. Defaults to `0`.
 
     Returns:
-        dict with those of `groups`, `by_label`, `confusion`, `calibration`, `curves`, `numbers`
-        and `recommendations` that apply; empty without arrays.
+        dict with those of `groups`, `against`, `by_label`, `confusion`, `calibration`, `curves`,
+        `numbers` and `recommendations` that apply; empty without arrays.
     """
     if not rows:
         return {}
-    found = {"groups": [by_history(rows, metric, seed)]}
+    found = {
+        "groups": [by_history(rows, metric, seed)],
+        "against": against_baselines(rows, metric, seed),
+    }
     if "target" in rows:
         found["groups"].append(by_popularity(rows, metric, seed))
     if "probabilities" in rows:
@@ -69,12 +73,13 @@ def by_history(rows: dict, metric: dict, seed: int) -> dict:
 def by_popularity(rows: dict, metric: dict, seed: int) -> dict:
     """The deciding metric by how often training has the item to be found.
 
-    Each of the first three groups has a third of the training events.
+    Each of the first three groups has a third of the training events. An item that the model does
+    not know, since all of its events are held out or it is too rare, is in a group of its own.
     """
     third = popularity_third(rows["counts"])
-    of_rows = np.where(rows["target"] < 0, 3, third[np.maximum(rows["target"], 0)])
+    of_rows = np.where(rows["target"] < 0, 4, third[np.maximum(rows["target"], 0)])
     sizes = np.bincount(third, minlength=4)
-    names = [f"{name} ({size:,} items)" for name, size in zip(POPULARITY, sizes)]
+    names = [f"{name} ({size:,} items)" for name, size in zip(POPULARITY, sizes)] + [UNKNOWN]
     return _groups("popularity of the item", names, of_rows, rows, metric, seed)
 
 
@@ -95,17 +100,38 @@ def popularity_third(counts: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, third, 3)
 
 
+def against_baselines(rows: dict, metric: dict, seed: int) -> dict:
+    """The interval of the metric minus each baseline's, over test users: `{name: [low, high]}`.
+
+    Both are measured on the same users, drawn with replacement: what makes a user hard is hard for
+    both, so that the difference is surer than either.
+    """
+    _, owners = np.unique(rows["owners"], return_inverse=True)
+    baselines = _baselines(rows)
+    if owners.max() < 1 or not baselines:
+        return {}
+    parts = {"": rows["part"], **baselines}
+    sums = {name: np.bincount(owners, part) for name, part in parts.items()}
+    drawn = sampled_means(sums, np.bincount(owners), np.random.default_rng(seed))
+    values = {name: np.sqrt(v) if metric["root_of"] else v for name, v in drawn.items()}
+    return {
+        name: np.quantile(values[""] - values[name], [0.025, 0.975]).tolist() for name in baselines
+    }
+
+
+def _baselines(rows):
+    """Each baseline's part of the metric in every row, `{name: [R]}`."""
+    named = ((n, part) for n, part in rows.items() if n.startswith(OF_BASELINE))
+    return {name.removeprefix(OF_BASELINE): part for name, part in named}
+
+
 def _groups(by, names, bins, rows, metric, seed):
     groups = []
     for number, name in enumerate(names):
         chosen = bins == number
         if not chosen.any():
             continue
-        baselines = {
-            name.removeprefix(OF_BASELINE): _of_part(part[chosen], metric)
-            for name, part in rows.items()
-            if name.startswith(OF_BASELINE)
-        }
+        baselines = {n: _of_part(part[chosen], metric) for n, part in _baselines(rows).items()}
         _, owners = np.unique(rows["owners"][chosen], return_inverse=True)
         part = rows["part"][chosen].astype("float64")
         groups.append(

@@ -45,8 +45,9 @@ def export_runs(settings: ExportSettings) -> dict:
     nothing is written.
 
     Returns:
-        dict; see `keras_peterrec.serving.export.export`. Of a check: `path`, `checks` (names of
-        those that ran) and `problems` (list of str).
+        dict; see `keras_peterrec.serving.export.export`. Of a check, also of one after writing
+        (`check_folder=True`): `path`, `checks` (names of those that ran) and `problems` (list of
+        str).
 
     Raises:
         InputError: a folder cannot be used, two tasks have one name, the tasks in `mixed` are of
@@ -59,7 +60,11 @@ def export_runs(settings: ExportSettings) -> dict:
         "check_folder": (_check, "checking"),
     }[settings.way]
     with stage(f"{what} {settings.out or settings.base or settings.check_folder}"):
-        return run(settings)
+        result = run(settings)
+    if settings.check_folder is not True:
+        return result
+    with stage(f"checking {result['out']}"):
+        return result | _checked(Path(result["out"]), settings.thorough)
 
 
 def _new(settings):
@@ -185,17 +190,20 @@ def _earlier_reports(version, removed):
 
 
 def _check(settings):
-    from keras_peterrec.serving.verify.verify_export import checks, verify_export
-
     path = Path(settings.check_folder)
     if not path.is_dir():
         raise InputError(
             "`check` should be a version directory, such as export/peterrec/1. "
             f"Received: {str(path)!r}, which is no folder."
         )
-    path = newest_version(path)
-    problems = verify_export(path, settings.thorough)
-    return {"path": str(path), "checks": list(checks(settings.thorough)), "problems": problems}
+    return _checked(newest_version(path), settings.thorough)
+
+
+def _checked(path, thorough):
+    from keras_peterrec.serving.verify.verify_export import checks, verify_export
+
+    problems = verify_export(path, thorough)
+    return {"path": str(path), "checks": list(checks(thorough)), "problems": problems}
 
 
 def _mixed_tasks(folder, host, others):

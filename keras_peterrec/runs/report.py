@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_peterrec.data.titles import read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.report.gather import find_runs, gather
 from keras_peterrec.report.page import page
 from keras_peterrec.settings.base import takes
@@ -30,8 +31,10 @@ def report(settings: ReportSettings) -> dict:
     titles = read_titles(settings.titles) if settings.titles is not None else {}
     runs = [gather(run, str(run.relative_to(path)) if several else None, titles) for run in folders]
     out = Path(settings.out) if settings.out is not None else path / "report.html"
+    with refuse_misfits(path, "path"):
+        text = page(runs)
     try:
-        write_text(out, page(runs))
+        write_text(out, text)
     except OSError as error:
         raise InputError(
             f"`out` should be a file that can be written. Received: {str(out)!r}: {error.strerror}."

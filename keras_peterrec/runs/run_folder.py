@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -162,7 +161,7 @@ class RunFolder:
     def _earlier_result(self):
         if not self._finished:
             return None
-        print(f"{self.path} is already finished; nothing is trained again", file=sys.stderr)
+        progress.line(f"{self.path} is already finished; nothing is trained again")
         return self._measured()
 
     def measured_result(self):

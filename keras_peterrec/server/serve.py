@@ -1,9 +1,9 @@
 """The command `serve`. Importing it needs none of the server's packages."""
 
 import importlib.util
-import sys
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.progress import line
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.serve import ServeSettings
 
@@ -36,7 +36,7 @@ def serve(settings: ServeSettings) -> dict:
         text = f"keras-peterrec: http://{settings.host}:{port} answers"
         if grpc_port is not None:
             text += f", gRPC at {settings.host}:{grpc_port}"
-        print(text, file=sys.stderr, flush=True)
+        line(text)
 
     return run_server(settings, announce)
 

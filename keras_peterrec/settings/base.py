@@ -33,6 +33,7 @@ def setting(
     flag=None,
     recorded=True,
     place=False,
+    alone=None,
 ):
     """A field of a command's settings: all that is known of one argument.
 
@@ -52,6 +53,7 @@ def setting(
         recorded: bool. `False` for what does not change a result, such as `out`.
         place: bool. Whether it says where data is: a path, several, or a table in memory. The
             command line then takes several values. Defaults to `False`.
+        alone: any value. What `--name` without a value means. Defaults to `None`: it needs one.
     """
     metadata = {
         "help": help,
@@ -64,6 +66,7 @@ def setting(
         "flag": flag,
         "recorded": recorded,
         "place": place,
+        "alone": alone,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -83,6 +86,8 @@ class Settings:
     command: ClassVar[str] = ""
     help_text: ClassVar[str] = ""
     out_is_run: ClassVar[bool] = True  # whether `out` is the folder of a run
+    # What is said of options that people know from elsewhere.
+    hints: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -213,6 +218,11 @@ def _argument_lines(settings_class):
         indents = {"initial_indent": " " * 8, "subsequent_indent": " " * 12}
         lines += textwrap.wrap(whole, 100, break_long_words=False, **indents)
     return "\n".join(lines) + "\n"
+
+
+def flag_of(field) -> str:
+    """What the command line calls a setting, without the dashes before it."""
+    return field.metadata["flag"] or field.name.replace("_", "-")
 
 
 def default_text(field):

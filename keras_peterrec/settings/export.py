@@ -67,9 +67,11 @@ class ExportSettings(Settings):
     remove_task: tuple[str, ...] = setting((), "tasks of --base to leave out", metavar="NAME")
     check_folder: Any = setting(
         None,
-        "write nothing; say what is wrong with a version for TensorFlow Serving",
+        "write nothing; say what is wrong with a version for TensorFlow Serving. Without DIR, with "
+        "--out or --base: say it of what was written",
         metavar="DIR",
         flag="check",
+        alone=True,
     )
     thorough: bool = setting(
         False,
@@ -80,10 +82,13 @@ class ExportSettings(Settings):
     @property
     def way(self) -> str:
         """`"out"`, `"base"` or `"check_folder"`."""
-        return next(name for name in _WAYS if getattr(self, name) is not None)
+        return self._ways()[0]
+
+    def _ways(self):
+        return [name for name in _WAYS if getattr(self, name) not in (None, True)]
 
     def check(self):
-        given = [name for name in _WAYS if getattr(self, name) is not None]
+        given = self._ways()
         if len(given) != 1:
             received = " and ".join(f"--{_FLAGS.get(name, name)}" for name in given)
             raise InputError(
@@ -91,6 +96,8 @@ class ExportSettings(Settings):
                 f"version of one, or --check. Received: {received or 'none of them'}."
             )
         needed, allowed = _WAYS[self.way]
+        if self.check_folder is True:
+            allowed += ("check_folder", "thorough")
         flag = _FLAGS.get(self.way, self.way)
         for name in needed:
             if getattr(self, name) is None:

@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.settings.base import default_text, ordered_fields, type_of
+from keras_peterrec.settings.base import default_text, flag_of, ordered_fields, type_of
+from keras_peterrec.settings.command_parser import meant
 
 
 def add_arguments(parser, settings_class):
@@ -20,7 +21,7 @@ def add_arguments(parser, settings_class):
     for field in ordered_fields(settings_class):
         data = field.metadata
         kind = type_of(settings_class, field.name)
-        flag = data["flag"] or field.name.replace("_", "-")
+        flag = flag_of(field)
         described = {"help": (data["help"] + default_text(field)).replace("%", "%%")}
         if kind is bool and field.default is None:
             switch = {"dest": field.name, "action": "store_const"}
@@ -45,7 +46,9 @@ def add_arguments(parser, settings_class):
             described["type"] = data["parse"]
         elif data["parse"] is not None or kind in (int, float):
             described["type"] = _parser_of(data["parse"] or kind)
-        if (kind is tuple and not data["positional"]) or data["place"]:
+        if data["alone"] is not None:
+            described |= {"nargs": "?", "const": data["alone"]}
+        if takes_several(settings_class, field):
             described["action"] = "extend"
             described["nargs"] = "+"
         if data["positional"]:
@@ -59,6 +62,45 @@ def add_arguments(parser, settings_class):
         help="read settings from a JSON or TOML file, or the run.json of an earlier run; what the "
         "command line says counts more",
     )
+
+
+def command_words(settings_class, settings):
+    """The words by which the command line gets these settings; what is a default is left out.
+
+    Args:
+        settings_class: a subclass of Settings.
+        settings: dict of settings by name, such as `run.json` has: JSON values.
+
+    Returns:
+        list of str, without the program and the command.
+    """
+    first, words = [], []
+    for field in dataclasses.fields(settings_class):
+        value, flag = settings.get(field.name), f"--{flag_of(field)}"
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        value = list(value) if isinstance(value, tuple) else value
+        if value is None or value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag_of(field)}")
+        elif field.metadata["positional"]:
+            first.append(str(value))
+        elif isinstance(value, list) and takes_several(settings_class, field):
+            options = [f"{flag}={part}" for part in value]
+            apart = any(str(part).startswith("-") for part in value)
+            words += options if apart else [flag, *map(str, value)]
+        else:
+            if isinstance(value, dict):
+                value = [f"{name}={there}" for name, there in value.items()]
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return first + words
+
+
+def takes_several(settings_class, field):
+    """Whether the command line takes several words for a setting."""
+    is_list = type_of(settings_class, field.name) is tuple and not field.metadata["positional"]
+    return is_list or field.metadata["place"]
 
 
 def _parser_of(parse):
@@ -93,7 +135,7 @@ def make_settings(settings_class, options):
     for field in dataclasses.fields(settings_class):
         if field.default is dataclasses.MISSING and field.name not in options:
             positional = field.metadata["positional"]
-            flag = "an argument" if positional else f"--{field.name.replace('_', '-')}"
+            flag = "an argument" if positional else f"--{flag_of(field)}"
             raise InputError(
                 f"`{field.name}` should be given, as {flag} or in a --config file: "
                 f"{field.metadata['help']}. Received: none."
@@ -118,7 +160,7 @@ def read_config(path, settings_class):
     try:
         text = Path(path).read_text(encoding="utf-8")
         content = tomllib.loads(text) if str(path).endswith(".toml") else json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # nested too deeply
         raise InputError(
             "`config` should be a JSON or TOML file that can be read. "
             f"Received: {str(path)!r}: {error}."
@@ -141,6 +183,6 @@ def read_config(path, settings_class):
     if unknown is not None:
         raise InputError(
             f"`config` should hold settings of {settings_class.command}: {', '.join(known)}. "
-            f"Received: {unknown!r} in {str(path)!r}."
+            f"Received: {unknown!r} in {str(path)!r}{meant(unknown, known) or '.'}"
         )
     return found

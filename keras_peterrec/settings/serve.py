@@ -13,6 +13,15 @@ class ServeSettings(Settings):
 
     command: ClassVar[str] = "serve"
     help_text: ClassVar[str] = "answer over REST and gRPC as TensorFlow Serving does"
+    hints: ClassVar[dict[str, str]] = {
+        "--rest-api-port": "here it is --port, and TensorFlow Serving's --port is --grpc-port",
+        "--rest-api-timeout-in-ms": "here it is --request-timeout, in seconds",
+        "--file-system-poll-wait-seconds": "here it is --poll-seconds",
+        "--model-config-file-poll-wait-seconds": "here it is --config-poll-seconds",
+        "--monitoring-config-file": "metrics are at /monitoring/prometheus/metrics without it",
+        "--enable-batching": "leave it out: requests are always run together",
+        "--batching-parameters-file": "here it is --max-batch-rows and --workers",
+    }
 
     model_base_path: Any = setting(
         None,

@@ -1,6 +1,5 @@
 """Recommendation: target items for users who are new in a domain."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from keras_peterrec.models.linear_fitting import (
 )
 from keras_peterrec.models.linear_part import Bag, LinearPart, Rows
 from keras_peterrec.models.sparse_regression import Pairs
+from keras_peterrec.progress import line
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
@@ -156,10 +156,9 @@ class RecommendationData(TaskData):
         examples = recommendation_examples(source, target_log, targets, settings.cut_history, parts)
         empty = np.mean(examples.stops == examples.starts)
         if settings.cut_history and empty > 0.5:
-            print(
+            line(
                 f"{empty:.0%} of the target events come before all of their user's history; "
-                "where the two logs' clocks differ, use --no-cut-history",
-                file=sys.stderr,
+                "where the two logs' clocks differ, use --no-cut-history"
             )
         super().__init__(Recommendation(targets), source, examples, max_length, settings)
 

@@ -1,11 +1,11 @@
 """The kinds of task by name. Importing it is cheap: a kind's file is imported when it is used."""
 
 import importlib
-import sys
 from collections import Counter
 from typing import Any
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.progress import line
 
 # name -> "module:class", or a class that `register_task_kind` was given.
 _KINDS = {
@@ -72,10 +72,9 @@ def choose_kind(name: str, labels: Any = None) -> Any:
         return get_kind("recommendation")
     if name is None:
         name, reason = _guess(labels)
-        print(
+        line(
             f"column {labels.column!r}: {reason}, so the kind of the task is {name} "
-            "(--kind says otherwise)",
-            file=sys.stderr,
+            "(--kind says otherwise)"
         )
     kind = get_kind(name)
     reads = "target" if labels is None else "labels"

@@ -84,7 +84,8 @@ def build_task(
         TaskModel. Not compiled.
 
     Raises:
-        InputError: `method` or `patch` is unknown, or does not fit the host.
+        InputError: `host` is no Backbone, `head` is no Layer, or `method` or `patch` is unknown or
+            does not fit the host.
 
     Example:
 
@@ -93,6 +94,16 @@ def build_task(
 
     Source: Yuan et al., SIGIR 2020, section 4.3 and 4.4.
     """
+    if not isinstance(host, Backbone):
+        raise InputError(
+            "`host` should be a Backbone, such as `Host.load(folder).backbone`. "
+            f"Received: `host` = {host!r}."
+        )
+    if not isinstance(head, keras.layers.Layer):
+        raise InputError(
+            "`head` should be a Keras layer, such as `LinearHead(classes)`. "
+            f"Received: `head` = {head!r}."
+        )
     trained = trained_parts(method)
     if method not in ("patch", "random_host"):
         patch = None

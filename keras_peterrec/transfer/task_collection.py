@@ -1,7 +1,6 @@
 """The task bundles in one folder: listed, loaded, renamed, deleted."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.files.leftovers import folder_beside
 from keras_peterrec.patches.registry import patch_from_config, short_name
+from keras_peterrec.progress import line
 from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
@@ -104,7 +104,7 @@ class TaskCollection:
             return read(path)
         except InputError as error:
             if path.name not in self._unreadable:
-                print(f"left out: {path}: {error}", file=sys.stderr)
+                line(f"left out: {path}: {error}")
             self._unreadable[path.name] = error
             return None
 

@@ -71,8 +71,30 @@ def test_items_are_cut_into_thirds_of_the_events():
     }
     found = views.by_popularity(rows, {"name": "ndcg@10", "root_of": None}, 0)["groups"]
     assert [(g["group"].split(" (")[0], g["rows"], g["value"]) for g in found] == [
-        *[("the most popular", 1, 1.0), ("the rarest", 1, 0.0), ("not in training", 2, 0.0)]
+        *[("the most popular", 1, 1.0), ("the rarest", 1, 0.0)],
+        *[("not in training", 1, 0.0), ("unknown to the model, so never found", 1, 0.0)],
     ]
+
+
+def test_the_difference_to_a_baseline_is_of_the_same_users():
+    generator = np.random.default_rng(0)
+    hard = generator.normal(size=300) * 5  # which users are hard says nothing of the difference
+    rows = {
+        "owners": np.arange(300),
+        "part": hard + 0.1 + 0.1 * generator.normal(size=300),
+        "baselines/popularity": hard,
+        "baselines/other": hard + 0.1 + 0.1 * generator.normal(size=300),
+    }
+    found = views.against_baselines(rows, LOSS, 0)
+    low, high = found["popularity"]
+    assert 0.05 < low < 0.1 < high < 0.15
+    low, high = found["other"]
+    assert low < 0 < high
+    roots = {"owners": np.arange(2), "part": np.full(2, 9.0), "baselines/mean": np.full(2, 16.0)}
+    found = views.against_baselines(roots, {"name": "rmse", "root_of": "squared_error"}, 0)
+    assert found == {"mean": [-1.0, -1.0]}
+    alone = {"owners": np.zeros(2, int), "part": np.ones(2), "baselines/mean": np.ones(2)}
+    assert views.against_baselines(alone, LOSS, 0) == {}
 
 
 def test_confusion_and_classes_are_those_of_scikit_learn():

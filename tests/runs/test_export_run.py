@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from commands import run_here
 from serving_samples import (
     CLASSES,
     HISTORIES,
@@ -104,6 +105,21 @@ def test_tasks_more_and_less(runs, base):
     assert third.predict("films", ["s1"])["items"].shape == (1, 3)
     for name in ("age", "spend", "embed"):
         assert_same(third.predict(name, HISTORIES), answers[name])
+
+
+def test_what_was_written_is_checked_in_one_call(runs, base, monkeypatch):
+    verified = []
+    monkeypatch.setattr(
+        "keras_peterrec.serving.verify.verify_export.verify_export",
+        lambda path, thorough: verified.append((path.name, thorough)) or ["a: is wrong"],
+    )
+    words = ["--base", base, "--remove-task", "tuned", "--check"]
+    done = run_here("export", *words)
+    assert done.returncode == 2 and verified == [("2", False)], done.stderr
+    assert "signatures: " in done.stdout and done.stdout.endswith("a: is wrong\n")
+    assert ExportedModel(base / "2").signatures == ["embed", "films", "serving_default"]
+    done = run_here("export", "--check")
+    assert done.returncode == 2 and "--host and --out for a new export" in done.stderr
 
 
 def test_replaced_in_an_older_version(runs, base):

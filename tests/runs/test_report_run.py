@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from tensorboard.plugins.pr_curve import metadata as pr_curve
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from tensorboard.util.tensor_util import make_ndarray
 
+from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.report.gather import SETTINGS, command_line, gather
 from keras_peterrec.report.kept_rows import Examples, read_test_rows
 from keras_peterrec.report.page import page
@@ -145,6 +148,39 @@ def test_examples_have_titles_and_mark_what_is_right(runs):
     assert page([gather(runs / "shop")]).count("(right)") == found
     [truth] = gather(runs / "gender")["examples"][0]["truth"]
     assert truth in ("F", "M")
+    # Users come again to items: of a host's test events some have been seen before.
+    vocabulary = Vocabulary(["a", "b", "c"])
+    [a, b] = vocabulary.encode(["a", "b"])
+    truths = lambda rows: [{"truth": ["a", "c"], "answer": []} for _ in rows]
+    details = RowDetails([0], [12], dict, truths, of_items=True)
+    measured = Measured({}, {}, [0], user_ids=["ann"], details=details)
+    source = SimpleNamespace(items=np.array([a, *[b] * 11]))
+    [example] = Examples(source, vocabulary).of(measured, 1)
+    assert "a" not in example["history"] and example["truth_in_history"] == ["a"]
+    run = {**gather(runs / "shop"), "examples": [example]}
+    assert "<td>a (in the history), c</td>" in page([run])
+
+
+@pytest.mark.parametrize(
+    ("interval", "higher", "word"),
+    [
+        ([0.1, 0.2], True, "beats it"),
+        ([0.1, 0.2], False, "loses"),
+        ([-0.1, 0.2], True, "equals it"),
+        ([-0.2, -0.1], True, "loses"),
+        (None, True, "beats it"),
+    ],
+)
+def test_an_overview_says_how_a_run_stands_to_its_baseline(interval, higher, word, runs):
+    run = gather(runs / "gender")
+    metric, [baseline, *_] = run["decides"]["name"], run["baselines"]
+    run["decides"] = {**run["decides"], "higher_is_better": higher}
+    run["baselines"] = [{**baseline, "test": {metric: 0.5}}]
+    run["intervals"] = {metric: [0.6, 0.7]}
+    run["views"] = {**run["views"], "against": {baseline["name"]: interval} if interval else {}}
+    text = page([run, run])
+    assert f"<td>{baseline['name']} 0.5000</td><td>{word}</td>" in text
+    assert f"against each: {baseline['name']}: {word}." in text
 
 
 def test_titles_of_ones_own_stand_for_items_alone(runs, tmp_path):
@@ -231,6 +267,16 @@ def test_mistakes_are_one_line(runs, tmp_path):
     (tmp_path / "bad" / "metrics.json").write_text('{"command": "transfer", "metrics": {}}')
     with pytest.raises(InputError, match="settings that fit together"):
         report(tmp_path / "bad")
+    shutil.copyfile(runs / "gender" / "metrics.json", tmp_path / "bad" / "metrics.json")
+    (tmp_path / "bad" / "test_rows.npz").unlink()
+    whole = json.loads((tmp_path / "bad" / "metrics.json").read_text())
+    for name in whole:
+        for wrong in ("word", [1, {}], {"a": []}, 7, None):
+            (tmp_path / "bad" / "metrics.json").write_text(json.dumps({**whole, name: wrong}))
+            try:
+                report(tmp_path / "bad")
+            except InputError as error:
+                assert "\n" not in str(error)
 
 
 # What TensorBoard shows.

@@ -175,6 +175,12 @@ def test_short_options_become_one_patch(short, patch):
             {"host": "h", "out": "o", "remove_task": ["y"]},
             "`remove_task` cannot be used with --out. Received: --remove-task",
         ),
+        (ExportSettings, {"check_folder": True}, "--base for the next version of one, or --check"),
+        (
+            ExportSettings,
+            {"host": "h", "out": "o", "thorough": True},
+            "`thorough` cannot be used with --out",
+        ),
         (ExportSettings, {"base": "b", "mixed": "m"}, "`mixed` cannot be used with"),
         (ExportSettings, {"host": "h", "out": "o", "k": 0}, "`k` should be a positive integer"),
     ],
@@ -192,6 +198,8 @@ def test_settings_that_do_not_go_together_are_one_clear_line(make, given, messag
         ({"base": "b", "task": ["a"], "remove_task": ["c"], "k": 5, "host": "h"}, "base"),
         ({"base": "b", "incremental": True, "keep_seen": ["a"], "items": "i"}, "base"),
         ({"check_folder": "c"}, "check_folder"),
+        ({"host": "h", "out": "o", "check_folder": True, "thorough": True}, "out"),
+        ({"base": "b", "k": 3, "check_folder": True}, "base"),
     ],
 )
 def test_each_way_to_export(given, way):

@@ -16,6 +16,7 @@ from keras_peterrec.data.sources.movielens_files import (
     profile,
     read_movielens_files,
 )
+from keras_peterrec.progress import is_off
 
 WHEEL = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
@@ -58,6 +59,8 @@ def tables_from_tfds(version: str) -> MovieLensTables:
         with contextlib.redirect_stdout(sys.stderr):
             import tensorflow_datasets as tfds
 
+            if is_off():
+                tfds.disable_progress_bar()
             dataset, info = _load_ratings(tfds, f"movielens/{version}-ratings", version)
             genre_names = info.features["movie_genres"].feature.names
             return _tables_of_examples(dataset, genre_names, _AGES[version])
