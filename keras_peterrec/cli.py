@@ -4,71 +4,17 @@ TensorFlow is loaded only once a command has been understood.
 """
 
 import argparse
-import importlib
 import json
 import os
 import sys
 import traceback
-from dataclasses import dataclass
 
 from keras_peterrec import __version__
+from keras_peterrec.commands import COMMANDS, imported
 from keras_peterrec.errors import InputError, is_full_disk, refused_by_machine, shortened
-from keras_peterrec.settings.benchmark import ServeBenchmarkSettings, TrainBenchmarkSettings
 from keras_peterrec.settings.command_parser import CommandParser
-from keras_peterrec.settings.evaluate import EvaluateSettings
-from keras_peterrec.settings.experiment import ExperimentSettings
-from keras_peterrec.settings.export import ExportSettings
-from keras_peterrec.settings.inspect import InspectSettings
 from keras_peterrec.settings.parser import add_arguments, make_settings
-from keras_peterrec.settings.predict import PredictSettings
-from keras_peterrec.settings.prepare import PrepareSettings
-from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.settings.quickstart import QuickstartSettings
-from keras_peterrec.settings.refresh import RefreshSettings
-from keras_peterrec.settings.report import ReportSettings
-from keras_peterrec.settings.serve import ServeSettings
-from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.tensorflow_start import VERBOSE, load_tensorflow
-
-
-@dataclass(frozen=True)
-class Command:
-    """What a command runs and how its result is shown.
-
-    Args:
-        settings: a subclass of Settings, which names the command and says its help.
-        run: str, `"module:function"` that takes the settings' fields.
-        show: str or `None`, `"module:function"` that prints the result for people.
-        needs_tensorflow: bool. Defaults to `True`.
-    """
-
-    settings: type
-    run: str
-    show: str | None
-    needs_tensorflow: bool = True
-
-
-_METRICS = "printing:print_metrics"
-COMMANDS = (
-    Command(QuickstartSettings, "experiments.quickstart:quickstart", "experiments.quickstart:show"),
-    Command(PrepareSettings, "runs.prepare:prepare", "runs.prepare:show"),
-    Command(PretrainSettings, "runs.pretrain:pretrain", _METRICS),
-    Command(RefreshSettings, "runs.refresh:refresh", _METRICS),
-    Command(TransferSettings, "runs.transfer:transfer", _METRICS),
-    Command(EvaluateSettings, "runs.evaluate:evaluate", _METRICS),
-    Command(ExportSettings, "runs.export:export_runs", "printing:print_export"),
-    Command(PredictSettings, "runs.predict:predict", "printing:print_answers"),
-    Command(InspectSettings, "runs.inspect:inspect", "printing:print_description", False),
-    Command(ReportSettings, "runs.report:report", "runs.report:show", False),
-    Command(ExperimentSettings, "experiments.engine:experiment", "experiments.engine:show"),
-    Command(ServeSettings, "server.serve:serve", None),
-    Command(
-        TrainBenchmarkSettings, "benchmarks.train:benchmark_train", "benchmarks.train:show", False
-    ),
-    Command(
-        ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False
-    ),
-)
 
 
 def main(arguments=None):
@@ -89,11 +35,11 @@ def main(arguments=None):
         _check_places(settings)
         if command.needs_tensorflow or getattr(settings, "patches", False):
             load_tensorflow()
-        result = _imported(command.run).with_settings(settings)
+        result = imported(command.run).with_settings(settings)
         if as_json:
             print(json.dumps(result, indent=2, ensure_ascii=False))
         elif command.show is not None:
-            _imported(command.show)(result)
+            imported(command.show)(result)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("keras-peterrec: interrupted; the same command goes on from here", file=sys.stderr)
@@ -173,8 +119,3 @@ def _check_places(settings):
     from keras_peterrec.runs.early_checks import check_places
 
     check_places(settings)
-
-
-def _imported(name):
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"keras_peterrec.{module}"), attribute)

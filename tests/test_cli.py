@@ -243,7 +243,7 @@ def test_options_reach_the_run(monkeypatch):
     asked = []
     run = SimpleNamespace(with_settings=lambda settings: asked.append(settings) or {})
     monkeypatch.setattr(cli, "_check_places", lambda settings: None)
-    monkeypatch.setattr(cli, "_imported", lambda name: run if "runs." in name else lambda _: None)
+    monkeypatch.setattr(cli, "imported", lambda name: run if "runs." in name else lambda _: None)
     command = ["transfer", "--host", "h", "--log", "l", "--target", "t", "--out", "o"]
     for added in ([], ["--no-cut-history"], ["--patch", "lora:4", "--seed", "3"]):
         cli.main([*command, *added])

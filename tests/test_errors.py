@@ -31,7 +31,7 @@ def ends_with(monkeypatch):
         def run(settings):
             raise error
 
-        monkeypatch.setattr(cli, "_imported", lambda name: SimpleNamespace(with_settings=run))
+        monkeypatch.setattr(cli, "imported", lambda name: SimpleNamespace(with_settings=run))
 
     return of
 

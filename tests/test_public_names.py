@@ -2,13 +2,17 @@
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
+import write_command_stub
 
 import keras_peterrec as kp
+from keras_peterrec.commands import COMMANDS
 
 PACKAGE = Path(kp.__file__).parent
 
@@ -62,6 +66,62 @@ def test_public_functions_and_methods_have_type_hints(name):
         missing = named - {*function.__annotations__}
         assert not missing, (function.__qualname__, missing)
         assert "return" in function.__annotations__, function.__qualname__
+
+
+@pytest.mark.parametrize("name", kp.__all__)
+def test_what_makes_an_object_says_of_which_class(name):
+    """Or a type checker and an editor know nothing of all that comes after `kp.Host.load`."""
+    value = getattr(kp, name)
+    own = value.__dict__.values() if inspect.isclass(value) else ()
+    for maker in (method.__func__ for method in own if isinstance(method, classmethod)):
+        if maker.__name__ not in KERAS_METHODS:
+            assert typing.get_type_hints(maker)["return"] not in (typing.Any, object), maker
+
+
+def test_every_command_is_a_function_of_its_settings():
+    for command in COMMANDS:
+        name = command.settings.command.replace(" ", "_")
+        assert name in kp.__all__
+        taken = inspect.signature(getattr(kp, name)).parameters
+        assert list(taken) == list(inspect.signature(command.settings).parameters)
+    with pytest.raises(kp.InputError, match="`export` should be given --host and --out"):
+        kp.export()
+    with pytest.raises(kp.InputError, match="One of `model_base_path` and `model_config_file`"):
+        kp.serve()
+
+
+def test_the_stub_of_the_commands_is_what_the_settings_say():
+    """An editor shows their names, types, defaults and help."""
+    wrong = "run `python tests/write_command_stub.py`, since settings of a command have changed"
+    assert write_command_stub.FILE.read_text("utf-8") == write_command_stub.stub_text(), wrong
+
+
+@pytest.mark.slow
+def test_a_type_checker_follows_the_public_names(tmp_path):
+    pytest.importorskip("mypy")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import keras_peterrec as kp\n"
+        'host = kp.Host.load("runs/host")\n'
+        "reveal_type(host)\n"
+        "reveal_type(host.backbone)\n"
+        'reveal_type(kp.pretrain("a.csv", "runs/host", hidden_dim=8))\n'
+        'kp.pretrain("a.csv", "runs/host", hiden_dim=8)\n'
+        "host.lode()\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", tmp_path]
+    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [*map(str, command), str(script)], capture_output=True, text=True, env=environment
+    )
+    told = [line.split(": ", 2)[2] for line in done.stdout.splitlines() if "script.py" in line]
+    assert told[:3] == [
+        'Revealed type is "keras_peterrec.transfer.host.Host"',
+        'Revealed type is "keras_peterrec.models.backbone.Backbone"',
+        'Revealed type is "dict[Any, Any]"',
+    ]
+    assert 'Unexpected keyword argument "hiden_dim" for "pretrain"' in done.stdout
+    assert '"Host" has no attribute "lode"' in done.stdout
 
 
 # What Keras calls, with arguments of its own.

@@ -39,10 +39,11 @@ from keras_peterrec.transfer.task_collection import TaskCollection
 def export_runs(settings: ExportSettings) -> dict:
     """Writes an export of a host and its tasks, writes the next version of one, or checks one.
 
-    With `out`, tasks are named after their folders. With `base`, the earlier tasks are read from
-    their bundles inside the export and the host from where it was exported from; nothing is
-    trained. To replace a task, remove it and add the new one in one call. With `check_folder`
-    nothing is written.
+    With `out`, tasks are named after their folders. From Python, `host` may also be a Host, `task`
+    a dict from a name to a Task or a folder, `mixed` MixedTasks, and `items` a dict from item to
+    title. With `base`, the earlier tasks are read from their bundles inside the export and the
+    host from where it was exported from; nothing is trained. To replace a task, remove it and add
+    the new one in one call. With `check_folder` nothing is written.
 
     Returns:
         dict; see `keras_peterrec.serving.export.export`. Of a check, also of one after writing
@@ -69,7 +70,8 @@ def export_runs(settings: ExportSettings) -> dict:
 
 def _new(settings):
     paths = _task_names(settings.task)
-    growth = _Growth.of(Host.load(settings.host), settings)
+    given = isinstance(settings.host, Host)
+    growth = _Growth.of(settings.host if given else Host.load(settings.host), settings)
     host = growth.host
     tasks = {name: growth.load(path) for name, path in paths.items()}
     mixed = None
@@ -80,7 +82,8 @@ def _new(settings):
     options = {"reports": reports, "keep_seen": settings.keep_seen, **_shown(settings)}
     options["added"] = growth.added
     incremental = settings.incremental
-    return export(host, tasks, settings.out, k, settings.host, incremental, mixed, **options)
+    path = None if given else settings.host
+    return export(host, tasks, settings.out, k, path, incremental, mixed, **options)
 
 
 def _extend(settings):
@@ -96,6 +99,8 @@ def _extend(settings):
     changed = more or any(value is not None for value in given)
     _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
+    if isinstance(origin, Host):
+        raise InputError("`host` should be a folder with `base`. Received: a Host.")
     growth = _Growth.of(_host(origin, version, saved), settings, saved["added_items"])
     host = growth.host
     tasks = {
@@ -146,6 +151,13 @@ class _Growth:
 
     def load(self, path, argument="task"):
         """The Task of a folder; one with a network of its own learns of the new items as well."""
+        if isinstance(path, Task):
+            if self.features is not None:
+                raise InputError(
+                    "`task` should be folders with `add_items`. Received: a Task, which was loaded "
+                    "before its host had these items."
+                )
+            return path
         task = Task.load(path, self.host, argument)
         known = self.host.items_of(TaskBundle.read(path, argument).saved["host"])
         if task.method in SHARED_HOST or not self.added or known == len(self.host.vocabulary.items):
@@ -167,7 +179,9 @@ def _shown(settings, version=None):
         for name, path in (("items", version / ITEMS), ("hidden", version / "assets" / HIDDEN)):
             if found[name] is None and path.is_file():
                 found[name] = path
-    titles = None if found["items"] is None else read_titles(found["items"], "items")
+    titles = found["items"]
+    if titles is not None and not isinstance(titles, dict):
+        titles = read_titles(titles, "items")
     hidden = None if found["hidden"] is None else read_items(found["hidden"], "hidden_items")
     return {"titles": titles, "hidden": hidden}
 
@@ -176,7 +190,8 @@ def _reports(paths):
     """What is known of the runs in folders, without examples; of a bundle alone nothing is."""
     found = {}
     for name, path in paths.items():
-        if (Path(path) / "metrics.json").is_file():
+        in_memory = isinstance(path, (Host, Task))
+        if not in_memory and (Path(path) / "metrics.json").is_file():
             # Histories of single users do not belong into a model that is passed on.
             found[name] = {**gather(path, name), "examples": []}
     return found
@@ -208,7 +223,9 @@ def _checked(path, thorough):
 
 def _mixed_tasks(folder, host, others):
     """The tasks of the method `patch` in a folder but for `others`."""
-    others = {path.resolve() for path in others}
+    if isinstance(folder, MixedTasks):
+        return folder
+    others = {path.resolve() for path in others if isinstance(path, Path)}
     described = TaskCollection(folder, host).describe() if Path(folder).is_dir() else []
     paths = [Path(folder) / found["task"] for found in described if found["method"] == "patch"]
     paths = [path for path in paths if path.resolve() not in others]
@@ -221,9 +238,15 @@ def _mixed_tasks(folder, host, others):
 
 
 def _task_names(paths):
-    """Names of task folders, `{name: path}`; two of one name are refused."""
+    """Names of task folders, `{name: path}`; two of one name are refused.
+
+    Args:
+        paths: path or several; or a dict that gives the names, of paths or Tasks.
+    """
+    if isinstance(paths, dict):
+        return {n: path if isinstance(path, Task) else Path(path) for n, path in paths.items()}
     named = {}
-    for path in paths:
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         name = os.path.basename(os.path.abspath(path))
         if name in named:
             raise InputError(

@@ -79,7 +79,7 @@ class ExportedModel:
             ) from error
 
     @property
-    def signatures(self) -> Any:
+    def signatures(self) -> list[str]:
         """Names that `predict` knows: `serving_default`, `embed` and the tasks."""
         return sorted(
             name

@@ -170,7 +170,8 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
     """Turns a function of settings into one that takes the settings as arguments.
 
     Editors and `help` show the settings with their defaults, which are written only once. The
-    docstring gets an `Args:` section from the settings' help.
+    docstring gets an `Args:` section from the settings' help, and the function is called as its
+    command.
 
     Example:
 
@@ -193,6 +194,7 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
         function.__annotations__ = {n: hint for n, hint in hints.items() if n != "settings"}
         head, returns, rest = (run.__doc__ or "").partition("    Returns:")
         function.__doc__ = f"{head}{_argument_lines(settings_class)}\n{returns}{rest}"
+        function.__name__ = settings_class.command.replace(" ", "_") or run.__name__
         function.with_settings = run  # for callers that have settings already
         return function
 

@@ -24,7 +24,7 @@ class ExportSettings(Settings):
     help_text: ClassVar[str] = "write one SavedModel with every task in it"
 
     host: Any = setting(None, "folder of a pretrain run")
-    task: tuple[str, ...] = setting((), "folders of transfer runs", metavar="DIR")
+    task: Any = setting((), "folders of transfer runs", metavar="DIR", place=True)
     out: Any = setting(None, "new version, such as export/peterrec/1")
     k: int | None = setting(
         None, "items in a recommendation (default: 10, or those of --base)", check=positive_integer

@@ -61,7 +61,7 @@ class Classification(TaskKind):
         return {"classes": self.classes}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> Any:
+    def load(cls, saved: Any, folder: Any) -> "Classification":
         return cls(saved["classes"])
 
     def probabilities(self, scores: Any) -> np.ndarray:

@@ -52,7 +52,7 @@ class Multilabel(TaskKind):
         return {"labels": self._labels}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> Any:
+    def load(cls, saved: Any, folder: Any) -> "Multilabel":
         return cls(saved["labels"])
 
     def probabilities(self, scores: Any) -> np.ndarray:

@@ -84,7 +84,7 @@ class Recommendation(TaskKind):
         return {"target_items": len(self.targets), "keep_seen": self.keep_seen}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> Any:
+    def load(cls, saved: Any, folder: Any) -> "Recommendation":
         return cls(Vocabulary.load(folder / "targets.txt"), bool(saved["keep_seen"]))
 
     def recommend(

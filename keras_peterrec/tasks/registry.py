@@ -38,7 +38,7 @@ def get_kind(name: str, argument: str = "kind") -> Any:
     return found
 
 
-def register_task_kind(kind: Any) -> Any:
+def register_task_kind(kind: type) -> type:
     """Adds a kind of task of one's own, also as a decorator of its class.
 
     Its tasks are then trained, saved, loaded and exported like any other, with its own head,

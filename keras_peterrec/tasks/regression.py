@@ -70,7 +70,7 @@ class Regression(TaskKind):
         return {"column": self.column, "mean": self.mean, "deviation": self.deviation}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> Any:
+    def load(cls, saved: Any, folder: Any) -> "Regression":
         return cls(saved["column"], saved["mean"], saved["deviation"])
 
     def values(self, scores: Any) -> np.ndarray:

@@ -63,8 +63,8 @@ class Host:
 
     def __init__(
         self,
-        pretrainer: Any,
-        vocabulary: Any,
+        pretrainer: CausalPretrainer | MaskedPretrainer,
+        vocabulary: Vocabulary,
         max_length: int,
         origin: dict | None = None,
         keep_seen: bool = False,
@@ -85,12 +85,12 @@ class Host:
         )
 
     @property
-    def backbone(self) -> Any:
+    def backbone(self) -> Backbone:
         """The network that tasks are built on."""
         return self.pretrainer.backbone
 
     @property
-    def objective(self) -> Any:
+    def objective(self) -> str:
         """`"causal"` or `"masked"`."""
         return "causal" if self.backbone.causal else "masked"
 
@@ -200,7 +200,7 @@ class Host:
         )
 
     @classmethod
-    def load(cls, folder: Any, argument: str = "host") -> Any:
+    def load(cls, folder: Any, argument: str = "host") -> "Host":
         """Reads what `save` wrote.
 
         Raises:

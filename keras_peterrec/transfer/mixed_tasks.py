@@ -77,7 +77,7 @@ class MixedTasks(keras.Model):
             self.linear = MixedLinear(linear, [len(kind.labels) for kind in kinds])
 
     @classmethod
-    def of_tasks(cls, tasks: Any) -> Any:
+    def of_tasks(cls, tasks: Any) -> "MixedTasks":
         """Stacks trained tasks, `{name: Task}`."""
         tasks = dict(tasks)
         bundles = {
@@ -94,7 +94,7 @@ class MixedTasks(keras.Model):
         return cls._of_bundles(_first(tasks), bundles, tasks)
 
     @classmethod
-    def load(cls, folders: Any, host: Any, argument: str = "folders") -> Any:
+    def load(cls, folders: Any, host: Any, argument: str = "folders") -> "MixedTasks":
         """Reads task bundles; a task is called as its folder. Messages call them `argument`.
 
         Raises:

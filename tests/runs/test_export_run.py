@@ -20,6 +20,7 @@ from serving_samples import (
     without_counts,
 )
 
+import keras_peterrec as kp
 from keras_peterrec.data.item_features import read_items
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
@@ -105,6 +106,19 @@ def test_tasks_more_and_less(runs, base):
     assert third.predict("films", ["s1"])["items"].shape == (1, 3)
     for name in ("age", "spend", "embed"):
         assert_same(third.predict(name, HISTORIES), answers[name])
+
+
+def test_objects_are_exported_as_their_folders(runs, first, tmp_path):
+    host = Host.load(runs / "host")
+    tasks = {"films": Task.load(runs / "films", host), "tuned": runs / "tuned"}
+    done = kp.export(host, tasks, tmp_path / "1", k=5, items={"t0": "Zero"})
+    assert done["out"] == str(tmp_path / "1")
+    found = ExportedModel(tmp_path / "1")
+    assert found.description["host_path"] is None
+    for name in ("films", "tuned"):
+        answer = found.predict(name, HISTORIES)
+        assert "Zero" in answer.pop("titles")
+        assert_same(answer, ExportedModel(first).predict(name, HISTORIES))
 
 
 def test_what_was_written_is_checked_in_one_call(runs, base, monkeypatch):

@@ -1,0 +1,76 @@
+"""The commands: each a function of settings, which the command line and Python call alike.
+
+`keras_peterrec.pretrain` and the others are these functions, imported when they are first used.
+What their arguments are stands in `commands.pyi` for editors and type checkers; it is made from the
+settings by `tests/write_command_stub.py`, and a test says when it has to be made anew.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+from keras_peterrec.settings.benchmark import ServeBenchmarkSettings, TrainBenchmarkSettings
+from keras_peterrec.settings.evaluate import EvaluateSettings
+from keras_peterrec.settings.experiment import ExperimentSettings
+from keras_peterrec.settings.export import ExportSettings
+from keras_peterrec.settings.inspect import InspectSettings
+from keras_peterrec.settings.predict import PredictSettings
+from keras_peterrec.settings.prepare import PrepareSettings
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.quickstart import QuickstartSettings
+from keras_peterrec.settings.refresh import RefreshSettings
+from keras_peterrec.settings.report import ReportSettings
+from keras_peterrec.settings.serve import ServeSettings
+from keras_peterrec.settings.transfer import TransferSettings
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command runs and how its result is shown.
+
+    Args:
+        settings: a subclass of Settings, which names the command and says its help.
+        run: str, `"module:function"` that takes the settings' fields.
+        show: str or `None`, `"module:function"` that prints the result for people.
+        needs_tensorflow: bool. Defaults to `True`.
+    """
+
+    settings: type
+    run: str
+    show: str | None
+    needs_tensorflow: bool = True
+
+
+_METRICS = "printing:print_metrics"
+COMMANDS = (
+    Command(QuickstartSettings, "experiments.quickstart:quickstart", "experiments.quickstart:show"),
+    Command(PrepareSettings, "runs.prepare:prepare", "runs.prepare:show"),
+    Command(PretrainSettings, "runs.pretrain:pretrain", _METRICS),
+    Command(RefreshSettings, "runs.refresh:refresh", _METRICS),
+    Command(TransferSettings, "runs.transfer:transfer", _METRICS),
+    Command(EvaluateSettings, "runs.evaluate:evaluate", _METRICS),
+    Command(ExportSettings, "runs.export:export_runs", "printing:print_export"),
+    Command(PredictSettings, "runs.predict:predict", "printing:print_answers"),
+    Command(InspectSettings, "runs.inspect:inspect", "printing:print_description", False),
+    Command(ReportSettings, "runs.report:report", "runs.report:show", False),
+    Command(ExperimentSettings, "experiments.engine:experiment", "experiments.engine:show"),
+    Command(ServeSettings, "server.serve:serve", None),
+    Command(
+        TrainBenchmarkSettings, "benchmarks.train:benchmark_train", "benchmarks.train:show", False
+    ),
+    Command(
+        ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False
+    ),
+)
+_BY_NAME = {command.settings.command.replace(" ", "_"): command for command in COMMANDS}
+
+
+def imported(name):
+    """What `"module:attribute"` of this package names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(f"keras_peterrec.{module}"), attribute)
+
+
+def __getattr__(name):
+    if name not in _BY_NAME:
+        raise AttributeError(f"module 'keras_peterrec.commands' has no attribute {name!r}")
+    return imported(_BY_NAME[name].run)
