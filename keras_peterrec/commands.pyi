@@ -44,6 +44,7 @@ def prepare(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
     runner: str | None = None,
     pipeline_options: str | None = None,
 ) -> dict:
@@ -60,6 +61,9 @@ def prepare(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         runner: str. Runner of Apache Beam that does the work, such as DirectRunner, FlinkRunner,
             SparkRunner or DataflowRunner (default: this process, without Beam). Defaults to `None`.
         pipeline_options: str. Options of the runner as one text, such as '--direct_num_workers=2'.
@@ -107,6 +111,7 @@ def pretrain(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
     runner: str | None = None,
     pipeline_options: str | None = None,
 ) -> dict:
@@ -126,6 +131,9 @@ def pretrain(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         runner: str. Runner of Apache Beam that counts, in the shards of a large prepared log, what
             the linear part is fitted to, such as DirectRunner, FlinkRunner, SparkRunner or
             DataflowRunner (default: this process, without Beam). Defaults to `None`.
@@ -193,6 +201,7 @@ def refresh(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
 ) -> dict:
     """Trains a host further on new events, and saves it as a new run folder.
 
@@ -213,6 +222,9 @@ def refresh(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         items: Table with item_id and columns of words or categories: where new items start that few
             items were clicked beside. Defaults to `None`.
         keep_host_items: bool. Train the vectors of new items alone: the host's tasks stay valid,
@@ -269,6 +281,7 @@ def transfer(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
     train_fraction: float = 1.0,
     cut_history: bool = True,
     split: str = "users",
@@ -297,6 +310,9 @@ def transfer(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         train_fraction: float. Share of the training and validation users that is used. Defaults to
             `1.0`.
         cut_history: bool. Whether a history ends before its target event. Defaults to `True`.
@@ -363,6 +379,7 @@ def evaluate(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
 ) -> dict:
     """Computes the test metrics of a host or a task anew.
 
@@ -374,6 +391,9 @@ def evaluate(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         host: The task's host, where it was moved. Defaults to `None`.
         log: Another source log. Defaults to `None`.
         target: Another copy of the target log. Defaults to `None`.
@@ -464,6 +484,7 @@ def predict(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
     runner: str | None = None,
     pipeline_options: str | None = None,
 ) -> dict:
@@ -475,6 +496,9 @@ def predict(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         runner: str. Runner of Apache Beam that does the work, such as DirectRunner, FlinkRunner,
             SparkRunner or DataflowRunner (default: this process, without Beam). Defaults to `None`.
         pipeline_options: str. Options of the runner as one text, such as '--direct_num_workers=2'.
@@ -565,6 +589,7 @@ def experiment(
     *,
     columns: Any = None,
     events: Any = None,
+    drop_bad_rows: bool = False,
 ) -> dict:
     """Runs one of the experiments; goes on where it was.
 
@@ -586,6 +611,9 @@ def experiment(
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
             (default: all rows). Defaults to `None`.
+        drop_bad_rows: bool. Leave out rows without an id or a time, with a time far from all
+            others, or with more or fewer values than columns, and say how many; otherwise they end
+            the command or are named. Defaults to `False`.
         dataset: str. Movielens-100k (default), movielens-1m, simulated, or with --path: amazon,
             peterrec (the paper's own files); left out with --log. Defaults to `None`.
         path: Folder with the files of the dataset. Defaults to `None`.
