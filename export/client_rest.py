@@ -41,6 +41,26 @@ def predict(server, task, histories, model="peterrec", label=None, timeout=10.0)
     return _ask(f"{_url(server, model, label)}:predict", body, timeout)["predictions"]
 
 
+def select(server, task, rows, model="peterrec", label=None, timeout=10.0):
+    """Asks for recommendations from what each row allows; see `predict`.
+
+    The server wants every input of a signature in every row: what a row leaves out is filled in
+    here.
+
+    Args:
+        server: str.
+        task: str. A task that recommends, or `serving_default`.
+        rows: list of dict with `history` and those of `allow` (str, only these items), `deny` (str,
+            none of these), `k` (int) and `keep_seen` (bool, whether items of the history may be
+            recommended) that are asked for.
+
+    Returns, raises: see `predict`.
+    """
+    filled = [{"allow": "", "deny": "", "k": 0, "keep_seen": False, **row} for row in rows]
+    rows = [{**row, "keep_seen": int(row["keep_seen"])} for row in filled]
+    return predict(server, f"{task}_select", rows, model, label, timeout)
+
+
 def classify(server, task, histories, model="peterrec", label=None, timeout=10.0):
     """Asks for `[[label, score], ...]` for each history; see `predict`."""
     body = {"signature_name": f"{task}_classify", "examples": _examples(histories)}

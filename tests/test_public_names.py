@@ -74,7 +74,7 @@ def test_what_makes_an_object_says_of_which_class(name):
     value = getattr(kp, name)
     own = value.__dict__.values() if inspect.isclass(value) else ()
     for maker in (method.__func__ for method in own if isinstance(method, classmethod)):
-        if maker.__name__ not in KERAS_METHODS:
+        if maker.__name__ == "load" or maker.__name__.startswith("of_"):
             assert typing.get_type_hints(maker)["return"] not in (typing.Any, object), maker
 
 

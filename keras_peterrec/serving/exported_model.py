@@ -139,7 +139,8 @@ class ExportedModel:
 
         Args:
             task: str. The name of a task that recommends.
-            histories: B histories, in one of the forms of `predict`.
+            histories: B histories, in one of the forms of `predict`; or a list of dict, rows as in
+                a request: `history`, and those of the arguments below that are asked for.
             allow: str. Only these items, ids separated by white space. Defaults to `""`, all.
             deny: str. None of these items. Defaults to `""`.
             k: int. How many items, at most as many as the export answers with. Defaults to `0`,
@@ -153,12 +154,15 @@ class ExportedModel:
             InputError: the task does not recommend, or an argument is of another type or length.
         """
         self._check_task(task, SELECT, "that recommends")
+        wishes = {"allow": allow, "deny": deny, K: k, KEEP_SEEN: keep_seen}
+        if isinstance(histories, (list, tuple)) and any(isinstance(h, dict) for h in histories):
+            histories, wishes = _columns(histories, wishes)
         users, histories = _users_and_texts(histories)
         columns = {
-            "allow": _strings("allow", _repeated(allow, str, histories)),
-            "deny": _strings("deny", _repeated(deny, str, histories)),
-            K: _repeated(k, (int, np.integer), histories),
-            KEEP_SEEN: _repeated(keep_seen, (bool, np.bool_), histories),
+            "allow": _strings("allow", _repeated(wishes["allow"], str, histories)),
+            "deny": _strings("deny", _repeated(wishes["deny"], str, histories)),
+            K: _repeated(wishes[K], (int, np.integer), histories),
+            KEEP_SEEN: _repeated(wishes[KEEP_SEEN], (bool, np.bool_), histories),
         }
         for name, values in columns.items():
             if len(values) != len(histories):
@@ -273,6 +277,18 @@ class ExportedModel:
             name: answer[name].numpy() if name == STATE else _decoded(answer[name].numpy())
             for name in names
         }
+
+
+def _columns(rows, defaults):
+    """Rows, dicts with some of the inputs, as histories and a list for each other input."""
+    for row in rows:
+        if not isinstance(row, dict) or "history" not in row or set(row) - {"history", *defaults}:
+            raise InputError(
+                "`histories` should be dicts with `history` and those of "
+                f"{', '.join(defaults)} that are asked for. Received: {row!r} in it."
+            )
+    wishes = {name: [row.get(name, value) for row in rows] for name, value in defaults.items()}
+    return [row["history"] for row in rows], wishes
 
 
 def newest_version(path: Any) -> Path:

@@ -34,6 +34,14 @@ def test_each_verb(url):
     assert client_rest.predict(url, "films", ["1193"], label="stable") == [films("1193")]
 
 
+def test_what_a_row_of_select_leaves_out_is_filled_in(monkeypatch):
+    asked = []
+    monkeypatch.setattr(client_rest, "predict", lambda *arguments: asked.append(arguments[1:3]))
+    client_rest.select("http://server", "films", [{"history": "a", "k": 2, "keep_seen": True}])
+    row = {"history": "a", "allow": "", "deny": "", "k": 2, "keep_seen": 1}
+    assert asked == [("films_select", [row])]
+
+
 def test_only_available_versions_are_listed(monkeypatch):
     states = {"3": "LOADING", "2": "AVAILABLE", "1": "END"}
     status = [{"version": version, "state": state} for version, state in states.items()]

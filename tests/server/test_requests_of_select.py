@@ -31,3 +31,10 @@ def test_similar_items(export_server, causal_export):
     body = {"signature_name": "similar", "instances": texts}
     rows = predict(export_server.port, "peterrec", body)[1]["predictions"]
     assert [row["items"] for row in rows] == wanted["items"].tolist()
+
+
+def test_every_input_is_needed_as_in_tensorflow_serving(export_server):
+    row = {"history": "s1 s2", "k": 2}
+    body = {"signature_name": "films_select", "instances": [row]}
+    status, answer = predict(export_server.port, "peterrec", body)
+    assert status == 400 and "Missing" in answer["error"]

@@ -78,6 +78,16 @@ def test_without_a_wish_it_is_the_tasks_own_answer(exported):
         assert_same(answer, exported.model.predict(name, HISTORIES))
 
 
+def test_rows_say_only_what_they_ask_for(causal_export):
+    select = causal_export.model.select
+    rows = [{"history": "s1 s2"}, {"history": "s3", "k": 2, "keep_seen": True, "deny": "t0"}]
+    wanted = select("films", ["s1 s2", "s3"], deny=["", "t0"], k=[0, 2], keep_seen=[False, True])
+    assert_same(select("films", rows), wanted)
+    for row in ({"k": 2}, {"history": "s1", "size": 3}, "s1"):
+        with pytest.raises(InputError, match="`histories` should be dicts with `history` and"):
+            select("films", [{"history": "s1"}, row])
+
+
 def test_who_asks_wrongly_is_told(causal_export):
     select = causal_export.model.select
     with pytest.raises(InputError, match="`task` should be one that recommends: films, serving_d"):
