@@ -4,7 +4,7 @@ from pathlib import Path
 
 from keras_peterrec.data.prepared.format import is_prepared, read_manifest
 from keras_peterrec.errors import InputError
-from keras_peterrec.files.json_file import read_json
+from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.inspect import InspectSettings
 
@@ -23,7 +23,12 @@ def inspect(settings: InspectSettings) -> dict:
     Raises:
         InputError: the folder does not hold any of these.
     """
-    folder, patches = Path(settings.path), settings.patches
+    folder = Path(settings.path)
+    with refuse_misfits(folder, "path"):
+        return _description(folder, settings.patches)
+
+
+def _description(folder, patches):
     found = {"path": str(folder)}
     exported = folder / "assets.extra" / "peterrec.json"
     if (folder / "host.json").is_file():

@@ -80,7 +80,7 @@ def read_manifest(folder: Any, argument: str = "log") -> dict:
     try:
         content = json.loads(read_bytes(folder, MANIFEST))
         version = content["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"`{argument}` should be a folder that `prepare` has written. "
             f"Received: {text!r}, without a readable {MANIFEST} ({type(error).__name__})."
