@@ -37,4 +37,4 @@ def test_every_input_is_needed_as_in_tensorflow_serving(export_server):
     row = {"history": "s1 s2", "k": 2}
     body = {"signature_name": "films_select", "instances": [row]}
     status, answer = predict(export_server.port, "peterrec", body)
-    assert status == 400 and "Missing" in answer["error"]
+    assert status == 400 and "keys must be equal to: allow,deny,history" in answer["error"]
