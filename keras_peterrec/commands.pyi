@@ -104,6 +104,7 @@ def pretrain(
     linear: bool = True,
     baselines: bool = True,
     split: str = "last",
+    keep_seen: bool | None = None,
     final: bool = False,
     seed: int = 0,
     devices: Any = None,
@@ -165,6 +166,8 @@ def pretrain(
         split: str. Last: each user's last two events are held out, or time:2026-09-01: what comes
             from then on is the test, and the last tenth before is for validation. Defaults to
             `'last'`.
+        keep_seen: bool. Recommend items of the history as well (default: where a tenth of what
+            training asks for lies in the history). Defaults to `None`.
         final: bool. Train anew on everything after measuring, as long as was best: what ships.
             Defaults to `False`.
         seed: int. Of weights, dropout and the order of batches. Defaults to `0`.
@@ -404,7 +407,7 @@ def evaluate(
         out: New folder for metrics.json. Defaults to `None`.
 
     Returns:
-        dict of `command`, `settings`, `data` and `metrics`.
+        dict of `command`, `settings`, `data`, `metrics` and `baselines` that need no fitting.
 
     Raises:
         InputError: the run or the data cannot be used.
