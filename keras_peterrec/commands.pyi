@@ -93,6 +93,7 @@ def pretrain(
     blocks: int = 8,
     max_length: int = 100,
     epochs: int = 200,
+    least_gain: float = 0.02,
     steps_per_epoch: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 0.002,
@@ -106,6 +107,7 @@ def pretrain(
     split: str = "last",
     keep_seen: bool | None = None,
     final: bool = False,
+    finish: bool = False,
     seed: int = 0,
     devices: Any = None,
     profile: bool = False,
@@ -145,7 +147,11 @@ def pretrain(
         hidden_dim: int. Channels C of the network. Defaults to `64`.
         blocks: int. Residual blocks. Defaults to `8`.
         max_length: int. Events of a history that it reads. Defaults to `100`.
-        epochs: int. At most; early stopping ends nearly all runs before. Defaults to `200`.
+        epochs: int. At most; early stopping ends nearly all runs before. May be another number
+            where a run goes on. Defaults to `200`.
+        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
+            should bring: with less the learning rate drops, or training ends; 0: only where none
+            was better. Defaults to `0.02`.
         steps_per_epoch: int. Steps between two validations (default: all events once; of a log that
             streams at most 10,000). Defaults to `None`.
         batch_size: int. Full windows in a batch (default: about 1,000 events). Defaults to `None`.
@@ -170,6 +176,8 @@ def pretrain(
             training asks for lies in the history). Defaults to `None`.
         final: bool. Train anew on everything after measuring, as long as was best: what ships.
             Defaults to `False`.
+        finish: bool. End the training of this folder now, interrupted or running in another
+            process: keep the best epoch, measure and save. Defaults to `False`.
         seed: int. Of weights, dropout and the order of batches. Defaults to `0`.
         devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
             machine). Defaults to `None`.
@@ -190,6 +198,7 @@ def refresh(
     items: Any = None,
     keep_host_items: bool = False,
     epochs: int = 200,
+    least_gain: float = 0.02,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     weight_column: str | None = None,
@@ -198,6 +207,7 @@ def refresh(
     baselines: bool = True,
     split: str = "last",
     final: bool = False,
+    finish: bool = False,
     seed: int = 0,
     devices: Any = None,
     profile: bool = False,
@@ -232,7 +242,11 @@ def refresh(
             items were clicked beside. Defaults to `None`.
         keep_host_items: bool. Train the vectors of new items alone: the host's tasks stay valid,
             bit for bit. Defaults to `False`.
-        epochs: int. At most; early stopping ends nearly all runs before. Defaults to `200`.
+        epochs: int. At most; early stopping ends nearly all runs before. May be another number
+            where a run goes on. Defaults to `200`.
+        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
+            should bring: with less the learning rate drops, or training ends; 0: only where none
+            was better. Defaults to `0.02`.
         batch_size: int. Full windows in a batch (default: about 1,000 events). Defaults to `None`.
         learning_rate: float. Of Adam (default: 5e-4; with --keep-host-items 2e-3, as in pretrain).
             Defaults to `None`.
@@ -248,6 +262,8 @@ def refresh(
             `'last'`.
         final: bool. Train anew on everything after measuring, as long as was best: what ships.
             Defaults to `False`.
+        finish: bool. End the training of this folder now, interrupted or running in another
+            process: keep the best epoch, measure and save. Defaults to `False`.
         seed: int. Of dropout and the order of batches. Defaults to `0`.
         devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
             machine). Defaults to `None`.
@@ -273,10 +289,12 @@ def transfer(
     inner_skip: bool = False,
     loss: str | None = None,
     epochs: int = 200,
+    least_gain: float = 0.02,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     dropout: float = 0.5,
     final: bool = False,
+    finish: bool = False,
     linear: bool = True,
     baselines: bool = True,
     devices: Any = None,
@@ -295,6 +313,7 @@ def transfer(
     kind: str | None = None,
     target_events: Any = None,
     weight_column: str | None = None,
+    keep_missing_words: bool = False,
     class_weight: str | None = None,
 ) -> dict:
     """Trains one task on a host and saves its bundle as a run folder.
@@ -331,6 +350,8 @@ def transfer(
             `None`.
         weight_column: str. Column of numbers from 0 up: how much each event of --target counts in
             the network's loss; metrics and regressions count all alike. Defaults to `None`.
+        keep_missing_words: bool. Take words for a missing value in --column, such as N/A, none or
+            unknown, for labels. Defaults to `False`.
         class_weight: str. Classification: balanced lets every class count the same in training,
             however rare. More of the rare ones are found, but probabilities are then those of
             equally frequent classes: log-loss gets worse, and they are not calibrated (default:
@@ -348,13 +369,19 @@ def transfer(
             `False`.
         loss: str. Recommendation: softmax, bce, sampled or bpr (default: softmax, or bce where a
             history has many targets); regression: squared (default) or huber. Defaults to `None`.
-        epochs: int. At most; early stopping ends nearly all runs before. Defaults to `200`.
+        epochs: int. At most; early stopping ends nearly all runs before. May be another number
+            where a run goes on. Defaults to `200`.
+        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
+            should bring: with less the learning rate drops, or training ends; 0: only where none
+            was better. Defaults to `0.02`.
         batch_size: int. Of rows, or of the cuts of histories where these have several (default: by
             the number of training rows). Defaults to `None`.
         learning_rate: float. Of Adam, at the start (default: by the method). Defaults to `None`.
         dropout: float. On the user's state. Defaults to `0.5`.
         final: bool. Train anew on everything after measuring, as long as was best: what ships.
             Defaults to `False`.
+        finish: bool. End the training of this folder now, interrupted or running in another
+            process: keep the best epoch, measure and save. Defaults to `False`.
         linear: bool. Whether a regression on the items of the history is added to the network's
             answers. Defaults to `True`.
         baselines: bool. Whether the regression alone is measured as well. Defaults to `True`.

@@ -54,7 +54,7 @@ def _run(folder):
     """The content of `run.json`, a dict; empty where it cannot be read."""
     try:
         content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
