@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import stat
-import sys
 import time
 
 from keras_peterrec.files.cache_folder import cache_folder
@@ -49,8 +48,10 @@ def use_compile_cache(verbose=False):
         stranger = open_to_others(folder)
         if stranger is not None:
             if verbose:
-                line = f"compiled programs are not kept: other users may change {stranger}"
-                print(line, file=sys.stderr)
+                # Imported only here, since it takes a while.
+                from keras_peterrec.progress import line
+
+                line(f"compiled programs are not kept: other users may change {stranger}")
             return
         free = shutil.disk_usage(folder).free
         clean(folder.parent)
