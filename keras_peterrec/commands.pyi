@@ -547,8 +547,9 @@ def predict(
         keep_seen: bool. Recommend items of the history as well. Defaults to `False`.
 
     Returns:
-        Answers, a dict `{task: {history: {output: list}}}`; with `log`, a dict of `out`, `users`
-        and `columns`.
+        Answers, a dict `{task: {history: {output: list}}}`; with `log`, a dict of `out`, `users`,
+        `columns`, `events`, `known_events` (how many of them the model knows) and `unknown_users`
+        (of whom it knows none).
 
     Raises:
         InputError: there is no such model or task, or a file cannot be read or written.

@@ -174,8 +174,8 @@ def test_all_that_is_told_of_progress_goes_through_this_module():
     assert found <= OWN_STDERR
 
 
-def test_off_is_off(monkeypatch, capfd):
+def test_off_is_off(monkeypatch, capsys):
     monkeypatch.setenv(progress.HOW, "off")
     labels = SimpleNamespace(column="age", values=["1", "2", "3"], classes=None)
     choose_kind(None, labels)
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
