@@ -32,6 +32,7 @@ class Sequences:
         offsets: int64 array, `[U + 1]`.
         weights: float32 array, `[N]`, or `None` where the log has none.
         vocabulary: Vocabulary, or `None` where the sequences were made of arrays.
+        log: Log, or `None` there. It also has the events that are left out here.
 
     Example:
 
@@ -54,6 +55,7 @@ class Sequences:
         order = np.lexsort((log.timestamps, log.users))
         ids = vocabulary.encode(log.item_ids)
         self.vocabulary: Vocabulary | None = vocabulary
+        self.log: Log | None = log
         # Of all events of the log, also where those of unknown items are left out.
         self._known_share = float(np.mean(ids[log.items] != UNK))
         if known_only:
@@ -79,7 +81,7 @@ class Sequences:
     ) -> "Sequences":
         """The sequences whose attributes these are."""
         sequences = cls.__new__(cls)
-        sequences.vocabulary = None
+        sequences.vocabulary = sequences.log = None
         sequences.user_ids, sequences.items = user_ids, items
         sequences.timestamps, sequences.offsets = timestamps, offsets
         sequences.weights, sequences._known_share = weights, None

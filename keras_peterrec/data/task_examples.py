@@ -29,6 +29,8 @@ class TaskExamples:
         dropped_users: int. Users of the task without any source history.
         parts: int array `[E]` of `TRAIN`, `VALIDATION`, `TEST` or -1, where the examples themselves
             are split; `None` where their users are, see `split_users`. Defaults to `None`.
+        seen: int array `[E, 2]` or `None`. Of each history the events that may be answered, a slice
+            of `answered_events`. Defaults to `None`.
     """
 
     user_ids: np.ndarray
@@ -37,6 +39,7 @@ class TaskExamples:
     answers: np.ndarray | ItemLists
     dropped_users: int = 0
     parts: np.ndarray | None = None
+    seen: np.ndarray | None = None
 
     def __len__(self):
         return len(self.starts)
@@ -49,6 +52,7 @@ class TaskExamples:
             self.stops[mask],
             self.answers[mask],
             parts=None if self.parts is None else self.parts[mask],
+            seen=None if self.seen is None else self.seen[mask],
         )
 
     def with_stops(self, stops: Any) -> Any:
@@ -66,6 +70,7 @@ def recommendation_examples(
     target_vocabulary: Any,
     cut_history: bool = True,
     parts: Any = None,
+    answered: Any = None,
 ) -> TaskExamples:
     """Examples of recommending in a target log from source histories.
 
@@ -81,6 +86,7 @@ def recommendation_examples(
             logs that share a clock. Defaults to `True`.
         parts: int array or `None`. The part of each event of the target log, as of
             `split_target_events`. Defaults to `None`: users are split later.
+        answered: Sequences of `answered_events`, or `None`. Defaults to `None`.
 
     Returns:
         TaskExamples.
@@ -113,9 +119,13 @@ def recommendation_examples(
         weights = _with_mean_one(target.weights[kept])
     answers = ItemLists(np.append(firsts, len(items)), items.astype("int32"), weights)
     parts = None if parts is None else parts[firsts]
-    return TaskExamples(
-        target.user_ids[owners[firsts]], starts[firsts], stops[firsts], answers, dropped, parts
-    )
+    seen = None
+    if answered is not None:
+        asked, seen = users[firsts], answered.offsets[users[firsts][:, np.newaxis] + [0, 1]]
+        if cut_history:
+            seen[:, 1] = seen[:, 0] + _events_before(answered, asked, times[firsts])
+    asked = starts[firsts], stops[firsts]
+    return TaskExamples(target.user_ids[owners[firsts]], *asked, answers, dropped, parts, seen)
 
 
 def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:

@@ -57,30 +57,33 @@ def ranking_details(
     known: Callable,
     added: Callable | None = None,
 ) -> RowDetails:
-    """The RowDetails of a ranking, whose rows are pairs of a query and an item to be found.
+    """The RowDetails of a ranking, whose rows are queries, each with one item to be found or more.
 
     Args:
         histories: int arrays `(starts, stops)`, `[N]`: the history of each query.
         queries, table, known, added: see `best_items`.
-        pairs: int arrays `(query, item)`, `[P]`; an item of -1 is not in the table.
-        counts: int array `[V]`. How often training has each item.
+        pairs: int arrays `(query, item)`, `[P]`, by rising query, none skipped; an item of -1 is
+            not in the table.
+        counts: int array `[V]`, by falling counts. How often training has each item.
         names: str array `[V]`.
     """
-    starts, stops = (np.asarray(ends)[pairs[0]] for ends in histories)
+    firsts = np.searchsorted(pairs[0], np.arange(len(queries)))
 
     def arrays():
         lists = min(MOST_LISTS, max(1, MOST_SCORES // len(table)), len(queries))
         rows = np.linspace(0, len(queries) - 1, lists).astype("int64")
+        unknown = len(table)
+        most = np.minimum.reduceat(np.where(pairs[1] < 0, unknown, pairs[1]), firsts)
         return {
-            "target": np.asarray(pairs[1], "int32"),
+            "target": np.where(most == unknown, -1, most).astype("int32"),
             "counts": np.asarray(counts, "int64"),
             "lists": best_items(queries, table, rows, K, known, added),
         }
 
     def examples(chosen):
-        rows = pairs[0][chosen]
         found = []
-        for row, items in zip(rows, best_items(queries, table, rows, K, known, added)):
+        for row, items in zip(chosen, best_items(queries, table, chosen, K, known, added)):
+            items = items[~np.isin(items, known(row))]  # there are fewer than K others
             scores = np.asarray(table, "float32")[items] @ np.asarray(queries[row], "float32")
             if added is not None:
                 scores = scores + added(np.array([row]))[0][items]
@@ -93,4 +96,4 @@ def ranking_details(
             )
         return found
 
-    return RowDetails(starts, stops, arrays, examples, of_items=True)
+    return RowDetails(*histories, arrays, examples, of_items=True)

@@ -49,6 +49,8 @@ class Measured(dict):
         user_ids: str array `[U]` or `None`. Who the users are, for comparisons of two models user
             by user. Defaults to `None`.
         details: RowDetails or `None`. Defaults to `None`.
+        beside: Measured or `None`. More metrics of the same users, whose rows are others, such as
+            single targets. Defaults to `None`.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Measured(dict):
         again: Callable | None = None,
         user_ids: Any = None,
         details: RowDetails | None = None,
+        beside: "Measured | None" = None,
     ):
-        super().__init__(metrics)
+        super().__init__({**metrics, **(beside or {})})
+        self.beside = beside
         self.rows, self.owners, self.again = rows, np.asarray(owners), again
         self.user_ids, self.details = user_ids, details
 
@@ -99,7 +103,8 @@ class Measured(dict):
             sums, counts = self.users()
             drawn = sampled_means(sums, counts, generator)
         found = {name: values for name, values in drawn.items() if len(values)}
-        return {name: np.quantile(values, ends).tolist() for name, values in found.items()}
+        found = {name: np.quantile(values, ends).tolist() for name, values in found.items()}
+        return found | ({} if self.beside is None else self.beside.intervals(seed, level))
 
 
 def sampled_means(sums: dict, counts: Any, generator: Any) -> dict[str, np.ndarray]:

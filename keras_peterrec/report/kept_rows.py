@@ -23,7 +23,8 @@ OF_BASELINE = "baselines/"
 #   class [R] or has [R, n]      the true label, or which of the labels a user has
 #   probabilities [R, n]         of the labels
 #   value, truth [R]             numbers
-#   target [R]                   the item to be found, counted by falling frequency; -1: unknown
+#   target [R]                   the item to be found, counted by falling frequency; -1: unknown;
+#                                of several the most frequent
 #   labels [n]                   names, of `probabilities`
 #   counts [V]                   how often training has each item
 #   lists [S, k]                 the best items of some histories

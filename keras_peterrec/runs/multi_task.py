@@ -100,7 +100,7 @@ def _multi_task(settings):
 
 def _task_settings(where, settings):
     """The settings of one task, with the split of all."""
-    allowed = ("log", "target", "labels", "column", "kind", "cut_history")
+    allowed = ("log", "target", "labels", "column", "kind", "cut_history", "keep_seen")
     unknown = next((name for name in where if name not in allowed), None)
     if unknown is not None or "log" not in where:
         raise InputError(

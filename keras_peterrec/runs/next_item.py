@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from keras_peterrec.data.seen_items import distinct_items
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import (
     full_ranks,
@@ -188,11 +189,5 @@ class NextItemEvaluation:
     @cached_property
     def _known(self):
         """The items of the history before each event, each once, as offsets and one list."""
-        starts, lengths = self.starts, self.stops - self.starts
-        before = np.cumsum(lengths) - lengths
-        owners = np.repeat(np.arange(len(self)), lengths)
-        items = self.sequences.items[np.arange(len(owners)) + (starts - before)[owners]]
-        known, size = items >= FIRST_ITEM, np.int64(np.max(items, initial=0)) + 1
-        owners, items = np.divmod(np.unique(owners[known] * size + items[known]), size)
-        counts = np.bincount(owners, minlength=len(self))
-        return np.concatenate([[0], np.cumsum(counts)]), items - FIRST_ITEM
+        offsets, items = distinct_items(self.sequences.items, self.starts, self.stops, FIRST_ITEM)
+        return offsets, items - FIRST_ITEM

@@ -14,6 +14,7 @@ from keras_peterrec.settings.base import (
     final_setting,
     finish_setting,
     fraction,
+    keep_seen_setting,
     least_gain_setting,
     linear_setting,
     positive_integer,
@@ -47,7 +48,7 @@ INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings(Settings):
-    """Which of a task's users train, and what is read of their histories."""
+    """Which of a task's users train, what is read of their histories, and what is answered."""
 
     train_fraction: float = setting(
         1.0, "share of the training and validation users that is used", check=fraction
@@ -58,6 +59,7 @@ class SplitSettings(Settings):
         no_help="read whole histories: for logs whose clocks differ",
     )
     split: str = split_setting("users", "users: 70/10/20 by a hash of their ids")
+    keep_seen: bool | None = keep_seen_setting()
     seed: int = setting(0, "of the split and of the training", check=seed_number)
 
 
@@ -119,6 +121,11 @@ class TaskSettings(SplitSettings, ReadingSettings):
                     f"`{name}` should be left out without `target`. "
                     f"Received: `{name}` = {getattr(self, name)!r}."
                 )
+        if self.target is None and self.keep_seen is not None:
+            raise InputError(
+                "`keep_seen` should be left out without `target`, since labels are not in a "
+                f"history. Received: `keep_seen` = {self.keep_seen}."
+            )
         if self.target is None and not self.cut_history:
             raise InputError(
                 "`cut_history` should be left out without `target`, since labels have no time. "

@@ -6,6 +6,13 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.data.moments import is_moment
+from keras_peterrec.data.seen_items import (
+    answered_events,
+    are_seen,
+    distinct_items,
+    keeps_seen,
+    what_is_seen,
+)
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
 from keras_peterrec.data.task_examples import recommendation_examples
@@ -13,7 +20,7 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.metrics.ranking import ranking_gains
+from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains
 from keras_peterrec.models.last_item import NAME as LAST_ITEM
 from keras_peterrec.models.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.models.linear_fitting import (
@@ -131,14 +138,19 @@ class Recommendation(TaskKind):
 class RecommendationData(TaskData):
     """Target events of users, each with the source history before it.
 
-    Every target event of a test user is to be found among all target items, without the user's
-    other target items; before the moment of a split by time, without those that come before it.
+    The target events of a row are to be found among the target items that a server can answer with
+    then: all of them, without those of the row's history unless seen items are kept. As in papers,
+    `filtered_` and `sampled_` look for each target event on its own, without the user's other
+    target items; before the moment of a split by time, without those that come before it.
 
     Args:
         source: Sequences of the source log.
         target_log: Log.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings; see `recommendation_examples` for `cut_history`.
+
+    Attributes:
+        truths_in_history: float. Of the training targets, the share that lies in the history.
     """
 
     def __init__(
@@ -153,7 +165,10 @@ class RecommendationData(TaskData):
         self.known = Sequences(target_log, targets)
         by_time = is_moment(settings.split)
         self.known_before = events_before(self.known, settings.split) if by_time else None
-        examples = recommendation_examples(source, target_log, targets, settings.cut_history, parts)
+        self.history = answered_events(source, targets)
+        examples = recommendation_examples(
+            source, target_log, targets, settings.cut_history, parts, self.history
+        )
         empty = np.mean(examples.stops == examples.starts)
         if settings.cut_history and empty > 0.5:
             line(
@@ -161,6 +176,12 @@ class RecommendationData(TaskData):
                 "where the two logs' clocks differ, use --no-cut-history"
             )
         super().__init__(Recommendation(targets), source, examples, max_length, settings)
+        train = self.splits[TRAIN]
+        self.truths_in_history = float(are_seen(self.history, train.seen, train.answers).mean())
+        self.decides_seen = settings.keep_seen is None
+        kept = keeps_seen(self.truths_in_history) if self.decides_seen else settings.keep_seen
+        self.kind.keep_seen = bool(kept)
+        self._asked_of = {}
 
     def loss(self, name: str | None = None) -> Any:
         """A new TargetLoss.
@@ -239,41 +260,78 @@ class RecommendationData(TaskData):
         split = self.splits[part]
         if queries is None:
             queries = np.ones((len(split), 1), "float32")
-        owners = self.known.index(split.user_ids)
-        lengths = self.known.lengths[owners]
-        if self.known_before is not None and part != TEST:
-            lengths = self.known_before[owners]
-        known = np.concatenate([self.known[owner][:n] for owner, n in zip(owners, lengths)])
-        arguments = (
-            queries,
-            table,
-            split.answers.rows,
-            split.answers.items,
-            np.concatenate([[0], np.cumsum(lengths)]),
-            known,
-        )
         if ranks_of is None:
-            ranks_of = lambda *known: full_ranks(queries, table, *known, added=linear)
-        ranks = ranks_of(*arguments[2:])
-        metrics, gains = ranking_metrics(ranks), ranking_gains(ranks)
-        if sampled:
-            drawn = {"negatives": SAMPLED_NEGATIVES, "seed": self.seed}
-            ranks = sampled_ranks(*arguments, **drawn, added=linear)
-            metrics.update(ranking_metrics(ranks, ks=(5,), prefix="sampled_"))
-            gains.update(ranking_gains(ranks, ks=(5,), prefix="sampled_"))
+            ranks_of = lambda *pairs: full_ranks(queries, table, *pairs, added=linear)
+        rows, items, offsets, removed, missed = self._asked(part)
+        ranks = ranks_of(rows, items, offsets, removed)
+        ranks[missed] = MISSED
         user_ids, users = np.unique(split.user_ids, return_inverse=True)
+        beside = None
+        if sampled:
+            metrics, gains = self._as_in_papers(queries, table, part, linear, ranks_of)
+            beside = Measured(metrics, gains, users[split.answers.rows], user_ids=user_ids)
         details = ranking_details(
             (split.starts, split.stops),
             queries,
             table,
-            (split.answers.rows, split.answers.items),
+            (rows, items),
             self.counts,
             self.kind.targets.items,
-            known=lambda row: [],
+            known=lambda row: removed[offsets[row] : offsets[row + 1]],
             added=linear,
         )
-        owners = users[split.answers.rows]
-        return Measured(metrics, gains, owners, user_ids=user_ids, details=details)
+        return Measured(
+            ranking_metrics(ranks, lists=rows),
+            ranking_gains(ranks, lists=rows),
+            users,
+            user_ids=user_ids,
+            details=details,
+            beside=beside,
+        )
+
+    def _asked(self, part):
+        """What is asked of a split: rows and their items, what is removed, what is never found.
+
+        Returns:
+            tuple of int arrays: rows and items `[P]`, each pair once; `known_offsets` and
+            `known_items` of `full_ranks`; and bool `[P]`, which items are removed themselves.
+        """
+        key = part, self.kind.keep_seen
+        if key not in self._asked_of:
+            split, size = self.splits[part], np.int64(len(self.kind.targets))
+            pairs = np.divmod(np.unique(split.answers.rows * size + split.answers.items), size)
+            seen = np.zeros_like(split.seen) if self.kind.keep_seen else split.seen
+            removed = distinct_items(self.history.items, seen[:, 0], seen[:, 1])
+            self._asked_of[key] = *pairs, *removed, among_known(*pairs, *removed)
+        return self._asked_of[key]
+
+    def _as_in_papers(self, queries, table, part, linear, ranks_of):
+        """Metrics and gains of each target event, without the user's other target items."""
+        split = self.splits[part]
+        owners = self.known.index(split.user_ids)
+        lengths = self.known.lengths[owners]
+        if self.known_before is not None and part != TEST:
+            lengths = self.known_before[owners]
+        others = np.concatenate([self.known[owner][:n] for owner, n in zip(owners, lengths)])
+        pairs = split.answers.rows, split.answers.items
+        known = np.concatenate([[0], np.cumsum(lengths)]), others
+        drawn = {"negatives": SAMPLED_NEGATIVES, "seed": self.seed}
+        metrics, gains = {}, {}
+        for prefix, ks, ranks in (
+            ("filtered_", (5, 10, 20), ranks_of(*pairs, *known)),
+            (
+                "sampled_",
+                (5,),
+                sampled_ranks(queries, table, *pairs, *known, **drawn, added=linear),
+            ),
+        ):
+            metrics |= ranking_metrics(ranks, ks, prefix)
+            gains |= ranking_gains(ranks, ks, prefix)
+        return metrics, gains
+
+    def notices(self) -> list:
+        said = what_is_seen(self.summary()) if self.decides_seen else None
+        return [] if said is None else [said]
 
     def summary(self) -> dict:
         return {
@@ -281,4 +339,6 @@ class RecommendationData(TaskData):
             "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in self.splits)),
             "target_items": len(self.kind.targets),
             "target_events": sum(len(split.answers.items) for split in self.splits),
+            "truths_in_history": round(self.truths_in_history, 6),
+            "keep_seen": self.kind.keep_seen,
         }

@@ -144,7 +144,7 @@ class TaskData:
         return plan.outputs(traced(forward), items)
 
     def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
-        """Metrics of a task model on a split; those against sampled negatives if asked."""
+        """Metrics of a task model on a split; if `sampled`, those that papers use as well."""
         linear = None if model.linear is None else self.linear_scores(model.linear.part(), part)
         return self.measure_users(self.users(model, part), model.head, part, sampled, linear)
 
@@ -204,6 +204,10 @@ class TaskData:
         raise NotImplementedError
 
     # Description.
+
+    def notices(self) -> list:
+        """What a run says of this data before it trains: list of str, a line each."""
+        return []
 
     def summary(self) -> dict:
         """Sizes, for `metrics.json`."""

@@ -51,7 +51,7 @@ def test_targets_are_all_items_by_their_training_counts(data, simulated):
     assert data.summary()["target_events"] == len(log)
 
 
-def test_metrics_are_those_of_a_loop_over_events(data, simulated):
+def test_filtered_metrics_are_those_of_a_loop_over_events(data, simulated):
     """Every target of a test user is ranked among all items but the user's other ones."""
     log, labels = simulated.domain("target"), data.kind.labels
     random = np.random.default_rng(0)
@@ -74,11 +74,11 @@ def test_metrics_are_those_of_a_loop_over_events(data, simulated):
     found = data.measure_users(users, head, TEST, sampled=True)
     for k in (5, 10, 20):
         hit = ranks <= k
-        assert found[f"hr@{k}"] == pytest.approx(hit.mean())
-        assert found[f"mrr@{k}"] == pytest.approx((hit / ranks).mean())
-        assert found[f"ndcg@{k}"] == pytest.approx((hit / np.log2(ranks + 1)).mean())
+        assert found[f"filtered_hr@{k}"] == pytest.approx(hit.mean())
+        assert found[f"filtered_mrr@{k}"] == pytest.approx((hit / ranks).mean())
+        assert found[f"filtered_ndcg@{k}"] == pytest.approx((hit / np.log2(ranks + 1)).mean())
     # There are fewer than 99 negatives here: all of them are drawn, some more than once.
-    assert found["sampled_hr@5"] <= found["hr@5"]
+    assert found["sampled_hr@5"] <= found["filtered_hr@5"]
     baseline = data.baseline(TEST)
     assert baseline["name"] == "popularity" and baseline["test"].keys() == found.keys()
 
@@ -194,7 +194,7 @@ def test_the_linear_part_of_a_task_beats_popularity(data, simulated):
         for target in answers:
             others = np.setdiff1d(np.arange(scores.shape[1]), known)
             hits.append(np.sum(scores[row, others] >= scores[row, target]) < 10)
-    assert found["hr@10"] == pytest.approx(np.mean(hits))
+    assert found["filtered_hr@10"] == pytest.approx(np.mean(hits))
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_purchases_of_what_was_just_viewed_are_found_by_the_last_item(purchases)
     popularity = purchases.baseline(TEST)["test"]
     assert found["test"]["ndcg@10"] > 0.9 > 2 * popularity["ndcg@10"]
     assert found["test"].keys() == popularity.keys()
-    assert found["test"]["sampled_ndcg@5"] >= found["test"]["ndcg@5"] - 0.01
+    assert found["test"]["sampled_ndcg@5"] >= found["test"]["filtered_ndcg@5"] - 0.01
 
 
 def test_targets_that_the_source_has_not_are_ranked_by_what_followed_the_last_item(data):
@@ -233,4 +233,4 @@ def test_targets_that_the_source_has_not_are_ranked_by_what_followed_the_last_it
             others = {*range(size)} - own
             rank = 1 + sum(scores[n] >= scores[target] for n in others)
             gains.append((rank <= 10) / np.log2(rank + 1))
-    assert found["test"]["ndcg@10"] == pytest.approx(np.mean(gains))
+    assert found["test"]["filtered_ndcg@10"] == pytest.approx(np.mean(gains))
