@@ -79,7 +79,7 @@ def _new(settings):
         mixed = _mixed_tasks(settings.mixed, host, paths.values())
     k = DEFAULT_K if settings.k is None else settings.k
     reports = _reports({NEXT_ITEM: settings.host, **paths})
-    options = {"reports": reports, "keep_seen": settings.keep_seen, **_shown(settings)}
+    options = {"reports": reports, **_shown(settings)}
     options["added"] = growth.added
     incremental = settings.incremental
     path = None if given else settings.host
@@ -92,10 +92,8 @@ def _extend(settings):
     single, together = _bundles(version, saved)
     added, removed = _task_names(settings.task), settings.remove_task
     incremental = saved["incremental"] or settings.incremental
-    keep_seen = {name for name in saved["keep_seen"] if name not in removed}
-    keep_seen |= set(settings.keep_seen)
     given = settings.k, settings.items, settings.hidden_items, settings.add_items
-    more = incremental != saved["incremental"] or not keep_seen <= set(saved["keep_seen"])
+    more = incremental != saved["incremental"]
     changed = more or any(value is not None for value in given)
     _check_changes([*single, *together], added, removed, changed)
     origin = settings.host or saved["host_path"]
@@ -111,7 +109,7 @@ def _extend(settings):
     mixed = MixedTasks.load(kept, host, "base") if kept else None
     k = saved["k"] if settings.k is None else settings.k
     reports = _earlier_reports(version, removed) | _reports(added)
-    options = {"reports": reports, "keep_seen": keep_seen, **_shown(settings, version)}
+    options = {"reports": reports, **_shown(settings, version)}
     options["added"] = growth.added
     return export(host, tasks, out, k, origin, incremental, mixed, **options)
 
@@ -301,7 +299,7 @@ def _check_changes(names, added, remove_task, otherwise):
     if not added and not remove_task and not otherwise:
         raise InputError(
             "`base` should be given with a `task` to add, a `remove_task`, another `k`, or "
-            "`incremental` or `keep_seen` where it lacks that, or `items`, `hidden_items` or "
+            "`incremental` where it lacks that, or `items`, `hidden_items` or "
             "`add_items`. Received: none of them."
         )
 

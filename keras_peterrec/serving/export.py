@@ -28,6 +28,7 @@ from keras_peterrec.serving.exported_model import (
     REPORTS,
 )
 from keras_peterrec.serving.serving_module import ServingModule
+from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.serving.warmup import (
     graphs_as_they_are,
     read_warmup,
@@ -52,7 +53,6 @@ def export(
     incremental: bool = False,
     mixed: Any = None,
     reports: Any = None,
-    keep_seen: Any = (),
     titles: Any = None,
     hidden: Any = None,
     added: int = 0,
@@ -87,8 +87,6 @@ def export(
         reports: dict from a signature (`serving_default` for the host) to what is known of its
             run, of `gather`; the model card in `assets.extra/README.md` is made of it. Defaults to
             `None`: the card lists the signatures alone.
-        keep_seen: collection of str. `serving_default` and recommendations whose answers may hold
-            items of the history, as of groceries or music. Defaults to `()`.
         titles: dict from item to title. Recommendations then have an output `titles`. Defaults to
             `None`.
         hidden: collection of str. Items that may not be shown. They are listed in
@@ -113,14 +111,12 @@ def export(
     >>> export(host, {"films": Task.load("runs/films", host)}, "export/peterrec/1")
     """
     out = Path(out)
-    check_export(host, tasks, out, k, incremental, mixed, keep_seen)
+    check_export(host, tasks, out, k, incremental, mixed)
     with _published(out) as folder:
         # The tables are named after this path, so it has to differ from export to export.
         with tempfile.TemporaryDirectory(prefix="keras_peterrec_") as texts:
             progress.part("tracing signatures")
-            served = ServingModule(
-                host, tasks, k, texts, incremental, mixed, keep_seen, titles, hidden
-            )
+            served = ServingModule(host, tasks, k, texts, incremental, mixed, titles, hidden)
             # Nobody trains an export, and the gradients of our layers take as long to write as
             # all the rest.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -142,7 +138,7 @@ def export(
             "k": k,
             "incremental": incremental,
             "mixed": [] if mixed is None else list(mixed.places_of),
-            "keep_seen": sorted(keep_seen),
+            "keep_seen": _that_keep_seen(host, tasks, mixed),
             "titles": titles is not None,
             "assets": asset_hashes(folder),
         }
@@ -191,6 +187,14 @@ def _description(host, tasks, host_path, added):
             name: {"kind": task.kind.name, "unit": task.kind.unit} for name, task in tasks.items()
         },
     }
+
+
+def _that_keep_seen(host, tasks, mixed):
+    """The signatures and mixed tasks that recommend items of the history as well, sorted."""
+    kinds = {name: task.kind for name, task in tasks.items()}
+    kinds |= {} if mixed is None else dict(zip(mixed.places_of, mixed.kinds))
+    found = [name for name, kind in kinds.items() if kind.recommends and kind.keep_seen]
+    return sorted([NEXT_ITEM] * host.keep_seen + found)
 
 
 def _write_bundles(folder, sources, host):

@@ -26,7 +26,7 @@ _ENDINGS = (CLASSIFY, REGRESS, STEP, SELECT)
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
-def check_export(host, tasks, out, k, incremental=False, mixed=None, keep_seen=()):
+def check_export(host, tasks, out, k, incremental=False, mixed=None):
     """Raises an InputError if the arguments of `export` cannot be used.
 
     Raises:
@@ -58,7 +58,6 @@ def check_export(host, tasks, out, k, incremental=False, mixed=None, keep_seen=(
         )
     if mixed is not None:
         _check_mixed(host, tasks, mixed)
-    _check_keep_seen(tasks, mixed, keep_seen)
 
 
 def _check_names(names):
@@ -79,18 +78,6 @@ def _check_names(names):
 
 def _listed(names, word):
     return f"{', '.join(names[:-1])} {word} {names[-1]}"
-
-
-def _check_keep_seen(tasks, mixed, keep_seen):
-    kinds = {name: task.kind for name, task in tasks.items()}
-    kinds |= {} if mixed is None else dict(zip(mixed.places_of, mixed.kinds))
-    hiding = [NEXT_ITEM, *(name for name, kind in kinds.items() if kind.recommends)]
-    for name in keep_seen:
-        if name not in hiding:
-            raise InputError(
-                f"`keep_seen` should be of {', '.join(hiding)}, which recommend. "
-                f"Received: {name!r}."
-            )
 
 
 def _check_cases(argument, names):

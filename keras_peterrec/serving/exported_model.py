@@ -131,7 +131,7 @@ class ExportedModel:
         allow: list[str] | str = "",
         deny: list[str] | str = "",
         k: list[int] | int = 0,
-        keep_seen: list[bool] | bool = False,
+        keep_seen: list[bool] | bool | None = None,
     ) -> dict:
         """Recommendations from what each request allows.
 
@@ -145,7 +145,8 @@ class ExportedModel:
             deny: str. None of these items. Defaults to `""`.
             k: int. How many items, at most as many as the export answers with. Defaults to `0`,
                 so many.
-            keep_seen: bool. Whether items of the history may be recommended. Defaults to `False`.
+            keep_seen: bool. Whether items of the history may be recommended. Defaults to `None`:
+                as the task does, see `description["keep_seen"]`.
 
         Returns:
             dict of `items` and `scores`, `[B, n]`; places that are left are `""`.
@@ -162,7 +163,7 @@ class ExportedModel:
             "allow": _strings("allow", _repeated(wishes["allow"], str, histories)),
             "deny": _strings("deny", _repeated(wishes["deny"], str, histories)),
             K: _repeated(wishes[K], (int, np.integer), histories),
-            KEEP_SEEN: _repeated(wishes[KEEP_SEEN], (bool, np.bool_), histories),
+            KEEP_SEEN: _repeated(wishes[KEEP_SEEN], (bool, np.bool_, type(None)), histories),
         }
         for name, values in columns.items():
             if len(values) != len(histories):
@@ -321,6 +322,8 @@ def _repeated(value, kind, rows):
 
 
 def _whole(name, value):
+    if name == KEEP_SEEN and value is None:
+        return -1  # as the task was trained
     if not isinstance(value, (int, np.integer, np.bool_)) or not 0 <= value < 2**31:
         raise InputError(
             f"`{name}` should be {'True or False' if name == KEEP_SEEN else 'at least 0'}. "

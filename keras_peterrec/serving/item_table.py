@@ -33,7 +33,7 @@ class ItemTable(tf.Module):
 
     >>> table = ItemTable(Vocabulary(["a", "b"]), "vocabulary.txt")
     >>> scores, history = tf.constant([[0.9, 0.1]]), tf.constant(["a"])
-    >>> table.best_unseen(scores, history, k=1)["items"].numpy()
+    >>> table.best(scores, history, k=1)["items"].numpy()
     array([[b'b']], dtype=object)
     """
 
@@ -72,20 +72,22 @@ class ItemTable(tf.Module):
         """
         self.hidden = hidden
 
-    def selected(self, scores, k, history, allow, deny, own_k, keep_seen):
+    def selected(self, scores, k, keeps, history, allow, deny, own_k, keep_seen):
         """The best items that a request allows.
 
         Args:
             scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
             k: int. Places of an answer, at most V.
+            keeps: bool. Whether the items of the history stay where a request does not say it.
             history: string tensor `[B]`, ids separated by white space, as in the next two.
             allow: string tensor `[B]`. Only these items; all where it is empty.
             deny: string tensor `[B]`. None of these items.
             own_k: int32 tensor `[B]`. Items of each row, at most `k`; 0 for `k`.
-            keep_seen: int32 tensor `[B]`. 0 leaves out the items of the history.
+            keep_seen: int32 tensor `[B]`. 0 leaves out the items of the history, 1 keeps them, -1
+                does as `keeps` says.
 
         Returns:
-            dict as of `best_unseen`.
+            dict as of `best`.
         """
         # Also where no word is an item of this table: nothing is allowed then.
         limited = tf.strings.split(allow).row_lengths() > 0
@@ -94,25 +96,29 @@ class ItemTable(tf.Module):
         scores = tf.where(limited[:, tf.newaxis], NO_SCORE, scores)
         scores = tf.tensor_scatter_nd_update(scores, allowed, values)
         seen = self._cells(history)
-        seen = tf.boolean_mask(seen, tf.gather(keep_seen, seen[:, 0]) == 0)
+        keep = tf.where(keep_seen < 0, int(keeps), keep_seen)
+        seen = tf.boolean_mask(seen, tf.gather(keep, seen[:, 0]) == 0)
         places = tf.range(min(k, self.size))[tf.newaxis]
         inside = (places < own_k[:, tf.newaxis]) | (own_k[:, tf.newaxis] <= 0)
         return self._best(_without(_without(scores, seen), self._cells(deny)), k, inside)
 
-    def best_unseen(self, scores, history, k):
-        """The best `k` items that are not in a history.
+    def best(self, scores, history, k, keep_seen=False):
+        """The best `k` items, without those of a history or with them.
 
         Args:
             scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
             history: string tensor `[B]`; all of its items count as seen.
             k: int. Items of an answer, at most V.
+            keep_seen: bool. Whether these stay. Defaults to `False`.
 
         Returns:
             dict of `items`, string `[B, k]`, and `scores`, float32 `[B, k]`, best first; with
-            titles also `titles`, string `[B, k]`. If fewer than `k` unseen items are left, the rest
-            is `""` with the lowest float32.
+            titles also `titles`, string `[B, k]`. If fewer than `k` items are left, the rest is
+            `""` with the lowest float32.
         """
-        return self._best(_without(scores, self._cells(history)), k)
+        if not keep_seen:
+            scores = _without(scores, self._cells(history))
+        return self._best(scores, k)
 
     def _cells(self, text):
         """Row and column in `[B, V]` of each item that texts name, `[n, 2]`."""

@@ -22,14 +22,14 @@ class MixedSignature:
 
     | output | |
     |---|---|
-    | `labels` | string `[B, n]`, items without those of the history, classes or labels |
+    | `labels` | string `[B, n]`, items, classes or labels |
     | `scores` | float32 `[B, n]`, highest first; of classes and labels, their probabilities |
     | `known_events`, `events` | int32 `[B]`, as of every signature; see `ServingModule` |
 
-    A regression's label is the name of its column and its score the number. n is the largest of k
-    and the tasks' numbers of labels; what is left over, and all of an unknown task, is `""` with
-    the lowest float32. The host's convolutions run once for the batch; see `MixedTasks`. A row
-    pays for its own task's head only.
+    Items of the history are left out unless the task keeps them. A regression's label is the name
+    of its column and its score the number. n is the largest of k and the tasks' numbers of labels;
+    what is left over, and all of an unknown task, is `""` with the lowest float32. The host's
+    convolutions run once for the batch; see `MixedTasks`. A row pays for its own task's head only.
 
     Args:
         host: Host.
@@ -37,8 +37,6 @@ class MixedSignature:
         mixed: MixedTasks on `host`.
         k: int. Items of an answer.
         folder: path of an existing folder for the text files of tasks and labels.
-        keep_seen: collection of str. Tasks whose answers may hold items of the history. Defaults
-            to `()`.
         hidden: table of `hidden_items`, which recommendations leave out. Defaults to `None`.
 
     Attributes:
@@ -47,13 +45,12 @@ class MixedSignature:
         weights: dict from path to the raw variables that it reads, without the host's.
     """
 
-    def __init__(self, host, source, mixed, k, folder, keep_seen=(), hidden=None):
+    def __init__(self, host, source, mixed, k, folder, hidden=None):
         self._source, self._mixed = source, mixed
         recommends = any(kind.recommends for kind in mixed.kinds)
         self._hidden = hidden if recommends else None
         self._history_length = host.history_length(mixed)
-        named = zip(mixed.places_of, mixed.kinds)
-        self._hides_seen = np.array([kind.recommends and n not in keep_seen for n, kind in named])
+        self._hides_seen = np.array([not kind.keep_seen for kind in mixed.kinds])
         # What a kind makes of its scores is the same for all of its tasks.
         self._classes = list(dict.fromkeys(type(kind) for kind in mixed.kinds))
         self._class_of = np.array(

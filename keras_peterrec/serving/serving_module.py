@@ -76,8 +76,6 @@ class ServingModule(tf.Module):
         folder: path of an existing folder for the vocabularies' text files.
         incremental: bool. Defaults to `False`.
         mixed: MixedTasks on `host`. Defaults to `None`.
-        keep_seen: collection of str. The signatures (`serving_default` and recommendations) whose
-            answers may hold items of the history. Defaults to `()`.
         titles: dict from item to title. Answers then give titles as well. Defaults to `None`.
         hidden: collection of str. Items that may not be shown, which a text file lists; see
             `ItemTable.hide`. Defaults to `None`, no such file.
@@ -96,7 +94,6 @@ class ServingModule(tf.Module):
         folder,
         incremental=False,
         mixed=None,
-        keep_seen=(),
         titles=None,
         hidden=None,
     ):
@@ -111,7 +108,7 @@ class ServingModule(tf.Module):
                 table.add_titles(titles)
             if hidden is not None:
                 table.hide(self.hidden)
-        self.functions = _of_histories(host, source, tasks, answers, k, keep_seen)
+        self.functions = _of_histories(host, source, tasks, answers, k)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
         self.functions[KNOWN] = _concrete(
@@ -130,7 +127,7 @@ class ServingModule(tf.Module):
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
-            signature = MixedSignature(host, source, mixed, k, folder, keep_seen, self.hidden)
+            signature = MixedSignature(host, source, mixed, k, folder, self.hidden)
             self.functions[MIXED] = signature.function
             tables[MIXED] = signature.tables
             named.update({f"{MIXED}/{path}": w for path, w in signature.weights.items()})
@@ -138,14 +135,15 @@ class ServingModule(tf.Module):
         self.weights = _captured_weights(self.functions.values(), named)
 
 
-def _of_histories(host, source, tasks, answers, k, keep_seen):
+def _of_histories(host, source, tasks, answers, k):
     """The functions that read histories, `{signature: concrete function}`."""
     functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, source), EMBED)}
     scores_of = {NEXT_ITEM: _next_item(host, source)}
-    answer_of = {NEXT_ITEM: lambda scores, seen: source.best_unseen(scores, seen, k)}
+    keeps = host.keep_seen
+    answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
     for name, task in tasks.items():
         scores_of[name], answer_of[name] = _scores(host, source, task), answers[name].answer
-    select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, *request)}
+    select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
     select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}
     for name, scores in scores_of.items():
@@ -154,7 +152,7 @@ def _of_histories(host, source, tasks, answers, k, keep_seen):
             # Traced once for both signatures: a network is thousands of operations.
             scores = _concrete(scores, name)
             selects[name + SELECT] = _concrete(_selected(scores, select), name + SELECT)
-        answered = _answered(scores, answer_of[name], name in keep_seen)
+        answered = _answered(scores, answer_of[name])
         functions[name] = _concrete(answered, name)
     return functions | selects
 
@@ -194,11 +192,10 @@ def _counted(scores_of, source, length):
     return of_history
 
 
-def _answered(scores_of, answer, keep_seen):
+def _answered(scores_of, answer):
     def of_history(history):
-        seen = tf.fill(tf.shape(history), "") if keep_seen else history
         scores, counts = scores_of(history)
-        answered = answer(scores, seen)
+        answered = answer(scores, history)
         # REST writes a single output as a bare value: another one would change its form.
         return answered | counts if len(answered) > 1 else answered
 

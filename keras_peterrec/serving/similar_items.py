@@ -62,4 +62,4 @@ class SimilarItems:
         query /= tf.where(size > 0, size, 1.0)
         cosines = tf.matmul(query, table, transpose_b=True) / self.lengths
         scores = tf.where(size > 0, cosines, NO_SCORE)
-        return self._source.best_unseen(scores, items, self._k) | event_counts(given)
+        return self._source.best(scores, items, self._k) | event_counts(given)

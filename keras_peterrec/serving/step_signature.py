@@ -21,7 +21,7 @@ def step_signature(host, source, task, answer):
     |---|---|
     | `state_bytes` | string `[B]`, from the last answer; `""` for a new user |
     | `item` | string `[B]`, the new event; `""` if there is none |
-    | `seen` | string `[B]`, item ids not to recommend, separated by spaces; may be `""` |
+    | `seen` | string `[B]`, item ids of the history, separated by spaces; may be `""` |
 
     | output | |
     |---|---|
@@ -29,7 +29,8 @@ def step_signature(host, source, task, answer):
     | `events`, `known_events` | int32 `[B]`, 1 if there is an event, and if its item is known |
     | the others | as of the task's own signature |
 
-    The server keeps nothing. The client keeps the state, 32 KB for each user and task at 64
+    Where the task leaves out what a user had, the answer has no item of `seen`. The server keeps
+    nothing. The client keeps the state, 32 KB for each user and task at 64
     channels and 8 blocks; see `IncrementalTask` for what it is. It ends in a mark of the weights
     that made it, so that a state of another task or of other weights fails the request.
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import Settings, positive_integer, setting
 
-_ITEMS = ("keep_seen", "items", "hidden_items", "add_items")
+_ITEMS = ("items", "hidden_items", "add_items")
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
     "check_folder": ((), ("thorough",)),
@@ -34,12 +34,6 @@ class ExportSettings(Settings):
         None,
         "put the other patch tasks in this folder behind one signature, mixed",
         metavar="FOLDER",
-    )
-    keep_seen: tuple[str, ...] = setting(
-        (),
-        "tasks (and serving_default) that may recommend items of the history, as of groceries or "
-        "music",
-        metavar="NAME",
     )
     items: Any = setting(
         None,

@@ -41,13 +41,17 @@ class PredictSettings(RunnerSettings):
         "items of a recommendation, at most as many as exported (default: all)",
         check=not_negative,
     )
-    keep_seen: bool = setting(False, "recommend items of the history as well")
+    keep_seen: bool | None = setting(
+        None,
+        "recommend items of the history as well (default: as the task was trained)",
+        no_help="recommend no item of the history",
+    )
 
     @property
     def wishes(self) -> dict:
         """What is said of what may be recommended; empty if nothing is."""
         found = {name: getattr(self, name) for name in ("allow", "deny", "k", "keep_seen")}
-        return found if any(found.values()) else {}
+        return found if self.keep_seen is not None or any(found.values()) else {}
 
     def check(self):
         super().check()

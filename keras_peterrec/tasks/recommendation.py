@@ -122,10 +122,10 @@ class Recommendation(TaskKind):
 
         items = ItemTable(self.targets, folder / f"{name}_targets.txt")
         return ExportedAnswers(
-            answer=lambda scores, seen: items.best_unseen(scores, seen, k),
+            answer=lambda scores, seen: items.best(scores, seen, k, self.keep_seen),
             examples=lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
             table=items,
-            select=lambda scores, *request: items.selected(scores, k, *request),
+            select=lambda scores, *request: items.selected(scores, k, self.keep_seen, *request),
         )
 
     def score_rows(self, head: Any) -> tuple:

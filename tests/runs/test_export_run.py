@@ -151,7 +151,7 @@ def test_single_events_are_kept(runs, tmp_path):
     export_runs(base=out.parent, incremental=True)  # asked for later
     state = ExportedModel(out).step("films", ["s1"])["state_bytes"]
     export_runs(base=out.parent, task=[runs / "age", runs / "spend"])
-    with pytest.raises(InputError, match="`incremental` or `keep_seen` where it lacks"):
+    with pytest.raises(InputError, match="`incremental` where it lacks"):
         export_runs(base=out.parent, incremental=True)
     after = ExportedModel(tmp_path / "peterrec" / "2")
     assert after.description["incremental"] is True

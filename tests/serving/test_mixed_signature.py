@@ -107,22 +107,24 @@ def test_every_kind_in_one_batch(model, single, tasks):
     assert [len([label for label in found[name] if label]) for name in names] == [10, 3, 5, 4, 1, 0]
 
 
-def answers(host, tasks, k, folder, histories, names, keep_seen=(), hidden=None):
+def answers(host, tasks, k, folder, histories, names, hidden=None):
     """What a signature says without being exported."""
     folder = folder / str(len(list(folder.iterdir())))  # tables are named after their files
     folder.mkdir()
     source = ItemTable(host.vocabulary, folder / "vocabulary.txt")
     hidden = None if hidden is None else hidden_items(hidden, folder)
     mixed = MixedTasks.of_tasks(tasks)
-    signature = MixedSignature(host, source, mixed, k, folder, keep_seen, hidden)
+    signature = MixedSignature(host, source, mixed, k, folder, hidden)
     answer = signature.function(history=tf.constant(histories), task=tf.constant(names))
     labels = [[label.decode() for label in row] for row in answer["labels"].numpy()]
     return labels, answer["scores"].numpy()
 
 
 def test_a_task_that_may_repeat_what_the_user_had(host, tasks, tmp_path):
-    names = ["films", "books"]
-    labels, _ = answers(host, tasks, 30, tmp_path, ["s1 t1"] * 2, names, keep_seen=["films"])
+    names, monkeypatch = ["films", "books"], pytest.MonkeyPatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks["films"].kind, "keep_seen", True)
+        labels, _ = answers(host, tasks, 30, tmp_path, ["s1 t1"] * 2, names)
     assert {"s1", "t1"} <= set(labels[0])
     assert not {"s1", "t1"} & set(labels[1])
 

@@ -196,7 +196,7 @@ def test_settings_that_do_not_go_together_are_one_clear_line(make, given, messag
     [
         ({"host": "h", "out": "o", "task": ["a"], "k": 5, "mixed": "m"}, "out"),
         ({"base": "b", "task": ["a"], "remove_task": ["c"], "k": 5, "host": "h"}, "base"),
-        ({"base": "b", "incremental": True, "keep_seen": ["a"], "items": "i"}, "base"),
+        ({"base": "b", "incremental": True, "items": "i"}, "base"),
         ({"check_folder": "c"}, "check_folder"),
         ({"host": "h", "out": "o", "check_folder": True, "thorough": True}, "out"),
         ({"base": "b", "k": 3, "check_folder": True}, "base"),
