@@ -76,8 +76,6 @@ def say_what_is_little(data):
         )
     if test < FEW_TEST_USERS:
         progress.line(few_test_users(test))
-    for notice in data.notices():
-        progress.line(notice)
 
 
 def few_test_users(users):

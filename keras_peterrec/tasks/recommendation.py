@@ -95,9 +95,13 @@ class Recommendation(TaskKind):
         return cls(Vocabulary.load(folder / "targets.txt"), bool(saved["keep_seen"]))
 
     def recommend(
-        self, scores: Any, k: int, exclude: Sequence[Sequence[str]] | None = None
+        self,
+        scores: Any,
+        k: int,
+        exclude: Sequence[Sequence[str]] | None = None,
+        seen: Sequence[Sequence[str]] = (),
     ) -> tuple:
-        scores = np.array(scores)
+        scores = self._without_seen(scores, seen, -np.inf)
         for row, items in enumerate(exclude or ()):
             known = self.targets.encode(items)
             scores[row, known[known >= 0]] = -np.inf
@@ -105,17 +109,23 @@ class Recommendation(TaskKind):
         return self.targets.decode(best), np.take_along_axis(scores, best, axis=1)
 
     def answers(self, scores: Any, items: Any, k: int) -> dict:
-        scores, nothing = np.array(scores, "float32"), np.finfo("float32").min
-        if not self.keep_seen:
-            rows = np.repeat(np.arange(len(items)), [len(row) for row in items])
-            seen = self.targets.encode_written([item for row in items for item in row])
-            scores[rows[seen >= 0], seen[seen >= 0]] = nothing
+        nothing = np.finfo("float32").min
+        scores = self._without_seen(scores, items, nothing)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         scores = np.take_along_axis(scores, best, axis=1)
         return {
             "items": np.where(scores > nothing, self.targets.decode(best), ""),
             "scores": scores,
         }
+
+    def _without_seen(self, scores, items, nothing):
+        """A copy of the scores with `nothing` for the items of histories, unless they are kept."""
+        scores = np.array(scores, "float32")
+        if not self.keep_seen:
+            rows = np.repeat(np.arange(len(items)), [len(row) for row in items])
+            seen = self.targets.encode_written([item for row in items for item in row])
+            scores[rows[seen >= 0], seen[seen >= 0]] = nothing
+        return scores
 
     def export_answers(self, name: str, folder: Any, k: int) -> Any:
         from keras_peterrec.serving.item_table import ItemTable
@@ -329,7 +339,8 @@ class RecommendationData(TaskData):
             gains |= ranking_gains(ranks, ks, prefix)
         return metrics, gains
 
-    def notices(self) -> list:
+    def doubts(self) -> list[str]:
+        """What follows for seen items from the targets in the histories."""
         said = what_is_seen(self.summary()) if self.decides_seen else None
         return [] if said is None else [said]
 

@@ -205,10 +205,6 @@ class TaskData:
 
     # Description.
 
-    def notices(self) -> list:
-        """What a run says of this data before it trains: list of str, a line each."""
-        return []
-
     def summary(self) -> dict:
         """Sizes, for `metrics.json`."""
         users = [len(set(split.user_ids)) for split in self.splits]

@@ -169,9 +169,16 @@ class TaskKind:
     # Answers in Python. Scores are those of the head, float32 `[B, len(labels)]`.
 
     def recommend(
-        self, scores: Any, k: int, exclude: Sequence[Sequence[str]] | None = None
+        self,
+        scores: Any,
+        k: int,
+        exclude: Sequence[Sequence[str]] | None = None,
+        seen: Sequence[Sequence[str]] = (),
     ) -> tuple:
-        """The best `k` items of each row and their scores; see `Task.recommend`."""
+        """The best `k` items of each row and their scores; see `Task.recommend`.
+
+        Items of `seen`, the histories as they are written, are left out unless the kind keeps them.
+        """
         raise self._cannot("recommend", "recommendation")
 
     def probabilities(self, scores: Any) -> np.ndarray:

@@ -158,7 +158,9 @@ class Task:
     def recommend(
         self, histories: Any, k: int = 10, exclude: Sequence[Sequence[str]] | None = None
     ) -> tuple:
-        """The best `k` target items of each history.
+        """The best `k` target items of each history, without its own unless the task keeps them.
+
+        Of a task without a host nobody knows what a history's own items are.
 
         Args:
             histories: see `Histories`.
@@ -172,7 +174,9 @@ class Task:
         Raises:
             InputError: the task's kind does not recommend.
         """
-        return self.kind.recommend(self.scores(histories), k, exclude)
+        histories = Histories(histories)
+        scores, _ = self._scores(histories)
+        return self.kind.recommend(scores, k, exclude, histories.items(self._vocabulary))
 
     def probabilities(self, histories: Any) -> np.ndarray:
         """Probabilities of `labels` for each history, float32 `[B, n]`.

@@ -58,13 +58,16 @@ def test_ranks_that_are_measured_are_places_in_answers(logs, tmp_path):
         data[name] = Recommendation.make_data(source, buys, 20, settings)
         model = build_task(host.backbone, data[name].new_head(), **host.task_settings())
         randomise(model.head, 1)
-        tasks[name] = Task(model, "patch", data[name].kind)
+        tasks[name] = Task(model, "patch", data[name].kind, host=host)
     export(host, tasks, tmp_path / "1", k=12)
     exported = ExportedModel(tmp_path / "1")
     for name in tasks:
         split, found = data[name].splits[TEST], data[name].measure(tasks[name].model, TEST)
         truths = [set(data[name].kind.targets.decode(items)) for items in split.answers]
-        answers = exported.predict(name, texts_of(source, split.starts, split.stops))["items"]
+        requests = texts_of(source, split.starts, split.stops)
+        answers = exported.predict(name, requests)["items"]
+        items, scores = tasks[name].recommend(requests, k=12)
+        assert np.where(np.isfinite(scores), items, "").tolist() == answers.tolist()
         places = np.array([places_of(*row) for row in zip(answers, truths)])
         assert np.isinf(places).any() == (name == "new")
         assert found["mrr@20"] == pytest.approx(np.mean(1 / places))

@@ -56,11 +56,11 @@ def test_a_purchase_of_what_was_just_viewed_is_measured_as_it_is_served():
     log, buys = shop(own=1.0)
     data = make_data(log, buys)
     assert data.truths_in_history > 0.5 and data.kind.keep_seen
-    (line,) = data.notices()
+    (line,) = data.doubts()
     assert line.endswith("seen items are kept; --no-keep-seen leaves them out")
     assert data.measure_linear(copying(data), TEST)["ndcg@10"] > 0.8
     hidden = make_data(log, buys, keep_seen=False)
-    assert not hidden.kind.keep_seen and hidden.notices() == []
+    assert not hidden.kind.keep_seen and hidden.doubts() == []
     found = hidden.measure_linear(copying(hidden), TEST, sampled=True)
     # What was just viewed is never answered; papers look for it nevertheless.
     assert found["ndcg@10"] < 0.3 < 0.8 < found["filtered_ndcg@10"]
@@ -144,7 +144,7 @@ def test_the_share_is_that_of_the_training_truths_in_the_history_before_them():
         buys.user_ids[buys.users], [f"t{n}" for n in buys.items], buys.timestamps
     )
     data = make_data(log, apart)
-    assert data.truths_in_history == 0.0 and not data.kind.keep_seen and data.notices() == []
+    assert data.truths_in_history == 0.0 and not data.kind.keep_seen and data.doubts() == []
 
 
 def test_whole_histories_hide_all_that_a_user_views():
