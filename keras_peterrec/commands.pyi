@@ -306,6 +306,7 @@ def transfer(
     train_fraction: float = 1.0,
     cut_history: bool = True,
     split: str = "users",
+    keep_seen: bool | None = None,
     seed: int = 0,
     target: Any = None,
     labels: Any = None,
@@ -340,6 +341,8 @@ def transfer(
         cut_history: bool. Whether a history ends before its target event. Defaults to `True`.
         split: str. Users: 70/10/20 by a hash of their ids, or time:2026-09-01: what comes from then
             on is the test, and the last tenth before is for validation. Defaults to `'users'`.
+        keep_seen: bool. Recommend items of the history as well (default: where a tenth of what
+            training asks for lies in the history). Defaults to `None`.
         seed: int. Of the split and of the training. Defaults to `0`.
         target: Target log: recommend its items. Defaults to `None`.
         labels: Table with user_id and columns of labels: learn one of them. Defaults to `None`.
@@ -447,7 +450,6 @@ def export(
     k: int | None = None,
     incremental: bool = False,
     mixed: Any = None,
-    keep_seen: Sequence[str] = (),
     items: Any = None,
     hidden_items: Any = None,
     add_items: Any = None,
@@ -473,8 +475,6 @@ def export(
             `False`.
         mixed: Put the other patch tasks in this folder behind one signature, mixed. Defaults to
             `None`.
-        keep_seen: tuple. Tasks (and serving_default) that may recommend items of the history, as of
-            groceries or music. Defaults to `()`.
         items: CSV with item_id and title: recommendations then have titles as well. Defaults to
             `None`.
         hidden_items: Text file of items that may not be shown, one a line; the export's copy,
@@ -510,7 +510,7 @@ def predict(
     allow: str = "",
     deny: str = "",
     k: int = 0,
-    keep_seen: bool = False,
+    keep_seen: bool | None = None,
     *,
     columns: Any = None,
     events: Any = None,
@@ -544,7 +544,8 @@ def predict(
         deny: str. Recommend none of these items. Defaults to `''`.
         k: int. Items of a recommendation, at most as many as exported (default: all). Defaults to
             `0`.
-        keep_seen: bool. Recommend items of the history as well. Defaults to `False`.
+        keep_seen: bool. Recommend items of the history as well (default: as the task was trained).
+            Defaults to `None`.
 
     Returns:
         Answers, a dict `{task: {history: {output: list}}}`; with `log`, a dict of `out`, `users`,

@@ -52,6 +52,8 @@ WORDS = {
     "rows_with_empty_history": "rows with an empty history",
     "target_items": "target items",
     "target_events": "target events",
+    "truths_in_history": "share of the training targets that lie in the history before them",
+    "keep_seen": "whether items of the history are answered",
 }
 
 

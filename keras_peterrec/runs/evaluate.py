@@ -131,7 +131,7 @@ def _open_host(folder, settings):
     )
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen, most)
-    data = {"fingerprint": log.fingerprint(), "users": len(evaluation)}
+    data = {"fingerprint": log.fingerprint(), "users": len(evaluation), "keep_seen": host.keep_seen}
     data["known_events"] = round(sequences.known_share, 4)
 
     def measure():

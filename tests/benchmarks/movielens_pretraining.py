@@ -12,7 +12,7 @@ from pathlib import Path
 
 from keras_peterrec.runs.pretrain import pretrain
 
-SHOWN = ("hr@10", "ndcg@10", "mrr@10", "new_hr@10", "new_ndcg@10")
+SHOWN = ("repeat_hr@10", "repeat_ndcg@10", "hr@10", "ndcg@10", "mrr@10")
 
 
 def main():

@@ -48,7 +48,7 @@ def quality(folder, log, split):
     """NDCG@10 of a host on the events asked for, and how many they are."""
     host = Host.load(folder)
     sequences = Sequences(log, host.vocabulary, split=split_events(log, split))
-    evaluation = NextItemEvaluation(sequences, host.max_length, TEST)
+    evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
     return evaluation.measure(host.pretrainer)["ndcg@10"], len(evaluation)
 
 

@@ -32,6 +32,19 @@ def test_options_are_called_as_settings():
 
 
 @pytest.mark.parametrize(
+    ("settings_class", "words"),
+    [
+        (PretrainSettings, ["--log", "a.csv", "--out", "b"]),
+        (TransferSettings, ["--host", "h", "--log", "a.csv", "--target", "b.csv", "--out", "c"]),
+    ],
+)
+def test_what_the_data_decides_has_an_option_each_way(settings_class, words):
+    asked = {True: ["--keep-seen"], False: ["--no-keep-seen"], None: []}
+    for value, options in asked.items():
+        assert parse(settings_class, *words, *options).keep_seen is value
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "`flour` should be given, as --flour or in a --config file: what it is made of."),
