@@ -362,7 +362,8 @@ def _train(
     title, pretrainer, log, settings, folder, starts_trained=False, examples=None, path=None
 ):
     """Trains to the best validation metric or, given a `path`, that way again."""
-    batches = training_batches(pretrainer, log, settings)
+    with progress.stage("laying out the events of an epoch", brief=True):
+        batches = training_batches(pretrainer, log, settings)
     validation = NextItemEvaluation(
         log.sequences,
         settings.max_length,

@@ -88,8 +88,9 @@ class PretrainingLog:
 
     @classmethod
     def _of_log(cls, log, min_count, split):
-        trained = training_counts(log, split)
-        return cls(*encode_log(log, min_count, trained, split), log_summary(log, trained))
+        with progress.stage("counting items, and each user's events in order", brief=True):
+            trained = training_counts(log, split)
+            return cls(*encode_log(log, min_count, trained, split), log_summary(log, trained))
 
     @classmethod
     def _of_prepared(cls, prepared, min_count, split):

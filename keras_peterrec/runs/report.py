@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_peterrec import progress
 from keras_peterrec.data.titles import read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
@@ -29,10 +30,13 @@ def report(settings: ReportSettings) -> dict:
     folders = find_runs(path)
     several = folders != [path]
     titles = read_titles(settings.titles) if settings.titles is not None else {}
-    runs = [gather(run, str(run.relative_to(path)) if several else None, titles) for run in folders]
     out = Path(settings.out) if settings.out is not None else path / "report.html"
-    with refuse_misfits(path, "path"):
-        text = page(runs)
+    name = lambda run: str(run.relative_to(path)) if several else None
+    with progress.stage(f"writing {out}", brief=True):
+        each_run = progress.each(folders, "of the runs")
+        runs = [gather(run, name(run), titles) for run in each_run]
+        with refuse_misfits(path, "path"):
+            text = page(runs)
     try:
         write_text(out, text)
     except OSError as error:

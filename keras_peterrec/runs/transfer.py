@@ -93,8 +93,9 @@ def _transfer(settings, start):
     patch = None if patch is None else patch.for_host(host.backbone)
     log, answers = load_task(settings)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
-    source = known_histories(log, host)
-    data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
+    with stage("making the rows of the task", brief=True):
+        source = known_histories(log, host)
+        data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     if start is not None:
         fingerprints.append(start.fingerprint())
