@@ -52,6 +52,9 @@ def test_command_line(server, capsys):
     ]
     assert run("--task", "spend", "a b", "") == [{"value": 2.0}, {"value": 0.0}]
     assert run("--task", "spend", "--regress", "a b", "") == [2.0, 0.0]
+    [counts] = run("--task", "known", "a b")
+    assert counts == {"events": 2, "known_events": 1}
+    assert {type(count) for count in counts.values()} == {int}
 
 
 def test_refusal_is_one_line(server, capsys):
