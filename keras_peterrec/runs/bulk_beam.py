@@ -53,6 +53,7 @@ def answer_on_beam(
     out: Any,
     runner: str,
     options: str | None,
+    trust: bool = False,
 ) -> dict:
     """Writes an answer for every user of a log into several files, on a runner of Beam.
 
@@ -70,6 +71,7 @@ def answer_on_beam(
             `answers-00000-of-00004.parquet`. Every worker has to write beside it.
         runner: str. Such as `"DirectRunner"`.
         options: str or `None`. Options of the pipeline, as on a command line.
+        trust: bool. See `ExportedModel`. Defaults to `False`.
 
     Returns:
         dict of `out` (a pattern of the files' names), `users`, `columns`, what
@@ -86,7 +88,7 @@ def answer_on_beam(
                 users
                 | "batches" >> beam.FlatMap(_batches)
                 | "spread" >> beam.Reshuffle()
-                | "ask" >> RunInference(KeyedModelHandler(ExportHandler(model, question)))
+                | "ask" >> RunInference(KeyedModelHandler(ExportHandler(model, question, trust)))
                 | "answers by shard" >> beam.GroupByKey()
                 | "write answers" >> beam.Map(_write, work, Path(str(out)).suffix)
             )
@@ -109,16 +111,17 @@ class ExportHandler(ModelHandler[bytes, bytes, Any]):
     Args:
         model: path of a version directory.
         question: Question.
+        trust: bool. See `ExportedModel`. Defaults to `False`.
     """
 
-    def __init__(self, model: Any, question: Question) -> None:
+    def __init__(self, model: Any, question: Question, trust: bool = False) -> None:
         super().__init__(max_batch_size=1)
-        self._model, self._question = str(model), question
+        self._model, self._question, self._trust = str(model), question, trust
 
     def load_model(self) -> Any:
         from keras_peterrec.serving.exported_model import ExportedModel
 
-        return ExportedModel(self._model)
+        return ExportedModel(self._model, trust=self._trust)
 
     def run_inference(self, batch: Any, model: Any, inference_args: Any = None) -> Iterator[bytes]:
         for users in map(bytes_table, batch):

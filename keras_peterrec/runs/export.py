@@ -65,7 +65,7 @@ def export_runs(settings: ExportSettings) -> dict:
     if settings.check_folder is not True:
         return result
     with stage(f"checking {result['out']}"):
-        return result | _checked(Path(result["out"]), settings.thorough)
+        return result | _checked(Path(result["out"]), settings)
 
 
 def _new(settings):
@@ -209,14 +209,14 @@ def _check(settings):
             "`check` should be a version directory, such as export/peterrec/1. "
             f"Received: {str(path)!r}, which is no folder."
         )
-    return _checked(newest_version(path), settings.thorough)
+    return _checked(newest_version(path), settings)
 
 
-def _checked(path, thorough):
+def _checked(path, settings):
     from keras_peterrec.serving.verify.verify_export import checks, verify_export
 
-    problems = verify_export(path, thorough)
-    return {"path": str(path), "checks": list(checks(thorough)), "problems": problems}
+    how = settings.thorough, settings.trust
+    return {"path": str(path), "checks": list(checks(*how)), "problems": verify_export(path, *how)}
 
 
 def _mixed_tasks(folder, host, others):

@@ -36,7 +36,7 @@ def predict(settings: PredictSettings) -> dict:
     if settings.log is not None:
         bulk.check_out(settings.out, remote=settings.runner is not None)
     with stage(f"loading {settings.model}", brief=True):
-        exported = ExportedModel(settings.model)
+        exported = ExportedModel(settings.model, trust=settings.trust)
     if settings.log is not None:
         return _for_log(settings, exported, bulk)
     histories = list(settings.history)
@@ -86,10 +86,9 @@ def _on_beam(settings, exported, question):
     # All workers ask one version, also if a newer one comes meanwhile.
     model = newest_version(settings.model).resolve()
     read = settings.log, settings.columns, settings.events, settings.drop_bad_rows
+    how = settings.runner, settings.pipeline_options, settings.trust
     with stage(f"answering on {settings.runner}") as found:
-        done = answer_on_beam(
-            model, question, *read, settings.out, settings.runner, settings.pipeline_options
-        )
+        done = answer_on_beam(model, question, *read, settings.out, *how)
         found(f"{done['users']:,} users")
     return done
 

@@ -12,12 +12,19 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.server.errors import DATA_LOSS, ServingError, invalid, unknown_signature
+from keras_peterrec.server.errors import (
+    DATA_LOSS,
+    PERMISSION_DENIED,
+    ServingError,
+    invalid,
+    unknown_signature,
+)
 from keras_peterrec.server.inference import INPUTS, read_serialized_examples
 from keras_peterrec.server.tensorflow_internals import make_callable, quiet_loader
 from keras_peterrec.server.tensors import NUMPY_TYPES, read_tensor, type_title
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import DESCRIPTION
+from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.warmup import PATH as WARMUP
 
@@ -46,6 +53,7 @@ class LoadedVersion:
         path: path of the version directory.
         number: int. Version.
         model: str. Name of the model, for metrics. Defaults to `""`.
+        trust: bool. Whether its graph may do more than compute. Defaults to `False`.
 
     Attributes:
         signatures: dict from name to Signature.
@@ -56,16 +64,18 @@ class LoadedVersion:
         users: int. Requests that are being answered.
 
     Raises:
-        Exception: if it cannot be loaded, its assets are not those that were exported, or one of
-            its own warm-up requests fails.
+        Exception: if it cannot be loaded, its assets are not those that were exported, its graph
+            may do more than compute, or one of its own warm-up requests fails.
     """
 
-    def __init__(self, path, number, model=""):
+    def __init__(self, path, number, model="", trust=False):
         path = Path(path)
         self.number = number
         self.users = 0
         self._when_idle = None
         self.description = _read_description(path)
+        if not trust:
+            _refuse_unsafe(path)
         self.session = tf.compat.v1.Session(graph=tf.Graph(), config=_SESSION)
         try:
             with self.session.graph.as_default(), quiet_loader():
@@ -223,6 +233,17 @@ def _read_description(path):
     if changed:
         raise ServingError(DATA_LOSS, f"missing or not what was exported: {', '.join(changed)}")
     return description
+
+
+def _refuse_unsafe(path):
+    # A path without a graph is the loader's to complain about.
+    problem = unsafe_part(path) if (path / "saved_model.pb").is_file() else None
+    if problem:
+        raise ServingError(
+            PERMISSION_DENIED,
+            "it should do no more than compute, or be trusted with --trust. "
+            f"Received: a model {problem}",
+        )
 
 
 def _histories(inputs):

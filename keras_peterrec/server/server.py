@@ -121,9 +121,9 @@ class Server:
             InputError: if a port is taken, or a model cannot be served.
         """
         settings = self.settings
+        load = functools.partial(LoadedVersion, trust=True) if settings.trust else LoadedVersion
         models = Models(
-            self.configs,
-            lambda config: ModelVersions(config, LoadedVersion, _tell, self._observe_load),
+            self.configs, lambda config: ModelVersions(config, load, _tell, self._observe_load)
         )
         # The port is bound before the models are loaded, so that a taken port is told at once.
         # It is listened on only afterwards, so that whoever can connect gets an answer.

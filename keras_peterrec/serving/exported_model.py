@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
 from keras_peterrec.serving.asset_hashes import changed_assets
+from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import (
     COUNTS,
     EMBED,
@@ -33,6 +35,7 @@ CARD = Path("assets.extra") / "README.md"
 ITEMS = Path("assets.extra") / "items.csv"  # titles, where answers have them
 ADDED = Path("assets.extra") / "added_items"  # those that the host's folder lacks
 REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
+_DAMAGES = (DecodeError, tf.errors.OpError)
 
 
 class ExportedModel:
@@ -42,9 +45,12 @@ class ExportedModel:
         path: path of the version directory, such as `export/peterrec/1`; or of the folder with
             versions, for the newest.
         argument: str. What messages call `path`. Defaults to `"model"`.
+        trust: bool. Whether to load a model whose graph has operations that our exports do not
+            use and that may read or write files, or run other programs. Defaults to `False`.
 
     Raises:
-        InputError: `path` is not a version directory, or files in it are missing or changed.
+        InputError: `path` is not a version directory, files in it are missing or changed, or its
+            graph may do more than compute.
 
     Example:
 
@@ -53,7 +59,7 @@ class ExportedModel:
     (2, 10)
     """
 
-    def __init__(self, path: Any, argument: str = "model") -> None:
+    def __init__(self, path: Any, argument: str = "model", trust: bool = False) -> None:
         path = newest_version(path)
         if not (path / "saved_model.pb").is_file():
             raise InputError(
@@ -69,14 +75,21 @@ class ExportedModel:
                 f"Received: {str(path)!r}, with {', '.join(changed)} missing or changed."
             )
         try:
-            self._model = tf.saved_model.load(str(path))
+            problem = None if trust else unsafe_part(path)
+            if problem is None:
+                self._model = tf.saved_model.load(str(path))
         # TensorFlow's reader of weights calls a file cut short an IndexError.
-        except (OSError, ValueError, RuntimeError, LookupError, tf.errors.OpError) as error:
+        except (OSError, ValueError, RuntimeError, LookupError, *_DAMAGES) as error:
             raise InputError(
                 f"`{argument}` should be a whole SavedModel. Received: {str(path)!r}, whose files "
                 f"are damaged or cut short ({_first_line(error)}). Copy it or export it again; "
                 "`export --check` says more."
             ) from error
+        if problem is not None:
+            raise InputError(
+                f"`{argument}` should be a model that does no more than compute, or be trusted "
+                f"(--trust, in Python trust=True). Received: {str(path)!r}, {problem}."
+            )
 
     @property
     def signatures(self) -> list[str]:

@@ -9,7 +9,7 @@ from keras_peterrec.settings.base import Settings, positive_integer, setting
 _ITEMS = ("items", "hidden_items", "add_items")
 # What each way of using the command takes: needed, allowed.
 _WAYS = {
-    "check_folder": ((), ("thorough",)),
+    "check_folder": ((), ("thorough", "trust")),
     "base": ((), ("task", "remove_task", "host", "k", "incremental", *_ITEMS)),
     "out": (("host",), ("task", "k", "incremental", "mixed", *_ITEMS)),
 }
@@ -71,6 +71,10 @@ class ExportSettings(Settings):
         False,
         "with --check: also ask a process with TensorFlow alone, and every signature in "
         "TensorFlow's C loader as a server optimizes its graph; several times as long",
+    )
+    trust: bool = setting(
+        False,
+        "with --check: run a model that may do more than compute, such as read and write files",
     )
 
     @property

@@ -46,6 +46,9 @@ class PredictSettings(RunnerSettings):
         "recommend items of the history as well (default: as the task was trained)",
         no_help="recommend no item of the history",
     )
+    trust: bool = setting(
+        False, "load a model that may do more than compute, such as read and write files"
+    )
 
     @property
     def wishes(self) -> dict:

@@ -33,6 +33,9 @@ class ServeSettings(Settings):
     port: int = setting(8501, "of REST and the page; 0 takes any free one", check=not_negative)
     grpc_port: int = setting(8500, "0 takes any free one, -1 none")
     titles: Any = setting(None, "CSV with item_id and title, for the page", metavar="FILE")
+    trust: bool = setting(
+        False, "load models that may do more than compute, such as read and write files"
+    )
     cors: bool = setting(False, "let web pages of other origins ask")
     monitoring: bool = setting(
         True,

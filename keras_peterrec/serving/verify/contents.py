@@ -12,6 +12,8 @@ from tensorflow.core.framework import types_pb2
 
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, MIXED_BUNDLES
+from keras_peterrec.serving.graph_safety import unsafe_part
+from keras_peterrec.serving.operations import OF_EXPORTS
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
     INTEGERS,
@@ -42,49 +44,6 @@ _ANSWERS = {
 
 # These operations run Python code of the process that wrote the graph.
 _PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
-# The operations that our exports use, so that an older server is sure to have them.
-_OPERATIONS = (
-    # answers to histories
-    """
-    AddV2 BroadcastTo Cast ConcatV2 Const Cumsum DenseBincount Einsum Equal ExpandDims Fill
-    Floor FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN
-    InitializeTableFromTextFileV2 Less LookupTableFindV2 MatMul Max Maximum Mean Minimum Mul NoOp
-    NotEqual OnesLike Pack Pad PadV2 ParseExampleV2 Placeholder Pow Prod RaggedRange
-    RaggedTensorToTensor Range ReadVariableOp RealDiv Relu Reshape Rsqrt Select SelectV2 Shape Size
-    Softmax Split Sqrt Square Squeeze StatefulPartitionedCall StridedSlice StringSplitV2 Sub Sum
-    Tanh TensorScatterUpdate Tile TopKV2 Transpose UnsortedSegmentJoin VarHandleOp Where ZerosLike
-    """
-    # the linear part
-    """
-    GatherNd If ResourceGather ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
-    """
-    # rows that each name their task (`mixed`)
-    """
-    AsString BatchMatMulV2 LogicalAnd RaggedTensorFromVariant RaggedTensorToVariant
-    StatelessCase StaticRegexReplace TensorListFromTensor TensorListGetItem TensorListReserve
-    TensorListSetItem TensorListStack While
-    """
-    # items that may not be shown
-    """
-    LookupTableExportV2
-    """
-    # one event at a time (`_step`), with the state as bytes
-    """
-    All Assert DecodePaddedRaw LogicalOr SerializeTensor SplitV StatelessWhile StringLength
-    StringStrip Substr
-    """
-    # saving and loading weights
-    """
-    AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename
-    StaticRegexFullMatch StringJoin VarIsInitializedOp
-    """
-    # what a user's own patch may compute with; all are as old as TensorFlow 1
-    """
-    Abs BiasAdd ClipByValue Conv2D Cos Elu Erf Exp Expm1 LeakyRelu LessEqual Log Log1p LogSoftmax
-    LogicalNot Neg Reciprocal Relu6 Selu Sigmoid Sign Sin Softplus Softsign SquaredDifference
-    StopGradient Unpack
-    """
-)
 
 # A task of a method that trains a copy of the host stores that copy, in which training may
 # have left some weights as they were.
@@ -146,19 +105,24 @@ def check_operations(folder):
     compiled = {f.signature.name for f in library if f.attr["_XlaMustCompile"].b}
     compiled |= {node.name for node in nodes if node.attr["_XlaMustCompile"].b}
     problems = [f"function {name} needs XLA (jit_compile)" for name in compiled]
-    known = set(_OPERATIONS.split())
     for operation in {node.op for node in nodes}:
         if operation.startswith("Xla"):
             problems.append(f"operation {operation} needs XLA")
         elif operation in _PYTHON:
             problems.append(f"operation {operation} needs the Python process that wrote it")
         # Nothing is known of what somebody else's SavedModel should need.
-        elif folder.description is not None and operation not in known:
+        elif folder.description is not None and operation not in OF_EXPORTS:
             problems.append(
                 f"operation {operation} is not one that our exports use; an older server may "
                 "lack it"
             )
     return sorted(problems)
+
+
+def check_safety(folder):
+    """Finds what a stranger's model should not have: its graph is looked at, not loaded."""
+    problem = unsafe_part(folder.path)
+    return [] if problem is None else [f"this is a model {problem}; --trust runs it all the same"]
 
 
 def check_weights(folder):

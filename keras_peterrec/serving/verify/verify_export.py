@@ -15,6 +15,7 @@ from keras_peterrec.serving.verify.contents import (
     check_bundles,
     check_files,
     check_operations,
+    check_safety,
     check_signatures,
     check_weights,
 )
@@ -29,6 +30,7 @@ _CHECKS = {
     "operations": check_operations,
     "task bundles": check_bundles,
     "weights": check_weights,
+    "safety": check_safety,
     "warm-up": check_warmup,
     "batches": check_batches,
     "C loader": check_c_loader,
@@ -38,22 +40,26 @@ _THOROUGH = {
     "TensorFlow alone": check_tensorflow_alone,
 }
 # If one of these finds a problem, the model cannot be loaded and the later checks are skipped.
-_NEEDED = ("files", "assets")
+_NEEDED = ("files", "assets", "safety")
 
 
-def checks(thorough=False):
-    """The checks by name, in order.
+def checks(thorough=False, trust=False):
+    """The checks by name, in order; those after `safety` run the model.
 
     Args:
         thorough: bool. Whether those are among them that take long. Defaults to `False`.
+        trust: bool. Whether the model may do more than compute. Defaults to `False`.
 
     Returns:
         dict of str to Callable.
     """
-    return _CHECKS | _THOROUGH if thorough else dict(_CHECKS)
+    found = _CHECKS | _THOROUGH if thorough else dict(_CHECKS)
+    if trust:
+        del found["safety"]
+    return found
 
 
-def verify_export(path, thorough=False):
+def verify_export(path, thorough=False, trust=False):
     """Finds what would go wrong with a version in TensorFlow Serving.
 
     TensorFlow optimizes the graph of every signature when it is first asked, as a server does; that
@@ -63,6 +69,8 @@ def verify_export(path, thorough=False):
     Args:
         path: path of a version directory, written by `export` or any other SavedModel.
         thorough: bool. Defaults to `False`.
+        trust: bool. Whether a model is run that may do more than compute, such as read and write
+            files. Defaults to `False`.
 
     Returns:
         list of str, one line a problem: "check: problem". Empty if nothing is wrong.
@@ -74,7 +82,7 @@ def verify_export(path, thorough=False):
     """
     folder, problems = ExportFolder(path), []
     with contextlib.nullcontext() if thorough else graphs_as_they_are():
-        for name, check in checks(thorough).items():
+        for name, check in checks(thorough, trust).items():
             progress.part(name)
             try:
                 found = check(folder)
