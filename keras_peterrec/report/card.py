@@ -6,12 +6,16 @@ Source: https://huggingface.co/docs/hub/model-cards and the specification of its
 https://github.com/huggingface/hub-docs/blob/main/modelcard.md (`model-index`).
 """
 
+import html
 import json
+import re
 from typing import Any
 
 # The Hub's names of tasks for ours; one of our own kinds goes by its own name.
 HOST_TASK = "next-item-recommendation"
 OF_HOST = "next item"
+# What Markdown would take for markup: a `_` inside a word is none.
+_MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#>+-]")
 
 
 def model_card(name: str, description: dict, runs: dict) -> str:
@@ -63,7 +67,7 @@ def _indexed(signature, run):
 def _text(name, description, runs):
     tasks = description["tasks"]
     lines = [
-        f"# {name}",
+        f"# {_plain(name)}",
         "",
         "A SavedModel of [keras_peterrec](https://arxiv.org/abs/2001.04253): one network for "
         "behaviour logs (the host), and a small patch of it for every task. It reads a history of "
@@ -75,9 +79,12 @@ def _text(name, description, runs):
         "|---|---|---|",
         f"| `serving_default` | {OF_HOST} | score |",
     ]
-    lines += [f"| `{task}` | {of['kind']} | {of['unit']} |" for task, of in sorted(tasks.items())]
+    lines += [
+        f"| {_code(task)} | {_plain(of['kind'])} | {of['unit']} |"
+        for task, of in sorted(tasks.items())
+    ]
     if description.get("mixed"):
-        lines += ["", f"`mixed` answers for {', '.join(description['mixed'])}."]
+        lines += ["", f"`mixed` answers for {', '.join(map(_plain, description['mixed']))}."]
     lines += ["", "`history` is one string a user: item ids separated by spaces.", "", "```python"]
     lines += [
         "import tensorflow as tf",
@@ -110,14 +117,14 @@ def _text(name, description, runs):
 def _about(signature, run):
     metric, test = run["decides"]["name"], run["metrics"]["test"]
     settings, data = run["settings"], run["data"]
-    lines = [f"## `{signature}`", ""]
-    source = f"the log `{settings['log']}`"
+    lines = [f"## {_code(signature)}", ""]
+    source = f"the log {_code(settings['log'])}"
     trained = settings.get("target") or settings.get("labels")
     if trained is not None:
-        column = f", column `{settings['column']}`" if settings.get("column") else ""
-        source += f" with `{trained}`{column}"
+        column = f", column {_code(settings['column'])}" if settings.get("column") else ""
+        source += f" with {_code(trained)}{column}"
     lines.append(f"Trained on {source}, {data['users']:,} users. Test metrics:")
-    names = [baseline["name"] for baseline in run["baselines"]]
+    names = [_plain(baseline["name"]) for baseline in run["baselines"]]
     lines += [
         "",
         f"| metric | test | 95 % | {' | '.join(names)} |",
@@ -130,24 +137,40 @@ def _about(signature, run):
         interval = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else ""
         others = [baseline["test"].get(name) for baseline in run["baselines"]]
         shown = ["" if other is None else f"{other:.4f}" for other in others]
-        marked = f"**{name}**" if name == metric else name
+        marked = f"**{_plain(name)}**" if name == metric else _plain(name)
         lines.append(f"| {marked} | {value:.4f} | {interval} | {' | '.join(shown)} |")
-    lines += ["", f"`{metric}` decided when training stopped."]
+    lines += ["", f"{_code(metric)} decided when training stopped."]
     if run["advice"]:
-        lines += ["", run["advice"] + "."]
+        lines += ["", _plain(run["advice"]) + "."]
     for found in run["views"].get("groups", []):
         lines += [
             "",
-            f"{metric} by {found['by']}:",
+            f"{_plain(metric)} by {_plain(found['by'])}:",
             "",
             "| group | users | value |",
             "|---|---|---|",
         ]
-        lines += [f"| {g['group']} | {g['users']:,} | {g['value']:.4f} |" for g in found["groups"]]
+        lines += [
+            f"| {_plain(g['group'])} | {g['users']:,} | {g['value']:.4f} |" for g in found["groups"]
+        ]
     if calibration := run["views"].get("calibration"):
         lines += ["", f"Mean distance of probabilities and shares: {calibration['error']:.3f}."]
-    lines += ["", "```bash", *run["commands"], "```", ""]
+    lines += ["", "````bash", *(line.replace("```", "") for line in run["commands"]), "````", ""]
     return lines
+
+
+def _plain(text):
+    """A name from the data as Markdown shows it: no markup, no HTML and no cell of its own."""
+    return _MARKUP.sub(r"\\\g<0>", html.escape(_one_line(text), quote=False))
+
+
+def _code(text):
+    """A name from the data as code, in a table too."""
+    return "`" + _one_line(text).replace("`", "'").replace("|", r"\|") + "`"
+
+
+def _one_line(text):
+    return " ".join(str(text).split())
 
 
 def yaml_lines(value: Any, indent: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """The model card: metadata that reads back, in the Hub's form, and text without single users."""
 
 import json
+import re
 
 from keras_peterrec.report.card import model_card, yaml_lines
 
@@ -72,6 +73,30 @@ def test_names_cannot_break_the_metadata():
     run = {**RUN, "settings": settings, "kind": None}
     found, _ = metadata_of(model_card("no", DESCRIPTION, {"serving_default": run}))
     assert found["model-index"][0]["results"][0]["dataset"]["type"] == "x: [y] # z"
+
+
+def test_names_cannot_break_the_page():
+    """Labels, columns and paths come from data; the Hub renders Markdown and some HTML."""
+    evil = "<img src=x onerror=alert(1)>|`[a](javascript:b)`\n# big *b*"
+    groups = [{"by": evil, "groups": [{"group": evil, "users": 2, "value": 0.1}]}]
+    run = {
+        **RUN,
+        "settings": {"log": evil, "labels": evil, "column": evil},
+        "baselines": [{"name": evil, "test": {"log_loss": 0.69}}],
+        "views": {"groups": groups},
+        "commands": ["keras-peterrec --out '```\n<b>'"],
+    }
+    described = {**DESCRIPTION, "mixed": [evil]}
+    _, text = metadata_of(model_card(evil, described, {"gender": run}))
+    outside = re.sub(
+        r"(?s)````bash.*?````|```python.*?```|`[^`\n]*`", "", re.sub(r"\\\W", "", text)
+    )
+    assert "<" not in outside and "](" not in outside.replace("](https://arxiv.org", "")
+    assert not any(line.startswith("# big") for line in text.splitlines())
+    for line in text.splitlines():
+        if line.startswith("| 2") or ("&lt;img" in line and line.startswith("|")):
+            cells = re.sub(r"\\\|", "", line).strip("| ").split(" | ")
+            assert len(cells) in (3, 4)
 
 
 def test_without_runs_a_card_lists_the_signatures():
