@@ -1,6 +1,8 @@
 """HTTP: an ASGI application without a framework, which would cost more time than the rest."""
 
 import asyncio
+import ipaddress
+import re
 import zlib
 
 from keras_peterrec.server.errors import (
@@ -11,7 +13,7 @@ from keras_peterrec.server.errors import (
     ServingError,
 )
 from keras_peterrec.server.json_answers import write_error
-from keras_peterrec.server.limits import ByteBudget
+from keras_peterrec.server.limits import LARGE_BYTES, ByteBudget, in_thread_if_large
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _JSON = b"application/json"
@@ -20,6 +22,11 @@ _NOT_FOUND = (
     b"<H1>Not Found</H1>\n</BODY></HTML>\n"
 )
 _CLOSE = (b"connection", b"close")
+_HOST = re.compile(r"\[([^\]]*)\]|([^:]*)")  # before its port
+_FOREIGN_HOST = (
+    "The server listens on this machine alone and answers to its names, such as localhost; behind "
+    "a proxy start it with --proxy-host NAME"
+)
 _CORS = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, GET"),
@@ -47,6 +54,11 @@ class Application:
         self.page = page
         self.settings = settings
         self._active = 0
+        # What only this machine may ask is asked under a name of this machine. A web page that has
+        # its own name lead here (DNS rebinding) is read by the browser as if it were ours.
+        self._hosts = None
+        if is_loopback(settings.host):
+            self._hosts = {settings.host.lower(), *(name.lower() for name in settings.proxy_host)}
         self._budget = ByteBudget(settings.max_waiting_bytes, "Too many bytes at a time")
 
     async def __call__(self, scope, receive, send):
@@ -76,6 +88,8 @@ class Application:
         method = scope["method"]
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         headers = dict(scope["headers"])
+        if self._hosts is not None and not self._is_ours(headers.get(b"host")):
+            return 403, _JSON, write_error(_FOREIGN_HOST), [_CLOSE]
         if method == "OPTIONS":
             origin = headers.get(b"origin", b"")
             known = origin.startswith((b"http://", b"https://"))
@@ -97,14 +111,29 @@ class Application:
         status, body = await self.api.answer(method, path, body)
         return status, _JSON, body, []
 
+    def _is_ours(self, host):
+        if host is None:  # HTTP/1.0; no browser leaves it out
+            return True
+        bracketed, plain = _HOST.match(host.decode("latin-1").lower()).groups()
+        name = bracketed or plain
+        return name in self._hosts or is_loopback(name)
+
     def _answer_outside_api(self, method, path):
         if method == "GET":
             if path == METRICS_PATH and self.settings.monitoring:
                 return 200, b"text/plain", self.metrics.page(), []
             found = self.page.get(path)
             if found:
-                return 200, *found, []
+                return 200, *found, self.page.headers
         return 404, b"text/html", _NOT_FOUND, [_CLOSE]
+
+
+def is_loopback(host):
+    """Whether a name or an address always leads to the machine that uses it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 async def _read_body(headers, receive, settings, hold):
@@ -127,7 +156,8 @@ async def _read_body(headers, receive, settings, hold):
         text = f"The request did not arrive within {settings.read_seconds:g} seconds"
         raise ServingError(DEADLINE_EXCEEDED, text, 408) from None
     if headers.get(b"content-encoding", b"").strip().lower() == b"gzip":
-        body = _inflate(body, settings)
+        # Always in the thread: a thousand bytes may inflate to megabytes.
+        body = await in_thread_if_large(LARGE_BYTES, _inflate, body, settings)
         hold(len(body))
     return body
 

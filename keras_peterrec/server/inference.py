@@ -43,6 +43,11 @@ class Inference:
             ServingError: if the inputs do not fit the signature, or a string is too long.
         """
         signature.check(inputs)
+        for name in signature.texts:
+            if inputs[name].ndim != 1:
+                raise invalid(
+                    one_string(name), f" Received: shape {shape_text(inputs[name].shape)}."
+                )
         for name, array in inputs.items():
             longest = max(string_sizes(array), default=0) if array.dtype == object else 0
             if longest > self.max_string_bytes:
@@ -98,6 +103,14 @@ class Inference:
         _check_size(given, self.max_rows)
         examples = read_serialized_examples(given)
         return len(examples), await self.predict(signature, {INPUTS: examples})
+
+
+def one_string(name):
+    """What is told to who sends lists where a row is one string, the slip of most newcomers."""
+    return (
+        f"`{name}` should be one string for each row, a history's ids separated by spaces, such "
+        'as "1193 661 914".'
+    )
 
 
 def read_serialized_examples(given):

@@ -8,24 +8,31 @@ RapidJSON, which TensorFlow Serving uses too, does the parsing. Five rules are a
 - Bytes that are not UTF-8 pass through; Python's binding wants to make a `str` of them.
 - Errors have TensorFlow Serving's wording.
 
+RapidJSON holds Python's lock while it parses, and the loop that answers all clients waits for it.
+So a large body is parsed in small pieces with short sleeps between them, in another thread.
+
 Objects become dicts and strings become str. In a string, a byte that is not UTF-8 becomes a lone
 surrogate, as Python's error handler `surrogateescape` does it.
 """
 
 import codecs
 import re
+import time
 
+import numpy as np
 import rapidjson
 
 from keras_peterrec.server.errors import invalid
+from keras_peterrec.server.limits import LARGE_BYTES
 
 _PROBLEM = re.compile(r"Parse error at offset (\d+): (.*)", re.DOTALL)
 _TRAILING_TEXT = "The document root must not be followed by other values."
 # RapidJSON cannot read lone surrogates, so for its sake these bytes become private characters
 # (from U+10FD80 on). Only a body that is not UTF-8 and also uses these very characters, which
 # Unicode assigns to nothing, would be misread.
-_TO_PRIVATE = {0xDC00 + byte: 0x10FD00 + byte for byte in range(0x80, 0x100)}
-_FROM_PRIVATE = {private: surrogate for surrogate, private in _TO_PRIVATE.items()}
+_SURROGATES, _PRIVATE = (0xDC80, 0xDCFF), (0x10FD80, 0x10FDFF)
+# A piece takes up to half a millisecond. After so much work a sleep lets other threads wake up.
+_PIECE_BYTES, _WORK_SECONDS, _PAUSE_SECONDS = 4096, 500e-6, 50e-6
 
 
 class _FirstKeyDecoder(rapidjson.Decoder):
@@ -45,7 +52,7 @@ class _AnyBytesDecoder(_FirstKeyDecoder):
     """Turns the private characters back into surrogates."""
 
     def string(self, text):
-        return text.translate(_FROM_PRIVATE)
+        return _shifted(text, _PRIVATE, _SURROGATES)
 
     def end_object(self, pairs):
         return super().end_object([(self.string(name), value) for name, value in pairs])
@@ -79,18 +86,64 @@ def parse_json(body):
     try:
         return _parse(_DECODER, body)
     except UnicodeDecodeError:
-        text = body.decode("utf-8", "surrogateescape").translate(_TO_PRIVATE)
-        return _parse(_ANY_BYTES_DECODER, text.encode())
+        return _parse(_ANY_BYTES_DECODER, _as_utf8(body))
+
+
+class _Pieces:
+    """A body as a file that RapidJSON reads piece by piece."""
+
+    def __init__(self, body):
+        self._body, self._at = body, 0
+        self._since = time.perf_counter()
+
+    def read(self, size):
+        """Returns the next bytes, at most `size`."""
+        if time.perf_counter() - self._since > _WORK_SECONDS:
+            time.sleep(_PAUSE_SECONDS)
+            self._since = time.perf_counter()
+        piece = self._body[self._at : self._at + size]
+        self._at += size
+        return piece
+
+
+def _as_utf8(body):
+    """The body with private characters in place of bytes that are not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    texts = [decoder.decode(piece) for piece in _pieces(body)] + [decoder.decode(b"", True)]
+    return b"".join(_shifted(text, _SURROGATES, _PRIVATE).encode() for text in texts)
+
+
+def _pieces(whole):
+    return (whole[start : start + _PIECE_BYTES] for start in range(0, len(whole), _PIECE_BYTES))
+
+
+def _shifted(text, found, wanted):
+    """Moves the characters of one range to another, in a text of any length quickly."""
+    if text.isascii():
+        return text
+    if len(text) > _PIECE_BYTES:
+        return "".join(_shifted(piece, found, wanted) for piece in _pieces(text))
+    # By NumPy, since codecs take a microsecond for each lone surrogate. It drops what is null at
+    # the end of a text, hence the last character.
+    codes = np.array([text + "."]).view("u4")
+    codes[(codes >= found[0]) & (codes <= found[1])] += np.uint32((wanted[0] - found[0]) % 2**32)
+    return str(codes.view(f"U{len(codes)}")[0])[:-1]
+
+
+def _decoded(decoder, body):
+    if len(body) < LARGE_BYTES:
+        return decoder(body)
+    return decoder(_Pieces(body), chunk_size=_PIECE_BYTES)
 
 
 def _parse(decoder, body):
     try:
-        return decoder(body)
+        return _decoded(decoder, body)
     except UnicodeDecodeError:
         raise
     except (ValueError, RecursionError) as error:
         found = _PROBLEM.fullmatch(str(error))
         offset, text = found.groups() if found else (0, str(error))
     if text == _TRAILING_TEXT:
-        return decoder(body[: int(offset)])
+        return _decoded(decoder, body[: int(offset)])
     raise invalid("JSON Parse error: ", text, " at offset: ", offset)

@@ -11,6 +11,7 @@ from tensorflow_serving.apis import input_pb2
 
 from keras_peterrec.server.errors import UNIMPLEMENTED, ServingError, code_name, invalid
 from keras_peterrec.server.json_parser import parse_json
+from keras_peterrec.server.limits import check_rows
 from keras_peterrec.server.tensors import NUMPY_TYPES, shape_text, type_title
 
 ROW, COLUMN = "row", "column"
@@ -47,12 +48,13 @@ def read_object(body):
     return document, name
 
 
-def read_inputs(document, dtypes):
+def read_inputs(document, dtypes, max_rows=None):
     """Reads the tensors of a predict request.
 
     Args:
         document: dict. See `read_object`.
         dtypes: dict from the name of an input to its `DataType` number.
+        max_rows: int. Rows of a request, so that no more are looked at. Defaults to `None`, any.
 
     Returns:
         (dict from name to TensorValues, `ROW` or `COLUMN`).
@@ -79,14 +81,16 @@ def read_inputs(document, dtypes):
         raise _wrong(document, " Expecting 'instances' to be an list/array")
     if not rows:
         raise _wrong(document, " No values in 'instances' array")
+    check_rows([[len(rows)]], max_rows or len(rows))
     return _read_rows(rows, dtypes), ROW
 
 
-def read_examples(document):
+def read_examples(document, max_rows=None):
     """Reads the examples of a classify or regress request.
 
     Args:
         document: dict. See `read_object`.
+        max_rows: int. Rows of a request, so that no more are looked at. Defaults to `None`, any.
 
     Returns:
         `Input` message.
@@ -107,6 +111,7 @@ def read_examples(document):
         raise _wrong(document, " Expecting 'examples' value to be an list/array")
     if not rows:
         raise _wrong(document, " 'examples' value is an empty array")
+    check_rows([[len(rows)]], max_rows or len(rows))
     for row in rows:
         _read_example(row, target.examples.add())
     return given
@@ -370,8 +375,9 @@ def _shown(value):
     """A JSON value as messages repeat it: at most 256 bytes of it."""
     text = ""
     # Piece by piece: a message must not cost as much as the request. TensorFlow Serving's writer
-    # stops at a number that is not finite, so of NaN alone it shows nothing.
-    with contextlib.suppress(ValueError):
+    # stops at a number that is not finite, so of NaN alone it shows nothing. Python's stops where
+    # objects are nested too deeply.
+    with contextlib.suppress(ValueError, RecursionError):
         for piece in json.JSONEncoder(ensure_ascii=False, allow_nan=False).iterencode(value):
             text += piece[:_SHOWN_BYTES]
             if len(text) >= _SHOWN_BYTES:

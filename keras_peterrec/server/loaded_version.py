@@ -153,6 +153,7 @@ class Signature:
         outputs: dict from the name of an output to its `DataType` number.
         count_places: places among `outputs` of `known_events` and `events`; `()` where it has
             none.
+        texts: list of str. The inputs that take one string for each row, and nothing else.
         mergeable: bool. Whether several requests can run as one: the first dimension of each
             input and output is a batch of any size.
 
@@ -169,6 +170,14 @@ class Signature:
         integers = [key for key, dtype in self.outputs.items() if dtype == types_pb2.DT_INT32]
         counted = set(COUNTS) <= set(integers)
         self.count_places = tuple(map(list(self.outputs).index, COUNTS)) if counted else ()
+        self.texts = [
+            key
+            for key, info in sorted(definition.inputs.items())
+            if info.dtype == types_pb2.DT_STRING
+            and not info.tensor_shape.unknown_rank
+            and len(info.tensor_shape.dim) == 1
+            and key != INPUTS  # serialized examples
+        ]
         tensors = [*definition.inputs.values(), *definition.outputs.values()]
         self.mergeable = bool(self.dtypes) and all(map(_has_free_batch, tensors))
         feeds = [definition.inputs[key].name for key in self.dtypes]

@@ -30,14 +30,17 @@ class ModelConfig:
     versions: tuple = ()
     labels: dict = field(default_factory=dict)
 
-    def wanted(self, numbers):
-        """Returns which of the versions on disk are served, the newest first."""
+    def candidates(self, numbers):
+        """Returns which of the versions on disk may be served, the newest first."""
         numbers = sorted(numbers, reverse=True)
-        if self.policy == LATEST:
-            return numbers[: self.count]
         if self.policy == SPECIFIC:
             return [number for number in numbers if number in self.versions]
         return numbers
+
+    @property
+    def most(self):
+        """How many of the candidates are served, the first that load; `None` for all."""
+        return self.count if self.policy == LATEST else None
 
 
 def model_configs(settings):

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from keras_peterrec.server.loaded_version import LoadedVersion
 START, LOADING, AVAILABLE, UNLOADING, END = range(10, 60, 10)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_MESSAGE = 1000  # characters of what a version that cannot be loaded is blamed for
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0  # seconds until a version is tried again
 
 
 @dataclass
@@ -31,14 +33,32 @@ class VersionState:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A version that could not be loaded: what its folder held, why, and when to try again."""
+
+    contents: tuple
+    message: str
+    pause: float
+    again: float  # in the seconds of `time.monotonic`
+
+    @classmethod
+    def after(cls, before, contents, message):
+        """The next failure; the pause doubles while the folder stays as it is."""
+        same = before is not None and before.contents == contents
+        pause = min(2 * before.pause, _LONGEST_PAUSE) if same else _FIRST_PAUSE
+        return cls(contents, message, pause, time.monotonic() + pause)
+
+
 class ModelVersions:
     """Loads, warms up, swaps and unloads the versions of a model.
 
     A new version is loaded and warmed up beside the old one. Then it answers new requests, and
     the old one is closed after its last request, so that no request is lost. A version that
-    fails to load is not tried again until its files change, as they do while it is copied;
-    the version that answered before goes on answering. It also goes on if no wanted version is
-    on disk. A label moves when its new version answers; until then it keeps the old one.
+    fails to load is tried again when its files change, as they do while it is copied, and after
+    pauses that grow: a disk may come back, and so may memory. Meanwhile the newest version that
+    loads answers, and what answered before goes on if none does. A label moves when its new
+    version answers; until then it keeps the old one.
 
     Only loading, closing and looking at files happen in a thread; all state belongs to one event
     loop.
@@ -59,7 +79,7 @@ class ModelVersions:
         self._report = report
         self._observe = observe or (lambda *_: None)
         self._loaded = {}
-        self._failed = {}  # number: contents of the folder that could not be loaded
+        self._failed = {}  # number: _Failure
 
     def find(self, number=None, label=None):
         """Returns the version that answers a request, by default the newest.
@@ -107,17 +127,31 @@ class ModelVersions:
         """Brings what answers in line with the config and the disk; `pool` is what loads."""
         loop = asyncio.get_running_loop()
         folders = await loop.run_in_executor(pool, _version_folders, self.config.base_path)
-        wanted = self.config.wanted(folders)
-        for number in wanted:
+        self._failed = {n: failure for n, failure in self._failed.items() if n in folders}
+        wanted = []
+        for number in self.config.candidates(folders):
+            if len(wanted) == self.config.most:
+                break
             if number not in self._loaded:
                 await self._try_to_load(number, folders[number], pool)
+            if number in self._loaded:
+                wanted.append(number)
         # Nothing is awaited from here on, so no request comes between: each one finds either
         # the old versions and labels or the new ones.
         held = self._move_labels()
         # The old versions stay until one that is wanted answers.
-        if any(number in self._loaded for number in wanted):
+        if wanted:
             for number in set(self._loaded) - set(wanted) - held:
                 self._unload(number, pool)
+
+    def try_again(self):
+        """Makes the next `refresh` try what has failed, without a pause."""
+        self._failed.clear()
+
+    @property
+    def empty(self):
+        """Whether no version was found yet, in a folder that is there."""
+        return not self.states and Path(self.config.base_path).is_dir()
 
     def unload_all(self, pool):
         """Ends every version, each after its last request."""
@@ -142,7 +176,8 @@ class ModelVersions:
     async def _try_to_load(self, number, folder, pool):
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(pool, _contents, folder)
-        if self._failed.get(number) == found:
+        before = self._failed.get(number)
+        if before and before.contents == found and time.monotonic() < before.again:
             return
         state = self.states[number] = VersionState(number, LOADING)
         try:
@@ -152,12 +187,16 @@ class ModelVersions:
                 await loop.run_in_executor(pool, loaded.close)
                 raise ServingError(UNAVAILABLE, "its files changed while it was loaded")
         except Exception as error:
-            self._failed[number] = found
             told = as_serving_error(error)
             if not isinstance(getattr(error, "error_code", None), int):
                 told.message = " ".join(str(error).split())[:_MAX_MESSAGE]
             state.state, state.code, state.message = END, told.code, told.message
-            self._report(f"{self.config.name} {number} cannot be loaded: {told.message}")
+            failure = self._failed[number] = _Failure.after(before, found, told.message)
+            if before is None or before.message != failure.message:
+                self._report(
+                    f"{self.config.name} {number} cannot be loaded and is tried again later: "
+                    f"{told.message}"
+                )
             return
         self._failed.pop(number, None)
         self._loaded[number] = loaded

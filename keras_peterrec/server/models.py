@@ -29,13 +29,22 @@ class Models:
     def __iter__(self):
         return iter(self._models.values())
 
-    async def start(self):
+    async def start(self, wait=None):
         """Loads what is there.
+
+        Args:
+            wait: callable that returns a coroutine, awaited with the names of models whose folder
+                is empty, before these are looked at again; what it returns says whether to go on.
+                Defaults to `None`: an empty folder is an error.
 
         Raises:
             InputError: if a model cannot be served as it is configured.
         """
         await self.refresh()
+        while wait and (empty := [model.config.name for model in self if model.empty]):
+            if not await wait(empty):
+                return
+            await self.refresh()
         for model in self:
             problem = _problem(model)
             if problem:
@@ -50,9 +59,16 @@ class Models:
                 f"`version_labels` should name versions that answer. Received: {error.message}."
             ) from error
 
-    async def refresh(self):
-        """Looks at the folders of all models once."""
+    async def refresh(self, again=False):
+        """Looks at the folders of all models once.
+
+        Args:
+            again: bool. Whether what has failed to load is tried at once. Defaults to `False`.
+        """
         async with self._turn:
+            if again:
+                for model in [*self, *self._replacements.values()]:
+                    model.try_again()
             for model in list(self):
                 await model.refresh(self._pool)
             for name in list(self._replacements):
@@ -146,11 +162,15 @@ class Models:
 
 
 def _problem(model):
-    """Why a model cannot be served as it is configured; None if it can."""
+    """Why a model cannot be served as it is configured; None if it can.
+
+    Of several versions, one that cannot be loaded may be missing, unless it is named.
+    """
+    wanted = model.config.versions
+    if model.available and all(number in model.available for number in wanted):
+        return None
     for state in model.states.values():
-        if state.message:
+        if state.message and (not wanted or state.number in wanted):
             return f"{state.number}: {state.message}"
-    for number in model.config.versions:
-        if number not in model.available:
-            return f"no version {number}"
-    return None if model.available else "no version"
+    missing = [number for number in wanted if number not in model.available]
+    return f"no version {missing[0]}" if missing else "no version"

@@ -13,6 +13,7 @@ from keras_peterrec.server.errors import (
     code_name,
     invalid,
 )
+from keras_peterrec.server.inference import one_string
 from keras_peterrec.server.json_answers import (
     write_answer,
     write_classes,
@@ -22,7 +23,7 @@ from keras_peterrec.server.json_answers import (
     write_status,
 )
 from keras_peterrec.server.json_requests import read_examples, read_inputs, read_object
-from keras_peterrec.server.limits import in_thread_if_large, within
+from keras_peterrec.server.limits import check_values, in_thread_if_large, within
 
 PREDICT, CLASSIFY, REGRESS = "predict", "classify", "regress"
 STATUS, METADATA = "status", "metadata"
@@ -40,14 +41,15 @@ class RestApi:
         models: Models.
         inference: Inference.
         metrics: Metrics.
-        seconds: float. Time in which a model must answer; 0 for no limit.
+        settings: ServeSettings.
     """
 
-    def __init__(self, models, inference, metrics, seconds):
+    def __init__(self, models, inference, metrics, settings):
         self.models = models
         self.inference = inference
         self.metrics = metrics
-        self.seconds = seconds
+        self.seconds = settings.request_timeout
+        self.max_values, self.max_rows = settings.max_values, settings.max_rows
         self._calls = {PREDICT: self._predict, CLASSIFY: self._classify, REGRESS: self._regress}
 
     async def answer(self, method, path, body):
@@ -96,7 +98,9 @@ class RestApi:
         return self.models.find(route.name, route.number, route.label)
 
     async def _predict(self, route, body):
-        document, signature_name = await in_thread_if_large(len(body), read_object, body)
+        document, signature_name = await in_thread_if_large(
+            len(body), _read_object, body, self.max_values
+        )
         with self._find(route).in_use() as version:
             signature = version.find_signature(
                 signature_name,
@@ -105,7 +109,7 @@ class RestApi:
                 ),
             )
             inputs, layout = await in_thread_if_large(
-                len(body), _read_arrays, document, signature.dtypes
+                len(body), _read_arrays, document, signature, self.max_rows
             )
             arrays = await self.inference.predict(signature, inputs)
             outputs = {
@@ -115,16 +119,20 @@ class RestApi:
         return write_answer(outputs, layout)
 
     async def _classify(self, route, body):
-        signature_name, given = await in_thread_if_large(len(body), _read_examples, body)
+        signature_name, given = await self._read_examples(body)
         with self._find(route).in_use() as version:
             rows = await self.inference.classify(version, signature_name, given)
         return write_classes(rows)
 
     async def _regress(self, route, body):
-        signature_name, given = await in_thread_if_large(len(body), _read_examples, body)
+        signature_name, given = await self._read_examples(body)
         with self._find(route).in_use() as version:
             values = await self.inference.regress(version, signature_name, given)
         return write_regressions(values)
+
+    async def _read_examples(self, body):
+        limits = self.max_values, self.max_rows
+        return await in_thread_if_large(len(body), _read_examples, body, *limits)
 
 
 class VersionTooLarge(ServingError):
@@ -169,11 +177,36 @@ def parse_route(method, path):
     return Route(call, unquote(name), number, label and unquote(label))
 
 
-def _read_arrays(document, dtypes):
-    values, layout = read_inputs(document, dtypes)
-    return {name: value.to_array() for name, value in values.items()}, layout
+def _read_arrays(document, signature, max_rows):
+    try:
+        values, layout = read_inputs(document, signature.dtypes, max_rows)
+        return {name: value.to_array() for name, value in values.items()}, layout
+    except ServingError as error:
+        name = _list_for_string(document, signature, max_rows)
+        if name is None or error.code != INVALID_ARGUMENT:
+            raise
+        raise invalid(error.message, ". ", one_string(name)) from error
 
 
-def _read_examples(body):
-    document, signature_name = read_object(body)
-    return signature_name, read_examples(document)
+def _read_object(body, max_values):
+    check_values(body, max_values)
+    return read_object(body)
+
+
+def _read_examples(body, max_values, max_rows):
+    document, signature_name = _read_object(body, max_values)
+    return signature_name, read_examples(document, max_rows)
+
+
+def _list_for_string(document, signature, max_rows):
+    """The name of an input for which a row has a list in place of a string; `None` if none has."""
+    rows = document.get("instances")
+    if not isinstance(rows, list) or len(rows) > max_rows:
+        return None
+    for name in signature.texts:
+        for row in rows:
+            only = len(signature.dtypes) == 1 and not isinstance(row, dict)
+            value = row if only else row.get(name) if isinstance(row, dict) else None
+            if isinstance(value, list):
+                return name
+    return None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import os
 import signal
 import socket
@@ -32,6 +33,7 @@ from keras_peterrec.server.uvicorn_internals import HttpConnection, HttpServer
 _BACKLOG = 2048  # connections that the system keeps until they are accepted
 _IDLE_SECONDS = 75  # for which a connection is kept for the next request
 _HEALTH_SECONDS = 1
+_SWITCH_SECONDS = 0.001
 _LOADING_SECONDS = 3  # for loading to end by itself after SIGTERM
 
 
@@ -40,7 +42,8 @@ def run_server(settings, announce=None):
 
     On SIGTERM or SIGINT it takes no more connections, answers what it has taken, and returns. If
     it is still loading models by then, the process ends with status 0 a few seconds later: nothing
-    in TensorFlow can end a load halfway, which may take minutes.
+    in TensorFlow can end a load halfway, which may take minutes. On SIGHUP it reads its
+    configuration again and tries again what has failed to load.
 
     Args:
         settings: ServeSettings.
@@ -66,7 +69,11 @@ def run_server(settings, announce=None):
             end.start()
         server.stop()
 
-    before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
+    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), stop)
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        handlers[signal.SIGHUP] = lambda *_: server.reload()
+    before = {sig: signal.signal(sig, handler) for sig, handler in handlers.items()}
+    _spare_the_loop()
     try:
         with runner:
             return runner.run(server.run())
@@ -102,14 +109,31 @@ class Server:
         self.batcher = Batcher(settings, self._observe_run)
         self.inference = Inference(self.batcher, settings, count_events=self.metrics.count_events)
         self.titles = read_titles(settings.titles) if settings.titles else {}
-        self._http = None
+        self._http = self._models = self._loop = None
         self._stopped = False
+        self._waits_for = None
 
     def stop(self):
         """Makes `run` return once the requests that came are answered. Any thread may call it."""
         self._stopped = True
         if self._http:
             self._http.should_exit = True
+
+    def reload(self):
+        """Reads the configuration and looks for versions once more. Any thread may call it."""
+        if self.loading:
+            _tell("SIGHUP: its models are being loaded already")
+        else:
+            asyncio.run_coroutine_threadsafe(self._reload(), self._loop)
+
+    async def _reload(self):
+        try:
+            if self.settings.model_config_file:
+                await self._models.replace(model_configs(self.settings))
+            await self._models.refresh(again=True)
+            _tell("SIGHUP: has read its configuration and looked for versions")
+        except Exception as error:  # what is served goes on being served
+            _tell(f"SIGHUP: {type(error).__name__}: {error}")
 
     async def run(self):
         """Serves until it is stopped, or until a signal tells the process to end.
@@ -120,9 +144,9 @@ class Server:
         Raises:
             InputError: if a port is taken, or a model cannot be served.
         """
-        settings = self.settings
+        settings, self._loop = self.settings, asyncio.get_running_loop()
         load = functools.partial(LoadedVersion, trust=True) if settings.trust else LoadedVersion
-        models = Models(
+        models = self._models = Models(
             self.configs, lambda config: ModelVersions(config, load, _tell, self._observe_load)
         )
         # The port is bound before the models are loaded, so that a taken port is told at once.
@@ -130,7 +154,7 @@ class Server:
         with contextlib.closing(_bind(settings.host, settings.port)) as listener:
             port, grpc_port = listener.getsockname()[1], None
             try:
-                await models.start()
+                await models.start(self._wait if settings.poll_seconds > 0 else None)
                 self.loading = False
                 if not self._stopped:
                     grpc_port = await self._serve(models, listener)
@@ -138,6 +162,14 @@ class Server:
                 models.close()
                 self.batcher.close()
         return {"http_port": port, "grpc_port": grpc_port, "requests": self.metrics.requests()}
+
+    async def _wait(self, names):
+        """Waits until empty folders are looked at again; returns whether to go on."""
+        if names != self._waits_for:
+            self._waits_for = names
+            _tell(f"waits for the first version of {', '.join(names)}")
+        await asyncio.sleep(self.settings.poll_seconds)
+        return not self._stopped
 
     async def _serve(self, models, listener):
         health = Health(models)
@@ -165,7 +197,7 @@ class Server:
     def _make_http(self, models, stop_others):
         settings = self.settings
         application = Application(
-            RestApi(models, self.inference, self.metrics, settings.request_timeout),
+            RestApi(models, self.inference, self.metrics, settings),
             self.metrics,
             BrowserPage(models, self.titles),
             settings,
@@ -232,6 +264,16 @@ class Server:
 
     def _observe_load(self, path, version):
         self.metrics.observe_warmup(path, version.warmup_seconds)
+
+
+def _spare_the_loop():
+    """Keeps what else Python does from holding up the loop, which answers all clients."""
+    # Other threads give Python's lock back after a millisecond, not five.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # Half a million objects of TensorFlow stay for ever: to look through them takes a tenth of a
+    # second, in which nobody is answered.
+    gc.collect()
+    gc.freeze()
 
 
 async def _repeat(seconds, call):

@@ -64,6 +64,8 @@ def read_tensor(tensor):
         raise invalid(
             "Tensor proto should hold at most ", _MAX_REPEATED, " values. Received: ", sizes
         )
+    if tensor.dtype == types.DT_STRING and not tensor.string_val and not tensor.tensor_content:
+        return np.full(sizes, b"", dtype=object)  # TensorFlow's Python would make str of them
     try:
         array = tf.make_ndarray(tensor)
     except (TypeError, ValueError) as error:

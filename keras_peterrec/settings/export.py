@@ -95,7 +95,7 @@ class ExportSettings(Settings):
             )
         needed, allowed = _WAYS[self.way]
         if self.check_folder is True:
-            allowed += ("check_folder", "thorough")
+            allowed += ("check_folder", "thorough", "trust")
         flag = _FLAGS.get(self.way, self.way)
         for name in needed:
             if getattr(self, name) is None:

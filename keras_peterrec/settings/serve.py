@@ -30,6 +30,9 @@ class ServeSettings(Settings):
     model_config_file: Any = setting(None, "TensorFlow Serving's models.config, for several models")
     model_name: str = setting("peterrec", "name of the model in --model-base-path")
     host: str = setting("127.0.0.1", "address to listen on; the default is this machine alone")
+    proxy_host: tuple[str, ...] = setting(
+        (), "names under which a proxy on this machine asks for its clients", metavar="NAME"
+    )
     port: int = setting(8501, "of REST and the page; 0 takes any free one", check=not_negative)
     grpc_port: int = setting(8500, "0 takes any free one, -1 none")
     titles: Any = setting(None, "CSV with item_id and title, for the page", metavar="FILE")
@@ -61,8 +64,11 @@ class ServeSettings(Settings):
     max_head_bytes: int = setting(
         64 << 10, "bytes of a request's line and headers", check=positive_number
     )
-    max_body_bytes: int = setting(64 << 20, "bytes of one request", check=positive_number)
-    max_history_bytes: int = setting(4 << 20, "bytes of one history", check=positive_number)
+    max_body_bytes: int = setting(4 << 20, "bytes of one request", check=positive_number)
+    max_values: int = setting(
+        1 << 18, "brackets, braces and commas in the JSON of one request", check=positive_number
+    )
+    max_history_bytes: int = setting(256 << 10, "bytes of one history", check=positive_number)
     max_connections: int = setting(1024, "open at a time", check=positive_number)
     read_seconds: float = setting(
         30.0, "for a request's head to arrive, and for its body", check=positive_number

@@ -7,8 +7,8 @@ import time
 import pytest
 from running_server import ask, predict, running
 
-HEAD = b"GET /v1/models/peterrec HTTP/1.1\r\nHost: x\r\n"
-POST = b"POST /v1/models/peterrec:predict HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"GET /v1/models/peterrec HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /v1/models/peterrec:predict HTTP/1.1\r\nHost: localhost\r\n"
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 
 
@@ -102,7 +102,7 @@ def test_a_client_that_sends_nothing(port):
 def test_a_body_that_comes_after_the_answer(port):
     """OPTIONS is answered before its body has come."""
     with connected(port) as client:
-        client.sendall(b"OPTIONS / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        client.sendall(b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 400")
         client.sendall(b"a")
         assert reply(client) == b""

@@ -128,7 +128,7 @@ def test_nesting_as_deep_as_python_recurses(half_server):
 )
 def test_paths(path, half_server):
     for method in ("GET", "POST", "PATCH"):
-        sent = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
+        sent = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", half_server.port), timeout=30) as client:
             client.sendall(sent)
             status = int(client.recv(65536).split()[1])
@@ -164,7 +164,7 @@ def test_nothing_is_left_of_malformed_requests(half_server):
         for _n in range(count):
             body = mutated(rng)
             length = len(body) + rng.choice([-1, 0, 5])
-            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+            head = f"POST {PATH} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n".encode()
             with socket.create_connection(("127.0.0.1", half_server.port), timeout=30) as client:
                 client.sendall((head + body)[: rng.choice([None, None, 20, len(head)])])
         healthy(half_server.port)
@@ -182,7 +182,9 @@ def test_nothing_is_left_of_malformed_requests(half_server):
 def test_clients_that_hang_up(half_server):
     """In the middle of a request, and while it is run."""
     body = json.dumps({"signature_name": "slow", "instances": [50]}).encode()
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
     for n in range(40):
         client = socket.create_connection(("127.0.0.1", half_server.port), timeout=30)
         client.sendall((head + body)[: -(n % 3) or None])
@@ -192,7 +194,9 @@ def test_clients_that_hang_up(half_server):
 
 def test_slow_clients_do_not_delay_others(half_server):
     body = b'{"instances": [2.0]}'
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
     clients = [
         socket.create_connection(("127.0.0.1", half_server.port), timeout=30) for _ in range(50)
     ]
@@ -214,8 +218,8 @@ def test_requests_on_one_connection(half_server):
     sent = b""
     for n in range(20):
         body = json.dumps({"instances": [n]}).encode()
-        sent += f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        sent += body
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        sent += head.encode() + body
     with socket.create_connection(("127.0.0.1", half_server.port), timeout=30) as client:
         client.sendall(sent)
         received = b""

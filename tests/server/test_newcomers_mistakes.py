@@ -24,7 +24,7 @@ def test_a_version_folder_is_that_version_of_its_base_folder(tmp_path):
     (version / "saved_model.pb").touch()
     one = configs(version)
     assert (one.base_path, one.policy, one.versions) == (str(tmp_path), SPECIFIC, (7,))
-    assert one.wanted([6, 7, 8]) == [7]
+    assert one.candidates([6, 7, 8]) == [7]
     version.rename(tmp_path / "mine")
     with pytest.raises(InputError, match="one version whose name is a number"):
         configs(tmp_path / "mine")
@@ -44,7 +44,7 @@ def test_commas_in_a_history_are_told_once():
         return inputs
 
     inference = Inference(SimpleNamespace(run=run), ServeSettings("x"), said.append)
-    films = Signature(name="films", model="peterrec")
+    films = Signature(name="films", model="peterrec", texts=["history"])
 
     def ask(*histories):
         rows = np.array([history.encode() for history in histories], object)

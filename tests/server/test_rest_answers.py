@@ -71,8 +71,8 @@ def test_answers_are_those_of_python(task, export_server, causal_export):
     assert_same({k: np.array(v, wanted[k].dtype) for k, v in outputs.items()}, wanted)
 
 
-def test_a_million_items(export_server, causal_export):
-    history = "s5 " * 1_000_000 + "s1 s2"
+def test_tens_of_thousands_of_items(export_server, causal_export):
+    history = "s5 " * 80_000 + "s1 s2"
     body = {"signature_name": "films", "instances": [history]}
     status, answer = predict(export_server.port, "peterrec", body)
     assert status == 200
@@ -190,7 +190,9 @@ def test_limits(model_folder):
 
 def test_all_bodies_together_are_limited(model_folder):
     path, body = "/v1/models/peterrec:predict", b'{"instances": [2.0]}' + b" " * 70_000
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
     with running(model_base_path=str(model_folder / "half"), max_waiting_bytes=100_000) as state:
         with socket.create_connection(("127.0.0.1", state.port), timeout=30) as client:
             client.sendall(head + body[:-1])

@@ -54,7 +54,7 @@ def test_sigterm_under_load(model_folder):
             with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
                 text = json.dumps(body).encode()
                 client.sendall(
-                    b"POST /v1/models/peterrec:predict HTTP/1.1\r\nHost: x\r\n"
+                    b"POST /v1/models/peterrec:predict HTTP/1.1\r\nHost: localhost\r\n"
                     + f"Content-Length: {len(text)}\r\n\r\n".encode()
                     + text
                 )
@@ -134,7 +134,7 @@ def test_a_signal_while_models_are_loaded(model_folder, sign):
 
 
 def test_a_mistake_is_one_line(tmp_path):
-    process = start("--model-base-path", tmp_path, "--port", 0, "--grpc-port", 0)
+    process = start("--model-base-path", tmp_path / "nowhere", "--port", 0, "--grpc-port", 0)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert out == "" and "Traceback" not in errors

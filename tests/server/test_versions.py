@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.server import model_versions
 from keras_peterrec.server.model_config import ModelConfig, read_config_file
 from keras_peterrec.server.model_versions import ModelVersions
 from keras_peterrec.serving.warmup import PATH as WARMUP
@@ -101,7 +102,7 @@ def test_half_written_and_corrupt(originals, tmp_path, capfd):
         assert answer(state) == 101.5
         shutil.rmtree(tmp_path / "3")
     assert found == {1.5, 101.5}
-    assert capfd.readouterr().err.count("peterrec 3 cannot be loaded: ") == 1
+    assert capfd.readouterr().err.count("peterrec 3 cannot be loaded and is tried") == 1
 
 
 def test_a_failing_warmup_fails_the_version(originals, tmp_path):
@@ -120,7 +121,10 @@ def test_a_failing_warmup_fails_the_version(originals, tmp_path):
 
 def test_at_start_every_version_must_load(originals, tmp_path):
     with pytest.raises(InputError, match="no version"):
-        with running(model_base_path=str(tmp_path)):
+        with running(model_base_path=str(tmp_path / "nowhere")):
+            pass
+    with pytest.raises(InputError, match="no version"):  # nobody looks again
+        with running(model_base_path=str(tmp_path), poll_seconds=0):
             pass
     small_models.copy_version(originals[0], tmp_path, 1)
     graph = saved_model_pb2.SavedModel.FromString((tmp_path / "1" / "saved_model.pb").read_bytes())
@@ -196,7 +200,7 @@ def test_policies(tmp_path):
     assert follow(config, add(1, 2), fail(3), drop(2), drop(3), drop(1)) == [
         [2],
         [2],
-        [2],
+        [1],  # the newest that loads
         [1],
         [1],
     ]
@@ -268,3 +272,62 @@ def test_a_config_file_that_changes(originals, tmp_path):
             graph.write_bytes(whole)
             until(lambda: answer(state) == 101.5)
         assert found == {1.5, 101.5}
+
+
+def test_a_version_that_failed_is_tried_again_with_growing_pauses(tmp_path, monkeypatch):
+    """A disk or memory may come back, and no file of the version changes by that."""
+    (tmp_path / "1").mkdir()
+    now, loads, told = [0.0], [], []
+    monkeypatch.setattr(model_versions.time, "monotonic", lambda: now[0])
+
+    class Later(FakeVersion):
+        def __init__(self, path, number, name):
+            super().__init__(path, number, name)
+            loads.append(now[0])
+            if now[0] < 14:
+                raise OSError("Input/output error")
+
+    async def work():
+        model = ModelVersions(ModelConfig("m", str(tmp_path)), Later, told.append)
+        with ThreadPoolExecutor(1) as pool:
+            for second in range(20):
+                now[0] = second
+                await model.refresh(pool)
+            return model.available
+
+    assert asyncio.run(work()) == [1]
+    assert loads == [0, 2, 6, 14]
+    assert [line.split(":")[0] for line in told] == [
+        "m 1 cannot be loaded and is tried again later",  # once, since nothing new is to be told
+        "m 1 answers",
+    ]
+
+
+def test_a_restart_beside_a_damaged_newest_version(originals, tmp_path, capfd):
+    """A running server would go on with the old one as well."""
+    small_models.copy_version(originals[0], tmp_path, 1)
+    small_models.copy_version(originals[1], tmp_path, 2)
+    graph = tmp_path / "2" / "saved_model.pb"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:500])
+    with running(model_base_path=str(tmp_path)) as state:
+        assert answer(state) == 1.5
+        assert states(state) == {2: "END", 1: "AVAILABLE"}
+        assert "peterrec 2 cannot be loaded" in capfd.readouterr().err
+        graph.write_bytes(whole)
+        until(lambda: answer(state) == 101.5)
+
+
+def test_an_empty_folder_is_waited_for(originals, tmp_path, capfd):
+    """As TensorFlow Serving does: the port is closed until there is a version."""
+
+    def publish():
+        time.sleep(0.5)
+        small_models.copy_version(originals[0], tmp_path, 1)
+
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(publish)
+        with running(model_base_path=str(tmp_path)) as state:
+            later.result()
+            assert answer(state) == 1.5
+    assert capfd.readouterr().err.count("waits for the first version of peterrec") == 1
