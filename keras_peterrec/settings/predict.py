@@ -30,7 +30,8 @@ class PredictSettings(RunnerSettings):
     out: Any = setting(
         None,
         "with --log: file for the answers, by its ending .parquet, .csv or .jsonl; with --runner "
-        "several, answers-00000-of-00004.parquet and so on",
+        "several, answers-00000-of-00004.parquet and so on. A spreadsheet takes values in .csv "
+        "that begin with = + - @ for formulas: import them as text",
         metavar="FILE",
         recorded=False,
     )
