@@ -457,6 +457,7 @@ def export(
     remove_task: Sequence[str] = (),
     check_folder: Any = None,
     thorough: bool = False,
+    trust: bool = False,
 ) -> dict:
     """Writes an export of a host and its tasks, writes the next version of one, or checks one.
 
@@ -489,6 +490,8 @@ def export(
         thorough: bool. With --check: also ask a process with TensorFlow alone, and every signature
             in TensorFlow's C loader as a server optimizes its graph; several times as long.
             Defaults to `False`.
+        trust: bool. With --check: run a model that may do more than compute, such as read and write
+            files. Defaults to `False`.
 
     Returns:
         dict; see `keras_peterrec.serving.export.export`. Of a check, also of one after writing
@@ -511,6 +514,7 @@ def predict(
     deny: str = "",
     k: int = 0,
     keep_seen: bool | None = None,
+    trust: bool = False,
     *,
     columns: Any = None,
     events: Any = None,
@@ -539,13 +543,16 @@ def predict(
             `('serving_default',)`.
         log: In place of --history: a log, to answer for each of its users. Defaults to `None`.
         out: With --log: file for the answers, by its ending .parquet, .csv or .jsonl; with --runner
-            several, answers-00000-of-00004.parquet and so on. Defaults to `None`.
+            several, answers-00000-of-00004.parquet and so on. A spreadsheet takes values in .csv
+            that begin with = + - @ for formulas: import them as text. Defaults to `None`.
         allow: str. Recommend only these items, ids separated by spaces. Defaults to `''`.
         deny: str. Recommend none of these items. Defaults to `''`.
         k: int. Items of a recommendation, at most as many as exported (default: all). Defaults to
             `0`.
         keep_seen: bool. Recommend items of the history as well (default: as the task was trained).
             Defaults to `None`.
+        trust: bool. Load a model that may do more than compute, such as read and write files.
+            Defaults to `False`.
 
     Returns:
         Answers, a dict `{task: {history: {output: list}}}`; with `log`, a dict of `out`, `users`,
@@ -684,9 +691,11 @@ def serve(
     model_config_file: Any = None,
     model_name: str = "peterrec",
     host: str = "127.0.0.1",
+    proxy_host: Sequence[str] = (),
     port: int = 8501,
     grpc_port: int = 8500,
     titles: Any = None,
+    trust: bool = False,
     cors: bool = False,
     monitoring: bool = True,
     poll_seconds: float = 1.0,
@@ -698,8 +707,9 @@ def serve(
     max_waiting: int = 1000,
     max_waiting_bytes: int = 268435456,
     max_head_bytes: int = 65536,
-    max_body_bytes: int = 67108864,
-    max_history_bytes: int = 4194304,
+    max_body_bytes: int = 4194304,
+    max_values: int = 262144,
+    max_history_bytes: int = 262144,
     max_connections: int = 1024,
     read_seconds: float = 30.0,
     request_timeout: float = 30.0,
@@ -715,9 +725,13 @@ def serve(
         model_name: str. Name of the model in --model-base-path. Defaults to `'peterrec'`.
         host: str. Address to listen on; the default is this machine alone. Defaults to
             `'127.0.0.1'`.
+        proxy_host: tuple. Names under which a proxy on this machine asks for its clients. Defaults
+            to `()`.
         port: int. Of REST and the page; 0 takes any free one. Defaults to `8501`.
         grpc_port: int. 0 takes any free one, -1 none. Defaults to `8500`.
         titles: CSV with item_id and title, for the page. Defaults to `None`.
+        trust: bool. Load models that may do more than compute, such as read and write files.
+            Defaults to `False`.
         cors: bool. Let web pages of other origins ask. Defaults to `False`.
         monitoring: bool. Whether metrics are at /monitoring/prometheus/metrics. Defaults to `True`.
         poll_seconds: float. Between looks for new versions; 0 for none. Defaults to `1.0`.
@@ -731,8 +745,10 @@ def serve(
         max_waiting_bytes: int. Bytes of all requests that are not answered yet. Defaults to
             `268435456`.
         max_head_bytes: int. Bytes of a request's line and headers. Defaults to `65536`.
-        max_body_bytes: int. Bytes of one request. Defaults to `67108864`.
-        max_history_bytes: int. Bytes of one history. Defaults to `4194304`.
+        max_body_bytes: int. Bytes of one request. Defaults to `4194304`.
+        max_values: int. Brackets, braces and commas in the JSON of one request. Defaults to
+            `262144`.
+        max_history_bytes: int. Bytes of one history. Defaults to `262144`.
         max_connections: int. Open at a time. Defaults to `1024`.
         read_seconds: float. For a request's head to arrive, and for its body. Defaults to `30.0`.
         request_timeout: float. For an answer, else 504; waiting counts; 0 for any time. Defaults to
