@@ -44,7 +44,7 @@ def test_commas_in_a_history_are_told_once():
         return inputs
 
     inference = Inference(SimpleNamespace(run=run), ServeSettings("x"), said.append)
-    films = Signature(name="films", model="peterrec", texts=["history"])
+    films = Signature(name="films", model="peterrec", texts=["history"], count_places=())
 
     def ask(*histories):
         rows = np.array([history.encode() for history in histories], object)

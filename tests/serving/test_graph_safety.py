@@ -171,12 +171,12 @@ def next_line():
         ("EagerPyFunc", lambda history: tf.py_function(len, [history], tf.int32)),
         ("PrintV2", printing),
         ("ReadFile", lambda history: tf.while_loop(lambda x: False, deeply, [history])[0]),
-        ("TensorSliceDataset", lambda history: next_line()),
+        ("Dataset in its", lambda history: next_line()),
     ],
 )
 def test_operations_that_do_more_than_compute(named, answer, tmp_path):
     problem = unsafe_part(save(tmp_path / "1", answer))
-    assert f"the operation {named}" in problem and "serving_default" in problem
+    assert named in problem and "the operation" in problem and "serving_default" in problem
     assert "\n" not in problem
 
 
