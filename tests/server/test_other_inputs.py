@@ -48,7 +48,7 @@ def asked(port, signature, instances):
     assert status == 200, answer
     rows = answer["predictions"]
     columns = {key: [row[key] for row in rows] for key in rows[0]}
-    numbers = ("scores", "value")
+    numbers = ("scores", "value", "events", "known_events")
     return {
         key: np.array(values, "float32" if key in numbers else object)
         for key, values in columns.items()
