@@ -7,7 +7,7 @@ TESTERS := $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 4))')
 PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS) --dist loadfile
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-all test-jax notebook clean
+.PHONY: quickstart test test-all test-jax torture notebook clean
 
 quickstart: $(READY)
 	$(BIN)/keras-peterrec quickstart
@@ -20,6 +20,14 @@ test: $(READY)
 # The slow ones as well.
 test-all: $(READY)
 	$(PYTEST) -m "slow or not slow"
+
+# What is broken on purpose, for some hours; full_disks.py needs root.
+torture: $(READY)
+	$(BIN)/python tests/torture/damaged_inputs.py --inputs 25000
+	$(BIN)/python tests/torture/killed_commands.py --kills 80
+	$(BIN)/python tests/torture/full_disks.py --disks 38
+	$(BIN)/python tests/torture/soak.py --swaps 28
+	$(BIN)/python tests/torture/hostile_requests.py
 
 # Layers, patches and models on Keras' JAX backend.
 test-jax: $(READY)

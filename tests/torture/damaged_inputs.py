@@ -11,10 +11,12 @@ Each ends as one of
 - `slow`: longer than `SLOW` seconds, or `MEMORY` more bytes.
 - `died`: the process ended.
 
-The seed of an input is printed with every bug: `--kinds host --first 1234 --inputs 1` reads it again.
+The seed of an input is printed with every bug: `--kinds host --first 1234 --inputs 1` reads that
+one again.
 """
 
 import argparse
+import functools
 import json
 import random
 import resource
@@ -25,6 +27,11 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from small_job import commands, run, write_logs
 
 SLOW, MEMORY = 10.0, 2 << 30
 LONGEST_MESSAGE = 1_000
@@ -80,16 +87,15 @@ def damage_folder(folder: Path, draw: random.Random) -> str:
 
 def make_samples(folder: Path) -> None:
     """One good input of each kind, by a small job."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    from small_job import commands, run, write_logs
-
     write_logs(folder)
     for words in commands(folder, folder).values():
         ended = run(words)
         assert ended.status == 0, ended.error
+    copy_tables(folder)
+
+
+def copy_tables(folder: Path) -> None:
+    """One good input of each kind that is a single file, from the logs of `write_logs`."""
     table = pa.csv.read_csv(folder / "source.csv")
     for name in ("csv", "parquet", "jsonl", "labels", "json", "toml", "paper"):
         (folder / name).mkdir()
@@ -110,9 +116,7 @@ class Readers:
     """What reads an input of each kind, from the folder that holds it."""
 
     def __init__(self, samples: Path):
-        from keras_peterrec.transfer.host import Host
-
-        self.samples, self.whole_host = samples, Host.load(samples / "host")
+        self.samples = samples
 
     def csv(self, folder, name="source.csv"):
         from keras_peterrec.data.read_log import read_log
@@ -153,6 +157,12 @@ class Readers:
         from keras_peterrec.transfer.host import Host
 
         Host.load(folder)
+
+    @functools.cached_property
+    def whole_host(self):
+        from keras_peterrec.transfer.host import Host
+
+        return Host.load(self.samples / "host")
 
     def films(self, folder):
         from keras_peterrec.transfer.task import Task

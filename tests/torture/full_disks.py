@@ -1,10 +1,10 @@
 """Runs the commands of the main job on disks that are too small, or fail.
 
-    python tests/torture/full_disks.py --disks 38       # as root: it mounts small file systems in memory
+    python tests/torture/full_disks.py --disks 38    # as root: it mounts file systems in memory
 
-A disk has a random part of the room that a command needs. The command must end in one line with status
-2; given more room, the same command must go on to its end, and write what it writes on a large disk.
-Every fifth disk is read-only instead.
+A disk has a random part of the room that a command needs. The command must end in one line with
+status 2; given more room, the same command must go on to its end, and write what it writes on a
+large disk. Every fifth disk is read-only instead.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python tests/torture/killed_commands.py --kills 80
 
-Each command runs once undisturbed. Then it runs in another folder, is killed (SIGKILL) after a random
-share of that time, several times, and is started again until it ends by itself. What it has written must then be
-what the undisturbed command wrote, and nothing of the killed ones may be left.
+Each command runs once undisturbed. Then it runs in another folder, is killed (SIGKILL) after a
+random share of that time, several times, and is started again until it ends by itself. What it has
+written must then be what the undisturbed command wrote, and nothing of the killed ones may be left.
 """
 
 import argparse

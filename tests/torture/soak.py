@@ -2,8 +2,8 @@
 
     python tests/torture/soak.py --swaps 28
 
-Two exports of different weights take turns as the newest version. Every answer must be, whole, that of one of
-the two; none may be lost. At the end the process must not have grown.
+Two exports of different weights take turns as the newest version. Every answer must be, whole, that
+of one of the two; none may be lost. At the end the process must not have grown.
 """
 
 import argparse
