@@ -27,7 +27,7 @@ torture: $(READY)
 	$(BIN)/python tests/torture/killed_commands.py --kills 80
 	$(BIN)/python tests/torture/full_disks.py --disks 38
 	$(BIN)/python tests/torture/soak.py --swaps 28
-	$(BIN)/python tests/torture/hostile_requests.py
+	$(BIN)/python tests/torture/hostile_requests.py --history i1 --seconds 600 --max-ratio 3
 
 # Layers, patches and models on Keras' JAX backend.
 test-jax: $(READY)

@@ -31,7 +31,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from small_job import commands, run, write_logs
+from small_job import make_export
 
 SLOW, MEMORY = 10.0, 2 << 30
 LONGEST_MESSAGE = 1_000
@@ -87,10 +87,7 @@ def damage_folder(folder: Path, draw: random.Random) -> str:
 
 def make_samples(folder: Path) -> None:
     """One good input of each kind, by a small job."""
-    write_logs(folder)
-    for words in commands(folder, folder).values():
-        ended = run(words)
-        assert ended.status == 0, ended.error
+    make_export(folder)
     copy_tables(folder)
 
 

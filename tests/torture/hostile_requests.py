@@ -1,6 +1,6 @@
 """Hostile requests against `serve`, and what a polite client feels of them.
 
-    python tests/torture/hostile_requests.py --model-base-path export/peterrec [--seconds 10]
+    python tests/torture/hostile_requests.py [--model-base-path export/peterrec] [--seconds 10]
         [--requests 100000] [--clients 4] [--history "i1 i2"] [--kinds "digits,keys"]
         [--max-ratio 3]
 
@@ -24,8 +24,11 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+
+import small_job
 
 _SMALL, _LARGE = 3_000, 4_000_000  # bytes; the larger ones are just below the default limit
 _SECONDS = 20  # for one answer
@@ -208,7 +211,7 @@ def _measure(port, body, seconds, hostile=None):
 def main():
     """Runs a round and prints what came of it; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model-base-path")
+    parser.add_argument("--model-base-path", help="default: a small export, made anew")
     parser.add_argument("--history", default="s1 s2 s3")
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--requests", type=int, default=100_000)
@@ -222,15 +225,18 @@ def main():
     if options.attack:
         print(json.dumps(attack(options.attack, *how)))
         return 0
-    words = ["--model-base-path", options.model_base_path, "--port", "0", "--grpc-port", "-1"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "keras_peterrec", "serve", *words], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        return _round(server, options)
-    finally:
-        server.terminate()
-        server.wait(60)
+    with contextlib.ExitStack() as stack:
+        base = options.model_base_path
+        if base is None:
+            base = small_job.make_export(stack.enter_context(tempfile.TemporaryDirectory()))
+        words = ["--model-base-path", str(base), "--port", "0", "--grpc-port", "-1"]
+        words = [sys.executable, "-m", "keras_peterrec", "serve", *words]
+        server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        try:
+            return _round(server, options)
+        finally:
+            server.terminate()
+            server.wait(60)
 
 
 def _round(server, options):

@@ -82,3 +82,13 @@ def run(words: tuple[str, ...], kill_after: float | None = None, timeout: float 
         process.kill()
         _, error = process.communicate()
     return Ended(process.returncode, error, time.monotonic() - began)
+
+
+def make_export(folder: Path | str) -> Path:
+    """Runs the whole job in a folder; returns the folder with the export's versions."""
+    folder = Path(folder)
+    write_logs(folder)
+    for words in commands(folder, folder).values():
+        ended = run(words)
+        assert ended.status == 0, ended.error
+    return folder / "export"
