@@ -18,11 +18,15 @@ EXACT_UP_TO = 8_192
 CUTS = 256  # rows of one product
 THREADS_FROM = 4_096  # rows of a matrix that is solved by all processors
 # What validation chooses from. Both lists are searched uphill, so longer ones cost little.
-FADES = (0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
-PENALTIES = (5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
-FIRST_FADE, FIRST_PENALTY = 3, 2
+FADES = (0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
+PENALTIES = (1.0, 5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
+FIRST_FADE, FIRST_PENALTY = 6, 3
+# What an item is held to say of itself; 0 as of every other.
+COPIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 # Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
 SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
+# With so many spreads the network only orders what the linear part finds equal: its weight is 0.
+ALONE = 1e4
 SPREAD_ROWS = 256
 SPREAD_SCORES = 1 << 25  # that are in memory at once
 
@@ -41,6 +45,8 @@ class ItemRegression:
         rows: Rows.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
+        same: int array `[I]` or `None`. The target that is the same item, or -1. Defaults to
+            `None`: no target is.
 
     Source: Choi et al., "Session-aware Linear Item-Item Models for Session-based
     Recommendation", WWW 2021 (SLIT), whose bag fades exponentially; Steck, "Embarrassingly
@@ -49,14 +55,25 @@ class ItemRegression:
 
     exact = True
 
-    def __init__(self, bag: Bag, rows: Rows, size: int, outputs: int) -> None:
+    def __init__(self, bag: Bag, rows: Rows, size: int, outputs: int, same: Any = None) -> None:
         self.bag = bag
+        self.same = np.full(size, -1) if same is None else np.asarray(same)
         self.gram = np.zeros((size, size), "float32")
         self.right = np.zeros((size, outputs), "float32")
         with one_thread():
             self._add_users(rows)
 
-    def solve(self, penalty: float, prior: Any = None) -> LinearPart:
+    @property
+    def repeats(self) -> bool:
+        """Whether an item of a history is ever a target of it."""
+        return bool(np.any(self.right[self._copied()]))
+
+    def _copied(self):
+        """The places of the table where an item meets itself."""
+        has = np.flatnonzero(self.same >= 0)
+        return has, self.same[has]
+
+    def solve(self, penalty: float, prior: Any = None, copy: float = 0.0) -> LinearPart:
         """The linear part for one penalty.
 
         Args:
@@ -67,12 +84,15 @@ class ItemRegression:
                     B = argmin Σ_e |x_e B - y_e|² + penalty |B - cP|²
 
                 c is what fits P best to these rows. Defaults to `None`, which holds it to zero.
+            copy: float. What the entries where an item meets itself are held to in place of zero:
+                where items are often repeated, a rare one is as well, which its own few rows
+                cannot say. Without a prior. Defaults to `0.0`.
         """
         large = len(self.gram) >= THREADS_FROM
         with contextlib.nullcontext() if large else one_thread():
-            table = self._solve_all(penalty, prior)
+            table = self._solve_all(penalty, prior, copy)
         bias = np.zeros(table.shape[1], "float32")
-        chosen = {"fade": self.bag.fade, "penalty": penalty}
+        chosen = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
         if prior is not None:
             chosen["goes_on"] = True
         return LinearPart(self.bag, table, bias, chosen)
@@ -103,8 +123,11 @@ class ItemRegression:
         places = history * self.right.shape[1] + targets.astype("int64")[:, None]
         np.add.at(self.right.reshape(-1), places.reshape(-1), of_targets.reshape(-1))
 
-    def _solve_all(self, penalty, prior):
+    def _solve_all(self, penalty, prior, copy):
         gram, right = self.gram.copy(), self.right
+        if copy:
+            right = right.copy()
+            right[self._copied()] += np.float32(penalty * copy)
         if prior is not None:
             said = self.gram @ prior
             scale = np.sum(prior * right) / max(float(np.sum(prior * said)), 1e-12)
@@ -127,6 +150,7 @@ def item_regression(
     outputs: int,
     next_items: bool = False,
     most: int | None = None,
+    same: Any = None,
 ) -> Any:
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
@@ -135,13 +159,15 @@ def item_regression(
         next_items: bool. Whether target y is item y itself, and every event of a history but the
             first is a target. Defaults to `False`.
         most: see `SparseRegression`.
+        same: see `ItemRegression`.
     """
+    same = np.arange(size) if next_items else same
     if max(size, outputs) <= EXACT_UP_TO:
-        return ItemRegression(bag, rows, size, outputs)
+        return ItemRegression(bag, rows, size, outputs, same)
     counts = (np.bincount(rows.targets, minlength=outputs),)
     if not next_items:
         counts = np.bincount(rows.items, minlength=size + FIRST_ITEM)[FIRST_ITEM:], *counts
-    found = SparseRegression(bag, size, outputs, *counts, most=most)
+    found = SparseRegression(bag, size, outputs, *counts, most=most, same=same)
     found.add(rows)
     return found
 
@@ -167,21 +193,22 @@ def best_item_regression(
             return _with_quality(regression.solve(PENALTIES[place]), quality)
 
         value, first, part = _climb(of_penalty, first, len(PENALTIES))
-        return value, part
+        return value, (part, regression)
 
-    best = _climb(of_fade, FIRST_FADE, len(FADES))
+    value, _, (part, regression) = _climb(of_fade, FIRST_FADE, len(FADES))
+    best = _with_copies(regression, (value, part), quality)
     if earlier is not None and not earlier.is_sparse:
         regression = make(earlier.bag)
         if regression.exact:
-            going_on = _climb(
+            value, _, part = _climb(
                 lambda place: _with_quality(
                     regression.solve(PENALTIES[place], earlier.table), quality
                 ),
                 FIRST_PENALTY,
                 len(PENALTIES),
             )
-            best = max(best, going_on, key=lambda found: found[0])
-    return best[2]
+            best = max(best, (value, part), key=lambda found: found[0])
+    return best[1]
 
 
 def best_penalty(regression: Any, quality: Callable, first: float) -> LinearPart:
@@ -196,7 +223,27 @@ def best_penalty(regression: Any, quality: Callable, first: float) -> LinearPart
     def of_penalty(place):
         return _with_quality(regression.solve(PENALTIES[place]), quality)
 
-    return _climb(of_penalty, PENALTIES.index(first), len(PENALTIES))[2]
+    value, _, part = _climb(of_penalty, PENALTIES.index(first), len(PENALTIES))
+    return _with_copies(regression, (value, part), quality)[1]
+
+
+def _with_copies(regression, best, quality):
+    """The best quality and linear part if an item may say more of itself than its rows do.
+
+    Args:
+        best: the quality and the LinearPart that is best without.
+    """
+    if not regression.repeats:
+        return best
+    penalty = best[1].chosen["penalty"]
+
+    def of_copy(place):
+        if not place:
+            return best
+        return _with_quality(regression.solve(penalty, copy=COPIES[place]), quality)
+
+    value, _, part = _climb(of_copy, 0, len(COPIES))
+    return value, part
 
 
 def _with_quality(part, quality):
@@ -238,7 +285,8 @@ def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float
         linear: LinearScores of the same rows.
 
     Returns:
-        float. 0 where the linear part does not help.
+        float. 0 where the linear part does not help; `ALONE` spreads where the network does not,
+        which then orders only what the linear part finds equal.
     """
     spreads = _spreads(users, table, linear)
     if not spreads[1]:
@@ -248,8 +296,10 @@ def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float
     value, _, weight = _climb(
         lambda place: (quality(weights[place]), weights[place]), len(SHARES) // 2, len(weights)
     )
-    # The climb may have ended on a hillock.
-    return weight if value > quality(0.0) else 0.0
+    # The climb may have ended on a hillock. Of equal ones the first is taken.
+    alone = unit * ALONE
+    found = [(quality(0.0), 0.0), (value, weight), (quality(alone), alone)]
+    return max(found, key=lambda one: one[0])[1]
 
 
 def _spreads(users, table, linear):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from keras_peterrec import progress
 from keras_peterrec.matrix_threads import one_thread
 from keras_peterrec.models.linear_part import Bag, LinearPart, Rows, only_known
 
@@ -14,8 +15,9 @@ MOST_ITEMS = 100_000
 # targets are many.
 CANDIDATES, FEWER_CANDIDATES, MANY_TARGETS = 128, 48, 20_000
 EVENTS = 50  # each event of a bag pairs with each other, so a sparse X'X needs short bags
-MOST_PAIRS = 30_000_000  # that X'X and X'Y hold; the smallest are left out
-ADDED_PAIRS = 16_000_000  # that are added at once
+MOST_PAIRS = 15_000_000  # that X'X and X'Y hold; the smallest are left out
+ADDED_PAIRS = 6_000_000  # that are added at once
+DENSE = 2_048  # items with the most pairs, whose sums are looked up in a dense matrix
 ROWS = 8_192  # whose bags are multiplied at once
 
 
@@ -33,6 +35,9 @@ class SparseRegression:
         target_counts: int array `[Y]` or `None`. Likewise; `None` where target y is item y itself,
             and rows ask for the next item of a log. Defaults to `None`.
         most: int or `None`. How many items and targets take part. Defaults to `None`, `MOST_ITEMS`.
+        same: int array `[I]` or `None`; see `ItemRegression`. Of next items each item is itself.
+        candidates: int or `None`. On how many items a target is regressed at most. Defaults to
+            `None`: `CANDIDATES`, or fewer where items or targets are many.
 
     Source: the selection of candidates is that of Ning and Karypis, "SLIM", ICDM 2011, section 3.3
     (fsSLIM).
@@ -48,6 +53,8 @@ class SparseRegression:
         item_counts: Any,
         target_counts: Any = None,
         most: int | None = None,
+        same: Any = None,
+        candidates: int | None = None,
     ) -> None:
         most = MOST_ITEMS if most is None else most
         self.next_items = target_counts is None
@@ -58,9 +65,28 @@ class SparseRegression:
         self.half_gram = Pairs(len(self._items.all), len(self._items.all))
         self.right = Pairs(len(self._items.all), len(self._targets.all))
         self._shape = size, outputs
+        few = max(size, outputs) > MANY_TARGETS
+        self._candidates = candidates or (FEWER_CANDIDATES if few else CANDIDATES)
+        # By target, both as places among those that take part; -1 for none.
+        self._item_of = np.full(len(self._targets.all), -1)
+        if self.next_items:
+            same = np.arange(size)
+        if same is not None:
+            items = np.flatnonzero(np.asarray(same) >= 0)
+            items = items[self._items.places[items] >= 0]
+            targets = self._targets.places[np.asarray(same)[items]]
+            taken = targets >= 0
+            self._item_of[targets[taken]] = self._items.places[items[taken]]
+        self._systems: Any = None
+
+    @property
+    def items(self) -> int:
+        """How many items take part."""
+        return len(self._items.all)
 
     def add(self, rows: Rows) -> None:
         """Adds rows. Of a user with rows of next items, all should be added at once."""
+        self._systems = None
         items, first, last = only_known(rows.items, rows.starts, rows.stops)
         if self.next_items and not self.bag.power:
             self._add_sequences(self._items.places[items], first, last)
@@ -113,34 +139,45 @@ class SparseRegression:
             self.half_gram.add_matrix(scipy.sparse.triu(bags.T @ bags))
             self.right.add_matrix(bags.T @ wanted[:, self._targets.all])
 
-    def solve(self, penalty: float, prior: Any = None) -> LinearPart:
-        """The linear part for one penalty; a `prior` is not taken."""
-        with one_thread():  # the systems are small
-            return self._solve(penalty)
+    @property
+    def repeats(self) -> bool:
+        """Whether an item of a history is ever a target of it."""
+        targets = np.flatnonzero(self._item_of >= 0)
+        if not len(targets):
+            return False
+        return bool(np.any(self._solvable()[1].tocsr()[self._item_of[targets], targets]))
 
-    def _solve(self, penalty):
-        half, right = self.half_gram.matrix(), self.right.matrix().tocsc()
-        gram = (half + half.T).tocsr()
-        diagonal = half.diagonal()
-        gram.setdiag(diagonal)
+    def solve(self, penalty: float, prior: Any = None, copy: float = 0.0) -> LinearPart:
+        """The linear part for one penalty; a `prior` is not taken. See `ItemRegression.solve`."""
+        with one_thread():  # the systems are small
+            return self._solve(penalty, copy)
+
+    def _solvable(self):
+        """The systems and X'Y by columns, made once for all penalties."""
+        if self._systems is None:
+            self._systems = _Systems(self.half_gram.matrix()), self.right.matrix().tocsc()
+        return self._systems
+
+    def _solve(self, penalty, copy):
+        systems, right = self._solvable()
         columns, rows, values = [], [], []
-        place = np.full(gram.shape[0], -1)  # of an item among a target's candidates
-        most = CANDIDATES if right.shape[1] <= MANY_TARGETS else FEWER_CANDIDATES
-        for target in range(right.shape[1]):
+        most = self._candidates
+        for target in progress.each(range(right.shape[1]), "solving for each item"):
             some = slice(right.indptr[target], right.indptr[target + 1])
             found, sums = right.indices[some], right.data[some]
-            if not len(found):
+            own = self._item_of[target]
+            if not len(found) and (not copy or own < 0):
                 continue
             if len(found) > most:
-                explained = sums**2 / (diagonal[found] + penalty)
+                explained = sums**2 / (systems.diagonal[found] + penalty)
                 best = np.argpartition(-explained, most)[:most]
                 found, sums = found[best], sums[best]
-            if self.next_items and target not in found:
+            if own >= 0 and (self.next_items or copy) and own not in found:
                 # That an item seldom follows itself is the largest weight that it has.
-                found, sums = np.append(found, target), np.append(sums, np.float32(0.0))
-            place[found] = np.arange(len(found))
-            system = _system(gram, found, place)
-            place[found] = -1
+                found, sums = np.append(found, own), np.append(sums, np.float32(0.0))
+            if copy:
+                sums = np.where(found == own, sums + np.float32(penalty * copy), sums)
+            system = systems.of(found)
             system[np.diag_indices_from(system)] += penalty
             values.append(np.linalg.solve(system, sums))
             rows.append(found)
@@ -151,21 +188,50 @@ class SparseRegression:
             columns = self._targets.all[np.concatenate(columns)]
             data = np.concatenate(values).astype("float32")
             table = scipy.sparse.csr_matrix((data, (rows, columns)), self._shape)
-        chosen = {"fade": self.bag.fade, "penalty": penalty}
+        chosen = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
         return LinearPart(self.bag, table, np.zeros(self._shape[1], "float32"), chosen)
 
 
-def _system(gram, found, place):
-    """The rows and columns `found` of a sparse matrix, whose places `place` has, as a dense one."""
-    starts, stops = gram.indptr[found], gram.indptr[found + 1]
-    counts = stops - starts
-    at = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    columns = place[gram.indices[at]]
-    inside = columns >= 0
-    system = np.zeros((len(found), len(found)), "float32")
-    of_row = np.repeat(np.arange(len(found)), counts)
-    system[of_row[inside], columns[inside]] = gram.data[at[inside]]
-    return system
+class _Systems:
+    """Rows and columns of a sparse symmetric matrix, as dense ones.
+
+    The rows of frequent items are long: what they have in common stands in a dense matrix, and
+    only the rows of the others are read.
+
+    Args:
+        half: sparse matrix `[I, I]`: its diagonal, and each pair once.
+    """
+
+    def __init__(self, half: Any) -> None:
+        self.diagonal = half.diagonal()
+        gram = (half + half.T).tocsr()
+        gram.setdiag(self.diagonal)
+        self.gram = gram
+        longest = np.sort(np.argsort(-np.diff(gram.indptr), kind="stable")[:DENSE])
+        self.dense = gram[longest][:, longest].toarray()
+        self.of_dense = np.full(gram.shape[0], -1)
+        self.of_dense[longest] = np.arange(len(longest))
+        self.place = np.full(gram.shape[0], -1)  # of an item among those asked for
+
+    def of(self, found: Any) -> np.ndarray:
+        """The rows and columns of some items, float32."""
+        dense = self.of_dense[found]
+        frequent, others = np.flatnonzero(dense >= 0), np.flatnonzero(dense < 0)
+        system = np.zeros((len(found), len(found)), "float32")
+        system[np.ix_(frequent, frequent)] = self.dense[np.ix_(dense[frequent], dense[frequent])]
+        if not len(others):
+            return system
+        gram, asked = self.gram, found[others]
+        self.place[found] = np.arange(len(found))
+        counts = gram.indptr[asked + 1] - gram.indptr[asked]
+        begins = gram.indptr[asked] - (np.cumsum(counts) - counts)
+        at = np.arange(counts.sum()) + np.repeat(begins, counts)
+        columns = self.place[gram.indices[at]]
+        inside = columns >= 0
+        rows, columns = np.repeat(others, counts)[inside], columns[inside]
+        system[rows, columns] = system[columns, rows] = gram.data[at[inside]]
+        self.place[found] = -1
+        return system
 
 
 class _Chosen:

@@ -1,6 +1,7 @@
 """The linear part of a host: fitted to a log, and chosen and weighed on what is held out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,78 +14,153 @@ from keras_peterrec.models.last_item import NAME as LAST_ITEM
 from keras_peterrec.models.last_item import LastItemCounts, add_followers
 from keras_peterrec.models.linear_fitting import (
     EXACT_UP_TO,
+    ItemRegression,
     best_ease,
     best_item_regression,
     best_penalty,
-    item_regression,
 )
 from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart, Rows
 from keras_peterrec.models.pretrainer import Pretrainer
-from keras_peterrec.models.sparse_regression import Pairs, SparseRegression
+from keras_peterrec.models.sparse_regression import (
+    FEWER_CANDIDATES,
+    MOST_ITEMS,
+    Pairs,
+    SparseRegression,
+)
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.settings.pretrain import PretrainSettings
 
 # With many items: targets and items by which the linear part is chosen, before it is fitted to all,
 # and users and scores by which it is weighed.
-CHOOSING_ROWS, CHOOSING_ITEMS = 1_000_000, 20_000
+CHOOSING_ROWS, CHOOSING_ITEMS = 200_000, 10_000
+LEAST_CHOOSING, CHOOSING_SCORES = 1_000, 2 * 10**7
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
+# The same after each epoch.
+LEAST_WATCHED, MOST_WATCHED, WATCHED_SCORES = 300, 1_000, 5 * 10**7
+# What fitting may cost beside the training of a default network on so many events. So many epochs
+# are what trainings take at least; a run may ask for fewer.
+EPOCHS = 10
+EVENTS_OF_ITEM = 40  # that train as long as one more item of a sparse regression takes
+EVENTS_OF_ROW = 10  # the same for one more row by which it is chosen
+EXACT_CUBED = 90_000  # items to the power of three that a dense regression solves for an event
+LEAST_EXACT, LEAST_ITEMS, LEAST_ROWS = 2_048, 5_000, 50_000
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much a linear part may cost: about as long as the training that it stands beside.
+
+    It is counted in events, not in seconds, so that the same log gives the same host.
+
+    Args:
+        exact: int. Up to so many items the regression is exact.
+        items: int. So many of the most frequent items take part above that.
+        rows: int. By so many rows it is chosen there, before it is fitted to all.
+    """
+
+    exact: int
+    items: int
+    rows: int
+
+    @classmethod
+    def of(cls, log: PretrainingLog, settings: PretrainSettings) -> "Bounds":
+        """The Bounds beside a training of a log."""
+        network = settings.blocks * settings.hidden_dim**2 / (8 * 64**2)
+        events = log.summary["events"] * min(settings.epochs, EPOCHS) * max(1.0, network)
+        exact = int((events * EXACT_CUBED) ** (1 / 3))
+        items, rows = int(events // EVENTS_OF_ITEM), int(events // EVENTS_OF_ROW)
+        return cls(
+            min(EXACT_UP_TO, max(LEAST_EXACT, exact)),
+            min(MOST_ITEMS, max(LEAST_ITEMS, items)),
+            min(CHOOSING_ROWS, max(LEAST_ROWS, rows)),
+        )
+
+    def is_exact(self, items: int) -> bool:
+        """Whether the regression between so many items is exact."""
+        return items <= min(self.exact, EXACT_UP_TO)
 
 
 def fit_linear(
-    log: PretrainingLog, count: Callable, earlier: LinearPart | None = None
+    log: PretrainingLog, count: Callable, bounds: Bounds, earlier: LinearPart | None = None
 ) -> LinearPart:
     """The regression from a history to its next item that is best for the validation events.
 
     Args:
         log: PretrainingLog. What is held out is not fitted to.
         count: Callable. What makes the sparse regression of all users: `sparse_regression_of`, or
-            another function of a log and a Bag.
+            another function of a log, a Bag and the most items that take part.
+        bounds: Bounds.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     sequences, items = log.sequences, len(log.counts)
-    rows = next_item_rows(sequences)
-    validation = NextItemEvaluation(
-        sequences, EVENTS, VALIDATION, log.keep_seen, log.most_validated
-    )
+    rows, exact = next_item_rows(sequences), bounds.is_exact(items)
+    users = min(log.most_validated, max(LEAST_CHOOSING, CHOOSING_SCORES // items))
+    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.keep_seen, users)
     quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
-        large = log.most_measured or len(rows.starts) > CHOOSING_ROWS
-        large = large and items > EXACT_UP_TO  # chosen by a part, and then fitted to all
-        few, most = (rows.first(CHOOSING_ROWS), CHOOSING_ITEMS) if large else (rows, None)
-        make = lambda bag: item_regression(bag, few, items, items, next_items=True, most=most)
+        progress.part("choosing how far it looks back")
+        few, most = (
+            (rows, None) if exact else (rows.first(bounds.rows), min(bounds.items, CHOOSING_ITEMS))
+        )
+        make = lambda bag: _regression(bag, few, items, exact, most)
         linear = best_item_regression(make, quality, earlier)
-        if large and linear.is_sparse:
-            regression = count(log, linear.bag)
+        if linear.is_sparse:
+            progress.part("counting pairs of items")
+            regression = count(log, linear.bag, most=bounds.items)
             linear = best_penalty(regression, quality, linear.chosen["penalty"])
+            if regression.items < items:
+                found(f"between the {regression.items:,} most frequent of {items:,} items")
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
     return linear
 
 
+def _regression(bag, rows, items, exact, most=None):
+    if exact:
+        return ItemRegression(bag, rows, items, items, np.arange(items))
+    counts = np.bincount(rows.targets, minlength=items)
+    few = FEWER_CANDIDATES
+    regression = SparseRegression(bag, items, items, counts, most=most, candidates=few)
+    regression.add(rows)
+    return regression
+
+
 def refit_linear(
-    log: PretrainingLog, count: Callable, chosen: dict, earlier: LinearPart | None = None
+    log: PretrainingLog,
+    count: Callable,
+    bounds: Bounds,
+    chosen: dict,
+    earlier: LinearPart | None = None,
 ) -> LinearPart:
     """The regression with settings that were chosen before, times its weight.
 
     Args:
-        log, count: see `fit_linear`.
-        chosen: dict of `weight`, `fade` and `penalty`, as `metrics.json` has them.
+        log, count, bounds: see `fit_linear`.
+        chosen: dict of `weight`, `fade`, `penalty` and `copy`, as `metrics.json` has them.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
-    items, bag = len(log.counts), Bag(chosen["fade"])
+    items, bag, copy = len(log.counts), Bag(chosen["fade"]), chosen.get("copy", 0.0)
     with progress.stage("fitting the linear part to everything"):
-        if items > EXACT_UP_TO:
-            return count(log, bag).solve(chosen["penalty"]).moved(chosen["weight"])
-        rows = next_item_rows(log.sequences)
-        regression = item_regression(bag, rows, items, items, next_items=True)
+        if not bounds.is_exact(items):
+            found = count(log, bag, most=bounds.items).solve(chosen["penalty"], copy=copy)
+            return found.moved(chosen["weight"])
+        regression = _regression(bag, next_item_rows(log.sequences), items, exact=True)
         prior = earlier.table if chosen.get("goes_on") else None
-        return regression.solve(chosen["penalty"], prior).moved(chosen["weight"])
+        return regression.solve(chosen["penalty"], prior, copy).moved(chosen["weight"])
 
 
-def sparse_regression_of(log: PretrainingLog, bag: Bag) -> SparseRegression:
-    """The sparse regression of all users, a part of them in memory at a time."""
+def sparse_regression_of(
+    log: PretrainingLog, bag: Bag, most: int | None = None
+) -> SparseRegression:
+    """The sparse regression of all users, a part of them in memory at a time.
+
+    Args:
+        log: PretrainingLog.
+        bag: Bag.
+        most: see `SparseRegression`.
+    """
     items = len(log.counts)
-    regression = SparseRegression(bag, items, items, log.counts)
+    regression = SparseRegression(bag, items, items, log.counts, most=most)
     for part in log.training_parts():
         regression.add(next_item_rows(part))
     return regression
@@ -113,6 +189,37 @@ def next_item_rows(sequences: Sequences) -> Rows:
     targets = targets[known] - FIRST_ITEM
     offsets = np.arange(len(targets) + 1)
     return Rows(sequences.items, starts[known], stops[known], offsets, targets)
+
+
+class SumValidation:
+    """Measures a network in training as a host would answer: with the linear part added.
+
+    The weight of the linear part is chosen anew each time, on a part of the users.
+
+    Args:
+        validation: NextItemEvaluation.
+        linear: LinearPart.
+        log: PretrainingLog.
+        max_length: int.
+    """
+
+    def __init__(
+        self,
+        validation: NextItemEvaluation,
+        linear: LinearPart,
+        log: PretrainingLog,
+        max_length: int,
+    ) -> None:
+        users = max(LEAST_WATCHED, min(MOST_WATCHED, WATCHED_SCORES // len(log.counts)))
+        users = min(users, log.most_validated)
+        self.few = NextItemEvaluation(log.sequences, max_length, VALIDATION, log.keep_seen, users)
+        self.validation, self.linear = validation, linear
+        self.scores = validation.scores(linear)
+
+    def measure(self, pretrainer: Pretrainer) -> dict:
+        """Metrics of a pretrainer with the linear part."""
+        weight = self.few.best_weight(pretrainer, self.linear)
+        return self.validation.measure(pretrainer, linear=self.scores.times(weight))
 
 
 def join(

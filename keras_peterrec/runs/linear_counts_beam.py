@@ -32,7 +32,7 @@ ITEMS = "items.npz"  # what every worker has to know of the items
 
 
 def count_on_beam(
-    log: PretrainingLog, bag: Bag, runner: str, options: str | None
+    log: PretrainingLog, bag: Bag, runner: str, options: str | None, most: int | None = None
 ) -> SparseRegression:
     """The sparse regression of all users of a prepared log, counted by a runner of Beam.
 
@@ -49,6 +49,7 @@ def count_on_beam(
         bag: Bag.
         runner: str. Such as `"DirectRunner"`.
         options: str or `None`. Options of the pipeline, as on a command line.
+        most: see `SparseRegression`. Defaults to `None`.
 
     Raises:
         InputError: nothing can be written beside the log, a shard is damaged, or see
@@ -57,7 +58,7 @@ def count_on_beam(
     path = log.prepared.path
     path = path.rstrip("/") if "://" in path else os.path.abspath(path)
     shards = log.prepared.shards
-    periods, regression = log.prepared_split.periods, _new_regression(bag, log.counts)
+    periods, regression = log.prepared_split.periods, _new_regression(bag, log.counts, most)
     shape = regression.half_gram.matrix().shape
     with (
         progress.stage(f"counting pairs of items in {shards:,} shards on {runner}"),
@@ -69,7 +70,7 @@ def count_on_beam(
                 pipeline
                 | "parts" >> beam.Create(range(min(PARTS, shards)))
                 | "spread" >> beam.Reshuffle()
-                | "count" >> beam.ParDo(CountPairs(path, work, periods, bag))
+                | "count" >> beam.ParDo(CountPairs(path, work, periods, bag, most))
                 | "by block" >> beam.GroupByKey()
                 | "add up" >> beam.Map(_add_up, work, shape)
             )
@@ -87,10 +88,12 @@ class CountPairs(beam.DoFn):
         work: path of the folder with `ITEMS`.
         periods: Periods, which split the shards.
         bag: Bag.
+        most: see `SparseRegression`.
     """
 
-    def __init__(self, path: str, work: str, periods: Periods, bag: Bag) -> None:
-        self._path, self._work, self._periods, self._bag = path, work, periods, bag
+    def __init__(self, path: str, work: str, periods: Periods, bag: Bag, most: int | None) -> None:
+        self._path, self._work, self._periods = path, work, periods
+        self._bag, self._most = bag, most
 
     def start_bundle(self) -> None:
         self._regression = None
@@ -98,7 +101,7 @@ class CountPairs(beam.DoFn):
     def process(self, part: int) -> None:
         ids, counts = _read_items(self._work)
         if self._regression is None:
-            self._regression = _new_regression(self._bag, counts)
+            self._regression = _new_regression(self._bag, counts, self._most)
         prepared = PreparedLog(self._path)
         for shard in range(part, prepared.shards, PARTS):  # one in memory at a time
             if prepared.events_of(shard):
@@ -131,8 +134,8 @@ def _read_blocks(work, regression):
             pairs.add(*_entries(read_bytes(work, _block_name(name, block))))
 
 
-def _new_regression(bag, counts):
-    return SparseRegression(bag, len(counts), len(counts), counts)
+def _new_regression(bag, counts, most):
+    return SparseRegression(bag, len(counts), len(counts), counts, most=most)
 
 
 def _matrices(regression):

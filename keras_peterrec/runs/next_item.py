@@ -23,6 +23,7 @@ from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.training.inference import outputs_of
 
+SPARSE_ROWS = 128  # whose sparse scores are in memory at once
 METRIC = Metric("ndcg@10", higher_is_better=True)  # it decides
 
 
@@ -75,10 +76,24 @@ class NextItemEvaluation:
         users = np.searchsorted(self.sequences.offsets, self.starts, side="right") - 1
         return self.sequences.user_ids[users]
 
-    def measure(self, pretrainer: Any, both: bool = False) -> dict:
-        """Metrics of a pretrainer; with `both` also those with the history taken out and kept."""
-        linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
+    def measure(self, pretrainer: Any, both: bool = False, linear: Any = None) -> dict:
+        """Metrics of a pretrainer; with `both` also those with the history taken out and kept.
+
+        Args:
+            linear: LinearScores of the histories that are added to the network's. Defaults to
+                `None`: those of the pretrainer's own linear part, if it has one.
+        """
+        if linear is None and pretrainer.linear is not None:
+            linear = self.scores(pretrainer.linear.part())
         return self._metrics(*self._network(pretrainer), both, linear)
+
+    def measure_parts(self, pretrainer: Any) -> tuple[dict, dict]:
+        """Metrics of a pretrainer with its linear part, and without; the network is asked once."""
+        users, table = self._network(pretrainer)
+        added = pretrainer.linear
+        linear = None if added is None else self.scores(added.part())
+        found = self._metrics(users, table, both=True, linear=linear)
+        return found, found if linear is None else self._metrics(users, table)
 
     def popularity(self, counts: Any) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
@@ -103,20 +118,29 @@ class NextItemEvaluation:
         """A metric of a LinearPart alone; items of which a sparse one says nothing are misses."""
         if not linear.is_sparse:
             return self.measure_linear(linear)[name]
-        scores = self.scores(linear)
-        found = (scores.bags @ linear.table).tocsr()
-        places = np.maximum(self.targets, 0)
-        own = np.asarray(found[np.arange(len(self)), places]).reshape(-1)
-        own = np.where(self.targets >= 0, own, 0.0)
+        bags, ranks = self.scores(linear).bags, np.empty(len(self), "int64")
+        for start in range(0, len(self), SPARSE_ROWS):
+            stop = min(start + SPARSE_ROWS, len(self))
+            ranks[start:stop] = self._sparse_ranks(bags[start:stop] @ linear.table, start, stop)
+        return ranking_metrics(ranks)[name]
+
+    def _sparse_ranks(self, found, start, stop):
+        """The ranks of some events by sparse scores; `MISSED` where the target's is not above 0."""
+        found, targets = found.tocsr(), self.targets[start:stop]
+        rows = np.arange(stop - start)
+        own = np.asarray(found[rows, np.maximum(targets, 0)]).reshape(-1)
+        own = np.where(targets >= 0, own, 0.0)
         offsets, seen = self._removed(self.keep_seen)
+        seen = seen[offsets[start] : offsets[stop]]
         if len(seen):  # what is seen is of no value, and so is not ranked
-            owners = np.repeat(np.arange(len(self)), np.diff(offsets))
+            offsets = offsets[start : stop + 1] - offsets[start]
+            owners = np.repeat(rows, np.diff(offsets))
             known = sparse.csr_array((np.ones(len(seen), "float32"), seen, offsets), found.shape)
-            own[owners[seen == self.targets[owners]]] = 0.0
+            own[owners[seen == targets[owners]]] = 0.0
             found = found - found.multiply(known)
-        owners = np.repeat(np.arange(len(self)), np.diff(found.indptr))
-        above = np.bincount(owners[found.data >= own[owners]], minlength=len(self))  # and itself
-        return ranking_metrics(np.where(own > 0, above, MISSED))[name]
+        owners = np.repeat(rows, np.diff(found.indptr))
+        above = np.bincount(owners[found.data >= own[owners]], minlength=len(rows))  # and itself
+        return np.where(own > 0, above, MISSED)
 
     def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
         """The weight with which a LinearPart is best added to a pretrainer's scores."""

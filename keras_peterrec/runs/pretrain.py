@@ -25,6 +25,8 @@ from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.host_linear import (
+    Bounds,
+    SumValidation,
     fit_ease,
     fit_linear,
     join,
@@ -34,6 +36,7 @@ from keras_peterrec.runs.host_linear import (
     sparse_regression_of,
 )
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
+from keras_peterrec.runs.part_gains import LINEAR, NETWORK, say_what_parts_add
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import FINAL, RunFolder, finish_elsewhere
 from keras_peterrec.runs.task_data import (
@@ -53,6 +56,7 @@ from keras_peterrec.transfer.host import OBJECTIVES, Host
 
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
+SLIT = "SLIT"  # what the linear part alone is called, as a baseline
 AVERAGE = 0.998  # of the weights, over about 500 steps
 
 
@@ -122,7 +126,10 @@ def origin(settings: Any, final: bool = False, **more: Any) -> dict:
 
 
 def train_host(host, log, settings, folder, described, began, earlier=None, baselines=None):
-    """Trains a host to its best validation metric, adds the linear part, saves and measures it.
+    """Trains a host to its best validation metric with the linear part, saves and measures it.
+
+    The linear part is fitted first, so that training ends when the sum of the two, which is what
+    the host answers, gains no more.
 
     Args:
         host: Host, new.
@@ -144,23 +151,28 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
         progress.line(few_test_users(users))
     title, starts_trained = described["command"], baselines is not None
     examples = example_writer(settings, sequences, host.vocabulary)
-    training = _train(title, pretrainer, log, settings, folder.path, starts_trained, examples)
+    how = _counter(log, settings), Bounds.of(log, settings)
+    fit_part = lambda: fit_linear(log, *how, earlier)
+    is_chief = Devices.of(pretrainer).is_chief
+    linear = fit_part() if settings.linear and is_chief else None
+    more = starts_trained, examples, None, linear
+    training = _train(title, pretrainer, log, settings, folder.path, *more)
 
     def finish():
-        linear = None
-        if settings.linear or settings.baselines:
-            linear = fit_linear(log, _counter(log, settings), earlier)
+        alone = fit_part() if settings.baselines and linear is None else linear
         weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         with progress.stage(f"saving {folder.path}", brief=True):
             host.save(folder.path)
+        measured, parts = _measure(pretrainer, log, settings, alone, baselines or [])
         result = {
             **described,
             "parameters": _parameters(pretrainer),
-            **_measure(pretrainer, log, settings, linear, baselines or []),
+            **measured,
             **training.summary(time.perf_counter() - began),
         }
         if settings.linear:
             result["linear"] = {"weight": weight, **linear.chosen}
+            say_what_parts_add(result, parts, METRIC)
         advise(result, METRIC, sequences.lengths, host)
         with progress.stage("writing what a report needs", brief=True):
             rows = write_test(folder.path, result, METRIC, examples)
@@ -196,7 +208,8 @@ def train_final_host(host, log, settings, folder, result, earlier=None):
     def finish():
         chosen = result.get("linear", {})
         if chosen.get("weight"):
-            part = refit_linear(log, _counter(log, settings), chosen, earlier)
+            how = _counter(log, settings), Bounds.of(log, settings)
+            part = refit_linear(log, *how, chosen, earlier)
             pretrainer.linear = LinearTable.of_part(part)
         host.save(folder.path)
         final = {
@@ -271,7 +284,7 @@ def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrain
 
 
 def _measure(pretrainer, log, settings, linear, more_baselines):
-    """Final metrics of both held-out events, and of the baselines."""
+    """Final metrics of both held-out events and of the baselines; and those of both parts alone."""
     sequences, counts = log.sequences, log.counts
     described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
     described["keep_seen"] = log.keep_seen
@@ -287,24 +300,31 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
             progress.part(LAST_ITEM)
             baselines.append(last_item_baseline(sequences, counts, test))
             progress.part("EASE, fitted and chosen")
-            ease = fit_ease(sequences, validation, len(counts))
-            for name, part in (("SLIT", linear), ("EASE", ease)):
+            bounded = Bounds.of(log, settings).is_exact(len(counts))
+            ease = fit_ease(sequences, validation, len(counts)) if bounded else None
+            for name, part in ((SLIT, linear), ("EASE", ease)):
                 if part is not None:
                     progress.part(f"{name}, test events")
                     alone = test.measure_linear(part, both=True)
                     baselines.append({"name": name, "test": alone, **part.chosen})
-        metrics = {}
-        for name, evaluation in (("validation", validation), ("test", test)):
-            progress.part(f"{name} events")
-            metrics[name] = evaluation.measure(pretrainer, both=True)
+        progress.part("validation events")
+        metrics, parts = {"validation": validation.measure(pretrainer, both=True)}, {}
+        progress.part("test events")
+        if settings.linear:
+            metrics["test"], parts[NETWORK] = test.measure_parts(pretrainer)
+            measured = {found["name"]: found["test"] for found in baselines}
+            parts[LINEAR] = measured.get(SLIT) or test.measure_linear(linear)
+        else:
+            metrics["test"] = test.measure(pretrainer, both=True)
         progress.part("intervals")
         intervals = {"test": metrics["test"].intervals(settings.seed)}
-    return {
+    found = {
         "metrics": metrics,
         "baseline": baseline,
         "baselines": baselines,
         "intervals": intervals,
     }
+    return found, parts
 
 
 def training_batches(
@@ -359,9 +379,20 @@ def training_batches(
 
 
 def _train(
-    title, pretrainer, log, settings, folder, starts_trained=False, examples=None, path=None
+    title,
+    pretrainer,
+    log,
+    settings,
+    folder,
+    starts_trained=False,
+    examples=None,
+    path=None,
+    linear=None,
 ):
-    """Trains to the best validation metric or, given a `path`, that way again."""
+    """Trains to the best validation metric or, given a `path`, that way again.
+
+    What is validated is the sum of the network and a LinearPart, if there is one.
+    """
     with progress.stage("laying out the events of an epoch", brief=True):
         batches = training_batches(pretrainer, log, settings)
     validation = NextItemEvaluation(
@@ -386,7 +417,10 @@ def _train(
         least_gain=settings.least_gain,
         finish=settings.finish,
     )
-    measure = lambda: validation.measure(pretrainer)
+    watched = validation
+    if linear is not None:
+        watched = SumValidation(validation, linear, log, settings.max_length)
+    measure = lambda: watched.measure(pretrainer)
     if path is not None:
         measure, recipe = None, recipe.again(path)
     forward = pretrainer.user_states

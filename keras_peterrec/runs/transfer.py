@@ -5,13 +5,19 @@ import time
 
 from keras_peterrec import progress
 from keras_peterrec.data.moments import is_moment
-from keras_peterrec.data.splits import TRAIN
+from keras_peterrec.data.splits import TEST, TRAIN
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise, say_weak_host
 from keras_peterrec.runs.next_item import METRIC as HOST_METRIC
+from keras_peterrec.runs.part_gains import (
+    LINEAR,
+    NETWORK,
+    can_be_compared,
+    say_what_parts_add,
+)
 from keras_peterrec.runs.run_folder import RunFolder, finish_elsewhere
 from keras_peterrec.runs.task_data import (
     example_writer,
@@ -173,6 +179,8 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
         if added is not None:
             result["linear"] = {"weight": weights.linear, **linear.chosen}
         result["network_weight"] = weights.network
+        if weights.linear:
+            _say_parts(result, model, data, added)
         train = data.splits[TRAIN]
         advise(result, data.kind.metric, train.stops - train.starts, host)
         result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
@@ -188,6 +196,15 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
         return result
 
     return Devices.of(model).on_chief(finish)
+
+
+def _say_parts(result, model, data, linear):
+    """Says what the network and the linear part add, where the kind's metrics can tell."""
+    measured = {found["name"]: found["test"] for found in result["baselines"]}
+    network = data.measure_users(data.users(model, TEST), model.head, TEST)
+    alone = measured.get(data.kind.linear_name) or data.measure_linear(linear, TEST)
+    if can_be_compared(result["metrics"]["test"], network, alone):
+        say_what_parts_add(result, {NETWORK: network, LINEAR: alone}, data.kind.metric)
 
 
 def _final(model, host, data, settings, folder, result):

@@ -217,10 +217,10 @@ class RecommendationData(TaskData):
 
     def more_baselines(self, part: int) -> list:
         """The last item again, where both logs have it, then the targets that followed it."""
-        vocabulary, targets = self.source.vocabulary, self.kind.targets
-        pairs = Pairs(len(vocabulary.items), len(targets))
+        same = self._same()
+        pairs = Pairs(len(same), len(self.kind.targets))
         add_followers(pairs, self._rows())
-        counts = LastItemCounts(pairs.matrix(), self.counts, targets.encode(vocabulary.items))
+        counts = LastItemCounts(pairs.matrix(), self.counts, same)
         split = self.splits[part]
         last = last_items(self.source.items, split.starts, split.stops)
         return [{"name": LAST_ITEM, "test": self._ranked_by_last(counts, last, part)}]
@@ -236,15 +236,20 @@ class RecommendationData(TaskData):
         return self._ranked(None, nothing, part, sampled, self.linear_scores(linear, part))
 
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
-        return self._regression(Bag(linear["fade"]), size).solve(linear["penalty"])
+        regression = self._regression(Bag(linear["fade"]), size)
+        return regression.solve(linear["penalty"], copy=linear.get("copy", 0.0))
 
     def _rows(self):
         train = self.splits[TRAIN]
         answers = train.answers
         return Rows(self.source.items, train.starts, train.stops, answers.offsets, answers.items)
 
+    def _same(self):
+        """The target that is the same item as each source item, or -1."""
+        return self.kind.targets.encode(self.source.vocabulary.items)
+
     def _regression(self, bag, size):
-        return item_regression(bag, self._rows(), size, len(self.kind.targets))
+        return item_regression(bag, self._rows(), size, len(self.kind.targets), same=self._same())
 
     def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
         if linear is None:

@@ -13,6 +13,7 @@ from keras_peterrec.models.linear_fitting import (
     best_ease,
     best_item_regression,
     best_weight,
+    item_regression,
 )
 from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores, Rows
 
@@ -53,6 +54,54 @@ def test_ridge_is_held_to_an_earlier_table():
     assert found.chosen["goes_on"] and "goes_on" not in regression.solve(penalty).chosen
     # A strong penalty leaves what was known, a weak one asks the rows.
     np.testing.assert_allclose(regression.solve(1e7, earlier).table, scale * earlier, atol=1e-3)
+
+
+def test_ridge_is_held_to_copies_where_an_item_meets_itself():
+    rows, penalty = random_rows(5), 5.0
+    same = np.array([3, -1, 0, -1, -1, 6, -1, -1, -1, 2])
+    regression = ItemRegression(Bag(2.0), rows, ITEMS, OUTPUTS, same)
+    x, y = matrices(Bag(2.0), rows)
+    prior = np.zeros((ITEMS, OUTPUTS))
+    for item, target in enumerate(same):
+        if target >= 0:
+            prior[item, target] = 0.3
+    eye = penalty * np.eye(ITEMS)
+    expected = np.linalg.solve(x.T @ x + eye, x.T @ y + penalty * prior)
+    found = regression.solve(penalty, copy=0.3)
+    np.testing.assert_allclose(found.table, expected, atol=1e-4)
+    assert found.chosen["copy"] == 0.3 and "copy" not in regression.solve(penalty).chosen
+    assert regression.repeats and not ItemRegression(Bag(2.0), rows, ITEMS, OUTPUTS).repeats
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_where_items_repeat_rare_ones_are_copied_too(exact, monkeypatch):
+    """Every history is of one item again and again; most items have a row or none."""
+    if not exact:
+        monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
+    random = np.random.default_rng(0)
+    size, held = 40, np.arange(20, 40)
+
+    def rows_of(items, targets):
+        starts = np.arange(len(items))
+        stops, offsets = starts + 1, np.arange(len(items) + 1)
+        return Rows(items + 4, starts, stops, offsets, targets)
+
+    repeated = random.integers(0, 20, 300)
+    training = rows_of(repeated, np.where(random.random(300) < 0.5, repeated, 0))
+    validation = rows_of(held, held)
+
+    def quality(part):
+        scores = part.scores(*validation[:3]).all()
+        own = scores[np.arange(20), held]
+        return float(np.mean((scores >= own[:, None]).sum(axis=1) == 1))
+
+    make = lambda bag: item_regression(bag, training, size, size, same=np.arange(size))
+    found = best_item_regression(make, quality)
+    assert found.chosen["copy"] > 0 and quality(found) == 1.0
+    # Where nothing repeats, nothing is tried.
+    others = rows_of(repeated, (repeated + 1) % 20)
+    make = lambda bag: item_regression(bag, others, size, size, same=np.arange(size))
+    assert "copy" not in best_item_regression(make, quality).chosen
 
 
 def test_an_earlier_table_is_taken_where_it_is_better():
@@ -161,7 +210,8 @@ def test_the_best_weight_follows_what_helps(truth):
         assert 0.5 < found * linear.std() / network.std() < 2.0
         assert quality(found) > max(quality(0), quality(1e6)) + 0.2
     if truth == "linear":
-        assert quality(found) >= quality(1e6) - 0.02
+        # The network may end with no weight at all: what it says is noise here.
+        assert quality(found) == quality(1e6) == 1.0
     assert quality(found) >= quality(0)
 
 

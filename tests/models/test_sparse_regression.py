@@ -71,6 +71,9 @@ def test_rows_of_a_task_are_the_exact_regression(power, monkeypatch):
     rows, bag = task_rows(3), Bag(2.0, power)
     exact = ItemRegression(bag, rows, ITEMS, OUTPUTS).solve(10.0).table
     np.testing.assert_allclose(fitted(rows, bag, next_items=False), exact, atol=1e-4)
+    for dense in (0, 4):  # of the most frequent items, none and some
+        monkeypatch.setattr(sparse_regression, "DENSE", dense)
+        np.testing.assert_allclose(fitted(rows, bag, next_items=False), exact, atol=1e-4)
     monkeypatch.setattr(sparse_regression, "ROWS", 7)
     monkeypatch.setattr(sparse_regression, "ADDED_PAIRS", 50)
     np.testing.assert_allclose(fitted(rows, bag, next_items=False), exact, atol=1e-4)

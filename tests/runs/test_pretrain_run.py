@@ -17,6 +17,7 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.finish_request import ask_to_finish
 from keras_peterrec.files.history_file import read_rows
+from keras_peterrec.runs import host_linear
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import new_pretrainer, pretrain, training_batches
 from keras_peterrec.runs.pretraining_log import PretrainingLog, encode_log
@@ -168,15 +169,35 @@ def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(straight):
     assert measured["ndcg@10"] == pytest.approx(result["metrics"]["validation"]["ndcg@10"])
 
 
-def test_the_linear_part_stands_beside_the_same_network(straight, tmp_path):
+def test_training_watches_the_sum_that_is_served(straight):
+    """From the first epoch on, when the network alone knows next to nothing."""
+    folder, result, shown = straight
+    first = float(read_rows(folder)[0]["val_ndcg@10"])
+    parts = result["parts"]
+    assert parts["linear part alone"]["ndcg@10"] > 2 * result["baseline"]["test"]["ndcg@10"]
+    assert first > 0.8 * parts["linear part alone"]["ndcg@10"]
+    assert shown.index("fitting the linear part") < shown.index("epoch  1/3")
+    both = result["metrics"]["test"]["ndcg@10"]
+    for part, other in (("network", "linear part"), ("linear part", "network")):
+        alone = parts[f"{other} alone"]["ndcg@10"]
+        assert parts[f"{part} adds"] == pytest.approx(both / alone - 1, abs=1e-3)
+    assert f"ndcg@10 {both:.4f} on test: the network adds " in shown
+
+
+def test_the_linear_part_stands_beside_the_same_network(straight, tmp_path, monkeypatch):
     folder, both, _ = straight
     more = {"linear": False, "baselines": False}
-    alone = pretrain("simulated/source", tmp_path / "alone", epochs=3, **more, **SMALLER)
+    # Where it is neither used nor a baseline, nothing is fitted.
+    with monkeypatch.context() as nothing:
+        nothing.setattr(host_linear, "ItemRegression", None)
+        alone = pretrain("simulated/source", tmp_path / "alone", epochs=3, **more, **SMALLER)
     names = ["popularity", "last item and successors", "SLIT", "EASE"]
     assert [found["name"] for found in both["baselines"]] == names
     assert alone["baselines"] == [alone["baseline"]] and "linear" not in alone
     hosts = {"both": Host.load(folder), "alone": Host.load(tmp_path / "alone")}
-    assert hosts["both"].fingerprint() == hosts["alone"].fingerprint()
+    # It chooses the best epoch, and changes nothing of how the network is trained.
+    losses = [[row["loss"] for row in read_rows(run)] for run in (folder, tmp_path / "alone")]
+    assert losses[0] == losses[1] and len(losses[0]) == 3
     assert both["linear"]["weight"] > 0 and hosts["alone"].pretrainer.linear is None
     for part in ("trainable", "host"):
         assert both["parameters"][part] == alone["parameters"][part]

@@ -106,6 +106,12 @@ def test_the_linear_part_stands_beside_the_same_network(task, host_folder, tmp_p
     assert both["linear"]["weight"] > 0 and "linear" not in alone and "linear" not in bare
     assert both["baselines"] == alone["baselines"] and bare["baselines"] == [bare["baseline"]]
     assert alone["metrics"] == bare["metrics"]
+    metric = both["decides"]["name"]
+    linear_alone = both["baselines"][-1]["test"][metric]
+    assert both["parts"]["linear part alone"][metric] == pytest.approx(linear_alone)
+    if task is TARGET:  # the network is scaled elsewhere
+        network = alone["metrics"]["test"][metric]
+        assert both["parts"]["network alone"][metric] == pytest.approx(network, abs=1e-6)
     # Nothing that was trained is different; a head of classes may be calibrated otherwise.
     saved = {name: np.load(tmp_path / name / "weights.npz") for name in tasks}
     own = set(saved["both"].files) - set(saved["alone"].files)

@@ -1,0 +1,43 @@
+"""What the network and the linear part add is said, and when the network was not worth its time."""
+
+import numpy as np
+import pytest
+
+from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.runs.next_item import METRIC
+from keras_peterrec.runs.part_gains import say_what_parts_add
+
+
+def measured(gains):
+    return Measured({"ndcg@10": float(np.mean(gains))}, {"ndcg@10": gains}, np.arange(len(gains)))
+
+
+def said(network, linear, both, capsys):
+    result = {"metrics": {"test": measured(both)}, "seconds": {"fit": 477.2}}
+    say_what_parts_add(
+        result, {"network": measured(network), "linear part": measured(linear)}, METRIC
+    )
+    return result["parts"], capsys.readouterr().err
+
+
+def test_gains_are_shares_of_the_other_part_alone(capsys):
+    linear = np.random.default_rng(0).random(400)
+    parts, shown = said(linear * 0.5, linear, linear * 1.03, capsys)
+    assert parts["network adds"] == pytest.approx(0.03)
+    assert parts["linear part adds"] == pytest.approx(1.06)
+    assert "the network adds +3.0%; the linear part adds +106.0%" in shown
+    assert "network worth its time" not in parts and "bought nothing" not in shown
+
+
+def test_a_network_within_the_noise_was_not_worth_its_time(capsys):
+    random = np.random.default_rng(0)
+    linear = random.random(400)
+    noise = random.normal(0, 0.3, 400)
+    parts, shown = said(linear * 0.9, linear, linear + noise - noise.mean() + 0.005, capsys)
+    assert parts["network worth its time"] is False
+    assert "the network's 477 s of training bought nothing here" in shown
+
+
+def test_a_part_that_finds_nothing_is_no_division_by_zero(capsys):
+    parts, shown = said(np.zeros(9), np.ones(9), np.ones(9), capsys)
+    assert parts["linear part adds"] is None and "the linear part adds all of it" in shown
