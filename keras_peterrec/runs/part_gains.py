@@ -35,9 +35,11 @@ def say_what_parts_add(result: dict, parts: dict, metric: Any) -> None:
     if not _clearly_better(both, parts[LINEAR], metric):
         seconds = result["seconds"]["fit"]
         result["parts"]["network worth its time"] = False
+        ended = result.get("stopped") == "early"  # else more epochs might have bought something
         progress.line(
             "the linear part alone is as good as the sum within noise: the network's "
-            f"{seconds:.0f} s of training bought nothing here, and --epochs 1 would answer as well"
+            f"{seconds:.0f} s of training bought nothing here"
+            + (", and --epochs 1 would answer as well" if ended else " until now")
         )
 
 
