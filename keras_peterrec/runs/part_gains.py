@@ -35,7 +35,10 @@ def say_what_parts_add(result: dict, parts: dict, metric: Any) -> None:
     if not _clearly_better(both, parts[LINEAR], metric):
         seconds = result["seconds"]["fit"]
         result["parts"]["network worth its time"] = False
-        ended = result.get("stopped") == "early"  # else more epochs might have bought something
+        ended = result.get("stopped") in (
+            "gain",
+            "patience",
+        )  # else more epochs might buy something
         progress.line(
             "the linear part alone is as good as the sum within noise: the network's "
             f"{seconds:.0f} s of training bought nothing here"
