@@ -101,7 +101,9 @@ def fit_linear(
     with progress.stage("fitting the linear part") as found:
         progress.part("choosing how far it looks back")
         few, most = (
-            (rows, None) if exact else (rows.first(bounds.rows), min(bounds.items, CHOOSING_ITEMS))
+            (rows, None)
+            if exact
+            else (rows.first(bounds.rows), min(bounds.items // 4, CHOOSING_ITEMS))
         )
         make = lambda bag: _regression(bag, few, items, exact, most)
         linear = best_item_regression(make, quality, earlier)
