@@ -64,16 +64,20 @@ def test_json_is_all_that_stands_on_stdout(pretrained):
     out, done = pretrained
     assert json.loads(done.stdout) == json.loads((out / "metrics.json").read_text())
     # Nothing of TensorFlow's own, and what a person wants to know.
-    starts = [
-        line.partition(" ...")[0].partition("  epoch")[0] for line in done.stderr.splitlines()
-    ]
-    assert [start for start in starts[1:] if "still improved" not in start] == [
+    stages = (
         "pretrain  compiling",
         "pretrain",
         "fitting the linear part",
         "measuring validation and test events",
+    )
+    starts = [
+        line.partition(" ...")[0].partition("  epoch")[0] for line in done.stderr.splitlines()
     ]
-    assert starts[0].startswith("reading ") and "320 events of 40 users" in done.stderr
+    # On a slow machine a stage says several times that it goes on.
+    assert list(dict.fromkeys(start for start in starts if start in stages)) == list(stages)
+    assert "I0000" not in done.stderr and "WARNING" not in done.stderr
+    assert any(start.startswith("reading ") for start in starts)
+    assert "320 events of 40 users" in done.stderr
     seconds = json.loads(done.stdout)["seconds"]
     assert 0.5 < seconds["first_step"] < seconds["total"]
 
@@ -134,7 +138,7 @@ def test_whole_chain(pretrained, small_log, tmp_path):
         done = run_here(*arguments)
         assert done.returncode == 0, done.stderr
         said += done.stderr
-    assert "column 'kind': 2 different words, so the kind of the task is classification" in said
+    assert "column 'kind': 2 different words (even 20, odd 20), so the kind of the task is" in said
     assert f"{model.parent / '2'}: nothing wrong" in done.stdout  # the newest
     done = run("predict", "--model", model, "--task", "kind", "--history", "i1 i2 i3", "--json")
     answer = json.loads(done.stdout)["kind"]["i1 i2 i3"]
@@ -321,6 +325,8 @@ def test_help_says_every_default(command, monkeypatch):
     text = " ".join(done.stdout.split())
     for field in dataclasses.fields(command.settings):
         if field.default is not dataclasses.MISSING:
-            words = " ".join((field.metadata["no_help"] or field.metadata["help"]).split())
+            # An option that has a default of its own; `--no-NAME` beside `--NAME` has none.
+            told = field.metadata["no_help"] if field.default is True else None
+            words = " ".join((told or field.metadata["help"]).split())
             start = text.index(words[:40])
             assert "default" in text[start : start + len(words) + 60], field.name

@@ -80,7 +80,7 @@ os.write(2, b"from C++\\n")
 def test_tensorflow_without_what_it_can_do_without_and_with_the_programs_of_before(tmp_path):
     done = run(LOADED, XDG_CACHE_HOME=str(tmp_path), TF_XLA_FLAGS="")
     assert json.loads(done.stdout) == [[], True, True, 4.0]
-    assert done.stderr == ""
+    assert all(line.startswith("loading TensorFlow") for line in done.stderr.splitlines())
     [program] = tmp_path.rglob("*.pb")
     content = program.read_bytes()
     program.write_bytes(content[: len(content) // 2])  # as a machine leaves it that loses its power

@@ -36,8 +36,6 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 CHOOSING_ROWS, CHOOSING_ITEMS = 200_000, 10_000
 LEAST_CHOOSING, CHOOSING_SCORES = 1_000, 2 * 10**7
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
-# The same after each epoch.
-LEAST_WATCHED, MOST_WATCHED, WATCHED_SCORES = 300, 1_000, 5 * 10**7
 # What fitting may cost beside the training of a default network on so many events. So many epochs
 # are what trainings take at least; a run may ask for fewer.
 EPOCHS = 10
@@ -191,37 +189,6 @@ def next_item_rows(sequences: Sequences) -> Rows:
     targets = targets[known] - FIRST_ITEM
     offsets = np.arange(len(targets) + 1)
     return Rows(sequences.items, starts[known], stops[known], offsets, targets)
-
-
-class SumValidation:
-    """Measures a network in training as a host would answer: with the linear part added.
-
-    The weight of the linear part is chosen anew each time, on a part of the users.
-
-    Args:
-        validation: NextItemEvaluation.
-        linear: LinearPart.
-        log: PretrainingLog.
-        max_length: int.
-    """
-
-    def __init__(
-        self,
-        validation: NextItemEvaluation,
-        linear: LinearPart,
-        log: PretrainingLog,
-        max_length: int,
-    ) -> None:
-        users = max(LEAST_WATCHED, min(MOST_WATCHED, WATCHED_SCORES // len(log.counts)))
-        users = min(users, log.most_validated)
-        self.few = NextItemEvaluation(log.sequences, max_length, VALIDATION, log.keep_seen, users)
-        self.validation, self.linear = validation, linear
-        self.scores = validation.scores(linear)
-
-    def measure(self, pretrainer: Pretrainer) -> dict:
-        """Metrics of a pretrainer with the linear part."""
-        weight = self.few.best_weight(pretrainer, self.linear)
-        return self.validation.measure(pretrainer, linear=self.scores.times(weight))
 
 
 def join(

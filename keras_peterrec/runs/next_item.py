@@ -76,15 +76,9 @@ class NextItemEvaluation:
         users = np.searchsorted(self.sequences.offsets, self.starts, side="right") - 1
         return self.sequences.user_ids[users]
 
-    def measure(self, pretrainer: Any, both: bool = False, linear: Any = None) -> dict:
-        """Metrics of a pretrainer; with `both` also those with the history taken out and kept.
-
-        Args:
-            linear: LinearScores of the histories that are added to the network's. Defaults to
-                `None`: those of the pretrainer's own linear part, if it has one.
-        """
-        if linear is None and pretrainer.linear is not None:
-            linear = self.scores(pretrainer.linear.part())
+    def measure(self, pretrainer: Any, both: bool = False) -> dict:
+        """Metrics of a pretrainer; with `both` also those with the history taken out and kept."""
+        linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
         return self._metrics(*self._network(pretrainer), both, linear)
 
     def measure_parts(self, pretrainer: Any) -> tuple[dict, dict]:

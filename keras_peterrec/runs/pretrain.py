@@ -26,7 +26,6 @@ from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.host_linear import (
     Bounds,
-    SumValidation,
     fit_ease,
     fit_linear,
     join,
@@ -126,10 +125,7 @@ def origin(settings: Any, final: bool = False, **more: Any) -> dict:
 
 
 def train_host(host, log, settings, folder, described, began, earlier=None, baselines=None):
-    """Trains a host to its best validation metric with the linear part, saves and measures it.
-
-    The linear part is fitted first, so that training ends when the sum of the two, which is what
-    the host answers, gains no more.
+    """Trains a host to its best validation metric, adds the linear part, saves and measures it.
 
     Args:
         host: Host, new.
@@ -153,17 +149,14 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
     examples = example_writer(settings, sequences, host.vocabulary)
     how = _counter(log, settings), Bounds.of(log, settings)
     fit_part = lambda: fit_linear(log, *how, earlier)
-    is_chief = Devices.of(pretrainer).is_chief
-    linear = fit_part() if settings.linear and is_chief else None
-    more = starts_trained, examples, None, linear
-    training = _train(title, pretrainer, log, settings, folder.path, *more)
+    training = _train(title, pretrainer, log, settings, folder.path, starts_trained, examples)
 
     def finish():
-        alone = fit_part() if settings.baselines and linear is None else linear
+        linear = fit_part() if settings.linear or settings.baselines else None
         weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         with progress.stage(f"saving {folder.path}", brief=True):
             host.save(folder.path)
-        measured, parts = _measure(pretrainer, log, settings, alone, baselines or [])
+        measured, parts = _measure(pretrainer, log, settings, linear, baselines or [])
         result = {
             **described,
             "parameters": _parameters(pretrainer),
@@ -379,19 +372,14 @@ def training_batches(
 
 
 def _train(
-    title,
-    pretrainer,
-    log,
-    settings,
-    folder,
-    starts_trained=False,
-    examples=None,
-    path=None,
-    linear=None,
+    title, pretrainer, log, settings, folder, starts_trained=False, examples=None, path=None
 ):
     """Trains to the best validation metric or, given a `path`, that way again.
 
-    What is validated is the sum of the network and a LinearPart, if there is one.
+    The network alone is validated, since tasks build on it. (Where a linear part answers well by
+    itself, their sum stops gaining long before the network has learned what tasks need.) The linear
+    part copies items that are viewed again, so with it the network need not: it is then watched
+    on new items.
     """
     with progress.stage("laying out the events of an epoch", brief=True):
         batches = training_batches(pretrainer, log, settings)
@@ -399,7 +387,7 @@ def _train(
         log.sequences,
         settings.max_length,
         VALIDATION,
-        log.keep_seen,
+        log.keep_seen and not settings.linear,
         log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,
@@ -417,10 +405,7 @@ def _train(
         least_gain=settings.least_gain,
         finish=settings.finish,
     )
-    watched = validation
-    if linear is not None:
-        watched = SumValidation(validation, linear, log, settings.max_length)
-    measure = lambda: watched.measure(pretrainer)
+    measure = lambda: validation.measure(pretrainer)
     if path is not None:
         measure, recipe = None, recipe.again(path)
     forward = pretrainer.user_states

@@ -91,7 +91,14 @@ def test_weights_teach_what_is_worth_more(tmp_path):
     log = Log.from_columns(users, items, np.tile(np.arange(8), 60), weights=weights)
     found = []
     for n, given in enumerate((log, Log.from_columns(users, items, log.timestamps))):
-        settings = {**NETWORK, "epochs": 6, "unknown_rate": 0.0, "later_rate": 0.0, "dropout": 0.0}
+        settings = {
+            **NETWORK,
+            "keep_seen": True,
+            "epochs": 6,
+            "unknown_rate": 0.0,
+            "later_rate": 0.0,
+            "dropout": 0.0,
+        }
         pretrain(given, tmp_path / str(n), learning_rate=0.02, **settings)
         host = Host.load(tmp_path / str(n))
         [scores] = np.asarray(host.next_item_scores(host.vocabulary.encode(list("abcde"))[None]))

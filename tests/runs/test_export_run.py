@@ -125,11 +125,11 @@ def test_what_was_written_is_checked_in_one_call(runs, base, monkeypatch):
     verified = []
     monkeypatch.setattr(
         "keras_peterrec.serving.verify.verify_export.verify_export",
-        lambda path, thorough: verified.append((path.name, thorough)) or ["a: is wrong"],
+        lambda path, *how: verified.append((path.name, *how)) or ["a: is wrong"],
     )
     words = ["--base", base, "--remove-task", "tuned", "--check"]
     done = run_here("export", *words)
-    assert done.returncode == 2 and verified == [("2", False)], done.stderr
+    assert done.returncode == 2 and verified == [("2", False, False)], done.stderr
     assert "signatures: " in done.stdout and done.stdout.endswith("a: is wrong\n")
     assert ExportedModel(base / "2").signatures == ["embed", "films", "serving_default"]
     done = run_here("export", "--check")
@@ -258,7 +258,7 @@ def test_bases_that_cannot_be_extended(runs, base, tmp_path):
         refuse("`base` should be a folder with versions", path)
     described = base / "1" / "assets.extra" / "peterrec.json"
     description = json.loads(described.read_text())
-    for version in (2, 4):
+    for version in (2, 5):
         described.write_text(json.dumps({**description, "format_version": version}))
         refuse(f"`base` .*format.*{version}")
     described.write_text(json.dumps({**description, "host_path": None}))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from keras_peterrec.data.sources import load_log
@@ -138,6 +139,7 @@ def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly
     assert isinstance(loaded.model.head, CountHead) and loaded.labels == ["visits"]
     items = host.vocabulary.items[:3].tolist()
     expected = loaded.values([host.vocabulary.encode(items)])
+    tf.config.run_functions_eagerly(False)  # an export's functions are graphs
     export_runs(host_folder, [out], tmp_path / "export" / "1")
     answer = predict(tmp_path / "export" / "1", [" ".join(items)], ["visits"])
     [of_history] = answer["visits"].values()

@@ -145,9 +145,12 @@ def test_files_of_a_bundle(host, bundle):
         "weights.npz",
     ]
     saved = json.loads((bundle / "task.json").read_text())
-    assert saved["format_version"] == 3
+    assert saved["format_version"] == 4
     assert saved["host"] == host.fingerprint()
-    assert (saved["kind"], saved["answers"]) == ("recommendation", {"target_items": 5})
+    assert (saved["kind"], saved["answers"]) == (
+        "recommendation",
+        {"target_items": 5, "keep_seen": False},
+    )
     assert saved["patch"] == {
         "method": "bottleneck",
         "width": 3,
