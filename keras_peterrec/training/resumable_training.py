@@ -36,9 +36,6 @@ NEW_STATE = {
     "best_seconds": None,
     "random_states": [],
 }
-# Epochs after which a smaller learning rate should have paid: with averaged weights it does so at
-# once or not at all.
-LEAST_AT_RATE = 2
 
 
 class ResumableTraining(keras.callbacks.Callback):
@@ -50,8 +47,9 @@ class ResumableTraining(keras.callbacks.Callback):
 
         best now - best `patience` epochs ago < least_gain · (best now - first measured)
 
-    which does not depend on the metric's scale, and forgives the noise of single epochs. Whether a
-    smaller learning rate pays is known after `LEAST_AT_RATE` epochs with it.
+    which does not depend on the metric's scale, and forgives the noise of single epochs. A smaller
+    learning rate is judged after `patience` epochs of its own as well: after two, MovieLens-100K
+    lost 2 % of its validation NDCG@10.
 
     The weights, the optimizer and the state of early stopping are written after every
     epoch. (Keras' `BackupAndRestore` does not save the best weights and their metric, so
@@ -274,7 +272,7 @@ class ResumableTraining(keras.callbacks.Callback):
         if state["waited"] >= self.patience:
             return "patience", f"no better epoch for {self.patience}"
         at_rate = _up_to(state["path"], state["drops"])[-1]
-        if len(state["bests"]) <= self.patience or at_rate < LEAST_AT_RATE:
+        if len(state["bests"]) <= self.patience or at_rate < self.patience:
             return None, ""
         gained = self.sign * (state["best"] - state["bests"][-1 - self.patience])
         total = self.sign * (state["best"] - state["first"])

@@ -226,13 +226,13 @@ def test_ends_when_the_gain_no_longer_pays(tmp_path, scale):
     assert not training.still_rising
 
 
-def test_two_epochs_tell_whether_a_smaller_rate_pays(tmp_path):
+def test_a_smaller_rate_is_judged_by_epochs_of_its_own(tmp_path):
     options = {"patience": 4, "drops": 1, "least_gain": 0.02}
-    _, training, ran, _ = train(tmp_path / "a", [0, 3, 4] + 9 * [4], **options)
-    assert len(ran) == 9  # four epochs after the third, then two
+    _, training, ran, _ = train(tmp_path / "a", [0, 3, 4] + 4 * [4.01] + 9 * [4.02], **options)
+    assert len(ran) == 11  # four epochs after the third, then four at the smaller rate
     assert training.summary(1.0)["stopped"] == "gain"
-    _, training, ran, _ = train(tmp_path / "b", [0, 3, 4] + 5 * [4] + [5, 6, 7], **options)
-    assert len(ran) == 11
+    _, training, ran, _ = train(tmp_path / "b", [0, 3, 4] + 7 * [4] + [5, 6, 7], **options)
+    assert len(ran) == 13
 
 
 def test_a_gain_that_pays_goes_on_and_zero_waits_for_the_patience_alone(tmp_path):
