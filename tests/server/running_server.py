@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import http.client
 import json
 import threading
@@ -38,7 +39,9 @@ def running(**settings):
         yield state
     finally:
         state.server.stop()
-        thread.join(60)
+        thread.join(120)
+    if thread.is_alive():
+        faulthandler.dump_traceback()  # of all threads: what it waits for
     assert not thread.is_alive()
     if state.error:
         raise state.error
