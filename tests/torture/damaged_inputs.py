@@ -41,6 +41,8 @@ WORDS = (b"99999999999999999999", b"-1", b"NaN", b"\xff\xfe", b"\x00", b'"', b"n
 
 def damage(data: bytes, draw: random.Random) -> bytes:
     """Some bytes changed, as disks, editors and half-finished copies do."""
+    if not data:
+        return draw.randbytes(8)
     place = draw.randrange(len(data) + 1)
     length = min(len(data) - place, int(draw.expovariate(1 / 40)) + 1)
     way = draw.randrange(7)

@@ -12,6 +12,7 @@ def test_damage_is_the_same_for_the_same_seed_and_changes_something():
     data = b"user_id,item_id,timestamp\nann,i1,5\nbob,i2,6\n" * 5
     found = [damaged_inputs.damage(data, random.Random(seed)) for seed in range(60)]
     assert found == [damaged_inputs.damage(data, random.Random(seed)) for seed in range(60)]
+    assert damaged_inputs.damage(b"", random.Random(0))  # of an empty file as well
     assert len(set(found)) > 40 and sum(one != data for one in found) > 50
 
 
