@@ -11,7 +11,7 @@ NETWORK, LINEAR = "network", "linear part"
 CLEAR = 1.645  # standard errors of a mean difference: 95 of 100 differences by chance are smaller
 
 
-def say_what_parts_add(result: dict, parts: dict, metric: Any) -> None:
+def say_what_parts_add(result: dict, parts: dict, metric: Any, asked: str = "here") -> None:
     """Says in a line, and under `parts` of a result, what each part adds to the other alone.
 
     Where the sum is not clearly better than the linear part alone, a second line says that the
@@ -21,6 +21,7 @@ def say_what_parts_add(result: dict, parts: dict, metric: Any) -> None:
         result: dict, as `metrics.json` will hold it; changed.
         parts: dict from `NETWORK` and `LINEAR` to the test metrics of that part alone.
         metric: Metric that decides.
+        asked: str. For what the network bought nothing, if it did. Defaults to `"here"`.
     """
     both = result["metrics"]["test"]
     values = {name: found[metric.name] for name, found in parts.items()}
@@ -35,14 +36,9 @@ def say_what_parts_add(result: dict, parts: dict, metric: Any) -> None:
     if not _clearly_better(both, parts[LINEAR], metric):
         seconds = result["seconds"]["fit"]
         result["parts"]["network worth its time"] = False
-        ended = result.get("stopped") in (
-            "gain",
-            "patience",
-        )  # else more epochs might buy something
         progress.line(
             "the linear part alone is as good as the sum within noise: the network's "
-            f"{seconds:.0f} s of training bought nothing here"
-            + (", and --epochs 1 would answer as well" if ended else " until now")
+            f"{seconds:.0f} s of training bought nothing {asked}"
         )
 
 

@@ -165,7 +165,8 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
         }
         if settings.linear:
             result["linear"] = {"weight": weight, **linear.chosen}
-            say_what_parts_add(result, parts, METRIC)
+            asked = "for next items; tasks may still build on it"
+            say_what_parts_add(result, parts, METRIC, asked)
         advise(result, METRIC, sequences.lengths, host)
         with progress.stage("writing what a report needs", brief=True):
             rows = write_test(folder.path, result, METRIC, examples)
