@@ -147,12 +147,13 @@ def train_host(host, log, settings, folder, described, began, earlier=None, base
         progress.line(few_test_users(users))
     title, starts_trained = described["command"], baselines is not None
     examples = example_writer(settings, sequences, host.vocabulary)
-    how = _counter(log, settings), Bounds.of(log, settings)
-    fit_part = lambda: fit_linear(log, *how, earlier)
     training = _train(title, pretrainer, log, settings, folder.path, starts_trained, examples)
 
     def finish():
-        linear = fit_part() if settings.linear or settings.baselines else None
+        linear = None
+        if settings.linear or settings.baselines:
+            how = _counter(log, settings), Bounds.of(log, settings)
+            linear = fit_linear(log, *how, earlier)
         weight = join(pretrainer, linear, log, settings) if settings.linear else 0.0
         with progress.stage(f"saving {folder.path}", brief=True):
             host.save(folder.path)
