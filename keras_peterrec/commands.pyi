@@ -293,6 +293,7 @@ def transfer(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     dropout: float = 0.5,
+    hide_rate: float = 0.3,
     final: bool = False,
     finish: bool = False,
     linear: bool = True,
@@ -381,6 +382,8 @@ def transfer(
             the number of training rows). Defaults to `None`.
         learning_rate: float. Of Adam, at the start (default: by the method). Defaults to `None`.
         dropout: float. On the user's state. Defaults to `0.5`.
+        hide_rate: float. Share of the events of a history that training hides, others in each
+            epoch; but not from the head, which is trained first. Defaults to `0.3`.
         final: bool. Train anew on everything after measuring, as long as was best: what ships.
             Defaults to `False`.
         finish: bool. End the training of this folder now, interrupted or running in another

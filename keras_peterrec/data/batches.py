@@ -26,7 +26,8 @@ def task_batches(
     max_length: int,
     batch_size: int,
     seed: int | None = None,
-    unknown_rate: float = 0.0,
+    hide_rate: float = 0.0,
+    hide_as: int = UNK,
     steps: int | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of histories and a task's answers.
@@ -40,8 +41,9 @@ def task_batches(
         batch_size: int.
         seed: int or `None`. Shuffles differently in each epoch, and in the same way for
             the same seed; `None` keeps the order. Defaults to `None`.
-        unknown_rate: float. Share of inputs that become the unknown item.
-            Defaults to `0.0`.
+        hide_rate: float. Share of the events that are hidden, others in each epoch. Defaults to
+            `0.0`.
+        hide_as: int. The id that stands in the place of a hidden event. Defaults to `UNK`.
         steps: int or `None`. Batches of an epoch, to use only a part of the shuffled
             rows in each. Defaults to `None`, all rows.
 
@@ -59,9 +61,9 @@ def task_batches(
     def batch(rows, noise):
         start, stop, row = rows
         history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        return hide_as_unknown(history, noise, unknown_rate), answers_of(row)
+        return hide_events(history, noise, hide_rate, hide_as), answers_of(row)
 
-    return _batches((starts, stops, range(len(answers))), batch, batch_size, seed, steps)
+    return _batches((starts, stops, np.arange(len(answers))), batch, batch_size, seed, steps)
 
 
 def state_batches(
@@ -86,7 +88,7 @@ def state_batches(
         return tf.gather(states, rows[0]), answers_of(rows[0])
 
     # The row numbers are shuffled, not the states, so that those are held only once.
-    return _batches((range(len(answers)),), batch, batch_size, seed, steps)
+    return _batches((np.arange(len(answers)),), batch, batch_size, seed, steps)
 
 
 def answer_lookup(answers: ArrayLike | ItemLists) -> Callable[[Any], tf.Tensor]:
@@ -156,20 +158,21 @@ def _batches(columns, make_batch, batch_size, seed, steps=None):
     return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def hide_as_unknown(ids: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
-    """Replaces a share of the items by the unknown one.
+def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UNK) -> tf.Tensor:
+    """Replaces a share of the items by another id.
 
     Args:
         ids: int32 tensor, such as `[B, L]`.
         noise: int64 tensor `[2]`, the seed of this batch's random numbers.
         rate: float. The share.
+        hide_as: int. The id. Defaults to `UNK`, the unknown item.
 
     Returns:
         int32 tensor of the shape of `ids`.
     """
     if not rate:
         return ids
-    return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), UNK, ids)
+    return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), hide_as, ids)
 
 
 def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
@@ -180,7 +183,7 @@ def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
 
     Args:
         events: int64 tensor `[R, L]`, places of events in the log; negative where there is none.
-        noise: see `hide_as_unknown`.
+        noise: see `hide_events`.
         rate: float. 0 for the next event alone.
 
     Returns:
@@ -214,7 +217,7 @@ def hide_behind_mask(
     as they are.
 
     Args:
-        ids, noise, rate: see `hide_as_unknown`.
+        ids, noise, rate: see `hide_events`.
         vocabulary_size: int.
 
     Returns:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.data.batches import hide_as_unknown, hide_behind_mask, later_places
+from keras_peterrec.data.batches import hide_behind_mask, hide_events, later_places
 from keras_peterrec.data.vocabulary import FIRST_ITEM, PAD
 from keras_peterrec.errors import InputError, check_count
 
@@ -39,7 +39,7 @@ class NextItems:
         self, flat: tf.Tensor, events: tf.Tensor, places: tf.Tensor, noise: tf.Tensor
     ) -> tuple:
         """`(history, targets)`, int32 `[R, L]`, of events in `flat` and the places asked for."""
-        history = hide_as_unknown(_gather(flat, events), noise, self.unknown_rate)
+        history = hide_events(_gather(flat, events), noise, self.unknown_rate)
         return history, _only_items(_gather(flat, places))
 
 

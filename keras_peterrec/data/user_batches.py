@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.data.batches import answer_lookup
+from keras_peterrec.data.batches import answer_lookup, hide_events
 from keras_peterrec.data.item_lists import ItemLists
+from keras_peterrec.data.vocabulary import UNK
 from keras_peterrec.progress import each
 
 # How many of the next stretches are tried where one does not fit into a batch any more.
@@ -155,7 +156,13 @@ class UserBatches:
         return tuple(part.reshape(*shape, -1) for part in (events, cuts, examples))
 
     def training(
-        self, items: ArrayLike, answers: ArrayLike | ItemLists, seed: int, steps: int
+        self,
+        items: ArrayLike,
+        answers: ArrayLike | ItemLists,
+        seed: int,
+        steps: int,
+        hide_rate: float = 0.0,
+        hide_as: int = UNK,
     ) -> tf.data.Dataset:
         """Makes batches for training. Stretches are shuffled, anew in each epoch.
 
@@ -164,6 +171,7 @@ class UserBatches:
             answers: array `[E, ...]`, or ItemLists; see `answer_lookup`.
             seed: int. The same seed gives the same batches in every epoch.
             steps: int. Batches of an epoch.
+            hide_rate, hide_as: see `task_batches`. The cuts of a history share what is hidden.
 
         Returns:
             `tf.data.Dataset` of `({history [R, L], cuts [R, S]}, answers [R, S, ...], weights
@@ -181,13 +189,17 @@ class UserBatches:
                 part.set_shape([steps, rows, width])
             return tf.data.Dataset.from_tensor_slices(tuple(parts))
 
-        def batch(events, cuts, examples):
+        def batch(rows, noise):
+            events, cuts, examples = rows
+            history = hide_events(_ids(items, events), noise, hide_rate, hide_as)
             answered = answers_of(tf.maximum(examples, 0))
             weights = tf.where(examples >= 0, weight, 0.0)
-            return {"history": _ids(items, events), "cuts": cuts}, answered, weights
+            return {"history": history, "cuts": cuts}, answered, weights
 
         epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-        batches = epochs.flat_map(epoch).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        noise = tf.data.Dataset.random(seed + 1, rerandomize_each_iteration=True).batch(2)
+        batches = tf.data.Dataset.zip(epochs.flat_map(epoch), noise)
+        batches = batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
         batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
         return batches.prefetch(tf.data.AUTOTUNE)
 

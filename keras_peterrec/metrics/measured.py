@@ -79,6 +79,25 @@ class Measured(dict):
         sums = {n: np.bincount(self.owners, part, users) for n, part in self.rows.items()}
         return sums, counts
 
+    def gain_over(self, other: "Measured", metric: Any) -> tuple[float, float]:
+        """How much better a row is here than elsewhere on average, and the standard error of that.
+
+        Rows of one user are alike, so users are what is counted as independent.
+
+        Args:
+            other: Measured of the same rows.
+            metric: Metric; see `Metric.part`.
+
+        Returns:
+            The mean difference of the rows' parts, above 0 where these are better, and its error.
+        """
+        differences = np.asarray(self.rows[metric.part], "float64") - other.rows[metric.part]
+        if not metric.higher_is_better:
+            differences = -differences
+        mean, rows = differences.mean(), len(differences)
+        of_users = np.bincount(self.owners, differences - mean)
+        return float(mean), float(np.sqrt(np.sum(of_users**2)) / rows)
+
     def intervals(self, seed: int = 0, level: float = 0.95) -> dict[str, list[float]]:
         """The interval of each metric over test users, `{name: [low, high]}`.
 

@@ -180,9 +180,10 @@ class LinearScores:
         """Scores of all histories, float32 `[E, Y]`."""
         return self(slice(None))
 
-    def times(self, weight: float) -> "LinearScores":
-        """The same, multiplied."""
-        return dataclasses.replace(self, weight=self.weight * weight)
+    def moved(self, weight: float, towards: Any = 0.0) -> "LinearScores":
+        """The same with the scores s moved: `weight · (s - towards)`; see `LinearPart.moved`."""
+        bias = self.bias - towards / self.weight
+        return dataclasses.replace(self, weight=self.weight * weight, bias=bias)
 
 
 class Rows(NamedTuple):

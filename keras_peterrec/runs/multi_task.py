@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.packed_batches import causal_batches
-from keras_peterrec.data.splits import TRAIN
+from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.models.backbone import Backbone
@@ -78,7 +78,8 @@ def _multi_task(settings):
         training = _train(model, sequences, data, settings, folder.path)
         for name in data:
             task = model.tasks[name]
-            data[name].join(task, None, data[name].part_weights(task))
+            users = data[name].users(task, VALIDATION)
+            data[name].join(task, None, data[name].part_weights(users, task.head))
         found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
         summary = training.summary(time.perf_counter() - began)
         found = {n: {**result, **summary} for n, result in found.items()}

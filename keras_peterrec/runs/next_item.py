@@ -142,7 +142,7 @@ class NextItemEvaluation:
         scores = self.scores(linear)
 
         def quality(weight):
-            added = scores.times(weight) if weight else None
+            added = scores.moved(weight) if weight else None
             return self._metrics(users, table, linear=added)[METRIC.name]
 
         return best_weight(quality, users, table, scores)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from keras_peterrec import progress
 from keras_peterrec.metrics.measured import Measured
 
@@ -52,12 +50,8 @@ def _gain(value, other, metric):
 
 def _clearly_better(both, linear, metric):
     """Whether a user's mean difference is above 0 by more than chance; else by the metric alone."""
-    ours, theirs = (found.rows.get(metric.part) for found in (both, linear))
-    differences = np.asarray(ours) - np.asarray(theirs)
-    if not metric.higher_is_better:
-        differences = -differences
-    error = differences.std() / np.sqrt(max(1, len(differences)))
-    return bool(differences.mean() > CLEAR * error)
+    gain, error = both.gain_over(linear, metric)
+    return gain > CLEAR * error
 
 
 def can_be_compared(*measured: Any) -> bool:

@@ -1,28 +1,37 @@
-"""Trains a task model, or only its head."""
+"""Trains a task: its head first, then the rest of what its method trains."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_peterrec import progress
 from keras_peterrec.data.batches import state_batches, task_batches
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.data.user_batches import UserBatches
+from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.run_folder import FINAL
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
-from keras_peterrec.transfer.strategies import LEARNING_RATES
+from keras_peterrec.transfer.strategies import LEARNING_RATES, starts_as_head, what_is_asked
 from keras_peterrec.transfer.task_model import head_model
 from keras_peterrec.transfer.user_passes import UserPasses
 
 # Goes up whenever the same settings give another result, so that a folder that an earlier version
 # began is not continued by this one.
-RECIPE = 6
-# An epoch ends, and validation runs, after at most EPOCH_ROWS rows, but not before EPOCH_STEPS
-# steps: a few steps change less than the noise of a small validation split.
+RECIPE = 7
+HEAD = "head"  # in a run's folder, where the head's training keeps its state, history and logs
+# An epoch of a head is one pass over the rows: they are states that were computed once, so it is
+# cheap. Batches are large, but not so large that an epoch has fewer than EPOCH_STEPS steps.
+HEAD_BATCH = 1_024
+# With so many rows one epoch is enough to tell whether the next would be better.
+SURE_ROWS = 16_384
+# Of all other methods an epoch ends, and validation runs, after at most EPOCH_ROWS rows, but not
+# before EPOCH_STEPS steps: a few steps change less than the noise of a small validation split.
 EPOCH_ROWS = 4_096
 EPOCH_STEPS = 64
 # Fewer rows than FEW_ROWS are soon learned by heart: 64 steps may read each of them ten times, and
@@ -34,70 +43,275 @@ FEW_STEPS = 8
 # batch holds PASS_CUTS at most, and fewer where a pass would have less than EPOCH_STEPS.
 EPOCH_CUTS = 100_000
 PASS_CUTS = 512
+# Epochs that may fail to beat the head alone before the rest of a method is given up.
+GIVES_UP = 2
+# Standard errors of the gain that the rest of a method must bring on validation users to be kept.
+NOISE = 1.0
 
 
-def train_task(model, data, settings, folder, examples=None, path=None):
-    """Trains a task model to its best validation metric, without the linear part.
+@dataclass
+class TaskTraining:
+    """What training a task came to.
+
+    Args:
+        head: ResumableTraining of the head alone, or `None` where it was trained with the rest.
+        rest: ResumableTraining of all that the method trains, or `None` under `head`.
+        head_is_all: bool. Whether the head alone is as good on validation users, and is kept.
+        gain: tuple of float. What the rest brought on validation, and its standard error; `None`
+            where nobody can tell. Defaults to `None`.
+    """
+
+    head: Any
+    rest: Any
+    head_is_all: bool
+    gain: tuple | None = None
+
+    def summary(self, total_seconds):
+        """The training's entries of `metrics.json`; see `ResumableTraining.summary`."""
+        if self.head is None:
+            return self.rest.summary(total_seconds)
+        head = self.head.summary(total_seconds)
+        if self.rest is None and not self.head_is_all:
+            return head
+        told = {name: head[name] for name in ("epochs", "best_epoch", "best_path", "stopped")}
+        told["is_all"] = self.head_is_all
+        if self.gain is not None:
+            told["gain_over_it"], told["standard_error"] = self.gain
+        if self.rest is None:
+            return {**head, "head": told}
+        rest = self.rest.summary(total_seconds)
+        seconds = {**rest["seconds"], "head": head["seconds"]["fit"]}
+        seconds["fit"] = round(seconds["fit"] + seconds["head"], 2)
+        seconds["best"] = round(seconds["best"] + seconds["head"], 2)
+        seconds["first_step"] = head["seconds"]["first_step"] or seconds["first_step"]
+        return {**rest, "head": told, "seconds": seconds}
+
+    @property
+    def epochs(self):
+        """How many were trained in all."""
+        return sum(training.state["epoch"] for training in (self.head, self.rest) if training)
+
+    def finish(self):
+        """Removes the saved states; call it once the result is on disk."""
+        for training in (self.head, self.rest):
+            if training is not None:
+                training.finish()
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """What every stage of a task's training shares.
 
     Args:
         model: TaskModel, of `build_task`.
         data: TaskData.
         settings: TransferSettings.
         folder: path of the run.
+        linear: LinearPart that is served beside the network, or `None`. Training does not see it,
+            but what is measured is the sum.
         examples: Examples or `None`. Shows validation users in TensorBoard after each epoch.
             Defaults to `None`.
-        path: sequence of int or `None`. The `best_path` of a measured run, which is then repeated
-            on the rows of all users, in the folder's `final`. Defaults to `None`.
+        measured: dict or `None`. The result of a measured run, which is then repeated on the rows
+            of all users, in the folder's `final`. Defaults to `None`.
+        started: str or `None`. The method of the bundle whose weights the model starts with.
+            Defaults to `None`, a new model.
+    """
+
+    model: Any
+    data: Any
+    settings: Any
+    folder: Any
+    linear: Any = None
+    examples: Any = None
+    measured: dict | None = None
+    started: str | None = None
+
+    @property
+    def rows(self):
+        """TaskData whose rows are trained on."""
+        return self.data if self.measured is None else self.data.everything()
+
+    @property
+    def place(self):
+        """The folder of training's state."""
+        return self.folder if self.measured is None else self.folder / FINAL
+
+    def title(self, stage=""):
+        everything = "" if self.measured is None else " on everything"
+        return f"{self.folder.name}{stage}{everything}"
+
+    def measure(self, users=None):
+        """Metrics of the validation users `[E, C]`, or of the model's own, as they are served."""
+        if users is None:
+            users = self.data.users(self.model, VALIDATION)
+        scores = None
+        if self.linear is not None:
+            scores = self.data.linear_scores(self.linear, VALIDATION)
+        return self.data.measure_sum(users, self.model.head, scores)
+
+    def recipe(self, rate, patience, counts_start, path, gives_up=None):
+        """The Recipe of a stage; that of a measured one again where there is its `path`."""
+        few = len(self.data.splits[TRAIN]) < FEW_ROWS
+        metric = self.data.kind.metric
+        recipe = Recipe(
+            rate,
+            self.settings.epochs,
+            patience,
+            metric.monitor,
+            metric.mode,
+            drops=3 if few else 2 if gives_up is None else 1,
+            counts_start=counts_start,
+            gives_up=gives_up,
+            least_gain=self.settings.least_gain,
+            finish=self.settings.finish,
+        )
+        return recipe if path is None else recipe.again(path)
+
+    def fit(self, stage, parts, measure, recipe, folder):
+        # The model itself is not named after its folder: XLA finds what it compiled for an equal
+        # model only where the names agree.
+        return fit(
+            self.title(stage),
+            parts.model,
+            self.rows.loss(self.settings.loss),
+            parts.batches,
+            measure,
+            parts.forward,
+            recipe,
+            folder,
+            show=None if self.examples is None else self.examples.markdown,
+            profile=self.settings.profile,
+            asked_in=self.folder,
+        )
+
+
+def train_task(run):
+    """Trains a task model to its best validation metric.
+
+    The head comes first, on states that are computed once, and then all that the method trains
+    begins with it: where both begin together, the first steps change the network to suit a head
+    that knows nothing. What the rest brings is kept only if it is more than noise.
+
+    Args:
+        run: TaskRun.
 
     Returns:
-        ResumableTraining; see `fit`.
+        TaskTraining. The model has its best weights; under `head_is_all` those of its head are the
+        head's alone, and nothing else of it is to be used.
+
+    Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution", ICLR 2022 (linear probing, then fine-tuning).
     """
-    train = data.splits[TRAIN]
-    batch_size = choose_batch_size(model, data, settings)
-    title = folder.name
-    rows = data
-    if path is not None:
-        title, folder, rows = f"{title} on everything", folder / FINAL, data.everything()
-    parts = choose_parts(model, rows, settings, batch_size)
+    method, measured = run.settings.method, run.measured
+    if method == "head":
+        path = None if measured is None else measured["best_path"]
+        return TaskTraining(train_head(run, run.place, path), None, head_is_all=False)
+    head = None
+    again = measured is not None and "head" in measured
+    if again or (starts_as_head(run.model, method) and run.started in (None, "head")):
+        path = measured["head"]["best_path"] if again else None
+        head = train_head(run, run.place / HEAD, path, " head")
+        if measured is not None and measured["head"]["is_all"]:
+            return TaskTraining(head, None, head_is_all=True)
+        if head.state["stopped"] == "finish":
+            return TaskTraining(head, None, head_is_all=True)
+    path = None if measured is None else measured["best_path"]
+    if head is None or measured is not None:
+        return TaskTraining(head, train_rest(run, head, path), head_is_all=False)
+    devices = Devices.of(run.model)
+    before = devices.on_chief(run.measure)
+    weights = [np.array(weight) for weight in run.model.head.weights]
+    rest = train_rest(run, head, path)
+    gain = devices.on_chief(lambda: _gain(run.measure(), before, run.data.kind.metric))
+    why = why_head_is_all(rest, gain)
+    if why is not None:
+        for weight, value in zip(run.model.head.weights, weights):
+            weight.assign(value)
+        empty = "its patch is empty" if method == "patch" else f"nothing else of {method} is kept"
+        progress.line(f"{run.title()}  the head says it all here; {empty} ({why})")
+    return TaskTraining(head, rest, why is not None, gain)
+
+
+def _gain(after, before, metric):
+    """The gain and its standard error; `None` where the kind's metrics cannot tell."""
+    if not isinstance(after, Measured):
+        return None
+    return after.gain_over(before, metric)
+
+
+def why_head_is_all(rest, gain):
+    """Why the head alone is as good on validation users as all that a method trains, or `None`.
+
+    Args:
+        rest: ResumableTraining of all that the method trains, which has begun with the head.
+        gain: tuple of what it brought and the standard error of that, or `None`.
+    """
+    if rest.state["best_epoch"] == -1:
+        return "no epoch was better"
+    if gain is None or gain[0] > NOISE * gain[1]:
+        return None
+    return f"more brought {gain[0]:.2g} on validation, with a standard error of {gain[1]:.2g}"
+
+
+def train_head(run, folder, path, stage=""):
+    """Trains the head alone: the users' states do not change, so the host runs only once.
+
+    Args:
+        run: TaskRun, whose model is as it starts.
+        folder: path, for the state, the history and the logs.
+        path: sequence of int or `None`. See `TaskRun.measured`.
+        stage: str. What the progress calls it. Defaults to `""`.
+
+    Returns:
+        ResumableTraining.
+    """
+    count = len(run.data.splits[TRAIN])
+    alone = run.settings.method == "head"  # what the user asks is otherwise meant for the rest
+    asked = run.settings.batch_size if alone else None
+    default = min(HEAD_BATCH, max(16, count // EPOCH_STEPS))
+    batch_size = Devices.of(run.model).check_batch_size(asked, default)
+    with progress.stage("computing the users' states", brief=True):
+        parts = on_states(run.model, run.rows, batch_size, run.settings.seed)
+        users = None if path is not None else run.data.users(run.model, VALIDATION)
+    recipe = run.recipe(
+        (run.settings.learning_rate if alone else None) or LEARNING_RATES["head"],
+        1 if count >= SURE_ROWS else 3,
+        run.data.starts_trained or run.settings.start is not None,
+        path,
+    )
+    return run.fit(stage, parts, lambda: run.measure(users), recipe, folder)
+
+
+def train_rest(run, head, path):
+    """Trains all that the method trains, the head included.
+
+    Args:
+        run: TaskRun.
+        head: ResumableTraining of the head, or `None` where it was not trained before.
+        path: see `train_head`.
+
+    Returns:
+        ResumableTraining.
+    """
+    data, settings = run.data, run.settings
+    count = len(data.splits[TRAIN])
+    batch_size = choose_batch_size(run.model, data, settings)
+    parts = choose_parts(run.model, run.rows, settings, batch_size)
     # Small data has short epochs, so more of them have to pass before it gives up.
-    patience = min(3, max(2, EPOCH_ROWS // len(train)))
-    recipe = Recipe(
-        settings.learning_rate or LEARNING_RATES[settings.method],
-        settings.epochs,
-        patience,
-        data.kind.metric.monitor,
-        data.kind.metric.mode,
-        drops=3 if len(train) < FEW_ROWS else 1,
-        counts_start=data.starts_trained or settings.start is not None,
-        least_gain=settings.least_gain,
-        finish=settings.finish,
-    )
-    if path is not None:
-        recipe = recipe.again(path)
-    # The model itself is not named after its folder: XLA finds what it compiled for an equal model
-    # only where the names agree.
-    training = fit(
-        title,
-        parts.model,
-        data.loss(settings.loss),
-        parts.batches,
-        parts.measure,
-        parts.forward,
-        recipe,
-        folder,
-        show=None if examples is None else examples.markdown,
-        profile=settings.profile,
-    )
-    return training
+    patience = min(3, max(2, EPOCH_ROWS // count))
+    starts = head is not None or data.starts_trained or settings.start is not None
+    gives_up = None if head is None else GIVES_UP if count >= FEW_ROWS else 2 * GIVES_UP
+    rate = settings.learning_rate or LEARNING_RATES[settings.method]
+    recipe = run.recipe(rate, patience, starts, path, gives_up)
+    return run.fit("", parts, run.measure, recipe, run.place)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a method trains, on which batches, and how it is validated; see `fit`."""
+    """What is trained, on which batches, and whose graph TensorBoard shows; see `fit`."""
 
     model: keras.Model
     batches: tf.data.Dataset
-    measure: Callable
     forward: Callable
 
 
@@ -111,11 +325,11 @@ def choose_batch_size(model, data, settings):
 
 
 def _passes(model, data, settings):
-    return settings.method != "head" and data.reach(model, TRAIN) is not None
+    return data.reach(model, TRAIN) is not None
 
 
 def choose_parts(model, data, settings, batch_size):
-    """The Parts of a method: on states computed once, in passes over histories, or by rows.
+    """The Parts of a method that trains more than a head: in passes over histories, or by rows.
 
     Args:
         model: TaskModel, of `build_task`.
@@ -125,9 +339,9 @@ def choose_parts(model, data, settings, batch_size):
     """
     train = data.splits[TRAIN]
     if _passes(model, data, settings):
-        return in_passes(model, data, batch_size, settings.seed)
-    by = on_states if settings.method == "head" else by_rows
-    return by(model, data, batch_size, settings.seed, epoch_steps(len(train), batch_size))
+        return in_passes(model, data, batch_size, settings.seed, settings.hide_rate)
+    steps = epoch_steps(len(train), batch_size)
+    return by_rows(model, data, batch_size, settings.seed, steps, settings.hide_rate)
 
 
 def epoch_steps(rows, batch_size):
@@ -136,13 +350,13 @@ def epoch_steps(rows, batch_size):
     return max(least, -(-min(rows, EPOCH_ROWS) // batch_size))
 
 
-def by_rows(model, data, batch_size, seed, steps):
+def by_rows(model, data, batch_size, seed, steps, hide_rate):
     """Trains on every row for itself.
 
     Args:
         model: TaskModel, of `build_task`.
         data: TaskData.
-        batch_size, seed, steps: see `task_batches`.
+        batch_size, seed, steps, hide_rate: see `task_batches`.
 
     Returns:
         Parts.
@@ -151,11 +365,12 @@ def by_rows(model, data, batch_size, seed, steps):
     # All batches have one width, so that the step is compiled once; no wider than any history.
     width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
     columns = train.starts, train.stops, train.answers
-    batches = task_batches(data.source.items, *columns, width, batch_size, seed, steps=steps)
-    return Parts(model, batches, lambda: data.measure(model, VALIDATION), model.user_states)
+    asked = seed, hide_rate, what_is_asked(model.host), steps
+    batches = task_batches(data.source.items, *columns, width, batch_size, *asked)
+    return Parts(model, batches, model.user_states)
 
 
-def in_passes(model, data, batch_size, seed):
+def in_passes(model, data, batch_size, seed, hide_rate):
     """Trains on all cuts of a user's history in one pass over it; see `UserPasses`.
 
     Args:
@@ -178,25 +393,25 @@ def in_passes(model, data, batch_size, seed):
         least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
         steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
         forward = model.user_states_at
-    batches = plan.training(data.source.items, train.answers, seed, steps)
+    asked = seed, steps, hide_rate, what_is_asked(model.host)
+    batches = plan.training(data.source.items, train.answers, *asked)
     with devices.scope():
         passes = UserPasses(model, plan.at_ends)
-    return Parts(passes, batches, lambda: data.measure(model, VALIDATION), forward)
+    return Parts(passes, batches, forward)
 
 
-def on_states(model, data, batch_size, seed, steps):
-    """Trains the head alone: the users' states do not change, so the host runs only once.
+def on_states(model, data, batch_size, seed):
+    """Trains the head alone, on the states of all training rows.
 
     Args:
-        model: TaskModel, of `build_task` with the method `head`.
+        model: TaskModel, of `build_task`.
         data: TaskData.
-        batch_size, seed, steps: see `task_batches`.
+        batch_size, seed: see `state_batches`.
 
     Returns:
         Parts.
     """
-    users, validation = data.users(model, TRAIN), data.users(model, VALIDATION)
-    batches = state_batches(users, data.splits[TRAIN].answers, batch_size, seed, steps)
-    measure = lambda: data.measure_users(validation, model.head, VALIDATION)
+    users = data.users(model, TRAIN)
+    batches = state_batches(users, data.splits[TRAIN].answers, batch_size, seed)
     with Devices.of(model).scope():
-        return Parts(head_model(model), batches, measure, model.user_states)
+        return Parts(head_model(model), batches, model.user_states)

@@ -5,7 +5,7 @@ import time
 
 from keras_peterrec import progress
 from keras_peterrec.data.moments import is_moment
-from keras_peterrec.data.splits import TEST, TRAIN
+from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
@@ -29,7 +29,7 @@ from keras_peterrec.runs.task_data import (
     with_kind,
     write_test,
 )
-from keras_peterrec.runs.task_training import RECIPE, train_task
+from keras_peterrec.runs.task_training import RECIPE, TaskRun, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import PATCHED, TransferSettings
 from keras_peterrec.tasks.task_data import PartWeights
@@ -71,14 +71,14 @@ def _start(settings):
     """The TaskBundle that training starts with."""
     bundle = TaskBundle.read(settings.start, "start")
     for name in ("patch", "bottleneck", "insertion", "inner_skip"):
-        if getattr(settings, name):
+        if getattr(settings, name) and bundle.method != "head":
             raise InputError(
                 f"`{name}` should be left out with `start` (--from), whose patch is trained "
                 f"further. Received: `{name}` = {getattr(settings, name)!r}."
             )
-    if bundle.method != settings.method:
+    if bundle.method not in (settings.method, "head"):
         raise InputError(
-            f"`method` should be that of `start` (--from), {bundle.method}. "
+            f"`method` should be that of `start` (--from), {bundle.method}, or start with a head. "
             f"Received: `method` = {settings.method!r}."
         )
     if bundle.final:
@@ -93,7 +93,8 @@ def _transfer(settings, start):
     began = command_began()
     patch = None
     if settings.method in PATCHED:
-        patch = get_patch(settings.patch) if start is None else start.patch()
+        patch = None if start is None else start.patch()
+        patch = patch or get_patch(settings.patch)
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
@@ -116,7 +117,9 @@ def _transfer(settings, start):
                 say_what_is_little(data)
                 _say_what_the_host_saw(host, settings)
             model = _new_model(host, data, settings, devices, start)
-            result = _measured(model, host, data, settings, folder, fingerprints, began)
+            started = None if start is None else start.method
+            told = fingerprints, began, started
+            result = _measured(model, host, data, settings, folder, *told)
         if settings.final:
             # All anew, the same after an interruption: dropout has drawn numbers in training.
             with seeded(settings.seed):
@@ -157,20 +160,23 @@ def _new_model(host, data, settings, devices, start):
     return model
 
 
-def _measured(model, host, data, settings, folder, fingerprints, began):
+def _measured(model, host, data, settings, folder, fingerprints, began, started):
     """Trains a task model to its best validation metric, saves and measures it."""
     examples = example_writer(settings, data.source, host.vocabulary)
-    training = train_task(model, data, settings, folder.path, examples)
+    linear = None
+    if settings.linear or settings.baselines:
+        linear = fit_linear(data, len(host.vocabulary.items))
+    added = linear if settings.linear else None
+    run = TaskRun(model, data, settings, folder.path, added, examples, started=started)
+    training = train_task(run)
+    model, method = _kept(model, training, host, settings)
 
     def finish():
-        linear = None
-        if settings.linear or settings.baselines:
-            linear = fit_linear(data, len(host.vocabulary.items))
-        added = linear if settings.linear else None
         with stage("weighing the network and the linear part", brief=True):
-            weights = data.part_weights(model, added)
+            scores = None if added is None else data.linear_scores(added, VALIDATION)
+            weights = data.part_weights(data.users(model, VALIDATION), model.head, scores)
         data.join(model, added, weights)
-        task = Task(model, settings.method, data.kind, settings.recorded(), host=host)
+        task = Task(model, method, data.kind, settings.recorded(), host=host)
         task.save(folder.path, host)
         seconds = training.summary(time.perf_counter() - began)
         measure = functools.partial(data.measure, model)
@@ -198,6 +204,17 @@ def _measured(model, host, data, settings, folder, fingerprints, began):
     return Devices.of(model).on_chief(finish)
 
 
+def _kept(model, training, host, settings):
+    """The TaskModel to be saved and its method: that of a head, where the head alone is as good."""
+    if not training.head_is_all:
+        return model, settings.method
+    with Devices.of(model).scope():
+        kept = build_task(
+            host.backbone, model.head, "head", None, settings.dropout, **host.task_settings()
+        )
+    return kept, "head"
+
+
 def _say_parts(result, model, data, linear):
     """Says what the network and the linear part add, where the kind's metrics can tell."""
     measured = {found["name"]: found["test"] for found in result["baselines"]}
@@ -210,7 +227,8 @@ def _say_parts(result, model, data, linear):
 def _final(model, host, data, settings, folder, result):
     """Trains a task model on all users, as long as the measured run found best, and saves it."""
     began = time.perf_counter()
-    training = train_task(model, data, settings, folder.path, path=result["best_path"])
+    training = train_task(TaskRun(model, data, settings, folder.path, measured=result))
+    model, method = _kept(model, training, host, settings)
 
     def finish():
         everything, linear = data.everything(), None
@@ -220,11 +238,11 @@ def _final(model, host, data, settings, folder, result):
                 linear = everything.refit_linear(len(host.vocabulary.items), chosen)
         weights = PartWeights(result["network_weight"], chosen["weight"])
         everything.join(model, linear, weights)
-        task = Task(model, settings.method, data.kind, settings.recorded(), True, host)
+        task = Task(model, method, data.kind, settings.recorded(), True, host)
         task.save(folder.path, host)
         final = {
             "rows": len(everything.splits[TRAIN]),
-            "epochs": sum(result["best_path"]),
+            "epochs": training.epochs,
             "seconds": round(time.perf_counter() - began, 2),
         }
         told = {**result, "final": final}

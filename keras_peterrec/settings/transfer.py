@@ -188,6 +188,12 @@ class TransferSettings(TaskSettings):
         None, "of Adam, at the start (default: by the method)", check=positive_number
     )
     dropout: float = setting(0.5, "on the user's state", check=rate)
+    hide_rate: float = setting(
+        0.3,
+        "share of the events of a history that training hides, others in each epoch; but not from "
+        "the head, which is trained first",
+        check=rate,
+    )
     final: bool = final_setting()
     finish: bool = finish_setting()
     linear: bool = linear_setting()

@@ -1,5 +1,6 @@
 """What the kinds of task that read a column of labels share."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -7,7 +8,6 @@ import numpy as np
 import scipy.optimize
 
 from keras_peterrec.data.splits import TRAIN, VALIDATION
-from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.models.label_regression import LabelRegression, best_label_regression
 from keras_peterrec.models.linear_part import Bag, LinearPart
@@ -18,9 +18,9 @@ LEAST_SCALE = 0.01
 # Where training users are fewer, they help to choose the penalty of the linear part.
 FEW_USERS = 5_000
 FOLDS = 4
-# How strongly both parts are held to count one half: as if so many nats of loss said so. It
-# matters where validation users are few.
-HALVES = 10.0
+# How strongly the scales of both parts are held to what they are without validation users: as if
+# so many nats of loss said so. It matters where validation users are few.
+HELD = 10.0
 
 
 class LabelData(TaskData):
@@ -59,10 +59,21 @@ class LabelData(TaskData):
         start = keras.initializers.Constant(self.start().tolist())
         return LinearHead(len(self.kind.labels), bias_initializer=start)
 
+    def middle(self) -> np.ndarray:
+        return self.start()
+
     def measure_users(
-        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+        self,
+        users: Any,
+        head: Any,
+        part: int,
+        sampled: bool = False,
+        linear: Any = None,
+        network: float = 1.0,
     ) -> dict:
         outputs = np.asarray(head(users), "float64")
+        if network != 1.0:
+            outputs = self.middle() + network * (outputs - self.middle())
         if linear is not None:
             outputs = outputs + linear.all()
         return self._measured(outputs, part)
@@ -83,7 +94,21 @@ class LabelData(TaskData):
                 for fitted, others in parts
             ]
 
-        return best_label_regression(make)
+        return self._calibrated(best_label_regression(make))
+
+    def _calibrated(self, linear):
+        """The linear part, scaled around `middle` as validation users ask.
+
+        A penalty that is no weaker than it must be makes the regression less sure than it may be.
+        """
+        outputs = self._linear_outputs(linear, VALIDATION) - self.middle()
+        (scale,) = self._scales([outputs], VALIDATION, [1.0], [LEAST_SCALE])
+        return self._scaled(linear, scale)
+
+    def _scaled(self, linear, scale):
+        moved = linear.moved(scale, self.middle())
+        bias = (moved.bias + self.middle()).astype("float32")
+        return dataclasses.replace(moved, bias=bias, chosen={**linear.chosen, "scale": scale})
 
     def _regression(self, bag, rows, size):
         loss = lambda outputs: self.losses_and_gradient(outputs, rows.answers)
@@ -124,45 +149,45 @@ class LabelData(TaskData):
 
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         bag = Bag(power=linear["power"])
-        return self._regression(bag, self.splits[TRAIN], size).solve(linear["penalty"])
+        solved = self._regression(bag, self.splits[TRAIN], size).solve(linear["penalty"])
+        return self._scaled(solved, linear["scale"])
 
-    def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
-        """How far both parts' outputs move towards the best constant answer b.
+    def part_weights(self, users: Any, head: Any, linear: Any = None) -> PartWeights:
+        """How far both parts' outputs move towards, or away from, the best constant answer b.
 
             z' = b + s (z - b) + a (l - b),   s, a = argmin of the validation users' loss
 
-        z are the outputs of the network and l those of the linear part; s is in (0, 1], a in
-        [0, 1]. Training stops where the validation users do best, and for other users that is
-        late: there the model is too sure of itself.
+        z are the outputs of the network and l those of the linear part. Training stops where the
+        validation users do best, and for other users that is late: there the model is too sure of
+        itself. Few validation users say little of s and a: these are held to the linear part alone
+        or, without one, to the network as it is.
 
         Source: temperature scaling, Guo et al., "On Calibration of Modern Neural Networks",
-        ICML 2017, section 4.2; theirs moves towards equal shares, and may sharpen.
+        ICML 2017, section 4.2; theirs moves towards equal shares.
         """
-        start, answers = self.start(), self.splits[VALIDATION].answers
-        outputs = np.asarray(model.head(self.users(model, VALIDATION)), "float64")
-        parts = [outputs - start]
+        middle = self.middle()
+        parts, held_to = [np.asarray(head(users), "float64") - middle], [1.0]
         if linear is not None:
-            parts.append(self._linear_outputs(linear, VALIDATION) - start)
+            parts.append(np.asarray(linear.all(), "float64") - middle)
+            held_to = [0.0, 1.0]
+        # The network's scale is never 0, which would lose what training goes on from.
+        return PartWeights(*self._scales(parts, VALIDATION, held_to, [LEAST_SCALE, 0.0]))
+
+    def _scales(self, parts, part, held_to, least):
+        """The scales of outputs around `middle` with the least loss on a split; see `HELD`."""
+        middle, answers, held_to = self.middle(), self.splits[part].answers, np.array(held_to)
 
         def loss(scales):
-            moved = sum(scale * part for scale, part in zip(scales, parts))
-            losses, gradient = self.losses_and_gradient(start + moved, answers)
-            slopes = np.array([np.sum(gradient * part) for part in parts])
-            from_half = scales - first
-            return losses.sum() + held * np.sum(from_half**2), slopes + 2 * held * from_half
+            moved = sum(scale * outputs for scale, outputs in zip(scales, parts))
+            losses, gradient = self.losses_and_gradient(middle + moved, answers)
+            slopes = np.array([np.sum(gradient * outputs) for outputs in parts])
+            apart = scales - held_to
+            return losses.sum() + HELD * np.sum(apart**2), slopes + 2 * HELD * apart
 
-        # The network's scale is never 0, which would lose what training goes on from.
-        bounds = [(LEAST_SCALE, 1.0), (0.0, 1.0)][: len(parts)]
-        first = np.full(len(parts), 1.0 / len(parts))
-        held = HALVES if linear is not None else 0.0
+        first = np.maximum(held_to, least[: len(parts)])
+        bounds = [(value, None) for value in least[: len(parts)]]
         found = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
-        return PartWeights(*found.x.tolist())
-
-    def join(self, model: Any, linear: LinearPart | None, weights: PartWeights) -> None:
-        start = self.start()
-        model.head.shrink(weights.network, start)
-        if linear is not None and weights.linear:
-            model.linear = LinearTable.of_part(linear.moved(weights.linear, start))
+        return found.x.tolist()
 
 
 def best_labels(labels: Any, probabilities: Any, k: int = 3) -> list:

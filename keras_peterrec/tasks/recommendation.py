@@ -43,6 +43,8 @@ SAMPLED_NEGATIVES = 99
 # both sides only: 1.5 to 2.1 where histories are cut, 10 to 29 where they are whole
 # (MovieLens-100K).
 MANY_TARGETS = 4.0
+# Every epoch weighs the parts anew, with several rankings. About so many rows are enough for it.
+WEIGHING_ROWS = 4_096
 
 
 class Recommendation(TaskKind):
@@ -207,7 +209,13 @@ class RecommendationData(TaskData):
         return TargetLoss(name, events_per_row=targets, seed=self.seed)
 
     def measure_users(
-        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+        self,
+        users: Any,
+        head: Any,
+        part: int,
+        sampled: bool = False,
+        linear: Any = None,
+        network: float = 1.0,
     ) -> dict:
         return self._ranked(users, np.asarray(head.item_table), part, sampled, linear)
 
@@ -251,17 +259,20 @@ class RecommendationData(TaskData):
     def _regression(self, bag, size):
         return item_regression(bag, self._rows(), size, len(self.kind.targets), same=self._same())
 
-    def part_weights(self, model: Any, linear: LinearPart | None = None) -> PartWeights:
+    def part_weights(self, users: Any, head: Any, linear: Any = None) -> PartWeights:
         if linear is None:
             return PartWeights()
-        users, table = self.users(model, VALIDATION), np.asarray(model.head.item_table)
-        scores = self.linear_scores(linear, VALIDATION)
+        table = np.asarray(head.item_table)
+        rows, items, offsets, removed, missed = self._asked(VALIDATION)
+        some = rows % max(1, len(users) // WEIGHING_ROWS) == 0
 
         def quality(weight):
-            added = scores.times(weight) if weight else None
-            return self._ranked(users, table, VALIDATION, linear=added)[self.kind.metric.name]
+            added = linear.moved(weight) if weight else None
+            ranks = full_ranks(users, table, rows[some], items[some], offsets, removed, added=added)
+            ranks[missed[some]] = MISSED
+            return ranking_metrics(ranks, lists=rows[some])[self.kind.metric.name]
 
-        return PartWeights(linear=best_weight(quality, users, table, scores))
+        return PartWeights(linear=best_weight(quality, users, table, linear))
 
     def _ranked_by_last(self, counts, last, part):
         """Metrics of LastItemCounts, given the last source item of each row."""

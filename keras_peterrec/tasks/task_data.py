@@ -92,25 +92,32 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def part_weights(self, model: Any, linear: Any = None) -> PartWeights:
+    def part_weights(self, users: Any, head: Any, linear: Any = None) -> PartWeights:
         """How much the network and the linear part should count, as validation asks.
 
         Args:
-            model: TaskModel, trained.
-            linear: LinearPart, of `fit_linear`, or `None` for none.
+            users: validation users `[E, C]`, of `users`.
+            head: Layer, trained.
+            linear: LinearScores of the validation users, or `None` for none.
         """
         return PartWeights()
 
+    def middle(self) -> Any:
+        """The outputs `[n]` that both parts are moved towards where they count less."""
+        return 0.0
+
     def join(self, model: Any, linear: Any, weights: PartWeights) -> None:
-        """Adds the linear part to a trained model.
+        """Weighs the network of a trained model, and adds the linear part to it.
 
         Args:
             model: TaskModel. Its `linear` is set; its head may be calibrated.
             linear: LinearPart, or `None` for none.
             weights: PartWeights, of `part_weights`.
         """
+        if weights.network != 1.0:
+            model.head.shrink(weights.network, self.middle())
         if linear is not None and weights.linear:
-            model.linear = LinearTable.of_part(linear.moved(weights.linear))
+            model.linear = LinearTable.of_part(linear.moved(weights.linear, self.middle()))
 
     def everything(self) -> "TaskData":
         """This data with the rows of all users for training, for what ships."""
@@ -149,14 +156,33 @@ class TaskData:
         return self.measure_users(self.users(model, part), model.head, part, sampled, linear)
 
     def measure_users(
-        self, users: Any, head: Any, part: int, sampled: bool = False, linear: Any = None
+        self,
+        users: Any,
+        head: Any,
+        part: int,
+        sampled: bool = False,
+        linear: Any = None,
+        network: float = 1.0,
     ) -> dict:
         """Metrics of users `[E, C]`, computed already, and a head on a split.
 
         Args:
             linear: LinearScores that are added to the head's, or `None`.
+            network: float. What the head's outputs are scaled with, around `middle`. Other than 1
+                only where `part_weights` says so.
         """
         raise NotImplementedError
+
+    def measure_sum(self, users: Any, head: Any, linear: Any = None) -> dict:
+        """Metrics of validation users as they would be served: both parts weighed, and joined.
+
+        Args:
+            users, head, linear: see `part_weights`.
+        """
+        weights = self.part_weights(users, head, linear)
+        added = linear.moved(weights.linear, self.middle()) if weights.linear else None
+        scaled = {} if weights.network == 1.0 else {"network": weights.network}
+        return self.measure_users(users, head, VALIDATION, linear=added, **scaled)
 
     def linear_scores(self, linear: Any, part: int) -> Any:
         """The LinearScores of a LinearPart on a split."""

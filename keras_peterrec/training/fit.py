@@ -45,6 +45,7 @@ class Recipe:
             Defaults to `2`.
         counts_start: bool. Whether the weights before the first epoch may turn out the
             best, where they already are a sensible answer. Defaults to `False`.
+        gives_up: int or `None`. See `ResumableTraining`. Defaults to `None`.
         average: float or `None`. The decay of a `WeightAverage`: what is measured and kept is
             then the average of the weights. Defaults to `None`, the weights themselves.
         path: tuple of int or `None`. Epochs at each learning rate, as an earlier training found
@@ -61,6 +62,7 @@ class Recipe:
     mode: str
     drops: int = 2
     counts_start: bool = False
+    gives_up: int | None = None
     average: float | None = None
     path: tuple | None = None
     steps: int | None = None
@@ -77,7 +79,7 @@ class Recipe:
             self, epochs=sum(path), path=tuple(path), monitor=None, counts_start=False
         )
 
-    def training(self, folder, average):
+    def training(self, folder, average, asked_in):
         """The callback that decides when training ends; see `ResumableTraining`."""
         if self.path is not None:
             return RepeatedTraining(folder, self.path, self.learning_rate, average=average)
@@ -89,6 +91,8 @@ class Recipe:
             self.drops,
             average=average,
             least_gain=self.least_gain,
+            gives_up=self.gives_up,
+            asked_in=asked_in,
         )
 
 
@@ -140,7 +144,19 @@ def worth_compiling(model, batches, epochs):
     return operations * int(batches.cardinality()) * min(epochs, USUAL_EPOCHS) > COMPILED_FROM
 
 
-def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None, profile=False):
+def fit(
+    title,
+    model,
+    loss,
+    batches,
+    measure,
+    forward,
+    recipe,
+    folder,
+    show=None,
+    profile=False,
+    asked_in=None,
+):
     """Trains a model to its best validation metric; continues an interrupted training.
 
     Args:
@@ -156,6 +172,8 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
         show: Callable or `None`. Turns what `measure` returned into Markdown, which TensorBoard
             shows epoch by epoch. Defaults to `None`.
         profile: bool. Whether TensorFlow's profiler watches a few steps. Defaults to `False`.
+        asked_in: path or `None`. The folder in which somebody may ask for the end. Defaults to
+            `None`, `folder`.
 
     Returns:
         ResumableTraining. The model has its best weights; call `finish` on the training
@@ -165,7 +183,7 @@ def fit(title, model, loss, batches, measure, forward, recipe, folder, show=None
     compiles = worth_compiling(model, batches, recipe.epochs)
     compile_model(model, loss, recipe.learning_rate, compiles)
     average = WeightAverage(model, recipe.average) if recipe.average else None
-    training = recipe.training(folder / "state", average)
+    training = recipe.training(folder / "state", average, asked_in or folder)
     first = training.restore(model)
     if recipe.finish and recipe.path is None:
         training.finish_now()

@@ -31,7 +31,7 @@ NEW_STATE = {
     "best_path": [],
     "first": None,  # what was measured first
     "bests": [],  # the best so far, after each epoch
-    "stopped": None,  # or why: "gain", "patience" or "finish"
+    "stopped": None,  # or why: "gain", "patience", "start" or "finish"
     "seconds": 0.0,
     "best_seconds": None,
     "random_states": [],
@@ -57,8 +57,7 @@ class ResumableTraining(keras.callbacks.Callback):
     what it reads to the other workers.
 
     Args:
-        folder: path. Where the state is written; `finish` removes it. In the folder around it
-            somebody may ask for the end: see `files/finish_request.py`.
+        folder: path. Where the state is written; `finish` removes it.
         monitor: str. Key of the logs that decides.
         mode: str. `"max"` or `"min"`.
         patience: int. Epochs without improvement, or with too little of it, before the learning
@@ -70,6 +69,11 @@ class ResumableTraining(keras.callbacks.Callback):
             best weights are then its own. Defaults to `None`.
         least_gain: float. The share of all that was gained that `patience` epochs should bring.
             Defaults to `0`: they only have to improve.
+        gives_up: int or `None`. As long as the start is the best (`count_start`), every epoch
+            lowers the learning rate, and after so many training ends. Defaults to `None`: the
+            start is an epoch like others.
+        asked_in: path or `None`. The folder in which somebody may ask for the end; see
+            `files/finish_request.py`. Defaults to `None`, the one around `folder`.
 
     Attributes:
         told: str. Why the learning rate dropped or training ended in this epoch, or `""`.
@@ -83,7 +87,17 @@ class ResumableTraining(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder, monitor, mode, patience, drops=2, factor=0.3, average=None, least_gain=0.0
+        self,
+        folder,
+        monitor,
+        mode,
+        patience,
+        drops=2,
+        factor=0.3,
+        average=None,
+        least_gain=0.0,
+        gives_up=None,
+        asked_in=None,
     ):
         super().__init__()
         self.folder = Path(folder)
@@ -94,6 +108,8 @@ class ResumableTraining(keras.callbacks.Callback):
         self.factor = factor
         self.average = average
         self.least_gain = least_gain
+        self.gives_up = gives_up
+        self.asked_in = self.folder.parent if asked_in is None else asked_in
         self.told = ""
         self.state = dict(NEW_STATE)
         self._earlier_seconds = 0.0  # in the epochs of interrupted processes
@@ -236,8 +252,9 @@ class ResumableTraining(keras.callbacks.Callback):
         Returns:
             dict of `epochs`, `best_epoch`, `best_path`, `stopped` and `seconds`. `best_path` is how
             many epochs at each learning rate lead to the best weights. `stopped` is `"patience"` or
-            `"gain"` where epochs brought nothing or too little, `"finish"` where somebody asked for
-            the end, or `"epochs"` where these ran out first. `first_step` of `seconds` is from the
+            `"gain"` where epochs brought nothing or too little, `"start"` where none was better
+            than the start, `"finish"` where somebody asked for the end, or `"epochs"` where these
+            ran out first. `first_step` of `seconds` is from the
             start of the command to the end of its first step, `None` if it took none.
         """
         first_step = None
@@ -265,10 +282,12 @@ class ResumableTraining(keras.callbacks.Callback):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _is_asked_to_finish(self):
-        return is_asked_to_finish(self.folder.parent)
+        return is_asked_to_finish(self.asked_in)
 
     def _why_enough(self, state):
         """Why this learning rate was used long enough, in a word and in a text, or `(None, "")`."""
+        if self.gives_up is not None and state["best_epoch"] == -1:
+            return "start", "no epoch was better than the start"
         if state["waited"] >= self.patience:
             return "patience", f"no better epoch for {self.patience}"
         at_rate = _up_to(state["path"], state["drops"])[-1]
@@ -283,7 +302,8 @@ class ResumableTraining(keras.callbacks.Callback):
         return "gain", f"{several} brought {share} of all that was gained"
 
     def _drop_rate_or_stop(self, state, why):
-        if state["drops"] >= self.drops:
+        drops = self.gives_up - 1 if why == "start" else self.drops
+        if state["drops"] >= drops:
             state["stopped"] = why
             self.told += ": training ends"
             return

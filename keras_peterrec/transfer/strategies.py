@@ -3,12 +3,14 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.settings.transfer import DEFAULT_PATCH, METHODS
+from keras_peterrec.transfer.patched_host import PatchedHost
 from keras_peterrec.transfer.task_model import TaskModel
 
 # Methods whose tasks use the host itself. The others have a host of their own.
@@ -18,7 +20,7 @@ SHARED_HOST = ("patch", "head")
 LEARNING_RATES = {
     "patch": 1e-3,
     "all": 1e-3,
-    "head": 1e-3,
+    "head": 5e-3,
     "last1": 1e-3,
     "last2": 1e-3,
     "scratch": 1e-3,
@@ -63,9 +65,10 @@ def build_task(
     | `scratch` | FineZero | all of a randomly initialised host |
     | `random_host` | PeterZero | patches in a random, frozen host |
 
-    Under `head` the task token is an embedding of the host: that of the unknown item (causal)
-    or of the mask, which pretraining taught to stand for what is asked. So the state of a
-    user never changes and is computed once; see `head_model`.
+    On a pretrained host the task token starts as an embedding of the host: that of the unknown
+    item (causal) or of the mask, which pretraining taught to stand for what is asked. Under `head`
+    it stays so: the state of a user never changes and is computed once; see `head_model`. The
+    others but those with several tokens start with the same states.
 
     Args:
         host: Backbone. It is not changed, and neither is its `trainable`; under `patch` and
@@ -114,7 +117,30 @@ def build_task(
     elif method not in SHARED_HOST:
         host = host.copy()
     model = TaskModel(host, head, patch, dropout, name, history_length, window, **trained)
-    if method == "head":
-        unknown = UNK if host.causal else MASK
-        model.task_token.token.assign(host.item_embedding.embeddings[unknown])
+    if method not in ("scratch", "random_host"):
+        token = model.task_token.token
+        asked = host.item_embedding.embeddings[what_is_asked(host)]
+        token.assign(keras.ops.broadcast_to(asked, token.shape))
     return model
+
+
+def what_is_asked(host: Backbone) -> int:
+    """The id of the embedding that pretraining taught to stand for what is not shown."""
+    return UNK if host.causal else MASK
+
+
+def starts_as_head(model: TaskModel, method: str) -> bool:
+    """Whether a new task model of a method finds the same states of users as the method `head`.
+
+    It does on a pretrained host, but for several task tokens and for patches with a skip of their
+    own that stands for something new (`inner_skip` in `parallel`). One history tells.
+    """
+    if method not in ("patch", "all", "last1", "last2") or model.task_token.count > 1:
+        return False
+    host = model.host
+    history = np.arange(1, min(host.vocabulary_size, 16))[None]
+    plain = PatchedHost(host, None, model.window)
+    plain.build((None, None))
+    plain.task_token.token.assign(model.task_token.token)
+    found = plain(history, training=False)
+    return np.allclose(np.asarray(model.user_states(history)), np.asarray(found), atol=1e-3)

@@ -124,7 +124,7 @@ class TaskBundle:
 
         The patches, the task token and what the task has of a host of its own are those of the
         bundle; tables of items with fewer rows fill the first ones. Of the head, what the kind
-        takes over. Under the method `head` the token is the new host's.
+        takes over. A bundle of the method `head` gives its head alone, to a model of any method.
 
         Args:
             model: TaskModel, new, of this method and patch.
@@ -140,11 +140,16 @@ class TaskBundle:
                 f"a {earlier.name} task."
             )
         arrays = read_weights(self.folder / "weights.npz")
+        if self.method != "head":
+            self._start_rest(model, arrays)
+        kind.start_head(model.head, arrays, earlier)
+
+    def _start_rest(self, model, arrays):
         variables = model.task_weights()
-        if self.method not in ("patch", "head"):
+        if self.method != "patch":
             of_host = backbone_weights(model.host)
             variables |= {f"host/{path}": w for path, w in of_host.items()}
-        left_out = ("head/", "linear/", *(("task_token/",) if self.method == "head" else ()))
+        left_out = ("head/", "linear/")
         told = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
         told = {path: grown(path, array, variables.get(path)) for path, array in told.items()}
         wanted = {
@@ -153,7 +158,6 @@ class TaskBundle:
             if not path.startswith(left_out) and (path in told or not path.startswith("host/"))
         }
         assign_weights(wanted, told, self.folder)
-        kind.start_head(model.head, arrays, earlier)
 
     def arrays(self, variables, host):
         """The weights, `{path: array}`.

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from keras_peterrec.data.batches import (
-    hide_as_unknown,
     hide_behind_mask,
+    hide_events,
     history_batches,
     state_batches,
     task_batches,
@@ -121,7 +121,7 @@ def test_long_rows_lose_their_beginning(make):
 
 
 def test_padding_of_a_batch_is_not_hidden():
-    for history, _ in numpy_batches(make_task(unknown_rate=1.0)):
+    for history, _ in numpy_batches(make_task(hide_rate=1.0)):
         for row in history:
             assert row.tolist() == [0] * (row == 0).sum() + [1] * (row != 0).sum()
 
@@ -156,16 +156,16 @@ def test_masked_positions_ask_for_what_stood_there():
 
 
 def test_a_share_of_the_items_becomes_unknown():
-    hidden, ids = np.asarray(hide_as_unknown(IDS, NOISE, 0.2)), np.asarray(IDS)
+    hidden, ids = np.asarray(hide_events(IDS, NOISE, 0.2)), np.asarray(IDS)
     assert within((hidden == 1).mean(), 0.2, hidden.size)
     np.testing.assert_array_equal(hidden[hidden != 1], ids[hidden != 1])
-    np.testing.assert_array_equal(hide_as_unknown(IDS, NOISE, 0.0), ids)
+    np.testing.assert_array_equal(hide_events(IDS, NOISE, 0.0), ids)
 
 
 def test_padding_is_neither_masked_nor_hidden():
     ids = tf.where(tf.range(6) % 2 == 0, 0, IDS)
     shown, asked = hide_behind_mask(ids, NOISE, 1.0, VOCABULARY_SIZE)
-    unknown = hide_as_unknown(ids, NOISE, 1.0)
+    unknown = hide_events(ids, NOISE, 1.0)
     for hidden in (shown, asked, unknown):
         np.testing.assert_array_equal(hidden == 0, ids == 0)
     assert set(np.unique(unknown)) == {0, 1}

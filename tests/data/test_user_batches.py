@@ -133,3 +133,20 @@ def test_outputs_are_in_the_order_of_the_examples():
     found = plan.outputs(last_item, items)[:, 0]
     expected = np.where(stops > starts, items[np.maximum(stops - 1, 0)], 0)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_events_are_hidden_at_random_and_padding_never():
+    plan, items, starts, stops = small_plan()
+    answers = np.zeros(len(starts), "int32")
+    given = items, answers, 3, 40
+    shown = np.concatenate([inputs["history"] for inputs, _, _ in read(plan.training(*given))])
+    asked = read(plan.training(*given, 0.3, 2))
+    hidden = np.concatenate([inputs["history"] for inputs, _, _ in asked])
+    assert set(np.unique(hidden[hidden != shown])) == {2}
+    assert not np.any(hidden[shown == 0])
+    share = np.mean(hidden[shown != 0] == 2)
+    error = np.sqrt(0.3 * 0.7 / np.count_nonzero(shown))
+    assert abs(share - 0.3) < 4 * error
+    # The same seed hides the same; others are hidden in each epoch.
+    again = np.concatenate([i["history"] for i, _, _ in read(plan.training(*given, 0.3, 2))])
+    np.testing.assert_array_equal(again, hidden)

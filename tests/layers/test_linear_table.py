@@ -40,7 +40,8 @@ def test_scores_are_the_formulas(bag, sparse):
     many = part.scores(histories.reshape(-1), offsets[:-1], offsets[1:])
     np.testing.assert_allclose(many.all(), expected, atol=1e-5)
     np.testing.assert_allclose(many(np.array([2, 1])), np.array(expected)[[2, 1]], atol=1e-5)
-    np.testing.assert_allclose(many.times(0.5).all(), 0.5 * np.array(expected), atol=1e-5)
+    moved = many.moved(2.0).moved(0.25, towards=0.1).all()
+    np.testing.assert_allclose(moved, 0.25 * (2.0 * np.array(expected) - 0.1), atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)

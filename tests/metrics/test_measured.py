@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from keras_peterrec.metrics.measured import Measured, sampled_means
+from keras_peterrec.tasks.task_kind import Metric
+
+HIT = Metric("hr@10", higher_is_better=True)
 
 
 def of_rows(values, owners):
@@ -61,3 +64,24 @@ def test_another_process_is_sent_the_metrics_alone():
 def test_the_same_seed_gives_the_same_interval():
     measured = of_rows(np.random.default_rng(4).random(50), np.arange(50))
     assert measured.intervals(seed=1) == measured.intervals(seed=1) != measured.intervals(seed=2)
+
+
+def test_a_gain_counts_users_and_not_their_rows():
+    random, owners = np.random.default_rng(5), np.repeat(np.arange(40), 10)
+    old = random.random(400)
+    gains = np.repeat(random.normal(0.1, 0.3, 40), 10)
+    one, other = of_rows(old + gains, owners), of_rows(old, owners)
+    gain, error = one.gain_over(other, HIT)
+    assert gain == pytest.approx(gains.mean())
+    assert error == pytest.approx(gains[::10].std() / np.sqrt(40))
+    lower, same = one.gain_over(other, Metric("hr@10", higher_is_better=False))
+    assert (lower, same) == pytest.approx((-gain, error))
+
+
+def test_the_error_of_a_gain_is_how_far_it_varies_over_samples_of_users():
+    random, rows = np.random.default_rng(6), np.random.default_rng(7).integers(1, 9, 300)
+    owners = np.repeat(np.arange(300), rows)
+    gains = np.repeat(random.normal(0, 1, 300), rows) + random.normal(0, 1, rows.sum())
+    gain, error = of_rows(gains, owners).gain_over(of_rows(0 * gains, owners), HIT)
+    drawn = sampled_means({"gain": np.bincount(owners, gains)}, rows, random)["gain"]
+    assert gain == pytest.approx(gains.mean()) and error == pytest.approx(drawn.std(), rel=0.1)

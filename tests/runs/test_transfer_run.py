@@ -61,8 +61,8 @@ def test_runs_of_labels(task, host_folder, label_folders):
     assert [found["name"] for found in more] == ["uniform"] * (column == "gender")
     assert first == result["baseline"]
     assert linear["name"] == ("ridge" if column == "spend" else "logistic regression")
-    assert 0 <= result["linear"].pop("weight") <= 1
-    assert result["linear"] == {key: linear[key] for key in ("power", "penalty")}
+    assert result["linear"].pop("weight") >= 0
+    assert result["linear"] == {key: linear[key] for key in ("power", "penalty", "scale")}
     for found in (*result["metrics"].values(), first["test"], linear["test"]):
         assert found.keys() == metrics and np.isfinite(list(found.values())).all()
     assert result["kind"] == result["settings"]["kind"] == task["kind"]
@@ -266,9 +266,8 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
     monkeypatch.setattr(TaskData, "users", counted)
     settings = {**task, "epochs": 3, "method": "head", "linear": False}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", **settings)
-    # Twice to train three epochs with validation, once to calibrate; twice for the finished task.
-    calibration = [VALIDATION] if task is GENDER else []
-    assert states == [TRAIN, VALIDATION, *calibration, VALIDATION, TEST]
+    # Twice to train three epochs with validation, once to weigh; twice for the finished task.
+    assert states == [TRAIN, VALIDATION, VALIDATION, VALIDATION, TEST]
     [(model, training)] = fitted
     trained = sum(weight.size for weight in map(np.asarray, model.trainable_variables))
     assert trained == result["parameters"]["trainable"] < result["parameters"]["head"]

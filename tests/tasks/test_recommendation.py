@@ -118,7 +118,7 @@ def test_one_user_with_ten_thousand_targets_trains_beside_the_others(passes, sou
     assert train.answers.items.nbytes < 100_000
     method = "patch" if passes else "head"
     task = build_task(Backbone(70, 8, (1,), causal=passes), data.new_head(), method)
-    parts = in_passes(task, data, 16, 0) if passes else on_states(task, data, 16, 0, steps=2)
+    parts = in_passes(task, data, 16, 0, 0.3) if passes else on_states(task, data, 16, 0)
     parts.model.compile("adam", loss=data.loss("bce"))
     before = float(np.mean(task.head.item_table))
     parts.model.fit(parts.batches.take(2), verbose=0)
@@ -160,17 +160,16 @@ def test_the_linear_part_is_added_as_far_as_it_helps(knows, data, monkeypatch):
     linear = random.normal(size=truths.shape) + 3 * truths * (knows != "network")
     part = LinearPart(Bag(), np.ones((3, labels), "float32"), np.zeros(labels, "float32"))
     scores = LinearScores(np.eye(len(linear)), linear, np.zeros(labels))
-    monkeypatch.setattr(data, "users", lambda *_: users)
     monkeypatch.setattr(data, "linear_scores", lambda *_: scores)
     model = SimpleNamespace(
         head=SimpleNamespace(item_table=np.eye(labels, dtype="float32")), linear=None
     )
-    weights = data.part_weights(model, part)
+    weights = data.part_weights(users, model.head, scores)
     weight = weights.linear
     data.join(model, part, weights)
     alone = [data._ranked(users, np.eye(labels), VALIDATION, linear=None)["ndcg@10"]]
     alone.append(data.measure_linear(part, VALIDATION)["ndcg@10"])
-    found = data.measure_users(users, model.head, VALIDATION, linear=scores.times(weight))
+    found = data.measure_users(users, model.head, VALIDATION, linear=scores.moved(weight))
     assert found["ndcg@10"] >= alone[0]
     assert found["ndcg@10"] >= 0.97 * alone[1]
     if knows == "both":
@@ -178,7 +177,8 @@ def test_the_linear_part_is_added_as_far_as_it_helps(knows, data, monkeypatch):
     assert (model.linear is None) == (weight == 0)
     if weight:
         np.testing.assert_allclose(model.linear.table, weight * part.table, rtol=1e-6)
-    assert data.part_weights(model) == PartWeights(1.0, 0.0)
+    assert data.part_weights(users, model.head) == PartWeights(1.0, 0.0)
+    assert data.measure_sum(users, model.head, scores) == pytest.approx(dict(found))
 
 
 def test_the_linear_part_of_a_task_beats_popularity(data, simulated):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_peterrec.files.finish_request import ask_to_finish
 from keras_peterrec.files.weights_file import write_weights
 from keras_peterrec.training.callbacks import Validation
 from keras_peterrec.training.resumable_training import ResumableTraining
@@ -262,3 +263,21 @@ def test_a_resumed_run_remembers_what_was_gained(tmp_path):
         train(tmp_path, RISING, interrupt_after=3, **options)
     _, training, ran, _ = train(tmp_path, RISING, **options)
     assert ran == [4, 5, 6] and training.summary(1.0)["stopped"] == "gain"
+
+
+def test_gives_up_where_nothing_is_better_than_the_start(tmp_path):
+    options = {"patience": 3, "drops": 1, "gives_up": 2}
+    model, training, ran, _ = train(tmp_path / "a", [5, 1, 2, 9], start=5, **options)
+    assert ran == [0, 1] and training.state["drops"] == 1
+    assert training.summary(1.0)["stopped"] == "start" and training.state["best_epoch"] == -1
+    # A better epoch, if only at the smaller rate, is a training like others.
+    _, training, ran, _ = train(tmp_path / "b", [4, 6, 5, 5, 5, 9], start=5, **options)
+    assert ran == [0, 1, 2, 3, 4] and training.state["best_path"] == [0, 1]
+    assert training.summary(1.0)["stopped"] == "patience"
+
+
+def test_the_end_may_be_asked_for_in_another_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    ask_to_finish(tmp_path / "run")
+    _, training, ran, _ = train(tmp_path / "run" / "head", [1, 2, 3], asked_in=tmp_path / "run")
+    assert ran == [0] and training.summary(1.0)["stopped"] == "finish"

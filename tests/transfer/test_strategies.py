@@ -5,13 +5,14 @@ import pytest
 
 from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
+from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.item_patches import ItemLora
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.parameters import parameter_report
-from keras_peterrec.transfer.strategies import METHODS, build_task
+from keras_peterrec.transfer.strategies import METHODS, build_task, starts_as_head
 from keras_peterrec.transfer.task_model import TaskModel
 
 # 16 ids, 8 channels, two blocks, patches of width 3 at two sites, two classes.
@@ -104,12 +105,12 @@ def test_which_host_a_method_stands_on(host, method):
         assert all(same)
 
 
-def test_under_head_the_token_is_the_hosts_item_not_known(any_host):
+def test_on_a_pretrained_host_the_token_starts_as_its_item_not_known(any_host):
     table = np.asarray(any_host.backbone.item_embedding.embeddings)
     unknown = UNK if any_host.backbone.causal else MASK
-    token = build(any_host, "head").task_token.token
-    np.testing.assert_array_equal(token, table[unknown])
-    assert not np.array_equal(build(any_host, "patch").task_token.token, table[unknown])
+    for method in set(METHODS) - {"scratch", "random_host"}:
+        np.testing.assert_array_equal(build(any_host, method).task_token.token, table[unknown])
+    assert not np.array_equal(build(any_host, "scratch").task_token.token, table[unknown])
 
 
 def test_methods_do_not_depend_on_what_was_built_before(host):
@@ -151,3 +152,18 @@ def test_an_unknown_method_is_refused(host):
         "Received: `method` = 'lora'."
     )
     assert host.backbone.trainable
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_which_methods_start_with_the_states_of_a_head(causal):
+    host = Backbone(40, 8, (1, 2), causal=causal)
+    host(np.ones((1, 4)))
+    starts = lambda method, patch=None: starts_as_head(
+        build_task(host, LinearHead(2), method, patch), method
+    )
+    assert all(starts(method) for method in ("patch", "all", "last1", "last2"))
+    assert all(starts("patch", patch) for patch in ("lora:2+norm", "ia3", "item_lora:2"))
+    # These change the states before they have learned anything.
+    assert not starts("patch", "bottleneck:4,parallel,inner_skip")
+    assert not starts("patch", "tokens:4")
+    assert not any(starts(method) for method in ("scratch", "random_host"))

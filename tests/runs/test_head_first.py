@@ -1,0 +1,175 @@
+"""A task's head is trained first, and what a method trains beside it is kept if it pays."""
+
+import json
+
+import numpy as np
+import pytest
+from simulated_tasks import GENDER, TARGET
+
+from keras_peterrec.data.splits import TRAIN
+from keras_peterrec.files.history_file import read_history
+from keras_peterrec.runs import task_training
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.task_training import TaskRun
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.training.callbacks import ProgressLines
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.strategies import LEARNING_RATES
+from keras_peterrec.transfer.task import Task
+
+SOURCE = "simulated/source"
+# Nothing is learned with it beside the head, whose learning rate is its own.
+STILL = {"learning_rate": 1e-30}
+QUICK = {"epochs": 3, "train_fraction": 0.3, "baselines": False}
+# Imported before the tests of runs replace it: elsewhere tasks keep what a few steps have trained.
+JUDGE = task_training.why_head_is_all
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    monkeypatch.setattr(task_training, "why_head_is_all", JUDGE)
+
+
+def weights(folder):
+    with np.load(folder / "weights.npz") as archive:
+        return {path: archive[path] for path in archive.files}
+
+
+@pytest.mark.parametrize("method", ["patch", "all", "last1"])
+def test_where_nothing_is_gained_a_head_is_saved(method, judged, host_folder, tmp_path, capsys):
+    out = tmp_path / "gender"
+    given = {**GENDER, **QUICK, **STILL, "method": method}
+    result = transfer(host_folder, SOURCE, out, **given)
+    assert "the head says it all here; " in capsys.readouterr().err
+    assert result["head"]["is_all"] and result["best_epoch"] == 0
+    assert result["epochs"] == 3 or result["stopped"] == "start"
+    saved = json.loads((out / "task.json").read_text())
+    assert (saved["method"], saved["patch"]) == ("head", None)
+    assert not any(path.startswith(("patches/", "host/")) for path in weights(out))
+    # What is saved is what was measured: in the run, again, and served.
+    host = Host.load(host_folder)
+    test = result["metrics"]["test"]
+    assert evaluate(out)["metrics"]["test"] == pytest.approx(test, abs=1e-6)
+    heads = read_history(out / "head")["val_log_loss"]
+    assert result["metrics"]["validation"]["log_loss"] == pytest.approx(min(heads), abs=1e-4)
+    export_runs(host_folder, [out], tmp_path / "export" / "1")
+    answer = ExportedModel(tmp_path / "export" / "1").predict("gender", ["i1 i2 i3"])
+    task = Task.load(out, host)
+    for name, found in task.predict(["i1 i2 i3"]).items():
+        if found.dtype.kind == "f":
+            np.testing.assert_allclose(answer[name], found, atol=1e-5)
+
+
+def test_what_pays_is_kept(host_folder, judged, tmp_path, monkeypatch):
+    monkeypatch.setitem(LEARNING_RATES, "head", 1e-5)  # the head learns next to nothing
+    given = {**TARGET, "epochs": 2, "learning_rate": 5e-3, "linear": False, "baselines": False}
+    result = transfer(host_folder, SOURCE, tmp_path / "shop", **given)
+    assert not result["head"]["is_all"] and result["best_epoch"] > 0
+    gain, error = result["head"]["gain_over_it"], result["head"]["standard_error"]
+    assert gain > error > 0
+    heads = read_history(tmp_path / "shop" / "head")["val_ndcg@10"]
+    whole = read_history(tmp_path / "shop")["val_ndcg@10"]
+    assert max(whole) - max(heads) == pytest.approx(gain, abs=2e-3)
+    assert any(path.startswith("patches/") for path in weights(tmp_path / "shop"))
+
+
+def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
+    """A patch, fine-tuning and a head start with the same states of users."""
+    found = {}
+    for method in ("patch", "all", "last2", "head"):
+        given = {**GENDER, **QUICK, **STILL, "epochs": 1, "linear": False, "method": method}
+        transfer(host_folder, SOURCE, tmp_path / method, **given)
+        task = Task.load(tmp_path / method, Host.load(host_folder))
+        found[method] = np.asarray(task.model.user_states(np.array([[0, 9, 5, 7]])))
+    for method, states in found.items():
+        np.testing.assert_allclose(states, found["head"], atol=1e-5, err_msg=method)
+
+
+@pytest.mark.parametrize("when", ["in the head", "in the rest"])
+def test_an_interrupted_task_goes_on_in_its_stage(
+    when, host_folder, tmp_path, monkeypatch, eagerly
+):
+    settings = {**GENDER, **QUICK}
+    on_epoch_end, ended = ProgressLines.on_epoch_end, []
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        ended.append(self.title)
+        if epoch == 1 and self.title.endswith(" head") == (when == "in the head"):
+            raise KeyboardInterrupt
+
+    whole = transfer(host_folder, SOURCE, tmp_path / "whole", **settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+        transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
+    again = transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
+    assert again["metrics"] == whole["metrics"]
+    assert again["head"] == whole["head"]
+    one, other = (weights(tmp_path / name) for name in ("whole", "broken"))
+    for path in one:
+        np.testing.assert_array_equal(one[path], other[path], err_msg=path)
+    # No epoch was trained twice.
+    assert len(read_history(tmp_path / "broken" / "head")["loss"]) == whole["head"]["epochs"]
+
+
+def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch, eagerly):
+    settings = {**GENDER, **QUICK}
+    on_epoch_end = ProgressLines.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+        transfer(host_folder, SOURCE, tmp_path / "gender", **settings)
+    result = transfer(host_folder, SOURCE, tmp_path / "gender", finish=True, **settings)
+    assert result["stopped"] == "finish" and result["head"]["is_all"]
+    assert Task.load(tmp_path / "gender", Host.load(host_folder)).method == "head"
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkeypatch, eagerly):
+    why = "it was" if emptied else None
+    monkeypatch.setattr(task_training, "why_head_is_all", lambda *_: why)
+    given = {**GENDER, "epochs": 2, "baselines": False, "learning_rate": 1e-2}
+    result = transfer(host_folder, SOURCE, tmp_path / "gender", final=True, **given)
+    of_head, of_rest = sum(result["head"]["best_path"]), sum(result["best_path"])
+    assert result["final"]["epochs"] == of_head + (0 if emptied else of_rest)
+    bundle = Task.load(tmp_path / "gender", Host.load(host_folder))
+    assert bundle.final and bundle.method == ("head" if emptied else "patch")
+    folder = tmp_path / "gender" / "final"
+    for place, epochs in ((folder / "head", of_head), (folder, 0 if emptied else of_rest)):
+        assert len(read_history(place).get("loss", [])) == epochs
+        assert not (place / "state").exists()
+
+
+def test_a_head_gives_its_start_to_any_method(host_folder, tmp_path, eagerly):
+    quick = {**GENDER, **QUICK, "linear": False}
+    transfer(host_folder, SOURCE, tmp_path / "head", method="head", **quick)
+    started = {**quick, **STILL, "start": tmp_path / "head", "patch": "lora:2"}
+    result = transfer(host_folder, SOURCE, tmp_path / "patch", **started)
+    assert result["head"]["best_epoch"] >= 0
+    old, new = (
+        Task.load(tmp_path / name, Host.load(host_folder)).model.head.kernel
+        for name in ("head", "patch")
+    )
+    assert np.corrcoef(np.ravel(old), np.ravel(new))[0, 1] > 0.9
+
+
+def test_a_head_is_trained_in_whole_passes(host_folder, tmp_path, monkeypatch):
+    seen = {}
+
+    def remember(run, stage, parts, *rest):
+        steps, (states, _) = int(parts.batches.cardinality()), parts.batches.element_spec
+        seen.update(rows=run.data.splits[TRAIN], steps=steps, batch=states.shape[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TaskRun, "fit", remember)
+    with pytest.raises(KeyboardInterrupt):
+        transfer(host_folder, SOURCE, tmp_path / "shop", method="head", **TARGET)
+    rows = len(seen["rows"])
+    assert rows <= seen["steps"] * seen["batch"] < rows + seen["batch"]
+    assert seen["batch"] <= task_training.HEAD_BATCH
