@@ -13,8 +13,8 @@ from keras_peterrec.tasks.registry import get_kind
 COLUMNS = ("kind", "metric", "row", "reference", "task", "difference", "low", "high", "seeds")
 LEVEL = 0.95
 NOTE = (
-    "On the same test users; the 95 % intervals are those of a paired bootstrap over these users, "
-    "averaged over the seeds."
+    "On the same test users, means over the seeds; the 95 % intervals are those of a paired "
+    "bootstrap over these users, each of whom counts once, however many seeds test them."
 )
 
 
@@ -58,11 +58,11 @@ def compare_runs(plan, runs, folder):
 def paired_differences(users, reference, metric, with_mean=True):
     """Differences to a reference, with intervals of a paired bootstrap over test users.
 
-    For every seed, users are drawn with replacement, as many as there are; all rows and tasks
-    share the draw, since a user who is hard for one is often hard for another. The metric's
-    difference is computed for each draw and averaged over the seeds, whose draws are independent,
-    and the interval holds the middle 95 % of these averages. So it says how much the difference
-    depends on who was tested, not how much a training with another seed changes it.
+    Users are drawn with replacement, as many as there are; all rows, tasks and seeds share the
+    draw, since a user who is hard for one is often hard for another, and a user who is tested in
+    several seeds is still one user. The metric's difference is computed for each draw and averaged
+    over the seeds, and the interval holds the middle 95 % of these averages. So it says how much
+    the difference depends on who was tested, not how much a training with another seed changes it.
 
     Args:
         users: dict from `(row, task, seed)` to UserSums. A row with other test users than the
@@ -79,8 +79,10 @@ def paired_differences(users, reference, metric, with_mean=True):
     """
     found = {}  # (row, task) -> {seed: (difference, its draws)}
     tasks = list(dict.fromkeys(task for row, task, _ in users if row == reference))
+    everyone = [sums.user_ids for (row, _, _), sums in users.items() if row == reference]
+    everyone = np.unique(np.concatenate(everyone)) if everyone else []
     for seed in dict.fromkeys(seed for _, _, seed in users):
-        for row, task, pair in _of_seed(users, reference, metric, seed):
+        for row, task, pair in _of_seed(users, reference, metric, seed, everyone):
             found.setdefault((row, task), {})[seed] = pair
     cells = []
     for row in dict.fromkeys(row for row, _ in found):
@@ -94,13 +96,10 @@ def paired_differences(users, reference, metric, with_mean=True):
     return cells
 
 
-def _of_seed(users, reference, metric, seed):
+def _of_seed(users, reference, metric, seed, everyone):
     """Yields the row, the task and the pair of the difference and its draws, of one seed."""
     of_seed = {(row, task): sums for (row, task, s), sums in users.items() if s == seed}
     bases = {task: sums for (row, task), sums in of_seed.items() if row == reference}
-    if not bases:
-        return
-    everyone = np.unique(np.concatenate([base.user_ids for base in bases.values()]))
     for task, base in bases.items():
         rows = {
             row: sums for (row, t), sums in of_seed.items() if t == task and sums.same_users(base)
@@ -108,8 +107,8 @@ def _of_seed(users, reference, metric, seed):
         place = np.searchsorted(everyone, base.user_ids)
         sums = {row: _spread(found.sums, place, len(everyone)) for row, found in rows.items()}
         counts = _spread(base.rows, place, len(everyone))
-        # The same generator for every task: the same users are drawn.
-        means = sampled_means(sums, counts, np.random.default_rng(seed))
+        # The same generator for every task and seed: the same users are drawn.
+        means = sampled_means(sums, counts, np.random.default_rng(0))
         draws = {row: metric.of_means(of_row) for row, of_row in means.items()}
         values = {row: metric.of_means(found.mean) for row, found in rows.items()}
         for row in rows:
@@ -125,9 +124,8 @@ def _spread(values, place, size):
 
 
 def _mean(pairs):
-    """The mean of differences and that of their draws; seeds can have another number of draws."""
-    least = min(len(draws) for _, draws in pairs)
-    draws = np.mean([draws[:least] for _, draws in pairs], axis=0)
+    """The mean of differences and that of their draws."""
+    draws = np.mean([draws for _, draws in pairs], axis=0)
     return float(np.mean([difference for difference, _ in pairs])), draws
 
 

@@ -172,3 +172,25 @@ def test_runs_are_read_with_their_baselines_and_written_as_tables(tmp_path):
     for file in tmp_path.rglob("test_users.npz"):
         file.unlink()
     assert compare_runs(plan, runs, tmp_path) == [] and markdown([]) == ""
+
+
+def test_a_user_who_is_tested_in_several_seeds_is_one_user():
+    """Three seeds that test the same users with the same answers say as much as one of them."""
+    random = np.random.default_rng(3)
+    old, new = random.random(300), random.random(300)
+    one = {("a", "t", 0): sums(old), ("b", "t", 0): sums(new)}
+    three = {(row, "t", seed): one[row, "t", 0] for row in "ab" for seed in range(3)}
+    widths = [
+        cell["high"] - cell["low"]
+        for users in (one, three)
+        for cell in paired_differences(users, "a", METRIC, with_mean=False)[:1]
+    ]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    # Other users in each seed tell more.
+    apart = {
+        (row, "t", seed): sums(random.random(300), first=300 * seed)
+        for row in "ab"
+        for seed in range(3)
+    }
+    [cell, *_] = paired_differences(apart, "a", METRIC, with_mean=False)
+    assert cell["high"] - cell["low"] < 0.7 * widths[0]
