@@ -42,9 +42,6 @@ from keras_peterrec.models.backbone import Backbone as Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer as CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer as MaskedPretrainer
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam as RowSparseAdam
-from keras_peterrec.optimizers.row_sparse_adam import (
-    RowSparseLossScaleOptimizer as RowSparseLossScaleOptimizer,
-)
 from keras_peterrec.patches.affine import AffinePatch as AffinePatch
 from keras_peterrec.patches.affine import BiasTuning as BiasTuning
 from keras_peterrec.patches.affine import Ia3 as Ia3

@@ -33,7 +33,6 @@ CLASSES = {
     "TaskModel": "transfer.task_model",
     "FlatAdam": "optimizers.flat_adam",
     "RowSparseAdam": "optimizers.row_sparse_adam",
-    "RowSparseLossScaleOptimizer": "optimizers.row_sparse_adam",
     "DilatedConvolution": "layers.dilated_convolution",
     "ResidualBlock": "layers.residual_block",
     "NormalizedRelu": "layers.normalized_relu",

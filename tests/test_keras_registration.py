@@ -54,7 +54,6 @@ MADE = {
     "TaskModel": lambda: kp.TaskModel(
         backbone(), kp.LinearHead(2), "lora:2+norm", linear=kp.LinearTable(5, 2, fade=2.0)
     ),
-    "RowSparseLossScaleOptimizer": lambda: kp.RowSparseLossScaleOptimizer(kp.RowSparseAdam()),
     "StackPatch": lambda: class_of("StackPatch")([kp.AffinePatch(), class_of("LoraPatch")(2)]),
 }
 

@@ -158,29 +158,6 @@ class RowSparseAdam(FlatAdam):
         self.assign(variable, tf.IndexedSlices(p, rows))
 
 
-@keras.saving.register_keras_serializable("keras_peterrec")
-class RowSparseLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
-    """Keras' loss scaling for mixed float16, at the cost of the rows of a step.
-
-    To check whether a gradient is finite, Keras makes it as large as the table; this
-    checks only the gradient's rows. Everything else is Keras'. Under `mixed_float16`,
-    `model.compile` wraps an optimizer in Keras' own class, so wrap it in this one before:
-
-        optimizer = RowSparseLossScaleOptimizer(RowSparseAdam(0.001))
-
-    Args:
-        inner_optimizer: RowSparseAdam.
-        **kwargs: As in `keras.optimizers.LossScaleOptimizer`.
-
-    Source: Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2.
-    """
-
-    def check_finite(self, grads: Any) -> Any:
-        return super().check_finite(
-            [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
-        )
-
-
 def _read(variable, rows):
     """Reads rows of a variable. `tf.gather` of a `keras.Variable` would copy all of it."""
     variable = variable.value if isinstance(variable, keras.Variable) else variable
