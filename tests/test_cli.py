@@ -186,7 +186,7 @@ def test_bad_folders_end_with_one_line_and_status_2(pretrained, small_log, tmp_p
     labels.write_text("user_id,kind\nu1,same\nu2,same\n")
     cases = [
         (("--host", tmp_path), "host.json"),
-        (("--host", host, "--bottleneck", 0), "`bottleneck` should be a positive integer"),
+        (("--host", host, "--patch", "bottleneck:0"), "`width` should be a positive integer"),
         (("--host", host), "`kind` should have at least two different labels. Received: same"),
     ]
     for arguments, message in cases:

@@ -10,9 +10,9 @@ from pathlib import Path
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
 from keras_peterrec.benchmarks.train_turns import measure
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.progress import line
-from keras_peterrec.settings.base import positive_integer, takes
+from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.benchmark import LOSSES, TrainBenchmarkSettings
 
 OURS = "keras_peterrec"
@@ -118,7 +118,7 @@ def configurations(settings):
                 f"Received: `sweep` = {text!r}."
             ) from None
         for value in values:
-            positive_integer(name, value)
+            check_count(name, value)
             changed = {**base, name: value}
             if name == "length":
                 tokens = settings.batch_size * settings.length

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field, replace
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.settings.transfer import INSERTIONS
 
 RUNS = ("transfer", "linear", "multi_task")
 
@@ -102,7 +101,7 @@ _PATCHES = (
 
 
 # Defaults of `transfer` are left out, so that rows that run the same have equal settings.
-_DEFAULTS = {"inner_skip": False, "train_fraction": 1.0}
+_DEFAULTS = {"train_fraction": 1.0}
 
 
 def _method(label, method, **settings):
@@ -143,10 +142,9 @@ _PLANS = (
             _method(
                 f"{name}{', inner skip' if skip else ''}",
                 "patch",
-                insertion=name,
-                inner_skip=skip,
+                patch=f"bottleneck:{name}{',inner_skip' if skip else ''}",
             )
-            for name in INSERTIONS
+            for name in ("serial", "serial_single", "parallel", "parallel_after_activation")
             for skip in (False, True)
         ),
         ("comparison", "curves"),

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import operator
 from pathlib import Path
 
 from keras_peterrec.errors import InputError
@@ -10,8 +11,10 @@ from keras_peterrec.files.atomic_write import write_text
 
 
 def write_json(path, content):
-    """Writes `content` to `path`, all of it or nothing."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Writes `content` to `path`, all of it or nothing; NumPy's integers are integers."""
+    write_text(
+        path, json.dumps(content, indent=2, ensure_ascii=False, default=operator.index) + "\n"
+    )
 
 
 def read_json(path, argument):

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_peterrec.errors import check_count
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
 from keras_peterrec.layers.residual_block import ResidualBlock
@@ -71,12 +72,8 @@ class Backbone(keras.Model):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        for argument, value in (("vocabulary_size", vocabulary_size), ("hidden_dim", hidden_dim)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{argument}` should be a positive integer. "
-                    f"Received: `{argument}` = {value!r}."
-                )
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        hidden_dim = check_count("hidden_dim", hidden_dim)
         if not 0.0 <= dropout < 1.0:
             raise ValueError(
                 "`dropout` should be a rate from 0 up to but not 1. "

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Self
 import keras
 from keras import ops
 
-from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.errors import InputError, Misfit, check_count
 from keras_peterrec.layers.residual_block import ACTIVATION_SITES, CONVOLUTION_SITES
 from keras_peterrec.patches.patch_layer import PatchLayer
-from keras_peterrec.patches.patch_method import PatchMethod, check_positive
+from keras_peterrec.patches.patch_method import PatchMethod
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Bottleneck(PatchMethod):
         if isinstance(self.width, (list, tuple)):
             object.__setattr__(self, "width", tuple(self.width))
         for width in () if self.width is None else self._widths():
-            check_positive("width", width)
+            check_count("width", width)
         if self.insertion not in INSERTIONS:
             raise InputError(
                 f"`insertion` should be one of {', '.join(INSERTIONS)}. "
@@ -156,7 +156,7 @@ class BottleneckPatch(PatchLayer):
         self, width: int, parallel: bool = True, inner_skip: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        check_positive("width", width)
+        check_count("width", width)
         self.width = width
         self.parallel = parallel
         self.inner_skip = inner_skip

@@ -6,9 +6,8 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_peterrec.errors import Misfit
+from keras_peterrec.errors import Misfit, check_count
 from keras_peterrec.patches.bottleneck import Bottleneck, BottleneckPatch
-from keras_peterrec.patches.patch_method import check_positive
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Compacter(Bottleneck):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("factor", self.factor)
+        check_count("factor", self.factor)
 
     def for_host(self, host: Any) -> Self:
         settings = super().for_host(host)
@@ -80,7 +79,7 @@ class CompacterPatch(BottleneckPatch):
         **kwargs: Any,
     ) -> None:
         super().__init__(width, parallel, inner_skip, **kwargs)
-        check_positive("factor", factor)
+        check_count("factor", factor)
         if width % factor:
             raise Misfit(f"`factor` should divide `width`, {width}. Received: `factor` = {factor}.")
         self.factor = factor

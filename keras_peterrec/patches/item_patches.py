@@ -11,9 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_peterrec.errors import check_count
 from keras_peterrec.patches.bottleneck import BottleneckPatch
 from keras_peterrec.patches.patch_layer import ITEM_SITE, PatchLayer
-from keras_peterrec.patches.patch_method import PatchMethod, check_positive
+from keras_peterrec.patches.patch_method import PatchMethod
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class ItemLora(PatchMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("rank", self.rank)
-        check_positive("rows", self.rows)
+        check_count("rank", self.rank)
+        check_count("rows", self.rows)
 
     def patches_of(self, block, index, dtype):
         return {}
@@ -77,7 +78,7 @@ class ItemBottleneck(PatchMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.width is not None:
-            check_positive("width", self.width)
+            check_count("width", self.width)
 
     def for_host(self, host: Any) -> Self:
         super().for_host(host)
@@ -121,8 +122,8 @@ class ItemLoraPatch(PatchLayer):
 
     def __init__(self, rows: int, rank: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rows = check_positive("rows", rows)
-        self.rank = check_positive("rank", rank)
+        self.rows = check_count("rows", rows)
+        self.rank = check_count("rank", rank)
 
     def build(self, inputs_shape, outputs_shape):
         # Adam moves A by steps of one size, so U says how fast the items move. The numbers of an

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from keras_peterrec.errors import check_count
 from keras_peterrec.layers.dilated_convolution import Taps
 from keras_peterrec.layers.residual_block import CONVOLUTION_SITES
 from keras_peterrec.patches.patch_layer import PatchLayer
-from keras_peterrec.patches.patch_method import PatchMethod, check_positive
+from keras_peterrec.patches.patch_method import PatchMethod
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Lora(PatchMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("rank", self.rank)
+        check_count("rank", self.rank)
 
     def patches_of(self, block, index, dtype):
         return {
@@ -83,7 +84,7 @@ class LoraPatch(PatchLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive("rank", rank)
+        check_count("rank", rank)
         self.rank = rank
         self.kernel_size = kernel_size
         self.dilation_rate = dilation_rate

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.errors import InputError, Misfit, check_count
 from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, ITEM_SITE, PatchLayer
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class PatchMethod:
         blocks = self.blocks if isinstance(self.blocks, (tuple, list)) else (self.blocks,)
         object.__setattr__(self, "blocks", tuple(blocks))  # JSON has lists
         for block in self.blocks:
-            check_positive("blocks", block)
+            check_count("blocks", block)
         if len(set(self.blocks)) < len(self.blocks):
             raise InputError(
                 f"`blocks` should name each block once. Received: `blocks` = {self.blocks}."
@@ -139,12 +139,3 @@ class PatchMethod:
     def item_patch_of(self, host: "Backbone", dtype: Any) -> PatchLayer | None:
         """Makes the patch of the embedded items, or `None` where the method has none."""
         return None
-
-
-def check_positive(argument: str, value: Any) -> Any:
-    """The value; raises an InputError unless it is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(
-            f"`{argument}` should be a positive integer. Received: `{argument}` = {value!r}."
-        )
-    return value

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keras_peterrec.patches.patch_method import PatchMethod, check_positive
+from keras_peterrec.errors import check_count
+from keras_peterrec.patches.patch_method import PatchMethod
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class SoftTokens(PatchMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("count", self.count)
+        check_count("count", self.count)
 
     @property
     def tokens(self) -> int:

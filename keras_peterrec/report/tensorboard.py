@@ -22,7 +22,7 @@ from keras_peterrec.report.views import label_columns
 MOST_VECTORS = 10_000
 THRESHOLDS = 101
 # Settings that tell no training from another.
-LEFT_OUT = ("labels", "log", "epochs", "baselines", "inner_skip")
+LEFT_OUT = ("labels", "log", "epochs", "baselines")
 VECTORS, METADATA = "item_vectors.bytes", "items.tsv"
 
 

@@ -31,7 +31,7 @@ from keras_peterrec.runs.task_data import (
 )
 from keras_peterrec.runs.task_training import RECIPE, TaskRun, train_task
 from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.transfer import PATCHED, TransferSettings
+from keras_peterrec.settings.transfer import DEFAULT_PATCH, PATCHED, TransferSettings
 from keras_peterrec.tasks.task_data import PartWeights
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
@@ -64,18 +64,17 @@ def transfer(settings: TransferSettings) -> dict:
     # From before the host is built, because its dropout layers draw their seeds then.
     with seeded(settings.seed):
         start = None if settings.start is None else _start(settings)
-        return _transfer(settings.with_one_patch(), start)
+        return _transfer(settings, start)
 
 
 def _start(settings):
     """The TaskBundle that training starts with."""
     bundle = TaskBundle.read(settings.start, "start")
-    for name in ("patch", "bottleneck", "insertion", "inner_skip"):
-        if getattr(settings, name) and bundle.method != "head":
-            raise InputError(
-                f"`{name}` should be left out with `start` (--from), whose patch is trained "
-                f"further. Received: `{name}` = {getattr(settings, name)!r}."
-            )
+    if settings.patch is not None and bundle.method != "head":
+        raise InputError(
+            "`patch` should be left out with `start` (--from), whose patch is trained further. "
+            f"Received: `patch` = {settings.patch!r}."
+        )
     if bundle.method not in (settings.method, "head"):
         raise InputError(
             f"`method` should be that of `start` (--from), {bundle.method}, or start with a head. "
@@ -94,7 +93,7 @@ def _transfer(settings, start):
     patch = None
     if settings.method in PATCHED:
         patch = None if start is None else start.patch()
-        patch = patch or get_patch(settings.patch)
+        patch = patch or get_patch(settings.patch or DEFAULT_PATCH)
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)

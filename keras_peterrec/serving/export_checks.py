@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
     EMBED,
@@ -32,8 +32,7 @@ def check_export(host, tasks, out, k, incremental=False, mixed=None):
     Raises:
         InputError: see `export`.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"`k` should be a positive integer. Received: `k` = {k!r}.")
+    check_count("k", k)
     if not _VERSION.fullmatch(out.name):
         raise InputError(
             "`out` should end in a version number, such as export/peterrec/1. "

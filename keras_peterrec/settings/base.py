@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from keras_peterrec.data.moments import check_split
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -241,12 +241,6 @@ def default_text(field):
     return f" (default: {default})"
 
 
-def positive_integer(name, value):
-    """Checks that an integer is 1 or more."""
-    if value < 1:
-        raise InputError(f"`{name}` should be a positive integer. Received: `{name}` = {value!r}.")
-
-
 def rate(name, value):
     """Checks that a number is at least 0 and below 1."""
     if not 0.0 <= value < 1.0:
@@ -305,7 +299,7 @@ def epochs_setting():
         200,
         "at most; early stopping ends nearly all runs before. May be another number where a run "
         "goes on",
-        check=positive_integer,
+        check=check_count,
     )
 
 

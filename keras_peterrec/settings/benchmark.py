@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings.base import (
     Settings,
     not_negative,
-    positive_integer,
     seed_number,
     setting,
 )
@@ -94,15 +93,15 @@ class TrainBenchmarkSettings(Settings):
     reference_python: Any = setting(
         None, "Python that runs the script (default: this one)", metavar="PATH"
     )
-    items: int = setting(50_000, "items V", check=positive_integer)
-    hidden_dim: int = setting(64, "channels C of the network", check=positive_integer)
-    blocks: int = setting(8, "residual blocks", check=positive_integer)
-    length: int = setting(50, "positions L of a row", check=positive_integer)
-    batch_size: int = setting(128, "rows B of a batch", check=positive_integer)
-    negatives: int = setting(1_000, "negatives S of the sampled loss", check=positive_integer)
+    items: int = setting(50_000, "items V", check=check_count)
+    hidden_dim: int = setting(64, "channels C of the network", check=check_count)
+    blocks: int = setting(8, "residual blocks", check=check_count)
+    length: int = setting(50, "positions L of a row", check=check_count)
+    batch_size: int = setting(128, "rows B of a batch", check=check_count)
+    negatives: int = setting(1_000, "negatives S of the sampled loss", check=check_count)
     precision: str = setting("float32", "Keras' dtype policy", choices=PRECISIONS)
-    rounds: int = setting(5, "turns of each side", check=positive_integer)
-    steps: int = setting(5, "timed steps of a turn", check=positive_integer)
+    rounds: int = setting(5, "turns of each side", check=check_count)
+    steps: int = setting(5, "timed steps of a turn", check=check_count)
     models: int = setting(
         5,
         "task models trained one after the other, to see what memory stays of each; below 2 or "
@@ -114,7 +113,7 @@ class TrainBenchmarkSettings(Settings):
         "log whose epoch in `pretrain` is measured, such as movielens-100k/source (default: none)",
     )
     max_length: int = setting(
-        100, "with a log: events of a history, as in `pretrain`", check=positive_integer
+        100, "with a log: events of a history, as in `pretrain`", check=check_count
     )
     seed: int = setting(0, "of weights and batches", check=seed_number)
 
@@ -156,10 +155,10 @@ class ServeBenchmarkSettings(Settings):
         parse=int,
     )
     seconds: float = setting(5.0, "of a measurement, all its turns together", check=_seconds)
-    rounds: int = setting(3, "turns of each measurement", check=positive_integer)
-    items: int = setting(50_000, "of the made-up model", check=positive_integer)
-    targets: int = setting(5_000, "items that its task recommends", check=positive_integer)
-    hidden_dim: int = setting(64, "its channels", check=positive_integer)
-    blocks: int = setting(8, "its residual blocks", check=positive_integer)
-    length: int = setting(50, "events of a history", check=positive_integer)
+    rounds: int = setting(3, "turns of each measurement", check=check_count)
+    items: int = setting(50_000, "of the made-up model", check=check_count)
+    targets: int = setting(5_000, "items that its task recommends", check=check_count)
+    hidden_dim: int = setting(64, "its channels", check=check_count)
+    blocks: int = setting(8, "its residual blocks", check=check_count)
+    length: int = setting(50, "events of a history", check=check_count)
     seed: int = setting(0, "of weights and histories", check=seed_number)

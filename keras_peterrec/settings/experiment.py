@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.settings.base import data_setting, positive_integer, setting
+from keras_peterrec.settings.base import data_setting, setting
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.reading import ReadingSettings
 
@@ -71,18 +71,18 @@ class ExperimentSettings(ReadingSettings):
         3,
         "how many, each with its own split, host and training",
         metavar="N",
-        check=positive_integer,
+        check=check_count,
         recorded=False,
     )
-    epochs: int | None = setting(None, "at most, of every stage", check=positive_integer)
+    epochs: int | None = setting(None, "at most, of every stage", check=check_count)
     hidden_dim: int = setting(
-        PretrainSettings.hidden_dim, "channels of the hosts", check=positive_integer
+        PretrainSettings.hidden_dim, "channels of the hosts", check=check_count
     )
     blocks: int = setting(
-        PretrainSettings.blocks, "residual blocks of the hosts", check=positive_integer
+        PretrainSettings.blocks, "residual blocks of the hosts", check=check_count
     )
     max_length: int | None = setting(
-        None, "events of a history (default: as suits the dataset)", check=positive_integer
+        None, "events of a history (default: as suits the dataset)", check=check_count
     )
     shared: Any = setting(
         None,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError
-from keras_peterrec.settings.base import Settings, positive_integer, setting
+from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.settings.base import Settings, setting
 
 _ITEMS = ("items", "hidden_items", "add_items")
 # What each way of using the command takes: needed, allowed.
@@ -27,7 +27,7 @@ class ExportSettings(Settings):
     task: Any = setting((), "folders of transfer runs", metavar="DIR", place=True)
     out: Any = setting(None, "new version, such as export/peterrec/1")
     k: int | None = setting(
-        None, "items in a recommendation (default: 10, or those of --base)", check=positive_integer
+        None, "items in a recommendation (default: 10, or those of --base)", check=check_count
     )
     incremental: bool = setting(False, "let every task take single events as well, as NAME_step")
     mixed: Any = setting(

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.data.moments import check_split
+from keras_peterrec.errors import check_count
 from keras_peterrec.settings.base import (
     data_setting,
     not_negative,
-    positive_integer,
     setting,
 )
 from keras_peterrec.settings.reading import RunnerSettings, weight_setting
@@ -42,5 +42,5 @@ class PrepareSettings(RunnerSettings):
     shards: int | None = setting(
         None,
         "files that the users are spread over (default: one for each 8 MB of the log)",
-        check=positive_integer,
+        check=check_count,
     )

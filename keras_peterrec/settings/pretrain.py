@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
@@ -13,7 +13,6 @@ from keras_peterrec.settings.base import (
     keep_seen_setting,
     least_gain_setting,
     linear_setting,
-    positive_integer,
     positive_number,
     profile_setting,
     rate,
@@ -41,19 +40,19 @@ class PretrainSettings(RunnerSettings):
         "what is learned: the next item (causal) or hidden items (masked)",
         choices=("causal", "masked"),
     )
-    hidden_dim: int = setting(64, "channels C of the network", check=positive_integer)
-    blocks: int = setting(8, "residual blocks", check=positive_integer)
-    max_length: int = setting(100, "events of a history that it reads", check=positive_integer)
+    hidden_dim: int = setting(64, "channels C of the network", check=check_count)
+    blocks: int = setting(8, "residual blocks", check=check_count)
+    max_length: int = setting(100, "events of a history that it reads", check=check_count)
     epochs: int = epochs_setting()
     least_gain: float = least_gain_setting()
     steps_per_epoch: int | None = setting(
         None,
         "steps between two validations (default: all events once; of a log that streams at most "
         "10,000)",
-        check=positive_integer,
+        check=check_count,
     )
     batch_size: int | None = setting(
-        None, "full windows in a batch (default: about 1,000 events)", check=positive_integer
+        None, "full windows in a batch (default: about 1,000 events)", check=check_count
     )
     learning_rate: float = setting(2e-3, "of Adam", check=positive_number)
     dropout: float = setting(0.3, "on embeddings and branches", check=rate)
@@ -68,7 +67,7 @@ class PretrainSettings(RunnerSettings):
     )
     weight_column: str | None = weight_setting("each event")
     min_count: int = setting(
-        1, "items with fewer training events become unknown", check=positive_integer
+        1, "items with fewer training events become unknown", check=check_count
     )
     linear: bool = linear_setting()
     baselines: bool = setting(

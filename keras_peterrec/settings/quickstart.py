@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.settings.base import Settings, positive_integer, seed_number, setting
+from keras_peterrec.errors import check_count
+from keras_peterrec.settings.base import Settings, seed_number, setting
 
 
 @dataclass(frozen=True)
@@ -21,5 +22,5 @@ class QuickstartSettings(Settings):
         "what to run on",
         choices=("movielens-100k", "movielens-1m", "simulated"),
     )
-    epochs: int = setting(200, "at most, of every stage", check=positive_integer)
+    epochs: int = setting(200, "at most, of every stage", check=check_count)
     seed: int = setting(0, "of everything", check=seed_number)

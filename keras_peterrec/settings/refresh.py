@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from keras_peterrec.errors import check_count
 from keras_peterrec.settings.base import (
     data_setting,
     devices_setting,
@@ -11,7 +12,6 @@ from keras_peterrec.settings.base import (
     finish_setting,
     least_gain_setting,
     linear_setting,
-    positive_integer,
     positive_number,
     profile_setting,
     seed_number,
@@ -43,7 +43,7 @@ class RefreshSettings(ReadingSettings):
     epochs: int = epochs_setting()
     least_gain: float = least_gain_setting()
     batch_size: int | None = setting(
-        None, "full windows in a batch (default: about 1,000 events)", check=positive_integer
+        None, "full windows in a batch (default: about 1,000 events)", check=check_count
     )
     learning_rate: float | None = setting(
         None,
@@ -52,7 +52,7 @@ class RefreshSettings(ReadingSettings):
     )
     weight_column: str | None = weight_setting("each event")
     min_count: int = setting(
-        1, "new items with fewer training events stay unknown", check=positive_integer
+        1, "new items with fewer training events stay unknown", check=check_count
     )
     linear: bool = linear_setting()
     baselines: bool = setting(

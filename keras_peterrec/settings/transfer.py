@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.data.moments import is_moment
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings.base import (
     Settings,
     data_setting,
@@ -17,7 +17,6 @@ from keras_peterrec.settings.base import (
     keep_seen_setting,
     least_gain_setting,
     linear_setting,
-    positive_integer,
     positive_number,
     profile_setting,
     rate,
@@ -43,7 +42,6 @@ PATCHED = ("patch", "random_host")  # the methods with patches
 # The paper's patch inside the blocks, and what an item means to the task. The paper's alone is
 # `bottleneck`.
 DEFAULT_PATCH = "bottleneck+item_lora:8"
-INSERTIONS = ("serial", "serial_single", "parallel", "parallel_after_activation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +161,6 @@ class TransferSettings(TaskSettings):
         f"bottleneck:8,serial or lora:4+norm (default: {DEFAULT_PATCH}; the paper's: bottleneck)",
         metavar="NAME[:OPTIONS][+...]",
     )
-    bottleneck: int | None = setting(
-        None, "short for --patch bottleneck:WIDTH", metavar="WIDTH", check=positive_integer
-    )
-    insertion: str | None = setting(
-        None, "short for --patch bottleneck,INSERTION", choices=INSERTIONS
-    )
-    inner_skip: bool = setting(False, "short for --patch bottleneck,inner_skip, as in the paper")
     loss: str | None = setting(
         None,
         "recommendation: softmax, bce, sampled or bpr (default: softmax, or bce where a history "
@@ -182,7 +173,7 @@ class TransferSettings(TaskSettings):
         None,
         "of rows, or of the cuts of histories where these have several (default: by the number "
         "of training rows)",
-        check=positive_integer,
+        check=check_count,
     )
     learning_rate: float | None = setting(
         None, "of Adam, at the start (default: by the method)", check=positive_number
@@ -212,31 +203,11 @@ class TransferSettings(TaskSettings):
                 "`train_fraction` should be left out with `final`, which trains on everything. "
                 f"Received: `train_fraction` = {self.train_fraction}."
             )
-        short = {name: getattr(self, name) for name in ("bottleneck", "insertion", "inner_skip")}
-        short = {name: value for name, value in short.items() if value}
-        asked = {**({} if self.patch is None else {"patch": self.patch}), **short}
-        if asked and self.method not in PATCHED:
-            name, value = next(iter(asked.items()))
+        if self.patch is not None and self.method not in PATCHED:
             raise InputError(
-                f"`{name}` should be left out unless `method` is {' or '.join(PATCHED)}. "
-                f"Received: `{name}` = {value!r} with `method` = {self.method!r}."
+                f"`patch` should be left out unless `method` is {' or '.join(PATCHED)}. "
+                f"Received: `patch` = {self.patch!r} with `method` = {self.method!r}."
             )
-        if short and self.patch is not None:
-            name, value = next(iter(short.items()))
-            raise InputError(
-                f"`{name}` should be left out with `patch`, which can say it: bottleneck:8,serial,"
-                f"inner_skip. Received: `{name}` = {value!r} with `patch` = {self.patch!r}."
-            )
-
-    def with_one_patch(self):
-        """These settings with all that was said of the patch in `patch` alone."""
-        if self.method not in PATCHED or self.patch is not None:
-            return self
-        options = [str(self.bottleneck)] if self.bottleneck else []
-        options += [self.insertion] if self.insertion else []
-        options += ["inner_skip"] if self.inner_skip else []
-        patch = f"bottleneck:{','.join(options)}" if options else DEFAULT_PATCH
-        return self.replace(patch=patch, bottleneck=None, insertion=None, inner_skip=False)
 
 
 @dataclass(frozen=True)
@@ -261,13 +232,13 @@ class MultiTaskSettings(ReadingSettings):
     )
     out: Any = setting(help="new folder", recorded=False)
     hidden_dim: int = setting(
-        PretrainSettings.hidden_dim, "channels C of the network", check=positive_integer
+        PretrainSettings.hidden_dim, "channels C of the network", check=check_count
     )
-    blocks: int = setting(PretrainSettings.blocks, "residual blocks", check=positive_integer)
+    blocks: int = setting(PretrainSettings.blocks, "residual blocks", check=check_count)
     max_length: int = setting(
-        PretrainSettings.max_length, "events of a history that it reads", check=positive_integer
+        PretrainSettings.max_length, "events of a history that it reads", check=check_count
     )
-    epochs: int = setting(PretrainSettings.epochs, "at most", check=positive_integer)
+    epochs: int = setting(PretrainSettings.epochs, "at most", check=check_count)
     learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
     dropout: float = setting(PretrainSettings.dropout, "on embeddings and branches", check=rate)
     head_dropout: float = setting(

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.settings.base import device_count
 
 
 class Devices:
@@ -65,10 +66,8 @@ class Devices:
         Raises:
             InputError: The machine has fewer devices, or `TF_CONFIG` is wrong.
         """
-        if count is not None and count != "all" and (not isinstance(count, int) or count < 1):
-            raise InputError(
-                f"`devices` should be a positive integer or 'all'. Received: `devices` = {count!r}."
-            )
+        if count is not None:
+            device_count("devices", count)
         config = os.environ.get("TF_CONFIG")
         return cls(_workers_strategy(config, count) if config else _local_strategy(count))
 

@@ -17,15 +17,7 @@ from keras_peterrec.transfer.task_model import TaskModel
 SHARED_HOST = ("patch", "head")
 # Of Adam, where a run does not say another. For `patch` and `all`, 3e-4 and 3e-3 were no better on
 # the validation users of four tasks of MovieLens-100K; for the others they were not tried.
-LEARNING_RATES = {
-    "patch": 1e-3,
-    "all": 1e-3,
-    "head": 5e-3,
-    "last1": 1e-3,
-    "last2": 1e-3,
-    "scratch": 1e-3,
-    "random_host": 1e-3,
-}
+LEARNING_RATES = {**dict.fromkeys(METHODS, 1e-3), "head": 5e-3}
 
 
 def check_method(method: str) -> None:

@@ -7,12 +7,12 @@ import pytest
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.plans import PLANS, RUNS
 from keras_peterrec.experiments.plots import PLOTS
-from keras_peterrec.patches.bottleneck import Bottleneck
+from keras_peterrec.patches.bottleneck import INSERTIONS
 from keras_peterrec.patches.registry import get_patch, patch_methods
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.settings.transfer import INSERTIONS, METHODS
+from keras_peterrec.settings.transfer import METHODS
 from keras_peterrec.transfer.host import OBJECTIVES
 
 TAKES = {
@@ -42,7 +42,6 @@ def test_rows_are_distinct_and_take_known_settings(plan):
         assert row.run in RUNS and row.objective in OBJECTIVES
         assert row.settings.keys() <= TAKES[row.run].keys(), row
         assert row.settings.get("method", "patch") in METHODS
-        assert row.settings.get("insertion", "serial") in INSERTIONS
 
 
 def test_plans_compare_what_they_say():
@@ -56,11 +55,8 @@ def test_plans_compare_what_they_say():
 
     assert settings("pretraining", "method") == ["patch", "random_host", "all", "scratch"]
     assert settings("strategies", "method") == ["head", "last1", "last2", "all", "patch"]
-    usual = Bottleneck().insertion
-    pairs = [
-        (row.settings.get("insertion", usual), row.settings.get("inner_skip", False))
-        for row in PLANS["insertions"].rows
-    ]
+    patches = map(get_patch, settings("insertions", "patch"))
+    pairs = [(patch.insertion, patch.inner_skip) for patch in patches]
     assert sorted(pairs) == sorted((i, skip) for i in INSERTIONS for skip in (False, True))
     fractions = set(zip(settings("few-labels", "method"), settings("few-labels", "train_fraction")))
     shares = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0)

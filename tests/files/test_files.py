@@ -4,6 +4,7 @@ import json
 import multiprocessing
 
 import matplotlib.figure
+import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
@@ -36,7 +37,7 @@ def test_a_figure_is_a_png_whatever_its_name(tmp_path):
 
 
 def test_json_makes_the_round_trip(tmp_path):
-    content = {"classes": ["a", "ü"], "mean": 1 / 3, "patch": None}
+    content = {"classes": ["a", "ü"], "mean": 1 / 3, "patch": None, "rank": np.int64(8)}
     write_json(tmp_path / "task.json", content)
     assert read_json(tmp_path / "task.json", "task") == content
     assert "ü" in (tmp_path / "task.json").read_text(encoding="utf-8")

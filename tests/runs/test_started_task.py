@@ -80,7 +80,6 @@ def test_the_start_counts_and_is_not_made_worse(task_folder, host_folder, tmp_pa
     ("arguments", "message"),
     [
         ({**TARGET, "patch": "lora:4"}, r"`patch` should be left out with `start` \(--from\)"),
-        ({**TARGET, "bottleneck": 4}, r"`bottleneck` should be left out with `start`"),
         ({**TARGET, "method": "head"}, r"`method` should be that of `start` \(--from\), patch"),
         (GENDER, "`start` should be a classification task. Received: .* a recommendation task"),
         ({**TARGET, "start": "nowhere"}, "`start` should be a folder with task.json"),

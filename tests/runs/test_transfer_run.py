@@ -149,17 +149,6 @@ def test_a_regression_with_hubers_loss_is_another_run(host_folder, tmp_path, eag
     assert one["baseline"] == two["baseline"]
 
 
-def test_short_options_are_the_patch_they_are_short_for(host_folder, tmp_path, eagerly):
-    common = {**GENDER, "train_fraction": 0.1, "out": tmp_path / "task"}
-    short = {"bottleneck": 2, "insertion": "serial", "inner_skip": True}
-    result = transfer(host_folder, "simulated/source", **short, **common)
-    named = {"patch": "bottleneck:2,serial,inner_skip"}
-    assert transfer(host_folder, "simulated/source", **named, **common) == result
-    assert result["settings"]["bottleneck"] is None and result["settings"]["inner_skip"] is False
-    patch = Task.load(tmp_path / "task", Host.load(host_folder)).model.patch
-    assert (patch.width, patch.insertion, patch.inner_skip) == (2, "serial", True)
-
-
 def test_patches_by_their_short_name(host_folder, tmp_path):
     result = transfer(
         host_folder, "simulated/source", tmp_path / "gender", patch="lora:2+norm", **GENDER
@@ -184,9 +173,6 @@ def test_patches_by_their_short_name(host_folder, tmp_path):
     "settings, part",
     [
         ({"patch": "lorra"}, "`patch` should be one of bottleneck, "),
-        ({"patch": "lora", "bottleneck": 4}, "`bottleneck` should be left out with `patch`"),
-        ({"patch": "lora", "insertion": "serial"}, "`insertion` should be left out with `patch`"),
-        ({"patch": "bottleneck:2", "inner_skip": True}, "`inner_skip` should be left out with"),
         ({"patch": "compacter:6"}, "`factor` should divide the host's"),
     ],
 )
@@ -316,8 +302,8 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({**TARGET, "bottleneck": 0}, "`bottleneck` should be a positive integer"),
-        ({**TARGET, "insertion": "sideways"}, "`insertion` should be one of serial"),
+        ({**TARGET, "patch": "bottleneck:0"}, "`width` should be a positive integer"),
+        ({**TARGET, "patch": "bottleneck:insertion=sideways"}, "`insertion` should be one of"),
         ({**TARGET, "method": "magic"}, "`method` should be one of patch"),
         ({**TARGET, "train_fraction": 0.0}, "`train_fraction` should be above 0"),
         ({**TARGET, **GENDER}, "Either `target` or `labels` should be given"),
@@ -329,7 +315,6 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
         ({**GENDER, "cut_history": False}, "`cut_history` should be left out without `target`"),
         ({**TARGET, "column": "age"}, "`column` should be left out without `labels`. Received"),
         ({**GENDER, "method": "head", "patch": "lora:8"}, "`patch` should be left out unless"),
-        ({**GENDER, "method": "all", "insertion": "serial"}, "`insertion` should be left out"),
         ({"labels": "simulated/users"}, "`column` should name a column"),
         ({**SPEND, "loss": "bpr"}, "`loss` should be one of squared, huber for a regression task"),
         ({**SPEND, "kind": None}, "`kind` should be given for the column 'spend', as --kind regr"),
