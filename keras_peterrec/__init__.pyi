@@ -1,7 +1,6 @@
 # The public names. To add one, import it here: `__init__.py` reads this file, and so do editors.
 
 from keras_peterrec.commands import benchmark_serve as benchmark_serve
-from keras_peterrec.commands import benchmark_train as benchmark_train
 from keras_peterrec.commands import evaluate as evaluate
 from keras_peterrec.commands import experiment as experiment
 from keras_peterrec.commands import export as export

@@ -86,7 +86,7 @@ def _parser():
     for command in COMMANDS:
         group, _, name = command.settings.command.rpartition(" ")
         if group and group not in groups:
-            text = "measure training or serving"
+            text = "measure a server"
             of_group = commands.add_parser(group, help=text, description=text)
             groups[group] = of_group.add_subparsers(metavar="WHAT", required=True)
             of_group.commands = groups[group].choices

@@ -8,7 +8,7 @@ settings by `tests/write_command_stub.py`, and a test says when it has to be mad
 import importlib
 from dataclasses import dataclass
 
-from keras_peterrec.settings.benchmark import ServeBenchmarkSettings, TrainBenchmarkSettings
+from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
 from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.experiment import ExperimentSettings
 from keras_peterrec.settings.export import ExportSettings
@@ -54,9 +54,6 @@ COMMANDS = (
     Command(ReportSettings, "runs.report:report", "runs.report:show", False),
     Command(ExperimentSettings, "experiments.engine:experiment", "experiments.engine:show"),
     Command(ServeSettings, "server.serve:serve", None),
-    Command(
-        TrainBenchmarkSettings, "benchmarks.train:benchmark_train", "benchmarks.train:show", False
-    ),
     Command(
         ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False
     ),

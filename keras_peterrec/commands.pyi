@@ -89,29 +89,29 @@ def pretrain(
     log: Any,
     out: Any,
     objective: str = "causal",
-    hidden_dim: int = 64,
-    blocks: int = 8,
-    max_length: int = 100,
-    epochs: int = 200,
-    least_gain: float = 0.02,
     steps_per_epoch: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 0.002,
-    dropout: float = 0.3,
-    unknown_rate: float = 0.1,
     later_rate: float = 0.5,
     weight_column: str | None = None,
     min_count: int = 1,
-    linear: bool = True,
     baselines: bool = True,
     split: str = "last",
     keep_seen: bool | None = None,
+    seed: int = 0,
+    *,
+    hidden_dim: int = 64,
+    blocks: int = 8,
+    max_length: int = 100,
+    dropout: float = 0.3,
+    unknown_rate: float = 0.1,
+    epochs: int = 200,
+    least_gain: float = 0.02,
+    linear: bool = True,
     final: bool = False,
     finish: bool = False,
-    seed: int = 0,
     devices: Any = None,
     profile: bool = False,
-    *,
     columns: Any = None,
     events: Any = None,
     drop_bad_rows: bool = False,
@@ -130,6 +130,27 @@ def pretrain(
         log: Source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of
             `prepare`, or a name such as movielens-100k/source.
         out: New folder for the host.
+        hidden_dim: int. Channels C of the network. Defaults to `64`.
+        blocks: int. Residual blocks. Defaults to `8`.
+        max_length: int. Events of a history that it reads. Defaults to `100`.
+        dropout: float. On embeddings and branches. Defaults to `0.3`.
+        unknown_rate: float. Share of the inputs that are replaced by the unknown item, causal only.
+            Defaults to `0.1`.
+        epochs: int. At most; early stopping ends nearly all runs before. May be another number
+            where a run goes on. Defaults to `200`.
+        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
+            should bring: with less the learning rate drops, or training ends; 0: only where none
+            was better. Defaults to `0.02`.
+        linear: bool. Whether a regression on the items of the history is added to the network's
+            answers. Defaults to `True`.
+        final: bool. Train anew on everything after measuring, as long as was best: what ships.
+            Defaults to `False`.
+        finish: bool. End the training of this folder now, interrupted or running in another
+            process: keep the best epoch, measure and save. Defaults to `False`.
+        devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
+            machine). Defaults to `None`.
+        profile: bool. Profile a few steps with TensorFlow's profiler, for TensorBoard. Defaults to
+            `False`.
         columns: What the files call the columns user_id, item_id, timestamp and event_type, where
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
@@ -144,29 +165,16 @@ def pretrain(
             Defaults to `None`.
         objective: str. What is learned: the next item (causal) or hidden items (masked). Defaults
             to `'causal'`.
-        hidden_dim: int. Channels C of the network. Defaults to `64`.
-        blocks: int. Residual blocks. Defaults to `8`.
-        max_length: int. Events of a history that it reads. Defaults to `100`.
-        epochs: int. At most; early stopping ends nearly all runs before. May be another number
-            where a run goes on. Defaults to `200`.
-        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
-            should bring: with less the learning rate drops, or training ends; 0: only where none
-            was better. Defaults to `0.02`.
         steps_per_epoch: int. Steps between two validations (default: all events once; of a log that
             streams at most 10,000). Defaults to `None`.
         batch_size: int. Full windows in a batch (default: about 1,000 events). Defaults to `None`.
         learning_rate: float. Of Adam. Defaults to `0.002`.
-        dropout: float. On embeddings and branches. Defaults to `0.3`.
-        unknown_rate: float. Share of the inputs that are replaced by the unknown item, causal only.
-            Defaults to `0.1`.
         later_rate: float. How many times as often as the event before it each of the three after
             the next one is asked for in its place; 0: the next one alone, as in the paper; causal
             only. Defaults to `0.5`.
         weight_column: str. Column of numbers from 0 up: how much each event counts in the network's
             loss; metrics and regressions count all alike. Defaults to `None`.
         min_count: int. Items with fewer training events become unknown. Defaults to `1`.
-        linear: bool. Whether a regression on the items of the history is added to the network's
-            answers. Defaults to `True`.
         baselines: bool. Whether regressions (SLIT and EASE) are measured as well. Defaults to
             `True`.
         split: str. Last: each user's last two events are held out, or time:2026-09-01: what comes
@@ -174,15 +182,7 @@ def pretrain(
             `'last'`.
         keep_seen: bool. Recommend items of the history as well (default: where a tenth of what
             training asks for lies in the history). Defaults to `None`.
-        final: bool. Train anew on everything after measuring, as long as was best: what ships.
-            Defaults to `False`.
-        finish: bool. End the training of this folder now, interrupted or running in another
-            process: keep the best epoch, measure and save. Defaults to `False`.
         seed: int. Of weights, dropout and the order of batches. Defaults to `0`.
-        devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
-            machine). Defaults to `None`.
-        profile: bool. Profile a few steps with TensorFlow's profiler, for TensorBoard. Defaults to
-            `False`.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -197,21 +197,21 @@ def refresh(
     out: Any,
     items: Any = None,
     keep_host_items: bool = False,
-    epochs: int = 200,
-    least_gain: float = 0.02,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     weight_column: str | None = None,
     min_count: int = 1,
-    linear: bool = True,
     baselines: bool = True,
     split: str = "last",
+    seed: int = 0,
+    *,
+    epochs: int = 200,
+    least_gain: float = 0.02,
+    linear: bool = True,
     final: bool = False,
     finish: bool = False,
-    seed: int = 0,
     devices: Any = None,
     profile: bool = False,
-    *,
     columns: Any = None,
     events: Any = None,
     drop_bad_rows: bool = False,
@@ -231,6 +231,21 @@ def refresh(
         host: Folder of a pretrain or refresh run.
         log: Log of the new events, or of all events until now.
         out: New folder for the host.
+        epochs: int. At most; early stopping ends nearly all runs before. May be another number
+            where a run goes on. Defaults to `200`.
+        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
+            should bring: with less the learning rate drops, or training ends; 0: only where none
+            was better. Defaults to `0.02`.
+        linear: bool. Whether a regression on the items of the history is added to the network's
+            answers. Defaults to `True`.
+        final: bool. Train anew on everything after measuring, as long as was best: what ships.
+            Defaults to `False`.
+        finish: bool. End the training of this folder now, interrupted or running in another
+            process: keep the best epoch, measure and save. Defaults to `False`.
+        devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
+            machine). Defaults to `None`.
+        profile: bool. Profile a few steps with TensorFlow's profiler, for TensorBoard. Defaults to
+            `False`.
         columns: What the files call the columns user_id, item_id, timestamp and event_type, where
             they do not call them that: user_id=userId,timestamp=ts. Defaults to `None`.
         events: Of the log, keep the rows whose event_type is one of these, such as buy,cart
@@ -242,33 +257,18 @@ def refresh(
             items were clicked beside. Defaults to `None`.
         keep_host_items: bool. Train the vectors of new items alone: the host's tasks stay valid,
             bit for bit. Defaults to `False`.
-        epochs: int. At most; early stopping ends nearly all runs before. May be another number
-            where a run goes on. Defaults to `200`.
-        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
-            should bring: with less the learning rate drops, or training ends; 0: only where none
-            was better. Defaults to `0.02`.
         batch_size: int. Full windows in a batch (default: about 1,000 events). Defaults to `None`.
         learning_rate: float. Of Adam (default: 5e-4; with --keep-host-items 2e-3, as in pretrain).
             Defaults to `None`.
         weight_column: str. Column of numbers from 0 up: how much each event counts in the network's
             loss; metrics and regressions count all alike. Defaults to `None`.
         min_count: int. New items with fewer training events stay unknown. Defaults to `1`.
-        linear: bool. Whether a regression on the items of the history is added to the network's
-            answers. Defaults to `True`.
         baselines: bool. Whether regressions (SLIT and EASE) are measured as well. Defaults to
             `True`.
         split: str. Last: each user's last two events are held out, or time:2026-09-01: what comes
             from then on is the test, and the last tenth before is for validation. Defaults to
             `'last'`.
-        final: bool. Train anew on everything after measuring, as long as was best: what ships.
-            Defaults to `False`.
-        finish: bool. End the training of this folder now, interrupted or running in another
-            process: keep the best epoch, measure and save. Defaults to `False`.
         seed: int. Of dropout and the order of batches. Defaults to `0`.
-        devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
-            machine). Defaults to `None`.
-        profile: bool. Profile a few steps with TensorFlow's profiler, for TensorBoard. Defaults to
-            `False`.
 
     Returns:
         dict, the content of `metrics.json`, with the host as it was among the baselines.
@@ -284,22 +284,12 @@ def transfer(
     start: Any = None,
     method: str = "patch",
     patch: Any = None,
-    bottleneck: int | None = None,
-    insertion: str | None = None,
-    inner_skip: bool = False,
     loss: str | None = None,
-    epochs: int = 200,
-    least_gain: float = 0.02,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     dropout: float = 0.5,
     hide_rate: float = 0.3,
-    final: bool = False,
-    finish: bool = False,
-    linear: bool = True,
     baselines: bool = True,
-    devices: Any = None,
-    profile: bool = False,
     *,
     columns: Any = None,
     events: Any = None,
@@ -317,6 +307,13 @@ def transfer(
     weight_column: str | None = None,
     keep_missing_words: bool = False,
     class_weight: str | None = None,
+    epochs: int = 200,
+    least_gain: float = 0.02,
+    linear: bool = True,
+    final: bool = False,
+    finish: bool = False,
+    devices: Any = None,
+    profile: bool = False,
 ) -> dict:
     """Trains one task on a host and saves its bundle as a run folder.
 
@@ -360,6 +357,21 @@ def transfer(
             however rare. More of the rare ones are found, but probabilities are then those of
             equally frequent classes: log-loss gets worse, and they are not calibrated (default:
             every user counts the same). Defaults to `None`.
+        epochs: int. At most; early stopping ends nearly all runs before. May be another number
+            where a run goes on. Defaults to `200`.
+        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
+            should bring: with less the learning rate drops, or training ends; 0: only where none
+            was better. Defaults to `0.02`.
+        linear: bool. Whether a regression on the items of the history is added to the network's
+            answers. Defaults to `True`.
+        final: bool. Train anew on everything after measuring, as long as was best: what ships.
+            Defaults to `False`.
+        finish: bool. End the training of this folder now, interrupted or running in another
+            process: keep the best epoch, measure and save. Defaults to `False`.
+        devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
+            machine). Defaults to `None`.
+        profile: bool. Profile a few steps with TensorFlow's profiler, for TensorBoard. Defaults to
+            `False`.
         start: An earlier run of this task, such as on the host before a refresh: training starts
             with its patch and its head. Defaults to `None`.
         method: str. What is trained. Defaults to `'patch'`.
@@ -367,34 +379,15 @@ def transfer(
             item_bottleneck, compacter, lora, ia3, scale_shift, bias, norm or tokens, such as
             bottleneck:8,serial or lora:4+norm (default: bottleneck+item_lora:8; the paper's:
             bottleneck). Defaults to `None`.
-        bottleneck: int. Short for --patch bottleneck:WIDTH. Defaults to `None`.
-        insertion: str. Short for --patch bottleneck,INSERTION. Defaults to `None`.
-        inner_skip: bool. Short for --patch bottleneck,inner_skip, as in the paper. Defaults to
-            `False`.
         loss: str. Recommendation: softmax, bce, sampled or bpr (default: softmax, or bce where a
             history has many targets); regression: squared (default) or huber. Defaults to `None`.
-        epochs: int. At most; early stopping ends nearly all runs before. May be another number
-            where a run goes on. Defaults to `200`.
-        least_gain: float. Share of all that validation has gained which the last epochs (2 to 4)
-            should bring: with less the learning rate drops, or training ends; 0: only where none
-            was better. Defaults to `0.02`.
         batch_size: int. Of rows, or of the cuts of histories where these have several (default: by
             the number of training rows). Defaults to `None`.
         learning_rate: float. Of Adam, at the start (default: by the method). Defaults to `None`.
         dropout: float. On the user's state. Defaults to `0.5`.
         hide_rate: float. Share of the events of a history that training hides, others in each
             epoch; but not from the head, which is trained first. Defaults to `0.3`.
-        final: bool. Train anew on everything after measuring, as long as was best: what ships.
-            Defaults to `False`.
-        finish: bool. End the training of this folder now, interrupted or running in another
-            process: keep the best epoch, measure and save. Defaults to `False`.
-        linear: bool. Whether a regression on the items of the history is added to the network's
-            answers. Defaults to `True`.
         baselines: bool. Whether the regression alone is measured as well. Defaults to `True`.
-        devices: GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each
-            machine). Defaults to `None`.
-        profile: bool. Profile a few steps with TensorFlow's profiler, for TensorBoard. Defaults to
-            `False`.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -764,65 +757,6 @@ def serve(
     Raises:
         InputError: if a setting cannot be used, a package is missing, a port is taken, or a model
             cannot be served.
-    """
-
-def benchmark_train(
-    out: Any = None,
-    sweep: Sequence[str] = (),
-    loss: Sequence[str] = ("backbone", "sampled", "full"),
-    reference: Any = None,
-    reference_variant: Sequence[str] = (),
-    reference_python: Any = None,
-    items: int = 50000,
-    hidden_dim: int = 64,
-    blocks: int = 8,
-    length: int = 50,
-    batch_size: int = 128,
-    negatives: int = 1000,
-    precision: str = "float32",
-    rounds: int = 5,
-    steps: int = 5,
-    models: int = 5,
-    log: Any = None,
-    max_length: int = 100,
-    seed: int = 0,
-) -> dict:
-    """Measures the start, steps, memory and an epoch of training, and reports them.
-
-    Steps and their start stand beside those of a reference, if there is one.
-
-    Args:
-        out: New folder for the tables, metrics.json and the plot. Defaults to `None`.
-        sweep: tuple. Items, length, batch or channels, and the values to measure; may be repeated
-            (default: no sweep, one configuration). Defaults to `()`.
-        loss: tuple. Backbone (no output loss), sampled or full; may be repeated (default: all).
-            Defaults to `('backbone', 'sampled', 'full')`.
-        reference: Script to compare with, such as tests/benchmarks/torch_reference.py. Defaults to
-            `None`.
-        reference_variant: tuple. Word that the script is given; each is measured as a side of its
-            own. Defaults to `()`.
-        reference_python: Python that runs the script (default: this one). Defaults to `None`.
-        items: int. Items V. Defaults to `50000`.
-        hidden_dim: int. Channels C of the network. Defaults to `64`.
-        blocks: int. Residual blocks. Defaults to `8`.
-        length: int. Positions L of a row. Defaults to `50`.
-        batch_size: int. Rows B of a batch. Defaults to `128`.
-        negatives: int. Negatives S of the sampled loss. Defaults to `1000`.
-        precision: str. Keras' dtype policy. Defaults to `'float32'`.
-        rounds: int. Turns of each side. Defaults to `5`.
-        steps: int. Timed steps of a turn. Defaults to `5`.
-        models: int. Task models trained one after the other, to see what memory stays of each;
-            below 2 or with a sweep: not measured. Defaults to `5`.
-        log: Log whose epoch in `pretrain` is measured, such as movielens-100k/source (default:
-            none). Defaults to `None`.
-        max_length: int. With a log: events of a history, as in `pretrain`. Defaults to `100`.
-        seed: int. Of weights and batches. Defaults to `0`.
-
-    Returns:
-        dict, the content of `metrics.json`.
-
-    Raises:
-        InputError: a sweep cannot be used, or nothing could be measured.
     """
 
 def benchmark_serve(

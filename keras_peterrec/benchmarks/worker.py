@@ -1,6 +1,6 @@
 """Measured processes: each is one side of a comparison and works only when it is asked.
 
-The benchmark starts a worker with one argument, JSON. Under `benchmark train` it holds the
+A benchmark starts a worker with one argument, JSON. That of training holds the
 configuration (`items`, `hidden_dim`, `blocks`, `length`, `batch_size`, `negatives`, `loss`,
 `precision`, `seed`), `batches`, the path of a `.npy` file `[8, B, L + 1]` of ids, and
 `variant`, a name or null. A worker answers with lines of JSON on its standard output:
@@ -13,10 +13,9 @@ configuration (`items`, `hidden_dim`, `blocks`, `length`, `batch_size`, `negativ
 and ends when its standard input does. It answers at the start once its first step is done, so
 that the time until then is that of loading, building and compiling. `start_bytes` is the resident
 memory before the model is built, `peak_bytes` the most so far. `versions`, a dict, may be added
-to the first answer. The serving benchmark's workers answer other requests in the same way.
+to the first answer. The workers of `benchmark serve` answer other requests in the same way.
 """
 
-import importlib
 import json
 import os
 import resource
@@ -136,15 +135,3 @@ def peak_bytes():
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _main():
-    """Serves `start` of a module of this package, its first argument, as our commands start."""
-    from keras_peterrec.tensorflow_start import load_tensorflow
-
-    load_tensorflow()
-    serve(importlib.import_module(f"keras_peterrec.benchmarks.{sys.argv[1]}").start)
-
-
-if __name__ == "__main__":
-    _main()

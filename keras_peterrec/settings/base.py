@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from keras_peterrec.data.moments import check_split
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -293,57 +293,6 @@ def split_setting(other, text):
     )
 
 
-def epochs_setting():
-    """The setting `epochs` of the commands that train."""
-    return setting(
-        200,
-        "at most; early stopping ends nearly all runs before. May be another number where a run "
-        "goes on",
-        check=check_count,
-    )
-
-
-LEAST_GAIN = 0.02
-
-
-def least_gain_setting():
-    """The setting `least_gain` of the commands that train."""
-    return setting(
-        LEAST_GAIN,
-        "share of all that validation has gained which the last epochs (2 to 4) should bring: with "
-        "less the learning rate drops, or training ends; 0: only where none was better",
-        check=rate,
-    )
-
-
-def finish_setting():
-    """The setting `finish` of the commands that train."""
-    return setting(
-        False,
-        "end the training of this folder now, interrupted or running in another process: keep the "
-        "best epoch, measure and save",
-        recorded=False,
-    )
-
-
-def final_setting():
-    """The setting `final` of the commands that train."""
-    return setting(
-        False,
-        "train anew on everything after measuring, as long as was best: what ships",
-        recorded=False,
-    )
-
-
-def linear_setting():
-    """The setting `linear` of the commands that train."""
-    return setting(
-        True,
-        "whether a regression on the items of the history is added to the network's answers",
-        no_help="as in the paper: the network alone",
-    )
-
-
 def keep_seen_setting():
     """The setting `keep_seen` of the commands that train what recommends."""
     return setting(
@@ -351,27 +300,6 @@ def keep_seen_setting():
         "recommend items of the history as well (default: where a tenth of what training asks for "
         "lies in the history)",
         no_help="recommend no item of the history",
-    )
-
-
-def devices_setting():
-    """The setting `devices` of the commands that train."""
-    return setting(
-        None,
-        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
-        metavar="N|all",
-        parse=lambda text: text if text == "all" else int(text),
-        check=device_count,
-        recorded=False,
-    )
-
-
-def profile_setting():
-    """The setting `profile` of the commands that train."""
-    return setting(
-        False,
-        "profile a few steps with TensorFlow's profiler, for TensorBoard",
-        recorded=False,
     )
 
 

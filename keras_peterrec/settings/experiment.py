@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.settings.base import data_setting, setting
-from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.reading import ReadingSettings
+from keras_peterrec.settings.training import NetworkSettings
 
 _NAME = re.compile(r"\w[\w.-]*")  # of a task, after which a folder is called
 DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
@@ -76,11 +76,9 @@ class ExperimentSettings(ReadingSettings):
     )
     epochs: int | None = setting(None, "at most, of every stage", check=check_count)
     hidden_dim: int = setting(
-        PretrainSettings.hidden_dim, "channels of the hosts", check=check_count
+        NetworkSettings.hidden_dim, "channels of the hosts", check=check_count
     )
-    blocks: int = setting(
-        PretrainSettings.blocks, "residual blocks of the hosts", check=check_count
-    )
+    blocks: int = setting(NetworkSettings.blocks, "residual blocks of the hosts", check=check_count)
     max_length: int | None = setting(
         None, "events of a history (default: as suits the dataset)", check=check_count
     )

@@ -6,25 +6,19 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings.base import (
     data_setting,
-    devices_setting,
-    epochs_setting,
-    final_setting,
-    finish_setting,
     keep_seen_setting,
-    least_gain_setting,
-    linear_setting,
     positive_number,
-    profile_setting,
     rate,
     seed_number,
     setting,
     split_setting,
 )
 from keras_peterrec.settings.reading import RunnerSettings, runner_setting, weight_setting
+from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class PretrainSettings(RunnerSettings):
+class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     """Settings of `pretrain`: a log in, a host out."""
 
     command: ClassVar[str] = "pretrain"
@@ -40,11 +34,6 @@ class PretrainSettings(RunnerSettings):
         "what is learned: the next item (causal) or hidden items (masked)",
         choices=("causal", "masked"),
     )
-    hidden_dim: int = setting(64, "channels C of the network", check=check_count)
-    blocks: int = setting(8, "residual blocks", check=check_count)
-    max_length: int = setting(100, "events of a history that it reads", check=check_count)
-    epochs: int = epochs_setting()
-    least_gain: float = least_gain_setting()
     steps_per_epoch: int | None = setting(
         None,
         "steps between two validations (default: all events once; of a log that streams at most "
@@ -55,10 +44,6 @@ class PretrainSettings(RunnerSettings):
         None, "full windows in a batch (default: about 1,000 events)", check=check_count
     )
     learning_rate: float = setting(2e-3, "of Adam", check=positive_number)
-    dropout: float = setting(0.3, "on embeddings and branches", check=rate)
-    unknown_rate: float = setting(
-        0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
-    )
     later_rate: float = setting(
         0.5,
         "how many times as often as the event before it each of the three after the next one is "
@@ -69,7 +54,6 @@ class PretrainSettings(RunnerSettings):
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=check_count
     )
-    linear: bool = linear_setting()
     baselines: bool = setting(
         True,
         "whether regressions (SLIT and EASE) are measured as well",
@@ -77,11 +61,7 @@ class PretrainSettings(RunnerSettings):
     )
     split: str = split_setting("last", "last: each user's last two events are held out")
     keep_seen: bool | None = keep_seen_setting()
-    final: bool = final_setting()
-    finish: bool = finish_setting()
     seed: int = setting(0, "of weights, dropout and the order of batches", check=seed_number)
-    devices: Any = devices_setting()
-    profile: bool = profile_setting()
     _: KW_ONLY
     runner: str | None = runner_setting(
         "counts, in the shards of a large prepared log, what the linear part is fitted to"

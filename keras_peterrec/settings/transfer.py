@@ -9,23 +9,16 @@ from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings.base import (
     Settings,
     data_setting,
-    devices_setting,
-    epochs_setting,
-    final_setting,
-    finish_setting,
     fraction,
     keep_seen_setting,
-    least_gain_setting,
-    linear_setting,
     positive_number,
-    profile_setting,
     rate,
     seed_number,
     setting,
     split_setting,
 )
-from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.reading import ReadingSettings, event_names, weight_setting
+from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
 from keras_peterrec.tasks.registry import kind_names
 
 # The methods and the names that the paper gives them; `transfer/strategies.py` builds them.
@@ -137,7 +130,7 @@ class TaskSettings(SplitSettings, ReadingSettings):
 
 
 @dataclass(frozen=True)
-class TransferSettings(TaskSettings):
+class TransferSettings(TrainingSettings, TaskSettings):
     """Settings of `transfer`: a host and a task's data in, a task bundle out."""
 
     command: ClassVar[str] = "transfer"
@@ -167,8 +160,6 @@ class TransferSettings(TaskSettings):
         "has many targets); regression: squared (default) or huber",
         metavar="NAME",
     )
-    epochs: int = epochs_setting()
-    least_gain: float = least_gain_setting()
     batch_size: int | None = setting(
         None,
         "of rows, or of the cuts of histories where these have several (default: by the number "
@@ -185,16 +176,11 @@ class TransferSettings(TaskSettings):
         "the head, which is trained first",
         check=rate,
     )
-    final: bool = final_setting()
-    finish: bool = finish_setting()
-    linear: bool = linear_setting()
     baselines: bool = setting(
         True,
         "whether the regression alone is measured as well",
         no_help="measure the simplest answers alone",
     )
-    devices: Any = devices_setting()
-    profile: bool = profile_setting()
 
     def check(self):
         super().check()
@@ -221,7 +207,7 @@ class LinearSettings(TaskSettings):
 
 
 @dataclass(frozen=True)
-class MultiTaskSettings(ReadingSettings):
+class MultiTaskSettings(ReadingSettings, NetworkSettings):
     """Settings of `multi_task`: one network for the next items and several tasks."""
 
     command: ClassVar[str] = "multi_task"
@@ -231,21 +217,10 @@ class MultiTaskSettings(ReadingSettings):
         help="dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
     )
     out: Any = setting(help="new folder", recorded=False)
-    hidden_dim: int = setting(
-        PretrainSettings.hidden_dim, "channels C of the network", check=check_count
-    )
-    blocks: int = setting(PretrainSettings.blocks, "residual blocks", check=check_count)
-    max_length: int = setting(
-        PretrainSettings.max_length, "events of a history that it reads", check=check_count
-    )
-    epochs: int = setting(PretrainSettings.epochs, "at most", check=check_count)
+    epochs: int = setting(TrainingSettings.epochs, "at most", check=check_count)
     learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
-    dropout: float = setting(PretrainSettings.dropout, "on embeddings and branches", check=rate)
     head_dropout: float = setting(
         TransferSettings.dropout, "on the user's state before a head", check=rate
-    )
-    unknown_rate: float = setting(
-        PretrainSettings.unknown_rate, "share of the inputs that become unknown", check=rate
     )
     train_fraction: float = setting(
         SplitSettings.train_fraction,

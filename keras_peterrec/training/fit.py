@@ -11,7 +11,7 @@ from keras_peterrec import progress
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
-from keras_peterrec.settings.base import LEAST_GAIN
+from keras_peterrec.settings.training import TrainingSettings
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.inference import write_graph
@@ -51,7 +51,7 @@ class Recipe:
         path: tuple of int or `None`. Epochs at each learning rate, as an earlier training found
             them best: `epochs` is then their sum, and nothing is measured. Defaults to `None`.
         steps: int or `None`. Steps of an epoch. Defaults to `None`, all batches once.
-        least_gain: float. See `ResumableTraining`. Defaults to `LEAST_GAIN`.
+        least_gain: float. See `ResumableTraining`. Defaults to `0.02`.
         finish: bool. Whether an interrupted training ends where it is. Defaults to `False`.
     """
 
@@ -66,7 +66,7 @@ class Recipe:
     average: float | None = None
     path: tuple | None = None
     steps: int | None = None
-    least_gain: float = LEAST_GAIN
+    least_gain: float = TrainingSettings.least_gain
     finish: bool = False
 
     def again(self, path):

@@ -1,6 +1,6 @@
 """What bounds a training step on this machine: a worker that does only part of its work.
 
-    keras-peterrec benchmark train --reference tests/benchmarks/bounds.py \
+    python tests/benchmarks/train.py --reference tests/benchmarks/bounds.py \
         --reference-variant products --reference-variant square --reference-variant copy
 
 Its sides take turns with ours; `times ours` is then the share of the bound that we reach.

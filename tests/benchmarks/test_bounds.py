@@ -7,8 +7,8 @@ from pathlib import Path
 import bounds
 import numpy as np
 import pytest
+from train_turns import made_batches
 
-from keras_peterrec.benchmarks.train_turns import made_batches
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.models.backbone import Backbone
 

@@ -1,12 +1,12 @@
 """Where a step's time goes: how time is shared, and what our own step is made of."""
 
 import pytest
+import tensorflow as tf
+from step_parts import PARTS, part_of, shared_time, step_parts
 from test_train_benchmark import configuration
-
-from keras_peterrec.benchmarks.step_parts import PARTS, part_of, shared_time, step_parts
-from keras_peterrec.benchmarks.train_turns import made_batches
-from keras_peterrec.benchmarks.train_worker import Steps, build_model
-from keras_peterrec.tensorflow_internals import TracedOperation
+from traced_operations import TracedOperation, traced_operations
+from train_turns import made_batches
+from train_worker import Steps, build_model
 
 
 def test_operations_that_run_at_once_share_the_time():
@@ -46,3 +46,34 @@ def test_all_parts_of_our_step_are_found():
     found = step_parts(steps.step, 3, steps.model.optimizer.name)
     assert list(found) == list(PARTS) and sum(found.values()) == pytest.approx(1.0)
     assert all(found[part] > 0 for part in PARTS), found
+
+
+def test_a_trace_says_what_ran_inside_and_outside_of_xla():
+    @tf.function(jit_compile=True)
+    def compiled(x, steps):
+        def body(step, x):
+            with tf.name_scope("norm"):
+                x = x - tf.reduce_mean(x, -1, keepdims=True)
+            return step + 1, tf.matmul(x, x)
+
+        return tf.while_loop(lambda step, _: step < steps, body, (0, x), maximum_iterations=9)[1]
+
+    @tf.function
+    def step(x):
+        with tf.name_scope("tables"):
+            rows = tf.gather(x, [3, 1])
+        return rows, compiled(x, tf.constant(4))
+
+    x = tf.ones([300, 300])
+    step(x)
+    operations = traced_operations(lambda: step(x))
+    explanation = f"TensorFlow {tf.__version__} writes another trace: {operations}"
+    assert any("tables" in o.path.split("/") and o.kind == "GatherV2" for o in operations), (
+        explanation
+    )
+    assert sum(o.kind == "dot" for o in operations) == 4, explanation
+    assert any("norm" in o.path.split("/") for o in operations), explanation
+    assert not any(o.kind == "while" for o in operations), explanation
+    times = [(o.began, o.ended) for o in operations]
+    assert all(began <= ended < began + 60 for began, ended in times), explanation
+    assert max(times)[0] - min(times)[0] < 60, explanation

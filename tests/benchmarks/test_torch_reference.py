@@ -16,9 +16,9 @@ from numpy_reference import (  # noqa: E402
     randomise,
     sampled_softmax_loss,
 )
+from train_turns import made_batches  # noqa: E402
+from train_worker import Steps, build_model  # noqa: E402
 
-from keras_peterrec.benchmarks.train_turns import made_batches  # noqa: E402
-from keras_peterrec.benchmarks.train_worker import Steps, build_model  # noqa: E402
 from keras_peterrec.benchmarks.worker import Worker  # noqa: E402
 
 SMALL = {

@@ -1,4 +1,4 @@
-"""`keras-peterrec benchmark train` as a person types it, and the turns that its sides take."""
+"""`train.py` as a person types it, and the turns that its sides take."""
 
 import csv
 import json
@@ -8,25 +8,25 @@ import sys
 from pathlib import Path
 
 import keras
+import loop_worker
 import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import pytest
-from commands import run_here
-
-from keras_peterrec.benchmarks import loop_worker, train
-from keras_peterrec.benchmarks.report import save_plot
-from keras_peterrec.benchmarks.train import (
+import train
+from train import (
+    TrainBenchmarkSettings,
     _bars,
     _plot_columns,
     benchmark_train,
     configurations,
     measure_loops,
 )
-from keras_peterrec.benchmarks.train_turns import FIRST_ITEM, made_batches, measure
-from keras_peterrec.benchmarks.train_worker import Steps, build_model
+from train_turns import FIRST_ITEM, made_batches, measure
+from train_worker import Steps, build_model
+
+from keras_peterrec.benchmarks.report import save_plot
 from keras_peterrec.errors import InputError
-from keras_peterrec.settings.benchmark import TrainBenchmarkSettings
 
 SMALL = {"items": 60, "hidden_dim": 4, "blocks": 1, "length": 6, "batch_size": 3, "negatives": 7}
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -41,23 +41,23 @@ def configuration(loss="full", **changes):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The command's folder and what it printed; the reference is always 40 ms."""
+    """The folder and what lies there; the reference is always 40 ms."""
     folder = tmp_path_factory.mktemp("benchmark")
     fake = folder / "fake_worker.py"  # its log stays out of the tree
     shutil.copy(FAKE, fake)
     words = [word for k, v in SMALL.items() for word in (f"--{k.replace('_', '-')}", v)]
     words += ["--sweep", "items=60", "--loss", "sampled", "--rounds", 2, "--steps", 2]
     words += ["--reference", fake, "--reference-variant", "a", "--reference-variant", "broken"]
-    words += ["--out", folder / "out", "--json"]
-    command = [sys.executable, "-m", "keras_peterrec", "benchmark", "train", *map(str, words)]
+    words += ["--out", folder / "out"]
+    command = [sys.executable, Path(__file__).with_name("train.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder / "out", json.loads(done.stdout)
+    assert done.stdout.startswith("## Training steps")
+    return folder / "out", json.loads((folder / "out" / "metrics.json").read_text())
 
 
-def test_files_say_what_was_printed(finished):
+def test_files_say_the_same(finished):
     out, result = finished
-    assert json.loads((out / "metrics.json").read_text()) == result
     with (out / "table.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == len(result["rows"]) == 2
@@ -113,11 +113,13 @@ def test_numbers_are_consistent(finished):
         (("--out", str(FAKE.parent)), "`out` should be a new folder"),
     ],
 )
-def test_mistakes_end_with_one_line_and_status_2(words, message):
-    done = run_here("benchmark", "train", *words)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"keras-peterrec: error: {message}")
-    assert done.stderr.count("\n") == 1
+def test_mistakes_end_with_one_line_and_status_2(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        train.main(words)
+    told = capsys.readouterr()
+    assert ended.value.code == 2 and told.out == ""
+    assert told.err.startswith(f"keras-peterrec: error: {message}")
+    assert told.err.count("\n") == 1
 
 
 def test_python_settings_are_checked_too():
@@ -129,16 +131,11 @@ def test_python_settings_are_checked_too():
             TrainBenchmarkSettings(**change)
 
 
-def test_help_names_what_is_measured():
-    done = run_here("benchmark", "train", "--help")
-    assert done.returncode == 0 and "--sweep" in done.stdout
-
-
 def test_full_softmax_beyond_memory_is_left_out(monkeypatch):
     memory = psutil.virtual_memory()._replace(total=1000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     with pytest.raises(InputError, match="nothing could be measured: the scores"):
-        benchmark_train(loss=["full"], **SMALL)
+        benchmark_train(TrainBenchmarkSettings(loss=("full",), **SMALL))
 
 
 # Configurations

@@ -1,6 +1,6 @@
 """The same network, loss and optimizer by hand in PyTorch: what training is compared with.
 
-A worker of `keras-peterrec benchmark train --reference tests/benchmarks/torch_reference.py`
+A worker of `python tests/benchmarks/train.py --reference tests/benchmarks/torch_reference.py`
 (protocol: `keras_peterrec/benchmarks/worker.py`); it needs only torch and NumPy. Its
 `variant`, `--reference-variant`, is made of words joined by "-":
 

@@ -97,7 +97,7 @@ def test_a_notebooks_backend_is_left_alone(tmp_path):
     code = (
         "import matplotlib, sys\n"
         "matplotlib.use('svg')\n"
-        "from keras_peterrec.benchmarks import serve, train\n"
+        "from keras_peterrec.benchmarks import serve\n"
         "from keras_peterrec.experiments import comparison_plot, plots\n"
         "row = {'task': 'a', 'method': 'patch', 'metric': 'm', 'value': 0.3, 'baselines': {}}\n"
         "comparison_plot.plot_comparison([row], sys.argv[1], 'title')\n"

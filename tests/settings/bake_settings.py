@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings import base
 from keras_peterrec.settings.base import Settings, setting
 
@@ -16,7 +16,7 @@ class BakeSettings(Settings):
     help_text: ClassVar[str] = "bake a cake"
 
     flour: Any = setting(help="what it is made of")
-    eggs: int = setting(3, "how many", check=base.positive_integer)
+    eggs: int = setting(3, "how many", check=check_count)
     sugar: float = setting(0.5, "share of the flour", check=base.fraction)
     icing: str | None = setting(None, "on top", choices=("lemon", "cocoa"))
     oven: str = setting("gas", "which one", choices=lambda: ["gas", "electric"])

@@ -61,7 +61,7 @@ def test_what_is_a_default_is_left_out():
         ("pretrain --max_lenght=5", "there is no option --max_lenght, did you mean --max-length?"),
         ("transfer --epoch-count 5", "there is no option --epoch-count"),
         ("pretrian --log a", "there is no command 'pretrian', did you mean pretrain? (quick"),
-        ("benchmark trian", "there is no command 'trian', did you mean train? (train, serve)"),
+        ("benchmark sreve", "there is no command 'sreve', did you mean serve? (serve)"),
         ("report a b", "'b' is too much"),
         ("serve --rest_api_port=8501", "there is no option --rest_api_port: here it is --port, "),
         ("serve --enable_batching", "there is no option --enable_batching: leave it out"),

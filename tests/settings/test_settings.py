@@ -12,7 +12,7 @@ from bake_settings import BakeSettings
 
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.settings import base
 from keras_peterrec.settings.base import takes
@@ -66,7 +66,7 @@ def test_what_cannot_be_used_is_one_clear_line(given, message):
 
 
 CHECKS = {
-    base.positive_integer: ([1, 10**9], [0, -1]),
+    check_count: ([1, 10**9], [0, -1]),
     base.rate: ([0.0, 0.99], [-0.1, 1.0, math.nan]),
     base.fraction: ([1e-9, 1.0], [0.0, 1.1, math.nan]),
     base.positive_number: ([1e-9, 1e9], [0.0, -1.0, math.inf, math.nan]),

@@ -1,23 +1,40 @@
-"""`benchmark train`: how soon training starts, how fast it is and how much memory it takes.
+"""How soon training starts, how fast it is and how much memory it takes, beside a reference.
+
+    python tests/benchmarks/train.py [--sweep items] [--reference SCRIPT]
 
 Loads no TensorFlow itself: every side is a process of its own.
 """
 
+import argparse
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
+
+from train_turns import measure
 
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
-from keras_peterrec.benchmarks.train_turns import measure
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.progress import line
-from keras_peterrec.settings.base import takes
-from keras_peterrec.settings.benchmark import LOSSES, TrainBenchmarkSettings
+from keras_peterrec.settings.base import (
+    Settings,
+    not_negative,
+    seed_number,
+    setting,
+)
+from keras_peterrec.settings.benchmark import new_folder
+from keras_peterrec.settings.command_parser import CommandParser
+from keras_peterrec.settings.parser import add_arguments, make_settings
+
+LOSSES = ("backbone", "sampled", "full")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 OURS = "keras_peterrec"
-WORKER = [sys.executable, "-m", "keras_peterrec.benchmarks.worker", "train_worker"]
-LOOPS = [sys.executable, "-m", "keras_peterrec.benchmarks.worker", "loop_worker"]
+START = str(Path(__file__).with_name("start_worker.py"))
+WORKER = [sys.executable, START, "train_worker"]
+LOOPS = [sys.executable, START, "loop_worker"]
 # The setting that a sweep changes, and its values.
 SWEEPS = {
     "items": ("items", (10_000, 50_000, 1_000_000)),
@@ -45,7 +62,83 @@ gradients of rows. `idle`: no operation runs.
 LEFT_OUT = "Not measured: {items:,} items, {loss}, {side}: {reason}.\n"
 
 
-@takes(TrainBenchmarkSettings)
+def _losses(name, values):
+    for value in values:
+        if value not in LOSSES:
+            raise InputError(
+                f"`{name}` should be one of {', '.join(LOSSES)}. Received: `{name}` = {value!r}."
+            )
+
+
+def _script(name, value):
+    if not Path(value).is_file():
+        raise InputError(
+            f"`{name}` should be a script that answers as a worker. "
+            f"Received: `{name}` = {str(value)!r}."
+        )
+
+
+@dataclass(frozen=True)
+class TrainBenchmarkSettings(Settings):
+    """What is trained and compared."""
+
+    command: ClassVar[str] = "benchmark train"
+
+    out: Any = setting(
+        None,
+        "new folder for the tables, metrics.json and the plot",
+        check=new_folder,
+        recorded=False,
+    )
+    sweep: tuple[str, ...] = setting(
+        (),
+        "items, length, batch or channels, and the values to measure; may be repeated "
+        "(default: no sweep, one configuration)",
+        metavar="NAME[=A,B,C]",
+    )
+    loss: tuple[str, ...] = setting(
+        LOSSES,
+        "backbone (no output loss), sampled or full; may be repeated (default: all)",
+        check=_losses,
+        metavar="NAME",
+    )
+    reference: Any = setting(
+        None,
+        "script to compare with, such as tests/benchmarks/torch_reference.py",
+        check=_script,
+        metavar="PATH",
+    )
+    reference_variant: tuple[str, ...] = setting(
+        (), "word that the script is given; each is measured as a side of its own", metavar="NAME"
+    )
+    reference_python: Any = setting(
+        None, "Python that runs the script (default: this one)", metavar="PATH"
+    )
+    items: int = setting(50_000, "items V", check=check_count)
+    hidden_dim: int = setting(64, "channels C of the network", check=check_count)
+    blocks: int = setting(8, "residual blocks", check=check_count)
+    length: int = setting(50, "positions L of a row", check=check_count)
+    batch_size: int = setting(128, "rows B of a batch", check=check_count)
+    negatives: int = setting(1_000, "negatives S of the sampled loss", check=check_count)
+    precision: str = setting("float32", "Keras' dtype policy", choices=PRECISIONS)
+    rounds: int = setting(5, "turns of each side", check=check_count)
+    steps: int = setting(5, "timed steps of a turn", check=check_count)
+    models: int = setting(
+        5,
+        "task models trained one after the other, to see what memory stays of each; below 2 or "
+        "with a sweep: not measured",
+        check=not_negative,
+    )
+    log: Any = setting(
+        None,
+        "log whose epoch in `pretrain` is measured, such as movielens-100k/source (default: none)",
+    )
+    max_length: int = setting(
+        100, "with a log: events of a history, as in `pretrain`", check=check_count
+    )
+    seed: int = setting(0, "of weights and batches", check=seed_number)
+
+
 def benchmark_train(settings: TrainBenchmarkSettings) -> dict:
     """Measures the start, steps, memory and an epoch of training, and reports them.
 
@@ -247,3 +340,22 @@ def _plot_columns(rows):
                 xs, ys = [row[setting] for row in mine], [value(row) for row in mine]
                 column[label].append(Line(f"{side} {loss}", xs, ys, *style))
     return columns
+
+
+def main(words=None):
+    """Measures what the command line asks for, and prints it."""
+    # Only here: what TensorFlow is not needed for is asked of a log before anything starts.
+    from keras_peterrec.runs.early_checks import check_places
+
+    parser = CommandParser("train.py", description=__doc__, argument_default=argparse.SUPPRESS)
+    add_arguments(parser, TrainBenchmarkSettings)
+    try:
+        settings = make_settings(TrainBenchmarkSettings, vars(parser.parse_args(words)))
+        check_places(settings)
+        show(benchmark_train(settings))
+    except InputError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 
-from keras_peterrec.tensorflow_internals import traced_operations
+from traced_operations import traced_operations
 
 PRODUCTS = ("dot", "custom-call", "MatMul", "BatchMatMulV2", "_FusedMatMul")
 # Where an operation stands in our code, by the beginning of a name in its path.

@@ -15,8 +15,8 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from step_parts import step_parts
 
-from keras_peterrec.benchmarks.step_parts import step_parts
 from keras_peterrec.benchmarks.worker import peak_bytes
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.models.backbone import Backbone

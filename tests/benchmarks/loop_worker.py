@@ -18,8 +18,8 @@ import time
 import keras
 import numpy as np
 import psutil
+from train_worker import LEARNING_RATE
 
-from keras_peterrec.benchmarks.train_worker import LEARNING_RATE
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.runs.pretrain import new_pretrainer, training_batches

@@ -1,0 +1,67 @@
+"""Settings of the commands that train: how large the network is, and how it is trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras_peterrec.errors import check_count
+from keras_peterrec.settings.base import Settings, device_count, rate, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings(Settings):
+    """How large a network is, and what its training takes away to make it robust."""
+
+    hidden_dim: int = setting(64, "channels C of the network", check=check_count)
+    blocks: int = setting(8, "residual blocks", check=check_count)
+    max_length: int = setting(100, "events of a history that it reads", check=check_count)
+    dropout: float = setting(0.3, "on embeddings and branches", check=rate)
+    unknown_rate: float = setting(
+        0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """How long training goes on and on what, and what is made beside it."""
+
+    epochs: int = setting(
+        200,
+        "at most; early stopping ends nearly all runs before. May be another number where a run "
+        "goes on",
+        check=check_count,
+    )
+    least_gain: float = setting(
+        0.02,
+        "share of all that validation has gained which the last epochs (2 to 4) should bring: with "
+        "less the learning rate drops, or training ends; 0: only where none was better",
+        check=rate,
+    )
+    linear: bool = setting(
+        True,
+        "whether a regression on the items of the history is added to the network's answers",
+        no_help="as in the paper: the network alone",
+    )
+    final: bool = setting(
+        False,
+        "train anew on everything after measuring, as long as was best: what ships",
+        recorded=False,
+    )
+    finish: bool = setting(
+        False,
+        "end the training of this folder now, interrupted or running in another process: keep the "
+        "best epoch, measure and save",
+        recorded=False,
+    )
+    devices: Any = setting(
+        None,
+        "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
+        metavar="N|all",
+        parse=lambda text: text if text == "all" else int(text),
+        check=device_count,
+        recorded=False,
+    )
+    profile: bool = setting(
+        False,
+        "profile a few steps with TensorFlow's profiler, for TensorBoard",
+        recorded=False,
+    )
