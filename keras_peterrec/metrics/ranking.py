@@ -14,6 +14,23 @@ GATHERED_VALUES = 2**20
 MISSED = 2**31 - 1
 
 
+def whole_gains(ranks: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """What each user gains by NDCG without a cutoff, `1 / log2(r + 1)`, such that the mean over
+    users is that over ranks.
+
+    Of a few users, a cutoff leaves only those to tell two models apart who are near it.
+
+    Args:
+        ranks: int array `[P]`, from 1.
+        owners: int array `[P]`, the user of each rank, numbered from 0.
+
+    Returns:
+        float array `[U]`.
+    """
+    sums = np.bincount(owners, 1.0 / np.log2(1.0 + ranks))
+    return sums * (len(sums) / len(ranks))
+
+
 def ranking_metrics(
     ranks: ArrayLike,
     ks: Sequence[int] = (5, 10, 20),

@@ -24,7 +24,11 @@ FIRST_FADE, FIRST_PENALTY = 6, 3
 # What an item is held to say of itself; 0 as of every other.
 COPIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 # Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
-SHARES = (0.1, 0.2, 0.3, 0.45, 0.65, 1.0, 1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
+SHARES = (0.03, 0.06, 0.1, 0.14, 0.2, 0.3, 0.45, 0.65, 1.0)
+SHARES += (1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
+# How many standard errors a weight may be worse than the best one. Measured over random validation
+# users of four tasks: .5 was as good as 0, and on 50 to 200 users of Amazon toys 2 % better.
+NOISE = 0.5
 # With so many spreads the network only orders what the linear part finds equal: its weight is 0.
 ALONE = 1e4
 SPREAD_ROWS = 256
@@ -276,11 +280,15 @@ def best_ease(bags: Any, quality: Callable) -> LinearPart:
     return _climb(of_penalty, FIRST_PENALTY, len(PENALTIES))[2]
 
 
-def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float:
+def best_weight(gains: Callable, users: Any, table: Any, linear: Any) -> float:
     """The weight with which the scores of a linear part are best added to a network's.
 
+    Where validation users are few, the best weight is best by chance. So it is moved towards the
+    one with which both parts spread the items equally far, as long as that costs no more than
+    `NOISE` standard errors of the difference.
+
     Args:
-        quality: Callable. From a weight to a number for the validation users; higher is better.
+        gains: Callable. From a weight to what each validation user gains with it, float `[U]`.
         users, table: float arrays `[E, C]` and `[Y, C]`; the network's scores are their products.
         linear: LinearScores of the same rows.
 
@@ -292,14 +300,28 @@ def best_weight(quality: Callable, users: Any, table: Any, linear: Any) -> float
     if not spreads[1]:
         return 0.0
     unit = max(spreads[0], 1e-6) / spreads[1]
-    weights = [0.0, *(unit * share for share in SHARES)]
-    value, _, weight = _climb(
-        lambda place: (quality(weights[place]), weights[place]), len(SHARES) // 2, len(weights)
-    )
-    # The climb may have ended on a hillock. Of equal ones the first is taken.
-    alone = unit * ALONE
-    found = [(quality(0.0), 0.0), (value, weight), (quality(alone), alone)]
-    return max(found, key=lambda one: one[0])[1]
+    weights, measured = [0.0, *(unit * share for share in SHARES), unit * ALONE], {}
+
+    def mean_gain(place):
+        if place not in measured:
+            measured[place] = np.asarray(gains(weights[place]), "float64")
+        return measured[place].mean(), None
+
+    equal = 1 + SHARES.index(1.0)
+    _climb(mean_gain, equal, len(weights))
+    for end in (0, len(weights) - 1):  # the climb may have ended on a hillock
+        mean_gain(end)
+    best = max(sorted(measured), key=lambda place: measured[place].mean())
+    if best == 0:
+        return 0.0
+    place, step = best, 1 if best < equal else -1
+    while place != equal:
+        mean_gain(place + step)
+        worse = measured[best] - measured[place + step]
+        if worse.mean() > NOISE * worse.std() / np.sqrt(len(worse)):
+            break
+        place += step
+    return weights[place]
 
 
 def _spreads(users, table, linear):

@@ -16,7 +16,7 @@ from keras_peterrec.metrics import (
 )
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains
+from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, whole_gains
 from keras_peterrec.models.last_item import LastItemCounts, last_items
 from keras_peterrec.models.linear_fitting import best_weight
 from keras_peterrec.models.linear_part import LinearPart
@@ -141,11 +141,12 @@ class NextItemEvaluation:
         users, table = self._network(pretrainer)
         scores = self.scores(linear)
 
-        def quality(weight):
+        def gains(weight):
             added = scores.moved(weight) if weight else None
-            return self._metrics(users, table, linear=added)[METRIC.name]
+            ranks = self._ranks(users, table, added, self.keep_seen)
+            return whole_gains(ranks, np.arange(len(self)))
 
-        return best_weight(quality, users, table, scores)
+        return best_weight(gains, users, table, scores)
 
     def scores(self, linear: LinearPart) -> Any:
         """The LinearScores of the histories."""
@@ -159,13 +160,8 @@ class NextItemEvaluation:
         return users, np.asarray(pretrainer.item_table)
 
     def _metrics(self, queries, table, both=False, linear=None, ranks_of=None):
-        pairs = np.arange(len(self)), self.targets
         ways = (False, True) if both else (self.keep_seen,)
-        if ranks_of is None:
-            ranks_of = lambda known: full_ranks(queries, table, *pairs, *known, added=linear)
-        ranks = {kept: ranks_of(self._removed(kept)) for kept in ways}
-        for kept, found in ranks.items():
-            found[self._missed(kept)] = MISSED
+        ranks = {kept: self._ranks(queries, table, linear, kept, ranks_of) for kept in ways}
         named = {"": ranks[self.keep_seen]}
         if both:
             named |= {"new_": ranks[False], "repeat_": ranks[True]}
@@ -180,7 +176,7 @@ class NextItemEvaluation:
                 (self.starts, self.stops),
                 queries,
                 table,
-                pairs,
+                (np.arange(len(self)), self.targets),
                 self.counts,
                 self.vocabulary.items,
                 known=lambda event: items[offsets[event] : offsets[event + 1]],
@@ -188,6 +184,14 @@ class NextItemEvaluation:
             )
         owners = np.arange(len(self))
         return Measured(metrics, gains, owners, user_ids=self.user_ids, details=details)
+
+    def _ranks(self, queries, table, linear, keep_seen, ranks_of=None):
+        pairs = np.arange(len(self)), self.targets
+        if ranks_of is None:
+            ranks_of = lambda known: full_ranks(queries, table, *pairs, *known, added=linear)
+        ranks = ranks_of(self._removed(keep_seen))
+        ranks[self._missed(keep_seen)] = MISSED
+        return ranks
 
     def _removed(self, keep_seen):
         """The items that are not answered for each event, as offsets and one list."""

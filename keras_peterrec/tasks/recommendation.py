@@ -20,7 +20,7 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains
+from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, whole_gains
 from keras_peterrec.models.last_item import NAME as LAST_ITEM
 from keras_peterrec.models.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.models.linear_fitting import (
@@ -265,14 +265,15 @@ class RecommendationData(TaskData):
         table = np.asarray(head.item_table)
         rows, items, offsets, removed, missed = self._asked(VALIDATION)
         some = rows % max(1, len(users) // WEIGHING_ROWS) == 0
+        _, owners = np.unique(self.splits[VALIDATION].user_ids[rows[some]], return_inverse=True)
 
-        def quality(weight):
+        def gains(weight):
             added = linear.moved(weight) if weight else None
             ranks = full_ranks(users, table, rows[some], items[some], offsets, removed, added=added)
             ranks[missed[some]] = MISSED
-            return ranking_metrics(ranks, lists=rows[some])[self.kind.metric.name]
+            return whole_gains(ranks, owners)
 
-        return PartWeights(linear=best_weight(quality, users, table, linear))
+        return PartWeights(linear=best_weight(gains, users, table, linear))
 
     def _ranked_by_last(self, counts, last, part):
         """Metrics of LastItemCounts, given the last source item of each row."""

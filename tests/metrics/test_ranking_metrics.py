@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.metrics import ranking_metrics
-from keras_peterrec.metrics.ranking import MISSED, ranking_gains
+from keras_peterrec.metrics.ranking import MISSED, ranking_gains, whole_gains
 
 
 def test_values_worked_out_by_hand():
@@ -97,3 +97,10 @@ def test_no_cutoffs():
 def test_importing_metrics_does_not_import_tensorflow():
     code = "import sys, keras_peterrec.metrics; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_whole_gains_are_those_of_users():
+    ranks, owners = np.array([1, 3, 7, 1]), np.array([0, 0, 0, 1])
+    expected = np.array([1 + 0.5 + 1 / 3, 1.0]) * 2 / 4
+    np.testing.assert_allclose(whole_gains(ranks, owners), expected)
+    assert whole_gains(ranks, owners).mean() == pytest.approx((1 + 0.5 + 1 / 3 + 1) / 4)
