@@ -24,7 +24,7 @@ from keras_peterrec.transfer.user_passes import UserPasses
 # Goes up whenever the same settings give another result, so that a folder that an earlier version
 # began is not continued by this one.
 RECIPE = 7
-HEAD = "head"  # in a run's folder, where the head's training keeps its state, history and logs
+HEAD = "head"  # the method, and in a run's folder where its state, history and logs are
 # An epoch of a head is one pass over the rows: they are states that were computed once, so it is
 # cheap. Batches are large, but not so large that an epoch has fewer than EPOCH_STEPS steps.
 HEAD_BATCH = 1_024
@@ -149,7 +149,7 @@ class TaskRun:
             scores = self.data.linear_scores(self.linear, VALIDATION)
         return self.data.measure_sum(users, self.model.head, scores)
 
-    def recipe(self, rate, patience, counts_start, path, gives_up=None):
+    def recipe(self, rate, patience, drops, counts_start, path, gives_up=None):
         """The Recipe of a stage; that of a measured one again where there is its `path`."""
         few = len(self.data.splits[TRAIN]) < FEW_ROWS
         metric = self.data.kind.metric
@@ -159,7 +159,7 @@ class TaskRun:
             patience,
             metric.monitor,
             metric.mode,
-            drops=3 if few else 2 if gives_up is None else 1,
+            drops=3 if few else drops,
             counts_start=counts_start,
             gives_up=gives_up,
             least_gain=self.settings.least_gain,
@@ -273,12 +273,9 @@ def train_head(run, folder, path, stage=""):
     with progress.stage("computing the users' states", brief=True):
         parts = on_states(run.model, run.rows, batch_size, run.settings.seed)
         users = None if path is not None else run.data.users(run.model, VALIDATION)
-    recipe = run.recipe(
-        (run.settings.learning_rate if alone else None) or LEARNING_RATES["head"],
-        1 if count >= SURE_ROWS else 3,
-        run.data.starts_trained or run.settings.start is not None,
-        path,
-    )
+    rate = (run.settings.learning_rate if alone else None) or LEARNING_RATES[HEAD]
+    starts = run.data.starts_trained or run.settings.start is not None
+    recipe = run.recipe(rate, 1 if count >= SURE_ROWS else 3, 2, starts, path)
     return run.fit(stage, parts, lambda: run.measure(users), recipe, folder)
 
 
@@ -302,7 +299,7 @@ def train_rest(run, head, path):
     starts = head is not None or data.starts_trained or settings.start is not None
     gives_up = None if head is None else GIVES_UP if count >= FEW_ROWS else 2 * GIVES_UP
     rate = settings.learning_rate or LEARNING_RATES[settings.method]
-    recipe = run.recipe(rate, patience, starts, path, gives_up)
+    recipe = run.recipe(rate, patience, 1, starts, path, gives_up)
     return run.fit("", parts, run.measure, recipe, run.place)
 
 
