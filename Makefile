@@ -32,7 +32,7 @@ torture: $(READY)
 # Layers, patches and models on Keras' JAX backend.
 test-jax: $(READY)
 	$(BIN)/python -m pip install -q -e ".[jax]"
-	KERAS_BACKEND=jax $(PYTEST) tests/layers tests/patches tests/models tests/tasks/test_heads.py tests/tasks/test_target_loss.py
+	KERAS_BACKEND=jax $(PYTEST) tests/layers tests/linear/test_linear_table.py tests/patches tests/models tests/tasks/test_heads.py tests/tasks/test_target_loss.py
 
 notebook: $(READY)
 	$(BIN)/python -m pip install -q -e ".[notebook]"

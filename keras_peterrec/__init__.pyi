@@ -36,7 +36,7 @@ from keras_peterrec.data.task_examples import label_examples as label_examples
 from keras_peterrec.data.task_examples import recommendation_examples as recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary as Vocabulary
 from keras_peterrec.errors import InputError as InputError
-from keras_peterrec.layers.linear_table import LinearTable as LinearTable
+from keras_peterrec.linear.linear_table import LinearTable as LinearTable
 from keras_peterrec.models.backbone import Backbone as Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer as CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer as MaskedPretrainer
@@ -62,6 +62,7 @@ from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluati
 from keras_peterrec.runs.pretraining_log import encode_log as encode_log
 from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel
 from keras_peterrec.settings.transfer import SplitSettings as SplitSettings
+from keras_peterrec.task_kinds import register_task_kind as register_task_kind
 from keras_peterrec.tasks.classification import Classification as Classification
 from keras_peterrec.tasks.classification import ClassificationData as ClassificationData
 from keras_peterrec.tasks.heads import LinearHead as LinearHead
@@ -70,7 +71,6 @@ from keras_peterrec.tasks.multilabel import Multilabel as Multilabel
 from keras_peterrec.tasks.multilabel import MultilabelData as MultilabelData
 from keras_peterrec.tasks.recommendation import Recommendation as Recommendation
 from keras_peterrec.tasks.recommendation import RecommendationData as RecommendationData
-from keras_peterrec.tasks.registry import register_task_kind as register_task_kind
 from keras_peterrec.tasks.regression import Regression as Regression
 from keras_peterrec.tasks.regression import RegressionData as RegressionData
 from keras_peterrec.tasks.target_loss import TargetLoss as TargetLoss

@@ -29,7 +29,7 @@ CLASSES = {
     "RecommenderHead": "tasks.heads",
     "LinearHead": "tasks.heads",
     "TargetLoss": "tasks.target_loss",
-    "LinearTable": "layers.linear_table",
+    "LinearTable": "linear.linear_table",
     "TaskModel": "transfer.task_model",
     "FlatAdam": "optimizers.flat_adam",
     "RowSparseAdam": "optimizers.row_sparse_adam",

@@ -3,8 +3,8 @@
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.models.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.linear.linear_table import LinearTable
 
 ITEMS, OUTPUTS = 10, 7
 

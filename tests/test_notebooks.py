@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from keras_peterrec.experiments.engine import experiment
-from keras_peterrec.experiments.plans import PLANS
+from keras_peterrec.settings.plans import PLANS
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = """

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from keras_peterrec import progress
-from keras_peterrec.tasks.registry import choose_kind
+from keras_peterrec.task_kinds import choose_kind
 
 
 class Terminal(io.StringIO):

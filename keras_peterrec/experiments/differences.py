@@ -8,7 +8,7 @@ from keras_peterrec.experiments.tables import MEAN, baseline_runs
 from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.metrics.measured import sampled_means
 from keras_peterrec.runs.user_sums import RUN, read_test_users
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 COLUMNS = ("kind", "metric", "row", "reference", "task", "difference", "low", "high", "seeds")
 LEVEL = 0.95

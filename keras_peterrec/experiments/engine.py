@@ -17,7 +17,6 @@ from keras_peterrec.experiments.differences import (
 from keras_peterrec.experiments.hparams import write_hparams
 from keras_peterrec.experiments.notes import table_notes
 from keras_peterrec.experiments.own_data import own_dataset
-from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import (
     MEAN,
@@ -34,6 +33,7 @@ from keras_peterrec.progress import line
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.experiment import ExperimentSettings
+from keras_peterrec.settings.plans import PLANS
 
 
 @takes(ExperimentSettings)

@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from keras_peterrec.experiments.plot_style import panels, quality_axis, save, style
 from keras_peterrec.experiments.tables import MEAN
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.report.plot_style import panels, quality_axis, save, style
+from keras_peterrec.task_kinds import get_kind
 
 BASELINE_LINES = (
     {"color": "#999999", "linestyle": ":"},

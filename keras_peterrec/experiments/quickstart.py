@@ -28,7 +28,7 @@ from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.quickstart import QuickstartSettings
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 COMPARED = ("children", "shop")  # the task with few labels; of the simulated data
 OTHER_METHODS = ("all", "head")

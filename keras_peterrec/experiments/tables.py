@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec.files.atomic_write import write_csv, write_text
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 MEAN = "mean"
 COLUMNS = ("kind", "metric", "row", "task", "mean", "sd", "seeds", "trainable", "seconds")

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keras_peterrec.experiments.plot_style import style
 from keras_peterrec.report import views
+from keras_peterrec.report.plot_style import style
 
 BASELINE_MARKERS = ("s", "^", "D", "v", "P")
 GREY = "#555555"

@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.linear.last_item import NAME as COPYING
 from keras_peterrec.metrics import UNIFORM
-from keras_peterrec.models.last_item import NAME as COPYING
 
 # Shares of what was measured from which on a cause is worth naming.
 MANY_EMPTY, MANY_LONG = 0.3, 0.2

@@ -34,13 +34,13 @@ from keras_peterrec.data.prepared.format import read_bytes, user_hashes, work_be
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sources import is_named, is_prepared, load_log
 from keras_peterrec.data.table_files import is_table
-from keras_peterrec.files.table_writer import table_writer
 from keras_peterrec.runs.bulk import (
     Question,
     answers_table,
     batches_of,
     known_events_of,
 )
+from keras_peterrec.runs.table_writer import table_writer
 
 
 def answer_on_beam(

@@ -21,7 +21,7 @@ from keras_peterrec.settings.evaluate import EvaluateSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle

@@ -9,24 +9,24 @@ from keras_peterrec import progress
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.models.last_item import NAME as LAST_ITEM
-from keras_peterrec.models.last_item import LastItemCounts, add_followers
-from keras_peterrec.models.linear_fitting import (
+from keras_peterrec.linear.last_item import NAME as LAST_ITEM
+from keras_peterrec.linear.last_item import LastItemCounts, add_followers
+from keras_peterrec.linear.linear_fitting import (
     EXACT_UP_TO,
     ItemRegression,
     best_ease,
     best_item_regression,
     best_penalty,
 )
-from keras_peterrec.models.linear_part import EVENTS, Bag, LinearPart, Rows
-from keras_peterrec.models.pretrainer import Pretrainer
-from keras_peterrec.models.sparse_regression import (
+from keras_peterrec.linear.linear_part import EVENTS, Bag, LinearPart, Rows
+from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.linear.sparse_regression import (
     FEWER_CANDIDATES,
     MOST_ITEMS,
     Pairs,
     SparseRegression,
 )
+from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.settings.pretrain import PretrainSettings

@@ -21,8 +21,8 @@ from keras_peterrec.data.prepared.beam import bytes_table, pipeline_on, table_by
 from keras_peterrec.data.prepared.format import read_bytes, work_beside, write_bytes
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.prepared.splits import Periods
-from keras_peterrec.models.linear_part import Bag
-from keras_peterrec.models.sparse_regression import Pairs, SparseRegression
+from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.linear.sparse_regression import Pairs, SparseRegression
 from keras_peterrec.runs.host_linear import next_item_rows
 from keras_peterrec.runs.pretraining_log import PretrainingLog, training_part
 

@@ -8,6 +8,9 @@ from scipy import sparse
 
 from keras_peterrec.data.seen_items import distinct_items
 from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.linear.last_item import LastItemCounts, last_items
+from keras_peterrec.linear.linear_fitting import best_weight
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.metrics import (
     full_ranks,
     popularity_ranks,
@@ -17,9 +20,6 @@ from keras_peterrec.metrics import (
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, whole_gains
-from keras_peterrec.models.last_item import LastItemCounts, last_items
-from keras_peterrec.models.linear_fitting import best_weight
-from keras_peterrec.models.linear_part import LinearPart
 from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.training.inference import outputs_of
 

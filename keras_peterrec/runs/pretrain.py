@@ -17,9 +17,9 @@ from keras_peterrec.data.splits import TEST, VALIDATION
 from keras_peterrec.data.streamed_batches import StreamedBatches
 from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.linear.last_item import NAME as LAST_ITEM
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.last_item import NAME as LAST_ITEM
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.report.tensorboard import write_projector, write_summaries

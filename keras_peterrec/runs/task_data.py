@@ -14,7 +14,7 @@ from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.report.kept_rows import Examples, write_test_rows
 from keras_peterrec.runs.user_sums import write_test_users
-from keras_peterrec.tasks.registry import choose_kind
+from keras_peterrec.task_kinds import choose_kind
 
 # From where on something is so little that a line says so.
 LEAST_KNOWN = 0.1

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count
-from keras_peterrec.experiments.plans import PLANS
 from keras_peterrec.settings.base import data_setting, setting
+from keras_peterrec.settings.plans import PLANS
 from keras_peterrec.settings.reading import ReadingSettings
 from keras_peterrec.settings.training import NetworkSettings
 

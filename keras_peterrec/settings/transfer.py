@@ -19,7 +19,7 @@ from keras_peterrec.settings.base import (
 )
 from keras_peterrec.settings.reading import ReadingSettings, event_names, weight_setting
 from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
-from keras_peterrec.tasks.registry import kind_names
+from keras_peterrec.task_kinds import kind_names
 
 # The methods and the names that the paper gives them; `transfer/strategies.py` builds them.
 METHODS = {

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.data.item_table import ItemTable
 from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.seen_items import (
     answered_events,
@@ -17,19 +18,19 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
 from keras_peterrec.data.task_examples import recommendation_examples
 from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
-from keras_peterrec.metrics.best_items import ranking_details
-from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, whole_gains
-from keras_peterrec.models.last_item import NAME as LAST_ITEM
-from keras_peterrec.models.last_item import LastItemCounts, add_followers, last_items
-from keras_peterrec.models.linear_fitting import (
+from keras_peterrec.linear.last_item import NAME as LAST_ITEM
+from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
+from keras_peterrec.linear.linear_fitting import (
     best_item_regression,
     best_weight,
     item_regression,
 )
-from keras_peterrec.models.linear_part import Bag, LinearPart, Rows
-from keras_peterrec.models.sparse_regression import Pairs
+from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.linear.sparse_regression import Pairs
+from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
+from keras_peterrec.metrics.best_items import ranking_details
+from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, whole_gains
 from keras_peterrec.progress import line
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
@@ -130,8 +131,6 @@ class Recommendation(TaskKind):
         return scores
 
     def export_answers(self, name: str, folder: Any, k: int) -> Any:
-        from keras_peterrec.serving.item_table import ItemTable
-
         items = ItemTable(self.targets, folder / f"{name}_targets.txt")
         return ExportedAnswers(
             answer=lambda scores, seen: items.best(scores, seen, k, self.keep_seen),

@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.files.weights_file import read_weights, write_weights
-from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.transfer.grown_host import (
     host_with_vectors,
     item_tables,

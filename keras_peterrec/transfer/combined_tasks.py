@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.linear_table import LinearTable, linear_config
 from keras_peterrec.layers.residual_block import CONVOLUTION_SITES, NORM_SITES
-from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.patches.patch_layer import ITEM_SITE
 from keras_peterrec.patches.registry import short_name
 from keras_peterrec.patches.soft_tokens import SoftTokens

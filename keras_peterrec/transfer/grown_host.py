@@ -7,8 +7,8 @@ import scipy.sparse
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.linear.vector_regression import predicted_vectors
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.vector_regression import predicted_vectors
 from keras_peterrec.transfer.host import (
     ITEM_TABLE,
     OBJECTIVES,

@@ -19,10 +19,10 @@ from keras_peterrec.files.weights_file import (
     write_weights,
 )
 from keras_peterrec.keras_internals import limited_variables
-from keras_peterrec.layers.linear_table import LinearTable, linear_config
+from keras_peterrec.linear.linear_part import EVENTS
+from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.linear_part import EVENTS
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 
 FORMAT_VERSION = 4

@@ -9,8 +9,8 @@ import scipy.sparse
 from keras import ops
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.layers.linear_table import LinearTable, bag_weights
-from keras_peterrec.models.linear_part import LinearPart
+from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.linear.linear_table import LinearTable, bag_weights
 
 
 class MixedLinear(keras.layers.Layer):

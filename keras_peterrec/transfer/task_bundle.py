@@ -10,9 +10,9 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.files.weights_file import assign_weights, read_shapes, read_weights
 from keras_peterrec.keras_internals import limited_variables
-from keras_peterrec.layers.linear_table import LinearTable
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.patches.registry import patch_from_config
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import backbone_weights
 
 FORMAT_VERSION = 4

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.linear_table import LinearTable
 from keras_peterrec.layers.task_token import TaskToken
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.models.backbone import Backbone, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod

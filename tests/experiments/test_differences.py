@@ -13,9 +13,9 @@ from keras_peterrec.experiments.differences import (
     reference_row,
     write_differences,
 )
-from keras_peterrec.experiments.plans import PLANS, Plan, Row
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.user_sums import UserSums, write_test_users
+from keras_peterrec.settings.plans import PLANS, Plan, Row
 from keras_peterrec.tasks.task_kind import Metric
 
 METRIC = Metric("ndcg@10", higher_is_better=True)

@@ -15,8 +15,8 @@ from keras_peterrec.experiments import engine
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.datasets import open_dataset
 from keras_peterrec.experiments.engine import experiment
-from keras_peterrec.experiments.plans import PLANS, Plan, Row
 from keras_peterrec.experiments.runner import Runner
+from keras_peterrec.settings.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
 EVERY = ["shop", "gender", "spend", "topics"]  # a task of each kind

@@ -7,8 +7,8 @@ from commands import run_here
 from prepared_samples import sample_columns
 
 from keras_peterrec.experiments.engine import experiment
-from keras_peterrec.experiments.plans import PLANS, Plan, Row
 from keras_peterrec.runs.prepare import prepare
+from keras_peterrec.settings.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 1, "seeds": 1}
 ROWS = (Row("linear", run="linear"), Row("FineCLS", {"method": "head"}))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_peterrec.experiments.engine import experiment
-from keras_peterrec.experiments.plans import PLANS, Plan, Row
+from keras_peterrec.settings.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 1, "seeds": 1}
 LINEAR, PATCH = Row("linear", run="linear"), Row("PeterRec", {"method": "patch"})

@@ -8,11 +8,11 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from keras_peterrec.experiments.plans import PLANS
-from keras_peterrec.experiments.plot_style import panels, quality_axis, style
 from keras_peterrec.experiments.plots import draw, pareto_front
 from keras_peterrec.experiments.tables import summarise
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.report.plot_style import panels, quality_axis, style
+from keras_peterrec.settings.plans import PLANS
+from keras_peterrec.task_kinds import get_kind
 
 
 def made_up(plan, folder):

@@ -12,7 +12,7 @@ from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 TARGET = {"target": "simulated/target"}
 GENDER, TOPICS, SPEND = (

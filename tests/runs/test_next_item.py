@@ -10,9 +10,9 @@ from keras_peterrec.data.seen_items import keeps_seen, share_of_repeats, what_is
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.linear_part import Bag, LinearPart
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.transfer.host import Host

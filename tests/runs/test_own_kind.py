@@ -6,19 +6,19 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from keras_peterrec import task_kinds
 from keras_peterrec.data.sources import load_log
 from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.experiments.tables import summarise
-from keras_peterrec.models.label_regression import LabelRegression
-from keras_peterrec.models.linear_part import Bag
+from keras_peterrec.linear.label_regression import LabelRegression
+from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
-from keras_peterrec.tasks import registry
 from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.tasks.task_kind import ExportedAnswers, Metric, TaskKind
 from keras_peterrec.transfer.host import Host
@@ -116,8 +116,8 @@ class CountData(TaskData):
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(registry, "_KINDS", dict(registry._KINDS))
-    registry.register_task_kind(Count)
+    monkeypatch.setattr(task_kinds, "_KINDS", dict(task_kinds._KINDS))
+    task_kinds.register_task_kind(Count)
 
 
 def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly):

@@ -17,8 +17,8 @@ from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.models import linear_fitting
-from keras_peterrec.models.linear_part import Bag
+from keras_peterrec.linear import linear_fitting
+from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.runs import host_linear, pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation

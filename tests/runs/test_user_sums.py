@@ -12,7 +12,7 @@ from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.next_item import METRIC
 from keras_peterrec.runs.user_sums import FILE, RUN, read_test_users, write_test_users
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 TASKS = {"shop": TARGET, "gender": GENDER, "topics": TOPICS, "spend": SPEND}
 WHERE = ("target", "labels", "column", "kind")

@@ -8,7 +8,7 @@ from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.task_data import with_kind
 from keras_peterrec.settings.transfer import TransferSettings
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 PLACES = ("host", "log", "out")
 

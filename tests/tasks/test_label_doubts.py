@@ -7,8 +7,8 @@ from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.metrics import classification_metrics, uniform_probabilities
 from keras_peterrec.runs.task_data import say_what_is_little
+from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.tasks.label_doubts import class_doubts
-from keras_peterrec.tasks.registry import get_kind
 
 
 def test_classes_that_look_alike_are_named():

@@ -9,10 +9,10 @@ from sklearn import metrics as sklearn
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.errors import InputError, Misfit
-from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.tasks.label_data import HELD
-from keras_peterrec.tasks.registry import get_kind
 from keras_peterrec.tasks.regression import Regression
 
 COLUMNS = {"classification": "age", "multilabel": "topics", "regression": "spend"}

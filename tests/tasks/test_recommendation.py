@@ -12,8 +12,8 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources.simulated_shop import simulate_shop
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation

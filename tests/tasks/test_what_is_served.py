@@ -9,7 +9,7 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST, TRAIN
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.settings.transfer import SplitSettings, TaskSettings
 from keras_peterrec.tasks.recommendation import Recommendation
 

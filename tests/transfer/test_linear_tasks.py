@@ -12,7 +12,7 @@ from linear_samples import random_table, scores_of
 from task_samples import KINDS, make_host, make_task, scores
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.linear_part import Bag
+from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.training import compiled_step
 from keras_peterrec.training.compiled_step import Weights

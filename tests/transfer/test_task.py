@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from task_samples import KINDS, TARGETS, make_task, scores
 
+from keras_peterrec import task_kinds
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
-from keras_peterrec.tasks import registry
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
@@ -115,8 +115,8 @@ def test_a_head_that_is_not_the_kinds_is_refused_at_save_and_at_export(host, hea
 
 @pytest.fixture
 def deep_kind(monkeypatch):
-    monkeypatch.setattr(registry, "_KINDS", dict(registry._KINDS))
-    return registry.register_task_kind(DeepClassification)
+    monkeypatch.setattr(task_kinds, "_KINDS", dict(task_kinds._KINDS))
+    return task_kinds.register_task_kind(DeepClassification)
 
 
 def test_a_head_of_ones_own_works_through_a_registered_kind(host, deep_kind, histories, tmp_path):

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.models.linear_part import Rows, only_known
-from keras_peterrec.models.sparse_regression import Pairs
+from keras_peterrec.linear.linear_part import Rows, only_known
+from keras_peterrec.linear.sparse_regression import Pairs
 
 NAME = "last item and successors"
 KNOWN = 4_000_000  # known items that are looked at at once

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from linear_samples import ITEMS, OUTPUTS, bag_of, matrices, random_rows
 from sklearn import linear_model
 
-from keras_peterrec.models import linear_fitting
-from keras_peterrec.models.linear_fitting import (
+from keras_peterrec.linear import linear_fitting
+from keras_peterrec.linear.linear_fitting import (
     ItemRegression,
     best_ease,
     best_item_regression,
     best_weight,
     item_regression,
 )
-from keras_peterrec.models.linear_part import Bag, LinearPart, LinearScores, Rows
+from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,12 +7,12 @@ import tensorflow as tf
 from keras_peterrec.data.id_text import written
 from keras_peterrec.data.preprocessing import split_history
 from keras_peterrec.files.atomic_write import write_text
-from keras_peterrec.serving.asset_hashes import HIDDEN
 
 # They fill an answer when fewer than `k` unseen items are left. The score is not minus infinity,
 # because JSON cannot hold it.
 NO_ITEM = ""
 NO_SCORE = tf.float32.min
+HIDDEN = "hidden_items.txt"  # may be changed after the export
 
 
 class ItemTable(tf.Module):

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
+from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.matrix_threads import one_thread
-from keras_peterrec.models.linear_part import Bag, LinearPart
 
 MOST_DENSE = 2**22  # numbers of a table, most of which may be 0; 16 MB
 # Of sums and of bags divided by the root of their size, from strong to weak.

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.models import linear_fitting, sparse_regression
-from keras_peterrec.models.linear_fitting import ItemRegression, item_regression
-from keras_peterrec.models.linear_part import Bag, Rows
-from keras_peterrec.models.sparse_regression import EVENTS, SparseRegression
+from keras_peterrec.linear import linear_fitting, sparse_regression
+from keras_peterrec.linear.linear_fitting import ItemRegression, item_regression
+from keras_peterrec.linear.linear_part import Bag, Rows
+from keras_peterrec.linear.sparse_regression import EVENTS, SparseRegression
 
 ITEMS, OUTPUTS = 10, 7
 

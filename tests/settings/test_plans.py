@@ -5,13 +5,13 @@ import inspect
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.experiments.plans import PLANS, RUNS
 from keras_peterrec.experiments.plots import PLOTS
 from keras_peterrec.patches.bottleneck import INSERTIONS
 from keras_peterrec.patches.registry import get_patch, patch_methods
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.settings.plans import PLANS, RUNS
 from keras_peterrec.settings.transfer import METHODS
 from keras_peterrec.transfer.host import OBJECTIVES
 

@@ -5,10 +5,10 @@ import pytest
 import scipy.sparse
 from linear_samples import random_rows
 
+from keras_peterrec.linear import last_item
+from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
+from keras_peterrec.linear.sparse_regression import Pairs
 from keras_peterrec.metrics import full_ranks
-from keras_peterrec.models import last_item
-from keras_peterrec.models.last_item import LastItemCounts, add_followers, last_items
-from keras_peterrec.models.sparse_regression import Pairs
 
 ITEMS, TARGETS, QUERIES = 12, 15, 60
 

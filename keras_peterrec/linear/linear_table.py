@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import Bag, LinearPart
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

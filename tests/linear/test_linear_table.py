@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_samples import random_part, scores_of
 
-from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_table import LinearTable
 
 ITEMS, OUTPUTS = 9, 5
 BAGS = [Bag(), Bag(fade=2.0), Bag(power=1.0), Bag(fade=8.0, power=0.5, events=4), Bag(events=1)]

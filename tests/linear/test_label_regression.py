@@ -5,10 +5,10 @@ import pytest
 from linear_samples import ITEMS, matrices, random_rows
 from sklearn import linear_model
 
-from keras_peterrec.layers.linear_table import LinearTable
-from keras_peterrec.models import label_regression
-from keras_peterrec.models.label_regression import LabelRegression, best_label_regression
-from keras_peterrec.models.linear_part import Bag, LinearPart
+from keras_peterrec.linear import label_regression
+from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
+from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_table import LinearTable
 
 
 def squared(truths):

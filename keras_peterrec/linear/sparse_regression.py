@@ -6,8 +6,8 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec import progress
+from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, only_known
 from keras_peterrec.matrix_threads import one_thread
-from keras_peterrec.models.linear_part import Bag, LinearPart, Rows, only_known
 
 # The most frequent items and targets: others are too rare for a regression to say much of them.
 MOST_ITEMS = 100_000

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from keras_peterrec import task_kinds
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.errors import InputError
-from keras_peterrec.tasks import registry
-from keras_peterrec.tasks.registry import choose_kind, get_kind, kind_names, register_task_kind
+from keras_peterrec.task_kinds import choose_kind, get_kind, kind_names, register_task_kind
 from keras_peterrec.tasks.task_kind import Metric, TaskKind
 
 
@@ -29,7 +29,7 @@ def test_every_kind_is_complete():
 
 def test_names_can_be_listed_without_tensorflow():
     script = (
-        "import sys; from keras_peterrec.tasks.registry import kind_names; kind_names();"
+        "import sys; from keras_peterrec.task_kinds import kind_names; kind_names();"
         "print(*({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -42,7 +42,7 @@ def test_an_unknown_kind_is_one_clear_line():
 
 
 def test_a_name_is_registered_once(monkeypatch):
-    monkeypatch.setattr(registry, "_KINDS", dict(registry._KINDS))
+    monkeypatch.setattr(task_kinds, "_KINDS", dict(task_kinds._KINDS))
 
     class Ordinal(TaskKind):
         name = "ordinal"

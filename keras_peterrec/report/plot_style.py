@@ -5,7 +5,7 @@ import textwrap
 from matplotlib.figure import Figure
 
 from keras_peterrec.files.atomic_write import save_figure
-from keras_peterrec.tasks.registry import get_kind
+from keras_peterrec.task_kinds import get_kind
 
 DPI = 160
 # Okabe and Ito's colours, safe for the colour-blind. Markers and lines differ as well.

@@ -1,0 +1,44 @@
+"""Imports point down: a file imports from its own room and from the rooms below it."""
+
+import ast
+from pathlib import Path
+
+import keras_peterrec
+
+PACKAGE = Path(keras_peterrec.__file__).parent
+# From the lowest to the highest: a room is a folder of the package, or a file that stands alone.
+ROOMS = (
+    *("errors", "progress", "files", "compile_cache", "tensorflow_start", "matrix_threads"),
+    *("keras_internals", "tensorflow_internals", "keras_registration", "task_kinds"),
+    *("data", "linear", "layers", "network", "patches", "settings", "metrics", "optimizers"),
+    *("training", "models", "tasks", "transfer", "report", "serving", "printing", "runs"),
+    *("server", "benchmarks", "experiments", "commands", "cli", "__init__", "__main__"),
+)
+# The backbone, until it has a room below patches.
+UP = {("patches/patch_method.py", "models.backbone")}
+
+
+def imported(file):
+    """The modules of the package that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            package, _, module = name.partition(".")
+            if package == "keras_peterrec" and module.split(".")[0] in ROOMS:
+                yield module
+
+
+def test_imports_point_down():
+    files = {file.relative_to(PACKAGE).as_posix(): file for file in PACKAGE.rglob("*.py")}
+    pointing_up = set()
+    for name, file in files.items():
+        height = ROOMS.index(name.removesuffix(".py").split("/")[0])
+        for module in imported(file):
+            if ROOMS.index(module.split(".")[0]) > height:
+                pointing_up.add((name, module.rpartition(".")[0]))
+    assert pointing_up == UP & pointing_up, pointing_up - UP
