@@ -43,7 +43,8 @@ FEW_STEPS = 8
 # batch holds PASS_CUTS at most, and fewer where a pass would have less than EPOCH_STEPS.
 EPOCH_CUTS = 100_000
 PASS_CUTS = 512
-# Epochs that may fail to beat the head alone before the rest of a method is given up.
+# Epochs that may fail to beat the head alone before the rest of a method is given up, where there
+# are SURE_ROWS. With fewer an epoch gains less than the noise of validation: the patience counts.
 GIVES_UP = 2
 # Standard errors of the gain that the rest of a method must bring on validation users to be kept.
 NOISE = 1.0
@@ -140,11 +141,9 @@ class TaskRun:
         everything = "" if self.measured is None else " on everything"
         return f"{self.folder.name}{stage}{everything}"
 
-    def measure(self, users=None):
-        """Metrics of the validation users `[E, C]`, or of the model's own, as they are served."""
-        if users is None:
-            users = self.data.users(self.model, VALIDATION)
-        scores = None
+    def measure(self):
+        """Metrics of the validation users as they are served, with the linear part."""
+        users, scores = self.data.users(self.model, VALIDATION), None
         if self.linear is not None:
             scores = self.data.linear_scores(self.linear, VALIDATION)
         return self.data.measure_sum(users, self.model.head, scores)
@@ -256,6 +255,10 @@ def why_head_is_all(rest, gain):
 def train_head(run, folder, path, stage=""):
     """Trains the head alone: the users' states do not change, so the host runs only once.
 
+    The network is validated alone, so that the head is trained well also where the linear part
+    knows more: the sum would then hardly change, and a head that knows nothing be the best by
+    chance.
+
     Args:
         run: TaskRun, whose model is as it starts.
         folder: path, for the state, the history and the logs.
@@ -276,7 +279,8 @@ def train_head(run, folder, path, stage=""):
     rate = (run.settings.learning_rate if alone else None) or LEARNING_RATES[HEAD]
     starts = run.data.starts_trained or run.settings.start is not None
     recipe = run.recipe(rate, 1 if count >= SURE_ROWS else 3, 2, starts, path)
-    return run.fit(stage, parts, lambda: run.measure(users), recipe, folder)
+    measure = lambda: run.data.measure_sum(users, run.model.head)
+    return run.fit(stage, parts, measure, recipe, folder)
 
 
 def train_rest(run, head, path):
@@ -297,7 +301,7 @@ def train_rest(run, head, path):
     # Small data has short epochs, so more of them have to pass before it gives up.
     patience = min(3, max(2, EPOCH_ROWS // count))
     starts = head is not None or data.starts_trained or settings.start is not None
-    gives_up = None if head is None else GIVES_UP if count >= FEW_ROWS else 2 * GIVES_UP
+    gives_up = GIVES_UP if head is not None and count >= SURE_ROWS else None
     rate = settings.learning_rate or LEARNING_RATES[settings.method]
     recipe = run.recipe(rate, patience, 1, starts, path, gives_up)
     return run.fit("", parts, run.measure, recipe, run.place)

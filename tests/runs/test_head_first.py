@@ -40,11 +40,10 @@ def weights(folder):
 @pytest.mark.parametrize("method", ["patch", "all", "last1"])
 def test_where_nothing_is_gained_a_head_is_saved(method, judged, host_folder, tmp_path, capsys):
     out = tmp_path / "gender"
-    given = {**GENDER, **QUICK, **STILL, "method": method}
+    given = {**GENDER, **QUICK, **STILL, "method": method, "linear": False}
     result = transfer(host_folder, SOURCE, out, **given)
     assert "the head says it all here; " in capsys.readouterr().err
     assert result["head"]["is_all"] and result["best_epoch"] == 0
-    assert result["epochs"] == 3 or result["stopped"] == "start"
     saved = json.loads((out / "task.json").read_text())
     assert (saved["method"], saved["patch"]) == ("head", None)
     assert not any(path.startswith(("patches/", "host/")) for path in weights(out))
