@@ -3,6 +3,7 @@
 import errno
 import os
 from numbers import Integral
+from typing import Any, NoReturn
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What TensorFlow says of them, in errors of its own.
@@ -80,6 +81,26 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     return f"{text[:half]} ... ({len(text) - 2 * half:,} letters left out) ... {text[-half:]}"
 
 
+def refuse(argument: str, allowed: str, received: Any) -> NoReturn:
+    """Raises the InputError that says of one argument what is allowed and what came.
+
+    Args:
+        argument: str. Its name.
+        allowed: str. What it should be.
+        received: any value. What it is.
+
+    Raises:
+        InputError: always.
+
+    Example:
+
+    >>> refuse("k", "a positive integer", -1)
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `k` should be a positive integer. Received: `k` = -1.
+    """
+    raise InputError(f"`{argument}` should be {allowed}. Received: `{argument}` = {received!r}.")
+
+
 def check_count(name: str, value: int, least: int = 1) -> int:
     """Checks that an argument is an integer and not too small.
 
@@ -104,4 +125,4 @@ def check_count(name: str, value: int, least: int = 1) -> int:
     allowed = {0: "a non-negative integer", 1: "a positive integer"}.get(
         least, f"an integer of at least {least}"
     )
-    raise InputError(f"`{name}` should be {allowed}. Received: `{name}` = {value!r}.")
+    refuse(name, allowed, value)

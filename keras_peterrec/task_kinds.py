@@ -4,7 +4,7 @@ import importlib
 from collections import Counter
 from typing import Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.progress import line
 
 # name -> "module:class", or a class that `register_task_kind` was given.
@@ -28,9 +28,7 @@ def get_kind(name: str, argument: str = "kind") -> Any:
         InputError: no kind has this name.
     """
     if name not in _KINDS:
-        raise InputError(
-            f"`{argument}` should be one of {', '.join(_KINDS)}. Received: `{argument}` = {name!r}."
-        )
+        refuse(argument, f"one of {', '.join(_KINDS)}", name)
     found = _KINDS[name]
     if isinstance(found, str):
         module, _, attribute = found.partition(":")

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.progress import HOW, line
 from keras_peterrec.server.serve import check_installed
 from keras_peterrec.settings.base import takes
@@ -95,18 +95,16 @@ def loopback_model(url):
         host = None
     model = parts.path.startswith("/v1/models/") and not parts.query
     if parts.scheme != "http" or not host or not model:
-        raise InputError(
-            "`url` should be a model's address such as http://127.0.0.1:8501/v1/models/NAME. "
-            f"Received: `url` = {url!r}."
-        )
+        refuse("url", "a model's address such as http://127.0.0.1:8501/v1/models/NAME", url)
     try:
         here = ipaddress.ip_address(host).is_loopback
     except ValueError:
         here = host == "localhost"
     if not here:
-        raise InputError(
-            "`url` should be on this machine (127.0.0.1, ::1 or localhost): the benchmark puts "
-            f"load on no other. Received: `url` = {url!r}."
+        refuse(
+            "url",
+            "on this machine (127.0.0.1, ::1 or localhost): the benchmark puts load on no other",
+            url,
         )
     return host, port, parts.path.rstrip("/")
 
@@ -116,10 +114,7 @@ def _newest_version(path):
         return path
     found = [each.parent for each in path.glob("*/saved_model.pb") if each.parent.name.isdigit()]
     if not found:
-        raise InputError(
-            "`model` should be an export, such as export/peterrec or export/peterrec/1. "
-            f"Received: `model` = {str(path)!r}."
-        )
+        refuse("model", "an export, such as export/peterrec or export/peterrec/1", str(path))
     return max(found, key=lambda each: int(each.name))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 
 LOG_COLUMNS = ("user_id", "item_id", "timestamp")
 EVENT_TYPE = "event_type"
@@ -32,10 +32,7 @@ def as_renames(columns: Any) -> dict[str, str]:
     if isinstance(columns, str):
         pairs = dict(part.partition("=")[::2] for part in columns.split(","))
     if not isinstance(pairs, dict) or not all(isinstance(n, str) and n for n in pairs.values()):
-        raise InputError(
-            "`columns` should be given like user_id=userId,item_id=itemId,timestamp=ts. "
-            f"Received: `columns` = {columns!r}."
-        )
+        refuse("columns", "given like user_id=userId,item_id=itemId,timestamp=ts", columns)
     pairs = {name.strip(): there.strip() for name, there in pairs.items()}
     for name, there in pairs.items():
         if name not in known:
@@ -130,6 +127,4 @@ def refuse_reading(what: str, events: Any, weight_column: Any) -> None:
     """
     for name, value in (("events", events), ("weight_column", weight_column)):
         if value is not None:
-            raise InputError(
-                f"`{name}` should be left out for {what}. Received: `{name}` = {value!r}."
-            )
+            refuse(name, f"left out for {what}", value)

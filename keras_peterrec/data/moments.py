@@ -4,7 +4,7 @@ import datetime
 import math
 from typing import Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 
 PREFIX = "time:"
 
@@ -19,9 +19,11 @@ def check_split(other: str):
 
     def check(name, value):
         if value != other and not (is_moment(value) and _parsed(value) is not None):
-            raise InputError(
-                f"`{name}` should be {other!r}, or 'time:' and a date such as 2026-09-01 or a "
-                f"number of the log's clock. Received: `{name}` = {value!r}."
+            refuse(
+                name,
+                f"{other!r}, or 'time:' and a date such as 2026-09-01 or a number of the log's "
+                "clock",
+                value,
             )
 
     return check

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.data.moments import in_clock, is_moment
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
@@ -217,10 +217,7 @@ def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 
     >>> test_users = np.flatnonzero(split == TEST)
     """
     if not 0.0 < train_fraction <= 1.0:
-        raise InputError(
-            "`train_fraction` should be above 0 and at most 1. "
-            f"Received: `train_fraction` = {train_fraction!r}."
-        )
+        refuse("train_fraction", "above 0 and at most 1", train_fraction)
     at = user_fractions(user_ids, seed, "split")
     split = np.where(at < 0.7, TRAIN, np.where(at < 0.8, VALIDATION, TEST))
     if train_fraction < 1.0:

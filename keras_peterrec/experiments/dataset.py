@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass, field, replace
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.runs.task_data import load_answers, open_source
 from keras_peterrec.settings.transfer import TaskSettings
 
@@ -87,9 +87,7 @@ class Dataset:
         known = [task.name for task in self.tasks]
         for name in names:
             if name not in known:
-                raise InputError(
-                    f"`tasks` should be among {', '.join(known)}. Received: `tasks` = {name!r}."
-                )
+                refuse("tasks", f"among {', '.join(known)}", name)
         tasks = tuple(task for task in self.tasks if task.name in names)
         needed = {task.source for task in tasks}
         sources = {name: log for name, log in self.sources.items() if name in needed}

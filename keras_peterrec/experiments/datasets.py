@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.paper_files import paper_dataset
 from keras_peterrec.settings.experiment import DATASETS
@@ -51,9 +51,7 @@ def open_dataset(name, path=None):
     ['shop', 'gender', 'age', 'spend', 'topics']
     """
     if name not in DATASETS:
-        raise InputError(
-            f"`dataset` should be one of {', '.join(DATASETS)}. Received: `dataset` = {name!r}."
-        )
+        refuse("dataset", f"one of {', '.join(DATASETS)}", name)
     if name not in WITH_PATH:
         if path is not None:
             raise InputError(
@@ -62,10 +60,7 @@ def open_dataset(name, path=None):
             )
         return _by_domain(name)
     if path is None or not Path(path).is_dir():
-        raise InputError(
-            f"`path` should be the folder with the files of {name}. "
-            f"Received: `path` = {None if path is None else str(path)!r}."
-        )
+        refuse("path", f"the folder with the files of {name}", None if path is None else str(path))
     return paper_dataset(Path(path)) if name == "peterrec" else _amazon(Path(path))
 
 

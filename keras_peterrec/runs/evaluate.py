@@ -8,7 +8,7 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.prepared.format import is_prepared
 from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.splits import TEST
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.host_linear import last_item_baseline, trained_counts
@@ -87,9 +87,7 @@ def _check_taken(asked, taken):
     allowed, what = taken
     for name, value in asked.items():
         if name not in allowed:
-            raise InputError(
-                f"`{name}` should be left out for {what}. Received: `{name}` = {value!r}."
-            )
+            refuse(name, f"left out for {what}", value)
 
 
 def _still_asked(saved, asked):

@@ -9,7 +9,7 @@ from keras_peterrec.data.prepared.reading import PreparedLog
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.report.kept_rows import Examples, write_test_rows
@@ -227,6 +227,4 @@ def _check_choice(kind, name, choices, settings):
     if value is None or value in choices:
         return
     allowed = f"one of {', '.join(choices)}" if choices else "left out"
-    raise InputError(
-        f"`{name}` should be {allowed} for a {kind.name} task. Received: `{name}` = {value!r}."
-    )
+    refuse(name, f"{allowed} for a {kind.name} task", value)

@@ -6,7 +6,7 @@ import time
 from keras_peterrec import progress
 from keras_peterrec.data.moments import is_moment
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
@@ -71,14 +71,16 @@ def _start(settings):
     """The TaskBundle that training starts with."""
     bundle = TaskBundle.read(settings.start, "start")
     if settings.patch is not None and bundle.method != "head":
-        raise InputError(
-            "`patch` should be left out with `start` (--from), whose patch is trained further. "
-            f"Received: `patch` = {settings.patch!r}."
+        refuse(
+            "patch",
+            "left out with `start` (--from), whose patch is trained further",
+            settings.patch,
         )
     if bundle.method not in (settings.method, "head"):
-        raise InputError(
-            f"`method` should be that of `start` (--from), {bundle.method}, or start with a head. "
-            f"Received: `method` = {settings.method!r}."
+        refuse(
+            "method",
+            f"that of `start` (--from), {bundle.method}, or start with a head",
+            settings.method,
         )
     if bundle.final:
         progress.line(

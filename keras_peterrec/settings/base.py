@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from keras_peterrec.data.moments import check_split
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -127,15 +127,10 @@ class Settings:
         if kind in _TYPE_NAMES and (
             not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
         ):
-            raise InputError(
-                f"`{name}` should be {_TYPE_NAMES[kind]}. Received: `{name}` = {value!r}."
-            )
+            refuse(name, _TYPE_NAMES[kind], value)
         choices = data["choices"]() if callable(data["choices"]) else data["choices"]
         if choices is not None and value not in choices:
-            raise InputError(
-                f"`{name}` should be one of {', '.join(map(str, choices))}. "
-                f"Received: `{name}` = {value!r}."
-            )
+            refuse(name, f"one of {', '.join(map(str, choices))}", value)
         if data["check"] is not None:
             data["check"](name, value)
 
@@ -244,37 +239,31 @@ def default_text(field):
 def rate(name, value):
     """Checks that a number is at least 0 and below 1."""
     if not 0.0 <= value < 1.0:
-        raise InputError(
-            f"`{name}` should be a rate from 0 up to but not 1. Received: `{name}` = {value!r}."
-        )
+        refuse(name, "a rate from 0 up to but not 1", value)
 
 
 def fraction(name, value):
     """Checks that a number is above 0 and at most 1."""
     if not 0.0 < value <= 1.0:
-        raise InputError(
-            f"`{name}` should be above 0 and at most 1. Received: `{name}` = {value!r}."
-        )
+        refuse(name, "above 0 and at most 1", value)
 
 
 def positive_number(name, value):
     """Checks that a number is above 0 and finite."""
     if not 0.0 < value < math.inf:
-        raise InputError(f"`{name}` should be a positive number. Received: `{name}` = {value!r}.")
+        refuse(name, "a positive number", value)
 
 
 def not_negative(name, value):
     """Checks that a number is 0 or more."""
     if not 0.0 <= value < math.inf:
-        raise InputError(f"`{name}` should be at least 0. Received: `{name}` = {value!r}.")
+        refuse(name, "at least 0", value)
 
 
 def seed_number(name, value):
     """Checks that an integer can seed every generator in use."""
     if not 0 <= value < 2**32:
-        raise InputError(
-            f"`{name}` should be an integer from 0 to {2**32 - 1}. Received: `{name}` = {value!r}."
-        )
+        refuse(name, f"an integer from 0 to {2**32 - 1}", value)
 
 
 def split_setting(other, text):
@@ -305,9 +294,7 @@ def keep_seen_setting():
 
 def device_count(name, value):
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(
-            f"`{name}` should be a positive integer or 'all'. Received: `{name}` = {value!r}."
-        )
+        refuse(name, "a positive integer or 'all'", value)
 
 
 def data_setting(default=dataclasses.MISSING, help=""):

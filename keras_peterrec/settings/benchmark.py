@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import (
     Settings,
     seed_number,
@@ -26,16 +26,13 @@ def _connections(name, values):
 
 def _seconds(name, value):
     if not 0 < value <= MOST_SECONDS:
-        raise InputError(
-            f"`{name}` should be above 0 and at most {MOST_SECONDS}. "
-            f"Received: `{name}` = {value!r}."
-        )
+        refuse(name, f"above 0 and at most {MOST_SECONDS}", value)
 
 
 def new_folder(name, value):
     """Checks that a folder is empty, or not there yet."""
     if Path(value).exists() and (not Path(value).is_dir() or any(Path(value).iterdir())):
-        raise InputError(f"`{name}` should be a new folder. Received: `{name}` = {str(value)!r}.")
+        refuse(name, "a new folder", str(value))
 
 
 @dataclass(frozen=True)

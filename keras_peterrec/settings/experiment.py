@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import data_setting, setting
 from keras_peterrec.settings.plans import PLANS
 from keras_peterrec.settings.reading import ReadingSettings
@@ -95,17 +95,15 @@ class ExperimentSettings(ReadingSettings):
             names = ("target", "labels", "column", "columns", "events", "drop_bad_rows")
             for name in names:
                 if getattr(self, name) is not None and getattr(self, name) is not False:
-                    raise InputError(
-                        f"`{name}` should be left out without `log`, since a dataset has its own "
-                        f"logs and tasks. Received: `{name}` = {getattr(self, name)!r}."
+                    refuse(
+                        name,
+                        "left out without `log`, since a dataset has its own logs and tasks",
+                        getattr(self, name),
                     )
             return
         for name in ("dataset", "path"):
             if getattr(self, name) is not None:
-                raise InputError(
-                    f"`{name}` should be left out with `log`. "
-                    f"Received: `{name}` = {getattr(self, name)!r}."
-                )
+                refuse(name, "left out with `log`", getattr(self, name))
         if (self.labels is None) != (self.column is None):
             raise InputError(
                 "`labels` and `column` should be given together. "

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 
 RUNS = ("transfer", "linear", "multi_task")
 
@@ -67,9 +67,7 @@ class Plan:
         known = [row.label for row in self.rows]
         for label in labels:
             if label not in known:
-                raise InputError(
-                    f"`rows` should be among {', '.join(known)}. Received: `rows` = {label!r}."
-                )
+                refuse("rows", f"among {', '.join(known)}", label)
         return replace(self, rows=tuple(row for row in self.rows if row.label in labels))
 
 

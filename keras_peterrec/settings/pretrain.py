@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import (
     data_setting,
     keep_seen_setting,
@@ -78,13 +78,11 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
         if self.objective != "masked":
             return
         if self.max_length < 2:
-            raise InputError(
-                "`max_length` should be at least 2 with `objective` = 'masked', since one item has "
-                f"to stay visible. Received: `max_length` = {self.max_length}."
+            refuse(
+                "max_length",
+                "at least 2 with `objective` = 'masked', since one item has to stay visible",
+                self.max_length,
             )
         for name in ("unknown_rate", "later_rate"):
             if (given := getattr(self, name)) != getattr(type(self), name):
-                raise InputError(
-                    f"`{name}` should be left out with `objective` = 'masked'. "
-                    f"Received: `{name}` = {given}."
-                )
+                refuse(name, "left out with `objective` = 'masked'", given)

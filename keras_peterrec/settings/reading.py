@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_peterrec.data.column_names import as_events, as_renames
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.settings.base import Settings, setting
 
 
@@ -73,7 +73,4 @@ class RunnerSettings(ReadingSettings):
 
     def check(self):
         if self.pipeline_options is not None and self.runner is None:
-            raise InputError(
-                "`pipeline_options` should be left out without `runner`. "
-                f"Received: `pipeline_options` = {self.pipeline_options!r}."
-            )
+            refuse("pipeline_options", "left out without `runner`", self.pipeline_options)

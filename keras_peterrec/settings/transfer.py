@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.data.moments import is_moment
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import (
     Settings,
     data_setting,
@@ -95,38 +95,25 @@ class TaskSettings(SplitSettings, ReadingSettings):
                 f"Received: `target` = {self.target!r}, `labels` = {self.labels!r}."
             )
         if self.labels is None and self.column is not None:
-            raise InputError(
-                f"`column` should be left out without `labels`. Received: `column` = "
-                f"{self.column!r}."
-            )
+            refuse("column", "left out without `labels`", self.column)
         if self.labels is None and self.keep_missing_words:
-            raise InputError(
-                "`keep_missing_words` should be left out without `labels`. "
-                "Received: `keep_missing_words` = True."
-            )
+            refuse("keep_missing_words", "left out without `labels`", True)
         if isinstance(self.labels, (str, os.PathLike)) and not self.column:
             raise InputError("`column` should name a column of `labels`. Received: none.")
         for name in ("target_events", "weight_column"):
             if self.target is None and getattr(self, name) is not None:
-                raise InputError(
-                    f"`{name}` should be left out without `target`. "
-                    f"Received: `{name}` = {getattr(self, name)!r}."
-                )
+                refuse(name, "left out without `target`", getattr(self, name))
         if self.target is None and self.keep_seen is not None:
-            raise InputError(
-                "`keep_seen` should be left out without `target`, since labels are not in a "
-                f"history. Received: `keep_seen` = {self.keep_seen}."
+            refuse(
+                "keep_seen",
+                "left out without `target`, since labels are not in a history",
+                self.keep_seen,
             )
         if self.target is None and not self.cut_history:
-            raise InputError(
-                "`cut_history` should be left out without `target`, since labels have no time. "
-                "Received: `cut_history` = False."
-            )
+            refuse("cut_history", "left out without `target`, since labels have no time", False)
         if is_moment(self.split) and not self.cut_history:
-            raise InputError(
-                "`cut_history` should be left out with a `split` by time, since whole histories "
-                "hold what comes after it. Received: `cut_history` = False."
-            )
+            what = "left out with a `split` by time, since whole histories hold what comes after it"
+            refuse("cut_history", what, False)
 
 
 @dataclass(frozen=True)
@@ -185,9 +172,10 @@ class TransferSettings(TrainingSettings, TaskSettings):
     def check(self):
         super().check()
         if self.final and self.train_fraction < 1.0:
-            raise InputError(
-                "`train_fraction` should be left out with `final`, which trains on everything. "
-                f"Received: `train_fraction` = {self.train_fraction}."
+            refuse(
+                "train_fraction",
+                "left out with `final`, which trains on everything",
+                self.train_fraction,
             )
         if self.patch is not None and self.method not in PATCHED:
             raise InputError(

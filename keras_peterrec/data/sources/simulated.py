@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_peterrec.data.labels import Labels
 from keras_peterrec.data.log import Log
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 
 DOMAINS = ("source", "target")
 PROFILES = ("gender", "age", "spend", "topics")
@@ -78,7 +78,7 @@ class Simulated:
         self.target_items = check_count("target_items", target_items, 4 * target_events)
         self.seed = check_count("seed", seed, 0)
         if not 0 <= order <= 1:
-            raise InputError(f"`order` should be from 0 to 1. Received: `order` = {order!r}.")
+            refuse("order", "from 0 to 1", order)
         self.order = order
         self.titles, self._logs, self._profiles = self._draw(np.random.default_rng(seed))
 

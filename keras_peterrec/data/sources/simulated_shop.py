@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import check_count, refuse
 from keras_peterrec.files.atomic_write import replacing
 
 _TASTES = 6  # Dimensions of a user's taste, and of an item's character.
@@ -67,7 +67,7 @@ def simulate_shop(
     check_count("seed", seed, 0)
     for name, share in (("repeats", repeats), ("order", order)):
         if not 0 <= share <= 1:
-            raise InputError(f"`{name}` should be from 0 to 1. Received: `{name}` = {share!r}.")
+            refuse(name, "from 0 to 1", share)
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 2 * views, users)
     viewed = _views(rng, users, items, counts.max(), repeats, order)
