@@ -169,9 +169,8 @@ def pretrain(
             streams at most 10,000). Defaults to `None`.
         batch_size: int. Full windows in a batch (default: about 1,000 events). Defaults to `None`.
         learning_rate: float. Of Adam. Defaults to `0.002`.
-        later_rate: float. How many times as often as the event before it each of the three after
-            the next one is asked for in its place; 0: the next one alone, as in the paper; causal
-            only. Defaults to `0.5`.
+        later_rate: float. Weights r, r², r³ of the 2nd, 3rd and 4th next item as targets; 0 trains
+            on the next item only, as in the paper; causal only. Defaults to `0.5`.
         weight_column: str. Column of numbers from 0 up: how much each event counts in the network's
             loss; metrics and regressions count all alike. Defaults to `None`.
         min_count: int. Items with fewer training events become unknown. Defaults to `1`.

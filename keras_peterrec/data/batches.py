@@ -15,7 +15,7 @@ from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
 from keras_peterrec.data.vocabulary import FIRST_ITEM, MASK, PAD, UNK
 
-MOST_LATER = 3  # events after the next one that may be asked for in its place
+MOST_LATER = 3  # later events that may be the target in place of the next one
 
 
 def task_batches(

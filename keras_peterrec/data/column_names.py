@@ -7,7 +7,7 @@ from keras_peterrec.errors import InputError, refuse
 
 LOG_COLUMNS = ("user_id", "item_id", "timestamp")
 EVENT_TYPE = "event_type"
-# What else these columns are often called, lower case and without `_`: to name the option.
+# Other common names of these columns, lower case and without `_`; messages suggest them.
 _ALIASES = {
     "user_id": "user users userid uid userno customer customerid visitorid sessionid accountid",
     "item_id": "item items itemid iid movieid filmid productid articleid asin sku videoid",

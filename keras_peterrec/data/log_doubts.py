@@ -8,7 +8,7 @@ from keras_peterrec.data.timestamps import unit_of
 
 # Of the events, at most so many are looked at.
 _SAMPLE = 300_000
-# In how many times less time than users items come again, before the columns look swapped.
+# Suspect a swap if items' gaps, relative to their counts, are below a tenth of users'.
 _SWAPPED = 10.0
 _MANY_TIES = 0.1
 _LEAST_EVENTS = 1_000  # fewer may look like anything
@@ -40,9 +40,9 @@ def looks_swapped(log: Log) -> bool:
     """Whether the column of users seems to hold the items, and the other way round.
 
     A user's events come in sessions, close together; an item's come whenever somebody wants it.
-    Where the clock is known, and there are more items than users, items that come again in a tenth
-    of the time that users take, each beside what its number of events lets one expect, are
-    probably the users. Where timestamps only number a user's events, no user has one twice.
+    So where the clock is known, and there are more items than users, the columns look swapped if
+    items' gaps, relative to their counts, are below a tenth of users'. Where timestamps only
+    number a user's events, no user has one twice.
     """
     if len(log.item_ids) <= len(log.user_ids) or len(log) < _LEAST_EVENTS:
         return False

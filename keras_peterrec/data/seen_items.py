@@ -8,9 +8,9 @@ from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
 
-# From this share on of what training asks for that lies in the history, seen items are kept. What
-# is left out can never be right, so a tenth is what every hit rate would lose; keeping them costs
-# only the places of a list in which a model that has learned better sets them.
+# If at least this share of training targets lies in the history, seen items may be recommended.
+# Without them every hit rate would lose that share; with them, a model that has learned better
+# ranks them lower.
 KEPT_FROM = 0.1
 
 

@@ -12,10 +12,9 @@ from keras_peterrec.errors import InputError, refuse
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
-# With fewer users, what training stops by is mostly noise.
+# With fewer validation users, early stopping follows noise.
 LEAST_VALIDATION = 20
-# Of the events before a moment, the share that is trained on. The others come after these in time
-# and are for validation.
+# The share of the events before a moment that is trained on; the latest tenth is for validation.
 TRAINED_SHARE = 0.9
 
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-# How many times smaller or larger than the middle one a time is that no clock of the others gives.
+# A time so many times smaller or larger than the median is not from the same clock.
 FAR = 3
 # The numbers of a clock are large; positions in a sequence begin at 0 or 1.
 _LEAST_MIDDLE = 1_000
 _LEAST_TIMES = 5
-# One in so many may be a stray; more are another clock.
+# At most one in so many is a stray; where there are more, the log has another clock.
 _ONE_IN = 1_000
 _SAMPLE = 10_000
 

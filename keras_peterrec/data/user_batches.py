@@ -15,9 +15,9 @@ from keras_peterrec.data.item_lists import ItemLists
 from keras_peterrec.data.vocabulary import UNK
 from keras_peterrec.progress import each
 
-# How many of the next stretches are tried where one does not fit into a batch any more.
+# If a stretch does not fit into a batch any more, so many of the next ones are tried.
 _TRIES = 16
-# Room for more cuts than the average, as users differ in how many they have in a history.
+# Room for more cuts than average, because users differ in how many they have.
 _SPARE_SLOTS = 1.1
 
 

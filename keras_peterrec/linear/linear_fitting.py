@@ -23,13 +23,14 @@ PENALTIES = (1.0, 5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
 FIRST_FADE, FIRST_PENALTY = 6, 3
 # What an item is held to say of itself; 0 as of every other.
 COPIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-# Weights of the linear part, as spreads of its scores over the items in spreads of the network's.
+# Weights of the linear part, as ratios of the two standard deviations: of its scores over the items
+# and of the network's.
 SHARES = (0.03, 0.06, 0.1, 0.14, 0.2, 0.3, 0.45, 0.65, 1.0)
 SHARES += (1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
 # How many standard errors a weight may be worse than the best one. Measured over random validation
 # users of four tasks: .5 was as good as 0, and on 50 to 200 users of Amazon toys 2 % better.
 NOISE = 0.5
-# With so many spreads the network only orders what the linear part finds equal: its weight is 0.
+# At this ratio the network only orders items that the linear part scores equally.
 ALONE = 1e4
 SPREAD_ROWS = 256
 SPREAD_SCORES = 1 << 25  # that are in memory at once

@@ -10,12 +10,12 @@ from keras_peterrec.files.json_file import read_json
 from keras_peterrec.linear.last_item import NAME as COPYING
 from keras_peterrec.metrics import UNIFORM
 
-# Shares of what was measured from which on a cause is worth naming.
+# Shares of the histories from which on a cause is worth naming.
 MANY_EMPTY, MANY_LONG = 0.3, 0.2
 FEW_USERS, MANY_ROWS = 200, 5_000
 FEW_OF_A_CLASS = 10
 AS_GOOD = 5e-4  # two metrics that differ by less
-NO_ERROR = 1e-4  # how far the best possible result may be from none
+NO_ERROR = 1e-4  # a result this close to the best possible one counts as perfect
 
 
 def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:

@@ -36,12 +36,11 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 CHOOSING_ROWS, CHOOSING_ITEMS = 200_000, 10_000
 LEAST_CHOOSING, CHOOSING_SCORES = 1_000, 2 * 10**7
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
-# What fitting may cost beside the training of a default network on so many events. So many epochs
-# are what trainings take at least; a run may ask for fewer.
-EPOCHS = 10
-EVENTS_OF_ITEM = 40  # that train as long as one more item of a sparse regression takes
-EVENTS_OF_ROW = 10  # the same for one more row by which it is chosen
-EXACT_CUBED = 90_000  # items to the power of three that a dense regression solves for an event
+# Fitting may take as long as training a default network, measured in events that are trained on.
+EPOCHS = 10  # that training takes at least; a run may ask for fewer
+EVENTS_OF_ITEM = 40  # one more item of a sparse regression costs as much as training on so many
+EVENTS_OF_ROW = 10  # the same of one more row by which it is chosen
+EXACT_CUBED = 90_000  # a dense regression of I items costs as much as I³ divided by this
 LEAST_EXACT, LEAST_ITEMS, LEAST_ROWS = 2_048, 5_000, 50_000
 
 

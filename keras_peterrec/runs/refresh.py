@@ -27,7 +27,7 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.grown_host import grow_host, grown_vocabulary
 from keras_peterrec.transfer.host import Host
 
-# Of the host's events, or of those that a user had: with fewer, a log is new events alone.
+# A log with less than this share of the host's events, or of a user's, holds new events only.
 LEAST_SHARE = 0.5
 
 

@@ -14,13 +14,13 @@ from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.leftovers import is_leftover
 
 FORMAT_VERSION = 2
-FINAL = "final"  # in a run's folder, where training on everything keeps its state and logs
-# Settings that say where data is and how it is read. What came of it, `data` tells by fingerprints.
+FINAL = "final"  # the folder in a run's folder for the state and logs of training on everything
+# Settings that say where data is and how it is read; the data itself is compared by fingerprints.
 PLACES = ("run", "host", "log", "target", "labels", "start", "items")
 PLACES += ("columns", "events", "target_events", "weight_column", "drop_bad_rows")
 PLACES += ("keep_missing_words",)
 MAY_DIFFER = (*PLACES, "epochs")
-STATE = "state"  # in a run's folder, where training keeps its state
+STATE = "state"  # the folder in a run's folder for the state of training
 
 
 class RunFolder:
@@ -37,8 +37,8 @@ class RunFolder:
         path: path.
         settings: Settings of the run. Those of `MAY_DIFFER` may be others where `data` is the same.
         data: JSON value, the fingerprints of all that is read. Defaults to `None`.
-        recipe: int or `None`. Which version of the training makes of the settings what they come
-            to; another version's folder is refused. Defaults to `None`.
+        recipe: int or `None`. Version of the training code; folders of other versions are refused.
+            Defaults to `None`.
         devices: Devices of the run. Defaults to `None`, this process alone.
         final: bool. Whether the run is finished only once it was trained on everything. A measured
             run, of which `metrics.json` says so, then goes on. Defaults to `False`.

@@ -21,8 +21,8 @@ from keras_peterrec.transfer.strategies import LEARNING_RATES, starts_as_head, w
 from keras_peterrec.transfer.task_model import head_model
 from keras_peterrec.transfer.user_passes import UserPasses
 
-# Goes up whenever the same settings give another result, so that a folder that an earlier version
-# began is not continued by this one.
+# Version of the training code: raise it when the same settings give another result. Folders that
+# another version began are refused.
 RECIPE = 7
 HEAD = "head"  # the method, and in a run's folder where its state, history and logs are
 # An epoch of a head is one pass over the rows: they are states that were computed once, so it is

@@ -46,8 +46,8 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     learning_rate: float = setting(2e-3, "of Adam", check=positive_number)
     later_rate: float = setting(
         0.5,
-        "how many times as often as the event before it each of the three after the next one is "
-        "asked for in its place; 0: the next one alone, as in the paper; causal only",
+        "weights r, r², r³ of the 2nd, 3rd and 4th next item as targets; 0 trains on the next item "
+        "only, as in the paper; causal only",
         check=rate,
     )
     weight_column: str | None = weight_setting("each event")

@@ -18,8 +18,8 @@ LEAST_SCALE = 0.01
 # Where training users are fewer, they help to choose the penalty of the linear part.
 FEW_USERS = 5_000
 FOLDS = 4
-# How strongly the scales of both parts are held to what they are without validation users: as if
-# so many nats of loss said so. It matters where validation users are few.
+# Strength, in nats, of the pull of both scales towards what they are without validation users. It
+# matters where those are few.
 HELD = 10.0
 
 

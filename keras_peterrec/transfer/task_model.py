@@ -196,7 +196,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return self.user_states_at(history, cuts, at_ends=True)
 
     def reach(self, max_length: int) -> int | None:
-        """How many events before a cut `user_states_at` needs in order to be right.
+        """Events before a cut that can change its result in `user_states_at`.
 
         Args:
             max_length: int. How many of the last events of a history the task reads.

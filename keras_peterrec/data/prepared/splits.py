@@ -156,7 +156,7 @@ def _file_name(prepared, split):
 
 
 def _periods_by_time(prepared, split):
-    """Where validation begins: at the time that so many of the events before the moment precede."""
+    """Validation begins at the time before which 90 % of the events before the moment lie."""
     low, high = prepared.times()
     moment = in_clock(split, np.array([low, high]))
     if not low < moment:
