@@ -299,7 +299,7 @@ def train_rest(run, head, path):
     batch_size = choose_batch_size(run.model, data, settings)
     parts = choose_parts(run.model, run.rows, settings, batch_size)
     # Small data has short epochs, so more of them have to pass before it gives up.
-    patience = min(3, max(2, EPOCH_ROWS // count))
+    patience = 2 if count >= SURE_ROWS else 3
     starts = head is not None or data.starts_trained or settings.start is not None
     gives_up = GIVES_UP if head is not None and count >= SURE_ROWS else None
     rate = settings.learning_rate or LEARNING_RATES[settings.method]
