@@ -37,9 +37,12 @@ from keras_peterrec.data.task_examples import recommendation_examples as recomme
 from keras_peterrec.data.vocabulary import Vocabulary as Vocabulary
 from keras_peterrec.errors import InputError as InputError
 from keras_peterrec.linear.linear_table import LinearTable as LinearTable
-from keras_peterrec.models.backbone import Backbone as Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer as CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer as MaskedPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork as ConvolutionNetwork
+from keras_peterrec.network.network import Network as Network
+from keras_peterrec.network.network import Site as Site
+from keras_peterrec.network.registry import register_network as register_network
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam as RowSparseAdam
 from keras_peterrec.patches.affine import AffinePatch as AffinePatch
 from keras_peterrec.patches.affine import BiasTuning as BiasTuning
@@ -55,7 +58,6 @@ from keras_peterrec.patches.patch_layer import PatchLayer as PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod as PatchMethod
 from keras_peterrec.patches.registry import get_patch as get_patch
 from keras_peterrec.patches.registry import register_patch_method as register_patch_method
-from keras_peterrec.patches.soft_tokens import SoftTokens as SoftTokens
 from keras_peterrec.patches.stack import Stack as Stack
 from keras_peterrec.runs.linear import linear as linear
 from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
@@ -84,7 +86,6 @@ from keras_peterrec.transfer.combined_tasks import merge_task as merge_task
 from keras_peterrec.transfer.combined_tasks import stack_tasks as stack_tasks
 from keras_peterrec.transfer.host import Host as Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask as IncrementalTask
-from keras_peterrec.transfer.incremental_task import IncrementalTasks as IncrementalTasks
 from keras_peterrec.transfer.mixed_tasks import MixedTasks as MixedTasks
 from keras_peterrec.transfer.parameters import parameter_report as parameter_report
 from keras_peterrec.transfer.parameters import patch_table as patch_table

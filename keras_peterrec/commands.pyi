@@ -102,6 +102,7 @@ def pretrain(
     *,
     hidden_dim: int = 64,
     blocks: int = 8,
+    network: str = "convolution",
     max_length: int = 100,
     dropout: float = 0.3,
     unknown_rate: float = 0.1,
@@ -131,7 +132,9 @@ def pretrain(
             `prepare`, or a name such as movielens-100k/source.
         out: New folder for the host.
         hidden_dim: int. Channels C of the network. Defaults to `64`.
-        blocks: int. Residual blocks. Defaults to `8`.
+        blocks: int. Blocks of the network. Defaults to `8`.
+        network: str. Which network: convolution, or one of your own (see `register_network`).
+            Defaults to `'convolution'`.
         max_length: int. Events of a history that it reads. Defaults to `100`.
         dropout: float. On embeddings and branches. Defaults to `0.3`.
         unknown_rate: float. Share of the inputs that are replaced by the unknown item, causal only.

@@ -87,6 +87,31 @@ class Prebuilt:
         pass
 
 
+def weights_by_path(layer):
+    """The weights of a layer by path, the same in every process.
+
+    A path is the names of the layers inside one another and of the weight, such as
+    `"block_1/convolution_1/kernel"`. Keras' own depend on where a layer was built.
+
+    No public way: Keras lists the layers of a model, not those inside a layer.
+
+    Raises:
+        ValueError: two weights have one path.
+    """
+    named, count = {}, 0
+    _require(keras.Layer, "_flatten_layers")
+    for inner in layer._flatten_layers(include_self=False, recursive=False):
+        named |= {f"{inner.name}/{path}": weight for path, weight in weights_by_path(inner).items()}
+    known = {id(weight) for weight in named.values()}
+    for weight in layer.weights:
+        count += 1
+        if id(weight) not in known:
+            named[weight.name] = weight
+    if len(named) < count:
+        raise ValueError(f"Layers and weights of {layer.name!r} should have different names.")
+    return named
+
+
 class FrozenWeight(keras.Variable):
     """A weight as a model sees it that does not train it, though others may.
 

@@ -23,7 +23,7 @@ PACKAGE = "keras_peterrec"
 
 # Every registered class, and the module where it is. A test compares it with the sources.
 CLASSES = {
-    "Backbone": "models.backbone",
+    "ConvolutionNetwork": "network.convolution",
     "CausalPretrainer": "models.causal_pretrainer",
     "MaskedPretrainer": "models.masked_pretrainer",
     "RecommenderHead": "tasks.heads",
@@ -33,9 +33,9 @@ CLASSES = {
     "TaskModel": "transfer.task_model",
     "FlatAdam": "optimizers.flat_adam",
     "RowSparseAdam": "optimizers.row_sparse_adam",
-    "DilatedConvolution": "layers.dilated_convolution",
-    "ResidualBlock": "layers.residual_block",
-    "NormalizedRelu": "layers.normalized_relu",
+    "DilatedConvolution": "network.dilated_convolution",
+    "ResidualBlock": "network.residual_block",
+    "NormalizedRelu": "network.normalized_relu",
     "HashedDropout": "layers.hashed_dropout",
     "PaddingMask": "layers.padding",
     "SequenceIds": "layers.padding",

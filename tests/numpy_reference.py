@@ -127,20 +127,16 @@ def embed(ids, table):
 
 
 def task_token(x, mask, token, causal):
-    """Sequence with the tokens, its mask and the tokens' places, row by row.
-
-    token: `[C]`, or `[n, C]` for several at each end.
-    """
-    tokens = list(np.atleast_2d(token))
+    """Sequence with the token `[C]`, its mask and the token's places, row by row."""
     rows, masks, places = [], [], []
     for vectors, real in zip(x, mask[..., 0], strict=True):
         padding = int(len(real) - real.sum())
         history = list(vectors[padding:])
-        front = [] if causal else tokens
+        front = [] if causal else [np.ravel(token)]
         zeros = [np.zeros(vectors.shape[1])] * padding
-        rows.append(zeros + front + history + tokens)
-        masks.append([0] * padding + [1] * (len(front) + len(history) + len(tokens)))
-        places.append([0] * padding + [1] * len(front) + [0] * len(history) + [1] * len(tokens))
+        rows.append([*zeros, *front, *history, np.ravel(token)])
+        masks.append([0] * padding + [1] * (len(front) + len(history) + 1))
+        places.append([0] * padding + [1] * len(front) + [0] * len(history) + [1])
     return (
         np.array(rows),
         np.array(masks, "float64")[..., np.newaxis],

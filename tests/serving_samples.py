@@ -10,9 +10,9 @@ from linear_samples import random_table
 
 from keras_peterrec.data.vocabulary import UNK, Vocabulary
 from keras_peterrec.linear.linear_part import Bag
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.signature_names import COUNTS
@@ -72,7 +72,7 @@ def randomise(model, seed):
 
 def make_host(causal=True, tied=True, seed=0):
     keras.utils.set_random_seed(seed)
-    backbone = Backbone(100, 16, dilations=(1, 4), causal=causal)
+    backbone = ConvolutionNetwork(100, 16, dilations=(1, 4), causal=causal)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, tied=tied)
     randomise(pretrainer, seed)
     # A sparse linear part for one host, a dense one for the other.

@@ -13,7 +13,7 @@ import pytest
 
 import keras_peterrec as kp
 from keras_peterrec.keras_registration import CLASSES
-from keras_peterrec.layers.residual_block import ResidualBlock
+from keras_peterrec.network.residual_block import ResidualBlock
 from keras_peterrec.transfer.strategies import build_task
 
 PACKAGE = Path(kp.__file__).parent
@@ -23,7 +23,7 @@ REGISTERED = re.compile(
 
 # Arguments of one of each; all others are made without any.
 ARGUMENTS = {
-    "Backbone": {"vocabulary_size": 9, "hidden_dim": 4, "dilations": [1]},
+    "ConvolutionNetwork": {"vocabulary_size": 9, "hidden_dim": 4, "dilations": [1]},
     "RecommenderHead": {"items": 3},
     "LinearHead": {"outputs": 2},
     "TargetLoss": {"kind": "bpr", "seed": 1},
@@ -43,7 +43,7 @@ ARGUMENTS = {
 
 
 def backbone(causal=True):
-    return kp.Backbone(9, 4, (1,), causal=causal)
+    return kp.ConvolutionNetwork(9, 4, (1,), causal=causal)
 
 
 MADE = {
@@ -135,4 +135,9 @@ for file in sys.argv[1:]:
     command = [sys.executable, "-c", code, *paths]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split() == ["TaskModel", "Backbone", "CausalPretrainer", "TaskModel"]
+    assert result.stdout.split() == [
+        "TaskModel",
+        "ConvolutionNetwork",
+        "CausalPretrainer",
+        "TaskModel",
+    ]

@@ -117,7 +117,7 @@ def test_a_type_checker_follows_the_public_names(tmp_path):
     told = [line.split(": ", 2)[2] for line in done.stdout.splitlines() if "script.py" in line]
     assert told[:3] == [
         'Revealed type is "keras_peterrec.transfer.host.Host"',
-        'Revealed type is "keras_peterrec.models.backbone.Backbone"',
+        'Revealed type is "keras_peterrec.network.network.Network"',
         'Revealed type is "dict[Any, Any]"',
     ]
     assert 'Unexpected keyword argument "hiden_dim" for "pretrain"' in done.stdout
@@ -134,7 +134,6 @@ KERAS_METHODS = (
     "patches_of",
     "item_patch_of",
     "apply",
-    "apply_step",
     "fold",
     "kernels",
     "named_weights",

@@ -19,8 +19,8 @@ import numpy as np
 from keras_peterrec.benchmarks.serve_load import percentiles
 from keras_peterrec.benchmarks.worker import serve
 from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, KNOWN
@@ -53,7 +53,7 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
         "age": Classification(CLASSES),
     }
     with seeded(seed):
-        backbone = Backbone(items + FIRST_ITEM, hidden_dim, [(1, 4)[n % 2] for n in range(blocks)])
+        backbone = ConvolutionNetwork(items + FIRST_ITEM, hidden_dim, blocks=blocks)
         host = Host(CausalPretrainer(backbone), Vocabulary([f"i{n}" for n in range(items)]), length)
         joined = host.task_settings()  # as `transfer` makes tasks
         tasks = {

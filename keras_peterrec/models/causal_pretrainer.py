@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import PAD, UNK
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.network.network import Network
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -16,14 +16,14 @@ class CausalPretrainer(Pretrainer):
 
     Example:
 
-    >>> pretrainer = CausalPretrainer(Backbone(vocabulary_size=1000))
+    >>> pretrainer = CausalPretrainer(ConvolutionNetwork(vocabulary_size=1000))
     >>> pretrainer.compile("adam")
     >>> pretrainer.fit(causal_batches(items, starts, stops, tokens=1600))
 
     Source: Yuan et al., SIGIR 2020, Eq. (3).
     """
 
-    def __init__(self, backbone: Backbone, name: str = "causal_pretrainer", **kwargs: Any) -> None:
+    def __init__(self, backbone: Network, name: str = "causal_pretrainer", **kwargs: Any) -> None:
         if not backbone.causal:
             raise ValueError("`backbone` should be causal. Received: `backbone.causal` = False.")
         super().__init__(backbone, name=name, **kwargs)

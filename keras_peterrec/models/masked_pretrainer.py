@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_peterrec.data.vocabulary import MASK
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.network.network import Network
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -16,14 +16,14 @@ class MaskedPretrainer(Pretrainer):
 
     Example:
 
-    >>> pretrainer = MaskedPretrainer(Backbone(vocabulary_size=1000, causal=False))
+    >>> pretrainer = MaskedPretrainer(ConvolutionNetwork(vocabulary_size=1000, causal=False))
     >>> pretrainer.compile("adam")
     >>> pretrainer.fit(masked_batches(items, starts, stops, tokens=1600, vocabulary_size=1000))
 
     Source: Yuan et al., SIGIR 2020, Eq. (4).
     """
 
-    def __init__(self, backbone: Backbone, name: str = "masked_pretrainer", **kwargs: Any) -> None:
+    def __init__(self, backbone: Network, name: str = "masked_pretrainer", **kwargs: Any) -> None:
         if backbone.causal:
             raise ValueError(
                 "`backbone` should be bidirectional. Received: `backbone.causal` = True."

@@ -15,7 +15,7 @@ from keras_peterrec.training.replicated_model import (
     unused_variables,
 )
 
-# How many values one activation of a micro-batch may have: what a block's intermediates
+# How many values one activation of a micro-batch may have: what the intermediates of a layer
 # may take of the second-level caches (512 KiB) of two cores. Found by measuring 400 to
 # 6,400 tokens of 64 channels; with caches of 1 MiB twice as many were fastest.
 CACHED_VALUES = 1_600 * 64

@@ -9,8 +9,7 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
-from keras_peterrec.models.backbone import Backbone, shared_config
-from keras_peterrec.training.block_loop import BlockStacks
+from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 
 FULL_SOFTMAX_UP_TO = 20_000
@@ -30,7 +29,7 @@ def target_weights(sample_weight: Any, targets: Any) -> Any:
 
 
 class Pretrainer(ReplicatedTraining, keras.Model):
-    """A backbone with an output table over the items, trained without labels.
+    """A network with an output table over the items, trained without labels.
 
     The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
     cross-entropy of `states · tableᵀ` at the positions whose target is an item;
@@ -39,7 +38,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     the sum of the weighted losses is divided by the number of targets, not by their weights.
 
     Args:
-        backbone: Backbone.
+        backbone: Network.
         tied: bool. Whether the item embedding is the output table as well.
             Defaults to `True`.
         negatives: int or `None`. Shared negatives of a sampled softmax; 0 is the
@@ -65,7 +64,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Network,
         tied: bool = True,
         negatives: int | None = None,
         label_smoothing: float = 0.0,
@@ -120,8 +119,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             )
         return super().fit(*args, **kwargs)
 
-    def block_stacks(self) -> Any:
-        return BlockStacks.of([(block, {}) for block in self.backbone.blocks])
+    def weight_stacks(self) -> Any:
+        return self.backbone.weight_stacks()
 
     def train_only_new_items(self, items: int) -> None:
         """Freezes all but the vectors of items after the first so many. Compile it afterwards.
@@ -130,8 +129,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             items: int. How many items stay as they are.
         """
         self.frozen_items = items
-        for layer in (*self.backbone.blocks, self.backbone.final_norm):
-            layer.trainable = False
+        for layer in self.backbone.layers:
+            layer.trainable = layer is self.backbone.item_embedding
 
     def frozen_rows(self) -> list:
         """Pairs of a table and how many of its first rows are not trained."""

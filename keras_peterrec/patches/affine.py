@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import CONVOLUTION_SITES, NORM_SITES
+from keras_peterrec.network.network import LINEAR, NORM
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 
@@ -21,47 +21,49 @@ class Affine(PatchMethod):
         blocks: sequence of int, int or `None`. See `PatchMethod`. Defaults to `None`.
     """
 
-    sites: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[str, ...]] = ()  # of sites
     scale: ClassVar[bool] = True
     shift: ClassVar[bool] = True
 
-    def patches_of(self, block, index, dtype):
+    def patches_of(self, sites, index, dtype):
         return {
-            site: AffinePatch(self.scale, self.shift, name=site, dtype=dtype) for site in self.sites
+            name: AffinePatch(self.scale, self.shift, name=name, dtype=dtype)
+            for name, site in sites.items()
+            if site.kind in self.kinds
         }
 
 
 @dataclass(frozen=True)
 class Ia3(Affine):
-    """A scale of the outputs of every convolution.
+    """A scale of the outputs of every linear map.
 
     Source: Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper
     than in-context learning", NeurIPS 2022, section 3.3. It scales keys, values and hidden
-    units; here the convolutions take their place.
+    units; here the linear maps of the network (its convolutions) take their place.
     """
 
-    sites: ClassVar[tuple[str, ...]] = CONVOLUTION_SITES
+    kinds: ClassVar[tuple[str, ...]] = (LINEAR,)
     shift: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class ScaleShift(Affine):
-    """A scale and a shift after every convolution and every normalisation.
+    """A scale and a shift after every linear map and every normalisation.
 
     Source: Lian et al., "Scaling and shifting your features" (SSF), NeurIPS 2022.
     """
 
-    sites: ClassVar[tuple[str, ...]] = CONVOLUTION_SITES + NORM_SITES
+    kinds: ClassVar[tuple[str, ...]] = (LINEAR, NORM)
 
 
 @dataclass(frozen=True)
 class BiasTuning(Affine):
-    """A new bias for every convolution and every normalisation.
+    """A new bias for every linear map and every normalisation.
 
     Source: Ben Zaken et al., "BitFit", ACL 2022.
     """
 
-    sites: ClassVar[tuple[str, ...]] = CONVOLUTION_SITES + NORM_SITES
+    kinds: ClassVar[tuple[str, ...]] = (LINEAR, NORM)
     scale: ClassVar[bool] = False
 
 
@@ -72,7 +74,7 @@ class NormTuning(Affine):
     Source: Zhao et al., "Tuning LayerNorm in attention", ICLR 2024.
     """
 
-    sites: ClassVar[tuple[str, ...]] = NORM_SITES
+    kinds: ClassVar[tuple[str, ...]] = (NORM,)
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -82,7 +84,7 @@ class AffinePatch(PatchLayer):
         outputs · scale + shift
 
     The scale starts at one and the shift at zero, so a new patch does not change the outputs.
-    A convolution or a normalisation can take in both, so the patch is affine.
+    A linear map or a normalisation can take in both, so the patch is affine.
 
     Args:
         scale: bool. Whether there is a scale. Defaults to `True`.
@@ -92,7 +94,7 @@ class AffinePatch(PatchLayer):
         InputError: there is neither.
     """
 
-    fold_sites = CONVOLUTION_SITES + NORM_SITES
+    fold_kinds = (LINEAR, NORM)
 
     def __init__(self, scale: bool = True, shift: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -110,7 +112,7 @@ class AffinePatch(PatchLayer):
         if self.shift:
             self.add_weight(name="shift", shape=outputs_shape[-1:], initializer="zeros")
 
-    def apply(self, weights, inputs, outputs):
+    def apply(self, weights, inputs, outputs, seen=None):
         if self.scale:
             outputs = outputs * weights["scale"]
         if self.shift:

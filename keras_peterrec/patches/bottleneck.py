@@ -7,24 +7,24 @@ import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError, Misfit, check_count
-from keras_peterrec.layers.residual_block import ACTIVATION_SITES, CONVOLUTION_SITES
+from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
 @dataclass(frozen=True)
 class Insertion:
-    """Where in a residual block a bottleneck acts, and what it reads.
+    """Where in a block a bottleneck acts, and what it reads.
 
     Args:
         name: str. Its name in `INSERTIONS`.
-        sites: tuple of str. The sites, of `keras_peterrec.layers.residual_block.SITES`.
-        parallel: bool. `True`: the patch reads what the convolution of the site read.
+        kinds: tuple of str. The kinds of its sites; see `Site`.
+        parallel: bool. `True`: the patch reads what the layer before the site read.
             `False`: it reads what comes out at the site (in series).
     """
 
     name: str
-    sites: tuple[str, ...]
+    kinds: tuple[str, ...]
     parallel: bool
 
 
@@ -33,10 +33,10 @@ class Insertion:
 INSERTIONS = {
     insertion.name: insertion
     for insertion in (
-        Insertion("serial", CONVOLUTION_SITES, parallel=False),
-        Insertion("serial_single", ACTIVATION_SITES[1:], parallel=False),
-        Insertion("parallel", CONVOLUTION_SITES, parallel=True),
-        Insertion("parallel_after_activation", ACTIVATION_SITES, parallel=True),
+        Insertion("serial", (LINEAR,), parallel=False),
+        Insertion("serial_single", (BRANCH,), parallel=False),
+        Insertion("parallel", (LINEAR,), parallel=True),
+        Insertion("parallel_after_activation", (ACTIVATION, BRANCH), parallel=True),
     )
 }
 
@@ -92,7 +92,7 @@ class Bottleneck(PatchMethod):
 
     def for_host(self, host: Any) -> Self:
         super().for_host(host)
-        patched = len(host.blocks if self.blocks is None else self.blocks)
+        patched = len(host.sites if self.blocks is None else self.blocks)
         if isinstance(self.width, tuple) and len(self.width) != patched:
             raise Misfit(
                 f"`width` should be one width, or one for each of {patched} patched blocks. "
@@ -106,11 +106,12 @@ class Bottleneck(PatchMethod):
             return self.width
         return self.width[index - 1 if self.blocks is None else self.blocks.index(index)]
 
-    def patches_of(self, block, index, dtype):
+    def patches_of(self, sites, index, dtype):
         insertion = INSERTIONS[self.insertion]
         return {
-            site: self.patch(self.width_at(index), insertion.parallel, name=site, dtype=dtype)
-            for site in insertion.sites
+            name: self.patch(self.width_at(index), insertion.parallel, name=name, dtype=dtype)
+            for name, site in sites.items()
+            if site.kind in insertion.kinds
         }
 
     def patch(self, width: int, parallel: bool, **arguments: Any) -> "BottleneckPatch":
@@ -163,12 +164,13 @@ class BottleneckPatch(PatchLayer):
 
     def build(self, inputs_shape, outputs_shape):
         channels = outputs_shape[-1]
-        self.add_weight(name="down_kernel", shape=(channels, self.width), initializer="he_normal")
+        read = inputs_shape[-1] if self.parallel else channels
+        self.add_weight(name="down_kernel", shape=(read, self.width), initializer="he_normal")
         self.add_weight(name="down_bias", shape=(self.width,), initializer="zeros")
         self.add_weight(name="up_kernel", shape=(self.width, channels), initializer="zeros")
         self.add_weight(name="up_bias", shape=(channels,), initializer="zeros")
 
-    def apply(self, weights, inputs, outputs):
+    def apply(self, weights, inputs, outputs, seen=None):
         read = inputs if self.parallel else outputs
         down_kernel, up_kernel = self.kernels(weights)
         narrow = ops.gelu(ops.matmul(read, down_kernel) + weights["down_bias"])

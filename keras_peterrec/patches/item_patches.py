@@ -12,8 +12,9 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import check_count
+from keras_peterrec.network.network import ITEM_SITE, TABLE
 from keras_peterrec.patches.bottleneck import BottleneckPatch
-from keras_peterrec.patches.patch_layer import ITEM_SITE, PatchLayer
+from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
@@ -45,9 +46,6 @@ class ItemLora(PatchMethod):
         super().__post_init__()
         check_count("rank", self.rank)
         check_count("rows", self.rows)
-
-    def patches_of(self, block, index, dtype):
-        return {}
 
     def item_patch_of(self, host, dtype):
         rows = min(self.rows, host.vocabulary_size)
@@ -84,9 +82,6 @@ class ItemBottleneck(PatchMethod):
         super().for_host(host)
         return self if self.width else self.replace(width=max(1, host.hidden_dim // 8))
 
-    def patches_of(self, block, index, dtype):
-        return {}
-
     def item_patch_of(self, host, dtype):
         return BottleneckPatch(self.width, parallel=False, name=ITEM_SITE, dtype=dtype)
 
@@ -117,7 +112,7 @@ class ItemLoraPatch(PatchLayer):
     matrix starts at zero; here the rows of rare items should stay near those of the host.
     """
 
-    fold_sites = (ITEM_SITE,)
+    fold_kinds = (TABLE,)
     item_tables = ("embeddings",)
 
     def __init__(self, rows: int, rank: int, **kwargs: Any) -> None:
@@ -136,7 +131,7 @@ class ItemLoraPatch(PatchLayer):
             initializer=keras.initializers.RandomNormal(stddev=0.1 * self.rank**-0.5),
         )
 
-    def apply(self, weights, inputs, outputs):
+    def apply(self, weights, inputs, outputs, seen=None):
         return outputs + ops.matmul(weights["embeddings"], weights["up_kernel"])
 
     def fold(self, weights, layer):

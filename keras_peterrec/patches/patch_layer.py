@@ -6,53 +6,41 @@ from typing import Any
 import keras
 from keras import ops
 
-# Where the items have been embedded, before the first block: the place in `TaskModel.patches`,
-# which is the name of the host's layer, and its one site.
-ITEM_EMBEDDING = "item_embedding"
-ITEM_SITE = "rows"
-
 
 class PatchLayer(keras.layers.Layer):
-    """A small layer at one site of the host: `patch(inputs, outputs) -> outputs`.
+    """A small layer at one site of the host: `patch(inputs, outputs, seen=...) -> outputs`.
 
     A subclass makes its weights in `build` and uses them in `apply`. The weights are an
     argument of `apply`, so that one pass can use the weights of another task in each row: a
     matrix may come as `[..., M, N]` or `[B, ..., M, N]`, a vector as `[N]` or `[B, 1, N]`,
     and `apply` should be right for both. A new patch must not change the outputs.
 
-    At `ITEM_SITE` the inputs are item ids and the outputs their rows of the host's item table.
-    Weights named in `item_tables` are then tables of items, `[R, M]`, and `apply` gets the rows
-    of the items, `[B, L, M]`, in their place; see `item_rows`.
+    At the embedded items (`TABLE`) the inputs are item ids and the outputs their rows of the host's
+    item table. Weights named in `item_tables` are then tables of items, `[R, M]`, and `apply` gets
+    the rows of the items, `[B, L, M]`, in their place; see `item_rows`.
 
-    An *affine* patch can be folded into the layer before the sites named in `fold_sites`: a
-    convolution, a normalisation or the item table.
+    An *affine* patch can be folded into the layer before a site whose kind is named in
+    `fold_kinds`.
 
     Call arguments:
-        inputs: Tensor of shape `[B, L, C]`. What the convolution of the site read; at
-            `ITEM_SITE`, item ids `[B, L]`.
-        outputs: Tensor of shape `[B, L, C]`. What came out at the site.
+        inputs: Tensor of shape `[..., C]`. What the layer before the site read at the positions; at
+            the embedded items, item ids `[B, L]`.
+        outputs: Tensor of shape `[..., C]`. What came out at the site.
+        seen: callable or `None`. Gives what the kernel of that layer saw, `[..., Site.seen]`; at
+            the embedded items `None`.
 
     Returns:
-        Tensor of shape `[B, L, C]`.
+        Tensor of the shape of `outputs`.
     """
 
-    fold_sites: Sequence[str] = ()
+    fold_kinds: Sequence[str] = ()
     item_tables: Sequence[str] = ()
 
-    def apply(self, weights: dict[str, Any], inputs: Any, outputs: Any) -> Any:
+    def apply(
+        self, weights: dict[str, Any], inputs: Any, outputs: Any, seen: Callable | None = None
+    ) -> Any:
         """Returns `outputs` as changed by `weights`, which have the names of `named_weights`."""
         raise NotImplementedError
-
-    def apply_step(self, weights: dict[str, Any], inputs: Any, seen: Any, outputs: Any) -> Any:
-        """Does what `apply` does, at positions whose neighbours are not beside them.
-
-        Args:
-            weights: dict. See `apply`.
-            inputs: Tensor of shape `[..., C]`. What the convolution of the site read there.
-            seen: Tensor of shape `[..., k·C]`. What the taps of its kernel see, side by side.
-            outputs: Tensor of shape `[..., C]`. What came out at the site.
-        """
-        return self.apply(weights, inputs, outputs)
 
     def named_weights(self) -> dict[str, Any]:
         """The patch's weights by name. The names are the same in every process."""
@@ -63,7 +51,7 @@ class PatchLayer(keras.layers.Layer):
 
         Args:
             weights: dict of arrays. The patch's weights by name.
-            layer: dict of arrays. `kernel` `[k, C, C]` and `bias` `[C]` of a convolution,
+            layer: dict of arrays. `kernel` `[..., C]` and `bias` `[C]` of a linear map,
                 `gamma` and `beta` `[C]` of a normalisation, or `embeddings` `[V, C]`.
 
         Returns:
@@ -71,10 +59,10 @@ class PatchLayer(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def call(self, inputs, outputs):
+    def call(self, inputs, outputs, seen=None):
         weights = self.named_weights()
         weights |= {name: item_rows(weights[name], inputs) for name in self.item_tables}
-        return with_weights(self.apply, weights)(inputs, outputs)
+        return with_weights(self.apply, weights)(inputs, outputs, seen)
 
     def compute_output_shape(self, inputs_shape, outputs_shape):
         return outputs_shape
@@ -102,23 +90,18 @@ def item_rows(table: Any, ids: Any, place: Any = None) -> Any:
 
 
 def with_weights(apply: Callable, weights: dict[str, Any]) -> Callable:
-    """Binds weights to a patch's `apply` or `apply_step`.
+    """Binds weights to a patch's `apply`.
 
     Args:
-        apply: callable. `(weights, ..., outputs) -> outputs`.
+        apply: callable. `(weights, inputs, outputs, seen) -> outputs`.
         weights: dict of tensors. They are cast to the type of the outputs.
 
     Returns:
-        callable. `(..., outputs) -> outputs`.
+        callable. `(inputs, outputs, seen=None) -> outputs`.
     """
 
-    def act(*values):
-        cast = {name: ops.cast(weight, values[-1].dtype) for name, weight in weights.items()}
-        return apply(cast, *values)
+    def act(inputs, outputs, seen=None):
+        cast = {name: ops.cast(weight, outputs.dtype) for name, weight in weights.items()}
+        return apply(cast, inputs, outputs, seen)
 
     return act
-
-
-def bound_step(patch: PatchLayer) -> Callable:
-    """A patch in the form of `ResidualBlock.step`: `(inputs, seen, outputs) -> outputs`."""
-    return with_weights(patch.apply_step, patch.named_weights())

@@ -1,16 +1,13 @@
 """The settings that all patch methods share."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from keras_peterrec.errors import InputError, Misfit, check_count
-from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, ITEM_SITE, PatchLayer
-
-if TYPE_CHECKING:
-    from keras_peterrec.layers.residual_block import ResidualBlock
-    from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.network import ITEM_EMBEDDING, ITEM_SITE, TABLE, Network, Site
+from keras_peterrec.patches.patch_layer import PatchLayer
 
 
 @dataclass(frozen=True)
@@ -24,11 +21,16 @@ class PatchMethod:
         class Gain(PatchMethod):
             \"""One factor for each channel of every branch.\"""
 
-            def patches_of(self, block, index, dtype):
-                return {"activation_2": AffinePatch(shift=False, name="gain", dtype=dtype)}
+            def patches_of(self, sites, index, dtype):
+                return {
+                    name: AffinePatch(shift=False, name="gain", dtype=dtype)
+                    for name, site in sites.items()
+                    if site.kind == "branch"
+                }
 
         register_patch_method("gain", Gain)
 
+    The sites are those of one block of whatever network the host has; see `Site` for their kinds.
     A method that patches the embedded items, before the first block, has `item_patch_of`.
     Its settings can be numbers, booleans, words, `None` and tuples of these: then a short
     name can hold them all (see `get_patch`).
@@ -60,22 +62,17 @@ class PatchMethod:
                 f"`blocks` should name each block once. Received: `blocks` = {self.blocks}."
             )
 
-    @property
-    def tokens(self) -> int:
-        """Number of task tokens at an end of the history."""
-        return 1
-
     def replace(self, **changes: Any) -> Self:
         """A copy of these settings with some of them changed."""
         return dataclasses.replace(self, **changes)
 
-    def for_host(self, host: "Backbone") -> Self:
+    def for_host(self, host: Network) -> Self:
         """A copy of these settings in which defaults that depend on `host` are filled in.
 
         Raises:
             Misfit: the settings do not fit the host.
         """
-        count = len(host.blocks)
+        count = len(host.sites)
         if self.blocks is not None and max(self.blocks, default=1) > count:
             raise Misfit(
                 f"`blocks` should be numbers of the host's blocks, 1 to {count}. "
@@ -84,46 +81,51 @@ class PatchMethod:
         return self
 
     def make_patches(
-        self, block: "ResidualBlock", index: int, dtype: Any = None
+        self, sites: Mapping[str, Site], index: int, dtype: Any = None
     ) -> dict[str, PatchLayer]:
-        """Makes the patches of one residual block, `{site: PatchLayer}`.
+        """Makes the patches of one block, `{site: PatchLayer}`.
 
         Args:
-            block: ResidualBlock. It must be built.
+            sites: dict from name to Site, of the block.
             index: int. Its number among the host's blocks, counted from 1.
             dtype: dtype policy. The policy of the patches. Defaults to `None`, Keras' own.
         """
         if self.blocks is not None and index not in self.blocks:
             return {}
-        return self.patches_of(block, index, dtype)
+        return self.patches_of(sites, index, dtype)
 
     def patches_by_place(
-        self, host: "Backbone", dtype: Any = None
+        self, host: Network, dtype: Any = None
     ) -> dict[str, dict[str, PatchLayer]]:
-        """Makes all patches of a host, `{place: {site: PatchLayer}}`.
+        """Makes all patches of a host, `{place: {site: PatchLayer}}`; see `build_patches`.
 
-        A place is the name of a layer of the host: the item embedding or a block.
+        A place is the item embedding or one of `host.sites`.
 
         Args:
-            host: Backbone.
+            host: Network.
             dtype: dtype policy. Defaults to `None`, Keras' own.
         """
         of_items = self.item_patch_of(host, dtype)
-        blocks = enumerate(host.blocks, 1)
+        blocks = enumerate(host.sites.items(), 1)
         return {
             ITEM_EMBEDDING: {} if of_items is None else {ITEM_SITE: of_items},
-            **{block.name: self.make_patches(block, index, dtype) for index, block in blocks},
+            **{place: self.make_patches(sites, n, dtype) for n, (place, sites) in blocks},
         }
 
     @staticmethod
-    def merges(places: Iterable[dict[str, PatchLayer]]) -> bool:
+    def merges(host: Network, patches: Mapping[str, Mapping[str, PatchLayer]]) -> bool:
         """Whether patches can be folded into a copy of the host.
 
         Args:
-            places: iterable of dict. For each place its patches, `{site: PatchLayer}`.
+            host: Network.
+            patches: dict of dict, of `patches_by_place`.
         """
-        patches = [(site, patch) for sites in places for site, patch in sites.items()]
-        return bool(patches) and all(site in patch.fold_sites for site, patch in patches)
+        kinds = [
+            (TABLE if place == ITEM_EMBEDDING else host.sites[place][site].kind, patch)
+            for place, at_sites in patches.items()
+            for site, patch in at_sites.items()
+        ]
+        return bool(kinds) and all(kind in patch.fold_kinds for kind, patch in kinds)
 
     @property
     def setting_name(self) -> str:
@@ -132,10 +134,23 @@ class PatchMethod:
 
         return short_name(self)
 
-    def patches_of(self, block: "ResidualBlock", index: int, dtype: Any) -> dict[str, PatchLayer]:
+    def patches_of(
+        self, sites: Mapping[str, Site], index: int, dtype: Any
+    ) -> dict[str, PatchLayer]:
         """Makes the patches of a block that is to be patched; see `make_patches`."""
-        raise NotImplementedError
+        return {}
 
-    def item_patch_of(self, host: "Backbone", dtype: Any) -> PatchLayer | None:
+    def item_patch_of(self, host: Network, dtype: Any) -> PatchLayer | None:
         """Makes the patch of the embedded items, or `None` where the method has none."""
         return None
+
+
+def build_patches(host: Network, patches: Mapping[str, Mapping[str, PatchLayer]]) -> None:
+    """Makes the weights of all patches of a host, of `PatchMethod.patches_by_place`."""
+    for place, at_sites in patches.items():
+        for name, patch in at_sites.items():
+            read = given = host.hidden_dim
+            if place != ITEM_EMBEDDING:
+                site = host.sites[place][name]
+                read, given = site.inputs, site.outputs
+            patch.build((None, None, read), (None, None, given))

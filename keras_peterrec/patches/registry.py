@@ -10,7 +10,6 @@ from keras_peterrec.patches.compacter import Compacter
 from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
 
 _METHODS: dict[str, type[PatchMethod]] = {}
@@ -48,7 +47,7 @@ def get_patch(patch: str | PatchMethod) -> PatchMethod:
 
         name[:setting,...][+name[:setting,...]...]
 
-    A setting is a bare number (the method's main setting: a width, a rank, a count), a bare
+    A setting is a bare number (the method's main setting: a width or a rank), a bare
     word (an insertion, or a switch such as `inner_skip`) or `key=value`. Several values are
     joined by `/`, methods on top of each other by `+`; brackets group them.
 
@@ -252,4 +251,3 @@ register_patch_method("ia3", Ia3)
 register_patch_method("scale_shift", ScaleShift)
 register_patch_method("bias", BiasTuning)
 register_patch_method("norm", NormTuning)
-register_patch_method("tokens", SoftTokens)

@@ -6,8 +6,8 @@ from typing import Any, Self
 import keras
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import SITES
-from keras_peterrec.patches.patch_layer import ITEM_SITE, PatchLayer
+from keras_peterrec.network.network import ITEM_SITE
+from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 
 
@@ -43,10 +43,6 @@ class Stack(PatchMethod):
                 f"Received: `methods` = {self.methods!r}."
             )
 
-    @property
-    def tokens(self) -> int:
-        return max(method.tokens for method in self.methods)
-
     def for_host(self, host: Any) -> Self:
         super().for_host(host)
         return self.replace(methods=[method.for_host(host) for method in self.methods])
@@ -56,10 +52,10 @@ class Stack(PatchMethod):
         patches = [patch for patch in patches if patch is not None]
         return StackPatch(patches, name=ITEM_SITE, dtype=dtype) if patches else None
 
-    def patches_of(self, block, index, dtype):
+    def patches_of(self, sites, index, dtype):
         chains = {}
         for method in self.methods:
-            for site, patch in method.make_patches(block, index, dtype).items():
+            for site, patch in method.make_patches(sites, index, dtype).items():
                 chains.setdefault(site, []).append(patch)
         # A single patch is wrapped as well, so that names of weights do not depend on the site.
         return {
@@ -82,10 +78,10 @@ class StackPatch(PatchLayer):
         self.patches = list(patches)
 
     @property
-    def fold_sites(self):
-        """The sites where all of the patches can be folded."""
-        sites = ITEM_SITE, *SITES
-        return [s for s in sites if all(s in patch.fold_sites for patch in self.patches)]
+    def fold_kinds(self):
+        """The kinds of sites where all of the patches can be folded."""
+        first, *others = (patch.fold_kinds for patch in self.patches)
+        return [kind for kind in first if all(kind in kinds for kinds in others)]
 
     @property
     def item_tables(self):
@@ -104,14 +100,9 @@ class StackPatch(PatchLayer):
             for name, weight in patch.named_weights().items()
         }
 
-    def apply(self, weights, inputs, outputs):
+    def apply(self, weights, inputs, outputs, seen=None):
         for number, patch in enumerate(self.patches):
-            outputs = patch.apply(_of_patch(number, weights), inputs, outputs)
-        return outputs
-
-    def apply_step(self, weights, inputs, seen, outputs):
-        for number, patch in enumerate(self.patches):
-            outputs = patch.apply_step(_of_patch(number, weights), inputs, seen, outputs)
+            outputs = patch.apply(_of_patch(number, weights), inputs, outputs, seen)
         return outputs
 
     def fold(self, weights, layer):

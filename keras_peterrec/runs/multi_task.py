@@ -11,8 +11,7 @@ from keras_peterrec.data.packed_batches import causal_batches
 from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
-from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.runs.pretrain import new_pretrainer
 from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
@@ -115,9 +114,7 @@ def _task_settings(where, settings):
 
 def _new_host(settings, vocabulary):
     """A host as `pretrain` makes it, not trained."""
-    dilations = [(1, 4)[n % 2] for n in range(settings.blocks)]
-    backbone = Backbone(len(vocabulary), settings.hidden_dim, dilations, dropout=settings.dropout)
-    pretrainer = CausalPretrainer(backbone, tied=False, seed=settings.seed)
+    pretrainer = new_pretrainer(settings, len(vocabulary))
     return Host(pretrainer, vocabulary, settings.max_length)
 
 

@@ -19,9 +19,9 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.network.registry import get_network
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
 from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.host_linear import (
@@ -265,17 +265,23 @@ def _parameters(pretrainer):
     }
 
 
-def new_pretrainer(settings: PretrainSettings, vocabulary_size: int) -> Pretrainer:
-    """The network of the settings with its output layer, not trained."""
-    dilations = [(1, 4)[n % 2] for n in range(settings.blocks)]
-    backbone = Backbone(
+def new_pretrainer(settings: Any, vocabulary_size: int, objective: str = "causal") -> Pretrainer:
+    """The network of the settings with its output layer, not trained.
+
+    Args:
+        settings: PretrainSettings, or others with `network` and what it is made with.
+        vocabulary_size: int.
+        objective: str. Of settings that have none. Defaults to `"causal"`.
+    """
+    objective = getattr(settings, "objective", objective)
+    network = get_network(settings.network)(
         vocabulary_size,
-        settings.hidden_dim,
-        dilations,
-        causal=settings.objective == "causal",
+        hidden_dim=settings.hidden_dim,
+        blocks=settings.blocks,
+        causal=objective == "causal",
         dropout=settings.dropout,
     )
-    return OBJECTIVES[settings.objective](backbone, tied=False, seed=settings.seed)
+    return OBJECTIVES[objective](network, tied=False, seed=settings.seed)
 
 
 def _measure(pretrainer, log, settings, linear, more_baselines):

@@ -55,6 +55,11 @@ def check_export(host, tasks, out, k, incremental=False, mixed=None):
             "`incremental` should be used with a causal host. Received: a masked host, "
             "whose states change with every later event."
         )
+    if incremental and host.backbone.state_rows is None:
+        raise InputError(
+            "`incremental` should be used with a network that takes single events. "
+            f"Received: a {type(host.backbone).__name__}, which does not."
+        )
     if mixed is not None:
         _check_mixed(host, tasks, mixed)
 

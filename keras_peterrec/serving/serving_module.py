@@ -22,7 +22,6 @@ from keras_peterrec.serving.signature_names import (
 )
 from keras_peterrec.serving.similar_items import SimilarItems
 from keras_peterrec.serving.step_signature import step_signature
-from keras_peterrec.transfer.host import backbone_weights
 
 
 class ServingModule(tf.Module):
@@ -231,7 +230,7 @@ def _from_examples(answer, outputs):
 
 def _named_weights(host, tasks):
     """The raw variables of the host and the tasks, `{path: tf.Variable}`."""
-    named = {f"host/{path}": w for path, w in backbone_weights(host.backbone).items()}
+    named = {f"host/{path}": w for path, w in host.backbone.named_weights().items()}
     if not host.pretrainer.tied:
         named["host/output_table/embeddings"] = host.pretrainer.output_table.embeddings
     if host.pretrainer.linear is not None:
@@ -240,7 +239,7 @@ def _named_weights(host, tasks):
     for name, task in tasks.items():
         own = task.model.task_weights()
         if task.model.host is not host.backbone:
-            own |= {f"host/{p}": w for p, w in backbone_weights(task.model.host).items()}
+            own |= {f"host/{p}": w for p, w in task.model.host.named_weights().items()}
         named.update({f"tasks/{name}/{path}": weight for path, weight in own.items()})
     return {path: weight.value for path, weight in named.items()}
 

@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_peterrec.data.vocabulary import PAD, UNK
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS, STATE, STEP, input_names
-from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 
 _TAG_BYTES = 8
@@ -76,7 +75,7 @@ def _tag(host, task):
     readers = ("head/", "linear/")
     weights = {p: w for p, w in task.model.task_weights().items() if not p.startswith(readers)}
     if task.model.host is not host.backbone:
-        weights |= backbone_weights(task.model.host)
+        weights |= task.model.host.named_weights()
     for path, weight in sorted(weights.items()):
         digest.update(path.encode())
         digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).tobytes())

@@ -92,8 +92,6 @@ _PATCHES = (
     "scale_shift",
     "bias",
     "norm",
-    "tokens:4",
-    "tokens:16",
     "lora:4+norm",
 )
 

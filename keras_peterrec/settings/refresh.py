@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import check_count
+from keras_peterrec.network.registry import network_to_config
 from keras_peterrec.settings.base import (
     data_setting,
     positive_number,
@@ -69,7 +70,8 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
         return PretrainSettings(
             objective=host.objective,
             hidden_dim=host.backbone.hidden_dim,
-            blocks=len(host.backbone.blocks),
+            blocks=len(host.backbone.sites),
+            network=network_to_config(host.backbone)["name"],
             max_length=host.max_length,
             learning_rate=rate,
             **same,

@@ -1,18 +1,24 @@
-"""Settings of the commands that train: how large the network is, and how it is trained."""
+"""Settings of the commands that train: which network, how large, and how it is trained."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from keras_peterrec.errors import check_count
+from keras_peterrec.network.registry import network_names
 from keras_peterrec.settings.base import Settings, device_count, rate, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Settings):
-    """How large a network is, and what its training takes away to make it robust."""
+    """Which network and how large, and what its training takes away to make it robust."""
 
     hidden_dim: int = setting(64, "channels C of the network", check=check_count)
-    blocks: int = setting(8, "residual blocks", check=check_count)
+    blocks: int = setting(8, "blocks of the network", check=check_count)
+    network: str = setting(
+        "convolution",
+        "which network: convolution, or one of your own (see `register_network`)",
+        choices=network_names,
+    )
     max_length: int = setting(100, "events of a history that it reads", check=check_count)
     dropout: float = setting(0.3, "on embeddings and branches", check=rate)
     unknown_rate: float = setting(

@@ -1,16 +1,16 @@
 """Loss and gradients as a function of weights, compiled once for all models of one form.
 
-Only this part of a training step is compiled by XLA. Stacking the weights of the blocks for the
-loop over them, and the optimizer's updates, are many small operations: XLA takes seconds to
-compile them, and TensorFlow runs them just as fast.
+Only this part of a training step is compiled by XLA. Stacking weights for a loop over them, and the
+optimizer's updates, are many small operations: XLA takes seconds to compile them, and TensorFlow
+runs them just as fast.
 """
 
 import keras
 import tensorflow as tf
 
 from keras_peterrec.keras_internals import stored_variables
-from keras_peterrec.training.block_loop import looped_blocks
-from keras_peterrec.training.forms import UnknownForm, form_of
+from keras_peterrec.layers.forms import UnknownForm, form_of
+from keras_peterrec.network.block_loop import looping
 from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.training.seeds import random_states
 
@@ -98,14 +98,14 @@ class Weights:
     """A model's variables as what a function without variables takes and gives back.
 
     Args:
-        model: keras.Model with `block_stacks`.
+        model: keras.Model with `weight_stacks`.
         left_out: sequence of variables that the function gets in another way. Defaults to `()`.
     """
 
     def __init__(self, model, left_out=()):
         self._model = model
         trained = {id(variable) for variable in model.trainable_variables}
-        stacks = model.block_stacks()
+        stacks = model.weight_stacks()
         kinds = [{id(v) in trained for v in group} for group in stacks.groups] if stacks else []
         # A stack is trained as a whole or not at all.
         self.stacks = stacks if all(len(kind) == 1 for kind in kinds) else None
@@ -121,8 +121,11 @@ class Weights:
 
     def form(self):
         """What `form_of` compares."""
-        period = self.stacks and (self.stacks.period, len(self.stacks.blocks))
-        return period, tuple(self._is_trained), self._model.compute_dtype
+        return (
+            self.stacks and self.stacks.form(),
+            tuple(self._is_trained),
+            self._model.compute_dtype,
+        )
 
     def values(self):
         """The stacks and, after them, all other variables, as tensors."""
@@ -181,7 +184,7 @@ class _Taken:
         self._stacked, self._single = values[:count], values[count:]
         tape.watch([v for v in weights.trained(values) if v.dtype.is_floating])
         given = list(zip(weights._singles, self._single))
-        # For whatever reads a block's weights outside the loop over blocks.
+        # For whatever reads stacked weights outside the loop over them.
         for group, stack in zip(weights._groups, self._stacked):
             given += zip(group, tf.unstack(stack))
         self._scope = keras.StatelessScope(given)
@@ -190,7 +193,7 @@ class _Taken:
         stacks = self._weights.stacks
         if stacks is not None:
             stacks.given = self._stacked
-        self._looped = looped_blocks(stacks)
+        self._looped = looping(stacks)
         self._looped.__enter__()
         self._scope.__enter__()
         return self

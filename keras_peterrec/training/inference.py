@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.data.batches import history_batches
+from keras_peterrec.network.block_loop import looping
 from keras_peterrec.progress import each
-from keras_peterrec.training.block_loop import looped_blocks
 
 # Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
 # batches so small that all histories of one batch have nearly the same length.
@@ -67,7 +67,7 @@ def traced(function):
         weak = weakref.ref(function) if method is None else weakref.WeakMethod(function)
 
         def call(*ids):
-            with looped_blocks():
+            with looping():
                 return weak()(*ids)
 
         taken = inspect.signature(function).parameters.values()

@@ -44,8 +44,8 @@ class ReplicatedTraining(Prebuilt):
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
-    def block_stacks(self) -> Any:
-        """The stacks of the residual blocks' weights, as `BlockStacks.of` makes them, or `None`."""
+    def weight_stacks(self) -> Any:
+        """Groups of weights that a compiled step loops over; see `Network.weight_stacks`."""
         return None
 
     def unused_in_training(self) -> list:

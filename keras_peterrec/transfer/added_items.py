@@ -9,12 +9,13 @@ from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.grown_host import (
     host_with_vectors,
     item_tables,
     vectors_by_columns,
 )
-from keras_peterrec.transfer.host import ITEM_TABLE, Host, backbone_weights
+from keras_peterrec.transfer.host import Host
 
 _ITEMS, _VECTORS = "items.txt", "vectors.npz"  # of a folder with added items
 
@@ -75,7 +76,7 @@ def tell_own_network(task: Any, vocabulary: Vocabulary, known: int, features: An
         known: int. Items that the task was trained with, the first ones.
         features: ItemFeatures.
     """
-    weight = backbone_weights(task.model.host)[ITEM_TABLE]
+    weight = task.model.host.named_weights()[ITEM_TABLE]
     table = np.array(weight)
     learned = table[FIRST_ITEM : FIRST_ITEM + known]
     table[FIRST_ITEM + known :] = vectors_by_columns(vocabulary.items, known, learned, features)[1]

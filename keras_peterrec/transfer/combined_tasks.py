@@ -5,12 +5,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import CONVOLUTION_SITES, NORM_SITES
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
-from keras_peterrec.patches.patch_layer import ITEM_SITE
+from keras_peterrec.network.network import ITEM_EMBEDDING
 from keras_peterrec.patches.registry import short_name
-from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.transfer.strategies import trained_parts
 from keras_peterrec.transfer.task import Task
@@ -24,32 +22,31 @@ def merge_task(task: Task) -> Task:
     own, as under `all`; use it where one task is served alone.
 
     Args:
-        task: Task. Of the method `patch` and an affine patch method: LoRA of convolutions or
+        task: Task. Of the method `patch` and an affine patch method: LoRA of linear maps or
             items, IA3, scale and shift, bias, norm, or a stack of these.
 
     Returns:
-        Task, method `all`. Its patch is `None`, or its soft tokens.
+        Task, method `all`, without a patch.
 
     Raises:
         InputError: the task has no patch, or one that is not affine.
     """
     model, patch = task.model, task.model.patch
-    if patch is None or not patch.merges(model.patches.values()):
+    if patch is None or not patch.merges(model.host, model.patches):
         raise InputError(
-            "`task` should have affine patches of convolutions, normalisations or items: only "
+            "`task` should have affine patches of linear maps, normalisations or items: only "
             "these can be merged. "
             f"Received: {'no patch' if patch is None else short_name(patch)}."
         )
-    kept = SoftTokens(patch.tokens) if patch.tokens > 1 else None
     host = model.host.copy()
     arguments = {**_arguments(model), **trained_parts("all"), "linear": _same_linear(model)}
-    merged = TaskModel(host, task.new_head(), kept, **arguments)
+    merged = TaskModel(host, task.new_head(), None, **arguments)
     for path, weight in merged.task_weights().items():
         weight.assign(model.task_weights()[path])
-    layers = {layer.name: layer for layer in (host.item_embedding, *host.blocks)}
     for place, patches in model.patches.items():
         for site, patch in patches.items():
-            _fold(layers[place], site, patch)
+            items = {"embeddings": host.item_embedding.embeddings}
+            _fold(items if place == ITEM_EMBEDDING else host.foldable(place, site), patch)
     return Task(merged, "all", task.kind, task.settings, host=task.host)
 
 
@@ -102,13 +99,11 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
         Task.
 
     Raises:
-        InputError: the tasks differ in host, in their number of task tokens, or one has
-            no patch.
+        InputError: the tasks differ in host, or one has no patch.
 
     Source: Pfeiffer et al., "MAD-X", EMNLP 2020, stacks adapters so.
     """
     tasks = list(tasks)
-    _check_alike(tasks, lambda task: task.model.task_token.count, "number of task tokens")
     patches = [task.model.patch for task in tasks]
     if len(tasks) < 2 or any(patch is None for patch in patches):
         raise InputError(
@@ -181,15 +176,9 @@ def _check_alike(tasks, read, what):
         )
 
 
-def _fold(place, site, patch):
-    """Folds a patch into the layer before its site; `place` is the item embedding or a block."""
-    if site == ITEM_SITE:
-        layer, names = place, ("embeddings",)
-    elif site in CONVOLUTION_SITES:
-        layer, names = place.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
-    else:
-        layer, names = place.norms[NORM_SITES.index(site)], ("gamma", "beta")
+def _fold(layer, patch):
+    """Folds a patch into the weights of the layer before its site, by name."""
     weights = {name: np.asarray(weight) for name, weight in patch.named_weights().items()}
-    before = {name: np.asarray(getattr(layer, name)) for name in names}
+    before = {name: np.asarray(weight) for name, weight in layer.items()}
     for name, value in patch.fold(weights, before).items():
-        getattr(layer, name).assign(value)
+        layer[name].assign(value)

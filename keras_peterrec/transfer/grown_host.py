@@ -8,14 +8,8 @@ import scipy.sparse
 from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.vector_regression import predicted_vectors
-from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.transfer.host import (
-    ITEM_TABLE,
-    OBJECTIVES,
-    OUTPUT_TABLE,
-    Host,
-    backbone_weights,
-)
+from keras_peterrec.network.network import ITEM_TABLE
+from keras_peterrec.transfer.host import OBJECTIVES, OUTPUT_TABLE, Host
 
 BESIDE = 3  # events before and after that count as beside
 FROM_COLUMNS = 10.0  # so many items beside a new one say as much as its columns
@@ -140,8 +134,9 @@ def host_with_vectors(
         counts: int array or `None`. How often a sampled softmax draws each item; `None` as before.
         seed: int. Of the negatives.
     """
-    old, config = host.pretrainer, host.backbone.get_config()
-    backbone = Backbone.from_config({**config, "vocabulary_size": len(vocabulary)})
+    old, network = host.pretrainer, host.backbone
+    config = {**network.get_config(), "vocabulary_size": len(vocabulary)}
+    backbone = type(network).from_config(config)
     arguments = {"tied": old.tied, "negatives": old.negatives, "seed": seed}
     law = {"sampler": old.sampler}
     if old.counts is not None:
@@ -151,7 +146,7 @@ def host_with_vectors(
     if pretrainer.sampled_softmax is not None and counts is not None:
         law = {"sampler": "counts", "counts": counts}
         pretrainer = OBJECTIVES[host.objective](backbone, **arguments, **law)
-    before, after = backbone_weights(host.backbone), backbone_weights(backbone)
+    before, after = network.named_weights(), backbone.named_weights()
     for path, weight in after.items():
         value = np.asarray(before[path])
         if path == ITEM_TABLE:

@@ -21,12 +21,12 @@ from keras_peterrec.files.weights_file import (
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.network.network import ITEM_TABLE, Network
+from keras_peterrec.network.registry import network_from_config, network_to_config
 
-FORMAT_VERSION = 4
-ITEM_TABLE = "item_embedding/embeddings"
+FORMAT_VERSION = 5
 OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
 COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
 
@@ -80,12 +80,12 @@ class Host:
     def __repr__(self):
         return (
             f"Host({self.objective}, items={len(self.vocabulary.items)}, "
-            f"channels={self.backbone.hidden_dim}, blocks={len(self.backbone.blocks)}, "
+            f"channels={self.backbone.hidden_dim}, blocks={len(self.backbone.sites)}, "
             f"max_length={self.max_length})"
         )
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> Network:
         """The network that tasks are built on."""
         return self.pretrainer.backbone
 
@@ -98,12 +98,13 @@ class Host:
     def window(self) -> int:
         """How many of the last events the network of a task reads.
 
-        A causal network sees so many before the task token, and nothing before them. Reading
-        exactly these, the answer is that of the whole history: the same row by row, in one pass
-        over a user's history, and event by event. What a bidirectional network says of an event
-        depends on where the history begins; there it is the length of pretraining.
+        A causal network with a receptive field sees so many before the task token, and nothing
+        before them. Reading exactly these, the answer is that of the whole history: the same row by
+        row, in one pass over a user's history, and event by event. What another network says of an
+        event depends on where the history begins; there it is the length of pretraining.
         """
-        return self.backbone.receptive_field - 1 if self.backbone.causal else self.max_length
+        field = self.backbone.receptive_field
+        return field - 1 if self.backbone.causal and field is not None else self.max_length
 
     def task_settings(self) -> dict:
         """How new tasks on this host read a history: arguments of a TaskModel, dict."""
@@ -142,7 +143,7 @@ class Host:
         return scores if pretrainer.linear is None else scores + pretrainer.linear(history)
 
     def fingerprint(self, items: int | None = None) -> str:
-        """A hash of the backbone's settings and weights and of the vocabulary.
+        """A hash of the network, its settings and weights and of the vocabulary.
 
         Args:
             items: int or `None`. As if it had its first so many items alone. Defaults to `None`,
@@ -150,10 +151,11 @@ class Host:
         """
         items = len(self.vocabulary.items) if items is None else items
         size = len(self.vocabulary) - len(self.vocabulary.items) + items
-        settings = {**self._settings(), "vocabulary_size": size}
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        network = network_to_config(self.backbone)
+        network["settings"]["vocabulary_size"] = size
+        digest = hashlib.sha256(json.dumps(network, sort_keys=True).encode())
         digest.update("\n".join(self.vocabulary.items[:items]).encode())
-        for path, weight in sorted(backbone_weights(self.backbone).items()):
+        for path, weight in sorted(self.backbone.named_weights().items()):
             weight = np.asarray(weight)
             rows = weight[:size] if path == ITEM_TABLE else weight
             digest.update(path.encode())
@@ -189,7 +191,7 @@ class Host:
                 "objective": self.objective,
                 "max_length": self.max_length,
                 "keep_seen": self.keep_seen,
-                "backbone": self._settings(),
+                "network": network_to_config(self.backbone),
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
@@ -211,15 +213,12 @@ class Host:
         saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
         shapes = read_shapes(folder / "weights.npz")
         with refuse_misfits(folder, argument):
-            rows = saved["backbone"]["vocabulary_size"]
+            rows = saved["network"]["settings"]["vocabulary_size"]
             check_lines(folder / "vocabulary.txt", rows)
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
         arrays = read_weights(folder / "weights.npz")
         with refuse_misfits(folder, argument), limited_variables(shapes.values()):
-            config = dict(saved["backbone"])
-            if config["dtype"] == "float32":
-                config["dtype"] = None  # in which precision to compute is up to this process
-            backbone = Backbone.from_config(config)
+            backbone = network_from_config(saved["network"])
             pretrainer = OBJECTIVES[saved["objective"]](
                 backbone,
                 tied=saved["tied"],
@@ -244,24 +243,9 @@ class Host:
         return host
 
     def _weights(self):
-        named = {f"backbone/{path}": w for path, w in backbone_weights(self.backbone).items()}
+        named = {f"network/{path}": w for path, w in self.backbone.named_weights().items()}
         if not self.pretrainer.tied:
             named[OUTPUT_TABLE] = self.pretrainer.output_table.embeddings
         if self.pretrainer.linear is not None:
             named.update(self.pretrainer.linear.named_weights())
         return named
-
-    def _settings(self):
-        config = self.backbone.get_config()
-        return {**config, "dtype": self.backbone.item_embedding.dtype_policy.variable_dtype}
-
-
-def backbone_weights(backbone: Any) -> Any:
-    """Weights of a backbone by path, the same in every process."""
-    named = {ITEM_TABLE: backbone.item_embedding.embeddings}
-    named |= {f"final_norm/{weight.name}": weight for weight in backbone.final_norm.weights}
-    for block in backbone.blocks:
-        for layer in (*block.convolutions, *block.norms):
-            for weight in layer.weights:
-                named[f"{block.name}/{layer.name}/{weight.name}"] = weight
-    return named

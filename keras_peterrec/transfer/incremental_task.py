@@ -1,37 +1,33 @@
 """Users' states kept from event to event, at a cost that does not grow with the history."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import ops
 
 from keras_peterrec.data.preprocessing import known_items
-from keras_peterrec.patches.patch_layer import bound_step
-from keras_peterrec.transfer.incremental_host import IncrementalHost, TaskParts
+from keras_peterrec.data.vocabulary import PAD, UNK
+from keras_peterrec.errors import InputError
 from keras_peterrec.transfer.task_model import TaskModel
-
-if TYPE_CHECKING:
-    from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
 
 class IncrementalTask:
     """A task on a causal host that takes one event at a time.
 
-    A causal convolution looks back over a fixed number of positions, so the next event needs
-    only the last inputs of every convolution. They are the *state* of a user, `[S, C]`: S is
-    the receptive field less one, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in
+    The network says what it needs of a user's earlier events (`Network.advance`): a convolution the
+    last inputs of every layer, which are as many as its receptive field less one. They are the
+    *state* of a user, `[S, C]`, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in
     float32. A task with a linear part adds the ids of as many items as that reads, 8 rows for
-    500 of them. Patches change what flows between the blocks, so a state belongs to one user and
-    one task. The task token is a step whose state is not kept.
+    500 of them; ids are exact as floats below 2^24. Patches change what flows inside the network,
+    so a state belongs to one user and one task. The task token is a step whose state is not kept.
 
-    Answers equal those for the whole history within float noise. A model whose `window` is
-    shorter than the receptive field (such as one of an older bundle) answers the same for
-    histories up to its window; beyond it, the convolutions here see further back.
+    Answers equal those for the whole history within float noise. A model that reads fewer events
+    than the network can see (its `window`) answers the same for histories up to that many.
 
     Args:
-        model: TaskModel. On a causal host.
+        model: TaskModel. On a causal host that takes single events.
 
     Raises:
-        InputError: the host is not causal.
+        InputError: the host takes no single events.
 
     Example:
 
@@ -42,21 +38,27 @@ class IncrementalTask:
     """
 
     def __init__(self, model: TaskModel) -> None:
-        user_of = model.patched_host.user
-        self._steps = IncrementalHost(model.host, user_of, model.linear_events)
+        if not model.host.causal or model.host.state_rows is None:
+            why = "does not take single events"
+            if not model.host.causal:
+                why = "is masked: its states change with every later event"
+            raise InputError(
+                f"`model` should have a causal host that takes single events. Received: one that {why}."
+            )
         self.model = model
+        self._id_rows = -(-model.linear_events // model.host.hidden_dim)
 
     @property
     def state_shape(self) -> tuple[int, int]:
         """`(S, C)` of one user."""
-        return self._steps.state_shape
+        return self.model.host.state_rows + self._id_rows, self.model.host.hidden_dim
 
     def start(self, users: int) -> Any:
-        """The states of users without events, `[B, S, C]`."""
-        return self._steps.start(users)
+        """The states of users without events, `[B, S, C]`, float32."""
+        return ops.zeros((users, *self.state_shape), dtype="float32")
 
     def step(self, state: Any, items: Any) -> tuple[Any, Any]:
-        """Takes in one event of each user, and answers.
+        """Takes in one event of each user, and answers: `append` and `scores` in one pass.
 
         Args:
             state: Tensor of shape `[B, S, C]`.
@@ -66,12 +68,21 @@ class IncrementalTask:
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
         """
-        state, users = self._steps.step(state, items, self._parts())
-        return state, self._scores(state, users)
+        embedded, comes = self._embedded(items)
+        token = self._tokens(state)
+        # Without an event, the token takes its place, one position earlier, and the output at the
+        # last position is not read.
+        first = ops.where(comes, embedded, token)
+        states, moved = self._advance(state, ops.concatenate([first, token], axis=1), 1)
+        user = ops.where(comes, states[:, 1:], states[:, :1])
+        state = ops.where(comes, self._with_ids(moved, state, items), state)
+        return state, self._scores(state, self._pooled(user))
 
     def append(self, state: Any, items: Any) -> Any:
         """The states after one more event of each user; see `step`."""
-        return self._steps.append(state, items, self._parts())
+        embedded, comes = self._embedded(items)
+        _, moved = self._advance(state, embedded, 1)
+        return ops.where(comes, self._with_ids(moved, state, items), state)
 
     def scores(self, state: Any) -> Any:
         """The task's scores `[B, Y]` for users in a state."""
@@ -79,97 +90,66 @@ class IncrementalTask:
 
     def users(self, state: Any) -> Any:
         """The users as the head reads them, `[B, C]`."""
-        return self._steps.users(state, self._parts())
+        return self._pooled(self._advance(state, self._tokens(state), 0)[0])
 
     def read(self, history: Any) -> Any:
         """The states after whole histories `[B, L]`, padded on the left, in one pass.
 
         Unknown items are left out.
         """
-        host, kept = self.model.host, []
         history = ops.convert_to_tensor(known_items(history))
-        padding_mask = host.padding_mask_layer(history)
-        states = self.model.patched_host.embed(history) * padding_mask
-        for block in host.blocks:
-            sites = self.model.patches[block.name]
-            watched = {
-                convolution.name: _remember(convolution, sites.get(convolution.name), kept)
-                for convolution in block.convolutions
-            }
-            states = block(states, padding_mask, patches={**sites, **watched}, training=False)
-        kept = [ops.cast(rows, "float32") for rows in kept]
-        if self.model.linear is not None:
-            kept.append(self._steps.id_rows(history))
-        return ops.concatenate(kept, axis=1)
+        real = self.model.host.padding_mask_layer(history)
+        start, items = self.start(len(history)), self.model.patched_host.embed(history) * real
+        _, moved = self._advance(start, items, history.shape[1], real)
+        if not self._id_rows:
+            return moved
+        return ops.concatenate([moved, self._ids_as_rows(history)], axis=1)
+
+    def _advance(self, state, positions, kept, padding_mask=None):
+        """See `Network.advance`; memories are float32."""
+        host = self.model.host
+        memory = ops.cast(state[:, : host.state_rows], positions.dtype)
+        patches = self.model.patches
+        states, moved = host.advance(memory, positions, kept, padding_mask, patches)
+        return states, ops.cast(moved, "float32")
+
+    def _embedded(self, items):
+        """The items' rows, `[B, 1, C]`, and where there is an item, `[B, 1, 1]`."""
+        items = ops.convert_to_tensor(items, dtype="int32")
+        comes = (items != PAD) & (items != UNK)
+        return self.model.patched_host.embed(items[:, None]), comes[:, None, None]
+
+    def _tokens(self, state):
+        """The task token beside each user, `[B, 1, C]`."""
+        token = ops.cast(self.model.task_token.token, self.model.compute_dtype)
+        return token + ops.zeros_like(state[:, :1, :], dtype=token.dtype)
+
+    def _pooled(self, states):
+        return self.model.patched_host.user(states, ops.ones_like(states[..., :1]))
 
     def _scores(self, state, users):
         scores, linear = self.model.head(users), self.model.linear
         if linear is None:
             return scores
-        return ops.cast(scores, "float32") + linear(self._steps.history(state))
+        return ops.cast(scores, "float32") + linear(self._history(state))
 
-    def _parts(self):
-        layer = self.model.task_token
-        tokens = ops.reshape(layer.token, (1, layer.count, -1))
-        return TaskParts(tokens, self.model.patched_host.embed, self._patches)
+    def _history(self, state):
+        """The last known items in a state, int32 `[B, n]`, padded on the left."""
+        width = self._id_rows * self.model.host.hidden_dim
+        ids = ops.reshape(state[:, self.model.host.state_rows :], (-1, width))
+        return ops.cast(ids, "int32")
 
-    def _patches(self, block, positions):
-        patches = self.model.patches[block.name]
-        return {site: bound_step(patch) for site, patch in patches.items()}
+    def _with_ids(self, memory, state, items):
+        """A state of a memory and of the ids of a state with one more, `[B, S, C]`."""
+        if not self._id_rows:
+            return memory
+        items = ops.expand_dims(ops.convert_to_tensor(items, dtype="int32"), 1)
+        newest_last = ops.concatenate([self._history(state), items], axis=1)
+        return ops.concatenate([memory, self._ids_as_rows(newest_last)], axis=1)
 
-
-class IncrementalTasks:
-    """An `IncrementalTask` for rows of many tasks, which all step in one call.
-
-    A user who has several tasks has a row, and a state, for each.
-
-    Args:
-        mixed: MixedTasks. On a causal host.
-
-    Raises:
-        InputError: the host is not causal.
-    """
-
-    def __init__(self, mixed: "MixedTasks") -> None:
-        self._steps = IncrementalHost(mixed.host, mixed.user_of, mixed.linear_events)
-        self.mixed = mixed
-
-    def start(self, users: int) -> Any:
-        """The states of users without events, `[B, S, C]`."""
-        return self._steps.start(users)
-
-    def append(self, state: Any, items: Any, place: Any) -> Any:
-        """The states after one more event; `place` is the task of each row, int `[B]`."""
-        return self._steps.append(state, items, self._parts(place))
-
-    def users(self, state: Any, place: Any) -> Any:
-        """The users as the heads of their tasks read them, `[B, C]`."""
-        return self._steps.users(state, self._parts(place))
-
-    def step(self, state: Any, items: Any, place: Any) -> tuple[Any, Any]:
-        """Does `append` and then `users` in one pass: the new states, and the users."""
-        return self._steps.step(state, items, self._parts(place))
-
-    def linear_scores(self, state: Any, place: Any) -> Any:
-        """What the linear parts add to the scores; see `MixedTasks.linear_scores`."""
-        return self.mixed.linear_scores(self._steps.history(state), place)
-
-    def _parts(self, place):
-        place, mixed = ops.convert_to_tensor(place, "int32"), self.mixed
-        return TaskParts(
-            mixed.tokens(place),
-            lambda ids: mixed.embed(ids, place),
-            lambda block, positions: mixed.step_patches(block, place, positions),
-        )
-
-
-def _remember(convolution, patch, kept):
-    """A patch that also keeps the last inputs of its convolution."""
-    rows = convolution.reach
-
-    def act(inputs, outputs):
-        room = ops.pad(inputs, [[0, 0], [rows, 0], [0, 0]])
-        kept.append(room[:, -rows:])
-        return outputs if patch is None else patch(inputs, outputs)
-
-    return act
+    def _ids_as_rows(self, history):
+        """The ids of histories `[B, L]` as rows of a state, without unknown items."""
+        width = self._id_rows * self.model.host.hidden_dim
+        history = ops.pad(ops.cast(history, "float32"), [[0, 0], [width, 0]])
+        ids = history[:, history.shape[1] - width :]
+        return ops.reshape(ids, (-1, self._id_rows, self.model.host.hidden_dim))

@@ -12,7 +12,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
-from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING, item_rows, with_weights
+from keras_peterrec.network.network import ITEM_EMBEDDING
+from keras_peterrec.patches.patch_layer import item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.transfer.mixed_linear import MixedLinear
 from keras_peterrec.transfer.task import Task
@@ -22,7 +23,7 @@ from keras_peterrec.transfer.task_bundle import TaskBundle
 class MixedTasks(keras.Model):
     """Many tasks of one patch method on one host: one pass for rows of any of them.
 
-    The host's convolutions run once for a batch. The tasks' patches lie stacked,
+    The host runs once for a batch. The tasks' patches lie stacked,
     `[T, C, K]`, and each row reads those of its task; what is held beside the host is
     what the bundles hold. Answers are those of the separate tasks within float noise.
 
@@ -166,17 +167,13 @@ class MixedTasks(keras.Model):
         padding_mask = host.padding_mask_layer(history)
         items = self.embed(history, place) * padding_mask
         states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
-        for block in host.blocks:
-            patches = {
-                site: with_weights(patch.apply, weights)
-                for site, patch, weights in self._patches(block.name, place)
-            }
-            states = block(states, mask, patches=patches, training=False)
-        return self.user_of(states, positions)
+        patches = {where: self._acting(where, place) for where in host.sites}
+        states = host.run(states, mask, None, patches, training=False)
+        return model.patched_host.user(states, positions)
 
     @property
     def host(self) -> Any:
-        """The Backbone that all tasks share."""
+        """The network that all tasks share."""
         return self._pattern.host
 
     @property
@@ -190,28 +187,16 @@ class MixedTasks(keras.Model):
         """See `TaskModel`."""
         return 0 if self.linear is None else self.linear.longest
 
-    @property
-    def user_of(self) -> Any:
-        """From tokens' states to the user; see `PatchedHost.user`."""
-        return self._pattern.patched_host.user
-
     def tokens(self, place: Any) -> Any:
-        """The task tokens of each row, `[B, n, C]`."""
+        """The task token of each row, `[B, 1, C]`."""
         return self._rows("task_token/token", place)
 
     def embed(self, ids: Any, place: Any) -> Any:
         """The items `[B, L, C]` of ids `[B, L]`, as each row's task changes them."""
-        items = self.host.item_embedding(ids)
-        for _, patch, weights in self._patches(ITEM_EMBEDDING, place, ids):
-            items = with_weights(patch.apply, weights)(ids, items)
+        items = self.host.embed(ids)
+        for act in self._acting(ITEM_EMBEDDING, place, ids).values():
+            items = act(ids, items)
         return items
-
-    def step_patches(self, block: Any, place: Any, positions: int) -> dict:
-        """Each row's patches in the form of `ResidualBlock.step`, by site."""
-        return {
-            site: _row_by_row(with_weights(patch.apply_step, weights), positions)
-            for site, patch, weights in self._patches(block.name, place)
-        }
 
     def scores(self, histories: Any, tasks: Sequence[str]) -> Any:
         """Each row's scores by its own task's head.
@@ -274,33 +259,24 @@ class MixedTasks(keras.Model):
                 )
         return np.array([self.places_of[name] for name in tasks], "int32")
 
-    def _patches(self, layer, place, ids=None):
-        """Site, patch layer and each row's weights, at one layer of the host."""
+    def _acting(self, layer, place, ids=None):
+        """The patches at a place of the host with each row's weights, `{site: callable}`."""
+        acting = {}
         for site, patch in self._pattern.patches[layer].items():
-            start = f"patches/{layer}/{site}"
             weights = {}
             for name in patch.named_weights():
-                path = f"{start}/{name}"
+                path = f"patches/{layer}/{site}/{name}"
                 if name in patch.item_tables:
                     weights[name] = item_rows(self._stacked[path], ids, place)
                 else:
                     weights[name] = self._rows(path, place)
-            yield site, patch, weights
+            acting[site] = with_weights(patch.apply, weights)
+        return acting
 
     def _rows(self, path, place):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""
         rows = ops.take(self._stacked[path], place, axis=0)
         return ops.expand_dims(rows, 1) if len(rows.shape) == 2 else rows
-
-
-def _row_by_row(act, positions):
-    """`act` on `[B, n, C]`, where each row has weights of its own, for what lies flat."""
-
-    def flat(*values):
-        rows = [ops.reshape(value, (-1, positions, value.shape[-1])) for value in values]
-        return ops.reshape(act(*rows), (-1, values[-1].shape[-1]))
-
-    return flat
 
 
 def _first(named):

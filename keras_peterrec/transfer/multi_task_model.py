@@ -58,8 +58,8 @@ class MultiTaskModel(ReplicatedModel):
         self.tasks = tasks
         self.losses_of_tasks = losses
 
-    def block_stacks(self) -> Any:
-        return self.pretrainer.block_stacks()
+    def weight_stacks(self) -> Any:
+        return self.pretrainer.weight_stacks()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = self.pretrainer.compute_loss(

@@ -5,11 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING
-from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.network.network import ITEM_EMBEDDING, LINEAR, Network
+from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 from keras_peterrec.patches.registry import patch_methods, short_name
-from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.task_model import TaskModel
 
 
@@ -49,45 +47,47 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
 
 
 def patch_table(
-    host: Backbone, patches: Iterable[PatchMethod] | None = None
+    host: Network, patches: Iterable[PatchMethod] | None = None
 ) -> list[dict[str, Any]]:
     """Counts what patch methods would add to a host.
 
     Args:
-        host: Backbone.
+        host: Network.
         patches: list of PatchMethod or `None`. Defaults to `None`, all registered methods
             with their defaults.
 
     Returns:
-        list of dict. `patch` (short name), `parameters` of the patches and task tokens,
-        `share` of the parameters of the host's convolutions, and `merges`: whether the
+        list of dict. `patch` (short name), `parameters` of the patches and the task token,
+        `share` of the parameters of the host's linear maps, and `merges`: whether the
         patches can be folded into a host (see `merge_task`). Where a method does not fit the
         host, the last three are `None`.
     """
-    convolutions = _count(
-        weight for path, weight in backbone_weights(host).items() if "/convolution_" in path
+    linear = _count(
+        weight
+        for place, sites in host.sites.items()
+        for name, site in sites.items()
+        if site.kind == LINEAR
+        for weight in host.foldable(place, name).values()
     )
     if patches is None:
         patches = [method() for method in patch_methods().values()]
-    return [_row(patch, host, convolutions) for patch in patches]
+    return [_row(patch, host, linear) for patch in patches]
 
 
-def _row(patch, host, convolutions):
+def _row(patch, host, linear):
     try:
         patch = patch.for_host(host)
     except InputError:
         return {"patch": short_name(patch), "parameters": None, "share": None, "merges": None}
     places = patch.patches_by_place(host)
     layers = [layer for sites in places.values() for layer in sites.values()]
-    shape = (None, None, host.hidden_dim)
-    for layer in layers:
-        layer.build(shape, shape)
-    parameters = patch.tokens * host.hidden_dim + _count(w for one in layers for w in one.weights)
+    build_patches(host, places)
+    parameters = host.hidden_dim + _count(w for one in layers for w in one.weights)
     return {
         "patch": short_name(patch),
         "parameters": parameters,
-        "share": parameters / convolutions,
-        "merges": patch.merges(places.values()),
+        "share": parameters / linear,
+        "merges": patch.merges(host, places),
     }
 
 

@@ -8,37 +8,33 @@ from keras import ops
 from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.keras_internals import frozen_weights
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
-from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.patches.patch_layer import ITEM_EMBEDDING
-from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.soft_tokens import SoftTokens
-from keras_peterrec.training.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
+from keras_peterrec.network.network import ITEM_EMBEDDING, Network
+from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 
 
 class PatchedHost(keras.layers.Layer):
     """Runs the host with the task token and the patches of one task.
 
-    It walks the host's blocks and hands each the patches of this task. The host may belong
-    to many tasks, so nothing here changes it: this layer alone decides what is trained, and
+    It runs the host and hands it the patches of this task. The host may belong to many tasks, so nothing here changes it: this layer alone decides what is trained, and
     setting its `trainable` reaches the token and the patches, never the host. The host's own
     `trainable` is not read or written.
 
     Args:
-        host: Backbone.
+        host: Network.
         patch: PatchMethod or `None`. Fitted to the host by `PatchMethod.for_host`. Defaults
             to `None`, no patches.
         window: int or `None`. How many of the last events the host reads. Defaults to `None`,
             all.
         train_host: bool or int. Which weights of the host this task trains: none, all, or
-            those of its last so many convolutions. Defaults to `False`.
+            the last so many (`Network.last_weights`). Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left; or with `cuts`, histories
             with padding after each.
         cuts: Integer tensor of shape `[B, S]` or `None`. Positions in the rows: each asks for
-            the user after the events of a history before that position. Causal hosts and
-            one task token only. Defaults to `None`, one user a row.
+            the user after the events of a history before that position. Causal hosts
+            only. Defaults to `None`, one user a row.
         at_ends: bool. Whether each cut is at the padding after a history. The token can stand
             there, which costs half. Defaults to `False`.
 
@@ -48,7 +44,7 @@ class PatchedHost(keras.layers.Layer):
 
     def __init__(
         self,
-        host: Backbone,
+        host: Network,
         patch: PatchMethod | None = None,
         window: int | None = None,
         train_host: bool | int = False,
@@ -57,22 +53,19 @@ class PatchedHost(keras.layers.Layer):
     ) -> None:
         dtype = host.item_embedding.dtype_policy
         super().__init__(dtype=dtype, **kwargs)
-        patch = patch or SoftTokens(count=1)  # one task token, and no patch
         self.host = host
         self.window = window
         self.train_host = train_host
         self.train_token = train_token
-        self.task_token = TaskToken(host.causal, patch.tokens, name="task_token", dtype=dtype)
-        self.patches = patch.patches_by_place(host, dtype)
+        self.task_token = TaskToken(host.causal, name="task_token", dtype=dtype)
+        self.patches = (patch or PatchMethod()).patches_by_place(host, dtype)
         # Keras saves the layers of a list, not those of dictionaries in a dictionary.
         self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
-        self.user_pooling = TokenPooling(patch.tokens, name="user", dtype=dtype)
+        self.user_pooling = TokenPooling(name="user", dtype=dtype)
 
     def build(self, input_shape):
-        shape = (None, None, self.host.hidden_dim)
-        self.task_token.build(shape)
-        for patch in self.patch_layers:
-            patch.build(shape, shape)
+        self.task_token.build((None, None, self.host.hidden_dim))
+        build_patches(self.host, self.patches)
 
     def call(self, history, cuts=None, at_ends=False, training=None):
         host = self.host
@@ -84,28 +77,27 @@ class PatchedHost(keras.layers.Layer):
         padding_mask = host.padding_mask_layer(history)
         items = host.embedding_dropout(self.embed(history), training=training)
         states, mask, positions = self.task_token(items * padding_mask, padding_mask)
-        states = run_blocks(host.blocks, states, mask, None, self.patches, training)
+        states = host.run(states, mask, None, self.patches, training)
         return self.user(states, positions)
 
     def user(self, states: Any, token_positions: Any) -> Any:
-        """The user `[B, C]` out of the states `[B, L, C]` after the last block.
+        """The user `[B, C]` out of the states `[B, L, C]` that the host's `run` gives.
 
         Args:
             states, token_positions: see `TokenPooling`.
         """
-        return self.host.final_norm(self.user_pooling(states, token_positions))
+        return self.host.finish(self.user_pooling(states, token_positions))
 
     def embed(self, ids: Any) -> Any:
         """The items' rows of the host's table `[B, L, C]`, as the patches change them."""
-        items = self.host.item_embedding(ids)
+        items = self.host.embed(ids)
         for patch in self.patches[ITEM_EMBEDDING].values():
             items = patch(ids, items)
         return items
 
-    def block_stacks(self) -> Any:
-        """The stacks of the weights of blocks and patches; see `BlockStacks`."""
-        host = self.host
-        return BlockStacks.of([(block, self.patches[block.name]) for block in host.blocks])
+    def weight_stacks(self) -> Any:
+        """See `Network.weight_stacks`."""
+        return self.host.weight_stacks(self.patches)
 
     def form(self) -> Any:
         """What `form_of` compares."""
@@ -123,21 +115,15 @@ class PatchedHost(keras.layers.Layer):
         if at_ends:
             at_end = 1 - padding_mask
             read, mask = states + at_end * token, ops.ones_like(padding_mask)
-            tokens = run_blocks(host.blocks, read, mask, history_ids, self.patches, training)
+            tokens = host.run(read, mask, history_ids, self.patches, training)
         else:
-            _, tokens = run_blocks_with_tokens(
-                host.blocks,
-                states,
-                ops.zeros_like(states) + token,
-                padding_mask,
-                history_ids,
-                self.patches,
-                training,
-            )
+            everywhere = ops.zeros_like(states) + token
+            masks = padding_mask, history_ids
+            tokens = host.run_beside(states, everywhere, *masks, self.patches, training)
         rows, length, channels = ops.shape(tokens)
         places = cuts + length * ops.expand_dims(ops.arange(rows, dtype="int32"), 1)
         users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
-        return host.final_norm(users)
+        return host.finish(users)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.host.hidden_dim
@@ -175,6 +161,4 @@ class PatchedHost(keras.layers.Layer):
             return []
         if self.train_host is True:
             return self.host.weights
-        pairs = [p for block in self.host.blocks for p in zip(block.convolutions, block.norms)]
-        last = pairs[len(pairs) - self.train_host :]
-        return [weight for pair in last for layer in pair for weight in layer.weights]
+        return self.host.last_weights(self.train_host)

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.network import Network
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.settings.transfer import DEFAULT_PATCH, METHODS
 from keras_peterrec.transfer.patched_host import PatchedHost
@@ -37,7 +37,7 @@ def trained_parts(method: str) -> dict[str, Any]:
 
 
 def build_task(
-    host: Backbone,
+    host: Network,
     head: keras.layers.Layer,
     method: str = "patch",
     patch: PatchMethod | str | None = None,
@@ -63,7 +63,7 @@ def build_task(
     others but those with several tokens start with the same states.
 
     Args:
-        host: Backbone. It is not changed, and neither is its `trainable`; under `patch` and
+        host: Network. It is not changed, and neither is its `trainable`; under `patch` and
             `head` the task model shares it.
         head: Layer. New, for this task.
         method: str. One of `METHODS`. Defaults to `"patch"`.
@@ -79,7 +79,7 @@ def build_task(
         TaskModel. Not compiled.
 
     Raises:
-        InputError: `host` is no Backbone, `head` is no Layer, or `method` or `patch` is unknown or
+        InputError: `host` is no Network, `head` is no Layer, or `method` or `patch` is unknown or
             does not fit the host.
 
     Example:
@@ -89,9 +89,9 @@ def build_task(
 
     Source: Yuan et al., SIGIR 2020, section 4.3 and 4.4.
     """
-    if not isinstance(host, Backbone):
+    if not isinstance(host, Network):
         raise InputError(
-            "`host` should be a Backbone, such as `Host.load(folder).backbone`. "
+            "`host` should be a Network, such as `Host.load(folder).backbone`. "
             f"Received: `host` = {host!r}."
         )
     if not isinstance(head, keras.layers.Layer):
@@ -105,7 +105,7 @@ def build_task(
     elif patch is None:
         patch = DEFAULT_PATCH
     if method in ("scratch", "random_host"):
-        host = Backbone.from_config(host.get_config())
+        host = type(host).from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
     model = TaskModel(host, head, patch, dropout, name, history_length, window, **trained)
@@ -116,7 +116,7 @@ def build_task(
     return model
 
 
-def what_is_asked(host: Backbone) -> int:
+def what_is_asked(host: Network) -> int:
     """The id of the embedding that pretraining taught to stand for what is not shown."""
     return UNK if host.causal else MASK
 
@@ -124,10 +124,10 @@ def what_is_asked(host: Backbone) -> int:
 def starts_as_head(model: TaskModel, method: str) -> bool:
     """Whether a new task model of a method finds the same states of users as the method `head`.
 
-    It does on a pretrained host, but for several task tokens and for patches with a skip of their
-    own that stands for something new (`inner_skip` in `parallel`). One history tells.
+    It does on a pretrained host, but for patches with a skip of their own that stands for something
+    new (`inner_skip` in `parallel`). One history tells.
     """
-    if method not in ("patch", "all", "last1", "last2") or model.task_token.count > 1:
+    if method not in ("patch", "all", "last1", "last2"):
         return False
     host = model.host
     history = np.arange(1, min(host.vocabulary_size, 16))[None]

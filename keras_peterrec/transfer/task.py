@@ -14,7 +14,7 @@ from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.linear.linear_table import linear_config
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.tasks.task_kind import TaskKind
-from keras_peterrec.transfer.host import Host, backbone_weights
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import SHARED_HOST, trained_parts
 from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
@@ -227,13 +227,13 @@ class Task:
         return np.concatenate(scores), counts
 
     def _host_variables(self):
-        return {f"host/{path}": w for path, w in backbone_weights(self.model.host).items()}
+        return {f"host/{path}": w for path, w in self.model.host.named_weights().items()}
 
     def _own_host_weights(self, host):
         """Weights in which this task's host differs from the shared one."""
         if self.model.host is host.backbone:
             return {}
-        shared = backbone_weights(host.backbone)
+        shared = host.backbone.named_weights()
         return {
             path: weight
             for path, weight in self._host_variables().items()

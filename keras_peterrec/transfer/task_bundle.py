@@ -13,9 +13,8 @@ from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.task_kinds import get_kind
-from keras_peterrec.transfer.host import backbone_weights
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
 
 
@@ -147,7 +146,7 @@ class TaskBundle:
     def _start_rest(self, model, arrays):
         variables = model.task_weights()
         if self.method != "patch":
-            of_host = backbone_weights(model.host)
+            of_host = model.host.named_weights()
             variables |= {f"host/{path}": w for path, w in of_host.items()}
         left_out = ("head/", "linear/")
         told = {p: a for p, a in arrays.items() if not p.startswith(left_out)}

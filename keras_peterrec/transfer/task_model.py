@@ -8,7 +8,7 @@ from keras import ops
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.models.backbone import Backbone, shared_config
+from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import (
@@ -34,7 +34,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
     said by `train_host` alone.
 
     Args:
-        host: Backbone. Shared; never changed unless `train_host` says so.
+        host: Network. Shared; never changed unless `train_host` says so.
         head: Layer. Maps the user's state `[B, C]` to scores.
         patch: PatchMethod, str or `None`. Such as `Bottleneck(8)` or its short name
             `"bottleneck:8"`; `None` for no patches. Defaults to `None`.
@@ -45,7 +45,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         window: int or `None`. How many of the last events the host and the patches read.
             Defaults to `None`, all.
         train_host: bool or int. Which weights of the host are trained: none, all, or those of
-            its last so many convolutions. Use it with a host of the task's own, as
+            its last so many layers (`Network.last_weights`). Use it with a host of the task's own, as
             `build_task` does. Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
         linear: LinearTable or `None`. The linear part, whose scores are added to the head's. It
@@ -74,7 +74,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
 
     def __init__(
         self,
-        host: Backbone,
+        host: Network,
         head: keras.layers.Layer,
         patch: PatchMethod | str | None = None,
         dropout: float = 0.0,
@@ -86,9 +86,9 @@ class TaskModel(ReplicatedTraining, keras.Model):
         linear: LinearTable | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(host, Backbone):
+        if not isinstance(host, Network):
             raise InputError(
-                "`host` should be a Backbone, such as `Host.backbone` or a `copy()` of one. "
+                "`host` should be a Network, such as `Host.backbone` or a `copy()` of one. "
                 f"Received: {host!r}."
             )
         _check_count("history_length", history_length, (None,))
@@ -107,6 +107,11 @@ class TaskModel(ReplicatedTraining, keras.Model):
         # Each layer is built by a call with a symbol: so `summary` knows the shapes, and a head
         # may be any layer, also one that does not make its weights in `build`.
         users = self.patched_host(keras.Input((None,), dtype="int32", name="history"))
+        if self.patch is not None and not self.patched_host.patch_layers:
+            raise InputError(
+                "`patch` should be a method that finds sites in the host. "
+                f"Received: {short_name(self.patch)} on a {type(host).__name__}."
+            )
         scores = head(self.user_dropout(users))
         self._output_shape = tuple(scores.shape)
         self.linear = linear
@@ -121,8 +126,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
             return scores
         return ops.cast(scores, "float32") + self.linear(history)
 
-    def block_stacks(self) -> Any:
-        return self.patched_host.block_stacks()
+    def weight_stacks(self) -> Any:
+        return self.patched_host.weight_stacks()
 
     def unused_in_training(self) -> list:
         return [] if self.linear is None else [self.linear]
@@ -137,8 +142,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return self._output_shape
 
     @property
-    def host(self) -> Backbone:
-        """The Backbone that the task stands on."""
+    def host(self) -> Network:
+        """The Network that the task stands on."""
         return self.patched_host.host
 
     @property
@@ -203,14 +208,14 @@ class TaskModel(ReplicatedTraining, keras.Model):
 
         Returns:
             int, or `None` where one pass over a history cannot tell the users at its cuts: the
-            host is bidirectional, there are several task tokens, or the task reads fewer events
-            than the host can see.
+            host is bidirectional or does not run its tokens beside the events, or the task reads
+            fewer events than the host can see.
         """
-        seen = self.host.receptive_field - 1
+        field = self.host.receptive_field
         window = min(max_length, self.window or max_length)
-        if not self.host.causal or self.task_token.count > 1 or window < seen:
+        if not (self.host.causal and self.host.runs_beside) or field is None or window < field - 1:
             return None
-        return seen
+        return field - 1
 
     def history_settings(self) -> dict[str, Any]:
         """The arguments `history_length` and `window` for a model that reads the same."""

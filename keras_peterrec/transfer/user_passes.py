@@ -13,12 +13,12 @@ class UserPasses(ReplicatedTraining, keras.Model):
     """A task model that answers for many cuts of a history in one pass over it.
 
     Row by row, a user with 50 target events has 50 rows, and the host runs over nearly the same
-    history 50 times. Here it runs once: in every block a task token stands at every position
+    history 50 times. Here it runs once: inside the host a task token stands at every position
     beside the event, so each cut costs one more column. Losses and gradients are those of the
     rows within float noise, where nothing is dropped inside the host. Where something is, the
     cuts of one history share what is dropped along it, and the tokens draw their own.
 
-    Several task tokens and bidirectional hosts are not supported; see `TaskModel.reach`.
+    Bidirectional hosts are not supported; see `TaskModel.reach`.
 
     Args:
         task: TaskModel. Training this model trains it, and nothing else.
@@ -52,8 +52,8 @@ class UserPasses(ReplicatedTraining, keras.Model):
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 
-    def block_stacks(self) -> Any:
-        return self.task.block_stacks()
+    def weight_stacks(self) -> Any:
+        return self.task.weight_stacks()
 
     def unused_in_training(self) -> list:
         return self.task.unused_in_training()

@@ -55,13 +55,13 @@ def train(options):
     """Trains under one method; what its row of the table says."""
     import keras
 
-    from keras_peterrec.models.backbone import Backbone
+    from keras_peterrec.network.convolution import ConvolutionNetwork
     from keras_peterrec.runs.task_training import by_rows, on_states
     from keras_peterrec.transfer.strategies import build_task
 
     keras.utils.set_random_seed(0)
     data = make_data(options)
-    host = Backbone(options.items + 4, options.channels, (1, 4) * (options.blocks // 2))
+    host = ConvolutionNetwork(options.items + 4, options.channels, (1, 4) * (options.blocks // 2))
     model = build_task(host, data.new_head(), options.method, dropout=0.5)
     before, began = peak_mb(), time.perf_counter()
     by = on_states if options.method == "head" else by_rows

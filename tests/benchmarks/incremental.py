@@ -33,7 +33,7 @@ parser.add_argument("--served", action="store_true")
 
 
 def make_model(options):
-    host = kp.Backbone(options.items, options.channels, (1, 4) * (options.blocks // 2))
+    host = kp.ConvolutionNetwork(options.items, options.channels, (1, 4) * (options.blocks // 2))
     model = kp.build_task(host, Classification(list("abcdefg")).new_head(), "patch", options.patch)
     rng = np.random.default_rng(0)
     for weight in model.task_weights().values():

@@ -21,7 +21,7 @@ import psutil
 from train_worker import LEARNING_RATE
 
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.pretrain import new_pretrainer, training_batches
 from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.task_data import load_source
@@ -59,8 +59,8 @@ def epoch(configuration):
 
 def models(configuration, widths):
     """Builds, compiles, trains and drops models of a task, whose patches have these widths."""
-    dilations = [(1, 4)[n % 2] for n in range(configuration["blocks"])]
-    host = Backbone(configuration["items"] + FIRST_ITEM, configuration["hidden_dim"], dilations)
+    taken = {name: configuration[name] for name in ("hidden_dim", "blocks")}
+    host = ConvolutionNetwork(configuration["items"] + FIRST_ITEM, **taken)
     shape = configuration["batch_size"], configuration["length"]
     random = np.random.default_rng(configuration["seed"])
     history = random.integers(FIRST_ITEM, FIRST_ITEM + configuration["items"], shape, "int32")

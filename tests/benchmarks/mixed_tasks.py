@@ -44,7 +44,9 @@ def resident():
 
 
 def make_host(options):
-    backbone = kp.Backbone(options.items, options.channels, (1, 4) * (options.blocks // 2))
+    backbone = kp.ConvolutionNetwork(
+        options.items, options.channels, (1, 4) * (options.blocks // 2)
+    )
     vocabulary = kp.Vocabulary([f"i{number}" for number in range(options.items - 4)])
     return kp.Host(kp.CausalPretrainer(backbone, tied=True), vocabulary, options.length)
 

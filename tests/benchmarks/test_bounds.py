@@ -10,7 +10,7 @@ import pytest
 from train_turns import made_batches
 
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 
 SMALL = {
     **{"items": 300, "hidden_dim": 6, "blocks": 2, "length": 7, "batch_size": 5, "negatives": 11},
@@ -19,7 +19,7 @@ SMALL = {
 
 
 def test_operations_are_those_of_every_kernel():
-    backbone = Backbone(304, 6, dilations=(1, 4))
+    backbone = ConvolutionNetwork(304, 6, dilations=(1, 4))
     kernels = sum(
         int(np.prod(convolution.kernel.shape))
         for block in backbone.blocks

@@ -19,8 +19,8 @@ from step_parts import step_parts
 
 from keras_peterrec.benchmarks.worker import peak_bytes
 from keras_peterrec.data.vocabulary import FIRST_ITEM
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training.fit import compile_model
 from keras_peterrec.training.seeds import seeded
 
@@ -44,11 +44,8 @@ def build_model(configuration):
     """The compiled model of a configuration (dict), as a run would train it."""
     keras.config.set_dtype_policy(configuration["precision"])
     with seeded(configuration["seed"]):
-        backbone = Backbone(
-            configuration["items"] + FIRST_ITEM,
-            configuration["hidden_dim"],
-            [(1, 4)[n % 2] for n in range(configuration["blocks"])],
-        )
+        taken = {name: configuration[name] for name in ("hidden_dim", "blocks")}
+        backbone = ConvolutionNetwork(configuration["items"] + FIRST_ITEM, **taken)
         alone = configuration["loss"] == "backbone"
         model = CausalPretrainer(
             backbone,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.strategies import build_task
 
@@ -14,7 +14,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 @pytest.fixture
 def backbone():
     """A shared host, which no test may change."""
-    host = Backbone(16, hidden_dim=8, dilations=(1, 4))
+    host = ConvolutionNetwork(16, hidden_dim=8, dilations=(1, 4))
     before = [weight.numpy().tobytes() for weight in host.weights]
     flags = [weight.trainable for weight in host.weights]
     yield host

@@ -99,7 +99,7 @@ def test_a_checkpoint_loads_in_a_process_that_imports_only_this_package(
 @pytest.mark.parametrize("pretrainer", [kp.CausalPretrainer, kp.MaskedPretrainer])
 def test_a_cloned_pretrainer_is_a_pretrainer(pretrainer, rows):
     causal = pretrainer is kp.CausalPretrainer
-    model = pretrainer(kp.Backbone(16, 8, (1,), causal=causal), tied=False, negatives=3)
+    model = pretrainer(kp.ConvolutionNetwork(16, 8, (1,), causal=causal), tied=False, negatives=3)
     model.compile("adam")
     twin = keras.models.clone_model(model)
     assert type(twin) is pretrainer and twin.get_config()["negatives"] == 3
@@ -154,7 +154,7 @@ def test_a_row_without_weight_teaches_nothing(new_task, rows):
 @pytest.mark.parametrize("negatives", [0, 3])
 def test_weights_of_rows_weigh_the_loss_of_a_pretrainer(rows, negatives):
     ids, targets = rows[0][:, :-1], rows[0][:, 1:]
-    model = kp.CausalPretrainer(kp.Backbone(16, 8, (1,)), negatives=negatives, seed=1)
+    model = kp.CausalPretrainer(kp.ConvolutionNetwork(16, 8, (1,)), negatives=negatives, seed=1)
     model.compile(keras.optimizers.SGD(0.0))
     before = model.get_weights()
     model.fit(ids, targets, sample_weight=np.zeros(len(ids)), verbose=0)
@@ -201,7 +201,7 @@ def test_a_head_of_ones_own_is_trained_and_saved(new_task, fitted, rows, tmp_pat
 def test_mixed_precision_goes_through_host_patches_and_head(policy, rows, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:
-        backbone = kp.Backbone(16, 8, (1, 4))
+        backbone = kp.ConvolutionNetwork(16, 8, (1, 4))
         pretrainer = kp.CausalPretrainer(backbone)
         pretrainer.compile("adam")
         pretrainer.fit(rows[0][:, :-1], rows[0][:, 1:], verbose=0)

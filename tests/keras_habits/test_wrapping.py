@@ -99,7 +99,7 @@ def test_a_model_of_two_tasks_holds_their_host_once(new_task, backbone, rows, tm
 
 def test_a_model_of_a_pretrainer_and_a_task_trains_the_host_once(rows):
     """The pretrainer's part says that the host is trained, whatever the task says."""
-    backbone = kp.Backbone(16, 8, (1,))
+    backbone = kp.ConvolutionNetwork(16, 8, (1,))
     pretrainer, task = kp.CausalPretrainer(backbone), kp.build_task(backbone, kp.LinearHead(3))
     history = keras.Input((None,), dtype="int32", name="history")
     model = keras.Model(history, [pretrainer(history), task(history)])
@@ -137,5 +137,5 @@ def test_a_frozen_weight_is_the_weight(new_task, backbone):
 
 def test_a_plain_model_is_no_host(backbone):
     clone = keras.models.clone_model(backbone)  # of Keras' own class, without our methods
-    with pytest.raises(kp.InputError, match="`host` should be a Backbone"):
+    with pytest.raises(kp.InputError, match="`host` should be a ConvolutionNetwork"):
         kp.build_task(clone, kp.LinearHead(2))

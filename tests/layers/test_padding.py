@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.layers.dilated_convolution import DilatedConvolution
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
+from keras_peterrec.network.dilated_convolution import DilatedConvolution
 
 
 def test_the_mask_is_one_at_real_positions_only():
@@ -38,7 +38,9 @@ def test_a_convolution_reads_its_own_sequence_only(dilation, causal):
 
 
 BACKBONES = {
-    causal: reference.randomise(Backbone(30, 4, (1, 4), causal=causal, name=f"causal_{causal}"))
+    causal: reference.randomise(
+        ConvolutionNetwork(30, 4, (1, 4), causal=causal, name=f"causal_{causal}")
+    )
     for causal in (True, False)
 }
 

@@ -16,17 +16,16 @@ def table():
     return np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 
 
-def placed(causal, table, ids=IDS, count=1):
-    layer = TaskToken(causal, count)
+def placed(causal, table, ids=IDS):
+    layer = TaskToken(causal)
     inputs, mask = reference.embed(ids, table), reference.padding_mask(ids)
     results = layer(inputs.astype("float32"), mask.astype("float32"))
     return layer, inputs, mask, [keras.ops.convert_to_numpy(result) for result in results]
 
 
-@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("causal", [True, False])
-def test_token_stands_where_the_reference_puts_it(causal, count, table):
-    layer, inputs, mask, results = placed(causal, table, count=count)
+def test_token_stands_where_the_reference_puts_it(causal, table):
+    layer, inputs, mask, results = placed(causal, table)
     expected = reference.task_token(inputs, mask, reference.numbers(layer.token), causal)
     for result, wanted in zip(results, expected, strict=True):
         assert result.shape == wanted.shape
@@ -58,9 +57,9 @@ def test_positions_of_a_causal_and_a_bidirectional_token(table):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_every_row_can_have_tokens_of_its_own(causal, table):
-    layer, inputs, mask, _ = placed(causal, table, count=2)
-    tokens = np.random.default_rng(3).normal(size=(len(IDS), 2, 3)).astype("float32")
+def test_every_row_can_have_a_token_of_its_own(causal, table):
+    layer, inputs, mask, _ = placed(causal, table)
+    tokens = np.random.default_rng(3).normal(size=(len(IDS), 1, 3)).astype("float32")
     got = [
         keras.ops.convert_to_numpy(part)
         for part in layer(inputs.astype("float32"), mask.astype("float32"), tokens)
@@ -80,43 +79,31 @@ def test_half_precision_counts_far_enough():
     assert at.tolist() == [290, 301]
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, "2"])
-def test_a_bad_count_raises(count):
-    with pytest.raises(ValueError) as info:
-        TaskToken(count=count)
-    assert str(info.value) == (
-        f"`count` should be a positive integer. Received: `count` = {count!r}."
-    )
-
-
-@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("causal", [True, False])
-def test_static_shapes_are_the_real_ones(causal, count, table):
-    layer, _, _, results = placed(causal, table, count=count)
+def test_static_shapes_are_the_real_ones(causal, table):
+    layer, _, _, results = placed(causal, table)
     announced = layer(keras.Input((None, 3)), keras.Input((None, 1)))
     assert [spec.shape for spec in announced] == [(None, None, 3), (None, None, 1), (None, None, 1)]
     announced = layer(keras.Input((4, 3)), keras.Input((4, 1)))
     assert [spec.shape[1:] for spec in announced] == [result.shape[1:] for result in results]
 
 
-@pytest.mark.parametrize("count, shape", [(1, (3,)), (4, (4, 3))])
-def test_each_token_has_a_trained_vector(count, shape, table):
-    layer, *_ = placed(False, table, count=count)
-    assert [tuple(weight.shape) for weight in layer.trainable_weights] == [shape]
+def test_both_tokens_are_one_trained_vector(table):
+    layer, *_ = placed(False, table)
+    assert [tuple(weight.shape) for weight in layer.trainable_weights] == [(3,)]
 
 
 def test_config_round_trip(table):
-    layer = TaskToken(causal=False, count=2, initializer="ones")
+    layer = TaskToken(causal=False, initializer="ones")
     twin = TaskToken.from_config(layer.get_config())
     assert twin.get_config() == layer.get_config()
     twin.build((None, None, 3))
-    assert reference.numbers(twin.token).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert reference.numbers(twin.token).tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("causal", [True, False])
-def test_pooling_sums_over_ends_and_averages_over_tokens(causal, count, table):
-    _, _, _, (_, _, places) = placed(causal, table, count=count)
+def test_pooling_sums_over_ends(causal, table):
+    _, _, _, (_, _, places) = placed(causal, table)
     states = np.random.default_rng(2).normal(size=(*places.shape[:2], 5)).astype("float32")
-    pooled = keras.ops.convert_to_numpy(TokenPooling(count)(states, places))
-    np.testing.assert_allclose(pooled, reference.pool(states, places) / count, atol=1e-6)
+    pooled = keras.ops.convert_to_numpy(TokenPooling()(states, places))
+    np.testing.assert_allclose(pooled, reference.pool(states, places), atol=1e-6)

@@ -10,10 +10,10 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from keras_peterrec.models import micro_batches
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.models.micro_batches import micro_batch_count
+from keras_peterrec.network.convolution import ConvolutionNetwork
 
 ITEMS, CHANNELS = 60, 8
 
@@ -36,7 +36,7 @@ class PlainMasked(PlainStep, MaskedPretrainer):
 def make_model(kind, causal=True, dtype=None, optimizer=None, eagerly=True, **arguments):
     """A model that steps as Python does, for a single step, or as a graph."""
     keras.utils.set_random_seed(3)
-    backbone = Backbone(ITEMS + 4, CHANNELS, (1, 4), causal=causal, dtype=dtype)
+    backbone = ConvolutionNetwork(ITEMS + 4, CHANNELS, (1, 4), causal=causal, dtype=dtype)
     model = kind(backbone, **{"seed": 5, "label_smoothing": 0.0, **arguments})
     optimizer = optimizer or keras.optimizers.SGD(0.5)
     model.compile(optimizer, jit_compile=False, run_eagerly=eagerly)

@@ -10,9 +10,9 @@ import numpy_reference as reference
 import pytest
 from autodiff import value_and_gradients
 
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 
 VOCABULARY = 16  # four special ids and twelve items
 MASK = 2
@@ -21,7 +21,7 @@ each = pytest.mark.parametrize("kind", KINDS)
 
 
 def make(kind, hidden_dim=8, dilations=(1,), vocabulary_size=VOCABULARY, **arguments):
-    backbone = Backbone(vocabulary_size, hidden_dim, dilations, causal=kind == "causal")
+    backbone = ConvolutionNetwork(vocabulary_size, hidden_dim, dilations, causal=kind == "causal")
     return KINDS[kind](backbone, **arguments)
 
 
@@ -114,7 +114,7 @@ def test_gradients_are_those_of_the_mean_cross_entropy(smoothing, jit, states):
 def test_a_sampled_loss_reads_only_its_rows_of_the_table(tied, dtype, states):
     import tensorflow as tf
 
-    backbone = Backbone(VOCABULARY, 8, (1,), dtype=dtype)
+    backbone = ConvolutionNetwork(VOCABULARY, 8, (1,), dtype=dtype)
     pretrainer = CausalPretrainer(backbone, tied=tied, negatives=3)
     embedding = backbone.item_embedding if tied else pretrainer.output_table
     targets = np.array([[0, 0, 4, 15, 7], [1, 2, 3, 9, 0]])
@@ -175,9 +175,9 @@ def test_an_answer_does_not_depend_on_padding(kind):
 
 def test_refuses_a_backbone_of_the_other_kind():
     with pytest.raises(ValueError, match="`backbone` should be causal"):
-        CausalPretrainer(Backbone(10, 4, (1,), causal=False))
+        CausalPretrainer(ConvolutionNetwork(10, 4, (1,), causal=False))
     with pytest.raises(ValueError, match="`backbone` should be bidirectional"):
-        MaskedPretrainer(Backbone(10, 4, (1,), causal=True))
+        MaskedPretrainer(ConvolutionNetwork(10, 4, (1,), causal=True))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ import sys
 sys.modules["tensorflow"] = None  # importing it raises
 import numpy as np
 import keras_peterrec as kp
-host = kp.Backbone(16, 8, (1, 4))
+host = kp.ConvolutionNetwork(16, 8, (1, 4))
 history = np.array([[0, 4, 9]])
 assert kp.CausalPretrainer(host).next_item_scores(history).shape == (1, 12)
 task = kp.build_task(host, kp.LinearHead(3), "patch", "lora:2+bottleneck:2")

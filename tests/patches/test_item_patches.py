@@ -6,7 +6,7 @@ import numpy_reference as reference
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora, ItemLoraPatch
 from keras_peterrec.patches.patch_layer import item_rows
 from keras_peterrec.tasks.heads import LinearHead
@@ -20,7 +20,7 @@ HISTORY[0, :5] = 0
 
 def make_task(patch, causal=True, seed=None):
     """A task on a random host; its patches are random where a seed is given."""
-    host = Backbone(ITEMS, CHANNELS, dilations=(1, 4), causal=causal)
+    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1, 4), causal=causal)
     reference.randomise(host)
     task = build_task(host, LinearHead(2), "patch", patch)
     if seed is not None:
@@ -55,7 +55,7 @@ def test_items_are_those_of_the_reference(name):
 def test_a_task_reads_the_changed_items(name, causal):
     """The same as a host whose table was changed, without patches."""
     task = make_task(name, causal, seed=3)
-    other = make_task("tokens:1", causal)
+    other = make_task(None, causal)
     other.host.item_embedding.embeddings.assign(expected_items(task, np.arange(ITEMS)))
     other.task_token.token.assign(task.task_token.token)
     np.testing.assert_allclose(task.user_states(HISTORY), other.user_states(HISTORY), atol=1e-4)
@@ -106,7 +106,7 @@ def test_rows_that_a_table_does_not_have_are_zero():
 
 
 def test_a_large_vocabulary_has_rows_of_its_most_frequent_items():
-    host = Backbone(20_010, 4, dilations=(1,))
+    host = ConvolutionNetwork(20_010, 4, dilations=(1,))
     rows = {
         name: build_task(host, LinearHead(2), "patch", name).patched_host.patch_layers[0].rows
         for name in ("item_lora", "item_lora:2,rows=99999", "item_lora:2,rows=7")
@@ -115,7 +115,7 @@ def test_a_large_vocabulary_has_rows_of_its_most_frequent_items():
 
 
 def test_a_bottleneck_is_as_wide_as_one_in_a_block():
-    host = Backbone(ITEMS, 16, dilations=(1,))
+    host = ConvolutionNetwork(ITEMS, 16, dilations=(1,))
     task = build_task(host, LinearHead(2), "patch", "bottleneck+item_bottleneck")
     chains = [chain for sites in task.patches.values() for chain in sites.values()]
     assert {patch.width for chain in chains for patch in chain.patches} == {2}

@@ -7,14 +7,13 @@ import pytest
 from patched_block import PatchedBlock
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import ResidualBlock
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
+from keras_peterrec.network.residual_block import ResidualBlock
 from keras_peterrec.patches.affine import Ia3
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.compacter import Compacter
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.registry import get_patch, patch_methods
-from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.task_model import TaskModel
@@ -29,7 +28,6 @@ PARAMETERS = {
     "scale_shift": 8 * CHANNELS,
     "bias": 4 * CHANNELS,
     "norm": 4 * CHANNELS,
-    "tokens:3": 0,
     "item_bottleneck:2": 0,  # before the blocks; see test_item_patches.py
     "item_lora:2": 0,
     "lora:2+scale_shift+bottleneck:2": 2 * (3 * CHANNELS * 2 + 2 * CHANNELS)
@@ -49,7 +47,7 @@ def make_blocks(name, causal=True, seed=None):
     block = ResidualBlock(dilation_rate=2, causal=causal)
     block.build((None, None, CHANNELS))
     reference.randomise(block)
-    patched = PatchedBlock(block, get_patch(name).make_patches(block, 1), CHANNELS)
+    patched = PatchedBlock(block, get_patch(name).make_patches(block.sites, 1), CHANNELS)
     if seed is not None:
         for number, patch in enumerate(patched.patches.values()):
             reference.randomise(patch, seed + number)
@@ -114,7 +112,7 @@ def test_a_causal_patch_does_not_see_the_future(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_that_are_left_out_have_no_patch(name):
-    host = Backbone(10, CHANNELS, dilations=(1, 4, 1))
+    host = ConvolutionNetwork(10, CHANNELS, dilations=(1, 4, 1))
     task = TaskModel(host, LinearHead(2), get_patch(name).replace(blocks=[1, 3]))
     sites = {block: set(patches) for block, patches in task.patches.items()}
     assert sites["block_2"] == set()
@@ -133,13 +131,14 @@ def test_layers_survive_keras_serialisation(name):
         assert list(twin.named_weights()) == list(patch.named_weights())
         for path, weight in twin.named_weights().items():
             weight.assign(patch.named_weights()[path])
+        seen = lambda: np.tile(inputs, 3)
         np.testing.assert_array_equal(
-            as_numpy(twin(inputs, inputs)), as_numpy(patch(inputs, inputs))
+            as_numpy(twin(inputs, inputs, seen=seen)), as_numpy(patch(inputs, inputs, seen=seen))
         )
 
 
 def test_every_block_can_have_a_width_of_its_own():
-    host = Backbone(10, CHANNELS, dilations=(1, 4, 1))
+    host = ConvolutionNetwork(10, CHANNELS, dilations=(1, 4, 1))
     task = TaskModel(host, LinearHead(2), Bottleneck([5, 2], blocks=[3, 1]))
     widths = {
         block: {patch.width for patch in patches.values()}
@@ -154,7 +153,6 @@ def test_every_block_can_have_a_width_of_its_own():
     [
         (lambda: Lora(0), "`rank` should be a positive integer. Received: `rank` = 0."),
         (lambda: Lora(True), "`rank` should be a positive integer. Received: `rank` = True."),
-        (lambda: SoftTokens(-1), "`count` should be a positive integer. Received: `count` = -1."),
         (lambda: Compacter(factor=0), "`factor` should be a positive integer."),
         (lambda: Ia3(blocks=[0]), "`blocks` should be a positive integer. Received: `blocks` = 0"),
         (lambda: Bottleneck((2, 4), blocks=(2, 2)), "`blocks` should name each block once."),
@@ -184,13 +182,13 @@ def test_settings_that_cannot_be_are_refused(make, message):
     ],
 )
 def test_settings_that_do_not_fit_the_host_are_refused(settings, message):
-    host = Backbone(10, CHANNELS, dilations=(1, 4, 1))
+    host = ConvolutionNetwork(10, CHANNELS, dilations=(1, 4, 1))
     with pytest.raises(InputError) as info:
         TaskModel(host, LinearHead(2), settings)
     assert message in str(info.value) and "\n" not in str(info.value)
 
 
 def test_the_default_width_of_a_compacter_is_a_multiple_of_its_factor():
-    host = Backbone(10, 48, dilations=(1,))
+    host = ConvolutionNetwork(10, 48, dilations=(1,))
     assert Bottleneck().for_host(host).width == 6
     assert Compacter().for_host(host).width == 8

@@ -6,7 +6,8 @@ import numpy_reference as reference
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.layers.residual_block import CONVOLUTION_SITES
+from keras_peterrec.network.dilated_convolution import Taps
+from keras_peterrec.network.network import LINEAR
 from keras_peterrec.patches.affine import AffinePatch
 from keras_peterrec.patches.bottleneck import BottleneckPatch
 from keras_peterrec.patches.compacter import CompacterPatch
@@ -26,8 +27,9 @@ def weights_of(patch):
     return {name: reference.numbers(weight) for name, weight in patch.named_weights().items()}
 
 
-def run(patch, inputs, outputs):
-    return keras.ops.convert_to_numpy(patch(inputs, outputs))
+def run(patch, inputs, outputs, taps=Taps(3, 2, True)):
+    seen = lambda: taps.side_by_side(inputs)
+    return keras.ops.convert_to_numpy(patch(inputs, outputs, seen=seen))
 
 
 @pytest.fixture
@@ -58,18 +60,18 @@ def test_affine_of_nothing_is_refused():
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kernel_size, dilation", [(3, 1), (3, 2), (5, 1)])
 def test_lora_is_a_convolution_of_low_rank(kernel_size, dilation, causal, values):
-    patch = built(LoraPatch(2, kernel_size, dilation, causal))
+    patch = built(LoraPatch(2, kernel_size * CHANNELS))
+    taps = Taps(kernel_size, dilation, causal)
     inputs, outputs = values
     weights = weights_of(patch)
+    down = weights["down_kernel"].reshape(kernel_size, CHANNELS, 2)
     kernel = np.zeros((kernel_size, CHANNELS, CHANNELS))
     for tap, read, wrote, rank in np.ndindex(kernel_size, CHANNELS, CHANNELS, 2):
-        kernel[tap, read, wrote] += (
-            weights["down_kernel"][tap, read, rank] * weights["up_kernel"][rank, wrote]
-        )
+        kernel[tap, read, wrote] += down[tap, read, rank] * weights["up_kernel"][rank, wrote]
     change = reference.dilated_convolution(
         inputs.astype("float64"), kernel, np.zeros(CHANNELS), dilation, causal
     )
-    np.testing.assert_allclose(run(patch, inputs, outputs), outputs + change, atol=1e-4)
+    np.testing.assert_allclose(run(patch, inputs, outputs, taps), outputs + change, atol=1e-4)
 
 
 @pytest.mark.parametrize("inner_skip", [False, True])
@@ -100,7 +102,7 @@ def test_stacked_patches_act_one_after_the_other(values):
     patches = [
         AffinePatch(),
         BottleneckPatch(2, parallel=False),
-        LoraPatch(1),
+        LoraPatch(1, 3 * CHANNELS),
         AffinePatch(shift=False),
     ]
     stack = built(StackPatch(patches))
@@ -110,8 +112,8 @@ def test_stacked_patches_act_one_after_the_other(values):
         expected = run(patch, inputs, expected)
     np.testing.assert_allclose(run(stack, inputs, outputs), expected, atol=1e-6)
     assert list(stack.named_weights())[:3] == ["0/scale", "0/shift", "1/down_kernel"]
-    assert stack.fold_sites == []
-    assert StackPatch([AffinePatch(), LoraPatch(1)]).fold_sites == list(CONVOLUTION_SITES)
+    assert stack.fold_kinds == []
+    assert StackPatch([AffinePatch(), LoraPatch(1, 3 * CHANNELS)]).fold_kinds == [LINEAR]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,8 @@ def test_stacked_patches_act_one_after_the_other(values):
         AffinePatch(),
         AffinePatch(scale=False),
         AffinePatch(shift=False),
-        LoraPatch(2, dilation_rate=2),
-        StackPatch([AffinePatch(), LoraPatch(2, dilation_rate=2), AffinePatch()]),
+        LoraPatch(2, 3 * CHANNELS),
+        StackPatch([AffinePatch(), LoraPatch(2, 3 * CHANNELS), AffinePatch()]),
     ],
     ids=["both", "shift", "scale", "lora", "stack"],
 )
@@ -155,10 +157,12 @@ def test_folds_into_the_normalisation(values):
     "patch",
     [
         AffinePatch(),
-        LoraPatch(2),
+        LoraPatch(2, 3 * CHANNELS),
         BottleneckPatch(3),
         CompacterPatch(4, 2),
-        StackPatch([AffinePatch(), LoraPatch(2), CompacterPatch(4, 2, parallel=False)]),
+        StackPatch(
+            [AffinePatch(), LoraPatch(2, 3 * CHANNELS), CompacterPatch(4, 2, parallel=False)]
+        ),
     ],
     ids=["affine", "lora", "bottleneck", "compacter", "stack"],
 )
@@ -175,13 +179,15 @@ def test_rows_can_have_weights_of_their_own(patch, values):
         name: keras.ops.convert_to_tensor(value[:, np.newaxis] if value.ndim == 2 else value)
         for name, value in stacked.items()
     }
-    got = keras.ops.convert_to_numpy(patch.apply(stacked, inputs, outputs))
+    seen = np.tile(inputs, 3)
+    got = keras.ops.convert_to_numpy(patch.apply(stacked, inputs, outputs, lambda: seen))
     for number, row in enumerate(rows):
         one = slice(number, number + 1)
         expected = patch.apply(
             {name: keras.ops.convert_to_tensor(weight) for name, weight in row.items()},
             inputs[one],
             outputs[one],
+            lambda one=one: seen[one],
         )
         np.testing.assert_allclose(got[one], keras.ops.convert_to_numpy(expected), atol=1e-4)
 
@@ -189,7 +195,7 @@ def test_rows_can_have_weights_of_their_own(patch, values):
 @pytest.mark.parametrize("rank", [0, 1.5, "2"])
 def test_a_bad_rank_is_refused(rank):
     with pytest.raises(ValueError, match="`rank` should be a positive integer. Received: "):
-        LoraPatch(rank)
+        LoraPatch(rank, 8)
 
 
 @pytest.mark.parametrize(

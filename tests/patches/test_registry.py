@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches import registry
 from keras_peterrec.patches.affine import AffinePatch, BiasTuning, Ia3, NormTuning, ScaleShift
 from keras_peterrec.patches.bottleneck import INSERTIONS, Bottleneck
@@ -23,7 +23,6 @@ from keras_peterrec.patches.registry import (
     register_patch_method,
     short_name,
 )
-from keras_peterrec.patches.soft_tokens import SoftTokens
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.task_model import TaskModel
@@ -35,8 +34,9 @@ class Gain(PatchMethod):
 
     rate: float = 1.0
 
-    def patches_of(self, block, index, dtype):
-        return {"activation_2": AffinePatch(shift=False, name="gain", dtype=dtype)}
+    def patches_of(self, sites, index, dtype):
+        ends = [name for name, site in sites.items() if site.kind == "branch"]
+        return {name: AffinePatch(shift=False, name="gain", dtype=dtype) for name in ends}
 
 
 METHODS = {
@@ -48,8 +48,7 @@ METHODS = {
     "scale_shift": ScaleShift(),
     "bias": BiasTuning(),
     "norm": NormTuning(),
-    "tokens:3": SoftTokens(3),
-    "lora:2+norm+tokens:2": Stack([Lora(2), NormTuning(), SoftTokens(2)]),
+    "lora:2+norm+ia3": Stack([Lora(2), NormTuning(), Ia3()]),
     "bottleneck:8,serial,inner_skip": Bottleneck(8, "serial", True),
     "bottleneck:2/4,blocks=3/5": Bottleneck((2, 4), blocks=(3, 5)),
     "bottleneck:2,serial,blocks=1/": Bottleneck(2, "serial", blocks=1),
@@ -140,7 +139,6 @@ SINGLE = st.one_of(
     st.builds(Lora, positive, blocks=blocks),
     st.builds(ItemLora, positive, positive, blocks=blocks),
     st.builds(ItemBottleneck, st.none() | positive, blocks=blocks),
-    st.builds(SoftTokens, positive, blocks=blocks),
     *(st.builds(method, blocks=blocks) for method in (Ia3, ScaleShift, BiasTuning, NormTuning)),
     st.builds(
         Many,
@@ -205,7 +203,7 @@ def test_a_registered_method_works_everywhere(own_methods, tmp_path):
     assert patch_to_config(Gain(2.0)) == {"method": "gain", "blocks": None, "rate": 2.0}
     assert patch_from_config(patch_to_config(Gain(2.0))) == Gain(2.0)
     assert get_patch("gain+lora:1") == Stack([Gain(), Lora(1)])
-    host = Backbone(10, hidden_dim=4, dilations=(1, 4))
+    host = ConvolutionNetwork(10, hidden_dim=4, dilations=(1, 4))
     task = TaskModel(host, LinearHead(2), "gain")
     assert [path for path in task.task_weights() if "patches" in path] == [
         "patches/block_1/activation_2/scale",

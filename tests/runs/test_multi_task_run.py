@@ -8,8 +8,8 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss
@@ -87,7 +87,7 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
 
 def test_loss_is_the_sum_and_reaches_every_weight():
     keras.utils.set_random_seed(0)
-    pretrainer = CausalPretrainer(Backbone(12, 8, (1,)), tied=False)
+    pretrainer = CausalPretrainer(ConvolutionNetwork(12, 8, (1,)), tied=False)
     heads = {"shop": RecommenderHead(5), "kind": LinearHead(3)}
     tasks = {n: TaskModel(pretrainer.backbone, head, name=f"{n}_task") for n, head in heads.items()}
     classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -126,8 +126,8 @@ def test_loss_is_the_sum_and_reaches_every_weight():
 
 
 def test_another_backbone_is_refused():
-    pretrainer = CausalPretrainer(Backbone(12, 8, (1,)))
-    stranger = TaskModel(Backbone(12, 8, (1,)), LinearHead(3), name="kind")
+    pretrainer = CausalPretrainer(ConvolutionNetwork(12, 8, (1,)))
+    stranger = TaskModel(ConvolutionNetwork(12, 8, (1,)), LinearHead(3), name="kind")
     with pytest.raises(ValueError, match="`tasks` should be built on the backbone"):
         MultiTaskModel(pretrainer, {"kind": stranger}, {})
 

@@ -11,8 +11,8 @@ from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.linear.linear_part import Bag, LinearPart
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.transfer.host import Host
@@ -61,7 +61,7 @@ def test_what_was_decided_is_a_line_that_names_the_other_option():
 
 @pytest.mark.parametrize("keep_seen", [False, True])
 def test_ranks_are_places_in_what_the_host_answers(keep_seen, log):
-    pretrainer = CausalPretrainer(Backbone(16, hidden_dim=8, dilations=(1,)), tied=True)
+    pretrainer = CausalPretrainer(ConvolutionNetwork(16, hidden_dim=8, dilations=(1,)), tied=True)
     host = Host(reference.randomise(pretrainer), VOCABULARY, max_length=6, keep_seen=keep_seen)
     sequences = Sequences(log, host.vocabulary)
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)

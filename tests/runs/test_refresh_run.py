@@ -16,7 +16,7 @@ from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
-from keras_peterrec.transfer.host import Host, backbone_weights
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 
@@ -83,7 +83,7 @@ def test_frozen_weights_stay_bit_for_bit_and_new_rows_are_trained(
 ):
     before, after = Host.load(host_folder), Host.load(kept)
     known = len(before.vocabulary.items)
-    old, new = backbone_weights(before.backbone), backbone_weights(after.backbone)
+    old, new = before.backbone.named_weights(), after.backbone.named_weights()
     for path in old:
         rows = len(np.asarray(old[path]))
         np.testing.assert_array_equal(np.asarray(old[path]), np.asarray(new[path])[:rows], path)
@@ -92,7 +92,7 @@ def test_frozen_weights_stay_bit_for_bit_and_new_rows_are_trained(
     assert sum(json.loads((kept / "metrics.json").read_text())["best_path"]) > 0
     assert after.compatible_with == {before.fingerprint(): known}
     # Without `keep_host_items` all moves, if an epoch was better than the start.
-    moved = backbone_weights(Host.load(refreshed_host).backbone)
+    moved = Host.load(refreshed_host).backbone.named_weights()
     stayed = np.array_equal(np.asarray(moved["final_norm/gamma"]), old["final_norm/gamma"])
     epochs = sum(json.loads((refreshed_host / "metrics.json").read_text())["best_path"])
     assert stayed == (epochs == 0)

@@ -8,8 +8,8 @@ from keras_peterrec.data.log import Log
 from keras_peterrec.data.sequences import Sequences
 from keras_peterrec.data.splits import TEST
 from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
@@ -48,7 +48,7 @@ def places_of(answers, truths):
 
 def test_ranks_that_are_measured_are_places_in_answers(logs, tmp_path):
     views, buys = logs
-    pretrainer = CausalPretrainer(Backbone(16, 8, dilations=(1,)), tied=True)
+    pretrainer = CausalPretrainer(ConvolutionNetwork(16, 8, dilations=(1,)), tied=True)
     randomise(pretrainer, 0)
     host = Host(pretrainer, Vocabulary([f"i{n}" for n in range(12)]), max_length=20)
     source = Sequences(views, host.vocabulary)

@@ -13,7 +13,7 @@ from keras_peterrec.data.sources.simulated_shop import simulate_shop
 from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
@@ -117,7 +117,7 @@ def test_one_user_with_ten_thousand_targets_trains_beside_the_others(passes, sou
     assert train.answers.lengths.max() == 10_000 and len(train) < 61
     assert train.answers.items.nbytes < 100_000
     method = "patch" if passes else "head"
-    task = build_task(Backbone(70, 8, (1,), causal=passes), data.new_head(), method)
+    task = build_task(ConvolutionNetwork(70, 8, (1,), causal=passes), data.new_head(), method)
     parts = in_passes(task, data, 16, 0, 0.3) if passes else on_states(task, data, 16, 0)
     parts.model.compile("adam", loss=data.loss("bce"))
     before = float(np.mean(task.head.item_table))
@@ -129,7 +129,7 @@ def test_one_user_with_ten_thousand_targets_trains_beside_the_others(passes, sou
 def test_users_of_passes_are_those_of_rows(causal, source, simulated, monkeypatch):
     """Histories of 16 events, of which a task reads 12: some are longer than a stretch."""
     data = Recommendation.make_data(source, simulated.domain("target"), 12)
-    host = Backbone(len(simulated.domain("source").item_ids) + 4, 8, (1,), causal=causal)
+    host = ConvolutionNetwork(len(simulated.domain("source").item_ids) + 4, 8, (1,), causal=causal)
     task = build_task(host, data.new_head(), history_length=12, window=6)
     reference.randomise(task)
     read = []
@@ -145,7 +145,7 @@ def test_users_of_passes_are_those_of_rows(causal, source, simulated, monkeypatc
 
 def test_histories_with_one_row_each_are_read_in_passes_as_well(source, simulated):
     data = Recommendation.make_data(source, simulated.domain("target"), 12, WHOLE)
-    task = build_task(Backbone(70, 8, (1,)), data.new_head())
+    task = build_task(ConvolutionNetwork(70, 8, (1,)), data.new_head())
     assert data.reach(task, TRAIN) == task.reach(12) == 6
 
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from keras_peterrec.data.preprocessing import gather_rows, left_pad
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training import inference
 from keras_peterrec.training.inference import outputs_of
 
@@ -32,7 +32,7 @@ def small_batches(monkeypatch):
 def test_each_history_gets_what_it_gets_alone(pretrainer_class):
     keras.utils.set_random_seed(0)
     causal = pretrainer_class is CausalPretrainer
-    pretrainer = pretrainer_class(Backbone(20, 8, (1, 4), causal=causal))
+    pretrainer = pretrainer_class(ConvolutionNetwork(20, 8, (1, 4), causal=causal))
     reference.randomise(pretrainer, 0)
     together = outputs_of(pretrainer.user_states, ITEMS, STARTS, STOPS, 16)
     for row, (start, stop) in enumerate(zip(STARTS, STOPS)):
@@ -60,7 +60,7 @@ def test_little_padding_and_one_trace():
 
 def test_a_graph_goes_away_with_its_model():
     def use_a_model():  # in a frame of its own, whose locals nobody keeps
-        model = CausalPretrainer(Backbone(20, 8, (1, 4)))
+        model = CausalPretrainer(ConvolutionNetwork(20, 8, (1, 4)))
         for _ in range(2):
             outputs_of(model.user_states, ITEMS, STARTS, STOPS, 16)
         return weakref.ref(model)
@@ -71,7 +71,7 @@ def test_a_graph_goes_away_with_its_model():
 
 
 def test_two_models_and_two_methods_have_graphs_of_their_own():
-    models = [CausalPretrainer(Backbone(20, 8, (1, 4))) for _ in range(2)]
+    models = [CausalPretrainer(ConvolutionNetwork(20, 8, (1, 4))) for _ in range(2)]
     for seed, model in enumerate(models):
         reference.randomise(model, seed)
     for method in ("user_states", "next_item_scores"):

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_peterrec.layers.sampled_softmax import SHARED_SEED
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training.replicated_model import (
     record_loss,
     vary_dropout,
@@ -18,7 +18,7 @@ from keras_peterrec.training.seeds import random_states
 
 
 def test_dropout_varies_between_replicas_and_negatives_do_not(monkeypatch):
-    model = CausalPretrainer(Backbone(20, 4, (1, 4), dropout=0.5), negatives=5)
+    model = CausalPretrainer(ConvolutionNetwork(20, 4, (1, 4), dropout=0.5), negatives=5)
     states = random_states(model)
     shared = [SHARED_SEED in state.path for state in states]
     assert shared.count(True) == 1 < len(states)
@@ -34,7 +34,7 @@ def test_dropout_varies_between_replicas_and_negatives_do_not(monkeypatch):
 
 
 def test_one_device_keeps_its_random_states():
-    model = CausalPretrainer(Backbone(20, 4, (1,), dropout=0.5))
+    model = CausalPretrainer(ConvolutionNetwork(20, 4, (1,), dropout=0.5))
     before = [state.numpy().tolist() for state in random_states(model)]
     vary_dropout(model)
     assert [state.numpy().tolist() for state in random_states(model)] == before

@@ -6,9 +6,9 @@ import numpy as np
 import numpy_reference as reference
 
 from keras_peterrec.data.vocabulary import Vocabulary
-from keras_peterrec.models.backbone import Backbone
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.multilabel import Multilabel
 from keras_peterrec.tasks.recommendation import Recommendation
@@ -28,7 +28,7 @@ KINDS = {
 
 
 def make_host(causal=True, seed=0, **arguments):
-    backbone = Backbone(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4), causal=causal)
+    backbone = ConvolutionNetwork(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4), causal=causal)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, **arguments)
     return Host(reference.randomise(pretrainer, seed), Vocabulary(ITEMS), max_length=6)
 

@@ -27,7 +27,7 @@ AFFINE = (
     "bias",
     "norm",
     "lora:1+scale_shift+norm",
-    "lora:2+tokens:3",
+    "lora:2+ia3",
     "item_lora:2",
     "norm+item_lora:2,rows=9+item_lora:1",
 )
@@ -48,7 +48,7 @@ def test_a_merged_task_answers_the_same_without_patches(any_host, patch, histori
 
 
 def test_a_merged_task_is_saved_and_loaded(any_host, histories, tmp_path):
-    merged = merge_task(make_task(any_host, "recommendation", patch="scale_shift+tokens:2"))
+    merged = merge_task(make_task(any_host, "recommendation", patch="scale_shift"))
     merged.save(tmp_path / "films", any_host)
     loaded = Task.load(tmp_path / "films", any_host)
     assert scores(loaded, histories).tobytes() == scores(merged, histories).tobytes()
@@ -61,7 +61,6 @@ def test_a_merged_task_is_saved_and_loaded(any_host, histories, tmp_path):
         "bottleneck:2",
         "compacter:4",
         "lora:2+bottleneck:2",
-        "tokens:2",
         "item_lora:2+item_bottleneck:2",
     ],
 )
@@ -75,14 +74,15 @@ def test_what_is_not_affine_is_not_merged(host, patch):
 class Gain(PatchMethod):
     """Affine, but behind the ReLU, where no layer can take it in."""
 
-    def patches_of(self, block, index, dtype):
-        return {"activation_2": AffinePatch(shift=False, name="gain", dtype=dtype)}
+    def patches_of(self, sites, index, dtype):
+        ends = [name for name, site in sites.items() if site.kind == "branch"]
+        return {name: AffinePatch(shift=False, name="gain", dtype=dtype) for name in ends}
 
 
 def test_a_patch_behind_the_relu_is_not_merged(host, monkeypatch):
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     registry.register_patch_method("gain", Gain)
-    with pytest.raises(InputError, match="patches of convolutions, norm.* Received: lora:2.gain"):
+    with pytest.raises(InputError, match="patches of linear maps, norm.* Received: lora:2.gain"):
         merge_task(make_task(host, patch="lora:2+gain"))
     rows = patch_table(host.backbone, [Gain(), get_patch("lora")])
     assert [row["merges"] for row in rows] == [False, True]
@@ -195,7 +195,5 @@ def test_what_cannot_be_stacked_is_refused(host, new_host):
         stack_tasks([make_task(host)])
     with pytest.raises(InputError, match="no patch"):
         stack_tasks([make_task(host, method="head"), make_task(host)])
-    with pytest.raises(InputError, match="number of task tokens"):
-        stack_tasks([make_task(host), make_task(host, patch="tokens:2")])
     with pytest.raises(InputError, match="on one host object"):
         stack_tasks([make_task(host), make_task(new_host())])

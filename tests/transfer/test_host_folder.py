@@ -1,5 +1,7 @@
 """A host on disk loads as the same host, or is refused in one clear line."""
 
+import json
+
 import numpy as np
 import pytest
 from task_samples import edit
@@ -92,7 +94,7 @@ def test_another_format_version_is_refused(host, version, tmp_path):
     host.save(tmp_path)
     edit(tmp_path / "host.json", format_version=version)
     assert refused(tmp_path) == (
-        f"`host` should be of format version 4. Received: "
+        f"`host` should be of format version 5. Received: "
         f"{str(tmp_path / 'host.json')!r}, version {version!r}."
     )
 
@@ -100,7 +102,7 @@ def test_another_format_version_is_refused(host, version, tmp_path):
 def test_changed_weights_are_noticed(host, tmp_path):
     host.save(tmp_path)
     arrays = read_weights(tmp_path / "weights.npz")
-    arrays["backbone/block_1/norm_1/beta"][0] += 1
+    arrays["network/block_1/norm_1/beta"][0] += 1
     write_weights(tmp_path / "weights.npz", arrays)
     assert "its files were changed" in refused(tmp_path)
 
@@ -119,10 +121,10 @@ def test_changed_vocabulary_is_noticed(host, tmp_path):
         {"objective": "next"},
         {"objective": "masked"},
         {"objective": ...},
-        {"backbone": ...},
-        {"backbone": {"vocabulary_size": 16}},
-        {"backbone": {"vocabulary_size": "16", "hidden_dim": 8}},
-        {"backbone": []},
+        {"network": ...},
+        {"network": {"name": "convolution", "settings": {"vocabulary_size": 16}}},
+        {"network": {"name": "perceptron", "settings": {"vocabulary_size": 16}}},
+        {"network": []},
         {"max_length": ...},
         {"fingerprint": ...},
         {"tied": False},
@@ -146,7 +148,9 @@ def test_settings_that_do_not_fit_are_refused(host, change, tmp_path):
 )
 def test_settings_do_not_ask_for_more_memory_than_is_saved(host, change, message, tmp_path):
     host.save(tmp_path)
-    edit(tmp_path / "host.json", backbone={**host._settings(), **change})
+    network = json.loads((tmp_path / "host.json").read_text())["network"]
+    network["settings"] |= change
+    edit(tmp_path / "host.json", network=network)
     assert message in refused(tmp_path)
 
 

@@ -7,12 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.backbone import Backbone
-from keras_peterrec.tasks.classification import Classification
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
-from keras_peterrec.transfer.incremental_task import IncrementalTask, IncrementalTasks
-from keras_peterrec.transfer.mixed_tasks import MixedTasks
-from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.task_model import TaskModel
 
 PATCHES = (
@@ -24,16 +21,17 @@ PATCHES = (
     "scale_shift",
     "bias",
     "norm",
-    "tokens:3",
     "item_bottleneck:2",
     "item_lora:2",
     "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+bottleneck:2+tokens:2",
+    "lora:1+norm+bottleneck:2",
 )
 
 
 def make_model(patch, seed=0, head=None, kernel_size=3, causal=True):
-    host = Backbone(20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal)
+    host = ConvolutionNetwork(
+        20, hidden_dim=8, dilations=(1, 4), kernel_size=kernel_size, causal=causal
+    )
     model = TaskModel(host, head or LinearHead(3), patch)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
@@ -95,30 +93,6 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
     padded = np.array([[0] * (8 - len(history)) + history for history in histories], "int32")
     np.testing.assert_allclose(np.asarray(task.scores(state)), np.asarray(MODEL(padded)), atol=1e-5)
     np.testing.assert_allclose(np.asarray(task.read(padded)), np.asarray(state), atol=1e-5)
-
-
-def test_rows_of_many_tasks_step_in_one_call():
-    host, tasks = MODEL.host, {}
-    for seed in range(3):
-        model = TaskModel(host, LinearHead(2), "item_lora:2,rows=9+bottleneck:2+tokens:2")
-        for weight in model.task_weights().values():
-            weight.assign(np.random.default_rng(seed).normal(0.2, 0.4, weight.shape))
-        tasks[f"task{seed}"] = Task(model, "patch", Classification(["a", "b"]))
-    together = IncrementalTasks(MixedTasks.of_tasks(tasks))
-    alone = [IncrementalTask(task.model) for task in tasks.values()]
-    place, items = np.array([2, 0, 1, 0]), np.array([[5, 7, 7, 11], [9, 0, 4, 6]])
-    state = together.start(4)
-    for row in items:
-        state = together.append(state, row, place)
-    users = np.asarray(together.users(state, place))
-    _, stepped = together.step(state, [0] * 4, place)
-    np.testing.assert_allclose(np.asarray(stepped), users, atol=1e-5)
-    for row, number in enumerate(place):
-        single = alone[number].start(1)
-        for item in items[:, row]:
-            single = alone[number].append(single, [item])
-        user = np.asarray(alone[number].users(single))[0]
-        np.testing.assert_allclose(users[row], user, atol=1e-5)
 
 
 def test_a_state_has_the_size_of_the_receptive_field():

@@ -19,7 +19,7 @@ from keras_peterrec.training.compiled_step import Weights
 from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.transfer.combined_tasks import average_tasks, merge_task, stack_tasks
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.transfer.incremental_task import IncrementalTask, IncrementalTasks
+from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.task import Task
@@ -257,31 +257,11 @@ def test_every_step_answers_as_the_whole_history_would(host, name):
 
 def test_ids_in_a_state_are_exact(host):
     steps = IncrementalTask(with_linear(make_task(host), Bag(events=3)).model)
-    state = steps._steps.id_rows(np.array([[2**24 - 1, 2**24 - 2, 5]]))
+    state = steps._ids_as_rows(np.array([[2**24 - 1, 2**24 - 2, 5]]))
     assert np.asarray(state).dtype == "float32"
-    state = np.concatenate([np.zeros((1, steps._steps._inputs, 8), "float32"), state], axis=1)
-    found = np.asarray(steps._steps.history(state))
+    memory = np.zeros((1, steps.model.host.state_rows, 8), "float32")
+    found = np.asarray(steps._history(np.concatenate([memory, state], axis=1)))
     assert found.tolist() == [[0, 0, 0, 0, 0, 2**24 - 1, 2**24 - 2, 5]]
-
-
-def test_rows_of_many_tasks_step_in_one_call(host):
-    tasks = make_tasks(host)
-    mixed = MixedTasks.of_tasks(tasks)
-    steps = IncrementalTasks(mixed)
-    place = np.array([mixed.places_of[name] for name in STEPPED])
-    items = np.random.default_rng(2).integers(4, ITEMS + 4, (6, len(place)))
-    items[2] = [0, 1, 5, 0, 1]
-    state = steps.start(len(place))
-    for row in items:
-        state, users = steps.step(state, row, place)
-    linear = np.asarray(steps.linear_scores(state, place))
-    for row, name in enumerate(STEPPED):
-        number, task = place[row], tasks[name]
-        first, bias = mixed.linear.starts[number], mixed.linear.biases[number]
-        answer = np.asarray(mixed.heads[number](users[row : row + 1]))[0]
-        answer = answer + linear[row, first : first + len(bias)] + bias
-        expected = scores(task, items[np.newaxis, :, row])[0]
-        np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
 @settings(max_examples=8, deadline=None)

@@ -14,11 +14,10 @@ PATCHES = (
     "lora:2",
     "scale_shift",
     "norm",
-    "tokens:3",
     "item_bottleneck:2",
     "item_lora:2",
     "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+bottleneck:2+tokens:2",
+    "lora:1+norm+bottleneck:2",
 )
 
 
@@ -33,7 +32,7 @@ def make_tasks(host, patch="bottleneck:2", **reads):
 
 @pytest.mark.parametrize(
     ("causal", "patch"),
-    [*((True, patch) for patch in PATCHES), (False, "tokens:3"), (False, PATCHES[-1])],
+    [*((True, patch) for patch in PATCHES), (False, PATCHES[0]), (False, PATCHES[-1])],
 )
 def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, histories):
     tasks = make_tasks(new_host(causal), patch)

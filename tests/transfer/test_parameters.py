@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.registry import get_patch, patch_methods
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
@@ -17,7 +17,7 @@ CHANNELS = 256
 @pytest.fixture(scope="module")
 def paper_backbone():
     """The paper's network but for its item table, of ten rows."""
-    return Backbone(10, CHANNELS, dilations=(1, 4) * 4)
+    return ConvolutionNetwork(10, CHANNELS, dilations=(1, 4) * 4)
 
 
 def shares_at(report, rows, source_items, target_rows=None, targets=None):
@@ -79,7 +79,7 @@ def test_patches_of_items_are_counted_apart(host, rows, counted):
 
 @pytest.fixture(scope="module")
 def backbone():
-    return Backbone(30, hidden_dim=16, dilations=(1, 4))
+    return ConvolutionNetwork(30, hidden_dim=16, dilations=(1, 4))
 
 
 def test_a_patch_table_counts_what_a_task_trains_beside_its_head(backbone):
@@ -105,7 +105,6 @@ def test_a_patch_table_says_what_merges(backbone):
         "scale_shift": True,
         "bias": True,
         "norm": True,
-        "tokens": False,
     }
 
 

@@ -38,7 +38,7 @@ def test_a_bundle_of_another_host_is_refused(host, new_host, refused, tmp_path):
 def test_another_format_version_is_refused(bundle, version, refused):
     edit(bundle / "task.json", format_version=version)
     assert refused(bundle) == (
-        f"`task` should be of format version 4. Received: "
+        f"`task` should be of format version 5. Received: "
         f"{str(bundle / 'task.json')!r}, version {version!r}."
     )
 

@@ -151,7 +151,7 @@ import keras, numpy as np, sys, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from keras_peterrec.training.devices import Devices
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.strategies import build_task
 histories = np.array([[0, 0, 4, 9], [4, 5, 6, 7], [0, 0, 0, 0], [0, 0, 1, 15]])
@@ -159,7 +159,7 @@ rows = tf.data.Dataset.from_tensor_slices((histories, np.arange(4) % 3))
 batches = rows.repeat().batch(4, drop_remainder=True)
 devices = Devices(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 with devices.scope():
-    host = Backbone(16, hidden_dim=8, dilations=(1, 4))
+    host = ConvolutionNetwork(16, hidden_dim=8, dilations=(1, 4))
     task = build_task(host, LinearHead(3), sys.argv[1])
     task.trainable = False
     task.trainable = True

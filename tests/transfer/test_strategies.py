@@ -5,12 +5,11 @@ import pytest
 
 from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.item_patches import ItemLora
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.transfer.host import backbone_weights
 from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.strategies import METHODS, build_task, starts_as_head
 from keras_peterrec.transfer.task_model import TaskModel
@@ -35,7 +34,7 @@ TRAINED = {
 
 def trainable_host_paths(task):
     trained = {id(weight) for weight in task.trainable_weights}
-    return {path for path, w in backbone_weights(task.host).items() if id(w) in trained}
+    return {path for path, w in task.host.named_weights().items() if id(w) in trained}
 
 
 def build(host, method, **arguments):
@@ -67,7 +66,7 @@ def test_trains_exactly_as_many(host, method):
 
 
 def test_trains_exactly_these_parts_of_the_host(host):
-    everything = set(backbone_weights(host.backbone))
+    everything = set(host.backbone.named_weights())
     last = {
         f"block_2/{layer}/{weight}"
         for layer, weights in {
@@ -156,7 +155,7 @@ def test_an_unknown_method_is_refused(host):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_which_methods_start_with_the_states_of_a_head(causal):
-    host = Backbone(40, 8, (1, 2), causal=causal)
+    host = ConvolutionNetwork(40, 8, (1, 2), causal=causal)
     host(np.ones((1, 4)))
     starts = lambda method, patch=None: starts_as_head(
         build_task(host, LinearHead(2), method, patch), method
@@ -165,5 +164,4 @@ def test_which_methods_start_with_the_states_of_a_head(causal):
     assert all(starts("patch", patch) for patch in ("lora:2+norm", "ia3", "item_lora:2"))
     # These change the states before they have learned anything.
     assert not starts("patch", "bottleneck:4,parallel,inner_skip")
-    assert not starts("patch", "tokens:4")
     assert not any(starts(method) for method in ("scratch", "random_host"))

@@ -21,11 +21,10 @@ PATCHES = (
     "scale_shift",
     "bias",
     "norm",
-    "tokens:3",
     "item_bottleneck:2",
     "item_lora:2",
     "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
-    "lora:1+norm+tokens:2",
+    "lora:1+norm",
 )
 
 

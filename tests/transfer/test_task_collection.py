@@ -38,9 +38,9 @@ def test_loads_tasks_over_one_host(tasks, host, histories):
 @pytest.mark.parametrize(
     ("saved", "reason"),
     [
-        ('{"format_version": 3}', "of format version 4. Received: .*version 3"),
+        ('{"format_version": 3}', "of format version 5. Received: .*version 3"),
         ('{"format_version": 4}', "settings that fit together. Received: .*'host'"),
-        ("[]", "of format version 4"),
+        ("[]", "of format version 5"),
         ("{", "valid JSON"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.keras_internals import stored_variables
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches.bottleneck import INSERTIONS, Bottleneck
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss
@@ -184,7 +184,7 @@ def test_survives_the_disk(any_host, histories, tmp_path):
     reference.randomise(task, 3)
     task.save(tmp_path / "task.keras")
     loaded = keras.saving.load_model(tmp_path / "task.keras")
-    assert type(loaded) is TaskModel and type(loaded.host) is Backbone
+    assert type(loaded) is TaskModel and type(loaded.host) is ConvolutionNetwork
     assert loaded.host.get_config() == any_host.backbone.get_config()
     assert (loaded.patch, loaded.dropout, loaded.name) == (task.patch, 0.25, "films")
     assert loaded.history_settings() == {"history_length": 9, "window": 2}
@@ -248,7 +248,7 @@ def test_host_patches_and_head_compute_in_the_precision_that_keras_is_set_to(hos
 
 
 def test_a_host_of_its_own_precision_gives_it_to_its_patches():
-    host = Backbone(16, 8, (1, 4), dtype="mixed_float16")
+    host = ConvolutionNetwork(16, 8, (1, 4), dtype="mixed_float16")
     task = build_task(host, LinearHead(2, dtype="mixed_float16"))
     layers = [host, task, *task.layers, *task.patched_host.patch_layers]
     assert {layer.compute_dtype for layer in layers} == {"float16"}

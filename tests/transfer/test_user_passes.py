@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_peterrec.models.backbone import Backbone
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss
 from keras_peterrec.transfer.strategies import build_task
@@ -40,7 +40,7 @@ ANSWERS = np.random.default_rng(0).integers(-1, 5, (2, 8, 2))
 
 
 def make_task(method="patch", patch=None, dtype=None):
-    host = Backbone(20, hidden_dim=8, dilations=(1, 2), dtype=dtype)
+    host = ConvolutionNetwork(20, hidden_dim=8, dilations=(1, 2), dtype=dtype)
     task = build_task(host, RecommenderHead(5), method, patch, window=18)
     rng = np.random.default_rng(0)
     for weight in task.weights:
@@ -132,7 +132,7 @@ def test_training_passes_trains_the_task_and_leaves_the_host_alone():
 
 
 def test_dropout_acts_in_training_only():
-    host = Backbone(20, hidden_dim=8, dilations=(1, 2), dropout=0.3)
+    host = ConvolutionNetwork(20, hidden_dim=8, dilations=(1, 2), dropout=0.3)
     passes = UserPasses(build_task(host, RecommenderHead(5), dropout=0.5))
     inputs = {"history": HISTORY, "cuts": CUTS}
     at_rest = np.asarray(passes(inputs))
@@ -148,14 +148,13 @@ def test_dropout_acts_in_training_only():
         ({}, 17, None),  # the task reads less than the host sees
         ({"window": 17}, 18, None),
         ({"window": 18, "history_length": 30}, 30, 18),
-        ({"patch": "tokens:2"}, 18, None),
     ],
 )
 def test_a_pass_says_how_far_back_it_has_to_read(arguments, max_length, reach):
-    host = Backbone(20, hidden_dim=8, dilations=(1, 2))
+    host = ConvolutionNetwork(20, hidden_dim=8, dilations=(1, 2))
     assert build_task(host, RecommenderHead(5), **arguments).reach(max_length) == reach
 
 
 def test_a_bidirectional_host_is_read_row_by_row():
-    host = Backbone(20, hidden_dim=8, dilations=(1, 2), causal=False)
+    host = ConvolutionNetwork(20, hidden_dim=8, dilations=(1, 2), causal=False)
     assert build_task(host, RecommenderHead(5)).reach(99) is None

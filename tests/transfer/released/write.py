@@ -1,6 +1,6 @@
 """Writes small hosts and task bundles with their answers, once for each version of the format.
 
-    python tests/transfer/released/write.py tests/transfer/released/v4
+    python tests/transfer/released/write.py tests/transfer/released/v5
 
 What it wrote stays as it is: `test_released_formats.py` checks that today's code reads it and
 answers the same.
@@ -34,7 +34,7 @@ PATCHES = (
     "bottleneck:2,parallel_after_activation",
     "lora:2+norm",
     "compacter:4",
-    "ia3+tokens:2",
+    "ia3",
     "scale_shift+bias",
     "bottleneck:2+item_lora:2,rows=9",
     "item_bottleneck:2",
@@ -52,7 +52,9 @@ def main(folder):
     answers = {}
     for objective, pretrainer in (("causal", kp.CausalPretrainer), ("masked", kp.MaskedPretrainer)):
         causal = objective == "causal"
-        backbone = kp.Backbone(len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=causal)
+        backbone = kp.ConvolutionNetwork(
+            len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=causal
+        )
         host = kp.Host(fill(pretrainer(backbone)), kp.Vocabulary(ITEMS), max_length=5)
         host.pretrainer.linear = linear_part(len(ITEMS), fade=2.0, sparse=causal)
         host.save(folder / objective / "host")

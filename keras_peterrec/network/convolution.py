@@ -1,0 +1,148 @@
+"""The paper's network: a stack of residual blocks of dilated convolutions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_peterrec.errors import check_count
+from keras_peterrec.network.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
+from keras_peterrec.network.network import Network
+from keras_peterrec.network.residual_block import ResidualBlock
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class ConvolutionNetwork(Network):
+    """Item embeddings and a stack of residual blocks.
+
+        x = E[id];  x = block(x) for each block;  state = LN(x)
+
+    Args:
+        vocabulary_size, hidden_dim, causal, name, dtype: see `Network`.
+        dilations: Sequence of int or `None`. First dilation of each residual block; the
+            block's second convolution has twice as much. Defaults to `None`, 1 and 4 in turn: for
+            the paper's 8 blocks, 1, 2, 4, 8 four times.
+        kernel_size: int. Defaults to `3`.
+        dropout: float. Rate of the dropout on the embedded items and on every
+            block's branch. Defaults to `0.0`.
+        blocks: int. How many residual blocks, where `dilations` does not say. Defaults to `8`.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+
+    >>> network = ConvolutionNetwork(vocabulary_size=1000, hidden_dim=32, blocks=2)
+    >>> network(np.array([[0, 0, 17, 5]])).shape
+    (1, 4, 32)
+
+    Source: Yuan et al., SIGIR 2020, section 3.2. Not in the paper: the norm at the end, item
+    vectors that start at length one, and branches that start small.
+    """
+
+    runs_beside = True
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        hidden_dim: int = 64,
+        dilations: Sequence[int] | None = None,
+        kernel_size: int = 3,
+        causal: bool = True,
+        dropout: float = 0.0,
+        name: str = "network",
+        dtype: Any = None,
+        blocks: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        if dilations is None:
+            dilations = [(1, 4)[n % 2] for n in range(check_count("blocks", blocks))]
+        self.dilations = tuple(dilations)
+        self.kernel_size = kernel_size
+        super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
+
+    def make_layers(self, dtype):
+        self.blocks = [
+            ResidualBlock(
+                dilation,
+                self.kernel_size,
+                self.causal,
+                self.dropout,
+                name=f"block_{n}",
+                dtype=dtype,
+            )
+            for n, dilation in enumerate(self.dilations, 1)
+        ]
+        self.final_norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, name="final_norm", dtype=dtype
+        )
+
+    def run(self, states, padding_mask, sequence_ids=None, patches=None, training=None):
+        return run_blocks(self.blocks, states, padding_mask, sequence_ids, patches, training)
+
+    def run_beside(self, states, tokens, padding_mask, sequence_ids, patches=None, training=None):
+        arguments = self.blocks, states, tokens, padding_mask, sequence_ids, patches, training
+        return run_blocks_with_tokens(*arguments)[1]
+
+    def finish(self, states):
+        return self.final_norm(states)
+
+    @property
+    def sites(self):
+        return {block.name: block.sites for block in self.blocks}
+
+    @property
+    def receptive_field(self) -> int:
+        """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
+        return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
+
+    def last_weights(self, count):
+        """The weights of the last so many convolutions and the norms after them."""
+        pairs = [p for block in self.blocks for p in zip(block.convolutions, block.norms)]
+        last = pairs[len(pairs) - count :]
+        return [weight for pair in last for layer in pair for weight in layer.weights]
+
+    def foldable(self, place, site):
+        block = next(block for block in self.blocks if block.name == place)
+        return block.foldable(site)
+
+    @property
+    def state_rows(self):
+        """The last inputs of every convolution: 120 rows at the paper's 8 blocks."""
+        return sum(self._reaches) if self.causal else None
+
+    def advance(self, memory, states, kept, padding_mask=None, patches=None):
+        _, count, channels = states.shape
+        reaches = self._reaches
+        ends = [sum(reaches[: n + 1]) for n in range(len(reaches))]
+        windows = ops.split(ops.cast(memory, states.dtype), ends[:-1], axis=1)
+        flat, longer = ops.reshape(states, (-1, channels)), []
+        real = None if padding_mask is None else ops.reshape(padding_mask, (-1, 1))
+        for number, block in enumerate(self.blocks):
+            mine = windows[2 * number : 2 * number + 2]
+            at_sites = None if patches is None else patches[block.name]
+            flat, inputs = block.step(flat, mine, count, at_sites, real)
+            longer += inputs
+        rows, start = [], kept
+        for reach in reaches:
+            rows += range(start, start + reach)
+            start += reach + count
+        moved = ops.take(ops.concatenate(longer, axis=1), rows, axis=1)
+        return ops.reshape(flat, (-1, count, channels)), moved
+
+    @property
+    def _reaches(self):
+        return [c.reach for block in self.blocks for c in block.convolutions]
+
+    def weight_stacks(self, patches=None):
+        return BlockStacks.of(
+            [(b, {} if patches is None else patches[b.name]) for b in self.blocks]
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dilations": list(self.dilations),
+            "kernel_size": self.kernel_size,
+        }

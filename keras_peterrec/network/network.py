@@ -1,0 +1,318 @@
+"""What the rest of the package asks of a network."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+
+from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.keras_internals import weights_by_path
+from keras_peterrec.layers.hashed_dropout import HashedDropout
+from keras_peterrec.layers.padding import PaddingMask, SequenceIds
+
+# Where the items have been embedded, before the network runs: this place has one site.
+ITEM_EMBEDDING = "item_embedding"
+ITEM_SITE = "rows"
+ITEM_TABLE = "item_embedding/embeddings"  # the path of its weight
+
+# The kinds of sites, by what a patch there comes after; and the weights that an affine patch can
+# be folded into: the first multiplies, the second is added.
+TABLE = "table"  # `embeddings`
+LINEAR = "linear"  # a linear map: `kernel`, `bias`
+NORM = "norm"  # a normalisation: `gamma`, `beta`
+ACTIVATION = "activation"  # an activation function inside a branch
+BRANCH = "branch"  # the end of a branch, before it is added to what it branched from
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place inside a network where a patch may act.
+
+    Args:
+        kind: str. `LINEAR`, `NORM`, `ACTIVATION` or `BRANCH`.
+        inputs: int. Numbers at a position of what the layer before the site reads there.
+        outputs: int. Numbers at a position of what comes out at the site.
+        seen: int. How many numbers the kernel of that layer reads for one position, `inputs` of
+            each position that it sees.
+    """
+
+    kind: str
+    inputs: int
+    outputs: int
+    seen: int
+
+
+class Network(keras.Model):
+    """Item embeddings and a network over sequences of them: the host of every task.
+
+        x = embed(ids);  x = run(x);  state = finish(x)
+
+    A functional Keras model from item ids to one hidden state a position. Ids 0 to 3 are padding,
+    unknown, mask and task token; items follow by falling frequency. Padding is inert and a border:
+    the states of real positions do not depend on how much of it stands before them, nor on
+    anything beyond it. So a row is one sequence padded on the left, or several with padding between
+    them.
+
+    A network of your own is a subclass and a line, `register_network("name", Class)`. It makes its
+    layers in `make_layers` and runs them in `run`. All else has a default, which gives something
+    up: without `sites` it can be patched at the items only, without `state_rows` and `advance` it
+    takes no events one by one, without `run_beside` a task is trained row by row, and without
+    `last_weights` there are no methods `last1` and `last2`. Its constructor takes the settings of
+    `pretrain`: `hidden_dim`, `blocks`, `causal` and `dropout`; `get_config` says all that it takes.
+
+    Args:
+        vocabulary_size: int. Rows of the item table V, special ids included.
+        hidden_dim: int. Channels C = width of the item embedding. Defaults to `64`.
+        causal: bool. `True`: a position sees only its past (pretrained by next items). `False`: it
+            sees both sides (pretrained by masked items). Defaults to `True`.
+        dropout: float. Rate of the dropout on the embedded items. Defaults to `0.0`.
+        name: str. Defaults to `"network"`.
+        dtype: dtype policy or its name, such as `"mixed_bfloat16"`. Defaults to `None`, Keras' own
+            (`keras.config.dtype_policy()`).
+
+    Call arguments:
+        history: Integer tensor of shape `[B, L]`.
+
+    Returns:
+        Tensor of shape `[B, L, C]`.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        hidden_dim: int = 64,
+        causal: bool = True,
+        dropout: float = 0.0,
+        name: str = "network",
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if not 0.0 <= dropout < 1.0:
+            raise InputError(
+                "`dropout` should be a rate from 0 up to but not 1. "
+                f"Received: `dropout` = {dropout!r}."
+            )
+        self.vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        self.hidden_dim = check_count("hidden_dim", hidden_dim)
+        self.causal = causal
+        self.dropout = dropout
+        self.padding_mask_layer = PaddingMask(name="padding_mask", dtype=dtype)
+        self.sequence_ids_layer = SequenceIds(name="sequence_ids")
+        # Item vectors start at length one. Shorter ones drown in what a network adds to them.
+        self.item_embedding = keras.layers.Embedding(
+            self.vocabulary_size,
+            self.hidden_dim,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=hidden_dim**-0.5),
+            name=ITEM_EMBEDDING,
+            dtype=dtype,
+        )
+        self.embedding_dropout = HashedDropout(dropout, name="embedding_dropout", dtype=dtype)
+        self.make_layers(self.item_embedding.dtype_policy)
+        history = keras.Input((None,), dtype="int32", name="history")
+        super().__init__(inputs=history, outputs=self.states(history), name=name, **kwargs)
+        self.dtype_policy = self.item_embedding.dtype_policy  # a functional model takes none
+
+    # In place of Keras' walk over its layers, which cannot be a loop.
+    def call(self, inputs, training=None, mask=None):
+        return self.states(inputs, training=training)
+
+    # What a subclass says.
+
+    def make_layers(self, dtype: Any) -> None:
+        """Makes the layers of `run` and `finish` as attributes, with the dtype policy `dtype`."""
+
+    def run(
+        self,
+        states: Any,
+        padding_mask: Any,
+        sequence_ids: Any = None,
+        patches: Mapping[str, Mapping[str, Callable]] | None = None,
+        training: bool | None = None,
+    ) -> Any:
+        """The states of sequences.
+
+        Args:
+            states: Tensor of shape `[B, L, C]`, embedded items, zeros at padding. It may be a
+                symbol without values whose L is not known.
+            padding_mask: Tensor of shape `[B, L, 1]`, one at real positions and zero at padding.
+            sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`: a position sees
+                those of its own number. `None` where each row is one sequence, padded on the left.
+            patches: dict of dict from place and site to callable, or `None`. At a site the network
+                goes on with what `patch(inputs, outputs, seen=...)` returns: `inputs` is what the
+                layer before the site read at the positions, `outputs` what it gave, and `seen` a
+                function of nothing to what its kernel saw, `[..., Site.seen]`. See `patch_at`.
+            training: bool or `None`. Whether dropout acts.
+
+        Returns:
+            Tensor of shape `[B, L, C]`, for `finish`.
+        """
+        raise NotImplementedError
+
+    def finish(self, states: Any) -> Any:
+        """The last layer, at each position for itself. Defaults to none."""
+        return states
+
+    @property
+    def sites(self) -> dict[str, dict[str, Site]]:
+        """Where patches may act, `{place: {name: Site}}`, in the order in which they are reached.
+
+        The places are what `PatchMethod.blocks` numbers, from 1: one for each block.
+        """
+        return {}
+
+    @property
+    def receptive_field(self) -> int | None:
+        """How many positions a state depends on; `None`, all that it is given."""
+        return None
+
+    def last_weights(self, count: int) -> list:
+        """The weights of the last so many layers that change a state: what `last1` trains."""
+        raise InputError(
+            f"`method` should not be last{count} on a network that does not say which weights are "
+            f"its last. Received: {type(self).__name__}."
+        )
+
+    def foldable(self, place: str, site: str) -> dict[str, Any]:
+        """The weights that an affine patch at a site can be folded into, by name; see `LINEAR`."""
+        raise NotImplementedError
+
+    @property
+    def state_rows(self) -> int | None:
+        """How many vectors of C numbers are kept of a user between two events.
+
+        `None`: the network takes no events one by one.
+        """
+        return None
+
+    def advance(
+        self,
+        memory: Any,
+        states: Any,
+        kept: int,
+        padding_mask: Any = None,
+        patches: Mapping[str, Mapping[str, Callable]] | None = None,
+    ) -> tuple[Any, Any]:
+        """The states of the next positions, from what was kept of the earlier ones.
+
+        Args:
+            memory: Tensor of shape `[B, state_rows, C]`. Zeros for a user without events.
+            states: Tensor of shape `[B, n, C]`, the embedded items of the next n positions.
+            kept: int. How many of these, the first ones, the new memory should know.
+            padding_mask: Tensor of shape `[B, n, 1]`, or `None` where all positions are real.
+            patches: see `run`.
+
+        Returns:
+            The states `[B, n, C]`, as of `run`, and the new memory `[B, state_rows, C]`.
+        """
+        raise NotImplementedError
+
+    # Whether `run_beside` is there.
+    runs_beside: bool = False
+
+    def run_beside(
+        self,
+        states: Any,
+        tokens: Any,
+        padding_mask: Any,
+        sequence_ids: Any,
+        patches: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """The states of a token in place of each position of causal sequences, in one pass.
+
+        Args:
+            tokens: Tensor of shape `[B, L, C]`. The one at a position sees what comes before it in
+                its sequence; no position sees a token.
+            states, padding_mask, sequence_ids, patches, training: see `run`.
+
+        Returns:
+            Tensor of shape `[B, L, C]`, of the tokens.
+        """
+        raise NotImplementedError
+
+    def weight_stacks(self, patches: Any = None) -> Any:
+        """Groups of weights that a compiled step loops over; see `BlockStacks`. `None`: no loop."""
+        return None
+
+    # What others ask, and every network has.
+
+    def embed(self, ids: Any) -> Any:
+        """The items' vectors `[B, L, C]` of ids `[B, L]`."""
+        return self.item_embedding(ids)
+
+    def states(
+        self,
+        history: Any,
+        embedded: Any = None,
+        packed: bool = True,
+        training: bool | None = None,
+    ) -> Any:
+        """States `[B, L, C]`, as by a call, of ids `[B, L]` that may be embedded already.
+
+        Args:
+            history: Integer tensor of shape `[B, L]`.
+            embedded: Tensor of shape `[B, L, C]`, rows of the item table, or `None`
+                to look them up here.
+            packed: bool. `False` if every row is known to be one sequence, padded on the
+                left: then no borders are looked for. Defaults to `True`.
+            training: bool or `None`. Whether dropout acts.
+        """
+        if embedded is None:
+            embedded = self.embed(history)
+        padding_mask = self.padding_mask_layer(history)
+        sequence_ids = self.sequence_ids_layer(history) if packed else None
+        states = self.embedding_dropout(embedded, training=training) * padding_mask
+        states = self.run(states, padding_mask, sequence_ids, training=training)
+        return self.finish(states) * padding_mask
+
+    def named_weights(self) -> dict[str, Any]:
+        """The weights by path, the same in every process."""
+        return weights_by_path(self)
+
+    def form(self) -> Any:
+        """What `form_of` compares: all settings but the name."""
+        return {name: value for name, value in self.get_config().items() if name != "name"}
+
+    def copy(self) -> Self:
+        """A new network with the same settings and weights. It shares nothing with this one."""
+        twin = type(self).from_config(self.get_config())
+        weights = twin.named_weights()
+        for path, weight in self.named_weights().items():
+            weights[path].assign(weight)
+        return twin
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "causal": self.causal,
+            "dropout": self.dropout,
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.item_embedding.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(**config)
+
+
+def patch_at(patches: Any, place: str, site: str) -> Callable:
+    """The patch at a site, or one that changes nothing."""
+    return ((patches or {}).get(place) or {}).get(site, _unpatched)
+
+
+def _unpatched(inputs, outputs, seen=None):
+    return outputs
+
+
+def shared_config(network: Network) -> dict:
+    """A network as the config of a model holds it, so that models of one file can share it.
+
+    Keras finds an object in a file again by its id. It adds ids by itself only where a config still
+    holds the objects, and not what `serialize_keras_object` has made of them.
+    """
+    return {**keras.saving.serialize_keras_object(network), "shared_object_id": id(network)}

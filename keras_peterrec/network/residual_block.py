@@ -1,0 +1,270 @@
+"""Residual block of two dilated convolutions, with the sites where patches may act."""
+
+import functools
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_peterrec.layers.hashed_dropout import HashedDropout
+from keras_peterrec.layers.padding import masked
+from keras_peterrec.network.dilated_convolution import DilatedConvolution
+from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, NORM, Site
+from keras_peterrec.network.normalized_relu import NormalizedRelu
+
+CONVOLUTION_SITES = ("convolution_1", "convolution_2")
+NORM_SITES = ("norm_1", "norm_2")
+ACTIVATION_SITES = ("activation_1", "activation_2")
+BRANCH_GAIN = 0.2  # see "The network" in notebooks/results.md
+# In the order in which a block reaches them, and of which kind they are.
+SITES = {
+    "convolution_1": LINEAR,
+    "norm_1": NORM,
+    "activation_1": ACTIVATION,
+    "convolution_2": LINEAR,
+    "norm_2": NORM,
+    "activation_2": BRANCH,
+}
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class ResidualBlock(keras.layers.Layer):
+    """Two dilated convolutions whose result is added to the block's input.
+
+        h = relu(LN1(conv_d(x)));  y = relu(LN2(conv_2d(h)));  return x + y
+
+    Each branch starts small: γ of `LN2` starts at `BRANCH_GAIN`, not at 1. Otherwise the sum of all
+    branches drowns what the item vectors say.
+
+    Padded positions are set to zero after every sum, so that no real position
+    can tell how much padding stands before it.
+
+    A patch may act at six *sites*, reached in the order of `SITES`: after each
+    convolution (`convolution_1`, `convolution_2`); after its normalisation and before
+    the ReLU (`norm_1`, `norm_2`); and after each activation (`activation_1`,
+    `activation_2`; the latter is the branch just before the residual sum). The block
+    calls `patches[site](inputs, outputs, seen=...)` and goes on with what the patch returns.
+    `inputs` is what the site's convolution read, `outputs` is the result of the
+    convolution, its normalisation or its activation, and `seen` a function to what the taps of
+    the convolution see, side by side.
+
+    Args:
+        dilation_rate: int. Dilation of the first convolution; the second has
+            twice as much.
+        kernel_size: int. Width of the kernels, odd. Defaults to `3`.
+        causal: bool. Whether a position sees only itself and its past.
+            Defaults to `True`.
+        dropout: float. Rate of the dropout on the branch `y`. Defaults to `0.0`.
+
+    Call arguments:
+        inputs: Tensor of shape `[B, L, C]`.
+        padding_mask: Tensor of shape `[B, L, 1]`, one at real positions and
+            zero at padding.
+        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
+            `None` where each row is one sequence, padded on the left.
+        patches: dict from site to patch, or `None`.
+        dilation: Dilation or `None`. Of the first convolution, in place of `dilation_rate`.
+
+    Returns:
+        Tensor of shape `[B, L, C]`.
+
+    Example:
+
+    >>> block = ResidualBlock(dilation_rate=1)
+    >>> block(np.ones((2, 10, 8), "float32"), np.ones((2, 10, 1), "float32")).shape
+    (2, 10, 8)
+
+    Source: Yuan et al., SIGIR 2020, section 3.2 and Fig. 3(a).
+    """
+
+    def __init__(
+        self,
+        dilation_rate: int,
+        kernel_size: int = 3,
+        causal: bool = True,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.dilation_rate = dilation_rate
+        self.kernel_size = kernel_size
+        self.causal = causal
+        self.dropout = dropout
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.convolutions, self.norms = [], []
+        for index, rate in enumerate((self.dilation_rate, 2 * self.dilation_rate), 1):
+            convolution = DilatedConvolution(
+                channels,
+                self.kernel_size,
+                rate,
+                self.causal,
+                name=f"convolution_{index}",
+                dtype=self.dtype_policy,
+            )
+            gain = keras.initializers.Constant(1.0 if index == 1 else BRANCH_GAIN)
+            norm = NormalizedRelu(
+                name=f"norm_{index}", gamma_initializer=gain, dtype=self.dtype_policy
+            )
+            convolution.build(input_shape)
+            norm.build(input_shape)
+            self.convolutions.append(convolution)
+            self.norms.append(norm)
+        self.branch_dropout = HashedDropout(
+            self.dropout, name="branch_dropout", dtype=self.dtype_policy
+        )
+
+    def call(
+        self,
+        inputs,
+        padding_mask,
+        sequence_ids=None,
+        patches=None,
+        training=None,
+        dilation=None,
+    ):
+        branch = inputs
+        for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
+            taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
+            seen = functools.partial(taps.side_by_side, branch)
+            convolved = convolution.apply(branch, taps)
+            activated = _activated(norm, at_sites, branch, seen, convolved, taps.in_loop)
+            branch = _masked(activated, padding_mask, taps.in_loop)
+        return inputs + self.branch_dropout(branch, training=training)
+
+    def with_tokens(
+        self,
+        inputs,
+        tokens,
+        padding_mask,
+        sequence_ids=None,
+        patches=None,
+        training=None,
+        dilation=None,
+    ):
+        """Computes a causal block along sequences, and for a token in place of each position.
+
+        The token at position p sees what the position itself would see at its earlier taps, and
+        its own value in place of the position's. So a single pass answers for every prefix of a
+        sequence: the convolution of the tokens is that of the sequence, and one tap of the
+        difference.
+
+        Args:
+            inputs: Tensor of shape `[B, L, C]`, the block's input along the sequences.
+            tokens: Tensor of shape `[B, L, C]`, its input for the tokens.
+            padding_mask: Tensor of shape `[B, L, 1]`, one at real positions of the sequences.
+                There is a token at every position.
+            sequence_ids: int32 tensor of shape `[B, L]`. A token sees the positions that have
+                its own number.
+            patches: see a call.
+            training: bool or `None`. Whether dropout acts; it drops other values of the tokens
+                than of the sequences.
+            dilation: Dilation or `None`. See a call.
+
+        Returns:
+            The block's outputs, of the sequences and of the tokens, `[B, L, C]` each.
+        """
+        branch, token = inputs, tokens
+        for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
+            taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
+            seen = taps.side_by_side(branch)
+            channels = branch.shape[-1]
+            seen_by_token = ops.concatenate([seen[..., :-channels], token], axis=-1)
+            convolved = convolution.apply(branch, taps)
+            change = ops.matmul(token - branch, convolution.kernel[-1])
+            activated = _activated(norm, at_sites, branch, _of(seen), convolved, taps.in_loop)
+            of_token = token, _of(seen_by_token), convolved + change
+            branch = _masked(activated, padding_mask, taps.in_loop)
+            token = _activated(norm, at_sites, *of_token, taps.in_loop)
+        branch, token = (self.branch_dropout(part, training=training) for part in (branch, token))
+        return inputs + branch, tokens + token
+
+    def step(self, inputs, windows, positions: int, patches=None, padding_mask=None):
+        """Computes the next positions of a causal block from what it kept of earlier ones.
+
+        Users and positions lie flat in one axis, N = B·n: with so few of them the time
+        goes into the number of operations, and matrices need the fewest.
+
+        Args:
+            inputs: Tensor of shape `[N, C]`, the block's input at the positions.
+            windows: list of the last inputs of each convolution, `[B, reach, C]`, oldest
+                first. Zeros at the start.
+            positions: int. n.
+            patches: see a call.
+            padding_mask: Tensor of shape `[N, 1]`, or `None` where all positions are real.
+
+        Returns:
+            The block's outputs at the positions, `[N, C]`, and the windows with the new
+            inputs after the old ones, `[B, reach + n, C]`.
+        """
+        branch, longer = inputs, []
+        for (convolution, norm, at_sites), window in zip(self._halves(patches), windows):
+            new = ops.reshape(branch, (-1, positions, branch.shape[-1]))
+            longer.append(ops.concatenate([window, new], axis=1))
+            seen = convolution.seen_last(longer[-1], positions)
+            convolved = convolution.apply_kernel(seen)
+            branch = _activated(norm, at_sites, branch, _of(seen), convolved)
+            if padding_mask is not None:
+                branch = branch * padding_mask
+        return inputs + branch, longer
+
+    def _halves(self, patches):
+        """Yields each convolution and its norm, with the patches at their three sites."""
+        places = CONVOLUTION_SITES, NORM_SITES, ACTIVATION_SITES
+        for convolution, norm, *sites in zip(self.convolutions, self.norms, *places):
+            yield convolution, norm, [(patches or {}).get(site) for site in sites]
+
+    @property
+    def sites(self):
+        """Where patches may act, `{name: Site}`; see `Network.sites`."""
+        channels = self.convolutions[0].filters
+        seen = self.kernel_size * channels
+        return {site: Site(kind, channels, channels, seen) for site, kind in SITES.items()}
+
+    def foldable(self, site):
+        """The weights that an affine patch at a site can be folded into, by name."""
+        if site in CONVOLUTION_SITES:
+            layer, names = self.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
+        else:
+            layer, names = self.norms[NORM_SITES.index(site)], ("gamma", "beta")
+        return {name: getattr(layer, name) for name in names}
+
+    def form(self) -> Any:
+        """What `form_of` compares: all but the dilation, which `call` can be given."""
+        return self.kernel_size, self.causal, self.dropout, self.dtype_policy.name
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dilation_rate": self.dilation_rate,
+            "kernel_size": self.kernel_size,
+            "causal": self.causal,
+            "dropout": self.dropout,
+        }
+
+
+def _activated(norm, at_sites, inputs, seen, convolved, in_loop=False):
+    """Takes a convolution's outputs through its three sites to the activation."""
+    at_convolution, at_norm, at_activation = at_sites
+
+    def patched(patch, outputs):
+        return outputs if patch is None else patch(inputs, outputs, seen=seen)
+
+    convolved = patched(at_convolution, convolved)
+    if at_norm is None:
+        return patched(at_activation, norm(convolved, in_loop=in_loop))
+    normalized = norm.normalized(convolved, in_loop=in_loop)
+    return patched(at_activation, ops.relu(patched(at_norm, normalized)))
+
+
+def _masked(values, padding_mask, in_loop):
+    """Zeros at padding; in a loop, what its gradient keeps matters."""
+    return masked(values, padding_mask) if in_loop else values * padding_mask
+
+
+def _of(seen):
+    return lambda: seen

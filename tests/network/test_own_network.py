@@ -1,0 +1,175 @@
+"""A network of a user's own does all that the convolution does, and keeps the same promises."""
+
+import json
+
+import numpy as np
+import pytest
+from gated_sum import GatedSum
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running_server import predict, running
+
+from keras_peterrec.data.sources import load_log
+from keras_peterrec.errors import InputError
+from keras_peterrec.network import registry
+from keras_peterrec.network.convolution import ConvolutionNetwork
+from keras_peterrec.network.registry import register_network
+from keras_peterrec.patches.registry import get_patch
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.pretrain import pretrain
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.other_loaders import has_c_loader
+from keras_peterrec.serving.verify.verify_export import verify_export
+from keras_peterrec.tasks.heads import LinearHead
+from keras_peterrec.transfer.combined_tasks import merge_task
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.incremental_task import IncrementalTask
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task
+
+HISTORY = st.lists(st.integers(2, 19), min_size=1, max_size=8)
+PATCHES = ("bottleneck:2,serial", "bottleneck:2,serial_single", "lora:2", "scale_shift+item_lora:2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_NETWORKS", dict(registry._NETWORKS))
+        register_network("gated_sum", GatedSum)
+        yield
+
+
+def filled(layer, seed=0):
+    random = np.random.default_rng(seed)
+    for weight in layer.weights:
+        if "seed" not in weight.name:
+            weight.assign(random.normal(0.1, 0.4, weight.shape))
+    return layer
+
+
+NETWORK = filled(GatedSum(20, hidden_dim=8))
+
+
+def states_of(ids, network=NETWORK):
+    return np.asarray(network(np.asarray(ids, "int32")))
+
+
+@settings(max_examples=10, deadline=None)
+@given(one=HISTORY, other=HISTORY, padding=st.integers(1, 9))
+def test_padding_is_inert_and_a_border(one, other, padding):
+    alone = states_of([one])[0]
+    row = states_of([[0] * padding + other + [0] + one])[0]
+    np.testing.assert_allclose(row[-len(one) :], alone, atol=1e-5)
+    assert not row[:padding].any()
+
+
+@settings(max_examples=10, deadline=None)
+@given(history=HISTORY, later=HISTORY)
+def test_a_state_knows_no_future(history, later):
+    before = states_of([history + [5] * len(later)])[0, : len(history)]
+    np.testing.assert_array_equal(states_of([history + later])[0, : len(history)], before)
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_a_fresh_patch_changes_no_bit_and_a_trained_one_does(patch):
+    ids = np.array([[0, 0, 4, 9, 5], [4, 5, 6, 7, 12]])
+    head = build_task(NETWORK, LinearHead(3), "head")
+    task = build_task(NETWORK, LinearHead(3), "patch", patch)
+    users = np.asarray(task.user_states(ids))
+    assert users.tobytes() == np.asarray(head.user_states(ids)).tobytes()
+    for layer in task.patched_host.patch_layers:
+        filled(layer)
+    assert np.abs(np.asarray(task.user_states(ids)) - users).max() > 1e-3
+
+
+@pytest.mark.parametrize("patch", [None, *PATCHES])
+def test_events_one_by_one_are_the_whole_history(patch):
+    model = build_task(NETWORK, LinearHead(3), "patch" if patch else "head", patch)
+    for layer in (model.head, *model.patched_host.patch_layers):
+        filled(layer)
+    task, history = IncrementalTask(model), np.random.default_rng(1).integers(2, 20, (3, 9))
+    state = task.start(3)
+    for length in range(1, history.shape[1] + 1):
+        state, scores = task.step(state, history[:, length - 1])
+        expected = np.asarray(model(history[:, :length]))
+        np.testing.assert_allclose(np.asarray(scores), expected, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(task.read(history)), np.asarray(state), atol=1e-5)
+
+
+def test_what_a_network_does_not_have_is_refused():
+    with pytest.raises(InputError, match="`patch` should be a method that finds sites in the host"):
+        build_task(NETWORK, LinearHead(3), "patch", "norm")
+    with pytest.raises(InputError, match="`name` should be new. Received: `name` = 'gated_sum'"):
+        register_network("gated_sum", GatedSum)
+    with pytest.raises(InputError, match="`network` should be a subclass of Network"):
+        register_network("list", list)
+    assert build_task(NETWORK, LinearHead(3)).reach(99) is None
+
+
+@pytest.fixture(scope="module")
+def runs(registered, tmp_path_factory):
+    """A host, a task and their export, made by the commands."""
+    folder = tmp_path_factory.mktemp("runs")
+    log, quick = "simulated/source", {"epochs": 1, "baselines": False, "linear": False}
+    small = {"hidden_dim": 8, "blocks": 1, "max_length": 10, "steps_per_epoch": 20}
+    pretrain(log, folder / "host", network="gated_sum", **small, **quick)
+    before = (folder / "host" / "weights.npz").read_bytes()
+    target = {"target": "simulated/target", "patch": "lora:2"}
+    with pytest.MonkeyPatch.context() as patch:  # so few steps hardly beat noise
+        patch.setattr("keras_peterrec.runs.task_training.why_head_is_all", lambda *_: None)
+        transfer(folder / "host", log, folder / "shop", **target, **quick)
+    assert (folder / "host" / "weights.npz").read_bytes() == before
+    made = {"host": folder / "host", "task": (folder / "shop",), "out": folder / "peterrec" / "1"}
+    export_runs(**made, incremental=True)
+    return folder
+
+
+def test_a_host_names_its_network(runs):
+    saved = json.loads((runs / "host" / "host.json").read_text())["network"]
+    assert saved["name"] == "gated_sum" and saved["settings"]["blocks"] == 1
+    assert type(Host.load(runs / "host").backbone) is GatedSum
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_NETWORKS", {"convolution": ConvolutionNetwork})
+        with pytest.raises(InputError, match="registered first .* Received: .*'gated_sum'"):
+            Host.load(runs / "host")
+
+
+def test_it_is_measured_as_it_was_trained(runs):
+    written = json.loads((runs / "shop" / "metrics.json").read_text())["metrics"]["test"]
+    assert evaluate(runs / "shop")["metrics"]["test"] == pytest.approx(written, abs=1e-5)
+
+
+def test_it_is_served_as_it_was_trained(runs):
+    out, host = runs / "peterrec" / "1", Host.load(runs / "host")
+    assert has_c_loader() and verify_export(out) == []
+    task, model = Task.load(runs / "shop", host), ExportedModel(out)
+    log = load_log("simulated/source")
+    events = [str(log.item_ids[item]) for item in log.items[:9]]
+    items, scores = task.recommend([" ".join(events)], k=5)
+    answer = model.predict("shop", [" ".join(events)])
+    assert list(answer["items"][0][:5]) == list(items[0])
+    np.testing.assert_allclose(answer["scores"][0][:5], scores[0], atol=1e-4)
+    states = None
+    for number, event in enumerate(events, 1):
+        step = model.step("shop", [event], states, [" ".join(events[:number])])
+        states = list(step["state_bytes"])
+    np.testing.assert_allclose(step["scores"][0][:5], scores[0], atol=1e-4)
+    with running(model_base_path=str(out.parent)) as server:
+        body = {"signature_name": "shop", "instances": [{"history": " ".join(events)}]}
+        status, said = predict(server.port, "peterrec", body)
+    assert status == 200 and said["predictions"][0]["items"][:5] == list(items[0])
+
+
+def test_tasks_of_it_are_mixed_and_merged(runs):
+    host = Host.load(runs / "host")
+    task = Task.load(runs / "shop", host)
+    filled(task.model.patched_host.patch_layers[0])
+    ids = np.array([[0, 0, 4, 9, 5], [4, 5, 6, 7, 12]])
+    expected = task.scores(ids)
+    np.testing.assert_allclose(merge_task(task).scores(ids), expected, atol=1e-4)
+    mixed = MixedTasks.of_tasks({"shop": task}).scores(ids, ["shop", "shop"])
+    np.testing.assert_allclose(mixed, expected, atol=1e-4)
+    assert get_patch("lora:2").merges(host.backbone, task.model.patches)
