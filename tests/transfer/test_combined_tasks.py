@@ -161,10 +161,10 @@ def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, hist
         both = [task.model.patches[block.name] for task in tasks]
 
         def at(site):
-            def act(inputs, outputs):
+            def act(inputs, outputs, seen):
                 for patches in both:
                     if site in patches:
-                        outputs = patches[site](inputs, outputs)
+                        outputs = patches[site](inputs, outputs, seen=seen)
                 return outputs
 
             return act

@@ -144,7 +144,7 @@ def test_files_of_a_bundle(host, bundle):
         "weights.npz",
     ]
     saved = json.loads((bundle / "task.json").read_text())
-    assert saved["format_version"] == 4
+    assert saved["format_version"] == 5
     assert saved["host"] == host.fingerprint()
     assert (saved["kind"], saved["answers"]) == (
         "recommendation",

@@ -39,7 +39,7 @@ def test_loads_tasks_over_one_host(tasks, host, histories):
     ("saved", "reason"),
     [
         ('{"format_version": 3}', "of format version 5. Received: .*version 3"),
-        ('{"format_version": 4}', "settings that fit together. Received: .*'host'"),
+        ('{"format_version": 5}', "settings that fit together. Received: .*'host'"),
         ("[]", "of format version 5"),
         ("{", "valid JSON"),
     ],
