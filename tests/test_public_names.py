@@ -124,7 +124,7 @@ def test_a_type_checker_follows_the_public_names(tmp_path):
     assert '"Host" has no attribute "lode"' in done.stdout
 
 
-# What Keras calls, with arguments of its own.
+# What Keras or a base class of ours calls, with arguments that are described there.
 KERAS_METHODS = (
     "build",
     "call",
@@ -132,6 +132,9 @@ KERAS_METHODS = (
     "from_config",
     "compute_output_shape",
     "patches_of",
+    "run",
+    "run_beside",
+    "advance",
     "item_patch_of",
     "apply",
     "fold",

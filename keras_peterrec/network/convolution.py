@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.network.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
-from keras_peterrec.network.network import Network
+from keras_peterrec.network.network import Network, Site
 from keras_peterrec.network.residual_block import ResidualBlock
 
 
@@ -62,7 +62,7 @@ class ConvolutionNetwork(Network):
         self.kernel_size = kernel_size
         super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
 
-    def make_layers(self, dtype):
+    def make_layers(self, dtype: Any) -> None:
         self.blocks = [
             ResidualBlock(
                 dilation,
@@ -85,11 +85,11 @@ class ConvolutionNetwork(Network):
         arguments = self.blocks, states, tokens, padding_mask, sequence_ids, patches, training
         return run_blocks_with_tokens(*arguments)[1]
 
-    def finish(self, states):
+    def finish(self, states: Any) -> Any:
         return self.final_norm(states)
 
     @property
-    def sites(self):
+    def sites(self) -> dict[str, dict[str, Site]]:
         return {block.name: block.sites for block in self.blocks}
 
     @property
@@ -97,18 +97,18 @@ class ConvolutionNetwork(Network):
         """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
         return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
 
-    def last_weights(self, count):
+    def last_weights(self, count: int) -> list:
         """The weights of the last so many convolutions and the norms after them."""
         pairs = [p for block in self.blocks for p in zip(block.convolutions, block.norms)]
         last = pairs[len(pairs) - count :]
         return [weight for pair in last for layer in pair for weight in layer.weights]
 
-    def foldable(self, place, site):
+    def foldable(self, place: str, site: str) -> dict[str, Any]:
         block = next(block for block in self.blocks if block.name == place)
         return block.foldable(site)
 
     @property
-    def state_rows(self):
+    def state_rows(self) -> int | None:
         """The last inputs of every convolution: 120 rows at the paper's 8 blocks."""
         return sum(self._reaches) if self.causal else None
 
@@ -135,7 +135,7 @@ class ConvolutionNetwork(Network):
     def _reaches(self):
         return [c.reach for block in self.blocks for c in block.convolutions]
 
-    def weight_stacks(self, patches=None):
+    def weight_stacks(self, patches: Any = None) -> Any:
         return BlockStacks.of(
             [(b, {} if patches is None else patches[b.name]) for b in self.blocks]
         )

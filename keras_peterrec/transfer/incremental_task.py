@@ -39,11 +39,12 @@ class IncrementalTask:
 
     def __init__(self, model: TaskModel) -> None:
         if not model.host.causal or model.host.state_rows is None:
-            why = "does not take single events"
+            why = "does not"
             if not model.host.causal:
-                why = "is masked: its states change with every later event"
+                why = "is masked, so that its states change with every later event"
             raise InputError(
-                f"`model` should have a causal host that takes single events. Received: one that {why}."
+                "`model` should have a causal host that takes single events. "
+                f"Received: one that {why}."
             )
         self.model = model
         self._id_rows = -(-model.linear_events // model.host.hidden_dim)

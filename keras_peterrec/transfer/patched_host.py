@@ -15,9 +15,10 @@ from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 class PatchedHost(keras.layers.Layer):
     """Runs the host with the task token and the patches of one task.
 
-    It runs the host and hands it the patches of this task. The host may belong to many tasks, so nothing here changes it: this layer alone decides what is trained, and
-    setting its `trainable` reaches the token and the patches, never the host. The host's own
-    `trainable` is not read or written.
+    It runs the host and hands it the patches of this task. The host may belong to many tasks, so
+    nothing here changes it: this layer alone decides what is trained, and setting its `trainable`
+    reaches the token and the patches, never the host. The host's own `trainable` is not read or
+    written.
 
     Args:
         host: Network.

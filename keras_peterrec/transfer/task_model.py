@@ -45,8 +45,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
         window: int or `None`. How many of the last events the host and the patches read.
             Defaults to `None`, all.
         train_host: bool or int. Which weights of the host are trained: none, all, or those of
-            its last so many layers (`Network.last_weights`). Use it with a host of the task's own, as
-            `build_task` does. Defaults to `False`.
+            its last so many layers (`Network.last_weights`). Use it with a host of the task's own,
+            as `build_task` does. Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
         linear: LinearTable or `None`. The linear part, whose scores are added to the head's. It
             is not trained, and training does not see it. It can also be set later. A caller then
