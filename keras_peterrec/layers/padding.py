@@ -39,7 +39,7 @@ class SequenceIds(keras.layers.Layer):
 
     A row may hold several sequences with padding between them. Two positions with
     the same number have no padding between them, except perhaps the padding that
-    started their sequence, and padding is zero. So a convolution that reads only
+    started their sequence, and padding is zero. So a layer that reads only
     positions of its own number never looks into another sequence.
 
     Call arguments:

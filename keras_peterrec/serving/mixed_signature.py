@@ -29,7 +29,7 @@ class MixedSignature:
     Items of the history are left out unless the task keeps them. A regression's label is the name
     of its column and its score the number. n is the largest of k and the tasks' numbers of labels;
     what is left over, and all of an unknown task, is `""` with the lowest float32. The host's
-    convolutions run once for the batch; see `MixedTasks`. A row pays for its own task's head only.
+    network runs once for the batch; see `MixedTasks`. A row pays for its own task's head only.
 
     Args:
         host: Host.
