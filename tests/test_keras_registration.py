@@ -31,11 +31,11 @@ ARGUMENTS = {
     "DilatedConvolution": {"filters": 3, "dilation_rate": 2},
     "ResidualBlock": {"dilation_rate": 2},
     "HashedDropout": {"rate": 0.5},
-    "TaskToken": {"count": 2},
+    "TaskToken": {"causal": False},
     "SampledSoftmax": {"items": 9, "negatives": 3, "counts": [3] * 9, "sampler": "in_batch"},
     "BottleneckPatch": {"width": 2, "parallel": False, "inner_skip": True},
     "CompacterPatch": {"width": 4, "factor": 2},
-    "LoraPatch": {"rank": 2, "dilation_rate": 4},
+    "LoraPatch": {"rank": 2, "seen": 24},
     "ItemLoraPatch": {"rows": 6, "rank": 2},
     "AffinePatch": {"shift": False},
     "LinearTable": {"items": 5, "outputs": 2, "fade": 8.0, "power": 0.5, "events": 7, "entries": 3},
@@ -54,7 +54,7 @@ MADE = {
     "TaskModel": lambda: kp.TaskModel(
         backbone(), kp.LinearHead(2), "lora:2+norm", linear=kp.LinearTable(5, 2, fade=2.0)
     ),
-    "StackPatch": lambda: class_of("StackPatch")([kp.AffinePatch(), class_of("LoraPatch")(2)]),
+    "StackPatch": lambda: class_of("StackPatch")([kp.AffinePatch(), class_of("LoraPatch")(2, 24)]),
 }
 
 

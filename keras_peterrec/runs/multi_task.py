@@ -181,7 +181,7 @@ def _task_part(model, name, data, source, settings):
     """
     train, steps = data.splits[TRAIN], int(source.cardinality())
     batch_size = min(MOST_ROWS, max(FEWEST_ROWS, math.ceil(len(train) / steps)))
-    return by_rows(model.tasks[name], data, batch_size, settings.seed, steps)
+    return by_rows(model.tasks[name], data, batch_size, settings.seed, steps, hide_rate=0.0)
 
 
 def _result(model, name, data, settings, fingerprints):

@@ -137,5 +137,5 @@ def test_a_frozen_weight_is_the_weight(new_task, backbone):
 
 def test_a_plain_model_is_no_host(backbone):
     clone = keras.models.clone_model(backbone)  # of Keras' own class, without our methods
-    with pytest.raises(kp.InputError, match="`host` should be a ConvolutionNetwork"):
+    with pytest.raises(kp.InputError, match="`host` should be a Network"):
         kp.build_task(clone, kp.LinearHead(2))
