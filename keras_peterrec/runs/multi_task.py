@@ -160,7 +160,7 @@ def _train(model, sequences, data, settings, folder):
         return {n: pair[0] for n, pair in named.items()}, {n: pair[1] for n, pair in named.items()}
 
     def measure():
-        found = {name: part.measure() for name, part in parts.items()}
+        found = {name: data[name].measure(model.tasks[name], VALIDATION) for name in parts}
         metrics = {name: data[name].kind.metric for name in found}
         score = np.mean([metrics[n].log_quality(found[n][metrics[n].name]) for n in found])
         named = {f"{n}/{key}": v for n, metrics in found.items() for key, v in metrics.items()}
