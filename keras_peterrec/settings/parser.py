@@ -75,7 +75,7 @@ def command_words(settings_class, settings):
         list of str, without the program and the command.
     """
     first, words = [], []
-    for field in dataclasses.fields(settings_class):
+    for field in ordered_fields(settings_class):
         value, flag = settings.get(field.name), f"--{flag_of(field)}"
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         value = list(value) if isinstance(value, tuple) else value

@@ -52,7 +52,8 @@ def test_where_nothing_is_gained_a_head_is_saved(method, judged, host_folder, tm
     test = result["metrics"]["test"]
     assert evaluate(out)["metrics"]["test"] == pytest.approx(test, abs=1e-6)
     heads = read_history(out / "head")["val_log_loss"]
-    assert result["metrics"]["validation"]["log_loss"] == pytest.approx(min(heads), abs=1e-4)
+    # The start, the shares of the classes, counts as an epoch, which is not in the history.
+    assert result["metrics"]["validation"]["log_loss"] <= min(heads) + 1e-4
     export_runs(host_folder, [out], tmp_path / "export" / "1")
     answer = ExportedModel(tmp_path / "export" / "1").predict("gender", ["i1 i2 i3"])
     task = Task.load(out, host)
