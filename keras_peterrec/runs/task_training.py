@@ -206,9 +206,12 @@ def train_task(run):
         path = None if measured is None else measured["best_path"]
         return TaskTraining(train_head(run, run.place, path), None, head_is_all=False)
     head = None
-    again = measured is not None and "head" in measured
-    if again or (starts_as_head(run.model, method) and run.started in (None, "head")):
-        path = measured["head"]["best_path"] if again else None
+    if measured is not None:
+        head_first = "head" in measured
+    else:
+        head_first = run.started in (None, "head") and starts_as_head(run.model, method)
+    if head_first:
+        path = None if measured is None else measured["head"]["best_path"]
         head = train_head(run, run.place / HEAD, path, " head")
         if measured is not None and measured["head"]["is_all"]:
             return TaskTraining(head, None, head_is_all=True)

@@ -110,9 +110,7 @@ def build_task(
         host = host.copy()
     model = TaskModel(host, head, patch, dropout, name, history_length, window, **trained)
     if method not in ("scratch", "random_host"):
-        token = model.task_token.token
-        asked = host.item_embedding.embeddings[what_is_asked(host)]
-        token.assign(keras.ops.broadcast_to(asked, token.shape))
+        model.task_token.token.assign(host.item_embedding.embeddings[what_is_asked(host)])
     return model
 
 

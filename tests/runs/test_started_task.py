@@ -94,3 +94,13 @@ def test_what_does_not_go_on_is_refused(arguments, message, task_folder, host_fo
             **{"start": task_folder, **arguments},
         )
     assert "\n" not in str(caught.value)
+
+
+def test_a_final_task_repeats_what_was_started_and_no_head(host_folder, tmp_path, eagerly):
+    quick = {**GENDER, "baselines": False, "linear": False, "method": "all"}
+    transfer(host_folder, "simulated/source", tmp_path / "first", **quick)
+    again = {**quick, "start": tmp_path / "first", "final": True}
+    result = transfer(host_folder, "simulated/source", tmp_path / "next", **again)
+    assert "head" not in result
+    assert result["final"]["epochs"] == sum(result["best_path"])
+    assert not (tmp_path / "next" / "final" / "head").exists()
