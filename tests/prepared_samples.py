@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.in_process import prepare_in_process
-from keras_peterrec.data.prepared.reading import PreparedLog
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.prepared.finishing import Plan
+from keras_peterrec.log.prepared.in_process import prepare_in_process
+from keras_peterrec.log.prepared.reading import PreparedLog
 
 
 def sample_columns(events=3_000, users=120, items=60, seed=0):

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from linear_samples import random_table
 
-from keras_peterrec.data.vocabulary import UNK, Vocabulary
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.vocabulary import UNK, Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

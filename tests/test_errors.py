@@ -15,10 +15,10 @@ import tensorflow as tf
 from commands import run_here
 
 from keras_peterrec import cli
-from keras_peterrec.data.read_log import read_log
 from keras_peterrec.errors import InputError, refused_by_machine
 from keras_peterrec.files.cache_folder import cache_folder
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.log.read_log import read_log
 
 INSPECT = ("inspect", "somewhere")
 

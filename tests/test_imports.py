@@ -10,7 +10,7 @@ PACKAGE = Path(keras_peterrec.__file__).parent
 ROOMS = (
     *("errors", "progress", "files", "compile_cache", "tensorflow_start", "matrix_threads"),
     *("keras_internals", "tensorflow_internals", "keras_registration", "task_kinds"),
-    *("data", "linear", "layers", "network", "patches", "settings", "metrics", "optimizers"),
+    *("log", "linear", "layers", "network", "patches", "settings", "metrics", "optimizers"),
     *("training", "models", "tasks", "transfer", "report", "serving", "printing", "runs"),
     *("server", "benchmarks", "experiments", "commands", "cli", "__init__", "__main__"),
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from commands import run_here
 
-from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.experiments import quickstart
+from keras_peterrec.log.sources import load_labels, load_log
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

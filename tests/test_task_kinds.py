@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from keras_peterrec import task_kinds
-from keras_peterrec.data.labels import Labels
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.labels import Labels
 from keras_peterrec.task_kinds import choose_kind, get_kind, kind_names, register_task_kind
 from keras_peterrec.tasks.task_kind import Metric, TaskKind
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_peterrec.benchmarks.serve_load import percentiles
 from keras_peterrec.benchmarks.worker import serve
-from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.server.loaded_version import LoadedVersion

@@ -1,7 +1,7 @@
 """A user's own log and tasks as the data of an experiment."""
 
-from keras_peterrec.data.table_files import source_name
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
+from keras_peterrec.log.table_files import source_name
 from keras_peterrec.settings.pretrain import PretrainSettings
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_peterrec.data.vocabulary import PAD
+from keras_peterrec.log.vocabulary import PAD
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

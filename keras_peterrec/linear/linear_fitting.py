@@ -8,9 +8,9 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, only_known
 from keras_peterrec.linear.sparse_regression import SparseRegression
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.matrix_threads import one_thread
 
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 
 # Events that are read where nothing else is said. They cost no convolution, so they reach much
 # further back than the network.

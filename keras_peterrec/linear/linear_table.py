@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.data.vocabulary import MASK
+from keras_peterrec.log.vocabulary import MASK
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.network import Network
 

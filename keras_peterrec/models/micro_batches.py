@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.models.pretrainer import target_weights
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
 from keras_peterrec.training.replicated_model import (

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.data.sources import load_titles
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.weights_file import read_weights, write_weights
+from keras_peterrec.log.sources import load_titles
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics.measured import Measured
 
 FILE, EXAMPLES = "test_rows.npz", "examples.json"

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec import progress
-from keras_peterrec.data.history_texts import HistoryTexts
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import replacing
+from keras_peterrec.log.history_texts import HistoryTexts
 from keras_peterrec.runs.table_writer import ENDINGS, table_writer
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 

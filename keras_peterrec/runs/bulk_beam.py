@@ -22,18 +22,18 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
-from keras_peterrec.data.history_texts import HistoryTexts, joined_texts, written_texts
-from keras_peterrec.data.prepared.beam import (
+from keras_peterrec.log.history_texts import HistoryTexts, joined_texts, written_texts
+from keras_peterrec.log.prepared.beam import (
     bytes_table,
     pipeline_on,
     sorted_shards,
     table_bytes,
 )
-from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.format import read_bytes, user_hashes, work_beside, write_bytes
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.sources import is_named, is_prepared, load_log
-from keras_peterrec.data.table_files import is_table
+from keras_peterrec.log.prepared.finishing import Plan
+from keras_peterrec.log.prepared.format import read_bytes, user_hashes, work_beside, write_bytes
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.sources import is_named, is_prepared, load_log
+from keras_peterrec.log.table_files import is_table
 from keras_peterrec.runs.bulk import (
     Question,
     answers_table,

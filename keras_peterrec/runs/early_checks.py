@@ -5,8 +5,8 @@ They look at names, headers and `run.json`, and leave everything else to the com
 
 import os
 
-from keras_peterrec.data import sources
 from keras_peterrec.files.json_file import read_json
+from keras_peterrec.log import sources
 from keras_peterrec.runs.prepare import check_inputs, check_prepare
 from keras_peterrec.runs.run_folder import check_folder
 

@@ -4,12 +4,12 @@ import hashlib
 from pathlib import Path
 
 from keras_peterrec import progress
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared.format import is_prepared
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.splits import TEST
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.prepared.format import is_prepared
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.splits import TEST
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.host_linear import last_item_baseline, trained_counts
 from keras_peterrec.runs.next_item import NextItemEvaluation

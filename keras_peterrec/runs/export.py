@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_peterrec.data.item_features import read_items as read_columns
-from keras_peterrec.data.item_table import HIDDEN
-from keras_peterrec.data.titles import read_items, read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
+from keras_peterrec.log.item_features import read_items as read_columns
+from keras_peterrec.log.item_table import HIDDEN
+from keras_peterrec.log.titles import read_items, read_titles
 from keras_peterrec.progress import line, stage
 from keras_peterrec.report.gather import gather
 from keras_peterrec.serving.export import DEFAULT_K, export

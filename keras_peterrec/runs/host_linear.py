@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import VALIDATION
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers
 from keras_peterrec.linear.linear_fitting import (
@@ -26,6 +23,9 @@ from keras_peterrec.linear.sparse_regression import (
     Pairs,
     SparseRegression,
 )
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import VALIDATION
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog

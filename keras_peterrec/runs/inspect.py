@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from keras_peterrec.data.prepared.format import is_prepared, read_manifest
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json, refuse_misfits
+from keras_peterrec.log.prepared.format import is_prepared, read_manifest
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.inspect import InspectSettings
 

@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     example_writer,

@@ -17,12 +17,12 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
 from keras_peterrec import progress
-from keras_peterrec.data.prepared.beam import bytes_table, pipeline_on, table_bytes
-from keras_peterrec.data.prepared.format import read_bytes, work_beside, write_bytes
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.prepared.splits import Periods
 from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.linear.sparse_regression import Pairs, SparseRegression
+from keras_peterrec.log.prepared.beam import bytes_table, pipeline_on, table_bytes
+from keras_peterrec.log.prepared.format import read_bytes, work_beside, write_bytes
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.prepared.splits import Periods
 from keras_peterrec.runs.host_linear import next_item_rows
 from keras_peterrec.runs.pretraining_log import PretrainingLog, training_part
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from keras_peterrec.data.seen_items import distinct_items
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, last_items
 from keras_peterrec.linear.linear_fitting import best_weight
 from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.log.seen_items import distinct_items
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.metrics import (
     full_ranks,
     popularity_ranks,

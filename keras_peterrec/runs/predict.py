@@ -2,7 +2,7 @@
 
 import functools
 
-from keras_peterrec.data.item_commas import comma_hint, known_hint
+from keras_peterrec.log.item_commas import comma_hint, known_hint
 from keras_peterrec.progress import line, stage
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 from keras_peterrec.settings.base import takes
@@ -77,7 +77,7 @@ def _here(settings, exported, question):
 
 
 def _on_beam(settings, exported, question):
-    from keras_peterrec.data.prepared.beam import import_beam
+    from keras_peterrec.log.prepared.beam import import_beam
 
     import_beam(settings.runner)  # an optional extra
     from keras_peterrec.runs.bulk_beam import answer_on_beam
@@ -95,7 +95,7 @@ def _on_beam(settings, exported, question):
 
 def _logs(settings):
     """The log, and how many users it has; of a prepared log a shard at a time is in memory."""
-    from keras_peterrec.data import sources
+    from keras_peterrec.log import sources
 
     read = settings.log, settings.columns, settings.events
     if not sources.is_prepared(settings.log):

@@ -1,13 +1,13 @@
 """From a log of any size to a folder from which training streams."""
 
-from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.in_process import check_out, drop_work, prepare_in_process
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.prepared.splits import keep_split
-from keras_peterrec.data.sources import check_log, is_named, load_log
-from keras_peterrec.data.splits import LAST
-from keras_peterrec.data.table_files import is_table
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.prepared.finishing import Plan
+from keras_peterrec.log.prepared.in_process import check_out, drop_work, prepare_in_process
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.prepared.splits import keep_split
+from keras_peterrec.log.sources import check_log, is_named, load_log
+from keras_peterrec.log.splits import LAST
+from keras_peterrec.log.table_files import is_table
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.prepare import PrepareSettings
@@ -38,7 +38,7 @@ def prepare(settings: PrepareSettings) -> dict:
         line(f"{settings.out} is already prepared; nothing is done again")
         drop_work(settings.out)
     elif settings.runner is not None:
-        from keras_peterrec.data.prepared.beam import prepare_on_beam  # an optional extra
+        from keras_peterrec.log.prepared.beam import prepare_on_beam  # an optional extra
 
         found = prepare_on_beam(log, plan, settings.out, settings.runner, settings.pipeline_options)
     else:

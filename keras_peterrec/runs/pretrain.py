@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.data.prepared.beam import new_pipeline
-from keras_peterrec.data.prepared.format import is_prepared
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.sequences import Sequences, mean_one_factor, target_weight
-from keras_peterrec.data.splits import TEST, VALIDATION
-from keras_peterrec.data.streamed_batches import StreamedBatches
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
+from keras_peterrec.log.prepared.beam import new_pipeline
+from keras_peterrec.log.prepared.format import is_prepared
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.sequences import Sequences, mean_one_factor, target_weight
+from keras_peterrec.log.splits import TEST, VALIDATION
+from keras_peterrec.log.streamed_batches import StreamedBatches
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.registry import get_network

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.prepared.splits import (
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.prepared.splits import (
     EVERYTHING,
     Periods,
     PreparedSplit,
     count_split,
     find_periods,
 )
-from keras_peterrec.data.seen_items import keeps_seen, share_of_repeats, what_is_seen
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import LAST, EventSplit, all_events, bad_moment, split_events
-from keras_peterrec.data.streamed_batches import CHUNK_EVENTS
-from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
-from keras_peterrec.errors import InputError
+from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import LAST, EventSplit, all_events, bad_moment, split_events
+from keras_peterrec.log.streamed_batches import CHUNK_EVENTS
+from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 
 # Of a log that is not held in memory: users, and users times items, all of which are ranked.
 MEASURED_USERS, MEASURED_SCORES = 20_000, 2 * 10**10

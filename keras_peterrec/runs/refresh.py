@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.data.item_features import ItemFeatures, read_items
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.moments import is_moment
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, all_events, split_events
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.log.item_features import ItemFeatures, read_items
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.moments import is_moment
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import TEST, all_events, split_events
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import describe, origin, train_final_host, train_host
 from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary, training_counts

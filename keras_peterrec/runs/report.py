@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from keras_peterrec import progress
-from keras_peterrec.data.titles import read_titles
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import refuse_misfits
+from keras_peterrec.log.titles import read_titles
 from keras_peterrec.report.gather import find_runs, gather
 from keras_peterrec.report.page import page
 from keras_peterrec.settings.base import takes

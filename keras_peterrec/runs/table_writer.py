@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from keras_peterrec.data.id_text import has_space, written
+from keras_peterrec.log.id_text import has_space, written
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 

@@ -1,15 +1,15 @@
 """A task's data out of its settings, a target log or labels; and what a run says of it."""
 
 from keras_peterrec import progress
-from keras_peterrec.data.column_names import refuse_reading
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared.format import is_prepared
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_labels, load_log
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.log.column_names import refuse_reading
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.prepared.format import is_prepared
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources import load_labels, load_log
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.report.kept_rows import Examples, write_test_rows

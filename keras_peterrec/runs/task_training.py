@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec import progress
-from keras_peterrec.data.batches import state_batches, task_batches
-from keras_peterrec.data.splits import TRAIN, VALIDATION
-from keras_peterrec.data.user_batches import UserBatches
+from keras_peterrec.log.batches import state_batches, task_batches
+from keras_peterrec.log.splits import TRAIN, VALIDATION
+from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.run_folder import FINAL
 from keras_peterrec.training.devices import Devices

@@ -4,9 +4,9 @@ import functools
 import time
 
 from keras_peterrec import progress
-from keras_peterrec.data.moments import is_moment
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.errors import refuse
+from keras_peterrec.log.moments import is_moment
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries

@@ -15,8 +15,8 @@ import uvicorn
 from grpc_health.v1 import health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from keras_peterrec.data.titles import read_titles
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.titles import read_titles
 from keras_peterrec.server.application import Application
 from keras_peterrec.server.batcher import Batcher
 from keras_peterrec.server.browser_page import BrowserPage

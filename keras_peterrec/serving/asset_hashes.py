@@ -7,7 +7,7 @@ answers.
 import hashlib
 from pathlib import Path
 
-from keras_peterrec.data.item_table import HIDDEN
+from keras_peterrec.log.item_table import HIDDEN
 
 
 def asset_hashes(folder):

@@ -10,10 +10,10 @@ from typing import Any
 import tensorflow as tf
 
 from keras_peterrec import progress
-from keras_peterrec.data.id_text import written
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import publishing, write_csv, write_text
 from keras_peterrec.files.json_file import write_json
+from keras_peterrec.log.id_text import written
 from keras_peterrec.report.card import model_card
 from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export

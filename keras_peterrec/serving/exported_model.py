@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format
+from keras_peterrec.log.histories import Histories
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import (

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.data.id_text import has_space, written
-from keras_peterrec.data.item_table import NO_ITEM, NO_SCORE, are_among, listed
-from keras_peterrec.data.preprocessing import event_counts, left_pad, split_history
+from keras_peterrec.log.id_text import has_space, written
+from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, are_among, listed
+from keras_peterrec.log.preprocessing import event_counts, left_pad, split_history
 from keras_peterrec.serving.signature_names import MIXED, input_names
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_peterrec.data.item_table import ItemTable, hidden_items
-from keras_peterrec.data.preprocessing import event_counts, left_pad, split_history
+from keras_peterrec.log.item_table import ItemTable, hidden_items
+from keras_peterrec.log.preprocessing import event_counts, left_pad, split_history
 from keras_peterrec.serving.mixed_signature import MixedSignature
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,

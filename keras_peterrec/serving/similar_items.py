@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.data.item_table import NO_SCORE
-from keras_peterrec.data.preprocessing import event_counts, split_history
+from keras_peterrec.log.item_table import NO_SCORE
+from keras_peterrec.log.preprocessing import event_counts, split_history
 from keras_peterrec.serving.signature_names import SIMILAR, input_names
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.data.vocabulary import PAD, UNK
+from keras_peterrec.log.vocabulary import PAD, UNK
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS, STATE, STEP, input_names
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 

@@ -12,8 +12,8 @@ import typing
 from collections.abc import Callable
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from keras_peterrec.data.moments import check_split
 from keras_peterrec.errors import refuse
+from keras_peterrec.log.moments import check_split
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -298,7 +298,7 @@ def device_count(name, value):
 
 
 def data_setting(default=dataclasses.MISSING, help=""):
-    """A setting that says where a log or labels are; see `data/table_files.py`."""
+    """A setting that says where a log or labels are; see `log/table_files.py`."""
     return setting(default, help, metavar="FILE", place=True)
 
 

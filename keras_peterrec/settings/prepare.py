@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.data.moments import check_split
 from keras_peterrec.errors import check_count
+from keras_peterrec.log.moments import check_split
 from keras_peterrec.settings.base import (
     data_setting,
     not_negative,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from keras_peterrec.data.column_names import as_events, as_renames
 from keras_peterrec.errors import refuse
+from keras_peterrec.log.column_names import as_events, as_renames
 from keras_peterrec.settings.base import Settings, setting
 
 

@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from keras_peterrec.data.moments import is_moment
 from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.log.moments import is_moment
 from keras_peterrec.settings.base import (
     Settings,
     data_setting,

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import scipy.optimize
 
-from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_data import PartWeights, TaskData

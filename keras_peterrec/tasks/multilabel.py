@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_peterrec.data.splits import TRAIN
-from keras_peterrec.data.task_examples import label_examples
+from keras_peterrec.log.splits import TRAIN
+from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead

@@ -5,19 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.data.item_table import ItemTable
-from keras_peterrec.data.moments import is_moment
-from keras_peterrec.data.seen_items import (
-    answered_events,
-    are_seen,
-    distinct_items,
-    keeps_seen,
-    what_is_seen,
-)
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
-from keras_peterrec.data.task_examples import recommendation_examples
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.linear.linear_fitting import (
@@ -27,6 +14,19 @@ from keras_peterrec.linear.linear_fitting import (
 )
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
 from keras_peterrec.linear.sparse_regression import Pairs
+from keras_peterrec.log.item_table import ItemTable
+from keras_peterrec.log.moments import is_moment
+from keras_peterrec.log.seen_items import (
+    answered_events,
+    are_seen,
+    distinct_items,
+    keeps_seen,
+    what_is_seen,
+)
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
+from keras_peterrec.log.task_examples import recommendation_examples
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured

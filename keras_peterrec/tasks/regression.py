@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_peterrec.data.splits import TRAIN, split_users
-from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.log.splits import TRAIN, split_users
+from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import regression_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead

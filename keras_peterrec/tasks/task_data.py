@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.data.moments import is_moment
-from keras_peterrec.data.splits import TEST, VALIDATION, events_before, split_users
-from keras_peterrec.data.user_batches import UserBatches
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.moments import is_moment
+from keras_peterrec.log.splits import TEST, VALIDATION, events_before, split_users
+from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.training.inference import TOKENS, outputs_of, traced
 

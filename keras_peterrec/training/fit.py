@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_peterrec import progress
-from keras_peterrec.data.streamed_batches import StreamedBatches
+from keras_peterrec.log.streamed_batches import StreamedBatches
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_sparse_adam import RowSparseAdam
 from keras_peterrec.settings.training import TrainingSettings

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.data.batches import history_batches
+from keras_peterrec.log.batches import history_batches
 from keras_peterrec.network.block_loop import looping
 from keras_peterrec.progress import each
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.grown_host import (
     host_with_vectors,

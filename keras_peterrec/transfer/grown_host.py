@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.vector_regression import predicted_vectors
+from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK, Vocabulary
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.host import OBJECTIVES, OUTPUT_TABLE, Host
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_peterrec.data.histories import Histories
-from keras_peterrec.data.vocabulary import Vocabulary, check_lines
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
 from keras_peterrec.files.weights_file import (
@@ -21,6 +19,8 @@ from keras_peterrec.files.weights_file import (
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.vocabulary import Vocabulary, check_lines
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network

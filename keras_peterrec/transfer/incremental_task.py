@@ -4,9 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_peterrec.data.preprocessing import known_items
-from keras_peterrec.data.vocabulary import PAD, UNK
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.preprocessing import known_items
+from keras_peterrec.log.vocabulary import PAD, UNK
 from keras_peterrec.transfer.task_model import TaskModel
 
 

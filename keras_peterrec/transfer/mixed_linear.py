@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse
 from keras import ops
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, bag_weights
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 
 
 class MixedLinear(keras.layers.Layer):

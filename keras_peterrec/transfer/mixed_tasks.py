@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.log.histories import Histories
 from keras_peterrec.network.network import ITEM_EMBEDDING
 from keras_peterrec.patches.patch_layer import item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights

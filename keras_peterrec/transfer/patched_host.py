@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.data.vocabulary import PAD
 from keras_peterrec.keras_internals import frozen_weights
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
+from keras_peterrec.log.vocabulary import PAD
 from keras_peterrec.network.network import ITEM_EMBEDDING, Network
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 

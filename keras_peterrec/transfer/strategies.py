@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.vocabulary import MASK, UNK
 from keras_peterrec.network.network import Network
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.settings.transfer import DEFAULT_PATCH, METHODS

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.data.histories import Histories
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.linear.linear_table import linear_config
+from keras_peterrec.log.histories import Histories
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host

@@ -91,9 +91,9 @@ def make_data(options):
     """Random histories, and one target event for each user."""
     import numpy as np
 
-    from keras_peterrec.data.log import Log
-    from keras_peterrec.data.sequences import Sequences
-    from keras_peterrec.data.vocabulary import Vocabulary
+    from keras_peterrec.log.log import Log
+    from keras_peterrec.log.sequences import Sequences
+    from keras_peterrec.log.vocabulary import Vocabulary
     from keras_peterrec.settings.transfer import SplitSettings
     from keras_peterrec.tasks.recommendation import RecommendationData
 

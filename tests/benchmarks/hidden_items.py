@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.data.item_features import ItemFeatures
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources.movielens import MovieLens
-from keras_peterrec.data.splits import TEST, VALIDATION, split_events, user_fractions
-from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.log.item_features import ItemFeatures
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources.movielens import MovieLens
+from keras_peterrec.log.splits import TEST, VALIDATION, split_events, user_fractions
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.pretraining_log import training_counts
 from keras_peterrec.training.inference import outputs_of

@@ -75,9 +75,9 @@ def prepare(options):
 
 def stream(options):
     """Reads batches of pretraining for a while, without a model."""
-    from keras_peterrec.data.packed_batches import NextItems
-    from keras_peterrec.data.prepared.reading import PreparedLog
-    from keras_peterrec.data.streamed_batches import StreamedBatches
+    from keras_peterrec.log.packed_batches import NextItems
+    from keras_peterrec.log.prepared.reading import PreparedLog
+    from keras_peterrec.log.streamed_batches import StreamedBatches
 
     began = time.perf_counter()
     prepared = PreparedLog(options.out / "prepared")

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 from train_worker import LEARNING_RATE
 
-from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.pretrain import new_pretrainer, training_batches
 from keras_peterrec.runs.pretraining_log import encode_log

@@ -12,8 +12,8 @@ import argparse
 import statistics
 import time
 
-from keras_peterrec.data.packed_batches import causal_batches, packing_report
-from keras_peterrec.data.sources import load_log
+from keras_peterrec.log.packed_batches import causal_batches, packing_report
+from keras_peterrec.log.sources import load_log
 from keras_peterrec.runs.pretraining_log import encode_log
 
 BATCHES = ((1_600, 1), (6_400, 4), (6_400, 1))  # tokens, rows

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.data.item_lists import ItemLists
+from keras_peterrec.log.item_lists import ItemLists
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", required=True)
@@ -62,8 +62,8 @@ def settings_of(task, options):
 
 def whole_data(host, settings):
     """A task's data as `transfer` reads it, with the examples of training and validation."""
-    from keras_peterrec.data.sequences import Sequences
-    from keras_peterrec.data.splits import TRAIN, VALIDATION
+    from keras_peterrec.log.sequences import Sequences
+    from keras_peterrec.log.splits import TRAIN, VALIDATION
     from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
 
     answers = load_answers(settings)
@@ -86,7 +86,7 @@ def joined(*parts):
 
 def scored(host, data, fold, settings, options):
     """The metric of one fold, and how much it counts."""
-    from keras_peterrec.data.splits import TEST, user_fractions
+    from keras_peterrec.log.splits import TEST, user_fractions
     from keras_peterrec.runs.task_training import train_task
     from keras_peterrec.training.seeds import seeded
     from keras_peterrec.transfer.strategies import build_task

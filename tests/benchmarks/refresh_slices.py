@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.splits import TEST, split_events
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_csv
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources import load_log
+from keras_peterrec.log.splits import TEST, split_events
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
-from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.progress import line
 
 # How many score matrices [N, V] a plain full softmax holds at once.

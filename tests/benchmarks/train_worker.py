@@ -18,7 +18,7 @@ import tensorflow as tf
 from step_parts import step_parts
 
 from keras_peterrec.benchmarks.worker import peak_bytes
-from keras_peterrec.data.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training.fit import compile_model

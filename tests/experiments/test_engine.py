@@ -9,13 +9,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from keras_peterrec import cli
-from keras_peterrec.data.sources import load_labels
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.experiments import engine
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.datasets import open_dataset
 from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.experiments.runner import Runner
+from keras_peterrec.log.sources import load_labels
 from keras_peterrec.settings.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import predict, running
 
-from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.sources import load_log
 from keras_peterrec.network import registry
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.network.registry import register_network

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sources import load_log
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sources import load_log
 
 TARGET = {"target": "simulated/target", "epochs": 1}
 GENDER = {"labels": "simulated/users", "column": "gender", "kind": "classification", "epochs": 1}

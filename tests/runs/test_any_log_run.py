@@ -9,10 +9,10 @@ import pyarrow.csv
 import pytest
 from commands import run_here
 
-from keras_peterrec.data.id_text import written
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sources.simulated import Simulated
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.id_text import written
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sources.simulated import Simulated
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.pretrain import pretrain

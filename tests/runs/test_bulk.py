@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from serving_samples import assert_same
 
-from keras_peterrec.data.prepared.format import read_bytes, user_hashes
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.prepared.format import read_bytes, user_hashes
 from keras_peterrec.runs import bulk
 from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.predict import predict

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sources import load_log
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sources import load_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
 

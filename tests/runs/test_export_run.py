@@ -21,10 +21,10 @@ from serving_samples import (
 )
 
 import keras_peterrec as kp
-from keras_peterrec.data.item_features import read_items
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.vector_regression import predicted_vectors
+from keras_peterrec.log.item_features import read_items
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs import export as export_module
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.serving.exported_model import ExportedModel

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, SPEND, TARGET
 
-from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
+from keras_peterrec.log.log import Log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer

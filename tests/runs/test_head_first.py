@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, TARGET
 
-from keras_peterrec.data.splits import TRAIN
 from keras_peterrec.files.history_file import read_history
+from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.runs import task_training
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.linear import linear_fitting
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.runs import host_linear, next_item
 from keras_peterrec.runs.host_linear import Bounds, fit_linear, sparse_regression_of
 from keras_peterrec.runs.next_item import NextItemEvaluation

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_labels, load_log
-from keras_peterrec.data.splits import TEST
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources import load_labels, load_log
+from keras_peterrec.log.splits import TEST
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.task_kinds import get_kind

@@ -5,12 +5,12 @@ import numpy_reference as reference
 import pytest
 import scipy.sparse
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.seen_items import keeps_seen, share_of_repeats, what_is_seen
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import TEST
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.next_item import NextItemEvaluation

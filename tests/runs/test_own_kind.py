@@ -7,12 +7,12 @@ import tensorflow as tf
 from keras import ops
 
 from keras_peterrec import task_kinds
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.splits import TRAIN
-from keras_peterrec.data.task_examples import label_examples
 from keras_peterrec.experiments.tables import summarise
 from keras_peterrec.linear.label_regression import LabelRegression
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.sources import load_log
+from keras_peterrec.log.splits import TRAIN
+from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs
 from keras_peterrec.runs.linear import linear

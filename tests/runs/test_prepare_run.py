@@ -11,14 +11,14 @@ import tensorflow as tf
 from commands import run_here
 from prepared_samples import sample_columns, write_files
 
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.prepared.reading import PreparedLog
-from keras_peterrec.data.splits import VALIDATION
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.linear import linear_fitting
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.runs import host_linear, pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.read_log import read_log
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.sources.simulated_shop import simulate_shop
-from keras_peterrec.data.splits import TEST, VALIDATION
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.finish_request import ask_to_finish
 from keras_peterrec.files.history_file import read_rows
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.read_log import read_log
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources import load_log
+from keras_peterrec.log.sources.simulated_shop import simulate_shop
+from keras_peterrec.log.splits import TEST, VALIDATION
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs import host_linear
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import new_pretrainer, pretrain, training_batches

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, NEW, next_days
 
-from keras_peterrec.data.sources import load_log
-from keras_peterrec.data.vocabulary import FIRST_ITEM
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.sources import load_log
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.report.gather import find_runs, gather
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect

@@ -20,8 +20,8 @@ from tensorboard.plugins.pr_curve import metadata as pr_curve
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from tensorboard.util.tensor_util import make_ndarray
 
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.report.gather import SETTINGS, command_line, gather
 from keras_peterrec.report.kept_rows import Examples, read_test_rows

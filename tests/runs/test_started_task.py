@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, TARGET, next_days
 
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sources import load_labels, load_log
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.log import Log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 
-from keras_peterrec.data.batches import task_batches
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sources import load_labels, load_log
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
-from keras_peterrec.data.vocabulary import UNK
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.batches import task_batches
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sources import load_labels, load_log
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
+from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.patches.affine import NormTuning
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.stack import Stack

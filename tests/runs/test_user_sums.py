@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 
-from keras_peterrec.data.sources import load_labels
-from keras_peterrec.data.splits import TEST, split_users
+from keras_peterrec.log.sources import load_labels
+from keras_peterrec.log.splits import TEST, split_users
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.next_item import METRIC

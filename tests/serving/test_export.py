@@ -21,9 +21,9 @@ from serving_samples import (
 )
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.keras_internals import stored_variables
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving import export as export_module
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel

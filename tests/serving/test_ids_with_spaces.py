@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from serving_samples import make_host, make_task
 
-from keras_peterrec.data.id_text import written
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.log.id_text import written
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.tasks.recommendation import Recommendation

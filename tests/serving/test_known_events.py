@@ -6,8 +6,8 @@ import pytest
 from commands import run_here
 from serving_samples import HISTORIES, NAMES, assert_same, make_host, make_task, make_tasks
 
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder

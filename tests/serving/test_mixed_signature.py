@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_samples import CLASSES, HISTORIES, TOPICS, assert_same, make_host, make_kind, make_task
 
-from keras_peterrec.data.item_table import ItemTable, hidden_items
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.item_table import ItemTable, hidden_items
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.mixed_signature import MixedSignature

@@ -6,9 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.data.item_table import ItemTable
-from keras_peterrec.data.preprocessing import left_pad, split_history
-from keras_peterrec.data.vocabulary import PAD, Vocabulary
+from keras_peterrec.log.item_table import ItemTable
+from keras_peterrec.log.preprocessing import left_pad, split_history
+from keras_peterrec.log.vocabulary import PAD, Vocabulary
 
 MAX_LENGTH = 5
 ITEMS = ["a", "b", "42", "ключ", "a/b", "#", "0", "é", "日本", '"q"']

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from serving_samples import randomise
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import TEST
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.next_item import NextItemEvaluation

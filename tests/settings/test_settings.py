@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from bake_settings import BakeSettings
 
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.log import Log
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.log import Log
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.settings import base
 from keras_peterrec.settings.base import takes

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources.simulated import Simulated
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources.simulated import Simulated
+from keras_peterrec.log.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from keras_peterrec.data.splits import TRAIN, VALIDATION
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.runs.task_data import with_kind
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.task_kinds import get_kind

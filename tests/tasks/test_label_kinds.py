@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from keras_peterrec.data.labels import Labels
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.log.labels import Labels
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.tasks.label_data import HELD

@@ -6,13 +6,13 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.read_log import read_log
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.sources.simulated_shop import simulate_shop
-from keras_peterrec.data.splits import TEST, TRAIN, VALIDATION, split_users
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.read_log import read_log
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.sources.simulated_shop import simulate_shop
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings

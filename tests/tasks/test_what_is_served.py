@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.seen_items import are_seen
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import TEST, TRAIN
-from keras_peterrec.data.vocabulary import Vocabulary
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.seen_items import are_seen
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import TEST, TRAIN
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.settings.transfer import SplitSettings, TaskSettings
 from keras_peterrec.tasks.recommendation import Recommendation
 

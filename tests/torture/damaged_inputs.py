@@ -118,7 +118,7 @@ class Readers:
         self.samples = samples
 
     def csv(self, folder, name="source.csv"):
-        from keras_peterrec.data.read_log import read_log
+        from keras_peterrec.log.read_log import read_log
 
         read_log(str(folder / name))
 
@@ -129,12 +129,12 @@ class Readers:
         self.csv(folder, "source.jsonl")
 
     def labels(self, folder):
-        from keras_peterrec.data.labels import read_labels
+        from keras_peterrec.log.labels import read_labels
 
         read_labels(str(folder / "users.csv"), "group")
 
     def paper(self, folder):
-        from keras_peterrec.data.paper_format import read_paper_finetune
+        from keras_peterrec.log.paper_format import read_paper_finetune
 
         read_paper_finetune(folder / "log.csv")
 
@@ -148,7 +148,7 @@ class Readers:
         self.json(folder, "config.toml")
 
     def clicks(self, folder):
-        from keras_peterrec.data.prepared.reading import PreparedLog
+        from keras_peterrec.log.prepared.reading import PreparedLog
 
         PreparedLog(folder).log()
 

@@ -16,7 +16,7 @@ import numpy as np
 
 def circle_log(users=37, items=10, events=9):
     """A log of users who walk around a circle of items; some histories are short."""
-    from keras_peterrec.data.log import Log
+    from keras_peterrec.log.log import Log
 
     lengths = [events - (user % 4) for user in range(users)]
     who = [f"u{user}" for user in range(users) for _ in range(lengths[user])]
@@ -29,9 +29,9 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
 
     With `die_after`, the process kills itself in the middle of the epoch after that one.
     """
-    from keras_peterrec.data.labels import Labels
-    from keras_peterrec.data.log import Log
-    from keras_peterrec.data.prepared.reading import PreparedLog
+    from keras_peterrec.log.labels import Labels
+    from keras_peterrec.log.log import Log
+    from keras_peterrec.log.prepared.reading import PreparedLog
     from keras_peterrec.runs import pretraining_log
     from keras_peterrec.runs.pretrain import pretrain
     from keras_peterrec.runs.transfer import transfer

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_peterrec.data.packed_batches import causal_batches
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.packed_batches import causal_batches
 from keras_peterrec.training.devices import Devices
 
 

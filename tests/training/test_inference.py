@@ -9,7 +9,7 @@ import numpy_reference as reference
 import pytest
 import tensorflow as tf
 
-from keras_peterrec.data.preprocessing import gather_rows, left_pad
+from keras_peterrec.log.preprocessing import gather_rows, left_pad
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from training.recorded_run import circle_log, train
 
-from keras_peterrec.data.prepared.finishing import Plan
-from keras_peterrec.data.prepared.in_process import prepare_in_process
+from keras_peterrec.log.prepared.finishing import Plan
+from keras_peterrec.log.prepared.in_process import prepare_in_process
 from keras_peterrec.transfer.host import Host
 
 RUN = Path(__file__).parent / "recorded_run.py"

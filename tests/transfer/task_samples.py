@@ -5,7 +5,7 @@ import json
 import numpy as np
 import numpy_reference as reference
 
-from keras_peterrec.data.vocabulary import Vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

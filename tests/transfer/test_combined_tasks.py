@@ -7,8 +7,8 @@ import numpy_reference as reference
 import pytest
 from task_samples import TARGETS, make_task, scores
 
-from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.preprocessing import known_items
 from keras_peterrec.patches import registry
 from keras_peterrec.patches.affine import AffinePatch
 from keras_peterrec.patches.patch_method import PatchMethod

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.data.item_features import ItemFeatures
-from keras_peterrec.data.log import Log
-from keras_peterrec.data.sequences import Sequences
-from keras_peterrec.data.splits import all_events
-from keras_peterrec.data.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.item_features import ItemFeatures
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.splits import all_events
+from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.grown_host import (
     BESIDE,

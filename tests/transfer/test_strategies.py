@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.data.vocabulary import MASK, UNK
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.vocabulary import MASK, UNK
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.item_patches import ItemLora

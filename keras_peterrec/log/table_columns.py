@@ -1,0 +1,171 @@
+"""Columns of a table, checked as ids, numbers or text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.id_text import check_ids
+
+Column = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
+
+
+def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different ids of a column, and each row as an index into them.
+
+    Args:
+        values: sequence, numpy or pyarrow array `[N]`. Strings or integers;
+            an integer is read as its decimal string.
+        argument: str. What messages call the column.
+
+    Returns:
+        A tuple `(ids, codes)`: object array of different strings in order of
+        first appearance, and int32 array `[N]`.
+
+    Raises:
+        InputError: if an id is missing, empty, has a line break, or is neither a string nor an
+            integer; or if two would be written alike in a history, see `written`.
+
+    Example:
+
+    >>> encode_ids([7, 9, 7], "item_ids")[1].tolist()
+    [0, 1, 0]
+    """
+    column = arrow_column(values, argument)
+    if len(column) == 0:
+        raise InputError(f"`{argument}` should not be empty. Received: no rows.")
+    check_id_type(column.type, argument)
+    if column.null_count:
+        raise InputError(
+            f"`{argument}` should have an id in every row. "
+            f"Received: none in row {_first_row(pc.is_null(column))}."
+        )
+    encoded = column.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    ids = _as_strings(encoded.dictionary, argument).to_numpy(zero_copy_only=False)
+    check_ids(ids, argument)
+    return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def check_id_type(kind: pa.DataType, argument: str) -> None:
+    """Raises InputError if a column of this type holds neither strings nor integers."""
+    if pa.types.is_integer(kind) or is_text(kind):
+        return
+    more = ""
+    if pa.types.is_floating(kind):
+        # A library makes floats of integers where some are missing.
+        more = f'; whole numbers beside missing ones: in pandas frame["{argument}"].astype("Int64")'
+    raise InputError(f"`{argument}` should be strings or integers. Received: {kind}{more}.")
+
+
+def numbers(values: Column, argument: str) -> np.ndarray:
+    """Returns a column as int64 if every number is whole, otherwise as float64.
+
+    So the same numbers give the same array, whether a file has `3` or `3.0`.
+
+    Args:
+        values: sequence, numpy or pyarrow array `[N]` of finite numbers.
+        argument: str. What messages call the column.
+
+    Raises:
+        InputError: if a row has no finite number; the message names the row,
+            counted from 1.
+    """
+    column = arrow_column(values, argument)
+    kind = column.type
+    if len(column) and column.null_count == len(column):
+        kind = pa.float64()
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        received = f"{column[0].as_py()!r} in row 1" if len(column) else str(kind)
+        raise InputError(f"`{argument}` should be numbers. Received: {received}.")
+    if column.null_count:
+        raise InputError(
+            f"`{argument}` should be finite numbers. "
+            f"Received: none, or NaN, in row {_first_row(pc.is_null(column))}."
+        )
+    array = column.to_numpy() if len(column) else np.zeros(0, np.int64)
+    if pa.types.is_integer(kind):
+        return array.astype(np.int64)
+    array = array.astype(np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InputError(
+            f"`{argument}` should be finite numbers. Received: {array[row]} in row {row + 1}."
+        )
+    # Beyond 2**53, floats cannot tell neighbouring integers apart.
+    if np.all(np.abs(array) < 2**53) and np.all(array == np.floor(array)):
+        return array.astype(np.int64)
+    return array
+
+
+def texts(values: Column, argument: str) -> np.ndarray:
+    """Returns a column as an object array of stripped strings, `None` where empty.
+
+    Args:
+        values: sequence, numpy or pyarrow array `[N]` of strings, numbers or bools.
+        argument: str. What messages call the column.
+
+    Raises:
+        InputError: if a value is not readable as text.
+    """
+    column = arrow_column(values, argument)
+    stripped = pc.utf8_trim_whitespace(_as_strings(column, argument))
+    filled = pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)
+    return filled.to_numpy(zero_copy_only=False)
+
+
+def arrow_column(values: Column, argument: str) -> pa.Array | pa.ChunkedArray:
+    """Returns any one-dimensional column as a pyarrow array, with null for missing values.
+
+    Raises:
+        InputError: if the values are of different types.
+    """
+    if not isinstance(values, (pa.Array, pa.ChunkedArray)):
+        try:
+            values = pa.array(values, from_pandas=True)
+        except (pa.ArrowException, UnicodeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"`{argument}` should be a column of values of one type. "
+                f"Received: {' '.join(str(error).split())}."
+            ) from error
+    if isinstance(values, pa.ChunkedArray) and values.num_chunks == 1:
+        values = values.chunk(0)
+    if pa.types.is_dictionary(values.type):
+        values = pc.cast(values, values.type.value_type)
+    return values
+
+
+def freeze(*arrays) -> tuple[np.ndarray, ...]:
+    """Returns the arrays as read-only ones, because they are shared."""
+    frozen = tuple(np.ascontiguousarray(array) for array in arrays)
+    for array in frozen:
+        array.setflags(write=False)
+    return frozen
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a pyarrow type is one of text."""
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def _as_strings(column, argument):
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowException as error:
+        raise InputError(
+            f"`{argument}` should be readable as text in UTF-8. Received: {column.type}."
+        ) from error
+
+
+def _first_row(flags):
+    return pc.index(flags, True).as_py() + 1

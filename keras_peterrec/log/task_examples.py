@@ -1,0 +1,210 @@
+"""Examples of a task: whose history, up to where, and the answer."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.timestamps import UNITS, in_seconds, unit_of
+
+# Clocks that are so many times apart are probably not the same.
+CLOCK_FACTOR = 500.0
+
+
+@dataclass(frozen=True)
+class TaskExamples:
+    """Histories, as slices of the source sequences, and their answers.
+
+    Args:
+        user_ids: Array of str, `[E]`.
+        starts, stops: int64 arrays, `[E]`; the history of example `e` is
+            `sequences.items[starts[e]:stops[e]]`.
+        answers: of E rows: an int array `[E]` of classes, a float array `[E, n]` of labels or
+            numbers, or ItemLists of target items.
+        dropped_users: int. Users of the task without any source history.
+        parts: int array `[E]` of `TRAIN`, `VALIDATION`, `TEST` or -1, where the examples themselves
+            are split; `None` where their users are, see `split_users`. Defaults to `None`.
+        seen: int array `[E, 2]` or `None`. Of each history the events that may be answered, a slice
+            of `answered_events`. Defaults to `None`.
+    """
+
+    user_ids: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    answers: np.ndarray | ItemLists
+    dropped_users: int = 0
+    parts: np.ndarray | None = None
+    seen: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.starts)
+
+    def select(self, mask: Any) -> Any:
+        """The examples where `mask` `[E]` is true."""
+        return TaskExamples(
+            self.user_ids[mask],
+            self.starts[mask],
+            self.stops[mask],
+            self.answers[mask],
+            parts=None if self.parts is None else self.parts[mask],
+            seen=None if self.seen is None else self.seen[mask],
+        )
+
+    def with_stops(self, stops: Any) -> Any:
+        """The same examples with histories that end elsewhere, `[E]`."""
+        return dataclasses.replace(self, stops=stops)
+
+    def with_answers(self, answers: Any) -> Any:
+        """The same examples with other answers `[E, ...]`."""
+        return dataclasses.replace(self, answers=answers)
+
+
+def recommendation_examples(
+    source: Any,
+    target_log: Any,
+    target_vocabulary: Any,
+    cut_history: bool = True,
+    parts: Any = None,
+    answered: Any = None,
+) -> TaskExamples:
+    """Examples of recommending in a target log from source histories.
+
+    Target events of one user before which the same source events happened are one example,
+    however many they are: a loss and a baseline see at once all that a history led to. Events of
+    different parts are different examples.
+
+    Args:
+        source: Sequences of the source log.
+        target_log: Log.
+        target_vocabulary: Vocabulary without special ids.
+        cut_history: bool. Whether a history ends before its target event, for
+            logs that share a clock. Defaults to `True`.
+        parts: int array or `None`. The part of each event of the target log, as of
+            `split_target_events`. Defaults to `None`: users are split later.
+        answered: Sequences of `answered_events`, or `None`. Defaults to `None`.
+
+    Returns:
+        TaskExamples.
+
+    Raises:
+        Misfit: no user of the target log has a source history.
+    """
+    target = Sequences(target_log, target_vocabulary)
+    users = np.repeat(source.index(target.user_ids), target.lengths)  # [N] source users
+    kept = users >= 0
+    dropped = int((source.index(target.user_ids) < 0).sum())
+    _require_histories(kept, "target")
+    owners = np.repeat(np.arange(len(target)), target.lengths)[kept]
+    users, items = users[kept], target.items[kept]
+    starts = source.offsets[users]
+    if cut_history:
+        times = on_clock_of(source.timestamps, target.timestamps[kept])
+        stops = starts + _events_before(source, users, times)
+    else:
+        stops = source.offsets[users + 1]
+    # Events come user by user and by time, so equal histories stand together.
+    equal = [users, stops]
+    if parts is not None:
+        parts = parts[np.lexsort((target_log.timestamps, target_log.users))][kept]
+        equal.append(parts)
+    changes = np.flatnonzero(np.any(np.diff(equal, axis=1) != 0, axis=0)) + 1
+    firsts = np.concatenate([[0], changes]).astype("int64")
+    weights = None
+    if target.weights is not None:
+        weights = _with_mean_one(target.weights[kept])
+    answers = ItemLists(np.append(firsts, len(items)), items.astype("int32"), weights)
+    parts = None if parts is None else parts[firsts]
+    seen = None
+    if answered is not None:
+        asked, seen = users[firsts], answered.offsets[users[firsts][:, np.newaxis] + [0, 1]]
+        if cut_history:
+            seen[:, 1] = seen[:, 0] + _events_before(answered, asked, times[firsts])
+    asked = starts[firsts], stops[firsts]
+    return TaskExamples(target.user_ids[owners[firsts]], *asked, answers, dropped, parts, seen)
+
+
+def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:
+    """Examples of users' answers from their whole source history.
+
+    Args:
+        source: Sequences of the source log.
+        user_ids: sequence of different str, `[U]`.
+        answers: array `[U, ...]`, such as the index of each user's class.
+
+    Returns:
+        TaskExamples of the users with a source history.
+
+    Raises:
+        Misfit: no user has a source history.
+    """
+    users = source.index(user_ids)
+    kept = users >= 0
+    _require_histories(kept, "labels")
+    return TaskExamples(
+        np.asarray(user_ids, dtype=object)[kept],
+        source.offsets[users[kept]],
+        source.offsets[users[kept] + 1],
+        answers[kept],
+        int((~kept).sum()),
+    )
+
+
+def on_clock_of(source: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Times of a target log on the clock of its source log; a line on stderr where they differ.
+
+    Args:
+        source: array of numbers, the source log's.
+        times: array of numbers, the target log's.
+
+    Returns:
+        array of numbers: `times` themselves, or in the unit of `source` where both units are known.
+    """
+    if not len(source) or not len(times):
+        return times
+    units = unit_of(source), unit_of(times)
+    if None not in units and units[0] != units[1]:
+        progress.line(
+            f"the log counts {units[0]} and the target {units[1]}: they are compared as {units[0]}"
+        )
+        return in_seconds(times, units[1]) * UNITS[units[0]]
+    middles = [abs(float(np.median(part))) + 1.0 for part in (source, times)]
+    if max(middles) > CLOCK_FACTOR * min(middles):
+        shown = [f"{part.min():g} to {part.max():g}" for part in (source, times)]
+        progress.line(
+            f"the clocks of the log ({shown[0]}) and the target ({shown[1]}) look different, so "
+            "histories may be cut at the wrong place; if they are, use --no-cut-history"
+        )
+    return times
+
+
+def _with_mean_one(weights):
+    if not weights.any():
+        raise InputError(
+            "`weight_column` should be above 0 in a target event of a user with a source history. "
+            "Received: 0 in all of them."
+        )
+    return (weights / weights.mean()).astype("float32")
+
+
+def _events_before(source, users, times):
+    """How many source events of each user lie strictly before each time, `[N]`."""
+    every_user = np.concatenate([users, np.repeat(np.arange(len(source)), source.lengths)])
+    every_time = np.concatenate([times, source.timestamps])
+    is_source = np.concatenate([np.zeros(len(users), bool), np.ones(len(source.items), bool)])
+    order = np.lexsort((is_source, every_time, every_user))  # a tie: the target first
+    passed = np.empty(len(order), "int64")
+    passed[order] = np.cumsum(is_source[order])
+    return passed[: len(users)] - source.offsets[users]
+
+
+def _require_histories(kept, argument):
+    if not kept.any():
+        raise Misfit(
+            f"`{argument}` should share users with `log`. Received: {len(kept)} rows, "
+            "none of a user with a source history."
+        )

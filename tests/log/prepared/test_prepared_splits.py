@@ -1,0 +1,103 @@
+"""Splits of a prepared log, counted shard by shard: as those of a log in memory."""
+
+import numpy as np
+import pytest
+from prepared_samples import contents, prepared, sample_columns
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.log import Log
+from keras_peterrec.log.prepared import splits
+from keras_peterrec.log.prepared.finishing import Plan
+from keras_peterrec.log.prepared.in_process import prepare_in_process
+from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.prepared.splits import count_split, find_periods, keep_split
+from keras_peterrec.log.sequences import Sequences, target_weight
+from keras_peterrec.log.splits import all_events, split_events
+from keras_peterrec.runs.pretraining_log import encode_log
+
+
+@pytest.fixture(scope="module", params=[1, 0.37], ids=["whole times", "fractions"])
+def sample(request, tmp_path_factory):
+    users, items, times = sample_columns()
+    times = 100 + times * request.param
+    return prepared(tmp_path_factory.mktemp("split") / "out", (users, items, times), shards=4)
+
+
+@pytest.mark.parametrize("bins", [2**20, 3])
+def test_a_split_by_time_is_that_of_memory(sample, monkeypatch, bins):
+    found, log = sample
+    monkeypatch.setattr(splits, "BINS", bins)
+    moment = float(np.quantile(log.timestamps, 0.8))
+    wanted = split_events(log, f"time:{moment}")
+    ours = count_split(found, f"time:{moment}")
+    sequences, vocabulary, counts = encode_log(log, split=wanted)
+    assert np.repeat(ours.trained, ours.users).sum() == wanted.trained.sum()
+    assert np.array_equal(np.sort(np.repeat(ours.trained, ours.users)), np.sort(wanted.trained))
+    kept, kept_counts, ids = found.vocabulary(1, ours.counts)
+    assert kept.items.tolist() == vocabulary.items.tolist()
+    assert kept_counts.tolist() == counts.tolist()
+    all_of_it = found.sequences(ids, range(4), ours.periods)
+    assert all_of_it.items.tolist() == sequences.items.tolist()
+    for name in ("trained", "validation", "test"):
+        assert np.array_equal(getattr(all_of_it.split, name), getattr(wanted, name)), name
+    assert find_periods(found, f"time:{moment}") == ours.periods
+
+
+def test_everything_counts_all_events(sample):
+    found, log = sample
+    split = all_events(np.bincount(log.users))
+    _, vocabulary, counts = encode_log(log, counts=np.bincount(log.items), split=split)
+    kept, kept_counts, _ = found.vocabulary(1, count_split(found, "everything").counts)
+    assert kept.items.tolist() == vocabulary.items.tolist()
+    assert kept_counts.tolist() == counts.tolist()
+
+
+def test_items_of_equal_counts_are_in_order_of_their_names(sample):
+    found, _ = sample
+    counts = np.ones(len(found.counts), "int64")
+    assert found.vocabulary(1, counts)[0].items.tolist() == sorted(found.items.items)
+
+
+def test_a_split_is_kept_in_the_folder(tmp_path, monkeypatch):
+    found, log = prepared(tmp_path / "out", shards=3)
+    before = contents(tmp_path / "out")
+    keep_split(found, "time:30")
+    kept = tmp_path / "out" / "split-30.npz"
+    ours = count_split(found, "time:30")
+    assert {*contents(tmp_path / "out")} - {*before} == {"split-30.npz"}
+    content = kept.read_bytes()
+    kept.unlink()
+    wanted = count_split(found, "time:30")
+    for name in ("counts", "shard", "trained", "users"):
+        assert np.array_equal(getattr(ours, name), getattr(wanted, name)), name
+    kept.write_bytes(content)
+    monkeypatch.setattr(PreparedLog, "read", lambda *a, **k: pytest.fail("counted again"))
+    assert count_split(found, "time:30").periods.bounds == ours.periods.bounds
+
+
+def test_weights_of_targets_are_added_up(tmp_path):
+    columns = sample_columns()
+    log = Log.from_columns(*columns, weights=[0.1 * (n % 9) for n in range(3_000)])
+    prepare_in_process(log, Plan.of(log, shards=4), tmp_path / "out")
+    found = PreparedLog(tmp_path / "out")
+    in_order = Sequences(log, found.items).weights
+    assert found.log().weights.tolist() == in_order.tolist()
+    lengths = np.bincount(log.users)
+    wanted = {
+        "last": split_events(log),
+        "everything": all_events(lengths),
+        "time:30": split_events(log, "time:30"),
+    }
+    for name, split in wanted.items():
+        sequences = Sequences(log, found.items, split=split)
+        total = target_weight(sequences.weights, sequences.offsets, split.trained)
+        ours = count_split(found, name)
+        assert ours.target_weight == pytest.approx(total)
+        assert ours.targets == np.maximum(split.trained - 1, 0).sum()
+
+
+@pytest.mark.parametrize("moment", [50, 100, 1_000])
+def test_a_moment_that_leaves_a_part_empty_is_refused(sample, moment):
+    found, _ = sample
+    with pytest.raises(InputError, match="`split` should leave events"):
+        count_split(found, f"time:{moment}")
