@@ -7,6 +7,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
+from keras_peterrec.distinct import distinct
 from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.matrix_threads import one_thread
 
@@ -42,7 +43,7 @@ class LabelRegression:
         self.bag, self.loss = bag, loss
         self.bags = bag.matrix(items, starts, stops, size)
         # An item that no training user has keeps the weight 0.
-        self.used = np.unique(self.bags.indices)
+        self.used = distinct(self.bags.indices)
         self.bags = self.bags[:, self.used].astype("float64")
         self.transposed = self.bags.T.tocsr()
         self.size = size

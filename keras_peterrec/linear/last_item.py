@@ -1,14 +1,17 @@
 """The baseline of a shop: the last item again, then what followed it, then what is popular."""
 
+import functools
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from keras_peterrec.distinct import distinct, distinct_pairs
 from keras_peterrec.linear.linear_part import Rows, only_known
 from keras_peterrec.linear.sparse_regression import Pairs
 
 NAME = "last item and successors"
+FIRST = 2.0**24  # the score of the last item itself; the others are whole numbers below it
 KNOWN = 4_000_000  # known items that are looked at at once
 
 
@@ -70,19 +73,26 @@ class LastItemCounts:
 
     def scores(self, last: Any) -> np.ndarray:
         """Scores that give the same order, whole numbers in float32 `[N, Y]`."""
-        popular = np.unique(self.counts, return_inverse=True)[1]
-        scores = np.tile(popular.astype("float32"), (len(last), 1))
+        popular, followed = self._scores
+        scores = np.tile(popular, (len(last), 1))
         for row, item in enumerate(last):
             if item < 0:
                 continue
             some = slice(self.followers.indptr[item], self.followers.indptr[item + 1])
-            found = self.followers.indices[some]
-            keys = np.stack([self.followers.data[some], popular[found]])
-            places = np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
-            scores[row, found] = len(self.counts) + places
+            scores[row, self.followers.indices[some]] = followed[some]
             if self.same[item] >= 0:
-                scores[row, self.same[item]] = 2 * len(self.counts)
+                scores[row, self.same[item]] = FIRST
         return scores
+
+    @functools.cached_property
+    def _scores(self):
+        """Of each target where it never followed, and of each entry of `followers`; whole numbers
+        without gaps, which are exact in float32."""
+        popular = np.searchsorted(distinct(self.counts), self.counts)
+        keys = self.followers.data.astype("int64") * len(self.counts)
+        keys += popular[self.followers.indices]
+        followed = len(self.counts) + np.searchsorted(distinct(keys), keys)
+        return popular.astype("float32"), followed.astype("float32")
 
 
 class _Followed:
@@ -93,7 +103,7 @@ class _Followed:
     """
 
     def __init__(self, counts, last):
-        self.items = np.unique(last[last >= 0])
+        self.items = distinct(last[last >= 0])
         self.size, popular = len(counts.counts), counts.counts
         self.most = int(popular.max(initial=0))
         self.popular, self.sorted_popular = popular, np.sort(popular)
@@ -142,7 +152,7 @@ class _Sorted:
     """Values of rows, of which can be told how many come before a value of a row."""
 
     def __init__(self, rows, values):
-        self.distinct = np.unique(values)
+        self.distinct = distinct(values)
         self.cells = np.sort(self._cells(rows, values))
 
     def below(self, rows, values):
@@ -160,7 +170,7 @@ def _known_of(queries, offsets, items, size):
     owners = np.repeat(np.arange(len(queries)), lengths)
     places = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     found = items[np.repeat(offsets[queries], lengths) + places]
-    return np.divmod(np.unique((owners * size + found)[found >= 0]), size)
+    return distinct_pairs(owners[found >= 0], found[found >= 0], size)
 
 
 def last_items(items: Any, starts: Any, stops: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.distinct import distinct, distinct_pairs
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
@@ -52,7 +53,7 @@ def share_of_repeats(sequences: Sequences) -> float:
     pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
     pairs += sequences.items[asked]
     targets = np.count_nonzero(asked & (place > 0))
-    return float((len(pairs) - len(np.unique(pairs))) / max(1, targets))
+    return float((len(pairs) - len(distinct(pairs))) / max(1, targets))
 
 
 def answered_events(source: Sequences, answers: Vocabulary) -> Sequences:
@@ -114,6 +115,6 @@ def distinct_items(items: np.ndarray, starts: Any, stops: Any, first: int = 0) -
     owners = np.repeat(np.arange(len(lengths)), lengths)
     found = items[np.arange(len(owners)) + (starts - before)[owners]]
     kept, size = found >= first, np.int64(np.max(found, initial=0)) + 1
-    owners, found = np.divmod(np.unique(owners[kept] * size + found[kept]), size)
+    owners, found = distinct_pairs(owners[kept], found[kept], size)
     counts = np.bincount(owners, minlength=len(lengths))
     return np.concatenate([[0], np.cumsum(counts)]), found

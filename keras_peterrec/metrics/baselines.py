@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.metrics.checked_arrays import integer_array
 
@@ -56,7 +57,7 @@ def popularity_ranks(
     ranks = size - np.searchsorted(np.sort(counts), own)  # those with as many, itself included
     owners = np.repeat(np.arange(len(targets)), np.diff(known_offsets))
     known = np.asarray(known_items)
-    owners, known = np.divmod(np.unique((owners * size + known)[known >= 0]), size)
+    owners, known = distinct_pairs(owners[known >= 0], known[known >= 0], size)
     above = (counts[known] >= own[owners]) & (known != targets[owners])
     ranks = ranks - np.bincount(owners[above], minlength=len(targets))
     return np.where(targets >= 0, ranks, size)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.metrics.checked_arrays import csr_lists, float_table, integer_array
 
@@ -204,7 +205,7 @@ class RankingInputs:
         before = np.cumsum(lengths) - lengths
         items = self.known_items[np.arange(len(owners)) + (starts - before)[owners]]
         kept = np.append(self.rankable, False)[items]
-        return np.divmod(np.unique(owners[kept] * self.size + items[kept]), self.size)
+        return distinct_pairs(owners[kept], items[kept], self.size)
 
 
 def among_known(

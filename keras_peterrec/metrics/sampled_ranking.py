@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.errors import check_count
 from keras_peterrec.metrics.ranking import GATHERED_VALUES, RankingInputs, exact_scores
 from keras_peterrec.progress import each
@@ -142,8 +143,7 @@ class _NegativeDrawer:
         ranked = np.flatnonzero(np.append(inputs.rankable, False)[targets])
         owners = np.concatenate([owners, ranked])
         items = np.concatenate([items, targets[ranked]])
-        keys = np.unique(owners * inputs.size + self.positions[items])
-        return np.divmod(keys, inputs.size)
+        return distinct_pairs(owners, self.positions[items], inputs.size)
 
     def _distinct(self, limits):
         """Returns different integers in `[0, limit)` for each row; -1 fills short rows.

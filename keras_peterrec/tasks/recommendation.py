@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.linear.linear_fitting import (
@@ -324,8 +325,8 @@ class RecommendationData(TaskData):
         """
         key = part, self.kind.keep_seen
         if key not in self._asked_of:
-            split, size = self.splits[part], np.int64(len(self.kind.targets))
-            pairs = np.divmod(np.unique(split.answers.rows * size + split.answers.items), size)
+            split, size = self.splits[part], len(self.kind.targets)
+            pairs = distinct_pairs(split.answers.rows, split.answers.items, size)
             seen = np.zeros_like(split.seen) if self.kind.keep_seen else split.seen
             removed = distinct_items(self.history.items, seen[:, 0], seen[:, 1])
             self._asked_of[key] = *pairs, *removed, among_known(*pairs, *removed)
