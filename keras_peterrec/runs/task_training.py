@@ -1,5 +1,6 @@
 """Trains a task: its head first, then the rest of what its method trains."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,10 +144,15 @@ class TaskRun:
 
     def measure(self):
         """Metrics of the validation users as they are served, with the linear part."""
-        users, scores = self.data.users(self.model, VALIDATION), None
-        if self.linear is not None:
-            scores = self.data.linear_scores(self.linear, VALIDATION)
-        return self.data.measure_sum(users, self.model.head, scores)
+        users = self.data.users(self.model, VALIDATION)
+        return self.data.measure_sum(users, self.model.head, self.linear_scores)
+
+    @functools.cached_property
+    def linear_scores(self):
+        """The LinearScores of the validation users, or `None` without a linear part."""
+        if self.linear is None:
+            return None
+        return self.data.linear_scores(self.linear, VALIDATION)
 
     def recipe(self, rate, patience, drops, counts_start, path, gives_up=None):
         """The Recipe of a stage; that of a measured one again where there is its `path`."""

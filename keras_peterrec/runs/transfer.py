@@ -174,8 +174,9 @@ def _measured(model, host, data, settings, folder, fingerprints, began, started)
 
     def finish():
         with stage("weighing the network and the linear part", brief=True):
-            scores = None if added is None else data.linear_scores(added, VALIDATION)
-            weights = data.part_weights(data.users(model, VALIDATION), model.head, scores)
+            users = data.users(model, VALIDATION)
+            weights = data.part_weights(users, model.head, run.linear_scores)
+            alone = data.part_weights(users, model.head)
         data.join(model, added, weights)
         task = Task(model, method, data.kind, settings.recorded(), host=host)
         task.save(folder.path, host)
@@ -187,7 +188,8 @@ def _measured(model, host, data, settings, folder, fingerprints, began, started)
             result["linear"] = {"weight": weights.linear, **linear.chosen}
         result["network_weight"] = weights.network
         if weights.linear:
-            _say_parts(result, model, data, added)
+            # The head is scaled for the sum by now.
+            _say_parts(result, model, data, added, alone.network / weights.network)
         train = data.splits[TRAIN]
         advise(result, data.kind.metric, train.stops - train.starts, host)
         result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
@@ -216,10 +218,14 @@ def _kept(model, training, host, settings):
     return kept, "head"
 
 
-def _say_parts(result, model, data, linear):
-    """Says what the network and the linear part add, where the kind's metrics can tell."""
+def _say_parts(result, model, data, linear, scale):
+    """Says what the network and the linear part add, where the kind's metrics can tell.
+
+    `scale` is what makes the head's outputs those of the network alone.
+    """
     measured = {found["name"]: found["test"] for found in result["baselines"]}
-    network = data.measure_users(data.users(model, TEST), model.head, TEST)
+    scaled = {} if scale == 1.0 else {"network": scale}
+    network = data.measure_users(data.users(model, TEST), model.head, TEST, **scaled)
     alone = measured.get(data.kind.linear_name) or data.measure_linear(linear, TEST)
     if can_be_compared(result["metrics"]["test"], network, alone):
         say_what_parts_add(result, {NETWORK: network, LINEAR: alone}, data.kind.metric)

@@ -173,3 +173,12 @@ def test_a_head_is_trained_in_whole_passes(host_folder, tmp_path, monkeypatch):
     rows = len(seen["rows"])
     assert rows <= seen["steps"] * seen["batch"] < rows + seen["batch"]
     assert seen["batch"] <= task_training.HEAD_BATCH
+
+
+def test_the_network_alone_is_measured_as_if_it_were_served_alone(host_folder, tmp_path):
+    settings = {**GENDER, **QUICK, "method": "head"}
+    both = transfer(host_folder, SOURCE, tmp_path / "both", **settings)
+    alone = transfer(host_folder, SOURCE, tmp_path / "alone", **settings, linear=False)
+    assert both["network_weight"] != alone["network_weight"]
+    measured = alone["metrics"]["test"]["log_loss"]
+    assert both["parts"]["network alone"]["log_loss"] == pytest.approx(measured, abs=1e-5)
