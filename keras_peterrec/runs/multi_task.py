@@ -11,7 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.log.packed_batches import causal_batches
 from keras_peterrec.log.splits import TRAIN, VALIDATION
-from keras_peterrec.runs.pretrain import new_pretrainer
+from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (

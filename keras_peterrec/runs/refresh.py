@@ -14,10 +14,11 @@ from keras_peterrec.log.log import Log
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.splits import TEST, all_events, split_events
+from keras_peterrec.runs.host_life import HostLife, origin
+from keras_peterrec.runs.life import live
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretrain import describe, origin, train_final_host, train_host
 from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary, training_counts
-from keras_peterrec.runs.run_folder import RunFolder, finish_elsewhere
+from keras_peterrec.runs.run_folder import finish_elsewhere
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.refresh import RefreshSettings
@@ -63,39 +64,48 @@ def refresh(settings: RefreshSettings) -> dict:
         settings.weight_column,
         settings.drop_bad_rows,
     )
-    split = split_events(log, settings.split)
     features = None
     if settings.items is not None:
         features = read_items(settings.items, settings.columns, settings.drop_bad_rows)
     growth = Growth(host, log, settings, devices, features)
-    trained = training_counts(log, split)
-    growth.check(trained)
-    how = settings.for_host(host)
     fingerprints = [log.fingerprint(), host.fingerprint()]
     if features is not None:
         fingerprints.append(features.fingerprint())
-    found = RunFolder(settings.out, settings, fingerprints, devices=devices, final=settings.final)
-    with found as folder:
-        if (earlier := folder.earlier_result()) is not None:
-            return earlier
-        result = folder.measured_result()
-        if result is None:
-            _say_what_it_knows(host, settings)
-            _say_if_it_is_new_events_alone(log, settings)
-            with seeded(settings.seed):
-                new, read = growth.host(split)
-                described = describe(read, settings) | {"parent": host.fingerprint()}
-                before = devices.on_chief(lambda: _measure_before(host, log, split))
-                earlier = _earlier_linear(host, len(read.counts))
-                baselines = [{"name": "host before", "test": before}]
-                result = train_host(new, read, how, folder, described, began, earlier, baselines)
-        if settings.final:
-            lengths = np.bincount(log.users, minlength=len(log.user_ids))
-            with seeded(settings.seed):
-                new, read = growth.host(all_events(lengths), final=True)
-                earlier = _earlier_linear(host, len(read.counts))
-                result = train_final_host(new, read, how, folder, result, earlier)
-        return result
+    with seeded(settings.seed):
+        return live(GrownHost(settings, devices, fingerprints, began, growth))
+
+
+class GrownHost(HostLife):
+    """A host that is trained further, with new items.
+
+    Args:
+        settings, devices, fingerprints, began: see `HostLife`.
+        growth: Growth.
+    """
+
+    goes_on = True
+
+    def __init__(self, settings, devices, fingerprints, began, growth):
+        how = settings.for_host(growth.known)
+        super().__init__(settings, devices, fingerprints, began, how)
+        self.growth = growth
+        self.split = split_events(growth.log, settings.split)
+        growth.check(training_counts(growth.log, self.split))
+
+    def say(self):
+        _say_what_it_knows(self.growth.known, self.settings)
+        _say_if_it_is_new_events_alone(self.growth.log, self.settings)
+
+    def begin(self, everything=False):
+        known, log, split = self.growth.known, self.growth.log, self.split
+        if everything:
+            split = all_events(np.bincount(log.users, minlength=len(log.user_ids)))
+        self.host, self.log = self.growth.host(split, everything)
+        self.earlier = _earlier_linear(known, len(self.log.counts))
+        if not everything:
+            self.more_described = {"parent": known.fingerprint()}
+            before = self.devices.on_chief(lambda: _measure_before(known, log, split))
+            self.more_baselines = [{"name": "host before", "test": before}]
 
 
 @dataclass(frozen=True)

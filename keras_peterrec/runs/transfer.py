@@ -1,7 +1,6 @@
 """From a host and a small log or a table of labels to a task bundle."""
 
 import functools
-import time
 
 from keras_peterrec import progress
 from keras_peterrec.errors import refuse
@@ -9,16 +8,15 @@ from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
-from keras_peterrec.report.tensorboard import write_projector, write_summaries
-from keras_peterrec.runs.advice import advise, say_weak_host
+from keras_peterrec.runs.advice import say_weak_host
+from keras_peterrec.runs.life import Life, live
 from keras_peterrec.runs.next_item import METRIC as HOST_METRIC
 from keras_peterrec.runs.part_gains import (
     LINEAR,
     NETWORK,
     can_be_compared,
-    say_what_parts_add,
 )
-from keras_peterrec.runs.run_folder import RunFolder, finish_elsewhere
+from keras_peterrec.runs.run_folder import finish_elsewhere
 from keras_peterrec.runs.task_data import (
     example_writer,
     fit_linear,
@@ -27,7 +25,6 @@ from keras_peterrec.runs.task_data import (
     say_what_is_little,
     task_result,
     with_kind,
-    write_test,
 )
 from keras_peterrec.runs.task_training import RECIPE, TaskRun, train_task
 from keras_peterrec.settings.base import takes
@@ -107,27 +104,129 @@ def _transfer(settings, start):
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     if start is not None:
         fingerprints.append(start.fingerprint())
-    found = RunFolder(settings.out, settings, fingerprints, RECIPE, devices, settings.final)
-    with found as folder:
-        if (earlier := folder.earlier_result()) is not None:
-            return earlier
-        result = folder.measured_result()
-        if result is None:
-            if devices.is_chief:
-                say_weak_host(settings.host, HOST_METRIC)
-                say_what_is_little(data)
-                _say_what_the_host_saw(host, settings)
-            model = _new_model(host, data, settings, devices, start)
-            started = None if start is None else start.method
-            told = fingerprints, began, started
-            result = _measured(model, host, data, settings, folder, *told)
-        if settings.final:
-            # All anew, the same after an interruption: dropout has drawn numbers in training.
-            with seeded(settings.seed):
-                host = _load_host(settings, devices)
-                model = _new_model(host, data.everything(), settings, devices, start)
-                result = _final(model, host, data, settings, folder, result)
-        return result
+    return live(TaskLife(settings, devices, fingerprints, began, host, data, start))
+
+
+class TaskLife(Life):
+    """The life of a task: a head, and perhaps patches, on a host that does not change.
+
+    Args:
+        settings, devices, fingerprints, began: see `Life`.
+        host: Host.
+        data: TaskData.
+        start: TaskBundle that training starts with, or `None`.
+
+    Attributes:
+        model: TaskModel, of `begin`.
+        method: str. How it was trained; `"head"` where the head alone is as good.
+    """
+
+    recipe = RECIPE
+
+    def __init__(self, settings, devices, fingerprints, began, host, data, start):
+        super().__init__(settings, devices, fingerprints, began)
+        self.host, self.data, self.start = host, data, start
+        self.metric = data.kind.metric
+        self.examples = example_writer(settings, data.source, host.vocabulary)
+        self.model = self.linear = None
+        self.method = settings.method
+
+    def say(self):
+        say_weak_host(self.settings.host, HOST_METRIC)
+        say_what_is_little(self.data)
+        _say_what_the_host_saw(self.host, self.settings)
+
+    def begin(self, everything=False):
+        data = self.data
+        if everything:
+            self.host, data = _load_host(self.settings, self.devices), data.everything()
+        self.model = _new_model(self.host, data, self.settings, self.devices, self.start)
+
+    def train(self, folder, measured=None):
+        settings, examples = self.settings, None
+        if measured is None:
+            examples = self.examples
+            if settings.linear or settings.baselines:
+                self.linear = fit_linear(self.data, len(self.host.vocabulary.items))
+        started = None if self.start is None else self.start.method
+        told = settings, folder, self._added, examples, measured, started
+        self._run = TaskRun(self.model, self.data, *told)
+        training = train_task(self._run)
+        if training.head_is_all:
+            self.model, self.method = self._head_alone(), "head"
+        return training
+
+    @property
+    def _added(self):
+        """The linear part, or `None` where the network answers alone."""
+        return self.linear if self.settings.linear else None
+
+    def _head_alone(self):
+        head, dropout = self.model.head, self.settings.dropout
+        with self.devices.scope():
+            return build_task(
+                self.host.backbone, head, "head", None, dropout, **self.host.task_settings()
+            )
+
+    def add_linear(self):
+        data, head = self.data, self.model.head
+        with stage("weighing the network and the linear part", brief=True):
+            users = data.users(self.model, VALIDATION)
+            weights = data.part_weights(users, head, self._run.linear_scores)
+            alone = data.part_weights(users, head)
+        data.join(self.model, self._added, weights)
+        self._weights = weights
+        # The head is scaled for the sum from now on.
+        self._scale_alone = alone.network / weights.network
+        told = {"network_weight": weights.network}
+        if self._added is not None:
+            told["linear"] = {"weight": weights.linear, **self._added.chosen}
+        return told
+
+    def refit_linear(self, measured):
+        everything, linear = self.data.everything(), None
+        chosen = measured.get("linear", {"weight": 0.0})
+        if chosen["weight"]:
+            with stage("fitting the linear part to everything"):
+                linear = everything.refit_linear(len(self.host.vocabulary.items), chosen)
+        weights = PartWeights(measured["network_weight"], chosen["weight"])
+        everything.join(self.model, linear, weights)
+
+    def save(self, folder, everything=False):
+        recorded = self.settings.recorded()
+        task = Task(self.model, self.method, self.data.kind, recorded, everything, self.host)
+        task.save(folder, self.host)
+        self._bundle_bytes = (folder / "weights.npz").stat().st_size
+
+    def measure(self):
+        measure = functools.partial(self.data.measure, self.model)
+        result = task_result(self.settings, self.data, self.fingerprints, measure, self.linear)
+        result["parameters"] = parameter_report(self.model)
+        result["bundle_bytes"] = self._bundle_bytes
+        return result, self._parts(result) if self._weights.linear else {}
+
+    def _parts(self, result):
+        """The test metrics of both parts alone, where the kind's metrics can be compared."""
+        data, head = self.data, self.model.head
+        measured = {entry["name"]: entry["test"] for entry in result["baselines"]}
+        scaled = {} if self._scale_alone == 1.0 else {"network": self._scale_alone}
+        network = data.measure_users(data.users(self.model, TEST), head, TEST, **scaled)
+        alone = measured.get(data.kind.linear_name) or data.measure_linear(self.linear, TEST)
+        parts = {NETWORK: network, LINEAR: alone}
+        return parts if can_be_compared(result["metrics"]["test"], *parts.values()) else {}
+
+    def history_lengths(self):
+        train = self.data.splits[TRAIN]
+        return train.stops - train.starts
+
+    def vectors(self, rows):
+        if "counts" not in rows:
+            return None
+        vectors, _ = self.data.kind.score_rows(self.model.head)
+        return vectors, self.data.kind.labels, rows["counts"], "target items"
+
+    def trained_on(self, training, measured):
+        return {"rows": len(self._run.rows.splits[TRAIN]), "epochs": training.epochs}
 
 
 def _load_host(settings, devices):
@@ -159,102 +258,3 @@ def _new_model(host, data, settings, devices, start):
     if start is not None:
         start.start(model, data.kind)
     return model
-
-
-def _measured(model, host, data, settings, folder, fingerprints, began, started):
-    """Trains a task model to its best validation metric, saves and measures it."""
-    examples = example_writer(settings, data.source, host.vocabulary)
-    linear = None
-    if settings.linear or settings.baselines:
-        linear = fit_linear(data, len(host.vocabulary.items))
-    added = linear if settings.linear else None
-    run = TaskRun(model, data, settings, folder.path, added, examples, started=started)
-    training = train_task(run)
-    model, method = _kept(model, training, host, settings)
-
-    def finish():
-        with stage("weighing the network and the linear part", brief=True):
-            users = data.users(model, VALIDATION)
-            weights = data.part_weights(users, model.head, run.linear_scores)
-            alone = data.part_weights(users, model.head)
-        data.join(model, added, weights)
-        task = Task(model, method, data.kind, settings.recorded(), host=host)
-        task.save(folder.path, host)
-        seconds = training.summary(time.perf_counter() - began)
-        measure = functools.partial(data.measure, model)
-        result = task_result(settings, data, fingerprints, measure, linear)
-        result |= {"parameters": parameter_report(model), **seconds}
-        if added is not None:
-            result["linear"] = {"weight": weights.linear, **linear.chosen}
-        result["network_weight"] = weights.network
-        if weights.linear:
-            # The head is scaled for the sum by now.
-            _say_parts(result, model, data, added, alone.network / weights.network)
-        train = data.splits[TRAIN]
-        advise(result, data.kind.metric, train.stops - train.starts, host)
-        result["bundle_bytes"] = (folder.path / "weights.npz").stat().st_size
-        with stage("writing what a report needs", brief=True):
-            rows = write_test(folder.path, result, data.kind.metric, examples)
-            write_summaries(folder.path, result, rows)
-            if "counts" in rows:
-                vectors, _ = data.kind.score_rows(model.head)
-                named = data.kind.labels, rows["counts"], examples.name
-                write_projector(folder.path, vectors, *named, "target items")
-        folder.finish(result)
-        training.finish()
-        return result
-
-    return Devices.of(model).on_chief(finish)
-
-
-def _kept(model, training, host, settings):
-    """The TaskModel to be saved and its method: that of a head, where the head alone is as good."""
-    if not training.head_is_all:
-        return model, settings.method
-    with Devices.of(model).scope():
-        kept = build_task(
-            host.backbone, model.head, "head", None, settings.dropout, **host.task_settings()
-        )
-    return kept, "head"
-
-
-def _say_parts(result, model, data, linear, scale):
-    """Says what the network and the linear part add, where the kind's metrics can tell.
-
-    `scale` is what makes the head's outputs those of the network alone.
-    """
-    measured = {found["name"]: found["test"] for found in result["baselines"]}
-    scaled = {} if scale == 1.0 else {"network": scale}
-    network = data.measure_users(data.users(model, TEST), model.head, TEST, **scaled)
-    alone = measured.get(data.kind.linear_name) or data.measure_linear(linear, TEST)
-    if can_be_compared(result["metrics"]["test"], network, alone):
-        say_what_parts_add(result, {NETWORK: network, LINEAR: alone}, data.kind.metric)
-
-
-def _final(model, host, data, settings, folder, result):
-    """Trains a task model on all users, as long as the measured run found best, and saves it."""
-    began = time.perf_counter()
-    training = train_task(TaskRun(model, data, settings, folder.path, measured=result))
-    model, method = _kept(model, training, host, settings)
-
-    def finish():
-        everything, linear = data.everything(), None
-        chosen = result.get("linear", {"weight": 0.0})
-        if chosen["weight"]:
-            with stage("fitting the linear part to everything"):
-                linear = everything.refit_linear(len(host.vocabulary.items), chosen)
-        weights = PartWeights(result["network_weight"], chosen["weight"])
-        everything.join(model, linear, weights)
-        task = Task(model, method, data.kind, settings.recorded(), True, host)
-        task.save(folder.path, host)
-        final = {
-            "rows": len(everything.splits[TRAIN]),
-            "epochs": training.epochs,
-            "seconds": round(time.perf_counter() - began, 2),
-        }
-        told = {**result, "final": final}
-        folder.finish(told)
-        training.finish()
-        return told
-
-    return Devices.of(model).on_chief(finish)

@@ -22,7 +22,7 @@ from train_worker import LEARNING_RATE
 
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.network.convolution import ConvolutionNetwork
-from keras_peterrec.runs.pretrain import new_pretrainer, training_batches
+from keras_peterrec.runs.host_life import new_pretrainer, training_batches
 from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.pretrain import PretrainSettings

@@ -20,8 +20,9 @@ from keras_peterrec.log.sources.simulated_shop import simulate_shop
 from keras_peterrec.log.splits import TEST, VALIDATION
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs import host_linear
+from keras_peterrec.runs.host_life import new_pretrainer, training_batches
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretrain import new_pretrainer, pretrain, training_batches
+from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.pretraining_log import PretrainingLog, encode_log
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.training.callbacks import ProgressLines

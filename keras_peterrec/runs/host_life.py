@@ -1,0 +1,325 @@
+"""The life of a host: how it is trained, weighed, measured and saved."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.linear.last_item import NAME as LAST_ITEM
+from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
+from keras_peterrec.log.sequences import Sequences, mean_one_factor, target_weight
+from keras_peterrec.log.splits import TEST, VALIDATION
+from keras_peterrec.log.streamed_batches import StreamedBatches
+from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.models.micro_batches import CACHED_VALUES
+from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.network.registry import get_network
+from keras_peterrec.runs.host_linear import (
+    Bounds,
+    fit_ease,
+    fit_linear,
+    join,
+    last_item_baseline,
+    refit_linear,
+    sparse_regression_of,
+)
+from keras_peterrec.runs.life import Life
+from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
+from keras_peterrec.runs.part_gains import LINEAR, NETWORK
+from keras_peterrec.runs.pretraining_log import PretrainingLog
+from keras_peterrec.runs.run_folder import FINAL
+from keras_peterrec.runs.task_data import FEW_TEST_USERS, example_writer, few_test_users
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.training.devices import Devices
+from keras_peterrec.training.fit import Recipe, fit
+from keras_peterrec.transfer.host import OBJECTIVES
+
+# Epochs without improvement until the learning rate drops; fewer where a host was trained before.
+PATIENCE = {False: 4, True: 2}
+SLIT = "SLIT"  # what the linear part alone is called, as a baseline
+AVERAGE = 0.998  # of the weights, over about 500 steps
+
+
+class HostLife(Life):
+    """The life of a host: trained on the next or the hidden items of a log.
+
+    Args:
+        settings, devices, fingerprints, began: see `Life`.
+        how: PretrainSettings.
+
+    Attributes:
+        host: Host that is trained, of `begin`.
+        log: PretrainingLog in the host's ids, of `begin`.
+        more_described: dict, what `metrics.json` says beside the settings and the log.
+        more_baselines: list of dict, baselines of the host that this one begins with.
+        earlier: LinearPart that the linear part may be held to, or `None`; see
+            `best_item_regression`.
+        goes_on: bool. Whether the host was trained before, so that its start may be the best.
+    """
+
+    metric = METRIC
+    bought = "for next items; tasks may still build on it"
+    host = log = linear = earlier = None
+    goes_on = False
+
+    def __init__(self, settings, devices, fingerprints, began, how):
+        super().__init__(settings, devices, fingerprints, began)
+        self.how, self.more_described, self.more_baselines = how, {}, []
+
+    def train(self, folder, measured=None):
+        command, path = self.settings.command, None
+        if measured is None:
+            users = int((self.log.sequences.split.test >= 0).sum())
+            if users < FEW_TEST_USERS and self.devices.is_chief:
+                progress.line(few_test_users(users))
+            sequences = self.log.sequences
+            self.examples = example_writer(self.settings, sequences, self.host.vocabulary)
+        else:
+            command, path = f"{command} on everything", measured["best_path"]
+            folder, self.examples = folder / FINAL, None
+        told = command, self.host.pretrainer, self.log, self.how, folder
+        return _train(*told, self.goes_on, self.examples, path)
+
+    def add_linear(self):
+        settings = self.how
+        if settings.linear or settings.baselines:
+            counted = _counter(self.log, settings), Bounds.of(self.log, settings)
+            self.linear = fit_linear(self.log, *counted, self.earlier)
+        if not settings.linear:
+            return {}
+        weight = join(self.host.pretrainer, self.linear, self.log, settings)
+        return {"linear": {"weight": weight, **self.linear.chosen}}
+
+    def refit_linear(self, measured):
+        if not measured.get("linear", {}).get("weight"):
+            return
+        counted = _counter(self.log, self.how), Bounds.of(self.log, self.how)
+        part = refit_linear(self.log, *counted, measured["linear"], self.earlier)
+        self.host.pretrainer.linear = LinearTable.of_part(part)
+
+    def save(self, folder, everything=False):
+        self.host.save(folder)
+
+    def measure(self):
+        pretrainer = self.host.pretrainer
+        told = pretrainer, self.log, self.how, self.linear, self.more_baselines
+        measured, parts = _measure(*told)
+        described = {
+            "command": self.settings.command,
+            "settings": self.settings.recorded(),
+            "seed": self.settings.seed,
+            "decides": METRIC.described(),
+            "data": self.log.summary,
+            **self.more_described,
+            "parameters": _parameters(pretrainer),
+        }
+        return {**described, **measured}, parts
+
+    def history_lengths(self):
+        return self.log.sequences.lengths
+
+    def vectors(self, rows):
+        vectors = np.asarray(self.host.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+        return vectors, self.host.vocabulary.items, self.log.counts, "items of the source log"
+
+    def trained_on(self, training, measured):
+        return {
+            "events": self.log.summary["events"],
+            "items": len(self.host.vocabulary.items),
+            "epochs": sum(measured["best_path"]),
+        }
+
+
+def origin(settings: Any, final: bool = False, **more: Any) -> dict:
+    """What `host.json` says of where a host comes from."""
+    return {"split": settings.split, "final": final, **more}
+
+
+def _counter(log, settings) -> Callable:
+    """What counts the pairs of items of a log: this process, or a runner of Beam."""
+    if settings.runner is None or not log.most_measured:
+        return sparse_regression_of
+    from keras_peterrec.runs.linear_counts_beam import count_on_beam  # an optional extra
+
+    asked = {"runner": settings.runner, "options": settings.pipeline_options}
+    return functools.partial(count_on_beam, **asked)
+
+
+def _parameters(pretrainer):
+    linear = 0 if pretrainer.linear is None else pretrainer.linear.count_params()
+    total = pretrainer.count_params()
+    return {
+        "host": pretrainer.backbone.count_params(),
+        "linear": linear,
+        "trainable": total - linear,
+        "total": total,
+    }
+
+
+def new_pretrainer(settings: Any, vocabulary_size: int, objective: str = "causal") -> Pretrainer:
+    """The network of the settings with its output layer, not trained.
+
+    Args:
+        settings: PretrainSettings, or others with `network` and what it is made with.
+        vocabulary_size: int.
+        objective: str. Of settings that have none. Defaults to `"causal"`.
+    """
+    objective = getattr(settings, "objective", objective)
+    network = get_network(settings.network)(
+        vocabulary_size,
+        hidden_dim=settings.hidden_dim,
+        blocks=settings.blocks,
+        causal=objective == "causal",
+        dropout=settings.dropout,
+    )
+    return OBJECTIVES[objective](network, tied=False, seed=settings.seed)
+
+
+def _measure(pretrainer, log, settings, linear, more_baselines):
+    """Final metrics of both held-out events and of the baselines; and those of both parts alone."""
+    sequences, counts = log.sequences, log.counts
+    described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
+    described["keep_seen"] = log.keep_seen
+    validation, test = (
+        NextItemEvaluation(sequences, settings.max_length, part, **described)
+        for part in (VALIDATION, TEST)
+    )
+    with progress.stage("measuring validation and test events"):
+        progress.part("popularity")
+        baseline = {"name": "popularity", "test": test.popularity(counts)}
+        baselines = [baseline, *more_baselines]
+        if settings.baselines:
+            progress.part(LAST_ITEM)
+            baselines.append(last_item_baseline(sequences, counts, test))
+            progress.part("EASE, fitted and chosen")
+            bounded = Bounds.of(log, settings).is_exact(len(counts))
+            ease = fit_ease(sequences, validation, len(counts)) if bounded else None
+            for name, part in ((SLIT, linear), ("EASE", ease)):
+                if part is not None:
+                    progress.part(f"{name}, test events")
+                    alone = test.measure_linear(part, both=True)
+                    baselines.append({"name": name, "test": alone, **part.chosen})
+        progress.part("validation events")
+        metrics, parts = {"validation": validation.measure(pretrainer, both=True)}, {}
+        progress.part("test events")
+        if settings.linear:
+            metrics["test"], parts[NETWORK] = test.measure_parts(pretrainer)
+            measured = {found["name"]: found["test"] for found in baselines}
+            parts[LINEAR] = measured.get(SLIT) or test.measure_linear(linear)
+        else:
+            metrics["test"] = test.measure(pretrainer, both=True)
+        progress.part("intervals")
+        intervals = {"test": metrics["test"].intervals(settings.seed)}
+    found = {
+        "metrics": metrics,
+        "baseline": baseline,
+        "baselines": baselines,
+        "intervals": intervals,
+    }
+    return found, parts
+
+
+def training_batches(
+    pretrainer: Pretrainer, log: PretrainingLog | Sequences, settings: PretrainSettings
+) -> Any:
+    """One epoch of a log, every event once.
+
+    Where a log has weights, they come as a third part; their mean over all events that are asked
+    for is 1, so that losses compare.
+
+    Returns:
+        tf.data.Dataset of `(history, targets)`, or StreamedBatches of a log that was prepared.
+    """
+    causal, max_length = settings.objective == "causal", settings.max_length
+    tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
+    # Devices share the rows of a batch, and micro-batches are made of rows.
+    devices = Devices.of(pretrainer)
+    cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
+    rows = devices.replicas * max(1, cached)
+    vocabulary_size = pretrainer.backbone.vocabulary_size
+    shown = HiddenItems(vocabulary_size)
+    if causal:
+        shown = NextItems(settings.unknown_rate, settings.later_rate)
+    # A causal network sees no further than its receptive field, so whole histories are laid end to
+    # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
+    # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
+    window = None if causal else max_length - 1
+    if isinstance(log, PretrainingLog) and log.prepared is not None:
+        return StreamedBatches(
+            log.prepared,
+            log.ids,
+            shown,
+            tokens=tokens // devices.workers,
+            rows=rows // devices.workers,
+            seed=settings.seed,
+            window=window,
+            chunk_events=log.chunk_events,
+            worker=devices.worker,
+            workers=devices.workers,
+            split=log.prepared_split,
+        )
+    sequences = log if isinstance(log, Sequences) else log.sequences
+    longest = int(sequences.lengths.max())
+    windows = sequences.training_windows(window or longest)
+    weights = sequences.weights
+    if weights is not None:
+        trained = sequences.split.trained
+        total = target_weight(weights, sequences.offsets, trained)
+        weights = weights * mean_one_factor(int(np.maximum(trained - 1, 0).sum()), total)
+    arguments = shown, tokens, rows, settings.seed
+    return packed_batches(sequences.items, *windows, *arguments, weights=weights)
+
+
+def _train(
+    title, pretrainer, log, settings, folder, starts_trained=False, examples=None, path=None
+):
+    """Trains to the best validation metric or, given a `path`, that way again.
+
+    The network alone is validated, since tasks build on it. (Where a linear part answers well by
+    itself, their sum stops gaining long before the network has learned what tasks need.) The linear
+    part copies items that are viewed again, so with it the network need not: it is then watched
+    on new items.
+    """
+    with progress.stage("laying out the events of an epoch", brief=True):
+        batches = training_batches(pretrainer, log, settings)
+    validation = NextItemEvaluation(
+        log.sequences,
+        settings.max_length,
+        VALIDATION,
+        log.keep_seen and not settings.linear,
+        log.most_validated,
+        None if examples is None else examples.vocabulary,
+        log.counts,
+    )
+    recipe = Recipe(
+        settings.learning_rate,
+        settings.epochs,
+        PATIENCE[starts_trained],
+        METRIC.monitor,
+        METRIC.mode,
+        drops=1,
+        counts_start=starts_trained,
+        average=AVERAGE,
+        steps=log.steps_of_epoch(batches, settings.steps_per_epoch),
+        least_gain=settings.least_gain,
+        finish=settings.finish,
+    )
+    measure = lambda: validation.measure(pretrainer)
+    if path is not None:
+        measure, recipe = None, recipe.again(path)
+    forward = pretrainer.user_states
+    return fit(
+        title,
+        pretrainer,
+        None,
+        batches,
+        measure,
+        forward,
+        recipe,
+        folder,
+        show=None if examples is None else examples.markdown,
+        profile=settings.profile and path is None,
+    )
