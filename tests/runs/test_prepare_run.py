@@ -67,6 +67,39 @@ def test_inspect_describes_it(folder):
     assert found["files"]["vocabulary.txt"] > 0
 
 
+def same_run(ours, theirs):
+    """Whether two runs found the same: their metrics, and every bit of what they trained."""
+    told = [json.loads((run / "metrics.json").read_text()) for run in (ours, theirs)]
+    for name in ("metrics", "baseline", "baselines", "intervals", "linear", "parameters"):
+        assert told[0].get(name) == told[1].get(name), name
+    for found in told:
+        del found["data"]["fingerprint"]  # of other logs and hosts
+    assert told[0]["data"] == told[1]["data"]
+    files = sorted(path.relative_to(ours) for path in ours.rglob("*.npz"))
+    assert files == sorted(path.relative_to(theirs) for path in theirs.rglob("*.npz"))
+    for file in files:
+        arrays = [np.load(run / file, allow_pickle=False) for run in (ours, theirs)]
+        assert arrays[0].files == arrays[1].files
+        for name in arrays[0].files:
+            pair = [found[name] for found in arrays]
+            assert pair[0].dtype == pair[1].dtype and pair[0].tobytes() == pair[1].tobytes(), name
+
+
+def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(folder, tmp_path):
+    log = Log.from_columns(*sample_columns())
+    users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
+    items, times = [f"t{n % 5}" for n in range(len(users))], [30, 32, 34, 36, 38] * 13
+    target = Log.from_columns(users, items, times)
+    labels = Labels.from_columns(users, [f"k{n % 2}" for n in range(len(users))], "kind")
+    for name, place in (("memory", log), ("prepared", folder / "out")):
+        out = tmp_path / name
+        pretrain(place, out / "host", epochs=1, min_count=2, **SMALL | {"baselines": True})
+        transfer(out / "host", place, out / "films", target=target, epochs=1)
+        transfer(out / "host", place, out / "kind", labels=labels, column="kind", epochs=1)
+    for run in ("host", "films", "kind"):
+        same_run(tmp_path / "prepared" / run, tmp_path / "memory" / run)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
