@@ -17,15 +17,14 @@ from keras_peterrec.errors import InputError as InputError
 from keras_peterrec.linear.linear_table import LinearTable as LinearTable
 from keras_peterrec.log.batches import history_batches as history_batches
 from keras_peterrec.log.batches import task_batches as task_batches
+from keras_peterrec.log.events import Events as Events
 from keras_peterrec.log.item_features import read_items as read_items
 from keras_peterrec.log.labels import Labels as Labels
 from keras_peterrec.log.labels import read_labels as read_labels
-from keras_peterrec.log.log import Log as Log
 from keras_peterrec.log.packed_batches import causal_batches as causal_batches
 from keras_peterrec.log.packed_batches import masked_batches as masked_batches
 from keras_peterrec.log.prepared.reading import PreparedLog as PreparedLog
 from keras_peterrec.log.read_log import read_log as read_log
-from keras_peterrec.log.sequences import Sequences as Sequences
 from keras_peterrec.log.sources import load_labels as load_labels
 from keras_peterrec.log.sources import load_log as load_log
 from keras_peterrec.log.sources import load_titles as load_titles

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.finishing import Plan
 from keras_peterrec.log.prepared.in_process import prepare_in_process
 from keras_peterrec.log.prepared.reading import PreparedLog
@@ -41,7 +41,7 @@ def write_files(folder, columns, times=None):
 def prepared(folder, columns=None, **options):
     """A PreparedLog of the sample, and its Log in memory."""
     columns = columns or sample_columns()
-    log = Log.from_columns(*columns)
+    log = Events.from_columns(*columns)
     prepare_in_process(log, Plan.of(log, **options), folder)
     return PreparedLog(folder), log
 

@@ -217,16 +217,13 @@ def _ask(data, units, model, seed):
     """Answers for one test user, from a new process that loads the export."""
     log, titles = load_log(f"{data}/source"), load_titles(f"{data}/source")
     user_ids = load_labels(f"{data}/users", "gender").user_ids
-    lengths = dict(zip(log.user_ids, (int(n) for n in _events_per_user(log))))
+    lengths = dict(zip(log.user_ids, log.lengths.tolist()))
     chosen = next(
         user
         for user, part in zip(user_ids, split_users(user_ids, seed))
         if part == TEST and 10 <= lengths.get(user, 0) <= 40
     )
-    code = list(log.user_ids).index(chosen)
-    rows = (log.users == code).nonzero()[0]
-    rows = rows[log.timestamps[rows].argsort(kind="stable")]
-    history = [log.item_ids[item] for item in log.items[rows]]
+    history = log.item_ids[log[log.index([chosen])[0]]].tolist()
     command = [sys.executable, "-m", "keras_peterrec", "predict", "--json", "--model", str(model)]
     command += ["--task", *units]
     command += ["--history", " ".join(history)]
@@ -249,12 +246,6 @@ def _titled(answer, titles):
         return [["", value] for name, value in answer.items() if name not in COUNTS]
     (labels,) = (v for name, v in answer.items() if name not in ("scores", *COUNTS))
     return [[titles.get(label, label), score] for label, score in zip(labels, answer["scores"])]
-
-
-def _events_per_user(log):
-    import numpy as np
-
-    return np.bincount(log.users, minlength=len(log.user_ids))
 
 
 def _show_user(console, user):

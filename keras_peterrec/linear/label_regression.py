@@ -28,7 +28,7 @@ class LabelRegression:
 
     Args:
         bag: Bag.
-        items: int array of source ids, as `Sequences.items`.
+        items: int array of source ids, as `Events.items`.
         starts, stops: int arrays `[E]`, the histories.
         size: int. Items I of the source vocabulary, without special ids.
         start: float array `[n]`. The b to begin with: the best constant answer.

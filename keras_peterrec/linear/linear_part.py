@@ -47,7 +47,7 @@ class Bag:
         """The vectors of many histories.
 
         Args:
-            items: int array of ids, as `Sequences.items`.
+            items: int array of ids, as `Events.items`.
             starts, stops: int arrays `[E]`; history e is `items[starts[e]:stops[e]]`.
             size: int. Items I of the vocabulary, without special ids.
 
@@ -190,7 +190,7 @@ class Rows(NamedTuple):
     """What a linear part to items is fitted to: histories, and the items that each should find.
 
     Args:
-        items: int array of source ids, as `Sequences.items`.
+        items: int array of source ids, as `Events.items`.
         starts, stops: int arrays `[E]`; the history of row e is `items[starts[e]:stops[e]]`.
         offsets: int array `[E + 1]`.
         targets: int array, in `[0, Y)`; those of row e are `targets[offsets[e]:offsets[e + 1]]`.

@@ -33,7 +33,7 @@ def task_batches(
     """Makes batches of histories and a task's answers.
 
     Args:
-        items: int array `[N]` of ids, as `Sequences.items`.
+        items: int array `[N]` of ids, as `Events.items`.
         starts, stops: int arrays `[E]`. Histories are `items[start:stop]`.
         answers: the answer to each history: an array `[E, ...]` of classes or numbers, or
             ItemLists of target items, which are filled up with -1 in a batch.

@@ -53,16 +53,35 @@ def as_events(events: Any) -> tuple[str, ...] | None:
     Raises:
         InputError: it is something else, or names no event.
     """
-    if events is None:
-        return None
-    parts = events.split(",") if isinstance(events, str) else events
+    return (
+        None if events is None else _as_names(events, "events", "kinds of event, such as buy,cart")
+    )
+
+
+def as_fields(fields: Any) -> tuple[str, ...]:
+    """The columns that events carry as fields, such as `("price", "channel")`.
+
+    Args:
+        fields: list of str, `"price,channel"`, or `None` for none.
+
+    Raises:
+        InputError: it is something else, or names a column that is read anyway.
+    """
+    if fields is None:
+        return ()
+    names = _as_names(fields, "fields", "columns of the log, such as price,channel")
+    if set(names) & set(LOG_COLUMNS):
+        refuse("fields", f"other columns than {', '.join(LOG_COLUMNS)}", fields)
+    return names
+
+
+def _as_names(given, argument, allowed):
+    parts = given.split(",") if isinstance(given, str) else given
     if not isinstance(parts, (list, tuple)) or not all(isinstance(n, str) for n in parts):
-        raise InputError(
-            f"`events` should be kinds of event, such as buy,cart. Received: {events!r}."
-        )
-    named = tuple(part.strip() for part in parts if part.strip())
+        refuse(argument, allowed, given)
+    named = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not named:
-        raise InputError(f"`events` should name at least one. Received: {events!r}.")
+        raise InputError(f"`{argument}` should name at least one. Received: {given!r}.")
     return named
 
 
@@ -118,13 +137,13 @@ def _hint(there, wanted, renames):
     return f"; try --columns {','.join(guessed)}" if guessed else ""
 
 
-def refuse_reading(what: str, events: Any, weight_column: Any) -> None:
+def refuse_reading(what: str, **settings: Any) -> None:
     """Raises InputError if settings of reading are given for a log that is not read by columns.
 
     Args:
         what: str. The log, and why they cannot be used.
-        events, weight_column: see `read_log`.
+        settings: `events`, `weight_column` and `fields`; see `read_log`.
     """
-    for name, value in (("events", events), ("weight_column", weight_column)):
+    for name, value in settings.items():
         if value is not None:
             refuse(name, f"left out for {what}", value)

@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.history_texts import HistoryTexts
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import written
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.log.read_log import log_of_table
 from keras_peterrec.log.vocabulary import FIRST_ITEM, PAD, Vocabulary
@@ -36,8 +35,8 @@ class Histories:
 
     Strings are ids, also where they are digits: `[["001", "004"]]`. Integers alone are row numbers,
     padded with 0. Lists may be tuples, arrays, or Series of pandas or polars; tables are those of
-    pandas, polars and Arrow, dicts of columns, and Logs. An integer in a column `item_id` is an id,
-    as everywhere in a log. In a string an id with white space stands as `written` gives it,
+    pandas, polars and Arrow, dicts of columns, and Events. An integer in a column `item_id` is an
+    id, as everywhere in a log. In a string an id with white space stands as `written` gives it,
     `"New%20York"`; in a list as it is.
 
     Args:
@@ -61,8 +60,8 @@ class Histories:
     def __init__(self, given: Any, argument: str = "histories") -> None:
         self._argument = argument
         self.user_ids = self._texts = self._rows = None
-        names = None if isinstance(given, (Log, HistoryTexts)) else _column_names(given)
-        if isinstance(given, Log):
+        names = None if isinstance(given, Events) else _column_names(given)
+        if isinstance(given, Events):
             self._take_log(given)
         elif names is None:
             self._take_each(given)
@@ -149,9 +148,7 @@ class Histories:
             )
 
     def _take_log(self, log):
-        texts = HistoryTexts(log)
-        self.user_ids = texts.user_ids
-        self._texts = texts.texts(0, len(texts)).tolist()
+        self.user_ids, self._texts = log.user_ids, log.history_texts().tolist()
 
     def _take_column(self, table, names):
         others = [name for name in names if name != "user_id"]

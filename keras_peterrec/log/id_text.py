@@ -2,7 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from keras_peterrec.errors import InputError
 
@@ -61,3 +66,21 @@ def check_ids(ids: Iterable[str], argument: str) -> None:
                 f"`{argument}` should differ also where white space is written as in {text!r}. "
                 f"Received: {found[text]!r} and {id_!r}."
             )
+
+
+def written_texts(item_ids: Any) -> pa.Array:
+    """Items as they stand in a history: pyarrow array of strings."""
+    texts = map(written, item_ids) if has_space(item_ids) else item_ids
+    return pa.array(list(texts), pa.string())
+
+
+def joined_texts(texts: pa.Array, codes: Any, offsets: Any) -> pa.Array:
+    """Histories as texts, items separated by spaces: pyarrow array of strings, `[U]`.
+
+    Args:
+        texts: pyarrow array of strings, of `written_texts`.
+        codes: int array `[N]`, rows of `texts`, user by user.
+        offsets: int array `[U + 1]`. User u has `codes[offsets[u]:offsets[u + 1]]`.
+    """
+    offsets = pa.array(np.asarray(offsets, "int32"))
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts.take(pa.array(codes))), " ")

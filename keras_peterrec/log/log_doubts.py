@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import has_space
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.timestamps import unit_of
 
 # Of the events, at most so many are looked at.
@@ -14,11 +14,11 @@ _MANY_TIES = 0.1
 _LEAST_EVENTS = 1_000  # fewer may look like anything
 
 
-def doubts_of(log: Log) -> list[str]:
+def doubts_of(log: Events) -> list[str]:
     """Lines about what is probably a mistake in a log.
 
     Args:
-        log: Log.
+        log: Events.
     """
     found = []
     ids = log.item_ids if has_space(log.item_ids) else []
@@ -36,7 +36,7 @@ def doubts_of(log: Log) -> list[str]:
     return found
 
 
-def looks_swapped(log: Log) -> bool:
+def looks_swapped(log: Events) -> bool:
     """Whether the column of users seems to hold the items, and the other way round.
 
     A user's events come in sessions, close together; an item's come whenever somebody wants it.

@@ -88,8 +88,8 @@ def causal_batches(
     when it is asked for.
 
     Args:
-        items: int array `[N]` of ids, as `Sequences.items`.
-        starts, stops: int arrays `[W]`, as from `Sequences.training_windows`. Each of
+        items: int array `[N]` of ids, as `Events.items`.
+        starts, stops: int arrays `[W]`, as from `Events.training_windows`. Each of
             several workers takes `starts[worker::workers]`, and `stops` likewise.
         tokens: int. Number of positions of a batch, approximately: an epoch is cut into
             equal parts. Rows several times as long as a window cut few windows.

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 
 # At most 18 digits, so that an item fits in int64.
 _ITEMS = r"([0-9]{1,18}(?:,[0-9]{1,18})*)"
@@ -19,7 +19,7 @@ _PRETRAIN = re.compile(_ITEMS)
 _FINETUNE = re.compile(f"{_ITEMS},,{_ITEMS}")
 
 
-def read_paper_pretrain(path: str | Path) -> Log:
+def read_paper_pretrain(path: str | Path) -> Events:
     """Reads the log in a pretraining file of the official code.
 
     Users are numbered by line, from "0"; a timestamp is the position in the line.
@@ -42,7 +42,7 @@ def read_paper_pretrain(path: str | Path) -> Log:
     return _log(path, lines, starts=[0] * len(lines))
 
 
-def read_paper_finetune(path: str | Path) -> tuple[Log, Log]:
+def read_paper_finetune(path: str | Path) -> tuple[Events, Events]:
     """Reads the source log and the target log in a fine-tuning file.
 
     Both share user ids. The timestamp of a target is its position in the line
@@ -52,7 +52,7 @@ def read_paper_finetune(path: str | Path) -> tuple[Log, Log]:
         path: str or path.
 
     Returns:
-        The source `Log` and the target `Log`.
+        The source `Events` and the target `Events`.
 
     Raises:
         InputError: if the file is missing, or a line is malformed; the message names
@@ -72,7 +72,7 @@ def read_paper_finetune(path: str | Path) -> tuple[Log, Log]:
     return source, _log(path, targets, starts=[len(items) for items in sources])
 
 
-def read_paper_labels(path: str | Path) -> tuple[Log, Labels]:
+def read_paper_labels(path: str | Path) -> tuple[Events, Labels]:
     """Reads the source log and the labels in a fine-tuning file.
 
     The label of a user is the only target of the line.
@@ -81,7 +81,7 @@ def read_paper_labels(path: str | Path) -> tuple[Log, Labels]:
         path: str or path.
 
     Returns:
-        The source `Log` and the `Labels`.
+        The source `Events` and the `Labels`.
 
     Raises:
         InputError: if the file is missing, or a line is malformed or has more than one
@@ -141,7 +141,7 @@ def _log(path, lines, starts):
     users = np.repeat(np.arange(len(lines)), lengths)
     times = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths)])
     try:
-        return Log.from_columns(users, np.concatenate(lines), times, name=Path(path).name)
+        return Events.from_columns(users, np.concatenate(lines), times, name=Path(path).name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,117 @@ import pyarrow as pa
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.bad_rows import rows_with_ids, say_strays
-from keras_peterrec.log.column_names import EVENT_TYPE, LOG_COLUMNS, as_events, as_renames
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.column_names import (
+    EVENT_TYPE,
+    LOG_COLUMNS,
+    as_events,
+    as_fields,
+    as_renames,
+)
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.log_doubts import doubts_of
 from keras_peterrec.log.stray_times import strays
-from keras_peterrec.log.table_columns import encode_ids, numbers, texts
-from keras_peterrec.log.table_files import check_tables, read_tables, source_name
+from keras_peterrec.log.table_columns import numbers, texts
+from keras_peterrec.log.table_files import Tables, check_tables, read_tables, source_name
 from keras_peterrec.log.timestamps import is_fine, read_times, unit_of
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of a log's tables.
+
+    Args:
+        columns, events, weight_column, drop_bad_rows, fields: see `read_log`.
+    """
+
+    columns: Any = None
+    events: Any = None
+    weight_column: str | None = None
+    drop_bad_rows: bool = False
+    fields: Any = None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The columns that are read."""
+        more = [EVENT_TYPE] if as_events(self.events) is not None else []
+        more += [self.weight_column] if self.weight_column is not None else []
+        return list(dict.fromkeys([*LOG_COLUMNS, *more, *as_fields(self.fields)]))
+
+    def check(self, source: Any) -> None:
+        """Raises what `read_log` would of missing files and columns, without reading them."""
+        check_tables(source, self.wanted, self.columns)
+
+    def rows(self, tables: Tables, middle: float | None = None, all_kinds: bool = True) -> Rows:
+        """The rows of tables that are events, checked.
+
+        Args:
+            tables: Tables of the wanted columns.
+            middle: float or `None`. See `strays`. Defaults to `None`.
+            all_kinds: bool. Whether these are all rows of the log, so that each kind of event that
+                is asked for should be there. Defaults to `True`.
+
+        Raises:
+            InputError: a row has no id, or a time or weight cannot be read.
+        """
+        kept = None
+        if self.events is not None:
+            found = texts(tables.column(EVENT_TYPE), EVENT_TYPE)
+            kept = np.isin(found, as_events(self.events))
+            if all_kinds:
+                self._check_kinds(found)
+        whole = rows_with_ids(tables, LOG_COLUMNS[:2], kept, self.drop_bad_rows)
+        if whole is not None:
+            tables, kept = tables.select(whole), None if kept is None else kept[whole]
+        columns = [part.column("timestamp") for part in tables.parts]
+        times, note = read_times(columns, tables.names, "timestamp")
+        if kept is not None:
+            tables, times = tables.select(kept), times[kept]
+        if (away := strays(times, middle)).any():
+            say_strays(tables, away, times, self.drop_bad_rows)
+            if self.drop_bad_rows:
+                tables, times = tables.select(~away), times[~away]
+        weights = None
+        if self.weight_column is not None:
+            weights = weight_numbers(tables.column(self.weight_column), self.weight_column)
+        fields = {name: tables.column(name) for name in as_fields(self.fields)}
+        ids = tables.column("user_id"), tables.column("item_id")
+        return Rows(*ids, times, weights, fields, note)
+
+    def _check_kinds(self, found):
+        """Raises InputError if no row is of a kind that is asked for; says which kind has none."""
+        names = as_events(self.events)
+        different, counts = np.unique(found[found != None], return_counts=True)  # noqa: E711
+        missing = [name for name in names if name not in different]
+        if not missing:
+            return
+        often = ", ".join(different[np.argsort(-counts)][:10])
+        called = as_renames(self.columns).get(EVENT_TYPE, EVENT_TYPE)
+        if len(missing) == len(names):
+            raise InputError(
+                f"`events` should be among the values of {called}: {often}. "
+                f"Received: {', '.join(names)}."
+            )
+        progress.line(f"no row of {called} is {', '.join(missing)}; there are {often}")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table that are events, in the order of the table.
+
+    Args:
+        user_ids, item_ids: pyarrow columns `[N]`, or arrays.
+        times: array `[N]`.
+        weights: array `[N]` or `None`.
+        fields: dict from a name to a column `[N]`.
+        note: str or `None`. What to say of the clocks. Defaults to `None`.
+    """
+
+    user_ids: Any
+    item_ids: Any
+    times: np.ndarray
+    weights: np.ndarray | None
+    fields: dict
+    note: str | None = None
 
 
 def read_log(
@@ -27,11 +132,12 @@ def read_log(
     events: Any = None,
     weight_column: str | None = None,
     drop_bad_rows: bool = False,
-) -> Log:
+    fields: Any = None,
+) -> Events:
     """Reads a log from a table, a file, or several files.
 
-    It has the columns `user_id`, `item_id` and `timestamp`, or others that `columns` names; more
-    are allowed and not read. The ids of a CSV file are kept as written: "0010" stays "0010".
+    It has the columns `user_id`, `item_id` and `timestamp`, or others that `columns` names; of more
+    those in `fields` are read. The ids of a CSV file are kept as written: "0010" stays "0010".
     Timestamps are numbers or dates; see `timestamps.py`. Rows that repeat user, item and time are
     dropped where the clock counts less than days. A line on stderr says what was read.
 
@@ -48,105 +154,48 @@ def read_log(
         drop_bad_rows: bool. Whether rows without an id or a time, and rows whose time is far from
             all others, are left out; a line says how many. Defaults to `False`: the former are
             refused, and the latter named and kept.
+        fields: list of str, or text such as `"price,channel"`. More columns that the events carry
+            as they are; rows that differ in one are no duplicates. Defaults to `None`, none.
 
     Raises:
         InputError: if a file is missing or unreadable, lacks a column, or holds
-            something that `Log.from_columns` does not accept.
+            something that `Events.from_columns` does not accept.
 
     Example:
 
     >>> log = read_log("clicks.csv.gz")
     >>> log = read_log(frame, columns={"user_id": "userId", "item_id": "movieId"})
     """
-    wanted = _wanted(events, weight_column)
+    reading = Reading(columns, events, weight_column, drop_bad_rows, fields)
     with progress.stage(f"reading {source_name(source)}") as found:
-        tables = read_tables(source, wanted, columns, drop_bad_rows)
+        tables = read_tables(source, reading.wanted, columns, drop_bad_rows)
         count = len(tables)
         try:
-            kept = None
-            if events is not None:
-                kept = _of_events(tables.column(EVENT_TYPE), as_events(events), columns)
-            *found_columns, weights, note = event_columns(
-                tables, kept, weight_column, drop_bad_rows
-            )
+            rows = reading.rows(tables)
             progress.part("users, items and their order")
             name = tables.name.removeprefix("the ")
-            log = Log.from_columns(*found_columns, name, weights)
+            told = rows.times, name, rows.weights, rows.fields
+            log = Events.from_columns(rows.user_ids, rows.item_ids, *told)
         except InputError as error:
             inside = str(error) if tables.names[0] in str(error) else f"{tables.name}: {error}"
             raise InputError(inside) from error
         log, repeated = _without_duplicates(log)
         said = [f"{count:,} rows"] if count != len(log) else []
-        said += [log.summary(), *repeated, *tables.notes(), *([note] if note else [])]
+        said += [log.summary(), *repeated, *tables.notes(), *([rows.note] if rows.note else [])]
         found("; ".join(said))
     for doubt in doubts_of(log):
         progress.line(f"{tables.name}: {doubt}")
     return log
 
 
-def log_of_table(source: Any) -> Log:
+def log_of_table(source: Any) -> Events:
     """Reads a table in memory as `read_log` does: of one user or more, and without a line of it.
 
     Raises:
         InputError: see `read_log`.
     """
-    users, items, times, _, _ = event_columns(read_tables(source, LOG_COLUMNS))
-    user_ids, users = encode_ids(users, "user_id")
-    item_ids, items = encode_ids(items, "item_id")
-    log, _ = _without_duplicates(Log(user_ids, item_ids, users, items, times))
-    return log
-
-
-def check_log_files(
-    source: Any, columns: Any = None, events: Any = None, weight_column: str | None = None
-) -> None:
-    """Raises what `read_log` would of missing files and columns, without reading them."""
-    check_tables(source, _wanted(events, weight_column), columns)
-
-
-def _wanted(events, weight_column):
-    more = [EVENT_TYPE] if as_events(events) is not None else []
-    more += [weight_column] if weight_column is not None else []
-    return list(dict.fromkeys([*LOG_COLUMNS, *more]))
-
-
-def event_columns(
-    tables: Any,
-    kept: np.ndarray | None = None,
-    weight_column: str | None = None,
-    drop_bad_rows: bool = False,
-    middle: float | None = None,
-) -> tuple:
-    """The columns of a log's events.
-
-    Args:
-        tables: Tables.
-        kept: bool array `[N]` or `None`. The rows that are read. Defaults to `None`, all.
-        weight_column, drop_bad_rows: see `read_log`.
-        middle: float or `None`. See `strays`. Defaults to `None`.
-
-    Returns:
-        Users and items, pyarrow columns; times; weights, an array or `None`; and what to say of
-        the clocks, a str or `None`.
-
-    Raises:
-        InputError: a row has no id, or a time or weight cannot be read.
-    """
-    whole = rows_with_ids(tables, LOG_COLUMNS[:2], kept, drop_bad_rows)
-    if whole is not None:
-        tables, kept = tables.select(whole), None if kept is None else kept[whole]
-    columns = [part.column("timestamp") for part in tables.parts]
-    times, note = read_times(columns, tables.names, "timestamp")
-    if kept is not None:
-        tables, times = tables.select(kept), times[kept]
-    if (away := strays(times, middle)).any():
-        say_strays(tables, away, times, drop_bad_rows)
-        if drop_bad_rows:
-            tables, times = tables.select(~away), times[~away]
-    weights = None
-    if weight_column is not None:
-        weights = weight_numbers(tables.column(weight_column), weight_column)
-    return tables.column("user_id"), tables.column("item_id"), times, weights, note
+    rows = Reading().rows(read_tables(source, LOG_COLUMNS))
+    return _without_duplicates(Events.of_rows(rows.user_ids, rows.item_ids, rows.times))[0]
 
 
 def weight_numbers(column: Any, name: str) -> np.ndarray:
@@ -163,52 +212,15 @@ def weight_numbers(column: Any, name: str) -> np.ndarray:
         ) from error
 
 
-def _of_events(column, names, columns):
-    """Which rows are of the named kinds of event, bool `[N]`."""
-    found = texts(column, EVENT_TYPE)
-    different, counts = np.unique(found[found != None], return_counts=True)  # noqa: E711
-    kept = np.isin(found, names)
-    missing = [name for name in names if name not in different]
-    if missing:
-        often = ", ".join(different[np.argsort(-counts)][:10])
-        called = as_renames(columns).get(EVENT_TYPE, EVENT_TYPE)
-        if not kept.any():
-            raise InputError(
-                f"`events` should be among the values of {called}: {often}. "
-                f"Received: {', '.join(names)}."
-            )
-        progress.line(f"no row of {called} is {', '.join(missing)}; there are {often}")
-    return kept
-
-
 def _without_duplicates(log):
     """The log with one of the events that repeat user, item and time, and what to say of them.
 
     Where the clock counts days, or is none, an equal row may be another event.
     """
-    if not _may_repeat(log):
-        return log, []
-    columns = {"user": log.users, "item": log.items, "time": log.timestamps}
-    if log.weights is not None:
-        columns["weight"] = log.weights
-    table = pa.table({**columns, "row": np.arange(len(log))})
-    firsts = table.group_by([*columns]).aggregate([("row", "min")]).column("row_min").to_numpy()
-    repeated = len(log) - len(firsts)
+    distinct = log.without_repeats()
+    repeated = len(log) - len(distinct)
     if not repeated:
         return log, []
     if not is_fine(log.timestamps, unit_of(log.timestamps)):
         return log, [f"{repeated:,} repeat user, item and time, and are kept"]
-    mask = np.zeros(len(log), bool)
-    mask[firsts] = True
-    return log.select(mask), [f"{repeated:,} exact duplicate{'s' * (repeated != 1)} dropped"]
-
-
-def _may_repeat(log):
-    """Whether two events may be equal, at a fifth of the price of being sure."""
-    mixed = np.zeros(len(log), "uint64")
-    for column in (log.users, log.items, log.timestamps):
-        # An odd factor loses nothing; what overflows is meant to.
-        bits = column.astype("int64" if column.dtype.kind == "i" else "float64").view("uint64")
-        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) + bits
-    mixed.sort()
-    return bool(np.any(mixed[1:] == mixed[:-1]))
+    return distinct, [f"{repeated:,} exact duplicate{'s' * (repeated != 1)} dropped"]

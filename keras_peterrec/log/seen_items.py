@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.distinct import distinct, distinct_pairs
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 
 # If at least this share of training targets lies in the history, seen items may be recommended.
@@ -40,60 +40,46 @@ def what_is_seen(summary: dict) -> str | None:
     )
 
 
-def share_of_repeats(sequences: Sequences) -> float:
+def share_of_repeats(sequences: Events) -> float:
     """The share of the next items that training asks for that lie in the history before them.
 
     Args:
-        sequences: Sequences.
+        sequences: Events.
     """
-    lengths, trained = sequences.lengths, sequences.split.trained
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(owners)) - sequences.offsets[owners]
-    asked = (place < trained[owners]) & (sequences.items >= FIRST_ITEM)
+    owners, place = sequences.users.astype("int64"), sequences.places
+    asked = (place < sequences.split.trained[owners]) & (sequences.items >= FIRST_ITEM)
     pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
     pairs += sequences.items[asked]
     targets = np.count_nonzero(asked & (place > 0))
     return float((len(pairs) - len(distinct(pairs))) / max(1, targets))
 
 
-def answered_events(source: Sequences, answers: Vocabulary) -> Sequences:
+def answered_events(source: Events, answers: Vocabulary) -> Events:
     """The events of a source log whose items can be answered, in the ids of the answers.
 
     Items that the source's own vocabulary lacks are among them, as in the history that a server is
     given.
 
     Args:
-        source: Sequences.
+        source: Events.
         answers: Vocabulary without special ids.
 
     Returns:
-        Sequences of the same users; of nothing where the source has no log.
+        Events of the same users.
     """
-    log = source.log
-    ids = None if log is None else answers.encode(log.item_ids)
-    if ids is None or not (ids >= 0).any():
-        nothing = np.zeros(0, "int32"), np.zeros(0)
-        offsets = np.zeros(len(source) + 1, "int64")
-        return Sequences.of_arrays(source.user_ids, *nothing, offsets)
-    order = np.lexsort((log.timestamps, log.users))
-    order = order[ids[log.items[order]] >= 0]
-    counts = np.bincount(log.users[order], minlength=len(log.user_ids))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
-    times = np.asarray(log.timestamps)[order]
-    return Sequences.of_arrays(log.user_ids, ids[log.items[order]], times, offsets)
+    return source.log.encode(answers, known_only=True)
 
 
-def are_seen(history: Sequences, slices: np.ndarray, lists: ItemLists) -> np.ndarray:
+def are_seen(history: Events, slices: np.ndarray, lists: ItemLists) -> np.ndarray:
     """Whether each item of each list lies in its row's slice of a history, bool `[N]`.
 
     Args:
-        history: Sequences, of `answered_events`.
+        history: Events, of `answered_events`.
         slices: int array `[E, 2]` of starts and stops; each starts where a user's events do.
         lists: ItemLists of E rows.
     """
     size = 1 + max(np.max(history.items, initial=0), np.max(lists.items, initial=0)).astype("int64")
-    owners = np.repeat(np.arange(len(history)), history.lengths)
-    pairs, first = np.unique(owners * size + history.items, return_index=True)
+    pairs, first = np.unique(history.users * size + history.items, return_index=True)
     if not len(pairs):
         return np.zeros(len(lists.items), bool)
     users = np.searchsorted(history.offsets, slices[:, 0], side="right") - 1

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.log.moments import in_clock, is_moment
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
+EVERYTHING = "everything"  # a split of events that holds nothing out
 # With fewer validation users, early stopping follows noise.
 LEAST_VALIDATION = 20
 # The share of the events before a moment that is trained on; the latest tenth is for validation.
 TRAINED_SHARE = 0.9
+BINS = 2**20  # of times, which tell where validation begins
 
 
 @dataclass(frozen=True)
@@ -62,43 +65,6 @@ def all_events(lengths: np.ndarray) -> EventSplit:
     return EventSplit(lengths, none, none)
 
 
-def split_events(log: Any, split: str = LAST) -> EventSplit:
-    """Splits the events of a log for the training and the test of the next item.
-
-    By time, training sees the first 90 % of the events before the moment. The rest of these are for
-    validation, each user's first one, and of the events from the moment on each user's first one is
-    the test. Users without an event before theirs are not asked.
-
-    Args:
-        log: Log.
-        split: str. `"last"`, see `last_events`, or `"time:MOMENT"`, see `in_clock`. Defaults to
-            `"last"`.
-
-    Returns:
-        EventSplit of `log.user_ids`.
-
-    Raises:
-        InputError: training, validation or test would have no event.
-    """
-    lengths = np.bincount(log.users, minlength=len(log.user_ids))
-    if not is_moment(split):
-        if lengths.max() < 4:  # one input and one target, validation, test
-            raise InputError(
-                "`log` should have a user with at least four events. "
-                f"Received: {len(lengths)} users with at most {lengths.max()}."
-            )
-        return last_events(lengths)
-    begin, moment = period_bounds(log.timestamps, split)
-    trained, before = (
-        np.bincount(log.users[log.timestamps < end], minlength=len(lengths))
-        for end in (begin, moment)
-    )
-    found = events_by_time(trained, before, lengths)
-    if not found.asks_all:
-        raise bad_moment(split, log.timestamps.min(), log.timestamps.max())
-    return found
-
-
 def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray) -> EventSplit:
     """The EventSplit of users, given how many events they have before each bound of the periods.
 
@@ -113,6 +79,192 @@ def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray)
     )
 
 
+@dataclass(frozen=True)
+class Periods:
+    """How each user's events are split.
+
+    Args:
+        split: str. `"last"`, `"everything"` or `"time:MOMENT"`.
+        bounds: where validation and the test begin, of a split by time; else `None`.
+    """
+
+    split: str
+    bounds: tuple | None = None
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether it is asked of the timestamps."""
+        return self.bounds is not None
+
+    def events(self, events: Any) -> EventSplit:
+        """The EventSplit of some Events."""
+        if self.bounds is None:
+            return last_events(events.lengths) if self.split == LAST else all_events(events.lengths)
+        return events_by_time(*(_before(events, bound) for bound in self.bounds), events.lengths)
+
+    def check(self, found: EventSplit, log: Any) -> None:
+        """Raises InputError if an EventSplit of a log leaves training, validation or test empty."""
+        longest = max(found.test.max() + 1, found.trained.max())
+        if self.split == LAST and longest < 4:  # one input and one target, validation, test
+            raise InputError(
+                "`log` should have a user with at least four events. "
+                f"Received: {log.user_count} users with at most {longest}."
+            )
+        if self.reads_times and not found.asks_all:
+            raise bad_moment(self.split, *log.times())
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """What a split of all events of a log comes to.
+
+    Args:
+        periods: Periods.
+        counts: int64 array `[I]`. How often training sees each item of the log.
+        shard, trained, users: int64 arrays of equal length. So many users of a shard have so many
+            events that training sees.
+        target_weight: float or `None`. What the weights of all targets of training add up to;
+            `None` where the log has none.
+    """
+
+    periods: Periods
+    counts: np.ndarray
+    shard: np.ndarray
+    trained: np.ndarray
+    users: np.ndarray
+    target_weight: float | None = None
+
+    @property
+    def targets(self) -> int:
+        """How many events training predicts."""
+        return int(np.sum(self.users * np.maximum(self.trained - 1, 0)))
+
+
+def split_events(log: Any, split: str = LAST) -> EventSplit:
+    """Splits the events of a log in memory for the training and the test of the next item.
+
+    By time, training sees the first 90 % of the events before the moment. The rest of these are for
+    validation, each user's first one, and of the events from the moment on each user's first one is
+    the test. Users without an event before theirs are not asked.
+
+    Args:
+        log: Events.
+        split: str. `"last"`, see `last_events`, or `"time:MOMENT"`, see `in_clock`. Defaults to
+            `"last"`.
+
+    Raises:
+        InputError: training, validation or test would have no event.
+    """
+    periods = find_periods(log, split)
+    found = periods.events(log)
+    periods.check(found, log)
+    return found
+
+
+def count_split(log: Any, split: str = LAST) -> SplitCounts:
+    """What a split of a log comes to; its shards are not read where that is known.
+
+    Args:
+        log: Events or PreparedLog.
+        split: str; see `Periods`. Defaults to `"last"`.
+
+    Raises:
+        InputError: training, validation or test would have no event, or a shard is damaged.
+    """
+    kept = log.kept_split(split)
+    return _count(log, find_periods(log, split)) if kept is None else kept
+
+
+def find_periods(log: Any, split: str) -> Periods:
+    """The Periods of a split; see `count_split`."""
+    if not is_moment(split):
+        return Periods(split)
+    kept = log.kept_split(split)
+    return Periods(split, _bounds(log, split)) if kept is None else kept.periods
+
+
+def _bounds(log, split):
+    """Validation begins at the time before which 90 % of the events before the moment lie."""
+    low, high = log.times()
+    moment = in_clock(split, np.array([low, high]))
+    if not low < moment:
+        raise bad_moment(split, low, high)
+    width = max(1, -(-(moment - low) // BINS))
+    counts = np.zeros(BINS + 1, "int64")
+    with progress.stage(f"looking for {split}", brief=True) as found:
+        for shard in range(log.shards):
+            times = log.read_times(shard)
+            places = np.maximum(times[times < moment] - low, 0) // width
+            counts += np.bincount(places.astype("int64"), minlength=BINS + 1)
+        rank = int(TRAINED_SHARE * int(counts.sum()))
+        passed = np.cumsum(counts)
+        place = int(np.searchsorted(passed, rank, side="right"))
+        rank -= int(passed[place] - counts[place])  # among the times of this bin
+        values, repeats = np.zeros(0, np.asarray(low).dtype), np.zeros(0, "int64")
+        for shard in range(log.shards):
+            times = log.read_times(shard)
+            here = times[(times < moment) & (np.maximum(times - low, 0) // width == place)]
+            values, codes = np.unique(np.concatenate([values, here]), return_inverse=True)
+            more = np.concatenate([repeats, np.ones(len(here), "int64")])
+            repeats = np.bincount(codes, more, len(values)).astype("int64")
+        begin = values[np.searchsorted(np.cumsum(repeats), rank, side="right")]
+        found(f"validation begins at {begin}")
+    return begin, moment
+
+
+def _count(log, periods):
+    """The SplitCounts of all shards, one in memory at a time."""
+    counts, rows, largest = np.zeros(len(log.item_ids), "int64"), [], []
+    weight = 0.0 if log.weighted else None
+    with progress.bar(f"counting {periods.split}", log.shards) as advance:
+        for shard in range(log.shards):
+            found = log.read([shard], times=periods.reads_times)
+            split = periods.events(found)
+            seen = found.items[found.places < np.repeat(split.trained, found.lengths)]
+            counts += np.bincount(seen[seen >= 0], minlength=len(counts))
+            values, users = np.unique(split.trained, return_counts=True)
+            rows.append([np.full(len(values), shard), values, users])
+            parts = (split.trained, 0), (split.validation, -1), (split.test, -1)
+            largest.append([part.max(initial=none) for part, none in parts])
+            if weight is not None:
+                weight += target_weight(found.weights, found.offsets, split.trained)
+            advance()
+    periods.check(EventSplit(*np.transpose(largest)), log)
+    shard, trained, users = np.concatenate(rows, axis=1).astype("int64")
+    return SplitCounts(periods, counts, shard, trained, users, weight)
+
+
+def target_weight(weights: np.ndarray, offsets: np.ndarray, trained: np.ndarray) -> float:
+    """The sum of the weights of all targets of training: each user's events after the first.
+
+    Args:
+        weights: float array `[N]`, user by user and in order of time.
+        offsets: int array `[U + 1]`, as of Events.
+        trained: int array `[U]`. How many events training sees of each user.
+    """
+    passed = np.concatenate([[0.0], np.cumsum(weights, dtype="float64")])
+    firsts = offsets[:-1] + np.minimum(trained, 1)
+    return float(np.sum(passed[offsets[:-1] + trained] - passed[firsts]))
+
+
+def mean_one_factor(targets: int, weight: float) -> float:
+    """What the weights of targets are multiplied with, so that their mean is 1.
+
+    Args:
+        targets: int. How many there are.
+        weight: float. What their weights add up to.
+
+    Raises:
+        InputError: that is nothing.
+    """
+    if weight <= 0:
+        raise InputError(
+            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
+            "kept for validation and test."
+        )
+    return targets / weight
+
+
 def split_target_events(log: Any, split: str, seed: int, train_fraction: float) -> np.ndarray:
     """Splits the events of a target log: by their users, or by time.
 
@@ -121,7 +273,7 @@ def split_target_events(log: Any, split: str, seed: int, train_fraction: float) 
     of `split_users`.
 
     Args:
-        log: Log.
+        log: Events.
         split: str. `"users"`, see `split_users`, or `"time:MOMENT"`.
         seed, train_fraction: see `split_users`.
 
@@ -130,43 +282,25 @@ def split_target_events(log: Any, split: str, seed: int, train_fraction: float) 
     """
     if not is_moment(split):
         return split_users(log.user_ids, seed, train_fraction)[log.users]
+    begin, moment = _bounds(log, split)
     times = log.timestamps
-    begin, moment = period_bounds(times, split)
     parts = np.where(times < begin, TRAIN, np.where(times < moment, VALIDATION, TEST))
     if len(np.unique(parts)) < 3:
-        raise bad_moment(split, times.min(), times.max())
+        raise bad_moment(split, *log.times())
     at = user_fractions(log.user_ids, seed, "train")[log.users]
     parts[(parts != TEST) & (at >= train_fraction)] = -1
     return parts
 
 
-def events_before(source: Any, split: str) -> np.ndarray:
-    """How many events of each user of some Sequences come before a moment, int64 `[U]`."""
-    moment = in_clock(split, source.timestamps)
-    passed = np.concatenate([[0], np.cumsum(source.timestamps < moment)])
-    return np.diff(passed[source.offsets])
+def events_before(events: Any, split: str) -> np.ndarray:
+    """How many events of each user of some Events come before a moment, int64 `[U]`."""
+    return _before(events, in_clock(split, events.timestamps))
 
 
-def period_bounds(times: np.ndarray, split: str) -> tuple:
-    """Where validation begins and where the test begins, of a split by time.
-
-    Args:
-        times: array `[N]` of numbers, all timestamps of a log.
-        split: str, `"time:MOMENT"`.
-
-    Raises:
-        InputError: no event is before the moment.
-    """
-    moment = in_clock(split, times)
-    before = np.sort(times[times < moment])
-    if not len(before):
-        raise bad_moment(split, times.min(), times.max())
-    return before[trained_events(len(before))], moment
-
-
-def trained_events(before: int) -> int:
-    """How many of the events before a moment come before validation begins, int."""
-    return int(TRAINED_SHARE * before)
+def _before(events, bound):
+    """How many events of each user come before a time."""
+    passed = np.concatenate([[0], np.cumsum(events.timestamps < bound)])
+    return np.diff(passed[events.offsets])
 
 
 def bad_moment(split: str, low: Any, high: Any) -> InputError:

@@ -16,10 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import window_counts
 from keras_peterrec.log.packed_batches import Chunk, NextItems, packed, pass_numbers
-from keras_peterrec.log.prepared.splits import PreparedSplit, count_split
-from keras_peterrec.log.sequences import Sequences, mean_one_factor, window_counts
-from keras_peterrec.log.splits import LAST
+from keras_peterrec.log.splits import LAST, SplitCounts, count_split, mean_one_factor
 
 CHUNK_EVENTS = 4_000_000  # about 150 MB in memory, once for this chunk and once for the next
 # Between the random numbers of two chunks of a pass; a batch takes three in a row.
@@ -34,7 +33,7 @@ class StreamedBatches:
 
     Args:
         prepared: PreparedLog.
-        ids: int32 array `[I + 4]`. From the ids of the records to those of the batches; see
+        ids: int32 array `[I]`. The id in the batches of each item of the log; see
             `PreparedLog.vocabulary`.
         make_batch: NextItems or HiddenItems.
         tokens: int. Positions of a batch of this worker, approximately.
@@ -43,7 +42,7 @@ class StreamedBatches:
         window: int or `None`. The most inputs of a window. Defaults to `None`, whole histories.
         chunk_events: int. Events of a chunk, approximately; it has one shard at least.
         worker, workers: int. Which worker this is, of how many. Default to `0` and `1`.
-        split: PreparedSplit or `None`. Defaults to `None`: the last two events of each user are
+        split: SplitCounts or `None`. Defaults to `None`: the last two events of each user are
             not read.
 
     Attributes:
@@ -74,7 +73,7 @@ class StreamedBatches:
         chunk_events: int = CHUNK_EVENTS,
         worker: int = 0,
         workers: int = 1,
-        split: PreparedSplit | None = None,
+        split: SplitCounts | None = None,
     ) -> None:
         self.prepared, self.ids, self.make_batch = prepared, ids, make_batch
         self.rows, self.seed, self._error = rows, seed, None
@@ -182,13 +181,12 @@ class StreamedBatches:
         except InputError as error:
             self._error = error
             raise
-        items, split = self.ids[found.items], self.split.periods.events(found)
-        sequences = Sequences.of_arrays(None, items, None, found.offsets, split=split)
-        starts, stops = sequences.training_windows(self.window)
+        events = found.renumbered(self.ids, self.split.periods.events(found))
+        starts, stops = events.training_windows(self.window)
         weights = []
-        if found.weights is not None:
-            weights = [(found.weights * self._factor).astype("float32")]
-        return items, starts, stops + self.make_batch.more - starts, *weights
+        if events.weights is not None:
+            weights = [(events.weights * self._factor).astype("float32")]
+        return events.items, starts, stops + self.make_batch.more - starts, *weights
 
 
 def _chunks(prepared, shards):

@@ -112,10 +112,23 @@ def texts(values: Column, argument: str) -> np.ndarray:
     Raises:
         InputError: if a value is not readable as text.
     """
-    column = arrow_column(values, argument)
-    stripped = pc.utf8_trim_whitespace(_as_strings(column, argument))
-    filled = pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)
-    return filled.to_numpy(zero_copy_only=False)
+    return _stripped(values, argument).to_numpy(zero_copy_only=False)
+
+
+def encode_texts(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different strings of `texts`, and each row as an index into them, -1 where empty.
+
+    Args:
+        values, argument: see `texts`.
+
+    Returns:
+        An object array of different strings in order of first appearance, and int32 array `[N]`.
+    """
+    encoded = _stripped(values, argument).dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return encoded.dictionary.to_numpy(zero_copy_only=False), codes
 
 
 def arrow_column(values: Column, argument: str) -> pa.Array | pa.ChunkedArray:
@@ -156,6 +169,12 @@ def is_text(kind: pa.DataType) -> bool:
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
     )
+
+
+def _stripped(values, argument):
+    """A column as strings without white space around them, null where empty."""
+    stripped = pc.utf8_trim_whitespace(_as_strings(arrow_column(values, argument), argument))
+    return pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)
 
 
 def _as_strings(column, argument):

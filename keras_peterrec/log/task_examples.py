@@ -9,7 +9,6 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.log.item_lists import ItemLists
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.timestamps import UNITS, in_seconds, unit_of
 
 # Clocks that are so many times apart are probably not the same.
@@ -79,14 +78,14 @@ def recommendation_examples(
     different parts are different examples.
 
     Args:
-        source: Sequences of the source log.
-        target_log: Log.
+        source: Events of the source log.
+        target_log: Events.
         target_vocabulary: Vocabulary without special ids.
         cut_history: bool. Whether a history ends before its target event, for
             logs that share a clock. Defaults to `True`.
         parts: int array or `None`. The part of each event of the target log, as of
             `split_target_events`. Defaults to `None`: users are split later.
-        answered: Sequences of `answered_events`, or `None`. Defaults to `None`.
+        answered: Events of `answered_events`, or `None`. Defaults to `None`.
 
     Returns:
         TaskExamples.
@@ -94,12 +93,14 @@ def recommendation_examples(
     Raises:
         Misfit: no user of the target log has a source history.
     """
-    target = Sequences(target_log, target_vocabulary)
-    users = np.repeat(source.index(target.user_ids), target.lengths)  # [N] source users
+    target = target_log.encode(target_vocabulary)
+    found = source.index(target.user_ids)
+    owners = target.users
+    users = found[owners]  # [N] source users
     kept = users >= 0
-    dropped = int((source.index(target.user_ids) < 0).sum())
+    dropped = int((found < 0).sum())
     _require_histories(kept, "target")
-    owners = np.repeat(np.arange(len(target)), target.lengths)[kept]
+    owners = owners[kept]
     users, items = users[kept], target.items[kept]
     starts = source.offsets[users]
     if cut_history:
@@ -110,7 +111,7 @@ def recommendation_examples(
     # Events come user by user and by time, so equal histories stand together.
     equal = [users, stops]
     if parts is not None:
-        parts = parts[np.lexsort((target_log.timestamps, target_log.users))][kept]
+        parts = parts[kept]
         equal.append(parts)
     changes = np.flatnonzero(np.any(np.diff(equal, axis=1) != 0, axis=0)) + 1
     firsts = np.concatenate([[0], changes]).astype("int64")
@@ -132,7 +133,7 @@ def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:
     """Examples of users' answers from their whole source history.
 
     Args:
-        source: Sequences of the source log.
+        source: Events of the source log.
         user_ids: sequence of different str, `[U]`.
         answers: array `[U, ...]`, such as the index of each user's class.
 
@@ -193,7 +194,7 @@ def _with_mean_one(weights):
 
 def _events_before(source, users, times):
     """How many source events of each user lie strictly before each time, `[N]`."""
-    every_user = np.concatenate([users, np.repeat(np.arange(len(source)), source.lengths)])
+    every_user = np.concatenate([users, source.users])
     every_time = np.concatenate([times, source.timestamps])
     is_source = np.concatenate([np.zeros(len(users), bool), np.ones(len(source.items), bool)])
     order = np.lexsort((is_source, every_time, every_user))  # a tie: the target first

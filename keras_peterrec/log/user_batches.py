@@ -167,7 +167,7 @@ class UserBatches:
         """Makes batches for training. Stretches are shuffled, anew in each epoch.
 
         Args:
-            items: int array `[N]` of ids, as `Sequences.items`.
+            items: int array `[N]` of ids, as `Events.items`.
             answers: array `[E, ...]`, or ItemLists; see `answer_lookup`.
             seed: int. The same seed gives the same batches in every epoch.
             steps: int. Batches of an epoch.
@@ -217,7 +217,7 @@ class UserBatches:
 
         Args:
             function: Callable from int32 `[R, L]` and `[R, S]` to a tensor `[R·S, ...]`.
-            items: int array `[N]` of ids, as `Sequences.items`.
+            items: int array `[N]` of ids, as `Events.items`.
 
         Returns:
             float32 array `[E, ...]`, in the order of the examples.

@@ -57,6 +57,7 @@ class Vocabulary:
         self.items = np.asarray(items, dtype=object)
         self.special_ids = special_ids
         self.first_id = FIRST_ITEM if special_ids else 0
+        self.unknown = UNK if special_ids else OUTSIDE
         if len(self.items) == 0:
             raise InputError("`items` should hold at least one item. Received: none.")
         check_ids(self.items, "items")
@@ -90,16 +91,8 @@ class Vocabulary:
         Raises:
             InputError: if `min_count` leaves no item, or the items are not allowed.
         """
-        items, counts = np.asarray(items, dtype=object), np.asarray(counts)
-        kept = np.flatnonzero(counts >= min_count)
-        if len(kept) == 0:
-            raise InputError(
-                "`min_count` should leave at least one item. "
-                f"Received: `min_count` = {min_count}, the largest count is {counts.max()}."
-            )
-        by_name = np.argsort(items[kept].astype(str), kind="stable")
-        kept = kept[by_name]
-        return cls(items[kept[np.argsort(-counts[kept], kind="stable")]], special_ids)
+        items = np.asarray(items, dtype=object)
+        return cls(items[order_by_counts(items, counts, min_count)], special_ids)
 
     def select(self, places: np.ndarray) -> Vocabulary:
         """A Vocabulary of some of its items.
@@ -132,7 +125,6 @@ class Vocabulary:
         """
         import tensorflow as tf
 
-        default = UNK if self.special_ids else OUTSIDE
         if path is None:
             ids = tf.range(self.first_id, len(self), dtype=tf.int64)
             initializer = tf.lookup.KeyValueTensorInitializer(
@@ -146,7 +138,7 @@ class Vocabulary:
                 tf.int64,
                 tf.lookup.TextFileIndex.LINE_NUMBER,
             )
-        return tf.lookup.StaticHashTable(initializer, default_value=default)
+        return tf.lookup.StaticHashTable(initializer, default_value=self.unknown)
 
     def encode(self, items: Sequence[str]) -> np.ndarray:
         """Returns the ids of a sequence of strings, int32 `[N]`."""
@@ -210,6 +202,54 @@ class Vocabulary:
             ) from error
         special_ids = tuple(lines[:FIRST_ITEM]) == _SPECIAL_LINES
         return cls(lines[FIRST_ITEM:] if special_ids else lines, special_ids)
+
+
+def order_by_counts(items: Sequence[str], counts: Sequence[int], min_count: int = 0) -> np.ndarray:
+    """The positions of items in the order of a vocabulary: by falling counts, then by name.
+
+    Args:
+        items: sequence of different str, or pyarrow array of strings.
+        counts: sequence of int, one for each item.
+        min_count: int. Items with a smaller count are left out. Defaults to `0`.
+
+    Raises:
+        InputError: `min_count` leaves no item.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    counts = np.asarray(counts)
+    kept = np.flatnonzero(counts >= min_count)
+    if len(kept) == 0:
+        raise InputError(
+            "`min_count` should leave at least one item. Received: "
+            f"`min_count` = {min_count}, the largest count is {counts.max(initial=0)}."
+        )
+    names = pa.array(items, pa.string()).take(pa.array(kept))
+    keys = [("count", "descending"), ("name", "ascending")]
+    return kept[pc.sort_indices(pa.table({"count": counts[kept], "name": names}), keys).to_numpy()]
+
+
+def counted_vocabulary(
+    items: np.ndarray, counts: np.ndarray, min_count: int
+) -> tuple[Vocabulary, np.ndarray, np.ndarray]:
+    """The items that training sees often enough, and how often it does.
+
+    Args:
+        items: object array `[I]` of different str.
+        counts: int array `[I]`. How often training sees each of them.
+        min_count: int.
+
+    Returns:
+        Vocabulary, its counts `[V]`, and an int32 array `[I]`, the ids that it gives `items`.
+
+    Raises:
+        InputError: there is no such item.
+    """
+    order = order_by_counts(items, counts, min_count)
+    ids = np.full(len(items), UNK, "int32")
+    ids[order] = FIRST_ITEM + np.arange(len(order))
+    return Vocabulary(items[order]), counts[order], ids
 
 
 def check_lines(path: str | Path, count: int) -> None:

@@ -88,7 +88,7 @@ class Examples:
     """A few measured users for people to read: history, truth and answer, with titles.
 
     Args:
-        source: Sequences of the histories.
+        source: Events of the histories.
         vocabulary: Vocabulary of `source`.
         places: names or paths of the logs, whose titles are used where they have some.
     """

@@ -14,7 +14,6 @@ import pyarrow as pa
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import replacing
-from keras_peterrec.log.history_texts import HistoryTexts
 from keras_peterrec.runs.table_writer import ENDINGS, table_writer
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 
@@ -68,7 +67,7 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
 
     Args:
         ask: Callable from a list of str, histories, to a dict of arrays `[B, ...]`.
-        logs: iterable of Log, each with other users; one of them is in memory at a time.
+        logs: iterable of Events, each with other users; one of them is in memory at a time.
         out: path of the file: .parquet, .csv or .jsonl. In CSV, lists are separated by spaces.
         what: str. What the progress bar calls the work.
         chunks: int or `None`. How many times `CHUNK` users there are, for the bar. Defaults to
@@ -110,11 +109,9 @@ def known_events_of(table: pa.Table) -> dict:
 def _chunks(logs):
     """Yields users, their histories and how many events these have."""
     for log in logs:
-        histories = HistoryTexts(log)
-        for start in range(0, len(histories), CHUNK):
+        for start in range(0, log.user_count, CHUNK):
             part = slice(start, start + CHUNK)
-            texts = histories.texts(start, min(start + CHUNK, len(histories)))
-            yield histories.user_ids[part], texts, histories.lengths[part]
+            yield log.user_ids[part], log.history_texts(start, start + CHUNK), log.lengths[part]
 
 
 def _answers(ask, texts, lengths, pool):

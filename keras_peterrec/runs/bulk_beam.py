@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
-from keras_peterrec.log.history_texts import HistoryTexts, joined_texts, written_texts
+from keras_peterrec.log.id_text import joined_texts, written_texts
 from keras_peterrec.log.prepared.beam import (
     bytes_table,
     pipeline_on,
@@ -32,6 +32,7 @@ from keras_peterrec.log.prepared.beam import (
 from keras_peterrec.log.prepared.finishing import Plan
 from keras_peterrec.log.prepared.format import read_bytes, user_hashes, work_beside, write_bytes
 from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import is_named, is_prepared, load_log
 from keras_peterrec.log.table_files import is_table
 from keras_peterrec.runs.bulk import (
@@ -83,7 +84,7 @@ def answer_on_beam(
     out = out if "://" in str(out) else os.path.abspath(out)
     with work_beside(out, "out") as work:
         with pipeline_on(runner, options) as pipeline:
-            users, count = _users(pipeline, log, (columns, events, None, drop_bad_rows))
+            users, count = _users(pipeline, log, Reading(columns, events, None, drop_bad_rows))
             (
                 users
                 | "batches" >> beam.FlatMap(_batches)
@@ -132,15 +133,15 @@ class ExportHandler(ModelHandler[bytes, bytes, Any]):
         return "keras_peterrec"
 
 
-def _users(pipeline, log, read):
+def _users(pipeline, log, reading):
     """Pairs of a shard and its table of users, and how many shards there are."""
     if is_prepared(log):
         count = PreparedLog(log).shards
         numbers = pipeline | "prepared" >> beam.Create(range(count)) | beam.Reshuffle()
         return numbers | "read" >> beam.Map(_read, os.fspath(log)), count
     if is_named(log) or is_table(log):
-        log, read = load_log(log, *read), ()
-    plan = Plan.of(log, 0, None, *read)
+        log, reading = load_log(log, **vars(reading)), Reading()
+    plan = Plan.of(log, reading=reading)
     return sorted_shards(pipeline, log, plan) | "histories" >> beam.Map(_histories), plan.shards
 
 
@@ -158,9 +159,9 @@ def _read(number, path):
     prepared = PreparedLog(path)
     if not prepared.events_of(number):
         return number, _users_table([], [], [])
-    histories = HistoryTexts(prepared.log(shards=[number]))
-    texts = histories.texts(0, len(histories))
-    return number, _users_table(histories.user_ids.tolist(), texts.tolist(), histories.lengths)
+    log = prepared.log(shards=[number])
+    texts = log.history_texts().tolist()
+    return number, _users_table(log.user_ids.tolist(), texts, log.lengths)
 
 
 def _users_table(user_ids, histories, lengths):

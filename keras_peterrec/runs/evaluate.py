@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import TEST
@@ -91,9 +91,9 @@ def _check_taken(asked, taken):
 
 
 def _still_asked(saved, asked):
-    """The settings of the run but for how it read what is now given as a Log, which is read."""
+    """The settings of the run but for how it read what is now given as Events, which are read."""
     read = {"log": ("events",), "target": ("target_events", "weight_column")}
-    is_read = lambda log: isinstance(log, (Log, PreparedLog)) or is_prepared(log)
+    is_read = lambda log: isinstance(log, (Events, PreparedLog)) or is_prepared(log)
     gone = [n for place, names in read.items() if is_read(asked.get(place)) for n in names]
     return {name: value for name, value in saved.items() if name not in gone}
 

@@ -9,9 +9,9 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.log.sequences import Sequences, mean_one_factor, target_weight
-from keras_peterrec.log.splits import TEST, VALIDATION
+from keras_peterrec.log.splits import TEST, VALIDATION, mean_one_factor, target_weight
 from keras_peterrec.log.streamed_batches import StreamedBatches
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.models.micro_batches import CACHED_VALUES
@@ -223,7 +223,7 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
 
 
 def training_batches(
-    pretrainer: Pretrainer, log: PretrainingLog | Sequences, settings: PretrainSettings
+    pretrainer: Pretrainer, log: PretrainingLog | Events, settings: PretrainSettings
 ) -> Any:
     """One epoch of a log, every event once.
 
@@ -259,9 +259,9 @@ def training_batches(
             chunk_events=log.chunk_events,
             worker=devices.worker,
             workers=devices.workers,
-            split=log.prepared_split,
+            split=log.counted,
         )
-    sequences = log if isinstance(log, Sequences) else log.sequences
+    sequences = log if isinstance(log, Events) else log.sequences
     longest = int(sequences.lengths.max())
     windows = sequences.training_windows(window or longest)
     weights = sequences.weights

@@ -23,7 +23,7 @@ from keras_peterrec.linear.sparse_regression import (
     Pairs,
     SparseRegression,
 )
-from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.models.pretrainer import Pretrainer
@@ -177,7 +177,7 @@ def say_if_nothing_is_counted(log: PretrainingLog, runner: str) -> None:
     )
 
 
-def next_item_rows(sequences: Sequences) -> Rows:
+def next_item_rows(sequences: Events) -> Rows:
     """A row for each event that training predicts, user by user."""
     starts, stops = sequences.training_windows(len(sequences.items))
     counts = stops - starts
@@ -205,7 +205,7 @@ def join(
     return weight
 
 
-def fit_ease(sequences: Sequences, validation: NextItemEvaluation, items: int) -> LinearPart | None:
+def fit_ease(sequences: Events, validation: NextItemEvaluation, items: int) -> LinearPart | None:
     """EASE of the training events, or `None` where there are too many items for it."""
     if items > EXACT_UP_TO:
         return None
@@ -216,12 +216,12 @@ def fit_ease(sequences: Sequences, validation: NextItemEvaluation, items: int) -
 
 
 def last_item_baseline(
-    sequences: Sequences, counts: np.ndarray, evaluation: NextItemEvaluation
+    sequences: Events, counts: np.ndarray, evaluation: NextItemEvaluation
 ) -> dict:
     """Name and metrics of "the last item again, then what followed it, then what is popular".
 
     Args:
-        sequences: Sequences, whose training events are counted.
+        sequences: Events, whose training events are counted.
         counts: int array. How often training has each item of the vocabulary.
         evaluation: NextItemEvaluation of the same vocabulary.
     """
@@ -231,9 +231,8 @@ def last_item_baseline(
     return {"name": LAST_ITEM, "test": evaluation.last_item(found)}
 
 
-def trained_counts(sequences: Sequences, items: int) -> np.ndarray:
+def trained_counts(sequences: Events, items: int) -> np.ndarray:
     """How often each item of the vocabulary is in events that training sees, int `[items]`."""
-    lengths = sequences.lengths
-    place = np.arange(lengths.sum()) - np.repeat(sequences.offsets[:-1], lengths)
-    trained = sequences.items[place < np.repeat(sequences.split.trained, lengths)]
+    seen = sequences.places < np.repeat(sequences.split.trained, sequences.lengths)
+    trained = sequences.items[seen]
     return np.bincount(trained, minlength=items + FIRST_ITEM)[FIRST_ITEM:]

@@ -6,7 +6,6 @@ import time
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
@@ -38,7 +37,7 @@ def linear(settings: LinearSettings) -> dict:
     log, answers = load_task(settings)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
-    source = Sequences(log, vocabulary)
+    source = log.encode(vocabulary)
     data = kind.make_data(source, answers, int(source.lengths.max()), settings)
     fingerprints = [log.fingerprint(), answers.fingerprint()]
     with RunFolder(settings.out, settings, fingerprints) as folder:

@@ -22,7 +22,7 @@ from keras_peterrec.linear.sparse_regression import Pairs, SparseRegression
 from keras_peterrec.log.prepared.beam import bytes_table, pipeline_on, table_bytes
 from keras_peterrec.log.prepared.format import read_bytes, work_beside, write_bytes
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.prepared.splits import Periods
+from keras_peterrec.log.splits import Periods
 from keras_peterrec.runs.host_linear import next_item_rows
 from keras_peterrec.runs.pretraining_log import PretrainingLog, training_part
 
@@ -58,7 +58,7 @@ def count_on_beam(
     path = log.prepared.path
     path = path.rstrip("/") if "://" in path else os.path.abspath(path)
     shards = log.prepared.shards
-    periods, regression = log.prepared_split.periods, _new_regression(bag, log.counts, most)
+    periods, regression = log.counted.periods, _new_regression(bag, log.counts, most)
     shape = regression.half_gram.matrix().shape
     with (
         progress.stage(f"counting pairs of items in {shards:,} shards on {runner}"),

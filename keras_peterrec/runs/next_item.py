@@ -35,7 +35,7 @@ class NextItemEvaluation:
     whichever is served: an event whose item is taken out is a miss.
 
     Args:
-        sequences: Sequences.
+        sequences: Events, encoded.
         max_length: int.
         part: int. `VALIDATION` or `TEST` of the sequences' split.
         keep_seen: bool. Whether the host answers with items of the history; see `Host`. Defaults

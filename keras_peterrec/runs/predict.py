@@ -104,4 +104,4 @@ def _logs(settings):
     sources.check_log(*read)
     prepared = sources.PreparedLog(settings.log)
     shards = [shard for shard in range(prepared.shards) if prepared.events_of(shard)]
-    return (prepared.log(shards=[shard]) for shard in shards), prepared.users
+    return (prepared.log(shards=[shard]) for shard in shards), prepared.user_count

@@ -1,10 +1,12 @@
 """From a log of any size to a folder from which training streams."""
 
+import dataclasses
+
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.prepared.finishing import Plan
 from keras_peterrec.log.prepared.in_process import check_out, drop_work, prepare_in_process
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.prepared.splits import keep_split
+from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import check_log, is_named, load_log
 from keras_peterrec.log.splits import LAST
 from keras_peterrec.log.table_files import is_table
@@ -29,10 +31,10 @@ def prepare(settings: PrepareSettings) -> dict:
     Raises:
         InputError: an argument or the log cannot be used.
     """
-    log, read = settings.log, _read(settings)
+    log, reading = settings.log, _reading(settings)
     if is_named(log) or is_table(log):
-        log, read = load_log(log, *read), ()
-    plan = Plan.of(log, settings.min_count, settings.shards, *read)
+        log, reading = load_log(log, **vars(reading)), Reading()
+    plan = Plan.of(log, settings.min_count, settings.shards, reading)
     found = check_out(settings.out, plan)
     if found is not None:
         line(f"{settings.out} is already prepared; nothing is done again")
@@ -44,7 +46,7 @@ def prepare(settings: PrepareSettings) -> dict:
     else:
         found = prepare_in_process(log, plan, settings.out)
     if settings.split != LAST:
-        keep_split(PreparedLog(settings.out), settings.split)
+        PreparedLog(settings.out).keep_split(settings.split)
     return {
         "command": settings.command,
         "settings": settings.recorded(),
@@ -53,9 +55,10 @@ def prepare(settings: PrepareSettings) -> dict:
     }
 
 
-def _read(settings):
-    weight = getattr(settings, "weight_column", None)
-    return settings.columns, settings.events, weight, settings.drop_bad_rows
+def _reading(settings):
+    """The Reading that settings name; some have no weights and no fields."""
+    names = (field.name for field in dataclasses.fields(Reading))
+    return Reading(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
 
 def check_prepare(settings: PrepareSettings) -> None:
@@ -68,17 +71,18 @@ def check_prepare(settings: PrepareSettings) -> None:
         )
     check_inputs(settings)
     if not remote and not is_named(settings.log):
-        plan = Plan.of(settings.log, settings.min_count, settings.shards, *_read(settings))
+        plan = Plan.of(settings.log, settings.min_count, settings.shards, _reading(settings))
         check_out(settings.out, plan)
 
 
 def check_inputs(settings: RunnerSettings) -> None:
     """Raises an InputError if a log that a runner may read cannot be used."""
-    read = _read(settings)
+    reading = _reading(settings)
     if is_named(settings.log):
-        check_log(settings.log, *read[:3])
+        asked = reading.columns, reading.events, reading.weight_column, reading.fields
+        check_log(settings.log, *asked)
     elif not is_table(settings.log):
-        Plan.of(settings.log, 0, None, *read)
+        Plan.of(settings.log, reading=reading)
 
 
 def show(result: dict) -> None:

@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.prepared.splits import (
+from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.log.splits import (
     EVERYTHING,
+    LAST,
     Periods,
-    PreparedSplit,
+    SplitCounts,
     count_split,
     find_periods,
 )
-from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
-from keras_peterrec.log.sequences import Sequences
-from keras_peterrec.log.splits import LAST, EventSplit, all_events, bad_moment, split_events
 from keras_peterrec.log.streamed_batches import CHUNK_EVENTS
-from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary, counted_vocabulary
 
 # Of a log that is not held in memory: users, and users times items, all of which are ranked.
 MEASURED_USERS, MEASURED_SCORES = 20_000, 2 * 10**10
@@ -37,80 +35,58 @@ class PretrainingLog:
     """A log with its vocabulary, and the users that are looked at as a whole.
 
     Args:
-        sequences: Sequences of all users, or of a random part of them if the log is larger than
-            a chunk of `StreamedBatches`. These users validate and test, and the linear part is
+        sequences: Events, encoded, of all users, or of a random part of them if the log is larger
+            than a chunk of `StreamedBatches`. These users validate and test, and the linear part is
             fitted to them.
         vocabulary: Vocabulary.
         counts: int array `[V - 4]`. How often training sees each item.
         summary: dict. What `metrics.json` says of the data.
         prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
-        prepared_split: PreparedSplit of it, or `None`. Defaults to `None`.
-        ids: int32 array or `None`. From the ids of its records to those of the vocabulary. Defaults
-            to `None`.
+        counted: SplitCounts of all events, or `None`. Defaults to `None`.
+        ids: int32 array or `None`. The vocabulary's id of each item of the log. Defaults to `None`.
         chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
         keep_seen: bool. Whether the host answers with items of the history; see `deciding`.
             Defaults to `False`.
     """
 
-    sequences: Sequences
+    sequences: Events
     vocabulary: Vocabulary
     counts: np.ndarray
     summary: dict
     prepared: PreparedLog | None = None
-    prepared_split: PreparedSplit | None = None
+    counted: SplitCounts | None = None
     ids: np.ndarray | None = None
     chunk_events: int = CHUNK_EVENTS
     keep_seen: bool = False
 
     @classmethod
-    def of(cls, log: Log | PreparedLog, min_count: int, split: str = LAST) -> PretrainingLog:
-        """The PretrainingLog of a Log or a PreparedLog.
+    def of(cls, log: Events | PreparedLog, min_count: int, split: str = LAST) -> PretrainingLog:
+        """The PretrainingLog of a log in memory or of one that was prepared.
 
         Args:
-            log: Log or PreparedLog.
+            log: Events or PreparedLog.
             min_count: int. Items that training sees less often become unknown.
-            split: str. See `split_events`. Defaults to `"last"`.
+            split: str. See `Periods`. Defaults to `"last"`.
 
         Raises:
             InputError: training, validation or test would have no event, or no item is left.
         """
-        if isinstance(log, PreparedLog):
-            return cls._of_prepared(log, min_count, split)
-        return cls._of_log(log, min_count, split_events(log, split))
-
-    @classmethod
-    def of_all(cls, log: Log | PreparedLog, min_count: int) -> PretrainingLog:
-        """The same of a log all of whose events are trained on."""
-        if isinstance(log, PreparedLog):
-            return cls._of_prepared(log, min_count, EVERYTHING)
-        lengths = np.bincount(log.users, minlength=len(log.user_ids))
-        return cls._of_log(log, min_count, all_events(lengths))
-
-    @classmethod
-    def _of_log(cls, log, min_count, split):
-        with progress.stage("counting items, and each user's events in order", brief=True):
-            trained = training_counts(log, split)
-            return cls(*encode_log(log, min_count, trained, split), log_summary(log, trained))
-
-    @classmethod
-    def _of_prepared(cls, prepared, min_count, split):
-        if split == LAST:
-            _check_lengths(prepared.lengths()[1], prepared.users)
-        found = count_split(prepared, split)
-        with progress.stage(f"reading {prepared.path}") as said:
-            vocabulary, counts, ids = prepared.vocabulary(min_count, found.counts)
-            sequences, most = _measured(prepared, ids, found.periods)
-            said(f"{len(sequences.items):,} of {prepared.events:,} events")
-        if split == LAST:
-            _check_lengths(sequences.lengths, len(sequences))
-        elif split != EVERYTHING and not sequences.split.asks_all:
-            raise bad_moment(split, *prepared.times())
-        unseen = int((found.counts == 0).sum())
-        summary = {**prepared.summary(), "items_only_held_out": unseen}
+        counted = count_split(log, split)
+        prepared = log if isinstance(log, PreparedLog) else None
+        with progress.stage(f"reading {log.name}", brief=prepared is None) as said:
+            vocabulary, counts, ids = counted_vocabulary(log.item_ids, counted.counts, min_count)
+            sequences, most = _measured(log, vocabulary, counted.periods, ids)
+            said(f"{len(sequences):,} of {len(log):,} events")
+        summary = log_summary(log, counted.counts)
         if most:
             summary["users_measured"] = most
-        streams = {"prepared": prepared, "prepared_split": found, "ids": ids}
-        return cls(sequences, vocabulary, counts, summary, **streams, chunk_events=CHUNK_EVENTS)
+        more = prepared, counted, ids, CHUNK_EVENTS
+        return cls(sequences, vocabulary, counts, summary, *more)
+
+    @classmethod
+    def of_all(cls, log: Events | PreparedLog, min_count: int) -> PretrainingLog:
+        """The same of a log all of whose events are trained on."""
+        return cls.of(log, min_count, EVERYTHING)
 
     @property
     def most_measured(self) -> int | None:
@@ -133,12 +109,12 @@ class PretrainingLog:
         told = {"truths_in_history": round(share, 6), "keep_seen": kept}
         return replace(self, keep_seen=kept, summary={**self.summary, **told})
 
-    def training_parts(self) -> Iterator[Sequences]:
+    def training_parts(self) -> Iterator[Events]:
         """All users, a chunk of them at a time where they stream."""
         if self.prepared is None or self.most_measured is None:
             yield self.sequences
             return
-        shards, periods = list(range(self.prepared.shards)), self.prepared_split.periods
+        shards, periods = list(range(self.prepared.shards)), self.counted.periods
         while shards:
             taken, events = [], 0
             while shards and events < self.chunk_events:
@@ -175,116 +151,84 @@ class PretrainingLog:
             progress.line(
                 f"training streams all {self.summary['users']:,} users; {self.most_measured:,} "
                 f"of them validate and test, and the linear part is fitted to "
-                f"{len(self.sequences):,}"
+                f"{self.sequences.user_count:,}"
             )
 
 
 def training_part(
     prepared: PreparedLog, ids: np.ndarray, shards: Sequence[int], periods: Periods
-) -> Sequences:
-    """The Sequences of some shards, with what is trained on alone: no users, times or weights.
+) -> Events:
+    """The Events of some shards, with what is trained on alone: no users or fields.
 
     Args:
         prepared: PreparedLog.
-        ids: int32 array `[I + 4]`, from the ids of its records to others.
+        ids: int32 array `[I]`, a number for each of its items.
         shards: sequence of int.
         periods: Periods, which split them.
     """
     found = prepared.read(shards, times=periods.reads_times)
-    arrays = None, ids[found.items], None, found.offsets, None
-    return Sequences.of_arrays(*arrays, periods.events(found))
+    return found.renumbered(ids, periods.events(found))
 
 
 def measured_sequences(
-    log: Log | PreparedLog, vocabulary: Vocabulary, split: str = LAST
-) -> tuple[Sequences, int | None]:
+    log: Events | PreparedLog, vocabulary: Vocabulary, split: str = LAST
+) -> tuple[Events, int | None]:
     """The users of a log that are looked at as a whole, and how many of them are measured.
 
     Args:
-        log: Log or PreparedLog.
+        log: Events or PreparedLog.
         vocabulary: Vocabulary.
-        split: str. See `split_events`. Defaults to `"last"`.
+        split: str. See `Periods`. Defaults to `"last"`.
 
     Returns:
-        Sequences and `None`, which is all of them; or, for a prepared log larger than a chunk, the
-        Sequences of a random part of its users, and the most users that are measured.
+        Events, encoded, and `None`, which is all of them; or, for a log larger than a chunk, the
+        Events of a random part of its users, and the most users that are measured.
     """
-    if not isinstance(log, PreparedLog):
-        return Sequences(log, vocabulary, split=split_events(log, split)), None
-    return _measured(log, log.ids_in(vocabulary), find_periods(log, split))
+    return _measured(log, vocabulary, find_periods(log, split))
 
 
-def _measured(prepared, ids, periods):
-    sequences = prepared.sequences(ids, prepared.sample(CHUNK_EVENTS), periods)
-    if len(sequences) == prepared.users:
+def _measured(log, vocabulary, periods, ids=None):
+    found = log.read(_first_shards(log, CHUNK_EVENTS), times=True, users=True)
+    sequences = found.encode(vocabulary, split=periods.events(found), ids=ids)
+    periods.check(sequences.split, log)
+    if sequences.user_count == log.user_count:
         return sequences, None
-    affordable = max(LEAST_MEASURED, MEASURED_SCORES // (len(ids) - FIRST_ITEM))
-    return sequences, min(MEASURED_USERS, affordable, len(sequences))
+    affordable = max(LEAST_MEASURED, MEASURED_SCORES // len(vocabulary.items))
+    return sequences, min(MEASURED_USERS, affordable, sequences.user_count)
 
 
-def log_summary(log: Log, trained: np.ndarray) -> dict:
-    """What `metrics.json` says of a Log, given its `training_counts`."""
+def _first_shards(log, events):
+    """The first shards that have so many events together, a random part of the users."""
+    total = np.cumsum([log.events_of(shard) for shard in range(log.shards)])
+    return range(min(log.shards, 1 + int(np.searchsorted(total, events))))
+
+
+def log_summary(log: Events | PreparedLog, trained: np.ndarray) -> dict:
+    """What `metrics.json` says of a log, given how often training sees each of its items."""
     return {
         "fingerprint": log.fingerprint(),
-        "users": len(log.user_ids),
+        "users": log.user_count,
         "items": len(log.item_ids),
         "items_only_held_out": int((trained == 0).sum()),
         "events": len(log),
     }
 
 
-def training_counts(log: Log, split: EventSplit) -> np.ndarray:
-    """How often each item of a log is in events that training sees.
-
-    Args:
-        log: Log.
-        split: EventSplit of its users.
-
-    Returns:
-        int array `[I]`, in the order of `log.item_ids`.
-    """
-    order = np.lexsort((log.timestamps, log.users))
-    lengths = np.bincount(log.users, minlength=len(log.user_ids))
-    place = np.arange(len(log)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    trained = place < np.repeat(split.trained, lengths)
-    return np.bincount(log.items[order][trained], minlength=len(log.item_ids))
-
-
 def encode_log(
-    log: Log,
-    min_count: int = 1,
-    counts: np.ndarray | None = None,
-    split: EventSplit | None = None,
-) -> tuple:
-    """Sequences, vocabulary and training counts of a log.
+    log: Events | PreparedLog, min_count: int = 1, split: str = LAST
+) -> tuple[Events, Vocabulary, np.ndarray]:
+    """A log with the ids of its own vocabulary, that vocabulary, and its items' training counts.
 
     Args:
-        log: Log.
+        log: Events or PreparedLog.
         min_count: int. Items that training sees less often become unknown. Defaults to `1`.
-        counts: int array or `None`. The log's `training_counts`, if they are known. Defaults to
-            `None`.
-        split: EventSplit or `None`. Defaults to `None`, that of `split_events`.
+        split: str. See `Periods`. Defaults to `"last"`.
 
     Returns:
-        Sequences, Vocabulary and an int array `[V - 4]` of counts.
+        Events, Vocabulary and an int array `[V - 4]` of counts.
 
     Raises:
-        InputError: see `split_events`.
+        InputError: see `PretrainingLog.of`.
     """
-    split = split_events(log) if split is None else split
-    counts = training_counts(log, split) if counts is None else counts
-    vocabulary = Vocabulary.from_counts(log.item_ids, counts, min_count=min_count)
-    counts_by_item = dict(zip(log.item_ids, counts))
-    return (
-        Sequences(log, vocabulary, split=split),
-        vocabulary,
-        np.array([counts_by_item[item] for item in vocabulary.items]),
-    )
-
-
-def _check_lengths(lengths, users):
-    if lengths.max() < 4:  # one input and one target, validation, test
-        raise InputError(
-            "`log` should have a user with at least four events. "
-            f"Received: {users} users with at most {lengths.max()}."
-        )
+    found = PretrainingLog.of(log, min_count, split)
+    return found.sequences, found.vocabulary, found.counts

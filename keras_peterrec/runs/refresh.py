@@ -9,15 +9,14 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures, read_items
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.moments import is_moment
-from keras_peterrec.log.sequences import Sequences
-from keras_peterrec.log.splits import TEST, all_events, split_events
+from keras_peterrec.log.splits import EVERYTHING, TEST, count_split
 from keras_peterrec.runs.host_life import HostLife, origin
 from keras_peterrec.runs.life import live
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary, training_counts
+from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary
 from keras_peterrec.runs.run_folder import finish_elsewhere
 from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
@@ -89,22 +88,21 @@ class GrownHost(HostLife):
         how = settings.for_host(growth.known)
         super().__init__(settings, devices, fingerprints, began, how)
         self.growth = growth
-        self.split = split_events(growth.log, settings.split)
-        growth.check(training_counts(growth.log, self.split))
+        self.counted = count_split(growth.log, settings.split)
+        growth.check(self.counted.counts)
 
     def say(self):
         _say_what_it_knows(self.growth.known, self.settings)
         _say_if_it_is_new_events_alone(self.growth.log, self.settings)
 
     def begin(self, everything=False):
-        known, log, split = self.growth.known, self.growth.log, self.split
-        if everything:
-            split = all_events(np.bincount(log.users, minlength=len(log.user_ids)))
-        self.host, self.log = self.growth.host(split, everything)
+        known, log = self.growth.known, self.growth.log
+        counted = count_split(log, EVERYTHING) if everything else self.counted
+        self.host, self.log = self.growth.host(counted, everything)
         self.earlier = _earlier_linear(known, len(self.log.counts))
         if not everything:
             self.more_described = {"parent": known.fingerprint()}
-            before = self.devices.on_chief(lambda: _measure_before(known, log, split))
+            before = self.devices.on_chief(lambda: _measure_before(known, log, counted.periods))
             self.more_baselines = [{"name": "host before", "test": before}]
 
 
@@ -114,14 +112,14 @@ class Growth:
 
     Args:
         known: Host as it was.
-        log: Log.
+        log: Events.
         settings: RefreshSettings.
         devices: Devices.
         features: ItemFeatures or `None`.
     """
 
     known: Host
-    log: Log
+    log: Events
     settings: RefreshSettings
     devices: Devices
     features: ItemFeatures | None
@@ -135,12 +133,11 @@ class Growth:
                 f"these alone. Received: {len(self.log.item_ids)} items, all known."
             )
 
-    def host(self, split, final=False):
+    def host(self, counted, final=False):
         """The host with new items, not trained yet, and the PretrainingLog in its ids."""
         settings, known = self.settings, self.known
-        trained = training_counts(self.log, split)
-        vocabulary, counts = self._vocabulary(trained)
-        sequences = Sequences(self.log, vocabulary, split=split)
+        vocabulary, counts = self._vocabulary(counted.counts)
+        sequences = self.log.encode(vocabulary, split=counted.periods.events(self.log))
         with self.devices.scope():
             grown = grow_host(known, vocabulary, counts, sequences, settings.seed, self.features)
         grown.origin = origin(settings, final, parent=known.fingerprint())
@@ -151,7 +148,7 @@ class Growth:
         new = len(vocabulary.items) - items
         if self.devices.is_chief and not final:
             progress.line(f"{new:,} new items after the {items:,} of the host")
-        summary = {**log_summary(self.log, trained), "new_items": new}
+        summary = {**log_summary(self.log, counted.counts), "new_items": new}
         return grown, PretrainingLog(sequences, vocabulary, counts, summary).deciding(
             known.keep_seen
         )
@@ -187,9 +184,9 @@ def _say_if_it_is_new_events_alone(log, settings):
     )
 
 
-def _measure_before(host, log, split):
+def _measure_before(host, log, periods):
     """Test metrics of the host as it was: an item that it does not know is a miss."""
-    sequences = Sequences(log, host.vocabulary, split=split)
+    sequences = log.encode(host.vocabulary, split=periods.events(log))
     with progress.stage("measuring the host as it was"):
         evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
         return evaluation.measure(host.pretrainer, both=True)

@@ -3,11 +3,10 @@
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.log.column_names import refuse_reading
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured
@@ -22,29 +21,30 @@ FEW_ROWS, FEW_TEST_USERS = 50, 30
 
 
 def open_source(log, columns=None, events=None, weight_column=None, drop_bad_rows=False):
-    """The PreparedLog of a folder of `prepare`; of anything else its Log, see `load_source`."""
+    """The PreparedLog of a folder of `prepare`; of anything else its Events, see `load_source`."""
     if not isinstance(log, PreparedLog) and not is_prepared(log):
         return load_source(log, columns, events, weight_column, drop_bad_rows)
     log = log if isinstance(log, PreparedLog) else PreparedLog(log)
-    refuse_reading(f"{log.path}, which is read already", events, weight_column)
+    what = f"{log.path}, which is read already"
+    refuse_reading(what, events=events, weight_column=weight_column)
     return log
 
 
 def load_source(log, columns=None, events=None, weight_column=None, drop_bad_rows=False):
-    """The Log that was given as such, by a name, by paths or as a table; see `load_log`."""
-    if not isinstance(log, Log):
+    """The Events that were given as such, by a name, by paths or as a table; see `load_log`."""
+    if not isinstance(log, Events):
         return load_log(log, columns, events, weight_column, drop_bad_rows)
-    refuse_reading("a Log, which is read already", events, weight_column)
+    refuse_reading("Events, which are read already", events=events, weight_column=weight_column)
     return log
 
 
 def known_histories(log, host):
-    """The histories of a log as a task reads them: the Sequences of the items that a host knows.
+    """The histories of a log as a task reads them: the Events of the items that a host knows.
 
     Raises:
         InputError: it knows none of them.
     """
-    source = Sequences(log, host.vocabulary, known_only=True)
+    source = log.encode(host.vocabulary, known_only=True)
     if not len(source.items):
         raise InputError(
             "`log` should have items that the host knows, such as "
@@ -87,7 +87,7 @@ def few_test_users(users):
 
 
 def load_answers(settings):
-    """The target Log or the Labels that the settings of a task name.
+    """The target Events or the Labels that the settings of a task name.
 
     Args:
         settings: TaskSettings.
@@ -112,7 +112,7 @@ def load_answers(settings):
 
 
 def load_task(settings):
-    """The source Log and the answers that the settings of a task name.
+    """The source Events and the answers that the settings of a task name.
 
     Of a prepared log only the histories of users with answers are read.
 
@@ -120,7 +120,7 @@ def load_task(settings):
         settings: TaskSettings with `log`.
 
     Returns:
-        Log, and a Log or Labels.
+        Events, and Events or Labels.
     """
     source = open_source(
         settings.log, settings.columns, settings.events, drop_bad_rows=settings.drop_bad_rows

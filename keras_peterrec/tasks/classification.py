@@ -90,7 +90,7 @@ class ClassificationData(LabelData):
     """Labelled users with their source histories.
 
     Args:
-        source: Sequences of the source log.
+        source: Events of the source log.
         labels: Labels, one for each user.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings, of which it reads `seed` and `train_fraction`, and `class_weight`

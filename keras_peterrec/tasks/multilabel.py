@@ -84,7 +84,7 @@ class MultilabelData(LabelData):
     """Users with a set of labels and their source histories.
 
     Args:
-        source: Sequences of the source log.
+        source: Events of the source log.
         labels: Labels: cells such as `sports|news`, several rows for a user, or both.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings, of which it reads `seed` and `train_fraction`.

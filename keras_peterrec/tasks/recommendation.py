@@ -24,7 +24,6 @@ from keras_peterrec.log.seen_items import (
     keeps_seen,
     what_is_seen,
 )
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
 from keras_peterrec.log.task_examples import recommendation_examples
 from keras_peterrec.log.vocabulary import Vocabulary
@@ -156,8 +155,8 @@ class RecommendationData(TaskData):
     target items; before the moment of a split by time, without those that come before it.
 
     Args:
-        source: Sequences of the source log.
-        target_log: Log.
+        source: Events of the source log.
+        target_log: Events.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings; see `recommendation_examples` for `cut_history`.
 
@@ -174,7 +173,7 @@ class RecommendationData(TaskData):
         # All items of the target log can be recommended; their order is by training counts.
         targets = Vocabulary.from_counts(target_log.item_ids, counts, special_ids=False)
         self.counts = counts[np.argsort(targets.encode(target_log.item_ids))]
-        self.known = Sequences(target_log, targets)
+        self.known = target_log.encode(targets)
         by_time = is_moment(settings.split)
         self.known_before = events_before(self.known, settings.split) if by_time else None
         self.history = answered_events(source, targets)

@@ -98,7 +98,7 @@ class RegressionData(LabelData):
     """Users with a number each and their source histories; answers are standardised.
 
     Args:
-        source: Sequences of the source log.
+        source: Events of the source log.
         labels: Labels that are finite numbers, one for each user.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings, of which it reads `seed` and `train_fraction`.

@@ -37,7 +37,7 @@ class TaskData:
 
     Args:
         kind: TaskKind.
-        source: Sequences of the source log.
+        source: Events of the source log.
         examples: TaskExamples.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings.

@@ -148,8 +148,8 @@ class TaskKind:
         """The task's rows, a TaskData, split into training, validation and test.
 
         Args:
-            source: Sequences of the source log.
-            answers: Log (a target log) or Labels, as `reads` says.
+            source: Events of the source log.
+            answers: Events (a target log) or Labels, as `reads` says.
             max_length: int. Last events of a history that are read.
             settings: SplitSettings.
         """

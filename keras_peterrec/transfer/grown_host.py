@@ -57,7 +57,7 @@ def grow_host(
         host: Host. It is not changed.
         vocabulary: Vocabulary that begins with the host's items, of `grown_vocabulary`.
         counts: int array. How often training sees each of its items.
-        sequences: Sequences of the new log and that vocabulary.
+        sequences: Events of the new log and that vocabulary.
         seed: int. Of the negatives.
         features: ItemFeatures or `None`. Defaults to `None`.
 
@@ -163,7 +163,7 @@ def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_mat
     """How often each item comes beside each new one in the events that are trained on.
 
     Args:
-        sequences: Sequences.
+        sequences: Events.
         known: int. Items that are not new, the first ones.
         items: int. All items of the vocabulary, without special ids.
 

@@ -91,8 +91,7 @@ def make_data(options):
     """Random histories, and one target event for each user."""
     import numpy as np
 
-    from keras_peterrec.log.log import Log
-    from keras_peterrec.log.sequences import Sequences
+    from keras_peterrec.log.events import Events
     from keras_peterrec.log.vocabulary import Vocabulary
     from keras_peterrec.settings.transfer import SplitSettings
     from keras_peterrec.tasks.recommendation import RecommendationData
@@ -101,13 +100,13 @@ def make_data(options):
     users = np.arange(options.users).astype(str)
     items = np.arange(options.items).astype(str)
     events = options.users * options.length
-    source = Log.from_columns(
+    source = Events.from_columns(
         np.repeat(users, options.length), generator.choice(items, events), np.arange(events)
     )
     # Every target is somebody's.
     chosen = generator.permutation(np.resize(np.arange(options.targets), options.users))
-    target = Log.from_columns(users, chosen.astype(str), np.full(options.users, events))
-    sequences = Sequences(source, Vocabulary(items))
+    target = Events.from_columns(users, chosen.astype(str), np.full(options.users, events))
+    sequences = source.encode(Vocabulary(items))
     settings = SplitSettings(cut_history=False)
     return RecommendationData(sequences, target, options.length, settings)
 

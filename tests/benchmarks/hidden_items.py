@@ -15,12 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec.log.item_features import ItemFeatures
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.sources.movielens import MovieLens
-from keras_peterrec.log.splits import TEST, VALIDATION, split_events, user_fractions
+from keras_peterrec.log.splits import TEST, VALIDATION, count_split, user_fractions
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.pretrain import pretrain
-from keras_peterrec.runs.pretraining_log import training_counts
 from keras_peterrec.training.inference import outputs_of
 from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.host import Host
@@ -35,7 +33,7 @@ def ndcg(scores, targets, k=10):
 
 def asked(host, log, hidden):
     """Users' states before the events asked for, and the places of the targets."""
-    sequences = Sequences(log, host.vocabulary)
+    sequences = log.encode(host.vocabulary)
     of_parts = [sequences.held_out(part) for part in (VALIDATION, TEST)]
     starts, stops, targets = (np.concatenate(parts) for parts in zip(*of_parts))
     wanted = set((host.vocabulary.encode(hidden)).tolist())
@@ -75,7 +73,7 @@ def main():
         add_items(Host.load(Path(out) / "without"), features),
         Host.load(Path(out) / "with"),
     )
-    counts = dict(zip(films, training_counts(log, split_events(log))))
+    counts = dict(zip(films, count_split(log).counts))
     for name, host in (("predicted", predicted), ("trained", trained)):
         known = np.isin(hidden, host.vocabulary.items.astype(str))
         users, targets = asked(host, log, hidden[known])

@@ -24,8 +24,7 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_csv
-from keras_peterrec.log.log import Log
-from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import TEST, split_events
 from keras_peterrec.runs.next_item import NextItemEvaluation
@@ -36,18 +35,14 @@ from keras_peterrec.transfer.host import Host
 
 def by_position(log):
     """The log with, as its time, how far along its user's events an event is: from 0 to 1."""
-    order = np.lexsort((log.timestamps, log.users))
-    lengths = np.bincount(log.users)
-    place = np.arange(len(log)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    share = np.empty(len(log))
-    share[order] = (place + 0.5) / np.repeat(lengths, lengths)
-    return Log(log.user_ids, log.item_ids, log.users, log.items, share, log.name)
+    share = (log.places + 0.5) / np.repeat(log.lengths, log.lengths)
+    return Events.from_columns(log.user_ids[log.users], log.item_ids[log.items], share, log.name)
 
 
 def quality(folder, log, split):
     """NDCG@10 of a host on the events asked for, and how many they are."""
     host = Host.load(folder)
-    sequences = Sequences(log, host.vocabulary, split=split_events(log, split))
+    sequences = log.encode(host.vocabulary, split=split_events(log, split))
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
     return evaluation.measure(host.pretrainer)["ndcg@10"], len(evaluation)
 

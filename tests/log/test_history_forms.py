@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.histories import Histories
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.vocabulary import Vocabulary
 
 WANTED = ["i1 i2", "", "i3"]
@@ -102,7 +102,7 @@ def test_ids_with_white_space():
 
 
 @pytest.mark.parametrize(
-    "make", [dict, pa.table, lambda events: Log.from_columns(*events.values())]
+    "make", [dict, pa.table, lambda events: Events.from_columns(*events.values())]
 )
 def test_a_table_of_events_is_a_history_of_each_user(make):
     histories = Histories(make(EVENTS))

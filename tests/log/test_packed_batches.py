@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.packed_batches import causal_batches, masked_batches, packing_report
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.vocabulary import Vocabulary
 
 VOCABULARY_SIZE = 1004
@@ -261,9 +260,9 @@ def test_a_share_of_the_inputs_becomes_unknown_and_no_target():
 )
 def test_held_out_events_do_not_leak(counts, max_length, tokens):
     users = np.repeat(np.arange(len(counts)), counts)
-    log = Log.from_columns(users, np.arange(len(users)), np.arange(len(users)))
+    log = Events.from_columns(users, np.arange(len(users)), np.arange(len(users)))
     vocabulary = Vocabulary.from_counts(log.item_ids, np.ones(len(log.item_ids), int))
-    sequences = Sequences(log, vocabulary)
+    sequences = log.encode(vocabulary)
     held_out = [sequences[u][-2:] for u in range(len(counts)) if counts[u] > 2]
     forbidden = set(np.concatenate(held_out).tolist()) if held_out else set()
     windows = sequences.training_windows(max_length)

@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import read_labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.log_doubts import looks_swapped
 from keras_peterrec.log.read_log import read_log
 from keras_peterrec.log.sources import load_labels, load_log
@@ -23,6 +23,12 @@ ROWS = [("ann", "0010", 3), ("bob", "New York", 1), ("ann", "x;y", 2)]
 TABLE = pa.table(dict(zip(("user_id", "item_id", "timestamp"), map(list, zip(*ROWS)))))
 RENAMED = TABLE.rename_columns(["userId", "movieId", "ts"])
 COLUMNS = "user_id=userId,item_id=movieId,timestamp=ts"
+
+
+def by_user(rows):
+    """Rows in the order in which a log holds them."""
+    users = [*dict.fromkeys(user for user, _, _ in rows)]
+    return sorted(rows, key=lambda row: (users.index(row[0]), row[2]))
 
 
 def rows_of(log):
@@ -55,7 +61,7 @@ def test_the_separator_is_found_out(tmp_path, separator, ending):
     path = tmp_path / f"log.{ending}"
     text = lines(separator).encode()
     path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
-    assert rows_of(read_log(path)) == ROWS
+    assert rows_of(read_log(path)) == by_user(ROWS)
 
 
 def test_other_formats(tmp_path):
@@ -67,20 +73,20 @@ def test_other_formats(tmp_path):
     (tmp_path / "mark.csv").write_text(lines(";"), encoding="utf-8-sig")
     (tmp_path / "spaced.csv").write_text(lines(",", ("user_id", " item_id", " timestamp")))
     for path in tmp_path.iterdir():
-        assert rows_of(read_log(path)) == ROWS, path
+        assert rows_of(read_log(path)) == by_user(ROWS), path
 
 
 @pytest.mark.parametrize("source", [TABLE, Frame(), Stream(), TABLE.to_pydict()])
 def test_tables_in_memory(source):
-    assert rows_of(load_log(source)) == ROWS
-    assert load_log(source).fingerprint() == Log.from_columns(*zip(*ROWS)).fingerprint()
+    assert rows_of(load_log(source)) == by_user(ROWS)
+    assert load_log(source).fingerprint() == Events.from_columns(*zip(*ROWS)).fingerprint()
     labels = load_labels(source, "item_id")
     assert labels.values.tolist() == [item for _, item, _ in ROWS]
 
 
 def test_columns_that_are_not_read_may_hold_anything():
     mixed = {**TABLE.to_pydict(), "note": [1, "a", object()]}
-    assert rows_of(load_log(mixed)) == ROWS
+    assert rows_of(load_log(mixed)) == by_user(ROWS)
     with pytest.raises(InputError, match="one type and one length. Received: the dict"):
         load_labels(mixed, "note")
 
@@ -94,11 +100,11 @@ def test_text_as_polars_holds_it():
 
 
 def test_columns_by_other_names(tmp_path):
-    expected = [*ROWS, *ROWS]
+    expected = by_user([*ROWS, *ROWS])
     as_dict = dict(part.split("=") for part in COLUMNS.split(","))
     for columns in (COLUMNS, as_dict):
-        assert rows_of(read_log(RENAMED, columns)) == ROWS
-        assert rows_of(read_log(TABLE, columns)) == ROWS  # by their own names
+        assert rows_of(read_log(RENAMED, columns)) == by_user(ROWS)
+        assert rows_of(read_log(TABLE, columns)) == by_user(ROWS)  # by their own names
     (tmp_path / "a.csv").write_text(lines(",", ("userId", "movieId", "ts")))
     (tmp_path / "b.tsv").write_text(lines("\t"))
     assert rows_of(read_log([tmp_path / "a.csv", tmp_path / "b.tsv"], COLUMNS)) == expected
@@ -111,9 +117,9 @@ def test_several_files_are_one_log(tmp_path):
         (tmp_path / f"day{n}.csv").write_text(lines(",", rows=[row]))
     pa.parquet.write_table(TABLE, tmp_path / "more.parquet")
     log = load_log(str(tmp_path / "day*.csv"))
-    assert rows_of(log) == ROWS and log.name == "day0.csv and 2 more"
+    assert rows_of(log) == by_user(ROWS) and log.name == "day0.csv and 2 more"
     log = load_log([str(tmp_path / "day?.csv"), tmp_path / "more.parquet"])
-    assert rows_of(log) == [*ROWS, *ROWS]
+    assert rows_of(log) == by_user([*ROWS, *ROWS])
 
 
 def test_days_of_dates_and_of_milliseconds_are_on_one_clock(tmp_path, capsys):
@@ -122,7 +128,7 @@ def test_days_of_dates_and_of_milliseconds_are_on_one_clock(tmp_path, capsys):
     )
     (tmp_path / "b.csv").write_text(lines(",", rows=[("a", "y", 1_769_860_800_000)]))
     log = read_log(str(tmp_path / "*.csv"))
-    assert log.timestamps.tolist() == [1_769_817_600, 1_769_904_000, 1_769_860_800]
+    assert log.timestamps.tolist() == [1_769_817_600, 1_769_860_800, 1_769_904_000]
     assert "seconds and milliseconds are all read as seconds" in capsys.readouterr().err
 
 
@@ -131,12 +137,12 @@ def test_events_and_weights():
     table = table.append_column("value", pa.array([2.5, 1, 0]))
     for more, renames in ((table, None), (_renamed(table, "what"), "event_type=what")):
         log = read_log(more, renames, ["buy", "view"], "value")
-        assert rows_of(log) == ROWS and log.weights.tolist() == [2.5, 1, 0]
+        assert rows_of(log) == by_user(ROWS) and log.weights.tolist() == [0, 2.5, 1]
     assert log.fingerprint() != read_log(table).fingerprint()
     log = read_log(table.append_column("x", pa.array("abc")), events="view,buy")
     assert len(log) == 3 and log.weights is None
     part = read_log(table, weight_column="value").select(np.array([True, False, True]))
-    assert part.weights.tolist() == [2.5, 0]
+    assert part.weights.tolist() == [0, 1]
 
 
 def _renamed(table, name):
@@ -246,12 +252,12 @@ def test_swapped_columns_are_told(clock):
         times = np.tile(np.arange(times.shape[1]), (users, 1))
     who = np.repeat(np.arange(users), times.shape[1])
     what = (items * rng.random(len(who)) ** 2).astype(int)
-    assert not looks_swapped(Log.from_columns(who, what, times.ravel()))
-    assert looks_swapped(Log.from_columns(what, who, times.ravel()))
+    assert not looks_swapped(Events.from_columns(who, what, times.ravel()))
+    assert looks_swapped(Events.from_columns(what, who, times.ravel()))
 
 
 def turned(log):
-    return Log(log.item_ids, log.user_ids, log.items, log.users, log.timestamps)
+    return Events.from_columns(log.item_ids[log.items], log.user_ids[log.users], log.timestamps)
 
 
 @pytest.mark.parametrize("name", ["amazon/*.csv.gz", "kuairand/events.parquet"])

@@ -1,4 +1,4 @@
-"""Sequences: order, windows and held-out events, compared with plain loops."""
+"""Events: order, windows and held-out events, compared with plain loops."""
 
 import time
 import tracemalloc
@@ -9,27 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.log.log import Log
-from keras_peterrec.log.sequences import Sequences
-from keras_peterrec.log.splits import TEST, VALIDATION, EventSplit, all_events, last_events
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.splits import TEST, VALIDATION, EventSplit, all_events
 from keras_peterrec.log.vocabulary import Vocabulary
 
 
 class Codes:
     """Stands in for a vocabulary: the item "n" has the id n + 4."""
 
+    unknown = 1
+
     def encode(self, items):
         return np.array([int(item) + 4 for item in items], "int32")
 
 
 def of_lengths(lengths):
-    """Sequences in which every event has a different item, in order of time."""
+    """Events in which every event has a different item, in order of time."""
     users = np.repeat(np.arange(len(lengths)), lengths)
     order = np.random.default_rng(0).permutation(len(users))
-    log = Log.from_columns(
+    log = Events.from_columns(
         [f"u{user:04d}" for user in users[order]], order.tolist(), order.tolist()
     )
-    sequences = Sequences(log, Codes())
+    sequences = log.encode(Codes())
     assert sorted(sequences.lengths) == sorted(lengths)
     return sequences
 
@@ -47,13 +48,14 @@ lengths = st.lists(st.integers(1, 14), min_size=2, max_size=6)
     ).filter(lambda rows: len({user for user, _, _ in rows}) > 1)
 )
 def test_holds_each_users_events_by_time_and_ties_in_the_logs_order(rows):
-    sequences = Sequences(Log.from_columns(*map(list, zip(*rows))), Codes())
+    sequences = Events.from_columns(*map(list, zip(*rows))).encode(Codes())
     for n, user in enumerate(sequences.user_ids):
         mine = sorted((row for row in rows if row[0] == user), key=lambda row: row[2])
         assert sequences[n].tolist() == [item + 4 for _, item, _ in mine]
         start, stop = sequences.offsets[n : n + 2]
         assert sequences.timestamps[start:stop].tolist() == [time for _, _, time in mine]
-    assert len(sequences) == len({user for user, _, _ in rows})
+    assert len(sequences) == len(rows)
+    assert sequences.user_count == len({user for user, _, _ in rows})
     assert sequences.items.dtype == np.int32
 
 
@@ -97,7 +99,7 @@ def test_held_out_events_are_never_trained_on(lengths, max_length):
 @given(lengths=lengths)
 def test_the_last_events_are_asked_for(lengths):
     sequences = of_lengths(lengths)
-    long = [n for n in range(len(sequences)) if sequences.lengths[n] >= 3]
+    long = [n for n in range(sequences.user_count) if sequences.lengths[n] >= 3]
     for part, last in ((TEST, 1), (VALIDATION, 2)):
         starts, stops, targets = sequences.held_out(part)
         histories = [sequences.items[a:b].tolist() for a, b in zip(starts, stops)]
@@ -114,7 +116,7 @@ def test_everything_is_trained_on_where_nothing_is_held_out():
 
 
 def test_its_repr_says_what_it_holds():
-    assert repr(of_lengths([3, 1, 2])) == "Sequences(users=3, events=6, longest=3)"
+    assert repr(of_lengths([3, 1, 2])) == "Events(name='log', events=6, users=3)"
 
 
 def test_finds_users():
@@ -124,13 +126,13 @@ def test_finds_users():
 
 
 def test_unknown_items_become_unknown_or_are_left_out():
-    log = Log.from_columns(["a", "a", "b"], ["x", "new", "y"], [1, 2, 3])
+    log = Events.from_columns(["a", "a", "b"], ["x", "new", "y"], [1, 2, 3])
     vocabulary = Vocabulary(["x", "y"])
-    assert Sequences(log, vocabulary).items.tolist() == [4, 1, 5]
-    known = Sequences(log, vocabulary, known_only=True)
+    assert log.encode(vocabulary).items.tolist() == [4, 1, 5]
+    known = log.encode(vocabulary, known_only=True)
     assert known.items.tolist() == [4, 5] and known.timestamps.tolist() == [1, 3]
     # A user stays one without events, whose history is empty.
-    none = Sequences(log, Vocabulary(["y"]), known_only=True)
+    none = log.encode(Vocabulary(["y"]), known_only=True)
     assert none.offsets.tolist() == [0, 0, 1] and none.index(["a"]).tolist() == [0]
 
 
@@ -139,10 +141,9 @@ def test_nothing_is_quadratic(max_length):
     # One user with very many events, and very many users with few.
     events = 400_000
     for users in (np.arange(events) > 10, np.arange(events) // 4):
-        sequences = Sequences.__new__(Sequences)
         counts = np.bincount(users.astype(int))
-        sequences.offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
-        sequences.split = last_events(counts)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype("int64")
+        sequences = Events(None, np.zeros(events, "int32"), offsets)
         tracemalloc.start()
         began = time.perf_counter()
         starts, stops = sequences.training_windows(max_length)

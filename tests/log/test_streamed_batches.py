@@ -64,7 +64,7 @@ def test_every_event_is_a_target_once_a_pass_and_passes_differ(sample):
     # All but each user's first event is a target; item counts of a pass follow from those of all.
     assert np.array_equal(targets(first), targets(second))
     assert (counts - targets(first)[: len(counts)] >= 0).all()
-    assert counts.sum() - targets(first).sum() == sample[0].users
+    assert counts.sum() - targets(first).sum() == sample[0].user_count
     assert not equal(first, second)
     assert equal(first, arrays(ours.from_step(0).take(ours.steps)))
 
@@ -87,7 +87,7 @@ def test_workers_share_the_shards_and_agree_on_the_steps(sample):
     assert workers[0].steps == workers[1].steps and workers[0].width == workers[1].width
     found = [arrays(w.from_step(0).take(w.steps)) for w in workers]
     both = sum(targets(batches) for batches in found)
-    assert counts.sum() - both.sum() == sample[0].users
+    assert counts.sum() - both.sum() == sample[0].user_count
     assert (both[: len(counts)] <= counts).all()
 
 

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
-from keras_peterrec.log.log import Log
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.task_examples import label_examples, recommendation_examples
 
 
 class Codes:
     """As a vocabulary: the item "n" has the id n + `first`."""
+
+    unknown = -1
 
     def __init__(self, first):
         self.first = first
@@ -24,11 +25,11 @@ class Codes:
 
 def make_log(rows):
     users, items, times = zip(*rows)
-    return Log.from_columns(list(users), list(items), list(times))
+    return Events.from_columns(list(users), list(items), list(times))
 
 
 def source_of(rows):
-    return Sequences(make_log(rows), Codes(4))
+    return make_log(rows).encode(Codes(4))
 
 
 def asked_by_loop(source_rows, target_rows, cut):
@@ -168,9 +169,9 @@ CLOCK = 1_700_000_000
 
 
 def examples_of(source_times, target_times, weights=None):
-    source = Log.from_columns(list("aabb"), list("0123"), source_times)
-    target = Log.from_columns(list("ab"), list("45"), target_times, weights=weights)
-    return recommendation_examples(Sequences(source, Codes(4)), target, Codes(0))
+    source = Events.from_columns(list("aabb"), list("0123"), source_times)
+    target = Events.from_columns(list("ab"), list("45"), target_times, weights=weights)
+    return recommendation_examples(source.encode(Codes(4)), target, Codes(0))
 
 
 def test_logs_of_two_units_are_cut_on_one_clock(capsys):
@@ -199,6 +200,6 @@ def test_weights_of_target_events_go_with_their_items():
     assert examples.answers.weights.tolist() == [0.5, 1.5]  # their mean is 1
     assert examples.answers[np.array([False, True])].weights.tolist() == [1.5]
     with pytest.raises(InputError, match="0 in all of them"):
-        source = Sequences(Log.from_columns(list("aab"), list("001"), [1, 2, 3]), Codes(4))
-        target = Log.from_columns(list("ac"), list("45"), [3, 3], weights=[0.0, 1.0])
+        source = Events.from_columns(list("aab"), list("001"), [1, 2, 3]).encode(Codes(4))
+        target = Events.from_columns(list("ac"), list("45"), [3, 3], weights=[0.0, 1.0])
         recommendation_examples(source, target, Codes(0))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.sources import load_log
 
 TARGET = {"target": "simulated/target", "epochs": 1}
@@ -20,4 +20,4 @@ def next_days():
     for number, new in enumerate(NEW):
         places = np.flatnonzero(log.items == number)
         names[random.choice(places, len(places) // 2, replace=False)] = new
-    return Log.from_columns(log.user_ids[log.users], names, log.timestamps, "next_days")
+    return Events.from_columns(log.user_ids[log.users], names, log.timestamps, "next_days")

@@ -10,8 +10,8 @@ import pytest
 from commands import run_here
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import written
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.sources.simulated import Simulated
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export_runs
@@ -88,9 +88,9 @@ def test_weights_teach_what_is_worth_more(tmp_path):
     items[5::8] = items[7::8]
     worth = {"left": 1.0, "right": 20.0}
     weights = [worth.get(item, 1.0) for item in items]
-    log = Log.from_columns(users, items, np.tile(np.arange(8), 60), weights=weights)
+    log = Events.from_columns(users, items, np.tile(np.arange(8), 60), weights=weights)
     found = []
-    for n, given in enumerate((log, Log.from_columns(users, items, log.timestamps))):
+    for n, given in enumerate((log, Events.from_columns(users, items, log.timestamps))):
         settings = {
             **NETWORK,
             "keep_seen": True,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.inspect import inspect
@@ -29,7 +29,7 @@ def test_unknown_items_in_the_log_change_no_metric_of_a_task(task_folder):
     log, rng = load_log("simulated/source"), np.random.default_rng(0)
     users, items = log.user_ids[log.users], log.item_ids[log.items]
     times = rng.choice(log.timestamps, 30 * len(log.user_ids))
-    grown = Log.from_columns(
+    grown = Events.from_columns(
         [*users, *np.repeat(log.user_ids, 30)],
         [*items, *(f"new{n % 500}" for n in range(len(times)))],
         np.concatenate([log.timestamps, times]),
@@ -40,7 +40,7 @@ def test_unknown_items_in_the_log_change_no_metric_of_a_task(task_folder):
     written = json.loads((task_folder / "metrics.json").read_text())["data"]["known_events"]
     assert written == before["data"]["known_events"] == 1.0
     assert after["data"]["known_events"] == pytest.approx(len(log) / len(grown), abs=1e-4)
-    new = Log.from_columns(users, [f"new{n}" for n in log.items], log.timestamps)
+    new = Events.from_columns(users, [f"new{n}" for n in log.items], log.timestamps)
     with pytest.raises(InputError, match="`log` should have items that the host knows"):
         evaluate(task_folder, log=new)
 

@@ -9,7 +9,7 @@ from simulated_tasks import GENDER, SPEND, TARGET
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
@@ -24,7 +24,7 @@ def circle_log():
     """Walks around a circle of items; two items are in held-out events alone."""
     walks = [[f"i{(user + n) % 10}" for n in range(8)] for user in range(40)]
     walks[0][-1], walks[1][-2] = "new", "newer"
-    return Log.from_columns(
+    return Events.from_columns(
         np.repeat(np.arange(40), 8), np.concatenate(walks), np.tile(np.arange(8), 40)
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from keras_peterrec.linear import linear_fitting
 from keras_peterrec.linear.linear_part import Bag
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.runs import host_linear, next_item
 from keras_peterrec.runs.host_linear import Bounds, fit_linear, sparse_regression_of
@@ -41,7 +41,7 @@ def log():
     again[:, 0] = False
     items = np.where(again, np.roll(items, 1, axis=1), items).reshape(-1)
     columns = [f"u{user}" for user in users], [f"i{item}" for item in items], np.arange(len(users))
-    found = PretrainingLog.of(Log.from_columns(*columns), 1)
+    found = PretrainingLog.of(Events.from_columns(*columns), 1)
     return found.deciding(True)
 
 

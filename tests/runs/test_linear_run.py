@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary
@@ -58,7 +57,7 @@ def test_same_users_and_metrics_as_transfer(kind, metric, host_folder, tmp_path,
 def test_what_is_measured_are_the_scores_of_the_bag(kind, tmp_path):
     result = linear("simulated/source", tmp_path / "linear", **KINDS[kind])
     log, task = load_log("simulated/source"), KINDS[kind]
-    source = Sequences(log, Vocabulary.from_counts(log.item_ids, np.bincount(log.items)))
+    source = log.encode(Vocabulary.from_counts(log.item_ids, np.bincount(log.items)))
     answers = load_log("simulated/target")
     if task is not TARGET:
         answers = load_labels("simulated/users", task["column"])

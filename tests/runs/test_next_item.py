@@ -6,9 +6,8 @@ import pytest
 import scipy.sparse
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -27,11 +26,11 @@ def log():
     lengths = random.integers(4, 10, 40)
     users, items = np.repeat(np.arange(40), lengths), random.integers(0, 12, lengths.sum())
     names = [VOCABULARY.items[item] for item in items]
-    return Log.from_columns([f"u{n}" for n in users], names, list(range(len(users))))
+    return Events.from_columns([f"u{n}" for n in users], names, list(range(len(users))))
 
 
 def test_the_share_of_repeats_is_that_of_a_loop_over_training_events(log):
-    sequences = Sequences(log, VOCABULARY)
+    sequences = log.encode(VOCABULARY)
     asked = [
         (item, before)
         for user in range(len(sequences))
@@ -63,7 +62,7 @@ def test_what_was_decided_is_a_line_that_names_the_other_option():
 def test_ranks_are_places_in_what_the_host_answers(keep_seen, log):
     pretrainer = CausalPretrainer(ConvolutionNetwork(16, hidden_dim=8, dilations=(1,)), tied=True)
     host = Host(reference.randomise(pretrainer), VOCABULARY, max_length=6, keep_seen=keep_seen)
-    sequences = Sequences(log, host.vocabulary)
+    sequences = log.encode(host.vocabulary)
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
     found = evaluation.measure(host.pretrainer, both=True)
     hits, places = [], []
@@ -83,7 +82,7 @@ def test_ranks_are_places_in_what_the_host_answers(keep_seen, log):
 
 @pytest.mark.parametrize("keep_seen", [False, True])
 def test_a_sparse_linear_part_is_chosen_by_what_is_served(keep_seen, log):
-    sequences = Sequences(log, VOCABULARY)
+    sequences = log.encode(VOCABULARY)
     evaluation = NextItemEvaluation(sequences, 6, TEST, keep_seen)
     table = np.random.default_rng(1).random((12, 12)).astype("float32")
     part = LinearPart(Bag(2.0), scipy.sparse.csr_matrix(table), np.zeros(12, "float32"))

@@ -15,8 +15,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.linear import linear_fitting
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.runs import host_linear, pretraining_log
@@ -51,7 +51,7 @@ def test_it_says_what_it_prepared_and_does_nothing_twice(folder):
 
 
 def test_a_split_may_be_counted_when_it_is_prepared_or_later(folder, tmp_path):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     prepare(log, tmp_path / "out", shards=2)
     assert not list((tmp_path / "out").glob("split-*"))
     prepare(log, tmp_path / "out", shards=2, split="time:30")
@@ -86,10 +86,10 @@ def same_run(ours, theirs):
 
 
 def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(folder, tmp_path):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
     items, times = [f"t{n % 5}" for n in range(len(users))], [30, 32, 34, 36, 38] * 13
-    target = Log.from_columns(users, items, times)
+    target = Events.from_columns(users, items, times)
     labels = Labels.from_columns(users, [f"k{n % 2}" for n in range(len(users))], "kind")
     for name, place in (("memory", log), ("prepared", folder / "out")):
         out = tmp_path / name
@@ -110,7 +110,7 @@ def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(fol
     ids=["last", "final", "by time"],
 )
 def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path, asked):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     memory = pretrain(log, tmp_path / "memory", epochs=2, **asked, **SMALL)
     ours = pretrain(folder / "out", tmp_path / "ours", epochs=2, **asked, **SMALL)
     assert ours["metrics"] == memory["metrics"] and ours["linear"] == memory["linear"]
@@ -142,7 +142,7 @@ def test_weights_are_prepared_too(tmp_path):
     settings = {**SMALL, "epochs": 2, "final": True, "linear": False}
     pretrain(str(tmp_path / "log.csv"), tmp_path / "memory", **asked, **settings)
     pretrain(tmp_path / "out", tmp_path / "ours", **settings)
-    pretrain(Log.from_columns(*columns), tmp_path / "alike", **settings)
+    pretrain(Events.from_columns(*columns), tmp_path / "alike", **settings)
     hosts = [Host.load(tmp_path / n).fingerprint() for n in ("ours", "memory", "alike")]
     assert hosts[0] == hosts[1] != hosts[2]
 
@@ -179,7 +179,7 @@ def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monke
     for module in (linear_fitting, host_linear):
         monkeypatch.setattr(module, "EXACT_UP_TO", 10)
     monkeypatch.setattr(host_linear, "CHOOSING_ROWS", 400)
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     memory = pretraining_log.PretrainingLog.of(log, 1)
     of_memory = host_linear.sparse_regression_of(memory, Bag(4.0)).solve(20.0)
     monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
@@ -223,18 +223,18 @@ def test_a_shard_that_is_damaged_in_the_middle_ends_training_with_one_line(
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     path = tmp_path_factory.mktemp("host") / "host"
-    pretrain(Log.from_columns(*sample_columns()), path, epochs=1, linear=False, **SMALL)
+    pretrain(Events.from_columns(*sample_columns()), path, epochs=1, linear=False, **SMALL)
     return path
 
 
 @pytest.mark.parametrize("asked", [{}, {"split": "time:35", "final": True}], ids=["", "by time"])
 @pytest.mark.parametrize("kind", ["target", "labels"])
 def test_tasks_and_evaluations_read_it(folder, host, tmp_path, kind, asked):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
     if kind == "target":
         items, times = [f"t{n % 5}" for n in range(len(users))], [30, 32, 34, 36, 38] * 13
-        task = {"target": Log.from_columns(users, items, times)}
+        task = {"target": Events.from_columns(users, items, times)}
     else:
         names = [f"k{n % 2}" for n in range(len(users))]
         task = {"labels": Labels.from_columns(users, names, "kind"), "column": "kind"}

@@ -12,9 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.finish_request import ask_to_finish
 from keras_peterrec.files.history_file import read_rows
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
 from keras_peterrec.log.splits import TEST, VALIDATION
@@ -166,7 +165,7 @@ def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(straight):
     assert said in shown
     host = Host.load(folder)
     log = load_log("simulated/source")
-    measured = NextItemEvaluation(Sequences(log, host.vocabulary), 20, VALIDATION).measure(
+    measured = NextItemEvaluation(log.encode(host.vocabulary), 20, VALIDATION).measure(
         host.pretrainer
     )
     assert measured["ndcg@10"] == pytest.approx(result["metrics"]["validation"]["ndcg@10"])
@@ -223,7 +222,7 @@ def test_the_linear_part_stands_beside_the_same_network(straight, tmp_path, monk
             assert both["metrics"][part]["ndcg@10"] >= metrics["ndcg@10"] - 0.01
     # What is measured is what the host answers: the last of 40 events, unknown items left out.
     log = load_log("simulated/source")
-    host, sequences = hosts["both"], Sequences(log, hosts["both"].vocabulary)
+    host, sequences = hosts["both"], log.encode(hosts["both"].vocabulary)
     starts, stops, targets = sequences.held_out(TEST)
     histories = np.zeros((len(starts), host.next_item_length), "int32")
     for row, (start, stop) in enumerate(zip(starts, stops)):
@@ -243,7 +242,9 @@ def test_the_linear_part_stands_beside_the_same_network(straight, tmp_path, monk
 
 def test_later_items_are_asked_for_unless_the_rate_is_zero():
     """Ten users walk up the same items, so that a target says how far ahead it lies."""
-    log = Log.from_columns(np.repeat(range(10), 30), np.tile(range(30), 10), np.tile(range(30), 10))
+    log = Events.from_columns(
+        np.repeat(range(10), 30), np.tile(range(30), 10), np.tile(range(30), 10)
+    )
     ahead = {}
     for given in ({}, {"later_rate": 0.0}):
         settings = PretrainSettings(log=log, out="unused", unknown_rate=0.0, **given)
@@ -259,7 +260,7 @@ def test_later_items_are_asked_for_unless_the_rate_is_zero():
 def test_held_out_events_do_not_count_as_training():
     users = ["a"] * 4 + ["b"] * 2
     items = ["x", "y", "test_only", "x", "x", "z"]
-    log = Log.from_columns(users, items, [1, 2, 3, 4, 1, 2])
+    log = Events.from_columns(users, items, [1, 2, 3, 4, 1, 2])
     sequences, vocabulary, counts = encode_log(log)
     by_item = dict(zip(vocabulary.items, counts))
     # a's last two events are held out; b has too few to hold any out.
@@ -271,7 +272,7 @@ def test_items_that_only_held_out_events_have_are_counted_and_said(straight, tmp
     walks = [[f"i{(user + n) % 10}" for n in range(6)] for user in range(30)]
     walks[0][-1], walks[1][-2] = "new", "newer"
     users, times = np.repeat(np.arange(30), 6), np.tile(np.arange(6), 30)
-    log = Log.from_columns(users, np.concatenate(walks), times)
+    log = Events.from_columns(users, np.concatenate(walks), times)
     result = pretrain(log, tmp_path / "host", epochs=1, **SMALLER)
     assert result["data"]["items"] == 12 and result["data"]["items_only_held_out"] == 2
     assert "2 of 12 items are unknown to the host" in capsys.readouterr().err
@@ -312,6 +313,6 @@ def test_bad_settings_are_one_clear_line(tmp_path, arguments, message):
 
 
 def test_users_with_too_few_events_are_refused(tmp_path):
-    log = Log.from_columns(["a", "a", "a", "b"], ["x", "y", "z", "y"], [1, 2, 3, 2])
+    log = Events.from_columns(["a", "a", "a", "b"], ["x", "y", "z", "y"], [1, 2, 3, 2])
     with pytest.raises(InputError, match="`log` should have a user with at least four events"):
         pretrain(log, tmp_path / "host")

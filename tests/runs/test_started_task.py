@@ -5,8 +5,8 @@ import pytest
 from simulated_tasks import GENDER, TARGET, next_days
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.transfer.host import Host
@@ -29,7 +29,7 @@ def test_training_starts_with_the_old_patch_and_head(
     names = target.item_ids[target.items].astype(object)
     some = np.flatnonzero(target.items == 0)
     names[some[::2]] = "fresh"
-    more = Log.from_columns(target.user_ids[target.users], names, target.timestamps)
+    more = Events.from_columns(target.user_ids[target.users], names, target.timestamps)
     given = {"target": more, "epochs": 1}
     start = {"start": task_folder, **STILL}
     result = transfer(refreshed_host, next_days(), tmp_path / "next", **given, **start)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
@@ -28,7 +28,9 @@ def walk(seed, users=40, events=12, items=10, prefix="i", ends_other=False):
         after = times >= MOMENT
         what[after] = (what[after] * 3 + 1) % items
         times[after] = times[after] // 2 + 700 - MOMENT // 2
-    return Log.from_columns([f"u{n}" for n in who], [f"{prefix}{n}" for n in what], times.tolist())
+    return Events.from_columns(
+        [f"u{n}" for n in who], [f"{prefix}{n}" for n in what], times.tolist()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import task_batches
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.log.vocabulary import UNK
@@ -221,7 +221,7 @@ def test_no_answer_of_a_held_out_user_is_trained_on(method, host_folder, tmp_pat
     of_test = split_users(target.user_ids)[target.users] == TEST
     items = target.items.copy()
     items[of_test] = np.roll(items[of_test], 7)
-    changed = Log.from_columns(
+    changed = Events.from_columns(
         target.user_ids[target.users], target.item_ids[items], target.timestamps, target.name
     )
     for name, log in (("one", target), ("two", changed)):
@@ -335,7 +335,7 @@ def test_users_without_history_are_refused(host_folder, tmp_path):
     strangers = Labels.from_columns(["nobody", "noone"], ["x", "y"], "kind")
     with pytest.raises(InputError, match="`labels` should share users with `log`"):
         transfer(host_folder, "simulated/source", tmp_path / "task", labels=strangers)
-    strange_log = Log.from_columns(["nobody", "noone"], ["x", "y"], [1, 2])
+    strange_log = Events.from_columns(["nobody", "noone"], ["x", "y"], [1, 2])
     with pytest.raises(InputError, match="`target` should share users with `log`"):
         transfer(host_folder, "simulated/source", tmp_path / "task", target=strange_log)
 

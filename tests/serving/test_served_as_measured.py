@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from serving_samples import randomise
 
-from keras_peterrec.log.log import Log
-from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -31,7 +30,7 @@ def logs():
     viewed, bought = ([f"i{n}" for n in random.integers(0, 12, len(users))] for _ in range(2))
     few = np.flatnonzero(random.random(len(users)) < 0.3)
     buys = [names[n] for n in few], [bought[n] for n in few], (2 * times[few] + 1).tolist()
-    return Log.from_columns(names, viewed, (2 * times).tolist()), Log.from_columns(*buys)
+    return Events.from_columns(names, viewed, (2 * times).tolist()), Events.from_columns(*buys)
 
 
 def texts_of(source, starts, stops):
@@ -51,7 +50,7 @@ def test_ranks_that_are_measured_are_places_in_answers(logs, tmp_path):
     pretrainer = CausalPretrainer(ConvolutionNetwork(16, 8, dilations=(1,)), tied=True)
     randomise(pretrainer, 0)
     host = Host(pretrainer, Vocabulary([f"i{n}" for n in range(12)]), max_length=20)
-    source = Sequences(views, host.vocabulary)
+    source = views.encode(host.vocabulary)
     data, tasks = {}, {}
     for name, keep_seen in (("new", False), ("again", True)):
         settings = SplitSettings(keep_seen=keep_seen)

@@ -11,8 +11,8 @@ import pytest
 from bake_settings import BakeSettings
 
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.settings import base
 from keras_peterrec.settings.base import takes
@@ -100,7 +100,7 @@ def test_a_run_records_what_determines_its_result():
 
 
 def test_objects_are_recorded_by_their_names():
-    log = Log.from_columns(["a", "b"], ["x", "y"], [1, 2], "clicks")
+    log = Events.from_columns(["a", "b"], ["x", "y"], [1, 2], "clicks")
     labels = Labels.from_columns(["a", "b"], ["F", "M"], "gender")
     settings = TransferSettings("runs/host", log, "out", labels=labels, patch=Lora(4))
     recorded = json.loads(json.dumps(settings.recorded()))

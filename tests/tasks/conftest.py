@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.sources.simulated import Simulated
 from keras_peterrec.log.vocabulary import Vocabulary
 
@@ -16,4 +15,4 @@ def simulated():
 @pytest.fixture(scope="session")
 def source(simulated):
     log = simulated.domain("source")
-    return Sequences(log, Vocabulary.from_counts(log.item_ids, np.bincount(log.items)))
+    return log.encode(Vocabulary.from_counts(log.item_ids, np.bincount(log.items)))

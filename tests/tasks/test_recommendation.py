@@ -7,9 +7,8 @@ import numpy_reference as reference
 import pytest
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.log.vocabulary import Vocabulary
@@ -98,7 +97,9 @@ def test_recommends_the_best_items_that_are_not_excluded(tmp_path):
 
 def test_histories_that_come_after_all_targets_are_said(source, simulated, capsys):
     log = simulated.domain("target")
-    early = type(log)(log.user_ids, log.item_ids, log.users, log.items, log.timestamps // 10, "t")
+    early = Events.from_columns(
+        log.user_ids[log.users], log.item_ids[log.items], log.timestamps // 10, "t"
+    )
     Recommendation.make_data(source, early, 20)
     assert "come before all of their user's history" in capsys.readouterr().err
     Recommendation.make_data(source, early, 20, WHOLE)
@@ -110,7 +111,7 @@ def test_one_user_with_ten_thousand_targets_trains_beside_the_others(passes, sou
     """All targets of a history are positives of one row; memory is by events, not by the widest."""
     users = np.concatenate([source.user_ids[:60], np.repeat(source.user_ids[60], 10_000)])
     items = np.concatenate([np.arange(60), np.arange(10_000)]).astype(str)
-    log = Log.from_columns(users.tolist(), items.tolist(), list(range(len(users))))
+    log = Events.from_columns(users.tolist(), items.tolist(), list(range(len(users))))
     seed = next(n for n in range(9) if split_users([source.user_ids[60]], n)[0] == TRAIN)
     data = Recommendation.make_data(source, log, 12, SplitSettings(cut_history=False, seed=seed))
     train = data.splits[TRAIN]
@@ -203,7 +204,7 @@ def purchases():
     shop = simulate_shop(users=600, items=60, seed=3)
     views, buys = (read_log(shop, events=kind) for kind in ("view", "buy"))
     vocabulary = Vocabulary.from_counts(views.item_ids, np.bincount(views.items))
-    return Recommendation.make_data(Sequences(views, vocabulary), buys, 20)
+    return Recommendation.make_data(views.encode(vocabulary), buys, 20)
 
 
 def test_purchases_of_what_was_just_viewed_are_found_by_the_last_item(purchases):

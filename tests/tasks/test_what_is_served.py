@@ -5,9 +5,8 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.linear_part import Bag, LinearPart
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.seen_items import are_seen
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.splits import TEST, TRAIN
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.settings.transfer import SplitSettings, TaskSettings
@@ -25,7 +24,7 @@ def shop(seed=0, users=60, items=12, views=8, own=0.9):
     viewed = random.integers(0, items, (users, views))
     names = np.repeat([f"u{n}" for n in range(users)], views)
     times = np.tile(np.arange(views) * 2, users)
-    log = Log.from_columns(names.tolist(), [f"i{n}" for n in viewed.reshape(-1)], times.tolist())
+    log = Events.from_columns(names.tolist(), [f"i{n}" for n in viewed.reshape(-1)], times.tolist())
     again = random.random(viewed.size) < own
     bought = np.where(again, viewed.reshape(-1), random.integers(0, items + 1, viewed.size))
     rows = np.flatnonzero((np.arange(viewed.size) % 2 == 1) | (random.random(viewed.size) < 0.1))
@@ -33,14 +32,14 @@ def shop(seed=0, users=60, items=12, views=8, own=0.9):
     bought = np.append(bought, random.integers(0, items + 1, len(rows)))
     column = np.concatenate([rows[: len(rows) // 2], np.arange(len(rows) // 2, len(rows))])
     items_bought = [f"i{n}" for n in np.where(column < viewed.size, bought[column], bought[rows])]
-    buys = Log.from_columns(names[rows].tolist(), items_bought, (times[rows] + 1).tolist())
+    buys = Events.from_columns(names[rows].tolist(), items_bought, (times[rows] + 1).tolist())
     return log, buys
 
 
 def make_data(log, buys, known=None, **settings):
     """The RecommendationData of a host that knows some of the items; all by default."""
     vocabulary = Vocabulary(known or sorted(set(log.item_ids)))
-    source = Sequences(log, vocabulary, known_only=True)
+    source = log.encode(vocabulary, known_only=True)
     return Recommendation.make_data(source, buys, 20, SplitSettings(**settings))
 
 
@@ -140,7 +139,7 @@ def test_the_share_is_that_of_the_training_truths_in_the_history_before_them():
         before = data.history.items[start:stop].tolist()
         assert of_rows[row].tolist() == [item in before for item in train.answers[row]]
     assert data.summary()["truths_in_history"] == pytest.approx(np.mean(seen), abs=1e-6)
-    apart = Log.from_columns(
+    apart = Events.from_columns(
         buys.user_ids[buys.users], [f"t{n}" for n in buys.items], buys.timestamps
     )
     data = make_data(log, apart)

@@ -16,12 +16,12 @@ import numpy as np
 
 def circle_log(users=37, items=10, events=9):
     """A log of users who walk around a circle of items; some histories are short."""
-    from keras_peterrec.log.log import Log
+    from keras_peterrec.log.events import Events
 
     lengths = [events - (user % 4) for user in range(users)]
     who = [f"u{user}" for user in range(users) for _ in range(lengths[user])]
     what = [f"i{(user + n) % items}" for user in range(users) for n in range(lengths[user])]
-    return Log.from_columns(who, what, list(range(len(who))))
+    return Events.from_columns(who, what, list(range(len(who))))
 
 
 def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000):
@@ -29,8 +29,8 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
 
     With `die_after`, the process kills itself in the middle of the epoch after that one.
     """
+    from keras_peterrec.log.events import Events
     from keras_peterrec.log.labels import Labels
-    from keras_peterrec.log.log import Log
     from keras_peterrec.log.prepared.reading import PreparedLog
     from keras_peterrec.runs import pretraining_log
     from keras_peterrec.runs.pretrain import pretrain
@@ -69,7 +69,7 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
     ResumableTraining.on_train_batch_end, PreparedLog.read = note_batch, note_shards
     arguments = {"log": circle_log(), **arguments}
     if command == "transfer":
-        arguments["target"] = Log.from_columns(
+        arguments["target"] = Events.from_columns(
             [f"u{n}" for n in range(37)], [f"t{n % 5}" for n in range(37)], [99] * 37
         )
     if command == "classify":

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures
-from keras_peterrec.log.log import Log
-from keras_peterrec.log.sequences import Sequences
 from keras_peterrec.log.splits import all_events
 from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.transfer.added_items import add_items
@@ -28,7 +27,7 @@ WALKS = [
 
 def log():
     users = np.repeat(np.arange(len(WALKS)), [len(walk) for walk in WALKS])
-    return Log.from_columns(users, np.concatenate(WALKS), np.arange(len(users)))
+    return Events.from_columns(users, np.concatenate(WALKS), np.arange(len(users)))
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def grown(host):
     counts = np.bincount(events.items)
     vocabulary, of_items = grown_vocabulary(host.vocabulary, events.item_ids, counts)
     split = all_events(np.bincount(events.users))
-    sequences = Sequences(events, vocabulary, split=split)
+    sequences = events.encode(vocabulary, split=split)
     return grow_host(host, vocabulary, of_items, sequences, seed=0), of_items
 
 
@@ -130,7 +129,7 @@ def test_columns_help_where_few_were_clicked_beside(host):
     vocabulary, counts = grown_vocabulary(
         host.vocabulary, events.item_ids, np.bincount(events.items)
     )
-    sequences = Sequences(events, vocabulary, split=all_events(np.bincount(events.users)))
+    sequences = events.encode(vocabulary, split=all_events(np.bincount(events.users)))
     asked = host, vocabulary, counts, sequences, 0
     alone = np.asarray(grow_host(*asked).backbone.item_embedding.embeddings)[-4:]
     features = table_of_items(host, ["new", "lone"])

@@ -166,7 +166,7 @@ def sorted_shards(pipeline: Any, log: Any, plan: Plan, written: Any = None) -> A
 
     Args:
         pipeline: Pipeline.
-        log: Log, if that is the input, else anything.
+        log: Events, if that is the input, else anything.
         plan: Plan of the log.
         written: path or `None`. Of a folder that gets `clocks.json`. Defaults to `None`.
 

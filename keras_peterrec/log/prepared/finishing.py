@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.column_names import as_fields
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import (
     COUNTS,
     DATASET,
@@ -24,7 +23,6 @@ from keras_peterrec.log.prepared.format import (
     SPLIT,
     VERSION,
     VOCABULARY,
-    WEIGHTS,
     features,
     file_hash,
     fingerprint_of,
@@ -34,8 +32,8 @@ from keras_peterrec.log.prepared.format import (
     write_bytes,
 )
 from keras_peterrec.log.prepared.partition import default_shards, find_inputs
-from keras_peterrec.log.prepared.shards import in_order
-from keras_peterrec.log.vocabulary import Vocabulary
+from keras_peterrec.log.read_log import Reading
+from keras_peterrec.log.vocabulary import Vocabulary, order_by_counts
 
 DESCRIPTION = (
     "A log of events (user, item, timestamp), prepared for keras_peterrec: one record a user, the "
@@ -51,16 +49,17 @@ class Plan:
         inputs: list from `find_inputs`.
         min_count: int. Items with fewer training events are left out of the vocabulary.
         shards: int.
-        columns, events, weight_column, drop_bad_rows: what is read of the inputs; see `read_log`.
+        reading: Reading, what is read of the inputs.
+        weighted: bool. Whether events have weights. Defaults to `False`.
+        fields: tuple of str. Columns that the events carry as they are. Defaults to none.
     """
 
     inputs: list
     min_count: int
     shards: int
-    columns: Any = None
-    events: Any = None
-    weight_column: str | None = None
-    drop_bad_rows: bool = False
+    reading: Reading
+    weighted: bool = False
+    fields: tuple = ()
 
     @classmethod
     def of(
@@ -68,17 +67,15 @@ class Plan:
         log: Any,
         min_count: int = 0,
         shards: int | None = None,
-        columns: Any = None,
-        events: Any = None,
-        weight_column: str | None = None,
-        drop_bad_rows: bool = False,
+        reading: Reading = Reading(),
     ) -> "Plan":
         """The plan for a log; see `find_inputs`."""
-        inputs = find_inputs(log, columns, events, weight_column)
-        if isinstance(log, Log) and log.weights is not None:
-            weight_column = WEIGHTS
+        inputs = find_inputs(log, reading)
+        weighted, fields = reading.weight_column is not None, as_fields(reading.fields)
+        if isinstance(log, Events):
+            weighted, fields = log.weighted, tuple(log.fields)
         shards = shards or default_shards(inputs)
-        return cls(inputs, min_count, shards, columns, events, weight_column, drop_bad_rows)
+        return cls(inputs, min_count, shards, reading, weighted, fields)
 
     @property
     def names(self) -> list[str]:
@@ -87,10 +84,7 @@ class Plan:
 
     def content(self) -> dict:
         """What `prepared.json` says of it."""
-        content = dataclasses.asdict(self)
-        names = ("columns", "events", "weight_column", "drop_bad_rows")
-        read = {name: content.pop(name) for name in names}
-        return {"format_version": FORMAT_VERSION, **content, "read": read}
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
 
 
 def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
@@ -104,14 +98,8 @@ def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
     Raises:
         InputError: `min_count` leaves no item.
     """
-    kept = items.filter(pc.greater_equal(items["training_events"], min_count))
-    kept = kept.take(in_order(kept)).combine_chunks()
-    if not len(kept):
-        largest = max(items["training_events"].to_pylist(), default=0)
-        raise InputError(
-            "`min_count` should leave at least one item. "
-            f"Received: `min_count` = {min_count}, the largest count is {largest}."
-        )
+    order = order_by_counts(items["item_id"], items["training_events"].to_numpy(), min_count)
+    kept = items.take(pa.array(order)).combine_chunks()
     counts = np.stack([kept["events"].to_numpy(), kept["training_events"].to_numpy()], axis=1)
     buffer = io.BytesIO()
     np.save(buffer, counts.astype("<i8"))
@@ -150,8 +138,7 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
     """
     _write_lengths(folder, [shard["lengths"] for shard in shards])
     shards = [{n: value for n, value in shard.items() if n != "lengths"} for shard in shards]
-    weighted = plan.weight_column is not None
-    _write_dataset_info(folder, shards, features(whole_timestamps, weighted))
+    _write_dataset_info(folder, shards, features(whole_timestamps, plan.weighted, plan.fields))
     counts = np.load(io.BytesIO(read_bytes(folder, COUNTS)))
     # Not those of tensorflow-datasets, which writes them again; we do not read them.
     others = {name: _about(folder, name) for name in (VOCABULARY, COUNTS, LENGTHS)}
@@ -165,7 +152,6 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
         "events": sum(shard["events"] for shard in shards),
         "rows": rows,
         "whole_timestamps": whole_timestamps,
-        "weighted": weighted,
         "files": shards,
         "others": others,
     }

@@ -14,7 +14,7 @@ import hashlib
 import json
 import posixpath
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files import atomic_write
 from keras_peterrec.files.leftovers import folder_beside
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "prepared.json"
 VOCABULARY = "vocabulary.txt"
 COUNTS = "item_counts.npy"
@@ -40,6 +40,7 @@ FIELDS = {
 }
 WEIGHTS = "weights"  # a field more, where the log has them
 ABOUT_WEIGHTS = "How much each event counts in a loss, as in the log."
+FIELD = "field_"  # what stands before the name of a column that the log carries as it is
 ROWS_OF_A_FILE = 2**40
 
 
@@ -212,13 +213,14 @@ def _remove(folder):
         tf.io.gfile.rmtree(folder)
 
 
-def features(whole_timestamps: bool, weighted: bool = False) -> Any:
+def features(whole_timestamps: bool, weighted: bool = False, fields: Sequence[str] = ()) -> Any:
     """The features of a record as tensorflow-datasets describes them.
 
     Args:
         whole_timestamps: bool. Whether timestamps are integers; else they are doubles, whose
             bytes are stored, since a record has no other place for 64 bits.
         weighted: bool. Whether events have weights. Defaults to `False`.
+        fields: sequence of str. Columns that the log carries as they are. Defaults to none.
     """
     import tensorflow_datasets as tfds
 
@@ -230,7 +232,7 @@ def features(whole_timestamps: bool, weighted: bool = False) -> Any:
         times = tfds.features.Tensor(
             shape=(None,), dtype=np.float64, encoding="bytes", doc=doc["timestamps"]
         )
-    fields = {
+    described = {
         "user_id": tfds.features.Text(doc=doc["user_id"]),
         "items": tfds.features.Sequence(np.int64, doc=doc["items"]),
         "timestamps": times,
@@ -238,8 +240,11 @@ def features(whole_timestamps: bool, weighted: bool = False) -> Any:
     }
     if weighted:
         about = tfds.features.Documentation(desc=ABOUT_WEIGHTS)
-        fields[WEIGHTS] = tfds.features.Sequence(np.float32, doc=about)
-    return tfds.features.FeaturesDict(fields)
+        described[WEIGHTS] = tfds.features.Sequence(np.float32, doc=about)
+    for name in fields:
+        about = tfds.features.Documentation(desc=f"The column {name}, as in the log; '' for none.")
+        described[FIELD + name] = tfds.features.Sequence(tfds.features.Text(), doc=about)
+    return tfds.features.FeaturesDict(described)
 
 
 def user_hashes(ids: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import publish, replacing
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.clocks import Clock, Clocks
 from keras_peterrec.log.prepared.finishing import (
     Plan,
@@ -125,7 +125,7 @@ def _claim(work, plan):
 
 class _Stages:
     def __init__(self, log, plan, work):
-        self.log, self.plan = (log if isinstance(log, Log) else None), plan
+        self.log, self.plan = (log if isinstance(log, Events) else None), plan
         self.parts, self.sorted, self.written = (
             work / name for name in ("parts", "sorted", "written")
         )

@@ -11,14 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.column_names import EVENT_TYPE, LOG_COLUMNS, as_events
-from keras_peterrec.log.log import Log, checked_weights
+from keras_peterrec.log.events import Events, Field, checked_weights
 from keras_peterrec.log.prepared.clocks import Clock
-from keras_peterrec.log.prepared.format import ROWS_OF_A_FILE, user_hashes
-from keras_peterrec.log.read_log import event_columns
+from keras_peterrec.log.prepared.format import FIELD, ROWS_OF_A_FILE, user_hashes
+from keras_peterrec.log.read_log import Reading, Rows
 from keras_peterrec.log.stray_times import middle_of
-from keras_peterrec.log.table_columns import encode_ids, texts
-from keras_peterrec.log.table_files import check_tables, find_files, read_pieces
+from keras_peterrec.log.table_columns import encode_ids
+from keras_peterrec.log.table_files import find_files, read_pieces
 from keras_peterrec.log.table_formats import format_of
 
 ROWS = 1_000_000  # read at once, or more where a shard would get few of them
@@ -27,14 +26,12 @@ SHARD_BYTES = 2**23  # of the log's files, for each shard: about a million event
 MOST_SHARDS = 4_096  # unless more are asked for
 
 
-def find_inputs(
-    log: Any, columns: Any = None, events: Any = None, weight_column: str | None = None
-) -> list:
+def find_inputs(log: Any, reading: Reading = Reading()) -> list:
     """The inputs of a log, in the order in which their events count as following each other.
 
     Args:
-        log: Log, path of a file, a glob such as `clicks/*.parquet`, a list of these, or a URL.
-        columns, events, weight_column: see `read_log`.
+        log: Events, path of a file, a glob such as `clicks/*.parquet`, a list of these, or a URL.
+        reading: Reading. Defaults to the standard columns.
 
     Returns:
         list of JSON values that tell when the content has changed, one for each input.
@@ -42,7 +39,7 @@ def find_inputs(
     Raises:
         InputError: there is no such file, or one lacks a column.
     """
-    if isinstance(log, Log):
+    if isinstance(log, Events):
         return [{"name": log.name, "fingerprint": log.fingerprint()}]
     several = log if isinstance(log, (list, tuple)) else [log]
     found = []
@@ -50,7 +47,7 @@ def find_inputs(
         remote = _file_system(os.fspath(place)) if _is_url(place) else None
         if remote is None:
             paths = find_files(place)
-            check_tables(paths, _wanted(events, weight_column), columns)
+            reading.check(paths)
             stats = [os.stat(path) for path in paths]
             found += [
                 {"path": str(p), "bytes": s.st_size, "modified": s.st_mtime_ns}
@@ -80,14 +77,14 @@ def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = No
     Args:
         plan: Plan.
         number: int. Which of its inputs.
-        log: Log, if that is the input. Defaults to `None`.
+        log: Events, if that is the input. Defaults to `None`.
         rows: int or `None`. Events of a piece, approximately. Defaults to `None`, a million or
             more.
 
     Yields:
         Pairs of a list of record batches, one for each shard, with the columns `user_id`,
-        `item_id`, `timestamp`, `row` and, where events are weighed, `weight`, in the order of the
-        input; and the Clock of all of them.
+        `item_id`, `timestamp`, `row`, of each field `field_NAME` and, where events are weighed,
+        `weight`, in the order of the input; and the Clock of all of them.
 
     Raises:
         InputError: the input holds something that a log may not.
@@ -96,58 +93,53 @@ def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = No
     first, path = number * ROWS_OF_A_FILE, plan.inputs[number].get("path")
     middle = None
     with contextlib.nullcontext() if path is None else _named(path, path):
-        for users, items, times, weights in _pieces(plan, number, log, rows):
-            if len(times):
-                clock = Clock.of(times, middle)
-                yield _parted(users, items, times, weights, first, plan.shards), clock
-                middle = middle or middle_of(times)
-            first += len(times)
+        for piece in _pieces(plan, number, log, rows):
+            if len(piece.times):
+                clock = Clock.of(piece.times, middle)
+                yield _parted(piece, first, plan.shards), clock
+                middle = middle or middle_of(piece.times)
+            first += len(piece.times)
 
 
-def _parted(users, items, times, weights, first, shards):
-    user_ids, user_codes = encode_ids(users, "user_id")
-    item_ids, item_codes = encode_ids(items, "item_id")
+def _parted(rows, first, shards):
+    user_ids, user_codes = encode_ids(rows.user_ids, "user_id")
+    item_ids, item_codes = encode_ids(rows.item_ids, "item_id")
     shard = (user_hashes(user_ids) % np.uint64(shards)).astype("uint32")[user_codes]
     order = np.argsort(shard, kind="stable")
     ends = np.cumsum(np.bincount(shard, minlength=shards))
     columns = {
         "user_id": pa.array(user_ids, pa.string()).take(pa.array(user_codes[order])),
         "item_id": pa.array(item_ids, pa.string()).take(pa.array(item_codes[order])),
-        "timestamp": pa.array(np.asarray(times)[order]),
+        "timestamp": pa.array(np.asarray(rows.times)[order]),
         "row": pa.array(first + order),
     }
-    if weights is not None:
-        columns["weight"] = pa.array(checked_weights(weights, len(order))[order])
+    if rows.weights is not None:
+        columns["weight"] = pa.array(checked_weights(rows.weights, len(order))[order])
+    for name, column in rows.fields.items():
+        field = column if isinstance(column, Field) else Field.of(column, name)
+        columns[FIELD + name] = pa.array(field[order].texts(), pa.string())
     events = pa.record_batch(columns)
     return [events.slice(end - n, n) for end, n in zip(ends, np.diff(ends, prepend=0))]
 
 
 def _pieces(plan, number, log, rows):
-    """Columns of users, items, times and weights or `None`, some rows at a time."""
+    """The Rows of an input, some at a time."""
     if log is not None:
+        users = log.users
         for n in range(0, len(log), rows):
             some = slice(n, n + rows)
-            users, items = log.user_ids[log.users[some]], log.item_ids[log.items[some]]
+            ids = log.user_ids[users[some]], log.item_ids[log.items[some]]
             weights = None if log.weights is None else log.weights[some]
-            yield users, items, log.timestamps[some], weights
+            fields = {name: field[some] for name, field in log.fields.items()}
+            yield Rows(*ids, log.timestamps[some], weights, fields)
         return
-    path, middle = plan.inputs[number]["path"], None
+    path, middle, reading = plan.inputs[number]["path"], None, plan.reading
     with _local(path) as file, _named(path, file):
-        wanted = _wanted(plan.events, plan.weight_column)
-        for tables in read_pieces(file, wanted, plan.columns, rows, plan.drop_bad_rows):
-            kept = None
-            if plan.events is not None:
-                kinds = texts(tables.column(EVENT_TYPE), EVENT_TYPE)
-                kept = np.isin(kinds, as_events(plan.events))
-            *found, _ = event_columns(tables, kept, plan.weight_column, plan.drop_bad_rows, middle)
-            middle = middle or middle_of(found[2])
+        asked = reading.wanted, reading.columns, rows, reading.drop_bad_rows
+        for tables in read_pieces(file, *asked):
+            found = reading.rows(tables, middle, all_kinds=False)
+            middle = middle or middle_of(found.times)
             yield found
-
-
-def _wanted(events, weight_column):
-    more = [EVENT_TYPE] if events is not None else []
-    more += [weight_column] if weight_column is not None else []
-    return list(dict.fromkeys([*LOG_COLUMNS, *more]))
 
 
 @contextlib.contextmanager

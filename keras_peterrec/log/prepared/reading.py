@@ -14,23 +14,33 @@ import pyarrow.compute as pc
 
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.files.weights_file import DAMAGED, read_arrays
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events, Field
+from keras_peterrec.log.moments import in_clock, is_moment
 from keras_peterrec.log.prepared.finishing import read_vocabulary
 from keras_peterrec.log.prepared.format import (
     COUNTS,
+    FIELD,
     LENGTHS,
     VOCABULARY,
+    WEIGHTS,
     file_hash,
     not_whole,
     read_bytes,
     read_manifest,
     shard_name,
     user_hashes,
+    write_bytes,
 )
-from keras_peterrec.log.prepared.records import Histories, read_fields
-from keras_peterrec.log.prepared.shards import in_order
-from keras_peterrec.log.sequences import Sequences
-from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK, Vocabulary
+from keras_peterrec.log.prepared.records import read_fields
+from keras_peterrec.log.splits import (
+    EVERYTHING,
+    LAST,
+    Periods,
+    SplitCounts,
+    count_split,
+    last_events,
+)
+from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary, counted_vocabulary
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -46,9 +56,10 @@ class PreparedLog:
         path: path of the folder.
 
     Attributes:
-        users, events: int.
+        user_count: int.
         shards: int.
         weighted: bool. Whether its events have weights.
+        fields: list of str. What its events have besides.
 
     Raises:
         InputError: the folder holds no prepared log, or is damaged.
@@ -64,8 +75,8 @@ class PreparedLog:
         self.path = os.fspath(path)
         self._manifest = read_manifest(path)
         self.name = PurePath(self.path).name
-        self.users, self.events = self._manifest["users"], self._manifest["events"]
-        self.shards, self.weighted = self._manifest["shards"], self._manifest["weighted"]
+        self.user_count, self.shards = self._manifest["users"], self._manifest["shards"]
+        self.weighted, self.fields = self._manifest["weighted"], self._manifest["fields"]
         self._compared = set()  # names of files that are known to be as they were written
         self._check_files()
 
@@ -89,6 +100,11 @@ class PreparedLog:
         self._compare(VOCABULARY, self._manifest["others"][VOCABULARY])
         return read_vocabulary(self.path)
 
+    @property
+    def item_ids(self) -> np.ndarray:
+        """All items of the log: the number of an item is its place here."""
+        return self.items.items
+
     @functools.cached_property
     def counts(self) -> np.ndarray:
         """How often each item is, each user's last two events aside, int64 `[I]`, as `items`."""
@@ -104,53 +120,70 @@ class PreparedLog:
         every = [file["times"] for file in self._manifest["files"] if file["times"]]
         return min(low for low, _ in every), max(high for _, high in every)
 
-    def target_weight(self) -> float | None:
-        """The weight of all targets of training where each user's last two events are held out."""
-        if not self.weighted:
-            return None
-        return sum(file.get("target_weight", 0.0) for file in self._manifest["files"])
-
-    def vocabulary(
-        self, min_count: int, counts: np.ndarray | None = None
-    ) -> tuple[Vocabulary, np.ndarray, np.ndarray]:
-        """The items that training sees often enough, and how often it does.
+    def vocabulary(self, min_count: int) -> tuple[Vocabulary, np.ndarray, np.ndarray]:
+        """The items that training sees often enough where each user's last two events are held out.
 
         Args:
             min_count: int.
-            counts: int array `[I]` or `None`. How often training sees each of `items`. Defaults to
-                `None`: each user's last two events are held out.
 
         Returns:
-            Vocabulary, its counts, and an int32 array `[I + 4]`, from the ids of the records to
-            those of the vocabulary.
-
-        Raises:
-            InputError: there is no such item.
+            See `counted_vocabulary`.
         """
-        counts = self.counts if counts is None else counts
-        sorted_already = counts is self.counts  # by which the records' ids were given
-        order = np.flatnonzero(counts >= max(min_count, 0))
-        if not len(order):
-            raise InputError(
-                "`min_count` should leave at least one item. Received: "
-                f"`min_count` = {min_count}, the largest count is {counts.max()}."
-            )
-        if not sorted_already:
-            table = pa.table({"item_id": self.items.items[order], "training_events": counts[order]})
-            order = order[in_order(table).to_numpy()]
-        ids = np.full(FIRST_ITEM + len(counts), UNK, "int32")
-        ids[:FIRST_ITEM] = np.arange(FIRST_ITEM)
-        ids[FIRST_ITEM + order] = FIRST_ITEM + np.arange(len(order))
-        whole = np.array_equal(order, np.arange(len(counts)))
-        return (self.items if whole else self.items.select(order)), counts[order], ids
+        return counted_vocabulary(self.item_ids, self.counts, min_count)
 
-    def ids_in(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Of each id of a record that of any vocabulary, int32 `[I + 4]`."""
-        special, known = np.arange(FIRST_ITEM), len(vocabulary.items)
-        if np.array_equal(self.items.items[:known], vocabulary.items):
-            ids = np.arange(FIRST_ITEM + len(self.items.items), dtype="int32")
-            return np.where(ids < len(vocabulary), ids, UNK)
-        return np.concatenate([special, vocabulary.encode(self.items.items)]).astype("int32")
+    def kept_split(self, split: str) -> SplitCounts | None:
+        """What a split comes to, as the folder has it; `None` where shards would have to be read.
+
+        Args:
+            split: str; see `Periods`.
+        """
+        if is_moment(split):
+            return self._kept_split_by_time(split)
+        shard, length, users = self.lengths()
+        if split == LAST:
+            weight = None
+            if self.weighted:
+                weight = sum(file.get("target_weight", 0.0) for file in self._manifest["files"])
+            split = last_events(length)
+            Periods(LAST).check(split, self)
+            return SplitCounts(Periods(LAST), self.counts, shard, split.trained, users, weight)
+        if self.weighted:
+            return None
+        return SplitCounts(Periods(EVERYTHING), self.all_counts, shard, length, users)
+
+    def keep_split(self, split: str) -> None:
+        """Writes what a split by time comes to into the folder, so that training need not count."""
+        if self._kept_split_by_time(split) is not None:
+            return
+        found = count_split(self, split)
+        buffer = io.BytesIO()
+        weight = {} if found.target_weight is None else {"target_weight": found.target_weight}
+        np.savez(
+            buffer,
+            log=np.array(self.fingerprint()),
+            bounds=np.array(found.periods.bounds),
+            counts=found.counts,
+            shard=found.shard.astype("<i4"),
+            trained=found.trained.astype("<i4"),
+            users=found.users.astype("<i4"),
+            **weight,
+        )
+        write_bytes(self.path, self._split_file(split), buffer.getvalue())
+
+    def _kept_split_by_time(self, split):
+        try:
+            content = read_bytes(self.path, self._split_file(split))
+            kept = read_arrays(io.BytesIO(content), len(content))
+            if kept["log"] != self.fingerprint():
+                return None
+        except (OSError, KeyError, *DAMAGED):  # counted anew
+            return None
+        weight = float(kept["target_weight"]) if "target_weight" in kept else None
+        parts = (kept[name].astype("int64") for name in ("counts", "shard", "trained", "users"))
+        return SplitCounts(Periods(split, tuple(kept["bounds"])), *parts, weight)
+
+    def _split_file(self, split):
+        return f"split-{in_clock(split, np.array(self.times()))}.npz"
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How many users of which shard have how many events.
@@ -164,19 +197,43 @@ class PreparedLog:
         """How many events a shard has."""
         return self._manifest["files"][shard]["events"]
 
-    def read(self, shards: Sequence[int], times: bool = False, users: bool = False) -> Histories:
+    def read(
+        self,
+        shards: Sequence[int],
+        times: bool = False,
+        users: bool = False,
+        fields: bool = False,
+    ) -> Events:
         """Reads some shards; users stand in the order of their first events in the log.
 
         Args:
             shards: sequence of int.
-            times, users: bool. Whether timestamps and user ids are read too. Default to `False`.
+            times, users, fields: bool. Whether timestamps, user ids and fields are read too.
+                Default to `False`.
 
         Raises:
             InputError: a shard is damaged.
         """
-        whole, weighted = self._manifest["whole_timestamps"], self.weighted
-        found = Histories.read(self._shard_paths(shards), whole, times, users, weighted)
-        return found.in_first_order()
+        more = [FIELD + name for name in self.fields] if fields else []
+        optional = {"timestamps": times, "user_id": users, WEIGHTS: self.weighted}
+        asked = [*(name for name, wanted in optional.items() if wanted), *more]
+        paths, whole = self._shard_paths(shards), self._manifest["whole_timestamps"]
+        found = read_fields(paths, ["items", "first_event", *asked], whole)
+        user_ids = found.get("user_id")
+        if users:
+            user_ids = np.array([user_id.decode() for user_id in user_ids], object)
+        events = Events(
+            user_ids,
+            np.maximum(found["items"] - FIRST_ITEM, -1).astype("int32"),
+            np.concatenate([[0], np.cumsum(found["lengths"])]).astype("int64"),
+            found.get("timestamps"),
+            self.item_ids,
+            found.get(WEIGHTS),
+            {n.removeprefix(FIELD): Field.of(pa.array(found[n], pa.binary()), n) for n in more},
+            self.name,
+            found["first_event"],
+        )
+        return events.of_users(np.argsort(events.first_rows, kind="stable"))
 
     def read_times(self, shard: int) -> np.ndarray:
         """All timestamps of a shard, user by user.
@@ -198,26 +255,12 @@ class PreparedLog:
             shards += 1
         return range(shards)
 
-    def sequences(self, ids: np.ndarray, shards: Sequence[int], periods: Any) -> Sequences:
-        """The Sequences of some shards.
+    def log(
+        self, users: Sequence[str] | None = None, shards: Sequence[int] | None = None
+    ) -> Events:
+        """Reads events into memory, to what they would be if the log were read there.
 
-        Args:
-            ids: int32 array `[I + 4]`, from the ids of the records to others; see `ids_in`.
-            shards: sequence of int.
-            periods: Periods, which split them.
-
-        Raises:
-            InputError: a shard is damaged.
-        """
-        found = self.read(shards, times=True, users=True)
-        arrays = found.user_ids, ids[found.items], found.timestamps, found.offsets, found.weights
-        return Sequences.of_arrays(*arrays, periods.events(found))
-
-    def log(self, users: Sequence[str] | None = None, shards: Sequence[int] | None = None) -> Log:
-        """Reads events into memory.
-
-        Its users stand in the order of the log that was prepared, so that every result is the
-        same. Events of items that `min_count` has left out are not in it.
+        Events of items that `min_count` has left out are not in it.
 
         Args:
             users: sequence of str or `None`. Only these users are read. Defaults to `None`, all.
@@ -227,35 +270,32 @@ class PreparedLog:
             InputError: a shard is damaged; Misfit where there is none of the users.
         """
         shards = range(self.shards) if shards is None else shards
-        if users is None:
-            return self._log_of(self.read(shards, times=True, users=True))
-        wanted = pa.array(list(users), pa.string())
-        of_users = set((user_hashes(wanted) % np.uint64(self.shards)).tolist())
-        parts = []
-        for shard in sorted(of_users.intersection(shards)):
-            found = self.read([shard], times=True, users=True)
-            kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
-            parts.append(found.of_users(np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
-        if not sum(len(part.user_ids) for part in parts):
-            raise Misfit(
-                f"`log` should have events of the task's users. Received: {self.path!r}, with none."
-            )
-        return self._log_of(Histories.joined(parts).in_first_order())
-
-    def _log_of(self, found):
-        known = found.items >= FIRST_ITEM
+        found = self._read_all(shards) if users is None else self._read_users(shards, users)
+        known = found.items >= 0
         if not known.any():
             raise InputError(
                 "`log` should have events of items that `min_count` has not left out. "
                 f"Received: {self.path!r}, with none."
             )
-        ids, codes = np.unique(found.items[known], return_inverse=True)
-        users = np.repeat(np.arange(len(found.user_ids)), np.diff(found.offsets))[known]
-        left, users = np.unique(users, return_inverse=True)  # whose items are not all left out
-        arguments = users.astype("int32"), codes.astype("int32"), found.timestamps[known]
-        weights = None if found.weights is None else found.weights[known]
-        items = self.items.decode(ids)
-        return Log(found.user_ids[left], items, *arguments, name=self.name, weights=weights)
+        return found.select(known)
+
+    def _read_all(self, shards):
+        return self.read(shards, times=True, users=True, fields=True)
+
+    def _read_users(self, shards, users):
+        wanted = pa.array(list(users), pa.string())
+        of_users = set((user_hashes(wanted) % np.uint64(self.shards)).tolist())
+        parts = []
+        for shard in sorted(of_users.intersection(shards)):
+            found = self._read_all([shard])
+            kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
+            parts.append(found.of_users(np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
+        if not sum(part.user_count for part in parts):
+            raise Misfit(
+                f"`log` should have events of the task's users. Received: {self.path!r}, with none."
+            )
+        found = Events.joined(parts)
+        return found.of_users(np.argsort(found.first_rows, kind="stable"))
 
     @functools.cached_property
     def _lengths(self):
@@ -309,10 +349,10 @@ class PreparedLog:
                 raise not_whole(self.path, f"{name} {what}")
 
     def __len__(self):
-        return self.events
+        return self._manifest["events"]
 
     def __repr__(self):
         return (
-            f"PreparedLog({self.path!r}, events={self.events}, users={self.users}, "
+            f"PreparedLog({self.path!r}, events={len(self)}, users={self.user_count}, "
             f"shards={self.shards})"
         )

@@ -6,16 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.clocks import Clocks
 from keras_peterrec.log.prepared.format import (
+    FIELD,
     ROWS_OF_A_FILE,
     WEIGHTS,
     file_hash,
     replacing_anywhere,
     user_hashes,
 )
-from keras_peterrec.log.sequences import target_weight
-from keras_peterrec.log.splits import last_events
+from keras_peterrec.log.splits import last_events, target_weight
 from keras_peterrec.log.stray_times import usual
 from keras_peterrec.log.table_columns import numbers
 from keras_peterrec.log.timestamps import in_seconds
@@ -36,48 +37,37 @@ def sorted_users(
 
     Returns:
         A table with a row for each user, in the order of their hashes: `user_id`, `items` (lists
-        of rows of the second table), `timestamps`, `first_event` and, where events are weighed,
-        `weights`; a user's events are in order of time, and those of equal times in the order of
-        the log. And a table of the items:
-        `item_id`, `events`, and `training_events` without every user's last two.
+        of rows of the second table), `timestamps`, `first_event`, each field and, where events are
+        weighed, `weights`; a user's events are in order of time, and those of equal times in the
+        order of the log. And a table of the items: `item_id`, `events`, and `training_events`
+        without every user's last two.
     """
     batches = sorted((b for b in batches if b.num_rows), key=lambda b: b["row"][0].as_py())
     if not batches:
-        empty = pa.array([], pa.string()), pa.array([], pa.int64())
-        return _users_table(*empty, np.zeros(1, "int64"), [], []), _items_table(empty[0], [], [])
-    times = _joined_times(batches, clocks.units)
-    rows = np.concatenate([batch["row"].to_numpy() for batch in batches])
-    user_ids, users = _encoded([batch["user_id"] for batch in batches])
-    item_ids, items = _encoded([batch["item_id"] for batch in batches])
-    weights = None
-    if "weight" in batches[0].schema.names:
-        weights = np.concatenate([batch["weight"].to_numpy() for batch in batches])
-    firsts = rows[np.unique(users, return_index=True)[1]]
-    # Ids of one hash, should there ever be any, by name.
-    by_hash = np.lexsort((_ranks(user_ids), user_hashes(user_ids)))
-    place = np.empty(len(by_hash), "int64")
-    place[by_hash] = np.arange(len(by_hash))
-    order = np.lexsort((times, place[users]))  # stable: rows of one time stay in order
-    if clocks.distinct:
-        same = items if weights is None else items.astype("int64") << 32 | weights.view("uint32")
-        order = order[~_repeated(place[users][order], times[order], same[order])]
-    lengths = np.bincount(place[users[order]])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    items = items[order]
-    from_last = np.repeat(offsets[1:], lengths) - np.arange(len(items))
-    trained = last_events(lengths).trained
-    held_out = from_last <= np.repeat(lengths - trained, lengths)
-    counts = np.bincount(items, minlength=len(item_ids))
-    training = np.bincount(items[~held_out], minlength=len(item_ids))
-    users_table = _users_table(
-        user_ids.take(pa.array(by_hash)),
-        pa.array(firsts[by_hash]),
-        offsets,
-        items,
-        times[order],
-        None if weights is None else weights[order],
+        ids, none = np.zeros(0, object), np.zeros(0, "int64")
+        empty = Events(ids, none, np.zeros(1, "int64"), none, ids, first_rows=none)
+        return _users_table(empty), _items_table(ids, none, none)
+    column = lambda name: pa.chunked_array([batch[name] for batch in batches])
+    names = batches[0].schema.names
+    events = Events.of_rows(
+        column("user_id"),
+        column("item_id"),
+        _joined_times(batches, clocks.units),
+        weights=column("weight") if "weight" in names else None,
+        fields={n.removeprefix(FIELD): column(n) for n in names if n.startswith(FIELD)},
+        rows=column("row").to_numpy(),
     )
-    return users_table, _items_table(item_ids, counts, training)
+    if clocks.distinct:
+        events = events.without_repeats()
+    # Ids of one hash, should there ever be any, by name.
+    user_ids = pa.array(events.user_ids, pa.string())
+    events = events.of_users(np.lexsort((_ranks(user_ids), user_hashes(user_ids))))
+    trained = events.places < np.repeat(events.split.trained, events.lengths)
+    counts = (
+        np.bincount(items, minlength=len(events.item_ids))
+        for items in (events.items, events.items[trained])
+    )
+    return _users_table(events), _items_table(events.item_ids, *counts)
 
 
 def _joined_times(batches, units):
@@ -89,46 +79,35 @@ def _joined_times(batches, units):
     return numbers(np.concatenate(parts), "timestamps")
 
 
-def _repeated(users, times, items):
-    """Which events have user, time and item of an earlier one; by user and time, `[N]`."""
-    same = (np.diff(users) == 0) & (np.diff(times) == 0)
-    run = np.cumsum(np.append(True, ~same))
-    # Few events have another of the same user and time beside them.
-    rows = np.flatnonzero(np.append(False, same) | np.append(same, False))
-    order = rows[np.lexsort((items[rows], run[rows]))]
-    repeated = np.zeros(len(users), bool)
-    same = (np.diff(run[order]) == 0) & (np.diff(items[order]) == 0)
-    repeated[order[1:][same]] = True
-    return repeated
-
-
-def _encoded(columns):
-    """Different strings in order of appearance, and each row as an index into them."""
-    encoded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
-    return encoded.dictionary, encoded.indices.to_numpy()
-
-
 def _ranks(ids):
     ranks = np.empty(len(ids), "int64")
     ranks[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
     return ranks
 
 
-def _users_table(user_ids, firsts, offsets, items, times, weights=None):
+def _users_table(events):
     lists = lambda values, kind=None: pa.LargeListArray.from_arrays(
-        pa.array(offsets, pa.int64()), pa.array(values, kind)
+        pa.array(events.offsets, pa.int64()), pa.array(values, kind)
     )
-    times = lists(times, None if len(times) else pa.int64())
-    columns = {"user_id": user_ids, "items": lists(items, pa.int32()), "timestamps": times}
-    columns["first_event"] = firsts
-    if weights is not None:
-        columns[WEIGHTS] = lists(weights, pa.float32())
+    columns = {
+        "user_id": pa.array(events.user_ids, pa.string()),
+        "items": lists(events.items, pa.int32()),
+        "timestamps": lists(events.timestamps),
+        "first_event": events.first_rows,
+    }
+    if events.weights is not None:
+        columns[WEIGHTS] = lists(events.weights, pa.float32())
+    for name, field in events.fields.items():
+        columns[FIELD + name] = lists(field.texts(), pa.string())
     return pa.table(columns)
 
 
 def _items_table(item_ids, events, training):
     counts = {"events": events, "training_events": training}
     counts = {name: pa.array(values, pa.int64()) for name, values in counts.items()}
+    item_ids = (
+        item_ids if isinstance(item_ids, pa.ChunkedArray) else pa.array(item_ids, pa.string())
+    )
     return pa.table({"item_id": item_ids, **counts})
 
 
@@ -150,16 +129,6 @@ def _summed(tables):
     return _items_table(
         found["item_id"], found["events_sum"], found["training_events_sum"]
     ).combine_chunks()
-
-
-def in_order(items: pa.Table) -> pa.Array:
-    """The rows of a table of items in the order of ids: by falling training events, then by name.
-
-    Args:
-        items: Table with `item_id` and `training_events`.
-    """
-    keys = [("training_events", "descending"), ("item_id", "ascending")]
-    return pc.sort_indices(items, keys)
 
 
 class ItemIds:
@@ -207,6 +176,7 @@ def encoded_records(
     times = _flat(users["timestamps"])
     times = times.tolist() if whole_timestamps else times.astype("<f8")
     weights = _flat(users[WEIGHTS]).tolist() if WEIGHTS in users.column_names else None
+    more = {n: _texts(users[n]) for n in users.column_names if n.startswith(FIELD)}
     begin = 0
     lengths = pc.list_value_length(users["items"]).to_pylist()
     for user_id, length, first in zip(
@@ -223,6 +193,8 @@ def encoded_records(
         fields["first_event"].int64_list.value.append(first)
         if weights is not None:
             fields[WEIGHTS].float_list.value.extend(weights[begin:end])
+        for name, texts in more.items():
+            fields[name].bytes_list.value.extend(texts[begin:end])
         begin = end
         # A map has no order of its own: the same record should always have the same bytes.
         yield example.SerializeToString(deterministic=True)
@@ -230,6 +202,12 @@ def encoded_records(
 
 def _flat(lists):
     return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks] or [[]])
+
+
+def _texts(lists):
+    """The bytes of each event's text; none where it has none."""
+    texts = lists.combine_chunks().flatten().fill_null("")
+    return texts.cast(pa.binary()).to_pylist()
 
 
 def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:

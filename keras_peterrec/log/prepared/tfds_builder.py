@@ -20,6 +20,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.log.prepared.finishing import DESCRIPTION, Plan
 from keras_peterrec.log.prepared.format import DATASET, SPLIT, VERSION, features
 from keras_peterrec.log.prepared.in_process import prepare_in_process
+from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import is_named, load_log, log_names
 from keras_peterrec.log.table_files import is_table
 
@@ -75,7 +76,8 @@ class PeterrecLog(FileReaderBuilder):
         log, weight_column = config.log, config.weight_column
         if is_named(log) or is_table(log):
             log = load_log(log, weight_column=weight_column)
-        plan = Plan.of(log, config.min_count, config.shards, weight_column=weight_column)
+        reading = Reading(weight_column=weight_column)
+        plan = Plan.of(log, config.min_count, config.shards, reading)
         found = prepare_in_process(log, plan, folder / "prepared")
         if found["whole_timestamps"] != config.whole_timestamps:
             raise InputError(

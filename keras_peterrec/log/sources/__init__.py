@@ -16,8 +16,8 @@ from typing import Any
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.column_names import refuse_reading
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels, read_labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.paper_format import (
     read_paper_finetune,
     read_paper_labels,
@@ -25,7 +25,7 @@ from keras_peterrec.log.paper_format import (
 )
 from keras_peterrec.log.prepared.format import is_prepared, read_manifest
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.read_log import check_log_files, read_log
+from keras_peterrec.log.read_log import Reading, read_log
 from keras_peterrec.log.sources import movielens, simulated
 from keras_peterrec.log.table_files import check_tables
 
@@ -59,8 +59,9 @@ def load_log(
     events: Any = None,
     weight_column: str | None = None,
     drop_bad_rows: bool = False,
-) -> Log:
-    """Loads the `Log` of a source's domain, of files, of a prepared folder, or of a table.
+    fields: Any = None,
+) -> Events:
+    """Loads the `Events` of a source's domain, of files, of a prepared folder, or of a table.
 
     A line on stderr says what was read.
 
@@ -68,7 +69,7 @@ def load_log(
         source: Such as `"movielens-100k/source"`, `"simulated/target"`, `"paper:pretrain.csv"`,
             `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, a folder that `prepare` has
             written, or a DataFrame; see `read_log`.
-        columns, events, weight_column, drop_bad_rows: of files and tables; see `read_log`.
+        columns, events, weight_column, drop_bad_rows, fields: of files and tables; see `read_log`.
 
     Raises:
         InputError: if there is no such name or file, or it cannot be used.
@@ -80,8 +81,9 @@ def load_log(
     named = _named_log(source)
     if named is None:
         _check_name(source, _LOG_NAMES)
-        return read_log(source, columns, events, weight_column, drop_bad_rows)
-    refuse_reading(f"{source}, which has no such column", events, weight_column)
+        return read_log(source, columns, events, weight_column, drop_bad_rows, fields)
+    given = {"events": events, "weight_column": weight_column, "fields": fields}
+    refuse_reading(f"{source}, which has no such column", **given)
     with progress.stage(f"reading {source}") as found:
         log = named()
         found(log.summary())
@@ -126,13 +128,15 @@ def check_log(
     columns: Any = None,
     events: Any = None,
     weight_column: str | None = None,
+    fields: Any = None,
 ) -> None:
     """Raises the InputError of `load_log` for a wrong name, path or column, without reading."""
     if _named_log(source) is None:
         _check_name(source, _LOG_NAMES)
-        check_log_files(source, columns, events, weight_column)
+        Reading(columns, events, weight_column, fields=fields).check(source)
         return
-    refuse_reading(f"{source}, which has no such column", events, weight_column)
+    given = {"events": events, "weight_column": weight_column, "fields": fields}
+    refuse_reading(f"{source}, which has no such column", **given)
     if is_prepared(source):
         read_manifest(source)
         return

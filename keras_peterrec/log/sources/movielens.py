@@ -10,8 +10,8 @@ import numpy as np
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import publishing
 from keras_peterrec.files.cache_folder import cache_folder
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 from keras_peterrec.log.sources import movielens_download as download
 from keras_peterrec.log.sources.movielens_files import (
     AGE_GROUPS,
@@ -84,19 +84,17 @@ class MovieLens:
         self.titles = tables.titles
         self.genres = tables.genres
         self._users = tables.users
-        self._log = _ordered_log(tables, f"movielens-{version}")
-        self._item_domains = np.array(
-            [_domain_of(tables.genres[item]) for item in self._log.item_ids]
-        )
+        self._columns = _ordered_columns(tables)
+        self._domains = np.array([_domain_of(tables.genres[item]) for item in self._columns[1]])
 
     def __repr__(self) -> str:
         return (
-            f"MovieLens(version={self.version!r}, events={len(self._log)}, "
-            f"users={len(self._users)}, items={len(self._log.item_ids)})"
+            f"MovieLens(version={self.version!r}, events={len(self._domains)}, "
+            f"users={len(self._users)}, items={len(np.unique(self._columns[1]))})"
         )
 
-    def domain(self, name: str) -> Log:
-        """Returns the `Log` of one domain.
+    def domain(self, name: str) -> Events:
+        """Returns the `Events` of one domain.
 
         Args:
             name: str. `"all"`, `"source"`, `"children"`, `"scifi"` or `"action"`.
@@ -106,11 +104,9 @@ class MovieLens:
         """
         if name not in DOMAINS:
             raise InputError(f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}.")
-        if name == "all":
-            mask = np.ones(len(self._log), bool)
-        else:
-            mask = (self._item_domains == name)[self._log.items]
-        return self._log.select(mask, name=f"movielens-{self.version}/{name}")
+        kept = slice(None) if name == "all" else self._domains == name
+        columns = (column[kept] for column in self._columns)
+        return Events.of_rows(*columns, f"movielens-{self.version}/{name}")
 
     def labels(self, column: str) -> Labels:
         """Returns the `Labels` of all users.
@@ -141,8 +137,8 @@ def _domain_of(genres):
     return "source"
 
 
-def _ordered_log(tables, name):
-    """Returns the log by time, in an order that does not depend on the form of the files.
+def _ordered_columns(tables):
+    """Returns users, items and times by time, in an order that no form of the files changes.
 
     Many ratings of a user share a second, and each form lists them in a different
     order. Ordered by film id they would teach a model the numbering of the films, so
@@ -151,10 +147,8 @@ def _ordered_log(tables, name):
     events = zip(tables.user_ids, tables.item_ids)
     ties = [zlib.crc32(f"{user} {item}".encode()) for user, item in events]
     order = np.lexsort((ties, tables.timestamps))
-    users, items, times = (
-        np.array(column)[order] for column in (tables.user_ids, tables.item_ids, tables.timestamps)
-    )
-    return Log.from_columns(users, items, times, name)
+    columns = tables.user_ids, tables.item_ids, tables.timestamps
+    return [np.array(column)[order] for column in columns]
 
 
 def _read_own(path, version):

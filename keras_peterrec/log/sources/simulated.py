@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.log import Log
 
 DOMAINS = ("source", "target")
 PROFILES = ("gender", "age", "spend", "topics")
@@ -55,7 +55,7 @@ class Simulated:
 
     >>> simulated = Simulated(seed=1)
     >>> simulated.domain("source")
-    Log(name='simulated/source', events=31524, users=800, items=400)
+    Events(name='simulated/source', events=31524, users=800, items=400)
     >>> simulated.labels("gender")
     Labels(column='gender', rows=800)
     """
@@ -88,8 +88,8 @@ class Simulated:
             f"target_items={self.target_items}, order={self.order}, seed={self.seed})"
         )
 
-    def domain(self, name: str) -> Log:
-        """Returns the `Log` named `"source"` or `"target"`; they share users.
+    def domain(self, name: str) -> Events:
+        """Returns the `Events` named `"source"` or `"target"`; they share users.
 
         Raises:
             InputError: if `name` is neither.
@@ -229,4 +229,4 @@ def _log(name, chosen, times, kept, ids):
     order = np.argsort(times, kind="stable")
     names = np.array([f"u{user}" for user in range(len(chosen))], object)
     columns = names[users[order]], ids[items[order]], times[order]
-    return Log.from_columns(*columns, name=f"simulated/{name}")
+    return Events.from_columns(*columns, name=f"simulated/{name}")

@@ -13,7 +13,7 @@ import pytest
 from prepared_samples import contents, sample_columns, write_files
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import read_bytes
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.sources import load_log
@@ -46,7 +46,7 @@ def test_the_files_are_the_same(both, tmp_path):
 
 @needs_beam
 def test_a_log_given_as_an_object_is_prepared_too(tmp_path):
-    log = Log.from_columns(*sample_columns(), weights=[n % 3 for n in range(3_000)])
+    log = Events.from_columns(*sample_columns(), weights=[n % 3 for n in range(3_000)])
     for name, options in {"here": {}, "beam": {"runner": "DirectRunner"}}.items():
         prepare(log, tmp_path / name, shards=40, **options)
     assert contents(tmp_path / "here") == contents(tmp_path / "beam")
@@ -79,7 +79,7 @@ def test_the_log_and_the_folder_may_be_remote(both, tmp_path):
     assert ours["inputs"][0]["path"] == "memory:///log/1.csv"
     differ = {"inputs": None, "sha256": None}  # of prepared.json itself
     assert {**ours, **differ} == {**wanted, **differ}
-    assert len(load_log(out).user_ids) == PreparedLog(out).users
+    assert len(load_log(out).user_ids) == PreparedLog(out).user_count
 
 
 @needs_beam
@@ -130,7 +130,7 @@ def _wait_for(port, server):
     ],
 )
 def test_a_runner_that_beam_does_not_know_is_one_clear_line(tmp_path, runner, options, reason):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     with pytest.raises(InputError, match="`runner` and `pipeline_options` should be") as caught:
         prepare(log, tmp_path / "out", runner=runner, pipeline_options=options)
     assert reason in str(caught.value) and "\n" not in str(caught.value)
@@ -138,6 +138,6 @@ def test_a_runner_that_beam_does_not_know_is_one_clear_line(tmp_path, runner, op
 
 @pytest.mark.skipif(has_beam, reason="Apache Beam is installed")
 def test_without_beam_it_says_what_to_install(tmp_path):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     with pytest.raises(InputError, match=r"`runner` needs Apache Beam: pip install"):
         prepare(log, tmp_path / "out", runner="DirectRunner")

@@ -5,14 +5,19 @@ import pytest
 from prepared_samples import contents, prepared, sample_columns
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
-from keras_peterrec.log.prepared import splits
+from keras_peterrec.log import splits
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.finishing import Plan
 from keras_peterrec.log.prepared.in_process import prepare_in_process
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.prepared.splits import count_split, find_periods, keep_split
-from keras_peterrec.log.sequences import Sequences, target_weight
-from keras_peterrec.log.splits import all_events, split_events
+from keras_peterrec.log.splits import (
+    all_events,
+    count_split,
+    find_periods,
+    split_events,
+    target_weight,
+)
+from keras_peterrec.log.vocabulary import counted_vocabulary
 from keras_peterrec.runs.pretraining_log import encode_log
 
 
@@ -30,13 +35,14 @@ def test_a_split_by_time_is_that_of_memory(sample, monkeypatch, bins):
     moment = float(np.quantile(log.timestamps, 0.8))
     wanted = split_events(log, f"time:{moment}")
     ours = count_split(found, f"time:{moment}")
-    sequences, vocabulary, counts = encode_log(log, split=wanted)
+    sequences, vocabulary, counts = encode_log(log, split=f"time:{moment}")
     assert np.repeat(ours.trained, ours.users).sum() == wanted.trained.sum()
     assert np.array_equal(np.sort(np.repeat(ours.trained, ours.users)), np.sort(wanted.trained))
-    kept, kept_counts, ids = found.vocabulary(1, ours.counts)
+    kept, kept_counts, ids = counted_vocabulary(found.item_ids, ours.counts, 1)
     assert kept.items.tolist() == vocabulary.items.tolist()
     assert kept_counts.tolist() == counts.tolist()
-    all_of_it = found.sequences(ids, range(4), ours.periods)
+    read = found.read(range(4), times=True)
+    all_of_it = read.renumbered(ids, ours.periods.events(read))
     assert all_of_it.items.tolist() == sequences.items.tolist()
     for name in ("trained", "validation", "test"):
         assert np.array_equal(getattr(all_of_it.split, name), getattr(wanted, name)), name
@@ -45,9 +51,10 @@ def test_a_split_by_time_is_that_of_memory(sample, monkeypatch, bins):
 
 def test_everything_counts_all_events(sample):
     found, log = sample
-    split = all_events(np.bincount(log.users))
-    _, vocabulary, counts = encode_log(log, counts=np.bincount(log.items), split=split)
-    kept, kept_counts, _ = found.vocabulary(1, count_split(found, "everything").counts)
+    _, vocabulary, counts = encode_log(log, split="everything")
+    assert counts.sum() == len(log)
+    ours = count_split(found, "everything").counts
+    kept, kept_counts, _ = counted_vocabulary(found.item_ids, ours, 1)
     assert kept.items.tolist() == vocabulary.items.tolist()
     assert kept_counts.tolist() == counts.tolist()
 
@@ -55,13 +62,15 @@ def test_everything_counts_all_events(sample):
 def test_items_of_equal_counts_are_in_order_of_their_names(sample):
     found, _ = sample
     counts = np.ones(len(found.counts), "int64")
-    assert found.vocabulary(1, counts)[0].items.tolist() == sorted(found.items.items)
+    assert counted_vocabulary(found.item_ids, counts, 1)[0].items.tolist() == sorted(
+        found.items.items
+    )
 
 
 def test_a_split_is_kept_in_the_folder(tmp_path, monkeypatch):
     found, log = prepared(tmp_path / "out", shards=3)
     before = contents(tmp_path / "out")
-    keep_split(found, "time:30")
+    found.keep_split("time:30")
     kept = tmp_path / "out" / "split-30.npz"
     ours = count_split(found, "time:30")
     assert {*contents(tmp_path / "out")} - {*before} == {"split-30.npz"}
@@ -77,19 +86,18 @@ def test_a_split_is_kept_in_the_folder(tmp_path, monkeypatch):
 
 def test_weights_of_targets_are_added_up(tmp_path):
     columns = sample_columns()
-    log = Log.from_columns(*columns, weights=[0.1 * (n % 9) for n in range(3_000)])
+    log = Events.from_columns(*columns, weights=[0.1 * (n % 9) for n in range(3_000)])
     prepare_in_process(log, Plan.of(log, shards=4), tmp_path / "out")
     found = PreparedLog(tmp_path / "out")
-    in_order = Sequences(log, found.items).weights
+    in_order = log.encode(found.items).weights
     assert found.log().weights.tolist() == in_order.tolist()
-    lengths = np.bincount(log.users)
     wanted = {
         "last": split_events(log),
-        "everything": all_events(lengths),
+        "everything": all_events(log.lengths),
         "time:30": split_events(log, "time:30"),
     }
     for name, split in wanted.items():
-        sequences = Sequences(log, found.items, split=split)
+        sequences = log.encode(found.items, split=split)
         total = target_weight(sequences.weights, sequences.offsets, split.trained)
         ours = count_split(found, name)
         assert ours.target_weight == pytest.approx(total)

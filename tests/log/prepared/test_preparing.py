@@ -15,7 +15,7 @@ import pytest
 from prepared_samples import contents, prepared, sample_columns, write_files
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared import beam, in_process, partition, shards
 from keras_peterrec.log.prepared.beam import prepare_on_beam
 from keras_peterrec.log.prepared.finishing import Plan
@@ -28,15 +28,16 @@ from keras_peterrec.log.prepared.format import (
 )
 from keras_peterrec.log.prepared.in_process import check_out, prepare_in_process
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.prepared.splits import Periods, count_split, keep_split
-from keras_peterrec.log.sequences import Sequences
+from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import load_log
+from keras_peterrec.log.splits import count_split
 from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretraining_log import encode_log
 
 
 def same_histories(found, wanted):
-    """Whether two Logs hold the same events of each user, in the same order."""
+    """Whether two Events hold the same, in the same order."""
+    assert found.fingerprint() == wanted.fingerprint()
     (a, vocabulary, counts), (b, same, same_counts) = (encode_log(log) for log in (found, wanted))
     assert vocabulary.items.tolist() == same.items.tolist()
     assert counts.tolist() == same_counts.tolist()
@@ -53,10 +54,10 @@ def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, count):
     )
     prepare_in_process(pattern, Plan.of(pattern, shards=count), tmp_path / "out")
     found = PreparedLog(tmp_path / "out")
-    log = Log.from_columns(*columns)
+    log = Events.from_columns(*columns)
     same_histories(found.log(), log)
     same_histories(load_log(tmp_path / "out"), log)
-    assert (found.events, found.users) == (len(log), len(log.user_ids))
+    assert (len(found), found.user_count) == (len(log), len(log.user_ids))
     _, vocabulary, counts = encode_log(log, 3)
     kept, kept_counts, _ = found.vocabulary(3)
     assert kept.items.tolist() == vocabulary.items.tolist()
@@ -64,8 +65,8 @@ def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, count):
     assert not (tmp_path / "out.preparing").exists()
     # Also with another vocabulary, and of some users.
     vocabulary = type(vocabulary)(["ï3", "other", "ï1"])
-    ours = found.sequences(found.ids_in(vocabulary), range(count), Periods("last"))
-    theirs = Sequences(log, vocabulary)
+    ours = found.read(range(count)).encode(vocabulary)
+    theirs = log.encode(vocabulary)
     assert ours.items.tolist() == theirs.items.tolist()
     some = ["u7", "nobody", "u3"]
     few = found.log(users=some)
@@ -82,8 +83,8 @@ def test_fractions_of_seconds_stay_exact(tmp_path):
 def test_items_left_out_are_unknown(tmp_path):
     found, log = prepared(tmp_path / "out", shards=2, min_count=20)
     _, vocabulary, _ = encode_log(log, 20)
-    sequences = found.sequences(found.vocabulary(1)[2], range(2), Periods("last"))
-    assert sequences.items.tolist() == Sequences(log, vocabulary).items.tolist()
+    sequences = found.read(range(2)).encode(found.vocabulary(1)[0])
+    assert sequences.items.tolist() == log.encode(vocabulary).items.tolist()
     assert set(found.log().item_ids) <= set(vocabulary.items)
 
 
@@ -102,10 +103,12 @@ def test_it_reads_what_a_log_in_memory_reads(tmp_path):
     pattern = str(tmp_path / "[12].*")
     wanted = load_log(pattern, **options)
     assert len(wanted) < 1_500  # duplicates are dropped
-    prepare_in_process(pattern, Plan.of(pattern, shards=3, **options), tmp_path / "out")
+    prepare_in_process(
+        pattern, Plan.of(pattern, shards=3, reading=Reading(**options)), tmp_path / "out"
+    )
     found = PreparedLog(tmp_path / "out")
     same_histories(found.log(), wanted)
-    weights = [Sequences(log, found.items).weights.tolist() for log in (found.log(), wanted)]
+    weights = [log.encode(found.items).weights.tolist() for log in (found.log(), wanted)]
     assert weights[0] == weights[1]
     assert read_manifest(tmp_path / "out")["rows"] == 1_500
 
@@ -123,9 +126,9 @@ def test_tensorflow_datasets_reads_it(tmp_path):
 
     found, log = prepared(tmp_path / "out", shards=2)
     builder = tfds.builder_from_directory(tmp_path / "out")
-    assert builder.info.splits["users"].num_examples == found.users
+    assert builder.info.splits["users"].num_examples == found.user_count
     assert builder.info.features["items"].doc.desc == FIELDS["items"]
-    sequences = Sequences(log, found.items)
+    sequences = log.encode(found.items)
     for user in tfds.as_numpy(builder.as_dataset("users").take(5)):
         [place] = sequences.index([user["user_id"].decode()])
         assert user["items"].tolist() == sequences[place].tolist()
@@ -238,11 +241,13 @@ def test_work_on_another_log_is_not_used(tmp_path, monkeypatch):
         prepare_in_process(first, Plan.of(first, shards=2), tmp_path / "out")
     monkeypatch.undo()
     prepare_in_process(second, Plan.of(second, shards=2), tmp_path / "out")
-    same_histories(PreparedLog(tmp_path / "out").log(), Log.from_columns(*sample_columns(seed=2)))
+    same_histories(
+        PreparedLog(tmp_path / "out").log(), Events.from_columns(*sample_columns(seed=2))
+    )
 
 
 def test_what_is_there_is_found_or_refused(tmp_path):
-    log = Log.from_columns(*sample_columns())
+    log = Events.from_columns(*sample_columns())
     plan = Plan.of(log, shards=2)
     assert check_out(tmp_path / "out", plan) is None
     prepare_in_process(log, plan, tmp_path / "out")
@@ -335,14 +340,14 @@ def test_a_kept_split_of_another_log_or_damaged_is_counted_anew(tmp_path):
     low, high = found.times()
     split = f"time:{(low + high) // 2}"
     for log in (found, other):
-        keep_split(log, split)
+        log.keep_split(split)
     [kept] = (tmp_path / "a").glob("split-*.npz")
     wanted = count_split(found, split).counts.tolist()
     whole = kept.read_bytes()
     for content in ((tmp_path / "b" / kept.name).read_bytes(), b"", whole[:-1], bytes(len(whole))):
         kept.write_bytes(content)
         assert count_split(found, split).counts.tolist() == wanted
-        keep_split(found, split)
+        found.keep_split(split)
         assert kept.read_bytes() == whole
 
 

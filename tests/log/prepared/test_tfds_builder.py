@@ -5,7 +5,7 @@ import tensorflow_datasets as tfds
 from prepared_samples import sample_columns
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.log import Log
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.prepared.tfds_builder import LogConfig, PeterrecLog
 from keras_peterrec.log.sources import load_log
@@ -30,7 +30,7 @@ def test_a_named_log_is_a_dataset_and_a_log_of_ours(tmp_path):
 
 def test_a_log_of_ones_own(tmp_path):
     users, items, times = sample_columns()
-    halves = Log.from_columns(users, items, times + 0.5)
+    halves = Events.from_columns(users, items, times + 0.5)
     config = LogConfig(name="halves", log=halves, shards=2, whole_timestamps=False)
     found = tfds.load(
         "peterrec_log", split="users", data_dir=tmp_path, builder_kwargs={"config": config}
