@@ -39,6 +39,7 @@ def prepare(
     out: Any,
     min_count: int = 0,
     weight_column: str | None = None,
+    fields: Any = None,
     split: str = "last",
     shards: int | None = None,
     *,
@@ -72,6 +73,8 @@ def prepare(
             to `0`.
         weight_column: str. Column of numbers from 0 up: how much each event counts in the network's
             loss; metrics and regressions count all alike. Defaults to `None`.
+        fields: More columns that the prepared log carries as they are: price,channel (default:
+            none). Defaults to `None`.
         split: str. Also count what a split by time (time:2026-09-01) trains on, so that `pretrain
             --split` begins at once; also asked of a finished folder (default: last, which is always
             counted). Defaults to `'last'`.

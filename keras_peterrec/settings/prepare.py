@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import check_count
+from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import check_split
 from keras_peterrec.settings.base import (
     data_setting,
@@ -31,6 +32,12 @@ class PrepareSettings(RunnerSettings):
         check=not_negative,
     )
     weight_column: str | None = weight_setting("each event")
+    fields: Any = setting(
+        None,
+        "more columns that the prepared log carries as they are: price,channel (default: none)",
+        metavar="NAME,...",
+        check=lambda name, value: as_fields(value),
+    )
     split: str = setting(
         "last",
         "also count what a split by time (time:2026-09-01) trains on, so that `pretrain --split` "
