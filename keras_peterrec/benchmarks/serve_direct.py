@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_peterrec.benchmarks.serve_load import percentiles
 from keras_peterrec.benchmarks.worker import serve
-from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary, id_of
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.server.loaded_version import LoadedVersion
@@ -53,7 +53,7 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
         "age": Classification(CLASSES),
     }
     with seeded(seed):
-        backbone = ConvolutionNetwork(items + FIRST_ITEM, hidden_dim, blocks=blocks)
+        backbone = ConvolutionNetwork(id_of(items), hidden_dim, blocks=blocks)
         host = Host(CausalPretrainer(backbone), Vocabulary([f"i{n}" for n in range(items)]), length)
         joined = host.task_settings()  # as `transfer` makes tasks
         tasks = {

@@ -10,7 +10,7 @@ import scipy.sparse
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, only_known
 from keras_peterrec.linear.sparse_regression import SparseRegression
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import count_items
 from keras_peterrec.matrix_threads import one_thread
 
 # Up to so many source items and targets, the regression is exact: two matrices of 256 MB.
@@ -171,7 +171,7 @@ def item_regression(
         return ItemRegression(bag, rows, size, outputs, same)
     counts = (np.bincount(rows.targets, minlength=outputs),)
     if not next_items:
-        counts = np.bincount(rows.items, minlength=size + FIRST_ITEM)[FIRST_ITEM:], *counts
+        counts = count_items(rows.items, size), *counts
     found = SparseRegression(bag, size, outputs, *counts, most=most, same=same)
     found.add(rows)
     return found

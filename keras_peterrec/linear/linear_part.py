@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import is_item, number_of
 
 # Events that are read where nothing else is said. They cost no convolution, so they reach much
 # further back than the network.
@@ -215,6 +215,6 @@ class Rows(NamedTuple):
 
 def only_known(items: Any, starts: Any, stops: Any) -> tuple:
     """Histories without their special ids: item numbers from 0, and where each starts and stops."""
-    known = np.asarray(items) >= FIRST_ITEM
+    known = is_item(np.asarray(items))
     before = np.concatenate([[0], np.cumsum(known)])
-    return np.asarray(items)[known] - FIRST_ITEM, before[starts], before[stops]
+    return number_of(np.asarray(items)[known]), before[starts], before[stops]

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import is_item, number_of
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -87,7 +87,7 @@ class LinearTable(keras.layers.Layer):
         bag = self.bag
         weights = bag_weights(history, bag.rate, bag.power, bag.events)
         by = self.scores if self.entries else self._dense_scores
-        return by(ops.maximum(history - FIRST_ITEM, 0), weights) + self.bias
+        return by(ops.maximum(number_of(history), 0), weights) + self.bias
 
     def _dense_scores(self, items, weights):
         """As `scores` and several times as quick, in memory for half of the table."""
@@ -170,7 +170,7 @@ def bag_weights(history: Any, rate: Any, power: Any, events: Any) -> Any:
     Returns:
         float32 tensor of shape `[B, L]`, 0 for padding, unknown items and events too far back.
     """
-    known = ops.cast(history >= FIRST_ITEM, "float32")
+    known = ops.cast(is_item(history), "float32")
     later = ops.flip(ops.cumsum(ops.flip(known, axis=1), axis=1), axis=1) - known
     weights = known * ops.cast(later < events, "float32") / (1.0 + later * rate)
     if isinstance(power, float) and power == 0.0:

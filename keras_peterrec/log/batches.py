@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.preprocessing import gather_rows, left_pad
-from keras_peterrec.log.vocabulary import FIRST_ITEM, MASK, PAD, UNK
+from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, number_of
 
 MOST_LATER = 3  # later events that may be the target in place of the next one
 
@@ -228,8 +228,8 @@ def hide_behind_mask(
     """
     chosen = (_uniform(ids, noise, 0) < rate) & (ids != PAD)
     fate = _uniform(ids, noise, 1)
-    span = tf.cast(vocabulary_size - FIRST_ITEM, tf.float32)
-    random_item = FIRST_ITEM + tf.cast(_uniform(ids, noise, 2) * span, tf.int32)
+    span = tf.cast(number_of(vocabulary_size), tf.float32)
+    random_item = id_of(tf.cast(_uniform(ids, noise, 2) * span, tf.int32))
     shown = tf.where(fate < 0.8, MASK, tf.where(fate < 0.9, random_item, ids))
     return tf.where(chosen, shown, ids), tf.where(chosen, ids, PAD)
 

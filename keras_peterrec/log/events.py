@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.clocks import time_text, unit_of, usual
 from keras_peterrec.log.id_text import joined_texts, written_texts
 from keras_peterrec.log.splits import EventSplit, last_events
-from keras_peterrec.log.stray_times import usual
 from keras_peterrec.log.table_columns import Column, encode_ids, encode_texts, freeze, numbers
-from keras_peterrec.log.timestamps import time_text, unit_of
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 
 

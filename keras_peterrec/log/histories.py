@@ -12,7 +12,7 @@ from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.log.read_log import log_of_table
-from keras_peterrec.log.vocabulary import FIRST_ITEM, PAD, Vocabulary
+from keras_peterrec.log.vocabulary import PAD, Vocabulary, is_item
 
 _FORMS = (
     "a string of item ids for each user, a list of ids for each, a table with user_id, item_id "
@@ -123,7 +123,7 @@ class Histories:
             return self._words()
         if vocabulary is None:
             return [[] for _ in self._rows]
-        known = [vocabulary.decode(row[row >= FIRST_ITEM]) for row in self._rows]
+        known = [vocabulary.decode(row[is_item(row)]) for row in self._rows]
         return [list(map(written, items)) for items in known]
 
     def _words(self):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import has_space
-from keras_peterrec.log.timestamps import unit_of
 
 # Of the events, at most so many are looked at.
 _SAMPLE = 300_000

@@ -45,7 +45,7 @@ def in_clock(split: str, times: Any) -> float:
     >>> in_clock("time:2026-09-01", np.array([1_700_000_000_000]))
     1788220800000
     """
-    from keras_peterrec.log.timestamps import UNITS, unit_of  # only here: settings are light
+    from keras_peterrec.log.clocks import UNITS, unit_of  # only here: settings are light
 
     moment = _parsed(split)
     if not isinstance(moment, datetime.datetime):

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.log.batches import hide_behind_mask, hide_events, later_places
-from keras_peterrec.log.vocabulary import FIRST_ITEM, PAD
+from keras_peterrec.log.vocabulary import PAD, is_item
 
 
 @dataclass(frozen=True)
@@ -321,4 +321,4 @@ def _gather(flat, events):
 
 def _only_items(targets):
     """Replaces targets with special ids, which nobody should predict, by padding."""
-    return tf.where(targets < FIRST_ITEM, PAD, targets)
+    return tf.where(is_item(targets), targets, PAD)

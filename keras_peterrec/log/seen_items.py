@@ -7,7 +7,7 @@ import numpy as np
 from keras_peterrec.distinct import distinct, distinct_pairs
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
-from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary, is_item
 
 # If at least this share of training targets lies in the history, seen items may be recommended.
 # Without them every hit rate would lose that share; with them, a model that has learned better
@@ -47,7 +47,7 @@ def share_of_repeats(sequences: Events) -> float:
         sequences: Events.
     """
     owners, place = sequences.users.astype("int64"), sequences.places
-    asked = (place < sequences.split.trained[owners]) & (sequences.items >= FIRST_ITEM)
+    asked = (place < sequences.split.trained[owners]) & is_item(sequences.items)
     pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
     pairs += sequences.items[asked]
     targets = np.count_nonzero(asked & (place > 0))

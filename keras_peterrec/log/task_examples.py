@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.log.clocks import UNITS, in_seconds, unit_of
 from keras_peterrec.log.item_lists import ItemLists
-from keras_peterrec.log.timestamps import UNITS, in_seconds, unit_of
 
 # Clocks that are so many times apart are probably not the same.
 CLOCK_FACTOR = 500.0

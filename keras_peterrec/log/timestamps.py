@@ -10,7 +10,6 @@ each alone or with a time: `12:05`, `12:05:30`, `12:05:30.250`, `1:05 PM`, and w
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.stray_times import usual
+from keras_peterrec.log.clocks import check_one_clock, in_seconds, unit_of
 from keras_peterrec.log.table_columns import arrow_column, is_text, numbers
 
-# Ticks of a second, by what a clock is called; all of a column's numbers lie within these years.
-UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-_FIRST, _LAST = 315_532_800, 4_102_444_800  # 1980 to 2100, in seconds
 _DAY = 86_400
 _FORMS = "2026-01-31, 2026-01-31T12:05:30Z, 2026/01/31, 31.01.2026, 31/01/2026 or 01/31/2026"
 
@@ -35,53 +31,6 @@ _TIME = (
 _NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _YEAR_FIRST = r"^\s*(?P<year>\d{4})(?P<sign>[-/.])(?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + _TIME
 _YEAR_LAST = r"^\s*(?P<first>\d{1,2})(?P<sign>[-/.])(?P<other>\d{1,2})[-/.](?P<year>\d{4})" + _TIME
-
-
-def unit_of(times: np.ndarray) -> str | None:
-    """What the numbers count since 1970, if all of them can: `"seconds"`, `"milliseconds"`, ...
-
-    A few that leave the clock of all others do not count; see `usual`.
-
-    Args:
-        times: array `[N]` of numbers.
-
-    Returns:
-        str, or `None` where they are something else, such as positions in a sequence.
-    """
-    if len(times) == 0:
-        return None
-    found = _unit_between(times.min(), times.max())
-    if found is None:
-        others = usual(times)
-        found = _unit_between(others.min(), others.max())
-    return found
-
-
-def _unit_between(low, high):
-    return next((u for u, n in UNITS.items() if _FIRST * n <= low and high <= _LAST * n), None)
-
-
-def in_seconds(times: np.ndarray, unit: str) -> np.ndarray:
-    """Times of a unit as seconds: int64 where all are whole, else float64."""
-    ticks = UNITS[unit]
-    if ticks == 1:
-        return times
-    if times.dtype == np.int64 and not np.any(times % ticks):
-        return times // ticks
-    return times / ticks
-
-
-def time_text(time: Any, unit: str | None) -> str:
-    """One time for people: its date where the unit is known."""
-    if unit is None:
-        return f"{time:g}" if isinstance(time, float) else str(time)
-    moment = datetime.fromtimestamp(float(time) / UNITS[unit], UTC)
-    return moment.date().isoformat()
-
-
-def is_fine(times: np.ndarray, unit: str | None) -> bool:
-    """Whether a clock can tell a user's events apart: it is known, and counts more than days."""
-    return unit is not None and bool(np.any(usual(times) % (_DAY * UNITS[unit])))
 
 
 def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> tuple:
@@ -109,14 +58,8 @@ def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> t
     filled = [n for n, part in enumerate(parts) if len(part)]
     if len({units[n] for n in filled}) <= 1:
         return _joined(parts), None
-    if None in (units[n] for n in filled):
-        known = next(n for n in filled if units[n])
-        other = next(n for n in filled if not units[n])
-        raise InputError(
-            f"`{argument}` should be on one clock in all files. Received: {units[known]} in "
-            f"{names[known]}, and {parts[other].min():g} to {parts[other].max():g} in "
-            f"{names[other]}."
-        )
+    ranges = [(units[n], parts[n].min(), parts[n].max(), names[n]) for n in filled]
+    check_one_clock(ranges, argument)
     found = list(dict.fromkeys(units[n] for n in filled))
     parts = [in_seconds(part, unit) if unit else part for part, unit in zip(parts, units)]
     return _joined(parts), f"{' and '.join(found)} are all read as seconds"

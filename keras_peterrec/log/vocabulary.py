@@ -7,7 +7,7 @@ import copy
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,34 @@ FIRST_ITEM = 4
 
 _SPECIAL_LINES = ("# 0 padding", "# 1 unknown", "# 2 mask", "# 3 task token")
 OUTSIDE = -1  # an item outside a target vocabulary
+
+
+# The only place that knows how ids of items begin; for arrays and tensors of any library.
+
+
+def number_of(ids: Any) -> Any:
+    """The numbers, from 0, of items of these ids; negative where an id is special."""
+    return ids - FIRST_ITEM
+
+
+def id_of(numbers: Any) -> Any:
+    """The ids of items of these numbers, counted from 0."""
+    return numbers + FIRST_ITEM
+
+
+def is_item(ids: Any) -> Any:
+    """Whether ids are those of items, and not special."""
+    return ids >= FIRST_ITEM
+
+
+def rows_of_items(table: Any) -> Any:
+    """The rows of items in a table that has one row for each id."""
+    return table[FIRST_ITEM:]
+
+
+def count_items(ids: np.ndarray, items: int) -> np.ndarray:
+    """How often each of so many items is among ids, int64 `[items]`; special ids do not count."""
+    return rows_of_items(np.bincount(ids, minlength=id_of(items)))
 
 
 class Vocabulary:
@@ -248,7 +276,7 @@ def counted_vocabulary(
     """
     order = order_by_counts(items, counts, min_count)
     ids = np.full(len(items), UNK, "int32")
-    ids[order] = FIRST_ITEM + np.arange(len(order))
+    ids[order] = id_of(np.arange(len(order)))
     return Vocabulary(items[order]), counts[order], ids
 
 

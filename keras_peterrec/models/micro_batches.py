@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import id_of, is_item, number_of
 from keras_peterrec.models.pretrainer import target_weights
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
 from keras_peterrec.training.replicated_model import (
@@ -46,7 +46,7 @@ def train_step(model, data):
         weights = target_weights(weights, targets)
     # The mean is over the targets of all replicas and micro-batches, which may have different
     # numbers of them. So the count comes first, and each part divides its own sum by it.
-    counted = sum_over_replicas(tf.reduce_sum(tf.cast(targets >= FIRST_ITEM, tf.float32)))
+    counted = sum_over_replicas(tf.reduce_sum(tf.cast(is_item(targets), tf.float32)))
     # A batch without any target has a loss of 0, not 0 / 0.
     step = MicroBatchedStep(model, history, targets, tf.maximum(counted, 1.0), weights)
     loss, gradients = step.run()
@@ -109,13 +109,13 @@ class MicroBatchedStep:
         self.loss_weights = weights
         self.input_table = model.backbone.item_embedding.embeddings
         self.output_table = self.input_table if model.tied else model.output_table.embeddings
-        # The row of the output table for the item with the id FIRST_ITEM: a tied table begins
+        # The row of the output table of the first item: a tied table begins
         # with the special ids, an output table of its own has items only.
-        self.first_row = FIRST_ITEM if model.tied else 0
+        self.first_row = id_of(0) if model.tied else 0
         # Tables go into the loop beside the weights; what a step does not read has no gradient.
         left_out = self.input_table, self.output_table, *unused_variables(model)
         self.weights = Weights(model, left_out)
-        self.targets = tf.maximum(targets - FIRST_ITEM, -1)  # -1: a special id, without loss
+        self.targets = tf.maximum(number_of(targets), -1)  # -1: a special id, without loss
         self.total = total
         self.history = history
         self.sampled = model.sampled_softmax is not None

@@ -8,7 +8,7 @@ from keras import ops
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import id_of, number_of, rows_of_items
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 
@@ -83,7 +83,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         self.seed = seed
         self.sampler = sampler
         self.counts = counts
-        self.items = backbone.vocabulary_size - FIRST_ITEM
+        self.items = number_of(backbone.vocabulary_size)
         if negatives is None:
             negatives = 0 if self.items <= FULL_SOFTMAX_UP_TO else 1000
         self.full_softmax = self.sampled_softmax = None
@@ -136,7 +136,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         """Pairs of a table and how many of its first rows are not trained."""
         if self.frozen_items is None:
             return []
-        tables = [(self.backbone.item_embedding.embeddings, FIRST_ITEM + self.frozen_items)]
+        tables = [(self.backbone.item_embedding.embeddings, id_of(self.frozen_items))]
         if not self.tied:
             tables.append((self.output_table.embeddings, self.frozen_items))
         return tables
@@ -154,13 +154,13 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     def item_table(self) -> Any:
         """Output table `[V - 4, C]`: row `i` is the item of id `i + 4`."""
         if self.tied:
-            return self.backbone.item_embedding.embeddings[FIRST_ITEM:]
+            return rows_of_items(self.backbone.item_embedding.embeddings)
         return self.output_table.embeddings
 
     def item_rows(self, items: Any) -> Any:
         """Rows `[..., C]` of the output table for items `[...]`; only these are read."""
         if self.tied:
-            return self.backbone.item_embedding(items + FIRST_ITEM)
+            return self.backbone.item_embedding(id_of(items))
         return self.output_table(items)
 
     def train_step(self, *args):
@@ -172,7 +172,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         return micro_batches.train_step(self, *args)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        targets = ops.reshape(ops.cast(y, "int32"), (-1,)) - FIRST_ITEM
+        targets = number_of(ops.reshape(ops.cast(y, "int32"), (-1,)))
         targets = ops.maximum(targets, -1)  # special ids are not counted
         states = ops.reshape(y_pred, (-1, self.backbone.hidden_dim))
         weights = None

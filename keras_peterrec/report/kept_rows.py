@@ -14,7 +14,7 @@ import numpy as np
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.log.sources import load_titles
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import is_item
 from keras_peterrec.metrics.measured import Measured
 
 FILE, EXAMPLES = "test_rows.npz", "examples.json"
@@ -124,7 +124,7 @@ class Examples:
         found = []
         for row, example in zip(rows, details.examples(rows)):
             history = self.source.items[details.starts[row] : details.stops[row]]
-            events = self.vocabulary.decode(history[history >= FIRST_ITEM])
+            events = self.vocabulary.decode(history[is_item(history)])
             had = set(map(str, events)) if details.of_items else ()
             found.append(
                 {

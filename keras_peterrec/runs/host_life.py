@@ -13,7 +13,7 @@ from keras_peterrec.log.events import Events
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.log.splits import TEST, VALIDATION, mean_one_factor, target_weight
 from keras_peterrec.log.streamed_batches import StreamedBatches
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import rows_of_items
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.registry import get_network
@@ -122,7 +122,7 @@ class HostLife(Life):
         return self.log.sequences.lengths
 
     def vectors(self, rows):
-        vectors = np.asarray(self.host.backbone.item_embedding.embeddings)[FIRST_ITEM:]
+        vectors = rows_of_items(np.asarray(self.host.backbone.item_embedding.embeddings))
         return vectors, self.host.vocabulary.items, self.log.counts, "items of the source log"
 
     def trained_on(self, training, measured):

@@ -25,7 +25,7 @@ from keras_peterrec.linear.sparse_regression import (
 )
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import VALIDATION
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import count_items, is_item, number_of
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
@@ -184,8 +184,8 @@ def next_item_rows(sequences: Events) -> Rows:
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
     targets = sequences.items[stops]
-    known = targets >= FIRST_ITEM
-    targets = targets[known] - FIRST_ITEM
+    known = is_item(targets)
+    targets = number_of(targets[known])
     offsets = np.arange(len(targets) + 1)
     return Rows(sequences.items, starts[known], stops[known], offsets, targets)
 
@@ -235,4 +235,4 @@ def trained_counts(sequences: Events, items: int) -> np.ndarray:
     """How often each item of the vocabulary is in events that training sees, int `[items]`."""
     seen = sequences.places < np.repeat(sequences.split.trained, sequences.lengths)
     trained = sequences.items[seen]
-    return np.bincount(trained, minlength=items + FIRST_ITEM)[FIRST_ITEM:]
+    return count_items(trained, items)

@@ -10,7 +10,7 @@ from keras_peterrec.linear.last_item import LastItemCounts, last_items
 from keras_peterrec.linear.linear_fitting import best_weight
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.seen_items import distinct_items
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import id_of, number_of
 from keras_peterrec.metrics import (
     full_ranks,
     popularity_ranks,
@@ -65,7 +65,7 @@ class NextItemEvaluation:
         self.sequences, self.max_length, self.keep_seen = sequences, max_length, keep_seen
         self.vocabulary, self.counts = vocabulary, counts
         self.starts, self.stops = starts, stops
-        self.targets = np.where(targets >= FIRST_ITEM, targets - FIRST_ITEM, -1)
+        self.targets = np.maximum(number_of(targets), -1)
 
     def __len__(self):
         return len(self.starts)
@@ -211,5 +211,5 @@ class NextItemEvaluation:
     @cached_property
     def _known(self):
         """The items of the history before each event, each once, as offsets and one list."""
-        offsets, items = distinct_items(self.sequences.items, self.starts, self.stops, FIRST_ITEM)
-        return offsets, items - FIRST_ITEM
+        offsets, items = distinct_items(self.sequences.items, self.starts, self.stops, id_of(0))
+        return offsets, number_of(items)

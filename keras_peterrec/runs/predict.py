@@ -2,7 +2,7 @@
 
 import functools
 
-from keras_peterrec.log.item_commas import comma_hint, known_hint
+from keras_peterrec.log.id_text import comma_hint, known_hint
 from keras_peterrec.progress import line, stage
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 from keras_peterrec.settings.base import takes

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 from tensorflow.core.framework import types_pb2 as types
 
-from keras_peterrec.log.item_commas import comma_hint
+from keras_peterrec.log.id_text import comma_hint
 from keras_peterrec.progress import line as print_line
 from keras_peterrec.server.errors import FAILED_PRECONDITION, ServingError, invalid
 from keras_peterrec.server.limits import check_rows

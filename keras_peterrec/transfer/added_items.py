@@ -8,7 +8,7 @@ import numpy as np
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK, Vocabulary
+from keras_peterrec.log.vocabulary import UNK, Vocabulary, rows_of_items
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.grown_host import (
     host_with_vectors,
@@ -78,8 +78,8 @@ def tell_own_network(task: Any, vocabulary: Vocabulary, known: int, features: An
     """
     weight = task.model.host.named_weights()[ITEM_TABLE]
     table = np.array(weight)
-    learned = table[FIRST_ITEM : FIRST_ITEM + known]
-    table[FIRST_ITEM + known :] = vectors_by_columns(vocabulary.items, known, learned, features)[1]
+    rows = rows_of_items(table)  # a view: what it gets, the table has
+    rows[known:] = vectors_by_columns(vocabulary.items, known, rows[:known], features)[1]
     weight.assign(table)
 
 

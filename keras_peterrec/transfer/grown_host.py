@@ -7,7 +7,7 @@ import scipy.sparse
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.vector_regression import predicted_vectors
-from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK, Vocabulary
+from keras_peterrec.log.vocabulary import UNK, Vocabulary, number_of, rows_of_items
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.host import OBJECTIVES, OUTPUT_TABLE, Host
 
@@ -33,10 +33,10 @@ def grown_vocabulary(vocabulary: Vocabulary, item_ids: Any, counts: Any, min_cou
         added = Vocabulary.from_counts(item_ids[new], counts[new])
         items = np.concatenate([items, added.items])
     grown = Vocabulary(items)
-    of_items = np.zeros(len(grown) - FIRST_ITEM, "int64")
+    of_items = np.zeros(len(grown.items), "int64")
     places = grown.encode(item_ids)
     known = places != UNK
-    of_items[places[known] - FIRST_ITEM] = counts[known]
+    of_items[number_of(places[known])] = counts[known]
     return grown, of_items
 
 
@@ -84,7 +84,7 @@ def grow_host(
 
 def item_tables(host: Host) -> dict:
     """The tables with a row for each item, without special ids, `{path: array [I, C]}`."""
-    tables = {ITEM_TABLE: np.asarray(host.backbone.item_embedding.embeddings)[FIRST_ITEM:]}
+    tables = {ITEM_TABLE: rows_of_items(np.asarray(host.backbone.item_embedding.embeddings))}
     if not host.pretrainer.tied:
         tables[OUTPUT_TABLE] = np.asarray(host.pretrainer.output_table.embeddings)
     return tables
@@ -175,7 +175,7 @@ def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_mat
     events = np.repeat(starts, lengths) + (
         np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     )
-    owner, chosen = np.repeat(np.arange(len(starts)), lengths), sequences.items[events] - FIRST_ITEM
+    owner, chosen = np.repeat(np.arange(len(starts)), lengths), number_of(sequences.items[events])
     rows, columns = [], []
     for step in range(1, BESIDE + 1):
         one, other = chosen[:-step], chosen[step:]

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, bag_weights
-from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.log.vocabulary import number_of
 
 
 class MixedLinear(keras.layers.Layer):
@@ -69,7 +69,7 @@ class MixedLinear(keras.layers.Layer):
         history = ops.cast(history, "int32")
         bags = of_rows(self.rates), of_rows(self.powers), of_rows(self.events)
         weights = bag_weights(history, *bags)
-        items = ops.maximum(history - FIRST_ITEM, 0) + of_rows(self.shifts)
+        items = ops.maximum(number_of(history), 0) + of_rows(self.shifts)
         found = []
         for number, table in enumerate(self.tables):
             mine = ops.cast(of_rows(self.groups) == number, "float32")

@@ -7,6 +7,7 @@ import pytest
 from prepared_samples import contents
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.clocks import is_fine, strays, unit_of
 from keras_peterrec.log.item_features import read_items
 from keras_peterrec.log.labels import read_labels
 from keras_peterrec.log.prepared.finishing import Plan
@@ -15,8 +16,6 @@ from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading, read_log
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import find_periods, split_events
-from keras_peterrec.log.stray_times import strays
-from keras_peterrec.log.timestamps import is_fine, unit_of
 from keras_peterrec.runs.prepare import prepare
 
 START = 1_704_700_000

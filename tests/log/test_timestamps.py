@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.timestamps import read_times, time_text, unit_of
+from keras_peterrec.log.clocks import time_text, unit_of
+from keras_peterrec.log.timestamps import read_times
 
 MOMENT = datetime(2026, 1, 31, 13, 5, 30, tzinfo=UTC)
 SECONDS = int(MOMENT.timestamp())

@@ -7,7 +7,7 @@ import pytest
 from commands import run_here
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.item_commas import comma_hint
+from keras_peterrec.log.id_text import comma_hint
 from keras_peterrec.serving.exported_model import ExportedModel, newest_version
 
 

@@ -19,7 +19,7 @@ import pyarrow.ipc
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import publish
-from keras_peterrec.log.prepared.clocks import Clock, Clocks
+from keras_peterrec.log.clocks import Clock, Clocks
 from keras_peterrec.log.prepared.finishing import (
     Plan,
     finish,

@@ -29,8 +29,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import publish, replacing
 from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.log.clocks import Clock, Clocks
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.prepared.clocks import Clock, Clocks
 from keras_peterrec.log.prepared.finishing import (
     Plan,
     finish,

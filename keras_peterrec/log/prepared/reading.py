@@ -40,7 +40,7 @@ from keras_peterrec.log.splits import (
     count_split,
     last_events,
 )
-from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary, counted_vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary, counted_vocabulary, number_of
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -224,7 +224,7 @@ class PreparedLog:
             user_ids = np.array([user_id.decode() for user_id in user_ids], object)
         events = Events(
             user_ids,
-            np.maximum(found["items"] - FIRST_ITEM, -1).astype("int32"),
+            np.maximum(number_of(found["items"]), -1).astype("int32"),
             np.concatenate([[0], np.cumsum(found["lengths"])]).astype("int64"),
             found.get("timestamps"),
             self.item_ids,

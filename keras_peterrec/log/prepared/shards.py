@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_peterrec.log.clocks import Clocks, in_seconds, usual
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.prepared.clocks import Clocks
 from keras_peterrec.log.prepared.format import (
     FIELD,
     ROWS_OF_A_FILE,
@@ -17,10 +17,8 @@ from keras_peterrec.log.prepared.format import (
     user_hashes,
 )
 from keras_peterrec.log.splits import last_events, target_weight
-from keras_peterrec.log.stray_times import usual
 from keras_peterrec.log.table_columns import numbers
-from keras_peterrec.log.timestamps import in_seconds
-from keras_peterrec.log.vocabulary import FIRST_ITEM, UNK
+from keras_peterrec.log.vocabulary import UNK, id_of
 
 COUNTED_ROWS = 4_000_000  # items of several shards that are added up together
 
@@ -156,7 +154,7 @@ class ItemIds:
             known = pc.index_in(items.take(pa.array(unsure)), value_set=self._items)
             found[unsure] = known.fill_null(-1).to_numpy(zero_copy_only=False)
             same[unsure] = found[unsure] >= 0
-        return np.where(same, found + FIRST_ITEM, UNK)
+        return np.where(same, id_of(found), UNK)
 
 
 def encoded_records(
