@@ -156,45 +156,6 @@ def masked_batches(
     return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
-def packing_report(
-    lengths: Sequence[int], tokens: int, rows: int = 1, steps: int | None = None, seed: int = 0
-) -> dict:
-    """Says how much padding packing needs, and how many windows it cuts.
-
-    Args:
-        lengths: int array `[W]`. The number of events of each window.
-        tokens, rows, steps: see `causal_batches`.
-        seed: int. Cut windows are counted for one shuffled order, given by this seed.
-            Defaults to `0`.
-
-    Returns:
-        A dict of `steps`, `rows` and `width`; `padding`, a share of all positions; and
-        `cut`, a share of the windows.
-
-    Raises:
-        InputError: if there is no window, or a number is not positive.
-
-    Example:
-
-    >>> packing_report(stops - starts, tokens=1600)["padding"]
-    0.0155
-    """
-    total, steps, width = _shape(lengths, tokens, rows, steps)
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    ends = np.cumsum(np.asarray(lengths)[order] + 1)
-    cuts = np.arange(1, steps * rows) * total // (steps * rows)
-    window = np.searchsorted(ends, cuts, side="right")
-    # A cut next to the PAD, or before a window's first event, costs nothing.
-    hurts = (cuts < ends[window] - 1) & (cuts > np.append(0, ends)[window])
-    return {
-        "steps": steps,
-        "rows": rows,
-        "width": width,
-        "padding": 1 - float(np.sum(lengths)) / (steps * rows * width),
-        "cut": len(np.unique(window[hurts])) / len(lengths),
-    }
-
-
 def _shape(lengths, tokens, rows, steps):
     """Returns the length of the stream, the batches of an epoch and the width of a row."""
     if len(lengths) == 0:

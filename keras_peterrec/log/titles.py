@@ -34,7 +34,7 @@ def read_titles(path, argument="titles"):
         ) from error
 
 
-def read_items(path, argument):
+def read_item_list(path, argument):
     """Reads a text file of items, one a line; lines that are empty or begin with `# ` say nothing.
 
     Args:

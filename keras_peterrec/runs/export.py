@@ -7,9 +7,9 @@ from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
-from keras_peterrec.log.item_features import read_items as read_columns
+from keras_peterrec.log.item_features import read_items
 from keras_peterrec.log.item_table import HIDDEN
-from keras_peterrec.log.titles import read_items, read_titles
+from keras_peterrec.log.titles import read_item_list, read_titles
 from keras_peterrec.progress import line, stage
 from keras_peterrec.report.gather import gather
 from keras_peterrec.serving.export import DEFAULT_K, export
@@ -134,7 +134,7 @@ class _Growth:
         if settings.add_items is None:
             return cls(host, added, None)
         try:
-            features = read_columns(settings.add_items)
+            features = read_items(settings.add_items)
             grown, known = add_items(host, features), len(host.vocabulary.items)
         except InputError as error:
             raise InputError(f"`add_items` cannot be used. {error}") from error
@@ -180,7 +180,7 @@ def _shown(settings, version=None):
     titles = found["items"]
     if titles is not None and not isinstance(titles, dict):
         titles = read_titles(titles, "items")
-    hidden = None if found["hidden"] is None else read_items(found["hidden"], "hidden_items")
+    hidden = None if found["hidden"] is None else read_item_list(found["hidden"], "hidden_items")
     return {"titles": titles, "hidden": hidden}
 
 

@@ -12,7 +12,9 @@ import argparse
 import statistics
 import time
 
-from keras_peterrec.log.packed_batches import causal_batches, packing_report
+import numpy as np
+
+from keras_peterrec.log.packed_batches import causal_batches
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.runs.pretraining_log import encode_log
 
@@ -45,6 +47,24 @@ def _report(name, max_length):
             f"| {name} | {len(starts):,} | {before:.1%} | {rows} x {after['width']:,} "
             f"| {after['padding']:.1%} | {after['cut']:.1%} | {core:.1f}, {clock:.1f} |"
         )
+
+
+def packing_report(lengths, tokens, rows):
+    """How much padding packing needs, and how many windows it cuts, for one shuffled order."""
+    total = int(np.sum(lengths)) + len(lengths)
+    steps = max(1, round(total / tokens))
+    width = -(-total // (steps * rows))
+    order = np.random.default_rng(0).permutation(len(lengths))
+    ends = np.cumsum(np.asarray(lengths)[order] + 1)
+    cuts = np.arange(1, steps * rows) * total // (steps * rows)
+    window = np.searchsorted(ends, cuts, side="right")
+    # A cut next to the PAD, or before a window's first event, costs nothing.
+    hurts = (cuts < ends[window] - 1) & (cuts > np.append(0, ends)[window])
+    return {
+        "width": width,
+        "padding": 1 - float(np.sum(lengths)) / (steps * rows * width),
+        "cut": len(np.unique(window[hurts])) / len(lengths),
+    }
 
 
 def _tokens_per_second(batches, seconds=2.0):

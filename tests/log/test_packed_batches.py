@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.packed_batches import causal_batches, masked_batches, packing_report
+from keras_peterrec.log.packed_batches import causal_batches, masked_batches
 from keras_peterrec.log.vocabulary import Vocabulary
 
 VOCABULARY_SIZE = 1004
@@ -165,9 +165,6 @@ def check_shape_and_padding(dataset, batches, history, lengths, tokens, rows, st
     assert all(part.dtype == np.int32 for part in batches[0])
     # Besides the PAD of each window, at most one ends a row: no batch is empty.
     assert np.sum(history == 0) - len(lengths) < steps * rows
-    report = packing_report(np.asarray(lengths), tokens, rows, steps)
-    assert (report["steps"], report["rows"], report["width"]) == (steps, rows, width)
-    assert report["padding"] == pytest.approx(np.mean(history == 0))
 
 
 def test_order_without_seed_and_targets_one_later():
@@ -291,20 +288,6 @@ def test_workers_share_the_windows_and_agree_on_the_steps():
         seen.update(stacked(dataset)[1].ravel().tolist())
     del seen[0]
     assert seen == Counter(alone[alone > 0].tolist())
-
-
-def test_report_counts_the_windows_that_rows_cut():
-    # Stream of 12: the cut at 6 is inside the second window; at 4, 8 between windows.
-    lengths = np.array([3, 3, 3])
-    assert packing_report(lengths, 6)["cut"] == pytest.approx(1 / 3)
-    assert packing_report(lengths, 4)["cut"] == 0.0
-    assert packing_report(lengths, 12) == {
-        "steps": 1,
-        "rows": 1,
-        "width": 12,
-        "padding": 0.25,
-        "cut": 0.0,
-    }
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
     on_batch_end = ResumableTraining.on_train_batch_end
     noted, read = {"logs": [], "shards": []}, PreparedLog.read
 
-    def note_shards(self, shards, times=False, users=False):
+    def note_shards(self, shards, times=False, users=False, **more):
         if not users:  # for training
             noted["shards"].append(list(shards))
-        return read(self, shards, times, users)
+        return read(self, shards, times, users, **more)
 
     def note_epoch(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)

@@ -89,11 +89,6 @@ class PreparedLog:
         """`"sha256:<16 hex digits>"` of the records and the vocabulary."""
         return self._manifest["fingerprint"]
 
-    def summary(self) -> dict:
-        """What `metrics.json` says of the data."""
-        names = ("fingerprint", "users", "items", "items_only_held_out", "events")
-        return {name: self._manifest[name] for name in names}
-
     @functools.cached_property
     def items(self) -> Vocabulary:
         """All items of the log, by falling training events: a Vocabulary."""
@@ -105,7 +100,7 @@ class PreparedLog:
         """All items of the log: the number of an item is its place here."""
         return self.items.items
 
-    @functools.cached_property
+    @property
     def counts(self) -> np.ndarray:
         """How often each item is, each user's last two events aside, int64 `[I]`, as `items`."""
         return self._all_counts[:, 1]
