@@ -1,15 +1,21 @@
 """Which users, or which events, are for training, validation and test."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.log.moments import in_clock, is_moment
+
+if TYPE_CHECKING:
+    from keras_peterrec.log.events import Events
+    from keras_peterrec.log.prepared.reading import PreparedLog
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
@@ -96,13 +102,13 @@ class Periods:
         """Whether it is asked of the timestamps."""
         return self.bounds is not None
 
-    def events(self, events: Any) -> EventSplit:
+    def events(self, events: Events) -> EventSplit:
         """The EventSplit of some Events."""
         if self.bounds is None:
             return last_events(events.lengths) if self.split == LAST else all_events(events.lengths)
         return events_by_time(*(_before(events, bound) for bound in self.bounds), events.lengths)
 
-    def check(self, found: EventSplit, log: Any) -> None:
+    def check(self, found: EventSplit, log: Events | PreparedLog) -> None:
         """Raises InputError if an EventSplit of a log leaves training, validation or test empty."""
         longest = max(found.test.max() + 1, found.trained.max())
         if self.split == LAST and longest < 4:  # one input and one target, validation, test
@@ -140,7 +146,7 @@ class SplitCounts:
         return int(np.sum(self.users * np.maximum(self.trained - 1, 0)))
 
 
-def split_events(log: Any, split: str = LAST) -> EventSplit:
+def split_events(log: Events, split: str = LAST) -> EventSplit:
     """Splits the events of a log in memory for the training and the test of the next item.
 
     By time, training sees the first 90 % of the events before the moment. The rest of these are for
@@ -161,7 +167,7 @@ def split_events(log: Any, split: str = LAST) -> EventSplit:
     return found
 
 
-def count_split(log: Any, split: str = LAST) -> SplitCounts:
+def count_split(log: Events | PreparedLog, split: str = LAST) -> SplitCounts:
     """What a split of a log comes to; its shards are not read where that is known.
 
     Args:
@@ -175,7 +181,7 @@ def count_split(log: Any, split: str = LAST) -> SplitCounts:
     return _count(log, find_periods(log, split)) if kept is None else kept
 
 
-def find_periods(log: Any, split: str) -> Periods:
+def find_periods(log: Events | PreparedLog, split: str) -> Periods:
     """The Periods of a split; see `count_split`."""
     if not is_moment(split):
         return Periods(split)
@@ -265,7 +271,7 @@ def mean_one_factor(targets: int, weight: float) -> float:
     return targets / weight
 
 
-def split_target_events(log: Any, split: str, seed: int, train_fraction: float) -> np.ndarray:
+def split_target_events(log: Events, split: str, seed: int, train_fraction: float) -> np.ndarray:
     """Splits the events of a target log: by their users, or by time.
 
     By time, the events before the moment are for training, but for the last tenth of them, which is
@@ -292,7 +298,7 @@ def split_target_events(log: Any, split: str, seed: int, train_fraction: float) 
     return parts
 
 
-def events_before(events: Any, split: str) -> np.ndarray:
+def events_before(events: Events, split: str) -> np.ndarray:
     """How many events of each user of some Events come before a moment, int64 `[U]`."""
     return _before(events, in_clock(split, events.timestamps))
 

@@ -73,7 +73,7 @@ class PretrainingLog:
         """
         counted = count_split(log, split)
         prepared = log if isinstance(log, PreparedLog) else None
-        with progress.stage(f"reading {log.name}", brief=prepared is None) as said:
+        with progress.stage(f"reading {log.setting_name}", brief=prepared is None) as said:
             vocabulary, counts, ids = counted_vocabulary(log.item_ids, counted.counts, min_count)
             sequences, most = _measured(log, vocabulary, counted.periods, ids)
             said(f"{len(sequences):,} of {len(log):,} events")
