@@ -15,9 +15,12 @@ NEW = ["new0", "new1", "new2"]
 def next_days():
     """The simulated log with three items more, each in the place of a known one now and then."""
     log = load_log("simulated/source")
-    names = log.item_ids[log.items].astype(object)
+    rows = np.argsort(log.timestamps, kind="stable")  # as they happened
+    names = log.item_ids[log.items[rows]].astype(object)
     random = np.random.default_rng(0)
-    for number, new in enumerate(NEW):
-        places = np.flatnonzero(log.items == number)
+    for new, known in zip(NEW, list(dict.fromkeys(names))):
+        places = np.flatnonzero(names == known)
         names[random.choice(places, len(places) // 2, replace=False)] = new
-    return Events.from_columns(log.user_ids[log.users], names, log.timestamps, "next_days")
+    return Events.from_columns(
+        log.user_ids[log.users[rows]], names, log.timestamps[rows], "next_days"
+    )
