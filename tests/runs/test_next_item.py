@@ -33,7 +33,7 @@ def test_the_share_of_repeats_is_that_of_a_loop_over_training_events(log):
     sequences = log.encode(VOCABULARY)
     asked = [
         (item, before)
-        for user in range(len(sequences))
+        for user in range(sequences.user_count)
         for n, item in enumerate(sequences[user][:-2].tolist())
         if (before := sequences[user][:n].tolist())
     ]

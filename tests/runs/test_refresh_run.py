@@ -47,7 +47,7 @@ def test_new_events_alone_are_told_by_their_number_and_by_how_many_a_user_has(
     def stop(*_):
         raise KeyboardInterrupt  # what follows is training
 
-    monkeypatch.setattr("keras_peterrec.runs.refresh.train_host", stop)
+    monkeypatch.setattr("keras_peterrec.runs.refresh.GrownHost.begin", stop)
     whole = next_days()
     fifth = whole.select(np.arange(len(whole)) % 5 == 0)
     # A week's users are the busy ones: each may have as many events as users usually have.
