@@ -10,12 +10,13 @@ ITEMS, OUTPUTS = 10, 7
 
 
 def random_part(items, outputs, bag=Bag(), sparse=False, seed=0, scale=0.5):
-    """A LinearPart of random numbers; a sparse one has a third of them."""
+    """A LinearPart of random numbers with a weight; a sparse one has a third of them."""
     random = np.random.default_rng(seed)
     table = random.normal(0, scale, (items, outputs)).astype("float32")
     if sparse:
         table = scipy.sparse.csr_matrix(table * (random.random(table.shape) < 0.3))
-    return LinearPart(bag, table, random.normal(0, scale, outputs).astype("float32"))
+    bias = random.normal(0, scale, outputs).astype("float32")
+    return LinearPart(bag, table, bias, weight=0.7)
 
 
 def random_table(items, outputs, **arguments):
@@ -34,9 +35,10 @@ def bag_of(history, bag, items):
 
 
 def scores_of(part, history):
-    """`x T + b` of one history, float64 `[Y]`."""
+    """`w (x T + b)` of one history, float64 `[Y]`."""
     table = part.table.toarray() if part.is_sparse else part.table
-    return bag_of(history, part.bag, len(table)) @ table.astype("float64") + part.bias
+    x = bag_of(history, part.bag, len(table))
+    return part.weight * (x @ table.astype("float64") + part.bias)
 
 
 def random_rows(seed, users=12, longest=15, cuts=4):

@@ -92,12 +92,14 @@ class LinearPart:
         table: float32 array `[I, Y]`, or a sparse matrix of that shape.
         bias: float32 array `[Y]`.
         chosen: dict. The settings that validation chose, for people.
+        weight: float, not 0. Scores are `weight · (x T + bias)`. Defaults to `1.0`.
     """
 
     bag: Bag
     table: Any
     bias: np.ndarray
     chosen: dict = field(default_factory=dict)
+    weight: float = 1.0
 
     @property
     def outputs(self) -> int:
@@ -111,20 +113,31 @@ class LinearPart:
 
     def moved(self, weight: float, towards: Any = 0.0) -> "LinearPart":
         """The same with the scores s moved: `weight · (s - towards)`."""
-        table = (self.table * np.float32(weight)).astype("float32")
-        bias = (weight * (self.bias - towards)).astype("float32")
-        return dataclasses.replace(self, table=table, bias=bias)
+        bias = np.asarray(self.bias - towards / self.weight, "float32")
+        return dataclasses.replace(self, bias=bias, weight=float(self.weight * weight))
+
+    def folded(self) -> "LinearPart":
+        """The same with the weight in the table and the bias, to be added to others."""
+        table = (self.table * np.float32(self.weight)).astype("float32")
+        bias = (self.bias * np.float32(self.weight)).astype("float32")
+        return dataclasses.replace(self, table=table, bias=bias, weight=1.0)
 
     def scores(self, items: Any, starts: Any, stops: Any) -> "LinearScores":
         """What it says of many histories; see `Bag.matrix`."""
         bags = self.bag.matrix(items, starts, stops, self.table.shape[0])
-        return LinearScores(bags, self.table, self.bias)
+        return LinearScores(bags, self.table, self.bias, self.weight)
 
     def config(self) -> dict:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
         items, outputs = self.table.shape
         entries = self._rows().nnz if self.is_sparse else 0
-        return {"items": items, "outputs": outputs, **asdict(self.bag), "entries": entries}
+        return {
+            "items": items,
+            "outputs": outputs,
+            **asdict(self.bag),
+            "entries": entries,
+            "weight": self.weight,
+        }
 
     def arrays(self) -> dict:
         """The weights of a `LinearTable` by name."""
@@ -147,7 +160,7 @@ class LinearPart:
         if layer.entries:
             rows = table, np.asarray(layer.columns), np.asarray(layer.starts)
             table = scipy.sparse.csr_matrix(rows, (layer.items, layer.outputs))
-        return cls(layer.bag, table, np.asarray(layer.bias))
+        return cls(layer.bag, table, np.asarray(layer.bias), weight=layer.weight)
 
     @property
     def is_sparse(self) -> bool:

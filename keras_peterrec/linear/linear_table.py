@@ -13,7 +13,7 @@ from keras_peterrec.log.vocabulary import is_item, number_of
 class LinearTable(keras.layers.Layer):
     """Scores that each item of a history adds, by a table that was fitted in closed form.
 
-        s = x(history) · T + b
+        s = w · (x(history) · T + b)
 
     x counts the last `events` known items, late ones more than early ones; see `Bag`. Nothing
     here is trained. T is dense, or sparse, in compressed rows: of `entries` numbers and their
@@ -24,6 +24,7 @@ class LinearTable(keras.layers.Layer):
         outputs: int. Scores Y.
         fade, power, events: of the `Bag`.
         entries: int. Numbers in a sparse T; `0` if T is dense. Defaults to `0`.
+        weight: float. w, how much the scores count beside the network's. Defaults to `1.0`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left.
@@ -49,11 +50,13 @@ class LinearTable(keras.layers.Layer):
         power: float = 0.0,
         events: int = Bag.events,
         entries: int = 0,
+        weight: float = 1.0,
         name: str = "linear",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, trainable=False, **{"dtype": "float32", **kwargs})
         self.items, self.outputs, self.entries = items, outputs, entries
+        self.weight = float(weight)
         self.bag = Bag(fade, power, events)
         # TensorFlow's way to a sparse T is not known to XLA.
         self.supports_jit = False
@@ -87,7 +90,8 @@ class LinearTable(keras.layers.Layer):
         bag = self.bag
         weights = bag_weights(history, bag.rate, bag.power, bag.events)
         by = self.scores if self.entries else self._dense_scores
-        return by(ops.maximum(number_of(history), 0), weights) + self.bias
+        found = by(ops.maximum(number_of(history), 0), weights)
+        return self.weight * (found + self.bias)
 
     def _dense_scores(self, items, weights):
         """As `scores` and several times as quick, in memory for half of the table."""
@@ -148,6 +152,7 @@ class LinearTable(keras.layers.Layer):
             "power": self.bag.power,
             "events": self.bag.events,
             "entries": self.entries,
+            "weight": self.weight,
             "name": self.name,
         }
 

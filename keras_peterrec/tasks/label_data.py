@@ -106,9 +106,8 @@ class LabelData(TaskData):
         return self._scaled(linear, scale)
 
     def _scaled(self, linear, scale):
-        moved = linear.moved(scale, self.middle())
-        bias = (moved.bias + self.middle()).astype("float32")
-        return dataclasses.replace(moved, bias=bias, chosen={**linear.chosen, "scale": scale})
+        scaled = linear.moved(scale, self.middle()).moved(1.0, -self.middle())
+        return dataclasses.replace(scaled, chosen={**linear.chosen, "scale": scale})
 
     def _regression(self, bag, rows, size):
         loss = lambda outputs: self.losses_and_gradient(outputs, rows.answers)

@@ -1,12 +1,12 @@
 """A host that knows more items without training, by vectors predicted from their columns."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_peterrec.files.weights_file import read_weights, write_weights
-from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.vocabulary import UNK, Vocabulary, rows_of_items
 from keras_peterrec.network.network import ITEM_TABLE
@@ -102,4 +102,5 @@ def _linear_of_more(layer, more):
         table.resize(size, size)
     else:
         table = np.pad(part.table, ((0, more), (0, more)))
-    return LinearTable.of_part(LinearPart(part.bag, table, np.pad(part.bias, (0, more))))
+    bias = np.pad(part.bias, (0, more))
+    return LinearTable.of_part(dataclasses.replace(part, table=table, bias=bias))

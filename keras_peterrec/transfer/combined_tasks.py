@@ -128,7 +128,7 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
 def _mean_linear(tasks, weights):
     """The mean of the tasks' linear parts; one that is missing says 0."""
     have = [
-        (weight, task.model.linear.part())
+        (weight, task.model.linear.part().folded())
         for weight, task in zip(weights, tasks)
         if task.model.linear is not None
     ]

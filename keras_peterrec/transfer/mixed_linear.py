@@ -42,7 +42,7 @@ class MixedLinear(keras.layers.Layer):
         self.events = np.array([bag.events for bag in bags], "float32")
         self.longest = max(part.bag.events for part in given)
         self.biases = [
-            np.zeros(count, "float32") if part is None else np.asarray(part.bias)
+            np.zeros(count, "float32") if part is None else part.part().folded().bias
             for part, count in zip(parts, outputs)
         ]
         self.groups = np.full(len(parts), -1, "int32")
@@ -100,7 +100,7 @@ def _groups(parts):
 
 def _together(layers):
     """One LinearTable with the tables of several below each other."""
-    parts = [layer.part() for layer in layers]
+    parts = [layer.part().folded() for layer in layers]
     width = max(part.outputs for part in parts)
     if layers[0].entries:
         tables = [part.table.copy() for part in parts]

@@ -65,7 +65,7 @@ def test_padding_and_unknown_items_are_inert(rows, bag, sparse, more):
 
 @each_form
 def test_a_table_of_nothing_says_the_bias(sparse):
-    part = random_part(ITEMS, OUTPUTS, sparse=sparse).moved(0.0)
+    part = random_part(ITEMS, OUTPUTS, sparse=sparse).moved(0.0).folded()
     if sparse:
         part.table.eliminate_zeros()
     part = LinearPart(part.bag, part.table, np.arange(OUTPUTS, dtype="float32"))
@@ -79,6 +79,7 @@ def test_layer_part_and_config_are_the_same(sparse):
     part = random_part(ITEMS, OUTPUTS, Bag(2.0, 0.5, 7), sparse)
     layer = LinearTable.of_part(part)
     again = layer.part()
+    assert again.weight == part.weight != 1.0
     assert again.bag == part.bag and again.is_sparse == sparse and again.values == part.values
     np.testing.assert_array_equal(np.asarray(again.bias), part.bias)
     difference = again.table - part.table

@@ -177,7 +177,8 @@ def test_the_linear_part_is_added_as_far_as_it_helps(knows, data, monkeypatch):
         assert found["ndcg@10"] > max(alone) + 0.02
     assert (model.linear is None) == (weight == 0)
     if weight:
-        np.testing.assert_allclose(model.linear.table, weight * part.table, rtol=1e-6)
+        np.testing.assert_array_equal(model.linear.table, part.table)
+        assert model.linear.weight == weight
     assert data.part_weights(users, model.head) == PartWeights(1.0, 0.0)
     assert data.measure_sum(users, model.head, scores) == pytest.approx(dict(found))
 
