@@ -1,7 +1,6 @@
 """What a layer or a model computes, apart from the values of its weights.
 
-Two with equal forms can share a graph: a loop over the blocks of a network, or the compiled step of
-two tasks.
+Two with equal forms can share a graph: the compiled step of two tasks.
 """
 
 import dataclasses
@@ -46,18 +45,6 @@ def form_of(value):
     if isinstance(value, _PLAIN):
         return value
     raise UnknownForm(f"{type(value).__name__} cannot be compared")
-
-
-def seed_generators(value):
-    """The seed generators of a layer and of the layers in it."""
-    if isinstance(value, keras.random.SeedGenerator):
-        return [value]
-    if isinstance(value, keras.layers.Layer):
-        value = _own_attributes(value)
-    if not isinstance(value, (dict, list, tuple)):
-        return []
-    parts = value.values() if isinstance(value, dict) else value
-    return [seed for part in parts for seed in seed_generators(part)]
 
 
 def _own_attributes(layer):

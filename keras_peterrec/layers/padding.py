@@ -60,22 +60,3 @@ class SequenceIds(keras.layers.Layer):
 
     def compute_output_spec(self, ids):
         return keras.KerasTensor(ids.shape, dtype="int32")
-
-
-def masked(values, padding_mask):
-    """Values `[B, L, C]` with zeros at padding, whose gradient does not need the values.
-
-    The gradient of a product reads both factors, that of the mask as well, which nobody asks for.
-    A loop over blocks would keep the values of every block for it.
-    """
-
-    @ops.custom_gradient
-    def forward(values):
-        def gradient(*args, upstream=None):
-            # Keras hands it over by name or by position, depending on the backend.
-            upstream = args[0] if upstream is None else upstream
-            return upstream * padding_mask
-
-        return values * padding_mask, gradient
-
-    return forward(values)

@@ -119,9 +119,6 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             )
         return super().fit(*args, **kwargs)
 
-    def weight_stacks(self) -> Any:
-        return self.backbone.weight_stacks()
-
     def train_only_new_items(self, items: int) -> None:
         """Freezes all but the vectors of items after the first so many. Compile it afterwards.
 

@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.network.block_loop import BlockStacks, run_blocks, run_blocks_with_tokens
 from keras_peterrec.network.network import Network, Site
 from keras_peterrec.network.residual_block import ResidualBlock
 
@@ -79,11 +78,16 @@ class ConvolutionNetwork(Network):
         )
 
     def run(self, states, padding_mask, sequence_ids=None, patches=None, training=None):
-        return run_blocks(self.blocks, states, padding_mask, sequence_ids, patches, training)
+        for block in self.blocks:
+            given = {"patches": patches and patches[block.name], "training": training}
+            states = block(states, padding_mask, sequence_ids, **given)
+        return states
 
     def run_beside(self, states, tokens, padding_mask, sequence_ids, patches=None, training=None):
-        arguments = self.blocks, states, tokens, padding_mask, sequence_ids, patches, training
-        return run_blocks_with_tokens(*arguments)[1]
+        for block in self.blocks:
+            given = padding_mask, sequence_ids, patches and patches[block.name], training
+            states, tokens = block.with_tokens(states, tokens, *given)
+        return tokens
 
     def finish(self, states: Any) -> Any:
         return self.final_norm(states)
@@ -134,11 +138,6 @@ class ConvolutionNetwork(Network):
     @property
     def _reaches(self):
         return [c.reach for block in self.blocks for c in block.convolutions]
-
-    def weight_stacks(self, patches: Any = None) -> Any:
-        return BlockStacks.of(
-            [(b, {} if patches is None else patches[b.name]) for b in self.blocks]
-        )
 
     def get_config(self):
         return {

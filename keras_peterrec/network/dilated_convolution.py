@@ -1,29 +1,9 @@
 """Dilated one-dimensional convolution."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError, check_count
-
-
-@dataclass(frozen=True)
-class Dilation:
-    """A dilation that is known only when a graph runs.
-
-    Args:
-        rate: Integer tensor, a scalar.
-        largest: int. What `rate` never exceeds.
-    """
-
-    rate: Any
-    largest: int
-
-    def times(self, factor: int) -> "Dilation":
-        """So many times this dilation."""
-        return Dilation(factor * self.rate, factor * self.largest)
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -59,7 +39,6 @@ class DilatedConvolution(keras.layers.Layer):
         inputs: Tensor of shape `[B, L, C_in]`.
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
             `None` where each row is one sequence.
-        dilation: Dilation or `None`. In place of the layer's own. Defaults to `None`.
 
     Returns:
         Tensor of shape `[B, L, filters]`.
@@ -110,38 +89,12 @@ class DilatedConvolution(keras.layers.Layer):
             name="bias", shape=(self.filters,), initializer=self.bias_initializer
         )
 
-    def call(self, inputs, sequence_ids=None, dilation=None):
-        return self.apply(inputs, self.taps(sequence_ids, dilation))
+    def call(self, inputs, sequence_ids=None):
+        return self.apply_kernel(self.taps(sequence_ids).side_by_side(inputs))
 
-    def taps(self, sequence_ids=None, dilation=None):
-        """What the kernel sees, as Taps; arguments as of a call."""
-        return Taps(self.kernel_size, dilation or self.dilation_rate, self.causal, sequence_ids)
-
-    def apply(self, inputs, taps):
-        """The outputs for inputs `[B, L, C_in]` of which the kernel sees `taps`."""
-        if not taps.in_loop:
-            return self.apply_kernel(taps.side_by_side(inputs))
-
-        @ops.custom_gradient
-        def forward(inputs, kernel, bias):
-            flat = ops.reshape(kernel, (-1, self.filters))  # [k·C_in, C_out]
-            outputs = ops.matmul(taps.side_by_side(inputs), flat) + bias
-
-            def gradient(*args, upstream=None):
-                # Keras hands it over by name or by position, depending on the backend.
-                upstream = args[0] if upstream is None else upstream
-                rows = ops.reshape(upstream, (-1, self.filters))
-                # The copies are laid out again: a loop would keep them for every block, and they
-                # are k times as large as the inputs.
-                seen = ops.reshape(taps.side_by_side(inputs), (-1, flat.shape[0]))
-                d_kernel = ops.reshape(ops.matmul(ops.transpose(seen), rows), kernel.shape)
-                d_seen = ops.matmul(upstream, ops.transpose(flat))
-                return taps.added_up(d_seen), d_kernel, ops.sum(rows, axis=0)
-
-            return outputs, gradient
-
-        dtype = self.compute_dtype
-        return forward(inputs, ops.cast(self.kernel, dtype), ops.cast(self.bias, dtype))
+    def taps(self, sequence_ids=None):
+        """What the kernel sees, as Taps."""
+        return Taps(self.kernel_size, self.dilation_rate, self.causal, sequence_ids)
 
     @property
     def reach(self) -> int:
@@ -195,7 +148,7 @@ class Taps:
 
     Args:
         kernel_size: int. Width k of the kernel, odd.
-        dilation_rate: int or Dilation. Distance d between two neighbours in the kernel, in
+        dilation_rate: int. Distance d between two neighbours in the kernel, in
             positions.
         causal: bool. Whether a position sees only itself and its past.
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or `None` where each
@@ -203,30 +156,19 @@ class Taps:
     """
 
     def __init__(self, kernel_size, dilation_rate, causal, sequence_ids=None):
-        # A dilation is known only when the graph runs where a loop goes over several blocks.
-        self.in_loop = isinstance(dilation_rate, Dilation)
-        self._rate = dilation_rate.rate if self.in_loop else dilation_rate
-        largest = dilation_rate.largest if self.in_loop else dilation_rate
+        self._rate = dilation_rate
         self._own = kernel_size - 1 if causal else kernel_size // 2
         self._count = kernel_size
-        self._before = self._own * largest
-        self._after = (kernel_size - 1 - self._own) * largest
+        self._before = self._own * dilation_rate
+        self._after = (kernel_size - 1 - self._own) * dilation_rate
         self._masks = None
         if sequence_ids is not None:
             ids = ops.expand_dims(sequence_ids, -1)
-            self._masks = [copied == ids for copied in self._shifted(ids, 1)]
+            self._masks = [copied == ids for copied in self._shifted(ids)]
 
     def side_by_side(self, values):
         """The copies of `[B, L, C]` beside each other, `[B, L, k·C]`."""
-        return ops.concatenate(self._masked(self._shifted(values, 1)), axis=-1)
-
-    def added_up(self, gradient):
-        """The gradient of `values`, given that of `side_by_side(values)`."""
-        parts = self._masked(ops.split(gradient, self._count, axis=-1))
-        return sum(
-            part if tap == self._own else self._shifted(part, -1, [tap])[0]
-            for tap, part in enumerate(parts)
-        )
+        return ops.concatenate(self._masked(self._shifted(values)), axis=-1)
 
     def _masked(self, copies):
         if self._masks is None:
@@ -236,13 +178,10 @@ class Taps:
             for tap, (copy, mask) in enumerate(zip(copies, self._masks))
         ]
 
-    def _shifted(self, values, direction, taps=None):
-        """For each tap, the values that it sees; with direction -1, by what they are seen."""
-        room = [self._before, self._after][::direction]
-        padded = ops.pad(values, [[0, 0], room, [0, 0]])
-        taps = range(self._count) if taps is None else taps
-        starts = [room[0] + direction * (tap - self._own) * self._rate for tap in taps]
-        if self.in_loop:
-            return [ops.slice(padded, (0, start, 0), ops.shape(values)) for start in starts]
+    def _shifted(self, values):
+        """For each tap, the values that it sees."""
+        room = self._before + self._after
+        padded = ops.pad(values, [[0, 0], [self._before, self._after], [0, 0]])
+        starts = [tap * self._rate for tap in range(self._count)]
         # A stop of None keeps the last copy whole.
-        return [padded[:, start : (start - sum(room)) or None] for start in starts]
+        return [padded[:, start : (start - room) or None] for start in starts]

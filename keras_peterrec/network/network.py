@@ -116,7 +116,7 @@ class Network(keras.Model):
         super().__init__(inputs=history, outputs=self.states(history), name=name, **kwargs)
         self.dtype_policy = self.item_embedding.dtype_policy  # a functional model takes none
 
-    # In place of Keras' walk over its layers, which cannot be a loop.
+    # In place of Keras' walk over its layers: patches and sequences come in here.
     def call(self, inputs, training=None, mask=None):
         return self.states(inputs, training=training)
 
@@ -233,10 +233,6 @@ class Network(keras.Model):
             Tensor of shape `[B, L, C]`, of the tokens.
         """
         raise NotImplementedError
-
-    def weight_stacks(self, patches: Any = None) -> Any:
-        """Groups of weights that a compiled step loops over; see `BlockStacks`. `None`: no loop."""
-        return None
 
     # What others ask, and every network has.
 

@@ -1,13 +1,9 @@
 """Residual block of two dilated convolutions, with the sites where patches may act."""
 
-import functools
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_peterrec.layers.hashed_dropout import HashedDropout
-from keras_peterrec.layers.padding import masked
 from keras_peterrec.network.dilated_convolution import DilatedConvolution
 from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, NORM, Site
 from keras_peterrec.network.normalized_relu import NormalizedRelu
@@ -63,7 +59,6 @@ class ResidualBlock(keras.layers.Layer):
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
             `None` where each row is one sequence, padded on the left.
         patches: dict from site to patch, or `None`.
-        dilation: Dilation or `None`. Of the first convolution, in place of `dilation_rate`.
 
     Returns:
         Tensor of shape `[B, L, C]`.
@@ -122,15 +117,12 @@ class ResidualBlock(keras.layers.Layer):
         sequence_ids=None,
         patches=None,
         training=None,
-        dilation=None,
     ):
         branch = inputs
-        for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
-            taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
-            seen = functools.partial(taps.side_by_side, branch)
-            convolved = convolution.apply(branch, taps)
-            activated = _activated(norm, at_sites, branch, seen, convolved, taps.in_loop)
-            branch = _masked(activated, padding_mask, taps.in_loop)
+        for convolution, norm, at_sites in self._halves(patches):
+            seen = convolution.taps(sequence_ids).side_by_side(branch)
+            convolved = convolution.apply_kernel(seen)
+            branch = _activated(norm, at_sites, branch, seen, convolved) * padding_mask
         return inputs + self.branch_dropout(branch, training=training)
 
     def with_tokens(
@@ -141,7 +133,6 @@ class ResidualBlock(keras.layers.Layer):
         sequence_ids=None,
         patches=None,
         training=None,
-        dilation=None,
     ):
         """Computes a causal block along sequences, and for a token in place of each position.
 
@@ -160,23 +151,20 @@ class ResidualBlock(keras.layers.Layer):
             patches: see a call.
             training: bool or `None`. Whether dropout acts; it drops other values of the tokens
                 than of the sequences.
-            dilation: Dilation or `None`. See a call.
 
         Returns:
             The block's outputs, of the sequences and of the tokens, `[B, L, C]` each.
         """
         branch, token = inputs, tokens
-        for number, (convolution, norm, at_sites) in enumerate(self._halves(patches), 1):
-            taps = convolution.taps(sequence_ids, dilation and dilation.times(number))
-            seen = taps.side_by_side(branch)
+        for convolution, norm, at_sites in self._halves(patches):
+            seen = convolution.taps(sequence_ids).side_by_side(branch)
             channels = branch.shape[-1]
             seen_by_token = ops.concatenate([seen[..., :-channels], token], axis=-1)
-            convolved = convolution.apply(branch, taps)
+            convolved = convolution.apply_kernel(seen)
             change = ops.matmul(token - branch, convolution.kernel[-1])
-            activated = _activated(norm, at_sites, branch, _of(seen), convolved, taps.in_loop)
-            of_token = token, _of(seen_by_token), convolved + change
-            branch = _masked(activated, padding_mask, taps.in_loop)
-            token = _activated(norm, at_sites, *of_token, taps.in_loop)
+            activated = _activated(norm, at_sites, branch, seen, convolved)
+            branch = activated * padding_mask
+            token = _activated(norm, at_sites, token, seen_by_token, convolved + change)
         branch, token = (self.branch_dropout(part, training=training) for part in (branch, token))
         return inputs + branch, tokens + token
 
@@ -204,7 +192,7 @@ class ResidualBlock(keras.layers.Layer):
             longer.append(ops.concatenate([window, new], axis=1))
             seen = convolution.seen_last(longer[-1], positions)
             convolved = convolution.apply_kernel(seen)
-            branch = _activated(norm, at_sites, branch, _of(seen), convolved)
+            branch = _activated(norm, at_sites, branch, seen, convolved)
             if padding_mask is not None:
                 branch = branch * padding_mask
         return inputs + branch, longer
@@ -230,10 +218,6 @@ class ResidualBlock(keras.layers.Layer):
             layer, names = self.norms[NORM_SITES.index(site)], ("gamma", "beta")
         return {name: getattr(layer, name) for name in names}
 
-    def form(self) -> Any:
-        """What `form_of` compares: all but the dilation, which `call` can be given."""
-        return self.kernel_size, self.causal, self.dropout, self.dtype_policy.name
-
     def compute_output_shape(self, input_shape):
         return input_shape
 
@@ -247,24 +231,15 @@ class ResidualBlock(keras.layers.Layer):
         }
 
 
-def _activated(norm, at_sites, inputs, seen, convolved, in_loop=False):
+def _activated(norm, at_sites, inputs, seen, convolved):
     """Takes a convolution's outputs through its three sites to the activation."""
     at_convolution, at_norm, at_activation = at_sites
 
     def patched(patch, outputs):
-        return outputs if patch is None else patch(inputs, outputs, seen=seen)
+        return outputs if patch is None else patch(inputs, outputs, seen=lambda: seen)
 
     convolved = patched(at_convolution, convolved)
     if at_norm is None:
-        return patched(at_activation, norm(convolved, in_loop=in_loop))
-    normalized = norm.normalized(convolved, in_loop=in_loop)
+        return patched(at_activation, norm(convolved))
+    normalized = norm.normalized(convolved)
     return patched(at_activation, ops.relu(patched(at_norm, normalized)))
-
-
-def _masked(values, padding_mask, in_loop):
-    """Zeros at padding; in a loop, what its gradient keeps matters."""
-    return masked(values, padding_mask) if in_loop else values * padding_mask
-
-
-def _of(seen):
-    return lambda: seen

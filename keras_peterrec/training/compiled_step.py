@@ -1,8 +1,8 @@
 """Loss and gradients as a function of weights, compiled once for all models of one form.
 
-Only this part of a training step is compiled by XLA. Stacking weights for a loop over them, and the
-optimizer's updates, are many small operations: XLA takes seconds to compile them, and TensorFlow
-runs them just as fast.
+Only this part of a training step is compiled by XLA. The optimizer's updates are many small
+operations: XLA takes seconds to compile them, and TensorFlow runs them just as fast. Whether a step
+is compiled at all, `worth_compiling` says.
 """
 
 import keras
@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.layers.forms import UnknownForm, form_of
-from keras_peterrec.network.block_loop import looping
 from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.training.seeds import random_states
 
@@ -98,39 +97,27 @@ class Weights:
     """A model's variables as what a function without variables takes and gives back.
 
     Args:
-        model: keras.Model with `weight_stacks`.
+        model: keras.Model.
         left_out: sequence of variables that the function gets in another way. Defaults to `()`.
     """
 
     def __init__(self, model, left_out=()):
         self._model = model
-        trained = {id(variable) for variable in model.trainable_variables}
-        stacks = model.weight_stacks()
-        kinds = [{id(v) in trained for v in group} for group in stacks.groups] if stacks else []
-        # A stack is trained as a whole or not at all.
-        self.stacks = stacks if all(len(kind) == 1 for kind in kinds) else None
-        self._groups = self.stacks.groups if self.stacks else []
-        others = {id(variable) for group in self._groups for variable in group}
-        others |= {id(variable) for variable in left_out}
+        others = {id(variable) for variable in left_out}
         seeds = {id(v): v for v in random_states(model)}
         every = {id(v): v for v in stored_variables(model.variables)} | seeds
-        self._singles = [v for v in every.values() if id(v) not in others]
-        self._seeds = [n for n, v in enumerate(self._singles) if id(v) in seeds]
-        self._is_trained = [id(group[0]) in trained for group in self._groups]
-        self._is_trained += [id(variable) in trained for variable in self._singles]
+        self._variables = [v for v in every.values() if id(v) not in others]
+        trained = {id(variable) for variable in model.trainable_variables}
+        self._is_trained = [id(variable) in trained for variable in self._variables]
+        self._seeds = [n for n, v in enumerate(self._variables) if id(v) in seeds]
 
     def form(self):
         """What `form_of` compares."""
-        return (
-            self.stacks and self.stacks.form(),
-            tuple(self._is_trained),
-            self._model.compute_dtype,
-        )
+        return tuple(self._is_trained), self._model.compute_dtype
 
     def values(self):
-        """The stacks and, after them, all other variables, as tensors."""
-        stacked = [tf.stack([v.value for v in group]) for group in self._groups]
-        return stacked + [tf.convert_to_tensor(v.value) for v in self._singles]
+        """The variables' values, tensors."""
+        return [tf.convert_to_tensor(v.value) for v in self._variables]
 
     def trained(self, values):
         """Those of `values` that are trained."""
@@ -138,13 +125,13 @@ class Weights:
 
     def seeds(self, values):
         """The random seeds among `values`."""
-        return [values[len(self._groups) + number] for number in self._seeds]
+        return [values[number] for number in self._seeds]
 
     def with_seeds(self, values, seeds):
         """`values` with other random seeds."""
         values = list(values)
         for number, seed in zip(self._seeds, seeds):
-            values[len(self._groups) + number] = seed
+            values[number] = seed
         return values
 
     def with_new(self, seeds):
@@ -158,62 +145,40 @@ class Weights:
     def assign(self, changed):
         """Gives the variables their new values, `{number: tensor}`."""
         for number, value in changed.items():
-            self._singles[number].assign(value)
+            self._variables[number].assign(value)
 
     def of_variables(self, gradients):
         """Gradients of `trained` as gradients of the model's trainable variables, in order."""
-        gradients, found = iter(gradients), {}
-        parts = [*self._groups, *self._singles]
-        for part, is_trained in zip(parts, self._is_trained):
-            if not is_trained:
-                continue
-            gradient = next(gradients)
-            if not isinstance(part, list):
-                found[id(part)] = gradient
-            elif gradient is not None:
-                found |= {id(v): g for v, g in zip(part, tf.unstack(gradient))}
-        return [found.get(id(variable)) for variable in self._model.trainable_variables]
+        trained = self.trained(self._variables)
+        by_variable = dict(zip(map(id, trained), gradients))
+        return [by_variable.get(id(variable)) for variable in self._model.trainable_variables]
 
 
 class _Taken:
     """See `Weights.taken`."""
 
     def __init__(self, weights, values, tape):
-        self._weights = weights
-        count = len(weights._groups)
-        self._stacked, self._single = values[:count], values[count:]
+        self._weights, self._values = weights, values
         tape.watch([v for v in weights.trained(values) if v.dtype.is_floating])
-        given = list(zip(weights._singles, self._single))
-        # For whatever reads stacked weights outside the loop over them.
-        for group, stack in zip(weights._groups, self._stacked):
-            given += zip(group, tf.unstack(stack))
-        self._scope = keras.StatelessScope(given)
+        self._scope = keras.StatelessScope(list(zip(weights._variables, values)))
 
     def __enter__(self):
-        stacks = self._weights.stacks
-        if stacks is not None:
-            stacks.given = self._stacked
-        self._looped = looping(stacks)
-        self._looped.__enter__()
         self._scope.__enter__()
         return self
 
     def __exit__(self, *error):
         self._scope.__exit__(*error)
-        self._looped.__exit__(*error)
-        if self._weights.stacks is not None:
-            self._weights.stacks.given = None
 
     def seeds(self):
         """The random seeds as the model has left them."""
         of = self._weights
-        return [self._scope.get_current_value(of._singles[number]) for number in of._seeds]
+        return [self._scope.get_current_value(of._variables[number]) for number in of._seeds]
 
     def changed(self):
         """The variables that the model has assigned to, `{number: tensor}`."""
-        found = {}
-        for number, (variable, value) in enumerate(zip(self._weights._singles, self._single)):
+        new = {}
+        for number, (variable, value) in enumerate(zip(self._weights._variables, self._values)):
             now = self._scope.get_current_value(variable)
             if now is not value:
-                found[number] = now
-        return found
+                new[number] = now
+        return new

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.log.batches import history_batches
-from keras_peterrec.network.block_loop import looping
 from keras_peterrec.progress import each
 
 # Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
@@ -67,8 +66,7 @@ def traced(function):
         weak = weakref.ref(function) if method is None else weakref.WeakMethod(function)
 
         def call(*ids):
-            with looping():
-                return weak()(*ids)
+            return weak()(*ids)
 
         taken = inspect.signature(function).parameters.values()
         count = sum(argument.default is argument.empty for argument in taken)

@@ -1,7 +1,6 @@
 """What a model needs so that several devices and machines can train it."""
 
 import contextlib
-from typing import Any
 
 import keras
 
@@ -43,10 +42,6 @@ class ReplicatedTraining(Prebuilt):
         record_loss(self, loss, rows)
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, y_pred, sample_weight)
-
-    def weight_stacks(self) -> Any:
-        """Groups of weights that a compiled step loops over; see `Network.weight_stacks`."""
-        return None
 
     def unused_in_training(self) -> list:
         """Layers that a training step does not run: the linear part."""

@@ -1,7 +1,5 @@
 """One network that learns a source log and several tasks at once."""
 
-from typing import Any
-
 import keras
 
 from keras_peterrec.training.replicated_model import ReplicatedModel
@@ -57,9 +55,6 @@ class MultiTaskModel(ReplicatedModel):
         self.pretrainer = pretrainer
         self.tasks = tasks
         self.losses_of_tasks = losses
-
-    def weight_stacks(self) -> Any:
-        return self.pretrainer.weight_stacks()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         total = self.pretrainer.compute_loss(

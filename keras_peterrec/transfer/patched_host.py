@@ -96,10 +96,6 @@ class PatchedHost(keras.layers.Layer):
             items = patch(ids, items)
         return items
 
-    def weight_stacks(self) -> Any:
-        """See `Network.weight_stacks`."""
-        return self.host.weight_stacks(self.patches)
-
     def form(self) -> Any:
         """What `form_of` compares."""
         patches = list(self.patches.values())

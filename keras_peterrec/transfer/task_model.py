@@ -126,9 +126,6 @@ class TaskModel(ReplicatedTraining, keras.Model):
             return scores
         return ops.cast(scores, "float32") + self.linear(history)
 
-    def weight_stacks(self) -> Any:
-        return self.patched_host.weight_stacks()
-
     def unused_in_training(self) -> list:
         return [] if self.linear is None else [self.linear]
 

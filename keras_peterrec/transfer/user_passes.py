@@ -52,9 +52,6 @@ class UserPasses(ReplicatedTraining, keras.Model):
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 
-    def weight_stacks(self) -> Any:
-        return self.task.weight_stacks()
-
     def unused_in_training(self) -> list:
         return self.task.unused_in_training()
 
