@@ -87,10 +87,15 @@ def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray)
 
 @dataclass(frozen=True)
 class Periods:
-    """How each user's events are split.
+    """How each user's events are split for the training and the test of the next item.
+
+    By time, training sees the first 90 % of the events before the moment. The rest of these are for
+    validation, each user's first one, and of the events from the moment on each user's first one is
+    the test. Users without an event before theirs are not asked.
 
     Args:
-        split: str. `"last"`, `"everything"` or `"time:MOMENT"`.
+        split: str. `"last"`, see `last_events`; `"everything"`, which holds nothing out; or
+            `"time:MOMENT"`, see `in_clock`.
         bounds: where validation and the test begin, of a split by time; else `None`.
     """
 
@@ -144,27 +149,6 @@ class SplitCounts:
     def targets(self) -> int:
         """How many events training predicts."""
         return int(np.sum(self.users * np.maximum(self.trained - 1, 0)))
-
-
-def split_events(log: Events, split: str = LAST) -> EventSplit:
-    """Splits the events of a log in memory for the training and the test of the next item.
-
-    By time, training sees the first 90 % of the events before the moment. The rest of these are for
-    validation, each user's first one, and of the events from the moment on each user's first one is
-    the test. Users without an event before theirs are not asked.
-
-    Args:
-        log: Events.
-        split: str. `"last"`, see `last_events`, or `"time:MOMENT"`, see `in_clock`. Defaults to
-            `"last"`.
-
-    Raises:
-        InputError: training, validation or test would have no event.
-    """
-    periods = find_periods(log, split)
-    found = periods.events(log)
-    periods.check(found, log)
-    return found
 
 
 def count_split(log: Events | PreparedLog, split: str = LAST) -> SplitCounts:

@@ -34,7 +34,7 @@ class StreamedBatches:
     Args:
         prepared: PreparedLog.
         ids: int32 array `[I]`. The id in the batches of each item of the log; see
-            `PreparedLog.vocabulary`.
+            `counted_vocabulary`.
         make_batch: NextItems or HiddenItems.
         tokens: int. Positions of a batch of this worker, approximately.
         rows: int. Rows of a batch of this worker. Defaults to `1`.
@@ -56,7 +56,8 @@ class StreamedBatches:
     Example:
 
     >>> prepared = PreparedLog("data/clicks")
-    >>> batches = StreamedBatches(prepared, prepared.vocabulary(1)[2], tokens=1_000)
+    >>> _, _, ids = counted_vocabulary(prepared.item_ids, prepared.counts, min_count=1)
+    >>> batches = StreamedBatches(prepared, ids, tokens=1_000)
     >>> for history, targets in batches.from_step(0).take(batches.steps):
     ...     pass
     """

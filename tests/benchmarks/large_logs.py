@@ -78,10 +78,11 @@ def stream(options):
     from keras_peterrec.log.packed_batches import NextItems
     from keras_peterrec.log.prepared.reading import PreparedLog
     from keras_peterrec.log.streamed_batches import StreamedBatches
+    from keras_peterrec.log.vocabulary import counted_vocabulary
 
     began = time.perf_counter()
     prepared = PreparedLog(options.out / "prepared")
-    _, _, ids = prepared.vocabulary(1)
+    _, _, ids = counted_vocabulary(prepared.item_ids, prepared.counts, 1)
     batches = StreamedBatches(prepared, ids, NextItems(0.1), tokens=1_000)
     count, first = 0, None
     for history, _ in batches.from_step(0):

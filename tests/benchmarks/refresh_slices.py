@@ -26,7 +26,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.sources import load_log
-from keras_peterrec.log.splits import TEST, split_events
+from keras_peterrec.log.splits import TEST, find_periods
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
@@ -42,7 +42,7 @@ def by_position(log):
 def quality(folder, log, split):
     """NDCG@10 of a host on the events asked for, and how many they are."""
     host = Host.load(folder)
-    sequences = log.encode(host.vocabulary, split=split_events(log, split))
+    sequences = log.encode(host.vocabulary, split=find_periods(log, split).events(log))
     evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
     return evaluation.measure(host.pretrainer)["ndcg@10"], len(evaluation)
 

@@ -15,7 +15,7 @@ from keras_peterrec.log.prepared.in_process import prepare_in_process
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading, read_log
 from keras_peterrec.log.sources import load_log
-from keras_peterrec.log.splits import find_periods, split_events
+from keras_peterrec.log.splits import find_periods
 from keras_peterrec.runs.prepare import prepare
 
 START = 1_704_700_000
@@ -110,7 +110,7 @@ def test_a_prepared_log_has_the_clock_of_the_others_too(tmp_path, capsys):
     assert sorted(rows_of(found.log())) == sorted(rows_of(log))
     assert found.times() == (START * 1000, (START + 500 * 399) * 1000)
     split = "time:2024-01-10T01:00"
-    wanted = split_events(log, split)
+    wanted = find_periods(log, split).events(log)
     ours = find_periods(found, split).events(found.read(range(1), times=True))
     assert sorted(ours.trained) == sorted(wanted.trained)
     prepare(str(path), tmp_path / "dropped", columns=COLUMNS, drop_bad_rows=True)

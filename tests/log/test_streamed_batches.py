@@ -9,6 +9,7 @@ from prepared_samples import prepared
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.log.streamed_batches import StreamedBatches
+from keras_peterrec.log.vocabulary import counted_vocabulary
 from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.training.seeds import seeded
 
@@ -23,7 +24,7 @@ def sample(tmp_path_factory):
 
 def streamed(sample, make_batch=None, **options):
     options = {"tokens": 200, "rows": 2, "seed": SEED, **options}
-    ids = sample[0].vocabulary(1)[2]
+    ids = counted_vocabulary(sample[0].item_ids, sample[0].counts, 1)[2]
     return StreamedBatches(sample[0], ids, make_batch or NextItems(), **options)
 
 
@@ -93,7 +94,7 @@ def test_workers_share_the_shards_and_agree_on_the_steps(sample):
 
 def test_rare_items_are_unknown_where_the_vocabulary_ends(sample):
     prepared_log = sample[0]
-    vocabulary, _, ids = prepared_log.vocabulary(50)
+    vocabulary, _, ids = counted_vocabulary(prepared_log.item_ids, prepared_log.counts, 50)
     ours = StreamedBatches(prepared_log, ids, tokens=200)
     found = arrays(ours.from_step(0).take(ours.steps))
     assert max(history.max() for history, _ in found) == len(vocabulary) - 1

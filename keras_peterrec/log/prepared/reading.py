@@ -40,7 +40,7 @@ from keras_peterrec.log.splits import (
     count_split,
     last_events,
 )
-from keras_peterrec.log.vocabulary import Vocabulary, counted_vocabulary, number_of
+from keras_peterrec.log.vocabulary import Vocabulary, number_of
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -114,17 +114,6 @@ class PreparedLog:
         """The first and the last timestamp."""
         every = [file["times"] for file in self._manifest["files"] if file["times"]]
         return min(low for low, _ in every), max(high for _, high in every)
-
-    def vocabulary(self, min_count: int) -> tuple[Vocabulary, np.ndarray, np.ndarray]:
-        """The items that training sees often enough where each user's last two events are held out.
-
-        Args:
-            min_count: int.
-
-        Returns:
-            See `counted_vocabulary`.
-        """
-        return counted_vocabulary(self.item_ids, self.counts, min_count)
 
     def kept_split(self, split: str) -> SplitCounts | None:
         """What a split comes to, as the folder has it; `None` where shards would have to be read.

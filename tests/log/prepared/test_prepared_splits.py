@@ -14,7 +14,6 @@ from keras_peterrec.log.splits import (
     all_events,
     count_split,
     find_periods,
-    split_events,
     target_weight,
 )
 from keras_peterrec.log.vocabulary import counted_vocabulary
@@ -33,7 +32,7 @@ def test_a_split_by_time_is_that_of_memory(sample, monkeypatch, bins):
     found, log = sample
     monkeypatch.setattr(splits, "BINS", bins)
     moment = float(np.quantile(log.timestamps, 0.8))
-    wanted = split_events(log, f"time:{moment}")
+    wanted = find_periods(log, f"time:{moment}").events(log)
     ours = count_split(found, f"time:{moment}")
     sequences, vocabulary, counts = encode_log(log, split=f"time:{moment}")
     assert np.repeat(ours.trained, ours.users).sum() == wanted.trained.sum()
@@ -92,9 +91,9 @@ def test_weights_of_targets_are_added_up(tmp_path):
     in_order = log.encode(found.items).weights
     assert found.log().weights.tolist() == in_order.tolist()
     wanted = {
-        "last": split_events(log),
+        "last": find_periods(log, "last").events(log),
         "everything": all_events(log.lengths),
-        "time:30": split_events(log, "time:30"),
+        "time:30": find_periods(log, "time:30").events(log),
     }
     for name, split in wanted.items():
         sequences = log.encode(found.items, split=split)

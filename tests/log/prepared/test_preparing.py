@@ -31,6 +31,7 @@ from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import count_split
+from keras_peterrec.log.vocabulary import counted_vocabulary
 from keras_peterrec.runs.prepare import prepare
 from keras_peterrec.runs.pretraining_log import encode_log
 
@@ -59,7 +60,7 @@ def test_a_prepared_log_is_the_log(tmp_path, monkeypatch, count):
     same_histories(load_log(tmp_path / "out"), log)
     assert (len(found), found.user_count) == (len(log), len(log.user_ids))
     _, vocabulary, counts = encode_log(log, 3)
-    kept, kept_counts, _ = found.vocabulary(3)
+    kept, kept_counts, _ = counted_vocabulary(found.item_ids, found.counts, 3)
     assert kept.items.tolist() == vocabulary.items.tolist()
     assert kept_counts.tolist() == counts.tolist()
     assert not (tmp_path / "out.preparing").exists()
@@ -83,7 +84,7 @@ def test_fractions_of_seconds_stay_exact(tmp_path):
 def test_items_left_out_are_unknown(tmp_path):
     found, log = prepared(tmp_path / "out", shards=2, min_count=20)
     _, vocabulary, _ = encode_log(log, 20)
-    sequences = found.read(range(2)).encode(found.vocabulary(1)[0])
+    sequences = found.read(range(2)).encode(found.items)
     assert sequences.items.tolist() == log.encode(vocabulary).items.tolist()
     assert set(found.log().item_ids) <= set(vocabulary.items)
 
@@ -331,7 +332,7 @@ def test_a_file_that_was_changed_is_noticed_before_it_is_used(tmp_path, name, ch
     assert (tmp_path / "out" / name).stat().st_size == size or name == "prepared.json"
     with pytest.raises(InputError, match=f"prepared log that is whole.*{name} was changed"):
         again = PreparedLog(tmp_path / "out")
-        again.lengths(), again.vocabulary(1), again.read([0, 1])
+        again.lengths(), again.counts, again.read([0, 1])
 
 
 def test_a_kept_split_of_another_log_or_damaged_is_counted_anew(tmp_path):
