@@ -148,6 +148,7 @@ class Histories:
             )
 
     def _take_log(self, log):
+        log = log if log.log is None else log.log  # as it was before its items had ids
         self.user_ids, self._texts = log.user_ids, log.history_texts().tolist()
 
     def _take_column(self, table, names):

@@ -101,8 +101,12 @@ def test_ids_with_white_space():
         assert histories.ids(VOCABULARY)[0].tolist() == [[7, 4]]
 
 
+def in_memory(events):
+    return Events.from_columns(*events.values())
+
+
 @pytest.mark.parametrize(
-    "make", [dict, pa.table, lambda events: Events.from_columns(*events.values())]
+    "make", [dict, pa.table, in_memory, lambda events: in_memory(events).encode(VOCABULARY)]
 )
 def test_a_table_of_events_is_a_history_of_each_user(make):
     histories = Histories(make(EVENTS))
