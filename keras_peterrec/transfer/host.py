@@ -17,6 +17,7 @@ from keras_peterrec.files.weights_file import (
     write_weights,
 )
 from keras_peterrec.keras_internals import limited_variables
+from keras_peterrec.layers.item_scores import item_scores
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.log.histories import Histories
@@ -137,9 +138,8 @@ class Host:
             history, _ = asked.ids(self.vocabulary, self.next_item_length)
         pretrainer = self.pretrainer
         users = ops.cast(pretrainer.user_states(history[:, -self.max_length :]), "float32")
-        # The table may be large: it is multiplied as it lies, not transposed before.
         table = ops.cast(ops.convert_to_tensor(pretrainer.item_table), "float32")
-        scores = ops.einsum("bc,vc->bv", users, table)
+        scores = item_scores(users, table)
         return scores if pretrainer.linear is None else scores + pretrainer.linear(history)
 
     def fingerprint(self, items: int | None = None) -> str:
