@@ -85,7 +85,8 @@ class MovieLens:
         self.genres = tables.genres
         self._users = tables.users
         self._columns = _ordered_columns(tables)
-        self._domains = np.array([_domain_of(tables.genres[item]) for item in self._columns[1]])
+        domains = {item: _domain_of(genres) for item, genres in tables.genres.items()}
+        self._domains = np.array([domains[item] for item in self._columns[1].tolist()])
 
     def __repr__(self) -> str:
         return (
