@@ -70,9 +70,10 @@ def randomise(model, seed):
             weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape))
 
 
-def make_host(causal=True, tied=True, seed=0):
+def make_host(causal=True, tied=True, seed=0, blocks=2):
+    """A host; that of one block is traced in half the time, for what an export does with it."""
     keras.utils.set_random_seed(seed)
-    backbone = ConvolutionNetwork(100, 16, dilations=(1, 4), causal=causal)
+    backbone = ConvolutionNetwork(100, 16, dilations=(1, 4)[:blocks], causal=causal)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, tied=tied)
     randomise(pretrainer, seed)
     # A sparse linear part for one host, a dense one for the other.

@@ -16,6 +16,9 @@ from keras_peterrec.log.preprocessing import gather_rows, left_pad
 from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, number_of
 
 MOST_LATER = 3  # later events that may be the target in place of the next one
+# For functions that tf.data calls: it would first rewrite their Python, which takes up to half a
+# second each, for branches on tensors that they do not have.
+as_written = tf.autograph.experimental.do_not_convert
 
 
 def task_batches(
@@ -155,7 +158,8 @@ def _batches(columns, make_batch, batch_size, seed, steps=None):
         rows = rows.shuffle(count, seed=seed, reshuffle_each_iteration=True).repeat()
         rows = rows.batch(batch_size, drop_remainder=True).take(steps or -(-count // batch_size))
     paired = tf.data.Dataset.zip(rows, noise)
-    return paired.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    batches = paired.map(as_written(make_batch), num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UNK) -> tf.Tensor:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_peterrec.errors import InputError, check_count
-from keras_peterrec.log.batches import hide_behind_mask, hide_events, later_places
+from keras_peterrec.log.batches import as_written, hide_behind_mask, hide_events, later_places
 from keras_peterrec.log.vocabulary import PAD, is_item
 
 
@@ -196,7 +196,7 @@ def packed_batches(
     numbers = pass_numbers(seed)
     weights = () if weights is None else (tf.constant(weights, tf.float32),)
     chunk = lambda noise: Chunk(flat, starts, lengths, noise, steps, weights=weights)
-    chunks = numbers.map(chunk)
+    chunks = numbers.map(as_written(chunk))
     batches = packed(chunks, make_batch, rows, width, shuffled=seed is not None)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -270,9 +270,9 @@ def packed(
             return *make_batch(flat, events, places, drawn), *counted
 
         asked = tf.data.Dataset.range(first, steps)
-        return asked.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        return asked.map(as_written(batch), num_parallel_calls=tf.data.AUTOTUNE)
 
-    return chunks.flat_map(batches_of)
+    return chunks.flat_map(as_written(batches_of))
 
 
 def _gather(flat, events):

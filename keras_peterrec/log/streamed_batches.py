@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.batches import as_written
 from keras_peterrec.log.events import window_counts
 from keras_peterrec.log.packed_batches import Chunk, NextItems, packed, pass_numbers
 from keras_peterrec.log.splits import LAST, SplitCounts, count_split, mean_one_factor
@@ -147,7 +148,8 @@ class StreamedBatches:
             windows, weights = parts[:3], tuple(parts[3:])
             return Chunk(*windows, noise=entry[1], steps=entry[2], first=entry[3], weights=weights)
 
-        chunks = plan.map(load).prefetch(1)  # the next one is read while this one is used
+        # The next one is read while this one is used.
+        chunks = plan.map(as_written(load)).prefetch(1)
         batches = packed(chunks, self.make_batch, self.rows, self.width)
         return batches.prefetch(tf.data.AUTOTUNE)
 

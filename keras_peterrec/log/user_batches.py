@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.log.batches import answer_lookup, hide_events
+from keras_peterrec.log.batches import answer_lookup, as_written, hide_events
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.progress import each
@@ -198,8 +198,8 @@ class UserBatches:
 
         epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         noise = tf.data.Dataset.random(seed + 1, rerandomize_each_iteration=True).batch(2)
-        batches = tf.data.Dataset.zip(epochs.flat_map(epoch), noise)
-        batches = batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = tf.data.Dataset.zip(epochs.flat_map(as_written(epoch)), noise)
+        batches = batches.map(as_written(batch), num_parallel_calls=tf.data.AUTOTUNE)
         batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
         return batches.prefetch(tf.data.AUTOTUNE)
 

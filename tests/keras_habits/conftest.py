@@ -14,7 +14,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 @pytest.fixture
 def backbone():
     """A shared host, which no test may change."""
-    host = ConvolutionNetwork(16, hidden_dim=8, dilations=(1, 4))
+    host = ConvolutionNetwork(16, hidden_dim=8, dilations=(1,))
     before = [weight.numpy().tobytes() for weight in host.weights]
     flags = [weight.trainable for weight in host.weights]
     yield host

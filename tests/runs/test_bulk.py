@@ -17,6 +17,7 @@ from keras_peterrec.runs import bulk
 from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.prepare import prepare
+from keras_peterrec.serving import exported_model
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.predict import PredictSettings
 
@@ -42,6 +43,19 @@ def histories(events):
     rows = sorted(zip(events["timestamp"], events["user"], events["item_id"]))
     users = dict.fromkeys(events["user"])
     return {user: " ".join(item for _, u, item in rows if u == user) for user in users}
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(request, monkeypatch):
+    """Where the shared export is asked, `predict` finds it loaded and its graphs prepared."""
+    if "causal_export" not in request.fixturenames:
+        return
+    shared, load = request.getfixturevalue("causal_export"), exported_model.ExportedModel
+
+    def model(path, **how):
+        return shared.model if path == shared.out else load(path, **how)
+
+    monkeypatch.setattr(exported_model, "ExportedModel", model)
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 def runs(tmp_path_factory):
     """Folders of a host, of its tasks and of another host."""
     folder = tmp_path_factory.mktemp("runs")
-    host = make_host()
+    host = make_host(blocks=1)
     host.save(folder / "host")
-    make_host(seed=5).save(folder / "other")
+    make_host(seed=5, blocks=1).save(folder / "other")
     make_task(host).save(folder / "films", host)
     make_task(host, seed=8).save(folder / "new" / "films", host)
     make_task(host, seed=9).save(folder / "books", host)

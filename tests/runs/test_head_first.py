@@ -22,7 +22,7 @@ from keras_peterrec.transfer.task import Task
 SOURCE = "simulated/source"
 # Nothing is learned with it beside the head, whose learning rate is its own.
 STILL = {"learning_rate": 1e-30}
-QUICK = {"epochs": 3, "train_fraction": 0.3, "baselines": False}
+QUICK = {"epochs": 3, "train_fraction": 0.1, "baselines": False}
 # Imported before the tests of runs replace it: elsewhere tasks keep what a few steps have trained.
 JUDGE = task_training.why_head_is_all
 
@@ -37,8 +37,10 @@ def weights(folder):
         return {path: archive[path] for path in archive.files}
 
 
-@pytest.mark.parametrize("method", ["patch", "all", "last1"])
-def test_where_nothing_is_gained_a_head_is_saved(method, judged, host_folder, tmp_path, capsys):
+@pytest.mark.parametrize("method", ["patch", "all", pytest.param("last1", marks=pytest.mark.slow)])
+def test_where_nothing_is_gained_a_head_is_saved(
+    method, judged, host_folder, tmp_path, capsys, unoptimized, unasked
+):
     out = tmp_path / "gender"
     given = {**GENDER, **QUICK, **STILL, "method": method, "linear": False}
     result = transfer(host_folder, SOURCE, out, **given)
@@ -54,6 +56,8 @@ def test_where_nothing_is_gained_a_head_is_saved(method, judged, host_folder, tm
     heads = read_history(out / "head")["val_log_loss"]
     # The start, the shares of the classes, counts as an epoch, which is not in the history.
     assert result["metrics"]["validation"]["log_loss"] <= min(heads) + 1e-4
+    if method != "patch":
+        return
     export_runs(host_folder, [out], tmp_path / "export" / "1")
     answer = ExportedModel(tmp_path / "export" / "1").predict("gender", ["i1 i2 i3"])
     task = Task.load(out, host)
@@ -78,7 +82,7 @@ def test_what_pays_is_kept(host_folder, judged, tmp_path, monkeypatch):
 def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
     """A patch, fine-tuning and a head start with the same states of users."""
     found = {}
-    for method in ("patch", "all", "last2", "head"):
+    for method in ("patch", "all", "head"):
         given = {**GENDER, **QUICK, **STILL, "epochs": 1, "linear": False, "method": method}
         transfer(host_folder, SOURCE, tmp_path / method, **given)
         task = Task.load(tmp_path / method, Host.load(host_folder))

@@ -139,7 +139,7 @@ def test_weights_are_prepared_too(tmp_path):
     pa.csv.write_csv(pa.table(table), tmp_path / "log.csv")
     asked = {"weight_column": "worth"}
     prepare(str(tmp_path / "log.csv"), tmp_path / "out", shards=3, **asked)
-    settings = {**SMALL, "epochs": 2, "final": True, "linear": False}
+    settings = {**SMALL, "epochs": 1, "linear": False}
     pretrain(str(tmp_path / "log.csv"), tmp_path / "memory", **asked, **settings)
     pretrain(tmp_path / "out", tmp_path / "ours", **settings)
     pretrain(Events.from_columns(*columns), tmp_path / "alike", **settings)

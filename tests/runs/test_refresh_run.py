@@ -178,13 +178,14 @@ def test_nothing_to_train_is_refused(host_folder, tmp_path):
 
 def test_a_large_vocabulary_draws_by_counts(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_peterrec.models.pretrainer.FULL_SOFTMAX_UP_TO", 5)
-    log = load_log("simulated/source")
-    some = log.select(log.users < 60)
+    log, days = load_log("simulated/source"), next_days()
+    some, days = log.select(log.users < 60), days.select(days.users < 60)
     small = {"hidden_dim": 8, "blocks": 1, "epochs": 1, "baselines": False, "linear": False}
     pretrain(some, tmp_path / "host", **small)
-    refresh(tmp_path / "host", next_days(), tmp_path / "next", epochs=1, linear=False)
+    quick = {"epochs": 1, "linear": False, "baselines": False}
+    refresh(tmp_path / "host", days, tmp_path / "next", **quick)
     pretrainer = Host.load(tmp_path / "next").pretrainer
     assert pretrainer.sampler == "counts"
     counts = dict(zip(Host.load(tmp_path / "next").vocabulary.items, pretrainer.counts))
-    held_out = np.isin(next_days().item_ids[next_days().items], NEW).sum()
+    held_out = np.isin(days.item_ids[days.items], NEW).sum()
     assert 0 < sum(int(counts[new]) for new in NEW) <= held_out

@@ -187,8 +187,8 @@ def test_a_patch_that_cannot_be_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     "methods",
     [
-        ("patch", "all", "random_host"),
-        pytest.param(("head", "last1", "last2", "scratch"), marks=pytest.mark.slow),
+        ("patch", "all"),
+        pytest.param(("head", "last1", "last2", "scratch", "random_host"), marks=pytest.mark.slow),
     ],
 )
 def test_host_on_disk_is_not_touched_by_any_method(methods, host_folder, tmp_path, eagerly):
@@ -201,6 +201,7 @@ def test_host_on_disk_is_not_touched_by_any_method(methods, host_folder, tmp_pat
             some,
             tmp_path / method,
             method=method,
+            train_fraction=0.5,
             linear=False,
             baselines=False,
             **GENDER,

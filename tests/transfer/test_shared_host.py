@@ -159,7 +159,7 @@ rows = tf.data.Dataset.from_tensor_slices((histories, np.arange(4) % 3))
 batches = rows.repeat().batch(4, drop_remainder=True)
 devices = Devices(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 with devices.scope():
-    host = ConvolutionNetwork(16, hidden_dim=8, dilations=(1, 4))
+    host = ConvolutionNetwork(16, hidden_dim=8, dilations=(1,))
     task = build_task(host, LinearHead(3), sys.argv[1])
     task.trainable = False
     task.trainable = True
