@@ -21,6 +21,7 @@ os.environ.setdefault("XLA_FLAGS", " ".join(QUICKLY_COMPILED))
 FIRST = (
     "test_readme.py",
     "test_transfer_run.py",
+    "test_head_first.py",
     "test_shared_host.py",
     "test_prepare_run.py",
     "test_export_run.py",
@@ -29,6 +30,8 @@ FIRST = (
     "test_wrapping.py",
     "test_refresh_run.py",
     "test_engine.py",
+    "test_any_log_run.py",
+    "test_own_network.py",
     "test_linear_tasks.py",
     "test_compiled_step.py",
     "test_mixed_signature.py",

@@ -39,6 +39,7 @@ def test_an_operation_belongs_to_the_part_that_its_names_say(path, kind, part):
     assert part_of(TracedOperation(path, kind, 0.0, 1.0), "adam_1") == part
 
 
+@pytest.mark.slow
 def test_all_parts_of_our_step_are_found():
     given = configuration("sampled", items=300, hidden_dim=32, blocks=4, length=40, batch_size=32)
     steps = Steps(build_model(given), made_batches(given))
@@ -48,6 +49,7 @@ def test_all_parts_of_our_step_are_found():
     assert all(found[part] > 0 for part in PARTS), found
 
 
+@pytest.mark.slow
 def test_a_trace_says_what_ran_inside_and_outside_of_xla():
     @tf.function(jit_compile=True)
     def compiled(x, steps):

@@ -56,6 +56,7 @@ def finished(tmp_path_factory):
     return folder / "out", json.loads((folder / "out" / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_files_say_the_same(finished):
     out, result = finished
     with (out / "table.csv").open() as file:
@@ -73,6 +74,7 @@ def test_files_say_the_same(finished):
     assert plt.imread(out / "plot.png").std() > 0
 
 
+@pytest.mark.slow
 def test_numbers_are_consistent(finished):
     _, result = finished
     ours, reference = (
@@ -268,6 +270,7 @@ for request in sys.stdin:
 # Our workers
 
 
+@pytest.mark.slow
 def test_models_in_a_row_and_an_epoch_of_a_log(tmp_path, monkeypatch):
     log = tmp_path / "log.csv"
     lines = [f"u{user},i{event % 7},{event}" for user in range(20) for event in range(user)]

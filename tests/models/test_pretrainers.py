@@ -192,7 +192,7 @@ def test_refuses_a_backbone_of_the_other_kind():
 )
 def test_survives_the_disk_and_trains_on(kind, arguments, tmp_path):
     pretrainer = make(kind, **arguments)
-    pretrainer.compile("adam", jit_compile=False)
+    pretrainer.compile("adam", jit_compile=False, run_eagerly=True)
     x = np.array([[0, 4, 5], [6, 7, 8]])
     pretrainer.fit(x, x, verbose=0)
     pretrainer.save(tmp_path / "pretrainer.keras")

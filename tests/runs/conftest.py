@@ -1,10 +1,7 @@
 """One small host and tasks on simulated data, trained once for the tests of the runs."""
 
-import contextlib
-
 import pytest
-import tensorflow as tf
-from simulated_tasks import GENDER, SPEND, TARGET, TOPICS, next_days
+from simulated_tasks import GENDER, SPEND, TARGET, TOPICS, next_days, steps_in_python
 
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
@@ -61,13 +58,3 @@ def whole_methods():
 def eagerly():
     with steps_in_python():
         yield
-
-
-@contextlib.contextmanager
-def steps_in_python():
-    """Steps run as Python does: for a few of them, that takes less time than compiling."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)

@@ -56,6 +56,7 @@ def runs(table, tmp_path_factory):
     return folder, found
 
 
+@pytest.mark.usefixtures("unoptimized", "unasked")
 def test_a_table_becomes_a_served_answer(runs, table):
     folder, found = runs
     settings = json.loads((folder / "host" / "run.json").read_text())["settings"]
@@ -115,7 +116,7 @@ def test_commands_take_several_files_and_say_what_is_doubtful(runs, table, tmp_p
     columns = ",".join(f"{name}={there}" for name, there in COLUMNS.items())
     files = [str(tmp_path / f"part{n}.csv") for n in range(2)]
     read = ["--columns", columns, "--events", "view", "--json"]
-    small = ["--epochs", 1, "--no-linear", "--no-baselines"]
+    small = ["--epochs", 1, "--no-linear", "--no-baselines", "--method", "head"]
     task = ["transfer", "--host", folder / "host", "--out", tmp_path / "task", *small]
     done = run_here(
         *task, "--log", *files, "--target", tmp_path / "part*.csv", "--target-events", "buy", *read

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from simulated_tasks import GENDER, TARGET
+from simulated_tasks import GENDER, TARGET, steps_in_python
 
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.log.splits import TRAIN
@@ -91,10 +91,18 @@ def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
         np.testing.assert_allclose(states, found["head"], atol=1e-5, err_msg=method)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(host_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "whole"
+    with steps_in_python():
+        return folder, transfer(host_folder, SOURCE, folder, **{**GENDER, **QUICK})
+
+
 @pytest.mark.parametrize("when", ["in the head", "in the rest"])
 def test_an_interrupted_task_goes_on_in_its_stage(
-    when, host_folder, tmp_path, monkeypatch, eagerly
+    when, uninterrupted, host_folder, tmp_path, monkeypatch, eagerly
 ):
+    folder, whole = uninterrupted
     settings = {**GENDER, **QUICK}
     on_epoch_end, ended = ProgressLines.on_epoch_end, []
 
@@ -104,14 +112,13 @@ def test_an_interrupted_task_goes_on_in_its_stage(
         if epoch == 1 and self.title.endswith(" head") == (when == "in the head"):
             raise KeyboardInterrupt
 
-    whole = transfer(host_folder, SOURCE, tmp_path / "whole", **settings)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ProgressLines, "on_epoch_end", interrupt)
         transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
     again = transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
     assert again["metrics"] == whole["metrics"]
     assert again["head"] == whole["head"]
-    one, other = (weights(tmp_path / name) for name in ("whole", "broken"))
+    one, other = weights(folder), weights(tmp_path / "broken")
     for path in one:
         np.testing.assert_array_equal(one[path], other[path], err_msg=path)
     # No epoch was trained twice.

@@ -120,6 +120,7 @@ def registered(monkeypatch):
     task_kinds.register_task_kind(Count)
 
 
+@pytest.mark.usefixtures("unoptimized", "unasked")
 def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly):
     log = load_log("simulated/source")
     visits = np.bincount(log.users) // 10

@@ -347,6 +347,7 @@ def test_profile_is_an_option_of_the_commands_that_train(runs):
 # The model card.
 
 
+@pytest.mark.usefixtures("unasked")
 def test_the_card_of_an_export_has_what_the_runs_say(runs, tmp_path):
     out = tmp_path / "peterrec" / "1"
     shutil.copytree(runs / "gender", tmp_path / "gender")

@@ -150,8 +150,9 @@ def test_a_regression_with_hubers_loss_is_another_run(host_folder, tmp_path, eag
 
 
 def test_patches_by_their_short_name(host_folder, tmp_path):
+    quick = {**GENDER, "linear": False, "baselines": False}
     result = transfer(
-        host_folder, "simulated/source", tmp_path / "gender", patch="lora:2+norm", **GENDER
+        host_folder, "simulated/source", tmp_path / "gender", patch="lora:2+norm", **quick
     )
     assert result["settings"]["patch"] == "lora:2+norm"
     task = Task.load(tmp_path / "gender", Host.load(host_folder))
@@ -161,7 +162,7 @@ def test_patches_by_their_short_name(host_folder, tmp_path):
         "simulated/source",
         tmp_path / "gender",
         patch=Stack([Lora(2), NormTuning()]),
-        **GENDER,
+        **quick,
     )
     assert again == result  # the same run, already finished
     assert evaluate(tmp_path / "gender")["metrics"]["test"] == pytest.approx(

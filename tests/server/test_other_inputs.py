@@ -13,8 +13,8 @@ EVENTS = [["s1", "t0"], ["s2", ""], ["unheard-of", "s30"]]  # of two users
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    host = make_host()
+def out(tmp_path_factory, unasked):
+    host = make_host(blocks=1)
     out = tmp_path_factory.mktemp("others") / "peterrec" / "1"
     mixed = MixedTasks.of_tasks(
         {

@@ -58,7 +58,7 @@ def test_answers_to_requests_say_it_as_well(causal_export):
 
 
 def test_steps_and_mixed_rows_say_it_as_well(tmp_path):
-    host = make_host()
+    host = make_host(blocks=1)
     tasks = make_tasks(host)
     mixed = MixedTasks.of_tasks({"gender": tasks.pop("age-group.v2")})
     out = tmp_path / "peterrec" / "1"
@@ -133,7 +133,7 @@ def test_an_export_is_asked_in_ids_alone(causal_export):
 
 def test_digits_are_ids():
     """Not row numbers: "4" is the id of another item than the fifth row's."""
-    host = make_host()
+    host = make_host(blocks=1)
     host.vocabulary = Vocabulary([f"{n:03d}" for n in range(96)])
     task = make_task(host, "classification")
     rows = host.vocabulary.encode(["001", "004"])[None]

@@ -29,7 +29,7 @@ WIDTH = 10
 
 @pytest.fixture(scope="module")
 def host():
-    return make_host(blocks=1)
+    return make_host()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
+pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 
 OFF = "disable_meta_optimizer"
 HISTORY = tf.TensorSpec([None], tf.string, name="history")
@@ -254,7 +254,7 @@ def test_weights_stored_twice(tmp_path):
 
 
 def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
-    host, kind, tasks = make_host(), Classification(CLASSES), {}
+    host, kind, tasks = make_host(blocks=1), Classification(CLASSES), {}
     for name in ("gender", "topics"):
         keras.utils.set_random_seed(0)
         model = build_task(host.backbone, kind.new_head(), "patch", "item_lora:64")
@@ -266,7 +266,7 @@ def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
 
 
 def test_a_tasks_own_copy_of_the_host_is_its_own(tmp_path):
-    host = make_host()
+    host = make_host(blocks=1)
     kind = Classification(CLASSES)
     model = build_task(host.backbone, kind.new_head(), "last1")
     export(host, {"own": Task(model, "last1", kind)}, tmp_path / "1")

@@ -68,8 +68,7 @@ def test_scores_are_those_of_the_head_and_of_the_linear_part(any_host, sparse, h
     np.testing.assert_allclose(task.model(histories * (histories > 3), training=True), before)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "sparse"), [*zip(KINDS, [False, True] * 2)])
 def test_a_bundle_keeps_it(any_host, kind, sparse, tmp_path, bits):
     before = bits(any_host.backbone)
     task = with_linear(make_task(any_host, kind, **READS), BAGS[1], sparse)
