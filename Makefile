@@ -15,6 +15,7 @@ quickstart: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(PYTEST)
 
 # The slow ones as well.

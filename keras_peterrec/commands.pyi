@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from keras_peterrec.types import AnyPath, ColumnNames, EventNames, Named, Source
+
 class Command:
     settings: Any
     run: str
@@ -14,11 +16,11 @@ def imported(name: str) -> Any: ...
 COMMANDS: tuple[Command, ...]
 
 def quickstart(
-    out: Any = "runs/quickstart",
+    out: AnyPath = "runs/quickstart",
     data: str = "movielens-100k",
     epochs: int = 200,
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """Pretrains, transfers, compares, exports and asks; goes on where it was.
 
     Where MovieLens cannot be had, the simulated data is taken, and said so.
@@ -35,20 +37,20 @@ def quickstart(
     """
 
 def prepare(
-    log: Any,
-    out: Any,
+    log: Source,
+    out: AnyPath,
     min_count: int = 0,
     weight_column: str | None = None,
-    fields: Any = None,
+    fields: EventNames | None = None,
     split: str = "last",
     shards: int | None = None,
     *,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
     runner: str | None = None,
     pipeline_options: str | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Sorts a log by user and time, without holding it in memory, and counts its items.
 
     The folder is read by every command that takes `log`, and by tensorflow-datasets. The same
@@ -89,8 +91,8 @@ def prepare(
     """
 
 def pretrain(
-    log: Any,
-    out: Any,
+    log: Source,
+    out: AnyPath,
     objective: str = "causal",
     steps_per_epoch: int | None = None,
     batch_size: int | None = None,
@@ -114,14 +116,14 @@ def pretrain(
     linear: bool = True,
     final: bool = False,
     finish: bool = False,
-    devices: Any = None,
+    devices: int | str | None = None,
     profile: bool = False,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
     runner: str | None = None,
     pipeline_options: str | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Pretrains a host on a log, without labels, and saves it as a run folder.
 
     The last event of every user is kept for the test and the last but one for
@@ -197,10 +199,10 @@ def pretrain(
     """
 
 def refresh(
-    host: Any,
-    log: Any,
-    out: Any,
-    items: Any = None,
+    host: AnyPath,
+    log: Source,
+    out: AnyPath,
+    items: Source | None = None,
     keep_host_items: bool = False,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -215,12 +217,12 @@ def refresh(
     linear: bool = True,
     final: bool = False,
     finish: bool = False,
-    devices: Any = None,
+    devices: int | str | None = None,
     profile: bool = False,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Trains a host further on new events, and saves it as a new run folder.
 
     Items keep their ids, and new ones come after them; their vectors start at the mean of those of
@@ -283,12 +285,12 @@ def refresh(
     """
 
 def transfer(
-    host: Any,
-    log: Any,
-    out: Any,
-    start: Any = None,
+    host: AnyPath,
+    log: Source,
+    out: AnyPath,
+    start: AnyPath | None = None,
     method: str = "patch",
-    patch: Any = None,
+    patch: str | Named | None = None,
     loss: str | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -296,19 +298,19 @@ def transfer(
     hide_rate: float = 0.3,
     baselines: bool = True,
     *,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
     train_fraction: float = 1.0,
     cut_history: bool = True,
     split: str = "users",
     keep_seen: bool | None = None,
     seed: int = 0,
-    target: Any = None,
-    labels: Any = None,
+    target: Source | None = None,
+    labels: Source | None = None,
     column: str | None = None,
     kind: str | None = None,
-    target_events: Any = None,
+    target_events: EventNames | None = None,
     weight_column: str | None = None,
     keep_missing_words: bool = False,
     class_weight: str | None = None,
@@ -317,9 +319,9 @@ def transfer(
     linear: bool = True,
     final: bool = False,
     finish: bool = False,
-    devices: Any = None,
+    devices: int | str | None = None,
     profile: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Trains one task on a host and saves its bundle as a run folder.
 
     Users are split 70/10/20 by a hash of their id; no target event and no label of a validation or
@@ -402,19 +404,19 @@ def transfer(
     """
 
 def evaluate(
-    run: Any,
-    host: Any = None,
-    log: Any = None,
-    target: Any = None,
-    labels: Any = None,
-    target_events: Any = None,
+    run: AnyPath,
+    host: AnyPath | None = None,
+    log: Source | None = None,
+    target: Source | None = None,
+    labels: Source | None = None,
+    target_events: EventNames | None = None,
     column: str | None = None,
-    out: Any = None,
+    out: AnyPath | None = None,
     *,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Computes the test metrics of a host or a task anew.
 
     Data that is not named is that of the run itself.
@@ -445,21 +447,21 @@ def evaluate(
     """
 
 def export(
-    host: Any = None,
-    task: Any = (),
-    out: Any = None,
+    host: AnyPath | None = None,
+    task: AnyPath | Sequence[AnyPath] = (),
+    out: AnyPath | None = None,
     k: int | None = None,
     incremental: bool = False,
-    mixed: Any = None,
-    items: Any = None,
-    hidden_items: Any = None,
-    add_items: Any = None,
-    base: Any = None,
+    mixed: AnyPath | None = None,
+    items: AnyPath | None = None,
+    hidden_items: AnyPath | None = None,
+    add_items: Source | None = None,
+    base: AnyPath | None = None,
     remove_task: Sequence[str] = (),
-    check_folder: Any = None,
+    check_folder: AnyPath | bool | None = None,
     thorough: bool = False,
     trust: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Writes an export of a host and its tasks, writes the next version of one, or checks one.
 
     With `out`, tasks are named after their folders. From Python, `host` may also be a Host, `task`
@@ -506,23 +508,23 @@ def export(
     """
 
 def predict(
-    model: Any,
+    model: AnyPath,
     history: Sequence[str] = (),
     task: Sequence[str] = ("serving_default",),
-    log: Any = None,
-    out: Any = None,
+    log: Source | None = None,
+    out: AnyPath | None = None,
     allow: str = "",
     deny: str = "",
     k: int = 0,
     keep_seen: bool | None = None,
     trust: bool = False,
     *,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
     runner: str | None = None,
     pipeline_options: str | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Answers of an exported model.
 
     Args:
@@ -565,9 +567,9 @@ def predict(
     """
 
 def inspect(
-    path: Any,
+    path: AnyPath,
     patches: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Describes a host, a task bundle, an export or a prepared log, without loading weights.
 
     What each patch method would cost needs the host's weights, which are loaded then.
@@ -586,10 +588,10 @@ def inspect(
     """
 
 def report(
-    path: Any,
-    out: Any = None,
-    titles: Any = None,
-) -> dict:
+    path: AnyPath,
+    out: AnyPath | None = None,
+    titles: AnyPath | None = None,
+) -> dict[str, Any]:
     """Writes one self-contained HTML page about a finished run, or about all below a folder.
 
     It reads the folders alone: neither the data nor the model is needed.
@@ -610,10 +612,10 @@ def report(
 def experiment(
     name: str,
     dataset: str | None = None,
-    path: Any = None,
-    log: Any = None,
+    path: AnyPath | None = None,
+    log: Source | None = None,
     target: Sequence[str] | None = None,
-    labels: Any = None,
+    labels: Source | None = None,
     column: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
@@ -624,13 +626,13 @@ def experiment(
     hidden_dim: int = 64,
     blocks: int = 8,
     max_length: int | None = None,
-    shared: Any = None,
-    out: Any = None,
+    shared: AnyPath | None = None,
+    out: AnyPath | None = None,
     *,
-    columns: Any = None,
-    events: Any = None,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     drop_bad_rows: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Runs one of the experiments; goes on where it was.
 
     Every seed (0, 1, ...) changes the split, the host and the training. Each run keeps its own
@@ -688,14 +690,14 @@ def experiment(
     """
 
 def serve(
-    model_base_path: Any = None,
-    model_config_file: Any = None,
+    model_base_path: AnyPath | None = None,
+    model_config_file: AnyPath | None = None,
     model_name: str = "peterrec",
     host: str = "127.0.0.1",
     proxy_host: Sequence[str] = (),
     port: int = 8501,
     grpc_port: int = 8500,
-    titles: Any = None,
+    titles: AnyPath | None = None,
     trust: bool = False,
     cors: bool = False,
     monitoring: bool = True,
@@ -715,7 +717,7 @@ def serve(
     read_seconds: float = 30.0,
     request_timeout: float = 30.0,
     shutdown_seconds: float = 30.0,
-) -> dict:
+) -> dict[str, Any]:
     """Answers over REST and gRPC as TensorFlow Serving does, until the process is told to end.
 
     Args:
@@ -765,8 +767,8 @@ def serve(
     """
 
 def benchmark_serve(
-    out: Any = None,
-    model: Any = None,
+    out: AnyPath | None = None,
+    model: AnyPath | None = None,
     url: Sequence[str] = (),
     server_option: Sequence[str] = (),
     connections: Sequence[int] = (1, 16, 64),
@@ -778,7 +780,7 @@ def benchmark_serve(
     blocks: int = 8,
     length: int = 50,
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """Puts load on a server from a separate process, over loopback, and reports it.
 
     The server is ours, started for this, unless `url` names others. Each signature that

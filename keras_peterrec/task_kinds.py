@@ -2,13 +2,19 @@
 
 import importlib
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.progress import line
 
+if TYPE_CHECKING:
+    from keras_peterrec.log.labels import Labels
+    from keras_peterrec.tasks.task_kind import TaskKind
+
+KindClass = TypeVar("KindClass", bound="TaskKind")
+
 # name -> "module:class", or a class that `register_task_kind` was given.
-_KINDS = {
+_KINDS: "dict[str, str | type[TaskKind]]" = {
     "recommendation": "keras_peterrec.tasks.recommendation:Recommendation",
     "classification": "keras_peterrec.tasks.classification:Classification",
     "multilabel": "keras_peterrec.tasks.multilabel:Multilabel",
@@ -16,12 +22,12 @@ _KINDS = {
 }
 
 
-def kind_names() -> list:
+def kind_names() -> list[str]:
     """The names of all kinds of task, list of str."""
     return list(_KINDS)
 
 
-def get_kind(name: str, argument: str = "kind") -> Any:
+def get_kind(name: str, argument: str = "kind") -> "type[TaskKind]":
     """The class of a kind of task, a subclass of TaskKind.
 
     Raises:
@@ -36,7 +42,7 @@ def get_kind(name: str, argument: str = "kind") -> Any:
     return found
 
 
-def register_task_kind(kind: type) -> type:
+def register_task_kind(kind: "type[KindClass]") -> "type[KindClass]":
     """Adds a kind of task of one's own, also as a decorator of its class.
 
     Its tasks are then trained, saved, loaded and exported like any other, with its own head,
@@ -56,7 +62,7 @@ def register_task_kind(kind: type) -> type:
     return kind
 
 
-def choose_kind(name: str, labels: Any = None) -> Any:
+def choose_kind(name: str | None, labels: "Labels | None" = None) -> "type[TaskKind]":
     """The class of the kind that a command's arguments ask for.
 
     Args:

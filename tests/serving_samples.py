@@ -198,7 +198,7 @@ def _answers(exported, name, histories):
 def task_answer(task, ids, seen):
     """What a task answers to ids `[B, L]`, in the outputs of its signature."""
     if task.kind.name == "recommendation":
-        return filled(*task.recommend(ids, k=10, exclude=seen))
+        return filled(*task.recommend(ids, k=10, deny=seen))
     if task.kind.name == "regression":
         return {"value": task.values(ids)}
     scores = task.probabilities(ids)

@@ -8,7 +8,15 @@ import keras_peterrec
 PACKAGE = Path(keras_peterrec.__file__).parent
 # From the lowest to the highest: a room is a folder of the package, or a file that stands alone.
 ROOMS = (
-    *("errors", "progress", "files", "compile_cache", "tensorflow_start", "matrix_threads"),
+    *(
+        "types",
+        "errors",
+        "progress",
+        "files",
+        "compile_cache",
+        "tensorflow_start",
+        "matrix_threads",
+    ),
     "distinct",
     *("keras_internals", "tensorflow_internals", "keras_registration", "task_kinds"),
     *("log", "linear", "layers", "network", "patches", "settings", "metrics", "optimizers"),

@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 import keras_peterrec
-from keras_peterrec import commands
+from keras_peterrec import commands, types
 
 FILE = Path(keras_peterrec.__file__).with_name("commands.pyi")
 HEAD = """\
@@ -13,6 +13,8 @@ HEAD = """\
 
 from collections.abc import Sequence
 from typing import Any
+
+from keras_peterrec.types import %s
 
 class Command:
     settings: Any
@@ -26,9 +28,17 @@ COMMANDS: tuple[Command, ...]
 """
 
 
+# How the types of settings that have a name are written out, the longest first.
+ALIASES = {
+    inspect.formatannotation(getattr(types, name)): name
+    for name in ("Source", "ColumnNames", "EventNames", "AnyPath")
+}
+
+
 def stub_text() -> str:
     """The whole file: each command as a function whose arguments are its settings."""
-    return "".join([HEAD, *map(_function, commands.COMMANDS)])
+    names = sorted([*ALIASES.values(), "Named"])
+    return "".join([HEAD % ", ".join(names), *map(_function, commands.COMMANDS)])
 
 
 def _function(command):
@@ -46,7 +56,13 @@ def _function(command):
 
 
 def _type(annotation):
-    text = inspect.formatannotation(annotation).replace("typing.", "")
+    if annotation is dict:
+        return "dict[str, Any]"
+    text = inspect.formatannotation(annotation)
+    for written, name in ALIASES.items():
+        text = text.replace(written, name)
+    text = text.replace("typing.", "").replace("collections.abc.", "")
+    text = text.replace("keras_peterrec.types.", "")
     return text.replace("tuple[", "Sequence[").replace(", ...]", "]")
 
 

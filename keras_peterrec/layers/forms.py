@@ -6,6 +6,7 @@ Two with equal forms can share a graph: the compiled step of two tasks.
 import dataclasses
 import functools
 import types
+from typing import Any
 
 import keras
 
@@ -16,7 +17,7 @@ class UnknownForm(Exception):
     """Something in a layer cannot be compared, so the layer shares nothing."""
 
 
-def form_of(value):
+def form_of(value: Any) -> object:
     """The form of a layer, a loss or anything in them, as a hashable value.
 
     It compares whatever a class keeps in its objects, so it also sees the settings of a patch or a

@@ -1,9 +1,12 @@
 """Softmax cross-entropy over all items, a chunk of rows at a time."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.types import Json, Shape, Tensor
 
 # Measured (C = 64, two cores): with more than 400 rows the scores of a chunk no longer
 # fit the cache; 2^23 scores are 32 MB. With fewer rows there are more chunks, and each
@@ -54,7 +57,9 @@ class FullSoftmax(keras.layers.Layer):
     13.8155...
     """
 
-    def __init__(self, label_smoothing: float = 0.0, chunk_rows: int | None = None, **kwargs):
+    def __init__(
+        self, label_smoothing: float = 0.0, chunk_rows: int | None = None, **kwargs: Any
+    ) -> None:
         # Inputs keep their types: the table's gradient is summed in float32.
         super().__init__(autocast=False, **kwargs)
         if not 0.0 <= label_smoothing < 1.0:
@@ -65,7 +70,14 @@ class FullSoftmax(keras.layers.Layer):
         self.label_smoothing = label_smoothing
         self.chunk_rows = None if chunk_rows is None else check_count("chunk_rows", chunk_rows)
 
-    def call(self, states, targets, table, weights=None, training=True):
+    def call(
+        self,
+        states: Tensor,
+        targets: Tensor,
+        table: Tensor,
+        weights: Tensor | None = None,
+        training: bool | None = True,
+    ) -> Tensor:
         states = ops.convert_to_tensor(states)
         table = ops.reshape(table, table.shape)  # reads it here, if it is a variable
         rows = [ops.cast(targets, "int32")]
@@ -169,10 +181,16 @@ class FullSoftmax(keras.layers.Layer):
             d_scores = d_scores - self.label_smoothing / table.shape[0] * counted
         return ops.sum(losses * counted), ops.cast(d_scores, states.dtype)
 
-    def compute_output_shape(self, states_shape, targets_shape, table_shape, weights_shape=None):
+    def compute_output_shape(
+        self,
+        states_shape: Shape,
+        targets_shape: Shape,
+        table_shape: Shape,
+        weights_shape: Shape | None = None,
+    ) -> Shape:
         return ()
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "label_smoothing": self.label_smoothing,

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_peterrec.types import Tensor
+
 
 @keras.saving.register_keras_serializable("keras_peterrec")
 class HashedDropout(keras.layers.Dropout):
@@ -33,7 +35,7 @@ class HashedDropout(keras.layers.Dropout):
     Source: the integer hash is "lowbias32" of Wellons' "hash-prospector", 2018.
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         if not training or self.rate == 0:
             return inputs
         seed = ops.cast(self.seed_generator.next(), "uint32")

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_peterrec.log.vocabulary import PAD
+from keras_peterrec.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -26,10 +27,10 @@ class PaddingMask(keras.layers.Layer):
     [[0.0, 1.0, 1.0]]
     """
 
-    def call(self, ids):
+    def call(self, ids: Tensor) -> Tensor:
         return ops.expand_dims(ops.cast(ids != PAD, self.compute_dtype), -1)
 
-    def compute_output_spec(self, ids):
+    def compute_output_spec(self, ids: Tensor) -> Tensor:
         return keras.KerasTensor((*ids.shape, 1), dtype=self.compute_dtype)
 
 
@@ -55,8 +56,8 @@ class SequenceIds(keras.layers.Layer):
     [[1, 1, 1, 2, 2]]
     """
 
-    def call(self, ids):
+    def call(self, ids: Tensor) -> Tensor:
         return ops.cumsum(ops.cast(ids == PAD, "int32"), axis=1)
 
-    def compute_output_spec(self, ids):
+    def compute_output_spec(self, ids: Tensor) -> Tensor:
         return keras.KerasTensor(ids.shape, dtype="int32")

@@ -1,12 +1,14 @@
 """Softmax cross-entropy over a sample of the items, and how the sample is drawn."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.types import Json, Shape, Tensor
 
 SAMPLERS = ("log_uniform", "uniform", "in_batch", "counts")
 STRATA = 4096
@@ -67,9 +69,9 @@ class SampledSoftmax(keras.layers.Layer):
         negatives: int = 1000,
         seed: int | None = None,
         sampler: str = "log_uniform",
-        counts=None,
-        **kwargs,
-    ):
+        counts: np.ndarray | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)  # inputs keep their types
         self.negative_sampler = NegativeSampler(items, negatives, sampler, counts)
         self.items = items
@@ -79,7 +81,7 @@ class SampledSoftmax(keras.layers.Layer):
         self.counts = counts
         self.seed_generator = keras.random.SeedGenerator(seed, name=SHARED_SEED)
 
-    def call(self, states, targets, table):
+    def call(self, states: Tensor, targets: Tensor, table: Tensor) -> Tensor:
         table = ops.convert_to_tensor(table)
         targets = ops.cast(targets, "int32")
         negatives = self.draw(targets)
@@ -88,11 +90,18 @@ class SampledSoftmax(keras.layers.Layer):
             states, targets, true_rows, negatives, ops.take(table, negatives, axis=0)
         )
 
-    def draw(self, targets):
+    def draw(self, targets: Tensor) -> Tensor:
         """Draws the ids of a batch's negatives, `int32 [S]`."""
         return self.negative_sampler.draw(targets, self.seed_generator)
 
-    def row_losses(self, states, targets, true_rows, negatives, negative_rows):
+    def row_losses(
+        self,
+        states: Tensor,
+        targets: Tensor,
+        true_rows: Tensor,
+        negatives: Tensor,
+        negative_rows: Tensor,
+    ) -> Tensor:
         """Computes the losses from rows of the table that the caller has gathered.
 
         Args:
@@ -118,10 +127,12 @@ class SampledSoftmax(keras.layers.Layer):
         losses = ops.softplus(rest - true_scores)
         return ops.where(targets >= 0, losses, 0.0)
 
-    def compute_output_shape(self, states_shape, targets_shape, table_shape):
+    def compute_output_shape(
+        self, states_shape: Shape, targets_shape: Shape, table_shape: Shape
+    ) -> Shape:
         return targets_shape
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "items": self.items,
@@ -161,7 +172,13 @@ class NegativeSampler:
     (5,)
     """
 
-    def __init__(self, items: int, negatives: int, sampler: str = "log_uniform", counts=None):
+    def __init__(
+        self,
+        items: int,
+        negatives: int,
+        sampler: str = "log_uniform",
+        counts: np.ndarray | None = None,
+    ) -> None:
         self.items = check_count("items", items)
         self.negatives = check_count("negatives", negatives)
         if sampler not in SAMPLERS:
@@ -193,7 +210,7 @@ class NegativeSampler:
         self.whole_bounds = bounds.astype("int32")
         self.bounds_beyond = (bounds - self.whole_bounds).astype("float32")
 
-    def draw(self, targets, seed):
+    def draw(self, targets: Tensor, seed: Any) -> Tensor:
         """Draws ids `int32 [S]` for a batch of targets `[N]`, where -1 is not counted."""
         if self.sampler == "uniform":
             return keras.random.randint((self.negatives,), 0, self.items, "int32", seed)
@@ -226,7 +243,7 @@ class NegativeSampler:
         place = beyond + start * ops.expm1(uniform[1] * (math.log(self.items + 1) / STRATA))
         return ops.clip(whole + ops.cast(place, "int32") - 1, 0, self.items - 1)
 
-    def log_expected(self, negatives):
+    def log_expected(self, negatives: Tensor) -> Tensor:
         """Returns the logarithm of the expected count `S · q(i)` of each negative, `[S]`."""
         if self.sampler == "uniform":
             return math.log(self.negatives / self.items)

@@ -1,7 +1,11 @@
 """The task token, TCL, and its hidden state, which represents the user."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_peterrec.types import Initializer, Json, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -40,19 +44,21 @@ class TaskToken(keras.layers.Layer):
     Source: Yuan et al., SIGIR 2020, section 3.3 ("[TCL]") and Fig. 2.
     """
 
-    def __init__(self, causal: bool = True, initializer=None, **kwargs):
+    def __init__(
+        self, causal: bool = True, initializer: Initializer | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.causal = causal
         self.initializer = keras.initializers.get(
             initializer or keras.initializers.RandomNormal(stddev=0.02)
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.token = self.add_weight(
             name="token", shape=input_shape[-1:], initializer=self.initializer
         )
 
-    def call(self, inputs, padding_mask, token=None):
+    def call(self, inputs: Tensor, padding_mask: Tensor, token: Tensor | None = None) -> Tensor:
         if token is None:
             token = ops.reshape(self.token, (1, 1, inputs.shape[-1]))
         real = padding_mask
@@ -71,13 +77,15 @@ class TaskToken(keras.layers.Layer):
         at = sum(ops.cast(place == start, real.dtype) for start in starts)
         return sequence + at * ops.cast(token, inputs.dtype), padding_mask + at, at
 
-    def compute_output_spec(self, inputs, padding_mask, token=None):
+    def compute_output_spec(
+        self, inputs: Tensor, padding_mask: Tensor, token: Tensor | None = None
+    ) -> Tensor:
         batch, length, channels = inputs.shape
         longer = None if length is None else length + (1 if self.causal else 2)
         shapes = (batch, longer, channels), (batch, longer, 1), (batch, longer, 1)
         return tuple(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes)
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "causal": self.causal,
@@ -104,8 +112,8 @@ class TokenPooling(keras.layers.Layer):
     Source: Yuan et al., SIGIR 2020, section 3.3.
     """
 
-    def call(self, states, token_positions):
+    def call(self, states: Tensor, token_positions: Tensor) -> Tensor:
         return ops.sum(states * token_positions, axis=1)
 
-    def compute_output_shape(self, states_shape, token_positions_shape):
+    def compute_output_shape(self, states_shape: Shape, token_positions_shape: Shape) -> Shape:
         return (states_shape[0], states_shape[2])

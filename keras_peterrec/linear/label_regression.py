@@ -1,7 +1,6 @@
 """Fits the linear part of a profile: regularised regression from bags of items to labels."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -38,7 +37,14 @@ class LabelRegression:
     """
 
     def __init__(
-        self, bag: Bag, items: Any, starts: Any, stops: Any, size: int, start: Any, loss: Callable
+        self,
+        bag: Bag,
+        items: np.ndarray,
+        starts: np.ndarray,
+        stops: np.ndarray,
+        size: int,
+        start: np.ndarray,
+        loss: Callable,
     ) -> None:
         self.bag, self.loss = bag, loss
         self.bags = bag.matrix(items, starts, stops, size)

@@ -31,18 +31,18 @@ class LastItemCounts:
     Jannach, "Evaluation of Session-based Recommendation Algorithms", UMUAI 2018.
     """
 
-    def __init__(self, followers: Any, counts: Any, same: Any = None) -> None:
+    def __init__(self, followers: Any, counts: np.ndarray, same: np.ndarray | None = None) -> None:
         self.followers = scipy.sparse.csr_matrix(followers)
         self.counts = np.asarray(counts, "int64")
         self.same = np.arange(self.followers.shape[0]) if same is None else np.asarray(same)
 
     def ranks(
         self,
-        last: Any,
-        pair_query: Any,
-        pair_item: Any,
-        known_offsets: Any,
-        known_items: Any,
+        last: np.ndarray,
+        pair_query: np.ndarray,
+        pair_item: np.ndarray,
+        known_offsets: np.ndarray,
+        known_items: np.ndarray,
     ) -> np.ndarray:
         """The ranks of `full_ranks`, without a score for every item.
 
@@ -71,7 +71,7 @@ class LastItemCounts:
             ranks[some] = above - np.bincount(pair[removed], minlength=len(some))
         return ranks
 
-    def scores(self, last: Any) -> np.ndarray:
+    def scores(self, last: np.ndarray) -> np.ndarray:
         """Scores that give the same order, whole numbers in float32 `[N, Y]`."""
         popular, followed = self._scores
         scores = np.tile(popular, (len(last), 1))
@@ -102,7 +102,7 @@ class _Followed:
     than any other.
     """
 
-    def __init__(self, counts, last):
+    def __init__(self, counts: np.ndarray, last: np.ndarray) -> None:
         self.items = distinct(last[last >= 0])
         self.size, popular = len(counts.counts), counts.counts
         self.most = int(popular.max(initial=0))
@@ -126,11 +126,11 @@ class _Followed:
         self.by_key = _Sorted(rows, self.values)
         self.by_count = _Sorted(rows, popular[columns])
 
-    def places(self, last):
+    def places(self, last: np.ndarray):
         """The row of each last item; the empty one for -1."""
         return np.where(last >= 0, np.searchsorted(self.items, last), len(self.items))
 
-    def keys(self, rows, items):
+    def keys(self, rows: np.ndarray, items: np.ndarray):
         cells = rows * self.size + items
         at = np.minimum(np.searchsorted(self.cells, cells), max(len(self.cells) - 1, 0))
         found = self.popular[items].copy()
@@ -139,7 +139,7 @@ class _Followed:
             found[has] = self.values[at[has]]
         return found
 
-    def at_least(self, rows, items, keys):
+    def at_least(self, rows: np.ndarray, items: np.ndarray, keys):
         """How many items have at least the key of a row's item, itself included."""
         above = self.ends[rows] - self.by_key.below(rows, keys)
         popular = self.popular[items]
@@ -151,11 +151,11 @@ class _Followed:
 class _Sorted:
     """Values of rows, of which can be told how many come before a value of a row."""
 
-    def __init__(self, rows, values):
+    def __init__(self, rows: np.ndarray, values) -> None:
         self.distinct = distinct(values)
         self.cells = np.sort(self._cells(rows, values))
 
-    def below(self, rows, values):
+    def below(self, rows: np.ndarray, values):
         """How many values of the rows before, and of this row below a value."""
         return np.searchsorted(self.cells, self._cells(rows, values))
 
@@ -173,7 +173,7 @@ def _known_of(queries, offsets, items, size):
     return distinct_pairs(owners[found >= 0], found[found >= 0], size)
 
 
-def last_items(items: Any, starts: Any, stops: Any) -> np.ndarray:
+def last_items(items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """The last known item of each history, numbered from 0, or -1; see `only_known`."""
     known, first, last = only_known(items, starts, stops)
     return np.where(last > first, np.append(known, -1)[last - 1], -1).astype("int64")

@@ -60,7 +60,9 @@ class ItemRegression:
 
     exact = True
 
-    def __init__(self, bag: Bag, rows: Rows, size: int, outputs: int, same: Any = None) -> None:
+    def __init__(
+        self, bag: Bag, rows: Rows, size: int, outputs: int, same: np.ndarray | None = None
+    ) -> None:
         self.bag = bag
         self.same = np.full(size, -1) if same is None else np.asarray(same)
         self.gram = np.zeros((size, size), "float32")
@@ -78,7 +80,9 @@ class ItemRegression:
         has = np.flatnonzero(self.same >= 0)
         return has, self.same[has]
 
-    def solve(self, penalty: float, prior: Any = None, copy: float = 0.0) -> LinearPart:
+    def solve(
+        self, penalty: float, prior: np.ndarray | None = None, copy: float = 0.0
+    ) -> LinearPart:
         """The linear part for one penalty.
 
         Args:
@@ -155,7 +159,7 @@ def item_regression(
     outputs: int,
     next_items: bool = False,
     most: int | None = None,
-    same: Any = None,
+    same: np.ndarray | None = None,
 ) -> Any:
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
@@ -281,7 +285,7 @@ def best_ease(bags: Any, quality: Callable) -> LinearPart:
     return _climb(of_penalty, FIRST_PENALTY, len(PENALTIES))[2]
 
 
-def best_weight(gains: Callable, users: Any, table: Any, linear: Any) -> float:
+def best_weight(gains: Callable, users: np.ndarray, table: np.ndarray, linear: Any) -> float:
     """The weight with which the scores of a linear part are best added to a network's.
 
     Where validation users are few, the best weight is best by chance. So it is moved towards the

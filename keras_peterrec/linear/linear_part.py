@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.log.vocabulary import is_item, number_of
+from keras_peterrec.types import Json
 
 # Events that are read where nothing else is said. They cost no convolution, so they reach much
 # further back than the network.
@@ -43,7 +44,9 @@ class Bag:
         """`w`, float32 `[events]`."""
         return (1.0 / (1.0 + np.arange(self.events) * self.rate)).astype("float32")
 
-    def matrix(self, items: Any, starts: Any, stops: Any, size: int) -> scipy.sparse.csr_matrix:
+    def matrix(
+        self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray, size: int
+    ) -> scipy.sparse.csr_matrix:
         """The vectors of many histories.
 
         Args:
@@ -56,7 +59,9 @@ class Bag:
         """
         return self.of_known(*only_known(items, starts, stops), size)
 
-    def of_known(self, items: Any, starts: Any, stops: Any, size: int) -> scipy.sparse.csr_matrix:
+    def of_known(
+        self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray, size: int
+    ) -> scipy.sparse.csr_matrix:
         """The same of histories as `only_known` returns them."""
         starts = np.maximum(starts, stops - self.events)
         counts = stops - starts
@@ -75,7 +80,7 @@ class Bag:
         sums = np.cumsum(self.weights(), dtype="float64")
         return (sums[np.maximum(counts, 1) - 1] ** -self.power).astype("float32")
 
-    def rows(self, ages: Any) -> np.ndarray:
+    def rows(self, ages: np.ndarray) -> np.ndarray:
         """Weights of events by how many known ones came after them; 0 where negative, `[S, T]`."""
         weights = self.weights()
         inside = (ages >= 0) & (ages < self.events)
@@ -111,7 +116,7 @@ class LinearPart:
         """How many numbers it holds."""
         return self.table.nnz if self.is_sparse else self.table.size
 
-    def moved(self, weight: float, towards: Any = 0.0) -> "LinearPart":
+    def moved(self, weight: float, towards: np.ndarray | float = 0.0) -> "LinearPart":
         """The same with the scores s moved: `weight · (s - towards)`."""
         bias = np.asarray(self.bias - towards / self.weight, "float32")
         return dataclasses.replace(self, bias=bias, weight=float(self.weight * weight))
@@ -122,12 +127,12 @@ class LinearPart:
         bias = (self.bias * np.float32(self.weight)).astype("float32")
         return dataclasses.replace(self, table=table, bias=bias, weight=1.0)
 
-    def scores(self, items: Any, starts: Any, stops: Any) -> "LinearScores":
+    def scores(self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> "LinearScores":
         """What it says of many histories; see `Bag.matrix`."""
         bags = self.bag.matrix(items, starts, stops, self.table.shape[0])
         return LinearScores(bags, self.table, self.bias, self.weight)
 
-    def config(self) -> dict:
+    def config(self) -> Json:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
         items, outputs = self.table.shape
         entries = self._rows().nnz if self.is_sparse else 0
@@ -139,7 +144,7 @@ class LinearPart:
             "weight": self.weight,
         }
 
-    def arrays(self) -> dict:
+    def arrays(self) -> dict[str, np.ndarray]:
         """The weights of a `LinearTable` by name."""
         if not self.is_sparse:
             return {"table": np.asarray(self.table, "float32"), "bias": self.bias}
@@ -183,7 +188,7 @@ class LinearScores:
     bias: np.ndarray
     weight: float = 1.0
 
-    def __call__(self, rows: Any) -> np.ndarray:
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Scores of some histories, float32 `[len(rows), Y]`."""
         found = self.bags[rows] @ self.table
         found = found.toarray() if scipy.sparse.issparse(found) else np.asarray(found)
@@ -193,7 +198,7 @@ class LinearScores:
         """Scores of all histories, float32 `[E, Y]`."""
         return self(slice(None))
 
-    def moved(self, weight: float, towards: Any = 0.0) -> "LinearScores":
+    def moved(self, weight: float, towards: np.ndarray | float = 0.0) -> "LinearScores":
         """The same with the scores s moved: `weight · (s - towards)`; see `LinearPart.moved`."""
         bias = self.bias - towards / self.weight
         return dataclasses.replace(self, weight=self.weight * weight, bias=bias)
@@ -226,7 +231,7 @@ class Rows(NamedTuple):
         )
 
 
-def only_known(items: Any, starts: Any, stops: Any) -> tuple:
+def only_known(items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, ...]:
     """Histories without their special ids: item numbers from 0, and where each starts and stops."""
     known = is_item(np.asarray(items))
     before = np.concatenate([[0], np.cumsum(known)])

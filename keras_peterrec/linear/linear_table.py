@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.log.vocabulary import is_item, number_of
+from keras_peterrec.types import Json, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -62,7 +63,7 @@ class LinearTable(keras.layers.Layer):
         self.supports_jit = False
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         def add(name, shape, dtype="float32"):
             return self.add_weight(shape, "zeros", dtype=dtype, name=name, trainable=False)
 
@@ -85,7 +86,7 @@ class LinearTable(keras.layers.Layer):
         """The same for NumPy, which scores many histories."""
         return LinearPart.of_layer(self)
 
-    def call(self, history):
+    def call(self, history: Tensor) -> Tensor:
         history = ops.cast(history, "int32")
         bag = self.bag
         weights = bag_weights(history, bag.rate, bag.power, bag.events)
@@ -104,7 +105,7 @@ class LinearTable(keras.layers.Layer):
             return ways[0]() if few else ways[1]()
         return ops.cond(few, *ways)
 
-    def scores(self, items: Any, weights: Any) -> Any:
+    def scores(self, items: Tensor, weights: Tensor) -> Tensor:
         """`x T` of items `[B, L]`, numbered from 0, that count `weights` `[B, L]`.
 
         In memory for the events that count, however large the table; what does not count may be
@@ -138,13 +139,13 @@ class LinearTable(keras.layers.Layer):
         """Its weights by path, `{"linear/table": variable}`."""
         return {f"linear/{weight.name}": weight for weight in self.weights}
 
-    def compute_output_shape(self, history_shape):
+    def compute_output_shape(self, history_shape: Shape) -> Shape:
         return history_shape[0], self.outputs
 
-    def compute_output_spec(self, history):
+    def compute_output_spec(self, history: Tensor) -> Tensor:
         return keras.KerasTensor((history.shape[0], self.outputs), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             "items": self.items,
             "outputs": self.outputs,
@@ -164,7 +165,7 @@ def linear_config(layer: LinearTable | None) -> dict[str, Any] | None:
     return {name: value for name, value in layer.get_config().items() if name != "name"}
 
 
-def bag_weights(history: Any, rate: Any, power: Any, events: Any) -> Any:
+def bag_weights(history: Tensor, rate: Tensor, power: Tensor, events: Tensor) -> Tensor:
     """How much each event of histories counts; see `Bag`.
 
     Args:

@@ -53,7 +53,7 @@ class SparseRegression:
         item_counts: Any,
         target_counts: Any = None,
         most: int | None = None,
-        same: Any = None,
+        same: np.ndarray | None = None,
         candidates: int | None = None,
     ) -> None:
         most = MOST_ITEMS if most is None else most
@@ -147,7 +147,9 @@ class SparseRegression:
             return False
         return bool(np.any(self._solvable()[1].tocsr()[self._item_of[targets], targets]))
 
-    def solve(self, penalty: float, prior: Any = None, copy: float = 0.0) -> LinearPart:
+    def solve(
+        self, penalty: float, prior: np.ndarray | None = None, copy: float = 0.0
+    ) -> LinearPart:
         """The linear part for one penalty; a `prior` is not taken. See `ItemRegression.solve`."""
         with one_thread():  # the systems are small
             return self._solve(penalty, copy)
@@ -237,7 +239,7 @@ class _Systems:
 class _Chosen:
     """The most frequent of some items, rising, and each item's place among them or -1."""
 
-    def __init__(self, counts, size, most):
+    def __init__(self, counts: np.ndarray, size, most) -> None:
         counts = np.asarray(counts)
         self.all = np.arange(size)
         if size > most:
@@ -257,7 +259,7 @@ class Pairs:
         self._total = scipy.sparse.csr_matrix((rows, columns), dtype="float32")
         self._waiting, self._count = [], 0
 
-    def add(self, rows: Any, columns: Any, values: Any) -> None:
+    def add(self, rows: np.ndarray, columns: np.ndarray, values: Any) -> None:
         """Adds values to entries of the matrix; those of a row or column below 0 are left out."""
         kept = (rows >= 0) & (columns >= 0)
         self._waiting.append((rows[kept], columns[kept], values[kept]))

@@ -426,11 +426,11 @@ class Events:
         stops = first + np.repeat(pairs, counts) - nth * max_length
         return np.maximum(first, stops - max_length), stops
 
-    def held_out(self, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def held_out(self, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns histories, and for each the event to predict.
 
         Args:
-            part: int. `VALIDATION` or `TEST`.
+            part: str. `"validation"` or `"test"`.
 
         Returns:
             Three int64 arrays, `[U']`: `starts` and `stops` of the histories, and

@@ -1,8 +1,8 @@
 """Histories as people have them: strings, lists of ids, tables, or rows of numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from keras_peterrec.log.id_text import written
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.log.read_log import log_of_table
 from keras_peterrec.log.vocabulary import PAD, Vocabulary, is_item
+from keras_peterrec.types import ArrowTable, Named
 
 _FORMS = (
     "a string of item ids for each user, a list of ids for each, a table with user_id, item_id "
@@ -57,7 +58,7 @@ class Histories:
     ([[4], [0]], [1, 0], [2, 0])
     """
 
-    def __init__(self, given: Any, argument: str = "histories") -> None:
+    def __init__(self, given: "HistoryForms", argument: str = "histories") -> None:
         self._argument = argument
         self.user_ids = self._texts = self._rows = None
         names = None if isinstance(given, Events) else _column_names(given)
@@ -74,12 +75,19 @@ class Histories:
         """B, the number of users."""
         return len(self._rows if self._texts is None else self._texts)
 
-    def texts(self) -> list[str]:
+    def texts(self, vocabulary: Callable[[], Vocabulary] | None = None) -> list[str]:
         """A string for each user, item ids separated by white space.
 
+        Args:
+            vocabulary: Callable that returns the Vocabulary whose row numbers integers are; it is
+                called where there are some. Defaults to `None`: integers are not allowed.
+
         Raises:
-            InputError: they are rows of integers.
+            InputError: they are rows of integers, without a vocabulary or out of its range.
         """
+        if self._texts is None and vocabulary is not None:
+            self._check_rows(vocabulary())
+            return [" ".join(items) for items in self.items(vocabulary())]
         if self._texts is None:
             raise InputError(
                 f"`{self._argument}` should be item ids, which are strings, such as '1193 661'. "
@@ -135,8 +143,7 @@ class Histories:
                 f"`{self._argument}` should be rows of integers for a task without a host, which "
                 "could say what ids mean; `Task.load` gives it one. Received: strings."
             )
-        # A text that UTF-8 cannot write is in no vocabulary.
-        return vocabulary.encode_written([w.encode("utf-8", "replace").decode() for w in words])
+        return vocabulary.encode_written(words)
 
     def _check_rows(self, vocabulary):
         most = np.iinfo("int32").max if vocabulary is None else len(vocabulary) - 1
@@ -198,6 +205,54 @@ class Histories:
     def _refusal(self, came):
         shown = came if isinstance(came, str) else _shown(came)
         return InputError(f"`{self._argument}` should be {_FORMS}. Received: {shown}.")
+
+
+# What `Histories` reads.
+HistoryForms: TypeAlias = (
+    str
+    | Sequence[str | Sequence[str] | Sequence[int] | np.ndarray | None]
+    | np.ndarray
+    | Mapping[str, Iterable[object]]
+    | ArrowTable
+    | Named
+)
+# A string of ids for all histories, or a string or a list of ids for each.
+EachItems: TypeAlias = str | Sequence[str | Sequence[str]]
+
+
+def items_for_each(given: EachItems, count: int, argument: str) -> list[str]:
+    """Items that are given once for all histories, or for each of them, as strings of ids.
+
+    Args:
+        given: a string of ids, separated by white space, for all; or a string or a list of ids for
+            each.
+        count: int. Histories B.
+        argument: str. What messages call it.
+
+    Returns:
+        list of B str.
+
+    Raises:
+        InputError: it has another form, or there are more or fewer than histories.
+
+    Example:
+
+    >>> items_for_each("a b", 2, "deny"), items_for_each([["a", "b"], ""], 2, "deny")
+    (['a b', 'a b'], ['a b', ''])
+    """
+    if isinstance(given, str):
+        return [given] * count
+    try:
+        texts = Histories(given, argument).texts()
+    except InputError:
+        texts = None
+    if texts is None or len(texts) != count:
+        shown = _shown(given) if texts is None else f"{len(texts)} for {count} histories"
+        raise InputError(
+            f"`{argument}` should be a string of item ids for all histories, or a string or a list "
+            f"of ids for each. Received: {shown}."
+        )
+    return texts
 
 
 def _column_names(given):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from keras_peterrec.log.events import Events
     from keras_peterrec.log.prepared.reading import PreparedLog
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
+PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
+LEFT_OUT = ""  # of a row that is in no part
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
 EVERYTHING = "everything"  # a split of events that holds nothing out
 # With fewer validation users, early stopping follows noise.
@@ -41,9 +42,11 @@ class EventSplit:
     validation: np.ndarray
     test: np.ndarray
 
-    def asked(self, part: int) -> np.ndarray:
+    def asked(self, part: str) -> np.ndarray:
         """`validation` or `test`."""
-        return {VALIDATION: self.validation, TEST: self.test}[part]
+        if part not in (VALIDATION, TEST):
+            refuse("part", f"{VALIDATION!r} or {TEST!r}", part)
+        return self.validation if part == VALIDATION else self.test
 
     @property
     def asks_all(self) -> bool:
@@ -268,17 +271,18 @@ def split_target_events(log: Events, split: str, seed: int, train_fraction: floa
         seed, train_fraction: see `split_users`.
 
     Returns:
-        int array `[N]`: `TRAIN`, `VALIDATION`, `TEST`, or `-1`.
+        object array `[N]` of str: `"train"`, `"validation"`, `"test"`, or `""` for events that are
+        not kept.
     """
     if not is_moment(split):
         return split_users(log.user_ids, seed, train_fraction)[log.users]
     begin, moment = _bounds(log, split)
     times = log.timestamps
-    parts = np.where(times < begin, TRAIN, np.where(times < moment, VALIDATION, TEST))
-    if len(np.unique(parts)) < 3:
+    parts = _between(times, begin, moment)
+    if len(set(parts)) < len(PARTS):
         raise bad_moment(split, *log.times())
     at = user_fractions(log.user_ids, seed, "train")[log.users]
-    parts[(parts != TEST) & (at >= train_fraction)] = -1
+    parts[(parts != TEST) & (at >= train_fraction)] = LEFT_OUT
     return parts
 
 
@@ -301,7 +305,7 @@ def bad_moment(split: str, low: Any, high: Any) -> InputError:
     )
 
 
-def user_fractions(user_ids: Sequence[str], seed: int, salt: str) -> np.ndarray:
+def user_fractions(user_ids: Sequence[str] | np.ndarray, seed: int, salt: str) -> np.ndarray:
     """Returns a number in [0, 1) for each user, `[U]`, from a hash of the id alone.
 
     It does not change when other users or rows are added or reordered.
@@ -318,7 +322,9 @@ def user_fractions(user_ids: Sequence[str], seed: int, salt: str) -> np.ndarray:
     return np.frombuffer(digests, ">u8") / 2.0**64
 
 
-def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 1.0) -> np.ndarray:
+def split_users(
+    user_ids: Sequence[str] | np.ndarray, seed: int = 0, train_fraction: float = 1.0
+) -> np.ndarray:
     """Splits users 70/10/20 into training, validation and test.
 
     Args:
@@ -329,7 +335,8 @@ def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 
             larger one. Test users are all kept. Defaults to `1.0`.
 
     Returns:
-        int array `[U]`: `TRAIN`, `VALIDATION`, `TEST`, or `-1` for users that are not kept.
+        object array `[U]` of str: `"train"`, `"validation"`, `"test"`, or `""` for users that are
+        not kept.
 
     Raises:
         InputError: if `train_fraction` is out of range.
@@ -337,17 +344,29 @@ def split_users(user_ids: Sequence[str], seed: int = 0, train_fraction: float = 
     Example:
 
     >>> split = split_users(["ann", "bob"], seed=1)
-    >>> test_users = np.flatnonzero(split == TEST)
+    >>> test_users = np.flatnonzero(split == "test")
     """
     if not 0.0 < train_fraction <= 1.0:
         refuse("train_fraction", "above 0 and at most 1", train_fraction)
     at = user_fractions(user_ids, seed, "split")
-    split = np.where(at < 0.7, TRAIN, np.where(at < 0.8, VALIDATION, TEST))
+    split = _between(at, 0.7, 0.8)
     if train_fraction < 1.0:
         # Both shrink: whoever has few labels has few to stop by as well.
         at = user_fractions(user_ids, seed, "train")
-        split[(split == TRAIN) & (at >= train_fraction)] = -1
+        split[(split == TRAIN) & (at >= train_fraction)] = LEFT_OUT
         validation = np.unique(at[split == VALIDATION])  # a user may have several rows
         least = validation[:LEAST_VALIDATION].max(initial=0.0)
-        split[(split == VALIDATION) & (at >= train_fraction) & (at > least)] = -1
+        split[(split == VALIDATION) & (at >= train_fraction) & (at > least)] = LEFT_OUT
     return split
+
+
+def check_part(part: str) -> None:
+    """Raises InputError unless `part` is one of `PARTS`."""
+    if part not in PARTS:
+        refuse("part", f"one of {', '.join(PARTS)}", part)
+
+
+def _between(values, validation, test):
+    """The part of each value, by where validation and test begin."""
+    # One object a part: names in an array of their own type would take five times the memory.
+    return np.array(PARTS, object)[np.searchsorted([validation, test], values, side="right")]

@@ -26,8 +26,8 @@ class TaskExamples:
         answers: of E rows: an int array `[E]` of classes, a float array `[E, n]` of labels or
             numbers, or ItemLists of target items.
         dropped_users: int. Users of the task without any source history.
-        parts: int array `[E]` of `TRAIN`, `VALIDATION`, `TEST` or -1, where the examples themselves
-            are split; `None` where their users are, see `split_users`. Defaults to `None`.
+        parts: object array `[E]`, as of `split_target_events`, where the examples themselves are
+            split; `None` where their users are, see `split_users`. Defaults to `None`.
         seen: int array `[E, 2]` or `None`. Of each history the events that may be answered, a slice
             of `answered_events`. Defaults to `None`.
     """
@@ -83,7 +83,7 @@ def recommendation_examples(
         target_vocabulary: Vocabulary without special ids.
         cut_history: bool. Whether a history ends before its target event, for
             logs that share a clock. Defaults to `True`.
-        parts: int array or `None`. The part of each event of the target log, as of
+        parts: object array of str or `None`. The part of each event of the target log, as of
             `split_target_events`. Defaults to `None`: users are split later.
         answered: Events of `answered_events`, or `None`. Defaults to `None`.
 
@@ -109,12 +109,11 @@ def recommendation_examples(
     else:
         stops = source.offsets[users + 1]
     # Events come user by user and by time, so equal histories stand together.
-    equal = [users, stops]
+    changes = np.any(np.diff([users, stops], axis=1) != 0, axis=0)
     if parts is not None:
         parts = parts[kept]
-        equal.append(parts)
-    changes = np.flatnonzero(np.any(np.diff(equal, axis=1) != 0, axis=0)) + 1
-    firsts = np.concatenate([[0], changes]).astype("int64")
+        changes |= parts[1:] != parts[:-1]
+    firsts = np.concatenate([[0], np.flatnonzero(changes) + 1]).astype("int64")
     weights = None
     if target.weights is not None:
         weights = _with_mean_one(target.weights[kept])

@@ -81,7 +81,7 @@ class Vocabulary:
     array([5, 1], dtype=int32)
     """
 
-    def __init__(self, items: Sequence[str], special_ids: bool = True) -> None:
+    def __init__(self, items: Sequence[str] | np.ndarray, special_ids: bool = True) -> None:
         self.items = np.asarray(items, dtype=object)
         self.special_ids = special_ids
         self.first_id = FIRST_ITEM if special_ids else 0
@@ -102,8 +102,8 @@ class Vocabulary:
     @classmethod
     def from_counts(
         cls,
-        items: Sequence[str],
-        counts: Sequence[int],
+        items: Sequence[str] | np.ndarray,
+        counts: Sequence[int] | np.ndarray,
         special_ids: bool = True,
         min_count: int = 0,
     ) -> Vocabulary:
@@ -168,7 +168,7 @@ class Vocabulary:
             )
         return tf.lookup.StaticHashTable(initializer, default_value=self.unknown)
 
-    def encode(self, items: Sequence[str]) -> np.ndarray:
+    def encode(self, items: Sequence[str] | np.ndarray) -> np.ndarray:
         """Returns the ids of a sequence of strings, int32 `[N]`."""
         import tensorflow as tf
 
@@ -177,15 +177,16 @@ class Vocabulary:
         strings = tf.constant(np.asarray(items, dtype=object).tolist(), tf.string)
         return self._table.lookup(strings).numpy().astype("int32")
 
-    def encode_written(self, items: Sequence[str]) -> np.ndarray:
+    def encode_written(self, items: Sequence[str] | np.ndarray) -> np.ndarray:
         """Returns the ids of items as they stand in a history, int32 `[N]`; see `written`."""
         if self._written is None:
             self._written = self
             if self.has_spaces:
                 self._written = Vocabulary(list(map(written, self.items)), self.special_ids)
-        return self._written.encode(items)
+        # A text that UTF-8 cannot write is in no vocabulary.
+        return self._written.encode([item.encode("utf-8", "replace").decode() for item in items])
 
-    def decode(self, ids: Sequence[int]) -> np.ndarray:
+    def decode(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns the strings of a sequence of item ids, an object array of their shape.
 
         Raises:

@@ -8,6 +8,7 @@ from keras import ops
 from keras_peterrec.log.vocabulary import PAD, UNK
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.network import Network
+from keras_peterrec.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -28,7 +29,7 @@ class CausalPretrainer(Pretrainer):
             raise ValueError("`backbone` should be causal. Received: `backbone.causal` = False.")
         super().__init__(backbone, name=name, **kwargs)
 
-    def query_ids(self, history: Any) -> Any:
+    def query_ids(self, history: Tensor) -> Tensor:
         """The history itself; an empty one becomes one unknown item."""
         last = history[:, -1:]
         last = ops.where(last == PAD, UNK, last)

@@ -8,6 +8,7 @@ from keras import ops
 from keras_peterrec.log.vocabulary import MASK
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.network import Network
+from keras_peterrec.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -30,6 +31,6 @@ class MaskedPretrainer(Pretrainer):
             )
         super().__init__(backbone, name=name, **kwargs)
 
-    def query_ids(self, history: Any) -> Any:
+    def query_ids(self, history: Tensor) -> Tensor:
         """The history with one masked position behind it."""
         return ops.pad(history, [[0, 0], [0, 1]], constant_values=MASK)

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,6 +15,7 @@ from keras_peterrec.training.replicated_model import (
     sum_over_replicas,
     unused_variables,
 )
+from keras_peterrec.types import Tensor
 
 # How many values one activation of a micro-batch may have: what the intermediates of a layer
 # may take of the second-level caches (512 KiB) of two cores. Found by measuring 400 to
@@ -22,7 +24,7 @@ CACHED_VALUES = 1_600 * 64
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # on Linux
 
 
-def train_step(model, data):
+def train_step(model, data) -> dict[str, Tensor]:
     """Takes one training step, equal to Keras' own up to float noise.
 
     It is faster for two reasons. A CPU spends more time moving the activations of a
@@ -58,7 +60,7 @@ def train_step(model, data):
     return model.get_metrics_result()
 
 
-def micro_batch_count(rows, width, channels):
+def micro_batch_count(rows: int | None, width: int | None, channels: int) -> int:
     """The number of equal groups of rows that a batch is cut into.
 
     Args:
@@ -104,7 +106,9 @@ class MicroBatchedStep:
         weights: float32 tensor `[B, L]`, of the losses, or `None`. Defaults to `None`.
     """
 
-    def __init__(self, model, history, targets, total, weights=None):
+    def __init__(
+        self, model, history: Tensor, targets: Tensor, total: float, weights: Tensor | None = None
+    ) -> None:
         self.model = model
         self.loss_weights = weights
         self.input_table = model.backbone.item_embedding.embeddings
@@ -128,9 +132,10 @@ class MicroBatchedStep:
             self.target_rows = self.first_row + tf.where(
                 self.targets >= 0, self.targets, self.negatives[0]
             )
-        self.count = micro_batch_count(*history.shape, model.backbone.hidden_dim)
+        rows, width = history.shape
+        self.count = micro_batch_count(rows, width, model.backbone.hidden_dim)
 
-    def run(self):
+    def run(self) -> Any:
         """Computes the mean loss and the gradients, in the order of `trainable_variables`."""
         # `parts` are cut into micro-batches; `whole` is what each of them needs completely:
         # the rows of all negatives, or the output table of a full softmax. Rows are gathered

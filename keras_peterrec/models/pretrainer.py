@@ -1,21 +1,24 @@
 """What the causal and the masked pretrainer share."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
+from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.vocabulary import id_of, number_of, rows_of_items
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
+from keras_peterrec.types import Json, Layer, Tensor, Variable
 
 FULL_SOFTMAX_UP_TO = 20_000
 
 
-def target_weights(sample_weight: Any, targets: Any) -> Any:
+def target_weights(sample_weight: Tensor | None, targets: Tensor) -> Tensor:
     """Weights of samples as those of their targets, float32 of the shape of `targets`.
 
     Args:
@@ -70,8 +73,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         label_smoothing: float = 0.0,
         seed: int | None = None,
         sampler: str = "log_uniform",
-        counts: Any = None,
-        linear: Any = None,
+        counts: np.ndarray | None = None,
+        linear: LinearTable | None = None,
         **kwargs: Any,
     ) -> None:
         dtype = backbone.item_embedding.dtype_policy
@@ -94,7 +97,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         else:
             self.full_softmax = FullSoftmax(label_smoothing, name="full_softmax")
         self.linear = linear
-        self.frozen_items = None
+        self.frozen_items: int | None = None
         self.output_table = None
         if not tied:
             self.output_table = keras.layers.Embedding(
@@ -108,10 +111,10 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         # Not a functional model: Keras' `clone_model` makes of one a plain model without our loss.
         self.built = True
 
-    def call(self, history, training=None):
+    def call(self, history: Tensor, training: bool | None = None) -> Tensor:
         return self.backbone(history, training=training)
 
-    def fit(self, *args, class_weight=None, **kwargs):
+    def fit(self, *args: Any, class_weight: None = None, **kwargs: Any) -> Any:
         if class_weight is not None:
             raise InputError(
                 "`class_weight` should be left out, since the targets are items: `sample_weight` "
@@ -129,7 +132,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         for layer in self.backbone.layers:
             layer.trainable = layer is self.backbone.item_embedding
 
-    def frozen_rows(self) -> list:
+    def frozen_rows(self) -> list[Variable]:
         """Pairs of a table and how many of its first rows are not trained."""
         if self.frozen_items is None:
             return []
@@ -138,29 +141,29 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             tables.append((self.output_table.embeddings, self.frozen_items))
         return tables
 
-    def unused_in_training(self) -> list:
+    def unused_in_training(self) -> list[Layer]:
         return [] if self.linear is None else [self.linear]
 
-    def form(self) -> Any:
+    def form(self) -> object:
         """What models have in common that share a compiled training step; see `form_of`."""
         config = self.get_config()
         left_out = ("backbone", "name", "seed", "linear")
         return self.backbone, {key: part for key, part in config.items() if key not in left_out}
 
     @property
-    def item_table(self) -> Any:
+    def item_table(self) -> Variable:
         """Output table `[V - 4, C]`: row `i` is the item of id `i + 4`."""
         if self.tied:
             return rows_of_items(self.backbone.item_embedding.embeddings)
         return self.output_table.embeddings
 
-    def item_rows(self, items: Any) -> Any:
+    def item_rows(self, items: Tensor) -> Tensor:
         """Rows `[..., C]` of the output table for items `[...]`; only these are read."""
         if self.tied:
             return self.backbone.item_embedding(id_of(items))
         return self.output_table(items)
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> dict[str, Tensor]:
         """Keras' own step or, on TensorFlow, the same in micro-batches."""
         if keras.backend.backend() != "tensorflow":
             return super().train_step(*args)
@@ -168,7 +171,14 @@ class Pretrainer(ReplicatedTraining, keras.Model):
 
         return micro_batches.train_step(self, *args)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        training: bool | None = True,
+    ) -> Tensor:
         targets = number_of(ops.reshape(ops.cast(y, "int32"), (-1,)))
         targets = ops.maximum(targets, -1)  # special ids are not counted
         states = ops.reshape(y_pred, (-1, self.backbone.hidden_dim))
@@ -191,23 +201,23 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             states, targets, true_rows, negatives, self.item_rows(negatives)
         )
 
-    def query_ids(self, history: Any) -> Any:
+    def query_ids(self, history: Tensor) -> Tensor:
         """The ids whose last state answers "what comes next?". A subclass says which."""
         raise NotImplementedError
 
-    def user_states(self, history: Any) -> Any:
+    def user_states(self, history: Tensor) -> Tensor:
         """The user after a history `[B, L]`, as `[B, C]`, in one call."""
         ids = self.query_ids(ops.cast(history, "int32"))
         return self.backbone.states(ids, packed=False, training=False)[:, -1]
 
-    def next_item_scores(self, history: Any) -> Any:
+    def next_item_scores(self, history: Tensor) -> Tensor:
         """Scores `[B, V - 4]` of every item to follow a history `[B, L]`."""
         scores = ops.matmul(self.user_states(history), ops.transpose(self.item_table))
         if self.linear is None:
             return scores
         return ops.cast(scores, "float32") + self.linear(history)
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             "backbone": shared_config(self.backbone),
             "tied": self.tied,
@@ -221,7 +231,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Json) -> Self:
         config = dict(config)
         for part in ("backbone", "linear"):
             config[part] = keras.saving.deserialize_keras_object(config[part])

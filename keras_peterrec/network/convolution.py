@@ -9,6 +9,7 @@ from keras import ops
 from keras_peterrec.errors import check_count
 from keras_peterrec.network.network import Network, Site
 from keras_peterrec.network.residual_block import ResidualBlock
+from keras_peterrec.types import DType, Json, Patches, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -51,7 +52,7 @@ class ConvolutionNetwork(Network):
         causal: bool = True,
         dropout: float = 0.0,
         name: str = "network",
-        dtype: Any = None,
+        dtype: DType | None = None,
         blocks: int = 8,
         **kwargs: Any,
     ) -> None:
@@ -61,7 +62,7 @@ class ConvolutionNetwork(Network):
         self.kernel_size = kernel_size
         super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
 
-    def make_layers(self, dtype: Any) -> None:
+    def make_layers(self, dtype: DType) -> None:
         self.blocks = [
             ResidualBlock(
                 dilation,
@@ -77,19 +78,36 @@ class ConvolutionNetwork(Network):
             epsilon=1e-6, name="final_norm", dtype=dtype
         )
 
-    def run(self, states, padding_mask, sequence_ids=None, patches=None, training=None):
+    def run(
+        self,
+        states: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None = None,
+        patches: Patches | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         for block in self.blocks:
             given = {"patches": patches and patches[block.name], "training": training}
             states = block(states, padding_mask, sequence_ids, **given)
         return states
 
-    def run_beside(self, states, tokens, padding_mask, sequence_ids, patches=None, training=None):
+    def run_beside(
+        self,
+        states: Tensor,
+        tokens: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None,
+        patches: Patches | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         for block in self.blocks:
-            given = padding_mask, sequence_ids, patches and patches[block.name], training
-            states, tokens = block.with_tokens(states, tokens, *given)
+            of_block = patches and patches[block.name]
+            states, tokens = block.with_tokens(
+                states, tokens, padding_mask, sequence_ids, of_block, training
+            )
         return tokens
 
-    def finish(self, states: Any) -> Any:
+    def finish(self, states: Tensor) -> Tensor:
         return self.final_norm(states)
 
     @property
@@ -101,7 +119,7 @@ class ConvolutionNetwork(Network):
         """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
         return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
 
-    def last_weights(self, count: int) -> list:
+    def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many convolutions and the norms after them."""
         pairs = [p for block in self.blocks for p in zip(block.convolutions, block.norms)]
         last = pairs[len(pairs) - count :]
@@ -116,7 +134,14 @@ class ConvolutionNetwork(Network):
         """The last inputs of every convolution: 120 rows at the paper's 8 blocks."""
         return sum(self._reaches) if self.causal else None
 
-    def advance(self, memory, states, kept, padding_mask=None, patches=None):
+    def advance(
+        self,
+        memory: Tensor,
+        states: Tensor,
+        kept: int,
+        padding_mask: Tensor | None = None,
+        patches: Patches | None = None,
+    ) -> tuple[Tensor, Tensor]:
         _, count, channels = states.shape
         reaches = self._reaches
         ends = [sum(reaches[: n + 1]) for n in range(len(reaches))]
@@ -139,7 +164,7 @@ class ConvolutionNetwork(Network):
     def _reaches(self):
         return [c.reach for block in self.blocks for c in block.convolutions]
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "dilations": list(self.dilations),

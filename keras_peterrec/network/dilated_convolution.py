@@ -1,9 +1,13 @@
 """Dilated one-dimensional convolution."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.types import Json, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -64,8 +68,8 @@ class DilatedConvolution(keras.layers.Layer):
         causal: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = check_count("filters", filters)
         self.dilation_rate = check_count("dilation_rate", dilation_rate)
@@ -79,7 +83,7 @@ class DilatedConvolution(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, input_shape[-1], self.filters),
@@ -89,10 +93,10 @@ class DilatedConvolution(keras.layers.Layer):
             name="bias", shape=(self.filters,), initializer=self.bias_initializer
         )
 
-    def call(self, inputs, sequence_ids=None):
+    def call(self, inputs: Tensor, sequence_ids: Tensor | None = None) -> Tensor:
         return self.apply_kernel(self.taps(sequence_ids).side_by_side(inputs))
 
-    def taps(self, sequence_ids=None):
+    def taps(self, sequence_ids: Tensor | None = None) -> Any:
         """What the kernel sees, as Taps."""
         return Taps(self.kernel_size, self.dilation_rate, self.causal, sequence_ids)
 
@@ -101,12 +105,12 @@ class DilatedConvolution(keras.layers.Layer):
         """Distance from the first position that the kernel sees to the last."""
         return (self.kernel_size - 1) * self.dilation_rate
 
-    def apply_kernel(self, seen):
+    def apply_kernel(self, seen: Callable[[], Tensor] | None) -> Tensor:
         """Returns the outputs where the kernel sees `seen`, `[..., k·C_in]`."""
         kernel = ops.reshape(self.kernel, (-1, self.filters))  # [k·C_in, C_out]
         return ops.matmul(seen, kernel) + self.bias
 
-    def seen_last(self, inputs, positions: int):
+    def seen_last(self, inputs: Tensor, positions: int) -> Tensor:
         """Returns what a causal kernel sees at the last n positions.
 
         Args:
@@ -121,10 +125,10 @@ class DilatedConvolution(keras.layers.Layer):
         seen = ops.take(inputs, places, axis=1)
         return ops.reshape(seen, (-1, self.kernel_size * inputs.shape[-1]))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -155,7 +159,9 @@ class Taps:
             row is one sequence.
     """
 
-    def __init__(self, kernel_size, dilation_rate, causal, sequence_ids=None):
+    def __init__(
+        self, kernel_size, dilation_rate, causal, sequence_ids: Tensor | None = None
+    ) -> None:
         self._rate = dilation_rate
         self._own = kernel_size - 1 if causal else kernel_size // 2
         self._count = kernel_size
@@ -166,7 +172,7 @@ class Taps:
             ids = ops.expand_dims(sequence_ids, -1)
             self._masks = [copied == ids for copied in self._shifted(ids)]
 
-    def side_by_side(self, values):
+    def side_by_side(self, values: Tensor) -> Tensor:
         """The copies of `[B, L, C]` beside each other, `[B, L, k·C]`."""
         return ops.concatenate(self._masked(self._shifted(values)), axis=-1)
 

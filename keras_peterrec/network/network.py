@@ -10,6 +10,7 @@ from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.keras_internals import weights_by_path
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
+from keras_peterrec.types import DType, Json, Patches, Tensor, Variable
 
 # Where the items have been embedded, before the network runs: this place has one site.
 ITEM_EMBEDDING = "item_embedding"
@@ -88,7 +89,7 @@ class Network(keras.Model):
         causal: bool = True,
         dropout: float = 0.0,
         name: str = "network",
-        dtype: Any = None,
+        dtype: DType | None = None,
         **kwargs: Any,
     ) -> None:
         if not 0.0 <= dropout < 1.0:
@@ -117,22 +118,24 @@ class Network(keras.Model):
         self.dtype_policy = self.item_embedding.dtype_policy  # a functional model takes none
 
     # In place of Keras' walk over its layers: patches and sequences come in here.
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         return self.states(inputs, training=training)
 
     # What a subclass says.
 
-    def make_layers(self, dtype: Any) -> None:
+    def make_layers(self, dtype: DType) -> None:
         """Makes the layers of `run` and `finish` as attributes, with the dtype policy `dtype`."""
 
     def run(
         self,
-        states: Any,
-        padding_mask: Any,
-        sequence_ids: Any = None,
+        states: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None = None,
         patches: Mapping[str, Mapping[str, Callable]] | None = None,
         training: bool | None = None,
-    ) -> Any:
+    ) -> Tensor:
         """The states of sequences.
 
         Args:
@@ -152,7 +155,7 @@ class Network(keras.Model):
         """
         raise NotImplementedError
 
-    def finish(self, states: Any) -> Any:
+    def finish(self, states: Tensor) -> Tensor:
         """The last layer, at each position for itself. Defaults to none."""
         return states
 
@@ -169,7 +172,7 @@ class Network(keras.Model):
         """How many positions a state depends on; `None`, all that it is given."""
         return None
 
-    def last_weights(self, count: int) -> list:
+    def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many layers that change a state: what `last1` trains."""
         raise InputError(
             f"`method` should not be last{count} on a network that does not say which weights are "
@@ -190,10 +193,10 @@ class Network(keras.Model):
 
     def advance(
         self,
-        memory: Any,
-        states: Any,
+        memory: Tensor,
+        states: Tensor,
         kept: int,
-        padding_mask: Any = None,
+        padding_mask: Tensor | None = None,
         patches: Mapping[str, Mapping[str, Callable]] | None = None,
     ) -> tuple[Any, Any]:
         """The states of the next positions, from what was kept of the earlier ones.
@@ -215,13 +218,13 @@ class Network(keras.Model):
 
     def run_beside(
         self,
-        states: Any,
-        tokens: Any,
-        padding_mask: Any,
-        sequence_ids: Any,
-        patches: Any = None,
+        states: Tensor,
+        tokens: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None,
+        patches: Patches | None = None,
         training: bool | None = None,
-    ) -> Any:
+    ) -> Tensor:
         """The states of a token in place of each position of causal sequences, in one pass.
 
         Args:
@@ -236,17 +239,17 @@ class Network(keras.Model):
 
     # What others ask, and every network has.
 
-    def embed(self, ids: Any) -> Any:
+    def embed(self, ids: Tensor) -> Tensor:
         """The items' vectors `[B, L, C]` of ids `[B, L]`."""
         return self.item_embedding(ids)
 
     def states(
         self,
-        history: Any,
-        embedded: Any = None,
+        history: Tensor,
+        embedded: Tensor | None = None,
         packed: bool = True,
         training: bool | None = None,
-    ) -> Any:
+    ) -> Tensor:
         """States `[B, L, C]`, as by a call, of ids `[B, L]` that may be embedded already.
 
         Args:
@@ -269,7 +272,7 @@ class Network(keras.Model):
         """The weights by path, the same in every process."""
         return weights_by_path(self)
 
-    def form(self) -> Any:
+    def form(self) -> object:
         """What `form_of` compares: all settings but the name."""
         return {name: value for name, value in self.get_config().items() if name != "name"}
 
@@ -296,7 +299,7 @@ class Network(keras.Model):
         return cls(**config)
 
 
-def patch_at(patches: Any, place: str, site: str) -> Callable:
+def patch_at(patches: Patches | None, place: str, site: str) -> Callable:
     """The patch at a site, or one that changes nothing."""
     return ((patches or {}).get(place) or {}).get(site, _unpatched)
 
@@ -305,7 +308,7 @@ def _unpatched(inputs, outputs, seen=None):
     return outputs
 
 
-def shared_config(network: Network) -> dict:
+def shared_config(network: Network) -> Json:
     """A network as the config of a model holds it, so that models of one file can share it.
 
     Keras finds an object in a file again by its id. It adds ids by itself only where a config still

@@ -1,7 +1,11 @@
 """Layer normalisation and ReLU in one."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_peterrec.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -36,14 +40,15 @@ class NormalizedRelu(keras.layers.LayerNormalization):
     Source: Ba et al., "Layer normalization", 2016; ε as in the official PeterRec.
     """
 
-    def __init__(self, epsilon: float = 1e-8, **kwargs):
+    def __init__(self, epsilon: float = 1e-8, **kwargs: Any) -> None:
         super().__init__(epsilon=epsilon, **kwargs)
 
-    def call(self, inputs):
-        outputs = _normalized_relu(*self._precise(inputs), self.epsilon)
+    def call(self, inputs: Tensor) -> Tensor:
+        inputs, gamma, beta = self._precise(inputs)
+        outputs = _normalized_relu(inputs, gamma, beta, self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
-    def normalized(self, inputs):
+    def normalized(self, inputs: Tensor) -> Tensor:
         """Returns `γ · x̂ + β`, before the ReLU, for a patch that acts there."""
         inputs, gamma, beta = self._precise(inputs)
         centred, scale = _centred(inputs, self.epsilon)

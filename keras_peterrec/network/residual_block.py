@@ -1,5 +1,8 @@
 """Residual block of two dilated convolutions, with the sites where patches may act."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +10,7 @@ from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.network.dilated_convolution import DilatedConvolution
 from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, NORM, Site
 from keras_peterrec.network.normalized_relu import NormalizedRelu
+from keras_peterrec.types import Json, Shape, Tensor, Variables
 
 CONVOLUTION_SITES = ("convolution_1", "convolution_2")
 NORM_SITES = ("norm_1", "norm_2")
@@ -78,15 +82,15 @@ class ResidualBlock(keras.layers.Layer):
         kernel_size: int = 3,
         causal: bool = True,
         dropout: float = 0.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dilation_rate = dilation_rate
         self.kernel_size = kernel_size
         self.causal = causal
         self.dropout = dropout
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.convolutions, self.norms = [], []
         for index, rate in enumerate((self.dilation_rate, 2 * self.dilation_rate), 1):
@@ -112,12 +116,12 @@ class ResidualBlock(keras.layers.Layer):
 
     def call(
         self,
-        inputs,
-        padding_mask,
-        sequence_ids=None,
-        patches=None,
-        training=None,
-    ):
+        inputs: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None = None,
+        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         branch = inputs
         for convolution, norm, at_sites in self._halves(patches):
             seen = convolution.taps(sequence_ids).side_by_side(branch)
@@ -127,13 +131,13 @@ class ResidualBlock(keras.layers.Layer):
 
     def with_tokens(
         self,
-        inputs,
-        tokens,
-        padding_mask,
-        sequence_ids=None,
-        patches=None,
-        training=None,
-    ):
+        inputs: Tensor,
+        tokens: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None = None,
+        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        training: bool | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Computes a causal block along sequences, and for a token in place of each position.
 
         The token at position p sees what the position itself would see at its earlier taps, and
@@ -168,7 +172,14 @@ class ResidualBlock(keras.layers.Layer):
         branch, token = (self.branch_dropout(part, training=training) for part in (branch, token))
         return inputs + branch, tokens + token
 
-    def step(self, inputs, windows, positions: int, patches=None, padding_mask=None):
+    def step(
+        self,
+        inputs: Tensor,
+        windows: list[Tensor],
+        positions: int,
+        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        padding_mask: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
         """Computes the next positions of a causal block from what it kept of earlier ones.
 
         Users and positions lie flat in one axis, N = B·n: with so few of them the time
@@ -204,13 +215,13 @@ class ResidualBlock(keras.layers.Layer):
             yield convolution, norm, [(patches or {}).get(site) for site in sites]
 
     @property
-    def sites(self):
+    def sites(self) -> dict[str, Site]:
         """Where patches may act, `{name: Site}`; see `Network.sites`."""
         channels = self.convolutions[0].filters
         seen = self.kernel_size * channels
         return {site: Site(kind, channels, channels, seen) for site, kind in SITES.items()}
 
-    def foldable(self, site):
+    def foldable(self, site: str) -> Variables:
         """The weights that an affine patch at a site can be folded into, by name."""
         if site in CONVOLUTION_SITES:
             layer, names = self.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
@@ -218,10 +229,10 @@ class ResidualBlock(keras.layers.Layer):
             layer, names = self.norms[NORM_SITES.index(site)], ("gamma", "beta")
         return {name: getattr(layer, name) for name in names}
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "dilation_rate": self.dilation_rate,

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_peterrec.keras_internals import OpenAdam
+from keras_peterrec.types import Initializer, Json, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -39,7 +40,7 @@ class FlatAdam(OpenAdam):
         self._flat_slots = {}
         self._first_rows = {}  # {id of a variable: the first row that is trained}
 
-    def freeze_rows(self, variable: Any, rows: int) -> None:
+    def freeze_rows(self, variable: Variable, rows: int) -> None:
         """Leaves the first rows of a table as they are, to the bit.
 
         Their gradients count as zero, and so their moments stay zero. Call it before the first
@@ -52,7 +53,10 @@ class FlatAdam(OpenAdam):
         self._first_rows[id(_raw(variable))] = rows
 
     def add_optimizer_variables(
-        self, trainable_variables: Any, name: Any, initializer: Any = "zeros"
+        self,
+        trainable_variables: list[Variable] | None,
+        name: str,
+        initializer: Initializer = "zeros",
     ) -> Any:
         alone = tf.distribute.has_strategy() or self.amsgrad or self.weight_decay
         small = [] if alone else [v for v in trainable_variables if self._is_small(v)]
@@ -74,7 +78,9 @@ class FlatAdam(OpenAdam):
         self.slot_lists.update(dict(zip(names, filled)))
         return filled[0] if isinstance(name, str) else tuple(filled)
 
-    def update_all(self, grads: Any, variables: Any, learning_rate: Any) -> None:
+    def update_all(
+        self, grads: list[Tensor], variables: list[Variable], learning_rate: Any
+    ) -> None:
         flat, others = {}, []
         grads = [self._without_frozen_rows(g, v) for g, v in zip(grads, variables)]
         for gradient, variable in zip(grads, variables):
@@ -97,7 +103,7 @@ class FlatAdam(OpenAdam):
             return tf.IndexedSlices(values, rows, gradient.dense_shape)
         return tf.concat([tf.zeros_like(gradient[:first]), gradient[first:]], 0)
 
-    def alone(self, gradient: Any) -> Any:
+    def alone(self, gradient: Tensor) -> bool | Tensor:
         """The gradient of a variable that is updated on its own: of single rows, as a whole table.
 
         Keras would square the gradients of a repeated row before it adds them up.
@@ -122,7 +128,7 @@ class FlatAdam(OpenAdam):
             if number in gradients:
                 variable.assign_sub(tf.reshape(part, variable.shape))
 
-    def step_size(self, learning_rate: Any) -> Any:
+    def step_size(self, learning_rate: Any) -> Tensor:
         """`lr · sqrt(1 - beta_2^t) / (1 - beta_1^t)` of the coming step t."""
         step = ops.cast(self.iterations + 1, learning_rate.dtype)
         beta_1_power = ops.power(ops.cast(self.beta_1, step.dtype), step)
@@ -133,7 +139,7 @@ class FlatAdam(OpenAdam):
         raw = _raw(variable)
         return raw.dtype == tf.float32 and raw.shape.num_elements() <= self.flat_values
 
-    def get_config(self) -> dict:
+    def get_config(self) -> Json:
         return {**super().get_config(), "flat_values": self.flat_values}
 
 

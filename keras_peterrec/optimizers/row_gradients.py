@@ -7,8 +7,10 @@ compile them: the number of different rows is not known then, and N rows go in a
 
 import tensorflow as tf
 
+from keras_peterrec.types import Tensor
 
-def distinct_rows(gradient):
+
+def distinct_rows(gradient: Tensor):
     """Sums the gradient rows of each table row. XLA cannot compile this.
 
     Args:
@@ -21,7 +23,7 @@ def distinct_rows(gradient):
     return rows, tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
 
 
-def total_rows(gradient):
+def total_rows(gradient: Tensor):
     """Sums the gradient rows of each table row and gives every one of them the sum.
 
     Args:
@@ -36,7 +38,7 @@ def total_rows(gradient):
     return rows, tf.gather(sums, runs)
 
 
-def single_rows(gradient):
+def single_rows(gradient: Tensor):
     """Sums the gradient rows of each table row into the first; the others become zero.
 
     Args:

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_peterrec.optimizers.flat_adam import FlatAdam
 from keras_peterrec.optimizers.row_gradients import distinct_rows, single_rows, total_rows
+from keras_peterrec.types import Json, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -89,10 +90,12 @@ class RowSparseAdam(FlatAdam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, flat_values=flat_values, **kwargs)
         self.compilable = compilable
 
-    def get_config(self) -> dict:
+    def get_config(self) -> Json:
         return {**super().get_config(), "compilable": self.compilable}
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+    def apply(
+        self, grads: list[Tensor], trainable_variables: list[Variable] | None = None
+    ) -> Tensor:
         # Keras divides by the scale with an operator that `tf.IndexedSlices` do not have.
         scale = self.loss_scale_factor
         if scale is not None:
@@ -103,7 +106,7 @@ class RowSparseAdam(FlatAdam):
         finally:
             self.loss_scale_factor = scale
 
-    def clip(self, grads: Any) -> list:
+    def clip(self, grads: list[Tensor]) -> list[Tensor]:
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return grads
         # A norm is of a row's total, and clipping changes the values of rows, not their numbers.
@@ -116,14 +119,14 @@ class RowSparseAdam(FlatAdam):
             for g, clipped in zip(grads, super().clip(values))
         ]
 
-    def decay_weights(self, variables: Any) -> None:
+    def decay_weights(self, variables: list[Variable]) -> None:
         """Does nothing: which rows decay is only known in `update_step`."""
 
-    def alone(self, gradient: Any) -> Any:
+    def alone(self, gradient: Tensor) -> bool | Tensor:
         """The gradient as it is: of rows, `update_step` updates single rows."""
         return gradient
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Any) -> None:
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, variable, learning_rate)
             return

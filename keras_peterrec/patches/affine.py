@@ -1,14 +1,16 @@
 """Methods that scale and shift the channels: IA3, scale and shift, bias tuning, norm tuning."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.network.network import LINEAR, NORM
+from keras_peterrec.network.network import LINEAR, NORM, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Affine(PatchMethod):
     scale: ClassVar[bool] = True
     shift: ClassVar[bool] = True
 
-    def patches_of(self, sites, index, dtype):
+    def patches_of(
+        self, sites: Mapping[str, Site], index: int, dtype: DType
+    ) -> dict[str, PatchLayer]:
         return {
             name: AffinePatch(self.scale, self.shift, name=name, dtype=dtype)
             for name, site in sites.items()
@@ -106,24 +110,30 @@ class AffinePatch(PatchLayer):
         self.scale = scale
         self.shift = shift
 
-    def build(self, inputs_shape, outputs_shape):
+    def build(self, inputs_shape: Shape, outputs_shape: Shape) -> None:
         if self.scale:
             self.add_weight(name="scale", shape=outputs_shape[-1:], initializer="ones")
         if self.shift:
             self.add_weight(name="shift", shape=outputs_shape[-1:], initializer="zeros")
 
-    def apply(self, weights, inputs, outputs, seen=None):
+    def apply(
+        self,
+        weights: Variables,
+        inputs: Tensor,
+        outputs: Tensor,
+        seen: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         if self.scale:
             outputs = outputs * weights["scale"]
         if self.shift:
             outputs = outputs + weights["shift"]
         return outputs
 
-    def fold(self, weights, layer):
+    def fold(self, weights: Variables, layer: Variables) -> Variables:
         scale, shift = weights.get("scale", 1.0), weights.get("shift", 0.0)
         # The first weight multiplies (kernel or gamma), the second is added (bias or beta).
         (factor, product), (term, value) = layer.items()
         return {factor: product * scale, term: value * scale + shift}
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {**super().get_config(), "scale": self.scale, "shift": self.shift}

@@ -1,5 +1,6 @@
 """PeterRec's model patch: a bottleneck at the sites of an insertion."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -7,9 +8,10 @@ import keras
 from keras import ops
 
 from keras_peterrec.errors import InputError, Misfit, check_count
-from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR
+from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Bottleneck(PatchMethod):
                 f"Received: `insertion` = {self.insertion!r}."
             )
 
-    def for_host(self, host: Any) -> Self:
+    def for_host(self, host: Network) -> Self:
         super().for_host(host)
         patched = len(host.sites if self.blocks is None else self.blocks)
         if isinstance(self.width, tuple) and len(self.width) != patched:
@@ -106,7 +108,9 @@ class Bottleneck(PatchMethod):
             return self.width
         return self.width[index - 1 if self.blocks is None else self.blocks.index(index)]
 
-    def patches_of(self, sites, index, dtype):
+    def patches_of(
+        self, sites: Mapping[str, Site], index: int, dtype: DType
+    ) -> dict[str, PatchLayer]:
         insertion = INSERTIONS[self.insertion]
         return {
             name: self.patch(self.width_at(index), insertion.parallel, name=name, dtype=dtype)
@@ -162,7 +166,7 @@ class BottleneckPatch(PatchLayer):
         self.parallel = parallel
         self.inner_skip = inner_skip
 
-    def build(self, inputs_shape, outputs_shape):
+    def build(self, inputs_shape: Shape, outputs_shape: Shape) -> None:
         channels = outputs_shape[-1]
         read = inputs_shape[-1] if self.parallel else channels
         self.add_weight(name="down_kernel", shape=(read, self.width), initializer="he_normal")
@@ -170,7 +174,13 @@ class BottleneckPatch(PatchLayer):
         self.add_weight(name="up_kernel", shape=(self.width, channels), initializer="zeros")
         self.add_weight(name="up_bias", shape=(channels,), initializer="zeros")
 
-    def apply(self, weights, inputs, outputs, seen=None):
+    def apply(
+        self,
+        weights: Variables,
+        inputs: Tensor,
+        outputs: Tensor,
+        seen: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         read = inputs if self.parallel else outputs
         down_kernel, up_kernel = self.kernels(weights)
         narrow = ops.gelu(ops.matmul(read, down_kernel) + weights["down_bias"])
@@ -183,7 +193,7 @@ class BottleneckPatch(PatchLayer):
         """`W_down`, `[..., C, K]`, and `W_up`, `[..., K, C]`."""
         return weights["down_kernel"], weights["up_kernel"]
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "width": self.width,

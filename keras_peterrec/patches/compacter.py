@@ -7,7 +7,9 @@ import keras
 from keras import ops
 
 from keras_peterrec.errors import Misfit, check_count
+from keras_peterrec.network.network import Network
 from keras_peterrec.patches.bottleneck import Bottleneck, BottleneckPatch
+from keras_peterrec.types import Json, Shape, Tensor, Variables
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class Compacter(Bottleneck):
         super().__post_init__()
         check_count("factor", self.factor)
 
-    def for_host(self, host: Any) -> Self:
+    def for_host(self, host: Network) -> Self:
         settings = super().for_host(host)
         if self.width is None:  # the next multiple of the factor
-            settings = settings.replace(width=-(-settings.width // self.factor) * self.factor)
+            settings = settings.replace(
+                width=-(-settings._widths()[0] // self.factor) * self.factor
+            )
         widths = settings._widths()
         if host.hidden_dim % self.factor or any(width % self.factor for width in widths):
             raise Misfit(
@@ -84,7 +88,7 @@ class CompacterPatch(BottleneckPatch):
             raise Misfit(f"`factor` should divide `width`, {width}. Received: `factor` = {factor}.")
         self.factor = factor
 
-    def build(self, inputs_shape, outputs_shape):
+    def build(self, inputs_shape: Shape, outputs_shape: Shape) -> None:
         channels, factor = outputs_shape[-1], self.factor
         if channels % factor:
             raise Misfit(
@@ -101,10 +105,10 @@ class CompacterPatch(BottleneckPatch):
         self.add_weight(name=f"{name}_columns", shape=(n, columns), initializer=initializer)
         self.add_weight(name=f"{name}_bias", shape=(n * columns,), initializer="zeros")
 
-    def kernels(self, weights):
+    def kernels(self, weights: Variables) -> tuple[Tensor, Tensor]:
         return tuple(_sum_of_products(weights, name) for name in ("down", "up"))
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {**super().get_config(), "factor": self.factor}
 
 

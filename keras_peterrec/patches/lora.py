@@ -1,5 +1,6 @@
 """LoRA: a low-rank change of every linear map."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.network.network import LINEAR
+from keras_peterrec.network.network import LINEAR, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Lora(PatchMethod):
         super().__post_init__()
         check_count("rank", self.rank)
 
-    def patches_of(self, sites, index, dtype):
+    def patches_of(
+        self, sites: Mapping[str, Site], index: int, dtype: DType
+    ) -> dict[str, PatchLayer]:
         return {
             name: LoraPatch(self.rank, site.seen, name=name, dtype=dtype)
             for name, site in sites.items()
@@ -73,7 +77,7 @@ class LoraPatch(PatchLayer):
         self.rank = check_count("rank", rank)
         self.seen = check_count("seen", seen)
 
-    def build(self, inputs_shape, outputs_shape):
+    def build(self, inputs_shape: Shape, outputs_shape: Shape) -> None:
         self.add_weight(
             name="down_kernel",
             shape=(self.seen, self.rank),
@@ -81,13 +85,19 @@ class LoraPatch(PatchLayer):
         )
         self.add_weight(name="up_kernel", shape=(self.rank, outputs_shape[-1]), initializer="zeros")
 
-    def apply(self, weights, inputs, outputs, seen=None):
+    def apply(
+        self,
+        weights: Variables,
+        inputs: Tensor,
+        outputs: Tensor,
+        seen: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         narrow = ops.matmul(seen(), weights["down_kernel"])
         return outputs + ops.matmul(narrow, weights["up_kernel"])
 
-    def fold(self, weights, layer):
+    def fold(self, weights: Variables, layer: Variables) -> Variables:
         change = weights["down_kernel"] @ weights["up_kernel"]
         return {**layer, "kernel": layer["kernel"] + np.reshape(change, layer["kernel"].shape)}
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {**super().get_config(), "rank": self.rank, "seen": self.seen}

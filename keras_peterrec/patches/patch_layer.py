@@ -1,10 +1,12 @@
 """The base class of the layers that act at the sites of the host."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_peterrec.types import Shape, Tensor
 
 
 class PatchLayer(keras.layers.Layer):
@@ -33,12 +35,13 @@ class PatchLayer(keras.layers.Layer):
         Tensor of the shape of `outputs`.
     """
 
-    fold_kinds: Sequence[str] = ()
-    item_tables: Sequence[str] = ()
+    # In a subclass an attribute of the class, or a property.
+    fold_kinds: Any = ()  # sequence of str
+    item_tables: Any = ()  # sequence of str
 
     def apply(
-        self, weights: dict[str, Any], inputs: Any, outputs: Any, seen: Callable | None = None
-    ) -> Any:
+        self, weights: dict[str, Any], inputs: Tensor, outputs: Tensor, seen: Callable | None = None
+    ) -> Tensor:
         """Returns `outputs` as changed by `weights`, which have the names of `named_weights`."""
         raise NotImplementedError
 
@@ -59,16 +62,18 @@ class PatchLayer(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def call(self, inputs, outputs, seen=None):
+    def call(
+        self, inputs: Tensor, outputs: Tensor, seen: Callable[[], Tensor] | None = None
+    ) -> Tensor:
         weights = self.named_weights()
         weights |= {name: item_rows(weights[name], inputs) for name in self.item_tables}
         return with_weights(self.apply, weights)(inputs, outputs, seen)
 
-    def compute_output_shape(self, inputs_shape, outputs_shape):
+    def compute_output_shape(self, inputs_shape: Shape, outputs_shape: Shape) -> Shape:
         return outputs_shape
 
 
-def item_rows(table: Any, ids: Any, place: Any = None) -> Any:
+def item_rows(table: Tensor, ids: Tensor, place: Tensor | None = None) -> Tensor:
     """The rows of items in a patch's table; zeros for items that the table does not have.
 
     Args:

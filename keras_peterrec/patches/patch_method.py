@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from keras_peterrec.errors import InputError, Misfit, check_count
 from keras_peterrec.network.network import ITEM_EMBEDDING, ITEM_SITE, TABLE, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
+from keras_peterrec.types import DType
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class PatchMethod:
         return self
 
     def make_patches(
-        self, sites: Mapping[str, Site], index: int, dtype: Any = None
+        self, sites: Mapping[str, Site], index: int, dtype: DType | None = None
     ) -> dict[str, PatchLayer]:
         """Makes the patches of one block, `{site: PatchLayer}`.
 
@@ -95,7 +96,7 @@ class PatchMethod:
         return self.patches_of(sites, index, dtype)
 
     def patches_by_place(
-        self, host: Network, dtype: Any = None
+        self, host: Network, dtype: DType | None = None
     ) -> dict[str, dict[str, PatchLayer]]:
         """Makes all patches of a host, `{place: {site: PatchLayer}}`; see `build_patches`.
 
@@ -135,12 +136,12 @@ class PatchMethod:
         return short_name(self)
 
     def patches_of(
-        self, sites: Mapping[str, Site], index: int, dtype: Any
+        self, sites: Mapping[str, Site], index: int, dtype: DType
     ) -> dict[str, PatchLayer]:
         """Makes the patches of a block that is to be patched; see `make_patches`."""
         return {}
 
-    def item_patch_of(self, host: Network, dtype: Any) -> PatchLayer | None:
+    def item_patch_of(self, host: Network, dtype: DType) -> PatchLayer | None:
         """Makes the patch of the embedded items, or `None` where the method has none."""
         return None
 

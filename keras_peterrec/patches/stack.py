@@ -1,14 +1,16 @@
 """Several patch methods on top of each other."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.network.network import ITEM_SITE
+from keras_peterrec.network.network import ITEM_SITE, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,18 @@ class Stack(PatchMethod):
                 f"Received: `methods` = {self.methods!r}."
             )
 
-    def for_host(self, host: Any) -> Self:
+    def for_host(self, host: Network) -> Self:
         super().for_host(host)
         return self.replace(methods=[method.for_host(host) for method in self.methods])
 
-    def item_patch_of(self, host, dtype):
+    def item_patch_of(self, host: Network, dtype: DType) -> PatchLayer | None:
         patches = [method.item_patch_of(host, dtype) for method in self.methods]
         patches = [patch for patch in patches if patch is not None]
         return StackPatch(patches, name=ITEM_SITE, dtype=dtype) if patches else None
 
-    def patches_of(self, sites, index, dtype):
+    def patches_of(
+        self, sites: Mapping[str, Site], index: int, dtype: DType
+    ) -> dict[str, PatchLayer]:
         chains = {}
         for method in self.methods:
             for site, patch in method.make_patches(sites, index, dtype).items():
@@ -78,44 +82,50 @@ class StackPatch(PatchLayer):
         self.patches = list(patches)
 
     @property
-    def fold_kinds(self):
+    def fold_kinds(self) -> Sequence[str]:
         """The kinds of sites where all of the patches can be folded."""
         first, *others = (patch.fold_kinds for patch in self.patches)
         return [kind for kind in first if all(kind in kinds for kinds in others)]
 
     @property
-    def item_tables(self):
+    def item_tables(self) -> Sequence[str]:
         """The tables of items of all patches."""
         return [f"{n}/{name}" for n, patch in enumerate(self.patches) for name in patch.item_tables]
 
-    def build(self, inputs_shape, outputs_shape):
+    def build(self, inputs_shape: Shape, outputs_shape: Shape) -> None:
         for patch in self.patches:
             if not patch.built:  # Keras has built those that it read from a file
                 patch.build(inputs_shape, outputs_shape)
 
-    def named_weights(self):
+    def named_weights(self) -> Variables:
         return {
             f"{number}/{name}": weight
             for number, patch in enumerate(self.patches)
             for name, weight in patch.named_weights().items()
         }
 
-    def apply(self, weights, inputs, outputs, seen=None):
+    def apply(
+        self,
+        weights: Variables,
+        inputs: Tensor,
+        outputs: Tensor,
+        seen: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         for number, patch in enumerate(self.patches):
             outputs = patch.apply(_of_patch(number, weights), inputs, outputs, seen)
         return outputs
 
-    def fold(self, weights, layer):
+    def fold(self, weights: Variables, layer: Variables) -> Variables:
         for number, patch in enumerate(self.patches):
             layer = patch.fold(_of_patch(number, weights), layer)
         return layer
 
-    def get_config(self):
+    def get_config(self) -> Json:
         patches = [keras.saving.serialize_keras_object(patch) for patch in self.patches]
         return {**super().get_config(), "patches": patches}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Json) -> Self:
         patches = map(keras.saving.deserialize_keras_object, config["patches"])
         return cls(**{**config, "patches": list(patches)})
 

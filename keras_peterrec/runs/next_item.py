@@ -37,7 +37,7 @@ class NextItemEvaluation:
     Args:
         sequences: Events, encoded.
         max_length: int.
-        part: int. `VALIDATION` or `TEST` of the sequences' split.
+        part: str. `"validation"` or `"test"` of the sequences' split.
         keep_seen: bool. Whether the host answers with items of the history; see `Host`. Defaults
             to `False`.
         users: int or `None`. At most this many users, evenly spread over the log. Defaults to
@@ -52,7 +52,7 @@ class NextItemEvaluation:
         self,
         sequences: Any,
         max_length: int,
-        part: int,
+        part: str,
         keep_seen: bool = False,
         users: int | None = None,
         vocabulary: Any = None,

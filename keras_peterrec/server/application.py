@@ -1,9 +1,13 @@
 """HTTP: an ASGI application without a framework, which would cost more time than the rest."""
 
+from __future__ import annotations
+
 import asyncio
 import ipaddress
 import re
 import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.server.errors import (
     DEADLINE_EXCEEDED,
@@ -14,6 +18,13 @@ from keras_peterrec.server.errors import (
 )
 from keras_peterrec.server.json_answers import write_error
 from keras_peterrec.server.limits import LARGE_BYTES, ByteBudget, in_thread_if_large
+from keras_peterrec.settings.serve import ServeSettings
+from keras_peterrec.types import Json
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.browser_page import BrowserPage
+    from keras_peterrec.server.metrics import Metrics
+    from keras_peterrec.server.rest_api import RestApi
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _JSON = b"application/json"
@@ -48,7 +59,9 @@ class Application:
         settings: ServeSettings.
     """
 
-    def __init__(self, api, metrics, page, settings):
+    def __init__(
+        self, api: RestApi, metrics: Metrics, page: BrowserPage, settings: ServeSettings
+    ) -> None:
         self.api = api
         self.metrics = metrics
         self.page = page
@@ -61,7 +74,9 @@ class Application:
             self._hosts = {settings.host.lower(), *(name.lower() for name in settings.proxy_host)}
         self._budget = ByteBudget(settings.max_waiting_bytes, "Too many bytes at a time")
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(
+        self, scope: Json, receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             return
@@ -128,7 +143,7 @@ class Application:
         return 404, b"text/html", _NOT_FOUND, [_CLOSE]
 
 
-def is_loopback(host):
+def is_loopback(host: str) -> bool:
     """Whether a name or an address always leads to the machine that uses it."""
     try:
         return ipaddress.ip_address(host).is_loopback

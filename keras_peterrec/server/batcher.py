@@ -1,17 +1,24 @@
 """Requests that wait at the same time run together."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from keras_peterrec.server.errors import UNAVAILABLE, ServingError
 from keras_peterrec.server.limits import ByteBudget, check_rows
 from keras_peterrec.server.tensors import string_sizes
+from keras_peterrec.settings.serve import ServeSettings
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.loaded_version import Signature
 
 _FULL = "The batch scheduling queue to which this task was submitted is full"
 
@@ -46,7 +53,7 @@ class Batcher:
             Defaults to `None`.
     """
 
-    def __init__(self, settings, observe=None):
+    def __init__(self, settings: ServeSettings, observe: Callable[..., None] | None = None) -> None:
         self.settings = settings
         self.workers = settings.workers or os.cpu_count() or 1
         self.waiting = 0
@@ -58,7 +65,7 @@ class Batcher:
         self._queues = OrderedDict()
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="run")
 
-    async def run(self, signature, inputs):
+    async def run(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Any:
         """Returns the outputs of `signature` for `inputs`.
 
         Args:
@@ -87,7 +94,7 @@ class Batcher:
                     # Only the whole has the right answer, such as a mean over all rows.
             return await self._enqueue(signature, inputs, rows, size)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the threads after their last run."""
         self._pool.shutdown(wait=True)
 
@@ -199,7 +206,7 @@ class Batcher:
                 member.future.set_result(result)
 
 
-def split_rows(inputs, max_rows, max_bytes):
+def split_rows(inputs: Mapping[str, np.ndarray], max_rows: int, max_bytes: int) -> Any:
     """Splits inputs into parts of whole rows.
 
     Args:

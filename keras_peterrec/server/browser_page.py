@@ -1,10 +1,18 @@
 """The page at `/`, and what it needs to know besides the REST API."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.models import Models
+
 
 _PAGE = Path(__file__).with_name("page.html")
 _NEXT_ITEM, _SELECT, _KNOWN = "serving_default", "_select", "known"
@@ -23,7 +31,7 @@ class BrowserPage:
         headers: list of pairs of bytes, of every answer of the page.
     """
 
-    def __init__(self, models, titles):
+    def __init__(self, models: Models, titles: Mapping[str, str] | None) -> None:
         self._models = models
         self._titles = json.dumps(titles, ensure_ascii=False).encode("utf-8", "replace")
         self._html = _PAGE.read_bytes()
@@ -33,7 +41,7 @@ class BrowserPage:
             (b"referrer-policy", b"no-referrer"),
         ]
 
-    def get(self, path):
+    def get(self, path: str) -> Any:
         """Returns (content type, body) of a path, or None where there is nothing."""
         if path not in ("/", "/tasks.json", "/titles.json"):
             return None

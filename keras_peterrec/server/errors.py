@@ -1,6 +1,7 @@
 """Errors of requests, with TensorFlow Serving's names and numbers."""
 
 import re
+from typing import Any
 
 # Numbered as in gRPC.
 OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND = range(6)
@@ -38,29 +39,29 @@ class ServingError(Exception):
         http: int. HTTP status, if it is not the one that belongs to the code.
     """
 
-    def __init__(self, code, message, http=None):
+    def __init__(self, code: int, message: str, http: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.http = http or _HTTP.get(code, 500)
 
 
-def invalid(*parts):
+def invalid(*parts: Any) -> ServingError:
     """Returns the ServingError of a request that is wrong; the parts make its message."""
     return ServingError(INVALID_ARGUMENT, "".join(map(str, parts)))
 
 
-def unknown_signature(name):
+def unknown_signature(name: str) -> ServingError:
     """Returns the ServingError of a signature that a version does not have."""
     return ServingError(FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
 
 
-def code_name(code):
+def code_name(code: int) -> str:
     """Returns `"NOT_FOUND"` for 5, and so on."""
     return _NAMES.get(code, str(code))
 
 
-def as_serving_error(error):
+def as_serving_error(error: BaseException) -> ServingError:
     """Returns the ServingError by which a client is told of an exception.
 
     TensorFlow's exceptions keep their code and the first part of their text. Others become

@@ -1,8 +1,12 @@
 """TensorFlow Serving's gRPC services: predictions, models, health."""
 
+from __future__ import annotations
+
 import asyncio
 import time
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2
@@ -34,6 +38,11 @@ from keras_peterrec.server.limits import check_rows, in_thread_if_large, within
 from keras_peterrec.server.model_config import configs_of
 from keras_peterrec.server.tensors import read_tensor, write_tensor
 
+if TYPE_CHECKING:
+    from keras_peterrec.server.inference import Inference
+    from keras_peterrec.server.metrics import Metrics
+    from keras_peterrec.server.models import Models
+
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _MAX_DETAILS = 4000  # characters: headers hold no more than some kilobytes
 # The names under which a client may ask for health; the empty one is the server itself.
@@ -57,25 +66,27 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             0 for no limit.
     """
 
-    def __init__(self, models, inference, metrics, seconds):
+    def __init__(
+        self, models: Models, inference: Inference, metrics: Metrics, seconds: float
+    ) -> None:
         self.models = models
         self.inference = inference
         self.metrics = metrics
         self.seconds = seconds
 
-    async def Predict(self, request, context):
+    async def Predict(self, request: Any, context: Any) -> Any:
         """Answers with typed fields; reads those and `tensor_content`."""
         return await self._answer("Predict", self._predict, request, context)
 
-    async def Classify(self, request, context):
+    async def Classify(self, request: Any, context: Any) -> Any:
         """Answers with labels and scores of examples."""
         return await self._answer("Classify", self._classify, request, context)
 
-    async def Regress(self, request, context):
+    async def Regress(self, request: Any, context: Any) -> Any:
         """Answers with values of examples."""
         return await self._answer("Regress", self._regress, request, context)
 
-    async def GetModelMetadata(self, request, context):
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         """Answers with the signatures of a version."""
         return await self._answer("GetModelMetadata", self._metadata, request, context)
 
@@ -175,11 +186,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         base_paths: set of str. The folders that a configuration may name.
     """
 
-    def __init__(self, models, base_paths):
+    def __init__(self, models: Models, base_paths: Collection[str]) -> None:
         self.models = models
         self.base_paths = {_resolved(path) for path in base_paths}
 
-    async def GetModelStatus(self, request, context):
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:
         """Answers with the states of a model's versions, or of one of them."""
         try:
             if not request.HasField("model_spec"):
@@ -190,7 +201,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         except Exception as error:
             await _abort(context, error)
 
-    async def HandleReloadConfigRequest(self, request, context):
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
         """Serves the models that the request lists, and no others."""
         try:
             if request.config.WhichOneof("config") != "model_config_list":
@@ -223,12 +234,12 @@ class Health:
         models: Models.
     """
 
-    def __init__(self, models):
+    def __init__(self, models: Models) -> None:
         self.models = models
         self.servicer = health.aio.HealthServicer()
-        self._before = None
+        self._before: bool | None = None
 
-    async def update(self):
+    async def update(self) -> None:
         """Says that the server serves if every model has a version that answers."""
         serves = all(model.available for model in self.models)
         if serves != self._before:
@@ -237,7 +248,7 @@ class Health:
             for name in _HEALTH_NAMES:
                 await self.servicer.set(name, statuses.SERVING if serves else statuses.NOT_SERVING)
 
-    async def stop(self):
+    async def stop(self) -> None:
         """Says from now on that the server does not serve."""
         await self.servicer.enter_graceful_shutdown()
 

@@ -1,6 +1,10 @@
 """What REST and gRPC ask of a model: predict, classify and regress."""
 
+from __future__ import annotations
+
 import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2 as types
@@ -10,6 +14,11 @@ from keras_peterrec.progress import line as print_line
 from keras_peterrec.server.errors import FAILED_PRECONDITION, ServingError, invalid
 from keras_peterrec.server.limits import check_rows
 from keras_peterrec.server.tensors import shape_text, string_sizes
+from keras_peterrec.settings.serve import ServeSettings
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.batcher import Batcher
+    from keras_peterrec.server.loaded_version import LoadedVersion, Signature
 
 # What TensorFlow Serving calls the tensors of signatures that classify or regress.
 INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
@@ -28,7 +37,13 @@ class Inference:
             the histories of a request are known, where its answer says so. Defaults to `None`.
     """
 
-    def __init__(self, batcher, settings, report=print_line, count_events=None):
+    def __init__(
+        self,
+        batcher: Batcher,
+        settings: ServeSettings,
+        report: Callable[[str], None] = print_line,
+        count_events: Callable[..., None] | None = None,
+    ) -> None:
         self.batcher = batcher
         self._report = report
         self._count_events = count_events or (lambda *_: None)
@@ -36,7 +51,7 @@ class Inference:
         self.max_string_bytes = settings.max_history_bytes
         self.max_rows = settings.max_rows
 
-    async def predict(self, signature, inputs):
+    async def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Any:
         """Returns the outputs of a signature, a list of arrays. See `Batcher.run`.
 
         Raises:
@@ -74,7 +89,7 @@ class Inference:
                 self._report(f"{signature.model} {signature.name}: {hint}")
                 return
 
-    async def classify(self, version, signature_name, given):
+    async def classify(self, version: LoadedVersion, signature_name: str, given: Any) -> Any:
         """Returns labels and scores of examples: a list of (label, score) for each example.
 
         Args:
@@ -91,7 +106,7 @@ class Inference:
         rows, arrays = await self._run_examples(signature, given)
         return _read_classes(signature, arrays, rows)
 
-    async def regress(self, version, signature_name, given):
+    async def regress(self, version: LoadedVersion, signature_name: str, given: Any) -> Any:
         """Returns values of examples, a float32 array `[B]`; see `classify`."""
         signature = _find(version, signature_name, "regress")
         _check_inputs(signature, "regression")
@@ -105,7 +120,7 @@ class Inference:
         return len(examples), await self.predict(signature, {INPUTS: examples})
 
 
-def one_string(name):
+def one_string(name: str) -> str:
     """What is told to who sends lists where a row is one string, the slip of most newcomers."""
     return (
         f"`{name}` should be one string for each row, a history's ids separated by spaces, such "
@@ -113,7 +128,7 @@ def one_string(name):
     )
 
 
-def read_serialized_examples(given):
+def read_serialized_examples(given: Any) -> np.ndarray:
     """Serializes the examples of an `Input` message, each merged with the context if it has one.
 
     Returns:

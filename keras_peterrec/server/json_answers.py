@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from google.protobuf import json_format
@@ -12,7 +14,7 @@ from keras_peterrec.server.json_requests import ROW
 from keras_peterrec.server.tensors import type_title
 
 
-def write_answer(outputs, layout):
+def write_answer(outputs: Mapping[str, tuple[np.ndarray, int]], layout: str) -> bytes:
     """Writes the answer to a predict request.
 
     Args:
@@ -41,12 +43,12 @@ def write_answer(outputs, layout):
     return _json({"predictions" if layout == ROW else "outputs": answer})
 
 
-def write_error(message):
+def write_error(message: str) -> bytes:
     """Writes the answer that tells a client of an error."""
     return _json({"error": message})
 
 
-def write_classes(rows):
+def write_classes(rows: Any) -> bytes:
     """Writes the answer to a classify request, from the (label, score) pairs of each row."""
     if not rows:
         raise invalid("Cannot convert empty ClassificationResults to JSON")
@@ -57,14 +59,14 @@ def write_classes(rows):
     return _json({"results": results})
 
 
-def write_regressions(values):
+def write_regressions(values: Any) -> bytes:
     """Writes the answer to a regress request; `values` is float32 `[B]`."""
     if not len(values):
         raise invalid("Cannot convert empty RegressionResults to JSON")
     return _json({"results": _decimals(np.asarray(values, "float32")).tolist()})
 
 
-def status_message(states):
+def status_message(states: Any) -> Any:
     """Returns a `GetModelStatusResponse` of a list of VersionState."""
     message = get_model_status_pb2.GetModelStatusResponse()
     for state in states:
@@ -74,12 +76,12 @@ def status_message(states):
     return message
 
 
-def write_status(states):
+def write_status(states: Any) -> bytes:
     """Writes the answer to a status request, from a list of VersionState."""
     return _json(_fields(status_message(states)))
 
 
-def write_metadata(name, number, definitions):
+def write_metadata(name: str, number: int, definitions: Any) -> bytes:
     """Writes the answer to a metadata request; `definitions` are SignatureDefs by name."""
     signatures = {key: _fields(definition) for key, definition in definitions.items()}
     return _json(

@@ -18,6 +18,7 @@ surrogate, as Python's error handler `surrogateescape` does it.
 import codecs
 import re
 import time
+from typing import Any
 
 import numpy as np
 import rapidjson
@@ -41,7 +42,7 @@ class _FirstKeyDecoder(rapidjson.Decoder):
     def start_object(self):
         return []  # then `end_object` gets all pairs
 
-    def end_object(self, pairs):
+    def end_object(self, pairs: list[tuple[str, Any]]):
         found = dict(pairs)
         if len(found) < len(pairs):
             found.update(reversed(pairs))
@@ -51,10 +52,10 @@ class _FirstKeyDecoder(rapidjson.Decoder):
 class _AnyBytesDecoder(_FirstKeyDecoder):
     """Turns the private characters back into surrogates."""
 
-    def string(self, text):
+    def string(self, text: str):
         return _shifted(text, _PRIVATE, _SURROGATES)
 
-    def end_object(self, pairs):
+    def end_object(self, pairs: list[tuple[str, Any]]):
         return super().end_object([(self.string(name), value) for name, value in pairs])
 
 
@@ -63,7 +64,7 @@ _DECODER = _FirstKeyDecoder(number_mode=rapidjson.NM_NAN)
 _ANY_BYTES_DECODER = _AnyBytesDecoder(number_mode=rapidjson.NM_NAN)
 
 
-def parse_json(body):
+def parse_json(body: bytes) -> Any:
     """Parses the first JSON document of a body.
 
     Args:
@@ -92,11 +93,11 @@ def parse_json(body):
 class _Pieces:
     """A body as a file that RapidJSON reads piece by piece."""
 
-    def __init__(self, body):
+    def __init__(self, body: bytes) -> None:
         self._body, self._at = body, 0
         self._since = time.perf_counter()
 
-    def read(self, size):
+    def read(self, size: int):
         """Returns the next bytes, at most `size`."""
         if time.perf_counter() - self._since > _WORK_SECONDS:
             time.sleep(_PAUSE_SECONDS)

@@ -4,6 +4,8 @@ import base64
 import contextlib
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2 as types
@@ -13,6 +15,7 @@ from keras_peterrec.server.errors import UNIMPLEMENTED, ServingError, code_name,
 from keras_peterrec.server.json_parser import parse_json
 from keras_peterrec.server.limits import check_rows
 from keras_peterrec.server.tensors import NUMPY_TYPES, shape_text, type_title
+from keras_peterrec.types import Json
 
 ROW, COLUMN = "row", "column"
 
@@ -36,7 +39,7 @@ _MAX_DIMENSIONS = 64  # NumPy's limit
 _JSON_TYPES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
-def read_object(body):
+def read_object(body: bytes) -> tuple[Json, str]:
     """Parses a request; returns its JSON object, and its `signature_name` or `""`."""
     document = parse_json(body)
     if not isinstance(document, dict):
@@ -48,7 +51,7 @@ def read_object(body):
     return document, name
 
 
-def read_inputs(document, dtypes, max_rows=None):
+def read_inputs(document: Json, dtypes: Mapping[str, int], max_rows: int | None = None) -> Any:
     """Reads the tensors of a predict request.
 
     Args:
@@ -85,7 +88,7 @@ def read_inputs(document, dtypes, max_rows=None):
     return _read_rows(rows, dtypes), ROW
 
 
-def read_examples(document, max_rows=None):
+def read_examples(document: Json, max_rows: int | None = None) -> Any:
     """Reads the examples of a classify or regress request.
 
     Args:
@@ -128,13 +131,13 @@ class TensorValues:
         values: list of bytes, int, float or bool, flat.
     """
 
-    def __init__(self, dtype):
+    def __init__(self, dtype: int) -> None:
         self.dtype = dtype
-        self.shape = None
-        self.values = []
-        self._row_size = None
+        self.shape: list[int] | None = None
+        self.values: list[Any] = []
+        self._row_size: int | None = None
 
-    def add_scalars(self, rows):
+    def add_scalars(self, rows: Any) -> bool:
         """Adds all rows if each is a scalar of the right type, which is fast; returns whether."""
         if not self._all_fit(rows):
             return False
@@ -142,7 +145,7 @@ class TensorValues:
         self.shape = []
         return True
 
-    def add_row(self, value):
+    def add_row(self, value: Any) -> None:
         """Adds one row; raises a ServingError if its type or shape does not fit."""
         shape, before = _shape_of(value), len(self.values)
         self._fill(value, shape, 0)
@@ -155,18 +158,19 @@ class TensorValues:
             texts = shape_text(self.shape), shape_text(shape)
             raise invalid("Expecting shape {} but got: {}".format(*texts))
 
-    def add_column(self, value):
+    def add_column(self, value: Any) -> None:
         """Adds the whole tensor; raises a ServingError if it is ragged or of another type."""
         self.shape = _shape_of(value)
         self._fill(value, self.shape, 0)
 
-    def to_array(self):
+    def to_array(self) -> np.ndarray:
         """Returns a NumPy array of the type that the graph takes; strings are bytes objects."""
         _check_dimensions(self.shape)
         if self.dtype == types.DT_STRING:
             array = np.empty(len(self.values), dtype=object)
             array[:] = self.values
             return array.reshape(self.shape)
+        wide: Any
         if self.dtype in _FLOATS:
             wide = np.float64
         else:

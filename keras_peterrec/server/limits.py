@@ -5,7 +5,9 @@ The numbers are in `ServeSettings`.
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +19,14 @@ LARGE_BYTES = 1 << 14
 _READER = ThreadPoolExecutor(1, thread_name_prefix="read")
 
 
-def check_rows(shapes, max_rows):
+def check_rows(shapes: Iterable[Sequence[int]], max_rows: int) -> None:
     """Raises a ServingError if one of these shapes has more than `max_rows` rows."""
     rows = max((shape[0] for shape in shapes if len(shape)), default=1)
     if rows > max_rows:
         raise invalid("Task size ", rows, " is larger than maximum input batch size ", max_rows)
 
 
-def check_values(body, max_values):
+def check_values(body: bytes, max_values: int) -> None:
     """Raises a ServingError if the JSON of a body has more than `max_values` values or so.
 
     It counts brackets, braces and commas, those inside of strings too: a thousandth of the time in
@@ -55,13 +57,13 @@ class ByteBudget:
 
     _SMALL_BYTES = 1 << 16
 
-    def __init__(self, limit, message):
+    def __init__(self, limit: int, message: str) -> None:
         self.limit = limit
         self.message = message
         self.held = 0
 
     @contextlib.contextmanager
-    def share(self):
+    def share(self) -> Any:
         """Yields a function that takes this many bytes more; at the end all are given back.
 
         The function raises a ServingError if the other requests hold too much.
@@ -82,7 +84,7 @@ class ByteBudget:
             self.held -= own
 
 
-async def within(seconds, call):
+async def within(seconds: float, call: Awaitable[Any]) -> Any:
     """Returns the result of a coroutine if it is there in time.
 
     If not, the coroutine is cancelled: what waits in a queue leaves it and never runs; a run
@@ -109,7 +111,7 @@ async def within(seconds, call):
         ) from None
 
 
-async def in_thread_if_large(size, call, *arguments):
+async def in_thread_if_large(size: int, call: Callable[..., Any], *arguments: Any) -> Any:
     """Returns `call(*arguments)`, computed in a thread if it works on many bytes.
 
     The event loop answers all clients, so nothing in it may take long. For a small request the

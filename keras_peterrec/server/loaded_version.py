@@ -4,8 +4,11 @@ import contextlib
 import functools
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
@@ -27,6 +30,7 @@ from keras_peterrec.serving.exported_model import DESCRIPTION
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.warmup import PATH as WARMUP
+from keras_peterrec.types import AnyPath
 
 _MAX_WARMUPS = 1000  # TensorFlow Serving's limit
 # Several runs beside each other use the processors better than one run that is split among them.
@@ -68,11 +72,11 @@ class LoadedVersion:
             may do more than compute, or one of its own warm-up requests fails.
     """
 
-    def __init__(self, path, number, model="", trust=False):
+    def __init__(self, path: AnyPath, number: int, model: str = "", trust: bool = False) -> None:
         path = Path(path)
         self.number = number
         self.users = 0
-        self._when_idle = None
+        self._when_idle: Callable[..., Any] | None = None
         self.description = _read_description(path)
         if not trust:
             _refuse_unsafe(path)
@@ -93,7 +97,7 @@ class LoadedVersion:
             self.session.close()
             raise
 
-    def find_signature(self, name, error):
+    def find_signature(self, name: str, error: Callable[[str], Exception] | None) -> "Signature":
         """Returns the signature that a request names.
 
         Args:
@@ -106,7 +110,7 @@ class LoadedVersion:
         return self.signatures[name]
 
     @contextlib.contextmanager
-    def in_use(self):
+    def in_use(self) -> Any:
         """Keeps the version open while a request is answered."""
         self.users += 1
         try:
@@ -116,14 +120,14 @@ class LoadedVersion:
             if not self.users and self._when_idle:
                 self._when_idle()
 
-    def when_idle(self, call):
+    def when_idle(self, call: Callable[..., Any]) -> None:
         """Calls `call` after the last user has finished; no new users may come."""
         if self.users:
             self._when_idle = call
         else:
             call()
 
-    def close(self):
+    def close(self) -> None:
         """Frees its memory."""
         self.session.close()
 
@@ -161,7 +165,7 @@ class Signature:
         tf.errors.OpError: if the graph lacks what the definition names.
     """
 
-    def __init__(self, name, definition, session, model=""):
+    def __init__(self, name: str, definition: Any, session: Any, model: str = "") -> None:
         self.name = name
         self.model = model
         self.definition = definition
@@ -188,7 +192,7 @@ class Signature:
         self._make_run_many = functools.partial(make_callable, session, feeds, fetches)
         self._making = threading.Lock()
 
-    def run(self, inputs):
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Any:
         """Runs the graph.
 
         Args:
@@ -209,7 +213,7 @@ class Signature:
         with self._making:  # two large requests may come at once
             return self.__dict__.get("_run_many") or self._make_run_many()
 
-    def check(self, inputs):
+    def check(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Raises a ServingError if an input is missing, unknown or of another type."""
         sent, wanted = sorted(inputs), list(self.dtypes)
         if sent != wanted:

@@ -1,5 +1,7 @@
 """Counts and latencies for Prometheus, under TensorFlow Serving's names."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 _PREFIX = ":tensorflow:serving:"
@@ -10,7 +12,7 @@ _REQUESTS = f"{_PREFIX}request_count"
 class Metrics:
     """The counter and the histograms of one server."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         # A registry of its own: the default one is shared by all servers of a process.
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -36,11 +38,11 @@ class Metrics:
             "model_warmup_latency", "Microseconds of a version's warm-up.", "model_path"
         )
 
-    def count_request(self, model, status):
+    def count_request(self, model: str, status: str) -> None:
         """Counts a request; `status` is a name such as `"OK"`."""
         self._requests.labels(model, status).inc()
 
-    def count_events(self, model, signature, known, unknown):
+    def count_events(self, model: str, signature: str, known: int, unknown: int) -> None:
         """Counts events of histories whose items a model knows, and others."""
         counters = self._event_counters.get((model, signature))
         if counters is None:  # to find one by its labels takes longer than to count
@@ -50,30 +52,30 @@ class Metrics:
             if events:
                 counter.inc(events)
 
-    def observe_request(self, model, api, entrypoint, seconds):
+    def observe_request(self, model: str, api: str, entrypoint: str, seconds: float) -> None:
         """Records how long an answer took; `entrypoint` is `"REST"` or `"GRPC"`."""
         self._request_latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
-    def observe_run(self, model, rows, seconds):
+    def observe_run(self, model: str, rows: int, seconds: float) -> None:
         """Records a run of `rows` rows."""
         self._run_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
         self._batch_size.labels(model).observe(rows)
 
-    def observe_warmup(self, path, seconds):
+    def observe_warmup(self, path: str, seconds: float) -> None:
         """Records how long the warm-up of the version at `path` took."""
         self._warmup_latency.labels(str(path)).observe(seconds * 1e6)
 
-    def requests(self):
+    def requests(self) -> int:
         """Returns the number of requests so far."""
         (metric,) = self._requests.collect()
         return int(sum(s.value for s in metric.samples if s.name.endswith("_total")))
 
-    def page(self):
+    def page(self) -> Any:
         """Returns all metrics in Prometheus' text format, as bytes."""
         # The library ends the names of counters in _total, TensorFlow Serving does not.
         return generate_latest(self).replace(f"{_REQUESTS}_total".encode(), _REQUESTS.encode())
 
-    def collect(self):
+    def collect(self) -> Any:
         """Yields all metrics to the library, without the times at which they began."""
         for metric in self._registry.collect():
             metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]

@@ -1,11 +1,15 @@
 """Which models are served: their folders, versions and labels."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.settings.serve import ServeSettings
+from keras_peterrec.types import AnyPath
 
 LATEST, ALL, SPECIFIC = "latest", "all", "specific"
 
@@ -30,7 +34,7 @@ class ModelConfig:
     versions: tuple = ()
     labels: dict = field(default_factory=dict)
 
-    def candidates(self, numbers):
+    def candidates(self, numbers: Iterable[int]):
         """Returns which of the versions on disk may be served, the newest first."""
         numbers = sorted(numbers, reverse=True)
         if self.policy == SPECIFIC:
@@ -38,12 +42,12 @@ class ModelConfig:
         return numbers
 
     @property
-    def most(self):
+    def most(self) -> int:
         """How many of the candidates are served, the first that load; `None` for all."""
         return self.count if self.policy == LATEST else None
 
 
-def model_configs(settings):
+def model_configs(settings: ServeSettings) -> dict[str, ModelConfig]:
     """The models that a server's settings name.
 
     Args:
@@ -68,7 +72,7 @@ def model_configs(settings):
     return {name: ModelConfig(name, str(path.parent), SPECIFIC, versions=(int(path.name),))}
 
 
-def read_config_file(path):
+def read_config_file(path: AnyPath) -> dict[str, ModelConfig]:
     """Reads TensorFlow Serving's `--model_config_file`; returns ModelConfigs by name.
 
     Raises:
@@ -88,7 +92,7 @@ def read_config_file(path):
     return configs_of(message)
 
 
-def configs_of(message):
+def configs_of(message: Any) -> dict[str, ModelConfig]:
     """Returns the ModelConfigs of a `ModelServerConfig` message by name.
 
     Raises:

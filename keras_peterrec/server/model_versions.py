@@ -1,10 +1,15 @@
 """The versions of one model: which are on disk, which answer, which failed."""
 
+from __future__ import annotations
+
 import asyncio
 import re
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.server.errors import (
     NOT_FOUND,
@@ -15,6 +20,9 @@ from keras_peterrec.server.errors import (
     invalid,
 )
 from keras_peterrec.server.loaded_version import LoadedVersion
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.model_config import ModelConfig
 
 # TensorFlow Serving's numbers.
 START, LOADING, AVAILABLE, UNLOADING, END = range(10, 60, 10)
@@ -43,7 +51,7 @@ class _Failure:
     again: float  # in the seconds of `time.monotonic`
 
     @classmethod
-    def after(cls, before, contents, message):
+    def after(cls, before: Any, contents: Any, message: str):
         """The next failure; the pause doubles while the folder stays as it is."""
         same = before is not None and before.contents == contents
         pause = min(2 * before.pause, _LONGEST_PAUSE) if same else _FIRST_PAUSE
@@ -71,7 +79,13 @@ class ModelVersions:
             Defaults to `None`.
     """
 
-    def __init__(self, config, load=LoadedVersion, report=print, observe=None):
+    def __init__(
+        self,
+        config: ModelConfig,
+        load: Callable[..., LoadedVersion] = LoadedVersion,
+        report: Callable[[str], None] = print,
+        observe: Callable[..., None] | None = None,
+    ) -> None:
         self.config = config
         self.states = {}
         self._labels = {}  # the config's, as far as their versions answer
@@ -81,7 +95,7 @@ class ModelVersions:
         self._loaded = {}
         self._failed = {}  # number: _Failure
 
-    def find(self, number=None, label=None):
+    def find(self, number: int | None = None, label: str | None = None) -> Any:
         """Returns the version that answers a request, by default the newest.
 
         Raises:
@@ -100,7 +114,7 @@ class ModelVersions:
             raise not_found(name, number)
         return self._loaded[number]
 
-    def status(self, number=None):
+    def status(self, number: int | None = None) -> Any:
         """Returns the states of all versions, the newest first, or of one: list of VersionState.
 
         Raises:
@@ -114,16 +128,16 @@ class ModelVersions:
         return states
 
     @property
-    def available(self):
+    def available(self) -> Any:
         """Numbers of the versions that answer."""
         return sorted(self._loaded)
 
     @property
-    def ready(self):
+    def ready(self) -> bool:
         """Whether there is a version that answers, and one for each label."""
         return bool(self._loaded) and set(self.config.labels.values()) <= set(self._loaded)
 
-    async def refresh(self, pool):
+    async def refresh(self, pool: ThreadPoolExecutor) -> None:
         """Brings what answers in line with the config and the disk; `pool` is what loads."""
         loop = asyncio.get_running_loop()
         folders = await loop.run_in_executor(pool, _version_folders, self.config.base_path)
@@ -144,16 +158,16 @@ class ModelVersions:
             for number in set(self._loaded) - set(wanted) - held:
                 self._unload(number, pool)
 
-    def try_again(self):
+    def try_again(self) -> None:
         """Makes the next `refresh` try what has failed, without a pause."""
         self._failed.clear()
 
     @property
-    def empty(self):
+    def empty(self) -> bool:
         """Whether no version was found yet, in a folder that is there."""
         return not self.states and Path(self.config.base_path).is_dir()
 
-    def unload_all(self, pool):
+    def unload_all(self, pool: ThreadPoolExecutor) -> None:
         """Ends every version, each after its last request."""
         for number in list(self._loaded):
             self._unload(number, pool)
@@ -222,13 +236,13 @@ class ModelVersions:
         loaded.when_idle(close)
 
 
-def not_found(name, number=None):
+def not_found(name: str, number: int | None = None) -> ServingError:
     """Returns the ServingError of a request for a version that does not answer."""
     which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
     return ServingError(NOT_FOUND, f"Servable not found for request: {which}")
 
 
-def no_status(name, number=None):
+def no_status(name: str, number: int | None = None) -> ServingError:
     """Returns the ServingError of a status request for a version that never was there."""
     which = "any versions" if number is None else f"version {number}"
     return ServingError(NOT_FOUND, f"Could not find {which} of model {name}")

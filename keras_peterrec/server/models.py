@@ -1,11 +1,18 @@
 """All models of a server."""
 
+from __future__ import annotations
+
 import asyncio
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.server.errors import FAILED_PRECONDITION, ServingError
 from keras_peterrec.server.model_versions import ModelVersions, no_status, not_found
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.model_config import ModelConfig
 
 
 class Models:
@@ -16,7 +23,11 @@ class Models:
         make: callable from ModelConfig to ModelVersions. Defaults to the class.
     """
 
-    def __init__(self, configs, make=ModelVersions):
+    def __init__(
+        self,
+        configs: Mapping[str, ModelConfig],
+        make: Callable[[ModelConfig], ModelVersions] = ModelVersions,
+    ) -> None:
         self._make = make
         self._models = {name: make(config) for name, config in configs.items()}
         # Models of another folder, by the name of the model that they replace once they can answer.
@@ -29,7 +40,7 @@ class Models:
     def __iter__(self):
         return iter(self._models.values())
 
-    async def start(self, wait=None):
+    async def start(self, wait: Callable[..., Any] | None = None) -> None:
         """Loads what is there.
 
         Args:
@@ -59,7 +70,7 @@ class Models:
                 f"`version_labels` should name versions that answer. Received: {error.message}."
             ) from error
 
-    async def refresh(self, again=False):
+    async def refresh(self, again: bool = False) -> None:
         """Looks at the folders of all models once.
 
         Args:
@@ -74,7 +85,7 @@ class Models:
             for name in list(self._replacements):
                 await self._follow(name)
 
-    async def replace(self, configs):
+    async def replace(self, configs: Mapping[str, ModelConfig]) -> None:
         """Serves other models, or the same ones with other versions, labels or folders.
 
         What answers goes on answering until its replacement can: a version until another one is
@@ -101,23 +112,23 @@ class Models:
                     FAILED_PRECONDITION, f"{model.config.name} did not become available"
                 )
 
-    def knows(self, name):
+    def knows(self, name: str) -> bool:
         """Returns whether there is a model of this name."""
         return name in self._models
 
-    def find(self, name, number=None, label=None):
+    def find(self, name: str, number: int | None = None, label: str | None = None) -> Any:
         """Returns the version that answers a request. See `ModelVersions.find`."""
         if name not in self._models:
             raise not_found(name, number)
         return self._models[name].find(number, label)
 
-    def status(self, name, number=None):
+    def status(self, name: str, number: int | None = None) -> Any:
         """Returns the states of a model's versions. See `ModelVersions.status`."""
         if name not in self._models:
             raise no_status(name, number)
         return self._models[name].status(number)
 
-    def close(self):
+    def close(self) -> None:
         """Ends all versions and the loading thread."""
         for model in [*self, *self._replacements.values()]:
             model.unload_all(self._pool)

@@ -1,8 +1,11 @@
 """The REST API below /v1/: which path asks for what, and its answer. HTTP itself is elsewhere."""
 
+from __future__ import annotations
+
 import re
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from keras_peterrec.server.errors import (
@@ -24,6 +27,12 @@ from keras_peterrec.server.json_answers import (
 )
 from keras_peterrec.server.json_requests import read_examples, read_inputs, read_object
 from keras_peterrec.server.limits import check_values, in_thread_if_large, within
+from keras_peterrec.settings.serve import ServeSettings
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.inference import Inference
+    from keras_peterrec.server.metrics import Metrics
+    from keras_peterrec.server.models import Models
 
 PREDICT, CLASSIFY, REGRESS = "predict", "classify", "regress"
 STATUS, METADATA = "status", "metadata"
@@ -44,7 +53,9 @@ class RestApi:
         settings: ServeSettings.
     """
 
-    def __init__(self, models, inference, metrics, settings):
+    def __init__(
+        self, models: Models, inference: Inference, metrics: Metrics, settings: ServeSettings
+    ) -> None:
         self.models = models
         self.inference = inference
         self.metrics = metrics
@@ -52,7 +63,7 @@ class RestApi:
         self.max_values, self.max_rows = settings.max_values, settings.max_rows
         self._calls = {PREDICT: self._predict, CLASSIFY: self._classify, REGRESS: self._regress}
 
-    async def answer(self, method, path, body):
+    async def answer(self, method: str, path: str, body: bytes) -> Any:
         """Answers one request, whatever it is; returns its HTTP status and JSON.
 
         Args:
@@ -79,7 +90,7 @@ class RestApi:
             if route:
                 self._record(route, code, time.perf_counter() - start)
 
-    def count_refused(self, method, path, error):
+    def count_refused(self, method: str, path: str, error: ServingError) -> None:
         """Counts a request that got a ServingError before its body was read."""
         try:
             self._record(parse_route(method, path), error.code, 0)
@@ -149,7 +160,7 @@ class Route:
     label: str | None = None
 
 
-def parse_route(method, path):
+def parse_route(method: str, path: str) -> Any:
     """Returns the Route of a method and a path with its query string.
 
     Raises:

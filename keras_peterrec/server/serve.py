@@ -6,6 +6,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.serve import ServeSettings
+from keras_peterrec.types import Json
 
 _NEEDED = (
     "uvicorn",
@@ -19,7 +20,7 @@ _NEEDED = (
 
 
 @takes(ServeSettings)
-def serve(settings: ServeSettings) -> dict:
+def serve(settings: ServeSettings) -> Json:
     """Answers over REST and gRPC as TensorFlow Serving does, until the process is told to end.
 
     Returns:
@@ -41,7 +42,7 @@ def serve(settings: ServeSettings) -> dict:
     return run_server(settings, announce)
 
 
-def check_installed():
+def check_installed() -> None:
     """Raises InputError if one of the server's packages is missing."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:

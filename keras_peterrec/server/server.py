@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import uvicorn
@@ -29,6 +31,8 @@ from keras_peterrec.server.model_versions import ModelVersions
 from keras_peterrec.server.models import Models
 from keras_peterrec.server.rest_api import RestApi
 from keras_peterrec.server.uvicorn_internals import HttpConnection, HttpServer
+from keras_peterrec.settings.serve import ServeSettings
+from keras_peterrec.types import Json
 
 _BACKLOG = 2048  # connections that the system keeps until they are accepted
 _IDLE_SECONDS = 75  # for which a connection is kept for the next request
@@ -37,7 +41,7 @@ _SWITCH_SECONDS = 0.001
 _LOADING_SECONDS = 3  # for loading to end by itself after SIGTERM
 
 
-def run_server(settings, announce=None):
+def run_server(settings: ServeSettings, announce: Callable[..., None] | None = None) -> Json:
     """Serves until the process is told to end.
 
     On SIGTERM or SIGINT it takes no more connections, answers what it has taken, and returns. If
@@ -100,7 +104,7 @@ class Server:
         InputError: if a setting cannot be used.
     """
 
-    def __init__(self, settings, announce):
+    def __init__(self, settings: ServeSettings, announce: Callable[..., None] | None) -> None:
         self.settings = settings
         self.announce = announce
         self.loading = True
@@ -109,17 +113,19 @@ class Server:
         self.batcher = Batcher(settings, self._observe_run)
         self.inference = Inference(self.batcher, settings, count_events=self.metrics.count_events)
         self.titles = read_titles(settings.titles) if settings.titles else {}
-        self._http = self._models = self._loop = None
+        self._http: Any = None
+        self._models: Models | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
         self._waits_for = None
 
-    def stop(self):
+    def stop(self) -> None:
         """Makes `run` return once the requests that came are answered. Any thread may call it."""
         self._stopped = True
         if self._http:
             self._http.should_exit = True
 
-    def reload(self):
+    def reload(self) -> None:
         """Reads the configuration and looks for versions once more. Any thread may call it."""
         if self.loading:
             _tell("SIGHUP: its models are being loaded already")
@@ -135,7 +141,7 @@ class Server:
         except Exception as error:  # what is served goes on being served
             _tell(f"SIGHUP: {type(error).__name__}: {error}")
 
-    async def run(self):
+    async def run(self) -> Json:
         """Serves until it is stopped, or until a signal tells the process to end.
 
         Returns:

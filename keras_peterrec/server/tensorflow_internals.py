@@ -4,6 +4,8 @@
 """
 
 import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
@@ -11,7 +13,9 @@ from tensorflow.core.protobuf import config_pb2
 _CALLING_THREAD = -1  # in place of the number of one of TensorFlow's thread pools
 
 
-def make_callable(session, feeds, fetches, on_calling_thread=False):
+def make_callable(
+    session: Any, feeds: Sequence[str], fetches: Sequence[str], on_calling_thread: bool = False
+) -> Callable[..., Any]:
     """Returns a function from arrays to arrays inside a session.
 
     The public `Session.make_callable` is slower where there are feeds: it goes through

@@ -1,6 +1,8 @@
 """TensorFlow's types and TensorProto messages, from and to NumPy."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -39,7 +41,7 @@ class _NumpyTypes(dict):
 NUMPY_TYPES = _NumpyTypes()
 
 
-def type_title(dtype):
+def type_title(dtype: int) -> str:
     """Returns what TensorFlow Serving's messages call a `DataType` number."""
     try:
         name = tf.dtypes.as_dtype(dtype).name
@@ -48,7 +50,7 @@ def type_title(dtype):
     return _TITLES.get(name, name)
 
 
-def read_tensor(tensor):
+def read_tensor(tensor: Any) -> np.ndarray:
     """Returns the array of a TensorProto; strings are bytes objects.
 
     Raises:
@@ -75,7 +77,7 @@ def read_tensor(tensor):
     return array
 
 
-def write_tensor(array, dtype):
+def write_tensor(array: np.ndarray, dtype: int) -> Any:
     """Returns a TensorProto with typed fields, which every client can read."""
     if dtype not in _FIELDS:
         return tf.make_tensor_proto(array)
@@ -88,11 +90,11 @@ def write_tensor(array, dtype):
     return message
 
 
-def string_sizes(array):
+def string_sizes(array: np.ndarray) -> Any:
     """Returns the length of each string in an object array, flat."""
     return [len(text) for text in array.reshape(-1).tolist()]
 
 
-def shape_text(shape):
+def shape_text(shape: Sequence[int | None]) -> str:
     """Writes a shape as TensorFlow's messages do, such as `[2,3]`."""
     return f"[{','.join(map(str, shape))}]"

@@ -6,11 +6,14 @@ connections and send nothing. So its protocol class is extended.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from keras_peterrec.server.json_answers import write_error
+from keras_peterrec.settings.serve import ServeSettings
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -27,25 +30,25 @@ class HttpConnection(HttpToolsProtocol):
         arguments: Uvicorn's own.
     """
 
-    def __init__(self, settings, *arguments, **named):
+    def __init__(self, settings: ServeSettings, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.settings = settings
         self._bytes_without_result = 0
         self._head_too_large = False
         self._timer = None
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.settings.max_connections:
             self._refuse(503, "Too many connections at a time")
         else:
             self._start_timer()
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self._bytes_without_result += len(data)
         super().data_received(data)  # calls the `on_` methods below
         if self.transport.is_closing():
@@ -55,7 +58,7 @@ class HttpConnection(HttpToolsProtocol):
         elif self._timer is None and self._is_idle():
             self._start_timer()
 
-    def on_headers_complete(self):
+    def on_headers_complete(self) -> None:
         # Uvicorn collects the headers in `self.url` and `self.headers`.
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self.settings.max_head_bytes:
@@ -65,11 +68,11 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
 
-    def on_body(self, body):
+    def on_body(self, body: bytes) -> None:
         self._bytes_without_result = 0
         super().on_body(body)
 
-    def send_400_response(self, msg):
+    def send_400_response(self, msg: str) -> None:
         if self._head_too_large:
             self._refuse_head()
         else:
@@ -122,9 +125,9 @@ class HttpServer(uvicorn.Server):
             answered. Without it gRPC would take new requests until HTTP has finished.
     """
 
-    def __init__(self, config, stop_others):
+    def __init__(self, config: Any, stop_others: Callable[..., Any]) -> None:
         super().__init__(config)
         self._stop_others = stop_others
 
-    async def shutdown(self, sockets=None):
+    async def shutdown(self, sockets: Any = None) -> None:
         await asyncio.gather(super().shutdown(sockets), self._stop_others())

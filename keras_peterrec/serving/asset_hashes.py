@@ -8,9 +8,10 @@ import hashlib
 from pathlib import Path
 
 from keras_peterrec.log.item_table import HIDDEN
+from keras_peterrec.types import AnyPath, Json
 
 
-def asset_hashes(folder):
+def asset_hashes(folder: AnyPath) -> dict[str, str]:
     """Computes the hashes that `export` notes, `{name: "sha256:..."}` of the files in `assets`.
 
     Args:
@@ -20,7 +21,7 @@ def asset_hashes(folder):
     return {path.name: _hash(path) for path in paths if path.name != HIDDEN}
 
 
-def changed_assets(folder, description):
+def changed_assets(folder: AnyPath, description: Json) -> list[str]:
     """Finds files in `assets` that are missing or changed since the export.
 
     Args:

@@ -3,9 +3,9 @@
 import math
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -38,25 +38,28 @@ from keras_peterrec.serving.warmup import (
     write_warmup,
 )
 from keras_peterrec.transfer.added_items import save_added
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.types import AnyPath, Json
 
 DEFAULT_K = 10  # items in a recommendation
 
 
 def export(
-    host: Any,
-    tasks: Any,
-    out: Any,
+    host: Host,
+    tasks: dict[str, Task],
+    out: AnyPath,
     k: int = DEFAULT_K,
-    host_path: Any = None,
+    host_path: AnyPath | None = None,
     incremental: bool = False,
-    mixed: Any = None,
-    reports: Any = None,
-    titles: Any = None,
-    hidden: Any = None,
+    mixed: MixedTasks | None = None,
+    reports: Json | None = None,
+    titles: Mapping[str, str] | None = None,
+    hidden: Collection[str] | None = None,
     added: int = 0,
-) -> dict:
+) -> Json:
     """Writes one SavedModel in which every task shares the host.
 
     It loads wherever TensorFlow does, without this library; see `ServingModule` for its

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from keras_peterrec.serving.signature_names import (
     SIMILAR,
     STEP,
 )
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.strategies import SHARED_HOST
+from keras_peterrec.transfer.task import Task
 
 # The names of operations in the graph begin with the name of their signature.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -26,7 +30,14 @@ _ENDINGS = (CLASSIFY, REGRESS, STEP, SELECT)
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
-def check_export(host, tasks, out, k, incremental=False, mixed=None):
+def check_export(
+    host: Host,
+    tasks: dict[str, Task],
+    out: Path,
+    k: int,
+    incremental: bool = False,
+    mixed: MixedTasks | None = None,
+) -> None:
     """Raises an InputError if the arguments of `export` cannot be used.
 
     Raises:

@@ -1,5 +1,7 @@
 """A version directory as a Python object that answers."""
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.files.json_file import read_format
-from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.histories import EachItems, Histories, HistoryForms, items_for_each
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import (
@@ -20,12 +23,14 @@ from keras_peterrec.serving.signature_names import (
     KNOWN,
     KNOWN_EVENTS,
     MIXED,
+    NEXT_ITEM,
     SELECT,
     SIMILAR,
     STATE,
     STEP,
     K,
 )
+from keras_peterrec.types import AnyPath
 
 FORMAT_VERSION = 4
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
@@ -59,8 +64,8 @@ class ExportedModel:
     (2, 10)
     """
 
-    def __init__(self, path: Any, argument: str = "model", trust: bool = False) -> None:
-        path = newest_version(path)
+    def __init__(self, path: AnyPath, argument: str = "model", trust: bool = False) -> None:
+        path = self._path = newest_version(path)
         if not (path / "saved_model.pb").is_file():
             raise InputError(
                 f"`{argument}` should be a version directory with saved_model.pb, such as "
@@ -111,14 +116,13 @@ class ExportedModel:
             return "vector"
         return self.description["tasks"].get(task, {"unit": "score"})["unit"]
 
-    def predict(self, task: str, histories: Any) -> dict:
+    def predict(self, task: str, histories: HistoryForms) -> dict[str, np.ndarray]:
         """Answers of one signature.
 
         Args:
             task: str. The name of a task, `"serving_default"` (the next item) or
                 `"embed"`.
-            histories: B histories, in any form that `Histories` names but rows of integers: an
-                export knows ids, which are strings.
+            histories: B histories, in any form that `Histories` names.
 
         Returns:
             dict of arrays, `[B, ...]`: float32, and str where strings are given; see
@@ -133,29 +137,61 @@ class ExportedModel:
                 f"`task` should be one of {', '.join(self.signatures)}. "
                 f"Received: `task` = {task!r}."
             )
-        users, histories = _users_and_texts(histories)
-        answer = users | self._ask(task, history=histories)
-        return answer if KNOWN_EVENTS in answer else answer | self._ask(KNOWN, history=histories)
+        users, texts = self._users_and_texts(histories)
+        answer = users | self._ask(task, history=texts)
+        return answer if KNOWN_EVENTS in answer else answer | self._ask(KNOWN, history=texts)
+
+    def recommend(
+        self,
+        histories: HistoryForms,
+        k: int = 10,
+        *,
+        task: str = NEXT_ITEM,
+        allow: EachItems = "",
+        deny: EachItems = "",
+        keep_seen: bool | Sequence[bool | None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` items of each history: the same call as of a Task or a Host in Python.
+
+        Args:
+            task: str. The name of a task that recommends. Defaults to `"serving_default"`, the next
+                item.
+            histories, k, allow, deny, keep_seen: see `Task.recommend`; `k` is at most as many as
+                the export answers with.
+
+        Returns:
+            Items (str) and scores (float32), `[B, k]` each, as `Task.recommend` gives them.
+
+        Raises:
+            InputError: the task does not recommend, or an argument has another form.
+        """
+        most = self.description["k"]
+        if check_count("k", k) > most:
+            refuse("k", f"at most {most}, as many items as the model was exported with", k)
+        answer = self.select(task, histories, allow, deny, keep_seen=keep_seen)
+        return answer["items"][:, :k], answer["scores"][:, :k]
 
     def select(
         self,
         task: str,
-        histories: Any,
-        allow: list[str] | str = "",
-        deny: list[str] | str = "",
-        k: list[int] | int = 0,
-        keep_seen: list[bool] | bool | None = None,
-    ) -> dict:
-        """Recommendations from what each request allows.
+        histories: HistoryForms,
+        allow: EachItems = "",
+        deny: EachItems = "",
+        k: int | Sequence[int] = 0,
+        keep_seen: bool | Sequence[bool | None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Recommendations from what each request allows, in the outputs of the signature.
 
         Each argument after `histories` is one value for all of them, or a list of one for each.
+        `recommend` asks the same, and answers as a Task does.
 
         Args:
             task: str. The name of a task that recommends.
             histories: B histories, in one of the forms of `predict`; or a list of dict, rows as in
                 a request: `history`, and those of the arguments below that are asked for.
-            allow: str. Only these items, ids separated by white space. Defaults to `""`, all.
-            deny: str. None of these items. Defaults to `""`.
+            allow: str or list of str. Only these items, ids separated by white space or a list of
+                them. Defaults to `""`, all.
+            deny: str or list of str. None of these items. Defaults to `""`.
             k: int. How many items, at most as many as the export answers with. Defaults to `0`,
                 so many.
             keep_seen: bool. Whether items of the history may be recommended. Defaults to `None`:
@@ -168,27 +204,27 @@ class ExportedModel:
             InputError: the task does not recommend, or an argument is of another type or length.
         """
         self._check_task(task, SELECT, "that recommends")
-        wishes = {"allow": allow, "deny": deny, K: k, KEEP_SEEN: keep_seen}
+        wishes: dict[str, Any] = {"allow": allow, "deny": deny, K: k, KEEP_SEEN: keep_seen}
         if isinstance(histories, (list, tuple)) and any(isinstance(h, dict) for h in histories):
             histories, wishes = _columns(histories, wishes)
-        users, histories = _users_and_texts(histories)
+        users, texts = self._users_and_texts(histories)
         columns = {
-            "allow": _strings("allow", _repeated(wishes["allow"], str, histories)),
-            "deny": _strings("deny", _repeated(wishes["deny"], str, histories)),
-            K: _repeated(wishes[K], (int, np.integer), histories),
-            KEEP_SEEN: _repeated(wishes[KEEP_SEEN], (bool, np.bool_, type(None)), histories),
+            name: _strings(name, items_for_each(wishes[name], len(texts), name))
+            for name in ("allow", "deny")
         }
-        for name, values in columns.items():
-            if len(values) != len(histories):
+        columns[K] = _repeated(wishes[K], (int, np.integer), texts)
+        columns[KEEP_SEEN] = _repeated(wishes[KEEP_SEEN], (bool, np.bool_, type(None)), texts)
+        for name in INTEGERS:
+            values = columns[name]
+            if len(values) != len(texts):
                 raise InputError(
                     f"`{name}` should be one value, or one for each history. "
-                    f"Received: {len(values)} for {len(histories)} histories."
+                    f"Received: {len(values)} for {len(texts)} histories."
                 )
-        for name in INTEGERS:
-            columns[name] = [_whole(name, value) for value in columns[name]]
-        return users | self._ask(task + SELECT, history=histories, **columns)
+            columns[name] = [_whole(name, value) for value in values]
+        return users | self._ask(task + SELECT, history=texts, **columns)
 
-    def similar(self, items: list[str]) -> dict:
+    def similar(self, items: list[str]) -> dict[str, np.ndarray]:
         """The items most like some items; see `SimilarItems`.
 
         Args:
@@ -208,7 +244,7 @@ class ExportedModel:
         items: list[str],
         states: list[bytes] | None = None,
         seen: list[str] | None = None,
-    ) -> dict:
+    ) -> dict[str, np.ndarray]:
         """Takes one event of each user and answers, in a model with `incremental`.
 
         Args:
@@ -227,25 +263,25 @@ class ExportedModel:
                 have different lengths, or a state was made by other weights.
         """
         self._check_task(task, STEP, "that takes single events")
-        items = _strings("items", items)
-        states = [b""] * len(items) if states is None else list(states)
+        events = _strings("items", items)
+        states = [b""] * len(events) if states is None else list(states)
         if not all(isinstance(state, bytes) for state in states):
             raise InputError(f"`states` should be a list of bytes. Received: {states!r}.")
-        seen = [b""] * len(items) if seen is None else _strings("seen", seen)
-        if not len(items) == len(states) == len(seen):
+        hidden = [b""] * len(events) if seen is None else _strings("seen", seen)
+        if not len(events) == len(states) == len(hidden):
             raise InputError(
                 "`items`, `states` and `seen` should be lists of one length. "
-                f"Received: {len(items)}, {len(states)} and {len(seen)}."
+                f"Received: {len(events)}, {len(states)} and {len(hidden)}."
             )
         try:
-            return self._ask(task + STEP, **{STATE: states, "item": items, "seen": seen})
+            return self._ask(task + STEP, **{STATE: states, "item": events, "seen": hidden})
         except tf.errors.InvalidArgumentError as error:
             raise InputError(
                 f"`states` should be empty, or what the last step of {task!r} answered. "
                 "Received: other bytes."
             ) from error
 
-    def mixed(self, histories: Any, tasks: list[str]) -> dict:
+    def mixed(self, histories: HistoryForms, tasks: list[str]) -> dict[str, np.ndarray]:
         """Answers for rows that each name their task, in a model with mixed tasks.
 
         Args:
@@ -261,14 +297,28 @@ class ExportedModel:
         """
         if MIXED not in self._model.signatures:
             raise InputError("`model` should have mixed tasks. Received: one without.")
-        users, histories = _users_and_texts(histories)
-        tasks = _strings("tasks", tasks)
-        if len(histories) != len(tasks):
+        users, texts = self._users_and_texts(histories)
+        named = _strings("tasks", tasks)
+        if len(texts) != len(named):
             raise InputError(
                 "`tasks` should be one for each history. "
-                f"Received: {len(tasks)} for {len(histories)} histories."
+                f"Received: {len(named)} for {len(texts)} histories."
             )
-        return users | self._ask(MIXED, history=histories, task=tasks)
+        return users | self._ask(MIXED, history=texts, task=named)
+
+    @cached_property
+    def _vocabulary(self):
+        """The Vocabulary of the source log, whose row numbers histories may be."""
+        assets = self._path / "assets"
+        answered = assets / "vocabulary_as_answered.txt"  # where items have white space
+        return Vocabulary.load(answered if answered.is_file() else assets / "vocabulary.txt")
+
+    def _users_and_texts(self, histories):
+        """A dict of `user_id` where histories say whose they are, and the histories as bytes."""
+        histories = Histories(histories)
+        users = {} if histories.user_ids is None else {"user_id": histories.user_ids}
+        texts = histories.texts(lambda: self._vocabulary)
+        return users, _strings("histories", texts)
 
     def _check_task(self, task, ending, what):
         """Raises InputError if a task has no signature that ends so."""
@@ -305,20 +355,13 @@ def _columns(rows, defaults):
     return [row["history"] for row in rows], wishes
 
 
-def newest_version(path: Any) -> Path:
+def newest_version(path: AnyPath) -> Path:
     """The newest version in a folder with versions; any other path as it is."""
     path = Path(path)
     if (path / "saved_model.pb").is_file() or not path.is_dir():
         return path
     versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
     return max(versions, key=lambda version: int(version.name), default=path)
-
-
-def _users_and_texts(histories):
-    """A dict of `user_id` where histories say whose they are, and the histories as bytes."""
-    histories = Histories(histories)
-    users = {} if histories.user_ids is None else {"user_id": histories.user_ids}
-    return users, _strings("histories", histories.texts())
 
 
 def _strings(argument, rows):

@@ -8,10 +8,12 @@ assets and weights are named, and written nowhere.
 import os
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.serving.operations import HARMLESS, OF_EXPORTS, READERS, WRITERS
+from keras_peterrec.types import AnyPath
 
 _ALLOWED = OF_EXPORTS | HARMLESS
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
@@ -23,7 +25,7 @@ _PLAIN = ("_output_shapes", "T", "dtype", "value")
 _INIT = "__saved_model_init_op"
 
 
-def unsafe_part(path):
+def unsafe_part(path: AnyPath) -> str | None:
     """What a SavedModel has that a stranger's should not have, as a part of a sentence.
 
     Args:
@@ -74,7 +76,7 @@ class _Graph:
         meta_graph: `MetaGraphDef`.
     """
 
-    def __init__(self, meta_graph):
+    def __init__(self, meta_graph: Any) -> None:
         self.meta_graph = meta_graph
         self.nodes = {node.name: node for node in meta_graph.graph_def.node}
         self.functions = {f.signature.name: f for f in meta_graph.graph_def.library.function}
@@ -89,7 +91,7 @@ class _Graph:
         self._of_handles = defaultdict(list)  # variable's node in the graph: nodes that use it
         self._variables = defaultdict(int)  # name that a variable is shared by: how many nodes
 
-    def check(self):
+    def check(self) -> None:
         """Raises _Unsafe for the first thing that is found."""
         for node in self.meta_graph.graph_def.node:
             self._look_at(node, None)

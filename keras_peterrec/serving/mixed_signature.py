@@ -2,14 +2,18 @@
 
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.log.id_text import has_space, written
-from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, are_among, listed
+from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, ItemTable, are_among, listed
 from keras_peterrec.log.preprocessing import event_counts, left_pad, split_history
 from keras_peterrec.serving.signature_names import MIXED, input_names
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.types import AnyPath
 
 
 class MixedSignature:
@@ -45,7 +49,15 @@ class MixedSignature:
         weights: dict from path to the raw variables that it reads, without the host's.
     """
 
-    def __init__(self, host, source, mixed, k, folder, hidden=None):
+    def __init__(
+        self,
+        host: Host,
+        source: ItemTable,
+        mixed: MixedTasks,
+        k: int,
+        folder: AnyPath,
+        hidden: Any = None,
+    ) -> None:
         self._source, self._mixed = source, mixed
         recommends = any(kind.recommends for kind in mixed.kinds)
         self._hidden = hidden if recommends else None

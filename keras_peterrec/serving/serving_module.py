@@ -1,5 +1,6 @@
 """The module that becomes a SavedModel: weights, tables and signatures."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,6 +23,10 @@ from keras_peterrec.serving.signature_names import (
 )
 from keras_peterrec.serving.similar_items import SimilarItems
 from keras_peterrec.serving.step_signature import step_signature
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.types import AnyPath
 
 
 class ServingModule(tf.Module):
@@ -87,15 +92,15 @@ class ServingModule(tf.Module):
 
     def __init__(
         self,
-        host,
-        tasks,
-        k,
-        folder,
-        incremental=False,
-        mixed=None,
-        titles=None,
-        hidden=None,
-    ):
+        host: Host,
+        tasks: dict[str, Task],
+        k: int,
+        folder: AnyPath,
+        incremental: bool = False,
+        mixed: MixedTasks | None = None,
+        titles: Mapping[str, str] | None = None,
+        hidden: Collection[str] | None = None,
+    ) -> None:
         super().__init__(name="peterrec")
         folder = Path(folder)
         source = ItemTable(host.vocabulary, folder / "vocabulary.txt")

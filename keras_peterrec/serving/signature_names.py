@@ -20,7 +20,7 @@ K, KEEP_SEEN = "k", "keep_seen"
 INTEGERS = (K, KEEP_SEEN)  # inputs that are int32 `[B]`; all others are strings `[B]`
 
 
-def input_names(signature):
+def input_names(signature: str) -> tuple[str, ...]:
     """The names of a signature's inputs."""
     if signature.endswith((CLASSIFY, REGRESS)):
         return ("inputs",)

@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.log.item_table import NO_SCORE
+from keras_peterrec.log.item_table import NO_SCORE, ItemTable
 from keras_peterrec.log.preprocessing import event_counts, split_history
 from keras_peterrec.serving.signature_names import SIMILAR, input_names
+from keras_peterrec.transfer.host import Host
 
 
 class SimilarItems:
@@ -39,7 +40,7 @@ class SimilarItems:
         lengths: tf.Variable, float32 `[V]`.
     """
 
-    def __init__(self, host, source, k):
+    def __init__(self, host: Host, source: ItemTable, k: int) -> None:
         self._source, self._k = source, k
         self._host = host
         vectors = ops.convert_to_numpy(host.pretrainer.item_table).astype("float32")

@@ -1,19 +1,25 @@
 """A signature that takes one event of a user: a state goes in, a new state comes out."""
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_peterrec.log.item_table import ItemTable
 from keras_peterrec.log.vocabulary import PAD, UNK
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS, STATE, STEP, input_names
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.types import Tensor
 
 _TAG_BYTES = 8
 
 
-def step_signature(host, source, task, answer):
+def step_signature(host: Host, source: ItemTable, task: Task, answer: Callable[..., Any]) -> Any:
     """A function of a user's state and one new event; its cost does not depend on the history.
 
     | input | |
@@ -63,7 +69,7 @@ def step_signature(host, source, task, answer):
     return step.get_concrete_function()
 
 
-def state_array(state_bytes):
+def state_array(state_bytes: Tensor):
     """The numbers in a state, float32 `[S * C]`."""
     return np.frombuffer(state_bytes[:-_TAG_BYTES], "<f4")
 

@@ -6,7 +6,9 @@ A server reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of
 
 import contextlib
 import functools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,13 +22,16 @@ from keras_peterrec.serving.signature_names import (
     K,
     input_names,
 )
+from keras_peterrec.types import AnyPath
 
 PATH = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_ROWS = 32  # of a request; `max_batch_size` of export/batching.config
 MOST_RECORDS = 1000  # a server refuses a model with more
 
 
-def sample_rows(signature, histories, tasks=("",)):
+def sample_rows(
+    signature: str, histories: Sequence[str], tasks: Sequence[str] = ("",)
+) -> dict[str, Sequence[Any]]:
     """Makes rows for each input of a signature.
 
     Args:
@@ -54,7 +59,7 @@ def sample_rows(signature, histories, tasks=("",)):
     return {name: rows[name] for name in input_names(signature)}
 
 
-def warmup_requests(rows):
+def warmup_requests(rows: Any) -> list[tuple[str, Any]]:
     """Makes one request for each signature, at most `MOST_RECORDS`.
 
     The first request to a signature takes seconds, in which its graph is optimised. Requests of
@@ -75,7 +80,7 @@ def warmup_requests(rows):
     return requests[:MOST_RECORDS]
 
 
-def write_warmup(folder, requests, model_name="peterrec"):
+def write_warmup(folder: AnyPath, requests: Any, model_name: str = "peterrec") -> None:
     """Writes warm-up requests into a version directory that is not published yet.
 
     All of them are `Predict` requests: every signature answers those, and no setting of a
@@ -102,7 +107,7 @@ def write_warmup(folder, requests, model_name="peterrec"):
             writer.write(log.SerializeToString())
 
 
-def read_warmup(folder):
+def read_warmup(folder: AnyPath) -> list[tuple[str, Any]]:
     """Reads the requests that `write_warmup` wrote.
 
     Returns:
@@ -116,7 +121,7 @@ def read_warmup(folder):
     return requests
 
 
-def replay_warmup(signatures, requests):
+def replay_warmup(signatures: Any, requests: Any) -> list[tuple[str, str]]:
     """Asks a loaded SavedModel its warm-up requests.
 
     Args:

@@ -182,15 +182,17 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
         def function(*args: P.args, **kwargs: P.kwargs) -> R:
             return run(settings_class(*args, **kwargs))
 
-        function.__signature__ = inspect.signature(settings_class).replace(
+        described: Any = function
+        described.__signature__ = inspect.signature(settings_class).replace(
             return_annotation=inspect.signature(run).return_annotation
         )
         hints = {**settings_class.__init__.__annotations__, **run.__annotations__}
         function.__annotations__ = {n: hint for n, hint in hints.items() if n != "settings"}
         head, returns, rest = (run.__doc__ or "").partition("    Returns:")
         function.__doc__ = f"{head}{_argument_lines(settings_class)}\n{returns}{rest}"
-        function.__name__ = settings_class.command.replace(" ", "_") or run.__name__
-        function.with_settings = run  # for callers that have settings already
+        command: str = vars(settings_class)["command"]
+        function.__name__ = command.replace(" ", "_") or run.__name__
+        described.with_settings = run  # for callers that have settings already
         return function
 
     return decorate

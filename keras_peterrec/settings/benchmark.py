@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import (
@@ -10,6 +10,7 @@ from keras_peterrec.settings.base import (
     seed_number,
     setting,
 )
+from keras_peterrec.types import AnyPath
 
 # The load is bounded: this measures a server, it does not attack one.
 MOST_CONNECTIONS = 256
@@ -42,13 +43,13 @@ class ServeBenchmarkSettings(Settings):
     command: ClassVar[str] = "benchmark serve"
     help_text: ClassVar[str] = "a server under load, beside the model without a server"
 
-    out: Any = setting(
+    out: AnyPath | None = setting(
         None,
         "new folder for the tables, metrics.json and the plot",
         check=new_folder,
         recorded=False,
     )
-    model: Any = setting(
+    model: AnyPath | None = setting(
         None,
         "an export, such as export/peterrec or export/peterrec/1 (default: a made-up one with "
         "random weights)",

@@ -1,10 +1,11 @@
 """Settings of `evaluate`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.settings.base import data_setting, setting
 from keras_peterrec.settings.reading import ReadingSettings, event_names
+from keras_peterrec.types import AnyPath, EventNames, Source
 
 
 @dataclass(frozen=True)
@@ -14,16 +15,16 @@ class EvaluateSettings(ReadingSettings):
     command: ClassVar[str] = "evaluate"
     help_text: ClassVar[str] = "test metrics of a finished run, computed anew"
 
-    run: Any = setting(help="folder of a pretrain, refresh or transfer run")
-    host: Any = setting(None, "the task's host, where it was moved")
-    log: Any = data_setting(None, "another source log")
-    target: Any = data_setting(None, "another copy of the target log")
-    labels: Any = data_setting(None, "other labels")
-    target_events: Any = setting(
+    run: AnyPath = setting(help="folder of a pretrain, refresh or transfer run")
+    host: AnyPath | None = setting(None, "the task's host, where it was moved")
+    log: Source | None = data_setting(None, "another source log")
+    target: Source | None = data_setting(None, "another copy of the target log")
+    labels: Source | None = data_setting(None, "other labels")
+    target_events: EventNames | None = setting(
         None,
         "of --target, keep the rows whose event_type is one of these",
         metavar="KIND,...",
         check=event_names,
     )
     column: str | None = setting(None, "column of --labels")
-    out: Any = setting(None, "new folder for metrics.json", recorded=False)
+    out: AnyPath | None = setting(None, "new folder for metrics.json", recorded=False)

@@ -4,13 +4,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import data_setting, setting
 from keras_peterrec.settings.plans import PLANS
 from keras_peterrec.settings.reading import ReadingSettings
 from keras_peterrec.settings.training import NetworkSettings
+from keras_peterrec.types import AnyPath, Source
 
 _NAME = re.compile(r"\w[\w.-]*")  # of a task, after which a folder is called
 DATASETS = ("movielens-100k", "movielens-1m", "amazon", "simulated", "peterrec")
@@ -38,14 +39,16 @@ class ExperimentSettings(ReadingSettings):
         choices=DATASETS,
         metavar="DATASET",
     )
-    path: Any = setting(None, "folder with the files of the dataset")
-    log: Any = data_setting(
+    path: AnyPath | None = setting(None, "folder with the files of the dataset")
+    log: Source | None = data_setting(
         None, "your own source log, files or a folder of `prepare`, in place of a dataset"
     )
     target: tuple[str, ...] | None = setting(
         None, "with --log: target logs, a task each, called after its file", metavar="[TASK=]FILE"
     )
-    labels: Any = data_setting(None, "with --log: table with user_id and columns of labels")
+    labels: Source | None = data_setting(
+        None, "with --log: table with user_id and columns of labels"
+    )
     column: tuple[str, ...] | None = setting(
         None,
         "columns of --labels, a task each; its kind of task, where the values do not tell",
@@ -82,13 +85,13 @@ class ExperimentSettings(ReadingSettings):
     max_length: int | None = setting(
         None, "events of a history (default: as suits the dataset)", check=check_count
     )
-    shared: Any = setting(
+    shared: AnyPath | None = setting(
         None,
         "folder of hosts and runs, which experiments on one dataset may share (default: OUT)",
         metavar="DIR",
         recorded=False,
     )
-    out: Any = setting(None, "folder (default: runs/experiments/NAME)", recorded=False)
+    out: AnyPath | None = setting(None, "folder (default: runs/experiments/NAME)", recorded=False)
 
     def check(self):
         if self.log is None:

@@ -1,10 +1,12 @@
 """Settings of `export`, which writes an export, extends one or checks one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.types import AnyPath, Source
 
 _ITEMS = ("items", "hidden_items", "add_items")
 # What each way of using the command takes: needed, allowed.
@@ -23,43 +25,45 @@ class ExportSettings(Settings):
     command: ClassVar[str] = "export"
     help_text: ClassVar[str] = "write one SavedModel with every task in it"
 
-    host: Any = setting(None, "folder of a pretrain run")
-    task: Any = setting((), "folders of transfer runs", metavar="DIR", place=True)
-    out: Any = setting(None, "new version, such as export/peterrec/1")
+    host: AnyPath | None = setting(None, "folder of a pretrain run")
+    task: AnyPath | Sequence[AnyPath] = setting(
+        (), "folders of transfer runs", metavar="DIR", place=True
+    )
+    out: AnyPath | None = setting(None, "new version, such as export/peterrec/1")
     k: int | None = setting(
         None, "items in a recommendation (default: 10, or those of --base)", check=check_count
     )
     incremental: bool = setting(False, "let every task take single events as well, as NAME_step")
-    mixed: Any = setting(
+    mixed: AnyPath | None = setting(
         None,
         "put the other patch tasks in this folder behind one signature, mixed",
         metavar="FOLDER",
     )
-    items: Any = setting(
+    items: AnyPath | None = setting(
         None,
         "CSV with item_id and title: recommendations then have titles as well",
         metavar="FILE",
     )
-    hidden_items: Any = setting(
+    hidden_items: AnyPath | None = setting(
         None,
         "text file of items that may not be shown, one a line; the export's copy, "
         "assets/hidden_items.txt, may be changed later",
         metavar="FILE",
     )
-    add_items: Any = setting(
+    add_items: Source | None = setting(
         None,
         "table with item_id and columns of words, of items that the host knows and new ones: the "
         "new ones get vectors from their columns, without training",
         metavar="FILE",
     )
-    base: Any = setting(
+    base: AnyPath | None = setting(
         None,
         "a published export, such as export/peterrec: write its next version, with each --task "
         "besides and without each --remove-task",
         metavar="DIR",
     )
     remove_task: tuple[str, ...] = setting((), "tasks of --base to leave out", metavar="NAME")
-    check_folder: Any = setting(
+    check_folder: AnyPath | bool | None = setting(
         None,
         "write nothing; say what is wrong with a version for TensorFlow Serving. Without DIR, with "
         "--out or --base: say it of what was written",

@@ -1,9 +1,10 @@
 """Settings of `inspect`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.types import AnyPath
 
 
 @dataclass(frozen=True)
@@ -13,5 +14,5 @@ class InspectSettings(Settings):
     command: ClassVar[str] = "inspect"
     help_text: ClassVar[str] = "what a host, a task, an export or a prepared log holds"
 
-    path: Any = setting(help="its folder", positional=True)
+    path: AnyPath = setting(help="its folder", positional=True)
     patches: bool = setting(False, "what every way to patch a host costs")

@@ -1,11 +1,12 @@
 """Settings of `predict`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import data_setting, not_negative, setting
 from keras_peterrec.settings.reading import RunnerSettings
+from keras_peterrec.types import AnyPath, Source
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class PredictSettings(RunnerSettings):
     help_text: ClassVar[str] = "ask an exported model"
     out_is_run: ClassVar[bool] = False
 
-    model: Any = setting(
+    model: AnyPath = setting(
         help="a version, such as export/peterrec/1, or the folder with versions, for the newest"
     )
     history: tuple[str, ...] = setting(
@@ -26,8 +27,10 @@ class PredictSettings(RunnerSettings):
         ("serving_default",),
         "names of tasks, or embed (default: serving_default, the next item)",
     )
-    log: Any = data_setting(None, "in place of --history: a log, to answer for each of its users")
-    out: Any = setting(
+    log: Source | None = data_setting(
+        None, "in place of --history: a log, to answer for each of its users"
+    )
+    out: AnyPath | None = setting(
         None,
         "with --log: file for the answers, by its ending .parquet, .csv or .jsonl; with --runner "
         "several, answers-00000-of-00004.parquet and so on. A spreadsheet takes values in .csv "

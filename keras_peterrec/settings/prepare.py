@@ -1,7 +1,7 @@
 """Settings of `prepare`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.log.column_names import as_fields
@@ -12,6 +12,7 @@ from keras_peterrec.settings.base import (
     setting,
 )
 from keras_peterrec.settings.reading import RunnerSettings, weight_setting
+from keras_peterrec.types import AnyPath, EventNames, Source
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,18 @@ class PrepareSettings(RunnerSettings):
     command: ClassVar[str] = "prepare"
     help_text: ClassVar[str] = "sort a log that is larger than memory by user, for training"
 
-    log: Any = data_setting(
+    log: Source = data_setting(
         help="log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name such as "
         "movielens-100k/source"
     )
-    out: Any = setting(help="new folder for the prepared log", recorded=False)
+    out: AnyPath = setting(help="new folder for the prepared log", recorded=False)
     min_count: int = setting(
         0,
         "items with fewer training events are left out (default: 0, none)",
         check=not_negative,
     )
     weight_column: str | None = weight_setting("each event")
-    fields: Any = setting(
+    fields: EventNames | None = setting(
         None,
         "more columns that the prepared log carries as they are: price,channel (default: none)",
         metavar="NAME,...",

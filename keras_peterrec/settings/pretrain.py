@@ -1,7 +1,7 @@
 """Settings of `pretrain`."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.settings.base import (
@@ -15,6 +15,7 @@ from keras_peterrec.settings.base import (
 )
 from keras_peterrec.settings.reading import RunnerSettings, runner_setting, weight_setting
 from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
+from keras_peterrec.types import AnyPath, Source
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     command: ClassVar[str] = "pretrain"
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
-    log: Any = data_setting(
+    log: Source = data_setting(
         help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of "
         "`prepare`, or a name such as movielens-100k/source"
     )
-    out: Any = setting(help="new folder for the host", recorded=False)
+    out: AnyPath = setting(help="new folder for the host", recorded=False)
     objective: str = setting(
         "causal",
         "what is learned: the next item (causal) or hidden items (masked)",

@@ -1,10 +1,11 @@
 """Settings of `quickstart`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.settings.base import Settings, seed_number, setting
+from keras_peterrec.types import AnyPath
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class QuickstartSettings(Settings):
         "the whole job on MovieLens-100K: pretrain, six tasks, compare, export, ask"
     )
 
-    out: Any = setting("runs/quickstart", "folder for everything")
+    out: AnyPath = setting("runs/quickstart", "folder for everything")
     data: str = setting(
         "movielens-100k",
         "what to run on",

@@ -6,6 +6,7 @@ from typing import Any
 from keras_peterrec.errors import refuse
 from keras_peterrec.log.column_names import as_events, as_renames
 from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.types import ColumnNames, EventNames
 
 
 def event_names(name: str, value: Any) -> None:
@@ -38,14 +39,14 @@ def runner_setting(what: str) -> Any:
 class ReadingSettings(Settings):
     """How the columns of a command's files are read."""
 
-    columns: Any = setting(
+    columns: ColumnNames | None = setting(
         None,
         "what the files call the columns user_id, item_id, timestamp and event_type, where they "
         "do not call them that: user_id=userId,timestamp=ts",
         metavar="NAME=THERE,...",
         check=lambda name, value: as_renames(value),
     )
-    events: Any = setting(
+    events: EventNames | None = setting(
         None,
         "of the log, keep the rows whose event_type is one of these, such as buy,cart (default: "
         "all rows)",

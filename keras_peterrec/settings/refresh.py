@@ -15,6 +15,7 @@ from keras_peterrec.settings.base import (
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.reading import ReadingSettings, weight_setting
 from keras_peterrec.settings.training import TrainingSettings
+from keras_peterrec.types import AnyPath, Source
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
     command: ClassVar[str] = "refresh"
     help_text: ClassVar[str] = "train a host further on new events, with new items"
 
-    host: Any = setting(help="folder of a pretrain or refresh run")
-    log: Any = data_setting(help="log of the new events, or of all events until now")
-    out: Any = setting(help="new folder for the host", recorded=False)
-    items: Any = data_setting(
+    host: AnyPath = setting(help="folder of a pretrain or refresh run")
+    log: Source = data_setting(help="log of the new events, or of all events until now")
+    out: AnyPath = setting(help="new folder for the host", recorded=False)
+    items: Source | None = data_setting(
         None,
         "table with item_id and columns of words or categories: where new items start that few "
         "items were clicked beside",

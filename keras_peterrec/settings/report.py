@@ -1,9 +1,10 @@
 """Settings of `report`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.types import AnyPath
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,12 @@ class ReportSettings(Settings):
     command: ClassVar[str] = "report"
     help_text: ClassVar[str] = "a page about a finished run, or about all runs of a folder"
 
-    path: Any = setting(
+    path: AnyPath = setting(
         help="folder of a pretrain, refresh or transfer run, or a folder of them", positional=True
     )
-    out: Any = setting(
+    out: AnyPath | None = setting(
         None, "the page (default: report.html in the folder)", metavar="FILE", recorded=False
     )
-    titles: Any = setting(
+    titles: AnyPath | None = setting(
         None, "CSV file with item_id and title, for the examples", metavar="FILE", recorded=False
     )

@@ -1,10 +1,11 @@
 """Settings of `serve`."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import Settings, not_negative, positive_number, setting
+from keras_peterrec.types import AnyPath
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class ServeSettings(Settings):
         "--batching-parameters-file": "here it is --max-batch-rows and --workers",
     }
 
-    model_base_path: Any = setting(
+    model_base_path: AnyPath | None = setting(
         None,
         "folder with a directory for each version, such as export/peterrec, or one version of it",
     )
-    model_config_file: Any = setting(None, "TensorFlow Serving's models.config, for several models")
+    model_config_file: AnyPath | None = setting(
+        None, "TensorFlow Serving's models.config, for several models"
+    )
     model_name: str = setting("peterrec", "name of the model in --model-base-path")
     host: str = setting("127.0.0.1", "address to listen on; the default is this machine alone")
     proxy_host: tuple[str, ...] = setting(
@@ -35,7 +38,9 @@ class ServeSettings(Settings):
     )
     port: int = setting(8501, "of REST and the page; 0 takes any free one", check=not_negative)
     grpc_port: int = setting(8500, "0 takes any free one, -1 none")
-    titles: Any = setting(None, "CSV with item_id and title, for the page", metavar="FILE")
+    titles: AnyPath | None = setting(
+        None, "CSV with item_id and title, for the page", metavar="FILE"
+    )
     trust: bool = setting(
         False, "load models that may do more than compute, such as read and write files"
     )

@@ -1,7 +1,6 @@
 """Settings of the commands that train: which network, how large, and how it is trained."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.network.registry import network_names
@@ -58,7 +57,7 @@ class TrainingSettings(Settings):
         "best epoch, measure and save",
         recorded=False,
     )
-    devices: Any = setting(
+    devices: int | str | None = setting(
         None,
         "GPUs of this machine to train on (default: 1, or with TF_CONFIG all of each machine)",
         metavar="N|all",

@@ -1,6 +1,7 @@
 """Settings of `transfer`, and of the baselines that are run on the same tasks."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from keras_peterrec.settings.base import (
 from keras_peterrec.settings.reading import ReadingSettings, event_names, weight_setting
 from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
 from keras_peterrec.task_kinds import kind_names
+from keras_peterrec.types import AnyPath, EventNames, Named, Source
 
 # The methods and the names that the paper gives them; `transfer/strategies.py` builds them.
 METHODS = {
@@ -58,8 +60,10 @@ class SplitSettings(Settings):
 class TaskSettings(SplitSettings, ReadingSettings):
     """Where a task's answers are and what kind they are, and how its users are split."""
 
-    target: Any = data_setting(None, "target log: recommend its items")
-    labels: Any = data_setting(None, "table with user_id and columns of labels: learn one of them")
+    target: Source | None = data_setting(None, "target log: recommend its items")
+    labels: Source | None = data_setting(
+        None, "table with user_id and columns of labels: learn one of them"
+    )
     column: str | None = setting(None, "column of --labels")
     kind: str | None = setting(
         None,
@@ -68,7 +72,7 @@ class TaskSettings(SplitSettings, ReadingSettings):
         choices=kind_names,
         metavar="KIND",
     )
-    target_events: Any = setting(
+    target_events: EventNames | None = setting(
         None,
         "of --target, keep the rows whose event_type is one of these",
         metavar="KIND,...",
@@ -123,10 +127,10 @@ class TransferSettings(TrainingSettings, TaskSettings):
     command: ClassVar[str] = "transfer"
     help_text: ClassVar[str] = "train one task on a host"
 
-    host: Any = setting(help="folder of a pretrain run")
-    log: Any = data_setting(help="source log with the histories")
-    out: Any = setting(help="new folder for the task bundle", recorded=False)
-    start: Any = setting(
+    host: AnyPath = setting(help="folder of a pretrain run")
+    log: Source = data_setting(help="source log with the histories")
+    out: AnyPath = setting(help="new folder for the task bundle", recorded=False)
+    start: AnyPath | None = setting(
         None,
         "an earlier run of this task, such as on the host before a refresh: training starts with "
         "its patch and its head",
@@ -134,7 +138,7 @@ class TransferSettings(TrainingSettings, TaskSettings):
         metavar="BUNDLE",
     )
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
-    patch: Any = setting(
+    patch: str | Named | None = setting(
         None,
         "how to patch, for the methods patch and random_host: bottleneck, item_lora, "
         "item_bottleneck, compacter, lora, ia3, scale_shift, bias, norm or tokens, such as "
@@ -190,8 +194,8 @@ class LinearSettings(TaskSettings):
 
     command: ClassVar[str] = "linear"
 
-    log: Any = data_setting(help="source log with the histories")
-    out: Any = setting(help="new folder", recorded=False)
+    log: Source = data_setting(help="source log with the histories")
+    out: AnyPath = setting(help="new folder", recorded=False)
 
 
 @dataclass(frozen=True)
@@ -200,11 +204,11 @@ class MultiTaskSettings(ReadingSettings, NetworkSettings):
 
     command: ClassVar[str] = "multi_task"
 
-    log: Any = data_setting(help="source log")
-    tasks: Any = setting(
+    log: Source = data_setting(help="source log")
+    tasks: Mapping[str, Mapping[str, Any]] = setting(
         help="dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
     )
-    out: Any = setting(help="new folder", recorded=False)
+    out: AnyPath = setting(help="new folder", recorded=False)
     epochs: int = setting(TrainingSettings.epochs, "at most", check=check_count)
     learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
     head_dropout: float = setting(

@@ -1,11 +1,14 @@
 """Classification: one class of each user, such as gender, age group or life stage."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import (
@@ -18,7 +21,9 @@ from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData, best_labels
 from keras_peterrec.tasks.label_doubts import class_doubts
+from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
+from keras_peterrec.types import Json, Layer, Loss, Tensor
 
 # The log-loss of users who are weighed so that every class counts the same.
 BALANCED = Metric("balanced_log_loss", higher_is_better=False)
@@ -45,32 +50,38 @@ class Classification(TaskKind):
         return f"Classification({self.classes})"
 
     @property
-    def labels(self) -> list:
+    def labels(self) -> list[str]:
         return self.classes
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         return LinearHead(len(self.classes))
 
     @classmethod
     def make_data(
-        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
-    ) -> Any:
+        cls,
+        source: Events,
+        answers: Any,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
+    ) -> TaskData:
         return ClassificationData(source, answers, max_length, settings)
 
-    def save(self, folder: Any) -> dict:
+    def save(self, folder: Path) -> Json:
         return {"classes": self.classes}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> "Classification":
+    def load(cls, saved: Json, folder: Path) -> "Classification":
         return cls(saved["classes"])
 
-    def probabilities(self, scores: Any) -> np.ndarray:
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
         return np.exp(_log_probabilities(np.asarray(scores, "float64"))).astype("float32")
 
-    def answers(self, scores: Any, items: Any, k: int) -> dict:
+    def answers(
+        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
+    ) -> dict[str, np.ndarray]:
         return self._by_probability("classes", self.probabilities(scores))
 
-    def export_answers(self, name: str, folder: Any, k: int) -> Any:
+    def export_answers(self, name: str, folder: Path, k: int) -> ExportedAnswers:
         import tensorflow as tf
 
         def answer(scores, seen):
@@ -80,7 +91,7 @@ class Classification(TaskKind):
         return ExportedAnswers(answer, examples=dict)
 
     @staticmethod
-    def mixed_scores(scores: Any) -> Any:
+    def mixed_scores(scores: Tensor) -> Tensor:
         import tensorflow as tf
 
         return tf.nn.softmax(scores)
@@ -98,8 +109,14 @@ class ClassificationData(LabelData):
             balanced log-loss, in which every class counts the same.
     """
 
+    kind: Classification
+
     def __init__(
-        self, source: Any, labels: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+        self,
+        source: Events,
+        labels: Labels,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
     ) -> None:
         users, values = labels.one_each()
         classes = labels.order(values)
@@ -119,12 +136,14 @@ class ClassificationData(LabelData):
         shares = self.counts * self.weights
         return np.log(shares / shares.sum())
 
-    def loss(self, name: str | None = None) -> Any:
+    def loss(self, name: str | None = None) -> Loss:
         if self.balanced:
             return WeighedCrossentropy(self.weights.tolist())
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(
+        self, outputs: np.ndarray, answers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         logs = _log_probabilities(outputs)
         chosen = np.take_along_axis(logs, answers[:, None], axis=1)
         gradient = np.exp(logs)
@@ -132,31 +151,31 @@ class ClassificationData(LabelData):
         weights = self.weights[answers]
         return -weights * chosen[:, 0], weights[:, None] * gradient
 
-    def metrics(self, outputs: Any, answers: Any) -> dict:
+    def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         return self._of(np.exp(_log_probabilities(outputs)), answers)
 
-    def details(self, outputs: Any, answers: Any) -> dict:
+    def details(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         probabilities = np.exp(_log_probabilities(outputs)).astype("float32")
         labels = np.array(self.kind.classes, str)
         return {"labels": labels, "class": answers, "probabilities": probabilities}
 
-    def examples(self, outputs: Any, answers: Any) -> list:
+    def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
         found = best_labels(self.kind.classes, np.exp(_log_probabilities(outputs)))
         names = [self.kind.classes[answer] for answer in answers]
         return [{"truth": [name], "answer": answer} for name, answer in zip(names, found)]
 
-    def baseline(self, part: int) -> dict:
+    def baseline(self, part: str) -> Json:
         split, count = self.splits[part], len(self.kind.classes)
         shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
         return {"name": "majority", "test": self._of(shares, split.answers)}
 
-    def more_baselines(self, part: int) -> list:
+    def more_baselines(self, part: str) -> list[Json]:
         split = self.splits[part]
         shares = uniform_probabilities(len(self.kind.classes), len(split))
         return [{"name": UNIFORM, "test": self._of(shares, split.answers)}]
 
     def doubts(self) -> list[str]:
-        answers = np.concatenate([split.answers for split in self.splits])
+        answers = np.concatenate([split.answers for split in self.splits.values()])
         counts = np.bincount(answers, minlength=len(self.kind.classes))
         return class_doubts(self.kind.classes, counts)
 
@@ -168,7 +187,7 @@ class ClassificationData(LabelData):
             found[BALANCED.name] = float(np.mean(-self.weights[answers] * np.log(chosen)))
         return found
 
-    def summary(self) -> dict:
+    def summary(self) -> Json:
         return {**super().summary(), "classes": self.kind.classes}
 
 
@@ -183,12 +202,12 @@ class WeighedCrossentropy(keras.losses.Loss):
         super().__init__(**kwargs)
         self.weights = list(weights)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         loss = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         classes = keras.ops.reshape(keras.ops.cast(y_true, "int32"), keras.ops.shape(loss))
         return keras.ops.take(keras.ops.array(self.weights, loss.dtype), classes) * loss
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {**super().get_config(), "weights": self.weights}
 
 

@@ -1,19 +1,24 @@
 """The output layers of tasks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_peterrec.types import Initializer, Json, Layer, Shape, Tensor, Variables
 
-def head_weights(head: Any) -> dict:
+
+def head_weights(head: Layer) -> Variables:
     """The weights of a head and of the layers inside it, `{"head/kernel": variable}` by path."""
     start = f"{head.path}/"
     return {f"head/{weight.path.removeprefix(start)}": weight for weight in head.weights}
 
 
-def start_outputs(head: Any, labels: Any, arrays: dict, earlier_labels: Any) -> None:
+def start_outputs(
+    head: Layer, labels: Sequence[str], arrays: dict, earlier_labels: Sequence[str]
+) -> None:
     """Gives a new head what an earlier one knew of the same labels; others stay as they are.
 
     A head says by `output_axes` which axis of each of its weights is that of the labels. Without
@@ -64,20 +69,20 @@ class RecommenderHead(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
         self.items = items
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.item_table = self.add_weight(
             name="item_table",
             shape=(self.items, input_shape[-1]),
             initializer=keras.initializers.RandomNormal(stddev=0.02),
         )
 
-    def call(self, user):
+    def call(self, user: Tensor) -> Tensor:
         return ops.cast(ops.matmul(user, ops.transpose(self.item_table)), "float32")
 
-    def compute_output_spec(self, user):
+    def compute_output_spec(self, user: Tensor) -> Tensor:
         return keras.KerasTensor((user.shape[0], self.items), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {**super().get_config(), "items": self.items}
 
 
@@ -105,13 +110,17 @@ class LinearHead(keras.layers.Layer):
     output_axes = {"kernel": 1, "bias": 0}
 
     def __init__(
-        self, outputs: int, bias_initializer: Any = "zeros", name: str = "head", **kwargs: Any
+        self,
+        outputs: int,
+        bias_initializer: Initializer = "zeros",
+        name: str = "head",
+        **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.outputs = outputs
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(input_shape[-1], self.outputs),
@@ -121,13 +130,13 @@ class LinearHead(keras.layers.Layer):
             name="bias", shape=(self.outputs,), initializer=self.bias_initializer
         )
 
-    def call(self, user):
+    def call(self, user: Tensor) -> Tensor:
         return ops.cast(ops.matmul(user, self.kernel) + self.bias, "float32")
 
-    def compute_output_spec(self, user):
+    def compute_output_spec(self, user: Tensor) -> Tensor:
         return keras.KerasTensor((user.shape[0], self.outputs), dtype="float32")
 
-    def shrink(self, scale: float, towards: Any) -> None:
+    def shrink(self, scale: float, towards: np.ndarray) -> None:
         """Moves the outputs towards constant ones: `towards + scale · (z - towards)`.
 
         Args:
@@ -137,7 +146,7 @@ class LinearHead(keras.layers.Layer):
         self.kernel.assign(scale * self.kernel)
         self.bias.assign(towards + scale * (self.bias - towards))
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "outputs": self.outputs,

@@ -1,6 +1,7 @@
 """What the kinds of task that read a column of labels share."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,11 +9,12 @@ import numpy as np
 import scipy.optimize
 
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_data import PartWeights, TaskData
+from keras_peterrec.types import Json, Layer
 
 LEAST_SCALE = 0.01
 # Where training users are fewer, they help to choose the penalty of the linear part.
@@ -35,27 +37,29 @@ class LabelData(TaskData):
         """The head's outputs for the best constant answer, float64 `[n]`."""
         raise NotImplementedError
 
-    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(
+        self, outputs: np.ndarray, answers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The rows' losses `[E]` of outputs `[E, n]`, in float64, and their gradient `[E, n]`."""
         raise NotImplementedError
 
-    def metrics(self, outputs: Any, answers: Any) -> dict:
+    def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         """Metrics of the head's outputs `[E, n]`."""
         raise NotImplementedError
 
-    def parts(self, outputs: Any, answers: Any) -> dict:
+    def parts(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         """What each row adds to the deciding metric: `{Metric.part: [E]}`."""
         return {self.kind.metric.part: self.losses_and_gradient(outputs, answers)[0]}
 
-    def details(self, outputs: Any, answers: Any) -> dict:
+    def details(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         """What a report shows of outputs `[E, n]`, by the names of `report/kept_rows.py`."""
         return {}
 
-    def examples(self, outputs: Any, answers: Any) -> list:
+    def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
         """The answers of a few rows; see `RowDetails`. Defaults to none."""
         return []
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         start = keras.initializers.Constant(self.start().tolist())
         return LinearHead(len(self.kind.labels), bias_initializer=start)
 
@@ -64,13 +68,13 @@ class LabelData(TaskData):
 
     def measure_users(
         self,
-        users: Any,
-        head: Any,
-        part: int,
+        users: np.ndarray,
+        head: Layer,
+        part: str,
         sampled: bool = False,
-        linear: Any = None,
+        linear: LinearScores | None = None,
         network: float = 1.0,
-    ) -> dict:
+    ) -> Measured:
         outputs = np.asarray(head(users), "float64")
         if network != 1.0:
             outputs = self.middle() + network * (outputs - self.middle())
@@ -122,7 +126,7 @@ class LabelData(TaskData):
 
         return loss
 
-    def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
+    def measure_linear(self, linear: LinearPart, part: str, sampled: bool = False) -> Measured:
         return self._measured(self._linear_outputs(linear, part), part)
 
     def _measured(self, outputs, part):
@@ -151,7 +155,9 @@ class LabelData(TaskData):
         solved = self._regression(bag, self.splits[TRAIN], size).solve(linear["penalty"])
         return self._scaled(solved, linear["scale"])
 
-    def part_weights(self, users: Any, head: Any, linear: Any = None) -> PartWeights:
+    def part_weights(
+        self, users: np.ndarray, head: Layer, linear: LinearScores | None = None
+    ) -> PartWeights:
         """How far both parts' outputs move towards, or away from, the best constant answer b.
 
             z' = b + s (z - b) + a (l - b),   s, a = argmin of the validation users' loss
@@ -189,7 +195,9 @@ class LabelData(TaskData):
         return found.x.tolist()
 
 
-def best_labels(labels: Any, probabilities: Any, k: int = 3) -> list:
+def best_labels(
+    labels: Sequence[str], probabilities: np.ndarray, k: int = 3
+) -> list[list[list[Any]]]:
     """The `k` most probable labels of each row `[E, n]`, lists of `[label, probability]`."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return [[[labels[n], float(row[n])] for n in found] for row, found in zip(probabilities, best)]

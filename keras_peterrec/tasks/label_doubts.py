@@ -1,7 +1,6 @@
 """What looks wrong in a column of classes, in one line each; nothing here stops a command."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ MANY_CLASSES = 100
 _SHOWN = 3
 
 
-def class_doubts(names: Sequence[str], counts: Any) -> list[str]:
+def class_doubts(names: Sequence[str], counts: np.ndarray) -> list[str]:
     """Lines about classes that look alike, are rare, or are too many for the users.
 
     Args:

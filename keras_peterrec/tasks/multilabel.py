@@ -1,11 +1,14 @@
 """Several labels of each user, such as topics of interest."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
@@ -13,7 +16,9 @@ from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData, best_labels
 from keras_peterrec.tasks.label_doubts import class_doubts
+from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
+from keras_peterrec.types import Json, Layer, Loss, Tensor
 
 
 class Multilabel(TaskKind):
@@ -36,32 +41,38 @@ class Multilabel(TaskKind):
         return f"Multilabel({self._labels})"
 
     @property
-    def labels(self) -> list:
+    def labels(self) -> list[str]:
         return self._labels
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         return LinearHead(len(self._labels))
 
     @classmethod
     def make_data(
-        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
-    ) -> Any:
+        cls,
+        source: Events,
+        answers: Any,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
+    ) -> TaskData:
         return MultilabelData(source, answers, max_length, settings)
 
-    def save(self, folder: Any) -> dict:
+    def save(self, folder: Path) -> Json:
         return {"labels": self._labels}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> "Multilabel":
+    def load(cls, saved: Json, folder: Path) -> "Multilabel":
         return cls(saved["labels"])
 
-    def probabilities(self, scores: Any) -> np.ndarray:
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
         return _sigmoid(np.asarray(scores, "float64")).astype("float32")
 
-    def answers(self, scores: Any, items: Any, k: int) -> dict:
+    def answers(
+        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
+    ) -> dict[str, np.ndarray]:
         return self._by_probability("labels", self.probabilities(scores))
 
-    def export_answers(self, name: str, folder: Any, k: int) -> Any:
+    def export_answers(self, name: str, folder: Path, k: int) -> ExportedAnswers:
         import tensorflow as tf
 
         def answer(scores, seen):
@@ -74,7 +85,7 @@ class Multilabel(TaskKind):
         )
 
     @staticmethod
-    def mixed_scores(scores: Any) -> Any:
+    def mixed_scores(scores: Tensor) -> Tensor:
         import tensorflow as tf
 
         return tf.sigmoid(scores)
@@ -90,8 +101,14 @@ class MultilabelData(LabelData):
         settings: SplitSettings, of which it reads `seed` and `train_fraction`.
     """
 
+    kind: Multilabel
+
     def __init__(
-        self, source: Any, labels: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+        self,
+        source: Events,
+        labels: Labels,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
     ) -> None:
         users, sets = labels.sets()
         names = labels.order(set().union(*sets))
@@ -108,41 +125,43 @@ class MultilabelData(LabelData):
         have = answers.sum(axis=0, dtype="float64") + 0.5
         return np.log(have / (len(answers) + 1.0 - have))
 
-    def loss(self, name: str | None = None) -> Any:
+    def loss(self, name: str | None = None) -> Loss:
         return keras.losses.BinaryCrossentropy(from_logits=True)
 
-    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(
+        self, outputs: np.ndarray, answers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         # log(1 + e^z) - y z, without overflow for large z.
         losses = np.logaddexp(0.0, outputs) - answers * outputs
         return losses.sum(axis=1), _sigmoid(outputs) - answers
 
-    def parts(self, outputs: Any, answers: Any) -> dict:
+    def parts(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         losses, _ = self.losses_and_gradient(outputs, answers)
         return {self.kind.metric.part: losses / len(self.kind.labels)}
 
-    def metrics(self, outputs: Any, answers: Any) -> dict:
+    def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         return multilabel_metrics(_sigmoid(outputs), answers)
 
-    def details(self, outputs: Any, answers: Any) -> dict:
+    def details(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         labels = np.array(self.kind.labels, str)
         probabilities = _sigmoid(outputs).astype("float32")
         return {"labels": labels, "has": answers > 0, "probabilities": probabilities}
 
-    def examples(self, outputs: Any, answers: Any) -> list:
+    def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
         names = [[self.kind.labels[n] for n in np.flatnonzero(row)] for row in answers]
         found = best_labels(self.kind.labels, _sigmoid(outputs))
         return [{"truth": truth, "answer": answer} for truth, answer in zip(names, found)]
 
-    def baseline(self, part: int) -> dict:
+    def baseline(self, part: str) -> Json:
         answers = self.splits[part].answers
         shares = label_shares(self.splits[TRAIN].answers, len(answers))
         return {"name": "prior", "test": multilabel_metrics(shares, answers)}
 
     def doubts(self) -> list[str]:
-        counts = sum(split.answers.sum(axis=0) for split in self.splits)
+        counts = sum(split.answers.sum(axis=0) for split in self.splits.values())
         return class_doubts(self.kind.labels, counts)
 
-    def summary(self) -> dict:
+    def summary(self) -> Json:
         return {**super().summary(), "labels": self.kind.labels}
 
 

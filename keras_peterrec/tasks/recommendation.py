@@ -1,6 +1,7 @@
 """Recommendation: target items for users who are new in a domain."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from keras_peterrec.linear.linear_fitting import (
     best_weight,
     item_regression,
 )
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
+from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
 from keras_peterrec.linear.sparse_regression import Pairs
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_table import ItemTable
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.seen_items import (
@@ -34,10 +36,12 @@ from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, w
 from keras_peterrec.progress import line
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import RecommenderHead
+from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.target_loss import KINDS as LOSSES
 from keras_peterrec.tasks.target_loss import TargetLoss
 from keras_peterrec.tasks.task_data import PartWeights, TaskData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
+from keras_peterrec.types import Json, Layer, Loss
 
 SAMPLED_NEGATIVES = 99
 # From so many targets in a training row on, binary cross-entropy is the default loss. Measured on
@@ -77,60 +81,42 @@ class Recommendation(TaskKind):
         return f"Recommendation({len(self.targets)} items)"
 
     @property
-    def labels(self) -> list:
+    def labels(self) -> list[str]:
         return self.targets.items.tolist()
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         return RecommenderHead(len(self.targets))
 
     @classmethod
     def make_data(
-        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
-    ) -> Any:
+        cls,
+        source: Events,
+        answers: Any,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
+    ) -> TaskData:
         return RecommendationData(source, answers, max_length, settings)
 
-    def save(self, folder: Any) -> dict:
+    def save(self, folder: Path) -> Json:
         self.targets.save(folder / "targets.txt")
         return {"target_items": len(self.targets), "keep_seen": self.keep_seen}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> "Recommendation":
+    def load(cls, saved: Json, folder: Path) -> "Recommendation":
         return cls(Vocabulary.load(folder / "targets.txt"), bool(saved["keep_seen"]))
 
     def recommend(
-        self,
-        scores: Any,
-        k: int,
-        exclude: Sequence[Sequence[str]] | None = None,
-        seen: Sequence[Sequence[str]] = (),
-    ) -> tuple:
-        scores = self._without_seen(scores, seen, -np.inf)
-        for row, items in enumerate(exclude or ()):
-            known = self.targets.encode(items)
-            scores[row, known[known >= 0]] = -np.inf
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return self.targets.decode(best), np.take_along_axis(scores, best, axis=1)
+        self, scores: np.ndarray, k: int, filters: ItemFilters
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return filters.best(scores, self.targets, k, self.keep_seen)
 
-    def answers(self, scores: Any, items: Any, k: int) -> dict:
-        nothing = np.finfo("float32").min
-        scores = self._without_seen(scores, items, nothing)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores = np.take_along_axis(scores, best, axis=1)
-        return {
-            "items": np.where(scores > nothing, self.targets.decode(best), ""),
-            "scores": scores,
-        }
+    def answers(
+        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
+    ) -> dict[str, np.ndarray]:
+        best, best_scores = self.recommend(scores, k, ItemFilters.of(items))
+        return {"items": best, "scores": best_scores}
 
-    def _without_seen(self, scores, items, nothing):
-        """A copy of the scores with `nothing` for the items of histories, unless they are kept."""
-        scores = np.array(scores, "float32")
-        if not self.keep_seen:
-            rows = np.repeat(np.arange(len(items)), [len(row) for row in items])
-            seen = self.targets.encode_written([item for row in items for item in row])
-            scores[rows[seen >= 0], seen[seen >= 0]] = nothing
-        return scores
-
-    def export_answers(self, name: str, folder: Any, k: int) -> Any:
+    def export_answers(self, name: str, folder: Path, k: int) -> ExportedAnswers:
         items = ItemTable(self.targets, folder / f"{name}_targets.txt")
         return ExportedAnswers(
             answer=lambda scores, seen: items.best(scores, seen, k, self.keep_seen),
@@ -139,7 +125,7 @@ class Recommendation(TaskKind):
             select=lambda scores, *request: items.selected(scores, k, self.keep_seen, *request),
         )
 
-    def score_rows(self, head: Any) -> tuple:
+    def score_rows(self, head: Layer) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(head.item_table, "float32"), np.zeros(head.items, "float32")
 
     def mixed_count(self, k: int) -> int:
@@ -164,8 +150,14 @@ class RecommendationData(TaskData):
         truths_in_history: float. Of the training targets, the share that lies in the history.
     """
 
+    kind: Recommendation
+
     def __init__(
-        self, source: Any, target_log: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+        self,
+        source: Events,
+        target_log: Events,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
     ) -> None:
         asked = settings.split, settings.seed, settings.train_fraction
         parts = split_target_events(target_log, *asked)
@@ -194,7 +186,7 @@ class RecommendationData(TaskData):
         self.kind.keep_seen = bool(kept)
         self._asked_of = {}
 
-    def loss(self, name: str | None = None) -> Any:
+    def loss(self, name: str | None = None) -> Loss:
         """A new TargetLoss.
 
         Args:
@@ -209,20 +201,20 @@ class RecommendationData(TaskData):
 
     def measure_users(
         self,
-        users: Any,
-        head: Any,
-        part: int,
+        users: np.ndarray,
+        head: Layer,
+        part: str,
         sampled: bool = False,
-        linear: Any = None,
+        linear: LinearScores | None = None,
         network: float = 1.0,
-    ) -> dict:
+    ) -> Measured:
         return self._ranked(users, np.asarray(head.item_table), part, sampled, linear)
 
-    def baseline(self, part: int) -> dict:
+    def baseline(self, part: str) -> Json:
         table = popularity_table(self.counts)
         return {"name": "popularity", "test": self._ranked(None, table, part, sampled=True)}
 
-    def more_baselines(self, part: int) -> list:
+    def more_baselines(self, part: str) -> list[Json]:
         """The last item again, where both logs have it, then the targets that followed it."""
         same = self._same()
         pairs = Pairs(len(same), len(self.kind.targets))
@@ -238,7 +230,7 @@ class RecommendationData(TaskData):
 
         return best_item_regression(lambda bag: self._regression(bag, size), quality)
 
-    def measure_linear(self, linear: LinearPart, part: int, sampled: bool = False) -> dict:
+    def measure_linear(self, linear: LinearPart, part: str, sampled: bool = False) -> Measured:
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
         return self._ranked(None, nothing, part, sampled, self.linear_scores(linear, part))
 
@@ -258,7 +250,9 @@ class RecommendationData(TaskData):
     def _regression(self, bag, size):
         return item_regression(bag, self._rows(), size, len(self.kind.targets), same=self._same())
 
-    def part_weights(self, users: Any, head: Any, linear: Any = None) -> PartWeights:
+    def part_weights(
+        self, users: np.ndarray, head: Layer, linear: LinearScores | None = None
+    ) -> PartWeights:
         if linear is None:
             return PartWeights()
         table = np.asarray(head.item_table)
@@ -360,12 +354,13 @@ class RecommendationData(TaskData):
         said = what_is_seen(self.summary()) if self.decides_seen else None
         return [] if said is None else [said]
 
-    def summary(self) -> dict:
+    def summary(self) -> Json:
+        splits = self.splits.values()
         return {
             **super().summary(),
-            "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in self.splits)),
+            "rows_with_empty_history": int(sum((s.stops == s.starts).sum() for s in splits)),
             "target_items": len(self.kind.targets),
-            "target_events": sum(len(split.answers.items) for split in self.splits),
+            "target_events": sum(len(split.answers.items) for split in splits),
             "truths_in_history": round(self.truths_in_history, 6),
             "keep_seen": self.kind.keep_seen,
         }

@@ -1,18 +1,24 @@
 """Regression: one number of each user, such as spend or age in years."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.splits import TRAIN, split_users
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import regression_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.label_data import LabelData
+from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
+from keras_peterrec.types import Json, Layer, Loss
 
 
 class Regression(TaskKind):
@@ -47,13 +53,13 @@ class Regression(TaskKind):
         return super().__eq__(other) and vars(self) == vars(other)
 
     @property
-    def labels(self) -> list:
+    def labels(self) -> list[str]:
         return [self.column]
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         return LinearHead(1)
 
-    def start_head(self, head: Any, arrays: dict, earlier: TaskKind) -> None:
+    def start_head(self, head: Layer, arrays: dict, earlier: Any) -> None:
         super().start_head(head, arrays, earlier)
         # The same numbers in other standard units.
         scale = earlier.deviation / self.deviation
@@ -62,24 +68,30 @@ class Regression(TaskKind):
 
     @classmethod
     def make_data(
-        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
-    ) -> Any:
+        cls,
+        source: Events,
+        answers: Any,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
+    ) -> TaskData:
         return RegressionData(source, answers, max_length, settings)
 
-    def save(self, folder: Any) -> dict:
+    def save(self, folder: Path) -> Json:
         return {"column": self.column, "mean": self.mean, "deviation": self.deviation}
 
     @classmethod
-    def load(cls, saved: Any, folder: Any) -> "Regression":
+    def load(cls, saved: Json, folder: Path) -> "Regression":
         return cls(saved["column"], saved["mean"], saved["deviation"])
 
-    def values(self, scores: Any) -> np.ndarray:
+    def values(self, scores: np.ndarray) -> np.ndarray:
         return (self.mean + self.deviation * np.asarray(scores, "float64")[:, 0]).astype("float32")
 
-    def answers(self, scores: Any, items: Any, k: int) -> dict:
+    def answers(
+        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
+    ) -> dict[str, np.ndarray]:
         return {"value": self.values(scores)}
 
-    def export_answers(self, name: str, folder: Any, k: int) -> Any:
+    def export_answers(self, name: str, folder: Path, k: int) -> ExportedAnswers:
         return ExportedAnswers(
             answer=lambda scores, seen: {"value": self.mean + self.deviation * scores[:, 0]},
             examples=lambda answer: {"outputs": answer["value"]},
@@ -89,7 +101,7 @@ class Regression(TaskKind):
     def score_scale(self) -> float:
         return self.deviation
 
-    def score_rows(self, head: Any) -> tuple:
+    def score_rows(self, head: Layer) -> tuple[np.ndarray, np.ndarray]:
         rows, bias = super().score_rows(head)
         return self.deviation * rows, self.mean + self.deviation * bias
 
@@ -108,13 +120,20 @@ class RegressionData(LabelData):
         Misfit: all training users have the same number.
     """
 
+    kind: Regression
+
     def __init__(
-        self, source: Any, labels: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
+        self,
+        source: Events,
+        labels: Labels,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
     ) -> None:
         users, values = labels.one_each()
         examples = label_examples(source, users, _numbers(values, labels.column))
         split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
-        of_training = examples.answers[split == TRAIN]
+        numbers = np.asarray(examples.answers)
+        of_training = numbers[split == TRAIN]
         mean = of_training.mean() if len(of_training) else 0.0
         deviation = of_training.std() if len(of_training) else 1.0
         if deviation == 0.0:
@@ -123,35 +142,37 @@ class RegressionData(LabelData):
                 f"Received: {mean:g} for each of {len(of_training)}."
             )
         kind = Regression(labels.column, mean, deviation)
-        standardised = ((examples.answers - mean) / deviation).astype("float32")[:, None]
+        standardised = ((numbers - mean) / deviation).astype("float32")[:, None]
         examples = examples.with_answers(standardised)
         super().__init__(kind, source, examples, max_length, settings)
 
     def start(self) -> np.ndarray:
         return np.zeros(1)  # the mean
 
-    def loss(self, name: str | None = None) -> Any:
+    def loss(self, name: str | None = None) -> Loss:
         """Squared error (the default), or Huber's loss, which outliers pull less.
 
         Huber's loss becomes linear one standard deviation from the truth.
         """
         return keras.losses.Huber() if name == "huber" else keras.losses.MeanSquaredError()
 
-    def losses_and_gradient(self, outputs: Any, answers: Any) -> tuple:
+    def losses_and_gradient(
+        self, outputs: np.ndarray, answers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         errors = outputs - answers
         return np.sum(errors**2, axis=1) / 2, errors
 
-    def parts(self, outputs: Any, answers: Any) -> dict:
+    def parts(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         errors = self.kind.deviation * (outputs - answers)
         return {self.kind.metric.part: np.sum(errors**2, axis=1)}
 
-    def metrics(self, outputs: Any, answers: Any) -> dict:
+    def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         return regression_metrics(self._in_units(outputs), self._in_units(answers))
 
-    def details(self, outputs: Any, answers: Any) -> dict:
+    def details(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         return {"value": self._in_units(outputs), "truth": self._in_units(answers)}
 
-    def examples(self, outputs: Any, answers: Any) -> list:
+    def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
         pairs = zip(self._in_units(outputs), self._in_units(answers))
         return [{"truth": [f"{y:g}"], "answer": [[self.kind.column, found]]} for found, y in pairs]
 
@@ -159,20 +180,20 @@ class RegressionData(LabelData):
         """Outputs or answers `[E, 1]` in the units of the column, float64 `[E]`."""
         return self.kind.mean + self.kind.deviation * np.asarray(standardised, "float64")[:, 0]
 
-    def baseline(self, part: int) -> dict:
+    def baseline(self, part: str) -> Json:
         answers = self.splits[part].answers
         return {"name": "mean", "test": self.metrics(np.zeros(answers.shape), answers)}
 
-    def summary(self) -> dict:
+    def summary(self) -> Json:
         return {**super().summary(), "mean": self.kind.mean, "deviation": self.kind.deviation}
 
     def answer_as(self, kind: Any) -> None:
         before = self.kind
         super().answer_as(kind)
         # Other users have another mean: the truths stay, their standard units change.
-        for n, split in enumerate(self.splits):
+        for part, split in self.splits.items():
             numbers = before.mean + before.deviation * split.answers
-            self.splits[n] = split.with_answers((numbers - kind.mean) / kind.deviation)
+            self.splits[part] = split.with_answers((numbers - kind.mean) / kind.deviation)
 
 
 def _numbers(values, column):

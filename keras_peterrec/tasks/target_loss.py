@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_peterrec.types import Json, Tensor
+
 KINDS = ("softmax", "bce", "sampled", "bpr")
 
 
@@ -61,7 +63,7 @@ class TargetLoss(keras.losses.Loss):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         weights = None
         if len(y_true.shape) > len(y_pred.shape):
             y_true, weights = y_true[..., 0], ops.cast(y_true[..., 1], y_pred.dtype)
@@ -98,7 +100,7 @@ class TargetLoss(keras.losses.Loss):
         scores = ops.where(ops.take(chosen, drawn, axis=-1), -1e9, scores)
         return ops.softplus(ops.logsumexp(scores, axis=-1, keepdims=True) - true_scores)
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             **super().get_config(),
             "kind": self.kind,

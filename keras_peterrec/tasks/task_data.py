@@ -2,17 +2,31 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import is_moment
-from keras_peterrec.log.splits import TEST, VALIDATION, events_before, split_users
+from keras_peterrec.log.splits import (
+    LEFT_OUT,
+    PARTS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_part,
+    events_before,
+    split_users,
+)
+from keras_peterrec.log.task_examples import TaskExamples
 from keras_peterrec.log.user_batches import UserBatches
+from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.settings.transfer import SplitSettings
+from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.training.inference import TOKENS, outputs_of, traced
+from keras_peterrec.types import Json, Layer, Loss, Model
 
 # From so many rows a history on, a pass over the history is cheaper than its rows: it computes
 # every position twice, for the event and for a token that may stand there.
@@ -43,7 +57,7 @@ class TaskData:
         settings: SplitSettings.
 
     Attributes:
-        splits: list of TaskExamples: training, validation and test.
+        splits: dict of TaskExamples by part: `"train"`, `"validation"` and `"test"`.
         starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
             training counts its start as an epoch.
     """
@@ -51,7 +65,12 @@ class TaskData:
     starts_trained = False
 
     def __init__(
-        self, kind: Any, source: Any, examples: Any, max_length: int, settings: SplitSettings
+        self,
+        kind: TaskKind,
+        source: Events,
+        examples: TaskExamples,
+        max_length: int,
+        settings: SplitSettings,
     ) -> None:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
@@ -62,8 +81,8 @@ class TaskData:
             split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
         if is_moment(settings.split):
             examples, split = _cut_at(examples, split, source, settings.split)
-        self.splits = [examples.select(split == part) for part in range(3)]
-        sizes = [len(part) for part in self.splits]
+        self.splits = {part: examples.select(split == part) for part in PARTS}
+        sizes = [len(rows) for rows in self.splits.values()]
         if 0 in sizes:
             raise Misfit(
                 f"`{kind.reads}` should have enough users with a source history for training, "
@@ -71,7 +90,7 @@ class TaskData:
             )
 
     def __repr__(self):
-        rows = [len(part) for part in self.splits]
+        rows = [len(part) for part in self.splits.values()]
         return f"{type(self).__name__}(kind={self.kind.name!r}, rows={rows})"
 
     def doubts(self) -> list[str]:
@@ -80,11 +99,11 @@ class TaskData:
 
     # Training.
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         """A new head for this data."""
         return self.kind.new_head()
 
-    def loss(self, name: str | None = None) -> Any:
+    def loss(self, name: str | None = None) -> Loss:
         """A new loss.
 
         Args:
@@ -92,7 +111,9 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def part_weights(self, users: Any, head: Any, linear: Any = None) -> PartWeights:
+    def part_weights(
+        self, users: np.ndarray, head: Layer, linear: LinearScores | None = None
+    ) -> PartWeights:
         """How much the network and the linear part should count, as validation asks.
 
         Args:
@@ -102,11 +123,11 @@ class TaskData:
         """
         return PartWeights()
 
-    def middle(self) -> Any:
+    def middle(self) -> np.ndarray | float:
         """The outputs `[n]` that both parts are moved towards where they count less."""
         return 0.0
 
-    def join(self, model: Any, linear: Any, weights: PartWeights) -> None:
+    def join(self, model: Model, linear: LinearPart | None, weights: PartWeights) -> None:
         """Weighs the network of a trained model, and adds the linear part to it.
 
         Args:
@@ -122,12 +143,12 @@ class TaskData:
     def everything(self) -> "TaskData":
         """This data with the rows of all users for training, for what ships."""
         other = copy.copy(self)
-        other.splits = [self.every_row, *self.splits[VALIDATION:]]
+        other.splits = {**self.splits, TRAIN: self.every_row}
         return other
 
     # Measuring.
 
-    def reach(self, model: Any, part: int) -> int | None:
+    def reach(self, model: Model, part: str) -> int | None:
         """How many events before a cut one pass over a user's history needs; see `TaskModel.reach`.
 
         `None` where every row should be read for itself: the model asks for it, or few rows of
@@ -138,7 +159,7 @@ class TaskData:
         pays = len(starts) == histories or len(starts) >= ROWS_OF_A_PASS * histories
         return model.reach(self.max_length) if pays else None
 
-    def users(self, model: Any, part: int) -> np.ndarray:
+    def users(self, model: Model, part: str) -> np.ndarray:
         """The users of a split as a task model's head reads them, `[E, C]`.
 
         One pass over each user's history answers for all of its cuts where that is right.
@@ -150,20 +171,31 @@ class TaskData:
         forward = model.user_states_at_ends if plan.at_ends else model.user_states_at
         return plan.outputs(traced(forward), items)
 
-    def measure(self, model: Any, part: int, sampled: bool = False) -> dict:
-        """Metrics of a task model on a split; if `sampled`, those that papers use as well."""
+    def measure(self, model: Model, part: str, sampled: bool = False) -> Measured:
+        """Metrics of a task model on a part of its users.
+
+        Args:
+            model: TaskModel.
+            part: str. `"train"`, `"validation"` or `"test"`, as in all that is asked of a part.
+            sampled: bool. Whether the metrics that papers use are measured as well. Defaults to
+                `False`.
+
+        Raises:
+            InputError: `part` is none of these.
+        """
+        check_part(part)
         linear = None if model.linear is None else self.linear_scores(model.linear.part(), part)
         return self.measure_users(self.users(model, part), model.head, part, sampled, linear)
 
     def measure_users(
         self,
-        users: Any,
-        head: Any,
-        part: int,
+        users: np.ndarray,
+        head: Layer,
+        part: str,
         sampled: bool = False,
-        linear: Any = None,
+        linear: LinearScores | None = None,
         network: float = 1.0,
-    ) -> dict:
+    ) -> Measured:
         """Metrics of users `[E, C]`, computed already, and a head on a split.
 
         Args:
@@ -173,7 +205,9 @@ class TaskData:
         """
         raise NotImplementedError
 
-    def measure_sum(self, users: Any, head: Any, linear: Any = None) -> dict:
+    def measure_sum(
+        self, users: np.ndarray, head: Layer, linear: LinearScores | None = None
+    ) -> Measured:
         """Metrics of validation users as they would be served: both parts weighed, and joined.
 
         Args:
@@ -181,25 +215,27 @@ class TaskData:
         """
         weights = self.part_weights(users, head, linear)
         added = linear.moved(weights.linear, self.middle()) if weights.linear else None
-        scaled = {} if weights.network == 1.0 else {"network": weights.network}
-        return self.measure_users(users, head, VALIDATION, linear=added, **scaled)
+        if weights.network == 1.0:
+            return self.measure_users(users, head, VALIDATION, linear=added)
+        scale = weights.network
+        return self.measure_users(users, head, VALIDATION, linear=added, network=scale)
 
-    def linear_scores(self, linear: Any, part: int) -> Any:
+    def linear_scores(self, linear: LinearPart, part: str) -> LinearScores:
         """The LinearScores of a LinearPart on a split."""
         split = self.splits[part]
         return linear.scores(self.source.items, split.starts, split.stops)
 
     # Baselines.
 
-    def baseline(self, part: int) -> dict:
+    def baseline(self, part: str) -> Json:
         """Name and metrics of the simplest answer, the same for everybody."""
         raise NotImplementedError
 
-    def more_baselines(self, part: int) -> list:
+    def more_baselines(self, part: str) -> list[Json]:
         """Names and metrics of other answers that need no fitting, each as `baseline`."""
         return []
 
-    def fit_linear(self, size: int) -> Any:
+    def fit_linear(self, size: int) -> LinearPart | None:
         """The linear part: a regression of the training rows' answers, the best on validation.
 
         Args:
@@ -210,7 +246,7 @@ class TaskData:
         """
         return None
 
-    def refit_linear(self, size: int, linear: Any) -> Any:
+    def refit_linear(self, size: int, linear: Json) -> LinearPart:
         """The linear part fitted to the training rows with settings that were chosen before.
 
         Args:
@@ -225,15 +261,15 @@ class TaskData:
             "`refit_linear`. Received: True."
         )
 
-    def measure_linear(self, linear: Any, part: int, sampled: bool = False) -> dict:
+    def measure_linear(self, linear: LinearPart, part: str, sampled: bool = False) -> Measured:
         """Metrics of a LinearPart alone on a split."""
         raise NotImplementedError
 
     # Description.
 
-    def summary(self) -> dict:
+    def summary(self) -> Json:
         """Sizes, for `metrics.json`."""
-        users = [len(set(split.user_ids)) for split in self.splits]
+        users = [len(set(split.user_ids)) for split in self.splits.values()]
         return {
             "users": sum(users),
             "users_train_validation_test": users,
@@ -241,7 +277,7 @@ class TaskData:
             "known_events": round(self.source.known_share, 4),  # that the host knows
         }
 
-    def answer_as(self, kind: Any) -> None:
+    def answer_as(self, kind: TaskKind) -> None:
         """Takes on the kind of a trained task, which is then measured on these rows.
 
         Args:
@@ -265,7 +301,7 @@ def _cut_at(examples, split, source, moment):
     ends = examples.starts + before[np.minimum(users, len(before) - 1)]
     stops = np.where(split == TEST, examples.stops, np.minimum(examples.stops, ends))
     emptied = (stops == examples.starts) & (examples.stops > examples.starts)
-    return examples.with_stops(stops), np.where(emptied, -1, split)
+    return examples.with_stops(stops), np.where(emptied, LEFT_OUT, split)
 
 
 def _few(labels):

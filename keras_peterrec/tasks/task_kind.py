@@ -3,13 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.events import Events
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import start_outputs
+from keras_peterrec.tasks.item_filters import ItemFilters
+from keras_peterrec.types import Json, Layer, Tensor
+
+if TYPE_CHECKING:
+    from keras_peterrec.tasks.task_data import TaskData
 
 DEFAULT_SPLIT = SplitSettings()
 
@@ -44,7 +51,7 @@ class Metric:
         """What a row's part of the metric is called among `Measured.rows`."""
         return self.root_of or self.name
 
-    def described(self) -> dict:
+    def described(self) -> Json:
         """What `metrics.json` says of it, under `decides`."""
         return {
             "name": self.name,
@@ -52,7 +59,7 @@ class Metric:
             "root_of": self.root_of,
         }
 
-    def of_means(self, means: Any) -> Any:
+    def of_means(self, means: np.ndarray) -> np.ndarray:
         """The metric, from means over rows of their `part`."""
         return np.sqrt(means) if self.root_of else means
 
@@ -98,7 +105,7 @@ class TaskKind:
     """
 
     name: ClassVar[str]
-    metric: ClassVar[Metric]
+    metric: Metric
     shown: ClassVar[tuple]
     reads: ClassVar[str] = "labels"
     losses: ClassVar[tuple] = ()
@@ -118,18 +125,18 @@ class TaskKind:
     # What the scores are of.
 
     @property
-    def labels(self) -> list:
+    def labels(self) -> list[str]:
         """What each of the scores is of, in their order: list of str."""
         raise NotImplementedError
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         """A new head, a Layer from users `[B, C]` to scores `[B, len(labels)]`.
 
         Layers inside it need names of their own: a bundle holds the weights by path.
         """
         raise NotImplementedError
 
-    def start_head(self, head: Any, arrays: dict, earlier: "TaskKind") -> None:
+    def start_head(self, head: Layer, arrays: dict, earlier: "TaskKind") -> None:
         """Gives a new head what an earlier task of this kind knew; see `start_outputs`.
 
         Args:
@@ -143,8 +150,12 @@ class TaskKind:
 
     @classmethod
     def make_data(
-        cls, source: Any, answers: Any, max_length: int, settings: SplitSettings = DEFAULT_SPLIT
-    ) -> Any:
+        cls,
+        source: Events,
+        answers: Any,
+        max_length: int,
+        settings: SplitSettings = DEFAULT_SPLIT,
+    ) -> "TaskData":
         """The task's rows, a TaskData, split into training, validation and test.
 
         Args:
@@ -157,12 +168,12 @@ class TaskKind:
 
     # The bundle.
 
-    def save(self, folder: Any) -> dict:
+    def save(self, folder: Path) -> Json:
         """Writes what needs files of its own into a bundle; returns the rest, JSON values."""
         raise NotImplementedError
 
     @classmethod
-    def load(cls, saved: dict, folder: Any) -> "TaskKind":
+    def load(cls, saved: dict, folder: Path) -> "TaskKind":
         """What `save` wrote and returned, as an object."""
         raise NotImplementedError
 
@@ -170,26 +181,30 @@ class TaskKind:
 
     def recommend(
         self,
-        scores: Any,
+        scores: np.ndarray,
         k: int,
-        exclude: Sequence[Sequence[str]] | None = None,
-        seen: Sequence[Sequence[str]] = (),
-    ) -> tuple:
+        filters: ItemFilters,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` items of each row and their scores; see `Task.recommend`.
 
-        Items of `seen`, the histories as they are written, are left out unless the kind keeps them.
+        Args:
+            scores: float32 array `[B, len(labels)]`.
+            k: int.
+            filters: ItemFilters, what may be recommended after each history.
         """
         raise self._cannot("recommend", "recommendation")
 
-    def probabilities(self, scores: Any) -> np.ndarray:
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities of `labels`, float32 `[B, n]`."""
         raise self._cannot("give probabilities", "classification or multilabel")
 
-    def values(self, scores: Any) -> np.ndarray:
+    def values(self, scores: np.ndarray) -> np.ndarray:
         """One number a row, float32 `[B]`."""
         raise self._cannot("give numbers", "regression")
 
-    def answers(self, scores: Any, items: Sequence[Sequence[str]], k: int) -> dict:
+    def answers(
+        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
+    ) -> dict[str, np.ndarray]:
         """The answers of `Task.predict`: what `export_answers` gives, in NumPy.
 
         Args:
@@ -204,7 +219,7 @@ class TaskKind:
 
     # Answers of the SavedModel.
 
-    def export_answers(self, name: str, folder: Any, k: int) -> "ExportedAnswers":
+    def export_answers(self, name: str, folder: Path, k: int) -> "ExportedAnswers":
         """How the SavedModel turns scores into answers; see ExportedAnswers.
 
         Args:
@@ -214,7 +229,7 @@ class TaskKind:
         """
         raise NotImplementedError
 
-    def score_rows(self, head: Any) -> tuple:
+    def score_rows(self, head: Layer) -> tuple[np.ndarray, np.ndarray]:
         """A head's weights as `(rows [n, C], bias [n])`, with scores = rows · user + bias.
 
         `MixedSignature` puts those of many tasks into one table. The scores are the head's times
@@ -228,7 +243,7 @@ class TaskKind:
         return 1.0
 
     @staticmethod
-    def mixed_scores(scores: Any) -> Any:
+    def mixed_scores(scores: Tensor) -> Tensor:
         """What a mixed signature answers for the scores of `score_rows`, `[n]` to `[n]`."""
         return scores
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.vocabulary import UNK, Vocabulary, rows_of_items
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.grown_host import (
@@ -16,11 +16,13 @@ from keras_peterrec.transfer.grown_host import (
     vectors_by_columns,
 )
 from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.task import Task
+from keras_peterrec.types import AnyPath
 
 _ITEMS, _VECTORS = "items.txt", "vectors.npz"  # of a folder with added items
 
 
-def add_items(host: Host, features: Any) -> Host:
+def add_items(host: Host, features: ItemFeatures) -> Host:
     """A host that knows the items of a table as well, without training.
 
     The vectors of new items are predicted from their columns, see `predicted_vectors`. All else
@@ -50,7 +52,7 @@ def add_items(host: Host, features: Any) -> Host:
     return _appended(host, new, vectors)
 
 
-def save_added(host: Host, count: int, folder: Any) -> None:
+def save_added(host: Host, count: int, folder: AnyPath) -> None:
     """Writes a host's last items and their vectors into a new folder."""
     folder = Path(folder)
     folder.mkdir()
@@ -59,13 +61,15 @@ def save_added(host: Host, count: int, folder: Any) -> None:
     write_weights(folder / _VECTORS, vectors)
 
 
-def append_saved(host: Host, folder: Any) -> Host:
+def append_saved(host: Host, folder: AnyPath) -> Host:
     """The host with the items that `save_added` wrote, bit for bit."""
     new = Vocabulary.load(Path(folder) / _ITEMS).items
     return _appended(host, new, read_weights(Path(folder) / _VECTORS))
 
 
-def tell_own_network(task: Any, vocabulary: Vocabulary, known: int, features: Any) -> None:
+def tell_own_network(
+    task: Task, vocabulary: Vocabulary, known: int, features: ItemFeatures
+) -> None:
     """Gives new items vectors in a task that has a network of its own, not the host's.
 
     They are predicted from what that network learned of the known items; see `add_items`.

@@ -111,7 +111,7 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
             f"Received: {', '.join('no patch' if p is None else short_name(p) for p in patches)}."
         )
     # A stack is one more link of the chain; its own chains are kept whole.
-    stacked = _new_task(tasks[-1], Stack(patches), tasks, _same_linear(tasks[-1].model))
+    stacked = _new_task(tasks[-1], Stack(tuple(patches)), tasks, _same_linear(tasks[-1].model))
     for path, weight in stacked.model.task_weights().items():
         if not path.startswith("patches/"):
             weight.assign(tasks[-1].model.task_weights()[path])

@@ -7,6 +7,8 @@ import scipy.sparse
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.vector_regression import predicted_vectors
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.vocabulary import UNK, Vocabulary, number_of, rows_of_items
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.host import OBJECTIVES, OUTPUT_TABLE, Host
@@ -15,7 +17,9 @@ BESIDE = 3  # events before and after that count as beside
 FROM_COLUMNS = 10.0  # so many items beside a new one say as much as its columns
 
 
-def grown_vocabulary(vocabulary: Vocabulary, item_ids: Any, counts: Any, min_count: int = 1) -> Any:
+def grown_vocabulary(
+    vocabulary: Vocabulary, item_ids: np.ndarray, counts: np.ndarray, min_count: int = 1
+) -> tuple[Vocabulary, np.ndarray]:
     """The items of a vocabulary and, after them, new ones by falling counts.
 
     Args:
@@ -41,7 +45,12 @@ def grown_vocabulary(vocabulary: Vocabulary, item_ids: Any, counts: Any, min_cou
 
 
 def grow_host(
-    host: Host, vocabulary: Vocabulary, counts: Any, sequences: Any, seed: int, features: Any = None
+    host: Host,
+    vocabulary: Vocabulary,
+    counts: np.ndarray,
+    sequences: Events,
+    seed: int,
+    features: ItemFeatures | None = None,
 ) -> Host:
     """A copy of a host, to be trained, that knows new items as well.
 
@@ -82,7 +91,7 @@ def grow_host(
     return host_with_vectors(host, vocabulary, vectors, counts, seed)
 
 
-def item_tables(host: Host) -> dict:
+def item_tables(host: Host) -> dict[str, np.ndarray]:
     """The tables with a row for each item, without special ids, `{path: array [I, C]}`."""
     tables = {ITEM_TABLE: rows_of_items(np.asarray(host.backbone.item_embedding.embeddings))}
     if not host.pretrainer.tied:
@@ -90,7 +99,9 @@ def item_tables(host: Host) -> dict:
     return tables
 
 
-def vectors_by_columns(items: Any, known: int, table: np.ndarray, features: Any) -> tuple:
+def vectors_by_columns(
+    items: np.ndarray, known: int, table: np.ndarray, features: ItemFeatures
+) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of new items, predicted from their columns; see `predicted_vectors`.
 
     Args:
@@ -123,7 +134,7 @@ def vectors_by_columns(items: Any, known: int, table: np.ndarray, features: Any)
 
 
 def host_with_vectors(
-    host: Host, vocabulary: Vocabulary, vectors: dict, counts: Any, seed: int
+    host: Host, vocabulary: Vocabulary, vectors: dict, counts: np.ndarray | None, seed: int
 ) -> Host:
     """A copy of a host with more items, without a linear part.
 
@@ -137,8 +148,8 @@ def host_with_vectors(
     old, network = host.pretrainer, host.backbone
     config = {**network.get_config(), "vocabulary_size": len(vocabulary)}
     backbone = type(network).from_config(config)
-    arguments = {"tied": old.tied, "negatives": old.negatives, "seed": seed}
-    law = {"sampler": old.sampler}
+    arguments: dict[str, Any] = {"tied": old.tied, "negatives": old.negatives, "seed": seed}
+    law: dict[str, Any] = {"sampler": old.sampler}
     if old.counts is not None:
         more = len(vocabulary.items) - len(old.counts)
         law["counts"] = np.pad(np.asarray(old.counts), (0, more))
@@ -159,7 +170,7 @@ def host_with_vectors(
     return Host(pretrainer, vocabulary, host.max_length, keep_seen=host.keep_seen)
 
 
-def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_matrix:
+def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_matrix:
     """How often each item comes beside each new one in the events that are trained on.
 
     Args:
@@ -183,9 +194,9 @@ def pairs_beside(sequences: Any, known: int, items: int) -> scipy.sparse.csr_mat
         for left, right in ((one[near], other[near]), (other[near], one[near])):
             rows.append(left[left >= known] - known)
             columns.append(right[left >= known])
-    rows, columns = np.concatenate(rows), np.concatenate(columns)
-    ones = np.ones(len(rows), "float32")
-    return scipy.sparse.csr_matrix((ones, (rows, columns)), (items - known, items))
+    ones = np.ones(sum(map(len, rows)), "float32")
+    places = np.concatenate(rows), np.concatenate(columns)
+    return scipy.sparse.csr_matrix((ones, places), (items - known, items))
 
 
 def vectors_beside(table: np.ndarray, pairs: scipy.sparse.csr_matrix) -> np.ndarray:

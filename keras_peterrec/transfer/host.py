@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -20,12 +20,14 @@ from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.item_scores import item_scores
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
-from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.vocabulary import Vocabulary, check_lines
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network
 from keras_peterrec.network.registry import network_from_config, network_to_config
+from keras_peterrec.tasks.item_filters import ItemFilters
+from keras_peterrec.types import AnyPath, Model, Tensor
 
 FORMAT_VERSION = 5
 OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
@@ -107,12 +109,12 @@ class Host:
         field = self.backbone.receptive_field
         return field - 1 if self.backbone.causal and field is not None else self.max_length
 
-    def task_settings(self) -> dict:
+    def task_settings(self) -> dict[str, int]:
         """How new tasks on this host read a history: arguments of a TaskModel, dict."""
         longest = max(EVENTS, self.max_length, self.window)
         return {"history_length": longest, "window": self.window}
 
-    def history_length(self, model: Any) -> int:
+    def history_length(self, model: Model) -> int:
         """How many last events a TaskModel or MixedTasks on this host should be given, int."""
         return model.events_read or max(self.max_length, model.linear_events)
 
@@ -122,7 +124,7 @@ class Host:
         linear = self.pretrainer.linear
         return self.max_length if linear is None else max(self.max_length, linear.bag.events)
 
-    def next_item_scores(self, history: Any) -> Any:
+    def next_item_scores(self, history: HistoryForms | Tensor) -> Tensor:
         """Scores of every item to follow histories, float32 `[B, V - 4]`.
 
         Args:
@@ -133,14 +135,34 @@ class Host:
         Raises:
             InputError: they have another form.
         """
+        ids: Tensor = history
         if not ops.is_tensor(history):
             asked = Histories(history, "history")
-            history, _ = asked.ids(self.vocabulary, self.next_item_length)
+            ids, _ = asked.ids(self.vocabulary, self.next_item_length)
         pretrainer = self.pretrainer
-        users = ops.cast(pretrainer.user_states(history[:, -self.max_length :]), "float32")
+        users = ops.cast(pretrainer.user_states(ids[:, -self.max_length :]), "float32")
         table = ops.cast(ops.convert_to_tensor(pretrainer.item_table), "float32")
         scores = item_scores(users, table)
-        return scores if pretrainer.linear is None else scores + pretrainer.linear(history)
+        return scores if pretrainer.linear is None else scores + pretrainer.linear(ids)
+
+    def recommend(
+        self,
+        histories: HistoryForms,
+        k: int = 10,
+        *,
+        allow: EachItems = "",
+        deny: EachItems = "",
+        keep_seen: bool | Sequence[bool | None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` items to follow histories, as `serving_default` answers.
+
+        Args, returns and raises: see `Task.recommend`.
+        """
+        asked = Histories(histories)
+        filters = ItemFilters.of(asked.items(self.vocabulary), allow, deny, keep_seen)
+        ids, _ = asked.ids(self.vocabulary, self.next_item_length)
+        scores = np.asarray(self.next_item_scores(ops.convert_to_tensor(ids)))
+        return filters.best(scores, self.vocabulary, k, self.keep_seen)
 
     def fingerprint(self, items: int | None = None) -> str:
         """A hash of the network, its settings and weights and of the vocabulary.
@@ -175,7 +197,7 @@ class Host:
             return len(self.vocabulary.items)
         return self.compatible_with.get(fingerprint)
 
-    def save(self, folder: Any) -> None:
+    def save(self, folder: AnyPath) -> None:
         """Writes the host; `host.json` comes last, so a folder with it is whole."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +224,7 @@ class Host:
         )
 
     @classmethod
-    def load(cls, folder: Any, argument: str = "host") -> "Host":
+    def load(cls, folder: AnyPath, argument: str = "host") -> "Host":
         """Reads what `save` wrote.
 
         Raises:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.preprocessing import known_items
 from keras_peterrec.log.vocabulary import PAD, UNK
 from keras_peterrec.transfer.task_model import TaskModel
+from keras_peterrec.types import Tensor
 
 
 class IncrementalTask:
@@ -54,11 +56,11 @@ class IncrementalTask:
         """`(S, C)` of one user."""
         return self.model.host.state_rows + self._id_rows, self.model.host.hidden_dim
 
-    def start(self, users: int) -> Any:
+    def start(self, users: int) -> Tensor:
         """The states of users without events, `[B, S, C]`, float32."""
         return ops.zeros((users, *self.state_shape), dtype="float32")
 
-    def step(self, state: Any, items: Any) -> tuple[Any, Any]:
+    def step(self, state: Tensor, items: np.ndarray) -> tuple[Any, Any]:
         """Takes in one event of each user, and answers: `append` and `scores` in one pass.
 
         Args:
@@ -79,21 +81,21 @@ class IncrementalTask:
         state = ops.where(comes, self._with_ids(moved, state, items), state)
         return state, self._scores(state, self._pooled(user))
 
-    def append(self, state: Any, items: Any) -> Any:
+    def append(self, state: Tensor, items: np.ndarray) -> Tensor:
         """The states after one more event of each user; see `step`."""
         embedded, comes = self._embedded(items)
         _, moved = self._advance(state, embedded, 1)
         return ops.where(comes, self._with_ids(moved, state, items), state)
 
-    def scores(self, state: Any) -> Any:
+    def scores(self, state: Tensor) -> Tensor:
         """The task's scores `[B, Y]` for users in a state."""
         return self._scores(state, self.users(state))
 
-    def users(self, state: Any) -> Any:
+    def users(self, state: Tensor) -> Tensor:
         """The users as the head reads them, `[B, C]`."""
         return self._pooled(self._advance(state, self._tokens(state), 0)[0])
 
-    def read(self, history: Any) -> Any:
+    def read(self, history: Tensor) -> Tensor:
         """The states after whole histories `[B, L]`, padded on the left, in one pass.
 
         Unknown items are left out.

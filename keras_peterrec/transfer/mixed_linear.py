@@ -11,6 +11,7 @@ from keras import ops
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, bag_weights
 from keras_peterrec.log.vocabulary import number_of
+from keras_peterrec.types import Tensor
 
 
 class MixedLinear(keras.layers.Layer):
@@ -62,7 +63,7 @@ class MixedLinear(keras.layers.Layer):
         self.zeros = max(without, default=0)
         self.built = True
 
-    def call(self, history, place):
+    def call(self, history: Tensor, place: Tensor) -> Tensor:
         def of_rows(values):
             return ops.expand_dims(ops.take(values, place, axis=0), 1)
 

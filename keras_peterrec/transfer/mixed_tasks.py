@@ -1,6 +1,6 @@
 """Batches in which every row has a task of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,13 +11,17 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
-from keras_peterrec.log.histories import Histories
-from keras_peterrec.network.network import ITEM_EMBEDDING
+from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
+from keras_peterrec.network.network import ITEM_EMBEDDING, Network
 from keras_peterrec.patches.patch_layer import item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
+from keras_peterrec.tasks.item_filters import NO_ITEM, NO_SCORE, ItemFilters
+from keras_peterrec.tasks.task_kind import TaskKind
+from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_linear import MixedLinear
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.types import AnyPath, Layer, Tensor, Variable, Variables
 
 
 class MixedTasks(keras.Model):
@@ -53,13 +57,13 @@ class MixedTasks(keras.Model):
 
     def __init__(
         self,
-        pattern: Any,
-        names: Any,
-        weights: Any,
-        heads: Any,
-        kinds: Any,
-        sources: Any,
-        linear: Any,
+        pattern: Task,
+        names: Iterable[str],
+        weights: Mapping[str, np.ndarray],
+        heads: list[Layer],
+        kinds: list[TaskKind],
+        sources: Mapping[str, Any],
+        linear: Sequence[LinearTable | None],
         **kwargs: Any,
     ) -> None:
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
@@ -78,7 +82,7 @@ class MixedTasks(keras.Model):
             self.linear = MixedLinear(linear, [len(kind.labels) for kind in kinds])
 
     @classmethod
-    def of_tasks(cls, tasks: Any) -> "MixedTasks":
+    def of_tasks(cls, tasks: Mapping[str, Task]) -> "MixedTasks":
         """Stacks trained tasks, `{name: Task}`."""
         tasks = dict(tasks)
         bundles = {
@@ -95,7 +99,9 @@ class MixedTasks(keras.Model):
         return cls._of_bundles(_first(tasks), bundles, tasks)
 
     @classmethod
-    def load(cls, folders: Any, host: Any, argument: str = "folders") -> "MixedTasks":
+    def load(
+        cls, folders: Iterable[AnyPath], host: Host, argument: str = "folders"
+    ) -> "MixedTasks":
         """Reads task bundles; a task is called as its folder. Messages call them `argument`.
 
         Raises:
@@ -159,7 +165,7 @@ class MixedTasks(keras.Model):
         kinds = [kind for _, _, kind, _ in bundles.values()]
         return cls(pattern, bundles, stacked, heads, kinds, sources, linear)
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, Tensor]) -> Tensor:
         model, host = self._pattern, self._pattern.host
         history, place = (ops.cast(inputs[name], "int32") for name in ("history", "place"))
         if model.window is not None:
@@ -172,7 +178,7 @@ class MixedTasks(keras.Model):
         return model.patched_host.user(states, positions)
 
     @property
-    def host(self) -> Any:
+    def host(self) -> Network:
         """The network that all tasks share."""
         return self._pattern.host
 
@@ -187,18 +193,18 @@ class MixedTasks(keras.Model):
         """See `TaskModel`."""
         return 0 if self.linear is None else self.linear.longest
 
-    def tokens(self, place: Any) -> Any:
+    def tokens(self, place: Tensor) -> Tensor:
         """The task token of each row, `[B, 1, C]`."""
         return self._rows("task_token/token", place)
 
-    def embed(self, ids: Any, place: Any) -> Any:
+    def embed(self, ids: Tensor, place: Tensor) -> Tensor:
         """The items `[B, L, C]` of ids `[B, L]`, as each row's task changes them."""
         items = self.host.embed(ids)
         for act in self._acting(ITEM_EMBEDDING, place, ids).values():
             items = act(ids, items)
         return items
 
-    def scores(self, histories: Any, tasks: Sequence[str]) -> Any:
+    def scores(self, histories: HistoryForms, tasks: Sequence[str]) -> list[np.ndarray]:
         """Each row's scores by its own task's head.
 
         Args:
@@ -212,9 +218,53 @@ class MixedTasks(keras.Model):
             InputError: there is no such task, there are more or fewer tasks than histories, or
                 these have another form.
         """
+        return self._scores(Histories(histories), tasks)
+
+    def recommend(
+        self,
+        histories: HistoryForms,
+        k: int = 10,
+        *,
+        task: str | Sequence[str],
+        allow: EachItems = "",
+        deny: EachItems = "",
+        keep_seen: bool | Sequence[bool | None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` target items of each history, of its own task.
+
+        Args:
+            task: str, or list of B str: the task of all histories, or of each.
+            histories, k, allow, deny, keep_seen: see `Task.recommend`.
+
+        Returns:
+            Items (str) and scores (float32), `[B, k]` each, as `Task.recommend` gives them.
+
+        Raises:
+            InputError: there is no such task, one of them does not recommend, or an argument has
+                another form.
+        """
+        asked = Histories(histories)
+        tasks = [task] * len(asked) if isinstance(task, str) else list(task)
+        seen = asked.items(None if self._of_host is None else self._of_host.vocabulary)
+        filters = ItemFilters.of(seen, allow, deny, keep_seen)
+        scores, answered = self._scores(asked, tasks), []
+        for name in dict.fromkeys(tasks):
+            rows = [row for row, other in enumerate(tasks) if other == name]
+            kind = self.kinds[self.places_of[name]]
+            of_rows = np.stack([scores[row] for row in rows])
+            answered.append((rows, *kind.recommend(of_rows, k, filters.rows(rows))))
+        width = max((items.shape[1] for _, items, _ in answered), default=0)
+        best = np.full((len(tasks), width), NO_ITEM, object)
+        best_scores = np.full(best.shape, NO_SCORE, "float32")
+        for rows, items, of_rows in answered:
+            best[rows, : items.shape[1]] = items
+            best_scores[rows, : items.shape[1]] = of_rows
+        return best, best_scores
+
+    def _scores(self, asked, tasks):
         place, host = self.places(tasks), self._of_host
         known = (None, None) if host is None else (host.vocabulary, host.history_length(self))
-        histories, _ = Histories(histories).ids(*known)
+        histories, _ = asked.ids(*known)
         if len(histories) != len(place):
             raise InputError(
                 "`tasks` should be one for each history. "
@@ -233,19 +283,19 @@ class MixedTasks(keras.Model):
                 scores[row] = answer
         return scores
 
-    def linear_scores(self, history: Any, place: Any) -> Any:
+    def linear_scores(self, history: Tensor, place: Tensor) -> Tensor:
         """What the linear parts add to the scores of rows, as `MixedLinear` gives it."""
         return self.linear(history, place)
 
-    def stacked_weights(self) -> dict:
+    def stacked_weights(self) -> Variables:
         """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""
         return dict(self._stacked)
 
-    def linear_weights(self) -> dict:
+    def linear_weights(self) -> Variables:
         """The tables of the linear parts by path."""
         return {} if self.linear is None else self.linear.named_weights()
 
-    def task_variables(self) -> list:
+    def task_variables(self) -> list[Variable]:
         """All that is held beside the host: what the tasks' bundles hold."""
         heads = [weight for head in self.heads for weight in head.weights]
         return [*self._stacked.values(), *heads, *self.linear_weights().values()]

@@ -1,8 +1,13 @@
 """One network that learns a source log and several tasks at once."""
 
+from typing import Any
+
 import keras
 
+from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.training.replicated_model import ReplicatedModel
+from keras_peterrec.transfer.task_model import TaskModel
+from keras_peterrec.types import Loss, Tensor
 
 NEXT_ITEM = "next_item"
 
@@ -39,7 +44,14 @@ class MultiTaskModel(ReplicatedModel):
     Source: the baseline MTL of Yuan et al., SIGIR 2020, section 4.3.
     """
 
-    def __init__(self, pretrainer, tasks, losses, name="multi_task", **kwargs):
+    def __init__(
+        self,
+        pretrainer: Pretrainer,
+        tasks: dict[str, TaskModel],
+        losses: dict[str, Loss],
+        name: str = "multi_task",
+        **kwargs: Any,
+    ) -> None:
         inputs = {NEXT_ITEM: keras.Input((None,), dtype="int32", name=NEXT_ITEM)}
         outputs = {NEXT_ITEM: pretrainer(inputs[NEXT_ITEM])}
         for task, model in tasks.items():
@@ -56,7 +68,14 @@ class MultiTaskModel(ReplicatedModel):
         self.tasks = tasks
         self.losses_of_tasks = losses
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         total = self.pretrainer.compute_loss(
             None, y[NEXT_ITEM], y_pred[NEXT_ITEM], training=training
         )

@@ -10,6 +10,7 @@ from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.log.vocabulary import PAD
 from keras_peterrec.network.network import ITEM_EMBEDDING, Network
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
+from keras_peterrec.types import Layer, Shape, Tensor, Variable
 
 
 class PatchedHost(keras.layers.Layer):
@@ -64,11 +65,17 @@ class PatchedHost(keras.layers.Layer):
         self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
         self.user_pooling = TokenPooling(name="user", dtype=dtype)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.task_token.build((None, None, self.host.hidden_dim))
         build_patches(self.host, self.patches)
 
-    def call(self, history, cuts=None, at_ends=False, training=None):
+    def call(
+        self,
+        history: Tensor,
+        cuts: Tensor | None = None,
+        at_ends: bool = False,
+        training: bool | None = None,
+    ) -> Tensor:
         host = self.host
         history = ops.cast(history, "int32")
         if cuts is not None:
@@ -81,7 +88,7 @@ class PatchedHost(keras.layers.Layer):
         states = host.run(states, mask, None, self.patches, training)
         return self.user(states, positions)
 
-    def user(self, states: Any, token_positions: Any) -> Any:
+    def user(self, states: Tensor, token_positions: Tensor) -> Tensor:
         """The user `[B, C]` out of the states `[B, L, C]` that the host's `run` gives.
 
         Args:
@@ -89,14 +96,14 @@ class PatchedHost(keras.layers.Layer):
         """
         return self.host.finish(self.user_pooling(states, token_positions))
 
-    def embed(self, ids: Any) -> Any:
+    def embed(self, ids: Tensor) -> Tensor:
         """The items' rows of the host's table `[B, L, C]`, as the patches change them."""
         items = self.host.embed(ids)
         for patch in self.patches[ITEM_EMBEDDING].values():
             items = patch(ids, items)
         return items
 
-    def form(self) -> Any:
+    def form(self) -> object:
         """What `form_of` compares."""
         patches = list(self.patches.values())
         return self.host, patches, self.task_token, self.window
@@ -122,7 +129,7 @@ class PatchedHost(keras.layers.Layer):
         users = ops.take(ops.reshape(tokens, (-1, channels)), ops.reshape(places, (-1,)), axis=0)
         return host.finish(users)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[0], self.host.hidden_dim
 
     @property
@@ -132,17 +139,18 @@ class PatchedHost(keras.layers.Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for layer in (self.task_token, *self.patch_layers):
+        layers: list[Layer] = [self.task_token, *self.patch_layers]
+        for layer in layers:
             layer.trainable = value
 
     # What this task does not train is frozen for it and for every model around it.
 
     @property
-    def variables(self):
+    def variables(self) -> list[Variable]:
         return self._with_frozen(super().variables)
 
     @property
-    def weights(self):
+    def weights(self) -> list[Variable]:
         return self._with_frozen(super().weights)
 
     def _with_frozen(self, variables):

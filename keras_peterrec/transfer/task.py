@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,13 +10,15 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.linear.linear_table import linear_config
-from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.patches.registry import patch_to_config
+from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import SHARED_HOST, trained_parts
 from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
+from keras_peterrec.types import AnyPath, Layer
 
 _ROWS = 1024  # of a table of many users, which the model is given at a time
 
@@ -59,15 +60,15 @@ class Task:
         return f"Task({self.model.name!r}, method={self.method!r}, kind={self.kind!r})"
 
     @property
-    def labels(self) -> list:
+    def labels(self) -> list[str]:
         """What the scores are of, in their order: list of str, such as items or classes."""
         return self.kind.labels
 
-    def new_head(self) -> Any:
+    def new_head(self) -> Layer:
         """A head like the task's own, not trained."""
         return self.kind.new_head()
 
-    def save(self, folder: Any, host: Any) -> None:
+    def save(self, folder: AnyPath, host: Host) -> None:
         """Writes the task bundle; `task.json` comes last.
 
         Args:
@@ -102,7 +103,7 @@ class Task:
         )
 
     @classmethod
-    def load(cls, folder: Any, host: Any, argument: str = "task") -> "Task":
+    def load(cls, folder: AnyPath, host: Host, argument: str = "task") -> "Task":
         """Builds the task of a bundle on a host.
 
         Raises:
@@ -130,7 +131,7 @@ class Task:
         model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
         return cls(model, bundle.method, kind, bundle.settings, bundle.final, host)
 
-    def predict(self, histories: Any, k: int = 10) -> dict:
+    def predict(self, histories: HistoryForms, k: int = 10) -> dict[str, np.ndarray]:
         """The task's answers in the outputs of its signature in an export; see `ServingModule`.
 
         `pandas.DataFrame({name: list(values) for name, values in answers.items()})` makes a table
@@ -149,36 +150,48 @@ class Task:
         Raises:
             InputError: the histories have another form.
         """
-        histories = Histories(histories)
-        scores, counts = self._scores(histories)
-        answers = self.kind.answers(scores, histories.items(self._vocabulary), k)
-        users = {} if histories.user_ids is None else {"user_id": histories.user_ids}
+        asked = Histories(histories)
+        scores, counts = self._scores(asked)
+        answers = self.kind.answers(scores, asked.items(self._vocabulary), k)
+        users = {} if asked.user_ids is None else {"user_id": asked.user_ids}
         return {**users, **answers, **dict(sorted(counts.items()))}
 
     def recommend(
-        self, histories: Any, k: int = 10, exclude: Sequence[Sequence[str]] | None = None
-    ) -> tuple:
+        self,
+        histories: HistoryForms,
+        k: int = 10,
+        *,
+        allow: EachItems = "",
+        deny: EachItems = "",
+        keep_seen: bool | Sequence[bool | None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` target items of each history, without its own unless the task keeps them.
 
-        Of a task without a host nobody knows what a history's own items are.
+        The same call as `ExportedModel.recommend`, `MixedTasks.recommend` and `Host.recommend`. Of
+        a task without a host nobody knows what a history's own items are.
 
         Args:
             histories: see `Histories`.
             k: int. Defaults to `10`.
-            exclude: list of sequences of str, items left out for each history, or
-                `None`.
+            allow: Only these items: a string of ids, separated by white space, for all histories;
+                or a string or a list of ids for each. Defaults to `""`, all items.
+            deny: None of these items, in the same forms. Defaults to `""`.
+            keep_seen: bool, a list of B bools, or `None`. Whether items of the history may be
+                recommended. Defaults to `None`: as the task was trained.
 
         Returns:
-            Items (str) and scores (float32), `[B, k]` each, best first.
+            Items (str) and scores (float32), `[B, k]` each, best first. If fewer are left, the rest
+            is `""` with the lowest float32.
 
         Raises:
-            InputError: the task's kind does not recommend.
+            InputError: the task's kind does not recommend, or an argument has another form.
         """
-        histories = Histories(histories)
-        scores, _ = self._scores(histories)
-        return self.kind.recommend(scores, k, exclude, histories.items(self._vocabulary))
+        asked = Histories(histories)
+        filters = ItemFilters.of(asked.items(self._vocabulary), allow, deny, keep_seen)
+        scores, _ = self._scores(asked)
+        return self.kind.recommend(scores, k, filters)
 
-    def probabilities(self, histories: Any) -> np.ndarray:
+    def probabilities(self, histories: HistoryForms) -> np.ndarray:
         """Probabilities of `labels` for each history, float32 `[B, n]`.
 
         Raises:
@@ -186,7 +199,7 @@ class Task:
         """
         return self.kind.probabilities(self.scores(histories))
 
-    def values(self, histories: Any) -> np.ndarray:
+    def values(self, histories: HistoryForms) -> np.ndarray:
         """One number for each history, float32 `[B]`.
 
         Raises:
@@ -194,7 +207,7 @@ class Task:
         """
         return self.kind.values(self.scores(histories))
 
-    def scores(self, histories: Any) -> Any:
+    def scores(self, histories: HistoryForms) -> np.ndarray:
         """What the head says of histories, float32 `[B, n]`; see `Histories` for their forms.
 
         Unknown items are left out, as in training and serving.
@@ -218,10 +231,10 @@ class Task:
     def _vocabulary(self):
         return None if self.host is None else self.host.vocabulary
 
-    def _scores(self, histories):
+    def _scores(self, asked):
         """Scores, and how many events are known; see `Histories.ids`."""
         length = None if self.host is None else self.host.history_length(self.model)
-        ids, counts = histories.ids(self._vocabulary, length)
+        ids, counts = asked.ids(self._vocabulary, length)
         starts = range(0, max(len(ids), 1), _ROWS)
         scores = [self.model(ids[start : start + _ROWS], training=False) for start in starts]
         return np.concatenate(scores), counts

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,12 @@ from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.files.weights_file import assign_weights, read_shapes, read_weights
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.task_kinds import get_kind
+from keras_peterrec.tasks.task_kind import TaskKind
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.types import AnyPath, Json, Model, Variable, Variables
 
 FORMAT_VERSION = 5
 _ITEM_TABLES = ("patches/item_embedding/", "host/item_embedding/")  # how their paths begin
@@ -35,7 +40,7 @@ class TaskBundle:
     argument: str = "task"
 
     @classmethod
-    def read(cls, folder, argument="task"):
+    def read(cls, folder: AnyPath, argument: str = "task") -> "TaskBundle":
         """Reads `task.json`.
 
         Raises:
@@ -45,26 +50,26 @@ class TaskBundle:
         return cls(Path(folder), saved, argument)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The task's name, that of its folder."""
         return self.folder.name
 
     @property
-    def method(self):
+    def method(self) -> str:
         """Which of `METHODS` trained it."""
         return self.saved["method"]
 
     @property
-    def settings(self):
+    def settings(self) -> Json:
         """How it was trained; for people."""
         return self.saved["settings"]
 
     @property
-    def final(self):
+    def final(self) -> bool:
         """Whether it was trained on everything, test users included."""
         return self.saved.get("final", False)
 
-    def check_host(self, host):
+    def check_host(self, host: Host) -> None:
         """Refuses a host that the task was not trained on, and that does not contain that one."""
         if host.items_of(self.saved["host"]) is not None:
             return
@@ -78,20 +83,20 @@ class TaskBundle:
             f"host, or train the task on this one (transfer --from {self.folder})."
         )
 
-    def limited_variables(self, host):
+    def limited_variables(self, host: Host) -> Any:
         """Within the block, what the settings ask for may not be much larger than what is saved."""
         saved = read_shapes(self.folder / "weights.npz").values()
         return limited_variables([*saved, *(w.shape for w in host.pretrainer.weights)])
 
-    def patch(self):
+    def patch(self) -> PatchMethod | None:
         """The PatchMethod, or `None`."""
         return patch_from_config(self.saved["patch"])
 
-    def history_settings(self):
+    def history_settings(self) -> dict[str, int | None]:
         """`history_length` and `window` of the TaskModel, dict."""
         return {name: self.saved[name] for name in ("history_length", "window")}
 
-    def linear(self, host):
+    def linear(self, host: Host) -> LinearTable | None:
         """A LinearTable of a host's items without its values, or `None`."""
         config = self.saved["linear"]
         if config is None:
@@ -99,26 +104,26 @@ class TaskBundle:
         items = max(config["items"], len(host.vocabulary.items))
         return LinearTable(**{**config, "items": items})
 
-    def model_arguments(self, host):
+    def model_arguments(self, host: Host) -> Json:
         """What a TaskModel on a host needs to know beside host, head and patch, dict."""
         return {"name": self.name, "linear": self.linear(host), **self.history_settings()}
 
-    def kind(self):
+    def kind(self) -> TaskKind:
         """The TaskKind of the task: what its scores mean."""
         return get_kind(self.saved["kind"]).load(self.saved["answers"], self.folder)
 
-    def files(self):
+    def files(self) -> list[str]:
         """Names of the files that make up the bundle; a run's folder holds more."""
         return ["task.json", "weights.npz", *get_kind(self.saved["kind"]).files]
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A hash of `task.json` and the weights."""
         digest = hashlib.sha256()
         for name in ("task.json", "weights.npz"):
             digest.update((self.folder / name).read_bytes())
         return f"sha256:{digest.hexdigest()[:16]}"
 
-    def start(self, model, kind):
+    def start(self, model: Model, kind: TaskKind) -> None:
         """Gives a new task model what this task knew, on whatever host, to be trained further.
 
         The patches, the task token and what the task has of a host of its own are those of the
@@ -158,7 +163,7 @@ class TaskBundle:
         }
         assign_weights(wanted, told, self.folder)
 
-    def arrays(self, variables, host):
+    def arrays(self, variables: Variables, host: Host) -> dict[str, np.ndarray]:
         """The weights, `{path: array}`.
 
         If the host knows more items than the one that the task was trained on, tables of items are
@@ -175,7 +180,7 @@ class TaskBundle:
         return {path: grown(path, array, variables.get(path)) for path, array in arrays.items()}
 
 
-def grown(path, array, variable):
+def grown(path: str, array: np.ndarray, variable: Variable | None) -> np.ndarray:
     """A table of items with more rows, those of a variable; any other array as it is.
 
     Args:

@@ -1,10 +1,10 @@
 """The task bundles in one folder: listed, loaded, renamed, deleted."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.files.leftovers import folder_beside
 from keras_peterrec.patches.registry import patch_from_config, short_name
@@ -13,6 +13,7 @@ from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.types import AnyPath
 
 
 class TaskCollection:
@@ -33,7 +34,7 @@ class TaskCollection:
     >>> films = tasks.load("films")
     """
 
-    def __init__(self, folder: Any, host: Any) -> None:
+    def __init__(self, folder: AnyPath, host: Host | Collection[str]) -> None:
         self.folder = Path(folder)
         self.host = host
         self._unreadable = {}
@@ -48,6 +49,8 @@ class TaskCollection:
 
     def load(self, name: str) -> Task:
         """The Task `name`, on the host of this collection; see `Task.load`."""
+        if not isinstance(self.host, Host):
+            refuse("host", "a Host to load a task, not fingerprints", self.host)
         return Task.load(self._path(name), self.host, "name")
 
     def rename(self, name: str, new_name: str) -> None:

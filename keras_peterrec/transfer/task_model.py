@@ -1,6 +1,6 @@
 """A task's model: the host, the patches of one task, and a head."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -20,6 +20,7 @@ from keras_peterrec.patches.registry import (
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.training.replicated_model import ReplicatedModel, ReplicatedTraining
 from keras_peterrec.transfer.patched_host import PatchedHost
+from keras_peterrec.types import Json, Layer, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
@@ -117,7 +118,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         self.linear = linear
         self.built = True
 
-    def call(self, history, training=None):
+    def call(self, history: Tensor, training: bool | None = None) -> Tensor:
         users = self.patched_host(history, training=training)
         scores = self.head(self.user_dropout(users, training=training))
         # Its scores of the training rows are better than they will be of others, so a network
@@ -126,10 +127,10 @@ class TaskModel(ReplicatedTraining, keras.Model):
             return scores
         return ops.cast(scores, "float32") + self.linear(history)
 
-    def unused_in_training(self) -> list:
+    def unused_in_training(self) -> list[Layer]:
         return [] if self.linear is None else [self.linear]
 
-    def form(self) -> Any:
+    def form(self) -> object:
         """What models have in common that share a compiled training step; see `form_of`."""
         return self.patched_host, self.head, self.dropout
 
@@ -169,13 +170,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
         """How many of the last events the linear part reads; 0 without one."""
         return 0 if self.linear is None else self.linear.bag.events
 
-    def user_states(self, history: Any) -> Any:
+    def user_states(self, history: Tensor) -> Tensor:
         """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
         return self.patched_host(history, training=False)
 
     def user_states_at(
-        self, history: Any, cuts: Any, training: bool | None = False, at_ends: bool = False
-    ) -> Any:
+        self, history: Tensor, cuts: Tensor, training: bool | None = False, at_ends: bool = False
+    ) -> Tensor:
         """The users at many cuts of a history, in one pass over it.
 
         Args:
@@ -193,7 +194,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         """
         return self.patched_host(history, cuts, at_ends=at_ends, training=training)
 
-    def user_states_at_ends(self, history: Any, cuts: Any) -> Any:
+    def user_states_at_ends(self, history: Tensor, cuts: Tensor) -> Tensor:
         """`user_states_at` where every cut is at the end of a history, at half the cost."""
         return self.user_states_at(history, cuts, at_ends=True)
 
@@ -229,7 +230,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
             named.update(self.linear.named_weights())
         return {**named, **head_weights(self.head)}
 
-    def get_config(self):
+    def get_config(self) -> Json:
         return {
             "host": shared_config(self.host),
             "head": keras.saving.serialize_keras_object(self.head),
@@ -243,7 +244,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Json) -> Self:
         config = dict(config)
         for part in ("host", "head", "linear"):
             config[part] = keras.saving.deserialize_keras_object(config[part])

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_peterrec.training.replicated_model import ReplicatedTraining
 from keras_peterrec.transfer.task_model import TaskModel
+from keras_peterrec.types import Layer, Tensor
 
 
 class UserPasses(ReplicatedTraining, keras.Model):
@@ -46,15 +47,15 @@ class UserPasses(ReplicatedTraining, keras.Model):
         self.at_ends = at_ends
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
         task, cuts = self.task, inputs["cuts"]
         users = task.user_states_at(inputs["history"], cuts, training, self.at_ends)
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 
-    def unused_in_training(self) -> list:
+    def unused_in_training(self) -> list[Layer]:
         return self.task.unused_in_training()
 
-    def form(self) -> Any:
+    def form(self) -> object:
         """What models have in common that share a compiled training step; see `form_of`."""
         return self.task, self.at_ends

@@ -85,7 +85,7 @@ def joined(*parts):
 
 def scored(host, data, fold, settings, options):
     """The metric of one fold, and how much it counts."""
-    from keras_peterrec.log.splits import TEST, user_fractions
+    from keras_peterrec.log.splits import PARTS, TEST, user_fractions
     from keras_peterrec.runs.task_training import train_task
     from keras_peterrec.training.seeds import seeded
     from keras_peterrec.transfer.strategies import build_task
@@ -94,8 +94,8 @@ def scored(host, data, fold, settings, options):
     place = (user_fractions(examples.user_ids, 0, "recipe") * folds).astype(int)
     stops = (fold + 1) % folds
     kept = user_fractions(examples.user_ids, 0, "few") < options.train_fraction
-    parts = (place != fold) & (place != stops) & kept, place == stops, place == fold
-    data.splits = [examples.select(part) for part in parts]
+    rows = (place != fold) & (place != stops) & kept, place == stops, place == fold
+    data.splits = {part: examples.select(mask) for part, mask in zip(PARTS, rows)}
     with seeded(0), tempfile.TemporaryDirectory() as folder, quiet():
         model = build_task(
             host.backbone,

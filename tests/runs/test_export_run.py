@@ -377,7 +377,7 @@ def test_new_items_by_their_columns(runs, tmp_path, capsys):
         seen = [history.split() for history in HISTORIES]
         answers = model.predict(name, asked)
         before = {key: values[: len(HISTORIES)] for key, values in answers.items()}
-        assert_same(before, filled(*task.recommend(ids, k=places, exclude=seen)))
+        assert_same(before, filled(*task.recommend(ids, k=places, deny=seen)))
         of_new, of_none = answers["scores"][-1], answers["scores"][HISTORIES.index("")]
         assert not np.allclose(of_new, of_none)
     of_mixed = model.mixed(["s1 n0"], ["age"])

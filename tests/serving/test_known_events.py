@@ -126,9 +126,11 @@ def test_a_tasks_other_answers_take_the_same_forms(causal_export):
         mixed.scores(["s1"], ["age", "age"])
 
 
-def test_an_export_is_asked_in_ids_alone(causal_export):
-    with pytest.raises(InputError, match="should be item ids, which are strings"):
-        causal_export.model.predict("films", [[4, 5]])
+def test_integers_are_row_numbers_for_an_export_as_well(causal_export):
+    predict = causal_export.model.predict
+    assert_same(predict("films", [[0, 4, 5]]), predict("films", ["s0 s1"]))
+    with pytest.raises(InputError, match="row numbers of the vocabulary, from 0 to 99.*Received:"):
+        predict("films", [[100]])
 
 
 def test_digits_are_ids():

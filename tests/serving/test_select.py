@@ -98,7 +98,7 @@ def test_who_asks_wrongly_is_told(causal_export):
         select("films", ["s1"], k=-1)
     with pytest.raises(InputError, match="`keep_seen` should be True or False. Received"):
         select("films", ["s1"], keep_seen=["yes"])
-    with pytest.raises(InputError, match="`allow` should be a list of strings"):
+    with pytest.raises(InputError, match="`allow` should be a string of item ids for all"):
         select("films", ["s1"], allow=[1])
 
 

@@ -9,9 +9,10 @@ from sklearn import metrics as sklearn
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
+from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, split_users
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.task_kinds import get_kind
+from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.label_data import HELD
 from keras_peterrec.tasks.regression import Regression
 
@@ -51,7 +52,7 @@ def nats(kind, outputs, answers):
 
 
 def random_outputs(data, part, scale=1.0):
-    random = np.random.default_rng(part)
+    random = np.random.default_rng(PARTS.index(part))
     return random.normal(0, scale, (len(data.splits[part]), len(data.kind.labels)))
 
 
@@ -59,8 +60,8 @@ def random_outputs(data, part, scale=1.0):
 def test_rows_are_the_users_and_their_answers(kind, data, simulated, source):
     labels = simulated.labels(COLUMNS[kind])
     users = dict(zip(labels.user_ids.tolist(), labels.values.tolist()))
-    assert sum(map(len, data.splits)) == len(users)
-    for part, split in enumerate(data.splits):
+    assert sum(map(len, data.splits.values())) == len(users)
+    for part, split in data.splits.items():
         assert (split_users(split.user_ids) == part).all()
         for user, answer, start, stop in zip(
             split.user_ids, split.answers, split.starts, split.stops
@@ -339,7 +340,7 @@ def test_answers_of_another_kind_are_one_clear_line(kind, data):
     with pytest.raises(InputError, match=f"`task` should be of the kind .*a {kind} task"):
         getattr(data.kind, wrong)(scores)
     with pytest.raises(InputError, match=f"of the kind recommendation to recommend.*a {kind} t"):
-        data.kind.recommend(scores, 5)
+        data.kind.recommend(scores, 5, ItemFilters.of([]))
 
 
 # Data of other users for a task that is trained.
@@ -359,7 +360,7 @@ def test_other_users_numbers_are_measured_in_the_units_of_the_task(source, simul
     amounts = dict(zip(others.user_ids, others.values.astype(float)))
     data.answer_as(trained)
     assert data.kind is trained
-    for split in data.splits:
+    for split in data.splits.values():
         truths = np.array([amounts[user] for user in split.user_ids])
         np.testing.assert_allclose(
             trained.mean + trained.deviation * split.answers[:, 0], truths, rtol=1e-5
@@ -420,7 +421,7 @@ def test_several_rows_of_a_user_are_several_labels_or_a_mistake(source):
     users = list(source.user_ids)
     labels = Labels.from_columns(users + users, ["a"] * len(users) + ["b"] * len(users), "x")
     data = get_kind("multilabel").make_data(source, labels, 20)
-    assert sum(map(len, data.splits)) == len(users)
+    assert sum(map(len, data.splits.values())) == len(users)
     with pytest.raises(InputError, match="`x` should have one label for each user, unless"):
         get_kind("classification").make_data(source, labels, 20)
     with pytest.raises(InputError, match="`x` should have one label for each user, unless"):
@@ -459,3 +460,10 @@ def test_the_regression_is_as_sure_as_validation_users_ask(kind, data):
     again = data.refit_linear(60, linear.chosen)
     np.testing.assert_allclose(again.bias, linear.bias, atol=2e-3)
     np.testing.assert_allclose(again.table, linear.table, atol=2e-3)
+
+
+def test_a_part_that_is_none_is_one_clear_line(source, simulated):
+    data = get_kind("regression").make_data(source, simulated.labels("spend"), 20)
+    message = "`part` should be one of train, validation, test. Received: `part` = 2."
+    with pytest.raises(InputError, match=message):
+        data.measure(None, 2)

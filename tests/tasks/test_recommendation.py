@@ -16,6 +16,7 @@ from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.task_training import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
+from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.recommendation import Recommendation
 from keras_peterrec.tasks.task_data import PartWeights
 from keras_peterrec.transfer.strategies import build_task
@@ -85,10 +86,10 @@ def test_filtered_metrics_are_those_of_a_loop_over_events(data, simulated):
 def test_recommends_the_best_items_that_are_not_excluded(tmp_path):
     kind = Recommendation(Vocabulary(["a", "b", "c", "d"], special_ids=False))
     scores = np.array([[0.1, 0.4, 0.3, 0.2], [0.5, 0.5, 0.5, 0.5]], "float32")
-    items, best = kind.recommend(scores, 2)
+    items, best = kind.recommend(scores, 2, ItemFilters.of([[], []]))
     assert items.tolist() == [["b", "c"], ["a", "b"]]
     np.testing.assert_array_equal(best, [scores[0, [1, 2]], [0.5, 0.5]])
-    items, _ = kind.recommend(scores, 2, exclude=[["b", "unheard-of"], []])
+    items, _ = kind.recommend(scores, 2, ItemFilters.of([[], []], deny=[["b", "unheard-of"], []]))
     assert items[0].tolist() == ["c", "d"]
     saved = kind.save(tmp_path)
     assert Recommendation.load(saved, tmp_path).labels == kind.labels

@@ -23,8 +23,8 @@ def test_recommends_the_best_without_the_excluded(host, histories):
     order = np.argsort(-of_all, axis=1)[:, :2]
     assert items.tolist() == [[TARGETS[n] for n in row] for row in order]
     np.testing.assert_array_equal(best, np.take_along_axis(of_all, order, axis=1))
-    exclude = [[row[0], "never heard of"] for row in items]
-    again, _ = task.recommend(histories, k=2, exclude=exclude)
+    deny = [[row[0], "never heard of"] for row in items]
+    again, _ = task.recommend(histories, k=2, deny=deny)
     assert again[:, 0].tolist() == items[:, 1].tolist()
     assert not set(again.ravel()) - set(TARGETS)
 

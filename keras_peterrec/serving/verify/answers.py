@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_peterrec.serving.signature_names import CLASSIFY, REGRESS, STATE
 from keras_peterrec.serving.step_signature import state_array
+from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.verify.other_loaders import has_c_loader, loader_answers
 from keras_peterrec.serving.warmup import MOST_RECORDS, replay_warmup
 
@@ -14,19 +15,19 @@ _CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 _FILLED_ROWS = 3
 
 
-def check_warmup(folder):
+def check_warmup(folder: ExportFolder) -> list[str]:
     """Finds warm-up requests that are missing, too many or fail."""
     problems = _missing_requests(folder)
     if len(folder.warmup) > MOST_RECORDS:
         problems.append(
             f"there should be at most {MOST_RECORDS} warm-up requests. Found: {len(folder.warmup)}"
         )
-    found = replay_warmup(folder.signatures, folder.warmup)
-    found = dict.fromkeys(f"{name}: its warm-up request {problem}" for name, problem in found)
-    return problems + list(found)
+    failed = replay_warmup(folder.signatures, folder.warmup)
+    lines = dict.fromkeys(f"{name}: its warm-up request {problem}" for name, problem in failed)
+    return problems + list(lines)
 
 
-def check_batches(folder):
+def check_batches(folder: ExportFolder) -> list[str]:
     """Finds signatures whose answer to a row depends on the other rows of the batch."""
     problems = []
     for name in folder.askable:
@@ -53,7 +54,7 @@ def check_batches(folder):
     return problems
 
 
-def check_c_loader(folder, thorough=False):
+def check_c_loader(folder: ExportFolder, thorough: bool = False) -> list[str]:
     """Compares with the answers of the loader that TensorFlow Serving uses.
 
     Args:
@@ -69,12 +70,12 @@ def check_c_loader(folder, thorough=False):
     return _compare(folder, "c" if thorough else "c-quick", "TensorFlow's C loader", names)
 
 
-def check_tensorflow_alone(folder):
+def check_tensorflow_alone(folder: ExportFolder) -> list[str]:
     """Compares with the answers of a process without Keras and this library."""
     return _compare(folder, "tensorflow", "TensorFlow alone", folder.askable)
 
 
-def same_answers(one, other):
+def same_answers(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     """Tells whether two answers differ by no more than float noise.
 
     Strings may change places only where the numbers beside them are as good as equal.

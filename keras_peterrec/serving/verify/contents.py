@@ -21,6 +21,7 @@ from keras_peterrec.serving.signature_names import (
     REGRESS,
     input_names,
 )
+from keras_peterrec.serving.verify.export_folder import ExportFolder
 
 _FLOAT, _STRING, _INTEGER = types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_INT32
 # What an output should be: the words, and whether a type and sizes (-1 for any) fit them.
@@ -52,13 +53,13 @@ _TASK = re.compile(r"^weights/tasks/[^/]+/")
 _FEWEST_NUMBERS = 64  # smaller weights may be equal by chance
 
 
-def check_files(folder):
+def check_files(folder: ExportFolder) -> list[str]:
     """Finds files of a SavedModel that are missing."""
     wanted = ("saved_model.pb", "variables/variables.index", "variables/variables.data-*")
     return [f"{name} is missing" for name in wanted if not list(folder.path.glob(name))]
 
 
-def check_assets(folder):
+def check_assets(folder: ExportFolder) -> list[str]:
     """Finds text files of the graph that are missing, empty or changed."""
     problems = {}
     for name in sorted({asset.filename for asset in folder.meta_graph.asset_file_def}):
@@ -72,7 +73,7 @@ def check_assets(folder):
     return [f"{path} {problem}" for path, problem in problems.items()]
 
 
-def check_bundles(folder):
+def check_bundles(folder: ExportFolder) -> list[str]:
     """Finds task bundles that are missing: `export --base` could not keep those tasks."""
     if folder.description is None:
         return [f"{DESCRIPTION} is missing"]
@@ -85,7 +86,7 @@ def check_bundles(folder):
     return problems + [f"{name}: this task has no signature" for name in unknown]
 
 
-def check_signatures(folder):
+def check_signatures(folder: ExportFolder) -> list[str]:
     """Finds inputs and outputs that a server could not read, write or put into batches."""
     problems = [] if NEXT_ITEM in folder.signature_defs else [f"{NEXT_ITEM}: is missing"]
     for name, signature in folder.signature_defs.items():
@@ -94,7 +95,7 @@ def check_signatures(folder):
     return problems
 
 
-def check_operations(folder):
+def check_operations(folder: ExportFolder) -> list[str]:
     """Finds operations that the usual builds of TensorFlow Serving cannot run.
 
     Those builds have no XLA compiler: they run neither its operations nor a function that it
@@ -119,13 +120,13 @@ def check_operations(folder):
     return sorted(problems)
 
 
-def check_safety(folder):
+def check_safety(folder: ExportFolder) -> list[str]:
     """Finds what a stranger's model should not have: its graph is looked at, not loaded."""
     problem = unsafe_part(folder.path)
     return [] if problem is None else [f"this is a model {problem}; --trust runs it all the same"]
 
 
-def check_weights(folder):
+def check_weights(folder: ExportFolder) -> list[str]:
     """Finds weights that are stored more than once."""
     reader = tf.train.load_checkpoint(str(folder.path / "variables" / "variables"))
     same = {}

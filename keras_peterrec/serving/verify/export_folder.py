@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from keras_peterrec.files.json_file import read_json
 from keras_peterrec.serving.exported_model import DESCRIPTION
 from keras_peterrec.serving.signature_names import INTEGERS, STATE
 from keras_peterrec.serving.warmup import PATH, read_warmup, sample_rows
+from keras_peterrec.types import AnyPath
 
 # A server runs it when it loads the model; clients cannot ask it.
 _INIT_SIGNATURE = "__saved_model_init_op"
@@ -31,7 +33,7 @@ class ExportFolder:
     (4, 10)
     """
 
-    def __init__(self, path):
+    def __init__(self, path: AnyPath) -> None:
         self.path = Path(path)
 
     @cached_property
@@ -78,7 +80,7 @@ class ExportFolder:
         """list of (signature, dict from input name to array)."""
         return read_warmup(self.path) if (self.path / PATH).is_file() else []
 
-    def samples(self, name):
+    def samples(self, name: str) -> dict[str, list[Any]]:
         """The different rows of a signature's warm-up requests, or made-up rows.
 
         Returns:
@@ -87,8 +89,8 @@ class ExportFolder:
         keys = sorted(self.signature_defs[name].inputs)
         batches = [inputs for signature, inputs in self.warmup if signature == name]
         if not batches:
-            rows = sample_rows(name, _HISTORIES)
-            batches = [{key: rows.get(key, _HISTORIES) for key in keys}]
+            made_up = sample_rows(name, _HISTORIES)
+            batches = [{key: made_up.get(key, _HISTORIES) for key in keys}]
         rows = [row for batch in batches for row in zip(*(batch[key] for key in keys))]
         rows = [tuple(map(_plain, row)) for row in rows]
         samples = dict(zip(keys, map(list, zip(*dict.fromkeys(rows)))))
@@ -98,7 +100,7 @@ class ExportFolder:
         states = self.answer(name, **samples).get(STATE, samples[STATE])
         return {key: [*rows, *(states if key == STATE else rows)] for key, rows in samples.items()}
 
-    def answer(self, name, **inputs):
+    def answer(self, name: str, **inputs: Any) -> dict[str, np.ndarray]:
         """Answers of a signature to a list of bytes or int for each input, a dict of arrays."""
         fed = {
             key: tf.constant(rows, tf.int32 if key in INTEGERS else tf.string)
@@ -112,7 +114,7 @@ def _plain(value):
     return int(value) if isinstance(value, (int, np.integer)) else tf.compat.as_bytes(value)
 
 
-def decoded(output, array):
+def decoded(output: str, array: np.ndarray):
     """An array with its strings as str, or as bytes where the output's name ends in `_bytes`."""
     if array.dtype != object or output.endswith("_bytes"):
         return array

@@ -5,21 +5,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.serving.verify.export_folder import decoded
+from keras_peterrec.serving.verify.export_folder import ExportFolder, decoded
 
 _TIMEOUT = 600  # seconds
 
 
-def has_c_loader():
+def has_c_loader() -> bool:
     """Tells whether this TensorFlow brings its C library, as it does on Linux."""
     return (Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2").is_file()
 
 
-def loader_answers(loader, folder, batches):
+def loader_answers(loader: str, folder: ExportFolder, batches: dict[str, Any]):
     """Asks an export in a process of its own.
 
     Args:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 from keras_peterrec import progress
 from keras_peterrec.serving.verify.answers import (
@@ -21,9 +22,11 @@ from keras_peterrec.serving.verify.contents import (
 )
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.warmup import graphs_as_they_are
+from keras_peterrec.types import AnyPath
 
 # Each function takes an ExportFolder and returns the problems that it finds, a list of str.
-_CHECKS = {
+Check = Callable[[ExportFolder], list[str]]
+_CHECKS: dict[str, Check] = {
     "files": check_files,
     "assets": check_assets,
     "signatures": check_signatures,
@@ -35,7 +38,7 @@ _CHECKS = {
     "batches": check_batches,
     "C loader": check_c_loader,
 }
-_THOROUGH = {
+_THOROUGH: dict[str, Check] = {
     "C loader": functools.partial(check_c_loader, thorough=True),
     "TensorFlow alone": check_tensorflow_alone,
 }
@@ -43,7 +46,7 @@ _THOROUGH = {
 _NEEDED = ("files", "assets", "safety")
 
 
-def checks(thorough=False, trust=False):
+def checks(thorough: bool = False, trust: bool = False) -> dict[str, Check]:
     """The checks by name, in order; those after `safety` run the model.
 
     Args:
@@ -53,13 +56,13 @@ def checks(thorough=False, trust=False):
     Returns:
         dict of str to Callable.
     """
-    found = _CHECKS | _THOROUGH if thorough else dict(_CHECKS)
+    asked: dict[str, Check] = {**_CHECKS, **(_THOROUGH if thorough else {})}
     if trust:
-        del found["safety"]
-    return found
+        del asked["safety"]
+    return asked
 
 
-def verify_export(path, thorough=False, trust=False):
+def verify_export(path: AnyPath, thorough: bool = False, trust: bool = False) -> list[str]:
     """Finds what would go wrong with a version in TensorFlow Serving.
 
     TensorFlow optimizes the graph of every signature when it is first asked, as a server does; that
