@@ -101,7 +101,7 @@ class ConvolutionNetwork(Network):
         training: bool | None = None,
     ) -> Tensor:
         for block in self.blocks:
-            of_block = patches and patches[block.name]
+            of_block = None if patches is None else patches[block.name]
             states, tokens = block.with_tokens(
                 states, tokens, padding_mask, sequence_ids, of_block, training
             )
