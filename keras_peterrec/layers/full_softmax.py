@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import check_count, refuse
 from keras_peterrec.types import Json, Shape, Tensor
 
 # Measured (C = 64, two cores): with more than 400 rows the scores of a chunk no longer
@@ -63,10 +63,7 @@ class FullSoftmax(keras.layers.Layer):
         # Inputs keep their types: the table's gradient is summed in float32.
         super().__init__(autocast=False, **kwargs)
         if not 0.0 <= label_smoothing < 1.0:
-            raise InputError(
-                "`label_smoothing` should be at least 0 and less than 1. "
-                f"Received: `label_smoothing` = {label_smoothing!r}."
-            )
+            refuse("label_smoothing", "at least 0 and less than 1", label_smoothing)
         self.label_smoothing = label_smoothing
         self.chunk_rows = None if chunk_rows is None else check_count("chunk_rows", chunk_rows)
 

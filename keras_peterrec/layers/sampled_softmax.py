@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.types import Json, Shape, Tensor
 
 SAMPLERS = ("log_uniform", "uniform", "in_batch", "counts")
@@ -182,10 +182,7 @@ class NegativeSampler:
         self.items = check_count("items", items)
         self.negatives = check_count("negatives", negatives)
         if sampler not in SAMPLERS:
-            raise InputError(
-                f"`sampler` should be one of {', '.join(SAMPLERS)}. "
-                f"Received: `sampler` = {sampler!r}."
-            )
+            refuse("sampler", f"one of {', '.join(SAMPLERS)}", sampler)
         takes_counts = sampler in ("in_batch", "counts")
         if counts is not None and (not takes_counts or np.shape(counts) != (items,)):
             raise InputError(

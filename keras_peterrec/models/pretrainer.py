@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.linear.linear_table import LinearTable
@@ -116,9 +116,10 @@ class Pretrainer(ReplicatedTraining, keras.Model):
 
     def fit(self, *args: Any, class_weight: None = None, **kwargs: Any) -> Any:
         if class_weight is not None:
-            raise InputError(
-                "`class_weight` should be left out, since the targets are items: `sample_weight` "
-                f"weighs them. Received: `class_weight` = {class_weight!r}."
+            refuse(
+                "class_weight",
+                "left out, since the targets are items: `sample_weight` weighs them",
+                class_weight,
             )
         return super().fit(*args, **kwargs)
 

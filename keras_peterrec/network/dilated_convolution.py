@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import check_count, refuse
 from keras_peterrec.types import Json, Shape, Tensor
 
 
@@ -74,10 +74,7 @@ class DilatedConvolution(keras.layers.Layer):
         self.filters = check_count("filters", filters)
         self.dilation_rate = check_count("dilation_rate", dilation_rate)
         if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
-            raise InputError(
-                "`kernel_size` should be an odd positive integer. "
-                f"Received: `kernel_size` = {kernel_size!r}."
-            )
+            refuse("kernel_size", "an odd positive integer", kernel_size)
         self.kernel_size = kernel_size
         self.causal = causal
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import keras
 
-from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.keras_internals import weights_by_path
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
@@ -93,10 +93,7 @@ class Network(keras.Model):
         **kwargs: Any,
     ) -> None:
         if not 0.0 <= dropout < 1.0:
-            raise InputError(
-                "`dropout` should be a rate from 0 up to but not 1. "
-                f"Received: `dropout` = {dropout!r}."
-            )
+            refuse("dropout", "a rate from 0 up to but not 1", dropout)
         self.vocabulary_size = check_count("vocabulary_size", vocabulary_size)
         self.hidden_dim = check_count("hidden_dim", hidden_dim)
         self.causal = causal

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 
 if TYPE_CHECKING:
     from keras_peterrec.network.network import Network
@@ -35,7 +35,7 @@ def register_network(name: str, network: "type[Network]") -> None:
             f"Received: `name` = {name!r}, with {', '.join(_NETWORKS)} registered."
         )
     if not (isinstance(network, type) and issubclass(network, Network)):
-        raise InputError(f"`network` should be a subclass of Network. Received: {network!r}.")
+        refuse("network", "a subclass of Network", network)
     _NETWORKS[name] = network
 
 

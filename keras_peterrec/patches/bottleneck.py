@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import keras
 from keras import ops
 
-from keras_peterrec.errors import InputError, Misfit, check_count
+from keras_peterrec.errors import Misfit, check_count, refuse
 from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -87,10 +87,7 @@ class Bottleneck(PatchMethod):
         for width in () if self.width is None else self._widths():
             check_count("width", width)
         if self.insertion not in INSERTIONS:
-            raise InputError(
-                f"`insertion` should be one of {', '.join(INSERTIONS)}. "
-                f"Received: `insertion` = {self.insertion!r}."
-            )
+            refuse("insertion", f"one of {', '.join(INSERTIONS)}", self.insertion)
 
     def for_host(self, host: Network) -> Self:
         super().for_host(host)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.patches.affine import BiasTuning, Ia3, NormTuning, ScaleShift
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.compacter import Compacter
@@ -33,7 +33,7 @@ def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
             f"Received: `name` = {name!r}, with {', '.join(_METHODS)} registered."
         )
     if not (isinstance(settings, type) and issubclass(settings, PatchMethod)):
-        raise InputError(f"`settings` should be a subclass of PatchMethod. Received: {settings!r}.")
+        refuse("settings", "a subclass of PatchMethod", settings)
     _METHODS[name] = settings
 
 
@@ -70,7 +70,7 @@ def get_patch(patch: str | PatchMethod) -> PatchMethod:
     if isinstance(patch, PatchMethod):
         return patch
     if not isinstance(patch, str):
-        raise InputError(f"`patch` should be a short name or a PatchMethod. Received: {patch!r}.")
+        refuse("patch", "a short name or a PatchMethod", patch)
     return _read_sum(patch, patch)
 
 
@@ -236,10 +236,7 @@ def _name_of(patch):
     for name, settings in _METHODS.items():
         if type(patch) is settings:
             return name
-    raise InputError(
-        "`patch` should be of a registered method; see `register_patch_method`. "
-        f"Received: {patch!r}."
-    )
+    refuse("patch", "of a registered method; see `register_patch_method`", patch)
 
 
 register_patch_method("bottleneck", Bottleneck)

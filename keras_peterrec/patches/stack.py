@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import keras
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.network.network import ITEM_SITE, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -40,10 +40,7 @@ class Stack(PatchMethod):
         super().__post_init__()
         object.__setattr__(self, "methods", tuple(self.methods))
         if len(self.methods) < 2 or not all(isinstance(m, PatchMethod) for m in self.methods):
-            raise InputError(
-                "`methods` should be two or more patch methods. "
-                f"Received: `methods` = {self.methods!r}."
-            )
+            refuse("methods", "two or more patch methods", self.methods)
 
     def for_host(self, host: Network) -> Self:
         super().for_host(host)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec import progress
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.atomic_write import replacing
 from keras_peterrec.runs.table_writer import ENDINGS, table_writer
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
@@ -56,7 +56,7 @@ def check_out(out: Any, remote: bool = False) -> None:
     if remote and "://" in str(out):
         return
     if not Path(out).absolute().parent.is_dir():
-        raise InputError(f"`out` should be in a folder that exists. Received: {str(out)!r}.")
+        refuse("out", "in a folder that exists", str(out))
 
 
 def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = None) -> dict:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
 from keras_peterrec.log.item_features import read_items
 from keras_peterrec.log.item_table import HIDDEN
@@ -286,10 +286,7 @@ def _bundles(version, saved):
 def _check_changes(names, added, remove_task, otherwise):
     for name in remove_task:
         if name not in names:
-            raise InputError(
-                f"`remove_task` should be one of {', '.join(names) or 'no tasks'}. "
-                f"Received: {name!r}."
-            )
+            refuse("remove_task", f"one of {', '.join(names) or 'no tasks'}", name)
     for name in added:
         if name in names and name not in remove_task:
             raise InputError(

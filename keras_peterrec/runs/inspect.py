@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.log.prepared.format import is_prepared, read_manifest
 from keras_peterrec.settings.base import takes
@@ -36,9 +36,7 @@ def _description(folder, patches):
         if patches:
             found["patches"] = _patch_rows(folder)
     elif patches:
-        raise InputError(
-            f"`path` should be the folder of a host with `patches`. Received: {str(folder)!r}."
-        )
+        refuse("path", "the folder of a host with `patches`", str(folder))
     elif (folder / "task.json").is_file():
         found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
     elif exported.is_file():
@@ -49,10 +47,7 @@ def _description(folder, patches):
     elif (folder / "run.json").is_file():
         found.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
     else:
-        raise InputError(
-            "`path` should be the folder of a host, a task, an export or a prepared log. "
-            f"Received: {str(folder)!r}."
-        )
+        refuse("path", "the folder of a host, a task, an export or a prepared log", str(folder))
     if (folder / "metrics.json").is_file():
         result = read_json(folder / "metrics.json", "path")
         for key in ("parameters", "metrics", "baseline", "seconds", "data"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.types import AnyPath
 
@@ -65,9 +65,11 @@ def model_configs(settings: ServeSettings) -> dict[str, ModelConfig]:
     if not (path / "saved_model.pb").is_file():
         return {name: ModelConfig(name, str(path))}
     if not path.name.isdecimal():
-        raise InputError(
-            "`model_base_path` should be a folder with versions, such as export/peterrec, or one "
-            f"version whose name is a number. Received: {str(path)!r}."
+        refuse(
+            "model_base_path",
+            "a folder with versions, such as export/peterrec, or one version whose name is a "
+            "number",
+            str(path),
         )
     return {name: ModelConfig(name, str(path.parent), SPECIFIC, versions=(int(path.name),))}
 
@@ -113,7 +115,7 @@ def configs_of(message: Any) -> dict[str, ModelConfig]:
 
 def _config_of(model):
     if not model.name or "/" in model.name or ":" in model.name:
-        raise InputError(f"`name` should be a name without / and :. Received: {model.name!r}.")
+        refuse("name", "a name without / and :", model.name)
     if not Path(model.base_path).is_absolute():
         raise InputError(
             f"`base_path` should be absolute. Received: {model.base_path!r} of {model.name!r}."

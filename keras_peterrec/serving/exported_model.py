@@ -133,10 +133,7 @@ class ExportedModel:
             InputError: the task is unknown, or `histories` holds something else.
         """
         if task not in self.signatures:
-            raise InputError(
-                f"`task` should be one of {', '.join(self.signatures)}. "
-                f"Received: `task` = {task!r}."
-            )
+            refuse("task", f"one of {', '.join(self.signatures)}", task)
         users, texts = self._users_and_texts(histories)
         answer = users | self._ask(task, history=texts)
         return answer if KNOWN_EVENTS in answer else answer | self._ask(KNOWN, history=texts)
@@ -266,7 +263,7 @@ class ExportedModel:
         events = _strings("items", items)
         states = [b""] * len(events) if states is None else list(states)
         if not all(isinstance(state, bytes) for state in states):
-            raise InputError(f"`states` should be a list of bytes. Received: {states!r}.")
+            refuse("states", "a list of bytes", states)
         hidden = [b""] * len(events) if seen is None else _strings("seen", seen)
         if not len(events) == len(states) == len(hidden):
             raise InputError(
@@ -324,10 +321,7 @@ class ExportedModel:
         """Raises InputError if a task has no signature that ends so."""
         known = sorted(n.removesuffix(ending) for n in self._model.signatures if n.endswith(ending))
         if task not in known:
-            raise InputError(
-                f"`task` should be one {what}: {', '.join(known) or 'none does'}. "
-                f"Received: `task` = {task!r}."
-            )
+            refuse("task", f"one {what}: {', '.join(known) or 'none does'}", task)
 
     def _ask(self, signature, **columns):
         fed = {
@@ -367,7 +361,7 @@ def newest_version(path: AnyPath) -> Path:
 def _strings(argument, rows):
     """A list of strings as bytes."""
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, str) for row in rows):
-        raise InputError(f"`{argument}` should be a list of strings. Received: {rows!r}.")
+        refuse(argument, "a list of strings", rows)
     # A text that UTF-8 cannot write is in no vocabulary: it becomes an unknown item.
     return [row.encode("utf-8", "replace") for row in rows]
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.errors import InputError, Misfit, refuse
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.splits import TRAIN, split_users
@@ -204,8 +204,5 @@ def _numbers(values, column):
             f"`{column}` should be numbers for the kind regression. Received: {error}."
         ) from error
     if not np.isfinite(numbers).all():
-        raise InputError(
-            f"`{column}` should be finite numbers for the kind regression. "
-            f"Received: {values[~np.isfinite(numbers)][0]!r}."
-        )
+        refuse(column, "finite numbers for the kind regression", values[~np.isfinite(numbers)][0])
     return numbers

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
@@ -304,9 +304,7 @@ class MixedTasks(keras.Model):
         """Numbers of the tasks called so, int32 `[B]`."""
         for name in tasks:
             if name not in self.places_of:
-                raise InputError(
-                    f"`tasks` should be of {', '.join(self.places_of)}. Received: {name!r}."
-                )
+                refuse("tasks", f"of {', '.join(self.places_of)}", name)
         return np.array([self.places_of[name] for name in tasks], "int32")
 
     def _acting(self, layer, place, ids=None):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import refuse
 from keras_peterrec.log.vocabulary import MASK, UNK
 from keras_peterrec.network.network import Network
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -23,9 +23,7 @@ LEARNING_RATES = {**dict.fromkeys(METHODS, 1e-3), "head": 5e-3}
 def check_method(method: str) -> None:
     """Raises an InputError unless `method` is one of `METHODS`."""
     if method not in METHODS:
-        raise InputError(
-            f"`method` should be one of {', '.join(METHODS)}. Received: `method` = {method!r}."
-        )
+        refuse("method", f"one of {', '.join(METHODS)}", method)
 
 
 def trained_parts(method: str) -> dict[str, Any]:
@@ -90,15 +88,9 @@ def build_task(
     Source: Yuan et al., SIGIR 2020, section 4.3 and 4.4.
     """
     if not isinstance(host, Network):
-        raise InputError(
-            "`host` should be a Network, such as `Host.load(folder).backbone`. "
-            f"Received: `host` = {host!r}."
-        )
+        refuse("host", "a Network, such as `Host.load(folder).backbone`", host)
     if not isinstance(head, keras.layers.Layer):
-        raise InputError(
-            "`head` should be a Keras layer, such as `LinearHead(classes)`. "
-            f"Received: `head` = {head!r}."
-        )
+        refuse("head", "a Keras layer, such as `LinearHead(classes)`", head)
     trained = trained_parts(method)
     if method not in ("patch", "random_host"):
         patch = None

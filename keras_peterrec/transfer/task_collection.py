@@ -39,9 +39,7 @@ class TaskCollection:
         self.host = host
         self._unreadable = {}
         if not self.folder.is_dir():
-            raise InputError(
-                f"`folder` should be a folder with task bundles. Received: {str(folder)!r}."
-            )
+            refuse("folder", "a folder with task bundles", str(folder))
 
     def names(self) -> list[str]:
         """The tasks' names, sorted."""
@@ -63,9 +61,10 @@ class TaskCollection:
         path, target = self._path(name), self.folder / new_name
         is_name = new_name and Path(new_name).name == new_name and not new_name.startswith(".")
         if not is_name or target.exists():
-            raise InputError(
-                f"`new_name` should be a name that is free in {str(self.folder)!r}, without a "
-                f"dot at its start. Received: {new_name!r}."
+            refuse(
+                "new_name",
+                f"a name that is free in {str(self.folder)!r}, without a dot at its start",
+                new_name,
             )
         os.rename(path, target)
 
@@ -116,9 +115,7 @@ class TaskCollection:
         if name not in names and name in self._unreadable:
             raise self._unreadable[name]
         if name not in names:
-            raise InputError(
-                f"`name` should be one of {', '.join(names) or 'no task'}. Received: {name!r}."
-            )
+            refuse("name", f"one of {', '.join(names) or 'no task'}", name)
         return self.folder / name
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.network.network import Network, shared_config
@@ -88,10 +88,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         **kwargs: Any,
     ) -> None:
         if not isinstance(host, Network):
-            raise InputError(
-                "`host` should be a Network, such as `Host.backbone` or a `copy()` of one. "
-                f"Received: {host!r}."
-            )
+            refuse("host", "a Network, such as `Host.backbone` or a `copy()` of one", host)
         _check_count("history_length", history_length, (None,))
         _check_count("window", window, (None,))
         _check_count("train_host", train_host, (True, False))

@@ -189,7 +189,7 @@ def test_a_short_name_holds_every_setting(method):
         ("(lora+norm)norm", "should have : or . after a bracket"),
         ("lora+", "should be one of bottleneck"),
         ("", "Received: `patch` = ''"),
-        (8, "a short name or a PatchMethod. Received: 8"),
+        (8, "a short name or a PatchMethod. Received: `patch` = 8"),
     ],
 )
 def test_a_bad_short_name_is_refused_in_one_line(name, part):

@@ -232,7 +232,10 @@ def test_mixed_tasks_of_several_patch_methods(runs, tmp_path):
     [
         ({}, "`base` should be given with a `task` to add"),
         ({"task": ["films"]}, "replaced with --remove-task films. Received: 'films'"),
-        ({"remove_task": ["nope"]}, "`remove_task` should be one of films, tuned. Received: 'no"),
+        (
+            {"remove_task": ["nope"]},
+            "`remove_task` should be one of films, tuned. Received: `remove_task` = 'no",
+        ),
         ({"task": ["age"], "host": "other"}, "`host` should be the host of `base`, sha256"),
         ({"task": ["nope"]}, "`task` should be a folder with task.json"),
         ({"task": ["age", "age"]}, "folders of different names"),

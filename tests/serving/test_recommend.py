@@ -92,7 +92,9 @@ def test_rows_may_name_different_tasks_and_wishes(causal_export):
     np.testing.assert_array_equal(items, alone)
     with pytest.raises(InputError, match="`task` should be of the kind recommendation to recomm"):
         mixed.recommend(["s1", "s1"], task=["films", "topics"])
-    with pytest.raises(InputError, match="`tasks` should be of films, topics. Received: 'x'"):
+    with pytest.raises(
+        InputError, match="`tasks` should be of films, topics. Received: `tasks` = 'x'"
+    ):
         mixed.recommend(["s1"], task="x")
 
 

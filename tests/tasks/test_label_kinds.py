@@ -392,8 +392,8 @@ def test_data_of_another_kind_or_other_labels_is_refused(kind, data, source, sim
     ("values", "kind", "message"),
     [
         (["1", "2", "three"], "regression", "`x` should be numbers .*regression.*'three'"),
-        (["1", "2", "nan"], "regression", "`x` should be finite numbers .*Received: 'nan'"),
-        (["1", "inf", "2"], "regression", "`x` should be finite numbers .*Received: 'inf'"),
+        (["1", "2", "nan"], "regression", "`x` should be finite numbers .*Received: `x` = 'nan'"),
+        (["1", "inf", "2"], "regression", "`x` should be finite numbers .*Received: `x` = 'inf'"),
         (["7", "7", "7"], "regression", "`x` should differ among the training users.*7 for each"),
         (["a", "a", "a"], "classification", "`x` should have at least two different labels"),
         (["a", "a", "a"], "multilabel", "`x` should have at least two different labels"),

@@ -98,5 +98,5 @@ def test_tasks_that_do_not_go_together_are_refused(host, new_host, tmp_path):
 
 def test_an_unknown_task_is_refused(host, histories):
     mixed = MixedTasks.of_tasks({"one": make_task(host)})
-    with pytest.raises(InputError, match="`tasks` should be of one. Received: 'two'"):
+    with pytest.raises(InputError, match="`tasks` should be of one. Received: `tasks` = 'two'"):
         mixed.scores(histories, ["one", "one", "two", "one"])
