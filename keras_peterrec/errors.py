@@ -21,6 +21,11 @@ class InputError(ValueError):
     "`k` should be a positive integer. Received: `k` = -1." The commands print
     it without a traceback and end with exit status 2. Of a very long value the middle is left
     out.
+
+    Example:
+
+    >>> issubclass(InputError, ValueError)
+    True
     """
 
     def __init__(self, message: str = "") -> None:

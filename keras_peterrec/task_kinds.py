@@ -53,6 +53,12 @@ def register_task_kind(kind: "type[KindClass]") -> "type[KindClass]":
 
     Raises:
         InputError: the name is taken.
+
+    Example:
+
+    >>> register_task_kind(Classification)
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `kind` should have a name that is free. ...
     """
     if kind.name in _KINDS and _KINDS[kind.name] is not kind:
         raise InputError(

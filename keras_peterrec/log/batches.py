@@ -136,6 +136,12 @@ def history_batches(
 
     Returns:
         `tf.data.Dataset` of int32 `[B, L]`.
+
+    Example:
+
+    >>> batches = history_batches(items, starts, stops, max_length=12, batch_size=4)
+    >>> next(iter(batches)).shape[0]
+    4
     """
     flat = tf.constant(items, tf.int32)
     return _batches(

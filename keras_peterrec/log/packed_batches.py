@@ -150,6 +150,10 @@ def masked_batches(
     Raises:
         InputError: if there is no window, or a number is not positive.
 
+    Example:
+
+    >>> batches = masked_batches(items, starts, stops, tokens=64, vocabulary_size=100, seed=0)
+
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """
     shown = HiddenItems(vocabulary_size, mask_rate)

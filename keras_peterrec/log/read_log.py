@@ -164,7 +164,7 @@ def read_log(
     Example:
 
     >>> log = read_log("clicks.csv.gz")
-    >>> log = read_log(frame, columns={"user_id": "userId", "item_id": "movieId"})
+    >>> log = read_log(frame)  # a table in memory
     """
     reading = Reading(columns, events, weight_column, drop_bad_rows, fields)
     with progress.stage(f"reading {source_name(source)}") as found:

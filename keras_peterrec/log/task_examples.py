@@ -92,6 +92,13 @@ def recommendation_examples(
 
     Raises:
         Misfit: no user of the target log has a source history.
+
+    Example:
+
+    >>> targets = Vocabulary(target_log.item_ids, special_ids=False)
+    >>> examples = recommendation_examples(sequences, target_log, targets)
+    >>> len(examples) > 0
+    True
     """
     target = target_log.encode(target_vocabulary)
     found = source.index(target.user_ids)
@@ -141,6 +148,12 @@ def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:
 
     Raises:
         Misfit: no user has a source history.
+
+    Example:
+
+    >>> examples = label_examples(sequences, sequences.user_ids[:3], np.array([0, 1, 0]))
+    >>> len(examples)
+    3
     """
     users = source.index(user_ids)
     kept = users >= 0

@@ -17,9 +17,11 @@ class CausalPretrainer(Pretrainer):
 
     Example:
 
-    >>> pretrainer = CausalPretrainer(ConvolutionNetwork(vocabulary_size=1000))
+    >>> network = ConvolutionNetwork(vocabulary_size=1000, hidden_dim=8, blocks=1)
+    >>> pretrainer = CausalPretrainer(network)
     >>> pretrainer.compile("adam")
-    >>> pretrainer.fit(causal_batches(items, starts, stops, tokens=1600))
+    >>> batches = causal_batches(items, starts, stops, tokens=1600)
+    >>> history = pretrainer.fit(batches, verbose=0)
 
     Source: Yuan et al., SIGIR 2020, Eq. (3).
     """

@@ -17,9 +17,11 @@ class MaskedPretrainer(Pretrainer):
 
     Example:
 
-    >>> pretrainer = MaskedPretrainer(ConvolutionNetwork(vocabulary_size=1000, causal=False))
+    >>> network = ConvolutionNetwork(1000, hidden_dim=8, blocks=1, causal=False)
+    >>> pretrainer = MaskedPretrainer(network)
     >>> pretrainer.compile("adam")
-    >>> pretrainer.fit(masked_batches(items, starts, stops, tokens=1600, vocabulary_size=1000))
+    >>> batches = masked_batches(items, starts, stops, tokens=1600, vocabulary_size=1000)
+    >>> history = pretrainer.fit(batches, verbose=0)
 
     Source: Yuan et al., SIGIR 2020, Eq. (4).
     """

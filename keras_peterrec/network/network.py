@@ -36,6 +36,11 @@ class Site:
         outputs: int. Numbers at a position of what comes out at the site.
         seen: int. How many numbers the kernel of that layer reads for one position, `inputs` of
             each position that it sees.
+
+    Example:
+
+    >>> Site("linear", inputs=64, outputs=64, seen=192).seen
+    192
     """
 
     kind: str
@@ -80,6 +85,11 @@ class Network(keras.Model):
 
     Raises:
         InputError: an argument is out of range.
+
+    Example:
+
+    >>> isinstance(host.backbone, Network), host.backbone.causal
+    (True, True)
     """
 
     def __init__(

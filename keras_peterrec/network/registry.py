@@ -26,6 +26,12 @@ def register_network(name: str, network: "type[Network]") -> None:
 
     Raises:
         InputError: the name is taken or empty, or `network` is not such a class.
+
+    Example:
+
+    >>> register_network("convolution", ConvolutionNetwork)
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `name` should be new. ...
     """
     from keras_peterrec.network.network import Network  # imports Keras
 

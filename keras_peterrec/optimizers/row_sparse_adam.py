@@ -67,6 +67,10 @@ class RowSparseAdam(FlatAdam):
             loss = tf.reduce_sum(tf.gather(table, [7, 3, 7]) ** 2)
         optimizer.apply([tape.gradient(loss, table)], [table])  # rows 3 and 7 moved
 
+    Example:
+
+    >>> pretrainer.compile(RowSparseAdam(2e-3))
+
     Source: Kingma and Ba, ICLR 2015, Algorithm 1 with the "epsilon hat" of section 2;
     for rows as in torch.optim.SparseAdam and TensorFlow Addons' LazyAdam.
     """

@@ -41,6 +41,11 @@ class Affine(PatchMethod):
 class Ia3(Affine):
     """A scale of the outputs of every linear map.
 
+    Example:
+
+    >>> get_patch("ia3") == Ia3()
+    True
+
     Source: Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper
     than in-context learning", NeurIPS 2022, section 3.3. It scales keys, values and hidden
     units; here the linear maps of the network (its convolutions) take their place.
@@ -54,6 +59,11 @@ class Ia3(Affine):
 class ScaleShift(Affine):
     """A scale and a shift after every linear map and every normalisation.
 
+    Example:
+
+    >>> get_patch("scale_shift:blocks=7/8") == ScaleShift(blocks=(7, 8))
+    True
+
     Source: Lian et al., "Scaling and shifting your features" (SSF), NeurIPS 2022.
     """
 
@@ -63,6 +73,11 @@ class ScaleShift(Affine):
 @dataclass(frozen=True)
 class BiasTuning(Affine):
     """A new bias for every linear map and every normalisation.
+
+    Example:
+
+    >>> get_patch("bias") == BiasTuning()
+    True
 
     Source: Ben Zaken et al., "BitFit", ACL 2022.
     """
@@ -74,6 +89,11 @@ class BiasTuning(Affine):
 @dataclass(frozen=True)
 class NormTuning(Affine):
     """A new γ and β for every normalisation: a factor and a term added to the host's.
+
+    Example:
+
+    >>> get_patch("norm") == NormTuning()
+    True
 
     Source: Zhao et al., "Tuning LayerNorm in attention", ICLR 2024.
     """
@@ -96,6 +116,11 @@ class AffinePatch(PatchLayer):
 
     Raises:
         InputError: there is neither.
+
+    Example:
+
+    >>> AffinePatch(shift=False)(np.ones((1, 2)), np.ones((1, 2))).shape
+    (1, 2)
     """
 
     fold_kinds = (LINEAR, NORM)

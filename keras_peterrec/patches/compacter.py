@@ -26,6 +26,11 @@ class Compacter(Bottleneck):
     Raises:
         InputError: an argument is not allowed.
 
+    Example:
+
+    >>> get_patch("compacter:8,factor=2") == Compacter(8, factor=2)
+    True
+
     Source: Mahabadi et al., "Compacter", NeurIPS 2021; see `CompacterPatch`.
     """
 

@@ -36,6 +36,11 @@ class ItemLora(PatchMethod):
     Raises:
         InputError: an argument is not allowed.
 
+    Example:
+
+    >>> get_patch("item_lora:8,rows=5000") == ItemLora(rank=8, rows=5000)
+    True
+
     Source: Hu et al., "LoRA", ICLR 2022, applied to the item table; see `ItemLoraPatch`.
     """
 
@@ -67,6 +72,11 @@ class ItemBottleneck(PatchMethod):
 
     Raises:
         InputError: an argument is not allowed.
+
+    Example:
+
+    >>> get_patch("item_bottleneck:8") == ItemBottleneck(8)
+    True
 
     Source: Yuan et al., SIGIR 2020, section 3.4, at a place that the paper does not patch.
     """

@@ -29,6 +29,11 @@ class Lora(PatchMethod):
     Raises:
         InputError: an argument is not allowed.
 
+    Example:
+
+    >>> get_patch("lora:8") == Lora(rank=8)
+    True
+
     Source: Hu et al., "LoRA", ICLR 2022; see `LoraPatch`.
     """
 

@@ -33,6 +33,11 @@ class PatchLayer(keras.layers.Layer):
 
     Returns:
         Tensor of the shape of `outputs`.
+
+    Example:
+
+    >>> isinstance(AffinePatch(), PatchLayer)
+    True
     """
 
     # In a subclass an attribute of the class, or a property.

@@ -42,6 +42,11 @@ class PatchMethod:
 
     Raises:
         InputError: an argument is not allowed.
+
+    Example:
+
+    >>> Lora(4).replace(rank=8).rank
+    8
     """
 
     blocks: tuple | None = field(default=None, kw_only=True)

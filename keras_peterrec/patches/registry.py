@@ -26,6 +26,12 @@ def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
 
     Raises:
         InputError: the name is taken or not allowed, or `settings` is not such a class.
+
+    Example:
+
+    >>> register_patch_method("lora", Lora)
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `name` should be new, ...
     """
     if name in (*_METHODS, _STACK) or not name or set(":+,=()") & set(name):
         raise InputError(

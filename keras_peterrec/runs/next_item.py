@@ -46,6 +46,12 @@ class NextItemEvaluation:
             `details`. Defaults to `None`.
         counts: int array or `None`. How often training has each item of the vocabulary. Defaults
             to `None`.
+
+    Example:
+
+    >>> test = NextItemEvaluation(sequences, max_length=12, part="test")
+    >>> "ndcg@10" in test.measure(host.pretrainer)
+    True
     """
 
     def __init__(

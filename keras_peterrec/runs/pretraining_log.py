@@ -229,6 +229,12 @@ def encode_log(
 
     Raises:
         InputError: see `PretrainingLog.of`.
+
+    Example:
+
+    >>> sequences, vocabulary, counts = encode_log(log)
+    >>> len(counts) == len(vocabulary.items)
+    True
     """
     found = PretrainingLog.of(log, min_count, split)
     return found.sequences, found.vocabulary, found.counts

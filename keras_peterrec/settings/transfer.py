@@ -41,7 +41,13 @@ DEFAULT_PATCH = "bottleneck+item_lora:8"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings(Settings):
-    """Which of a task's users train, what is read of their histories, and what is answered."""
+    """Which of a task's users train, what is read of their histories, and what is answered.
+
+    Example:
+
+    >>> SplitSettings(seed=1).replace(train_fraction=0.5).train_fraction
+    0.5
+    """
 
     train_fraction: float = setting(
         1.0, "share of the training and validation users that is used", check=fraction

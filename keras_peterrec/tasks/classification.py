@@ -34,6 +34,11 @@ class Classification(TaskKind):
 
     Args:
         classes: sequence of str.
+
+    Example:
+
+    >>> Classification(["F", "M"]).probabilities(np.zeros((1, 2))).tolist()
+    [[0.5, 0.5]]
     """
 
     name = "classification"
@@ -107,6 +112,12 @@ class ClassificationData(LabelData):
         settings: SplitSettings, of which it reads `seed` and `train_fraction`, and `class_weight`
             where there is one: with `"balanced"` all that is trained and chosen is so by the
             balanced log-loss, in which every class counts the same.
+
+    Example:
+
+    >>> data = ClassificationData(sequences, labels, max_length=12)
+    >>> sorted(data.splits)
+    ['test', 'train', 'validation']
     """
 
     kind: Classification

@@ -60,6 +60,11 @@ class RecommenderHead(keras.layers.Layer):
     Returns:
         Tensor of shape `[B, Y]`.
 
+    Example:
+
+    >>> RecommenderHead(200)(np.ones((2, 8))).shape
+    (2, 200)
+
     Source: Yuan et al., SIGIR 2020, section 3.3.
     """
 
@@ -103,6 +108,11 @@ class LinearHead(keras.layers.Layer):
 
     Returns:
         Tensor of shape `[B, n]`.
+
+    Example:
+
+    >>> LinearHead(3)(np.ones((2, 8))).shape
+    (2, 3)
 
     Source: Yuan et al., SIGIR 2020, section 3.3, for classes.
     """

@@ -26,6 +26,11 @@ class Multilabel(TaskKind):
 
     Args:
         labels: sequence of str.
+
+    Example:
+
+    >>> Multilabel(["news", "films"]).probabilities(np.zeros((1, 2))).tolist()
+    [[0.5, 0.5]]
     """
 
     name = "multilabel"
@@ -99,6 +104,11 @@ class MultilabelData(LabelData):
         labels: Labels: cells such as `sports|news`, several rows for a user, or both.
         max_length: int. Last events of a history that are read.
         settings: SplitSettings, of which it reads `seed` and `train_fraction`.
+
+    Example:
+
+    >>> MultilabelData(sequences, labels, max_length=12).kind.name
+    'multilabel'
     """
 
     kind: Multilabel

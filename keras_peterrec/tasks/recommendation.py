@@ -148,6 +148,12 @@ class RecommendationData(TaskData):
 
     Attributes:
         truths_in_history: float. Of the training targets, the share that lies in the history.
+
+    Example:
+
+    >>> data = RecommendationData(sequences, target_log, max_length=12)
+    >>> data.baseline("test")["name"]
+    'popularity'
     """
 
     kind: Recommendation

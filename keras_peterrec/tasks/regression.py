@@ -33,6 +33,11 @@ class Regression(TaskKind):
         column: str. What the number is, such as `"spend"`.
         mean: float. Mean of the training users' numbers. Defaults to `0.0`.
         deviation: float. Their standard deviation. Defaults to `1.0`.
+
+    Example:
+
+    >>> Regression("spend", mean=40.0, deviation=10.0).values(np.ones((1, 1))).tolist()
+    [50.0]
     """
 
     name = "regression"
@@ -118,6 +123,11 @@ class RegressionData(LabelData):
     Raises:
         InputError: a label is no finite number.
         Misfit: all training users have the same number.
+
+    Example:
+
+    >>> RegressionData(sequences, numbers, max_length=12).kind.column
+    'age'
     """
 
     kind: Regression

@@ -60,6 +60,12 @@ class TaskData:
         splits: dict of TaskExamples by part: `"train"`, `"validation"` and `"test"`.
         starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
             training counts its start as an epoch.
+
+    Example:
+
+    >>> data = ClassificationData(sequences, labels, max_length=12)
+    >>> data.baseline("test")["name"]
+    'majority'
     """
 
     starts_trained = False

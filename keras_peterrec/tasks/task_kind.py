@@ -30,6 +30,11 @@ class Metric:
         higher_is_better: bool.
         root_of: str or `None`. What each row adds to a mean whose square root the metric is;
             `None` where the metric is the mean itself. Defaults to `None`.
+
+    Example:
+
+    >>> Metric("rmse", higher_is_better=False).is_better(1.0, 2.0)
+    True
     """
 
     name: str
@@ -102,6 +107,11 @@ class TaskKind:
         keep_seen: bool. Whether answers may have items of the history, where it `recommends`.
         example_suffix: str. Under which name the signature for `tf.Example` is exported:
             `"_classify"` or `"_regress"`, after the REST call that finds it.
+
+    Example:
+
+    >>> isinstance(Classification(["F", "M"]), TaskKind)
+    True
     """
 
     name: ClassVar[str]

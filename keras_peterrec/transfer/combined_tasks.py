@@ -30,6 +30,13 @@ def merge_task(task: Task) -> Task:
 
     Raises:
         InputError: the task has no patch, or one that is not affine.
+
+    Example:
+
+    >>> films = Task.load("runs/films", host)
+    >>> merge_task(films)  # of a bottleneck
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `task` should have affine patches ...
     """
     model, patch = task.model, task.model.patch
     if patch is None or not patch.merges(model.host, model.patches):
@@ -64,6 +71,10 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
 
     Raises:
         InputError: the tasks differ in host, patch or answers, or `weights` do not fit.
+
+    Example:
+
+    >>> mean = average_tasks([films, films])
 
     Source: Wortsman et al., "Model soups", ICML 2022.
     """
@@ -100,6 +111,11 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
 
     Raises:
         InputError: the tasks differ in host, or one has no patch.
+
+    Example:
+
+    >>> stack_tasks([films, films]).labels == films.labels
+    True
 
     Source: Pfeiffer et al., "MAD-X", EMNLP 2020, stacks adapters so.
     """

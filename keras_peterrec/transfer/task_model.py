@@ -66,7 +66,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
 
     Example:
 
-    >>> task = TaskModel(host, RecommenderHead(200), patch="bottleneck:8,serial")
+    >>> task = TaskModel(host.backbone, RecommenderHead(200), patch="bottleneck:8,serial")
     >>> task(np.array([[0, 0, 17, 5]])).shape
     (1, 200)
 

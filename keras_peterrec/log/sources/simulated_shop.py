@@ -59,7 +59,7 @@ def simulate_shop(
     Example:
 
     >>> shop = simulate_shop(users=100, seed=1)
-    >>> read_log(shop, events="view")
+    >>> views = read_log(shop, events="view")
     """
     check_count("users", users, 2)
     check_count("items", items, len(_SUCCESSORS) + 2)
