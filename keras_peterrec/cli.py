@@ -56,21 +56,21 @@ def _end(error, settings):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     if isinstance(error, InputError):
-        told = str(error)
+        message = str(error)
     elif is_full_disk(error):
         place = getattr(error, "filename", None) or getattr(settings, "out", None)
         where = f" at {str(place)!r}" if place else ""
-        told = (
+        message = (
             f"no space is left on the disk{where}. What was finished is whole; make room, and the "
             "same command goes on from there"
         )
     elif (refused := refused_by_machine(error)) is not None:
         if os.environ.get(VERBOSE):
             traceback.print_exception(error)
-        told = f"{shortened(refused)} (--verbose says where in the program)"
+        message = f"{shortened(refused)} (--verbose says where in the program)"
     else:
         raise error
-    print(f"keras-peterrec: error: {' '.join(told.splitlines())}", file=sys.stderr)
+    print(f"keras-peterrec: error: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -163,9 +163,9 @@ def _machine():
         tensorflow = version("tensorflow")
     except (OSError, PackageNotFoundError):
         return None
-    told = ("vendor_id", "cpu family", "model", "model name", "flags", "stepping")
+    fields = ("vendor_id", "cpu family", "model", "model name", "flags", "stepping")
     arm = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features")
-    cpu = [line for line in lines if line.partition(":")[0].strip() in told + arm]
+    cpu = [line for line in lines if line.partition(":")[0].strip() in fields + arm]
     if not cpu:
         return None
     asked = [os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_NUM_INTRAOP_THREADS")]

@@ -102,10 +102,10 @@ def weights_by_path(layer):
     _require(keras.Layer, "_flatten_layers")
     for inner in layer._flatten_layers(include_self=False, recursive=False):
         named |= {f"{inner.name}/{path}": weight for path, weight in weights_by_path(inner).items()}
-    known = {id(weight) for weight in named.values()}
+    named_ids = {id(weight) for weight in named.values()}
     for weight in layer.weights:
         count += 1
-        if id(weight) not in known:
+        if id(weight) not in named_ids:
             named[weight.name] = weight
     if len(named) < count:
         raise ValueError(f"Layers and weights of {layer.name!r} should have different names.")
@@ -176,10 +176,10 @@ def frozen_weights(layer):
 
 def stored_variables(variables):
     """The variables that hold the values, each once: those behind frozen weights."""
-    found = (
+    originals = (
         variable.of if isinstance(variable, FrozenWeight) else variable for variable in variables
     )
-    return list({id(variable): variable for variable in found}.values())
+    return list({id(variable): variable for variable in originals}.values())
 
 
 class OpenAdam(keras.optimizers.Adam):

@@ -35,8 +35,8 @@ def print_metrics(result):
             f"{result['seconds']['fit']:.0f} s of fitting{_first_step(result['seconds'])}"
         )
     if "linear" in result:
-        known = {name: value for name, value in result["linear"].items() if value is not None}
-        weight, *others = (f"{name} {value:g}" for name, value in known.items())
+        settings = {name: value for name, value in result["linear"].items() if value is not None}
+        weight, *others = (f"{name} {value:g}" for name, value in settings.items())
         console.print(f"linear part: {weight} ({', '.join(others)})")
     if "final" in result:
         epochs = result["final"]["epochs"]

@@ -66,8 +66,8 @@ def stage(
     with _shown(lambda: _status(begun)), begun.telling(repeated):
         yield results.append
     if not brief:
-        told = [*results, f"{time.perf_counter() - begun.began:.1f} s"]
-        line(f"{what} ... {', '.join(told)}")
+        parts = [*results, f"{time.perf_counter() - begun.began:.1f} s"]
+        line(f"{what} ... {', '.join(parts)}")
 
 
 def part(text: str) -> None:
@@ -147,10 +147,10 @@ class _Stage:
         self.began = time.perf_counter()
 
     def __str__(self):
-        told = [": ".join(filter(None, (self.part, self.done)))]
+        parts = [": ".join(filter(None, (self.part, self.done)))]
         seconds = time.perf_counter() - self.began
-        told += [f"{seconds:.0f} s"] if seconds >= 1.0 else []
-        return f"{self.what} {', '.join(filter(None, told))}".rstrip()
+        parts += [f"{seconds:.0f} s"] if seconds >= 1.0 else []
+        return f"{self.what} {', '.join(filter(None, parts))}".rstrip()
 
     def __rich__(self):  # a terminal asks again several times a second
         from rich.text import Text

@@ -35,11 +35,11 @@ def get_kind(name: str, argument: str = "kind") -> "type[TaskKind]":
     """
     if name not in _KINDS:
         refuse(argument, f"one of {', '.join(_KINDS)}", name)
-    found = _KINDS[name]
-    if isinstance(found, str):
-        module, _, attribute = found.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-    return found
+    kind = _KINDS[name]
+    if isinstance(kind, str):
+        module, _, attribute = kind.partition(":")
+        kind = getattr(importlib.import_module(module), attribute)
+    return kind
 
 
 def register_task_kind(kind: "type[KindClass]") -> "type[KindClass]":

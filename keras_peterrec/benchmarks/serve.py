@@ -112,10 +112,10 @@ def loopback_model(url):
 def _newest_version(path):
     if (path / "saved_model.pb").is_file():
         return path
-    found = [each.parent for each in path.glob("*/saved_model.pb") if each.parent.name.isdigit()]
-    if not found:
+    versions = [each.parent for each in path.glob("*/saved_model.pb") if each.parent.name.isdigit()]
+    if not versions:
         refuse("model", "an export, such as export/peterrec or export/peterrec/1", str(path))
-    return max(found, key=lambda each: int(each.name))
+    return max(versions, key=lambda each: int(each.name))
 
 
 def _measure(base_path, version, settings):
@@ -127,19 +127,19 @@ def _measure(base_path, version, settings):
         own = None
         if not settings.url:
             own = stack.enter_context(OwnServer(base_path, settings.server_option))
-        clients, known = {}, {}
+        clients, names = {}, {}
         for server, url in {OURS: own.url}.items() if own else zip(settings.url, settings.url):
             client = Worker(CLIENT, {"url": url, "bodies": str(bodies)})
             clients[server] = stack.enter_context(client)
             asked = client.ready["signatures"]
-            known[server] = [name for name, each in asked.items() if not each["errors"]]
-            if not known[server]:
+            names[server] = [name for name, each in asked.items() if not each["errors"]]
+            if not names[server]:
                 raise InputError(
                     "`url` should be a model that answers one of the signatures "
                     f"{', '.join(asked)}, as `model` does. Received: `url` = {url!r}, which "
                     f"answered {next(iter(asked.values()))['failures']}."
                 )
-        result = _turns(direct, clients, known, settings)
+        result = _turns(direct, clients, names, settings)
         result["counts"] = [
             {"server": server, "client": client.ask("answered")["answered"]}
             for server, client in clients.items()
@@ -157,10 +157,10 @@ def _turns(direct, clients, known, settings):
     ceilings, rows = {}, {}
     for name in direct.ready["signatures"]:
         for _ in range(settings.rounds):
-            found = [direct.ask(f"call {name} {b} {n} {seconds / 4}") for b, n in calls]
-            for how, call in zip(calls, found):
+            answers = [direct.ask(f"call {name} {b} {n} {seconds / 4}") for b, n in calls]
+            for how, call in zip(calls, answers):
                 ceilings.setdefault((name, *how), []).append(call)
-            best = max(call["histories_per_second"] for call in found)
+            best = max(call["histories_per_second"] for call in answers)
             for connections in settings.connections:
                 for server in (server for server in clients if name in known[server]):
                     words = f"load {name} {connections} {seconds} {seconds * WARM_UP}"
@@ -168,7 +168,7 @@ def _turns(direct, clients, known, settings):
                     turn["ceiling_per_second"] = best
                     turn["share_of_ceiling"] = turn["requests_per_second"] / best
                     p50 = turn["p50_ms"]
-                    turn["times_call"] = None if p50 is None else p50 / found[0]["p50_ms"]
+                    turn["times_call"] = None if p50 is None else p50 / answers[0]["p50_ms"]
                     rows.setdefault((server, name, connections), []).append(turn)
         line(f"  {name}: measured")
     ceilings = [{"signature": name, **_medians(turns)} for (name, *_), turns in ceilings.items()]

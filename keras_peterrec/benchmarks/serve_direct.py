@@ -102,8 +102,8 @@ def call(run, histories, batch, callers, seconds):
     with ThreadPoolExecutor(callers) as pool:
         times = [each for some in pool.map(work, range(callers)) for each in some]
     rate = batch * len(times) / (time.perf_counter() - began)
-    found = {"batch": batch, "callers": callers, "histories_per_second": rate}
-    return {**found, **percentiles(times)}
+    measured = {"batch": batch, "callers": callers, "histories_per_second": rate}
+    return {**measured, **percentiles(times)}
 
 
 def start():

@@ -171,9 +171,9 @@ def percentiles(seconds):
 def start():
     settings = json.loads(sys.argv[1])
     client = Client(settings["url"], json.loads(Path(settings["bodies"]).read_text("utf-8")))
-    found = {name: client.load(name, 1, MOMENT_SECONDS, 0) for name in client.requests}
+    alone = {name: client.load(name, 1, MOMENT_SECONDS, 0) for name in client.requests}
     answers = {"load": client.load, "answered": lambda: {"answered": client.answered}}
-    return {"name": "client", "signatures": found}, answers
+    return {"name": "client", "signatures": alone}, answers
 
 
 if __name__ == "__main__":

@@ -66,10 +66,10 @@ def open_dataset(name, path=None):
 
 def _by_domain(name):
     simulated = name == "simulated"
-    tasks, known = [], SIMULATED_TASKS if simulated else MOVIELENS_TASKS
+    tasks, columns = [], SIMULATED_TASKS if simulated else MOVIELENS_TASKS
     if name == "movielens-100k":
-        known = {**known, "age_years": {"column": "age_years", "kind": "regression"}}
-    for task, where in known.items():
+        columns = {**columns, "age_years": {"column": "age_years", "kind": "regression"}}
+    for task, where in columns.items():
         if "target" in where:
             answers = {"target": f"{name}/{where['target']}"}
         else:

@@ -77,16 +77,16 @@ def paired_differences(users, reference, metric, with_mean=True):
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
     """
-    found = {}  # (row, task) -> {seed: (difference, its draws)}
+    by_cell = {}  # (row, task) -> {seed: (difference, its draws)}
     tasks = list(dict.fromkeys(task for row, task, _ in users if row == reference))
     everyone = [sums.user_ids for (row, _, _), sums in users.items() if row == reference]
     everyone = np.unique(np.concatenate(everyone)) if everyone else []
     for seed in dict.fromkeys(seed for _, _, seed in users):
         for row, task, pair in _of_seed(users, reference, metric, seed, everyone):
-            found.setdefault((row, task), {})[seed] = pair
+            by_cell.setdefault((row, task), {})[seed] = pair
     cells = []
-    for row in dict.fromkeys(row for row, _ in found):
-        of_row = {task: found[row, task] for task in tasks if (row, task) in found}
+    for row in dict.fromkeys(row for row, _ in by_cell):
+        of_row = {task: by_cell[row, task] for task in tasks if (row, task) in by_cell}
         cells += [_cell(row, task, list(pairs.values())) for task, pairs in of_row.items()]
         if len(of_row) == len(tasks) and (with_mean or len(tasks) == 1):
             whole = set.intersection(*map(set, of_row.values()))
@@ -132,8 +132,8 @@ def _mean(pairs):
 def _cell(row, task, pairs):
     difference, draws = _mean(pairs)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-    found = {"row": row, "task": task, "difference": difference, "low": low, "high": high}
-    return {**found, "seeds": len(pairs)}
+    cell = {"row": row, "task": task, "difference": difference, "low": low, "high": high}
+    return {**cell, "seeds": len(pairs)}
 
 
 def difference_table(cells):

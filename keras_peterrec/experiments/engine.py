@@ -95,8 +95,8 @@ def experiment(settings: ExperimentSettings) -> dict:
             ]
         if not runs:
             raise Misfit(runner.left_out[0]["reason"])
-        told = {**settings.recorded(), **asked}
-        result = _report(plan, data, runs, runner.left_out, folder.path, told)
+        wanted = {**settings.recorded(), **asked}
+        result = _report(plan, data, runs, runner.left_out, folder.path, wanted)
         result["seconds"] = {"total": round(sum(runner.seconds.values()), 1)}
         _print_total(result)
         return folder.finish(result)

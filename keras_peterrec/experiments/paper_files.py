@@ -39,7 +39,7 @@ def paper_dataset(folder):
     """
     files = sorted(folder.glob("*.csv"), key=lambda file: file.name.lower())
     pretraining = [file for file in files if _has(file, _PRETRAIN)]
-    found = _files_of_tasks([file for file in files if file not in pretraining])
+    by_name = _files_of_tasks([file for file in files if file not in pretraining])
     if not pretraining:
         raise InputError(
             "`path` should be a folder with a .csv file that has `pretrain` in its name. "
@@ -49,18 +49,18 @@ def paper_dataset(folder):
     shared = [file for file in pretraining if file not in own] or own
     sources, tasks, missing = {}, [], []
     for name, _, classifies in _TASKS:
-        if not found[name]:
+        if not by_name[name]:
             missing.append(name)
             continue
-        chosen, *beside = found[name]
+        first, *beside = by_name[name]
         if beside:
             unread = ", ".join(file.name for file in beside)
-            line(f"{name}: {chosen.name} is read, and not {unread}")
+            line(f"{name}: {first.name} is read, and not {unread}")
         source, log = "source", shared[0]
         if name == "ColdRec-1" and own:
             source, log = "coldrec-1", own[0]
         sources[source] = f"paper:{log}"
-        tasks.append(_task(name, source, chosen, classifies))
+        tasks.append(_task(name, source, first, classifies))
     if not tasks:
         raise InputError(
             "`path` should be a folder with the file of at least one of "
@@ -73,12 +73,12 @@ def paper_dataset(folder):
 
 def _files_of_tasks(files):
     """The files of each task by the task's name; the first one is read."""
-    found = {}
+    by_task = {}
     for name, pattern, _ in _TASKS:
-        found[name] = [file for file in files if _has(file, pattern)]
-        files = [file for file in files if file not in found[name]]
-    found["ColdRec-2"] += [file for file in files if _has(file, _FINETUNE)]
-    return found
+        by_task[name] = [file for file in files if _has(file, pattern)]
+        files = [file for file in files if file not in by_task[name]]
+    by_task["ColdRec-2"] += [file for file in files if _has(file, _FINETUNE)]
+    return by_task
 
 
 def _has(file, pattern):

@@ -114,14 +114,14 @@ def _fractions(plan, runs, cells, folder, path):
     for axis, (task, kind) in zip(axes, tasks.items()):
         of_task = _of_task(cells, task, kind)
         for index, method in enumerate(methods):
-            found = sorted(
+            fractions = sorted(
                 (100 * settings[row].get("train_fraction", 1.0), row)
                 for row in of_task
                 if row in settings and settings[row]["method"] == method
             )
-            points = [of_task[row] for _, row in found]
+            points = [of_task[row] for _, row in fractions]
             handle = axis.errorbar(
-                [percent for percent, _ in found],
+                [percent for percent, _ in fractions],
                 [cell["mean"] for cell in points],
                 [cell["sd"] or 0.0 for cell in points],
                 capsize=2,

@@ -106,10 +106,10 @@ def show(result):
     numbers = ("value", *BASELINES, "trained", "first\nstep", "fitting")
     print_table(console, title, ("task", "method", "metric"), numbers, rows)
     for place, column in enumerate(BASELINES):
-        told = dict.fromkeys(
+        lines = dict.fromkeys(
             f"{_in_columns(row['baselines'])[place]} ({row['metric']})" for row in result["rows"]
         )
-        console.print(f"baseline, {column}: {', '.join(told)}")
+        console.print(f"baseline, {column}: {', '.join(lines)}")
     console.print()
     _show_user(console, result["user"])
     exported, out = result["export"], result["out"]
@@ -193,8 +193,8 @@ def _row(task, method, result):
 
 def _in_columns(baselines):
     """The simplest baseline and the linear part, "" for one that is not there."""
-    found = list(baselines)[: len(BASELINES)]
-    return [*found, *[""] * (len(BASELINES) - len(found))]
+    shown = list(baselines)[: len(BASELINES)]
+    return [*shown, *[""] * (len(BASELINES) - len(shown))]
 
 
 def _seconds(seconds):
@@ -218,18 +218,18 @@ def _ask(data, units, model, seed):
     log, titles = load_log(f"{data}/source"), load_titles(f"{data}/source")
     user_ids = load_labels(f"{data}/users", "gender").user_ids
     lengths = dict(zip(log.user_ids, log.lengths.tolist()))
-    chosen = next(
+    user_id = next(
         user
         for user, part in zip(user_ids, split_users(user_ids, seed))
         if part == TEST and 10 <= lengths.get(user, 0) <= 40
     )
-    history = log.item_ids[log[log.index([chosen])[0]]].tolist()
+    history = log.item_ids[log[log.index([user_id])[0]]].tolist()
     command = [sys.executable, "-m", "keras_peterrec", "predict", "--json", "--model", str(model)]
     command += ["--task", *units]
     command += ["--history", " ".join(history)]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return {
-        "user_id": chosen,
+        "user_id": user_id,
         "task": next(iter(units)),
         "history": " ".join(history),
         "history_titles": [titles.get(item, item) for item in history],

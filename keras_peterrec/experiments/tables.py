@@ -93,10 +93,10 @@ def baseline_runs(runs):
             key = baseline["name"], run["task"], run["seed"]
             if key not in fullest or share > fullest[key][0]:
                 fullest[key] = share, run
-    found = {}
+    by_name = {}
     for (name, _, _), (_, run) in fullest.items():
-        found.setdefault(name, []).append(run)
-    return found
+        by_name.setdefault(name, []).append(run)
+    return by_name
 
 
 def _baselines(runs):
@@ -114,8 +114,8 @@ def _baselines(runs):
 
 def _cell(kind, metric, row, task, values, runs):
     def mean(key):
-        known = [run[key] for run in runs if run[key] is not None]
-        return round(float(np.mean(known)), 1) if known else None
+        values = [run[key] for run in runs if run[key] is not None]
+        return round(float(np.mean(values)), 1) if values else None
 
     return {
         "kind": kind,

@@ -97,10 +97,10 @@ def sweep(folder: Any) -> None:
         return
     try:
         with os.scandir(folder) as entries:
-            found = [entry.path for entry in entries if _NAME.fullmatch(entry.name)]
+            paths = [entry.path for entry in entries if _NAME.fullmatch(entry.name)]
     except OSError:
         return
-    for path in found:
+    for path in paths:
         with contextlib.suppress(OSError):
             _remove_if_dead(path)
 

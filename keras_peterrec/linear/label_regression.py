@@ -68,13 +68,13 @@ class LabelRegression:
             return value, np.concatenate([of_weights, [gradient.sum(axis=0)]]).reshape(-1)
 
         options = {"maxiter": 300}
-        found = scipy.optimize.minimize(
+        minimum = scipy.optimize.minimize(
             objective, self.weights.reshape(-1), jac=True, method="L-BFGS-B", options=options
         )
-        self.weights = found.x.reshape(shape)
+        self.weights = minimum.x.reshape(shape)
         table = self._table(self.weights[:-1].astype("float32"))
-        bias, chosen = self.weights[-1].astype("float32"), {"penalty": penalty}
-        return LinearPart(self.bag, table, bias, {"power": self.bag.power, **chosen})
+        bias, settings = self.weights[-1].astype("float32"), {"penalty": penalty}
+        return LinearPart(self.bag, table, bias, {"power": self.bag.power, **settings})
 
     def _table(self, weights):
         """The weights of all items: a sparse matrix where most of very many have none."""

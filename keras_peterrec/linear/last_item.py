@@ -107,13 +107,13 @@ class _Followed:
         self.size, popular = len(counts.counts), counts.counts
         self.most = int(popular.max(initial=0))
         self.popular, self.sorted_popular = popular, np.sort(popular)
-        chosen = counts.followers[self.items].tocoo()
+        followed = counts.followers[self.items].tocoo()
         same = counts.same[self.items]
         again = np.flatnonzero(same >= 0)
         # The last item has an entry even where it never followed itself; one row more is empty.
         cells = (
-            np.concatenate([chosen.data, np.zeros(len(again))]),
-            (np.concatenate([chosen.row, again]), np.concatenate([chosen.col, same[again]])),
+            np.concatenate([followed.data, np.zeros(len(again))]),
+            (np.concatenate([followed.row, again]), np.concatenate([followed.col, same[again]])),
         )
         table = scipy.sparse.csr_matrix(cells, (len(self.items) + 1, self.size))
         table.sum_duplicates()
@@ -133,11 +133,11 @@ class _Followed:
     def keys(self, rows: np.ndarray, items: np.ndarray):
         cells = rows * self.size + items
         at = np.minimum(np.searchsorted(self.cells, cells), max(len(self.cells) - 1, 0))
-        found = self.popular[items].copy()
+        values = self.popular[items].copy()
         if len(self.cells):
             has = self.cells[at] == cells
-            found[has] = self.values[at[has]]
-        return found
+            values[has] = self.values[at[has]]
+        return values
 
     def at_least(self, rows: np.ndarray, items: np.ndarray, keys):
         """How many items have at least the key of a row's item, itself included."""
@@ -169,14 +169,14 @@ def _known_of(queries, offsets, items, size):
     lengths = offsets[queries + 1] - offsets[queries]
     owners = np.repeat(np.arange(len(queries)), lengths)
     places = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    found = items[np.repeat(offsets[queries], lengths) + places]
-    return distinct_pairs(owners[found >= 0], found[found >= 0], size)
+    their_items = items[np.repeat(offsets[queries], lengths) + places]
+    return distinct_pairs(owners[their_items >= 0], their_items[their_items >= 0], size)
 
 
 def last_items(items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """The last known item of each history, numbered from 0, or -1; see `only_known`."""
-    known, first, last = only_known(items, starts, stops)
-    return np.where(last > first, np.append(known, -1)[last - 1], -1).astype("int64")
+    kept, first, last = only_known(items, starts, stops)
+    return np.where(last > first, np.append(kept, -1)[last - 1], -1).astype("int64")
 
 
 def add_followers(pairs: Pairs, rows: Rows) -> None:

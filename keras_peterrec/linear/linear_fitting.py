@@ -101,10 +101,10 @@ class ItemRegression:
         with contextlib.nullcontext() if large else one_thread():
             table = self._solve_all(penalty, prior, copy)
         bias = np.zeros(table.shape[1], "float32")
-        chosen = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
+        settings = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
         if prior is not None:
-            chosen["goes_on"] = True
-        return LinearPart(self.bag, table, bias, chosen)
+            settings["goes_on"] = True
+        return LinearPart(self.bag, table, bias, settings)
 
     def _add_users(self, rows):
         """Adds up X'X and X'Y, one product for some cuts of a user."""
@@ -113,14 +113,14 @@ class ItemRegression:
         changes = np.flatnonzero(np.diff(rows.starts[order])) + 1
         for cuts in np.split(order, changes):
             for n in range(0, len(cuts), CUTS):
-                chosen = cuts[n : n + CUTS]
-                start, ends = first[chosen[0]], last[chosen]
+                some = cuts[n : n + CUTS]
+                start, ends = first[some[0]], last[some]
                 start = max(start, ends[0] - self.bag.events)
                 history = items[start : ends[-1]].astype("int64")
                 if not len(history):
                     continue
                 ages = ends[:, None] - 1 - np.arange(start, ends[-1])
-                self._add(history, self.bag.rows(ages), rows, chosen)
+                self._add(history, self.bag.rows(ages), rows, some)
 
     def _add(self, history, bags, rows, cuts):
         # `np.add.at` also counts an item that occurs twice twice.
@@ -176,9 +176,9 @@ def item_regression(
     counts = (np.bincount(rows.targets, minlength=outputs),)
     if not next_items:
         counts = count_items(rows.items, size), *counts
-    found = SparseRegression(bag, size, outputs, *counts, most=most, same=same)
-    found.add(rows)
-    return found
+    regression = SparseRegression(bag, size, outputs, *counts, most=most, same=same)
+    regression.add(rows)
+    return regression
 
 
 def best_item_regression(
@@ -278,8 +278,8 @@ def best_ease(bags: Any, quality: Callable) -> LinearPart:
         inverse = np.linalg.inv(gram + np.float32(PENALTIES[place]) * np.eye(size, dtype="float32"))
         table = inverse / -np.diag(inverse)
         np.fill_diagonal(table, 0.0)
-        bias, chosen = np.zeros(size, "float32"), {"penalty": PENALTIES[place]}
-        part = LinearPart(Bag(), table.astype("float32"), bias, chosen)
+        bias, settings = np.zeros(size, "float32"), {"penalty": PENALTIES[place]}
+        part = LinearPart(Bag(), table.astype("float32"), bias, settings)
         return quality(part), part
 
     return _climb(of_penalty, FIRST_PENALTY, len(PENALTIES))[2]
@@ -351,15 +351,15 @@ def _climb(measure, place, count):
     Returns:
         The best value, its place, and what has it.
     """
-    value, found = measure(place)
-    best = value, place, found
+    value, part = measure(place)
+    best = value, place, part
     for step in (1, -1):
         here = place + step
         while 0 <= here < count:
-            value, found = measure(here)
+            value, part = measure(here)
             if value <= best[0]:
                 break
-            best = value, here, found
+            best = value, here, part
             here += step
         if best[1] != place:
             break

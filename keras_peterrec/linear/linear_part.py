@@ -190,9 +190,9 @@ class LinearScores:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Scores of some histories, float32 `[len(rows), Y]`."""
-        found = self.bags[rows] @ self.table
-        found = found.toarray() if scipy.sparse.issparse(found) else np.asarray(found)
-        return np.float32(self.weight) * (found + self.bias)
+        scores = self.bags[rows] @ self.table
+        scores = scores.toarray() if scipy.sparse.issparse(scores) else np.asarray(scores)
+        return np.float32(self.weight) * (scores + self.bias)
 
     def all(self) -> np.ndarray:
         """Scores of all histories, float32 `[E, Y]`."""
@@ -233,6 +233,6 @@ class Rows(NamedTuple):
 
 def only_known(items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, ...]:
     """Histories without their special ids: item numbers from 0, and where each starts and stops."""
-    known = is_item(np.asarray(items))
-    before = np.concatenate([[0], np.cumsum(known)])
-    return number_of(np.asarray(items)[known]), before[starts], before[stops]
+    is_known = is_item(np.asarray(items))
+    before = np.concatenate([[0], np.cumsum(is_known)])
+    return number_of(np.asarray(items)[is_known]), before[starts], before[stops]

@@ -91,8 +91,8 @@ class LinearTable(keras.layers.Layer):
         bag = self.bag
         weights = bag_weights(history, bag.rate, bag.power, bag.events)
         by = self.scores if self.entries else self._dense_scores
-        found = by(ops.maximum(number_of(history), 0), weights)
-        return self.weight * (found + self.bias)
+        scores = by(ops.maximum(number_of(history), 0), weights)
+        return self.weight * (scores + self.bias)
 
     def _dense_scores(self, items, weights):
         """As `scores` and several times as quick, in memory for half of the table."""
@@ -176,9 +176,9 @@ def bag_weights(history: Tensor, rate: Tensor, power: Tensor, events: Tensor) ->
     Returns:
         float32 tensor of shape `[B, L]`, 0 for padding, unknown items and events too far back.
     """
-    known = ops.cast(is_item(history), "float32")
-    later = ops.flip(ops.cumsum(ops.flip(known, axis=1), axis=1), axis=1) - known
-    weights = known * ops.cast(later < events, "float32") / (1.0 + later * rate)
+    is_known = ops.cast(is_item(history), "float32")
+    later = ops.flip(ops.cumsum(ops.flip(is_known, axis=1), axis=1), axis=1) - is_known
+    weights = is_known * ops.cast(later < events, "float32") / (1.0 + later * rate)
     if isinstance(power, float) and power == 0.0:
         return weights
     sums = ops.sum(weights, axis=1, keepdims=True)
@@ -189,9 +189,9 @@ def _by_rows(layer, items, weights):
     """`x T` of a dense T: its rows are read where they lie, and not copied for each event."""
     import tensorflow as tf
 
-    places, chosen, weights = _counted(items, weights)
+    places, distinct_items, weights = _counted(items, weights)
     users = tf.shape(items, tf.int64)[0]
-    cells = tf.stack([places, tf.cast(chosen, tf.int64)], axis=1)
+    cells = tf.stack([places, tf.cast(distinct_items, tf.int64)], axis=1)
     bags = tf.SparseTensor(cells, weights, tf.stack([users, layer.items]))
     return tf.sparse.sparse_dense_matmul(bags, layer.table.value)
 
@@ -200,16 +200,18 @@ def _by_entries(layer, items, weights):
     """`x T` of a sparse T: it costs as much as the rows of the counted events have entries."""
     import tensorflow as tf
 
-    places, chosen, weights = _counted(items, weights)
+    places, distinct_items, weights = _counted(items, weights)
     users = tf.shape(items, tf.int64)[0]
     starts = layer.starts.value
-    entries = tf.ragged.range(tf.gather(starts, chosen), tf.gather(starts, chosen + 1))
+    entries = tf.ragged.range(
+        tf.gather(starts, distinct_items), tf.gather(starts, distinct_items + 1)
+    )
     events = entries.value_rowids()
     values = tf.gather(layer.table.value, entries.values) * tf.gather(weights, events)
     columns = tf.cast(tf.gather(layer.columns.value, entries.values), tf.int64)
     cells = tf.gather(places, events) * layer.outputs + columns
-    found = tf.math.unsorted_segment_sum(values, cells, users * layer.outputs)
-    return tf.reshape(found, [-1, layer.outputs])
+    sums = tf.math.unsorted_segment_sum(values, cells, users * layer.outputs)
+    return tf.reshape(sums, [-1, layer.outputs])
 
 
 def _counted(items, weights):

@@ -128,10 +128,10 @@ class SparseRegression:
 
     def _add_rows(self, items, first, last, offsets, targets):
         size, outputs = self._shape
-        chosen = self._items.all
+        every_item = self._items.all
         for n in range(0, len(first), ROWS):
             some = slice(n, n + ROWS)
-            bags = self.bag.of_known(items, first[some], last[some], size)[:, chosen]
+            bags = self.bag.of_known(items, first[some], last[some], size)[:, every_item]
             at = offsets[n : n + bags.shape[0] + 1]
             asked = targets[at[0] : at[-1]]
             cells = np.ones(len(asked), "float32"), asked, at - at[0]
@@ -166,32 +166,32 @@ class SparseRegression:
         most = self._candidates
         for target in progress.each(range(right.shape[1]), "solving for each item"):
             some = slice(right.indptr[target], right.indptr[target + 1])
-            found, sums = right.indices[some], right.data[some]
+            beside, sums = right.indices[some], right.data[some]
             own = self._item_of[target]
-            if not len(found) and (not copy or own < 0):
+            if not len(beside) and (not copy or own < 0):
                 continue
-            if len(found) > most:
-                explained = sums**2 / (systems.diagonal[found] + penalty)
+            if len(beside) > most:
+                explained = sums**2 / (systems.diagonal[beside] + penalty)
                 best = np.argpartition(-explained, most)[:most]
-                found, sums = found[best], sums[best]
-            if own >= 0 and (self.next_items or copy) and own not in found:
+                beside, sums = beside[best], sums[best]
+            if own >= 0 and (self.next_items or copy) and own not in beside:
                 # That an item seldom follows itself is the largest weight that it has.
-                found, sums = np.append(found, own), np.append(sums, np.float32(0.0))
+                beside, sums = np.append(beside, own), np.append(sums, np.float32(0.0))
             if copy:
-                sums = np.where(found == own, sums + np.float32(penalty * copy), sums)
-            system = systems.of(found)
+                sums = np.where(beside == own, sums + np.float32(penalty * copy), sums)
+            system = systems.of(beside)
             system[np.diag_indices_from(system)] += penalty
             values.append(np.linalg.solve(system, sums))
-            rows.append(found)
-            columns.append(np.full(len(found), target))
+            rows.append(beside)
+            columns.append(np.full(len(beside), target))
         table = scipy.sparse.csr_matrix(self._shape, dtype="float32")
         if rows:
             rows = self._items.all[np.concatenate(rows)]
             columns = self._targets.all[np.concatenate(columns)]
             data = np.concatenate(values).astype("float32")
             table = scipy.sparse.csr_matrix((data, (rows, columns)), self._shape)
-        chosen = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
-        return LinearPart(self.bag, table, np.zeros(self._shape[1], "float32"), chosen)
+        settings = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
+        return LinearPart(self.bag, table, np.zeros(self._shape[1], "float32"), settings)
 
 
 class _Systems:

@@ -45,5 +45,5 @@ def _ridges(features, targets, penalties):
     right = targets.astype("float64") if by_rows else features.T @ targets.astype("float64")
     for penalty in penalties:
         system = gram + penalty * np.eye(len(gram))
-        found = scipy.linalg.solve(system, right, assume_a="pos", overwrite_a=True)
-        yield features.T @ found if by_rows else found
+        solution = scipy.linalg.solve(system, right, assume_a="pos", overwrite_a=True)
+        yield features.T @ solution if by_rows else solution

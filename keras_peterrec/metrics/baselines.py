@@ -56,9 +56,9 @@ def popularity_ranks(
     size, own = len(counts), counts[targets]  # of -1 any
     ranks = size - np.searchsorted(np.sort(counts), own)  # those with as many, itself included
     owners = np.repeat(np.arange(len(targets)), np.diff(known_offsets))
-    known = np.asarray(known_items)
-    owners, known = distinct_pairs(owners[known >= 0], known[known >= 0], size)
-    above = (counts[known] >= own[owners]) & (known != targets[owners])
+    removed = np.asarray(known_items)
+    owners, removed = distinct_pairs(owners[removed >= 0], removed[removed >= 0], size)
+    above = (counts[removed] >= own[owners]) & (removed != targets[owners])
     ranks = ranks - np.bincount(owners[above], minlength=len(targets))
     return np.where(targets >= 0, ranks, size)
 

@@ -35,11 +35,11 @@ def best_items(
     found = np.empty((len(rows), k), "int32")
     chunk = max(1, min(CHUNK, HELD_SCORES // len(table)))
     for start in each(range(0, len(rows), chunk), "best items"):
-        chosen = rows[start : start + chunk]
-        scores = np.asarray(queries[chosen], "float32") @ table.T
+        some = rows[start : start + chunk]
+        scores = np.asarray(queries[some], "float32") @ table.T
         if added is not None:
-            scores += added(chosen)
-        for place, row in enumerate(chosen):
+            scores += added(some)
+        for place, row in enumerate(some):
             scores[place, known(row)] = -np.inf
         best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
@@ -81,19 +81,19 @@ def ranking_details(
         }
 
     def examples(chosen):
-        found = []
+        shown = []
         for row, items in zip(chosen, best_items(queries, table, chosen, K, known, added)):
             items = items[~np.isin(items, known(row))]  # there are fewer than K others
             scores = np.asarray(table, "float32")[items] @ np.asarray(queries[row], "float32")
             if added is not None:
                 scores = scores + added(np.array([row]))[0][items]
             truth = pairs[1][pairs[0] == row]
-            found.append(
+            shown.append(
                 {
                     "truth": [str(names[item]) for item in truth if item >= 0],
                     "answer": [[str(names[n]), float(s)] for n, s in zip(items, scores)],
                 }
             )
-        return found
+        return shown
 
     return RowDetails(*histories, arrays, examples, of_items=True)

@@ -116,14 +116,17 @@ class Measured(dict):
         if self.again is not None:
             rows = len(self.owners)
             samples = min(SAMPLES_AGAIN, max(50, DRAWN // rows))
-            found = [self.again(generator.integers(0, rows, rows)) for _ in range(samples)]
-            drawn = {name: [one[name] for one in found if name in one] for name in self}
+            measured = [self.again(generator.integers(0, rows, rows)) for _ in range(samples)]
+            drawn = {name: [one[name] for one in measured if name in one] for name in self}
         else:
             sums, counts = self.users()
             drawn = sampled_means(sums, counts, generator)
-        found = {name: values for name, values in drawn.items() if len(values)}
-        found = {name: np.quantile(values, ends).tolist() for name, values in found.items()}
-        return found | ({} if self.beside is None else self.beside.intervals(seed, level))
+        spread = {
+            name: np.quantile(values, ends).tolist()
+            for name, values in drawn.items()
+            if len(values)
+        }
+        return spread | ({} if self.beside is None else self.beside.intervals(seed, level))
 
 
 def sampled_means(sums: dict, counts: Any, generator: Any) -> dict[str, np.ndarray]:

@@ -218,11 +218,11 @@ def among_known(
     Args:
         pair_query, pair_item, known_offsets, known_items: see `full_ranks`.
     """
-    known, items = np.asarray(known_items, np.int64), np.asarray(pair_item, np.int64)
-    size = 1 + max(np.max(items, initial=0), np.max(known, initial=0))
+    removed, items = np.asarray(known_items, np.int64), np.asarray(pair_item, np.int64)
+    size = 1 + max(np.max(items, initial=0), np.max(removed, initial=0))
     owners = np.repeat(np.arange(len(known_offsets) - 1), np.diff(known_offsets))
     pairs = np.where(items < 0, -1, np.asarray(pair_query, np.int64) * size + items)
-    return np.isin(pairs, (owners * size + known)[known >= 0])
+    return np.isin(pairs, (owners * size + removed)[removed >= 0])
 
 
 def exact_scores(

@@ -121,19 +121,19 @@ class _NegativeDrawer:
         """Returns item ids int64 `[len(pairs), negatives]`; -1 where there are fewer."""
         owners, banned = self._banned(pairs)
         counts = np.bincount(owners, minlength=len(pairs))
-        chosen = self._distinct(len(self.ids) - counts)
+        places = self._distinct(len(self.ids) - counts)
         # The j-th banned position b (from 0) has b - j allowed ones below it, so
         # allowed number i lies past every banned one with b - j <= i. With one rising
         # key for each pair and position, a single search answers that for all pairs.
         stride = len(self.ids) + 1
         starts = np.cumsum(counts) - counts
         allowed_below = banned - (np.arange(len(banned)) - starts[owners])
-        keys = np.arange(len(pairs))[:, None] * stride + chosen
+        keys = np.arange(len(pairs))[:, None] * stride + places
         passed = np.searchsorted(owners * stride + allowed_below, keys, side="right")
-        positions = chosen + passed - starts[:, None]
+        positions = places + passed - starts[:, None]
         if len(self.ids) == 0:
-            return np.full_like(chosen, -1)
-        return np.where(chosen < 0, -1, self.ids[np.where(chosen < 0, 0, positions)])
+            return np.full_like(places, -1)
+        return np.where(places < 0, -1, self.ids[np.where(places < 0, 0, positions)])
 
     def _banned(self, pairs):
         """Returns owners and rankable positions of known items and targets, sorted."""

@@ -61,11 +61,11 @@ def get_network(name: str, argument: str = "network") -> "type[Network]":
             f"`{argument}` should be one of {', '.join(_NETWORKS)}; a network of your own is "
             f"registered first (`register_network`). Received: `{argument}` = {name!r}."
         )
-    found = _NETWORKS[name]
-    if isinstance(found, str):
-        module, _, attribute = found.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-    return found
+    network = _NETWORKS[name]
+    if isinstance(network, str):
+        module, _, attribute = network.partition(":")
+        network = getattr(importlib.import_module(module), attribute)
+    return network
 
 
 def network_to_config(network: "Network") -> dict[str, Any]:

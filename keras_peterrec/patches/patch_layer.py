@@ -90,13 +90,13 @@ def item_rows(table: Tensor, ids: Tensor, place: Tensor | None = None) -> Tensor
         Tensor of shape `[B, L, M]`.
     """
     *_, count, width = table.shape
-    known = ids < count
-    rows = ops.where(known, ids, 0)
+    in_table = ids < count
+    rows = ops.where(in_table, ids, 0)
     if place is not None:
         rows = rows + count * ops.expand_dims(place, 1)
         table = ops.reshape(table, (-1, width))
-    found = ops.take(table, rows, axis=0)
-    return found * ops.cast(ops.expand_dims(known, -1), found.dtype)
+    of_items = ops.take(table, rows, axis=0)
+    return of_items * ops.cast(ops.expand_dims(in_table, -1), of_items.dtype)
 
 
 def with_weights(apply: Callable, weights: dict[str, Any]) -> Callable:

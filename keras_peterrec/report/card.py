@@ -33,14 +33,14 @@ def model_card(name: str, description: dict, runs: dict) -> str:
 def _metadata(name, runs):
     results = [_indexed(signature, run) for signature, run in runs.items()]
     metrics = sorted({metric["type"] for result in results for metric in result["metrics"]})
-    found = {
+    metadata = {
         "tags": ["recommender-system", "tensorflow", "transfer-learning", "keras-peterrec"],
         "metrics": metrics,
         "model-index": [{"name": name, "results": results}],
     }
     if not metrics:
-        del found["metrics"], found["model-index"]
-    return "".join(yaml_lines(found))
+        del metadata["metrics"], metadata["model-index"]
+    return "".join(yaml_lines(metadata))
 
 
 def _indexed(signature, run):

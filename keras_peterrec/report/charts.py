@@ -141,11 +141,11 @@ def probability_pictures(rows: dict) -> dict:
     Args:
         rows: dict of arrays, with `probabilities`.
     """
-    found = views.describe_probabilities(rows)
+    described = views.describe_probabilities(rows)
     drawn = {
-        "confusion": (_draw_confusion, found.get("confusion")),
-        "calibration": (_draw_reliability, found["calibration"]),
-        "precision and recall": (_draw_curves, found["curves"]),
+        "confusion": (_draw_confusion, described.get("confusion")),
+        "calibration": (_draw_reliability, described["calibration"]),
+        "precision and recall": (_draw_curves, described["curves"]),
     }
     pictures = {}
     for name, (draw, data) in drawn.items():

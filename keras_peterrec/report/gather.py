@@ -24,11 +24,11 @@ def find_runs(path: Any, argument: str = "path") -> list[Path]:
         InputError: there is no finished run of `pretrain`, `refresh` or `transfer`.
     """
     path = Path(path)
-    found = [path] if (path / "metrics.json").is_file() else []
-    if not found or _command(read_json(path / "metrics.json", argument)) is None:
-        found = [file.parent for file in sorted(path.rglob("metrics.json"))]
-    commands = {folder: read_json(folder / "metrics.json", argument) for folder in found}
-    runs = [run for run in found if _command(commands[run]) in SETTINGS]
+    folders = [path] if (path / "metrics.json").is_file() else []
+    if not folders or _command(read_json(path / "metrics.json", argument)) is None:
+        folders = [file.parent for file in sorted(path.rglob("metrics.json"))]
+    commands = {folder: read_json(folder / "metrics.json", argument) for folder in folders}
+    runs = [run for run in folders if _command(commands[run]) in SETTINGS]
     if not runs:
         raise InputError(
             f"`{argument}` should be the folder of a finished pretrain, refresh or transfer run, "
@@ -58,7 +58,7 @@ def gather(folder: Any, name: str | None = None, titles: dict | None = None) -> 
     result = read_json(folder / "metrics.json", "path")
     with refuse_misfits(folder, "path"):
         decides = result["decides"]
-        found = {
+        run = {
             "name": name or folder.resolve().name,
             "folder": str(folder),
             "kind": result.get("kind"),
@@ -70,9 +70,9 @@ def gather(folder: Any, name: str | None = None, titles: dict | None = None) -> 
         }
         same = ("command", "settings", "seed", "data", "decides", "metrics", "baselines")
         optional = ("linear", "advice", "parameters", "seconds", "epochs", "best_epoch", "stopped")
-        found |= {name: result[name] for name in same}
-        found |= {name: result.get(name) for name in optional}
-    return found
+        run |= {name: result[name] for name in same}
+        run |= {name: result.get(name) for name in optional}
+    return run
 
 
 def command_line(command: str, settings: dict, out: Any) -> str:

@@ -214,12 +214,12 @@ def _labels(run, name):
 
 
 def _numbers(run, name):
-    found = _views(run, "numbers")
-    if not found:
+    view = _views(run, "numbers")
+    if not view:
         return ""
-    rows = [[f"{float(q):.0%} of the errors are below", v] for q, v in _quantiles(found)]
-    table = _table(["", ""], [["mean error", found["bias"]], *rows], head=False)
-    return f"<h3>Numbers</h3>{_figure(charts.numbers(found), f'{name}-numbers')}{table}"
+    rows = [[f"{float(q):.0%} of the errors are below", v] for q, v in _quantiles(view)]
+    table = _table(["", ""], [["mean error", view["bias"]], *rows], head=False)
+    return f"<h3>Numbers</h3>{_figure(charts.numbers(view), f'{name}-numbers')}{table}"
 
 
 def _quantiles(found):
@@ -227,18 +227,18 @@ def _quantiles(found):
 
 
 def _recommendations(run):
-    found = _views(run, "recommendations")
-    if not found:
+    view = _views(run, "recommendations")
+    if not view:
         return ""
-    most = found["share_of_the_ten_most_recommended"]
+    most = view["share_of_the_ten_most_recommended"]
     words = (
-        f"The best {found['k']} items of {found['lists']:,} test histories: "
-        f"{found['items_recommended']:,} of {found['items']:,} items are recommended "
-        f"(coverage {found['coverage']:.1%}); the ten most recommended make up {most:.1%}. Novelty "
+        f"The best {view['k']} items of {view['lists']:,} test histories: "
+        f"{view['items_recommended']:,} of {view['items']:,} items are recommended "
+        f"(coverage {view['coverage']:.1%}); the ten most recommended make up {most:.1%}. Novelty "
         "is the mean of -log2 of an item's share of the training events: 1 more is half as popular."
     )
-    novelty = [[name, value] for name, value in found["novelty"].items()]
-    shares = found["popularity_shares"]
+    novelty = [[name, value] for name, value in view["novelty"].items()]
+    shares = view["popularity_shares"]
     rows = [
         [group, *(f"{shares[who][n]:.1%}" for who in ("recommended", "taken by test users"))]
         for n, group in enumerate(shares["groups"])
@@ -289,8 +289,8 @@ def _costs(run):
     }
     rows += [[f"seconds {names.get(n, n)}", f"{s:,.1f}"] for n, s in seconds.items() if s]
     if run["linear"]:
-        chosen = {name: value for name, value in run["linear"].items() if value is not None}
-        rows.append(["linear part", ", ".join(f"{n} {v:g}" for n, v in chosen.items())])
+        settings = {name: value for name, value in run["linear"].items() if value is not None}
+        rows.append(["linear part", ", ".join(f"{n} {v:g}" for n, v in settings.items())])
     return "<h3>Size and time</h3>" + _table(["", ""], rows, head=False)
 
 
@@ -394,13 +394,13 @@ def _distance(intervals, metric, value):
 def _verdicts(run):
     """The same of every baseline, as a sentence."""
     metric = run["decides"]["name"]
-    found = [(b["name"], b["test"].get(metric)) for b in run["baselines"]]
-    words = [f"{n}: {_verdict(run, n, value)}" for n, value in found if value is not None]
+    baselines = [(b["name"], b["test"].get(metric)) for b in run["baselines"]]
+    words = [f"{n}: {_verdict(run, n, value)}" for n, value in baselines if value is not None]
     return f" By {metric} the run against each: {'; '.join(words)}." if words else ""
 
 
 def _best_baseline(run):
     metric, higher = run["decides"]["name"], run["decides"]["higher_is_better"]
-    found = [(b["name"], b["test"].get(metric)) for b in run["baselines"]]
-    found = [(name, value) for name, value in found if value is not None]
-    return (max if higher else min)(found, key=lambda pair: pair[1], default=None)
+    baselines = [(b["name"], b["test"].get(metric)) for b in run["baselines"]]
+    baselines = [(name, value) for name, value in baselines if value is not None]
+    return (max if higher else min)(baselines, key=lambda pair: pair[1], default=None)

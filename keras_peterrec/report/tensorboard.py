@@ -75,8 +75,8 @@ def _write_pr_curve(name, scores, has):
     places = np.minimum((scores.astype("float64") * (THRESHOLDS - 1)).astype("int64"), 100)
     # How many scores are at or above each threshold.
     right, wrong = (
-        np.bincount(places[chosen], minlength=THRESHOLDS)[::-1].cumsum()[::-1].astype("float32")
-        for chosen in (has, ~has)
+        np.bincount(places[some], minlength=THRESHOLDS)[::-1].cumsum()[::-1].astype("float32")
+        for some in (has, ~has)
     )
     counts = right, wrong, wrong[0] - wrong, right[0] - right
     ratios = right / np.maximum(1, right + wrong), right / max(1, right[0])

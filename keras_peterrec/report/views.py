@@ -34,29 +34,29 @@ def describe(rows: dict, metric: dict, seed: int = 0) -> dict:
     """
     if not rows:
         return {}
-    found = {
+    view = {
         "groups": [by_history(rows, metric, seed)],
         "against": against_baselines(rows, metric, seed),
     }
     if "target" in rows:
-        found["groups"].append(by_popularity(rows, metric, seed))
+        view["groups"].append(by_popularity(rows, metric, seed))
     if "probabilities" in rows:
-        found["by_label"] = by_class(rows) if "class" in rows else by_label(rows)
-        found |= describe_probabilities(rows)
+        view["by_label"] = by_class(rows) if "class" in rows else by_label(rows)
+        view |= describe_probabilities(rows)
     if "value" in rows:
-        found["numbers"] = numbers(rows)
-        found["groups"].append(by_truth(rows, metric, seed))
+        view["numbers"] = numbers(rows)
+        view["groups"].append(by_truth(rows, metric, seed))
     if "lists" in rows:
-        found["recommendations"] = recommendations(rows)
-    return found
+        view["recommendations"] = recommendations(rows)
+    return view
 
 
 def describe_probabilities(rows: dict) -> dict:
     """Of arrays with `probabilities`: `calibration`, `curves` and, of classes, `confusion`."""
-    found = {"calibration": calibration(*_pairs(rows)), "curves": curves(rows)}
+    view = {"calibration": calibration(*_pairs(rows)), "curves": curves(rows)}
     if "class" in rows:
-        found["confusion"] = confusion(rows)
-    return found
+        view["confusion"] = confusion(rows)
+    return view
 
 
 # Groups of rows.
@@ -128,17 +128,17 @@ def _baselines(rows):
 def _groups(by, names, bins, rows, metric, seed):
     groups = []
     for number, name in enumerate(names):
-        chosen = bins == number
-        if not chosen.any():
+        in_bin = bins == number
+        if not in_bin.any():
             continue
-        baselines = {n: _of_part(part[chosen], metric) for n, part in _baselines(rows).items()}
-        _, owners = np.unique(rows["owners"][chosen], return_inverse=True)
-        part = rows["part"][chosen].astype("float64")
+        baselines = {n: _of_part(part[in_bin], metric) for n, part in _baselines(rows).items()}
+        _, owners = np.unique(rows["owners"][in_bin], return_inverse=True)
+        part = rows["part"][in_bin].astype("float64")
         groups.append(
             {
                 "group": name,
                 "users": int(owners.max()) + 1,
-                "rows": int(chosen.sum()),
+                "rows": int(in_bin.sum()),
                 "value": _of_part(part, metric),
                 "interval": _interval(part, owners, metric, seed),
                 "baselines": baselines,
@@ -172,11 +172,11 @@ def by_class(rows: dict) -> list:
     """For each class, the most frequent first: users, precision, recall, F1 and AUC."""
     truth, names = rows["class"], rows["labels"]
     predicted = rows["probabilities"].argmax(axis=1)
-    found = []
+    rows_of = []
     for label in _most_frequent(np.bincount(truth, minlength=len(names))):
         has, said = truth == label, predicted == label
         right = int((has & said).sum())
-        found.append(
+        rows_of.append(
             {
                 "label": str(names[label]),
                 "users": int(has.sum()),
@@ -187,15 +187,15 @@ def by_class(rows: dict) -> list:
                 "auc": _auc(rows["probabilities"][:, label], has),
             }
         )
-    return found
+    return rows_of
 
 
 def by_label(rows: dict) -> list:
     """For each label, the most frequent first: users, AUC and average precision."""
-    found = []
+    rows_of = []
     for label in _most_frequent(rows["has"].sum(axis=0)):
         has, scores = rows["has"][:, label], rows["probabilities"][:, label]
-        found.append(
+        rows_of.append(
             {
                 "label": str(rows["labels"][label]),
                 "users": int(has.sum()),
@@ -204,7 +204,7 @@ def by_label(rows: dict) -> list:
                 "average_precision": average_precision(scores, has) if has.any() else None,
             }
         )
-    return found
+    return rows_of
 
 
 def confusion(rows: dict) -> dict:
@@ -263,13 +263,13 @@ def label_columns(rows: dict, most: int = 6) -> list:
 
 def curves(rows: dict) -> list:
     """Precision and recall of `label_columns` at falling thresholds."""
-    found = []
+    each = []
     for name, scores, has in label_columns(rows):
         if not has.any():
             continue
         precision, recall = precision_recall(scores, has)
         shown = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype("int64"))
-        found.append(
+        each.append(
             {
                 "label": name,
                 "share": float(has.mean()),
@@ -278,7 +278,7 @@ def curves(rows: dict) -> list:
                 "precision": precision[shown].tolist(),
             }
         )
-    return found
+    return each
 
 
 def precision_recall(scores: np.ndarray, has: np.ndarray) -> tuple:

@@ -32,9 +32,9 @@ def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:
         host: Host, of the run.
     """
     own = result["metrics"]["test"][metric.name]
-    found = {b["name"]: b["test"].get(metric.name) for b in result["baselines"]}
-    found = {name: value for name, value in found.items() if value is not None}
-    what = _what_it_is(own, found, metric)
+    values = {b["name"]: b["test"].get(metric.name) for b in result["baselines"]}
+    values = {name: value for name, value in values.items() if value is not None}
+    what = _what_it_is(own, values, metric)
     if what is None:
         return
     said, is_weak = what

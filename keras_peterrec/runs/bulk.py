@@ -76,7 +76,7 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
     Returns:
         dict of `out`, `users`, `columns` and what `known_events_of` says.
     """
-    users, columns, known = 0, [], Counter()
+    users, columns, counts = 0, [], Counter()
     with (
         replacing(out) as beside,
         progress.bar(what, chunks) as step,
@@ -86,10 +86,10 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
         for user_ids, texts, lengths in _chunks(logs):
             table = answers_table(user_ids, _answers(ask, texts, lengths, pool))
             write(table)
-            known.update(known_events_of(table))
+            counts.update(known_events_of(table))
             users, columns = users + len(user_ids), table.column_names
             step()
-    return {"out": str(out), "users": users, "columns": columns, **known}
+    return {"out": str(out), "users": users, "columns": columns, **counts}
 
 
 def known_events_of(table: pa.Table) -> dict:
@@ -98,11 +98,11 @@ def known_events_of(table: pa.Table) -> dict:
     Returns:
         dict of `events`, `known_events` and `unknown_users`, of whom it knows no event.
     """
-    known = table[KNOWN_EVENTS].to_numpy()
+    known_events = table[KNOWN_EVENTS].to_numpy()
     return {
         "events": int(table[EVENTS].to_numpy().sum()),
-        "known_events": int(known.sum()),
-        "unknown_users": int(np.count_nonzero(known == 0)),
+        "known_events": int(known_events.sum()),
+        "unknown_users": int(np.count_nonzero(known_events == 0)),
     }
 
 
@@ -117,9 +117,9 @@ def _chunks(logs):
 def _answers(ask, texts, lengths, pool):
     """What the users of a chunk are answered, in their order: a dict of arrays."""
     batches = list(batches_of(lengths))
-    found = list(pool.map(lambda rows: ask(texts[rows].tolist()), batches))
+    parts = list(pool.map(lambda rows: ask(texts[rows].tolist()), batches))
     back = np.argsort(np.concatenate(batches))
-    return {name: np.concatenate([part[name] for part in found])[back] for name in found[0]}
+    return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
 
 
 def batches_of(lengths: Any) -> Iterator[np.ndarray]:

@@ -93,13 +93,13 @@ def answer_on_beam(
                 | "answers by shard" >> beam.GroupByKey()
                 | "write answers" >> beam.Map(_write, work, Path(str(out)).suffix)
             )
-        found = [json.loads(read_bytes(work, f"{n:05d}.json")) for n in range(count)]
+        shards = [json.loads(read_bytes(work, f"{n:05d}.json")) for n in range(count)]
         _publish(work, str(out), count)
     return {
         "out": _file(str(out), "*", "*"),
-        "users": sum(file["users"] for file in found),
-        "columns": found[0]["columns"],
-        **{name: sum(file["known"][name] for file in found) for name in found[0]["known"]},
+        "users": sum(file["users"] for file in shards),
+        "columns": shards[0]["columns"],
+        **{name: sum(file["known"][name] for file in shards) for name in shards[0]["known"]},
         "files": count,
     }
 

@@ -135,16 +135,19 @@ class _Growth:
             return cls(host, added, None)
         try:
             features = read_items(settings.add_items)
-            grown, known = add_items(host, features), len(host.vocabulary.items)
+            grown, known_items = add_items(host, features), len(host.vocabulary.items)
         except InputError as error:
             raise InputError(f"`add_items` cannot be used. {error}") from error
-        new = len(grown.vocabulary.items) - known
+        new = len(grown.vocabulary.items) - known_items
         if not new:
             raise InputError(
                 "`add_items` should have items that the host lacks. "
                 f"Received: {len(features.item_ids):,} items, all known."
             )
-        line(f"{new:,} items added after the {known:,} of the host, with vectors by their columns")
+        line(
+            f"{new:,} items added after the {known_items:,} of the host, with vectors by their "
+            "columns"
+        )
         return cls(grown, added + new, features)
 
     def load(self, path, argument="task"):
@@ -157,8 +160,12 @@ class _Growth:
                 )
             return path
         task = Task.load(path, self.host, argument)
-        known = self.host.items_of(TaskBundle.read(path, argument).saved["host"])
-        if task.method in SHARED_HOST or not self.added or known == len(self.host.vocabulary.items):
+        known_items = self.host.items_of(TaskBundle.read(path, argument).saved["host"])
+        if (
+            task.method in SHARED_HOST
+            or not self.added
+            or known_items == len(self.host.vocabulary.items)
+        ):
             return task
         if self.features is None:
             raise InputError(
@@ -166,40 +173,40 @@ class _Growth:
                 "have the columns of the items that were added to `base`: a task of the method "
                 f"{task.method} has item vectors of its own. Received: {str(path)!r}, alone."
             )
-        tell_own_network(task, self.host.vocabulary, known, self.features)
+        tell_own_network(task, self.host.vocabulary, known_items, self.features)
         return task
 
 
 def _shown(settings, version=None):
     """Titles and hidden items, as they are asked for or as an earlier version has them."""
-    found = {"items": settings.items, "hidden": settings.hidden_items}
+    shown = {"items": settings.items, "hidden": settings.hidden_items}
     if version is not None:
         for name, path in (("items", version / ITEMS), ("hidden", version / "assets" / HIDDEN)):
-            if found[name] is None and path.is_file():
-                found[name] = path
-    titles = found["items"]
+            if shown[name] is None and path.is_file():
+                shown[name] = path
+    titles = shown["items"]
     if titles is not None and not isinstance(titles, dict):
         titles = read_titles(titles, "items")
-    hidden = None if found["hidden"] is None else read_item_list(found["hidden"], "hidden_items")
+    hidden = None if shown["hidden"] is None else read_item_list(shown["hidden"], "hidden_items")
     return {"titles": titles, "hidden": hidden}
 
 
 def _reports(paths):
     """What is known of the runs in folders, without examples; of a bundle alone nothing is."""
-    found = {}
+    reports = {}
     for name, path in paths.items():
         in_memory = isinstance(path, (Host, Task))
         if not in_memory and (Path(path) / "metrics.json").is_file():
             # Histories of single users do not belong into a model that is passed on.
-            found[name] = {**gather(path, name), "examples": []}
-    return found
+            reports[name] = {**gather(path, name), "examples": []}
+    return reports
 
 
 def _earlier_reports(version, removed):
     """Those of the tasks that a version keeps; an older version has none."""
     path = version / REPORTS
-    found = read_json(path, "base") if path.is_file() else {}
-    return {name: report for name, report in found.items() if name not in removed}
+    reports = read_json(path, "base") if path.is_file() else {}
+    return {name: report for name, report in reports.items() if name not in removed}
 
 
 def _check(settings):

@@ -141,8 +141,8 @@ def refit_linear(
     items, bag, copy = len(log.counts), Bag(chosen["fade"]), chosen.get("copy", 0.0)
     with progress.stage("fitting the linear part to everything"):
         if not bounds.is_exact(items):
-            found = count(log, bag, most=bounds.items).solve(chosen["penalty"], copy=copy)
-            return found.moved(chosen["weight"])
+            part = count(log, bag, most=bounds.items).solve(chosen["penalty"], copy=copy)
+            return part.moved(chosen["weight"])
         regression = _regression(bag, next_item_rows(log.sequences), items, exact=True)
         prior = earlier.table if chosen.get("goes_on") else None
         return regression.solve(chosen["penalty"], prior, copy).moved(chosen["weight"])
@@ -184,10 +184,10 @@ def next_item_rows(sequences: Events) -> Rows:
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
     targets = sequences.items[stops]
-    known = is_item(targets)
-    targets = number_of(targets[known])
+    is_known = is_item(targets)
+    targets = number_of(targets[is_known])
     offsets = np.arange(len(targets) + 1)
-    return Rows(sequences.items, starts[known], stops[known], offsets, targets)
+    return Rows(sequences.items, starts[is_known], stops[is_known], offsets, targets)
 
 
 def join(
@@ -227,8 +227,8 @@ def last_item_baseline(
     """
     pairs = Pairs(len(counts), len(counts))
     add_followers(pairs, next_item_rows(sequences))
-    found = LastItemCounts(pairs.matrix(), counts)
-    return {"name": LAST_ITEM, "test": evaluation.last_item(found)}
+    counted = LastItemCounts(pairs.matrix(), counts)
+    return {"name": LAST_ITEM, "test": evaluation.last_item(counted)}
 
 
 def trained_counts(sequences: Events, items: int) -> np.ndarray:

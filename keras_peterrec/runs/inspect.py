@@ -29,38 +29,38 @@ def inspect(settings: InspectSettings) -> dict:
 
 
 def _description(folder, patches):
-    found = {"path": str(folder)}
+    description = {"path": str(folder)}
     exported = folder / "assets.extra" / "peterrec.json"
     if (folder / "host.json").is_file():
-        found.update(kind="host", host=read_json(folder / "host.json", "path"))
+        description.update(kind="host", host=read_json(folder / "host.json", "path"))
         if patches:
-            found["patches"] = _patch_rows(folder)
+            description["patches"] = _patch_rows(folder)
     elif patches:
         refuse("path", "the folder of a host with `patches`", str(folder))
     elif (folder / "task.json").is_file():
-        found.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
+        description.update(kind="task bundle", task=read_json(folder / "task.json", "path"))
     elif exported.is_file():
-        found.update(kind="export", export=read_json(exported, "path"))
+        description.update(kind="export", export=read_json(exported, "path"))
     elif is_prepared(folder):
-        found.update(kind="prepared log", prepared=read_manifest(folder, "path"))
-        del found["prepared"]["files"]  # as `files` below, and there may be thousands
+        description.update(kind="prepared log", prepared=read_manifest(folder, "path"))
+        del description["prepared"]["files"]  # as `files` below, and there may be thousands
     elif (folder / "run.json").is_file():
-        found.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
+        description.update(kind="unfinished run", run=read_json(folder / "run.json", "path"))
     else:
         refuse("path", "the folder of a host, a task, an export or a prepared log", str(folder))
     if (folder / "metrics.json").is_file():
         result = read_json(folder / "metrics.json", "path")
         for key in ("parameters", "metrics", "baseline", "seconds", "data"):
             if key in result:
-                found[key] = result[key]
-    if found["kind"] == "host":
-        found["tasks"] = _tasks(folder, found["host"])
-    found["files"] = {
+                description[key] = result[key]
+    if description["kind"] == "host":
+        description["tasks"] = _tasks(folder, description["host"])
+    description["files"] = {
         str(file.relative_to(folder)): file.stat().st_size
         for file in sorted(folder.rglob("*"))
         if file.is_file() and "logs" not in file.parts and not file.name.startswith(".")
     }
-    return found
+    return description
 
 
 def _tasks(folder, host):

@@ -165,7 +165,7 @@ def _final(life, training, folder, result, began):
     life.refit_linear(result)
     life.save(folder.path, everything=True)
     seconds = round(time.perf_counter() - began, 2)
-    told = {**result, "final": {**life.trained_on(training, result), "seconds": seconds}}
-    folder.finish(told)
+    result_of_both = {**result, "final": {**life.trained_on(training, result), "seconds": seconds}}
+    folder.finish(result_of_both)
     training.finish()
-    return told
+    return result_of_both

@@ -66,8 +66,8 @@ class NextItemEvaluation:
     ) -> None:
         starts, stops, targets = sequences.held_out(part)
         if users is not None and len(starts) > users:
-            chosen = np.linspace(0, len(starts) - 1, users).astype("int64")
-            starts, stops, targets = starts[chosen], stops[chosen], targets[chosen]
+            some = np.linspace(0, len(starts) - 1, users).astype("int64")
+            starts, stops, targets = starts[some], stops[some], targets[some]
         self.sequences, self.max_length, self.keep_seen = sequences, max_length, keep_seen
         self.vocabulary, self.counts = vocabulary, counts
         self.starts, self.stops = starts, stops
@@ -92,8 +92,8 @@ class NextItemEvaluation:
         users, table = self._network(pretrainer)
         added = pretrainer.linear
         linear = None if added is None else self.scores(added.part())
-        found = self._metrics(users, table, both=True, linear=linear)
-        return found, found if linear is None else self._metrics(users, table)
+        both = self._metrics(users, table, both=True, linear=linear)
+        return both, both if linear is None else self._metrics(users, table)
 
     def popularity(self, counts: Any) -> dict:
         """Metrics of ranking by how often an item occurs in training."""

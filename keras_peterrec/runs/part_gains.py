@@ -24,13 +24,13 @@ def say_what_parts_add(result: dict, parts: dict, metric: Any, asked: str = "her
     both = result["metrics"]["test"]
     values = {name: found[metric.name] for name, found in parts.items()}
     result["parts"] = {f"{name} alone": {metric.name: value} for name, value in values.items()}
-    told = []
+    lines = []
     for name, other in ((NETWORK, LINEAR), (LINEAR, NETWORK)):
         share = _gain(both[metric.name], values[other], metric)
         result["parts"][f"{name} adds"] = share
-        told.append(f"the {name} adds {'all of it' if share is None else f'{share:+.1%}'}")
+        lines.append(f"the {name} adds {'all of it' if share is None else f'{share:+.1%}'}")
     shown = ", ".join(f"{name} alone {value:.4f}" for name, value in values.items())
-    progress.line(f"{metric.name} {both[metric.name]:.4f} on test: {'; '.join(told)} ({shown})")
+    progress.line(f"{metric.name} {both[metric.name]:.4f} on test: {'; '.join(lines)} ({shown})")
     if not _clearly_better(both, parts[LINEAR], metric):
         seconds = result["seconds"]["fit"]
         result["parts"]["network worth its time"] = False

@@ -35,23 +35,25 @@ def prepare(settings: PrepareSettings) -> dict:
     if is_named(log) or is_table(log):
         log, reading = load_log(log, **vars(reading)), Reading()
     plan = Plan.of(log, settings.min_count, settings.shards, reading)
-    found = check_out(settings.out, plan)
-    if found is not None:
+    finished = check_out(settings.out, plan)
+    if finished is not None:
         line(f"{settings.out} is already prepared; nothing is done again")
         drop_work(settings.out)
     elif settings.runner is not None:
         from keras_peterrec.log.prepared.beam import prepare_on_beam  # an optional extra
 
-        found = prepare_on_beam(log, plan, settings.out, settings.runner, settings.pipeline_options)
+        finished = prepare_on_beam(
+            log, plan, settings.out, settings.runner, settings.pipeline_options
+        )
     else:
-        found = prepare_in_process(log, plan, settings.out)
+        finished = prepare_in_process(log, plan, settings.out)
     if settings.split != LAST:
         PreparedLog(settings.out).keep_split(settings.split)
     return {
         "command": settings.command,
         "settings": settings.recorded(),
         "out": str(settings.out),
-        "data": {name: found[name] for name in SHOWN},
+        "data": {name: finished[name] for name in SHOWN},
     }
 
 

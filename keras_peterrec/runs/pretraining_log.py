@@ -166,8 +166,8 @@ def training_part(
         shards: sequence of int.
         periods: Periods, which split them.
     """
-    found = prepared.read(shards, times=periods.reads_times)
-    return found.renumbered(ids, periods.events(found))
+    events = prepared.read(shards, times=periods.reads_times)
+    return events.renumbered(ids, periods.events(events))
 
 
 def measured_sequences(
@@ -188,8 +188,8 @@ def measured_sequences(
 
 
 def _measured(log, vocabulary, periods, ids=None):
-    found = log.read(_first_shards(log, CHUNK_EVENTS), times=True, users=True)
-    sequences = found.encode(vocabulary, split=periods.events(found), ids=ids)
+    events = log.read(_first_shards(log, CHUNK_EVENTS), times=True, users=True)
+    sequences = events.encode(vocabulary, split=periods.events(events), ids=ids)
     periods.check(sequences.split, log)
     if sequences.user_count == log.user_count:
         return sequences, None
@@ -236,5 +236,5 @@ def encode_log(
     >>> len(counts) == len(vocabulary.items)
     True
     """
-    found = PretrainingLog.of(log, min_count, split)
-    return found.sequences, found.vocabulary, found.counts
+    read = PretrainingLog.of(log, min_count, split)
+    return read.sequences, read.vocabulary, read.counts

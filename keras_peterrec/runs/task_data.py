@@ -151,8 +151,8 @@ def fit_linear(data, items):
     """
     with stage("fitting the linear part") as found:
         linear = data.fit_linear(items)
-        chosen = {} if linear is None else linear.chosen
-        found(", ".join(f"{name} {value:g}" for name, value in chosen.items() if value))
+        settings_of_part = {} if linear is None else linear.chosen
+        found(", ".join(f"{name} {value:g}" for name, value in settings_of_part.items() if value))
     return linear
 
 

@@ -107,8 +107,8 @@ class Application:
             return 403, _JSON, write_error(_FOREIGN_HOST), [_CLOSE]
         if method == "OPTIONS":
             origin = headers.get(b"origin", b"")
-            known = origin.startswith((b"http://", b"https://"))
-            return 200 if known else 400, b"text/html; charset=ISO-8859-1", b"", []
+            is_origin = origin.startswith((b"http://", b"https://"))
+            return 200 if is_origin else 400, b"text/html; charset=ISO-8859-1", b"", []
         if path[:4].lower() != "/v1/":
             return self._answer_outside_api(method, path)
         try:
@@ -137,9 +137,9 @@ class Application:
         if method == "GET":
             if path == METRICS_PATH and self.settings.monitoring:
                 return 200, b"text/plain", self.metrics.page(), []
-            found = self.page.get(path)
-            if found:
-                return 200, *found, self.page.headers
+            answer = self.page.get(path)
+            if answer:
+                return 200, *answer, self.page.headers
         return 404, b"text/html", _NOT_FOUND, [_CLOSE]
 
 

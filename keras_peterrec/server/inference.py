@@ -217,11 +217,11 @@ def _precondition(text, signature):
 
 def _read_classes(signature, arrays, rows):
     """(label, score) pairs of each row; what the signature lacks is `b""` or 0."""
-    found = dict(zip(signature.outputs, arrays, strict=True))
+    by_output = dict(zip(signature.outputs, arrays, strict=True))
     for name, dtype in ((CLASSES, types.DT_STRING), (SCORES, types.DT_FLOAT)):
-        if name in found:
-            _check_class_output(name, found[name], signature.outputs[name], dtype, rows)
-    labels, scores = found.get(CLASSES), found.get(SCORES)
+        if name in by_output:
+            _check_class_output(name, by_output[name], signature.outputs[name], dtype, rows)
+    labels, scores = by_output.get(CLASSES), by_output.get(SCORES)
     if labels is None:
         labels = np.full(scores.shape, b"", dtype=object)
     if scores is None:

@@ -43,10 +43,10 @@ class _FirstKeyDecoder(rapidjson.Decoder):
         return []  # then `end_object` gets all pairs
 
     def end_object(self, pairs: list[tuple[str, Any]]):
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            found.update(reversed(pairs))
-        return found
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            values.update(reversed(pairs))
+        return values
 
 
 class _AnyBytesDecoder(_FirstKeyDecoder):
@@ -143,8 +143,8 @@ def _parse(decoder, body):
     except UnicodeDecodeError:
         raise
     except (ValueError, RecursionError) as error:
-        found = _PROBLEM.fullmatch(str(error))
-        offset, text = found.groups() if found else (0, str(error))
+        problem = _PROBLEM.fullmatch(str(error))
+        offset, text = problem.groups() if problem else (0, str(error))
     if text == _TRAILING_TEXT:
         return _decoded(decoder, body[: int(offset)])
     raise invalid("JSON Parse error: ", text, " at offset: ", offset)

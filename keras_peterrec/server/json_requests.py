@@ -217,14 +217,14 @@ class TensorValues:
 
     def _all_fit(self, values):
         """Whether all values are scalars of this tensor's type."""
-        found = set(map(type, values))
+        types_of_values = set(map(type, values))
         if self.dtype == types.DT_STRING:
-            return found <= {str}
+            return types_of_values <= {str}
         if self.dtype in _FLOATS:
-            return found <= {int, float}
+            return types_of_values <= {int, float}
         if self.dtype == types.DT_BOOL:
-            return found <= {bool}
-        if self.dtype not in _RANGES or not found <= {int}:
+            return types_of_values <= {bool}
+        if self.dtype not in _RANGES or not types_of_values <= {int}:
             return False
         low, high = _RANGES[self.dtype]
         return not values or (low <= min(values) and max(values) <= high)
@@ -346,10 +346,10 @@ def _decode_base64(value):
     """Decodes `{"b64": "..."}`: the standard alphabet, padding optional, white space skipped."""
     if not _is_base64(value):
         raise _wrong(value, " not formatted correctly for base64 data")
-    found = _BASE64.fullmatch("".join(value["b64"].split()))
-    digits, padding = found.groups() if found else ("?", "")
+    matched = _BASE64.fullmatch("".join(value["b64"].split()))
+    digits, padding = matched.groups() if matched else ("?", "")
     # One digit alone is less than a byte, and padding must be right if it is there.
-    if not found or len(digits) % 4 == 1 or (padding and (len(digits) + len(padding)) % 4):
+    if not matched or len(digits) % 4 == 1 or (padding and (len(digits) + len(padding)) % 4):
         raise invalid("Unable to base64 decode")
     return base64.b64decode(digits + "=" * (-len(digits) % 4))
 

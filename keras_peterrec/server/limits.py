@@ -36,11 +36,11 @@ def check_values(body: bytes, max_values: int) -> None:
         return
     # NumPy lets other threads run meanwhile, and counts a large body faster.
     content = np.frombuffer(body, np.uint8)
-    found = sum(int(np.count_nonzero(content == mark)) for mark in b"[{,")
-    if found > max_values:
+    marks = sum(int(np.count_nonzero(content == mark)) for mark in b"[{,")
+    if marks > max_values:
         raise invalid(
             f"A request should have at most {max_values} brackets, braces and commas. "
-            f"Received: {found}. Send fewer rows at a time."
+            f"Received: {marks}. Send fewer rows at a time."
         )
 
 

@@ -189,15 +189,15 @@ class ModelVersions:
 
     async def _try_to_load(self, number, folder, pool):
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(pool, _contents, folder)
+        contents = await loop.run_in_executor(pool, _contents, folder)
         before = self._failed.get(number)
-        if before and before.contents == found and time.monotonic() < before.again:
+        if before and before.contents == contents and time.monotonic() < before.again:
             return
         state = self.states[number] = VersionState(number, LOADING)
         try:
             loaded = await loop.run_in_executor(pool, self._load, folder, number, self.config.name)
             # A version that is still being copied may load, with half of its items.
-            if await loop.run_in_executor(pool, _contents, folder) != found:
+            if await loop.run_in_executor(pool, _contents, folder) != contents:
                 await loop.run_in_executor(pool, loaded.close)
                 raise ServingError(UNAVAILABLE, "its files changed while it was loaded")
         except Exception as error:
@@ -205,7 +205,7 @@ class ModelVersions:
             if not isinstance(getattr(error, "error_code", None), int):
                 told.message = " ".join(str(error).split())[:_MAX_MESSAGE]
             state.state, state.code, state.message = END, told.code, told.message
-            failure = self._failed[number] = _Failure.after(before, found, told.message)
+            failure = self._failed[number] = _Failure.after(before, contents, told.message)
             if before is None or before.message != failure.message:
                 self._report(
                     f"{self.config.name} {number} cannot be loaded and is tried again later: "
@@ -262,11 +262,11 @@ def _version_folders(base_path):
 
 def _contents(folder):
     """Names, sizes and times of a version's files, which tell whether it has changed."""
-    found = []
+    contents = []
     try:
         for path in sorted(Path(folder).rglob("*")):
             status = path.stat()
-            found.append((str(path), status.st_size, status.st_mtime_ns))
+            contents.append((str(path), status.st_size, status.st_mtime_ns))
     except OSError:
         pass  # a file that vanishes meanwhile is a change as well
-    return tuple(found)
+    return tuple(contents)

@@ -81,11 +81,11 @@ class RestApi:
                 return 200, write_metadata(route.name, version.number, version.definitions)
             return 200, await within(self.seconds, self._calls[route.call](route, body))
         except Exception as error:
-            told = as_serving_error(error)
-            code = told.code
+            failure = as_serving_error(error)
+            code = failure.code
             if isinstance(error, VersionTooLarge):
-                return told.http, b""
-            return told.http, write_error(told.message)
+                return failure.http, b""
+            return failure.http, write_error(failure.message)
         finally:
             if route:
                 self._record(route, code, time.perf_counter() - start)
@@ -174,10 +174,10 @@ def parse_route(method: str, path: str) -> Any:
     pattern = {"POST": _POST, "GET": _GET}.get(method)
     if method == "GET" and path == "/v1/models":
         raise invalid("Missing model name in request.")
-    found = pattern.fullmatch(path) if pattern and path.isascii() else None
-    if not found:
+    matched = pattern.fullmatch(path) if pattern and path.isascii() else None
+    if not matched:
         raise invalid("Malformed request: ", method, " ", path)
-    name, number, label, call = found.groups()
+    name, number, label, call = matched.groups()
     if method == "GET":
         call = METADATA if call else STATUS
     if number is not None:

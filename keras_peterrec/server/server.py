@@ -284,16 +284,16 @@ def _spare_the_loop():
 
 async def _repeat(seconds, call):
     """Calls again and again; a problem is told once, until it changes or goes away."""
-    told = None
+    message = None
     while True:
         await asyncio.sleep(seconds)
         try:
             await call()
-            told = None
+            message = None
         except Exception as error:  # what is served goes on being served
-            before, told = told, f"{type(error).__name__}: {error}"
-            if told != before:
-                _tell(told)
+            before, message = message, f"{type(error).__name__}: {error}"
+            if message != before:
+                _tell(message)
 
 
 def _bind(host, port):

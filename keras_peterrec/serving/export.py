@@ -196,8 +196,8 @@ def _that_keep_seen(host, tasks, mixed):
     """The signatures and mixed tasks that recommend items of the history as well, sorted."""
     kinds = {name: task.kind for name, task in tasks.items()}
     kinds |= {} if mixed is None else dict(zip(mixed.places_of, mixed.kinds))
-    found = [name for name, kind in kinds.items() if kind.recommends and kind.keep_seen]
-    return sorted([NEXT_ITEM] * host.keep_seen + found)
+    names = [name for name, kind in kinds.items() if kind.recommends and kind.keep_seen]
+    return sorted([NEXT_ITEM] * host.keep_seen + names)
 
 
 def _write_bundles(folder, sources, host):

@@ -319,9 +319,9 @@ class ExportedModel:
 
     def _check_task(self, task, ending, what):
         """Raises InputError if a task has no signature that ends so."""
-        known = sorted(n.removesuffix(ending) for n in self._model.signatures if n.endswith(ending))
-        if task not in known:
-            refuse("task", f"one {what}: {', '.join(known) or 'none does'}", task)
+        names = sorted(n.removesuffix(ending) for n in self._model.signatures if n.endswith(ending))
+        if task not in names:
+            refuse("task", f"one {what}: {', '.join(names) or 'none does'}", task)
 
     def _ask(self, signature, **columns):
         fed = {

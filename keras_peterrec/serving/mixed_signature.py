@@ -100,13 +100,13 @@ class MixedSignature:
 
     def _answer(self, history, task):
         place = tf.cast(self.tables["places"].lookup(task), tf.int32)
-        known = tf.maximum(place, 0)
+        places = tf.maximum(place, 0)
         events = split_history(history, self._source.ids)
         ids = left_pad(events, self._history_length)
-        users = tf.cast(self._mixed({"history": ids, "place": known}), tf.float32)
-        rows = users, known, self._seen(history, known)
+        users = tf.cast(self._mixed({"history": ids, "place": places}), tf.float32)
+        rows = users, places, self._seen(history, places)
         if self._mixed.linear is not None:
-            rows += (self._mixed.linear_scores(ids, known),)
+            rows += (self._mixed.linear_scores(ids, places),)
         blocked = None
         if self._hidden is not None:
             # Looked up once, however many rows and tasks there are.

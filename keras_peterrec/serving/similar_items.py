@@ -54,8 +54,10 @@ class SimilarItems:
     def _answer(self, items):
         given = split_history(items, self._source.ids)
         named = given - self._source.first_id
-        known = named.flat_values >= 0
-        ids, rows = (tf.boolean_mask(v, known) for v in (named.flat_values, named.value_rowids()))
+        in_table = named.flat_values >= 0
+        ids, rows = (
+            tf.boolean_mask(v, in_table) for v in (named.flat_values, named.value_rowids())
+        )
         table = tf.cast(ops.convert_to_tensor(self._host.pretrainer.item_table), tf.float32)
         units = tf.gather(table, ids) / tf.gather(self.lengths, ids)[:, tf.newaxis]
         query = tf.math.unsorted_segment_sum(units, rows, tf.shape(items)[0])

@@ -35,17 +35,17 @@ class CommandParser(argparse.ArgumentParser):
         if self.commands is not None:
             word = next((word for word in words if not word.startswith("-")), None)
             if word is not None and word not in self.commands:
-                known = ", ".join(self.commands)
-                self.error(f"there is no command {word!r}{meant(word, self.commands)} ({known})")
-        found, others = super().parse_known_args(words, namespace)
+                names = ", ".join(self.commands)
+                self.error(f"there is no command {word!r}{meant(word, self.commands)} ({names})")
+        parsed, others = super().parse_known_args(words, namespace)
         if others:
             self.error(self._about(others))
-        return found, []
+        return parsed, []
 
     def error(self, message):
         """Ends the program with one line and status 2."""
-        told = " ".join(shortened(message).split())
-        self.exit(2, f"keras-peterrec: error: {told}; {self.prog} --help says more\n")
+        text = " ".join(shortened(message).split())
+        self.exit(2, f"keras-peterrec: error: {text}; {self.prog} --help says more\n")
 
     def _as_known(self, word):
         """A word whose option has dashes where only so there is one."""
@@ -60,8 +60,8 @@ class CommandParser(argparse.ArgumentParser):
             return f"{words[0]!r} is too much"
         option = option.partition("=")[0]
         hint = self.hints.get(option.replace("_", "-"))
-        told = f": {hint}" if hint else meant(option.replace("_", "-"), self._names)
-        return f"there is no option {option}{told}"
+        advice = f": {hint}" if hint else meant(option.replace("_", "-"), self._names)
+        return f"there is no option {option}{advice}"
 
 
 def meant(word, known):

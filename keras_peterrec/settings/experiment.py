@@ -126,12 +126,12 @@ class ExperimentSettings(ReadingSettings):
 
     def own_targets(self) -> list[tuple[str, str]]:
         """The name and the file of each task with a target log of one's own."""
-        found = []
+        targets = []
         for text in self.target or ():
             name, sign, path = text.partition("=")
             named = sign and not os.path.exists(text)
-            found.append((name, path) if named else (Path(text).name.split(".")[0], text))
-        return found
+            targets.append((name, path) if named else (Path(text).name.split(".")[0], text))
+        return targets
 
     def own_columns(self) -> list[tuple[str, str | None]]:
         """The column and the kind, `None` where its values tell, of each task with labels."""

@@ -177,12 +177,12 @@ def read_config(path, settings_class):
             f"`config` should hold settings by name. Received: {str(path)!r}, "
             f"which holds {type(content).__name__}."
         )
-    known = [field.name for field in dataclasses.fields(settings_class)]
-    found = {str(name).replace("-", "_"): value for name, value in content.items()}
-    unknown = next((name for name in found if name not in known), None)
+    names = [field.name for field in dataclasses.fields(settings_class)]
+    given = {str(name).replace("-", "_"): value for name, value in content.items()}
+    unknown = next((name for name in given if name not in names), None)
     if unknown is not None:
         raise InputError(
-            f"`config` should hold settings of {settings_class.command}: {', '.join(known)}. "
-            f"Received: {unknown!r} in {str(path)!r}{meant(unknown, known) or '.'}"
+            f"`config` should hold settings of {settings_class.command}: {', '.join(names)}. "
+            f"Received: {unknown!r} in {str(path)!r}{meant(unknown, names) or '.'}"
         )
-    return found
+    return given

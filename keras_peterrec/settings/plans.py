@@ -64,10 +64,10 @@ class Plan:
         """
         if labels is None:
             return self
-        known = [row.label for row in self.rows]
+        names = [row.label for row in self.rows]
         for label in labels:
-            if label not in known:
-                refuse("rows", f"among {', '.join(known)}", label)
+            if label not in names:
+                refuse("rows", f"among {', '.join(names)}", label)
         return replace(self, rows=tuple(row for row in self.rows if row.label in labels))
 
 

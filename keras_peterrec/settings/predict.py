@@ -57,8 +57,8 @@ class PredictSettings(RunnerSettings):
     @property
     def wishes(self) -> dict:
         """What is said of what may be recommended; empty if nothing is."""
-        found = {name: getattr(self, name) for name in ("allow", "deny", "k", "keep_seen")}
-        return found if self.keep_seen is not None or any(found.values()) else {}
+        said = {name: getattr(self, name) for name in ("allow", "deny", "k", "keep_seen")}
+        return said if self.keep_seen is not None or any(said.values()) else {}
 
     def check(self):
         super().check()

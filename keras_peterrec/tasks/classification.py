@@ -156,11 +156,11 @@ class ClassificationData(LabelData):
         self, outputs: np.ndarray, answers: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         logs = _log_probabilities(outputs)
-        chosen = np.take_along_axis(logs, answers[:, None], axis=1)
+        of_truth = np.take_along_axis(logs, answers[:, None], axis=1)
         gradient = np.exp(logs)
         gradient[np.arange(len(answers)), answers] -= 1.0
         weights = self.weights[answers]
-        return -weights * chosen[:, 0], weights[:, None] * gradient
+        return -weights * of_truth[:, 0], weights[:, None] * gradient
 
     def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
         return self._of(np.exp(_log_probabilities(outputs)), answers)
@@ -171,9 +171,9 @@ class ClassificationData(LabelData):
         return {"labels": labels, "class": answers, "probabilities": probabilities}
 
     def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
-        found = best_labels(self.kind.classes, np.exp(_log_probabilities(outputs)))
+        best = best_labels(self.kind.classes, np.exp(_log_probabilities(outputs)))
         names = [self.kind.classes[answer] for answer in answers]
-        return [{"truth": [name], "answer": answer} for name, answer in zip(names, found)]
+        return [{"truth": [name], "answer": answer} for name, answer in zip(names, best)]
 
     def baseline(self, part: str) -> Json:
         split, count = self.splits[part], len(self.kind.classes)
@@ -192,11 +192,11 @@ class ClassificationData(LabelData):
 
     def _of(self, probabilities, answers):
         """The metrics of probabilities, `[E, n]`."""
-        found = classification_metrics(probabilities, answers, len(self.kind.classes))
+        measured = classification_metrics(probabilities, answers, len(self.kind.classes))
         if self.balanced:
-            chosen = np.maximum(probabilities[np.arange(len(answers)), answers], 1e-12)
-            found[BALANCED.name] = float(np.mean(-self.weights[answers] * np.log(chosen)))
-        return found
+            of_truth = np.maximum(probabilities[np.arange(len(answers)), answers], 1e-12)
+            measured[BALANCED.name] = float(np.mean(-self.weights[answers] * np.log(of_truth)))
+        return measured
 
     def summary(self) -> Json:
         return {**super().summary(), "classes": self.kind.classes}

@@ -191,8 +191,8 @@ class LabelData(TaskData):
 
         first = np.maximum(held_to, least[: len(parts)])
         bounds = [(value, None) for value in least[: len(parts)]]
-        found = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
-        return found.x.tolist()
+        minimum = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
+        return minimum.x.tolist()
 
 
 def best_labels(
@@ -200,4 +200,6 @@ def best_labels(
 ) -> list[list[list[Any]]]:
     """The `k` most probable labels of each row `[E, n]`, lists of `[label, probability]`."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return [[[labels[n], float(row[n])] for n in found] for row, found in zip(probabilities, best)]
+    return [
+        [[labels[n], float(row[n])] for n in of_row] for row, of_row in zip(probabilities, best)
+    ]

@@ -46,14 +46,14 @@ def _few(names, counts):
         ]
     rare = np.flatnonzero(counts < HANDFUL)
     rare = rare[np.argsort(counts[rare], kind="stable")]
-    found = []
+    lines = []
     if len(rare):
         shown = ", ".join(f"{names[n]!r} ({counts[n]})" for n in rare[:_SHOWN])
         more = f" and {len(rare) - _SHOWN:,} more" if len(rare) > _SHOWN else ""
-        found.append(
+        lines.append(
             f"{len(rare):,} of {len(names):,} classes have fewer than {HANDFUL} users: {shown}"
             f"{more}; expect nothing of them"
         )
     if len(names) > MANY_CLASSES:
-        found.append(f"{len(names):,} classes: is the column a name or an id rather than a class?")
-    return found
+        lines.append(f"{len(names):,} classes: is the column a name or an id rather than a class?")
+    return lines

@@ -159,8 +159,8 @@ class MultilabelData(LabelData):
 
     def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
         names = [[self.kind.labels[n] for n in np.flatnonzero(row)] for row in answers]
-        found = best_labels(self.kind.labels, _sigmoid(outputs))
-        return [{"truth": truth, "answer": answer} for truth, answer in zip(names, found)]
+        best = best_labels(self.kind.labels, _sigmoid(outputs))
+        return [{"truth": truth, "answer": answer} for truth, answer in zip(names, best)]
 
     def baseline(self, part: str) -> Json:
         answers = self.splits[part].answers

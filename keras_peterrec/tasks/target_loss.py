@@ -94,16 +94,16 @@ class TargetLoss(keras.losses.Loss):
 
     def _against_drawn(self, y_true, y_pred, true_scores):
         """The losses of the true items against negatives that are drawn, `[..., T]`."""
-        items, chosen = ops.shape(y_pred)[-1], _chosen(y_true, y_pred)
+        items, is_true = ops.shape(y_pred)[-1], _chosen(y_true, y_pred)
         if self.kind == "bpr":
             # One for each true item; one for the batch would be one item's gradient.
             shape = ops.shape(true_scores)
             drawn = keras.random.randint(shape, 0, items, seed=self.seed_generator)
             losses = ops.softplus(ops.take_along_axis(y_pred, drawn, axis=-1) - true_scores)
-            return ops.where(ops.take_along_axis(chosen, drawn, axis=-1), 0.0, losses)
+            return ops.where(ops.take_along_axis(is_true, drawn, axis=-1), 0.0, losses)
         drawn = keras.random.randint((self.negatives,), 0, items, seed=self.seed_generator)
         scores = ops.take(y_pred, drawn, axis=-1)  # [..., S]
-        scores = ops.where(ops.take(chosen, drawn, axis=-1), -1e9, scores)
+        scores = ops.where(ops.take(is_true, drawn, axis=-1), -1e9, scores)
         return ops.softplus(ops.logsumexp(scores, axis=-1, keepdims=True) - true_scores)
 
     def get_config(self) -> Json:

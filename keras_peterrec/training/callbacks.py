@@ -135,8 +135,8 @@ class ProgressLines(keras.callbacks.Callback):
             f"{self.title}  epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  "
             f"{measured}{seconds:.1f} s{best}"
         )
-        if told := self.told():
-            progress.line(f"{self.title}  {told}")
+        if text := self.told():
+            progress.line(f"{self.title}  {text}")
 
     def close(self) -> None:
         """Removes what the terminal shows, also where training was interrupted."""

@@ -42,11 +42,11 @@ def add_items(host: Host, features: ItemFeatures) -> Host:
 
     >>> host = add_items(Host.load("runs/host"), read_items("items.csv"))
     """
-    known = len(host.vocabulary.items)
+    known_items = len(host.vocabulary.items)
     new = features.item_ids[host.vocabulary.encode(features.item_ids) == UNK]
     items = np.concatenate([host.vocabulary.items, new])
     vectors = {
-        path: vectors_by_columns(items, known, table, features)[1]
+        path: vectors_by_columns(items, known_items, table, features)[1]
         for path, table in item_tables(host).items()
     }
     return _appended(host, new, vectors)

@@ -39,8 +39,8 @@ def grown_vocabulary(
     grown = Vocabulary(items)
     of_items = np.zeros(len(grown.items), "int64")
     places = grown.encode(item_ids)
-    known = places != UNK
-    of_items[number_of(places[known])] = counts[known]
+    has_place = places != UNK
+    of_items[number_of(places[has_place])] = counts[has_place]
     return grown, of_items
 
 
@@ -73,14 +73,14 @@ def grow_host(
     Returns:
         Host, without a linear part.
     """
-    known = len(host.vocabulary.items)
-    pairs = pairs_beside(sequences, known, len(vocabulary.items))
+    known_items = len(host.vocabulary.items)
+    pairs = pairs_beside(sequences, known_items, len(vocabulary.items))
 
     def started(table):
         beside = vectors_beside(table, pairs)
         if features is None:
             return beside
-        has_columns, predicted = vectors_by_columns(vocabulary.items, known, table, features)
+        has_columns, predicted = vectors_by_columns(vocabulary.items, known_items, table, features)
         weight = FROM_COLUMNS * has_columns[:, None]
         near = np.asarray(pairs.sum(axis=1))
         return (near * beside + weight * predicted) / np.maximum(near + weight, 1e-9) + (
@@ -186,10 +186,10 @@ def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_
     events = np.repeat(starts, lengths) + (
         np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     )
-    owner, chosen = np.repeat(np.arange(len(starts)), lengths), number_of(sequences.items[events])
+    owner, numbers = np.repeat(np.arange(len(starts)), lengths), number_of(sequences.items[events])
     rows, columns = [], []
     for step in range(1, BESIDE + 1):
-        one, other = chosen[:-step], chosen[step:]
+        one, other = numbers[:-step], numbers[step:]
         near = (owner[:-step] == owner[step:]) & (one >= 0) & (other >= 0)
         for left, right in ((one[near], other[near]), (other[near], one[near])):
             rows.append(left[left >= known] - known)
@@ -212,13 +212,13 @@ def vectors_beside(table: np.ndarray, pairs: scipy.sparse.csr_matrix) -> np.ndar
     count = pairs.shape[0]
     mean = table.mean(axis=0) if len(table) else np.zeros(table.shape[1])
     vectors = np.concatenate([table, np.tile(mean, (count, 1))]).astype("float32")
-    found = np.arange(len(vectors)) < len(table)
+    has_vector = np.arange(len(vectors)) < len(table)
     while True:
-        beside = pairs @ scipy.sparse.diags(found.astype("float32"))
+        beside = pairs @ scipy.sparse.diags(has_vector.astype("float32"))
         sums = np.asarray(beside.sum(axis=1)).ravel()
-        reached = (sums > 0) & ~found[len(table) :]
+        reached = (sums > 0) & ~has_vector[len(table) :]
         if not reached.any():
             return vectors[len(table) :]
         means = (beside[reached] @ vectors) / sums[reached, None]
         vectors[len(table) :][reached] = means
-        found[len(table) :] |= reached
+        has_vector[len(table) :] |= reached

@@ -250,8 +250,8 @@ class Host:
             )
             if saved["linear"] is not None:
                 pretrainer.linear = LinearTable(**saved["linear"])
-            told = saved["max_length"], saved.get("origin"), bool(saved["keep_seen"])
-            host = cls(pretrainer, vocabulary, *told)
+            settings = saved["max_length"], saved.get("origin"), bool(saved["keep_seen"])
+            host = cls(pretrainer, vocabulary, *settings)
             host.folder = folder
             host.compatible_with = dict(saved.get("compatible_with", {}))
             prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}

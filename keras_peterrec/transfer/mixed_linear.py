@@ -71,13 +71,13 @@ class MixedLinear(keras.layers.Layer):
         bags = of_rows(self.rates), of_rows(self.powers), of_rows(self.events)
         weights = bag_weights(history, *bags)
         items = ops.maximum(number_of(history), 0) + of_rows(self.shifts)
-        found = []
+        scores = []
         for number, table in enumerate(self.tables):
             mine = ops.cast(of_rows(self.groups) == number, "float32")
-            found.append(table.scores(items, weights * mine))
+            scores.append(table.scores(items, weights * mine))
         if self.zeros:
-            found.append(ops.zeros((ops.shape(history)[0], self.zeros), "float32"))
-        return ops.concatenate(found, axis=1)
+            scores.append(ops.zeros((ops.shape(history)[0], self.zeros), "float32"))
+        return ops.concatenate(scores, axis=1)
 
     def named_weights(self) -> dict[str, Any]:
         """The tables' weights by path, but for the biases, `{"linear_0/table": variable}`."""

@@ -263,8 +263,8 @@ class MixedTasks(keras.Model):
 
     def _scores(self, asked, tasks):
         place, host = self.places(tasks), self._of_host
-        known = (None, None) if host is None else (host.vocabulary, host.history_length(self))
-        histories, _ = asked.ids(*known)
+        reading = (None, None) if host is None else (host.vocabulary, host.history_length(self))
+        histories, _ = asked.ids(*reading)
         if len(histories) != len(place):
             raise InputError(
                 "`tasks` should be one for each history. "

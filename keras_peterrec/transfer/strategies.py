@@ -124,5 +124,5 @@ def starts_as_head(model: TaskModel, method: str) -> bool:
     plain = PatchedHost(host, None, model.window)
     plain.build((None, None))
     plain.task_token.token.assign(model.task_token.token)
-    found = plain(history, training=False)
-    return np.allclose(np.asarray(model.user_states(history)), np.asarray(found), atol=1e-3)
+    of_plain = plain(history, training=False)
+    return np.allclose(np.asarray(model.user_states(history)), np.asarray(of_plain), atol=1e-3)

@@ -154,14 +154,14 @@ class TaskBundle:
             of_host = model.host.named_weights()
             variables |= {f"host/{path}": w for path, w in of_host.items()}
         left_out = ("head/", "linear/")
-        told = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
-        told = {path: grown(path, array, variables.get(path)) for path, array in told.items()}
+        kept = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
+        kept = {path: grown(path, array, variables.get(path)) for path, array in kept.items()}
         wanted = {
             path: variable
             for path, variable in variables.items()
-            if not path.startswith(left_out) and (path in told or not path.startswith("host/"))
+            if not path.startswith(left_out) and (path in kept or not path.startswith("host/"))
         }
-        assign_weights(wanted, told, self.folder)
+        assign_weights(wanted, kept, self.folder)
 
     def arrays(self, variables: Variables, host: Host) -> dict[str, np.ndarray]:
         """The weights, `{path: array}`.

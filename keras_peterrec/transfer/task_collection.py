@@ -89,13 +89,13 @@ class TaskCollection:
     def _bundles(self):
         is_host = isinstance(self.host, Host)
         fingerprints = self.host.fingerprints() if is_host else set(self.host)
-        found = []
+        bundles = []
         for path in sorted(self.folder.iterdir()):
             if (path / "task.json").is_file() and not path.name.startswith("."):
                 bundle = self._readable(path, _read)
                 if bundle is not None and bundle.saved["host"] in fingerprints:
-                    found.append(bundle)
-        return found
+                    bundles.append(bundle)
+        return bundles
 
     def _describe(self, bundle):
         return self._readable(bundle.folder, lambda path: _describe(bundle))

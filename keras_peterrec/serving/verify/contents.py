@@ -90,8 +90,8 @@ def check_signatures(folder: ExportFolder) -> list[str]:
     """Finds inputs and outputs that a server could not read, write or put into batches."""
     problems = [] if NEXT_ITEM in folder.signature_defs else [f"{NEXT_ITEM}: is missing"]
     for name, signature in folder.signature_defs.items():
-        found = [*_input_problems(name, signature), *_output_problems(name, signature)]
-        problems += [f"{name}: {problem}" for problem in found]
+        problems_of = [*_input_problems(name, signature), *_output_problems(name, signature)]
+        problems += [f"{name}: {problem}" for problem in problems_of]
     return problems
 
 

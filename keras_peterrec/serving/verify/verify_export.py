@@ -88,11 +88,11 @@ def verify_export(path: AnyPath, thorough: bool = False, trust: bool = False) ->
         for name, check in checks(thorough, trust).items():
             progress.part(name)
             try:
-                found = check(folder)
+                of_check = check(folder)
             except Exception as error:  # a broken export can raise anything
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                found = [f"cannot be checked: {reason}"]
-            problems += [f"{name}: {problem}" for problem in found]
-            if found and name in _NEEDED:
+                of_check = [f"cannot be checked: {reason}"]
+            problems += [f"{name}: {problem}" for problem in of_check]
+            if of_check and name in _NEEDED:
                 break
     return problems
