@@ -14,6 +14,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.log.bad_rows import rows_with_ids
 from keras_peterrec.log.table_columns import encode_ids, texts
 from keras_peterrec.log.table_files import read_tables, source_name
+from keras_peterrec.types import ColumnNames, Source
 
 FEATURES = 4_096
 _WORD = re.compile(r"\w+")
@@ -82,7 +83,9 @@ class ItemFeatures:
         return cls(names, (scale @ matrix).tocsr().astype("float32"))
 
 
-def read_items(source: Any, columns: Any = None, drop_bad_rows: bool = False) -> ItemFeatures:
+def read_items(
+    source: Source, columns: ColumnNames | None = None, drop_bad_rows: bool = False
+) -> ItemFeatures:
     """The ItemFeatures of a table with the column `item_id`; all other columns are read.
 
     Args:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.log import table_columns
 from keras_peterrec.log.bad_rows import rows_with_ids
 from keras_peterrec.log.table_files import read_tables, source_name
+from keras_peterrec.types import ColumnNames, Source
 
 SEPARATOR = "|"  # between several labels in one cell
 # What tables, and the people who fill them, write where a value is missing; in any case.
@@ -76,7 +77,7 @@ class Labels:
         _check_some(kept, column)
         return cls(different_users[users[kept]], values[kept], column, classes)
 
-    def one_each(self) -> tuple:
+    def one_each(self) -> tuple[np.ndarray, np.ndarray]:
         """Users and their only label.
 
         Returns:
@@ -94,7 +95,7 @@ class Labels:
                 )
         return np.array([*label_of], object), np.array([*label_of.values()], object)
 
-    def sets(self) -> tuple:
+    def sets(self) -> tuple[np.ndarray, list[set[str]]]:
         """Users and all of their labels: of several rows, and of cells with `|` in them.
 
         Returns:
@@ -106,27 +107,27 @@ class Labels:
             labels_of.setdefault(user, set()).update(parts - {""})
         return np.array([*labels_of], object), [*labels_of.values()]
 
-    def order(self, found: Any) -> list:
-        """The different labels in `found` in the order of the classes.
+    def order(self, names: Iterable[str]) -> list[str]:
+        """The different ones of some labels, in the order of the classes.
 
         Raises:
             InputError: there are fewer than two, or the known `classes` lack one.
         """
-        found = set(found)
-        if len(found) < 2:
+        different = set(names)
+        if len(different) < 2:
             raise InputError(
                 f"`{self.column}` should have at least two different labels. "
-                f"Received: {', '.join(sorted(found)) or 'none'}."
+                f"Received: {', '.join(sorted(different)) or 'none'}."
             )
         if self.classes is None:
-            return sorted(found, key=_natural_order(found))
-        missing = sorted(found.difference(self.classes))
+            return sorted(different, key=_natural_order(different))
+        missing = sorted(different.difference(self.classes))
         if missing:
             raise InputError(
                 f"`classes` should name every label of `{self.column}`. "
                 f"Received: a user labelled {missing[0]!r}."
             )
-        return [name for name in self.classes if name in found]
+        return [name for name in self.classes if name in different]
 
     def summary(self) -> str:
         """What it holds, for people: labels, users and different values."""
@@ -158,9 +159,9 @@ class Labels:
 
 
 def read_labels(
-    source: Any,
+    source: Source,
     column: str,
-    columns: Any = None,
+    columns: ColumnNames | None = None,
     drop_bad_rows: bool = False,
     keep_missing_words: bool = False,
 ) -> Labels:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +24,7 @@ from keras_peterrec.log.log_doubts import doubts_of
 from keras_peterrec.log.table_columns import numbers, texts
 from keras_peterrec.log.table_files import Tables, check_tables, read_tables, source_name
 from keras_peterrec.log.timestamps import read_times
+from keras_peterrec.types import ColumnNames, EventNames, Source
 
 
 @dataclass(frozen=True)
@@ -127,12 +126,12 @@ class Rows:
 
 
 def read_log(
-    source: str | os.PathLike | Sequence | Any,
-    columns: Any = None,
-    events: Any = None,
+    source: Source,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     weight_column: str | None = None,
     drop_bad_rows: bool = False,
-    fields: Any = None,
+    fields: EventNames | None = None,
 ) -> Events:
     """Reads a log from a table, a file, or several files.
 

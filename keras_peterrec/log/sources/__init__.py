@@ -28,6 +28,7 @@ from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading, read_log
 from keras_peterrec.log.sources import movielens, simulated
 from keras_peterrec.log.table_files import check_tables
+from keras_peterrec.types import ColumnNames, EventNames, Source
 
 _DOMAINS = {
     "movielens-100k": movielens.DOMAINS,
@@ -54,12 +55,12 @@ def is_named(source: Any) -> bool:
 
 
 def load_log(
-    source: str | Path | Any,
-    columns: Any = None,
-    events: Any = None,
+    source: Source,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     weight_column: str | None = None,
     drop_bad_rows: bool = False,
-    fields: Any = None,
+    fields: EventNames | None = None,
 ) -> Events:
     """Loads the `Events` of a source's domain, of files, of a prepared folder, or of a table.
 
@@ -91,9 +92,9 @@ def load_log(
 
 
 def load_labels(
-    source: str | Path | Any,
+    source: Source,
     column: str,
-    columns: Any = None,
+    columns: ColumnNames | None = None,
     drop_bad_rows: bool = False,
     keep_missing_words: bool = False,
 ) -> Labels:
@@ -124,11 +125,11 @@ def load_labels(
 
 
 def check_log(
-    source: str | Path | Any,
-    columns: Any = None,
-    events: Any = None,
+    source: Source,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
     weight_column: str | None = None,
-    fields: Any = None,
+    fields: EventNames | None = None,
 ) -> None:
     """Raises the InputError of `load_log` for a wrong name, path or column, without reading."""
     if _named_log(source) is None:
