@@ -2,19 +2,16 @@
 
 import importlib
 from collections import Counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.progress import line
 
-if TYPE_CHECKING:
-    from keras_peterrec.log.labels import Labels
-    from keras_peterrec.tasks.task_kind import TaskKind
-
-KindClass = TypeVar("KindClass", bound="TaskKind")
+# A subclass of TaskKind, which is in a room above.
+KindClass = TypeVar("KindClass", bound=type)
 
 # name -> "module:class", or a class that `register_task_kind` was given.
-_KINDS: "dict[str, str | type[TaskKind]]" = {
+_KINDS: dict[str, Any] = {
     "recommendation": "keras_peterrec.tasks.recommendation:Recommendation",
     "classification": "keras_peterrec.tasks.classification:Classification",
     "multilabel": "keras_peterrec.tasks.multilabel:Multilabel",
@@ -27,7 +24,7 @@ def kind_names() -> list[str]:
     return list(_KINDS)
 
 
-def get_kind(name: str, argument: str = "kind") -> "type[TaskKind]":
+def get_kind(name: str, argument: str = "kind") -> Any:
     """The class of a kind of task, a subclass of TaskKind.
 
     Raises:
@@ -42,7 +39,7 @@ def get_kind(name: str, argument: str = "kind") -> "type[TaskKind]":
     return kind
 
 
-def register_task_kind(kind: "type[KindClass]") -> "type[KindClass]":
+def register_task_kind(kind: KindClass) -> KindClass:
     """Adds a kind of task of one's own, also as a decorator of its class.
 
     Its tasks are then trained, saved, loaded and exported like any other, with its own head,
@@ -60,15 +57,17 @@ def register_task_kind(kind: "type[KindClass]") -> "type[KindClass]":
     Traceback (most recent call last):
     keras_peterrec.errors.InputError: `kind` should have a name that is free. ...
     """
-    if kind.name in _KINDS and _KINDS[kind.name] is not kind:
+    named: Any = kind
+    name = named.name
+    if _KINDS.get(name, kind) is not kind:
         raise InputError(
-            f"`kind` should have a name that is free. Received: {kind.name!r}, which is taken."
+            f"`kind` should have a name that is free. Received: {name!r}, which is taken."
         )
-    _KINDS[kind.name] = kind
+    _KINDS[name] = kind
     return kind
 
 
-def choose_kind(name: str | None, labels: "Labels | None" = None) -> "type[TaskKind]":
+def choose_kind(name: str | None, labels: Any = None) -> Any:
     """The class of the kind that a command's arguments ask for.
 
     Args:
