@@ -72,7 +72,7 @@ def names(causal_export, folder):
         "classes": np.zeros(len(starts), "int32"),
         "films": kp.Task.load(folder / "runs" / "films", host),
         "histories": ["s1 s2", "s3"],
-        "frame": {"user_id": ["a"], "item_id": ["s1"], "timestamp": [1]},
+        "frame": {"user_id": ["a", "b"], "item_id": ["s1", "s2"], "timestamp": [1, 2]},
         "linear_part": random_table(96, 200, seed=0).part(),
         "pretrainer": host.pretrainer,
     }
