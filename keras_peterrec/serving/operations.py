@@ -18,6 +18,10 @@ _OF_EXPORTS = (
     Softmax Split Sqrt Square Squeeze StatefulPartitionedCall StridedSlice StringSplitV2 Sub Sum
     Tanh TensorScatterUpdate Tile TopKV2 Transpose UnsortedSegmentJoin VarHandleOp Where ZerosLike
     """
+    # few users times a table of items, and many (`layers/item_scores.py`)
+    """
+    StatelessIf
+    """
     # the linear part
     """
     GatherNd If ResourceGather ReverseV2 SparseTensorDenseMatMul UnsortedSegmentSum
@@ -104,7 +108,7 @@ _HARMLESS = (
     """
     AnonymousHashTable AssignAddVariableOp AssignSubVariableOp Case EmptyTensorList
     InitializeTableV2 LookupTableSizeV2 PartitionedCall ResourceGatherNd ResourceScatterAdd
-    ResourceScatterUpdate StatelessIf TensorListConcatV2 TensorListElementShape TensorListGather
+    ResourceScatterUpdate TensorListConcatV2 TensorListElementShape TensorListGather
     TensorListLength TensorListPopBack TensorListPushBack TensorListResize TensorListScatterV2
     VariableShape
     """

@@ -78,7 +78,7 @@ def train(command, arguments, notes=None, die_after=None, chunk_events=4_000_000
     run = pretrain if command == "pretrain" else transfer
     try:
         # Two rows in a batch on one device too, so that windows are cut at the same places.
-        two_rows = mock.patch("keras_peterrec.runs.pretrain.CACHED_VALUES", 8 * 8 * 8 // 2)
+        two_rows = mock.patch("keras_peterrec.runs.host_life.CACHED_VALUES", 8 * 8 * 8 // 2)
         with two_rows, mock.patch.object(pretraining_log, "CHUNK_EVENTS", chunk_events):
             noted["result"] = run(**arguments)
     finally:
