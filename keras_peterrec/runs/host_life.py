@@ -80,8 +80,8 @@ class HostLife(Life):
         else:
             command, path = f"{command} on everything", measured["best_path"]
             folder, self.examples = folder / FINAL, None
-        told = command, self.host.pretrainer, self.log, self.how, folder
-        return _train(*told, self.goes_on, self.examples, path)
+        trained = self.host.pretrainer, self.log, self.how
+        return _train(command, *trained, folder, self.goes_on, self.examples, path)
 
     def add_linear(self):
         settings = self.how
@@ -105,8 +105,8 @@ class HostLife(Life):
 
     def measure(self):
         pretrainer = self.host.pretrainer
-        told = pretrainer, self.log, self.how, self.linear, self.more_baselines
-        measured, parts = _measure(*told)
+        given = pretrainer, self.log, self.how, self.linear, self.more_baselines
+        measured, parts = _measure(*given)
         described = {
             "command": self.settings.command,
             "settings": self.settings.recorded(),
@@ -213,13 +213,13 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
             metrics["test"] = test.measure(pretrainer, both=True)
         progress.part("intervals")
         intervals = {"test": metrics["test"].intervals(settings.seed)}
-    found = {
+    entries = {
         "metrics": metrics,
         "baseline": baseline,
         "baselines": baselines,
         "intervals": intervals,
     }
-    return found, parts
+    return entries, parts
 
 
 def training_batches(

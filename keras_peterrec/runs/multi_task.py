@@ -79,10 +79,10 @@ def _multi_task(settings):
             task = model.tasks[name]
             users = data[name].users(task, VALIDATION)
             data[name].join(task, None, data[name].part_weights(users, task.head))
-        found = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
+        results = {n: _result(model, n, data[n], settings, prints[n]) for n in data}
         summary = training.summary(time.perf_counter() - began)
-        found = {n: {**result, **summary} for n, result in found.items()}
-        for name, result in found.items():
+        results = {n: {**result, **summary} for n, result in results.items()}
+        for name, result in results.items():
             (folder.path / "tasks" / name).mkdir(parents=True, exist_ok=True)
             write_test_users(folder.path / "tasks" / name, result, data[name].kind.metric)
             write_json(folder.path / "tasks" / name / "metrics.json", result)
@@ -90,7 +90,7 @@ def _multi_task(settings):
             "command": settings.command,
             "settings": settings.recorded(),
             "seed": settings.seed,
-            "tasks": found,
+            "tasks": results,
             **summary,
         }
         folder.finish(result)
@@ -160,10 +160,10 @@ def _train(model, sequences, data, settings, folder):
         return {n: pair[0] for n, pair in named.items()}, {n: pair[1] for n, pair in named.items()}
 
     def measure():
-        found = {name: data[name].measure(model.tasks[name], VALIDATION) for name in parts}
-        metrics = {name: data[name].kind.metric for name in found}
-        score = np.mean([metrics[n].log_quality(found[n][metrics[n].name]) for n in found])
-        named = {f"{n}/{key}": v for n, metrics in found.items() for key, v in metrics.items()}
+        of_tasks = {name: data[name].measure(model.tasks[name], VALIDATION) for name in parts}
+        deciding = {name: data[name].kind.metric for name in of_tasks}
+        score = np.mean([m.log_quality(of_tasks[name][m.name]) for name, m in deciding.items()])
+        named = {f"{n}/{key}": v for n, metrics in of_tasks.items() for key, v in metrics.items()}
         return {"score": float(score), **named}
 
     # Epochs are those of pretraining, and so is the patience.

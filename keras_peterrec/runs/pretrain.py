@@ -78,8 +78,8 @@ class NewHost(HostLife):
             self.log = self._everything()
         with self.devices.scope():
             pretrainer = new_pretrainer(settings, len(self.log.vocabulary))
-        told = settings.max_length, origin(settings, everything), self.keep_seen
-        self.host = Host(pretrainer, self.log.vocabulary, *told)
+        kept = settings.max_length, origin(settings, everything), self.keep_seen
+        self.host = Host(pretrainer, self.log.vocabulary, *kept)
 
 
 def _check_runner(settings):

@@ -75,18 +75,18 @@ class TaskTraining:
         head = self.head.summary(total_seconds)
         if self.rest is None and not self.head_is_all:
             return head
-        told = {name: head[name] for name in ("epochs", "best_epoch", "best_path", "stopped")}
-        told["is_all"] = self.head_is_all
+        of_head = {name: head[name] for name in ("epochs", "best_epoch", "best_path", "stopped")}
+        of_head["is_all"] = self.head_is_all
         if self.gain is not None:
-            told["gain_over_it"], told["standard_error"] = self.gain
+            of_head["gain_over_it"], of_head["standard_error"] = self.gain
         if self.rest is None:
-            return {**head, "head": told}
+            return {**head, "head": of_head}
         rest = self.rest.summary(total_seconds)
         seconds = {**rest["seconds"], "head": head["seconds"]["fit"]}
         seconds["fit"] = round(seconds["fit"] + seconds["head"], 2)
         seconds["best"] = round(seconds["best"] + seconds["head"], 2)
         seconds["first_step"] = head["seconds"]["first_step"] or seconds["first_step"]
-        return {**rest, "head": told, "seconds": seconds}
+        return {**rest, "head": of_head, "seconds": seconds}
 
     @property
     def epochs(self):

@@ -149,8 +149,8 @@ class TaskLife(Life):
             if settings.linear or settings.baselines:
                 self.linear = fit_linear(self.data, len(self.host.vocabulary.items))
         started = None if self.start is None else self.start.method
-        told = settings, folder, self._added, examples, measured, started
-        self._run = TaskRun(self.model, self.data, *told)
+        given = settings, folder, self._added, examples, measured, started
+        self._run = TaskRun(self.model, self.data, *given)
         training = train_task(self._run)
         if training.head_is_all:
             self.model, self.method = self._head_alone(), "head"
@@ -178,10 +178,10 @@ class TaskLife(Life):
         self._weights = weights
         # The head is scaled for the sum from now on.
         self._scale_alone = alone.network / weights.network
-        told = {"network_weight": weights.network}
+        entries = {"network_weight": weights.network}
         if self._added is not None:
-            told["linear"] = {"weight": weights.linear, **self._added.chosen}
-        return told
+            entries["linear"] = {"weight": weights.linear, **self._added.chosen}
+        return entries
 
     def refit_linear(self, measured):
         everything, linear = self.data.everything(), None
