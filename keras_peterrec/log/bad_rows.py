@@ -40,23 +40,23 @@ def rows_with_ids(
     bad = np.zeros(len(tables), bool)
     lacking = []
     for column in columns:
-        found = _without_id(tables, column)
-        found = found if asked is None else found & asked
-        if found.any() and not drop:
-            raise _refusal(tables, column, found)
-        bad |= found
-        lacking.append((column, found))
+        are_wrong = _without_id(tables, column)
+        are_wrong = are_wrong if asked is None else are_wrong & asked
+        if are_wrong.any() and not drop:
+            raise _refusal(tables, column, are_wrong)
+        bad |= are_wrong
+        lacking.append((column, are_wrong))
     if drop and "timestamp" in tables.called[0]:
         parts = [part.column("timestamp") for part in tables.parts]
-        found = ~np.concatenate([looks_like_times(part) for part in parts])
-        bad |= found
-        lacking.append(("timestamp", found))
+        are_wrong = ~np.concatenate([looks_like_times(part) for part in parts])
+        bad |= are_wrong
+        lacking.append(("timestamp", are_wrong))
     if not bad.any():
         return None
-    for column, found in lacking:
-        if found.any():
+    for column, are_wrong in lacking:
+        if are_wrong.any():
             named = tables.called[0][column]
-            progress.line(f"{tables.name}: left out {_rows(tables, found)} without {named}")
+            progress.line(f"{tables.name}: left out {_rows(tables, are_wrong)} without {named}")
     return ~bad
 
 
@@ -86,7 +86,7 @@ def say_strays(tables: Tables, found: np.ndarray, times: np.ndarray, drop: bool)
 
 def _without_id(tables, column):
     """Which rows have no id, bool `[N]`."""
-    found = []
+    masks = []
     for part, called in zip(tables.parts, tables.called):
         values = arrow_column(part.column(column), column)
         check_id_type(values.type, called[column])
@@ -95,8 +95,8 @@ def _without_id(tables, column):
             values = pc.cast(values, "large_string")
             blank = pc.or_(pc.equal(values, ""), pc.utf8_is_space(values))
             bad = pc.or_(bad, pc.fill_null(blank, False))
-        found.append(np.array(bad, bool))
-    return np.concatenate(found)
+        masks.append(np.array(bad, bool))
+    return np.concatenate(masks)
 
 
 def _refusal(tables, column, found):

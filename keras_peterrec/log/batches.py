@@ -236,12 +236,12 @@ def hide_behind_mask(
 
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """
-    chosen = (_uniform(ids, noise, 0) < rate) & (ids != PAD)
+    hidden = (_uniform(ids, noise, 0) < rate) & (ids != PAD)
     fate = _uniform(ids, noise, 1)
     span = tf.cast(number_of(vocabulary_size), tf.float32)
     random_item = id_of(tf.cast(_uniform(ids, noise, 2) * span, tf.int32))
     shown = tf.where(fate < 0.8, MASK, tf.where(fate < 0.9, random_item, ids))
-    return tf.where(chosen, shown, ids), tf.where(chosen, ids, PAD)
+    return tf.where(hidden, shown, ids), tf.where(hidden, ids, PAD)
 
 
 def _uniform(like, noise, stream):

@@ -39,11 +39,11 @@ def unit_of(times: np.ndarray) -> str | None:
     """
     if len(times) == 0:
         return None
-    found = _unit_between(times.min(), times.max())
-    if found is None:
+    unit = _unit_between(times.min(), times.max())
+    if unit is None:
         others = usual(times)
-        found = _unit_between(others.min(), others.max())
-    return found
+        unit = _unit_between(others.min(), others.max())
+    return unit
 
 
 def _unit_between(low, high):
@@ -99,8 +99,8 @@ def strays(times: np.ndarray, middle: float | None = None) -> np.ndarray:
         return none
     if times.min() * FAR >= middle and times.max() <= FAR * middle:
         return none
-    found = (times < middle / FAR) | (times > middle * FAR)
-    return found if found.sum() <= max(1, len(times) // _ONE_IN) else none
+    stray = (times < middle / FAR) | (times > middle * FAR)
+    return stray if stray.sum() <= max(1, len(times) // _ONE_IN) else none
 
 
 def usual(times: np.ndarray) -> np.ndarray:
@@ -183,12 +183,12 @@ class Clocks:
         Raises:
             InputError: there is no event, or the clocks cannot be told apart.
         """
-        found = [(clock, name) for clock, name in zip(clocks, names) if clock is not None]
-        if not found:
+        named = [(clock, name) for clock, name in zip(clocks, names) if clock is not None]
+        if not named:
             raise InputError("`log` should have events. Received: none of the kinds asked for.")
-        units = {clock.unit for clock, _ in found}
-        fine = any(c.unit and c.fine[[*UNITS].index(c.unit)] for c, _ in found)
+        units = {clock.unit for clock, _ in named}
+        fine = any(c.unit and c.fine[[*UNITS].index(c.unit)] for c, _ in named)
         if len(units) == 1:
             return cls(None, fine)
-        check_one_clock([(c.unit, c.low, c.high, name) for c, name in found], "timestamp")
+        check_one_clock([(c.unit, c.low, c.high, name) for c, name in named], "timestamp")
         return cls(tuple("seconds" if c is None else c.unit for c in clocks), fine)

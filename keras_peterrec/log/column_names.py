@@ -99,18 +99,18 @@ def find_columns(there: Sequence[str], wanted: Iterable[str], renames: dict, whe
     Raises:
         InputError: a column is missing, or there twice.
     """
-    found = {}
+    places = {}
     for name in wanted:
         asked = [renames[name]] if name in renames else []
         fitting = [n for want in (*asked, name) for n in there if n.strip() == want]
-        found[name] = fitting[0] if fitting else None
-        if fitting.count(found[name]) != 1:
+        places[name] = fitting[0] if fitting else None
+        if fitting.count(places[name]) != 1:
             called = " or ".join(f"`{n}`" for n in dict.fromkeys([*asked, name]))
             raise InputError(
                 f"`path` should have one column {called}. Received: {where} with the columns "
                 f"{_shown(there)}{_hint(there, wanted, renames)}."
             )
-    return found
+    return places
 
 
 def _shown(there):

@@ -181,7 +181,7 @@ class Events:
         }
         first_rows = None if rows is None else rows[np.unique(users, return_index=True)[1]]
         order = np.lexsort((times, users))  # stable: events of one time keep their order
-        found = cls(
+        events = cls(
             different_users,
             items[order],
             _offsets(np.bincount(users, minlength=len(different_users))),
@@ -192,7 +192,7 @@ class Events:
             name,
             first_rows,
         )
-        return found._with_present_items()
+        return events._with_present_items()
 
     @classmethod
     def joined(cls, parts: Sequence[Events]) -> Events:
@@ -316,11 +316,11 @@ class Events:
             )
         lengths = np.bincount(self.users[mask], minlength=self.user_count)
         users = np.flatnonzero(lengths)
-        found = self._taken(mask, users, lengths[users], name)
-        if found.timestamps.dtype == np.float64:
+        events = self._taken(mask, users, lengths[users], name)
+        if events.timestamps.dtype == np.float64:
             # What is left may be whole numbers, which are held as integers.
-            [found.timestamps] = freeze(numbers(found.timestamps, "timestamps"))
-        return found._with_present_items()
+            [events.timestamps] = freeze(numbers(events.timestamps, "timestamps"))
+        return events._with_present_items()
 
     def of_users(self, users: np.ndarray) -> Events:
         """The events of some users, by their positions, in this order."""
@@ -371,13 +371,13 @@ class Events:
                 Defaults to `None`.
         """
         ids = vocabulary.encode(self.item_ids) if ids is None else ids
-        found = self.renumbered(ids, split, vocabulary.unknown)
+        events = self.renumbered(ids, split, vocabulary.unknown)
         if known_only:
-            known = found.items != vocabulary.unknown
+            known = events.items != vocabulary.unknown
             lengths = np.bincount(self.users[known], minlength=self.user_count)
-            found = found._taken(known, slice(None), lengths)
-        found.vocabulary, found.log = vocabulary, self
-        return found
+            events = events._taken(known, slice(None), lengths)
+        events.vocabulary, events.log = vocabulary, self
+        return events
 
     def renumbered(
         self, ids: np.ndarray, split: EventSplit | None = None, unknown: int = UNK
@@ -389,12 +389,12 @@ class Events:
             split: EventSplit or `None`; see `encode`. Defaults to `None`.
             unknown: int. The number for an item that was left out. Defaults to `UNK`.
         """
-        found = self._taken(slice(None), slice(None), self.lengths)
-        [found.items] = freeze(np.append(ids, np.int32(unknown))[self.items])
-        found.item_ids = None
+        events = self._taken(slice(None), slice(None), self.lengths)
+        [events.items] = freeze(np.append(ids, np.int32(unknown))[self.items])
+        events.item_ids = None
         if split is not None:
-            found.split = split
-        return found
+            events.split = split
+        return events
 
     @property
     def known_share(self) -> float:

@@ -177,12 +177,12 @@ class Histories:
             if given.dtype.kind in "iu":
                 self._rows = given.astype("int64")
                 return
-        found = [self._one(history) for history in _listed(given)]
-        numbers = [not isinstance(history, str) for history in found]
+        histories = [self._one(history) for history in _listed(given)]
+        numbers = [not isinstance(history, str) for history in histories]
         if not any(numbers):
-            self._texts = found
-        elif all(number or not history for number, history in zip(numbers, found)):
-            self._rows = _padded(found)
+            self._texts = histories
+        elif all(number or not history for number, history in zip(numbers, histories)):
+            self._rows = _padded(histories)
         else:
             raise self._refusal("ids in some rows and integers in others")
 

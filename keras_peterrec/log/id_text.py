@@ -58,13 +58,13 @@ def check_ids(ids: Iterable[str], argument: str) -> None:
         )
     if not spaced:
         return
-    found = {}
+    numbers = {}
     for id_ in ids:
         text = written(id_)
-        if found.setdefault(text, id_) != id_:
+        if numbers.setdefault(text, id_) != id_:
             raise InputError(
                 f"`{argument}` should differ also where white space is written as in {text!r}. "
-                f"Received: {found[text]!r} and {id_!r}."
+                f"Received: {numbers[text]!r} and {id_!r}."
             )
 
 

@@ -20,20 +20,20 @@ def doubts_of(log: Events) -> list[str]:
     Args:
         log: Events.
     """
-    found = []
+    doubts = []
     ids = log.item_ids if has_space(log.item_ids) else []
     spaced = [item for item in ids if item[0].isspace() or item[-1].isspace()]
     if spaced:
-        found.append(
+        doubts.append(
             f"{len(spaced):,} item ids begin or end with white space, such as {spaced[0]!r}; "
             "they are kept as they are"
         )
     if looks_swapped(log):
-        found.append(
+        doubts.append(
             f"{len(log.item_ids):,} items come and go as users do, and {len(log.user_ids):,} users "
             "as items do: are the columns user_id and item_id swapped?"
         )
-    return found
+    return doubts
 
 
 def looks_swapped(log: Events) -> bool:

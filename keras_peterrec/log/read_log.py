@@ -66,10 +66,10 @@ class Reading:
         """
         kept = None
         if self.events is not None:
-            found = texts(tables.column(EVENT_TYPE), EVENT_TYPE)
-            kept = np.isin(found, as_events(self.events))
+            event_types = texts(tables.column(EVENT_TYPE), EVENT_TYPE)
+            kept = np.isin(event_types, as_events(self.events))
             if all_kinds:
-                self._check_kinds(found)
+                self._check_kinds(event_types)
         whole = rows_with_ids(tables, LOG_COLUMNS[:2], kept, self.drop_bad_rows)
         if whole is not None:
             tables, kept = tables.select(whole), None if kept is None else kept[whole]
@@ -173,8 +173,8 @@ def read_log(
             rows = reading.rows(tables)
             progress.part("users, items and their order")
             name = tables.name.removeprefix("the ")
-            told = rows.times, name, rows.weights, rows.fields
-            log = Events.from_columns(rows.user_ids, rows.item_ids, *told)
+            rest = rows.times, name, rows.weights, rows.fields
+            log = Events.from_columns(rows.user_ids, rows.item_ids, *rest)
         except InputError as error:
             inside = str(error) if tables.names[0] in str(error) else f"{tables.name}: {error}"
             raise InputError(inside) from error

@@ -99,8 +99,8 @@ def distinct_items(items: np.ndarray, starts: Any, stops: Any, first: int = 0) -
     lengths = stops - starts
     before = np.cumsum(lengths) - lengths
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    found = items[np.arange(len(owners)) + (starts - before)[owners]]
-    kept, size = found >= first, np.int64(np.max(found, initial=0)) + 1
-    owners, found = distinct_pairs(owners[kept], found[kept], size)
+    seen = items[np.arange(len(owners)) + (starts - before)[owners]]
+    kept, size = seen >= first, np.int64(np.max(seen, initial=0)) + 1
+    owners, seen = distinct_pairs(owners[kept], seen[kept], size)
     counts = np.bincount(owners, minlength=len(lengths))
-    return np.concatenate([[0], np.cumsum(counts)]), found
+    return np.concatenate([[0], np.cumsum(counts)]), seen

@@ -211,16 +211,16 @@ def _count(log, periods):
     weight = 0.0 if log.weighted else None
     with progress.bar(f"counting {periods.split}", log.shards) as advance:
         for shard in range(log.shards):
-            found = log.read([shard], times=periods.reads_times)
-            split = periods.events(found)
-            seen = found.items[found.places < np.repeat(split.trained, found.lengths)]
+            events = log.read([shard], times=periods.reads_times)
+            split = periods.events(events)
+            seen = events.items[events.places < np.repeat(split.trained, events.lengths)]
             counts += np.bincount(seen[seen >= 0], minlength=len(counts))
             values, users = np.unique(split.trained, return_counts=True)
             rows.append([np.full(len(values), shard), values, users])
             parts = (split.trained, 0), (split.validation, -1), (split.test, -1)
             largest.append([part.max(initial=none) for part, none in parts])
             if weight is not None:
-                weight += target_weight(found.weights, found.offsets, split.trained)
+                weight += target_weight(events.weights, events.offsets, split.trained)
             advance()
     periods.check(EventSplit(*np.transpose(largest)), log)
     shard, trained, users = np.concatenate(rows, axis=1).astype("int64")

@@ -179,8 +179,8 @@ class StreamedBatches:
 
     def _load(self, chunk):
         try:
-            chosen = self.chunks[int(chunk)]
-            found = self.prepared.read(chosen, times=self.split.periods.reads_times)
+            shards = self.chunks[int(chunk)]
+            found = self.prepared.read(shards, times=self.split.periods.reads_times)
         except InputError as error:
             self._error = error
             raise

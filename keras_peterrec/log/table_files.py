@@ -67,10 +67,10 @@ class Tables:
 
     def notes(self) -> list[str]:
         """What else there is to say of them, for people."""
-        found = [f"not read: {', '.join(self.ignored)}"] if self.ignored else []
+        said = [f"not read: {', '.join(self.ignored)}"] if self.ignored else []
         cut = [Path(name).name for name, is_cut in zip(self.names, self.cut) if is_cut]
         more = f" and {len(cut) - 3} more" if len(cut) > 3 else ""
-        return found + ([f"no end of line at the end of {', '.join(cut[:3])}{more}"] if cut else [])
+        return said + ([f"no end of line at the end of {', '.join(cut[:3])}{more}"] if cut else [])
 
     def place(self, row: int) -> tuple[int, int]:
         """In which part a row of all of them is, and its number in that file, counted from 1."""
@@ -140,21 +140,21 @@ def read_tables(
         chosen = [name for name in there if name.strip() in read]
         whole = len(chosen) < len(wanted)  # an index may have the rest
         table = _in_memory(source, None if whole else chosen)
-        found = find_columns(table.column_names, wanted, renames, where)
+        places = find_columns(table.column_names, wanted, renames, where)
         there = [n for n in there or table.column_names if not n.startswith("__index_level_")]
-        return Tables([_renamed(table, found)], [where], _others(there, found), [found], [False])
+        return Tables([_renamed(table, places)], [where], _others(there, places), [places], [False])
     parts, names, ignored, called, cut = [], [], {}, [], []
     for path in each(find_files(source), "of the files"):
         there = column_names(path, [*wanted, *renames.values()])
-        found = find_columns(there, wanted, renames, str(path))
+        places = find_columns(there, wanted, renames, str(path))
         uneven = [] if drop_bad_rows else None
-        table = read_columns(path, [*dict.fromkeys(found.values())], uneven)
+        table = read_columns(path, [*dict.fromkeys(places.values())], uneven)
         _say_uneven(path, uneven)
-        parts.append(_renamed(table, found))
+        parts.append(_renamed(table, places))
         names.append(str(path))
-        called.append(found)
+        called.append(places)
         cut.append(ends_within_line(path))
-        ignored |= dict.fromkeys(_others(there, found))
+        ignored |= dict.fromkeys(_others(there, places))
     return Tables(parts, names, [*ignored], called, cut)
 
 
@@ -182,16 +182,16 @@ def read_pieces(
     """
     path, renames = Path(path), as_renames(columns)
     there = column_names(path, [*wanted, *renames.values()])
-    found = find_columns(there, wanted, renames, str(path))
+    places = find_columns(there, wanted, renames, str(path))
     waiting, count, before = [], 0, 0
     cut = ends_within_line(path)
 
     def piece():
-        table = _renamed(pa.Table.from_batches(waiting), found)
-        return Tables([table], [str(path)], [], [found], [cut], before)
+        table = _renamed(pa.Table.from_batches(waiting), places)
+        return Tables([table], [str(path)], [], [places], [cut], before)
 
     uneven = [] if drop_bad_rows else None
-    for batch in read_batches(path, [*dict.fromkeys(found.values())], rows, uneven):
+    for batch in read_batches(path, [*dict.fromkeys(places.values())], rows, uneven):
         waiting.append(batch)
         count += batch.num_rows
         if count >= rows:
@@ -219,7 +219,7 @@ def find_files(source: Any) -> list[Path]:
         InputError: there is none, or one has an ending of no format that is read.
     """
     several = isinstance(source, (list, tuple))
-    found = []
+    paths = []
     for place in source if several else [source]:
         if not isinstance(place, (str, os.PathLike)):
             names = ("toPandas", "collect")  # of Spark's tables, and of lazy ones of polars
@@ -233,12 +233,12 @@ def find_files(source: Any) -> list[Path]:
             matches = sorted(glob.glob(str(place)))
             if not matches:
                 raise InputError(f"`path` should match files. Received: {place}, which has none.")
-            found += map(Path, matches)
+            paths += map(Path, matches)
         else:
-            found.append(path)
-    if not found:
+            paths.append(path)
+    if not paths:
         raise InputError("`path` should name at least one file. Received: none.")
-    for path in found:
+    for path in paths:
         if path.is_dir():
             raise InputError(
                 f"`path` should be files. Received: the folder {path}; name what is in it, such as "
@@ -251,7 +251,7 @@ def find_files(source: Any) -> list[Path]:
             )
         if not path.is_file():
             raise InputError(f"`path` should be a file that exists. Received: {path}.")
-    return found
+    return paths
 
 
 def _renamed(table, found):

@@ -198,11 +198,11 @@ def _check_text(path, table, before=0):
     for name, column in zip(table.schema.names, table.columns):
         if not is_text(column.type):
             continue
-        found = column.cast(pa.large_binary())
+        as_bytes = column.cast(pa.large_binary())
         try:
-            found.cast(pa.large_string())  # which looks at every letter, and copies none
+            as_bytes.cast(pa.large_string())  # which looks at every letter, and copies none
         except pa.ArrowInvalid as error:
-            values = enumerate(found.to_pylist(), before + 1)
+            values = enumerate(as_bytes.to_pylist(), before + 1)
             row, value = next((n, value) for n, value in values if not _is_utf8(value or b""))
             raise InputError(
                 f"`path` should hold text in UTF-8. Received: {path}, whose column {name!r} has "

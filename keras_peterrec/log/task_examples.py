@@ -101,11 +101,11 @@ def recommendation_examples(
     True
     """
     target = target_log.encode(target_vocabulary)
-    found = source.index(target.user_ids)
+    places = source.index(target.user_ids)
     owners = target.users
-    users = found[owners]  # [N] source users
+    users = places[owners]  # [N] source users
     kept = users >= 0
-    dropped = int((found < 0).sum())
+    dropped = int((places < 0).sum())
     _require_histories(kept, "target")
     owners = owners[kept]
     users, items = users[kept], target.items[kept]

@@ -60,23 +60,23 @@ def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> t
         return _joined(parts), None
     ranges = [(units[n], parts[n].min(), parts[n].max(), names[n]) for n in filled]
     check_one_clock(ranges, argument)
-    found = list(dict.fromkeys(units[n] for n in filled))
+    different = list(dict.fromkeys(units[n] for n in filled))
     parts = [in_seconds(part, unit) if unit else part for part, unit in zip(parts, units)]
-    return _joined(parts), f"{' and '.join(found)} are all read as seconds"
+    return _joined(parts), f"{' and '.join(different)} are all read as seconds"
 
 
 def looks_like_times(column: Any) -> np.ndarray:
     """Which rows of a column have a number or a date, bool `[N]`; of text what most of them are."""
     column = _plain(arrow_column(column, "timestamp"))
-    found = pc.is_valid(column)
+    usable = pc.is_valid(column)
     if pa.types.is_floating(column.type):
-        found = pc.fill_null(pc.is_finite(column), False)
+        usable = pc.fill_null(pc.is_finite(column), False)
     if is_text(column.type):
         matches = lambda form: pc.fill_null(pc.match_substring_regex(column, form), False)
         numbers, dates = matches(_NUMBER), pc.or_(matches(_YEAR_FIRST), matches(_YEAR_LAST))
         count = lambda rows: pc.sum(rows).as_py() or 0
-        found = numbers if count(numbers) >= count(dates) else dates
-    return np.array(found, bool)
+        usable = numbers if count(numbers) >= count(dates) else dates
+    return np.array(usable, bool)
 
 
 def _plain(column):
@@ -160,8 +160,8 @@ def _fields(column, argument, name):
 
     def text(field):
         of_both = [
-            pc.fill_null(pc.struct_field(found, field), "")
-            for found, form in ((early, _YEAR_FIRST), (late, _YEAR_LAST))
+            pc.fill_null(pc.struct_field(form_rows, field), "")
+            for form_rows, form in ((early, _YEAR_FIRST), (late, _YEAR_LAST))
             if f"<{field}>" in form
         ]
         return of_both[0] if len(of_both) == 1 else pc.binary_join_element_wise(*of_both, "")

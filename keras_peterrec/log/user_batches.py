@@ -138,20 +138,20 @@ class UserBatches:
         rows, columns, slots = self.shape
         number, batch, row, column, slot = placed
         line = batch * rows + row
-        chosen = self.stretches
+        stretches = self.stretches
         events = np.full(batches * rows * columns, -1, "int32")
         cuts, examples = (np.full(batches * rows * slots, fill, "int32") for fill in (0, -1))
-        lengths = chosen.widths[number] - 1
+        lengths = stretches.widths[number] - 1
         nth = _counted(lengths)
         events[np.repeat(line * columns + column, lengths) + nth] = (
-            np.repeat(chosen.starts[number], lengths) + nth
+            np.repeat(stretches.starts[number], lengths) + nth
         )
-        counts = chosen.counts[number]
+        counts = stretches.counts[number]
         nth = _counted(counts)
-        example = self.order[np.repeat(chosen.first[number], counts) + nth]
+        example = self.order[np.repeat(stretches.first[number], counts) + nth]
         at = np.repeat(line * slots + slot, counts) + nth
         examples[at] = example
-        cuts[at] = self.stops[example] + np.repeat(column - chosen.starts[number], counts)
+        cuts[at] = self.stops[example] + np.repeat(column - stretches.starts[number], counts)
         shape = batches, rows
         return tuple(part.reshape(*shape, -1) for part in (events, cuts, examples))
 
@@ -205,11 +205,11 @@ class UserBatches:
 
     def _shuffled(self, noise, steps):
         """As many batches as asked for, out of one shuffle after another."""
-        draw, parts, found = np.random.default_rng(int(noise) % 2**63), [], 0
-        while found < steps:
+        draw, parts, made = np.random.default_rng(int(noise) % 2**63), [], 0
+        while made < steps:
             order = draw.permutation(len(self.stretches.starts))
-            parts.append(self.pack(order, int(steps) - found))
-            found += len(parts[-1][0])
+            parts.append(self.pack(order, int(steps) - made))
+            made += len(parts[-1][0])
         return tuple(np.concatenate(part) for part in zip(*parts))
 
     def outputs(self, function, items: ArrayLike) -> np.ndarray:
@@ -237,16 +237,16 @@ class UserBatches:
 def _cut(starts, stops, begins, ends, first_events, widths, reach, columns, slots):
     """Histories as Stretches; those that do not fit into a row are divided."""
     fits = (widths <= columns) & (ends - begins <= slots)
-    found = [np.stack([first_events, widths, begins, ends - begins])[:, fits]]
+    pieces = [np.stack([first_events, widths, begins, ends - begins])[:, fits]]
     for begin, end in zip(begins[~fits], ends[~fits]):
         while begin < end:
             event = max(starts[begin], stops[begin] - reach)
             last = np.searchsorted(stops[begin:end], event + columns - 1, side="right")
             count = min(last, slots)
             width = stops[begin + count - 1] - event + 1
-            found.append(np.array([[event], [width], [begin], [count]]))
+            pieces.append(np.array([[event], [width], [begin], [count]]))
             begin += count
-    return Stretches(*np.concatenate(found, axis=1))
+    return Stretches(*np.concatenate(pieces, axis=1))
 
 
 def _counted(counts):

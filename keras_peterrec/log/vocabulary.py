@@ -129,9 +129,9 @@ class Vocabulary:
             places: int array of different numbers, at least one. The items, counted from 0, in the
                 order of their new ids.
         """
-        chosen = copy.copy(self)
-        chosen.items, chosen._table, chosen._written = self.items[places], None, None
-        return chosen
+        shorter = copy.copy(self)
+        shorter.items, shorter._table, shorter._written = self.items[places], None, None
+        return shorter
 
     def __len__(self) -> int:
         """The number of ids, special ones included."""
@@ -288,12 +288,12 @@ def check_lines(path: str | Path, count: int) -> None:
         path: str or path. A file that cannot be read is left to `Vocabulary.load`.
         count: int.
     """
-    found = 0
+    lines = 0
     with contextlib.suppress(OSError), open(path, "rb") as file:
         while block := file.read(2**20):
-            found += block.count(b"\n")
-        if found != count:
+            lines += block.count(b"\n")
+        if lines != count:
             raise InputError(
                 f"`{path}` should have {count:,} lines, as the settings beside it say. "
-                f"Received: {found:,}."
+                f"Received: {lines:,}."
             )

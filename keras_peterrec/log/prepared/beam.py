@@ -81,10 +81,10 @@ def _prepare(log, plan, folder, written, runner, options):
     with pipeline_on(runner, options) as pipeline:
         _build(pipeline, log, plan, folder, written)
     whole = json.loads(read_bytes(written, "whole.json"))
-    found = [json.loads(read_bytes(written, f"{n:05d}.json")) for n in range(plan.shards)]
+    infos = [json.loads(read_bytes(written, f"{n:05d}.json")) for n in range(plan.shards)]
     clocks = json.loads(read_bytes(written, "clocks.json"))
     rows = sum(clock["rows"] for clock in clocks if clock is not None)
-    return finish(folder, plan, found, whole, rows)
+    return finish(folder, plan, infos, whole, rows)
 
 
 def import_beam(runner: str) -> Any:
@@ -124,8 +124,8 @@ def new_pipeline(runner: str, options: str | None) -> Any:
             given.get_all_options()  # reads their values
             return beam.Pipeline(options=given)
     except (ValueError, SystemExit) as error:
-        told = said.getvalue() if isinstance(error, SystemExit) else f"error: {error}"
-        reason = " ".join(told.rpartition("error: ")[2].split())
+        message = said.getvalue() if isinstance(error, SystemExit) else f"error: {error}"
+        reason = " ".join(message.rpartition("error: ")[2].split())
         raise InputError(
             "`runner` and `pipeline_options` should be ones that Apache Beam accepts. Received: "
             f"`runner` = {runner!r}, `pipeline_options` = {options!r} ({reason})."

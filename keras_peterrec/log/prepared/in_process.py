@@ -144,15 +144,15 @@ class _Stages:
         """Stage 1; `parts/N.json` says that input N is done, and what it had."""
         if not (self.sorted / "clocks.json").is_file():
             self._each("reading the log", self._part, len(self.plan.inputs))
-            found = [
+            clocks = [
                 read_json(self.parts / f"{n:05d}.json", "out")["clock"]
                 for n in range(len(self.plan.inputs))
             ]
-            write_json(self.sorted / "clocks.json", found)
-        found = read_json(self.sorted / "clocks.json", "out")
-        found = [None if clock is None else Clock(**clock) for clock in found]
-        self.rows = sum(clock.rows for clock in found if clock is not None)
-        self.clocks = Clocks.of(found, self.plan.names)
+            write_json(self.sorted / "clocks.json", clocks)
+        clocks = read_json(self.sorted / "clocks.json", "out")
+        clocks = [None if clock is None else Clock(**clock) for clock in clocks]
+        self.rows = sum(clock.rows for clock in clocks if clock is not None)
+        self.clocks = Clocks.of(clocks, self.plan.names)
 
     def _part(self, number):
         done = self.parts / f"{number:05d}.json"
@@ -217,8 +217,8 @@ class _Stages:
             write_json(self.written / f"{shard:05d}.json", write_records(path, users, records))
 
         self._each("writing records", write, self.plan.shards)
-        found = [read_json(self.written / f"{n:05d}.json", "out") for n in shards]
-        return finish(self.folder, self.plan, found, whole, self.rows)
+        infos = [read_json(self.written / f"{n:05d}.json", "out") for n in shards]
+        return finish(self.folder, self.plan, infos, whole, self.rows)
 
 
 def _write_batches(path, batches, schema=None):

@@ -41,27 +41,27 @@ def find_inputs(log: Any, reading: Reading = Reading()) -> list:
     if isinstance(log, Events):
         return [{"name": log.name, "fingerprint": log.fingerprint()}]
     several = log if isinstance(log, (list, tuple)) else [log]
-    found = []
+    parts = []
     for place in several:
         remote = _file_system(os.fspath(place)) if _is_url(place) else None
         if remote is None:
             paths = find_files(place)
             reading.check(paths)
             stats = [os.stat(path) for path in paths]
-            found += [
+            parts += [
                 {"path": str(p), "bytes": s.st_size, "modified": s.st_mtime_ns}
                 for p, s in zip(paths, stats)
             ]
             continue
         system, inner = remote
         paths = sorted(path for path in system.glob(inner) if system.isfile(path))
-        found += [{"path": system.unstrip_protocol(p), "bytes": system.size(p)} for p in paths]
+        parts += [{"path": system.unstrip_protocol(p), "bytes": system.size(p)} for p in paths]
         if not paths or not all(map(format_of, paths)):
             raise InputError(
                 f"`log` should name files that are read. Received: {place}, which has "
                 f"{next((p for p in paths if not format_of(p)), 'none')}."
             )
-    return found
+    return parts
 
 
 def default_shards(inputs: list) -> int:

@@ -139,17 +139,17 @@ class PreparedLog:
         """Writes what a split by time comes to into the folder, so that training need not count."""
         if self._kept_split_by_time(split) is not None:
             return
-        found = count_split(self, split)
+        counted = count_split(self, split)
         buffer = io.BytesIO()
-        weight = {} if found.target_weight is None else {"target_weight": found.target_weight}
+        weight = {} if counted.target_weight is None else {"target_weight": counted.target_weight}
         np.savez(
             buffer,
             log=np.array(self.fingerprint()),
-            bounds=np.array(found.periods.bounds),
-            counts=found.counts,
-            shard=found.shard.astype("<i4"),
-            trained=found.trained.astype("<i4"),
-            users=found.users.astype("<i4"),
+            bounds=np.array(counted.periods.bounds),
+            counts=counted.counts,
+            shard=counted.shard.astype("<i4"),
+            trained=counted.trained.astype("<i4"),
+            users=counted.users.astype("<i4"),
             **weight,
         )
         write_bytes(self.path, self._split_file(split), buffer.getvalue())
@@ -202,20 +202,20 @@ class PreparedLog:
         optional = {"timestamps": times, "user_id": users, WEIGHTS: self.weighted}
         asked = [*(name for name, wanted in optional.items() if wanted), *more]
         paths, whole = self._shard_paths(shards), self._manifest["whole_timestamps"]
-        found = read_fields(paths, ["items", "first_event", *asked], whole)
-        user_ids = found.get("user_id")
+        columns = read_fields(paths, ["items", "first_event", *asked], whole)
+        user_ids = columns.get("user_id")
         if users:
             user_ids = np.array([user_id.decode() for user_id in user_ids], object)
         events = Events(
             user_ids,
-            np.maximum(number_of(found["items"]), -1).astype("int32"),
-            np.concatenate([[0], np.cumsum(found["lengths"])]).astype("int64"),
-            found.get("timestamps"),
+            np.maximum(number_of(columns["items"]), -1).astype("int32"),
+            np.concatenate([[0], np.cumsum(columns["lengths"])]).astype("int64"),
+            columns.get("timestamps"),
             self.item_ids,
-            found.get(WEIGHTS),
-            {n.removeprefix(FIELD): Field.of(pa.array(found[n], pa.binary()), n) for n in more},
+            columns.get(WEIGHTS),
+            {n.removeprefix(FIELD): Field.of(pa.array(columns[n], pa.binary()), n) for n in more},
             self.name,
-            found["first_event"],
+            columns["first_event"],
         )
         return events.of_users(np.argsort(events.first_rows, kind="stable"))
 
@@ -254,14 +254,14 @@ class PreparedLog:
             InputError: a shard is damaged; Misfit where there is none of the users.
         """
         shards = range(self.shards) if shards is None else shards
-        found = self._read_all(shards) if users is None else self._read_users(shards, users)
-        known = found.items >= 0
+        events = self._read_all(shards) if users is None else self._read_users(shards, users)
+        known = events.items >= 0
         if not known.any():
             raise InputError(
                 "`log` should have events of items that `min_count` has not left out. "
                 f"Received: {self.path!r}, with none."
             )
-        return found.select(known)
+        return events.select(known)
 
     def _read_all(self, shards):
         return self.read(shards, times=True, users=True, fields=True)
@@ -271,15 +271,15 @@ class PreparedLog:
         of_users = set((user_hashes(wanted) % np.uint64(self.shards)).tolist())
         parts = []
         for shard in sorted(of_users.intersection(shards)):
-            found = self._read_all([shard])
-            kept = pc.is_in(pa.array(found.user_ids, pa.string()), value_set=wanted)
-            parts.append(found.of_users(np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
+            events = self._read_all([shard])
+            kept = pc.is_in(pa.array(events.user_ids, pa.string()), value_set=wanted)
+            parts.append(events.of_users(np.flatnonzero(kept.to_numpy(zero_copy_only=False))))
         if not sum(part.user_count for part in parts):
             raise Misfit(
                 f"`log` should have events of the task's users. Received: {self.path!r}, with none."
             )
-        found = Events.joined(parts)
-        return found.of_users(np.argsort(found.first_rows, kind="stable"))
+        events = Events.joined(parts)
+        return events.of_users(np.argsort(events.first_rows, kind="stable"))
 
     @functools.cached_property
     def _lengths(self):

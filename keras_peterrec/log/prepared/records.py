@@ -40,20 +40,20 @@ def read_fields(paths: Sequence[str], names: Sequence[str], whole_timestamps: bo
     asked = {name: every[name] for name in names}
     parse = lambda records: tf.io.parse_example(records, asked)
     batches = tf.data.TFRecordDataset([*paths]).batch(RECORDS)
-    found = {name: [] for name in (*names, *(["lengths"] if "items" in names else []))}
+    columns = {name: [] for name in (*names, *(["lengths"] if "items" in names else []))}
     try:
         for batch in batches.map(parse, num_parallel_calls=2).prefetch(2):
             for name, values in batch.items():
-                found[name].append(_flat(name, values, whole_timestamps))
+                columns[name].append(_flat(name, values, whole_timestamps))
             if "items" in names:
-                found["lengths"].append(batch["items"].row_lengths().numpy())
+                columns["lengths"].append(batch["items"].row_lengths().numpy())
     except tf.errors.OpError as error:
         reason = " ".join(error.message.split())
         folder = posixpath.dirname(paths[0])
         raise InputError(
             f"`log` should be a prepared log that is whole. Received: {folder!r} ({reason})."
         ) from error
-    return {n: np.concatenate(p) if p else np.zeros(0, "int64") for n, p in found.items()}
+    return {n: np.concatenate(p) if p else np.zeros(0, "int64") for n, p in columns.items()}
 
 
 def _flat(name, values, whole_timestamps):

@@ -123,9 +123,9 @@ def add_counts(tables: Iterable[pa.Table]) -> pa.Table:
 
 def _summed(tables):
     sums = [("events", "sum"), ("training_events", "sum")]
-    found = pa.concat_tables(tables).group_by("item_id").aggregate(sums)
+    summed = pa.concat_tables(tables).group_by("item_id").aggregate(sums)
     return _items_table(
-        found["item_id"], found["events_sum"], found["training_events_sum"]
+        summed["item_id"], summed["events_sum"], summed["training_events_sum"]
     ).combine_chunks()
 
 
@@ -146,15 +146,15 @@ class ItemIds:
         """The ids of items, int64 `[N]`; `UNK` for those that the vocabulary lacks."""
         hashes = user_hashes(items)
         places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
-        found = self._order[places].astype("int64")
-        same = pc.equal(self._items.take(pa.array(found)), items).to_numpy(zero_copy_only=False)
+        numbers = self._order[places].astype("int64")
+        same = pc.equal(self._items.take(pa.array(numbers)), items).to_numpy(zero_copy_only=False)
         # Two items of one hash, should there ever be any.
         unsure = np.flatnonzero(~same & (self._hashes[places] == hashes))
         if len(unsure):
             known = pc.index_in(items.take(pa.array(unsure)), value_set=self._items)
-            found[unsure] = known.fill_null(-1).to_numpy(zero_copy_only=False)
-            same[unsure] = found[unsure] >= 0
-        return np.where(same, id_of(found), UNK)
+            numbers[unsure] = known.fill_null(-1).to_numpy(zero_copy_only=False)
+            same[unsure] = numbers[unsure] >= 0
+        return np.where(same, id_of(numbers), UNK)
 
 
 def encoded_records(

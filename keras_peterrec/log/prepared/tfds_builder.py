@@ -78,8 +78,8 @@ class PeterrecLog(FileReaderBuilder):
             log = load_log(log, weight_column=weight_column)
         reading = Reading(weight_column=weight_column)
         plan = Plan.of(log, config.min_count, config.shards, reading)
-        found = prepare_in_process(log, plan, folder / "prepared")
-        if found["whole_timestamps"] != config.whole_timestamps:
+        prepared = prepare_in_process(log, plan, folder / "prepared")
+        if prepared["whole_timestamps"] != config.whole_timestamps:
             raise InputError(
                 "`whole_timestamps` should say whether all timestamps of the log are integers. "
                 f"Received: `whole_timestamps` = {config.whole_timestamps}."
@@ -89,8 +89,8 @@ class PeterrecLog(FileReaderBuilder):
         (folder / "prepared").rmdir()
         split = tfds.core.SplitInfo(
             name=SPLIT,
-            shard_lengths=[file["users"] for file in found["files"]],
-            num_bytes=sum(file["bytes"] for file in found["files"]),
+            shard_lengths=[file["users"] for file in prepared["files"]],
+            num_bytes=sum(file["bytes"] for file in prepared["files"]),
             filename_template=self._get_filename_template(split_name=SPLIT),
         )
         self.info.set_splits(tfds.core.splits.SplitDict([split]))

@@ -117,7 +117,7 @@ class Simulated:
         source = _Items(rng, self.items, "s")
         target = _Items(rng, self.target_items, "t")
         counts = rng.integers((self.events + 1) // 2, self.events * 3 // 2 + 1, self.users)
-        chosen = _histories(rng, source.liked(tastes), counts.max(), self.order)
+        histories = _histories(rng, source.liked(tastes), counts.max(), self.order)
         times = _clock(rng, self.users, counts.max())
         met = np.arange(counts.max()) < counts[:, None]  # [U, L]
 
@@ -130,7 +130,7 @@ class Simulated:
         taken = np.arange(targets.shape[1]) < target_counts[:, None]
 
         logs = {
-            "source": _log("source", chosen, times, met, source.ids),
+            "source": _log("source", histories, times, met, source.ids),
             "target": _log("target", targets, target_times, taken, target.ids),
         }
         profiles = {
@@ -166,18 +166,18 @@ def _histories(rng, liked, length, order):
     users = np.arange(len(liked))
     successors = rng.integers(liked.shape[1], size=(liked.shape[1], _SUCCESSORS))
     open_ = liked.copy()  # `q`, with 0 for the items that the user already has
-    chosen = np.empty((len(liked), length), np.int64)
+    histories = np.empty((len(liked), length), np.int64)
     for step in range(length):
         items = _sample(rng, open_)
         if step:
-            following = successors[chosen[:, step - 1]]  # [U, 4]
+            following = successors[histories[:, step - 1]]  # [U, 4]
             weights = open_[users[:, None], following]
             follows = (rng.random(len(users)) < order) & (weights.sum(axis=1) > 0)
             picked = following[users, _sample(rng, weights)]
             items = np.where(follows, picked, items)
-        chosen[:, step] = items
+        histories[:, step] = items
         open_[users, items] = 0
-    return chosen
+    return histories
 
 
 def _sample(rng, weights):

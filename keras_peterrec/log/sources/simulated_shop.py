@@ -118,8 +118,8 @@ def _liked(rng, users, items, length):
         heights = heights / heights[:, -1:] + np.arange(len(tastes))[:, None]
         asked = rng.random((len(tastes), length)) + np.arange(len(tastes))[:, None]
         places = np.searchsorted(heights.reshape(-1), asked.reshape(-1), side="right")
-        found = places.reshape(asked.shape) - items * np.arange(len(tastes))[:, None]
-        drawn[start : start + len(tastes)] = np.clip(found, 0, items - 1)
+        nearest = places.reshape(asked.shape) - items * np.arange(len(tastes))[:, None]
+        drawn[start : start + len(tastes)] = np.clip(nearest, 0, items - 1)
     return drawn
 
 
