@@ -7,7 +7,7 @@ import pytest
 from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 
 from keras_peterrec.log.sources import load_labels
-from keras_peterrec.log.splits import TEST, split_users
+from keras_peterrec.log.splits import PARTS, TEST, split_users
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.next_item import METRIC
@@ -37,7 +37,7 @@ def test_parts_of_a_run_make_its_metric(task, tmp_path):
     baselines = ["popularity", "last item and successors"] if task == "shop" else []
     metric = get_kind(result["kind"]).metric
     users = check(tmp_path / "out", metric, baselines)
-    assert len(users.user_ids) == result["data"]["users_train_validation_test"][TEST]
+    assert len(users.user_ids) == result["data"]["users_train_validation_test"][PARTS.index(TEST)]
     if task == "gender":
         known = load_labels("simulated/users", "gender").user_ids
         assert set(users.user_ids) <= set(known[split_users(known) == TEST])

@@ -35,7 +35,7 @@ ANYWHERE = {
         "ReadVariableOp",
         "StatefulPartitionedCall",
     ),
-    *("StatelessWhile", "VarHandleOp", "VarIsInitializedOp"),
+    *("StatelessIf", "StatelessWhile", "VarHandleOp", "VarIsInitializedOp"),
 }
 
 

@@ -317,7 +317,7 @@ def test_reader_refuses_other_requests(causal_export):
     model = causal_export.model
     with pytest.raises(InputError, match="of age-group.v2, embed, films, serving_default, spend,"):
         model.predict("nope", ["s1"])
-    for histories in (3, [1], [[1]], None):
+    for histories in (3, [1], [[[1]]], None):
         with pytest.raises(InputError, match="`histories` should "):
             model.predict("films", histories)
     odd = model.predict("films", ["s1 \udcff"])

@@ -34,7 +34,7 @@ def models(tmp_path_factory):
             task = Task(task.model, "patch", Recommendation(renamed(task.kind.targets)))
         out = tmp_path_factory.mktemp("spaces") / "1"
         mixed = MixedTasks.of_tasks({"mixed_films": task})
-        export(host, {"films": task}, out, k=4, incremental=True, mixed=mixed)
+        export(host, {"films": task}, out, k=90, incremental=True, mixed=mixed)
         found.append(ExportedModel(out))
     return found
 

@@ -68,8 +68,8 @@ def test_one_pass_of_the_host_for_all_tasks(host, histories, monkeypatch):
     mixed = MixedTasks.of_tasks(make_tasks(host))
     convolution = type(host.backbone.blocks[0].convolutions[0])
     calls = []
-    run = convolution.apply
-    monkeypatch.setattr(convolution, "apply", lambda *args: calls.append(1) or run(*args))
+    run = convolution.apply_kernel
+    monkeypatch.setattr(convolution, "apply_kernel", lambda *args: calls.append(1) or run(*args))
     mixed({"history": histories, "place": np.array([0, 1, 2, 3])})
     assert len(calls) == 2 * len(host.backbone.blocks)
 
