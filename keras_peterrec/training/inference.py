@@ -71,7 +71,7 @@ def traced(function):
         taken = inspect.signature(function).parameters.values()
         count = sum(argument.default is argument.empty for argument in taken)
         signature = [tf.TensorSpec([None, None], tf.int32)] * count
-        # Rewriting Python for AutoGraph takes two seconds of a command's start, and nothing here
+        # Rewriting Python for AutoGraph takes a while at a command's start, and nothing here
         # branches on a tensor: exports and `fit` do without as well.
         graphs[method] = tf.function(call, input_signature=signature, autograph=False)
     return graphs[method]

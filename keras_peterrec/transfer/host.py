@@ -31,6 +31,7 @@ from keras_peterrec.types import AnyPath, Model, Tensor
 
 FORMAT_VERSION = 5
 OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
+ROWS = 1024  # of a table of many users, which a model is given at a time
 COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
 
 OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
@@ -161,8 +162,14 @@ class Host:
         asked = Histories(histories)
         filters = ItemFilters.of(asked.items(self.vocabulary), allow, deny, keep_seen)
         ids, _ = asked.ids(self.vocabulary, self.next_item_length)
-        scores = np.asarray(self.next_item_scores(ops.convert_to_tensor(ids)))
-        return filters.best(scores, self.vocabulary, k, self.keep_seen)
+        best = []
+        for start in range(0, max(len(ids), 1), ROWS):  # the scores of all users may not fit
+            part = ids[start : start + ROWS]
+            scores = np.asarray(self.next_item_scores(ops.convert_to_tensor(part)))
+            of_part = filters.rows(range(start, start + len(part)))
+            best.append(of_part.best(scores, self.vocabulary, k, self.keep_seen))
+        items, scores = zip(*best)
+        return np.concatenate(items), np.concatenate(scores)
 
     def fingerprint(self, items: int | None = None) -> str:
         """A hash of the network, its settings and weights and of the vocabulary.

@@ -14,13 +14,11 @@ from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
-from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.host import ROWS, Host
 from keras_peterrec.transfer.strategies import SHARED_HOST, trained_parts
 from keras_peterrec.transfer.task_bundle import FORMAT_VERSION, TaskBundle
 from keras_peterrec.transfer.task_model import TaskModel
 from keras_peterrec.types import AnyPath, Layer
-
-_ROWS = 1024  # of a table of many users, which the model is given at a time
 
 
 @dataclass
@@ -235,8 +233,8 @@ class Task:
         """Scores, and how many events are known; see `Histories.ids`."""
         length = None if self.host is None else self.host.history_length(self.model)
         ids, counts = asked.ids(self._vocabulary, length)
-        starts = range(0, max(len(ids), 1), _ROWS)
-        scores = [self.model(ids[start : start + _ROWS], training=False) for start in starts]
+        starts = range(0, max(len(ids), 1), ROWS)
+        scores = [self.model(ids[start : start + ROWS], training=False) for start in starts]
         return np.concatenate(scores), counts
 
     def _host_variables(self):

@@ -117,3 +117,20 @@ def test_who_asks_wrongly_is_told_alike(calls, asked, message):
 def test_an_export_answers_with_as_many_items_as_it_was_made_for(causal_export):
     with pytest.raises(InputError, match="`k` should be at most 10, as many items as the model"):
         causal_export.model.recommend(["s1"], 11)
+
+
+def test_a_host_answers_a_large_table_in_parts(causal_export, monkeypatch):
+    host, asked = causal_export.host, []
+    scores_of = host.next_item_scores
+
+    def scores(ids):
+        asked.append(len(ids))
+        return scores_of(ids)
+
+    monkeypatch.setattr(host, "next_item_scores", scores)
+    histories = [f"s{n % 9}" for n in range(2_500)]
+    items, scores_of_best = host.recommend(histories, k=3, deny=["s1"] * 2_500)
+    assert sum(asked) == 2_500 and max(asked) <= 1_024
+    assert items.shape == scores_of_best.shape == (2_500, 3) and "s1" not in items
+    np.testing.assert_array_equal(items[2_493:], items[:7])  # of equal histories in other parts
+    assert host.recommend([], k=3)[0].shape == (0, 3)
