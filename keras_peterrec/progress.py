@@ -25,6 +25,9 @@ HOW = "KERAS_PETERREC_PROGRESS"
 FIRST_PAUSE, REPEATED_PAUSE, LONGEST_PAUSE = 2.0, 10.0, 30.0
 _live = []  # what the terminal shows now; rich can show one thing at a time
 _stages: list = []  # those that have begun, the innermost last
+# Held while a stage begins or ends, and while one speaks: else a stage that has just found that it
+# is the innermost could speak after one within it has begun.
+_turn = threading.Lock()
 
 
 def line(text: str) -> None:
@@ -167,21 +170,24 @@ class _Stage:
         teller = threading.Thread(target=self._tell, args=(pause, over), daemon=True)
         speaks = _how() == "lines"
         self.began = time.perf_counter()
-        _stages.append(self)
+        with _turn:
+            _stages.append(self)
         try:
             if speaks:
                 teller.start()
             yield
         finally:
-            _stages.remove(self)
+            with _turn:
+                _stages.remove(self)
             over.set()
             if speaks:
                 teller.join()
 
     def _tell(self, pause, over):
         while not over.wait(pause):
-            if _stages[-1:] == [self]:  # else a stage within it speaks
-                line(str(self))
+            with _turn:
+                if _stages[-1:] == [self]:  # else a stage within it speaks
+                    line(str(self))
             pause = min(2.0 * pause, LONGEST_PAUSE)
 
 

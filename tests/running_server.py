@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-import faulthandler
+import functools
 import http.client
 import json
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -12,39 +13,54 @@ from keras_peterrec.server.server import Server
 from keras_peterrec.settings.serve import ServeSettings
 
 
+@functools.cache
+def shared_loop():
+    """The event loop, in a thread of its own, of all servers of this process.
+
+    gRPC's asyncio server expects one loop in a process, which is what a served process has. With
+    a loop for each server, servers sometimes never ended.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="servers", daemon=True).start()
+    return loop
+
+
+def run_server(server):
+    """The future of what `Server.run` returns."""
+    return asyncio.run_coroutine_threadsafe(server.run(), shared_loop())
+
+
 @contextlib.contextmanager
 def running(**settings):
-    """Yields a namespace with `port`, `grpc_port`, `server` and `result`."""
+    """Yields a namespace with `port`, `grpc_port`, `server` and, after the end, `result`."""
     settings = {"port": 0, "grpc_port": -1, "poll_seconds": 0.1, **settings}
-    ready, state = threading.Event(), SimpleNamespace(port=None, error=None)
+    ready, state = threading.Event(), SimpleNamespace(port=None)
 
     def announce(port, grpc_port):
         state.port, state.grpc_port = port, grpc_port
         ready.set()
 
-    def work():
-        try:
-            state.server = Server(ServeSettings(**settings), announce)
-            state.result = asyncio.run(state.server.run())
-        except BaseException as error:
-            state.error = error
-        ready.set()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    state.server = Server(ServeSettings(**settings), announce)
+    run = run_server(state.server)
+    run.add_done_callback(lambda _: ready.set())
     assert ready.wait(120)
-    if state.error:
-        raise state.error
+    if run.done():
+        run.result()  # raises why it could not start
     try:
         yield state
     finally:
         state.server.stop()
-        thread.join(120)
-    if thread.is_alive():
-        faulthandler.dump_traceback()  # of all threads: what it waits for
-    assert not thread.is_alive()
-    if state.error:
-        raise state.error
+        try:
+            state.result = run.result(120)
+        except TimeoutError:
+            asyncio.run_coroutine_threadsafe(_print_tasks(), shared_loop()).result(10)
+            raise
+
+
+async def _print_tasks():
+    """What the servers wait for."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
 
 
 def ask(port, method, path, body=None, headers=None, connection=None):

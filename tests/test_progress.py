@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,3 +180,20 @@ def test_off_is_off(monkeypatch, capsys):
     labels = SimpleNamespace(column="age", values=["1", "2", "3"], classes=None)
     choose_kind(None, labels)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_stage_that_speaks_has_spoken_before_one_in_it_begins(said, monkeypatch):
+    speaks = threading.Event()
+
+    def slowly(text):
+        speaks.set()
+        time.sleep(0.05)
+        said.append(text)
+
+    monkeypatch.setattr(progress, "line", slowly)
+    with progress.stage("fitting"):
+        assert speaks.wait(20)
+        with progress.stage("solving"):
+            before = len(said)
+            said.until("solving ...")
+            assert not any(text.startswith("fitting") for text in said[before:])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from running_server import running
+from running_server import run_server, running
 
 from keras_peterrec.server.grpc_services import Health
 from keras_peterrec.server.server import Server
@@ -69,5 +69,5 @@ def test_a_signal_while_grpc_is_started_is_not_lost(model_folder, monkeypatch):
     announced = []
     settings = ServeSettings(str(model_folder / "half"), port=0, grpc_port=0)
     server = Server(settings, lambda *ports: announced.append(ports))
-    assert asyncio.run(asyncio.wait_for(server.run(), 60))["requests"] == 0
+    assert run_server(server).result(60)["requests"] == 0
     assert not announced
