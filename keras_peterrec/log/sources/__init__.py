@@ -1,21 +1,22 @@
 """Logs, labels and titles, by the name of a source, the path of files, or a table.
 
-Names of logs are `movielens-100k/DOMAIN`, `movielens-1m/DOMAIN` and `simulated/DOMAIN`;
-names of labels end in `/users`. A file in the paper's own format has a prefix:
-`paper:FILE` for a pretraining log, `paper-source:FILE` and `paper-target:FILE` for the
-two logs of a fine-tuning file, `paper-labels:FILE` for its labels. Anything else is a file,
-several files or a table in memory; see `read_log`. If `KERAS_PETERREC_MOVIELENS` names a
-folder, MovieLens is read from the user's own download there.
+Names of logs are `SOURCE/DOMAIN`, such as `movielens-100k/action`, names of labels `SOURCE/users`;
+the table below has the sources. A file in the paper's own format has a prefix: `paper:FILE` for a
+pretraining log, `paper-source:FILE` and `paper-target:FILE` for the two logs of a fine-tuning
+file, `paper-labels:FILE` for its labels. Anything else is a file, several files or a table in
+memory; see `read_log`.
 """
 
+import difflib
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_peterrec import progress
-from keras_peterrec.errors import InputError
-from keras_peterrec.log.column_names import refuse_reading
+from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.log.column_names import as_fields, refuse_reading
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels, read_labels
 from keras_peterrec.log.paper_format import (
@@ -26,22 +27,42 @@ from keras_peterrec.log.paper_format import (
 from keras_peterrec.log.prepared.format import is_prepared, read_manifest
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading, read_log
-from keras_peterrec.log.sources import movielens, simulated
+from keras_peterrec.log.sources import complete_journey, movielens, simulated, ta_feng
 from keras_peterrec.log.table_files import check_tables
 from keras_peterrec.types import ColumnNames, EventNames, Source
 
-_DOMAINS = {
-    "movielens-100k": movielens.DOMAINS,
-    "movielens-1m": movielens.DOMAINS,
-    "simulated": simulated.DOMAINS,
+
+class NamedSource(NamedTuple):
+    """A data set that is known by a name.
+
+    Args:
+        open: function that returns it. It has `domain(name)`, or `domain(name, fields)` if it has
+            fields, `labels(column)`, and `titles` of its items.
+        domains: tuple of str. Its logs.
+        fields: tuple of str. What its events may carry besides. Defaults to `()`.
+    """
+
+    open: Callable[[], Any]
+    domains: tuple[str, ...]
+    fields: tuple[str, ...] = ()
+
+
+_SOURCES = {
+    "movielens-100k": NamedSource(lambda: movielens.named("100k"), movielens.DOMAINS),
+    "movielens-1m": NamedSource(lambda: movielens.named("1m"), movielens.DOMAINS),
+    "ta-feng": NamedSource(ta_feng.TaFeng, ta_feng.DOMAINS, ta_feng.FIELDS),
+    "complete-journey": NamedSource(
+        complete_journey.CompleteJourney, complete_journey.DOMAINS, complete_journey.FIELDS
+    ),
+    "simulated": NamedSource(simulated.Simulated, simulated.DOMAINS),
 }
 _PAPER_LOGS = {
     "paper": read_paper_pretrain,
     "paper-source": lambda path: read_paper_finetune(path)[0],
     "paper-target": lambda path: read_paper_finetune(path)[1],
 }
-_LOG_NAMES = [f"{source}/{name}" for source in _DOMAINS for name in _DOMAINS[source]]
-_LABEL_NAMES = [f"{source}/users" for source in _DOMAINS]
+_LOG_NAMES = [f"{name}/{domain}" for name, source in _SOURCES.items() for domain in source.domains]
+_LABEL_NAMES = [f"{name}/users" for name in _SOURCES]
 
 
 def log_names() -> list[str]:
@@ -70,7 +91,10 @@ def load_log(
         source: Such as `"movielens-100k/source"`, `"simulated/target"`, `"paper:pretrain.csv"`,
             `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, a folder that `prepare` has
             written, or a DataFrame; see `read_log`.
-        columns, events, weight_column, drop_bad_rows, fields: of files and tables; see `read_log`.
+        columns, events, weight_column, drop_bad_rows: of files and tables; see `read_log`.
+        fields: list of str, or text such as `"price,channel"`. More columns that the events carry,
+            of files, tables, and sources that have some: `"ta-feng/food"` has amount, price and
+            subclass. Defaults to `None`, none.
 
     Raises:
         InputError: if there is no such name or file, or it cannot be used.
@@ -83,10 +107,9 @@ def load_log(
     if named is None:
         _check_name(source, _LOG_NAMES)
         return read_log(source, columns, events, weight_column, drop_bad_rows, fields)
-    given = {"events": events, "weight_column": weight_column, "fields": fields}
-    refuse_reading(f"{source}, which has no such column", **given)
+    _check_reading(source, events, weight_column, fields)
     with progress.stage(f"reading {source}") as found:
-        log = named()
+        log = named(as_fields(fields))
         found(log.summary())
     return log
 
@@ -136,8 +159,7 @@ def check_log(
         _check_name(source, _LOG_NAMES)
         Reading(columns, events, weight_column, fields=fields).check(source)
         return
-    given = {"events": events, "weight_column": weight_column, "fields": fields}
-    refuse_reading(f"{source}, which has no such column", **given)
+    _check_reading(source, events, weight_column, fields)
     if is_prepared(source):
         read_manifest(source)
         return
@@ -156,16 +178,27 @@ def check_labels(source: str | Path | Any, column: str, columns: Any = None) -> 
 
 
 def _named_log(source):
-    """A function that returns the log of a name or of a prepared folder; else `None`."""
+    """A function of fields that returns the log of a name or of a prepared folder; else `None`."""
     if is_prepared(source):
-        return lambda: PreparedLog(source).log()
+        return lambda _: PreparedLog(source).log()
     if not isinstance(source, str):
         return None
     if source in _LOG_NAMES:
-        origin, domain = source.split("/")
-        return lambda: _open_source(origin).domain(domain)
+        name, domain = source.split("/")
+        return lambda fields: _open_source(name).domain(domain, *([fields] if fields else []))
     prefix, _, path = source.partition(":")
-    return (lambda: _PAPER_LOGS[prefix](path)) if prefix in _PAPER_LOGS else None
+    return (lambda _: _PAPER_LOGS[prefix](path)) if prefix in _PAPER_LOGS else None
+
+
+def _check_reading(source, events, weight_column, fields):
+    """Raises InputError if a log that is named or prepared has not what is asked of its columns."""
+    known = _SOURCES[source.split("/")[0]].fields if source in _LOG_NAMES else ()
+    given = {"events": events, "weight_column": weight_column, "fields": fields}
+    if known:
+        del given["fields"]
+    refuse_reading(f"{source}, which has no such column", **given)
+    if set(as_fields(fields)) - set(known):
+        refuse("fields", f"among {', '.join(known)} for {source}", fields)
 
 
 def _named_labels(source, column):
@@ -200,18 +233,15 @@ def load_titles(name_or_path: str | Path) -> dict[str, str]:
 
 # A command reads a source's log, target and labels: one reading is enough for all.
 @functools.cache
-def _open_source(source):
-    if source == "simulated":
-        return simulated.Simulated()
-    own = os.environ.get("KERAS_PETERREC_MOVIELENS") or None  # empty is as if it were not set
-    return movielens.MovieLens(source.removeprefix("movielens-"), own)
+def _open_source(name):
+    return _SOURCES[name].open()
 
 
 def _check_name(name_or_path, names):
     """Raises if something looks like the name of a source, but is neither that nor a file."""
     if not isinstance(name_or_path, (str, os.PathLike)):
         return
-    looks_like_a_name = str(name_or_path).split("/")[0].startswith(("movielens", "simulated"))
+    looks_like_a_name = difflib.get_close_matches(str(name_or_path).split("/")[0], _SOURCES)
     is_file = Path(name_or_path).exists() or Path(name_or_path).suffix
     if looks_like_a_name and not is_file:
         raise InputError(

@@ -1,6 +1,7 @@
 """MovieLens: one site, split into a source and several target domains."""
 
 import contextlib
+import os
 import shutil
 import zlib
 from pathlib import Path
@@ -129,6 +130,12 @@ class MovieLens:
         values = [self._users[user][column] for user in users]
         classes = [*AGE_GROUPS.values()] if column == "age" else None
         return Labels.from_columns(users, values, column, classes)
+
+
+def named(version: str) -> MovieLens:
+    """MovieLens from the folder that `KERAS_PETERREC_MOVIELENS` names; without it, as it comes."""
+    # An empty variable is as if it were not set.
+    return MovieLens(version, os.environ.get("KERAS_PETERREC_MOVIELENS") or None)
 
 
 def _domain_of(genres):

