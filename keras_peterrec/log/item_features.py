@@ -12,6 +12,7 @@ import scipy.sparse
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.bad_rows import rows_with_ids
+from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import encode_ids, texts
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source
@@ -89,7 +90,8 @@ def read_items(
     """The ItemFeatures of a table with the column `item_id`; all other columns are read.
 
     Args:
-        source: path, glob, list of these, or table in memory; see `read_log`.
+        source: path, glob, list of these, or table in memory, see `read_log`; or a name such as
+            `"movielens-1m/items"`.
         columns: dict, or text such as `"item_id=movieId"`. Defaults to `None`.
         drop_bad_rows: bool. Whether rows without an id are left out, and a line says how many.
             Defaults to `False`, they are refused.
@@ -103,13 +105,14 @@ def read_items(
     >>> features = read_items("items.csv")
     """
     with progress.stage(f"reading {source_name(source)}") as found:
-        others = read_tables(source, ["item_id"], columns, drop_bad_rows).ignored
+        table = item_table(source)
+        others = read_tables(table, ["item_id"], columns, drop_bad_rows).ignored
         if not others:
             raise InputError(
                 "`items` should have columns beside `item_id`. "
                 f"Received: {source_name(source)}, which has none."
             )
-        tables = read_tables(source, ["item_id", *others], columns, drop_bad_rows)
+        tables = read_tables(table, ["item_id", *others], columns, drop_bad_rows)
         try:
             whole = rows_with_ids(tables, ["item_id"], drop=drop_bad_rows)
             tables = tables if whole is None else tables.select(whole)

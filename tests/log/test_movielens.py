@@ -66,6 +66,12 @@ def test_a_film_belongs_to_the_first_domain_that_fits(tmp_path):
     assert as_events(movielens.domain("children")) == {("1", "20", 3), ("10", "20", 4)}
     assert movielens.domain("scifi").name == "movielens-100k/scifi"
     assert repr(movielens) == "MovieLens(version='100k', events=7, users=3, items=5)"
+    second = {name: column[1] for name, column in movielens.items.items()}
+    assert second == {
+        "item_id": "20",
+        "title": "Dark Ark (1990)",
+        "genres": "Action|Children's|Horror",
+    }
 
 
 @pytest.mark.parametrize(

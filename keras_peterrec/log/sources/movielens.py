@@ -60,6 +60,7 @@ class MovieLens:
     Attributes:
         titles: dict from film id to `"Title (Year)"`.
         genres: dict from film id to its genres.
+        items: dict of the columns `item_id`, `title` and `genres` (`Drama|War`) of all films.
 
     Raises:
         InputError: if `version` is unknown, `path` has no such files, or nothing that
@@ -94,6 +95,15 @@ class MovieLens:
             f"MovieLens(version={self.version!r}, events={len(self._domains)}, "
             f"users={len(self._users)}, items={len(np.unique(self._columns[1]))})"
         )
+
+    @property
+    def items(self) -> dict[str, list[str]]:
+        """What is known of each film."""
+        return {
+            "item_id": [*self.titles],
+            "title": [*self.titles.values()],
+            "genres": ["|".join(self.genres[film]) for film in self.titles],
+        }
 
     def domain(self, name: str) -> Events:
         """Returns the `Events` of one domain.

