@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shutil
+import sys
 
 import pytest
 from filelock import FileLock
@@ -57,13 +58,31 @@ def pytest_configure(config):
     # pytest-xdist would begin with the files of the most tests, which are the quick ones.
     config.option.loadscopereorder = False
     # Tracing makes many objects that stay for long, as in our commands: a tenth of the time went
-    # to looking through them.
+    # to looking through them; and modules stay.
     gc.set_threshold(100_000, 50, 100)
+    gc.disable()
 
 
 def pytest_collection_finish():
+    if "tensorflow" in sys.modules:
+        trace_quickly()
     gc.collect()
-    gc.freeze()  # modules stay
+    gc.freeze()
+    gc.enable()
+
+
+def trace_quickly():
+    """Saves a fifth of what making and first running a graph takes; most run once or twice here.
+
+    TensorFlow does not optimize graphs, and does not note for each operation where in Python it
+    was made. `optimized` has it optimize them, as servers do; tests that start processes see that.
+    """
+    import tensorflow as tf
+    from tensorflow.python.util import tf_stack
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    here = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda stacklevel=1: here
 
 
 def pytest_collection_modifyitems(items):
@@ -102,26 +121,22 @@ def made_once(tmp_path_factory):
     return folder_of
 
 
-@pytest.fixture(scope="module")
-def unoptimized():
-    """TensorFlow does not optimize graphs, which takes most of the time of a first answer.
+@pytest.fixture
+def optimized():
+    """TensorFlow optimizes graphs before it runs them, as a server does; see `trace_quickly`."""
+    import tensorflow as tf
 
-    For tests of what an export says; others run its graphs as a server does.
-    """
-    from keras_peterrec.serving.warmup import graphs_as_they_are
-
-    with graphs_as_they_are():
-        yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="module")
 def unasked():
-    """Exports do not ask themselves their warm-up requests, a third of their time.
+    """See `without_warmup`."""
+    from serving_samples import without_warmup
 
-    For tests whose exports have no signatures that others lack, or that check them anyway.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_peterrec.serving.export._replay_warmup", lambda folder: None)
+    with without_warmup():
         yield
 
 
@@ -131,3 +146,11 @@ def causal_export(made_once):
     from serving_samples import make_host, shared_export  # only here: it imports TensorFlow
 
     return shared_export(made_once, "causal", make_host())
+
+
+@pytest.fixture(scope="session")
+def stepping_export(made_once):
+    """Two tasks that also answer event by event, and others mixed, of a causal host."""
+    from serving_samples import shared_stepping_export
+
+    return shared_stepping_export(made_once)

@@ -1,10 +1,12 @@
 """Small hosts and tasks with random weights, their export, and what it should answer."""
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from linear_samples import random_table
 
@@ -23,6 +25,7 @@ from keras_peterrec.tasks.multilabel import Multilabel
 from keras_peterrec.tasks.recommendation import Recommendation
 from keras_peterrec.tasks.regression import Regression
 from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
@@ -70,10 +73,10 @@ def randomise(model, seed):
             weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape))
 
 
-def make_host(causal=True, tied=True, seed=0, blocks=2):
-    """A host; that of one block is traced in half the time, for what an export does with it."""
+def make_host(causal=True, tied=True, seed=0):
+    """A host of one block: more would only be traced longer."""
     keras.utils.set_random_seed(seed)
-    backbone = ConvolutionNetwork(100, 16, dilations=(1, 4)[:blocks], causal=causal)
+    backbone = ConvolutionNetwork(100, 16, dilations=(1,), causal=causal)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, tied=tied)
     randomise(pretrainer, seed)
     # A sparse linear part for one host, a dense one for the other.
@@ -130,6 +133,38 @@ def shared_export(made_once, name, host):
     out = folder / version
     model = ExportedModel(out)  # a second to load, so once for all tests
     return SimpleNamespace(host=host, tasks=tasks, out=out, report=report, model=model)
+
+
+def shared_stepping_export(made_once):
+    """Its answers are as long as there are items."""
+    host = make_host()
+    tasks = {"films": make_task(host), "spend": make_task(host, "regression", seed=6)}
+    mixed = {
+        "books": make_task(host, seed=2),
+        "age": make_task(host, "classification", seed=3),
+        "topics": make_task(host, "multilabel", seed=4),
+        "income": make_task(host, "regression", seed=5),
+    }
+    version = Path("peterrec") / "1"
+
+    def make(folder):
+        more = {"incremental": True, "mixed": MixedTasks.of_tasks(mixed)}
+        with without_warmup():
+            export(host, tasks, folder / version, k=100, **more)
+
+    out = made_once("stepping", make)[0] / version
+    return SimpleNamespace(host=host, tasks=tasks, mixed=mixed, out=out, model=ExportedModel(out))
+
+
+@contextlib.contextmanager
+def without_warmup():
+    """Exports do not ask themselves their warm-up requests, a third of their time.
+
+    For tests whose exports have no signatures that others lack, or that check them anyway.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_peterrec.serving.export._replay_warmup", lambda folder: None)
+        yield
 
 
 def problems(path):

@@ -28,7 +28,7 @@ PAGES = "".join([README, *GUIDES])
 USERS = 200  # of the newcomer's logs
 # What makes a command of the README quick enough for a test.
 SMALL = {
-    "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "2"],
+    "pretrain": ["--epochs", "1", "--hidden-dim", "8", "--blocks", "1"],
     "refresh": ["--epochs", "1"],
     "transfer": ["--epochs", "1"],
     "benchmark": ["--seconds", "0.1", "--rounds", "1", "--connections", "2"],
@@ -77,7 +77,6 @@ def newcomer(tmp_path):
     return folder
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize(
     "text",
     [

@@ -30,8 +30,6 @@ from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 HISTORY = st.lists(st.integers(2, 19), min_size=1, max_size=8)
 PATCHES = ("bottleneck:2,serial", "bottleneck:2,serial_single", "lora:2", "scale_shift+item_lora:2")
 

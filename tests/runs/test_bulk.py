@@ -21,8 +21,6 @@ from keras_peterrec.serving import exported_model
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.predict import PredictSettings
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 EVENTS = 400
 has_beam = importlib.util.find_spec("apache_beam") is not None
 needs_beam = pytest.mark.skipif(not has_beam, reason="Apache Beam is not installed")

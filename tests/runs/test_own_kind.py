@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from keras_peterrec import task_kinds
@@ -120,8 +119,8 @@ def registered(monkeypatch):
     task_kinds.register_task_kind(Count)
 
 
-@pytest.mark.usefixtures("unoptimized", "unasked")
-def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly):
+@pytest.mark.usefixtures("unasked")
+def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path):
     log = load_log("simulated/source")
     visits = np.bincount(log.users) // 10
     rows = [f"{user},{count}" for user, count in zip(log.user_ids, visits)]
@@ -140,7 +139,6 @@ def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path, eagerly
     assert isinstance(loaded.model.head, CountHead) and loaded.labels == ["visits"]
     items = host.vocabulary.items[:3].tolist()
     expected = loaded.values([host.vocabulary.encode(items)])
-    tf.config.run_functions_eagerly(False)  # an export's functions are graphs
     export_runs(host_folder, [out], tmp_path / "export" / "1")
     answer = predict(tmp_path / "export" / "1", [" ".join(items)], ["visits"])
     [of_history] = answer["visits"].values()

@@ -3,41 +3,20 @@
 import numpy as np
 import pytest
 from running_server import predict, running
-from serving_samples import assert_same, make_host, make_task, without_counts
-
-from keras_peterrec.serving.export import export
-from keras_peterrec.serving.exported_model import ExportedModel
-from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from serving_samples import assert_same, without_counts
 
 EVENTS = [["s1", "t0"], ["s2", ""], ["unheard-of", "s30"]]  # of two users
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory, unasked):
-    host = make_host(blocks=1)
-    out = tmp_path_factory.mktemp("others") / "peterrec" / "1"
-    mixed = MixedTasks.of_tasks(
-        {
-            "books": make_task(host, seed=2),
-            "age": make_task(host, "classification", seed=3),
-            "topics": make_task(host, "multilabel", seed=4),
-            "income": make_task(host, "regression", seed=5),
-        }
-    )
-    tasks = {"films": make_task(host), "spend": make_task(host, "regression", seed=6)}
-    export(host, tasks, out, k=5, incremental=True, mixed=mixed)
-    return out
-
-
-@pytest.fixture(scope="module")
-def port(out):
-    with running(model_base_path=str(out.parent)) as state:
+def port(stepping_export):
+    with running(model_base_path=str(stepping_export.out.parent)) as state:
         yield state.port
 
 
 @pytest.fixture(scope="module")
-def model(out):
-    return ExportedModel(out)
+def model(stepping_export):
+    return stepping_export.model
 
 
 def asked(port, signature, instances):

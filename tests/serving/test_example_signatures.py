@@ -16,9 +16,6 @@ from tensorflow.core.framework import types_pb2
 
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
-
 opened = functools.cache(ExportFolder)  # which loads what it is asked
 
 

@@ -33,7 +33,7 @@ from keras_peterrec.serving.verify.export_folder import ExportFolder
 
 @pytest.fixture(scope="module")
 def host():
-    return make_host(blocks=1)
+    return make_host()
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_the_graph_holds_no_weights(exported):
 
 
 def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
-    other = make_host(seed=7, blocks=1)
+    other = make_host(seed=7)
     other.vocabulary = Vocabulary([f"o{n}" for n in range(96)])
     export(other, {}, tmp_path / "1")
     first, second = exported.model, ExportedModel(tmp_path / "1")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from serving_samples import make_host, make_task
+from serving_samples import without_warmup
 
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.vocabulary import Vocabulary
@@ -13,8 +13,6 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 NAMES = {"s1": "New York", "s2": "50%", "s3": "a\u00a0b", "t0": "Old York"}
 
 
@@ -24,19 +22,18 @@ def renamed(vocabulary):
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(stepping_export, tmp_path_factory):
     """The export of a host with plain items, and that of the same host with these names."""
-    plain = make_host()
-    named = Host(plain.pretrainer, renamed(plain.vocabulary), plain.max_length)
-    task, found = make_task(plain, items=8), []
-    for host in (plain, named):
-        if host is named:
-            task = Task(task.model, "patch", Recommendation(renamed(task.kind.targets)))
-        out = tmp_path_factory.mktemp("spaces") / "1"
-        mixed = MixedTasks.of_tasks({"mixed_films": task})
-        export(host, {"films": task}, out, k=90, incremental=True, mixed=mixed)
-        found.append(ExportedModel(out))
-    return found
+    plain = stepping_export.host
+    host = Host(plain.pretrainer, renamed(plain.vocabulary), plain.max_length)
+    films, books = (
+        Task(task.model, "patch", Recommendation(renamed(task.kind.targets)))
+        for task in (stepping_export.tasks["films"], stepping_export.mixed["books"])
+    )
+    out, mixed = tmp_path_factory.mktemp("spaces") / "1", MixedTasks.of_tasks({"books": books})
+    with without_warmup():
+        export(host, {"films": films}, out, k=100, incremental=True, mixed=mixed)
+    return stepping_export.model, ExportedModel(out)
 
 
 HISTORIES = [["s1", "s2", "s9"], ["s3"], ["t0", "s1", "s3"]]
@@ -57,8 +54,8 @@ def test_answers_are_those_of_plain_ids_by_another_name(models, signature):
 
 def test_mixed_rows_and_single_events_read_them_as_well(models):
     plain, named = models
-    expected = plain.mixed(["t0 s1"], ["mixed_films"])
-    found = named.mixed(["Old%20York New%20York"], ["mixed_films"])
+    expected = plain.mixed(["t0 s1"], ["books"])
+    found = named.mixed(["Old%20York New%20York"], ["books"])
     assert found["labels"].tolist() == [[NAMES.get(i, i) for i in expected["labels"][0]]]
     assert not {"Old York", "New York"} & set(found["labels"][0])
     expected = plain.step("films", ["s1"], seen=["t0"])

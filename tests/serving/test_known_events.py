@@ -4,16 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from commands import run_here
-from serving_samples import HISTORIES, NAMES, assert_same, make_host, make_task, make_tasks
+from serving_samples import HISTORIES, NAMES, assert_same, make_host, make_task
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.vocabulary import Vocabulary
-from keras_peterrec.serving.export import export
-from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
-
-pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
 
 SINGLE = {"embed": "embedding", "spend": "value"}  # outputs that REST writes as bare values
 
@@ -57,17 +53,12 @@ def test_answers_to_requests_say_it_as_well(causal_export):
     assert similar["known_events"].tolist() == [1, 1] and similar["events"].tolist() == [2, 1]
 
 
-def test_steps_and_mixed_rows_say_it_as_well(tmp_path):
-    host = make_host(blocks=1)
-    tasks = make_tasks(host)
-    mixed = MixedTasks.of_tasks({"gender": tasks.pop("age-group.v2")})
-    out = tmp_path / "peterrec" / "1"
-    export(host, {"spend": tasks["spend"]}, out, k=3, incremental=True, mixed=mixed)
-    model = ExportedModel(out)
+def test_steps_and_mixed_rows_say_it_as_well(stepping_export):
+    model = stepping_export.model
     step = model.step("spend", ["s1", "unheard-of", "", " s2 "])
     assert step["known_events"].tolist() == [1, 0, 0, 1]
     assert step["events"].tolist() == [1, 1, 0, 1]
-    rows = model.mixed(["s1 x", "s2", ""], ["gender", "nobody's", "gender"])
+    rows = model.mixed(["s1 x", "s2", ""], ["age", "nobody's", "age"])
     assert rows["known_events"].tolist() == [1, 1, 0] and rows["events"].tolist() == [2, 1, 0]
 
 
@@ -135,7 +126,7 @@ def test_integers_are_row_numbers_for_an_export_as_well(causal_export):
 
 def test_digits_are_ids():
     """Not row numbers: "4" is the id of another item than the fifth row's."""
-    host = make_host(blocks=1)
+    host = make_host()
     host.vocabulary = Vocabulary([f"{n:03d}" for n in range(96)])
     task = make_task(host, "classification")
     rows = host.vocabulary.encode(["001", "004"])[None]

@@ -11,8 +11,6 @@ from serving_samples import LONGER, make_task
 from keras_peterrec.errors import InputError
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
-pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
-
 KNOWN = ["s0", "s1", "s2", "s3", "t0", "t1"]  # items of the log, some of them targets
 ITEMS = [*KNOWN, "t9", "nobody"]  # a target that the log does not have, and no item at all
 FORMS = ("strings", "lists", "table", "rows")
@@ -50,7 +48,7 @@ def in_form(histories, form, vocabulary):
 
 
 # Not shrunk: an example takes a tenth of a second.
-@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(data=st.data())
 def test_all_answer_the_same_call_alike(calls, causal_export, data):
     form = data.draw(st.sampled_from(FORMS))

@@ -19,7 +19,7 @@ from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 
-pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
+pytestmark = pytest.mark.usefixtures("unasked")
 
 K = 10
 

@@ -18,7 +18,7 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
-pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
+pytestmark = pytest.mark.usefixtures("unasked")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
-pytestmark = pytest.mark.usefixtures("unoptimized", "unasked")
+pytestmark = pytest.mark.usefixtures("unasked")
 
 OFF = "disable_meta_optimizer"
 HISTORY = tf.TensorSpec([None], tf.string, name="history")
@@ -71,6 +71,7 @@ def test_nothing_is_wrong_with_an_export(causal_export):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_nothing_is_wrong_with_an_export_as_a_server_optimizes_it(causal_export):
     assert verify_export(causal_export.out, thorough=True) == []
 
@@ -254,7 +255,7 @@ def test_weights_stored_twice(tmp_path):
 
 
 def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
-    host, kind, tasks = make_host(blocks=1), Classification(CLASSES), {}
+    host, kind, tasks = make_host(), Classification(CLASSES), {}
     for name in ("gender", "topics"):
         keras.utils.set_random_seed(0)
         model = build_task(host.backbone, kind.new_head(), "patch", "item_lora:64")
@@ -266,7 +267,7 @@ def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
 
 
 def test_a_tasks_own_copy_of_the_host_is_its_own(tmp_path):
-    host = make_host(blocks=1)
+    host = make_host()
     kind = Classification(CLASSES)
     model = build_task(host.backbone, kind.new_head(), "last1")
     export(host, {"own": Task(model, "last1", kind)}, tmp_path / "1")

@@ -108,7 +108,7 @@ def test_replay_says_what_fails(causal_export):
 
 
 def test_scores_that_are_no_numbers_are_not_published(tmp_path):
-    host = make_host(blocks=1)
+    host = make_host()
     task = make_task(host, "regression")
     task.model.head.bias.assign([np.nan])
     with pytest.raises(InputError, match="finite scores. Received: 'spend'"):
