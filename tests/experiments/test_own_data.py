@@ -48,7 +48,7 @@ def compared(folder, log, out, **reading):
     tasks = {
         "target": [f"shop={folder / 'films.csv'}"],
         "labels": str(folder / "users.csv"),
-        "column": ["letter", "price=regression"],
+        "column": ["letter"],
     }
     return experiment("tiny", log=str(folder / log), out=out, **tasks, **reading, **SMALL)
 
@@ -64,8 +64,8 @@ def test_one_log_in_any_form_gives_the_same_tables(files, tmp_path, here, monkey
     other, names = other_names(files, tmp_path / "other"), "user_id=who,item_id=what,timestamp=at"
     reading = {"columns": f"{names},event_type=action", "events": "buy"}
     renamed = compared(other, "clicks.csv", tmp_path / "renamed", **reading)
-    assert plain["settings"]["tasks"] == ["shop", "letter", "price"]
-    assert [len(found["runs"]) for found in (plain, prepared, renamed)] == [6, 6, 9]
+    assert plain["settings"]["tasks"] == ["shop", "letter"]
+    assert [len(found["runs"]) for found in (plain, prepared, renamed)] == [4, 4, 6]
     cells = [cells_of(found) for found in (plain, prepared, renamed)]
     assert cells[0] == cells[1] == [cell for cell in cells[2] if cell["row"] != "MTL"]
     assert "own data" in prepared["notes"][0]
@@ -75,10 +75,15 @@ def cells_of(result):
     return [{**cell, "seconds": 0} for cell in result["table"]]
 
 
-def test_a_target_is_called_after_its_file(files, tmp_path, here, monkeypatch):
+def test_a_target_is_called_after_its_file_and_a_column_may_name_its_kind(
+    files, tmp_path, here, monkeypatch
+):
     monkeypatch.setitem(PLANS, "tiny", Plan("tiny", "Small", ROWS[:1], ("comparison",), "nothing"))
     given = {"log": str(files / "prepared"), "target": [str(files / "films.csv")]}
-    assert experiment("tiny", out=tmp_path, **given, **SMALL)["settings"]["tasks"] == ["films"]
+    given |= {"labels": str(files / "users.csv"), "column": ["price=regression"]}
+    found = experiment("tiny", out=tmp_path, **given, **SMALL)
+    assert found["settings"]["tasks"] == ["films", "price"]
+    assert {"rmse", "ndcg@10"} <= {cell["metric"] for cell in found["table"]}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """One small host and tasks on simulated data, trained once for the tests of the runs."""
 
 import pytest
-from simulated_tasks import GENDER, SPEND, TARGET, TOPICS, next_days, steps_in_python
+from simulated_tasks import GENDER, SPEND, TARGET, TOPICS, next_days
 
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
 
-SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20, "epochs": 2}
+SMALL = {"hidden_dim": 16, "blocks": 1, "max_length": 20, "epochs": 2}
 
 
 def run_once(made_once, name, run):
@@ -35,8 +35,7 @@ def label_folders(host_folder, made_once):
         run = lambda out: transfer(host_folder, "simulated/source", out, **settings)
         return run_once(made_once, task["column"], run)
 
-    with steps_in_python():
-        return {task["column"]: folder(task) for task in (GENDER, TOPICS, SPEND)}
+    return {task["column"]: folder(task) for task in (GENDER, TOPICS, SPEND)}
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +46,10 @@ def refreshed_host(host_folder, made_once):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def whole_methods():
-    """Tasks keep all that their method trains: a few steps on a few users hardly beat noise."""
+def short_runs():
+    """Epochs are short, and tasks keep all that their method trains, which hardly beats noise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_peterrec.runs.task_training.why_head_is_all", lambda *_: None)
-        yield
-
-
-@pytest.fixture
-def eagerly():
-    with steps_in_python():
+        patch.setattr("keras_peterrec.runs.task_training.EPOCH_STEPS", 16)
+        patch.setattr("keras_peterrec.runs.task_training.EPOCH_ROWS", 1_024)
         yield

@@ -1,9 +1,6 @@
 """A small task of every kind on simulated data, as arguments of `transfer`; and later days."""
 
-import contextlib
-
 import numpy as np
-import tensorflow as tf
 
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.sources import load_log
@@ -27,13 +24,3 @@ def next_days():
     return Events.from_columns(
         log.user_ids[log.users[rows]], names, log.timestamps[rows], "next_days"
     )
-
-
-@contextlib.contextmanager
-def steps_in_python():
-    """Steps run as Python does: for a few of them, that takes less time than compiling."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)

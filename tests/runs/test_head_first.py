@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from simulated_tasks import GENDER, TARGET, steps_in_python
+from simulated_tasks import GENDER, TARGET
 
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.log.splits import TRAIN
@@ -39,11 +39,12 @@ def weights(folder):
 
 @pytest.mark.parametrize("method", ["patch", "all", pytest.param("last1", marks=pytest.mark.slow)])
 def test_where_nothing_is_gained_a_head_is_saved(
-    method, judged, host_folder, tmp_path, capsys, unoptimized, unasked
+    method, judged, host_folder, tmp_path, capsys, unasked
 ):
-    out = tmp_path / "gender"
+    out, before = tmp_path / "gender", (host_folder / "weights.npz").read_bytes()
     given = {**GENDER, **QUICK, **STILL, "method": method, "linear": False}
     result = transfer(host_folder, SOURCE, out, **given)
+    assert (host_folder / "weights.npz").read_bytes() == before
     assert "the head says it all here; " in capsys.readouterr().err
     assert result["head"]["is_all"] and result["best_epoch"] == 0
     saved = json.loads((out / "task.json").read_text())
@@ -80,9 +81,9 @@ def test_what_pays_is_kept(host_folder, judged, tmp_path, monkeypatch):
 
 
 def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
-    """A patch, fine-tuning and a head start with the same states of users."""
+    """A patch and a head start with the same states of users."""
     found = {}
-    for method in ("patch", "all", "head"):
+    for method in ("patch", "head"):
         given = {**GENDER, **QUICK, **STILL, "epochs": 1, "linear": False, "method": method}
         transfer(host_folder, SOURCE, tmp_path / method, **given)
         task = Task.load(tmp_path / method, Host.load(host_folder))
@@ -91,41 +92,32 @@ def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
         np.testing.assert_allclose(states, found["head"], atol=1e-5, err_msg=method)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(host_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "whole"
-    with steps_in_python():
-        return folder, transfer(host_folder, SOURCE, folder, **{**GENDER, **QUICK})
-
-
-@pytest.mark.parametrize("when", ["in the head", "in the rest"])
-def test_an_interrupted_task_goes_on_in_its_stage(
-    when, uninterrupted, host_folder, tmp_path, monkeypatch, eagerly
-):
-    folder, whole = uninterrupted
+def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, monkeypatch):
+    """Interrupted in the head and then in the rest, it ends as if it had never been."""
     settings = {**GENDER, **QUICK}
-    on_epoch_end, ended = ProgressLines.on_epoch_end, []
+    whole = transfer(host_folder, SOURCE, tmp_path / "whole", **settings)
+    on_epoch_end = ProgressLines.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)
-        ended.append(self.title)
-        if epoch == 1 and self.title.endswith(" head") == (when == "in the head"):
+        if epoch == 1 and self.title.endswith(" head") == in_head:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ProgressLines, "on_epoch_end", interrupt)
-        transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
+    for in_head in (True, False):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(ProgressLines, "on_epoch_end", interrupt)
+            transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
     again = transfer(host_folder, SOURCE, tmp_path / "broken", **settings)
     assert again["metrics"] == whole["metrics"]
     assert again["head"] == whole["head"]
-    one, other = weights(folder), weights(tmp_path / "broken")
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     for path in one:
         np.testing.assert_array_equal(one[path], other[path], err_msg=path)
     # No epoch was trained twice.
     assert len(read_history(tmp_path / "broken" / "head")["loss"]) == whole["head"]["epochs"]
 
 
-def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch, eagerly):
+def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch):
     settings = {**GENDER, **QUICK}
     on_epoch_end = ProgressLines.on_epoch_end
 
@@ -142,7 +134,7 @@ def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch, e
 
 
 @pytest.mark.parametrize("emptied", [True, False])
-def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkeypatch, eagerly):
+def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkeypatch):
     why = "it was" if emptied else None
     monkeypatch.setattr(task_training, "why_head_is_all", lambda *_: why)
     given = {**GENDER, "epochs": 2, "baselines": False, "learning_rate": 1e-2}
@@ -157,9 +149,10 @@ def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkey
         assert not (place / "state").exists()
 
 
-def test_a_head_gives_its_start_to_any_method(host_folder, tmp_path, eagerly):
+def test_a_head_gives_its_start_to_any_method(host_folder, tmp_path, monkeypatch):
     quick = {**GENDER, **QUICK, "linear": False}
     transfer(host_folder, SOURCE, tmp_path / "head", method="head", **quick)
+    monkeypatch.setitem(LEARNING_RATES, "head", 1e-30)  # from here on it stays as it is
     started = {**quick, **STILL, "start": tmp_path / "head", "patch": "lora:2"}
     result = transfer(host_folder, SOURCE, tmp_path / "patch", **started)
     assert result["head"]["best_epoch"] >= 0
@@ -167,7 +160,7 @@ def test_a_head_gives_its_start_to_any_method(host_folder, tmp_path, eagerly):
         Task.load(tmp_path / name, Host.load(host_folder)).model.head.kernel
         for name in ("head", "patch")
     )
-    assert np.corrcoef(np.ravel(old), np.ravel(new))[0, 1] > 0.9
+    assert np.corrcoef(np.ravel(old), np.ravel(new))[0, 1] > 0.99
 
 
 def test_a_head_is_trained_in_whole_passes(host_folder, tmp_path, monkeypatch):

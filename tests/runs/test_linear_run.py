@@ -34,7 +34,7 @@ KINDS = {"recommendation": TARGET} | {task["kind"]: task for task in (GENDER, TO
         ("regression", "r2"),
     ],
 )
-def test_same_users_and_metrics_as_transfer(kind, metric, host_folder, tmp_path, eagerly):
+def test_same_users_and_metrics_as_transfer(kind, metric, host_folder, tmp_path):
     task, quick = KINDS[kind], {"epochs": 1, "method": "head"}
     ours = linear("simulated/source", tmp_path / "linear", **task)
     theirs = transfer(host_folder, "simulated/source", tmp_path / "task", **quick, **task)

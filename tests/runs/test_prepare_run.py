@@ -142,9 +142,8 @@ def test_weights_are_prepared_too(tmp_path):
     settings = {**SMALL, "epochs": 1, "linear": False}
     pretrain(str(tmp_path / "log.csv"), tmp_path / "memory", **asked, **settings)
     pretrain(tmp_path / "out", tmp_path / "ours", **settings)
-    pretrain(Events.from_columns(*columns), tmp_path / "alike", **settings)
-    hosts = [Host.load(tmp_path / n).fingerprint() for n in ("ours", "memory", "alike")]
-    assert hosts[0] == hosts[1] != hosts[2]
+    ours, memory = (Host.load(tmp_path / name).fingerprint() for name in ("ours", "memory"))
+    assert ours == memory
 
 
 def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
@@ -227,7 +226,7 @@ def host(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", ["target", "labels"])
+@pytest.mark.parametrize("kind", ["target", pytest.param("labels", marks=pytest.mark.slow)])
 def test_tasks_split_by_time_read_it(folder, host, tmp_path, kind):
     log = Events.from_columns(*sample_columns())
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log

@@ -27,7 +27,7 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.host import Host
 
-SMALL = {"hidden_dim": 16, "blocks": 2, "max_length": 20}  # of `host_folder`
+SMALL = {"hidden_dim": 16, "blocks": 1, "max_length": 20}  # of `host_folder`
 SMALLER = {"hidden_dim": 8, "blocks": 1, "max_length": 20}  # compiles in half the time
 
 

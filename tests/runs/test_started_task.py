@@ -22,9 +22,7 @@ def weights(folder):
         return {path: archive[path] for path in archive.files}
 
 
-def test_training_starts_with_the_old_patch_and_head(
-    task_folder, refreshed_host, tmp_path, eagerly
-):
+def test_training_starts_with_the_old_patch_and_head(task_folder, refreshed_host, tmp_path):
     target = load_log("simulated/target")
     names = target.item_ids[target.items].astype(object)
     some = np.flatnonzero(target.items == 0)
@@ -51,7 +49,7 @@ def test_training_starts_with_the_old_patch_and_head(
     assert 0 < np.abs(found[place["fresh"]]).max() < 0.2
 
 
-def test_classes_keep_what_was_known_of_them(host_folder, tmp_path, eagerly):
+def test_classes_keep_what_was_known_of_them(host_folder, tmp_path):
     quick = {"method": "head", **ALONE}
     transfer(host_folder, "simulated/source", tmp_path / "first", **GENDER, **quick)
     labels = load_labels("simulated/users", "gender")
@@ -68,7 +66,7 @@ def test_classes_keep_what_was_known_of_them(host_folder, tmp_path, eagerly):
     assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.999
 
 
-def test_the_start_counts_and_is_not_made_worse(task_folder, host_folder, tmp_path, eagerly):
+def test_the_start_counts_and_is_not_made_worse(task_folder, host_folder, tmp_path):
     start = {"start": task_folder, "learning_rate": 100.0, **ALONE}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", **TARGET, **start)
     assert result["best_epoch"] == 0
@@ -96,7 +94,7 @@ def test_what_does_not_go_on_is_refused(arguments, message, task_folder, host_fo
     assert "\n" not in str(caught.value)
 
 
-def test_a_final_task_repeats_what_was_started_and_no_head(host_folder, tmp_path, eagerly):
+def test_a_final_task_repeats_what_was_started_and_no_head(host_folder, tmp_path):
     quick = {**GENDER, "baselines": False, "linear": False, "method": "all"}
     transfer(host_folder, "simulated/source", tmp_path / "first", **quick)
     again = {**quick, "start": tmp_path / "first", "final": True}

@@ -9,8 +9,9 @@ from simulated_tasks import GENDER, TARGET
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
+from keras_peterrec.runs import task_training
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.task_training import EPOCH_ROWS, EPOCH_STEPS, FEW_STEPS, epoch_steps
+from keras_peterrec.runs.task_training import epoch_steps
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.strategies import LEARNING_RATES
@@ -22,9 +23,9 @@ def test_an_epoch_of_few_rows_reads_each_of_them_once(rows, batch_size):
 
 
 def test_an_epoch_is_neither_too_short_nor_too_long_to_validate():
-    assert epoch_steps(3, 16) == FEW_STEPS
-    assert epoch_steps(1_100, 128) == EPOCH_STEPS
-    assert epoch_steps(10**6, 16) == EPOCH_ROWS // 16
+    assert epoch_steps(3, 16) == task_training.FEW_STEPS
+    assert epoch_steps(1_100, 128) == task_training.EPOCH_STEPS
+    assert epoch_steps(10**6, 16) == task_training.EPOCH_ROWS // 16
 
 
 @pytest.mark.parametrize("method", ["patch", "head"])
@@ -99,9 +100,7 @@ def test_an_interrupted_run_in_passes_goes_on_where_it_was(host_folder, tmp_path
         np.testing.assert_array_equal(one[path], other[path])
 
 
-def test_finish_ends_the_interrupted_training_of_a_task(
-    host_folder, tmp_path, monkeypatch, eagerly
-):
+def test_finish_ends_the_interrupted_training_of_a_task(host_folder, tmp_path, monkeypatch):
     arguments = host_folder, "simulated/source", tmp_path / "gender"
     settings = {**GENDER, "method": "head", "baselines": False}
     on_epoch_end = ProgressLines.on_epoch_end

@@ -58,7 +58,7 @@ def test_an_evaluation_asks_what_the_run_asked(host_folder):
 
 
 @pytest.mark.parametrize("what", ["target", "labels"])
-def test_another_future_gives_the_same_task(what, host_folder, tmp_path, eagerly, capsys):
+def test_another_future_gives_the_same_task(what, host_folder, tmp_path, capsys):
     labels = Labels.from_columns([f"u{n}" for n in range(40)], ["x", "y", "z", "x"] * 10, "letter")
     for name, differs in (("one", False), ("other", True)):
         log = walk(0, ends_other=differs)
@@ -76,7 +76,7 @@ def test_another_future_gives_the_same_task(what, host_folder, tmp_path, eagerly
     assert "the host was trained on events after" not in capsys.readouterr().err
 
 
-def test_a_host_that_saw_the_future_is_said(tmp_path, capsys, eagerly):
+def test_a_host_that_saw_the_future_is_said(tmp_path, capsys):
     pretrain(walk(0), tmp_path / "host", **SMALLER)
     target = walk(1, items=6, prefix="t")
     transfer(tmp_path / "host", walk(0), tmp_path / "task", target=target, **AT)
