@@ -116,11 +116,13 @@ one_name_first = "import keras_peterrec as kp; kp.Bottleneck; import keras"
 @pytest.mark.parametrize(
     "imports",
     [
-        "import keras, keras_peterrec",
         one_layer_first,
         *(
             pytest.param(imports, marks=pytest.mark.slow)
-            for imports in ("import keras_peterrec, keras", errors_first, one_name_first)
+            for imports in (
+                *("import keras, keras_peterrec", "import keras_peterrec, keras"),
+                *(errors_first, one_name_first),
+            )
         ),
     ],
 )

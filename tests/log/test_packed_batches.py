@@ -46,7 +46,7 @@ make_causal = functools.partial(causal_batches, ITEMS, STARTS, STOPS, 28)
 make_masked = functools.partial(masked_batches, ITEMS, STARTS, STOPS, 28, VOCABULARY_SIZE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=25),
     tokens=st.integers(1, 80),
@@ -249,7 +249,7 @@ def test_a_share_of_the_inputs_becomes_unknown_and_no_target():
     assert abs(unknown.sum() / sum(LENGTHS) - 0.5) < 4.5 * math.sqrt(0.25 / sum(LENGTHS))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 20), min_size=2, max_size=8),
     max_length=st.integers(2, 7),

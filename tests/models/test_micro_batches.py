@@ -36,7 +36,7 @@ class PlainMasked(PlainStep, MaskedPretrainer):
 def make_model(kind, causal=True, dtype=None, optimizer=None, eagerly=True, **arguments):
     """A model that steps as Python does, for a single step, or as a graph."""
     keras.utils.set_random_seed(3)
-    backbone = ConvolutionNetwork(ITEMS + 4, CHANNELS, (1, 4), causal=causal, dtype=dtype)
+    backbone = ConvolutionNetwork(ITEMS + 4, CHANNELS, (1,), causal=causal, dtype=dtype)
     model = kind(backbone, **{"seed": 5, "label_smoothing": 0.0, **arguments})
     optimizer = optimizer or keras.optimizers.SGD(0.5)
     model.compile(optimizer, jit_compile=False, run_eagerly=eagerly)
@@ -62,8 +62,8 @@ def three_micro_batches(monkeypatch):
     [
         (True, True, 0, True),
         (True, True, 30, False),
-        (True, False, 0, True),
-        (True, False, 30, True),
+        pytest.param(True, False, 0, True, marks=pytest.mark.slow),
+        pytest.param(True, False, 30, True, marks=pytest.mark.slow),
         (False, True, 30, True),
     ],
 )
@@ -176,7 +176,9 @@ def test_what_is_frozen_stays(three_micro_batches):
     assert not np.array_equal(head, model.output_table.embeddings.numpy())
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_learns(policy, three_micro_batches):
     optimizer = keras.optimizers.Adam(0.01)
     if policy == "mixed_float16":

@@ -263,9 +263,9 @@ def test_ids_in_a_state_are_exact(host):
     assert found.tolist() == [[0, 0, 0, 0, 0, 2**24 - 1, 2**24 - 2, 5]]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
-    rows=st.lists(st.lists(st.integers(4, 15), max_size=9), min_size=1, max_size=4),
+    rows=st.lists(st.lists(st.integers(4, 15), max_size=9), min_size=4, max_size=4),
     seed=st.integers(0, 99),
 )
 def test_unknown_items_do_no_harm(rows, seed, unknown_tasks):
@@ -276,7 +276,8 @@ def test_unknown_items_do_no_harm(rows, seed, unknown_tasks):
         more = np.insert(items, np.sort(random.integers(0, len(items) + 1, 12)), 1).astype(int)
         found[row, 24 - len(more) :] = more
     for task in unknown_tasks.values():
-        np.testing.assert_allclose(task.scores(found), task.scores(known), atol=1e-5)
+        scores_of_both = task.scores(np.concatenate([found, known]))
+        np.testing.assert_allclose(*np.split(scores_of_both, 2), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
