@@ -132,10 +132,11 @@ def history_batches(
     """Makes batches of histories alone, in order, each as wide as its longest row.
 
     Args:
-        items, starts, stops, max_length, batch_size: see `task_batches`.
+        items: int array `[N]`, or rows of events `[N, 1 + F]`; see `EventFields.rows`.
+        starts, stops, max_length, batch_size: see `task_batches`.
 
     Returns:
-        `tf.data.Dataset` of int32 `[B, L]`.
+        `tf.data.Dataset` of int32 `[B, L]` or `[B, L, 1 + F]`.
 
     Example:
 
@@ -183,6 +184,31 @@ def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UN
     if not rate:
         return ids
     return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), hide_as, ids)
+
+
+def hide_fields(
+    fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: float
+) -> tf.Tensor:
+    """Leaves fields of some events out, so that a model answers well where they are not told.
+
+    Of so large a share of the windows nothing is told but the items, and of half as large a share
+    of all events. So both a history without times and a question without a moment are learned.
+
+    Args:
+        fields: int32 tensor `[R, L, F]`.
+        events: int64 tensor `[R, L]`, negative between two windows.
+        noise: see `hide_events`.
+        rate: float. The share.
+
+    Returns:
+        int32 tensor `[R, L, F]`.
+    """
+    if not rate:
+        return fields
+    window = tf.cumsum(tf.cast(events < 0, tf.int32), axis=1)
+    of_windows = tf.gather(_uniform(events, noise, 4), window, batch_dims=1, axis=1)
+    hidden = (of_windows < rate) | (_uniform(events, noise, 5) < rate / 2)
+    return tf.where(hidden[..., tf.newaxis], 0, fields)
 
 
 def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:

@@ -273,7 +273,13 @@ class Events:
         """How many events the only shard has."""
         return len(self)
 
-    def read(self, shards: Sequence[int], times: bool = False, users: bool = False) -> Events:
+    def read(
+        self,
+        shards: Sequence[int],
+        times: bool = False,
+        users: bool = False,
+        fields: bool = False,
+    ) -> Events:
         """These events; see `PreparedLog.read`."""
         return self
 

@@ -15,8 +15,14 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_peterrec.errors import InputError, check_count
-from keras_peterrec.log.batches import as_written, hide_behind_mask, hide_events, later_places
-from keras_peterrec.log.vocabulary import PAD, is_item
+from keras_peterrec.log.batches import (
+    as_written,
+    hide_behind_mask,
+    hide_events,
+    hide_fields,
+    later_places,
+)
+from keras_peterrec.log.vocabulary import PAD, is_item, item_ids
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,13 @@ class NextItems:
 
     Args:
         unknown_rate, later_rate: float. See `causal_batches`. Default to `0.0`.
+        untold_rate: float. See `hide_fields`. Defaults to `0.0`.
     """
 
     more: ClassVar[int] = 0  # events of a window after those between its start and stop
     unknown_rate: float = 0.0
     later_rate: float = 0.0
+    untold_rate: float = 0.0
 
     def places(self, events: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """Places of what is asked for at `events`; both int64 `[R, L]`, negative at PAD."""
@@ -38,9 +46,14 @@ class NextItems:
     def __call__(
         self, flat: tf.Tensor, events: tf.Tensor, places: tf.Tensor, noise: tf.Tensor
     ) -> tuple:
-        """`(history, targets)`, int32 `[R, L]`, of events in `flat` and the places asked for."""
-        history = hide_events(_gather(flat, events), noise, self.unknown_rate)
-        return history, _only_items(_gather(flat, places))
+        """`(history, targets)` of events in `flat` and the places asked for.
+
+        The history is int32 `[R, L]` or, with fields, `[R, L, 1 + F]`; targets are `[R, L]`.
+        """
+        history = _gather(flat, events)
+        ids = hide_events(item_ids(history), noise, self.unknown_rate)
+        targets = _only_items(item_ids(_gather(flat, places)))
+        return _with_fields(ids, history, events, noise, self.untold_rate), targets
 
 
 @dataclass(frozen=True)
@@ -50,11 +63,13 @@ class HiddenItems:
     Args:
         vocabulary_size: int.
         mask_rate: float. See `masked_batches`. Defaults to `0.3`.
+        untold_rate: float. See `hide_fields`. Defaults to `0.0`.
     """
 
     more: ClassVar[int] = 1  # a causal window ends before its last target; here that is shown too
     vocabulary_size: int
     mask_rate: float = 0.3
+    untold_rate: float = 0.0
 
     def places(self, events: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """See `NextItems`."""
@@ -65,7 +80,9 @@ class HiddenItems:
     ) -> tuple:
         """See `NextItems`."""
         history = _gather(flat, events)
-        shown, hidden = hide_behind_mask(history, noise, self.mask_rate, self.vocabulary_size)
+        args = noise, self.mask_rate, self.vocabulary_size
+        ids, hidden = hide_behind_mask(item_ids(history), *args)
+        shown = _with_fields(ids, history, events, noise, self.untold_rate)
         return shown, _only_items(hidden)
 
 
@@ -186,7 +203,9 @@ def packed_batches(
     """Makes batches of what NextItems or HiddenItems show and ask.
 
     Args:
-        items, starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
+        items: int array `[N]`, or rows of events `[N, 1 + F]`; see `EventFields.rows`. With these
+            the history of a batch is `[R, L, 1 + F]`.
+        starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
         make_batch: NextItems or HiddenItems.
 
     Returns:
@@ -215,7 +234,7 @@ class Chunk(NamedTuple):
     """Windows that are shuffled and packed together, as tensors.
 
     Args:
-        flat: int32 `[N]`, ids of items.
+        flat: int32 `[N]`, ids of items, or `[N, 1 + F]`, rows of events; see `EventFields`.
         starts, lengths: int64 `[W]`; a window is `flat[start:start + length]`.
         noise: int64, a random number for the order and for what is hidden.
         steps: int64, how many batches the windows fill.
@@ -280,8 +299,18 @@ def packed(
 
 
 def _gather(flat, events):
-    """Returns the ids of the events; PAD where none, `[R, L]`."""
-    return tf.where(events < 0, PAD, tf.gather(flat, tf.maximum(events, 0)))
+    """Returns the rows of the events; PAD where none, `[R, L]` or `[R, L, 1 + F]`."""
+    rows = tf.gather(flat, tf.maximum(events, 0))
+    nothing = tf.reshape(events < 0, [*events.shape, *[1] * (len(rows.shape) - 2)])
+    return tf.where(nothing, PAD, rows)
+
+
+def _with_fields(ids, history, events, noise, untold_rate):
+    """The ids that are shown, with the fields of their events where a history has them."""
+    if len(history.shape) == 2:
+        return ids
+    fields = hide_fields(history[..., 1:], events, noise, untold_rate)
+    return tf.concat([ids[..., tf.newaxis], fields], axis=-1)
 
 
 def _only_items(targets):

@@ -14,13 +14,13 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
     it was pretrained come last in a history, one after the other, and hide what came before.
 
     Args:
-        rows: Ragged integer tensor, `[B, (n)]`.
+        rows: Ragged integer tensor of ids, `[B, (n)]`, or of events, `[B, (n), 1 + F]`.
         max_length: int.
         fixed: bool. Whether every batch is `max_length` wide, rather than as wide
             as its longest row. Defaults to `False`.
 
     Returns:
-        int32 tensor `[B, L]`, L at least 1.
+        int32 tensor `[B, L]` or `[B, L, 1 + F]`, L at least 1.
 
     Example:
 
@@ -30,15 +30,17 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
     rows = tf.cast(_without_unknown(rows)[:, -max_length:], tf.int32)
     lengths = tf.cast(rows.row_lengths(), tf.int32)
     width = max_length if fixed else tf.maximum(tf.reduce_max(lengths), 1)
-    right_padded = rows.to_tensor(PAD, shape=[None, max_length])[:, :width]
+    fields = [*rows.values.shape[1:]]  # empty where rows are ids
+    right_padded = rows.to_tensor(PAD, shape=[None, max_length, *fields])[:, :width]
     source = tf.range(width)[tf.newaxis] - (width - lengths)[:, tf.newaxis]
     moved = tf.gather(right_padded, tf.maximum(source, 0), batch_dims=1)
-    return tf.where(source < 0, PAD, moved)
+    nothing = source < 0 if not fields else (source < 0)[..., tf.newaxis]
+    return tf.where(nothing, PAD, moved)
 
 
 def _without_unknown(rows):
     # `tf.ragged.boolean_mask` needs operations that older servers may lack.
-    known = rows.values != UNK
+    known = (rows.values if len(rows.values.shape) == 1 else rows.values[:, 0]) != UNK
     passed = tf.concat([[0], tf.cumsum(tf.cast(known, tf.int64))], axis=0)
     splits = tf.gather(passed, rows.row_splits)
     return tf.RaggedTensor.from_row_splits(
@@ -87,7 +89,7 @@ def known_items(histories: ArrayLike) -> np.ndarray:
 
 
 def gather_rows(items: tf.Tensor, starts: ArrayLike, stops: ArrayLike) -> tf.RaggedTensor:
-    """Returns the rows `items[start:stop]`, ragged `[B, (n)]`, of a flat tensor `[N]`."""
+    """Returns the rows `items[start:stop]`, ragged `[B, (n), ...]`, of a tensor `[N, ...]`."""
     starts, stops = tf.cast(starts, tf.int64), tf.cast(stops, tf.int64)
     return tf.gather(items, tf.ragged.range(starts, stops))
 

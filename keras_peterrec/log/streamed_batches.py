@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import as_written
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import window_counts
 from keras_peterrec.log.packed_batches import Chunk, NextItems, packed, pass_numbers
 from keras_peterrec.log.splits import LAST, SplitCounts, count_split, mean_one_factor
@@ -45,6 +46,8 @@ class StreamedBatches:
         worker, workers: int. Which worker this is, of how many. Default to `0` and `1`.
         split: SplitCounts or `None`. Defaults to `None`: the last two events of each user are
             not read.
+        fields: EventFields. What is read of each event beside its item. Defaults to
+            `EventFields()`, nothing.
 
     Attributes:
         steps: int. Batches of a pass, the same for all workers.
@@ -76,9 +79,10 @@ class StreamedBatches:
         worker: int = 0,
         workers: int = 1,
         split: SplitCounts | None = None,
+        fields: EventFields = EventFields(),
     ) -> None:
         self.prepared, self.ids, self.make_batch = prepared, ids, make_batch
-        self.rows, self.seed, self._error = rows, seed, None
+        self.rows, self.seed, self.fields, self._error = rows, seed, fields, None
         self.split = split or count_split(prepared, LAST)
         self._factor = self._weight_factor()
         self.window = window or int(prepared.lengths()[1].max())
@@ -123,7 +127,8 @@ class StreamedBatches:
     def element_spec(self) -> tuple:
         """As of the dataset that `from_step` returns."""
         spec = tf.TensorSpec([self.rows, self.width], tf.int32)
-        return spec, spec, *[tf.TensorSpec(spec.shape, tf.float32)] * self.prepared.weighted
+        history = tf.TensorSpec([*spec.shape, *self._columns], tf.int32)
+        return history, spec, *[tf.TensorSpec(spec.shape, tf.float32)] * self.prepared.weighted
 
     def cardinality(self) -> tf.Tensor:
         """Batches of a pass, as of a tf.data.Dataset of one."""
@@ -143,8 +148,9 @@ class StreamedBatches:
         def load(entry):
             kinds = [tf.int32, tf.int64, tf.int64, *[tf.float32] * self.prepared.weighted]
             parts = tf.numpy_function(self._load, [entry[0]], kinds)
-            for part in parts:
+            for part in parts[1:]:
                 part.set_shape([None])
+            parts[0].set_shape([None, *self._columns])
             windows, weights = parts[:3], tuple(parts[3:])
             return Chunk(*windows, noise=entry[1], steps=entry[2], first=entry[3], weights=weights)
 
@@ -177,10 +183,15 @@ class StreamedBatches:
                 raise self._error from None
             raise
 
+    @property
+    def _columns(self):
+        return [1 + len(self.fields)] if len(self.fields) else []
+
     def _load(self, chunk):
         try:
             shards = self.chunks[int(chunk)]
-            found = self.prepared.read(shards, times=self.split.periods.reads_times)
+            times = self.split.periods.reads_times or self.fields.read_times
+            found = self.prepared.read(shards, times=times, fields=bool(self.fields.columns))
         except InputError as error:
             self._error = error
             raise
@@ -189,7 +200,8 @@ class StreamedBatches:
         weights = []
         if events.weights is not None:
             weights = [(events.weights * self._factor).astype("float32")]
-        return events.items, starts, stops + self.make_batch.more - starts, *weights
+        lengths = stops + self.make_batch.more - starts
+        return self.fields.rows(events), starts, lengths, *weights
 
 
 def _chunks(prepared, shards):

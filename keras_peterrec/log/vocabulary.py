@@ -46,6 +46,11 @@ def is_item(ids: Any) -> Any:
     return ids >= FIRST_ITEM
 
 
+def item_ids(history: Any) -> Any:
+    """The ids `[B, L]` of a history that is ids, `[B, L]`, or rows of events, `[B, L, 1 + F]`."""
+    return history if len(history.shape) == 2 else history[..., 0]
+
+
 def rows_of_items(table: Any) -> Any:
     """The rows of items in a table that has one row for each id."""
     return table[FIRST_ITEM:]

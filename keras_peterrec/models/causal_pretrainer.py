@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.log.vocabulary import PAD, UNK
+from keras_peterrec.log.vocabulary import PAD, UNK, item_ids
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.network import Network
 from keras_peterrec.types import Tensor
@@ -33,6 +33,8 @@ class CausalPretrainer(Pretrainer):
 
     def query_ids(self, history: Tensor) -> Tensor:
         """The history itself; an empty one becomes one unknown item."""
-        last = history[:, -1:]
+        last = item_ids(history[:, -1:])
         last = ops.where(last == PAD, UNK, last)
+        if len(history.shape) == 3:
+            last = ops.concatenate([last[..., None], history[:, -1:, 1:]], axis=-1)
         return ops.concatenate([history[:, :-1], last], axis=1)

@@ -35,4 +35,9 @@ class MaskedPretrainer(Pretrainer):
 
     def query_ids(self, history: Tensor) -> Tensor:
         """The history with one masked position behind it."""
-        return ops.pad(history, [[0, 0], [0, 1]], constant_values=MASK)
+        if len(history.shape) == 2:
+            return ops.pad(history, [[0, 0], [0, 1]], constant_values=MASK)
+        # What stands behind has no time and no field.
+        asked = ops.zeros_like(history[:, :1, 1:])
+        asked = ops.pad(asked, [[0, 0], [0, 0], [1, 0]], constant_values=MASK)
+        return ops.concatenate([history, asked], axis=1)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_peterrec.log.vocabulary import id_of, is_item, number_of
+from keras_peterrec.log.vocabulary import id_of, is_item, item_ids, number_of
 from keras_peterrec.models.pretrainer import target_weights
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
 from keras_peterrec.training.replicated_model import (
@@ -36,8 +36,8 @@ def train_step(model, data) -> dict[str, Tensor]:
 
     Args:
         model: Pretrainer, compiled.
-        data: `(history, targets)`, int32 `[B, L]` each, or with the weights of samples as a third;
-            see `Pretrainer`.
+        data: `(history, targets)`, int32 `[B, L]` each (a history with fields is `[B, L, 1 + F]`),
+            or with the weights of samples as a third; see `Pretrainer`.
 
     Returns:
         dict of metrics, as `keras.Model.train_step` returns it.
@@ -100,7 +100,8 @@ class MicroBatchedStep:
 
     Args:
         model: Pretrainer.
-        history, targets: int32 tensors `[B, L]`.
+        history: int32 tensor `[B, L]` or `[B, L, 1 + F]`.
+        targets: int32 tensor `[B, L]`.
         total: float. The sum of the losses is divided by it: the number of targets of
             all replicas.
         weights: float32 tensor `[B, L]`, of the losses, or `None`. Defaults to `None`.
@@ -121,7 +122,7 @@ class MicroBatchedStep:
         self.weights = Weights(model, left_out)
         self.targets = tf.maximum(number_of(targets), -1)  # -1: a special id, without loss
         self.total = total
-        self.history = history
+        self.history, self.ids = history, item_ids(history)
         self.sampled = model.sampled_softmax is not None
         if self.sampled:
             # Drawn once for the step, not for each micro-batch: the step must equal one on
@@ -132,7 +133,7 @@ class MicroBatchedStep:
             self.target_rows = self.first_row + tf.where(
                 self.targets >= 0, self.targets, self.negatives[0]
             )
-        rows, width = history.shape
+        rows, width = self.ids.shape
         self.count = micro_batch_count(rows, width, model.backbone.hidden_dim)
 
     def run(self) -> Any:
@@ -142,7 +143,7 @@ class MicroBatchedStep:
         # from `table.value`: `tf.gather` of a Keras variable would read the whole table.
         # `benchmark train` tells the parts of a step by the names "tables" and "loss".
         with tf.name_scope("tables"):
-            parts = [self.history, self.targets, tf.gather(self.input_table.value, self.history)]
+            parts = [self.history, self.targets, tf.gather(self.input_table.value, self.ids)]
             if self.sampled:
                 parts.append(tf.gather(self.output_table.value, self.target_rows))
                 negatives = tf.gather(self.output_table.value, self.first_row + self.negatives)
@@ -242,7 +243,7 @@ class MicroBatchedStep:
         """Assembles one gradient per trainable variable from what the loop returned."""
         # By id: a Keras variable is no key, since `==` compares its values.
         by_variable = {id(v): g for v, g in zip(self.model.trainable_variables, dense)}
-        inputs = self._slices(self.input_table, [self.history], by_row[:1])
+        inputs = self._slices(self.input_table, [self.ids], by_row[:1])
         if not self.sampled:
             outputs = of_whole
             if self.first_row:  # the special ids, which the softmax left out

@@ -10,7 +10,7 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.layers.full_softmax import FullSoftmax
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.log.vocabulary import id_of, number_of, rows_of_items
+from keras_peterrec.log.vocabulary import id_of, item_ids, number_of, rows_of_items
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 from keras_peterrec.types import Json, Layer, Tensor, Variable
@@ -34,7 +34,7 @@ def target_weights(sample_weight: Tensor | None, targets: Tensor) -> Tensor:
 class Pretrainer(ReplicatedTraining, keras.Model):
     """A network with an output table over the items, trained without labels.
 
-    The model maps ids `[B, L]` to states `[B, L, C]`. Its loss is the softmax
+    The model maps histories, ids `[B, L]` or rows of events `[B, L, 1 + F]`, to states `[B, L, C]`. Its loss is the softmax
     cross-entropy of `states · tableᵀ` at the positions whose target is an item;
     targets are ids, and special ids are not counted. `fit` needs no `loss`
     argument. Weights of samples are `[B, L]`, of targets, or `[B]`, of rows; as Keras does it,
@@ -207,16 +207,16 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         raise NotImplementedError
 
     def user_states(self, history: Tensor) -> Tensor:
-        """The user after a history `[B, L]`, as `[B, C]`, in one call."""
-        ids = self.query_ids(ops.cast(history, "int32"))
-        return self.backbone.states(ids, packed=False, training=False)[:, -1]
+        """The user after a history `[B, L]` or `[B, L, 1 + F]`, as `[B, C]`, in one call."""
+        asked = self.query_ids(ops.cast(history, "int32"))
+        return self.backbone.states(asked, packed=False, training=False)[:, -1]
 
     def next_item_scores(self, history: Tensor) -> Tensor:
-        """Scores `[B, V - 4]` of every item to follow a history `[B, L]`."""
+        """Scores `[B, V - 4]` of every item to follow a history, as of `user_states`."""
         scores = ops.matmul(self.user_states(history), ops.transpose(self.item_table))
         if self.linear is None:
             return scores
-        return ops.cast(scores, "float32") + self.linear(history)
+        return ops.cast(scores, "float32") + self.linear(item_ids(history))
 
     def get_config(self) -> Json:
         return {

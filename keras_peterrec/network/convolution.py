@@ -19,7 +19,7 @@ class ConvolutionNetwork(Network):
         x = E[id];  x = block(x) for each block;  state = LN(x)
 
     Args:
-        vocabulary_size, hidden_dim, causal, name, dtype: see `Network`.
+        vocabulary_size, hidden_dim, causal, name, dtype, fields: see `Network`.
         dilations: Sequence of int or `None`. First dilation of each residual block; the
             block's second convolution has twice as much. Defaults to `None`, 1 and 4 in turn: for
             the paper's 8 blocks, 1, 2, 4, 8 four times.

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
+from keras import ops
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.keras_internals import weights_by_path
 from keras_peterrec.layers.hashed_dropout import HashedDropout
 from keras_peterrec.layers.padding import PaddingMask, SequenceIds
+from keras_peterrec.log.vocabulary import item_ids
 from keras_peterrec.types import DType, Json, Patches, Tensor, Variable
 
 # Where the items have been embedded, before the network runs: this place has one site.
 ITEM_EMBEDDING = "item_embedding"
 ITEM_SITE = "rows"
 ITEM_TABLE = "item_embedding/embeddings"  # the path of its weight
+FIELD_TABLE = "field"  # what the names of the fields' tables begin with
 
 # The kinds of sites, by what a patch there comes after; and the weights that an affine patch can
 # be folded into: the first multiplies, the second is added.
@@ -52,9 +55,13 @@ class Site:
 class Network(keras.Model):
     """Item embeddings and a network over sequences of them: the host of every task.
 
-        x = embed(ids);  x = run(x);  state = finish(x)
+        x = embed(history);  x = run(x);  state = finish(x)
 
-    A functional Keras model from item ids to one hidden state a position. Ids 0 to 3 are padding,
+    A functional Keras model from a history to one hidden state a position. A history is item ids
+    or, in a network with fields, rows of events: the item's id and a number for each field. The
+    vector of an event is the sum of the rows of small tables, `E[item] + Σ F[number]`; 0 is a field
+    that is not told, and adds nothing. So ids alone are events of which nothing else is told.
+ Ids 0 to 3 are padding,
     unknown, mask and task token; items follow by falling frequency. Padding is inert and a border:
     the states of real positions do not depend on how much of it stands before them, nor on
     anything beyond it. So a row is one sequence padded on the left, or several with padding between
@@ -65,7 +72,8 @@ class Network(keras.Model):
     up: without `sites` it can be patched at the items only, without `state_rows` and `advance` it
     takes no events one by one, without `run_beside` a task is trained row by row, and without
     `last_weights` there are no methods `last1` and `last2`. Its constructor takes the settings of
-    `pretrain`: `hidden_dim`, `blocks`, `causal` and `dropout`; `get_config` says all that it takes.
+    `pretrain`: `hidden_dim`, `blocks`, `causal`, `dropout` and `fields`; `get_config` says all that it
+    takes.
 
     Args:
         vocabulary_size: int. Rows of the item table V, special ids included.
@@ -76,9 +84,11 @@ class Network(keras.Model):
         name: str. Defaults to `"network"`.
         dtype: dtype policy or its name, such as `"mixed_bfloat16"`. Defaults to `None`, Keras' own
             (`keras.config.dtype_policy()`).
+        fields: dict from the name of a field to the rows of its table, row 0 included, in the order
+            of their numbers in an event; see `EventFields`. Defaults to `None`, items alone.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`.
+        history: Integer tensor of shape `[B, L]`, or `[B, L, 1 + F]` of a network with F fields.
 
     Returns:
         Tensor of shape `[B, L, C]`.
@@ -100,6 +110,7 @@ class Network(keras.Model):
         dropout: float = 0.0,
         name: str = "network",
         dtype: DType | None = None,
+        fields: Mapping[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
         if not 0.0 <= dropout < 1.0:
@@ -118,11 +129,26 @@ class Network(keras.Model):
             name=ITEM_EMBEDDING,
             dtype=dtype,
         )
+        self.fields = dict(fields or {})
+        self.field_tables = [
+            keras.layers.Embedding(
+                check_count("fields", rows),
+                self.hidden_dim,
+                # Shorter than items: a field begins as a hint, not as another item.
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=0.1 / hidden_dim**0.5),
+                name=f"{FIELD_TABLE}_{name}",
+                dtype=dtype,
+            )
+            for name, rows in self.fields.items()
+        ]
+        for table in self.field_tables:
+            table.build()
         self.embedding_dropout = HashedDropout(dropout, name="embedding_dropout", dtype=dtype)
         self.make_layers(self.item_embedding.dtype_policy)
         history = keras.Input((None,), dtype="int32", name="history")
         super().__init__(inputs=history, outputs=self.states(history), name=name, **kwargs)
         self.dtype_policy = self.item_embedding.dtype_policy  # a functional model takes none
+        self.input_spec = None  # ids or rows of events
 
     # In place of Keras' walk over its layers: patches and sequences come in here.
     def call(
@@ -246,9 +272,19 @@ class Network(keras.Model):
 
     # What others ask, and every network has.
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """The items' vectors `[B, L, C]` of ids `[B, L]`."""
-        return self.item_embedding(ids)
+    def embed(self, history: Tensor) -> Tensor:
+        """The events' vectors `[B, L, C]` of a history `[B, L]` or `[B, L, 1 + F]`."""
+        return self.add_fields(self.item_embedding(item_ids(history)), history)
+
+    def add_fields(self, vectors: Tensor, history: Tensor) -> Tensor:
+        """The events' vectors, from the items' `[B, L, C]`."""
+        if len(history.shape) == 2:  # nothing but the items is told
+            return vectors
+        for column, table in enumerate(self.field_tables, 1):
+            numbers = history[..., column]
+            told = ops.cast(numbers > 0, vectors.dtype)
+            vectors = vectors + table(numbers) * ops.expand_dims(told, -1)
+        return vectors
 
     def states(
         self,
@@ -257,21 +293,23 @@ class Network(keras.Model):
         packed: bool = True,
         training: bool | None = None,
     ) -> Tensor:
-        """States `[B, L, C]`, as by a call, of ids `[B, L]` that may be embedded already.
+        """States `[B, L, C]`, as by a call, of a history whose items may be embedded already.
 
         Args:
-            history: Integer tensor of shape `[B, L]`.
+            history: Integer tensor of shape `[B, L]` or `[B, L, 1 + F]`.
             embedded: Tensor of shape `[B, L, C]`, rows of the item table, or `None`
                 to look them up here.
             packed: bool. `False` if every row is known to be one sequence, padded on the
                 left: then no borders are looked for. Defaults to `True`.
             training: bool or `None`. Whether dropout acts.
         """
+        ids = item_ids(history)
         if embedded is None:
-            embedded = self.embed(history)
-        padding_mask = self.padding_mask_layer(history)
-        sequence_ids = self.sequence_ids_layer(history) if packed else None
-        states = self.embedding_dropout(embedded, training=training) * padding_mask
+            embedded = self.item_embedding(ids)
+        padding_mask = self.padding_mask_layer(ids)
+        sequence_ids = self.sequence_ids_layer(ids) if packed else None
+        vectors = self.add_fields(embedded, history)
+        states = self.embedding_dropout(vectors, training=training) * padding_mask
         states = self.run(states, padding_mask, sequence_ids, training=training)
         return self.finish(states) * padding_mask
 
@@ -299,6 +337,7 @@ class Network(keras.Model):
             "dropout": self.dropout,
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.item_embedding.dtype_policy),
+            **({"fields": self.fields} if self.fields else {}),
         }
 
     @classmethod

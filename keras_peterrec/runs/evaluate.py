@@ -124,11 +124,11 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    log = open_source(
-        settings.log, settings.columns, settings.events, drop_bad_rows=settings.drop_bad_rows
-    )
+    reading = settings.columns, settings.events, None, settings.drop_bad_rows
+    log = open_source(settings.log, *reading, host.fields.columns or None)
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
-    evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen, most)
+    asked = TEST, host.keep_seen, most
+    evaluation = NextItemEvaluation(sequences, host.max_length, *asked, fields=host.fields)
     data = {"fingerprint": log.fingerprint(), "users": len(evaluation), "keep_seen": host.keep_seen}
     data["known_events"] = round(sequences.known_share, 4)
 

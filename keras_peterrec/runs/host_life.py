@@ -1,7 +1,7 @@
 """The life of a host: how it is trained, weighed, measured and saved."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.log.splits import TEST, VALIDATION, mean_one_factor, target_weight
@@ -41,6 +42,7 @@ from keras_peterrec.transfer.host import OBJECTIVES
 PATIENCE = {False: 4, True: 2}
 SLIT = "SLIT"  # what the linear part alone is called, as a baseline
 AVERAGE = 0.998  # of the weights, over about 500 steps
+UNTOLD = 0.2  # share of the windows of whose events nothing is told but the items
 
 
 class HostLife(Life):
@@ -159,13 +161,19 @@ def _parameters(pretrainer):
     }
 
 
-def new_pretrainer(settings: Any, vocabulary_size: int, objective: str = "causal") -> Pretrainer:
+def new_pretrainer(
+    settings: Any,
+    vocabulary_size: int,
+    objective: str = "causal",
+    fields: Mapping[str, int] | None = None,
+) -> Pretrainer:
     """The network of the settings with its output layer, not trained.
 
     Args:
         settings: PretrainSettings, or others with `network` and what it is made with.
         vocabulary_size: int.
         objective: str. Of settings that have none. Defaults to `"causal"`.
+        fields: dict. What it reads beside items; see `Network`. Defaults to `None`, nothing.
     """
     objective = getattr(settings, "objective", objective)
     network = get_network(settings.network)(
@@ -174,6 +182,7 @@ def new_pretrainer(settings: Any, vocabulary_size: int, objective: str = "causal
         blocks=settings.blocks,
         causal=objective == "causal",
         dropout=settings.dropout,
+        **({"fields": fields} if fields else {}),
     )
     return OBJECTIVES[objective](network, tied=False, seed=settings.seed)
 
@@ -182,7 +191,7 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
     """Final metrics of both held-out events and of the baselines; and those of both parts alone."""
     sequences, counts = log.sequences, log.counts
     described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
-    described["keep_seen"] = log.keep_seen
+    described |= {"keep_seen": log.keep_seen, "fields": log.fields}
     validation, test = (
         NextItemEvaluation(sequences, settings.max_length, part, **described)
         for part in (VALIDATION, TEST)
@@ -240,9 +249,11 @@ def training_batches(
     cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
     rows = devices.replicas * max(1, cached)
     vocabulary_size = pretrainer.backbone.vocabulary_size
-    shown = HiddenItems(vocabulary_size)
+    read_log = log if isinstance(log, PretrainingLog) else None
+    fields = EventFields() if read_log is None else read_log.fields
+    shown = HiddenItems(vocabulary_size, untold_rate=UNTOLD)
     if causal:
-        shown = NextItems(settings.unknown_rate, settings.later_rate)
+        shown = NextItems(settings.unknown_rate, settings.later_rate, UNTOLD)
     # A causal network sees no further than its receptive field, so whole histories are laid end to
     # end, and every epoch cuts them elsewhere. A bidirectional one is used on histories of
     # `max_length`; a window of n inputs spans n + 1 events, and all of them are shown.
@@ -260,6 +271,7 @@ def training_batches(
             worker=devices.worker,
             workers=devices.workers,
             split=log.counted,
+            fields=fields,
         )
     sequences = log if isinstance(log, Events) else log.sequences
     longest = int(sequences.lengths.max())
@@ -270,7 +282,7 @@ def training_batches(
         total = target_weight(weights, sequences.offsets, trained)
         weights = weights * mean_one_factor(int(np.maximum(trained - 1, 0).sum()), total)
     arguments = shown, tokens, rows, settings.seed
-    return packed_batches(sequences.items, *windows, *arguments, weights=weights)
+    return packed_batches(fields.rows(sequences), *windows, *arguments, weights=weights)
 
 
 def _train(
@@ -293,6 +305,7 @@ def _train(
         log.most_validated,
         None if examples is None else examples.vocabulary,
         log.counts,
+        log.fields,
     )
     recipe = Recipe(
         settings.learning_rate,

@@ -9,6 +9,7 @@ from scipy import sparse
 from keras_peterrec.linear.last_item import LastItemCounts, last_items
 from keras_peterrec.linear.linear_fitting import best_weight
 from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.seen_items import distinct_items
 from keras_peterrec.log.vocabulary import id_of, number_of
 from keras_peterrec.metrics import (
@@ -46,6 +47,8 @@ class NextItemEvaluation:
             `details`. Defaults to `None`.
         counts: int array or `None`. How often training has each item of the vocabulary. Defaults
             to `None`.
+        fields: EventFields. What the network reads of each event beside its item. Defaults to
+            `EventFields()`, nothing.
 
     Example:
 
@@ -63,13 +66,14 @@ class NextItemEvaluation:
         users: int | None = None,
         vocabulary: Any = None,
         counts: Any = None,
+        fields: EventFields = EventFields(),
     ) -> None:
         starts, stops, targets = sequences.held_out(part)
         if users is not None and len(starts) > users:
             some = np.linspace(0, len(starts) - 1, users).astype("int64")
             starts, stops, targets = starts[some], stops[some], targets[some]
         self.sequences, self.max_length, self.keep_seen = sequences, max_length, keep_seen
-        self.vocabulary, self.counts = vocabulary, counts
+        self.vocabulary, self.counts, self.fields = vocabulary, counts, fields
         self.starts, self.stops = starts, stops
         self.targets = np.maximum(number_of(targets), -1)
 
@@ -161,9 +165,14 @@ class NextItemEvaluation:
     def _network(self, pretrainer):
         """The users `[E, C]` and the items `[V, C]` whose products are the network's scores."""
         users = outputs_of(
-            pretrainer.user_states, self.sequences.items, self.starts, self.stops, self.max_length
+            pretrainer.user_states, self._rows, self.starts, self.stops, self.max_length
         )
         return users, np.asarray(pretrainer.item_table)
+
+    @cached_property
+    def _rows(self):
+        """What the network reads of each event; the last one of a history tells when it is asked."""
+        return self.fields.rows(self.sequences)
 
     def _metrics(self, queries, table, both=False, linear=None, ranks_of=None):
         ways = (False, True) if both else (self.keep_seen,)

@@ -1,6 +1,8 @@
 """From a log to a host."""
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.column_names import as_fields
+from keras_peterrec.log.event_fields import find_fields
 from keras_peterrec.log.prepared.beam import new_pipeline
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
@@ -45,10 +47,12 @@ def pretrain(settings: PretrainSettings) -> dict:
         settings.events,
         settings.weight_column,
         settings.drop_bad_rows,
+        settings.fields,
     )
     log = PretrainingLog.of(source, settings.min_count, settings.split)
     log = log.deciding(settings.keep_seen)
-    everything = lambda: PretrainingLog.of_all(source, settings.min_count)
+    log = log.reading(find_fields(log.sequences, as_fields(settings.fields), settings.times))
+    everything = lambda: PretrainingLog.of_all(source, settings.min_count).reading(log.fields)
     with seeded(settings.seed):
         return live(NewHost(settings, devices, log, everything, began))
 
@@ -69,6 +73,7 @@ class NewHost(HostLife):
 
     def say(self):
         self.log.say_what_is_left_out(self.settings.keep_seen)
+        self.log.say_what_is_read(self.settings.times)
         if self.settings.runner is not None:
             say_if_nothing_is_counted(self.log, self.settings.runner)
 
@@ -77,8 +82,10 @@ class NewHost(HostLife):
         if everything:
             self.log = self._everything()
         with self.devices.scope():
-            pretrainer = new_pretrainer(settings, len(self.log.vocabulary))
-        kept = settings.max_length, origin(settings, everything), self.keep_seen
+            pretrainer = new_pretrainer(
+                settings, len(self.log.vocabulary), fields=self.log.fields.sizes
+            )
+        kept = settings.max_length, origin(settings, everything), self.keep_seen, self.log.fields
         self.host = Host(pretrainer, self.log.vocabulary, *kept)
 
 

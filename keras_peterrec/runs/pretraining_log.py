@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
+from keras_peterrec.log.event_fields import TIME, EventFields
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
@@ -47,6 +48,8 @@ class PretrainingLog:
         chunk_events: int. See `StreamedBatches`. Defaults to `CHUNK_EVENTS`.
         keep_seen: bool. Whether the host answers with items of the history; see `deciding`.
             Defaults to `False`.
+        fields: EventFields. What the host reads of an event beside its item; see `reading`.
+            Defaults to `EventFields()`, nothing.
     """
 
     sequences: Events
@@ -58,6 +61,7 @@ class PretrainingLog:
     ids: np.ndarray | None = None
     chunk_events: int = CHUNK_EVENTS
     keep_seen: bool = False
+    fields: EventFields = EventFields()
 
     @classmethod
     def of(cls, log: Events | PreparedLog, min_count: int, split: str = LAST) -> PretrainingLog:
@@ -109,6 +113,11 @@ class PretrainingLog:
         told = {"truths_in_history": round(share, 6), "keep_seen": kept}
         return replace(self, keep_seen=kept, summary={**self.summary, **told})
 
+    def reading(self, fields: EventFields) -> PretrainingLog:
+        """This log with what a host reads of its events beside their items."""
+        told = {"fields": fields.names} if len(fields) else {}
+        return replace(self, fields=fields, summary={**self.summary, **told})
+
     def training_parts(self) -> Iterator[Events]:
         """All users, a chunk of them at a time where they stream."""
         if self.prepared is None or self.most_measured is None:
@@ -132,6 +141,21 @@ class PretrainingLog:
             )
             return STEPS
         return asked or steps
+
+    def say_what_is_read(self, times: bool) -> None:
+        """Prints what the host reads of an event beside its item, where a person may wonder.
+
+        Args:
+            times: bool. Whether times were asked for.
+        """
+        if times and not self.fields.read_times:
+            progress.line(
+                "the timestamps tell an order and not when an event was, so the network reads no "
+                "times"
+            )
+        for field in self.fields:
+            if field.name != TIME:
+                progress.line(f"the network reads the column {field.name}: {field.described()}")
 
     def say_what_is_left_out(self, keep_seen: bool | None) -> None:
         """Prints what the log has and the host will not know, answer, or be measured on.
@@ -188,7 +212,8 @@ def measured_sequences(
 
 
 def _measured(log, vocabulary, periods, ids=None):
-    events = log.read(_first_shards(log, CHUNK_EVENTS), times=True, users=True)
+    shards = _first_shards(log, CHUNK_EVENTS)
+    events = log.read(shards, times=True, users=True, fields=bool(log.fields))
     sequences = events.encode(vocabulary, split=periods.events(events), ids=ids)
     periods.check(sequences.split, log)
     if sequences.user_count == log.user_count:

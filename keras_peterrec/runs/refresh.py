@@ -62,6 +62,7 @@ def refresh(settings: RefreshSettings) -> dict:
         settings.events,
         settings.weight_column,
         settings.drop_bad_rows,
+        host.fields.columns or None,
     )
     features = None
     if settings.items is not None:
@@ -149,9 +150,8 @@ class Growth:
         if self.devices.is_chief and not final:
             progress.line(f"{new:,} new items after the {items:,} of the host")
         summary = {**log_summary(self.log, counted.counts), "new_items": new}
-        return grown, PretrainingLog(sequences, vocabulary, counts, summary).deciding(
-            known.keep_seen
-        )
+        log = PretrainingLog(sequences, vocabulary, counts, summary).deciding(known.keep_seen)
+        return grown, log.reading(known.fields)
 
     def _vocabulary(self, trained):
         known = self.known.vocabulary
@@ -188,7 +188,8 @@ def _measure_before(host, log, periods):
     """Test metrics of the host as it was: an item that it does not know is a miss."""
     sequences = log.encode(host.vocabulary, split=periods.events(log))
     with progress.stage("measuring the host as it was"):
-        evaluation = NextItemEvaluation(sequences, host.max_length, TEST, host.keep_seen)
+        asked = TEST, host.keep_seen
+        evaluation = NextItemEvaluation(sequences, host.max_length, *asked, fields=host.fields)
         return evaluation.measure(host.pretrainer, both=True)
 
 

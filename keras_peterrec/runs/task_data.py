@@ -20,20 +20,24 @@ LEAST_KNOWN = 0.1
 FEW_ROWS, FEW_TEST_USERS = 50, 30
 
 
-def open_source(log, columns=None, events=None, weight_column=None, drop_bad_rows=False):
+def open_source(
+    log, columns=None, events=None, weight_column=None, drop_bad_rows=False, fields=None
+):
     """The PreparedLog of a folder of `prepare`; of anything else its Events, see `load_source`."""
     if not isinstance(log, PreparedLog) and not is_prepared(log):
-        return load_source(log, columns, events, weight_column, drop_bad_rows)
+        return load_source(log, columns, events, weight_column, drop_bad_rows, fields)
     log = log if isinstance(log, PreparedLog) else PreparedLog(log)
     what = f"{log.path}, which is read already"
     refuse_reading(what, events=events, weight_column=weight_column)
     return log
 
 
-def load_source(log, columns=None, events=None, weight_column=None, drop_bad_rows=False):
+def load_source(
+    log, columns=None, events=None, weight_column=None, drop_bad_rows=False, fields=None
+):
     """The Events that were given as such, by a name, by paths or as a table; see `load_log`."""
     if not isinstance(log, Events):
-        return load_log(log, columns, events, weight_column, drop_bad_rows)
+        return load_log(log, columns, events, weight_column, drop_bad_rows, fields)
     refuse_reading("Events, which are read already", events=events, weight_column=weight_column)
     return log
 

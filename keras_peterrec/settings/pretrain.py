@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.settings.base import (
     data_setting,
     keep_seen_setting,
@@ -15,7 +16,7 @@ from keras_peterrec.settings.base import (
 )
 from keras_peterrec.settings.reading import RunnerSettings, runner_setting, weight_setting
 from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
-from keras_peterrec.types import AnyPath, Source
+from keras_peterrec.types import AnyPath, EventNames, Source
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
         check=rate,
     )
     weight_column: str | None = weight_setting("each event")
+    fields: EventNames | None = setting(
+        None,
+        "columns of the log that the network reads of each event, such as event_type,price: "
+        "categories, or numbers by quantiles",
+        metavar="NAME,...",
+        check=lambda name, value: as_fields(value),
+    )
+    times: bool = setting(
+        True,
+        "whether the network reads the time until the next event or the question",
+        no_help="read items alone, and no times; so it is where timestamps only say an order",
+    )
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=check_count
     )

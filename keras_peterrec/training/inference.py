@@ -24,7 +24,8 @@ def outputs_of(function, items, starts, stops, max_length):
     outputs are right for any function that ignores padding.
 
     Args:
-        function: Callable from int32 `[B, L]` to a tensor `[B, ...]`.
+        function: Callable from int32 `[B, L]` or, where items are rows of events, `[B, L, 1 + F]`
+            to a tensor `[B, ...]`.
         items, starts, stops, max_length: See `history_batches`.
 
     Returns:
@@ -37,14 +38,14 @@ def outputs_of(function, items, starts, stops, max_length):
     outputs = None
     count = -(-len(order) // rows)
     for number, history in enumerate(each(batches, "asking the network", total=count)):
-        answers = traced(function)(history).numpy()
+        answers = traced(function, *history.shape[2:])(history).numpy()
         if outputs is None:
             outputs = np.empty((len(order), *answers.shape[1:]), answers.dtype)
         outputs[order[number * rows : number * rows + len(answers)]] = answers
     return outputs
 
 
-def traced(function):
+def traced(function, *columns):
     """Compiles a function of integers to a graph, once for each function.
 
     Every epoch validates, and tracing a model takes longer than running it. The graph
@@ -53,13 +54,14 @@ def traced(function):
     Args:
         function: Callable from one or more int32 `[B, L]`, its arguments without a default, to a
             tensor; often a method of a model.
+        *columns: int. 1 + F, of a function of rows of events, `[B, L, 1 + F]`. Defaults to none.
 
     Returns:
         tf.function of the same arguments.
     """
     owner, method = getattr(function, "__self__", function), getattr(function, "__func__", None)
     graphs = _TRACED.setdefault(owner, {})
-    if method not in graphs:
+    if (method, columns) not in graphs:
         # The graph must not hold the object that it is kept for: a weak key whose value
         # refers to it is never dropped. (Each access to a method makes a new object of it,
         # hence `WeakMethod`.)
@@ -70,11 +72,12 @@ def traced(function):
 
         taken = inspect.signature(function).parameters.values()
         count = sum(argument.default is argument.empty for argument in taken)
-        signature = [tf.TensorSpec([None, None], tf.int32)] * count
+        signature = [tf.TensorSpec([None, None, *columns], tf.int32)] * count
         # Rewriting Python for AutoGraph takes a while at a command's start, and nothing here
         # branches on a tensor: exports and `fit` do without as well.
-        graphs[method] = tf.function(call, input_signature=signature, autograph=False)
-    return graphs[method]
+        traced_call = tf.function(call, input_signature=signature, autograph=False)
+        graphs[method, columns] = traced_call
+    return graphs[method, columns]
 
 
 def write_graph(function, folder):

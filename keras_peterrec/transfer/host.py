@@ -20,6 +20,7 @@ from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.item_scores import item_scores
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.vocabulary import Vocabulary, check_lines
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -29,7 +30,7 @@ from keras_peterrec.network.registry import network_from_config, network_to_conf
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.types import AnyPath, Model, Tensor
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
 ROWS = 1024  # of a table of many users, which a model is given at a time
 COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
@@ -52,6 +53,8 @@ class Host:
             Defaults to `None`, not known.
         keep_seen: bool. Whether items of a history may be answered as its next item. Defaults to
             `False`.
+        fields: EventFields. What its network reads of an event beside the item. Defaults to
+            `EventFields()`, nothing.
 
     Attributes:
         compatible_with: dict from the fingerprint of an earlier host to its number of items. This
@@ -72,12 +75,14 @@ class Host:
         max_length: int,
         origin: dict | None = None,
         keep_seen: bool = False,
+        fields: EventFields = EventFields(),
     ) -> None:
         self.pretrainer = pretrainer
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.origin = dict(origin or {})
         self.keep_seen = keep_seen
+        self.fields = fields
         self.compatible_with: dict[str, int] = {}
         self.folder: Path | None = None
 
@@ -221,6 +226,7 @@ class Host:
                 "max_length": self.max_length,
                 "keep_seen": self.keep_seen,
                 "network": network_to_config(self.backbone),
+                "fields": self.fields.to_config(),
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
@@ -257,8 +263,9 @@ class Host:
             )
             if saved["linear"] is not None:
                 pretrainer.linear = LinearTable(**saved["linear"])
+            fields = EventFields.from_config(saved["fields"])
             settings = saved["max_length"], saved.get("origin"), bool(saved["keep_seen"])
-            host = cls(pretrainer, vocabulary, *settings)
+            host = cls(pretrainer, vocabulary, *settings, fields)
             host.folder = folder
             host.compatible_with = dict(saved.get("compatible_with", {}))
             prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}
