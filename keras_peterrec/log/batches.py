@@ -186,9 +186,7 @@ def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UN
     return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), hide_as, ids)
 
 
-def hide_fields(
-    fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: float
-) -> tf.Tensor:
+def hide_fields(fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
     """Leaves fields of some events out, so that a model answers well where they are not told.
 
     Of so large a share of the windows nothing is told but the items, and of half as large a share

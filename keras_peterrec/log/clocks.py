@@ -60,6 +60,14 @@ def in_seconds(times: np.ndarray, unit: str) -> np.ndarray:
     return times / ticks
 
 
+def milliseconds(times: np.ndarray, unit: str) -> np.ndarray:
+    """Times of a unit, or differences of such, as whole milliseconds, int64."""
+    ticks = UNITS[unit]
+    return np.round(times * (1_000 / ticks) if ticks < 1_000 else times / (ticks / 1_000)).astype(
+        "int64"
+    )
+
+
 def time_text(time: Any, unit: str | None) -> str:
     """One time for people: its date where the unit is known."""
     if unit is None:

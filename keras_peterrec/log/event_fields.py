@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_peterrec.errors import InputError, refuse
-from keras_peterrec.log.clocks import UNITS, unit_of
+from keras_peterrec.log.clocks import milliseconds, unit_of
 from keras_peterrec.log.events import Events, Field
 from keras_peterrec.log.vocabulary import is_item
 from keras_peterrec.types import Json
@@ -59,7 +59,7 @@ class TimeUntilNext:
         following = np.append(np.minimum.accumulate(known[::-1])[::-1], len(events))[1:]
         has_next = following < np.repeat(events.offsets[1:], events.lengths)
         gaps = times[np.where(has_next, following, 0)] - times
-        buckets = 1 + np.searchsorted(TIME_EDGES, _milliseconds(gaps, unit), side="right")
+        buckets = 1 + np.searchsorted(TIME_EDGES, milliseconds(gaps, unit), side="right")
         return np.where(has_next, buckets, 0).astype("int32")
 
 
@@ -187,6 +187,10 @@ class EventFields:
         columns = [events.items, *(field.numbers(events) for field in self.fields)]
         return np.stack(columns, axis=1).astype("int32")
 
+    def texts(self, events: Events, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The events of users as texts that tell these fields; see `Events.history_texts`."""
+        return events.history_texts(start, stop, self.read_times, self.columns)
+
     def to_config(self) -> list[Json]:
         """JSON values, for `from_config`."""
         return [{"kind": field.kind, **asdict(field)} for field in self.fields]
@@ -292,7 +296,3 @@ def _by_code(field, number_of_text):
     """The number of each event, where that of each different text is found once."""
     numbers = [number_of_text(text) for text in field.values]
     return np.array([*numbers, 0], "int32")[field.codes]  # -1, a missing one, is the last
-
-
-def _milliseconds(gaps, unit):
-    return np.round(gaps * (1_000 / UNITS[unit])).astype("int64")

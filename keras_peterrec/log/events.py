@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.clocks import time_text, unit_of, usual
-from keras_peterrec.log.id_text import joined_texts, written_texts
+from keras_peterrec.log.clocks import milliseconds, time_text, unit_of, usual
+from keras_peterrec.log.id_text import joined_texts, with_field, with_times, written_texts
 from keras_peterrec.log.splits import EventSplit, last_events
 from keras_peterrec.log.table_columns import Column, encode_ids, encode_texts, freeze, numbers
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
@@ -448,13 +448,29 @@ class Events:
         stops = starts + asked[users]
         return starts, stops, self.items[stops].astype("int64")
 
-    def history_texts(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """The items of users `start` to `stop` as a signature reads them: object array of str."""
+    def history_texts(
+        self, start: int = 0, stop: int | None = None, times: bool = False, fields: Any = ()
+    ) -> np.ndarray:
+        """The events of users `start` to `stop` as a signature reads them: object array of str.
+
+        Args:
+            start, stop: int. Default to all users.
+            times: bool. Whether their times are told, where the log has some. Defaults to `False`.
+            fields: sequence of str. Which fields are told; what the log lacks is left out. Defaults
+                to `()`, none.
+        """
         if self._texts is None:
             self._texts = written_texts(self.item_ids)
         offsets = self.offsets[start : None if stop is None else stop + 1]
-        items = self.items[offsets[0] : offsets[-1]]
-        return joined_texts(self._texts, items, offsets - offsets[0]).to_numpy(zero_copy_only=False)
+        part = slice(int(offsets[0]), int(offsets[-1]))
+        texts = self._texts.take(pa.array(self.items[part]))
+        unit = unit_of(self.timestamps) if times and self.timestamps is not None else None
+        if unit is not None:
+            texts = with_times(texts, milliseconds(self.timestamps[part], unit))
+        for name in fields:
+            if name in self.fields:
+                texts = with_field(texts, name, self.fields[name][part].texts())
+        return joined_texts(texts, offsets - offsets[0]).to_numpy(zero_copy_only=False)
 
     # What is said of it.
 

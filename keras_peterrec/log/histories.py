@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_text import EventReader, items_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.preprocessing import event_counts, left_pad
@@ -37,12 +39,18 @@ class Histories:
     Strings are ids, also where they are digits: `[["001", "004"]]`. Integers alone are row numbers,
     padded with 0. Lists may be tuples, arrays, or Series of pandas or polars; tables are those of
     pandas, polars and Arrow, dicts of columns, and Events. An integer in a column `item_id` is an
-    id, as everywhere in a log. In a string an id with white space stands as `written` gives it,
-    `"New%20York"`; in a list as it is.
+    id, as everywhere in a log. In a string an id with white space, `@` or `;` stands as `written`
+    gives it, `"New%20York"`; in a list as it is.
+
+    Strings may also say when events were, what their fields are, and when the question is asked:
+    `"i1@1700000000;price=9.5 i2@1700000060 @1700003600"`; see `event_text.py`. Tables say it by
+    their columns, and beside lists of ids `times` does.
 
     Args:
         given: the histories.
         argument: str. What messages call them. Defaults to `"histories"`.
+        times: for lists of ids a list for each user of the events' times in seconds since 1970,
+            and perhaps one more, of the question. Defaults to `None`, not told.
 
     Attributes:
         user_ids: object array of str, `[B]`: whose they are, or `None` where nothing says it.
@@ -58,9 +66,14 @@ class Histories:
     ([[4], [0]], [1, 0], [2, 0])
     """
 
-    def __init__(self, given: "HistoryForms", argument: str = "histories") -> None:
-        self._argument = argument
-        self.user_ids = self._texts = self._rows = None
+    def __init__(
+        self,
+        given: "HistoryForms",
+        argument: str = "histories",
+        times: "EachTimes | None" = None,
+    ) -> None:
+        self._argument, self._times = argument, times
+        self.user_ids = self._texts = self._rows = self._log = self._table = None
         names = None if isinstance(given, Events) else _column_names(given)
         if isinstance(given, Events):
             self._take_log(given)
@@ -68,19 +81,27 @@ class Histories:
             self._take_each(given)
         elif "item_id" in names:
             self._take_log(log_of_table(given))
+            self._table = given
         else:
             self._take_column(given, names)
+        if times is not None and self._times is not None:
+            raise self._times_refusal(given)
 
     def __len__(self) -> int:
         """B, the number of users."""
         return len(self._rows if self._texts is None else self._texts)
 
-    def texts(self, vocabulary: Callable[[], Vocabulary] | None = None) -> list[str]:
+    def texts(
+        self,
+        vocabulary: Callable[[], Vocabulary] | None = None,
+        fields: EventFields | None = None,
+    ) -> list[str]:
         """A string for each user, item ids separated by white space.
 
         Args:
             vocabulary: Callable that returns the Vocabulary whose row numbers integers are; it is
                 called where there are some. Defaults to `None`: integers are not allowed.
+            fields: EventFields that are told of the events of a table. Defaults to `None`, none.
 
         Raises:
             InputError: they are rows of integers, without a vocabulary or out of its range.
@@ -88,6 +109,8 @@ class Histories:
         if self._texts is None and vocabulary is not None:
             self._check_rows(vocabulary())
             return [" ".join(items) for items in self.items(vocabulary())]
+        if self._log is not None and fields is not None and len(fields):
+            return self._told(fields)
         if self._texts is None:
             raise InputError(
                 f"`{self._argument}` should be item ids, which are strings, such as '1193 661'. "
@@ -95,7 +118,12 @@ class Histories:
             )
         return self._texts
 
-    def ids(self, vocabulary: Vocabulary | None, length: int | None = None) -> tuple:
+    def ids(
+        self,
+        vocabulary: Vocabulary | None,
+        length: int | None = None,
+        fields: EventFields = EventFields(),
+    ) -> tuple:
         """What a model reads: ids without unknown ones, padded on the left.
 
         Args:
@@ -103,9 +131,11 @@ class Histories:
                 read.
             length: int or `None`. How many of the last known events are kept. Defaults to `None`,
                 all.
+            fields: EventFields that a network reads. Defaults to `EventFields()`, items alone.
 
         Returns:
-            int32 array `[B, L]`, and a dict of `known_events` and `events`, int32 arrays `[B]`.
+            int32 array `[B, L]` or, where fields can be told, `[B, L, 1 + F]`; and a dict of
+            `known_events` and `events`, int32 arrays `[B]`.
 
         Raises:
             InputError: there is no vocabulary for ids, or an integer is none of its row numbers.
@@ -114,15 +144,15 @@ class Histories:
             self._check_rows(vocabulary)
             width = self._rows.shape[1]
             there = self._rows != PAD
-            rows = tf.RaggedTensor.from_row_lengths(self._rows[there], there.sum(axis=1))
+            ids = rows = tf.RaggedTensor.from_row_lengths(self._rows[there], there.sum(axis=1))
         else:
-            words = self._words()
-            lengths = np.array([len(row) for row in words], "int64")
-            flat = [word for row in words for word in row]
-            rows = tf.RaggedTensor.from_row_lengths(self._encoded(vocabulary, flat), lengths)
-            width = int(lengths.max(initial=0))
+            read = EventReader(self._written(vocabulary).table, fields)
+            # A text that UTF-8 cannot write is in no vocabulary.
+            texts = [text.encode("utf-8", "replace") for text in self.texts(fields=fields)]
+            ids, rows = read(tf.constant(texts, tf.string, shape=[len(texts)]))
+            width = int(tf.reduce_max(ids.row_lengths())) if texts else 0
         width = max(1, width if length is None else min(width, length))
-        counts = {name: count.numpy() for name, count in event_counts(rows).items()}
+        counts = {name: count.numpy() for name, count in event_counts(ids).items()}
         return left_pad(rows, width, fixed=self._texts is None).numpy(), counts
 
     def items(self, vocabulary: Vocabulary | None) -> list[list[str]]:
@@ -134,16 +164,24 @@ class Histories:
         known = [vocabulary.decode(row[is_item(row)]) for row in self._rows]
         return [list(map(written, items)) for items in known]
 
-    def _words(self):
-        return [text.split() for text in self._texts]
+    def _told(self, fields):
+        """The histories of a log or a table with what it has of the fields."""
+        log = self._log
+        if self._table is not None and fields.columns:
+            there = [name for name in fields.columns if name in _column_names(self._table)]
+            log = log_of_table(self._table, there)
+        return fields.texts(log).tolist()
 
-    def _encoded(self, vocabulary, words):
+    def _words(self):
+        return [items_of(text) for text in self._texts]
+
+    def _written(self, vocabulary):
         if vocabulary is None:
             raise InputError(
                 f"`{self._argument}` should be rows of integers for a task without a host, which "
                 "could say what ids mean; `Task.load` gives it one. Received: strings."
             )
-        return vocabulary.encode_written(words)
+        return vocabulary.as_written
 
     def _check_rows(self, vocabulary):
         most = np.iinfo("int32").max if vocabulary is None else len(vocabulary) - 1
@@ -156,7 +194,7 @@ class Histories:
 
     def _take_log(self, log):
         log = log if log.log is None else log.log  # as it was before its items had ids
-        self.user_ids, self._texts = log.user_ids, log.history_texts().tolist()
+        self._log, self.user_ids, self._texts = log, log.user_ids, log.history_texts().tolist()
 
     def _take_column(self, table, names):
         others = [name for name in names if name != "user_id"]
@@ -177,7 +215,10 @@ class Histories:
             if given.dtype.kind in "iu":
                 self._rows = given.astype("int64")
                 return
-        histories = [self._one(history) for history in _listed(given)]
+        given = _listed(given)
+        if self._times is not None:
+            given = self._with_times(list(given))
+        histories = [self._one(history) for history in given]
         numbers = [not isinstance(history, str) for history in histories]
         if not any(numbers):
             self._texts = histories
@@ -202,6 +243,29 @@ class Histories:
                 raise self._refusal(f"{_shown(item)} in it")
         return " ".join(map(written, items))
 
+    def _with_times(self, histories):
+        """Lists of ids as texts that tell the events' times."""
+        times, self._times = list(_listed(self._times)), None
+        if len(times) != len(histories):
+            raise self._times_refusal(f"{len(times)} for {len(histories)} histories")
+        texts = []
+        for items, of_items in zip(histories, times):
+            of_items = list(_listed(of_items))
+            if isinstance(items, str) or not all(isinstance(item, str) for item in _listed(items)):
+                raise self._times_refusal(f"histories with {_shown(items)}")
+            items = [written(item) for item in _listed(items)]
+            if len(of_items) - len(items) not in (0, 1):
+                raise self._times_refusal(f"{len(of_items)} for {len(items)} events")
+            texts.append(" ".join(map(_at, [*items, ""], of_items)))
+        return texts
+
+    def _times_refusal(self, came):
+        came = came if isinstance(came, str) else _shown(came)
+        return InputError(
+            "`times` should be a list of seconds since 1970 for each list of item ids: of its events "
+            f"and, perhaps, of the question. Received: {came}."
+        )
+
     def _refusal(self, came):
         shown = came if isinstance(came, str) else _shown(came)
         return InputError(f"`{self._argument}` should be {_FORMS}. Received: {shown}.")
@@ -216,6 +280,8 @@ HistoryForms: TypeAlias = (
     | ArrowTable
     | Named
 )
+# Seconds since 1970 of each event of each history.
+EachTimes: TypeAlias = Sequence[Sequence[float]] | Sequence[np.ndarray]
 # A string of ids for all histories, or a string or a list of ids for each.
 EachItems: TypeAlias = str | Sequence[str | Sequence[str]]
 
@@ -253,6 +319,16 @@ def items_for_each(given: EachItems, count: int, argument: str) -> list[str]:
             f"of ids for each. Received: {shown}."
         )
     return texts
+
+
+def _at(item, seconds):
+    """An event as a text tells it."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float, np.number)):
+        raise InputError(
+            f"`times` should be numbers, seconds since 1970. Received: {_shown(seconds)} in it."
+        )
+    text = f"{seconds:.3f}".rstrip("0").rstrip(".") if seconds % 1 else f"{seconds:.0f}"
+    return f"{item}@{text}"
 
 
 def _column_names(given):

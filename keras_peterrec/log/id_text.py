@@ -11,33 +11,34 @@ import pyarrow.compute as pc
 
 from keras_peterrec.errors import InputError
 
-# What `str.split` separates by: more than a server's split does, which knows ASCII alone.
-_SPACE = re.compile(r"\s")
+# White space as `str.split` knows it: more than a server's split does, which knows ASCII alone. And
+# what separates the parts of an event; see `event_text.py`.
+_SEPARATOR = re.compile(r"[\s@;]")
 # They separate the lines of a vocabulary's file.
 _BREAK = re.compile("[\n\r]")
 
 
 def written(id_: str) -> str:
-    """An id as it stands in a history: percent-encoded where it has white space, else unchanged.
+    """An id as it stands in a history: percent-encoded where it has white space, `@` or `;`.
 
-    A history is one string of ids with spaces between them, so no id may have one. Only white
-    space is encoded: an id without any stays as it is, whatever else it holds.
+    A history is one string of events with spaces between them, and `@` and `;` come before what is
+    told of an event. Only these are encoded: an id without any stays as it is.
 
     Args:
         id_: str.
 
     Example:
 
-    >>> written("New York"), written("50%")
-    ('New%20York', '50%')
+    >>> written("New York"), written("ann@home"), written("50%")
+    ('New%20York', 'ann%40home', '50%')
     """
-    return _SPACE.sub(lambda found: quote(found[0]), id_)
+    return _SEPARATOR.sub(lambda found: quote(found[0]), id_)
 
 
-def has_space(ids: Iterable[str]) -> bool:
-    """Whether any id has white space."""
+def has_separator(ids: Iterable[str]) -> bool:
+    """Whether any id is written in another way than it is; see `written`."""
     # Each different character is tested once: they are few, and the ids may be millions.
-    return any(map(str.isspace, set("".join(ids))))
+    return any(map(_SEPARATOR.match, set("".join(ids))))
 
 
 def check_ids(ids: Iterable[str], argument: str) -> None:
@@ -47,43 +48,69 @@ def check_ids(ids: Iterable[str], argument: str) -> None:
         ids: sequence of different str.
         argument: str. What messages call them.
     """
-    spaced = has_space(ids)
+    encoded = has_separator(ids)
     bad = "" if "" in ids else None
-    if spaced:
+    if encoded:
         bad = next((id_ for id_ in ids if not id_.strip() or _BREAK.search(id_)), bad)
     if bad is not None:
         raise InputError(
             f"`{argument}` should be ids that are not empty and have no line break. "
             f"Received: {bad!r}."
         )
-    if not spaced:
+    if not encoded:
         return
     numbers = {}
     for id_ in ids:
         text = written(id_)
         if numbers.setdefault(text, id_) != id_:
             raise InputError(
-                f"`{argument}` should differ also where white space is written as in {text!r}. "
+                f"`{argument}` should differ also where they are written as in {text!r}. "
                 f"Received: {numbers[text]!r} and {id_!r}."
             )
 
 
 def written_texts(item_ids: Any) -> pa.Array:
     """Items as they stand in a history: pyarrow array of strings."""
-    texts = map(written, item_ids) if has_space(item_ids) else item_ids
+    texts = map(written, item_ids) if has_separator(item_ids) else item_ids
     return pa.array(list(texts), pa.string())
 
 
-def joined_texts(texts: pa.Array, codes: Any, offsets: Any) -> pa.Array:
-    """Histories as texts, items separated by spaces: pyarrow array of strings, `[U]`.
+def joined_texts(events: pa.Array, offsets: Any) -> pa.Array:
+    """Histories as texts, events separated by spaces: pyarrow array of strings, `[U]`.
 
     Args:
-        texts: pyarrow array of strings, of `written_texts`.
-        codes: int array `[N]`, rows of `texts`, user by user.
-        offsets: int array `[U + 1]`. User u has `codes[offsets[u]:offsets[u + 1]]`.
+        events: pyarrow array of strings `[N]`, user by user.
+        offsets: int array `[U + 1]`. User u has `events[offsets[u]:offsets[u + 1]]`.
     """
     offsets = pa.array(np.asarray(offsets, "int32"))
-    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts.take(pa.array(codes))), " ")
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, events), " ")
+
+
+def with_times(events: pa.Array, times: np.ndarray) -> pa.Array:
+    """Events as texts that tell their times as well, `item@seconds`.
+
+    Args:
+        events: pyarrow array of strings `[N]`.
+        times: int64 array `[N]`, milliseconds since 1970.
+    """
+    seconds = pa.array(times // 1_000).cast(pa.string())
+    if (times % 1_000).any():
+        parts = pc.utf8_lpad(pa.array(times % 1_000).cast(pa.string()), 3, "0")
+        seconds = pc.binary_join_element_wise(seconds, parts, ".")
+    return pc.binary_join_element_wise(events, seconds, "@")
+
+
+def with_field(events: pa.Array, name: str, values: np.ndarray) -> pa.Array:
+    """Events as texts that tell a field as well, `item;name=value`.
+
+    Args:
+        events: pyarrow array of strings `[N]`.
+        name: str.
+        values: object array `[N]` of str, `None` where an event has none.
+    """
+    known = {value: f";{written(name)}={written(value)}" for value in set(values) - {None}}
+    told = pa.array([known.get(value, "") for value in values], pa.string())
+    return pc.binary_join_element_wise(events, told, "")
 
 
 def comma_hint(history: str) -> str | None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.log.event_text import split_history
 from keras_peterrec.log.id_text import written
-from keras_peterrec.log.preprocessing import split_history
 
 # They fill an answer when fewer than `k` unseen items are left. The score is not minus infinity,
 # because JSON cannot hold it.
@@ -41,7 +41,7 @@ class ItemTable(tf.Module):
         super().__init__(name="item_table")
         vocabulary.save_written(path)
         answered = Path(path)
-        if vocabulary.has_spaces:
+        if vocabulary.has_separators:
             answered = answered.with_stem(f"{answered.stem}_as_answered")
             vocabulary.save(answered)
         self._path = Path(path)

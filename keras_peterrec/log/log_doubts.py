@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.id_text import has_space
+from keras_peterrec.log.id_text import has_separator
 
 # Of the events, at most so many are looked at.
 _SAMPLE = 300_000
@@ -21,7 +21,7 @@ def doubts_of(log: Events) -> list[str]:
         log: Events.
     """
     doubts = []
-    ids = log.item_ids if has_space(log.item_ids) else []
+    ids = log.item_ids if has_separator(log.item_ids) else []
     spaced = [item for item in ids if item[0].isspace() or item[-1].isspace()]
     if spaced:
         doubts.append(

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_peterrec.log.event_text import keep_some
 from keras_peterrec.log.vocabulary import PAD, UNK
 
 
@@ -39,13 +40,8 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
 
 
 def _without_unknown(rows):
-    # `tf.ragged.boolean_mask` needs operations that older servers may lack.
-    known = (rows.values if len(rows.values.shape) == 1 else rows.values[:, 0]) != UNK
-    passed = tf.concat([[0], tf.cumsum(tf.cast(known, tf.int64))], axis=0)
-    splits = tf.gather(passed, rows.row_splits)
-    return tf.RaggedTensor.from_row_splits(
-        tf.boolean_mask(rows.values, known), splits, validate=False
-    )
+    ids = rows.values if len(rows.values.shape) == 1 else rows.values[:, 0]
+    return keep_some(rows, ids != UNK)
 
 
 def event_counts(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
@@ -92,18 +88,3 @@ def gather_rows(items: tf.Tensor, starts: ArrayLike, stops: ArrayLike) -> tf.Rag
     """Returns the rows `items[start:stop]`, ragged `[B, (n), ...]`, of a tensor `[N, ...]`."""
     starts, stops = tf.cast(starts, tf.int64), tf.cast(stops, tf.int64)
     return tf.gather(items, tf.ragged.range(starts, stops))
-
-
-def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
-    """Returns the ids of the items in each string, which are separated by white space.
-
-    Items stand there as `written` writes them, so the table should hold them like that.
-
-    Args:
-        history: string tensor `[B]`.
-        table: Lookup table from item to id.
-
-    Returns:
-        Ragged int64 tensor `[B, (n)]`.
-    """
-    return tf.ragged.map_flat_values(table.lookup, tf.strings.split(history))

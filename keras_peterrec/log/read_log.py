@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,14 +188,20 @@ def read_log(
     return log
 
 
-def log_of_table(source: Any) -> Events:
+def log_of_table(source: Any, fields: Iterable[str] = ()) -> Events:
     """Reads a table in memory as `read_log` does: of one user or more, and without a line of it.
+
+    Args:
+        source: a table in memory; see `read_log`.
+        fields: iterable of str, columns that its events carry. Defaults to `()`, none.
 
     Raises:
         InputError: see `read_log`.
     """
-    rows = Reading().rows(read_tables(source, LOG_COLUMNS))
-    return _without_duplicates(Events.of_rows(rows.user_ids, rows.item_ids, rows.times))[0]
+    reading = Reading(fields=list(fields) or None)
+    rows = reading.rows(read_tables(source, reading.wanted))
+    columns = rows.user_ids, rows.item_ids, rows.times
+    return _without_duplicates(Events.of_rows(*columns, fields=rows.fields))[0]
 
 
 def weight_numbers(column: Any, name: str) -> np.ndarray:

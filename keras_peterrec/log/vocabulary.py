@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_text
-from keras_peterrec.log.id_text import check_ids, has_space, written
+from keras_peterrec.log.id_text import check_ids, has_separator, written
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -177,19 +177,29 @@ class Vocabulary:
         """Returns the ids of a sequence of strings, int32 `[N]`."""
         import tensorflow as tf
 
-        if self._table is None:
-            self._table = self.lookup_table()
         strings = tf.constant(np.asarray(items, dtype=object).tolist(), tf.string)
-        return self._table.lookup(strings).numpy().astype("int32")
+        return self.table.lookup(strings).numpy().astype("int32")
 
     def encode_written(self, items: Sequence[str] | np.ndarray) -> np.ndarray:
         """Returns the ids of items as they stand in a history, int32 `[N]`; see `written`."""
+        # A text that UTF-8 cannot write is in no vocabulary.
+        return self.as_written.encode([item.encode("utf-8", "replace").decode() for item in items])
+
+    @property
+    def as_written(self) -> Vocabulary:
+        """The same of items as they stand in a history; see `written`."""
         if self._written is None:
             self._written = self
-            if self.has_spaces:
+            if self.has_separators:
                 self._written = Vocabulary(list(map(written, self.items)), self.special_ids)
-        # A text that UTF-8 cannot write is in no vocabulary.
-        return self._written.encode([item.encode("utf-8", "replace").decode() for item in items])
+        return self._written
+
+    @property
+    def table(self) -> tf.lookup.StaticHashTable:
+        """The `lookup_table` of its items, made once."""
+        if self._table is None:
+            self._table = self.lookup_table()
+        return self._table
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns the strings of a sequence of item ids, an object array of their shape.
@@ -203,9 +213,9 @@ class Vocabulary:
         return self.items[places]
 
     @property
-    def has_spaces(self) -> bool:
+    def has_separators(self) -> bool:
         """Whether an item has white space, so that a history holds it encoded; see `written`."""
-        return has_space(self.items)
+        return has_separator(self.items)
 
     def save(self, path: str | Path) -> None:
         """Writes a text file with one item a line; the line's number is its id."""

@@ -34,9 +34,9 @@ def target_weights(sample_weight: Tensor | None, targets: Tensor) -> Tensor:
 class Pretrainer(ReplicatedTraining, keras.Model):
     """A network with an output table over the items, trained without labels.
 
-    The model maps histories, ids `[B, L]` or rows of events `[B, L, 1 + F]`, to states `[B, L, C]`. Its loss is the softmax
-    cross-entropy of `states · tableᵀ` at the positions whose target is an item;
-    targets are ids, and special ids are not counted. `fit` needs no `loss`
+    The model maps histories, ids `[B, L]` or rows of events `[B, L, 1 + F]`, to states
+    `[B, L, C]`. Its loss is the softmax cross-entropy of `states · tableᵀ` at the positions whose
+    target is an item; targets are ids, and special ids are not counted. `fit` needs no `loss`
     argument. Weights of samples are `[B, L]`, of targets, or `[B]`, of rows; as Keras does it,
     the sum of the weighted losses is divided by the number of targets, not by their weights.
 

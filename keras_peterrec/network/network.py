@@ -58,29 +58,29 @@ class Network(keras.Model):
         x = embed(history);  x = run(x);  state = finish(x)
 
     A functional Keras model from a history to one hidden state a position. A history is item ids
-    or, in a network with fields, rows of events: the item's id and a number for each field. The
-    vector of an event is the sum of the rows of small tables, `E[item] + Σ F[number]`; 0 is a field
-    that is not told, and adds nothing. So ids alone are events of which nothing else is told.
- Ids 0 to 3 are padding,
-    unknown, mask and task token; items follow by falling frequency. Padding is inert and a border:
-    the states of real positions do not depend on how much of it stands before them, nor on
-    anything beyond it. So a row is one sequence padded on the left, or several with padding between
-    them.
+    or, in a network with fields, rows of events: an item's id and a number for each field. An
+    event's vector is the sum of rows of tables, `E[item] + Σ F[number]`. The number 0 is a field
+    that is not told, and adds nothing; so ids alone are events of which nothing else is told.
+
+    Ids 0 to 3 are padding, unknown, mask and task token; items follow by falling frequency. Padding
+    is inert and a border: the states of real positions do not depend on how much of it stands
+    before them, nor on anything beyond it. So a row is one sequence padded on the left, or several
+    with padding between them.
 
     A network of your own is a subclass and a line, `register_network("name", Class)`. It makes its
     layers in `make_layers` and runs them in `run`. All else has a default, which gives something
     up: without `sites` it can be patched at the items only, without `state_rows` and `advance` it
     takes no events one by one, without `run_beside` a task is trained row by row, and without
     `last_weights` there are no methods `last1` and `last2`. Its constructor takes the settings of
-    `pretrain`: `hidden_dim`, `blocks`, `causal`, `dropout` and `fields`; `get_config` says all that it
-    takes.
+    `pretrain`: `hidden_dim`, `blocks`, `causal`, `dropout` and, where a log has some, `fields`;
+    `get_config` says all that it takes.
 
     Args:
         vocabulary_size: int. Rows of the item table V, special ids included.
         hidden_dim: int. Channels C = width of the item embedding. Defaults to `64`.
         causal: bool. `True`: a position sees only its past (pretrained by next items). `False`: it
             sees both sides (pretrained by masked items). Defaults to `True`.
-        dropout: float. Rate of the dropout on the embedded items. Defaults to `0.0`.
+        dropout: float. Rate of the dropout on the embedded events. Defaults to `0.0`.
         name: str. Defaults to `"network"`.
         dtype: dtype policy or its name, such as `"mixed_bfloat16"`. Defaults to `None`, Keras' own
             (`keras.config.dtype_policy()`).
@@ -135,7 +135,9 @@ class Network(keras.Model):
                 check_count("fields", rows),
                 self.hidden_dim,
                 # Shorter than items: a field begins as a hint, not as another item.
-                embeddings_initializer=keras.initializers.RandomNormal(stddev=0.1 / hidden_dim**0.5),
+                embeddings_initializer=keras.initializers.RandomNormal(
+                    stddev=0.1 / hidden_dim**0.5
+                ),
                 name=f"{FIELD_TABLE}_{name}",
                 dtype=dtype,
             )

@@ -14,6 +14,7 @@ import pyarrow as pa
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.atomic_write import replacing
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.runs.table_writer import ENDINGS, table_writer
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 
@@ -59,7 +60,14 @@ def check_out(out: Any, remote: bool = False) -> None:
         refuse("out", "in a folder that exists", str(out))
 
 
-def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = None) -> dict:
+def answer_logs(
+    ask: Any,
+    logs: Any,
+    out: Any,
+    what: str,
+    chunks: int | None = None,
+    fields: EventFields = EventFields(),
+) -> dict:
     """Writes an answer for every user of some logs.
 
     Users are asked in batches of about one length, so that little of a batch is padding, several
@@ -72,6 +80,7 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
         what: str. What the progress bar calls the work.
         chunks: int or `None`. How many times `CHUNK` users there are, for the bar. Defaults to
             `None`, unknown.
+        fields: EventFields that are told of the events. Defaults to `EventFields()`, none.
 
     Returns:
         dict of `out`, `users`, `columns` and what `known_events_of` says.
@@ -83,7 +92,7 @@ def answer_logs(ask: Any, logs: Any, out: Any, what: str, chunks: int | None = N
         ThreadPoolExecutor(os.cpu_count()) as pool,
         table_writer(beside, Path(out).suffix) as write,
     ):
-        for user_ids, texts, lengths in _chunks(logs):
+        for user_ids, texts, lengths in _chunks(logs, fields):
             table = answers_table(user_ids, _answers(ask, texts, lengths, pool))
             write(table)
             counts.update(known_events_of(table))
@@ -106,12 +115,12 @@ def known_events_of(table: pa.Table) -> dict:
     }
 
 
-def _chunks(logs):
+def _chunks(logs, fields):
     """Yields users, their histories and how many events these have."""
     for log in logs:
         for start in range(0, log.user_count, CHUNK):
             part = slice(start, start + CHUNK)
-            yield log.user_ids[part], log.history_texts(start, start + CHUNK), log.lengths[part]
+            yield log.user_ids[part], fields.texts(log, start, start + CHUNK), log.lengths[part]
 
 
 def _answers(ask, texts, lengths, pool):

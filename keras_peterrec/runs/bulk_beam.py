@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
-from keras_peterrec.log.id_text import joined_texts, written_texts
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.events import Events, Field
 from keras_peterrec.log.prepared.beam import (
     bytes_table,
     pipeline_on,
@@ -30,7 +30,13 @@ from keras_peterrec.log.prepared.beam import (
     table_bytes,
 )
 from keras_peterrec.log.prepared.finishing import Plan
-from keras_peterrec.log.prepared.format import read_bytes, user_hashes, work_beside, write_bytes
+from keras_peterrec.log.prepared.format import (
+    FIELD,
+    read_bytes,
+    user_hashes,
+    work_beside,
+    write_bytes,
+)
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import is_named, is_prepared, load_log
@@ -55,6 +61,7 @@ def answer_on_beam(
     runner: str,
     options: str | None,
     trust: bool = False,
+    fields: EventFields = EventFields(),
 ) -> dict:
     """Writes an answer for every user of a log into several files, on a runner of Beam.
 
@@ -73,6 +80,7 @@ def answer_on_beam(
         runner: str. Such as `"DirectRunner"`.
         options: str or `None`. Options of the pipeline, as on a command line.
         trust: bool. See `ExportedModel`. Defaults to `False`.
+        fields: EventFields that are told of the events. Defaults to `EventFields()`, none.
 
     Returns:
         dict of `out` (a pattern of the files' names), `users`, `columns`, what
@@ -84,7 +92,8 @@ def answer_on_beam(
     out = out if "://" in str(out) else os.path.abspath(out)
     with work_beside(out, "out") as work:
         with pipeline_on(runner, options) as pipeline:
-            users, count = _users(pipeline, log, Reading(columns, events, None, drop_bad_rows))
+            reading = Reading(columns, events, None, drop_bad_rows, fields.columns or None)
+            users, count = _users(pipeline, log, reading, fields)
             (
                 users
                 | "batches" >> beam.FlatMap(_batches)
@@ -133,34 +142,41 @@ class ExportHandler(ModelHandler[bytes, bytes, Any]):
         return "keras_peterrec"
 
 
-def _users(pipeline, log, reading):
+def _users(pipeline, log, reading, fields):
     """Pairs of a shard and its table of users, and how many shards there are."""
     if is_prepared(log):
         count = PreparedLog(log).shards
         numbers = pipeline | "prepared" >> beam.Create(range(count)) | beam.Reshuffle()
-        return numbers | "read" >> beam.Map(_read, os.fspath(log)), count
+        return numbers | "read" >> beam.Map(_read, os.fspath(log), fields), count
     if is_named(log) or is_table(log):
         log, reading = load_log(log, **vars(reading)), Reading()
     plan = Plan.of(log, reading=reading)
-    return sorted_shards(pipeline, log, plan) | "histories" >> beam.Map(_histories), plan.shards
+    shards = sorted_shards(pipeline, log, plan)
+    return shards | "histories" >> beam.Map(_histories, fields), plan.shards
 
 
-def _histories(shard):
+def _histories(shard, fields):
     number, (users, items) = shard
     users, items = bytes_table(users), bytes_table(items)
-    lists = users["items"].combine_chunks()
-    offsets = lists.offsets.to_numpy()
-    texts = written_texts(items["item_id"].to_pylist())
-    histories = joined_texts(texts, lists.values.to_numpy(), offsets)
-    return number, _users_table(users["user_id"], histories, np.diff(offsets))
+    column = lambda name: users[name].combine_chunks()
+    told = {name: Field.of(column(FIELD + name).values, name) for name in fields.columns}
+    events = Events(
+        column("user_id").to_numpy(zero_copy_only=False),
+        column("items").values.to_numpy(),
+        column("items").offsets.to_numpy(),
+        column("timestamps").values.to_numpy(),
+        items["item_id"].combine_chunks().to_numpy(zero_copy_only=False),
+        fields=told,
+    )
+    return number, _users_table(users["user_id"], fields.texts(events), events.lengths)
 
 
-def _read(number, path):
+def _read(number, path, fields):
     prepared = PreparedLog(path)
     if not prepared.events_of(number):
         return number, _users_table([], [], [])
     log = prepared.log(shards=[number])
-    texts = log.history_texts().tolist()
+    texts = fields.texts(log).tolist()
     return number, _users_table(log.user_ids.tolist(), texts, log.lengths)
 
 

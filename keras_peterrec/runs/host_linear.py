@@ -198,9 +198,7 @@ def join(
     if linear.is_sparse:  # each weight asks for a ranking of all items
         users = min(users, max(LEAST_WEIGHING, WEIGHING_SCORES // len(log.counts)))
     asked = VALIDATION, log.keep_seen, users
-    validation = NextItemEvaluation(
-        log.sequences, settings.max_length, *asked, fields=log.fields
-    )
+    validation = NextItemEvaluation(log.sequences, settings.max_length, *asked, fields=log.fields)
     weight = validation.best_weight(pretrainer, linear)
     if weight:
         pretrainer.linear = LinearTable.of_part(linear.moved(weight))

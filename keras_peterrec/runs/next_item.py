@@ -171,7 +171,7 @@ class NextItemEvaluation:
 
     @cached_property
     def _rows(self):
-        """What the network reads of each event; the last one of a history tells when it is asked."""
+        """What the network reads of each event; that of a history's last one is until the target."""
         return self.fields.rows(self.sequences)
 
     def _metrics(self, queries, table, both=False, linear=None, ranks_of=None):

@@ -71,9 +71,11 @@ def _here(settings, exported, question):
     from keras_peterrec.runs import bulk
 
     ask = functools.partial(question.ask, exported)
-    logs, users = _logs(settings)
+    fields = exported.fields(question.task)
+    logs, users = _logs(settings, fields)
+    chunks = -(-users // bulk.CHUNK)
     with stage(f"answering for {users:,} users"):
-        return bulk.answer_logs(ask, logs, settings.out, question.task, -(-users // bulk.CHUNK))
+        return bulk.answer_logs(ask, logs, settings.out, question.task, chunks, fields)
 
 
 def _on_beam(settings, exported, question):
@@ -87,19 +89,21 @@ def _on_beam(settings, exported, question):
     model = newest_version(settings.model).resolve()
     read = settings.log, settings.columns, settings.events, settings.drop_bad_rows
     how = settings.runner, settings.pipeline_options, settings.trust
+    fields = exported.fields(question.task)
     with stage(f"answering on {settings.runner}") as found:
-        done = answer_on_beam(model, question, *read, settings.out, *how)
+        done = answer_on_beam(model, question, *read, settings.out, *how, fields)
         found(f"{done['users']:,} users")
     return done
 
 
-def _logs(settings):
+def _logs(settings, fields):
     """The log, and how many users it has; of a prepared log a shard at a time is in memory."""
     from keras_peterrec.log import sources
 
     read = settings.log, settings.columns, settings.events
     if not sources.is_prepared(settings.log):
-        log = sources.load_log(*read, drop_bad_rows=settings.drop_bad_rows)
+        more = {"drop_bad_rows": settings.drop_bad_rows, "fields": fields.columns or None}
+        log = sources.load_log(*read, **more)
         return [log], len(log.user_ids)
     sources.check_log(*read)
     prepared = sources.PreparedLog(settings.log)

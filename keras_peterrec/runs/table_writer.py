@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from keras_peterrec.log.id_text import has_space, written
+from keras_peterrec.log.id_text import has_separator, written
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 
@@ -56,6 +56,6 @@ def _text(column):
     values = lists.flatten()
     if pa.types.is_floating(values.type):
         values = values.cast(pa.string())
-    elif has_space(values.unique().to_pylist()):
+    elif has_separator(values.unique().to_pylist()):
         values = pa.array(map(written, values.to_pylist()), pa.string())
     return pc.binary_join(pa.ListArray.from_arrays(lists.offsets, values), " ")

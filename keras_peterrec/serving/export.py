@@ -186,6 +186,7 @@ def _description(host, tasks, host_path, added):
         "host_at_path": at_path,
         "added_items": added,
         "max_length": host.max_length,
+        "fields": host.fields.to_config(),
         "tasks": {
             name: {"kind": task.kind.name, "unit": task.kind.unit} for name, task in tasks.items()
         },

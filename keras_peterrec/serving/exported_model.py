@@ -11,7 +11,14 @@ from google.protobuf.message import DecodeError
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.files.json_file import read_format
-from keras_peterrec.log.histories import EachItems, Histories, HistoryForms, items_for_each
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.histories import (
+    EachItems,
+    EachTimes,
+    Histories,
+    HistoryForms,
+    items_for_each,
+)
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
@@ -32,7 +39,7 @@ from keras_peterrec.serving.signature_names import (
 )
 from keras_peterrec.types import AnyPath
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 DESCRIPTION = Path("assets.extra") / "peterrec.json"
 BUNDLES = Path("assets.extra") / "tasks"
 MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
@@ -105,6 +112,11 @@ class ExportedModel:
             if list(signature.structured_input_signature[1]) == ["history"] and name != KNOWN
         )
 
+    def fields(self, task: str) -> EventFields:
+        """What a task reads of an event beside its item: the next item does, if the host does."""
+        reads = task in (NEXT_ITEM, EMBED)
+        return EventFields.from_config(self.description["fields"] if reads else [])
+
     def units(self, task: str) -> str:
         """What the numbers are that a task answers with.
 
@@ -116,13 +128,16 @@ class ExportedModel:
             return "vector"
         return self.description["tasks"].get(task, {"unit": "score"})["unit"]
 
-    def predict(self, task: str, histories: HistoryForms) -> dict[str, np.ndarray]:
+    def predict(
+        self, task: str, histories: HistoryForms, times: EachTimes | None = None
+    ) -> dict[str, np.ndarray]:
         """Answers of one signature.
 
         Args:
             task: str. The name of a task, `"serving_default"` (the next item) or
                 `"embed"`.
             histories: B histories, in any form that `Histories` names.
+            times: the times of their events; see `Histories`. Defaults to `None`.
 
         Returns:
             dict of arrays, `[B, ...]`: float32, and str where strings are given; see
@@ -134,7 +149,7 @@ class ExportedModel:
         """
         if task not in self.signatures:
             refuse("task", f"one of {', '.join(self.signatures)}", task)
-        users, texts = self._users_and_texts(histories)
+        users, texts = self._users_and_texts(task, histories, times)
         answer = users | self._ask(task, history=texts)
         return answer if KNOWN_EVENTS in answer else answer | self._ask(KNOWN, history=texts)
 
@@ -147,6 +162,7 @@ class ExportedModel:
         allow: EachItems = "",
         deny: EachItems = "",
         keep_seen: bool | Sequence[bool | None] | None = None,
+        times: EachTimes | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` items of each history: the same call as of a Task or a Host in Python.
 
@@ -155,6 +171,7 @@ class ExportedModel:
                 item.
             histories, k, allow, deny, keep_seen: see `Task.recommend`; `k` is at most as many as
                 the export answers with.
+            times: see `predict`. Defaults to `None`.
 
         Returns:
             Items (str) and scores (float32), `[B, k]` each, as `Task.recommend` gives them.
@@ -165,7 +182,7 @@ class ExportedModel:
         most = self.description["k"]
         if check_count("k", k) > most:
             refuse("k", f"at most {most}, as many items as the model was exported with", k)
-        answer = self.select(task, histories, allow, deny, keep_seen=keep_seen)
+        answer = self.select(task, histories, allow, deny, keep_seen=keep_seen, times=times)
         return answer["items"][:, :k], answer["scores"][:, :k]
 
     def select(
@@ -176,6 +193,7 @@ class ExportedModel:
         deny: EachItems = "",
         k: int | Sequence[int] = 0,
         keep_seen: bool | Sequence[bool | None] | None = None,
+        times: EachTimes | None = None,
     ) -> dict[str, np.ndarray]:
         """Recommendations from what each request allows, in the outputs of the signature.
 
@@ -193,6 +211,7 @@ class ExportedModel:
                 so many.
             keep_seen: bool. Whether items of the history may be recommended. Defaults to `None`:
                 as the task does, see `description["keep_seen"]`.
+            times: see `predict`. Defaults to `None`.
 
         Returns:
             dict of `items` and `scores`, `[B, n]`; places that are left are `""`.
@@ -204,7 +223,7 @@ class ExportedModel:
         wishes: dict[str, Any] = {"allow": allow, "deny": deny, K: k, KEEP_SEEN: keep_seen}
         if isinstance(histories, (list, tuple)) and any(isinstance(h, dict) for h in histories):
             histories, wishes = _columns(histories, wishes)
-        users, texts = self._users_and_texts(histories)
+        users, texts = self._users_and_texts(task, histories, times)
         columns = {
             name: _strings(name, items_for_each(wishes[name], len(texts), name))
             for name in ("allow", "deny")
@@ -294,7 +313,7 @@ class ExportedModel:
         """
         if MIXED not in self._model.signatures:
             raise InputError("`model` should have mixed tasks. Received: one without.")
-        users, texts = self._users_and_texts(histories)
+        users, texts = self._users_and_texts(MIXED, histories)
         named = _strings("tasks", tasks)
         if len(texts) != len(named):
             raise InputError(
@@ -310,11 +329,11 @@ class ExportedModel:
         answered = assets / "vocabulary_as_answered.txt"  # where items have white space
         return Vocabulary.load(answered if answered.is_file() else assets / "vocabulary.txt")
 
-    def _users_and_texts(self, histories):
+    def _users_and_texts(self, task, histories, times=None):
         """A dict of `user_id` where histories say whose they are, and the histories as bytes."""
-        histories = Histories(histories)
+        histories = Histories(histories, times=times)
         users = {} if histories.user_ids is None else {"user_id": histories.user_ids}
-        texts = histories.texts(lambda: self._vocabulary)
+        texts = histories.texts(lambda: self._vocabulary, self.fields(task))
         return users, _strings("histories", texts)
 
     def _check_task(self, task, ending, what):

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.log.id_text import has_space, written
+from keras_peterrec.log.event_text import split_history, split_items
+from keras_peterrec.log.id_text import has_separator, written
 from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, ItemTable, are_among, listed
-from keras_peterrec.log.preprocessing import event_counts, left_pad, split_history
+from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.signature_names import MIXED, input_names
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
@@ -129,7 +130,7 @@ class MixedSignature:
 
     def _seen(self, history, place):
         """For each item of a history its row in the heads' table, ragged `[B, (n)]`; -1 if none."""
-        words = tf.strings.split(history)
+        words = split_items(history)
         whose = tf.strings.as_string(tf.gather(place, words.value_rowids()))
         lines = tf.strings.join([whose, words.values], separator="\t")
         return words.with_values(self.tables["rows"].lookup(lines))
@@ -186,7 +187,7 @@ def _tables(mixed, folder):
     _write_lines(labels, (f"{n}\t{label}" for n, label in named))
     seen = labels
     items = [label for kind in mixed.kinds if kind.recommends for label in kind.labels]
-    if has_space(items):  # a history has them encoded, an answer as they are
+    if has_separator(items):  # a history has them encoded, an answer as they are
         seen = folder / "mixed_labels_as_written.txt"
         _write_lines(seen, (f"{n}\t{written(label)}" for n, label in named))
     return {

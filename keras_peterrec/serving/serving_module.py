@@ -5,8 +5,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_text import EventReader, split_history
 from keras_peterrec.log.item_table import ItemTable, hidden_items
-from keras_peterrec.log.preprocessing import event_counts, left_pad, split_history
+from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.mixed_signature import MixedSignature
 from keras_peterrec.serving.signature_names import (
     CLASSIFY,
@@ -32,8 +34,10 @@ from keras_peterrec.types import AnyPath
 class ServingModule(tf.Module):
     """The host and its tasks as functions of raw histories.
 
-    Every signature in this table takes one input `history`, string `[B]`: item ids separated by
-    white space.
+    Every signature in this table takes one input `history`, string `[B]`: events separated by white
+    space, each an item's id, perhaps with its time and fields as in `i9@1700000000;price=12.5`, and
+    perhaps a last `@1700003600` for the time of the question; see `log/event_text.py`. What the
+    host does not read is ignored.
 
     | signature | outputs |
     |---|---|
@@ -112,7 +116,9 @@ class ServingModule(tf.Module):
                 table.add_titles(titles)
             if hidden is not None:
                 table.hide(self.hidden)
-        self.functions = _of_histories(host, source, tasks, answers, k)
+        readers = {"": EventReader(source.ids, EventFields())}
+        readers[NEXT_ITEM] = EventReader(source.ids, host.fields)
+        self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
         self.functions[KNOWN] = _concrete(
@@ -127,7 +133,7 @@ class ServingModule(tf.Module):
             self.functions[name + task.kind.example_suffix] = answered
         for name, task in tasks.items() if incremental else ():
             self.functions[name + STEP] = step_signature(host, source, task, answers[name].answer)
-        tables = {"source": source}
+        tables = {"source": source, "next_item": readers[NEXT_ITEM]}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
@@ -139,14 +145,14 @@ class ServingModule(tf.Module):
         self.weights = _captured_weights(self.functions.values(), named)
 
 
-def _of_histories(host, source, tasks, answers, k):
+def _of_histories(host, source, tasks, answers, k, readers):
     """The functions that read histories, `{signature: concrete function}`."""
-    functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, source), EMBED)}
-    scores_of = {NEXT_ITEM: _next_item(host, source)}
+    functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, readers[NEXT_ITEM]), EMBED)}
+    scores_of = {NEXT_ITEM: _next_item(host, readers[NEXT_ITEM])}
     keeps = host.keep_seen
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
     for name, task in tasks.items():
-        scores_of[name], answer_of[name] = _scores(host, source, task), answers[name].answer
+        scores_of[name], answer_of[name] = _scores(host, readers[""], task), answers[name].answer
     select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
     select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}
@@ -167,10 +173,10 @@ def _concrete(function, name):
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
-def _embed(host, source):
+def _embed(host, reader):
     def embed(history):
-        ids = left_pad(split_history(history, source.ids), host.max_length)
-        user = host.pretrainer.user_states(ids)
+        _, rows = reader(history)
+        user = host.pretrainer.user_states(left_pad(rows, host.max_length))
         return {"embedding": tf.cast(user, tf.float32)}  # REST cannot write half precision
 
     return embed
@@ -179,19 +185,19 @@ def _embed(host, source):
 # What follows makes, of histories, their scores and how many of their events are known.
 
 
-def _next_item(host, source):
-    return _counted(host.next_item_scores, source, host.next_item_length)
+def _next_item(host, reader):
+    return _counted(host.next_item_scores, reader, host.next_item_length)
 
 
-def _scores(host, source, task):
+def _scores(host, reader, task):
     scores_of = lambda ids: task.model(ids, training=False)
-    return _counted(scores_of, source, host.history_length(task.model))
+    return _counted(scores_of, reader, host.history_length(task.model))
 
 
-def _counted(scores_of, source, length):
+def _counted(scores_of, reader, length):
     def of_history(history):
-        rows = split_history(history, source.ids)
-        return scores_of(left_pad(rows, length)), event_counts(rows)
+        ids, rows = reader(history)
+        return scores_of(left_pad(rows, length)), event_counts(ids)
 
     return of_history
 

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_peterrec.log.event_text import split_history
 from keras_peterrec.log.item_table import NO_SCORE, ItemTable
-from keras_peterrec.log.preprocessing import event_counts, split_history
+from keras_peterrec.log.preprocessing import event_counts
 from keras_peterrec.serving.signature_names import SIMILAR, input_names
 from keras_peterrec.transfer.host import Host
 

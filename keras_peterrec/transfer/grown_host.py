@@ -167,8 +167,9 @@ def host_with_vectors(
         table = np.asarray(old.output_table.embeddings)
         table = np.concatenate([table, vectors[OUTPUT_TABLE]])
         pretrainer.output_table.embeddings.assign(table)
-    kept = {"keep_seen": host.keep_seen, "fields": host.fields}
-    return Host(pretrainer, vocabulary, host.max_length, **kept)
+    return Host(
+        pretrainer, vocabulary, host.max_length, keep_seen=host.keep_seen, fields=host.fields
+    )
 
 
 def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_matrix:

@@ -21,8 +21,8 @@ from keras_peterrec.layers.item_scores import item_scores
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
-from keras_peterrec.log.vocabulary import Vocabulary, check_lines
+from keras_peterrec.log.histories import EachItems, EachTimes, Histories, HistoryForms
+from keras_peterrec.log.vocabulary import Vocabulary, check_lines, item_ids
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network
@@ -135,8 +135,9 @@ class Host:
 
         Args:
             history: histories of any form that `Histories` names; or an integer tensor of shape
-                `[B, L]`, padded on the left, without unknown items. The network reads the last
-                `max_length` events, the linear part more of them.
+                `[B, L]`, or `[B, L, 1 + F]` with the host's fields, padded on the left, without
+                unknown items. The network reads the last `max_length` events, the linear part more
+                of them.
 
         Raises:
             InputError: they have another form.
@@ -144,12 +145,12 @@ class Host:
         ids: Tensor = history
         if not ops.is_tensor(history):
             asked = Histories(history, "history")
-            ids, _ = asked.ids(self.vocabulary, self.next_item_length)
+            ids, _ = asked.ids(self.vocabulary, self.next_item_length, self.fields)
         pretrainer = self.pretrainer
         users = ops.cast(pretrainer.user_states(ids[:, -self.max_length :]), "float32")
         table = ops.cast(ops.convert_to_tensor(pretrainer.item_table), "float32")
         scores = item_scores(users, table)
-        return scores if pretrainer.linear is None else scores + pretrainer.linear(ids)
+        return scores if pretrainer.linear is None else scores + pretrainer.linear(item_ids(ids))
 
     def recommend(
         self,
@@ -159,14 +160,20 @@ class Host:
         allow: EachItems = "",
         deny: EachItems = "",
         keep_seen: bool | Sequence[bool | None] | None = None,
+        times: EachTimes | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` items to follow histories, as `serving_default` answers.
 
-        Args, returns and raises: see `Task.recommend`.
+        Args:
+            histories, k, allow, deny, keep_seen: see `Task.recommend`.
+            times: the times of the events; see `Histories`. Defaults to `None`: those of a table or
+                a text, where it has them.
+
+        Returns and raises: see `Task.recommend`.
         """
-        asked = Histories(histories)
+        asked = Histories(histories, times=times)
         filters = ItemFilters.of(asked.items(self.vocabulary), allow, deny, keep_seen)
-        ids, _ = asked.ids(self.vocabulary, self.next_item_length)
+        ids, _ = asked.ids(self.vocabulary, self.next_item_length, self.fields)
         best = []
         for start in range(0, max(len(ids), 1), ROWS):  # the scores of all users may not fit
             part = ids[start : start + ROWS]

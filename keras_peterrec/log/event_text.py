@@ -1,0 +1,165 @@
+"""Events as they stand in a history, which is one text of a user.
+
+    i7 i9@1700000000 i3@1700000060;event_type=buy;price=12.5 @1700003600
+
+An event is an item's id and, where they are told, its time in seconds since 1970 and fields of the
+log. A last `@seconds` says when the question is asked. The parts are told apart by `@` and `;`, so
+ids hold these percent-encoded, as they hold white space; see `written`. Here texts are read by
+operations of TensorFlow, in a SavedModel and out of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_peterrec.log.event_fields import TIME_EDGES, Categories, EventFields, TimeUntilNext
+from keras_peterrec.log.id_text import written
+from keras_peterrec.log.vocabulary import UNK
+
+_ITEM = "[@;].*"  # what follows an item's id
+_TIME = "^[^@;]*(?:@([^;]*))?.*$"
+_FIELD = "^(?:.*?;{}=([^;]*))?.*$"
+_NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
+
+
+class Words(NamedTuple):
+    """Known events of histories, user by user, and the question after those that have one.
+
+    Args:
+        texts: string tensor `[n]`.
+        rows: int64 tensor `[n]`, whose each is.
+        ids: int64 tensor `[n]`, of items; `UNK` for a question.
+    """
+
+    texts: tf.Tensor
+    rows: tf.Tensor
+    ids: tf.Tensor
+
+
+class EventReader(tf.Module):
+    """Reads histories, texts, as a network takes them.
+
+    Args:
+        ids: lookup table from an item, as `written` writes it, to its id.
+        fields: EventFields that the network reads.
+
+    Example:
+
+    >>> vocabulary = Vocabulary(["x", "y"])
+    >>> read = EventReader(vocabulary.lookup_table(), EventFields([TimeUntilNext()]))
+    >>> ids, rows = read(tf.constant(["x y@900000000 ? @900000060"]))
+    >>> ids.to_list(), rows.to_list()
+    ([[4, 5, 1]], [[[4, 0], [5, 13]]])
+    """
+
+    def __init__(self, ids: tf.lookup.StaticHashTable, fields: EventFields) -> None:
+        super().__init__(name="event_reader")
+        self.ids, self._fields = ids, tuple(fields)
+        self.tables = {}
+        for field in self._fields:
+            if isinstance(field, Categories):
+                keys = tf.constant([written(value) for value in field.values], tf.string)
+                numbers = tf.range(1, len(field.values) + 1, dtype=tf.int32)
+                pairs = tf.lookup.KeyValueTensorInitializer(keys, numbers)
+                self.tables[field.name] = tf.lookup.StaticHashTable(pairs, 0)
+
+    def __call__(self, history: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Reads a string tensor `[B]`.
+
+        Returns:
+            The ids of all events, unknown ones included, ragged int64 `[B, (n)]`. And what the
+            network reads: the same or, where it has fields, the rows of the known events, ragged
+            int64 `[B, (n), 1 + F]`.
+        """
+        words, items = _split(history)
+        ids = words.with_values(self.ids.lookup(items))
+        events = keep_some(ids, items != "")
+        if not self._fields:
+            return events, events
+        ends = tf.gather(words.row_splits[1:], words.value_rowids())
+        is_last = tf.range(tf.size(ends, tf.int64)) == ends - 1
+        is_question = (items == "") & is_last
+        is_known = (items != "") & (ids.values != UNK)
+        kept = is_known | is_question
+        parts = words.values, words.value_rowids(), ids.values
+        told = Words(*(tf.boolean_mask(part, kept) for part in parts))
+        numbers = [tf.cast(self._numbers(field, told), tf.int64) for field in self._fields]
+        rows = tf.stack([told.ids, *numbers], axis=1)
+        rows = keep_some(ids, kept).with_values(rows)
+        return events, keep_some(rows, tf.boolean_mask(is_known, kept))
+
+    def _numbers(self, field, words):
+        """The number of each word in a field; 0 where it is not told."""
+        if isinstance(field, TimeUntilNext):
+            return _buckets_until_next(words)
+        pattern = _FIELD.format(re.escape(written(field.name)))
+        texts = tf.strings.regex_replace(words.texts, pattern, r"\1")
+        if isinstance(field, Categories):
+            return self.tables[field.name].lookup(texts)
+        values, told = _as_numbers(texts)
+        edges = tf.constant(field.edges, tf.float64)
+        return tf.where(told, 1 + tf.searchsorted(edges, values, side="right"), 0)
+
+
+def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
+    """The ids of the items in each text, whatever is told of the events beside.
+
+    Args:
+        history: string tensor `[B]`.
+        table: Lookup table from an item, as `written` writes it, to its id.
+
+    Returns:
+        Ragged int64 tensor `[B, (n)]`.
+    """
+    items = split_items(history)
+    return items.with_values(table.lookup(items.values))
+
+
+def split_items(history: tf.Tensor) -> tf.RaggedTensor:
+    """The items of each text, ragged string tensor `[B, (n)]`; see `split_history`."""
+    words, items = _split(history)
+    return keep_some(words.with_values(items), items != "")
+
+
+def items_of(history: str) -> list[str]:
+    """The same of one text, in Python."""
+    items = (re.sub(_ITEM, "", word) for word in history.split())
+    return [item for item in items if item]
+
+
+def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
+    """A ragged tensor with some of its values alone.
+
+    Args:
+        rows: Ragged tensor `[B, (n), ...]`.
+        kept: bool tensor, one for each of its values.
+    """
+    # `tf.ragged.boolean_mask` needs operations that older servers may lack.
+    passed = tf.concat([[0], tf.cumsum(tf.cast(kept, tf.int64))], axis=0)
+    splits = tf.gather(passed, rows.row_splits)
+    values = tf.boolean_mask(rows.values, kept)
+    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+
+
+def _split(history):
+    words = tf.strings.split(history)
+    return words, tf.strings.regex_replace(words.values, _ITEM, "")
+
+
+def _buckets_until_next(words):
+    """See `TimeUntilNext`; 0 for a user's last word, which nothing follows."""
+    texts = tf.strings.regex_replace(words.texts, _TIME, r"\1")
+    times, told = _as_numbers(texts)
+    gaps = tf.cast(tf.round((times[1:] - times[:-1]) * 1_000), tf.int64)
+    both = told[1:] & told[:-1] & (words.rows[1:] == words.rows[:-1])
+    buckets = 1 + tf.searchsorted(tf.constant(TIME_EDGES), gaps, side="right")
+    return tf.pad(tf.where(both, buckets, 0), [[0, 1]])[: tf.size(words.rows)]
+
+
+def _as_numbers(texts):
+    """float64 numbers of texts, and which of them are numbers; the others are 0."""
+    told = tf.strings.regex_full_match(texts, _NUMBER)
+    return tf.strings.to_number(tf.where(told, texts, "0"), tf.float64), told
