@@ -189,8 +189,9 @@ def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UN
 def hide_fields(fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
     """Leaves fields of some events out, so that a model answers well where they are not told.
 
-    Of so large a share of the windows nothing is told but the items, and of half as large a share
-    of all events. So both a history without times and a question without a moment are learned.
+    Of so large a share of the windows nothing is told but the items. Of half as large a share one
+    field is not told, each for itself, and of half as large a share of all events none is. So
+    requests without any field, without times, and without the moment of the question are learned.
 
     Args:
         fields: int32 tensor `[R, L, F]`.
@@ -204,9 +205,12 @@ def hide_fields(fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: fl
     if not rate:
         return fields
     window = tf.cumsum(tf.cast(events < 0, tf.int32), axis=1)
-    of_windows = tf.gather(_uniform(events, noise, 4), window, batch_dims=1, axis=1)
-    hidden = (of_windows < rate) | (_uniform(events, noise, 5) < rate / 2)
-    return tf.where(hidden[..., tf.newaxis], 0, fields)
+    of_windows = lambda like, stream: tf.gather(
+        _uniform(like, noise, stream), tf.minimum(window, tf.shape(like)[1] - 1), batch_dims=1
+    )
+    all_hidden = (of_windows(events, 4) < rate) | (_uniform(events, noise, 5) < rate / 2)
+    hidden = all_hidden[..., tf.newaxis] | (of_windows(fields, 6) < rate / 2)
+    return tf.where(hidden, 0, fields)
 
 
 def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:

@@ -266,7 +266,7 @@ def is_only_an_order(events: Events) -> bool:
     if not len(steps) or not steps.any():
         return True
     _, counts = np.unique(steps[steps != 0], return_counts=True)
-    return counts.max() >= _EQUAL_STEPS * len(steps)
+    return bool(counts.max() >= _EQUAL_STEPS * len(steps))
 
 
 def field_of(events: Events, name: str) -> Field:

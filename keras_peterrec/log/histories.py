@@ -262,8 +262,8 @@ class Histories:
     def _times_refusal(self, came):
         came = came if isinstance(came, str) else _shown(came)
         return InputError(
-            "`times` should be a list of seconds since 1970 for each list of item ids: of its events "
-            f"and, perhaps, of the question. Received: {came}."
+            "`times` should be a list of seconds since 1970 for each list of item ids: of its "
+            f"events and, perhaps, of the question. Received: {came}."
         )
 
     def _refusal(self, came):

@@ -138,10 +138,10 @@ class Network(keras.Model):
                 embeddings_initializer=keras.initializers.RandomNormal(
                     stddev=0.1 / hidden_dim**0.5
                 ),
-                name=f"{FIELD_TABLE}_{name}",
+                name=f"{FIELD_TABLE}_{number}",  # a field may have any name
                 dtype=dtype,
             )
-            for name, rows in self.fields.items()
+            for number, rows in enumerate(self.fields.values(), 1)
         ]
         for table in self.field_tables:
             table.build()

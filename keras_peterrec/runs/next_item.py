@@ -171,7 +171,7 @@ class NextItemEvaluation:
 
     @cached_property
     def _rows(self):
-        """What the network reads of each event; that of a history's last one is until the target."""
+        """What the network reads of each event: of a history's last one, the time to the target."""
         return self.fields.rows(self.sequences)
 
     def _metrics(self, queries, table, both=False, linear=None, ranks_of=None):

@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.log.preprocessing import gather_rows, known_items, left_pad, split_history
+from keras_peterrec.log.event_text import split_history
+from keras_peterrec.log.preprocessing import gather_rows, known_items, left_pad
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 
 IDS = st.just(UNK) | st.integers(2, 99)

@@ -82,7 +82,7 @@ def test_a_history_holds_items_without_their_white_space(tmp_path):
     items = ["New York", "50%", "a\u00a0b\tc"]
     assert [written(item) for item in items] == ["New%20York", "50%", "a%C2%A0b%09c"]
     vocabulary = Vocabulary(items)
-    assert vocabulary.has_spaces and not Vocabulary(["50%"]).has_spaces
+    assert vocabulary.has_separators and not Vocabulary(["50%"]).has_separators
     vocabulary.save(tmp_path / "items.txt")
     assert Vocabulary.load(tmp_path / "items.txt").items.tolist() == items
     vocabulary.save_written(tmp_path / "written.txt")
