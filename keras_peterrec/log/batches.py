@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.preprocessing import gather_rows, left_pad
-from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, number_of
+from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, item_ids, number_of
 
 MOST_LATER = 3  # later events that may be the target in place of the next one
 # For functions that tf.data calls: it would first rewrite their Python, which takes up to half a
@@ -36,7 +36,7 @@ def task_batches(
     """Makes batches of histories and a task's answers.
 
     Args:
-        items: int array `[N]` of ids, as `Events.items`.
+        items: int array `[N]` or `[N, 1 + F]`, as `Events.rows`.
         starts, stops: int arrays `[E]`. Histories are `items[start:stop]`.
         answers: the answer to each history: an array `[E, ...]` of classes or numbers, or
             ItemLists of target items, which are filled up with -1 in a batch.
@@ -51,7 +51,7 @@ def task_batches(
             rows in each. Defaults to `None`, all rows.
 
     Returns:
-        `tf.data.Dataset` of `(history [B, L], answers)`.
+        `tf.data.Dataset` of `(history [B, L] or [B, L, 1 + F], answers)`.
 
     Example:
 
@@ -64,7 +64,7 @@ def task_batches(
     def batch(rows, noise):
         start, stop, row = rows
         history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        return hide_events(history, noise, hide_rate, hide_as), answers_of(row)
+        return hide_whole_events(history, noise, hide_rate, hide_as), answers_of(row)
 
     return _batches((starts, stops, np.arange(len(answers))), batch, batch_size, seed, steps)
 
@@ -184,6 +184,20 @@ def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UN
     if not rate:
         return ids
     return tf.where((_uniform(ids, noise, 0) < rate) & (ids != PAD), hide_as, ids)
+
+
+def hide_whole_events(history: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int) -> tf.Tensor:
+    """Replaces a share of the events by another item, of which nothing is told.
+
+    Args:
+        history: int32 tensor `[B, L]` or `[B, L, 1 + F]`.
+        noise, rate, hide_as: see `hide_events`.
+    """
+    if len(history.shape) == 2 or not rate:
+        return hide_events(history, noise, rate, hide_as)
+    ids = hide_events(item_ids(history), noise, rate, hide_as)
+    fields = tf.where((ids == item_ids(history))[..., tf.newaxis], history[..., 1:], 0)
+    return tf.concat([ids[..., tf.newaxis], fields], axis=-1)
 
 
 def hide_fields(fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:

@@ -64,6 +64,24 @@ class TimeUntilNext:
 
 
 @dataclass(frozen=True)
+class Untold:
+    """A field that the network has a table of, and that a task does not read.
+
+    Args:
+        name: str.
+        size: int, rows of its table.
+    """
+
+    kind: ClassVar[str] = "untold"
+    name: str
+    size: int
+
+    def numbers(self, events: Events) -> np.ndarray:
+        """See `TimeUntilNext`."""
+        return np.zeros(len(events), "int32")
+
+
+@dataclass(frozen=True)
 class Categories:
     """A field of few different texts.
 
@@ -125,7 +143,7 @@ class Numbers:
         return _by_code(field_of(events, self.name), bucket)
 
 
-_KINDS = {kind.kind: kind for kind in (TimeUntilNext, Categories, Numbers)}
+_KINDS = {kind.kind: kind for kind in (TimeUntilNext, Untold, Categories, Numbers)}
 
 
 class EventFields:
@@ -164,9 +182,21 @@ class EventFields:
         return {field.name: field.size for field in self.fields}
 
     @property
+    def of_tasks(self) -> EventFields:
+        """What tasks read: all but the time until the next event.
+
+        The rows of a task are cuts of one history, which a pass over it answers together. After
+        which event of the source log a question of the task comes does not tell when.
+        """
+        if not self.columns:
+            return EventFields()
+        told = (Untold(f.name, f.size) if f.name == TIME else f for f in self.fields)
+        return EventFields(told)
+
+    @property
     def read_times(self) -> bool:
         """Whether the timestamps of a log are needed."""
-        return TIME in self.names
+        return any(isinstance(field, TimeUntilNext) for field in self.fields)
 
     @property
     def columns(self) -> list[str]:

@@ -15,7 +15,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_peterrec.log.event_fields import TIME_EDGES, Categories, EventFields, TimeUntilNext
+from keras_peterrec.log.event_fields import (
+    TIME_EDGES,
+    Categories,
+    EventFields,
+    TimeUntilNext,
+    Untold,
+)
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.vocabulary import UNK
 
@@ -93,6 +99,8 @@ class EventReader(tf.Module):
 
     def _numbers(self, field, words):
         """The number of each word in a field; 0 where it is not told."""
+        if isinstance(field, Untold):
+            return tf.zeros_like(words.ids)
         if isinstance(field, TimeUntilNext):
             return _buckets_until_next(words)
         pattern = _FIELD.format(re.escape(written(field.name)))

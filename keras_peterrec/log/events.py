@@ -74,6 +74,8 @@ class Events:
         vocabulary: Vocabulary that gives the items their numbers; `None` before `encode`.
         log: Events as they were before `encode`, or `None`. It also has the events of unknown items
             that are left out here.
+        rows: int array `[N]` or `[N, 1 + F]`. What a network reads of the events: the items' ids,
+            unless something has set others; see `EventFields.rows`.
 
     Example:
 
@@ -107,6 +109,7 @@ class Events:
         self.fields, self.name = fields or {}, name
         self.vocabulary: Vocabulary | None = None
         self.log: Events | None = None
+        self._rows: np.ndarray | None = None
         self._user_index: dict[str, int] | None = None
         self._texts: pa.Array | None = None
 
@@ -401,6 +404,15 @@ class Events:
         if split is not None:
             events.split = split
         return events
+
+    @property
+    def rows(self) -> np.ndarray:
+        """See the attributes."""
+        return self.items if self._rows is None else self._rows
+
+    @rows.setter
+    def rows(self, rows: np.ndarray) -> None:
+        [self._rows] = freeze(rows)
 
     @property
     def known_share(self) -> float:

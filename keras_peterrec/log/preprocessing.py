@@ -5,7 +5,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_peterrec.log.event_text import keep_some
-from keras_peterrec.log.vocabulary import PAD, UNK
+from keras_peterrec.log.vocabulary import PAD, UNK, item_ids
 
 
 def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.Tensor:
@@ -68,10 +68,10 @@ def known_items(histories: ArrayLike) -> np.ndarray:
     """Leaves unknown items out of histories that are padded already.
 
     Args:
-        histories: int array `[B, L]`.
+        histories: int array `[B, L]` or `[B, L, 1 + F]`.
 
     Returns:
-        int32 array `[B, L]`, with more padding on the left.
+        int32 array of this shape, with more padding on the left.
 
     Example:
 
@@ -79,8 +79,11 @@ def known_items(histories: ArrayLike) -> np.ndarray:
     [[0, 0, 0, 7, 5]]
     """
     histories = np.asarray(histories, "int32")
-    known = (histories != PAD) & (histories != UNK)
+    ids = item_ids(histories)
+    known = (ids != PAD) & (ids != UNK)
     order = np.argsort(known, axis=1, kind="stable")
+    if histories.ndim == 3:
+        known, order = known[..., None], order[..., None]
     return np.take_along_axis(np.where(known, histories, PAD), order, axis=1)
 
 

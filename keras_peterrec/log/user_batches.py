@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.log.batches import answer_lookup, as_written, hide_events
+from keras_peterrec.log.batches import answer_lookup, as_written, hide_whole_events
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.progress import each
@@ -167,7 +167,7 @@ class UserBatches:
         """Makes batches for training. Stretches are shuffled, anew in each epoch.
 
         Args:
-            items: int array `[N]` of ids, as `Events.items`.
+            items: int array `[N]` or `[N, 1 + F]`, as `Events.rows`.
             answers: array `[E, ...]`, or ItemLists; see `answer_lookup`.
             seed: int. The same seed gives the same batches in every epoch.
             steps: int. Batches of an epoch.
@@ -191,7 +191,7 @@ class UserBatches:
 
         def batch(rows, noise):
             events, cuts, examples = rows
-            history = hide_events(_ids(items, events), noise, hide_rate, hide_as)
+            history = hide_whole_events(_rows(items, events), noise, hide_rate, hide_as)
             answered = answers_of(tf.maximum(examples, 0))
             weights = tf.where(examples >= 0, weight, 0.0)
             return {"history": history, "cuts": cuts}, answered, weights
@@ -216,8 +216,8 @@ class UserBatches:
         """Applies a function of histories and cuts to all examples.
 
         Args:
-            function: Callable from int32 `[R, L]` and `[R, S]` to a tensor `[R·S, ...]`.
-            items: int array `[N]` of ids, as `Events.items`.
+            function: Callable from int32 `[R, L]` or `[R, L, 1 + F]`, and `[R, S]` to a tensor `[R·S, ...]`.
+            items: int array `[N]` or `[N, 1 + F]`, as `Events.rows`.
 
         Returns:
             float32 array `[E, ...]`, in the order of the examples.
@@ -226,7 +226,7 @@ class UserBatches:
         # The widest first: the small ones fill the gaps.
         packed = self.pack(np.argsort(-self.stretches.widths))
         for events, cuts, examples in each(zip(*packed), "asking the network", len(packed[0])):
-            answers = function(_ids(items, events), tf.constant(cuts)).numpy()
+            answers = function(_rows(items, events), tf.constant(cuts)).numpy()
             if outputs is None:
                 outputs = np.empty((len(self.order), *answers.shape[1:]), answers.dtype)
             used = examples.ravel() >= 0
@@ -255,5 +255,7 @@ def _counted(counts):
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 
 
-def _ids(items, events):
-    return tf.where(events < 0, 0, tf.gather(items, tf.maximum(events, 0)))
+def _rows(items, events):
+    rows = tf.gather(items, tf.maximum(events, 0))
+    nothing = events < 0 if len(items.shape) == 1 else (events < 0)[..., tf.newaxis]
+    return tf.where(nothing, 0, rows)

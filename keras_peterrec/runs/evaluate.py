@@ -145,7 +145,7 @@ def _open_task(folder, settings):
     """The same of a task."""
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log, answers = load_task(settings)
+    log, answers = load_task(settings, host.fields.columns or None)
     source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)

@@ -55,6 +55,7 @@ def known_histories(log, host):
             f"{host.vocabulary.items[0]!r}. Received: {len(log.item_ids)} items, such as "
             f"{log.item_ids[0]!r}, all unknown."
         )
+    source.rows = host.fields.of_tasks.rows(source)
     if source.known_share < LEAST_KNOWN:
         progress.line(
             f"the host knows the items of only {source.known_share:.1%} of the events in "
@@ -115,20 +116,20 @@ def load_answers(settings):
     )
 
 
-def load_task(settings):
+def load_task(settings, fields=None):
     """The source Events and the answers that the settings of a task name.
 
     Of a prepared log only the histories of users with answers are read.
 
     Args:
         settings: TaskSettings with `log`.
+        fields: list of str or `None`. Columns that the events carry. Defaults to `None`, none.
 
     Returns:
         Events, and Events or Labels.
     """
-    source = open_source(
-        settings.log, settings.columns, settings.events, drop_bad_rows=settings.drop_bad_rows
-    )
+    reading = settings.columns, settings.events, None, settings.drop_bad_rows, fields
+    source = open_source(settings.log, *reading)
     answers = load_answers(settings)
     if isinstance(source, PreparedLog):
         with stage(f"reading {source.path}") as found:

@@ -376,7 +376,7 @@ def by_rows(model, data, batch_size, seed, steps, hide_rate):
     width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
     columns = train.starts, train.stops, train.answers
     asked = seed, hide_rate, what_is_asked(model.host), steps
-    batches = task_batches(data.source.items, *columns, width, batch_size, *asked)
+    batches = task_batches(data.source.rows, *columns, width, batch_size, *asked)
     return Parts(model, batches, model.user_states)
 
 
@@ -404,7 +404,7 @@ def in_passes(model, data, batch_size, seed, hide_rate):
         steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
         forward = model.user_states_at
     asked = seed, steps, hide_rate, what_is_asked(model.host)
-    batches = plan.training(data.source.items, train.answers, *asked)
+    batches = plan.training(data.source.rows, train.answers, *asked)
     with devices.scope():
         passes = UserPasses(model, plan.at_ends)
     return Parts(passes, batches, forward)

@@ -96,7 +96,7 @@ def _transfer(settings, start):
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers = load_task(settings)
+    log, answers = load_task(settings, host.fields.columns or None)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     with stage("making the rows of the task", brief=True):
         source = known_histories(log, host)

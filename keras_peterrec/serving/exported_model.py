@@ -113,9 +113,9 @@ class ExportedModel:
         )
 
     def fields(self, task: str) -> EventFields:
-        """What a task reads of an event beside its item: the next item does, if the host does."""
-        reads = task in (NEXT_ITEM, EMBED)
-        return EventFields.from_config(self.description["fields"] if reads else [])
+        """What is read of an event beside its item, for a task or for the next item."""
+        fields = EventFields.from_config(self.description["fields"])
+        return fields if task in (NEXT_ITEM, EMBED) else fields.of_tasks
 
     def units(self, task: str) -> str:
         """What the numbers are that a task answers with.

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.event_text import EventReader, split_history
 from keras_peterrec.log.item_table import ItemTable, hidden_items
 from keras_peterrec.log.preprocessing import event_counts, left_pad
@@ -29,6 +28,8 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.types import AnyPath
+
+TASK = "task"  # of what reads histories
 
 
 class ServingModule(tf.Module):
@@ -116,7 +117,7 @@ class ServingModule(tf.Module):
                 table.add_titles(titles)
             if hidden is not None:
                 table.hide(self.hidden)
-        readers = {"": EventReader(source.ids, EventFields())}
+        readers = {TASK: EventReader(source.ids, host.fields.of_tasks)}
         readers[NEXT_ITEM] = EventReader(source.ids, host.fields)
         self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
@@ -132,8 +133,10 @@ class ServingModule(tf.Module):
             answered = _from_examples(self.functions[name], answers[name].examples)
             self.functions[name + task.kind.example_suffix] = answered
         for name, task in tasks.items() if incremental else ():
-            self.functions[name + STEP] = step_signature(host, source, task, answers[name].answer)
-        tables = {"source": source, "next_item": readers[NEXT_ITEM]}
+            self.functions[name + STEP] = step_signature(
+                host, readers[TASK], task, answers[name].answer
+            )
+        tables = {"source": source, "readers": list(readers.values())}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
@@ -152,7 +155,7 @@ def _of_histories(host, source, tasks, answers, k, readers):
     keeps = host.keep_seen
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
     for name, task in tasks.items():
-        scores_of[name], answer_of[name] = _scores(host, readers[""], task), answers[name].answer
+        scores_of[name], answer_of[name] = _scores(host, readers[TASK], task), answers[name].answer
     select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
     select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.log.item_table import ItemTable
-from keras_peterrec.log.vocabulary import PAD, UNK
-from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS, STATE, STEP, input_names
+from keras_peterrec.log.event_text import EventReader
+from keras_peterrec.log.preprocessing import event_counts, left_pad
+from keras_peterrec.serving.signature_names import STATE, STEP, input_names
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask
 from keras_peterrec.transfer.task import Task
@@ -19,7 +19,7 @@ from keras_peterrec.types import Tensor
 _TAG_BYTES = 8
 
 
-def step_signature(host: Host, source: ItemTable, task: Task, answer: Callable[..., Any]) -> Any:
+def step_signature(host: Host, read: EventReader, task: Task, answer: Callable[..., Any]) -> Any:
     """A function of a user's state and one new event; its cost does not depend on the history.
 
     | input | |
@@ -41,7 +41,7 @@ def step_signature(host: Host, source: ItemTable, task: Task, answer: Callable[.
 
     Args:
         host: Host.
-        source: ItemTable of the source log.
+        read: EventReader of what tasks read.
         task: Task on a causal host.
         answer: Callable of scores and the items seen; see `ExportedAnswers`.
 
@@ -57,14 +57,12 @@ def step_signature(host: Host, source: ItemTable, task: Task, answer: Callable[.
 
     @tf.function(autograph=False, input_signature=strings)
     def step(state_bytes, item, seen):
-        item = tf.strings.strip(item)
-        ids = tf.where(item == "", tf.cast(PAD, tf.int64), source.ids.lookup(item))
+        ids, known = read(item)
+        event = left_pad(known, 1, fixed=True)[:, 0]  # padding where there is none, or unknown
         state = tf.cast(_read(state_bytes, shape, tag), steps.start(0).dtype)
-        state, scores = steps.step(state, tf.cast(ids, tf.int32))
+        state, scores = steps.step(state, event)
         written = _written(tf.cast(state, tf.float32), shape, tag)
-        counts = {EVENTS: ids != PAD, KNOWN_EVENTS: (ids != PAD) & (ids != UNK)}
-        counts = {name: tf.cast(there, tf.int32) for name, there in counts.items()}
-        return {**answer(scores, seen), **counts, STATE: written}
+        return {**answer(scores, seen), **event_counts(ids), STATE: written}
 
     return step.get_concrete_function()
 

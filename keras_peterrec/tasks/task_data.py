@@ -170,12 +170,12 @@ class TaskData:
 
         One pass over each user's history answers for all of its cuts where that is right.
         """
-        split, items, reach = self.splits[part], self.source.items, self.reach(model, part)
+        split, rows, reach = self.splits[part], self.source.rows, self.reach(model, part)
         if reach is None:
-            return outputs_of(model.user_states, items, split.starts, split.stops, self.max_length)
+            return outputs_of(model.user_states, rows, split.starts, split.stops, self.max_length)
         plan = UserBatches(split.starts, split.stops, reach, TOKENS)
         forward = model.user_states_at_ends if plan.at_ends else model.user_states_at
-        return plan.outputs(traced(forward), items)
+        return plan.outputs(traced(forward, *rows.shape[1:]), rows)
 
     def measure(self, model: Model, part: str, sampled: bool = False) -> Measured:
         """Metrics of a task model on a part of its users.

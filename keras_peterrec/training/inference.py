@@ -54,7 +54,8 @@ def traced(function, *columns):
     Args:
         function: Callable from one or more int32 `[B, L]`, its arguments without a default, to a
             tensor; often a method of a model.
-        *columns: int. 1 + F, of a function of rows of events, `[B, L, 1 + F]`. Defaults to none.
+        *columns: int. 1 + F, where the first argument is rows of events, `[B, L, 1 + F]`. Defaults
+            to none.
 
     Returns:
         tf.function of the same arguments.
@@ -72,7 +73,8 @@ def traced(function, *columns):
 
         taken = inspect.signature(function).parameters.values()
         count = sum(argument.default is argument.empty for argument in taken)
-        signature = [tf.TensorSpec([None, None, *columns], tf.int32)] * count
+        signature = [tf.TensorSpec([None, None], tf.int32)] * count
+        signature[0] = tf.TensorSpec([None, None, *columns], tf.int32)
         # Rewriting Python for AutoGraph takes a while at a command's start, and nothing here
         # branches on a tensor: exports and `fit` do without as well.
         traced_call = tf.function(call, input_signature=signature, autograph=False)

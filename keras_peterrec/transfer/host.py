@@ -124,6 +124,10 @@ class Host:
         """How many last events a TaskModel or MixedTasks on this host should be given, int."""
         return model.events_read or max(self.max_length, model.linear_events)
 
+    def how_tasks_read(self, model: Model) -> tuple[int, EventFields]:
+        """`history_length`, and what a TaskModel or MixedTasks reads of an event but its item."""
+        return self.history_length(model), self.fields.of_tasks
+
     @property
     def next_item_length(self) -> int:
         """How many last events of a history say what its next item is."""
@@ -194,6 +198,7 @@ class Host:
         size = len(self.vocabulary) - len(self.vocabulary.items) + items
         network = network_to_config(self.backbone)
         network["settings"]["vocabulary_size"] = size
+        network["fields"] = self.fields.to_config()
         digest = hashlib.sha256(json.dumps(network, sort_keys=True).encode())
         digest.update("\n".join(self.vocabulary.items[:items]).encode())
         for path, weight in sorted(self.backbone.named_weights().items()):

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.preprocessing import known_items
-from keras_peterrec.log.vocabulary import PAD, UNK
+from keras_peterrec.log.vocabulary import PAD, UNK, item_ids
 from keras_peterrec.transfer.task_model import TaskModel
 from keras_peterrec.types import Tensor
 
@@ -65,8 +65,9 @@ class IncrementalTask:
 
         Args:
             state: Tensor of shape `[B, S, C]`.
-            items: Integer tensor of shape `[B]`. 0 for a user without a new event, whose
-                state stays as it is; so does that of a user with an unknown item.
+            items: Integer tensor of shape `[B]` or, with the fields of events, `[B, 1 + F]`. 0 for
+                a user without a new event, whose state stays as it is; so does that of a user with
+                an unknown item.
 
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
@@ -101,12 +102,12 @@ class IncrementalTask:
         Unknown items are left out.
         """
         history = ops.convert_to_tensor(known_items(history))
-        real = self.model.host.padding_mask_layer(history)
+        real = self.model.host.padding_mask_layer(item_ids(history))
         start, items = self.start(len(history)), self.model.patched_host.embed(history) * real
         _, moved = self._advance(start, items, history.shape[1], real)
         if not self._id_rows:
             return moved
-        return ops.concatenate([moved, self._ids_as_rows(history)], axis=1)
+        return ops.concatenate([moved, self._ids_as_rows(item_ids(history))], axis=1)
 
     def _advance(self, state, positions, kept, padding_mask=None):
         """See `Network.advance`; memories are float32."""
@@ -118,9 +119,10 @@ class IncrementalTask:
 
     def _embedded(self, items):
         """The items' rows, `[B, 1, C]`, and where there is an item, `[B, 1, 1]`."""
-        items = ops.convert_to_tensor(items, dtype="int32")
-        comes = (items != PAD) & (items != UNK)
-        return self.model.patched_host.embed(items[:, None]), comes[:, None, None]
+        events = ops.convert_to_tensor(items, dtype="int32")[:, None]
+        ids = item_ids(events)
+        comes = (ids != PAD) & (ids != UNK)
+        return self.model.patched_host.embed(events), comes[:, :, None]
 
     def _tokens(self, state):
         """The task token beside each user, `[B, 1, C]`."""
@@ -146,7 +148,7 @@ class IncrementalTask:
         """A state of a memory and of the ids of a state with one more, `[B, S, C]`."""
         if not self._id_rows:
             return memory
-        items = ops.expand_dims(ops.convert_to_tensor(items, dtype="int32"), 1)
+        items = item_ids(ops.convert_to_tensor(items, dtype="int32")[:, None])
         newest_last = ops.concatenate([self._history(state), items], axis=1)
         return ops.concatenate([memory, self._ids_as_rows(newest_last)], axis=1)
 

@@ -12,6 +12,7 @@ from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
+from keras_peterrec.log.vocabulary import item_ids
 from keras_peterrec.network.network import ITEM_EMBEDDING, Network
 from keras_peterrec.patches.patch_layer import item_rows, with_weights
 from keras_peterrec.tasks.heads import head_weights
@@ -170,7 +171,7 @@ class MixedTasks(keras.Model):
         history, place = (ops.cast(inputs[name], "int32") for name in ("history", "place"))
         if model.window is not None:
             history = history[:, -model.window :]
-        padding_mask = host.padding_mask_layer(history)
+        padding_mask = host.padding_mask_layer(item_ids(history))
         items = self.embed(history, place) * padding_mask
         states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
         patches = {where: self._acting(where, place) for where in host.sites}
@@ -197,12 +198,13 @@ class MixedTasks(keras.Model):
         """The task token of each row, `[B, 1, C]`."""
         return self._rows("task_token/token", place)
 
-    def embed(self, ids: Tensor, place: Tensor) -> Tensor:
-        """The items `[B, L, C]` of ids `[B, L]`, as each row's task changes them."""
-        items = self.host.embed(ids)
+    def embed(self, history: Tensor, place: Tensor) -> Tensor:
+        """The events' vectors `[B, L, C]`, of items as each row's task changes them."""
+        ids = item_ids(history)
+        items = self.host.item_embedding(ids)
         for act in self._acting(ITEM_EMBEDDING, place, ids).values():
             items = act(ids, items)
-        return items
+        return self.host.add_fields(items, history)
 
     def scores(self, histories: HistoryForms, tasks: Sequence[str]) -> list[np.ndarray]:
         """Each row's scores by its own task's head.
@@ -263,8 +265,8 @@ class MixedTasks(keras.Model):
 
     def _scores(self, asked, tasks):
         place, host = self.places(tasks), self._of_host
-        reading = (None, None) if host is None else (host.vocabulary, host.history_length(self))
-        histories, _ = asked.ids(*reading)
+        known = (None,) if host is None else (host.vocabulary, *host.how_tasks_read(self))
+        histories, _ = asked.ids(*known)
         if len(histories) != len(place):
             raise InputError(
                 "`tasks` should be one for each history. "
@@ -285,7 +287,7 @@ class MixedTasks(keras.Model):
 
     def linear_scores(self, history: Tensor, place: Tensor) -> Tensor:
         """What the linear parts add to the scores of rows, as `MixedLinear` gives it."""
-        return self.linear(history, place)
+        return self.linear(item_ids(history), place)
 
     def stacked_weights(self) -> Variables:
         """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""

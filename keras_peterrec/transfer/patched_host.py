@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_peterrec.keras_internals import frozen_weights
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
-from keras_peterrec.log.vocabulary import PAD
+from keras_peterrec.log.vocabulary import PAD, item_ids
 from keras_peterrec.network.network import ITEM_EMBEDDING, Network
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 from keras_peterrec.types import Layer, Shape, Tensor, Variable
@@ -32,7 +32,8 @@ class PatchedHost(keras.layers.Layer):
         train_token: bool. Whether the task token is trained. Defaults to `True`.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`, padded on the left; or with `cuts`, histories
+        history: Integer tensor of shape `[B, L]` or, with the fields of events, `[B, L, 1 + F]`,
+            padded on the left; or with `cuts`, histories
             with padding after each.
         cuts: Integer tensor of shape `[B, S]` or `None`. Positions in the rows: each asks for
             the user after the events of a history before that position. Causal hosts
@@ -82,7 +83,7 @@ class PatchedHost(keras.layers.Layer):
             return self._at_cuts(history, ops.cast(cuts, "int32"), at_ends, training)
         if self.window is not None:
             history = history[:, -self.window :]
-        padding_mask = host.padding_mask_layer(history)
+        padding_mask = host.padding_mask_layer(item_ids(history))
         items = host.embedding_dropout(self.embed(history), training=training)
         states, mask, positions = self.task_token(items * padding_mask, padding_mask)
         states = host.run(states, mask, None, self.patches, training)
@@ -96,12 +97,13 @@ class PatchedHost(keras.layers.Layer):
         """
         return self.host.finish(self.user_pooling(states, token_positions))
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """The items' rows of the host's table `[B, L, C]`, as the patches change them."""
-        items = self.host.embed(ids)
+    def embed(self, history: Tensor) -> Tensor:
+        """The events' vectors `[B, L, C]`, of items as the patches change them."""
+        ids = item_ids(history)
+        items = self.host.item_embedding(ids)
         for patch in self.patches[ITEM_EMBEDDING].values():
             items = patch(ids, items)
-        return items
+        return self.host.add_fields(items, history)
 
     def form(self) -> object:
         """What `form_of` compares."""
@@ -110,9 +112,10 @@ class PatchedHost(keras.layers.Layer):
 
     def _at_cuts(self, history, cuts, at_ends, training):
         host = self.host
-        padding_mask = host.padding_mask_layer(history)
+        ids = item_ids(history)
+        padding_mask = host.padding_mask_layer(ids)
         # The padding after a history has its number: there stands the token after all events.
-        history_ids = host.sequence_ids_layer(history) - ops.cast(history == PAD, "int32")
+        history_ids = host.sequence_ids_layer(ids) - ops.cast(ids == PAD, "int32")
         items = host.embedding_dropout(self.embed(history), training=training)
         states = items * padding_mask
         token = ops.cast(self.task_token.token, states.dtype)

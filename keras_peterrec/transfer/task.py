@@ -231,8 +231,8 @@ class Task:
 
     def _scores(self, asked):
         """Scores, and how many events are known; see `Histories.ids`."""
-        length = None if self.host is None else self.host.history_length(self.model)
-        ids, counts = asked.ids(self._vocabulary, length)
+        how = (None,) if self.host is None else self.host.how_tasks_read(self.model)
+        ids, counts = asked.ids(self._vocabulary, *how)
         starts = range(0, max(len(ids), 1), ROWS)
         scores = [self.model(ids[start : start + ROWS], training=False) for start in starts]
         return np.concatenate(scores), counts

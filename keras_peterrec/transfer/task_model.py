@@ -8,6 +8,7 @@ from keras import ops
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.vocabulary import item_ids
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -122,7 +123,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         # that is trained on top of them would learn to rely on them too much.
         if self.linear is None or training:
             return scores
-        return ops.cast(scores, "float32") + self.linear(history)
+        return ops.cast(scores, "float32") + self.linear(item_ids(history))
 
     def unused_in_training(self) -> list[Layer]:
         return [] if self.linear is None else [self.linear]
@@ -168,7 +169,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return 0 if self.linear is None else self.linear.bag.events
 
     def user_states(self, history: Tensor) -> Tensor:
-        """The user after a history `[B, L]`, as `[B, C]`: what the head reads."""
+        """The user `[B, C]` after a history `[B, L]` or `[B, L, 1 + F]`: what the head reads."""
         return self.patched_host(history, training=False)
 
     def user_states_at(
