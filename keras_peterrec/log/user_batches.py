@@ -216,7 +216,8 @@ class UserBatches:
         """Applies a function of histories and cuts to all examples.
 
         Args:
-            function: Callable from int32 `[R, L]` or `[R, L, 1 + F]`, and `[R, S]` to a tensor `[R·S, ...]`.
+            function: Callable from int32 `[R, L]` or `[R, L, 1 + F]`, and `[R, S]` to a tensor
+                `[R·S, ...]`.
             items: int array `[N]` or `[N, 1 + F]`, as `Events.rows`.
 
         Returns:

@@ -36,6 +36,10 @@ _OF_EXPORTS = (
     """
     LookupTableExportV2
     """
+    # times and fields of events; tables of categories hold what stands in the graph
+    """
+    LookupTableImportV2 Round StringToNumber UpperBound
+    """
     # one event at a time (`_step`), with the state as bytes
     """
     All Assert DecodePaddedRaw LogicalOr SerializeTensor SplitV StatelessWhile StringLength
