@@ -259,7 +259,7 @@ def test_bases_that_cannot_be_extended(runs, base, tmp_path):
         refuse("`base` should be a folder with versions", path)
     described = base / "1" / "assets.extra" / "peterrec.json"
     description = json.loads(described.read_text())
-    for version in (2, 5):
+    for version in (2, 6):
         described.write_text(json.dumps({**description, "format_version": version}))
         refuse(f"`base` .*format.*{version}")
     described.write_text(json.dumps({**description, "host_path": None}))

@@ -160,7 +160,7 @@ def test_report_and_description(exported):
     description = json.loads((exported.out / "assets.extra" / "peterrec.json").read_text())
     assert description == exported.model.description
     assert description["host"] == exported.host.fingerprint()
-    assert description["format_version"] == 4
+    assert description["format_version"] == 5
     assert description["tasks"] == {
         "films": {"kind": "recommendation", "unit": "score"},
         "age-group.v2": {"kind": "classification", "unit": "probability"},

@@ -89,12 +89,12 @@ def test_a_damaged_file_is_refused(host, name, damage, tmp_path):
     refused(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 3, "4", None])
+@pytest.mark.parametrize("version", [0, 1, 2, 5, "6", None])
 def test_another_format_version_is_refused(host, version, tmp_path):
     host.save(tmp_path)
     edit(tmp_path / "host.json", format_version=version)
     assert refused(tmp_path) == (
-        f"`host` should be of format version 5. Received: "
+        f"`host` should be of format version 6. Received: "
         f"{str(tmp_path / 'host.json')!r}, version {version!r}."
     )
 

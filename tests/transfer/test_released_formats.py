@@ -16,15 +16,15 @@ from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
 RELEASED = Path(__file__).parent / "released"
-V2, V5 = RELEASED / "v2", RELEASED / "v5"
-ANSWERS = json.loads((V5 / "answers.json").read_text())
+V2, V6 = RELEASED / "v2", RELEASED / "v6"
+ANSWERS = json.loads((V6 / "answers.json").read_text())
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_task_answers_as_it_did(name):
-    host = Host.load(V5 / name.split("/")[0] / "host")
+    host = Host.load(V6 / name.split("/")[0] / "host")
     is_host = name.endswith("/host")
-    found = answer_of_host(host) if is_host else answer_of(Task.load(V5 / name, host))
+    found = answer_of_host(host) if is_host else answer_of(Task.load(V6 / name, host))
     assert found.keys() == ANSWERS[name].keys()
     for what, values in ANSWERS[name].items():
         if what == "items":
@@ -34,12 +34,12 @@ def test_a_task_answers_as_it_did(name):
 
 
 def test_a_task_of_every_kind_is_kept():
-    kinds = {json.loads(file.read_text())["kind"] for file in V5.glob("causal/*/task.json")}
+    kinds = {json.loads(file.read_text())["kind"] for file in V6.glob("causal/*/task.json")}
     assert kinds == {"recommendation", "classification", "multilabel", "regression"}
 
 
 def test_inspect_lists_its_tasks():
-    found = inspect(V5 / "causal" / "host")
+    found = inspect(V6 / "causal" / "host")
     of_tasks = [name for name in ANSWERS if name.startswith("causal/") and "host" not in name]
     assert len(found["tasks"]) == len(of_tasks)
     patches = {task["task"]: task["patch"] for task in found["tasks"]}
@@ -66,7 +66,7 @@ def test_version_1_is_refused_in_one_clear_line(host, tmp_path):
     for act, message in (
         (
             lambda: Host.load(tmp_path / "host"),
-            "`host` should be of format version 5. "
+            "`host` should be of format version 6. "
             f"Received: {str(tmp_path / 'host' / 'host.json')!r}, version 1.",
         ),
         (
@@ -89,7 +89,7 @@ def test_version_2_is_refused_in_one_clear_line(host):
     with pytest.raises(InputError) as info:
         Host.load(V2 / "causal" / "host")
     assert str(info.value) == (
-        "`host` should be of format version 5. "
+        "`host` should be of format version 6. "
         f"Received: {str(V2 / 'causal' / 'host' / 'host.json')!r}, version 2."
     )
     tasks = list(V2.glob("*/*/task.json"))

@@ -1,6 +1,6 @@
 """Writes small hosts and task bundles with their answers, once for each version of the format.
 
-    python tests/transfer/released/write.py tests/transfer/released/v5
+    python tests/transfer/released/write.py tests/transfer/released/v6
 
 What it wrote stays as it is: `test_released_formats.py` checks that today's code reads it and
 answers the same.
@@ -16,6 +16,7 @@ import scipy.sparse
 
 import keras_peterrec as kp
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.event_fields import Categories, EventFields, Numbers, TimeUntilNext
 from keras_peterrec.log.preprocessing import known_items
 
 ITEMS = [f"item{n}" for n in range(9)]
@@ -27,6 +28,9 @@ KINDS = [
     kp.Regression("spend", mean=20.0, deviation=7.5),
 ]
 CLASSES = KINDS[1]
+FIELDS = EventFields(  # of the masked host
+    [TimeUntilNext(), Categories("kind", ["view", "buy"]), Numbers("price", [2.5, 9.0])]
+)
 # Between them every setting of a patch and every insertion.
 PATCHES = (
     "bottleneck:2,serial",
@@ -52,10 +56,13 @@ def main(folder):
     answers = {}
     for objective, pretrainer in (("causal", kp.CausalPretrainer), ("masked", kp.MaskedPretrainer)):
         causal = objective == "causal"
+        fields = EventFields() if causal else FIELDS
         backbone = kp.ConvolutionNetwork(
-            len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=causal
+            len(ITEMS) + 4, hidden_dim=4, dilations=(1, 4), causal=causal, fields=fields.sizes
         )
-        host = kp.Host(fill(pretrainer(backbone)), kp.Vocabulary(ITEMS), max_length=5)
+        host = kp.Host(
+            fill(pretrainer(backbone)), kp.Vocabulary(ITEMS), max_length=5, fields=fields
+        )
         host.pretrainer.linear = linear_part(len(ITEMS), fade=2.0, sparse=causal)
         host.save(folder / objective / "host")
         answers[f"{objective}/host"] = answer_of_host(host)
