@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
@@ -17,7 +15,6 @@ from keras_peterrec.log.bad_rows import rows_with_ids
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source
 
-SEPARATOR = "|"  # between several labels in one cell
 # What tables, and the people who fill them, write where a value is missing; in any case.
 MISSING_WORDS = ("n/a", "na", "nan", "#n/a", "<na>", "null", "none", "unknown", "-")
 
@@ -72,7 +69,7 @@ class Labels:
                 f"Received: {len(user_ids)} and {len(values)}."
             )
         different_users, users = table_columns.encode_ids(user_ids, "user_ids")
-        values = table_columns.texts(_joined_lists(values, column), column)
+        values = table_columns.texts(table_columns.joined_lists(values, column), column)
         kept = np.array([value is not None and value == value for value in values], bool)
         _check_some(kept, column)
         return cls(different_users[users[kept]], values[kept], column, classes)
@@ -103,7 +100,7 @@ class Labels:
         """
         labels_of = {}
         for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
-            parts = {part.strip() for part in value.split(SEPARATOR)}
+            parts = {part.strip() for part in value.split(table_columns.SEPARATOR)}
             labels_of.setdefault(user, set()).update(parts - {""})
         return np.array([*labels_of], object), [*labels_of.values()]
 
@@ -195,7 +192,9 @@ def read_labels(
         tables = read_tables(source, ["user_id", column], columns, drop_bad_rows)
         count = len(tables)
         try:
-            values = table_columns.texts(_joined_lists(tables.column(column), column), column)
+            values = table_columns.texts(
+                table_columns.joined_lists(tables.column(column), column), column
+            )
             if not keep_missing_words:
                 values = _without_missing_words(values, tables)
             labelled = np.array([value is not None for value in values], bool)
@@ -229,18 +228,6 @@ def _without_missing_words(values, tables):
 def _check_some(labelled, column):
     if not labelled.any():
         raise InputError(f"`{column}` should have labels. Received: none in any row.")
-
-
-def _joined_lists(values, column):
-    """Cells that hold a list of labels, as text."""
-    values = table_columns.arrow_column(values, column)
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if not any(is_kind(values.type) for is_kind in kinds):
-        return values
-    cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
-    # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.
-    texts = [None if cell is None else SEPARATOR.join(filter(None, cell)) for cell in cells]
-    return pa.array(texts, pa.string())
 
 
 def _natural_order(names):

@@ -11,6 +11,8 @@ from keras_peterrec.log.id_text import check_ids
 
 Column = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
 
+SEPARATOR = "|"  # between several values in one cell
+
 
 def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the different ids of a column, and each row as an index into them.
@@ -188,3 +190,20 @@ def _as_strings(column, argument):
 
 def _first_row(flags):
     return pc.index(flags, True).as_py() + 1
+
+
+def joined_lists(values: Column, column: str) -> pa.Array | pa.ChunkedArray:
+    """A column whose cells hold lists, as texts such as `Drama|War`; any other as it is.
+
+    Args:
+        values: sequence, numpy or pyarrow array `[N]`.
+        column: str. What messages call it.
+    """
+    values = arrow_column(values, column)
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(values.type) for is_kind in kinds):
+        return values
+    cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
+    # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.
+    texts = [None if cell is None else SEPARATOR.join(filter(None, cell)) for cell in cells]
+    return pa.array(texts, pa.string())

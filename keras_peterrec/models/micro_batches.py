@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_peterrec.log.vocabulary import id_of, is_item, item_ids, number_of
+from keras_peterrec.log.vocabulary import id_of, is_item, item_ids, number_of, rows_of_items
 from keras_peterrec.models.pretrainer import target_weights
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
 from keras_peterrec.training.replicated_model import (
@@ -214,7 +214,12 @@ class MicroBatchedStep:
             # Cast where the tape sees it: gradients then come back in the tables' float32.
             dtype = self.model.backbone.item_embedding.compute_dtype
             embedded, *true_rows = [tf.cast(row, dtype) for row in rows]
+            whole_rows = tf.cast(whole["rows"], dtype)
             with self.weights.taken(values, tape) as taken:
+                if self.model.input_fields is not None:
+                    embedded, whole_rows, true_rows = self._with_item_fields(
+                        item_ids(history), targets, whole, embedded, whole_rows, true_rows
+                    )
                 states = self.model.backbone.states(history, embedded, training=True)
                 seeds = taken.seeds()
             with tf.name_scope("loss"):
@@ -222,7 +227,7 @@ class MicroBatchedStep:
                     tf.reshape(states, [-1, channels]),
                     tf.reshape(targets, [-1]),
                     [tf.reshape(row, [-1, channels]) for row in true_rows],
-                    tf.cast(whole["rows"], dtype),
+                    whole_rows,
                     whole.get("negatives"),
                     weights,
                 )
@@ -231,6 +236,21 @@ class MicroBatchedStep:
         dense = self.weights.trained(values)
         gradients = tape.gradient(scaled, [*rows, whole["rows"], *dense])
         return loss, gradients[: len(rows)], gradients[len(rows) :], seeds
+
+    def _with_item_fields(self, ids, targets, whole, embedded, whole_rows, true_rows):
+        """The rows of both tables with the vectors of the items' fields added.
+
+        Within the tape, so that their tables get dense gradients, which are small.
+        """
+        inputs, outputs = self.model.input_fields, self.model.output_fields
+        add = lambda rows, fields: rows + tf.cast(fields, rows.dtype)
+        embedded = add(embedded, inputs(ids))
+        if not self.sampled:
+            return embedded, add(whole_rows, rows_of_items(outputs.all())), true_rows
+        negatives = whole["negatives"]
+        of_targets = id_of(tf.where(targets >= 0, targets, negatives[0]))  # as in `target_rows`
+        true_rows = [add(true_rows[0], outputs(of_targets))]
+        return embedded, add(whole_rows, outputs(id_of(negatives))), true_rows
 
     def _loss(self, states, targets, true_rows, whole, negatives, weights):
         model = self.model

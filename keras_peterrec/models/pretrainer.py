@@ -8,8 +8,10 @@ from keras import ops
 
 from keras_peterrec.errors import refuse
 from keras_peterrec.layers.full_softmax import FullSoftmax
+from keras_peterrec.layers.item_field_vectors import ItemFieldVectors
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.item_fields import ItemFields
 from keras_peterrec.log.vocabulary import id_of, item_ids, number_of, rows_of_items
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
@@ -59,6 +61,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             `None`.
 
     Attributes:
+        input_fields, output_fields: ItemFieldVectors, while items have fields; see
+            `use_item_fields`. Else `None`.
         frozen_items: int or `None`. Of so many items, the first ones, training leaves the vectors
             as they are; see `train_only_new_items`.
 
@@ -97,6 +101,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         else:
             self.full_softmax = FullSoftmax(label_smoothing, name="full_softmax")
         self.linear = linear
+        self.input_fields: ItemFieldVectors | None = None
+        self.output_fields: ItemFieldVectors | None = None
         self.frozen_items: int | None = None
         self.output_table = None
         if not tied:
@@ -112,7 +118,43 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         self.built = True
 
     def call(self, history: Tensor, training: bool | None = None) -> Tensor:
-        return self.backbone(history, training=training)
+        if self.input_fields is None:
+            return self.backbone(history, training=training)
+        return self.backbone.states(history, self._embedded(history), training=training)
+
+    def _embedded(self, history):
+        """The items' vectors with those of their fields, `[B, L, C]`; `None` without fields."""
+        if self.input_fields is None:
+            return None
+        ids = ops.cast(item_ids(history), "int32")
+        vectors = self.backbone.item_embedding(ids)
+        return vectors + ops.cast(self.input_fields(ids), vectors.dtype)
+
+    def use_item_fields(self, fields: ItemFields) -> None:
+        """Adds the vectors of items' fields to the items' vectors, until they are folded.
+
+        Args:
+            fields: ItemFields of the network's vocabulary.
+
+        Raises:
+            ValueError: the output table is tied.
+        """
+        if self.tied:
+            raise ValueError("`tied` should be False with fields of items. Received: True.")
+        given = fields.values, fields.shares, fields.count, self.backbone.hidden_dim
+        self.input_fields = ItemFieldVectors(*given, name="input_fields")
+        self.output_fields = ItemFieldVectors(*given, name="output_fields")
+
+    def fold_item_fields(self) -> None:
+        """Writes the sums of items' vectors and those of their fields into the tables of items."""
+        if self.input_fields is None:
+            return
+        for table, fields, first in (
+            (self.backbone.item_embedding.embeddings, self.input_fields, 0),
+            (self.output_table.embeddings, self.output_fields, id_of(0)),
+        ):
+            table.assign(np.asarray(table) + np.asarray(fields.all())[first:])
+        self.input_fields = self.output_fields = None
 
     def fit(self, *args: Any, class_weight: None = None, **kwargs: Any) -> Any:
         if class_weight is not None:
@@ -149,20 +191,27 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         """What models have in common that share a compiled training step; see `form_of`."""
         config = self.get_config()
         left_out = ("backbone", "name", "seed", "linear")
-        return self.backbone, {key: part for key, part in config.items() if key not in left_out}
+        config = {key: part for key, part in config.items() if key not in left_out}
+        return self.backbone, self.input_fields, config
 
     @property
     def item_table(self) -> Variable:
         """Output table `[V - 4, C]`: row `i` is the item of id `i + 4`."""
         if self.tied:
             return rows_of_items(self.backbone.item_embedding.embeddings)
-        return self.output_table.embeddings
+        if self.output_fields is None:
+            return self.output_table.embeddings
+        own = ops.convert_to_tensor(self.output_table.embeddings)
+        return own + rows_of_items(self.output_fields.all())
 
     def item_rows(self, items: Tensor) -> Tensor:
         """Rows `[..., C]` of the output table for items `[...]`; only these are read."""
         if self.tied:
             return self.backbone.item_embedding(id_of(items))
-        return self.output_table(items)
+        rows = self.output_table(items)
+        if self.output_fields is None:
+            return rows
+        return rows + ops.cast(self.output_fields(id_of(items)), rows.dtype)
 
     def train_step(self, *args: Any) -> dict[str, Tensor]:
         """Keras' own step or, on TensorFlow, the same in micro-batches."""
@@ -209,7 +258,8 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     def user_states(self, history: Tensor) -> Tensor:
         """The user after a history `[B, L]` or `[B, L, 1 + F]`, as `[B, C]`, in one call."""
         asked = self.query_ids(ops.cast(history, "int32"))
-        return self.backbone.states(asked, packed=False, training=False)[:, -1]
+        embedded = self._embedded(asked)
+        return self.backbone.states(asked, embedded, packed=False, training=False)[:, -1]
 
     def next_item_scores(self, history: Tensor) -> Tensor:
         """Scores `[B, V - 4]` of every item to follow a history, as of `user_states`."""

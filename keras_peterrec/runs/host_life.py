@@ -83,7 +83,9 @@ class HostLife(Life):
             command, path = f"{command} on everything", measured["best_path"]
             folder, self.examples = folder / FINAL, None
         trained = self.host.pretrainer, self.log, self.how
-        return _train(command, *trained, folder, self.goes_on, self.examples, path)
+        found = _train(command, *trained, folder, self.goes_on, self.examples, path)
+        self.host.pretrainer.fold_item_fields()
+        return found
 
     def add_linear(self):
         settings = self.how

@@ -3,6 +3,7 @@
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.event_fields import find_fields
+from keras_peterrec.log.item_fields import read_item_fields
 from keras_peterrec.log.prepared.beam import new_pipeline
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
@@ -53,8 +54,9 @@ def pretrain(settings: PretrainSettings) -> dict:
     log = log.deciding(settings.keep_seen)
     log = log.reading(find_fields(log.sequences, as_fields(settings.fields), settings.times))
     everything = lambda: PretrainingLog.of_all(source, settings.min_count).reading(log.fields)
+    new_host = NewHost(settings, devices, log, everything, began)
     with seeded(settings.seed):
-        return live(NewHost(settings, devices, log, everything, began))
+        return live(new_host)
 
 
 class NewHost(HostLife):
@@ -67,7 +69,13 @@ class NewHost(HostLife):
     """
 
     def __init__(self, settings, devices, log, everything, began):
-        super().__init__(settings, devices, log.summary["fingerprint"], began, settings)
+        fingerprints, self._item_fields = log.summary["fingerprint"], None
+        if settings.items is not None:
+            self._item_fields = _read_item_fields(settings, log.vocabulary)
+            fingerprints = [fingerprints, self._item_fields.fingerprint()]
+        super().__init__(settings, devices, fingerprints, began, settings)
+        if self._item_fields is not None:
+            self.more_described = {"item_fields": self._item_fields.names}
         self.log, self._everything = log, everything
         self.keep_seen = log.keep_seen
 
@@ -81,12 +89,22 @@ class NewHost(HostLife):
         settings = self.settings
         if everything:
             self.log = self._everything()
+            if self._item_fields is not None:  # there may be more items
+                self._item_fields = _read_item_fields(settings, self.log.vocabulary)
         with self.devices.scope():
             pretrainer = new_pretrainer(
                 settings, len(self.log.vocabulary), fields=self.log.fields.sizes
             )
+            if self._item_fields is not None:
+                pretrainer.use_item_fields(self._item_fields)
         kept = settings.max_length, origin(settings, everything), self.keep_seen, self.log.fields
         self.host = Host(pretrainer, self.log.vocabulary, *kept)
+
+
+def _read_item_fields(settings, vocabulary):
+    """The ItemFields that the settings ask for."""
+    names = as_fields(settings.item_fields)
+    return read_item_fields(settings.items, names, vocabulary, settings.columns)
 
 
 def _check_runner(settings):

@@ -65,6 +65,16 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
         "whether the network reads the time until the next event or the question",
         no_help="read items alone, and no times; so it is where timestamps only say an order",
     )
+    items: Source | None = data_setting(
+        None, "table with item_id and the columns that `item_fields` names"
+    )
+    item_fields: EventNames | None = setting(
+        None,
+        "columns of `items`, such as genre,brand: an item's vector is its own plus those of its "
+        "values, several of them as in Drama|War",
+        metavar="NAME,...",
+        check=lambda name, value: as_fields(value),
+    )
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=check_count
     )
@@ -88,6 +98,11 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
                 "`runner` should be left out where there is no linear part to count for, which "
                 "`linear` and `baselines` ask for. "
                 f"Received: `runner` = {self.runner!r} without either."
+            )
+        if (self.items is None) != (self.item_fields is None):
+            raise InputError(
+                "`items` and `item_fields` should be given together. "
+                f"Received: `items` = {self.items!r}, `item_fields` = {self.item_fields!r}."
             )
         if self.objective != "masked":
             return

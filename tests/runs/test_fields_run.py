@@ -189,3 +189,19 @@ def test_timestamps_that_only_order_are_not_learned_from(tmp_path, capsys):
     assert Host.load(tmp_path / "host").fields.names == []
     said = "the timestamps tell an order and not when an event was, so the network reads no times"
     assert said in capsys.readouterr().err
+
+
+def test_fields_of_items_are_trained_and_leave_a_host_like_others(tmp_path):
+    columns, out = columns_of(users=60), tmp_path / "host"
+    items = {"item_id": [f"i{n}" for n in range(ITEMS)], "side": ["a", "b"] * (ITEMS // 2)}
+    settings = SMALL | {"epochs": 1, "steps_per_epoch": 3, "times": False, "final": True}
+    with pytest.raises(InputError, match="`items` and `item_fields` should be given together"):
+        pretrain(log_of(columns), out, items=items, **settings)
+    measured = pretrain(log_of(columns), out, items=items, item_fields="side", **settings)
+    assert measured["item_fields"] == ["side"]
+    host = Host.load(out)
+    assert host.pretrainer.input_fields is None and host.fields.names == []
+    assert not any("field" in path for path in host.backbone.named_weights())
+    other = {**items, "side": ["b", "b", *items["side"][2:]]}
+    with pytest.raises(InputError, match="`out` should be a new folder or that of the same run"):
+        pretrain(log_of(columns), out, items=other, item_fields="side", **settings)

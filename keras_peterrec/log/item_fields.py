@@ -1,0 +1,145 @@
+"""Fields of items, such as genre and brand: which values each item of a vocabulary has."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_peterrec import progress
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_fields import FEW_NUMBERS, QUANTILES, as_number
+from keras_peterrec.log.sources import item_table
+from keras_peterrec.log.table_columns import SEPARATOR, encode_ids, joined_lists, texts
+from keras_peterrec.log.table_files import read_tables, source_name
+from keras_peterrec.log.vocabulary import Vocabulary, id_of, is_item, number_of
+from keras_peterrec.types import ColumnNames, Source
+
+MOST_VALUES = 32  # of an item; further ones are left out
+LEAST_ITEMS = 2  # that have a value: one of a single item says no more than the item
+
+
+@dataclass(frozen=True)
+class ItemFields:
+    """The values that items have in some fields.
+
+    Args:
+        names: list of str. The fields.
+        count: int. How many different values there are in all fields.
+        values: int32 array `[V, M]` by the ids of a vocabulary: numbers of values from 1 on, 0 for
+            no more. Special ids have none.
+        shares: float32 array `[V, M]`. What each value counts: an item's values in one field add up
+            to 1.
+    """
+
+    names: list[str]
+    count: int
+    values: np.ndarray
+    shares: np.ndarray
+
+    @classmethod
+    def of_columns(cls, vocabulary: Vocabulary, item_ids: Any, columns: dict) -> "ItemFields":
+        """The ItemFields of columns of words, several of them as in `Drama|War`, or numbers.
+
+        A column with more than 20 different values that are all numbers is read in 32 buckets of
+        about as many items each. Items that the table lacks have no value.
+
+        Args:
+            vocabulary: Vocabulary.
+            item_ids: sequence `[I]` of str or int.
+            columns: dict from a name to a sequence `[I]`.
+
+        Raises:
+            InputError: an item occurs twice, a column cannot be read as text, or no item of the
+                vocabulary has a value that another one has too.
+        """
+        names, codes = encode_ids(item_ids, "item_id")
+        if len(names) != len(codes):
+            raise InputError(
+                "`items` should have one row for each item. "
+                f"Received: {len(codes)} rows of {len(names)} items."
+            )
+        ids = vocabulary.encode(names)
+        every: list[list[tuple]] = [[] for _ in range(len(vocabulary))]
+        for name, column in columns.items():
+            cells = texts(joined_lists(column, name), name)
+            for id_, values in zip(ids, _values_of(cells, is_item(ids))):
+                if is_item(id_):
+                    every[id_] += [((name, value), 1.0 / len(values)) for value in values]
+        counts = Counter(value for of_item in every for value, _ in of_item)
+        kept = [value for value, items in counts.items() if items >= LEAST_ITEMS]
+        if not kept:
+            raise InputError(
+                f"`item_fields` should be columns in which items of the log share values. "
+                f"Received: {', '.join(columns)}, in which none do."
+            )
+        place = {value: n for n, value in enumerate(kept, 1)}
+        rows = [[(place[v], share) for v, share in of_item if v in place] for of_item in every]
+        width = min(MOST_VALUES, max(map(len, rows)))
+        numbers = np.zeros((len(rows), width), "int32")
+        shares = np.zeros((len(rows), width), "float32")
+        for id_, row in enumerate(rows):
+            for n, (number, share) in enumerate(row[:width]):
+                numbers[id_, n], shares[id_, n] = number, share
+        return cls(list(columns), len(kept), numbers, shares)
+
+    def fingerprint(self) -> str:
+        """`"sha256:<16 hex digits>"` of which item has which values."""
+        digest = hashlib.sha256(repr(self.names).encode())
+        digest.update(self.values.tobytes())
+        digest.update(self.shares.tobytes())
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+    @property
+    def covered(self) -> float:
+        """The share of the items that have a value."""
+        return float((self.values[id_of(0) :] > 0).any(axis=1).mean())
+
+
+def read_item_fields(
+    source: Source,
+    names: Sequence[str],
+    vocabulary: Vocabulary,
+    columns: ColumnNames | None = None,
+) -> ItemFields:
+    """The ItemFields of a table with the column `item_id` and those that are named.
+
+    Args:
+        source: path, glob, list of these, or table in memory, see `read_log`; or a name such as
+            `"movielens-1m/items"`.
+        names: sequence of str.
+        vocabulary: Vocabulary.
+        columns: dict, or text such as `"item_id=movieId"`. Defaults to `None`.
+
+    Raises:
+        InputError: a file is missing or unreadable, lacks a column, or see
+            `ItemFields.of_columns`.
+    """
+    with progress.stage(f"reading {source_name(source)}") as said:
+        tables = read_tables(item_table(source), ["item_id", *names], columns)
+        try:
+            of_columns = {name: tables.column(name) for name in names}
+            fields = ItemFields.of_columns(vocabulary, tables.column("item_id"), of_columns)
+        except InputError as error:
+            raise InputError(f"{tables.name}: {error}") from error
+        said(
+            f"{fields.count:,} values of {', '.join(names)}; {fields.covered:.0%} of the log's "
+            f"{number_of(len(vocabulary)):,} items have one".replace("%", " %")
+        )
+    return fields
+
+
+def _values_of(cells, of_log):
+    """The values in each cell: its words between `|`, or the bucket of its number."""
+    words = lambda cell: dict.fromkeys(filter(None, map(str.strip, cell.split(SEPARATOR))))
+    split = [[] if cell is None else list(words(cell)) for cell in cells]
+    different = {value for row in split for value in row}
+    numbers = {value: as_number(value) for value in different}
+    if len(different) <= FEW_NUMBERS or None in numbers.values():
+        return split
+    known = [numbers[value] for row, here in zip(split, of_log) if here for value in row]
+    shares = np.arange(1, QUANTILES) / QUANTILES
+    edges = np.unique(np.quantile(known or [0.0], shares, method="inverted_cdf"))
+    return [[int(np.searchsorted(edges, numbers[v], "right")) for v in row] for row in split]

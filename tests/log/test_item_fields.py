@@ -1,0 +1,127 @@
+"""Fields of items, and what they do to a host that is trained with them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.item_fields import ItemFields, read_item_fields
+from keras_peterrec.log.vocabulary import Vocabulary
+from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.network.convolution import ConvolutionNetwork
+
+ITEMS = [f"i{n}" for n in range(16)]
+TABLE = {
+    "item_id": [*ITEMS[:14], "elsewhere"],
+    "genre": [*("a|b" if n % 3 else "c" for n in range(14)), "c"],
+    "brand": [None, "alone", *["x", "y"] * 6, "x"],
+    "price": [*(n / 2 for n in range(14)), 900.0],
+}
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return Vocabulary(ITEMS)
+
+
+@pytest.fixture(scope="module")
+def fields(vocabulary):
+    return read_item_fields(TABLE, ["genre", "brand"], vocabulary)
+
+
+def test_values_of_an_item_share_what_a_field_counts(fields):
+    assert (fields.names, fields.count, len(fields.values)) == (["genre", "brand"], 5, 20)
+    assert not fields.values[:4].any() and not fields.values[18:].any()  # no item, not in the table
+    a, b, x, y = (
+        set(fields.values[4 + n][fields.shares[4 + n] == s])
+        for n, s in ((1, 0.5), (2, 0.5), (2, 1.0), (3, 1.0))
+    )
+    assert a == b and len(a) == 2  # both genres
+    assert len(x) == 1 and x != y
+    assert fields.shares[4].tolist() == [1.0, 0.0, 0.0]  # a genre, and no brand
+    assert fields.shares[5].tolist() == [0.5, 0.5, 0.0]  # "alone" is the brand of one item
+    assert fields.covered == 14 / 16
+
+
+def test_many_numbers_are_read_in_buckets(vocabulary):
+    years = [str(1900 + n) for n in range(40)]
+    items = [f"n{n}" for n in range(40)]
+    table = {"item_id": items, "year": years}
+    fields = read_item_fields(table, ["year"], Vocabulary([*items, *ITEMS]))
+    assert 2 <= fields.count < 32 and fields.values.shape[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"brand": ITEMS}, "`item_fields` should be columns in which items of the log share"),
+        ({"brand": [None] * 16}, "`item_fields` should be columns in which items of the log share"),
+    ],
+)
+def test_what_tells_nothing_is_refused(vocabulary, columns, said):
+    with pytest.raises(InputError, match=said):
+        ItemFields.of_columns(vocabulary, ITEMS, columns)
+    with pytest.raises(InputError, match="`items` should have one row for each item"):
+        ItemFields.of_columns(vocabulary, ["i1", "i1"], {"brand": ["x", "x"]})
+
+
+def pretrainer_with(fields, negatives=0):
+    network = ConvolutionNetwork(20, 8, blocks=1)
+    pretrainer = CausalPretrainer(network, tied=False, negatives=negatives, seed=1)
+    pretrainer.use_item_fields(fields)
+    return pretrainer
+
+
+def batch(seed=0):
+    draw = np.random.default_rng(seed)
+    return tuple(tf.constant(draw.integers(4, 20, (3, 6)), tf.int32) for _ in range(2))
+
+
+def test_an_items_vector_is_its_own_and_those_of_its_values(fields):
+    pretrainer = pretrainer_with(fields)
+    for table, layer, own, first in (
+        (pretrainer.item_table, pretrainer.output_fields, pretrainer.output_table, 4),
+        (None, pretrainer.input_fields, pretrainer.backbone.item_embedding, 0),
+    ):
+        rows, expected = np.asarray(layer.table), np.asarray(own.embeddings).copy()
+        for id_ in range(4, 20):
+            for value, share in zip(fields.values[id_], fields.shares[id_]):
+                expected[id_ - first] += share * rows[value] * (value > 0)
+        if table is None:
+            table = np.asarray(own.embeddings) + np.asarray(layer.all())
+        np.testing.assert_allclose(np.asarray(table), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("negatives", [0, 5])
+def test_folded_fields_change_no_answer(fields, negatives):
+    pretrainer, (history, targets) = pretrainer_with(fields, negatives), batch()
+    pretrainer.compile("sgd", jit_compile=False)
+    before = [
+        np.asarray(layer.table) for layer in (pretrainer.input_fields, pretrainer.output_fields)
+    ]
+    pretrainer.train_step((history, targets))
+    after = [
+        np.asarray(layer.table) for layer in (pretrainer.input_fields, pretrainer.output_fields)
+    ]
+    assert all(np.abs(a - b).max() > 1e-6 for a, b in zip(before, after))
+    scores = np.asarray(pretrainer.next_item_scores(history))
+    states = np.asarray(pretrainer(history))
+    pretrainer.fold_item_fields()
+    assert pretrainer.input_fields is None and pretrainer.output_fields is None
+    np.testing.assert_allclose(np.asarray(pretrainer.next_item_scores(history)), scores, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(pretrainer.backbone(history)), states, atol=1e-5)
+
+
+def test_a_micro_batched_step_is_keras_own(fields):
+    pretrainer, (history, targets) = pretrainer_with(fields), batch()
+    pretrainer.compile("sgd", jit_compile=False)
+    with tf.GradientTape() as tape:
+        loss = pretrainer.compute_loss(history, targets, pretrainer(history, training=True))
+    weights = pretrainer.trainable_variables
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    rate = float(pretrainer.optimizer.learning_rate)
+    gradients = [np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients]
+    expected = [np.asarray(weight) - rate * g for weight, g in zip(weights, gradients)]
+    pretrainer.train_step((history, targets))
+    for weight, value in zip(weights, expected):
+        np.testing.assert_allclose(np.asarray(weight), value, atol=1e-6, err_msg=weight.path)
