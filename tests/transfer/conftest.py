@@ -1,24 +1,32 @@
 """A small host, and a way to check that nothing changed it."""
 
+import functools
+
 import numpy as np
 import pytest
 from task_samples import make_host, make_task
 
 
-@pytest.fixture(params=[True, False], ids=["causal", "masked"])
-def any_host(request):
-    return make_host(request.param)
+@pytest.fixture
+def dilations():
+    """Those of one block; files that look at single blocks ask for two."""
+    return (1,)
 
 
 @pytest.fixture
-def host():
-    return make_host()
-
-
-@pytest.fixture
-def new_host():
+def new_host(dilations):
     """The function that makes hosts."""
-    return make_host
+    return functools.partial(make_host, dilations=dilations)
+
+
+@pytest.fixture(params=[True, False], ids=["causal", "masked"])
+def any_host(request, new_host):
+    return new_host(request.param)
+
+
+@pytest.fixture
+def host(new_host):
+    return new_host()
 
 
 @pytest.fixture

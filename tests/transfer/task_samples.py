@@ -27,8 +27,8 @@ KINDS = {
 }
 
 
-def make_host(causal=True, seed=0, **arguments):
-    backbone = ConvolutionNetwork(len(ITEMS) + 4, hidden_dim=8, dilations=(1, 4), causal=causal)
+def make_host(causal=True, seed=0, dilations=(1,), **arguments):
+    backbone = ConvolutionNetwork(len(ITEMS) + 4, 8, dilations, causal=causal)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, **arguments)
     return Host(reference.randomise(pretrainer, seed), Vocabulary(ITEMS), max_length=6)
 

@@ -11,6 +11,11 @@ from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.transfer.host import Host
 
 
+@pytest.fixture
+def dilations():
+    return (1, 4)  # of two blocks
+
+
 def refused(folder):
     with pytest.raises(InputError) as info:
         Host.load(folder)

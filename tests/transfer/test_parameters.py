@@ -14,6 +14,11 @@ from keras_peterrec.transfer.task_model import TaskModel
 CHANNELS = 256
 
 
+@pytest.fixture
+def dilations():
+    return (1, 4)  # of two blocks
+
+
 @pytest.fixture(scope="module")
 def paper_backbone():
     """The paper's network but for its item table, of ten rows."""

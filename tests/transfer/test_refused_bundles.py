@@ -10,6 +10,11 @@ from keras_peterrec.transfer.task import Task
 
 
 @pytest.fixture
+def dilations():
+    return (1, 4)  # of two blocks
+
+
+@pytest.fixture
 def refused(host, bits):
     """Loads a bundle and checks that the error is one line and that the host is unchanged."""
 

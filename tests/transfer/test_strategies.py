@@ -32,6 +32,11 @@ TRAINED = {
 }
 
 
+@pytest.fixture
+def dilations():
+    return (1, 4)  # of two blocks
+
+
 def trainable_host_paths(task):
     trained = {id(weight) for weight in task.trainable_weights}
     return {path for path, w in task.host.named_weights().items() if id(w) in trained}

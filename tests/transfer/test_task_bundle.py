@@ -28,6 +28,11 @@ PATCHES = (
 )
 
 
+@pytest.fixture
+def dilations():
+    return (1, 4)  # of two blocks
+
+
 def saved_and_loaded(task, host, folder):
     task.save(folder, host)
     return Task.load(folder, host)

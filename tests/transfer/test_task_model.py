@@ -16,6 +16,11 @@ from keras_peterrec.transfer.strategies import METHODS, build_task
 from keras_peterrec.transfer.task_model import TaskModel, head_model
 
 
+@pytest.fixture
+def dilations():
+    return (1, 4)  # of two blocks
+
+
 def answers(model, histories):
     return np.asarray(model(histories))
 
