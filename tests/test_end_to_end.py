@@ -17,7 +17,7 @@ def test_a_patch_learns_from_a_pretrained_host_what_it_cannot_from_a_random_one(
         "simulated/source",
         tmp_path / "host",
         hidden_dim=32,
-        blocks=1,
+        blocks=2,
         max_length=20,
         epochs=10,
         learning_rate=3e-3,

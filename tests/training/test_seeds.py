@@ -83,6 +83,10 @@ def test_commands_leave_the_states_as_they_were(tmp_path):
     assert_undisturbed(lambda: pretrain(log, host, **SMALL))
     assert_undisturbed(lambda: transfer(host, log, tmp_path / "task", **QUICK, **LABELS))
     assert_undisturbed(lambda: multi_task(log, {"gender": task}, tmp_path / "mtl", **SMALL))
+
+
+@pytest.mark.slow
+def test_a_benchmarks_model_leaves_the_states_as_they_were(tmp_path):
     assert_undisturbed(lambda: make_model(tmp_path / "made" / "1", 20, 10, 8, 1, 8, seed=0))
 
 
