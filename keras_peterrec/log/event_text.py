@@ -25,9 +25,7 @@ from keras_peterrec.log.event_fields import (
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.vocabulary import UNK
 
-_ITEM = "[@;].*"  # what follows an item's id
-_TIME = "^[^@;]*(?:@([^;]*))?.*$"
-_FIELD = "^(?:.*?;{}=([^;]*))?.*$"
+_AFTER_ITEM = "[@;].*"
 _NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
 
 
@@ -35,12 +33,12 @@ class Words(NamedTuple):
     """Known events of histories, user by user, and the question after those that have one.
 
     Args:
-        texts: string tensor `[n]`.
+        parts: Ragged string tensor `[n, (p)]`, what stands between `;`: item and time come first.
         rows: int64 tensor `[n]`, whose each is.
         ids: int64 tensor `[n]`, of items; `UNK` for a question.
     """
 
-    texts: tf.Tensor
+    parts: tf.RaggedTensor
     rows: tf.Tensor
     ids: tf.Tensor
 
@@ -90,8 +88,10 @@ class EventReader(tf.Module):
         is_question = (items == "") & is_last
         is_known = (items != "") & (ids.values != UNK)
         kept = is_known | is_question
-        parts = words.values, words.value_rowids(), ids.values
-        told = Words(*(tf.boolean_mask(part, kept) for part in parts))
+        texts, rows, known = (
+            tf.boolean_mask(part, kept) for part in (words.values, words.value_rowids(), ids.values)
+        )
+        told = Words(tf.strings.split(texts, ";"), rows, known)
         numbers = [tf.cast(self._numbers(field, told), tf.int64) for field in self._fields]
         rows = tf.stack([told.ids, *numbers], axis=1)
         rows = keep_some(ids, kept).with_values(rows)
@@ -103,8 +103,7 @@ class EventReader(tf.Module):
             return tf.zeros_like(words.ids)
         if isinstance(field, TimeUntilNext):
             return _buckets_until_next(words)
-        pattern = _FIELD.format(re.escape(written(field.name)))
-        texts = tf.strings.regex_replace(words.texts, pattern, r"\1")
+        texts = _told(words.parts, f"{written(field.name)}=")
         if isinstance(field, Categories):
             return self.tables[field.name].lookup(texts)
         values, told = _as_numbers(texts)
@@ -134,7 +133,7 @@ def split_items(history: tf.Tensor) -> tf.RaggedTensor:
 
 def items_of(history: str) -> list[str]:
     """The same of one text, in Python."""
-    items = (re.sub(_ITEM, "", word) for word in history.split())
+    items = (re.sub(_AFTER_ITEM, "", word) for word in history.split())
     return [item for item in items if item]
 
 
@@ -153,18 +152,35 @@ def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
 
 
 def _split(history):
+    """The words of texts, ragged `[B, (n)]`, and of each word its item or `""`, `[n]`."""
     words = tf.strings.split(history)
-    return words, tf.strings.regex_replace(words.values, _ITEM, "")
+    # Regular expressions for each word would take as long as all the rest of reading ids.
+    says_more = tf.reduce_any(tf.strings.regex_full_match(history, "(?s).*[@;].*"))
+    items = lambda: tf.strings.regex_replace(words.values, _AFTER_ITEM, "")
+    return words, tf.cond(says_more, items, lambda: words.values)
 
 
 def _buckets_until_next(words):
     """See `TimeUntilNext`; 0 for a user's last word, which nothing follows."""
-    texts = tf.strings.regex_replace(words.texts, _TIME, r"\1")
+    parts = words.parts
+    heads = tf.gather(parts.values, parts.row_splits[:-1])
+    heads = tf.strings.split(heads, "@", maxsplit=1)  # the item and, after it, the time
+    has_time, ends = heads.row_lengths() > 1, heads.row_splits[1:]
+    texts = tf.where(has_time, tf.gather(heads.values, tf.maximum(ends - 1, 0)), "")
     times, told = _as_numbers(texts)
     gaps = tf.cast(tf.round((times[1:] - times[:-1]) * 1_000), tf.int64)
     both = told[1:] & told[:-1] & (words.rows[1:] == words.rows[:-1])
     buckets = 1 + tf.searchsorted(tf.constant(TIME_EDGES), gaps, side="right")
     return tf.pad(tf.where(both, buckets, 0), [[0, 1]])[: tf.size(words.rows)]
+
+
+def _told(parts, start):
+    """What stands after `name=` among the parts of each word, `[n]`; `""` where nothing does."""
+    is_it = tf.strings.substr(parts.values, 0, len(start.encode())) == start
+    values = tf.strings.substr(tf.boolean_mask(parts.values, is_it), len(start.encode()), -1)
+    places = tf.boolean_mask(parts.value_rowids(), is_it)[:, tf.newaxis]
+    nothing = tf.fill([parts.nrows()], "")
+    return tf.tensor_scatter_nd_update(nothing, places, values)
 
 
 def _as_numbers(texts):
