@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import numpy_reference as reference
 import pytest
+from task_samples import make_host
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.keras_internals import stored_variables
@@ -14,11 +15,6 @@ from keras_peterrec.tasks.target_loss import TargetLoss
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import METHODS, build_task
 from keras_peterrec.transfer.task_model import TaskModel, head_model
-
-
-@pytest.fixture
-def dilations():
-    return (1, 4)  # of two blocks
 
 
 def answers(model, histories):
@@ -40,9 +36,10 @@ def train(task, histories, epochs=2, eagerly=True, batch_size=4):
     task.fit(histories, made_up, batch_size, epochs, verbose=0)
 
 
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("insertion", INSERTIONS)
-def test_is_the_formula(any_host, insertion, histories):
-    backbone = any_host.backbone
+def test_is_the_formula(causal, insertion, histories):
+    backbone = make_host(causal, dilations=(1, 4)).backbone  # of two blocks
     task = TaskModel(backbone, RecommenderHead(5), Bottleneck(3, insertion))
     for seed, weight in enumerate(task.task_weights().values()):
         weight.assign(np.random.default_rng(seed).normal(0, 0.5, weight.shape))
@@ -141,7 +138,8 @@ def test_dropout_is_on_the_users_state_in_training_only(host, histories):
     assert np.abs(np.asarray(task(histories, training=True)) - at_rest).max() > 1e-4
 
 
-def test_paths_name_every_weight_of_the_task_once(host):
+def test_paths_name_every_weight_of_the_task_once():
+    host = make_host(dilations=(1, 4))  # of two blocks
     task = build_task(host.backbone, LinearHead(2), patch=Bottleneck(3, "serial_single"))
     assert sorted(task.task_weights()) == sorted(
         ["task_token/token", "head/kernel", "head/bias"]
