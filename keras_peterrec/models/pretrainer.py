@@ -172,8 +172,9 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             items: int. How many items stay as they are.
         """
         self.frozen_items = items
-        for layer in self.backbone.layers:
-            layer.trainable = layer is self.backbone.item_embedding
+        network = self.backbone  # its tables of fields are no layers of the functional model
+        for layer in (*network.layers, *network.field_tables):
+            layer.trainable = layer is network.item_embedding
 
     def frozen_rows(self) -> list[Variable]:
         """Pairs of a table and how many of its first rows are not trained."""

@@ -177,6 +177,13 @@ def test_a_refreshed_host_reads_the_same(folder, tmp_path):
     quick = {"epochs": 1, "linear": False, "baselines": False}
     refresh(folder / "host", log_of(newer), tmp_path / "host", **quick)
     assert Host.load(tmp_path / "host").fields.names == ["time", "price"]
+    refresh(folder / "host", log_of(newer), tmp_path / "kept", keep_host_items=True, **quick)
+    kept, host = Host.load(tmp_path / "kept"), Host.load(folder / "host")
+    assert host.fingerprint() in kept.compatible_with
+    before, after = host.backbone.named_weights(), kept.backbone.named_weights()
+    for path in before:
+        if path.startswith("field"):
+            np.testing.assert_array_equal(np.asarray(after[path]), np.asarray(before[path]))
     with pytest.raises(InputError, match="`log` should have the column 'price', which the host"):
         refresh(folder / "host", log_of(newer, ()), tmp_path / "none", **quick)
 
