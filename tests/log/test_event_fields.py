@@ -200,3 +200,20 @@ def test_a_share_of_the_fields_is_hidden():
     some = windows[(windows != 0).any(axis=(1, 2))]
     assert abs((some == 0).all(axis=2).mean() - rate / 2) < 0.02
     assert hide_fields(fields, events, None, 0.0) is fields
+
+
+def test_odd_texts_harm_no_other_row():
+    read = EventReader(
+        Vocabulary(["x", "y"]).table,
+        EventFields([TimeUntilNext(), Numbers("p", [1.0, 2.0]), Categories("k", ["a"])]),
+    )
+    good = "x@1;p=1.5;k=a y@2"
+    [expected] = read(tf.constant([good]))[1].to_list()
+    odd = ["x@1e400 y@5", "x;p=1e999 y;p=-1e999", "x@@5 y@6", "x@5@6 y", "@", ";;", ";p=1 @ @@"]
+    odd += ["x@" + "9" * 400, "x@0x10;p=nan;k", "x;p=;k=b;k=a;;", "é@5;k=ü x@-1", "\x00 x"]
+    assert expected == [[4, 2, 2, 1], [5, 0, 0, 0]]
+    for text in odd:
+        ids, rows = read(tf.constant([good, text, good]))
+        assert rows.to_list()[0] == rows.to_list()[2] == expected, text
+        assert all(row[0] in (4, 5) and row[2] <= 3 for row in rows.to_list()[1]), text
+        assert len(ids.to_list()[1]) == len(items_of(text.replace("\x00", "?"))), text
