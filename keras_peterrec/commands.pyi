@@ -99,6 +99,10 @@ def pretrain(
     learning_rate: float = 0.002,
     later_rate: float = 0.5,
     weight_column: str | None = None,
+    fields: EventNames | None = None,
+    times: bool = True,
+    items: Source | None = None,
+    item_fields: EventNames | None = None,
     min_count: int = 1,
     baselines: bool = True,
     split: str = "last",
@@ -181,6 +185,13 @@ def pretrain(
             on the next item only, as in the paper; causal only. Defaults to `0.5`.
         weight_column: str. Column of numbers from 0 up: how much each event counts in the network's
             loss; metrics and regressions count all alike. Defaults to `None`.
+        fields: Columns of the log that the network reads of each event, such as event_type,price:
+            categories, or numbers by quantiles. Defaults to `None`.
+        times: bool. Whether the network reads the time until the next event or the question.
+            Defaults to `True`.
+        items: Table with item_id and the columns that `item_fields` names. Defaults to `None`.
+        item_fields: Columns of `items`, such as genre,brand: an item's vector is its own plus those
+            of its values, several of them as in Drama|War. Defaults to `None`.
         min_count: int. Items with fewer training events become unknown. Defaults to `1`.
         baselines: bool. Whether regressions (SLIT and EASE) are measured as well. Defaults to
             `True`.

@@ -166,7 +166,7 @@ def test_help_names_every_command():
         (run, "user_id,timestamp\na,1\n", "item_id"),
         (run_here, "user_id,item_id,timestamp\n", "`"),
         (run_here, "user_id,item_id,timestamp\na,x,1\na,y,2\na,z,3\n", "two users"),
-        (run_here, "user_id,item_id,timestamp\na,x y,1\nb,x%20y,2\n", "white space"),
+        (run_here, "user_id,item_id,timestamp\na,x y,1\nb,x%20y,2\n", "written as in 'x%20y'"),
         (run_here, "user_id,item_id,timestamp\na,x,noon\nb,y,2\n", "timestamp"),
     ],
 )

@@ -26,6 +26,7 @@ from keras_peterrec.log.id_text import written
 from keras_peterrec.log.vocabulary import UNK
 
 _AFTER_ITEM = "[@;].*"
+_SAYS_MORE = "(?s).*[@;].*"  # than items
 _NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
 
 
@@ -155,9 +156,9 @@ def _split(history):
     """The words of texts, ragged `[B, (n)]`, and of each word its item or `""`, `[n]`."""
     words = tf.strings.split(history)
     # Regular expressions for each word would take as long as all the rest of reading ids.
-    says_more = tf.reduce_any(tf.strings.regex_full_match(history, "(?s).*[@;].*"))
+    says_more = tf.cast(tf.strings.regex_full_match(history, _SAYS_MORE), tf.int32)
     items = lambda: tf.strings.regex_replace(words.values, _AFTER_ITEM, "")
-    return words, tf.cond(says_more, items, lambda: words.values)
+    return words, tf.cond(tf.reduce_max(says_more) > 0, items, lambda: words.values)
 
 
 def _buckets_until_next(words):

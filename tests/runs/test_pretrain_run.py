@@ -165,9 +165,8 @@ def test_best_epoch_is_what_is_saved_and_epochs_that_ran_out_are_said(straight):
     assert said in shown
     host = Host.load(folder)
     log = load_log("simulated/source")
-    measured = NextItemEvaluation(log.encode(host.vocabulary), 20, VALIDATION).measure(
-        host.pretrainer
-    )
+    asked = log.encode(host.vocabulary), 20, VALIDATION
+    measured = NextItemEvaluation(*asked, fields=host.fields).measure(host.pretrainer)
     assert measured["ndcg@10"] == pytest.approx(result["metrics"]["validation"]["ndcg@10"])
 
 
@@ -192,7 +191,8 @@ def test_a_network_beside_a_part_that_copies_is_watched_on_new_items(tmp_path):
         host = Host.load(folder)
         assert host.keep_seen and result["data"]["keep_seen"]
         host.pretrainer.linear = None
-        watched = NextItemEvaluation(sequences, 20, VALIDATION, keep_seen=not linear)
+        asked = sequences, 20, VALIDATION, not linear
+        watched = NextItemEvaluation(*asked, fields=host.fields)
         alone = watched.measure(host.pretrainer)["ndcg@10"]
         assert float(read_rows(folder)[0]["val_ndcg@10"]) == pytest.approx(alone, abs=1e-5)
 

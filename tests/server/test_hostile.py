@@ -210,7 +210,7 @@ def test_sighup_reads_the_configuration_again(model_folder, tmp_path, monkeypatc
     with running(model_config_file=str(file)) as state:
         file.write_text(text.format("two", model_folder / "half"))
         state.server.reload()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 100
         while predict(state.port, "two", {"instances": [2.0]})[0] != 200:
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -16,6 +16,8 @@ ON_CPU = {
         "StringJoin",
         "StringLength",
         "StringStrip",
+        "StaticRegexFullMatch",
+        "StaticRegexReplace",
         "Substr",
         "UnsortedSegmentJoin",
     ),

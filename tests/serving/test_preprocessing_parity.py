@@ -6,15 +6,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_peterrec.log.event_text import split_history
 from keras_peterrec.log.item_table import ItemTable
-from keras_peterrec.log.preprocessing import left_pad, split_history
+from keras_peterrec.log.preprocessing import left_pad
 from keras_peterrec.log.vocabulary import PAD, Vocabulary
 
 MAX_LENGTH = 5
 ITEMS = ["a", "b", "42", "ключ", "a/b", "#", "0", "é", "日本", '"q"']
+SPECIAL = {*ITEMS, "@", ";"}
 SPACES = st.text(" \t\n\r\f\v", min_size=1, max_size=3)
 UNKNOWN = st.text(min_size=1, max_size=4).filter(
-    lambda text: text.split() == [text] and text.isprintable() and text not in ITEMS
+    lambda text: text.split() == [text] and text.isprintable() and not {*text, text} & SPECIAL
 )
 HISTORY = st.lists(st.sampled_from(ITEMS) | UNKNOWN, max_size=2 * MAX_LENGTH)
 
