@@ -72,20 +72,20 @@ class Histories:
         argument: str = "histories",
         times: "EachTimes | None" = None,
     ) -> None:
-        self._argument, self._times = argument, times
+        self._argument = argument
         self.user_ids = self._texts = self._rows = self._log = self._table = None
         names = None if isinstance(given, Events) else _column_names(given)
+        if times is not None and (isinstance(given, Events) or names is not None):
+            raise self._times_refusal("a table, whose column says it")
         if isinstance(given, Events):
             self._take_log(given)
         elif names is None:
-            self._take_each(given)
+            self._take_each(given, times)
         elif "item_id" in names:
             self._take_log(log_of_table(given))
             self._table = given
         else:
             self._take_column(given, names)
-        if times is not None and self._times is not None:
-            raise self._times_refusal(given)
 
     def __len__(self) -> int:
         """B, the number of users."""
@@ -204,7 +204,7 @@ class Histories:
         if "user_id" in names:
             self.user_ids = np.array([str(user) for user in _listed(table["user_id"])], object)
 
-    def _take_each(self, given):
+    def _take_each(self, given, times=None):
         """One string, or something with a history of each user."""
         if isinstance(given, str):
             given = [given]
@@ -213,11 +213,13 @@ class Histories:
         if getattr(given, "ndim", 1) == 2:  # an array, of any library
             given = np.asarray(given)
             if given.dtype.kind in "iu":
+                if times is not None:
+                    raise self._times_refusal("rows of integers")
                 self._rows = given.astype("int64")
                 return
         given = _listed(given)
-        if self._times is not None:
-            given = self._with_times(list(given))
+        if times is not None:
+            given = self._with_times(list(given), list(_listed(times)))
         histories = [self._one(history) for history in given]
         numbers = [not isinstance(history, str) for history in histories]
         if not any(numbers):
@@ -243,9 +245,8 @@ class Histories:
                 raise self._refusal(f"{_shown(item)} in it")
         return " ".join(map(written, items))
 
-    def _with_times(self, histories):
+    def _with_times(self, histories, times):
         """Lists of ids as texts that tell the events' times."""
-        times, self._times = list(_listed(self._times)), None
         if len(times) != len(histories):
             raise self._times_refusal(f"{len(times)} for {len(histories)} histories")
         texts = []
@@ -260,7 +261,6 @@ class Histories:
         return texts
 
     def _times_refusal(self, came):
-        came = came if isinstance(came, str) else _shown(came)
         return InputError(
             "`times` should be a list of seconds since 1970 for each list of item ids: of its "
             f"events and, perhaps, of the question. Received: {came}."
