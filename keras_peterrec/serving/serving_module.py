@@ -29,8 +29,6 @@ from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.types import AnyPath
 
-TASK = "task"  # of what reads histories
-
 
 class ServingModule(tf.Module):
     """The host and its tasks as functions of raw histories.
@@ -117,9 +115,10 @@ class ServingModule(tf.Module):
                 table.add_titles(titles)
             if hidden is not None:
                 table.hide(self.hidden)
-        readers = {TASK: EventReader(source.ids, host.fields.of_tasks)}
-        readers[NEXT_ITEM] = EventReader(source.ids, host.fields)
-        self.functions = _of_histories(host, source, tasks, answers, k, readers)
+        read, read_task = (
+            EventReader(source.ids, fields) for fields in (host.fields, host.fields.of_tasks)
+        )
+        self.functions = _of_histories(host, source, tasks, answers, k, read, read_task)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
         self.functions[KNOWN] = _concrete(
@@ -134,9 +133,9 @@ class ServingModule(tf.Module):
             self.functions[name + task.kind.example_suffix] = answered
         for name, task in tasks.items() if incremental else ():
             self.functions[name + STEP] = step_signature(
-                host, readers[TASK], task, answers[name].answer
+                host, read_task, task, answers[name].answer
             )
-        tables = {"source": source, "readers": list(readers.values())}
+        tables = {"source": source, "readers": [read, read_task]}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
@@ -148,14 +147,14 @@ class ServingModule(tf.Module):
         self.weights = _captured_weights(self.functions.values(), named)
 
 
-def _of_histories(host, source, tasks, answers, k, readers):
+def _of_histories(host, source, tasks, answers, k, read, read_task):
     """The functions that read histories, `{signature: concrete function}`."""
-    functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, readers[NEXT_ITEM]), EMBED)}
-    scores_of = {NEXT_ITEM: _next_item(host, readers[NEXT_ITEM])}
+    functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, read), EMBED)}
+    scores_of = {NEXT_ITEM: _next_item(host, read)}
     keeps = host.keep_seen
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
     for name, task in tasks.items():
-        scores_of[name], answer_of[name] = _scores(host, readers[TASK], task), answers[name].answer
+        scores_of[name], answer_of[name] = _scores(host, read_task, task), answers[name].answer
     select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
     select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}
