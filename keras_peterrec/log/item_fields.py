@@ -30,8 +30,8 @@ class ItemFields:
         count: int. How many different values there are in all fields.
         values: int32 array `[V, M]` by the ids of a vocabulary: numbers of values from 1 on, 0 for
             no more. Special ids have none.
-        shares: float32 array `[V, M]`. What each value counts: an item's values in one field add up
-            to 1.
+        shares: float32 array `[V, M]`. What each value counts: one by the number of the item's
+            values in that field, those that are left out included.
     """
 
     names: list[str]

@@ -43,8 +43,8 @@ class TaFeng:
     them), `"food"` and `"other"`, which share customers and no product. The shop's codes of
     products have no published names. Food is what has a subclass that begins with 1: so say the
     barcodes of makers (of noodles and crisps there; of detergents, cosmetics and batteries
-    elsewhere), and customers buy these products again most often. Baby milk powder, in 5604, is
-    not among it.
+    elsewhere), and customers buy most of these products again more often than others. It is
+    inferred. Baby milk powder, in 5604, is not among it.
 
     Times are the midnight of the day in UTC; purchases of one day have no order but the file's,
     which is arbitrary. All rows are kept, also amounts of up to 1,200 pieces that look like a
