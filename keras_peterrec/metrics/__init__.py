@@ -6,6 +6,7 @@ All of it is NumPy: importing this package does not import TensorFlow.
 from keras_peterrec.metrics.baselines import (
     UNIFORM,
     majority_probabilities,
+    own_items_ranks,
     popularity_ranks,
     popularity_table,
     uniform_probabilities,
@@ -24,6 +25,7 @@ __all__ = [
     "label_shares",
     "majority_probabilities",
     "multilabel_metrics",
+    "own_items_ranks",
     "popularity_ranks",
     "popularity_table",
     "ranking_metrics",

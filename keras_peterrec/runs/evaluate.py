@@ -7,11 +7,12 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.progress import stage
-from keras_peterrec.runs.host_linear import last_item_baseline, trained_counts
+from keras_peterrec.runs.host_linear import rule_baselines, trained_counts
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import measured_sequences
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
@@ -136,7 +137,8 @@ def _open_host(folder, settings):
         metrics = evaluation.measure(host.pretrainer, both=True)
         counts = trained_counts(sequences, len(host.vocabulary.items))
         popularity = {"name": "popularity", "test": evaluation.popularity(counts)}
-        return metrics, [popularity, last_item_baseline(sequences, counts, evaluation)]
+        rules = rule_baselines(sequences, counts, evaluation, is_moment(settings.split))
+        return metrics, [popularity, *rules]
 
     return data, measure
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.log.splits import TEST, VALIDATION, mean_one_factor, target_weight
 from keras_peterrec.log.streamed_batches import StreamedBatches
@@ -23,8 +23,8 @@ from keras_peterrec.runs.host_linear import (
     fit_ease,
     fit_linear,
     join,
-    last_item_baseline,
     refit_linear,
+    rule_baselines,
     sparse_regression_of,
 )
 from keras_peterrec.runs.life import Life
@@ -203,8 +203,9 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
         baseline = {"name": "popularity", "test": test.popularity(counts)}
         baselines = [baseline, *more_baselines]
         if settings.baselines:
-            progress.part(LAST_ITEM)
-            baselines.append(last_item_baseline(sequences, counts, test))
+            progress.part("rules by counts")
+            by_time = is_moment(settings.split)
+            baselines.extend(rule_baselines(sequences, counts, test, by_time))
             progress.part("EASE, fitted and chosen")
             bounded = Bounds.of(log, settings).is_exact(len(counts))
             ease = fit_ease(sequences, validation, len(counts)) if bounded else None

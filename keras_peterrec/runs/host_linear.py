@@ -42,6 +42,9 @@ EVENTS_OF_ITEM = 40  # one more item of a sparse regression costs as much as tra
 EVENTS_OF_ROW = 10  # the same of one more row by which it is chosen
 EXACT_CUBED = 90_000  # a dense regression of I items costs as much as I³ divided by this
 LEAST_EXACT, LEAST_ITEMS, LEAST_ROWS = 2_048, 5_000, 50_000
+# Baselines beside it.
+OWN_ITEMS, RECENT_POPULARITY = "bought before", "recent popularity"
+RECENT = 0.1  # share of the training events
 
 
 @dataclass(frozen=True)
@@ -215,24 +218,38 @@ def fit_ease(sequences: Events, validation: NextItemEvaluation, items: int) -> L
     return best_ease(bags, quality)
 
 
-def last_item_baseline(
-    sequences: Events, counts: np.ndarray, evaluation: NextItemEvaluation
-) -> dict:
-    """Name and metrics of "the last item again, then what followed it, then what is popular".
+def rule_baselines(
+    sequences: Events, counts: np.ndarray, evaluation: NextItemEvaluation, by_time: bool = False
+) -> list[dict]:
+    """Names and metrics of simple rules: next items by counts alone.
+
+    "Last item and successors" is always among them; "bought before" where items of the history may
+    be answered; "recent popularity", of the latest tenth of the training events, where the log is
+    split by time.
 
     Args:
         sequences: Events, whose training events are counted.
         counts: int array. How often training has each item of the vocabulary.
         evaluation: NextItemEvaluation of the same vocabulary.
+        by_time: bool. Whether training ends at one moment for all users. Defaults to `False`.
     """
     pairs = Pairs(len(counts), len(counts))
     add_followers(pairs, next_item_rows(sequences))
-    counted = LastItemCounts(pairs.matrix(), counts)
-    return {"name": LAST_ITEM, "test": evaluation.last_item(counted)}
+    found = {LAST_ITEM: evaluation.last_item(LastItemCounts(pairs.matrix(), counts))}
+    if evaluation.keep_seen:
+        found[OWN_ITEMS] = evaluation.own_items(counts)
+    if by_time and sequences.timestamps is not None:
+        trained = _is_trained(sequences)
+        latest = np.quantile(sequences.timestamps[trained], 1 - RECENT)
+        recent = sequences.items[trained & (sequences.timestamps >= latest)]
+        found[RECENT_POPULARITY] = evaluation.popularity(count_items(recent, len(counts)))
+    return [{"name": name, "test": test} for name, test in found.items()]
 
 
 def trained_counts(sequences: Events, items: int) -> np.ndarray:
     """How often each item of the vocabulary is in events that training sees, int `[items]`."""
-    seen = sequences.places < np.repeat(sequences.split.trained, sequences.lengths)
-    trained = sequences.items[seen]
-    return count_items(trained, items)
+    return count_items(sequences.items[_is_trained(sequences)], items)
+
+
+def _is_trained(sequences):
+    return sequences.places < np.repeat(sequences.split.trained, sequences.lengths)

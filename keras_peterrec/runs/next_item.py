@@ -14,6 +14,7 @@ from keras_peterrec.log.seen_items import distinct_items
 from keras_peterrec.log.vocabulary import id_of, number_of
 from keras_peterrec.metrics import (
     full_ranks,
+    own_items_ranks,
     popularity_ranks,
     popularity_table,
     ranking_metrics,
@@ -104,6 +105,18 @@ class NextItemEvaluation:
         table = np.ones((len(self), 1), "float32"), popularity_table(counts)
         ranks_of = lambda known: popularity_ranks(counts, self.targets, *known)
         return self._metrics(*table, both=True, ranks_of=ranks_of)
+
+    def own_items(self, counts: Any) -> dict:
+        """Metrics of ranking what the user had before first, then what is popular."""
+        table, numbers = popularity_table(counts), number_of(self.sequences.items)
+        histories = np.maximum(numbers, -1), self.starts, self.stops
+
+        def ranks_of(known):
+            if len(known[1]):  # the history is not answered
+                return popularity_ranks(counts, self.targets, *known)
+            return own_items_ranks(*histories, self.targets, counts)
+
+        return self._metrics(np.ones((len(self), 1), "float32"), table, True, ranks_of=ranks_of)
 
     def last_item(self, counts: LastItemCounts) -> dict:
         """Metrics of ranking the last item first, then what followed it, then what is popular."""

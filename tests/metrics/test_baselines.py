@@ -8,6 +8,7 @@ from keras_peterrec.metrics import (
     classification_metrics,
     full_ranks,
     majority_probabilities,
+    own_items_ranks,
     popularity_ranks,
     popularity_table,
 )
@@ -18,6 +19,36 @@ def test_popularity_ranks_by_count():
     assert table.shape == (4, 1) and table.dtype == np.float32
     ranks = full_ranks(np.ones((4, 1)), table, np.arange(4), np.arange(4), np.zeros(5, int), [])
     assert ranks.tolist() == [3, 1, 4, 3]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_own_items_come_first_by_frequency_and_then_what_is_popular(seed):
+    random = np.random.default_rng(seed)
+    size, users = 9, 12
+    lengths = random.integers(0, 7, users)
+    offsets = np.append(0, np.cumsum(lengths))
+    items = random.integers(-1, size, offsets[-1])
+    counts, targets = random.integers(0, 4, size), random.integers(-1, size, users)
+    ranks = own_items_ranks(items, offsets[:-1], offsets[1:], targets, counts)
+    for user, target in enumerate(targets):
+        history = items[offsets[user] : offsets[user + 1]].tolist()
+        own = {item for item in history if item >= 0}
+        last = {item: place for place, item in enumerate(history)}
+        order = sorted(own, key=lambda item: (-history.count(item), -last[item]))
+        others = [item for item in range(size) if item not in own]
+        if target in own:
+            assert ranks[user] == 1 + order.index(target)
+        elif target >= 0:
+            as_popular = [item for item in others if counts[item] >= counts[target]]
+            assert ranks[user] == len(own) + len(as_popular)
+        else:
+            assert ranks[user] == size
+
+
+def test_own_items_of_empty_histories_are_popularity():
+    nothing = np.zeros(2, int)
+    ranks = own_items_ranks(np.zeros(0, int), nothing, nothing, np.array([0, 1]), [3, 9])
+    assert ranks.tolist() == [2, 1]
 
 
 def test_majority_class_scores_its_share_and_the_entropy():

@@ -7,11 +7,14 @@ import scipy.sparse
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.read_log import read_log
 from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.log.sources.simulated_shop import simulate_shop
 from keras_peterrec.log.splits import TEST
-from keras_peterrec.log.vocabulary import Vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary, number_of
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
+from keras_peterrec.runs.host_linear import rule_baselines
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.transfer.host import Host
@@ -90,3 +93,26 @@ def test_a_sparse_linear_part_is_chosen_by_what_is_served(keep_seen, log):
     assert found == pytest.approx(evaluation.measure_linear(part)["mrr@5"])
     dense = LinearPart(part.bag, table, part.bias)
     assert found == pytest.approx(evaluation.linear_quality(dense, "mrr@5"))
+
+
+def test_rules_by_counts_are_measured_where_they_can_answer():
+    shop = read_log(simulate_shop(users=80, items=30), events="view")
+    latest = float(np.quantile(shop.timestamps, 0.8))
+    log = PretrainingLog.of(shop, 1, f"time:{latest}")
+    asked = log.sequences, 20, TEST
+    kept, new = (NextItemEvaluation(*asked, keep_seen=kept) for kept in (True, False))
+    rules = {rule["name"]: rule["test"] for rule in rule_baselines(*_counted(log), kept, True)}
+    assert list(rules) == ["last item and successors", "bought before", "recent popularity"]
+    # A shop's users come back to what they had; without it, nothing but popularity is left.
+    assert rules["bought before"]["ndcg@10"] > 2 * rules["recent popularity"]["ndcg@10"]
+    assert rules["bought before"]["new_ndcg@10"] == kept.popularity(log.counts)["new_ndcg@10"]
+    trained = log.sequences.places < np.repeat(log.sequences.split.trained, log.sequences.lengths)
+    times = log.sequences.timestamps
+    recent = log.sequences.items[trained & (times >= np.quantile(times[trained], 0.9))]
+    counts = np.bincount(number_of(recent), minlength=len(log.counts))
+    assert rules["recent popularity"] == kept.popularity(counts)
+    assert len(rule_baselines(*_counted(log), new)) == 1
+
+
+def _counted(log):
+    return log.sequences, log.counts
