@@ -274,18 +274,37 @@ class Network(keras.Model):
 
     # What others ask, and every network has.
 
-    def embed(self, history: Tensor) -> Tensor:
-        """The events' vectors `[B, L, C]` of a history `[B, L]` or `[B, L, 1 + F]`."""
-        return self.add_fields(self.item_embedding(item_ids(history)), history)
+    @property
+    def tables(self) -> dict[str, keras.layers.Embedding]:
+        """The tables whose rows make an event's vector, by the names of their sites."""
+        return {
+            ITEM_SITE: self.item_embedding,
+            **{table.name: table for table in self.field_tables},
+        }
 
-    def add_fields(self, vectors: Tensor, history: Tensor) -> Tensor:
-        """The events' vectors, from the items' `[B, L, C]`."""
+    def embed(self, history: Tensor, patches: Mapping[str, Callable] | None = None) -> Tensor:
+        """The events' vectors `[B, L, C]` of a history `[B, L]` or `[B, L, 1 + F]`.
+
+        Args:
+            history: Integer tensor.
+            patches: dict from a site of `tables` to callable, or `None`. What they return for the
+                ids or numbers `[B, L]` and their rows `[B, L, C]` is summed in place of the rows.
+        """
+        ids = item_ids(history)
+        items = (patches or {}).get(ITEM_SITE, _unpatched)(ids, self.item_embedding(ids))
+        return self.add_fields(items, history, patches)
+
+    def add_fields(
+        self, vectors: Tensor, history: Tensor, patches: Mapping[str, Callable] | None = None
+    ) -> Tensor:
+        """The events' vectors, from the items' `[B, L, C]`; see `embed`."""
         if len(history.shape) == 2:  # nothing but the items is told
             return vectors
         for column, table in enumerate(self.field_tables, 1):
             numbers = history[..., column]
+            rows = (patches or {}).get(table.name, _unpatched)(numbers, table(numbers))
             told = ops.cast(numbers > 0, vectors.dtype)
-            vectors = vectors + table(numbers) * ops.expand_dims(told, -1)
+            vectors = vectors + rows * ops.expand_dims(told, -1)
         return vectors
 
     def states(

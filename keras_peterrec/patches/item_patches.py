@@ -1,4 +1,4 @@
-"""Methods that patch the embedded items: what an item means to one task.
+"""Methods that patch the embedded items and fields: what they mean to one task.
 
 What an item says about a user's age is not what it says about the next click, and a patch inside
 the blocks reads only what the item table kept for the next click.
@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.network.network import ITEM_SITE, TABLE, Network
+from keras_peterrec.network.network import TABLE, Network
 from keras_peterrec.patches.bottleneck import BottleneckPatch
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -22,7 +22,7 @@ from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 @dataclass(frozen=True)
 class ItemLora(PatchMethod):
-    """A low-rank change of the item table. It can be merged into the host.
+    """A low-rank change of the item table, and of those of fields. It can be merged into the host.
 
     In a short name: `item_lora`, `item_lora:16`, `item_lora:8,rows=5000`, and most often beside
     another method: `bottleneck+item_lora:8`.
@@ -54,14 +54,13 @@ class ItemLora(PatchMethod):
         check_count("rank", self.rank)
         check_count("rows", self.rows)
 
-    def item_patch_of(self, host: Network, dtype: DType) -> PatchLayer | None:
-        rows = min(self.rows, host.vocabulary_size)
-        return ItemLoraPatch(rows, self.rank, name=ITEM_SITE, dtype=dtype)
+    def table_patch_of(self, rows: int, name: str, dtype: DType) -> PatchLayer | None:
+        return ItemLoraPatch(min(self.rows, rows), self.rank, name=name, dtype=dtype)
 
 
 @dataclass(frozen=True)
 class ItemBottleneck(PatchMethod):
-    """A bottleneck on every embedded item; see `BottleneckPatch`.
+    """A bottleneck on every embedded item and field; see `BottleneckPatch`.
 
     Its size does not depend on the number of items. In a short name: `item_bottleneck`,
     `item_bottleneck:8`.
@@ -94,8 +93,8 @@ class ItemBottleneck(PatchMethod):
         super().for_host(host)
         return self if self.width else self.replace(width=max(1, host.hidden_dim // 8))
 
-    def item_patch_of(self, host: Network, dtype: DType) -> PatchLayer | None:
-        return BottleneckPatch(self.width, parallel=False, name=ITEM_SITE, dtype=dtype)
+    def table_patch_of(self, rows: int, name: str, dtype: DType) -> PatchLayer | None:
+        return BottleneckPatch(self.width, parallel=False, name=name, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from keras_peterrec.errors import InputError, Misfit, check_count
-from keras_peterrec.network.network import ITEM_EMBEDDING, ITEM_SITE, TABLE, Network, Site
+from keras_peterrec.network.network import ITEM_EMBEDDING, TABLE, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.types import DType
 
@@ -32,7 +32,8 @@ class PatchMethod:
         register_patch_method("gain", Gain)
 
     The sites are those of one block of whatever network the host has; see `Site` for their kinds.
-    A method that patches the embedded items, before the first block, has `item_patch_of`.
+    A method that patches the embedded items and fields, before the first block, has
+    `table_patch_of`.
     Its settings can be numbers, booleans, words, `None` and tuples of these: then a short
     name can hold them all (see `get_patch`).
 
@@ -111,10 +112,14 @@ class PatchMethod:
             host: Network.
             dtype: dtype policy. Defaults to `None`, Keras' own.
         """
-        of_items = self.item_patch_of(host, dtype)
+        of_tables = {
+            site: patch
+            for site, table in host.tables.items()
+            if (patch := self.table_patch_of(table.input_dim, site, dtype)) is not None
+        }
         blocks = enumerate(host.sites.items(), 1)
         return {
-            ITEM_EMBEDDING: {} if of_items is None else {ITEM_SITE: of_items},
+            ITEM_EMBEDDING: of_tables,
             **{place: self.make_patches(sites, n, dtype) for n, (place, sites) in blocks},
         }
 
@@ -146,8 +151,14 @@ class PatchMethod:
         """Makes the patches of a block that is to be patched; see `make_patches`."""
         return {}
 
-    def item_patch_of(self, host: Network, dtype: DType) -> PatchLayer | None:
-        """Makes the patch of the embedded items, or `None` where the method has none."""
+    def table_patch_of(self, rows: int, name: str, dtype: DType) -> PatchLayer | None:
+        """Makes the patch of the rows of items or of a field, or `None` where there is none.
+
+        Args:
+            rows: int. How many the table has.
+            name: str. Of the site and of the patch.
+            dtype: dtype policy.
+        """
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import keras
 
 from keras_peterrec.errors import refuse
-from keras_peterrec.network.network import ITEM_SITE, Network, Site
+from keras_peterrec.network.network import Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
@@ -46,10 +46,10 @@ class Stack(PatchMethod):
         super().for_host(host)
         return self.replace(methods=[method.for_host(host) for method in self.methods])
 
-    def item_patch_of(self, host: Network, dtype: DType) -> PatchLayer | None:
-        patches = [method.item_patch_of(host, dtype) for method in self.methods]
+    def table_patch_of(self, rows: int, name: str, dtype: DType) -> PatchLayer | None:
+        patches = [method.table_patch_of(rows, name, dtype) for method in self.methods]
         patches = [patch for patch in patches if patch is not None]
-        return StackPatch(patches, name=ITEM_SITE, dtype=dtype) if patches else None
+        return StackPatch(patches, name=name, dtype=dtype) if patches else None
 
     def patches_of(
         self, sites: Mapping[str, Site], index: int, dtype: DType

@@ -52,8 +52,10 @@ def merge_task(task: Task) -> Task:
         weight.assign(model.task_weights()[path])
     for place, patches in model.patches.items():
         for site, patch in patches.items():
-            items = {"embeddings": host.item_embedding.embeddings}
-            _fold(items if place == ITEM_EMBEDDING else host.foldable(place, site), patch)
+            if place == ITEM_EMBEDDING:
+                _fold({"embeddings": host.tables[site].embeddings}, patch)
+            else:
+                _fold(host.foldable(place, site), patch)
     return Task(merged, "all", task.kind, task.settings, host=task.host)
 
 

@@ -1,5 +1,6 @@
 """Batches in which every row has a task of its own."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -199,12 +200,8 @@ class MixedTasks(keras.Model):
         return self._rows("task_token/token", place)
 
     def embed(self, history: Tensor, place: Tensor) -> Tensor:
-        """The events' vectors `[B, L, C]`, of items as each row's task changes them."""
-        ids = item_ids(history)
-        items = self.host.item_embedding(ids)
-        for act in self._acting(ITEM_EMBEDDING, place, ids).values():
-            items = act(ids, items)
-        return self.host.add_fields(items, history)
+        """The events' vectors `[B, L, C]`, of rows of tables as each row's task changes them."""
+        return self.host.embed(history, self._acting(ITEM_EMBEDDING, place))
 
     def scores(self, histories: HistoryForms, tasks: Sequence[str]) -> list[np.ndarray]:
         """Each row's scores by its own task's head.
@@ -309,19 +306,23 @@ class MixedTasks(keras.Model):
                 refuse("tasks", f"of {', '.join(self.places_of)}", name)
         return np.array([self.places_of[name] for name in tasks], "int32")
 
-    def _acting(self, layer, place, ids=None):
+    def _acting(self, layer, place):
         """The patches at a place of the host with each row's weights, `{site: callable}`."""
-        acting = {}
-        for site, patch in self._pattern.patches[layer].items():
-            weights = {}
-            for name in patch.named_weights():
-                path = f"patches/{layer}/{site}/{name}"
-                if name in patch.item_tables:
-                    weights[name] = item_rows(self._stacked[path], ids, place)
-                else:
-                    weights[name] = self._rows(path, place)
-            acting[site] = with_weights(patch.apply, weights)
-        return acting
+        patches = self._pattern.patches[layer].items()
+        return {
+            site: functools.partial(self._act, patch, f"patches/{layer}/{site}", place)
+            for site, patch in patches
+        }
+
+    def _act(self, patch, path, place, inputs, outputs, seen=None):
+        """What a patch gives with each row's weights."""
+        weights = {}
+        for name in patch.named_weights():
+            if name in patch.item_tables:
+                weights[name] = item_rows(self._stacked[f"{path}/{name}"], inputs, place)
+            else:
+                weights[name] = self._rows(f"{path}/{name}", place)
+        return with_weights(patch.apply, weights)(inputs, outputs, seen)
 
     def _rows(self, path, place):
         """The weights of each row's task; of a vector, `[B, 1, N]`."""

@@ -98,12 +98,8 @@ class PatchedHost(keras.layers.Layer):
         return self.host.finish(self.user_pooling(states, token_positions))
 
     def embed(self, history: Tensor) -> Tensor:
-        """The events' vectors `[B, L, C]`, of items as the patches change them."""
-        ids = item_ids(history)
-        items = self.host.item_embedding(ids)
-        for patch in self.patches[ITEM_EMBEDDING].values():
-            items = patch(ids, items)
-        return self.host.add_fields(items, history)
+        """The events' vectors `[B, L, C]`, of rows of tables as the patches change them."""
+        return self.host.embed(history, self.patches[ITEM_EMBEDDING])
 
     def form(self) -> object:
         """What `form_of` compares."""

@@ -139,3 +139,50 @@ def test_settings_that_cannot_be_are_refused(make, message):
     with pytest.raises(InputError) as info:
         make()
     assert str(info.value) == message
+
+
+FIELDS = {"time": 6, "kind": 4}
+
+
+def make_task_of_fields(patch, seed=None):
+    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1, 4), fields=FIELDS)
+    reference.randomise(host)
+    task = build_task(host, LinearHead(2), "patch", patch)
+    if seed is not None:
+        for number, layer in enumerate(task.patched_host.patch_layers):
+            reference.randomise(layer, seed + number)
+    return task
+
+
+def rows_of_events():
+    draw, real = np.random.default_rng(2), HISTORY > 0
+    fields = [draw.integers(0, size, HISTORY.shape) * real for size in FIELDS.values()]
+    return np.stack([HISTORY, *fields], axis=-1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fields_are_patched_as_items_are(name):
+    """The same as a host whose tables were all changed, without patches."""
+    task, other, rows = (
+        make_task_of_fields(name, seed=3),
+        make_task_of_fields(None),
+        rows_of_events(),
+    )
+    assert list(task.patches["item_embedding"]) == ["rows", "field_1", "field_2"]
+    for site, table in other.host.tables.items():
+        patch = task.patches["item_embedding"][site]
+        ids = np.arange(table.input_dim)[np.newaxis]
+        changed = patch(ids, task.host.tables[site](ids))
+        assert np.abs(changed[0] - table.embeddings).max() > 1e-3
+        table.embeddings.assign(changed[0])
+    other.task_token.token.assign(task.task_token.token)
+    np.testing.assert_allclose(task.user_states(rows), other.user_states(rows), atol=1e-4)
+    # Ids alone tell no field, so no patch of a field acts.
+    np.testing.assert_allclose(task.user_states(HISTORY), other.user_states(HISTORY), atol=1e-4)
+
+
+def test_a_new_patch_of_fields_changes_no_bit():
+    task, rows = make_task_of_fields("bottleneck:2+item_lora:2"), rows_of_events()
+    bare = build_task(task.host, LinearHead(2), "head")
+    bare.task_token.token.assign(task.task_token.token)
+    assert np.array_equal(task.user_states(rows), bare.user_states(rows))

@@ -27,8 +27,8 @@ KINDS = {
 }
 
 
-def make_host(causal=True, seed=0, dilations=(1,), **arguments):
-    backbone = ConvolutionNetwork(len(ITEMS) + 4, 8, dilations, causal=causal)
+def make_host(causal=True, seed=0, dilations=(1,), fields=None, **arguments):
+    backbone = ConvolutionNetwork(len(ITEMS) + 4, 8, dilations, causal=causal, fields=fields)
     pretrainer = (CausalPretrainer if causal else MaskedPretrainer)(backbone, **arguments)
     return Host(reference.randomise(pretrainer, seed), Vocabulary(ITEMS), max_length=6)
 

@@ -6,6 +6,7 @@ from task_samples import KINDS, make_task, scores
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.tasks.classification import Classification
+from keras_peterrec.transfer.combined_tasks import merge_task
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
 PATCHES = (
@@ -48,6 +49,21 @@ def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, historie
     answers = mixed.scores(rows, names)
     for row, name, answer in zip(rows, names, answers, strict=True):
         np.testing.assert_allclose(answer, scores(tasks[name], row[np.newaxis])[0], atol=1e-5)
+
+
+def test_every_row_is_answered_by_its_own_patches_of_fields(new_host, histories):
+    host = new_host(fields={"kind": 3, "price": 4})
+    tasks = {str(seed): make_task(host, patch="item_lora:2", seed=seed) for seed in range(2)}
+    draw, real = np.random.default_rng(0), histories > 0
+    fields = [draw.integers(0, size, histories.shape) * real for size in (3, 4)]
+    rows = np.stack([histories, *fields], axis=-1)
+    places = np.arange(len(rows)) % 2
+    found = MixedTasks.of_tasks(tasks).predict_on_batch({"history": rows, "place": places})
+    alone = np.stack([task.model.user_states(rows) for task in tasks.values()])
+    np.testing.assert_allclose(found, alone[places, np.arange(len(rows))], atol=1e-5)
+    merged = merge_task(tasks["1"]).model
+    assert merged.host is not host.backbone and not merged.patched_host.patch_layers
+    np.testing.assert_allclose(merged.user_states(rows), alone[1], atol=1e-5)
 
 
 def test_loads_bundles_and_holds_what_they_hold(host, histories, tmp_path, bits):
