@@ -271,7 +271,8 @@ def test_mistakes_are_told_before_tensorflow_is_imported(tmp_path):
     cases = [
         ("pretrain --log none.csv --out run", "`path` should be a file that exists"),
         ("pretrain --log users.csv --out run", "`path` should have one column `item_id`"),
-        ("pretrain --log simulated/sauce --out run", "`name_or_path` should be a file or one of"),
+        ("pretrain --log simulated/sauce --out run", "`source` should be a file or one of"),
+        ("prepare --log simulated/sauce --out run", "`source` should be a file or one of"),
         ("pretrain --log simulated/source --out taken", "`out` should be a new folder"),
         ("pretrain --log simulated/source --out other", "a run of transfer, not pretrain"),
         (

@@ -74,8 +74,15 @@ def log_names() -> list[str]:
 
 
 def is_named(source: Any) -> bool:
-    """Whether a log is named as that of a source or of the paper's format, not as a file."""
-    return _named_log(source) is not None and not is_prepared(source)
+    """Whether a log is named as that of a source or of the paper's format, not as a file.
+
+    Raises:
+        InputError: it looks like such a name, but there is none like it.
+    """
+    if _named_log(source) is None:
+        _check_name(source, _LOG_NAMES)
+        return False
+    return not is_prepared(source)
 
 
 def load_log(
@@ -255,14 +262,10 @@ def _open_source(name):
     return _SOURCES[name].open()
 
 
-def _check_name(name_or_path, names):
+def _check_name(source, names):
     """Raises if something looks like the name of a source, but is neither that nor a file."""
-    if not isinstance(name_or_path, (str, os.PathLike)):
+    if not isinstance(source, (str, os.PathLike)):
         return
-    looks_like_a_name = difflib.get_close_matches(str(name_or_path).split("/")[0], _SOURCES)
-    is_file = Path(name_or_path).exists() or Path(name_or_path).suffix
-    if looks_like_a_name and not is_file:
-        raise InputError(
-            f"`name_or_path` should be a file or one of {', '.join(names)}. "
-            f"Received: {str(name_or_path)!r}."
-        )
+    looks_like_a_name = difflib.get_close_matches(str(source).split("/")[0], _SOURCES)
+    if looks_like_a_name and not (Path(source).exists() or Path(source).suffix):
+        refuse("source", f"a file or one of {', '.join(names)}", str(source))
