@@ -16,7 +16,7 @@ from pathlib import Path
 
 from keras_peterrec.keras_registration import register_when_keras_loads
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public names, each with its module.
 _MODULES = {
