@@ -324,6 +324,8 @@ def transfer(
     target_events: EventNames | None = None,
     weight_column: str | None = None,
     keep_missing_words: bool = False,
+    users: Source | None = None,
+    user_fields: EventNames | None = None,
     class_weight: str | None = None,
     epochs: int = 200,
     least_gain: float = 0.02,
@@ -371,6 +373,9 @@ def transfer(
             the network's loss; metrics and regressions count all alike. Defaults to `None`.
         keep_missing_words: bool. Take words for a missing value in --column, such as N/A, none or
             unknown, for labels. Defaults to `False`.
+        users: Table with user_id and the columns that `user_fields` names. Defaults to `None`.
+        user_fields: Columns of `users`, such as plan,country, that the task reads beside the
+            history: categories, or numbers by quantiles. Defaults to `None`.
         class_weight: str. Classification: balanced lets every class count the same in training,
             however rare. More of the rare ones are found, but probabilities are then those of
             equally frequent classes: log-loss gets worse, and they are not calibrated (default:
@@ -422,6 +427,7 @@ def evaluate(
     labels: Source | None = None,
     target_events: EventNames | None = None,
     column: str | None = None,
+    users: Source | None = None,
     out: AnyPath | None = None,
     *,
     columns: ColumnNames | None = None,
@@ -448,6 +454,7 @@ def evaluate(
         target_events: Of --target, keep the rows whose event_type is one of these. Defaults to
             `None`.
         column: str. Column of --labels. Defaults to `None`.
+        users: Another table of users, for a task that reads one. Defaults to `None`.
         out: New folder for metrics.json. Defaults to `None`.
 
     Returns:
@@ -524,6 +531,7 @@ def predict(
     task: Sequence[str] = ("serving_default",),
     log: Source | None = None,
     out: AnyPath | None = None,
+    users: Source | None = None,
     allow: str = "",
     deny: str = "",
     k: int = 0,
@@ -559,6 +567,8 @@ def predict(
         out: With --log: file for the answers, by its ending .parquet, .csv or .jsonl; with --runner
             several, answers-00000-of-00004.parquet and so on. A spreadsheet takes values in .csv
             that begin with = + - @ for formulas: import them as text. Defaults to `None`.
+        users: With --log: table with user_id and the columns of users that the task reads. Defaults
+            to `None`.
         allow: str. Recommend only these items, ids separated by spaces. Defaults to `''`.
         deny: str. Recommend none of these items. Defaults to `''`.
         k: int. Items of a recommendation, at most as many as exported (default: all). Defaults to

@@ -31,6 +31,7 @@ CLASSES = {
     "TargetLoss": "tasks.target_loss",
     "LinearTable": "linear.linear_table",
     "TaskModel": "transfer.task_model",
+    "UserFieldVectors": "layers.user_field_vectors",
     "FlatAdam": "optimizers.flat_adam",
     "RowSparseAdam": "optimizers.row_sparse_adam",
     "DilatedConvolution": "network.dilated_convolution",

@@ -60,7 +60,7 @@ def random_rows(seed, users=12, longest=15, cuts=4):
 
 def matrices(bag, rows):
     """The dense X and Y, one row after the other."""
-    items, starts, stops, offsets, targets = rows
+    items, starts, stops, offsets, targets, *_ = rows
     x = np.array([bag_of(items[a:b], bag, ITEMS) for a, b in zip(starts, stops)])
     y = np.zeros((len(starts), OUTPUTS))
     for row in range(len(starts)):

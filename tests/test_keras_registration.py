@@ -38,6 +38,7 @@ ARGUMENTS = {
     "LoraPatch": {"rank": 2, "seen": 24},
     "ItemLoraPatch": {"rows": 6, "rank": 2},
     "AffinePatch": {"shift": False},
+    "UserFieldVectors": {"values": 3, "channels": 4},
     "LinearTable": {"items": 5, "outputs": 2, "fade": 8.0, "power": 0.5, "events": 7, "entries": 3},
 }
 

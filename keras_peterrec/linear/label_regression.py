@@ -7,7 +7,7 @@ import scipy.optimize
 import scipy.sparse
 
 from keras_peterrec.distinct import distinct
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import Bag, LinearPart, before_items
 from keras_peterrec.matrix_threads import one_thread
 
 MOST_DENSE = 2**22  # numbers of a table, most of which may be 0; 16 MB
@@ -32,6 +32,8 @@ class LabelRegression:
         size: int. Items I of the source vocabulary, without special ids.
         start: float array `[n]`. The b to begin with: the best constant answer.
         loss: Callable. From outputs `[E, n]` to the rows' losses `[E]` and their gradient.
+        told: int array `[E, G]`, what columns say of the users, or `None`. Defaults to `None`.
+        user_values: int. How many values these columns have. Defaults to `0`.
 
     Source: minimised by L-BFGS, Liu and Nocedal 1989, as in scikit-learn.
     """
@@ -45,14 +47,16 @@ class LabelRegression:
         size: int,
         start: np.ndarray,
         loss: Callable,
+        told: np.ndarray | None = None,
+        user_values: int = 0,
     ) -> None:
-        self.bag, self.loss = bag, loss
-        self.bags = bag.matrix(items, starts, stops, size)
+        self.bag, self.loss, self.user_values = bag, loss, user_values
+        self.bags = before_items(told, user_values, bag.matrix(items, starts, stops, size))
         # An item that no training user has keeps the weight 0.
         self.used = distinct(self.bags.indices)
         self.bags = self.bags[:, self.used].astype("float64")
         self.transposed = self.bags.T.tocsr()
-        self.size = size
+        self.size = user_values + size
         # The next penalty starts from the last solution.
         self.weights = np.concatenate([np.zeros((len(self.used), len(start))), [start]])
 
@@ -74,7 +78,8 @@ class LabelRegression:
         self.weights = minimum.x.reshape(shape)
         table = self._table(self.weights[:-1].astype("float32"))
         bias, settings = self.weights[-1].astype("float32"), {"penalty": penalty}
-        return LinearPart(self.bag, table, bias, {"power": self.bag.power, **settings})
+        settings = {"power": self.bag.power, **settings}
+        return LinearPart(self.bag, table, bias, settings, user_values=self.user_values)
 
     def _table(self, weights):
         """The weights of all items: a sparse matrix where most of very many have none."""

@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.sparse
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, only_known
-from keras_peterrec.linear.sparse_regression import SparseRegression
+from keras_peterrec.linear.sparse_regression import SparseRegression, same_rows
 from keras_peterrec.log.vocabulary import count_items
 from keras_peterrec.matrix_threads import one_thread
 
@@ -47,7 +47,7 @@ class ItemRegression:
 
     Args:
         bag: Bag.
-        rows: Rows.
+        rows: Rows. What columns say of users is read as items of their histories are.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
         same: int array `[I]` or `None`. The target that is the same item, or -1. Defaults to
@@ -63,8 +63,9 @@ class ItemRegression:
     def __init__(
         self, bag: Bag, rows: Rows, size: int, outputs: int, same: np.ndarray | None = None
     ) -> None:
-        self.bag = bag
-        self.same = np.full(size, -1) if same is None else np.asarray(same)
+        self.bag, self.user_values = bag, rows.user_values
+        self.same = same_rows(same, size, rows.user_values)
+        size += rows.user_values
         self.gram = np.zeros((size, size), "float32")
         self.right = np.zeros((size, outputs), "float32")
         with one_thread():
@@ -104,7 +105,7 @@ class ItemRegression:
         settings = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
         if prior is not None:
             settings["goes_on"] = True
-        return LinearPart(self.bag, table, bias, settings)
+        return LinearPart(self.bag, table, bias, settings, user_values=self.user_values)
 
     def _add_users(self, rows):
         """Adds up X'X and X'Y, one product for some cuts of a user."""
@@ -116,11 +117,17 @@ class ItemRegression:
                 some = cuts[n : n + CUTS]
                 start, ends = first[some[0]], last[some]
                 start = max(start, ends[0] - self.bag.events)
-                history = items[start : ends[-1]].astype("int64")
-                if not len(history):
-                    continue
+                history = items[start : ends[-1]].astype("int64") + self.user_values
                 ages = ends[:, None] - 1 - np.arange(start, ends[-1])
-                self._add(history, self.bag.rows(ages), rows, some)
+                bags = self.bag.rows(ages)
+                if self.user_values:
+                    values = np.unique(rows.told[some])
+                    values = values[values > 0].astype("int64")
+                    are_told = (rows.told[some][:, :, None] == values).any(axis=1)
+                    history = np.concatenate([values - 1, history])
+                    bags = np.concatenate([are_told.astype("float32"), bags], axis=1)
+                if len(history):
+                    self._add(history, bags, rows, some)
 
     def _add(self, history, bags, rows, cuts):
         # `np.add.at` also counts an item that occurs twice twice.
@@ -171,12 +178,13 @@ def item_regression(
         same: see `ItemRegression`.
     """
     same = np.arange(size) if next_items else same
-    if max(size, outputs) <= EXACT_UP_TO:
+    if max(rows.user_values + size, outputs) <= EXACT_UP_TO:
         return ItemRegression(bag, rows, size, outputs, same)
     counts = (np.bincount(rows.targets, minlength=outputs),)
     if not next_items:
         counts = count_items(rows.items, size), *counts
-    regression = SparseRegression(bag, size, outputs, *counts, most=most, same=same)
+    how = {"most": most, "same": same, "user_values": rows.user_values}
+    regression = SparseRegression(bag, size, outputs, *counts, **how)
     regression.add(rows)
     return regression
 

@@ -98,6 +98,8 @@ class LinearPart:
         bias: float32 array `[Y]`.
         chosen: dict. The settings that validation chose, for people.
         weight: float, not 0. Scores are `weight · (x T + bias)`. Defaults to `1.0`.
+        user_values: int. How many values columns of users have, whose rows of the table come before
+            those of the items. Defaults to `0`.
     """
 
     bag: Bag
@@ -105,6 +107,7 @@ class LinearPart:
     bias: np.ndarray
     chosen: dict = field(default_factory=dict)
     weight: float = 1.0
+    user_values: int = 0
 
     @property
     def outputs(self) -> int:
@@ -127,21 +130,33 @@ class LinearPart:
         bias = (self.bias * np.float32(self.weight)).astype("float32")
         return dataclasses.replace(self, table=table, bias=bias, weight=1.0)
 
-    def scores(self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> "LinearScores":
-        """What it says of many histories; see `Bag.matrix`."""
-        bags = self.bag.matrix(items, starts, stops, self.table.shape[0])
+    def scores(
+        self,
+        items: np.ndarray,
+        starts: np.ndarray,
+        stops: np.ndarray,
+        told: np.ndarray | None = None,
+    ) -> "LinearScores":
+        """What it says of many histories; see `Bag.matrix`.
+
+        Args:
+            told: int array `[E, G]`, what columns say of the users. Defaults to `None`, nothing.
+        """
+        bags = self.bag.matrix(items, starts, stops, self.table.shape[0] - self.user_values)
+        bags = before_items(told, self.user_values, bags)
         return LinearScores(bags, self.table, self.bias, self.weight)
 
     def config(self) -> Json:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
-        items, outputs = self.table.shape
+        rows, outputs = self.table.shape
         entries = self._rows().nnz if self.is_sparse else 0
         return {
-            "items": items,
+            "items": rows - self.user_values,
             "outputs": outputs,
             **asdict(self.bag),
             "entries": entries,
             "weight": self.weight,
+            "user_values": self.user_values,
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -164,8 +179,9 @@ class LinearPart:
         table = np.asarray(layer.table)
         if layer.entries:
             rows = table, np.asarray(layer.columns), np.asarray(layer.starts)
-            table = scipy.sparse.csr_matrix(rows, (layer.items, layer.outputs))
-        return cls(layer.bag, table, np.asarray(layer.bias), weight=layer.weight)
+            table = scipy.sparse.csr_matrix(rows, (layer.rows, layer.outputs))
+        how = {"weight": layer.weight, "user_values": layer.user_values}
+        return cls(layer.bag, table, np.asarray(layer.bias), **how)
 
     @property
     def is_sparse(self) -> bool:
@@ -212,6 +228,8 @@ class Rows(NamedTuple):
         starts, stops: int arrays `[E]`; the history of row e is `items[starts[e]:stops[e]]`.
         offsets: int array `[E + 1]`.
         targets: int array, in `[0, Y)`; those of row e are `targets[offsets[e]:offsets[e + 1]]`.
+        told: int array `[E, G]`, what columns say of the users, or `None`. Defaults to `None`.
+        user_values: int. How many values these columns have. Defaults to `0`.
     """
 
     items: np.ndarray
@@ -219,6 +237,8 @@ class Rows(NamedTuple):
     stops: np.ndarray
     offsets: np.ndarray
     targets: np.ndarray
+    told: np.ndarray | None = None
+    user_values: int = 0
 
     def first(self, count: int) -> "Rows":
         """About `count` of the first rows, all of a user or none; `starts` should rise."""
@@ -226,9 +246,27 @@ class Rows(NamedTuple):
             return self
         end = int(np.searchsorted(self.starts, self.starts[count]))
         targets = self.targets[: self.offsets[end]]
-        return Rows(
-            self.items, self.starts[:end], self.stops[:end], self.offsets[: end + 1], targets
-        )
+        told = None if self.told is None else self.told[:end]
+        histories = self.items, self.starts[:end], self.stops[:end]
+        return Rows(*histories, self.offsets[: end + 1], targets, told, self.user_values)
+
+
+def before_items(told: np.ndarray | None, user_values: int, bags: Any) -> Any:
+    """Bags of items `[E, I]` with what is told of the users before them, sparse `[E, M + I]`.
+
+    Args:
+        told: int array `[E, G]`: 1 for the first value, and 0 for none; `None`, nothing is told.
+        user_values: int. M.
+        bags: sparse matrix.
+    """
+    if not user_values:
+        return bags
+    told = np.zeros((bags.shape[0], 1), "int32") if told is None else np.asarray(told)
+    places = np.nonzero(told)
+    rows = places[0]
+    cells = np.ones(len(rows), "float32"), (rows, told[places] - 1)
+    values = scipy.sparse.csr_matrix(cells, (len(told), user_values))
+    return scipy.sparse.hstack([values, bags], format="csr", dtype="float32")
 
 
 def only_known(items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -23,12 +23,16 @@ class LinearTable(keras.layers.Layer):
     Args:
         items: int. Items I of the source vocabulary, without special ids.
         outputs: int. Scores Y.
+        user_values: int. Values M that columns of users have; their rows of T come before those of
+            the items, and each that is told counts 1. Defaults to `0`.
         fade, power, events: of the `Bag`.
         entries: int. Numbers in a sparse T; `0` if T is dense. Defaults to `0`.
         weight: float. w, how much the scores count beside the network's. Defaults to `1.0`.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left.
+        told: Integer tensor of shape `[B, G]`, what columns say of the users; see `UserFields`.
+            Defaults to `None`, nothing.
 
     Returns:
         float32 tensor of shape `[B, Y]`.
@@ -52,12 +56,14 @@ class LinearTable(keras.layers.Layer):
         events: int = Bag.events,
         entries: int = 0,
         weight: float = 1.0,
+        user_values: int = 0,
         name: str = "linear",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, trainable=False, **{"dtype": "float32", **kwargs})
         self.items, self.outputs, self.entries = items, outputs, entries
-        self.weight = float(weight)
+        self.weight, self.user_values = float(weight), user_values
+        self.rows = user_values + items
         self.bag = Bag(fade, power, events)
         # TensorFlow's way to a sparse T is not known to XLA.
         self.supports_jit = False
@@ -67,12 +73,12 @@ class LinearTable(keras.layers.Layer):
         def add(name, shape, dtype="float32"):
             return self.add_weight(shape, "zeros", dtype=dtype, name=name, trainable=False)
 
-        self.table = add("table", (self.entries,) if self.entries else (self.items, self.outputs))
+        self.table = add("table", (self.entries,) if self.entries else (self.rows, self.outputs))
         self.bias = add("bias", (self.outputs,))
         self.columns = self.starts = None
         if self.entries:
             self.columns = add("columns", (self.entries,), "int32")
-            self.starts = add("starts", (self.items + 1,), "int32")
+            self.starts = add("starts", (self.rows + 1,), "int32")
 
     @classmethod
     def of_part(cls, part: LinearPart) -> "LinearTable":
@@ -86,12 +92,15 @@ class LinearTable(keras.layers.Layer):
         """The same for NumPy, which scores many histories."""
         return LinearPart.of_layer(self)
 
-    def call(self, history: Tensor) -> Tensor:
+    def call(self, history: Tensor, told: Tensor | None = None) -> Tensor:
         history = ops.cast(history, "int32")
         bag = self.bag
         weights = bag_weights(history, bag.rate, bag.power, bag.events)
+        rows = ops.maximum(number_of(history), 0) + self.user_values
+        if self.user_values and told is not None:
+            rows, weights = with_told(rows, weights, told)
         by = self.scores if self.entries else self._dense_scores
-        scores = by(ops.maximum(number_of(history), 0), weights)
+        scores = by(rows, weights)
         return self.weight * (scores + self.bias)
 
     def _dense_scores(self, items, weights):
@@ -99,14 +108,14 @@ class LinearTable(keras.layers.Layer):
         users, events = ops.shape(items)[:2]
         # A product with the whole table reads it once, however many users there are; a few events
         # are quicker by copies of their rows, at most half as many as the table has.
-        few = 2 * users * events < self.items
+        few = 2 * users * events < self.rows
         ways = (lambda: self._by_copies(items, weights), lambda: self._by_bags(items, weights))
         if isinstance(few, bool):
             return ways[0]() if few else ways[1]()
         return ops.cond(few, *ways)
 
     def scores(self, items: Tensor, weights: Tensor) -> Tensor:
-        """`x T` of items `[B, L]`, numbered from 0, that count `weights` `[B, L]`.
+        """`x T` of rows of T, `[B, L]`, that count `weights` `[B, L]`.
 
         In memory for the events that count, however large the table; what does not count may be
         any number.
@@ -122,27 +131,27 @@ class LinearTable(keras.layers.Layer):
 
     def _by_bags(self, items, weights):
         users = ops.shape(items)[0]
-        places = items + self.items * ops.expand_dims(ops.arange(users, dtype="int32"), 1)
+        places = items + self.rows * ops.expand_dims(ops.arange(users, dtype="int32"), 1)
         bags = ops.segment_sum(
-            ops.reshape(weights, (-1,)), ops.reshape(places, (-1,)), users * self.items
+            ops.reshape(weights, (-1,)), ops.reshape(places, (-1,)), users * self.rows
         )
-        return ops.matmul(ops.reshape(bags, (users, self.items)), self._dense_table())
+        return ops.matmul(ops.reshape(bags, (users, self.rows)), self._dense_table())
 
     def _dense_table(self):
         if not self.entries:
             return self.table
         rows = ops.searchsorted(self.starts, ops.arange(self.entries), side="right") - 1
         places = ops.stack([ops.cast(rows, "int32"), ops.cast(self.columns, "int32")], axis=1)
-        return ops.scatter(places, self.table, (self.items, self.outputs))
+        return ops.scatter(places, self.table, (self.rows, self.outputs))
 
     def named_weights(self) -> dict[str, Any]:
         """Its weights by path, `{"linear/table": variable}`."""
         return {f"linear/{weight.name}": weight for weight in self.weights}
 
-    def compute_output_shape(self, history_shape: Shape) -> Shape:
+    def compute_output_shape(self, history_shape: Shape, told_shape: Shape = ()) -> Shape:
         return history_shape[0], self.outputs
 
-    def compute_output_spec(self, history: Tensor) -> Tensor:
+    def compute_output_spec(self, history: Tensor, told: Tensor | None = None) -> Tensor:
         return keras.KerasTensor((history.shape[0], self.outputs), dtype="float32")
 
     def get_config(self) -> Json:
@@ -154,6 +163,7 @@ class LinearTable(keras.layers.Layer):
             "events": self.bag.events,
             "entries": self.entries,
             "weight": self.weight,
+            "user_values": self.user_values,
             "name": self.name,
         }
 
@@ -163,6 +173,21 @@ def linear_config(layer: LinearTable | None) -> dict[str, Any] | None:
     if layer is None:
         return None
     return {name: value for name, value in layer.get_config().items() if name != "name"}
+
+
+def with_told(rows: Tensor, weights: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of a table, and how much each counts, with those of what is told of users.
+
+    Args:
+        rows, weights: tensors of shape `[B, L]`.
+        told: Integer tensor of shape `[B, G]`: 1 for the first row, and 0 for none.
+
+    Returns:
+        Two tensors of shape `[B, L + G]`.
+    """
+    told = ops.cast(told, "int32")
+    rows = ops.concatenate([rows, ops.maximum(told - 1, 0)], axis=1)
+    return rows, ops.concatenate([weights, ops.cast(told > 0, weights.dtype)], axis=1)
 
 
 def bag_weights(history: Tensor, rate: Tensor, power: Tensor, events: Tensor) -> Tensor:
@@ -192,7 +217,7 @@ def _by_rows(layer, items, weights):
     places, distinct_items, weights = _counted(items, weights)
     users = tf.shape(items, tf.int64)[0]
     cells = tf.stack([places, tf.cast(distinct_items, tf.int64)], axis=1)
-    bags = tf.SparseTensor(cells, weights, tf.stack([users, layer.items]))
+    bags = tf.SparseTensor(cells, weights, tf.stack([users, layer.rows]))
     return tf.sparse.sparse_dense_matmul(bags, layer.table.value)
 
 

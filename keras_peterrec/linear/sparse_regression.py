@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec import progress
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, only_known
+from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, before_items, only_known
 from keras_peterrec.matrix_threads import one_thread
 
 # The most frequent items and targets: others are too rare for a regression to say much of them.
@@ -38,6 +38,8 @@ class SparseRegression:
         same: int array `[I]` or `None`; see `ItemRegression`. Of next items each item is itself.
         candidates: int or `None`. On how many items a target is regressed at most. Defaults to
             `None`: `CANDIDATES`, or fewer where items or targets are many.
+        user_values: int. How many values columns of users have; they take part as items do.
+            Defaults to `0`.
 
     Source: the selection of candidates is that of Ning and Karypis, "SLIM", ICDM 2011, section 3.3
     (fsSLIM).
@@ -55,9 +57,14 @@ class SparseRegression:
         most: int | None = None,
         same: np.ndarray | None = None,
         candidates: int | None = None,
+        user_values: int = 0,
     ) -> None:
         most = MOST_ITEMS if most is None else most
-        self.next_items = target_counts is None
+        self.next_items, self.user_values = target_counts is None, user_values
+        if user_values:
+            item_counts = np.append(np.full(user_values, np.iinfo("int64").max), item_counts)
+            same = same_rows(same, size, user_values)
+            size += user_values
         self.bag = Bag(bag.fade, bag.power, min(bag.events, EVENTS))
         self._items = _Chosen(item_counts, size, most)
         self._targets = self._items if self.next_items else _Chosen(target_counts, outputs, most)
@@ -91,7 +98,7 @@ class SparseRegression:
         if self.next_items and not self.bag.power:
             self._add_sequences(self._items.places[items], first, last)
         else:
-            self._add_rows(items, first, last, rows.offsets, rows.targets)
+            self._add_rows(items, first, last, rows)
 
     def _add_sequences(self, items, first, last):
         """Adds a row for every event of users but their first.
@@ -126,12 +133,15 @@ class SparseRegression:
                 values = np.where(pair[0] == pair[1], 2 * values, values)
             self.half_gram.add(*pair, values)
 
-    def _add_rows(self, items, first, last, offsets, targets):
+    def _add_rows(self, items, first, last, rows):
         size, outputs = self._shape
+        offsets, targets = rows.offsets, rows.targets
         every_item = self._items.all
         for n in range(0, len(first), ROWS):
             some = slice(n, n + ROWS)
-            bags = self.bag.of_known(items, first[some], last[some], size)[:, every_item]
+            bags = self.bag.of_known(items, first[some], last[some], size - self.user_values)
+            told = None if rows.told is None else rows.told[some]
+            bags = before_items(told, self.user_values, bags)[:, every_item]
             at = offsets[n : n + bags.shape[0] + 1]
             asked = targets[at[0] : at[-1]]
             cells = np.ones(len(asked), "float32"), asked, at - at[0]
@@ -191,7 +201,20 @@ class SparseRegression:
             data = np.concatenate(values).astype("float32")
             table = scipy.sparse.csr_matrix((data, (rows, columns)), self._shape)
         settings = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
-        return LinearPart(self.bag, table, np.zeros(self._shape[1], "float32"), settings)
+        bias = np.zeros(self._shape[1], "float32")
+        return LinearPart(self.bag, table, bias, settings, user_values=self.user_values)
+
+
+def same_rows(same: np.ndarray | None, size: int, user_values: int) -> np.ndarray:
+    """The target that is the item of each row of a table, or -1, int `[M + I]`.
+
+    Args:
+        same: int array `[I]`, by item, or `None` where no target is one.
+        size: int. I.
+        user_values: int. M, rows of the table before those of the items.
+    """
+    same = np.full(size, -1) if same is None else np.asarray(same)
+    return np.append(np.full(user_values, -1), same)
 
 
 class _Systems:

@@ -16,6 +16,7 @@ from keras_peterrec.log.preprocessing import gather_rows, left_pad
 from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, item_ids, number_of
 
 MOST_LATER = 3  # later events that may be the target in place of the next one
+UNTOLD_USERS = 0.2  # share of the rows of which training does not tell what columns say
 # For functions that tf.data calls: it would first rewrite their Python, which takes up to half a
 # second each, for branches on tensors that they do not have.
 as_written = tf.autograph.experimental.do_not_convert
@@ -32,6 +33,7 @@ def task_batches(
     hide_rate: float = 0.0,
     hide_as: int = UNK,
     steps: int | None = None,
+    told: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of histories and a task's answers.
 
@@ -49,9 +51,12 @@ def task_batches(
         hide_as: int. The id that stands in the place of a hidden event. Defaults to `UNK`.
         steps: int or `None`. Batches of an epoch, to use only a part of the shuffled
             rows in each. Defaults to `None`, all rows.
+        told: int array `[E, G]` or `None`. What columns say of each user; it is not told of some,
+            see `told_lookup`. Defaults to `None`, nothing.
 
     Returns:
-        `tf.data.Dataset` of `(history [B, L] or [B, L, 1 + F], answers)`.
+        `tf.data.Dataset` of `(history [B, L] or [B, L, 1 + F], answers)`; in place of a history a
+        dict of `history` and `told` `[B, G]`, where columns say something.
 
     Example:
 
@@ -60,11 +65,15 @@ def task_batches(
     ... )
     """
     flat, answers_of = tf.constant(items, tf.int32), answer_lookup(answers)
+    told_of = None if told is None else told_lookup(told)
 
     def batch(rows, noise):
         start, stop, row = rows
         history = left_pad(gather_rows(flat, start, stop), max_length, fixed=True)
-        return hide_whole_events(history, noise, hide_rate, hide_as), answers_of(row)
+        inputs = hide_whole_events(history, noise, hide_rate, hide_as)
+        if told_of is not None:
+            inputs = {"history": inputs, "told": told_of(row, noise)}
+        return inputs, answers_of(row)
 
     return _batches((starts, stops, np.arange(len(answers))), batch, batch_size, seed, steps)
 
@@ -75,20 +84,26 @@ def state_batches(
     batch_size: int,
     seed: int | None = None,
     steps: int | None = None,
+    told: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of users' states, computed beforehand, and a task's answers.
 
     Args:
         states: float array `[E, C]`.
-        answers, batch_size, seed, steps: see `task_batches`.
+        answers, batch_size, seed, steps, told: see `task_batches`.
 
     Returns:
-        `tf.data.Dataset` of `(states [B, C], answers)`.
+        `tf.data.Dataset` of `(states [B, C], answers)`; in place of states a dict of `users` and
+        `told` `[B, G]`, where columns say something.
     """
     states, answers_of = tf.constant(states), answer_lookup(answers)
+    told_of = None if told is None else told_lookup(told)
 
     def batch(rows, noise):
-        return tf.gather(states, rows[0]), answers_of(rows[0])
+        inputs = tf.gather(states, rows[0])
+        if told_of is not None:
+            inputs = {"users": inputs, "told": told_of(rows[0], noise)}
+        return inputs, answers_of(rows[0])
 
     # The row numbers are shuffled, not the states, so that those are held only once.
     return _batches((np.arange(len(answers)),), batch, batch_size, seed, steps)
@@ -122,6 +137,25 @@ def answer_lookup(answers: ArrayLike | ItemLists) -> Callable[[Any], tf.Tensor]:
         if len(found) == 1:
             return found[0]
         return tf.stack([tf.cast(found[0], tf.float32), found[1]], axis=-1)
+
+    return lookup
+
+
+def told_lookup(told: ArrayLike) -> Callable[[Any, tf.Tensor], tf.Tensor]:
+    """Returns a function from row numbers `[...]` and noise to what is told of users, `[..., G]`.
+
+    Of `UNTOLD_USERS` of the rows nothing is told and, of half as many, one column is not, each for
+    itself: so a model also answers well for users whom the table lacks.
+
+    Args:
+        told: int array `[E, G]`.
+    """
+    told = tf.constant(told, tf.int32)
+
+    def lookup(rows, noise):
+        found = tf.gather(told, rows)
+        hidden = (_uniform(rows, noise, 7) < UNTOLD_USERS)[..., tf.newaxis]
+        return tf.where(hidden | (_uniform(found, noise, 8) < UNTOLD_USERS / 2), 0, found)
 
     return lookup
 

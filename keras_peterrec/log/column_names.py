@@ -58,20 +58,23 @@ def as_events(events: Any) -> tuple[str, ...] | None:
     )
 
 
-def as_fields(fields: Any) -> tuple[str, ...]:
-    """The columns that events carry as fields, such as `("price", "channel")`.
+def as_fields(
+    fields: Any, argument: str = "fields", what: str = "columns of the log, such as price,channel"
+) -> tuple[str, ...]:
+    """The columns that events carry as fields, such as `("price", "channel")`, or users.
 
     Args:
         fields: list of str, `"price,channel"`, or `None` for none.
+        argument, what: str. What messages call them, and what they should be.
 
     Raises:
         InputError: it is something else, or names a column that is read anyway.
     """
     if fields is None:
         return ()
-    names = _as_names(fields, "fields", "columns of the log, such as price,channel")
+    names = _as_names(fields, argument, what)
     if set(names) & set(LOG_COLUMNS):
-        refuse("fields", f"other columns than {', '.join(LOG_COLUMNS)}", fields)
+        refuse(argument, f"other columns than {', '.join(LOG_COLUMNS)}", fields)
     return names
 
 

@@ -106,8 +106,12 @@ class Categories:
 
     def numbers(self, events: Events) -> np.ndarray:
         """See `TimeUntilNext`."""
+        return self.numbers_of(field_of(events, self.name))
+
+    def numbers_of(self, column: Field) -> np.ndarray:
+        """The number of each text of a column, int32 `[N]`."""
         places = {value: n for n, value in enumerate(self.values, 1)}
-        return _by_code(field_of(events, self.name), lambda text: places.get(text, 0))
+        return _by_code(column, lambda text: places.get(text, 0))
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,16 @@ class Numbers:
 
     def numbers(self, events: Events) -> np.ndarray:
         """See `TimeUntilNext`."""
+        return self.numbers_of(field_of(events, self.name))
+
+    def numbers_of(self, column: Field) -> np.ndarray:
+        """See `Categories`."""
 
         def bucket(text):
             value = as_number(text)
             return 0 if value is None else 1 + int(np.searchsorted(self.edges, value, "right"))
 
-        return _by_code(field_of(events, self.name), bucket)
+        return _by_code(column, bucket)
 
 
 _KINDS = {kind.kind: kind for kind in (TimeUntilNext, Untold, Categories, Numbers)}
@@ -254,8 +262,10 @@ def find_fields(events: Events, names: Sequence[str] = (), times: bool = True) -
     return EventFields([*fields, *(find_field(field_of(events, n), n, trained) for n in names)])
 
 
-def find_field(field: Field, name: str, trained: np.ndarray) -> Categories | Numbers:
-    """How a column of a log is read: as categories, or as numbers in buckets.
+def find_field(
+    field: Field, name: str, trained: np.ndarray, argument: str = "fields"
+) -> Categories | Numbers:
+    """How a column is read: as categories, or as numbers in buckets.
 
     Numbers are what has more than 20 different values, all of them finite numbers.
 
@@ -263,6 +273,7 @@ def find_field(field: Field, name: str, trained: np.ndarray) -> Categories | Num
         field: Field.
         name: str.
         trained: bool array `[N]`, the events that are trained on. No other is looked at.
+        argument: str. What messages call the columns. Defaults to `"fields"`.
 
     Raises:
         InputError: no event that is trained on has a value.
@@ -270,7 +281,7 @@ def find_field(field: Field, name: str, trained: np.ndarray) -> Categories | Num
     codes = field.codes[trained]
     codes = codes[codes >= 0]
     if not len(codes):
-        refuse("fields", "columns that have a value somewhere", name)
+        refuse(argument, "columns that have a value somewhere", name)
     counts = np.bincount(codes, minlength=len(field.values))
     present = np.flatnonzero(counts)
     values = [as_number(field.values[code]) for code in present]

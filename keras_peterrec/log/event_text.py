@@ -3,9 +3,10 @@
     i7 i9@1700000000 i3@1700000060;event_type=buy;price=12.5 @1700003600
 
 An event is an item's id and, where they are told, its time in seconds since 1970 and fields of the
-log. A last `@seconds` says when the question is asked. The parts are told apart by `@` and `;`, so
-ids hold these percent-encoded, as they hold white space; see `written`. Here texts are read by
-operations of TensorFlow, in a SavedModel and out of it.
+log. A last one without an item says when the question is asked and what is known of the user, as in
+`@1700003600;plan=gold` or `;plan=gold`. The parts are told apart by `@` and `;`, so ids hold these
+percent-encoded, as they hold white space; see `written`. Here texts are read by operations of
+TensorFlow, in a SavedModel and out of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from keras_peterrec.log.event_fields import (
     Untold,
 )
 from keras_peterrec.log.id_text import written
+from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import UNK
 
 _AFTER_ITEM = "[@;].*"
@@ -63,13 +65,7 @@ class EventReader(tf.Module):
     def __init__(self, ids: tf.lookup.StaticHashTable, fields: EventFields) -> None:
         super().__init__(name="event_reader")
         self.ids, self._fields = ids, tuple(fields)
-        self.tables = {}
-        for field in self._fields:
-            if isinstance(field, Categories):
-                keys = tf.constant([written(value) for value in field.values], tf.string)
-                numbers = tf.range(1, len(field.values) + 1, dtype=tf.int32)
-                pairs = tf.lookup.KeyValueTensorInitializer(keys, numbers)
-                self.tables[field.name] = tf.lookup.StaticHashTable(pairs, 0)
+        self.tables = _tables(self._fields)
 
     def __call__(self, history: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """Reads a string tensor `[B]`.
@@ -104,12 +100,42 @@ class EventReader(tf.Module):
             return tf.zeros_like(words.ids)
         if isinstance(field, TimeUntilNext):
             return _buckets_until_next(words)
-        texts = _told(words.parts, f"{written(field.name)}=")
-        if isinstance(field, Categories):
-            return self.tables[field.name].lookup(texts)
-        values, told = _as_numbers(texts)
-        edges = tf.constant(field.edges, tf.float64)
-        return tf.where(told, 1 + tf.searchsorted(edges, values, side="right"), 0)
+        return _numbers_of(field, self.tables, words.parts)
+
+
+class UserReader(tf.Module):
+    """Reads what histories tell of their users: the last event, where it has no item.
+
+    Args:
+        fields: UserFields.
+
+    Example:
+
+    >>> read = UserReader(UserFields([Categories("plan", ["gold", "free"])]))
+    >>> read(tf.constant(["x @9;plan=free", ";plan=gold", "x;plan=gold", ""])).numpy().tolist()
+    [[2], [1], [0], [0]]
+    """
+
+    def __init__(self, fields: UserFields) -> None:
+        super().__init__(name="user_reader")
+        self._fields = fields
+        self.tables = _tables(fields.fields)
+
+    def __call__(self, history: tf.Tensor) -> tf.Tensor:
+        """The users' numbers, int32 `[B, G]`, of a string tensor `[B]`; see `UserFields`."""
+        words = tf.strings.split(history)
+        ends = words.row_splits[1:]
+        nothing = tf.size(words.values, tf.int64)
+        last = tf.where(words.row_lengths() > 0, ends - 1, nothing)
+        last = tf.gather(tf.concat([words.values, [""]], axis=0), last)
+        last = tf.where(tf.strings.regex_full_match(last, f"(?s){_AFTER_ITEM}"), last, "")
+        parts = tf.strings.split(last, ";")
+        numbers = [
+            tf.cast(_numbers_of(field, self.tables, parts), tf.int32)
+            for field in self._fields.fields
+        ]
+        told = [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)]
+        return tf.stack(told, axis=1)
 
 
 def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
@@ -159,6 +185,28 @@ def _split(history):
     says_more = tf.cast(tf.strings.regex_full_match(history, _SAYS_MORE), tf.int32)
     items = lambda: tf.strings.regex_replace(words.values, _AFTER_ITEM, "")
     return words, tf.cond(tf.reduce_max(says_more) > 0, items, lambda: words.values)
+
+
+def _tables(fields):
+    """Lookup tables from a text to its number, for fields that are categories."""
+    tables = {}
+    for field in fields:
+        if isinstance(field, Categories):
+            keys = tf.constant([written(value) for value in field.values], tf.string)
+            numbers = tf.range(1, len(field.values) + 1, dtype=tf.int32)
+            pairs = tf.lookup.KeyValueTensorInitializer(keys, numbers)
+            tables[field.name] = tf.lookup.StaticHashTable(pairs, 0)
+    return tables
+
+
+def _numbers_of(field, tables, parts):
+    """The numbers that the parts of words tell in a field, `[n]`; 0 where they do not."""
+    texts = _told(parts, f"{written(field.name)}=")
+    if isinstance(field, Categories):
+        return tables[field.name].lookup(texts)
+    values, told = _as_numbers(texts)
+    edges = tf.constant(field.edges, tf.float64)
+    return tf.where(told, 1 + tf.searchsorted(edges, values, side="right"), 0)
 
 
 def _buckets_until_next(words):

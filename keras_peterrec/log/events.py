@@ -340,6 +340,26 @@ class Events:
         )
         return self._taken(places, users, lengths)
 
+    def with_users(self, user_ids: Sequence[str]) -> Events:
+        """The same log, also with users of whom it has no events; those that it has are no news.
+
+        Args:
+            user_ids: sequence of different str.
+        """
+        new = [user for user, place in zip(user_ids, self.index(user_ids)) if place < 0]
+        if not new:
+            return self
+        return Events(
+            np.append(self.user_ids, np.array(new, object)),
+            self.items,
+            np.append(self.offsets, np.full(len(new), len(self.items))),
+            self.timestamps,
+            self.item_ids,
+            self.weights,
+            self.fields,
+            self.name,
+        )
+
     def without_repeats(self) -> Events:
         """The events without those that repeat an earlier one in every column."""
         if len(self) < 2:

@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.event_text import EventReader, items_of
+from keras_peterrec.log.event_text import EventReader, UserReader, items_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.log.read_log import log_of_table
+from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import PAD, Vocabulary, is_item
 from keras_peterrec.types import ArrowTable, Named
 
@@ -154,6 +155,17 @@ class Histories:
         width = max(1, width if length is None else min(width, length))
         counts = {name: count.numpy() for name, count in event_counts(ids).items()}
         return left_pad(rows, width, fixed=self._texts is None).numpy(), counts
+
+    def told(self, fields: UserFields) -> np.ndarray:
+        """What strings tell of their users, int32 `[B, G]`; 0 where nothing does.
+
+        Args:
+            fields: UserFields.
+        """
+        if self._texts is None or not len(self):
+            return np.zeros((len(self), len(fields)), "int32")
+        texts = [text.encode("utf-8", "replace") for text in self._texts]
+        return UserReader(fields)(tf.constant(texts)).numpy()
 
     def items(self, vocabulary: Vocabulary | None) -> list[list[str]]:
         """The items of each user as they stand in a history, unknown ones included."""

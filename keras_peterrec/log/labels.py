@@ -74,8 +74,13 @@ class Labels:
         _check_some(kept, column)
         return cls(different_users[users[kept]], values[kept], column, classes)
 
-    def one_each(self) -> tuple[np.ndarray, np.ndarray]:
+    def one_each(
+        self, unless: str = ", unless the kind of the task is multilabel"
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Users and their only label.
+
+        Args:
+            unless: str. What the message says of where a user may have several.
 
         Returns:
             Two object arrays `[U]` of str: different users, and their labels.
@@ -87,8 +92,8 @@ class Labels:
         for user, value in zip(self.user_ids.tolist(), self.values.tolist()):
             if label_of.setdefault(user, value) != value:
                 raise InputError(
-                    f"`{self.column}` should have one label for each user, unless the kind of the "
-                    f"task is multilabel. Received: {label_of[user]!r} and {value!r} for {user!r}."
+                    f"`{self.column}` should have one label for each user{unless}. "
+                    f"Received: {label_of[user]!r} and {value!r} for {user!r}."
                 )
         return np.array([*label_of], object), np.array([*label_of.values()], object)
 

@@ -30,6 +30,8 @@ class TaskExamples:
             split; `None` where their users are, see `split_users`. Defaults to `None`.
         seen: int array `[E, 2]` or `None`. Of each history the events that may be answered, a slice
             of `answered_events`. Defaults to `None`.
+        told: int32 array `[E, G]` or `None`. What columns say of each user; see `UserFields`.
+            Defaults to `None`, nothing.
     """
 
     user_ids: np.ndarray
@@ -39,6 +41,7 @@ class TaskExamples:
     dropped_users: int = 0
     parts: np.ndarray | None = None
     seen: np.ndarray | None = None
+    told: np.ndarray | None = None
 
     def __len__(self):
         return len(self.starts)
@@ -52,11 +55,16 @@ class TaskExamples:
             self.answers[mask],
             parts=None if self.parts is None else self.parts[mask],
             seen=None if self.seen is None else self.seen[mask],
+            told=None if self.told is None else self.told[mask],
         )
 
     def with_stops(self, stops: Any) -> Any:
         """The same examples with histories that end elsewhere, `[E]`."""
         return dataclasses.replace(self, stops=stops)
+
+    def with_told(self, told: Any) -> Any:
+        """The same examples with what columns say of their users, `[E, G]`."""
+        return dataclasses.replace(self, told=told)
 
     def with_answers(self, answers: Any) -> Any:
         """The same examples with other answers `[E, ...]`."""

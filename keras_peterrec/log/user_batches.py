@@ -10,7 +10,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.log.batches import answer_lookup, as_written, hide_whole_events
+from keras_peterrec.log.batches import (
+    answer_lookup,
+    as_written,
+    hide_whole_events,
+    told_lookup,
+)
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.progress import each
@@ -163,6 +168,7 @@ class UserBatches:
         steps: int,
         hide_rate: float = 0.0,
         hide_as: int = UNK,
+        told: ArrayLike | None = None,
     ) -> tf.data.Dataset:
         """Makes batches for training. Stretches are shuffled, anew in each epoch.
 
@@ -171,14 +177,17 @@ class UserBatches:
             answers: array `[E, ...]`, or ItemLists; see `answer_lookup`.
             seed: int. The same seed gives the same batches in every epoch.
             steps: int. Batches of an epoch.
-            hide_rate, hide_as: see `task_batches`. The cuts of a history share what is hidden.
+            hide_rate, hide_as, told: see `task_batches`. The cuts of a history share what is hidden
+                of its events.
 
         Returns:
             `tf.data.Dataset` of `({history [R, L], cuts [R, S]}, answers [R, S, ...], weights
-            [R, S])`. The weight of an empty slot is 0, and the others are such that the mean over
+            [R, S])`; where columns say something of users, the dict also has `told` `[R, S, G]`.
+            The weight of an empty slot is 0, and the others are such that the mean over
             all slots is about the mean over the cuts.
         """
         items, answers_of = tf.constant(items, tf.int32), answer_lookup(answers)
+        told_of = None if told is None else told_lookup(told)
         rows, columns, slots = self.shape
         # A constant, so that every cut counts the same whatever the batch it is in.
         weight = max(1.0, self.steps * rows * slots / self.stretches.counts.sum())
@@ -192,9 +201,10 @@ class UserBatches:
         def batch(rows, noise):
             events, cuts, examples = rows
             history = hide_whole_events(_rows(items, events), noise, hide_rate, hide_as)
-            answered = answers_of(tf.maximum(examples, 0))
-            weights = tf.where(examples >= 0, weight, 0.0)
-            return {"history": history, "cuts": cuts}, answered, weights
+            places, inputs = tf.maximum(examples, 0), {"history": history, "cuts": cuts}
+            if told_of is not None:
+                inputs["told"] = told_of(places, noise)
+            return inputs, answers_of(places), tf.where(examples >= 0, weight, 0.0)
 
         epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         noise = tf.data.Dataset.random(seed + 1, rerandomize_each_iteration=True).batch(2)

@@ -11,6 +11,9 @@ import json
 import re
 from typing import Any
 
+from keras_peterrec.report.told import telling_history, what_may_be_told
+
+_SOME_TIME = 1_700_003_600  # of a question, in an example
 # The Hub's names of tasks for ours; one of our own kinds goes by its own name.
 HOST_TASK = "next-item-recommendation"
 OF_HOST = "next item"
@@ -85,8 +88,10 @@ def _text(name, description, runs):
     ]
     if description.get("mixed"):
         lines += ["", f"`mixed` answers for {', '.join(map(_plain, description['mixed']))}."]
-    lines += ["", "`history` is one string a user: item ids separated by spaces.", "", "```python"]
+    lines += ["", "`history` is one string a user: item ids separated by spaces.", ""]
+    lines += _what_is_read(description, runs)
     lines += [
+        "```python",
         "import tensorflow as tf",
         "",
         'model = tf.saved_model.load("path/to/this/version")',
@@ -112,6 +117,23 @@ def _text(name, description, runs):
         "",
     ]
     return "\n".join(lines)
+
+
+def _what_is_read(description, runs):
+    """What is read beside the items: of events, of items and of users."""
+    read = [f"- {_plain(sentence)}" for sentence in what_may_be_told(description)]
+    of_items = runs.get("serving_default", {}).get("settings", {}).get("item_fields")
+    if of_items:
+        names = [of_items] if isinstance(of_items, str) else of_items
+        read.append(
+            f"- The host was trained with {_plain(', '.join(names))} of its items; a request does "
+            "not tell them."
+        )
+    if not read:
+        return []
+    told = telling_history(description, "i1 i2", _SOME_TIME)
+    shown = [] if told is None else ["All of it may be left out, or told:", "", _code(told), ""]
+    return ["What is read beside the items:", "", *read, "", *shown]
 
 
 def _about(signature, run):

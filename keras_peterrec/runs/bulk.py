@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ def answer_logs(
     what: str,
     chunks: int | None = None,
     fields: EventFields = EventFields(),
+    tell: Callable[[list[str]], list[str]] | None = None,
 ) -> dict:
     """Writes an answer for every user of some logs.
 
@@ -81,6 +82,8 @@ def answer_logs(
         chunks: int or `None`. How many times `CHUNK` users there are, for the bar. Defaults to
             `None`, unknown.
         fields: EventFields that are told of the events. Defaults to `EventFields()`, none.
+        tell: Callable from users to what histories tell of them last; see `UserFields.texts`.
+            Defaults to `None`, nothing.
 
     Returns:
         dict of `out`, `users`, `columns` and what `known_events_of` says.
@@ -93,6 +96,11 @@ def answer_logs(
         table_writer(beside, Path(out).suffix) as write,
     ):
         for user_ids, texts, lengths in _chunks(logs, fields):
+            if tell is not None:
+                told = tell(user_ids.tolist())
+                texts = np.array(
+                    [f"{text} {of_user}" for text, of_user in zip(texts, told)], object
+                )
             table = answers_table(user_ids, _answers(ask, texts, lengths, pool))
             write(table)
             counts.update(known_events_of(table))

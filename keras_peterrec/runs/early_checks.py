@@ -7,6 +7,7 @@ import os
 
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.log import sources
+from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.runs.prepare import check_inputs, check_prepare
 from keras_peterrec.runs.run_folder import check_folder
 
@@ -42,6 +43,9 @@ def check_places(settings):
         sources.check_log(given["target"], columns, asked("target_events"), weight)
     if "labels" in given and settings.column:
         sources.check_labels(given["labels"], settings.column, columns)
+    if "users" in given and asked("user_fields"):
+        for name in as_fields(settings.user_fields):
+            sources.check_labels(given["users"], name, columns)
     if "host" in given and "log" in given:  # a task's; a server's host is an address
         read_json(os.path.join(given["host"], "host.json"), "host")
     # Of several workers the chief alone looks at the folder, later: it may be writing there.

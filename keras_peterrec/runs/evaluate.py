@@ -106,6 +106,7 @@ def _taken_by_host(saved):
 def _taken_by_task(saved):
     kind = get_kind(saved["kind"])
     answers = ("target", "target_events") if kind.reads == "target" else ("labels", "column")
+    answers += ("users",) if saved.get("users") is not None else ()
     return ("host", "log", "columns", "events", "drop_bad_rows", *answers), f"a {kind.name} task"
 
 
@@ -147,10 +148,12 @@ def _open_task(folder, settings):
     """The same of a task."""
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log, answers = load_task(settings, host.fields.columns or None)
+    log, answers, users = load_task(settings, host.fields.columns or None)
     source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)
+    if users is not None:
+        data.tell(users, task.user_fields)
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}
 
     def measure():

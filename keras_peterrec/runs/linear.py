@@ -34,12 +34,15 @@ def linear(settings: LinearSettings) -> dict:
         InputError: an argument or the data cannot be used.
     """
     began = time.perf_counter()
-    log, answers = load_task(settings)
+    log, answers, users = load_task(settings)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = log.encode(vocabulary)
     data = kind.make_data(source, answers, int(source.lengths.max()), settings)
     fingerprints = [log.fingerprint(), answers.fingerprint()]
+    if users is not None:
+        data.tell(users)
+        fingerprints.append(users.fingerprint())
     with RunFolder(settings.out, settings, fingerprints) as folder:
         if (earlier := folder.earlier_result()) is not None:
             return earlier

@@ -2,6 +2,7 @@
 
 import functools
 
+from keras_peterrec.errors import refuse
 from keras_peterrec.log.id_text import comma_hint, known_hint
 from keras_peterrec.progress import line, stage
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
@@ -72,10 +73,27 @@ def _here(settings, exported, question):
 
     ask = functools.partial(question.ask, exported)
     fields = exported.fields(question.task)
+    tell = _told(settings, exported.user_fields(question.task), question.task)
     logs, users = _logs(settings, fields)
     chunks = -(-users // bulk.CHUNK)
     with stage(f"answering for {users:,} users"):
-        return bulk.answer_logs(ask, logs, settings.out, question.task, chunks, fields)
+        return bulk.answer_logs(ask, logs, settings.out, question.task, chunks, fields, tell)
+
+
+def _told(settings, fields, task):
+    """A function from users to what histories tell of them last, or `None`."""
+    from keras_peterrec.log.user_fields import read_users
+
+    if settings.users is None:
+        if len(fields):
+            line(
+                f"{task} reads {', '.join(fields.names)} of users; without --users nothing is told"
+            )
+        return None
+    if not len(fields):
+        refuse("users", f"left out for {task}, which reads no columns of users", settings.users)
+    table = read_users(settings.users, fields.names, settings.columns, settings.drop_bad_rows)
+    return lambda user_ids: fields.texts(table, user_ids)
 
 
 def _on_beam(settings, exported, question):

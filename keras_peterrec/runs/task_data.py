@@ -9,6 +9,7 @@ from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.log.user_fields import read_users
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.report.kept_rows import Examples, write_test_rows
@@ -117,16 +118,17 @@ def load_answers(settings):
 
 
 def load_task(settings, fields=None):
-    """The source Events and the answers that the settings of a task name.
+    """The source Events, the answers and the columns of users that the settings of a task name.
 
-    Of a prepared log only the histories of users with answers are read.
+    Of a prepared log only the histories of users with answers are read. Where columns say
+    something of a user with answers who has no events, the user has an empty history.
 
     Args:
         settings: TaskSettings with `log`.
         fields: list of str or `None`. Columns that the events carry. Defaults to `None`, none.
 
     Returns:
-        Events, and Events or Labels.
+        Events, Events or Labels, and UserTable or `None`.
     """
     reading = settings.columns, settings.events, None, settings.drop_bad_rows, fields
     source = open_source(settings.log, *reading)
@@ -135,7 +137,33 @@ def load_task(settings, fields=None):
         with stage(f"reading {source.path}") as found:
             source = source.log(users=answers.user_ids)
             found(f"{len(source):,} events of the task's {len(source.user_ids):,} users")
-    return source, answers
+    if settings.users is None:
+        return source, answers, None
+    reading = settings.columns, settings.drop_bad_rows
+    users = read_users(settings.users, settings.user_fields, *reading)
+    answered = set(answers.user_ids.tolist())
+    say_of_how_many(users, answered)
+    return source.with_users(sorted(answered & users.users())), answers, users
+
+
+def say_of_how_many(users, asked):
+    """Says of how few users the columns say something, where it is few.
+
+    Args:
+        users: UserTable.
+        asked: set of str, the users of a task or a log.
+
+    Raises:
+        InputError: of none.
+    """
+    known = len(users.users() & asked)
+    if not known:
+        raise InputError(
+            f"`users` should have users of the task. Received: none of its {len(asked):,}, such as "
+            f"{min(asked)!r}."
+        )
+    if known < LEAST_KNOWN * len(asked):
+        progress.line(f"`users` knows only {known:,} of {len(asked):,} users; are these their ids?")
 
 
 def with_kind(settings, answers):

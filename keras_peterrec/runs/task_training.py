@@ -201,8 +201,8 @@ def train_task(run):
         run: TaskRun.
 
     Returns:
-        TaskTraining. The model has its best weights; under `head_is_all` those of its head are the
-        head's alone, and nothing else of it is to be used.
+        TaskTraining. The model has its best weights; under `head_is_all` those of its head, and of
+        what it reads of users, are the head's alone, and nothing else of it is to be used.
 
     Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
     Out-of-Distribution", ICLR 2022 (linear probing, then fine-tuning).
@@ -228,13 +228,14 @@ def train_task(run):
         return TaskTraining(head, train_rest(run, head, path), head_is_all=False)
     devices = Devices.of(run.model)
     before = devices.on_chief(run.measure)
-    weights = [np.array(weight) for weight in run.model.head.weights]
+    of_head = run.model.readout_weights()
+    weights = {path: np.array(weight) for path, weight in of_head.items()}
     rest = train_rest(run, head, path)
     gain = devices.on_chief(lambda: _gain(run.measure(), before, run.data.kind.metric))
     why = why_head_is_all(rest, gain)
     if why is not None:
-        for weight, value in zip(run.model.head.weights, weights):
-            weight.assign(value)
+        for path, weight in of_head.items():
+            weight.assign(weights[path])
         empty = "its patch is empty" if method == "patch" else f"nothing else of {method} is kept"
         progress.line(f"{run.title()}  the head says it all here; {empty} ({why})")
     return TaskTraining(head, rest, why is not None, gain)
@@ -284,11 +285,12 @@ def train_head(run, folder, path, stage=""):
     batch_size = Devices.of(run.model).check_batch_size(asked, default)
     with progress.stage("computing the users' states", brief=True):
         parts = on_states(run.model, run.rows, batch_size, run.settings.seed)
-        users = None if path is not None else run.data.users(run.model, VALIDATION)
+        states = None if path is not None else run.data.states(run.model, VALIDATION)
     rate = (run.settings.learning_rate if alone else None) or LEARNING_RATES[HEAD]
     starts = run.data.starts_trained or run.settings.start is not None
     recipe = run.recipe(rate, 1 if count >= SURE_ROWS else 3, 2, starts, path)
-    measure = lambda: run.data.measure_sum(users, run.model.head)
+    users = lambda: run.data.with_told(run.model, states, VALIDATION)
+    measure = lambda: run.data.measure_sum(users(), run.model.head)
     return run.fit(stage, parts, measure, recipe, folder)
 
 
@@ -376,7 +378,7 @@ def by_rows(model, data, batch_size, seed, steps, hide_rate):
     width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
     columns = train.starts, train.stops, train.answers
     asked = seed, hide_rate, what_is_asked(model.host), steps
-    batches = task_batches(data.source.rows, *columns, width, batch_size, *asked)
+    batches = task_batches(data.source.rows, *columns, width, batch_size, *asked, train.told)
     return Parts(model, batches, model.user_states)
 
 
@@ -404,7 +406,7 @@ def in_passes(model, data, batch_size, seed, hide_rate):
         steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
         forward = model.user_states_at
     asked = seed, steps, hide_rate, what_is_asked(model.host)
-    batches = plan.training(data.source.rows, train.answers, *asked)
+    batches = plan.training(data.source.rows, train.answers, *asked, train.told)
     with devices.scope():
         passes = UserPasses(model, plan.at_ends)
     return Parts(passes, batches, forward)
@@ -421,7 +423,7 @@ def on_states(model, data, batch_size, seed):
     Returns:
         Parts.
     """
-    users = data.users(model, TRAIN)
-    batches = state_batches(users, data.splits[TRAIN].answers, batch_size, seed)
+    states, train = data.states(model, TRAIN), data.splits[TRAIN]
+    batches = state_batches(states, train.answers, batch_size, seed, told=train.told)
     with Devices.of(model).scope():
         return Parts(head_model(model), batches, model.user_states)

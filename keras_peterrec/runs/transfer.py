@@ -4,6 +4,7 @@ import functools
 
 from keras_peterrec import progress
 from keras_peterrec.errors import refuse
+from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.patches.registry import get_patch
@@ -36,7 +37,7 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.strategies import build_task
-from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task import Task, user_field_vectors
 from keras_peterrec.transfer.task_bundle import TaskBundle
 
 
@@ -79,6 +80,10 @@ def _start(settings):
             f"that of `start` (--from), {bundle.method}, or start with a head",
             settings.method,
         )
+    known, asked = bundle.user_fields().names, [*as_fields(settings.user_fields)]
+    if known and known != asked:
+        what = f"those of `start` (--from), {','.join(known)}"
+        refuse("user_fields", what, settings.user_fields)
     if bundle.final:
         progress.line(
             f"{settings.start} was trained on everything (--final), test users as well: metrics of "
@@ -96,12 +101,17 @@ def _transfer(settings, start):
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers = load_task(settings, host.fields.columns or None)
+    log, answers, users = load_task(settings, host.fields.columns or None)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     with stage("making the rows of the task", brief=True):
         source = known_histories(log, host)
         data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
+        if users is not None:
+            known = None if start is None else start.user_fields()
+            data.tell(users, known or None)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
+    if users is not None:
+        fingerprints.append(users.fingerprint())
     if start is not None:
         fingerprints.append(start.fingerprint())
     return live(TaskLife(settings, devices, fingerprints, began, host, data, start))
@@ -164,9 +174,11 @@ class TaskLife(Life):
     def _head_alone(self):
         head, dropout = self.model.head, self.settings.dropout
         with self.devices.scope():
-            return build_task(
+            model = build_task(
                 self.host.backbone, head, "head", None, dropout, **self.host.task_settings()
             )
+        model.user_fields = self.model.user_fields
+        return model
 
     def add_linear(self):
         data, head = self.data, self.model.head
@@ -194,7 +206,8 @@ class TaskLife(Life):
 
     def save(self, folder, everything=False):
         recorded = self.settings.recorded()
-        task = Task(self.model, self.method, self.data.kind, recorded, everything, self.host)
+        how = recorded, everything, self.host, self.data.user_fields
+        task = Task(self.model, self.method, self.data.kind, *how)
         task.save(folder, self.host)
         self._bundle_bytes = (folder / "weights.npz").stat().st_size
 
@@ -255,6 +268,7 @@ def _new_model(host, data, settings, devices, start):
             settings.dropout,
             **host.task_settings(),
         )
+        model.user_fields = user_field_vectors(data.user_fields, host.backbone)
     if start is not None:
         start.start(model, data.kind)
     return model

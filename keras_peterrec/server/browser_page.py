@@ -6,9 +6,12 @@ import base64
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from keras_peterrec.report.told import telling_history, what_may_be_told
 
 if TYPE_CHECKING:
     from keras_peterrec.server.models import Models
@@ -58,7 +61,8 @@ class BrowserPage:
         """Each model's version, its tasks, and example histories.
 
         Of a task it says the unit of its numbers, and whether a request can say what may be
-        recommended; of a model, whether it can say how many items of a history it knows.
+        recommended; of a model, whether it can say how many items of a history it knows, and what a
+        history may tell beside its items, with an example.
         """
         models = {}
         for model in self._models:
@@ -74,6 +78,8 @@ class BrowserPage:
                     if name in version.signatures
                 },
                 "examples": version.examples,
+                "told": what_may_be_told(version.description),
+                "telling": _telling(version),
                 "known": _KNOWN in version.signatures,
             }
         return models
@@ -92,6 +98,13 @@ def _policy(html):
         b"default-src 'none'; script-src %s; style-src %s; connect-src 'self'; base-uri 'none'; "
         b"form-action 'none'; frame-ancestors 'none'" % (hashes[b"script"], hashes[b"style"])
     )
+
+
+def _telling(version):
+    """The first example history, with all that is read told as well; `None` where nothing is."""
+    if not version.examples:
+        return None
+    return telling_history(version.description, version.examples[0], int(time.time()))
 
 
 def _unit(task):

@@ -188,7 +188,12 @@ def _description(host, tasks, host_path, added):
         "max_length": host.max_length,
         "fields": host.fields.to_config(),
         "tasks": {
-            name: {"kind": task.kind.name, "unit": task.kind.unit} for name, task in tasks.items()
+            name: {
+                "kind": task.kind.name,
+                "unit": task.kind.unit,
+                "user_fields": task.user_fields.to_config(),
+            }
+            for name, task in tasks.items()
         },
     }
 

@@ -19,6 +19,7 @@ from keras_peterrec.log.histories import (
     HistoryForms,
     items_for_each,
 )
+from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
@@ -116,6 +117,11 @@ class ExportedModel:
         """What is read of an event beside its item, for a task or for the next item."""
         fields = EventFields.from_config(self.description["fields"])
         return fields if task in (NEXT_ITEM, EMBED) else fields.of_tasks
+
+    def user_fields(self, task: str) -> UserFields:
+        """Which columns of users a task reads."""
+        said = self.description["tasks"].get(task, {})
+        return UserFields.from_config(said.get("user_fields", []))
 
     def units(self, task: str) -> str:
         """What the numbers are that a task answers with.

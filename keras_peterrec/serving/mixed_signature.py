@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.log.event_text import EventReader, split_items
+from keras_peterrec.log.event_text import EventReader, UserReader, split_items
 from keras_peterrec.log.id_text import has_separator, written
 from keras_peterrec.log.item_table import NO_ITEM, NO_SCORE, ItemTable, are_among, listed
 from keras_peterrec.log.preprocessing import event_counts, left_pad
@@ -64,6 +64,7 @@ class MixedSignature:
         self._hidden = hidden if recommends else None
         self._history_length, fields = host.how_tasks_read(mixed)
         self._read = EventReader(source.ids, fields)
+        self._read_user = {id(of): UserReader(of) for of in mixed.user_fields if len(of)}
         self._hides_seen = np.array([not kind.keep_seen for kind in mixed.kinds])
         # What a kind makes of its scores is the same for all of its tasks.
         self._classes = list(dict.fromkeys(type(kind) for kind in mixed.kinds))
@@ -84,6 +85,7 @@ class MixedSignature:
         self._table = tf.Variable(np.concatenate([table for table, _ in rows]))
         self._bias = tf.Variable(np.concatenate(biases).astype("float32"))
         self.tables = {**_tables(mixed, Path(folder)), "reader": self._read}
+        self.tables["user_readers"] = list(self._read_user.values())
         self.weights = {
             **{path: weight.value for path, weight in mixed.stacked_weights().items()},
             **{path: weight.value for path, weight in mixed.linear_weights().items()},
@@ -105,10 +107,13 @@ class MixedSignature:
         places = tf.maximum(place, 0)
         events, known = self._read(history)
         rows_read = left_pad(known, self._history_length)
-        users = tf.cast(self._mixed({"history": rows_read, "place": places}), tf.float32)
+        told = self._mixed.told(places, lambda fields: self._read_user[id(fields)](history))
+        inputs = {"history": rows_read, "place": places}
+        inputs |= {} if told is None else {"told": told}
+        users = tf.cast(self._mixed(inputs), tf.float32)
         rows = users, places, self._seen(history, places)
         if self._mixed.linear is not None:
-            rows += (self._mixed.linear_scores(rows_read, places),)
+            rows += (self._mixed.linear_scores(rows_read, places, told),)
         blocked = None
         if self._hidden is not None:
             # Looked up once, however many rows and tasks there are.

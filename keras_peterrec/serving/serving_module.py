@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_peterrec.log.event_text import EventReader, split_history
+from keras_peterrec.log.event_text import EventReader, UserReader, split_history
 from keras_peterrec.log.item_table import ItemTable, hidden_items
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.mixed_signature import MixedSignature
@@ -35,8 +35,8 @@ class ServingModule(tf.Module):
 
     Every signature in this table takes one input `history`, string `[B]`: events separated by white
     space, each an item's id, perhaps with its time and fields as in `i9@1700000000;price=12.5`, and
-    perhaps a last `@1700003600` for the time of the question; see `log/event_text.py`. What the
-    host does not read is ignored.
+    perhaps a last one without an item, as in `@1700003600;plan=gold`, for the time of the question
+    and what is known of the user; see `log/event_text.py`. What is not read is ignored.
 
     | signature | outputs |
     |---|---|
@@ -118,7 +118,9 @@ class ServingModule(tf.Module):
         read, read_task = (
             EventReader(source.ids, fields) for fields in (host.fields, host.fields.of_tasks)
         )
-        self.functions = _of_histories(host, source, tasks, answers, k, read, read_task)
+        read_user = {n: UserReader(t.user_fields) for n, t in tasks.items() if len(t.user_fields)}
+        readers = read, read_task, read_user
+        self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
         self.functions[KNOWN] = _concrete(
@@ -132,10 +134,9 @@ class ServingModule(tf.Module):
             answered = _from_examples(self.functions[name], answers[name].examples)
             self.functions[name + task.kind.example_suffix] = answered
         for name, task in tasks.items() if incremental else ():
-            self.functions[name + STEP] = step_signature(
-                host, read_task, task, answers[name].answer
-            )
-        tables = {"source": source, "readers": [read, read_task]}
+            reads = read_task, read_user.get(name)
+            self.functions[name + STEP] = step_signature(host, *reads, task, answers[name].answer)
+        tables = {"source": source, "readers": [read, read_task, *read_user.values()]}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
@@ -147,14 +148,16 @@ class ServingModule(tf.Module):
         self.weights = _captured_weights(self.functions.values(), named)
 
 
-def _of_histories(host, source, tasks, answers, k, read, read_task):
+def _of_histories(host, source, tasks, answers, k, readers):
     """The functions that read histories, `{signature: concrete function}`."""
+    read, read_task, read_user = readers
     functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, read), EMBED)}
     scores_of = {NEXT_ITEM: _next_item(host, read)}
     keeps = host.keep_seen
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
     for name, task in tasks.items():
-        scores_of[name], answer_of[name] = _scores(host, read_task, task), answers[name].answer
+        scores_of[name] = _scores(host, read_task, read_user.get(name), task)
+        answer_of[name] = answers[name].answer
     select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
     select_of |= {name: answer.select for name, answer in answers.items()}
     selects = {}
@@ -191,15 +194,18 @@ def _next_item(host, reader):
     return _counted(host.next_item_scores, reader, host.next_item_length)
 
 
-def _scores(host, reader, task):
-    scores_of = lambda ids: task.model(ids, training=False)
-    return _counted(scores_of, reader, host.history_length(task.model))
+def _scores(host, reader, read_user, task):
+    scores_of = lambda inputs: task.model(inputs, training=False)
+    return _counted(scores_of, reader, host.history_length(task.model), read_user)
 
 
-def _counted(scores_of, reader, length):
+def _counted(scores_of, reader, length, read_user=None):
     def of_history(history):
         ids, rows = reader(history)
-        return scores_of(left_pad(rows, length)), event_counts(ids)
+        inputs = left_pad(rows, length)
+        if read_user is not None:
+            inputs = {"history": inputs, "told": read_user(history)}
+        return scores_of(inputs), event_counts(ids)
 
     return of_history
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.log.event_text import EventReader
+from keras_peterrec.log.event_text import EventReader, UserReader
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.signature_names import STATE, STEP, input_names
 from keras_peterrec.transfer.host import Host
@@ -19,7 +19,13 @@ from keras_peterrec.types import Tensor
 _TAG_BYTES = 8
 
 
-def step_signature(host: Host, read: EventReader, task: Task, answer: Callable[..., Any]) -> Any:
+def step_signature(
+    host: Host,
+    read: EventReader,
+    read_user: UserReader | None,
+    task: Task,
+    answer: Callable[..., Any],
+) -> Any:
     """A function of a user's state and one new event; its cost does not depend on the history.
 
     | input | |
@@ -35,13 +41,15 @@ def step_signature(host: Host, read: EventReader, task: Task, answer: Callable[.
     | the others | as of the task's own signature |
 
     Where the task leaves out what a user had, the answer has no item of `seen`. The server keeps
-    nothing. The client keeps the state, 32 KB for each user and task at 64
+    nothing, nor what is known of the user: that stands behind every event, `"i9 ;plan=gold"`. The
+    client keeps the state, 32 KB for each user and task at 64
     channels and 8 blocks; see `IncrementalTask` for what it is. It ends in a mark of the weights
     that made it, so that a state of another task or of other weights fails the request.
 
     Args:
         host: Host.
         read: EventReader of what tasks read.
+        read_user: UserReader of the task, or `None` where it reads no columns of users.
         task: Task on a causal host.
         answer: Callable of scores and the items seen; see `ExportedAnswers`.
 
@@ -60,7 +68,8 @@ def step_signature(host: Host, read: EventReader, task: Task, answer: Callable[.
         ids, known = read(item)
         event = left_pad(known, 1, fixed=True)[:, 0]  # padding where there is none, or unknown
         state = tf.cast(_read(state_bytes, shape, tag), steps.start(0).dtype)
-        state, scores = steps.step(state, event)
+        told = None if read_user is None else read_user(item)
+        state, scores = steps.step(state, event, told)
         written = _written(tf.cast(state, tf.float32), shape, tag)
         return {**answer(scores, seen), **event_counts(ids), STATE: written}
 
@@ -76,7 +85,7 @@ def _tag(host, task):
     """A mark made of all the weights that a state depends on."""
     digest = hashlib.sha256(host.fingerprint().encode())
     # The head and the linear part read the state, and change nothing in it.
-    readers = ("head/", "linear/")
+    readers = ("head/", "linear/", "user_fields/")
     weights = {p: w for p, w in task.model.task_weights().items() if not p.startswith(readers)}
     if task.model.host is not host.backbone:
         weights |= task.model.host.named_weights()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.settings.base import data_setting, not_negative, setting
 from keras_peterrec.settings.reading import RunnerSettings
 from keras_peterrec.types import AnyPath, Source
@@ -37,6 +37,9 @@ class PredictSettings(RunnerSettings):
         "that begin with = + - @ for formulas: import them as text",
         metavar="FILE",
         recorded=False,
+    )
+    users: Source | None = data_setting(
+        None, "with --log: table with user_id and the columns of users that the task reads"
     )
     allow: str = setting("", "recommend only these items, ids separated by spaces", metavar="IDS")
     deny: str = setting("", "recommend none of these items", metavar="IDS")
@@ -74,6 +77,8 @@ class PredictSettings(RunnerSettings):
         if (self.log is None) != (self.out is None):
             given, other = ("log", "out") if self.out is None else ("out", "log")
             raise InputError(f"`{other}` should be given with --{given}. Received: none.")
+        if self.users is not None and (self.log is None or self.runner is not None):
+            refuse("users", "given with --log, without --runner", self.users)
         if self.log is not None and len(self.task) != 1:
             raise InputError(
                 "`task` should be one task with --log, whose answers fill a file. "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.settings.base import (
     Settings,
@@ -90,6 +91,18 @@ class TaskSettings(SplitSettings, ReadingSettings):
         False,
         "take words for a missing value in --column, such as N/A, none or unknown, for labels",
     )
+    users: Source | None = data_setting(
+        None, "table with user_id and the columns that `user_fields` names"
+    )
+    user_fields: EventNames | None = setting(
+        None,
+        "columns of `users`, such as plan,country, that the task reads beside the history: "
+        "categories, or numbers by quantiles",
+        metavar="NAME,...",
+        check=lambda name, value: as_fields(
+            value, name, "columns of `users`, such as plan,country"
+        ),
+    )
     class_weight: str | None = setting(
         None,
         "classification: balanced lets every class count the same in training, however rare. More "
@@ -104,6 +117,13 @@ class TaskSettings(SplitSettings, ReadingSettings):
                 "Either `target` or `labels` should be given. "
                 f"Received: `target` = {self.target!r}, `labels` = {self.labels!r}."
             )
+        if (self.users is None) != (self.user_fields is None):
+            given = "user_fields" if self.users is None else "users"
+            raise InputError(
+                f"`users` and `user_fields` should be given together. Received: `{given}` alone."
+            )
+        if self.column is not None and self.column in as_fields(self.user_fields):
+            refuse("user_fields", "columns that do not tell the labels", self.user_fields)
         if self.labels is None and self.column is not None:
             refuse("column", "left out without `labels`", self.column)
         if self.labels is None and self.keep_missing_words:

@@ -115,13 +115,13 @@ class LabelData(TaskData):
 
     def _regression(self, bag, rows, size):
         loss = lambda outputs: self.losses_and_gradient(outputs, rows.answers)
-        return LabelRegression(
-            bag, self.source.items, rows.starts, rows.stops, size, self.start(), loss
-        )
+        histories = self.source.items, rows.starts, rows.stops, size
+        told = rows.told, self.user_fields.values
+        return LabelRegression(bag, *histories, self.start(), loss, *told)
 
     def _loss_of(self, rows):
         def loss(part):
-            scores = part.scores(self.source.items, rows.starts, rows.stops).all()
+            scores = part.scores(self.source.items, rows.starts, rows.stops, rows.told).all()
             return self.losses_and_gradient(np.asarray(scores, "float64"), rows.answers)[0]
 
         return loss

@@ -247,7 +247,9 @@ class RecommendationData(TaskData):
     def _rows(self):
         train = self.splits[TRAIN]
         answers = train.answers
-        return Rows(self.source.items, train.starts, train.stops, answers.offsets, answers.items)
+        histories = self.source.items, train.starts, train.stops
+        told = train.told, self.user_fields.values
+        return Rows(*histories, answers.offsets, answers.items, *told)
 
     def _same(self):
         """The target that is the same item as each source item, or -1."""

@@ -22,6 +22,7 @@ from keras_peterrec.log.splits import (
 )
 from keras_peterrec.log.task_examples import TaskExamples
 from keras_peterrec.log.user_batches import UserBatches
+from keras_peterrec.log.user_fields import UserFields, UserTable, find_user_fields
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.task_kind import TaskKind
@@ -60,6 +61,7 @@ class TaskData:
         splits: dict of TaskExamples by part: `"train"`, `"validation"` and `"test"`.
         starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
             training counts its start as an epoch.
+        user_fields: UserFields. Which columns of users are read; none before `tell`.
 
     Example:
 
@@ -69,6 +71,7 @@ class TaskData:
     """
 
     starts_trained = False
+    user_fields = UserFields()
 
     def __init__(
         self,
@@ -102,6 +105,24 @@ class TaskData:
     def doubts(self) -> list[str]:
         """What looks wrong in the answers, a line each. Defaults to nothing."""
         return []
+
+    def tell(self, table: UserTable, fields: UserFields | None = None) -> None:
+        """Tells of each row what columns say of its user.
+
+        Args:
+            table: UserTable.
+            fields: UserFields, how a trained task reads them. Defaults to `None`: as the users that
+                are trained on tell.
+
+        Raises:
+            InputError: a column says nothing of these.
+        """
+        if fields is None:
+            fields = find_user_fields(table, self.splits[TRAIN].user_ids.tolist())
+        self.user_fields = fields
+        told = lambda rows: rows.with_told(fields.told(table, rows.user_ids.tolist()))
+        self.splits = {part: told(rows) for part, rows in self.splits.items()}
+        self.every_row = told(self.every_row)
 
     # Training.
 
@@ -166,7 +187,16 @@ class TaskData:
         return model.reach(self.max_length) if pays else None
 
     def users(self, model: Model, part: str) -> np.ndarray:
-        """The users of a split as a task model's head reads them, `[E, C]`.
+        """The users of a split as a task model's head reads them, `[E, C]`."""
+        return self.with_told(model, self.states(model, part), part)
+
+    def with_told(self, model: Model, states: np.ndarray, part: str) -> np.ndarray:
+        """The same, of the `states` of a split: with what columns say of the users."""
+        told = self.splits[part].told
+        return states if told is None else np.asarray(model.with_told(states, told))
+
+    def states(self, model: Model, part: str) -> np.ndarray:
+        """The users of a split after their histories, `[E, C]`; see `TaskModel.user_states`.
 
         One pass over each user's history answers for all of its cuts where that is right.
         """
@@ -229,7 +259,7 @@ class TaskData:
     def linear_scores(self, linear: LinearPart, part: str) -> LinearScores:
         """The LinearScores of a LinearPart on a split."""
         split = self.splits[part]
-        return linear.scores(self.source.items, split.starts, split.stops)
+        return linear.scores(self.source.items, split.starts, split.stops, split.told)
 
     # Baselines.
 
@@ -281,6 +311,7 @@ class TaskData:
             "users_train_validation_test": users,
             "users_without_history": self.dropped_users,
             "known_events": round(self.source.known_share, 4),  # that the host knows
+            **({"user_fields": self.user_fields.names} if len(self.user_fields) else {}),
         }
 
     def answer_as(self, kind: TaskKind) -> None:

@@ -1,11 +1,11 @@
 """New tasks made of trained ones: merged into the host, averaged, stacked."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.network.network import ITEM_EMBEDDING
 from keras_peterrec.patches.registry import short_name
@@ -56,7 +56,8 @@ def merge_task(task: Task) -> Task:
                 _fold({"embeddings": host.tables[site].embeddings}, patch)
             else:
                 _fold(host.foldable(place, site), patch)
-    return Task(merged, "all", task.kind, task.settings, host=task.host)
+    how = {"host": task.host, "user_fields": task.user_fields}
+    return Task(merged, "all", task.kind, task.settings, **how)
 
 
 def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None) -> Task:
@@ -89,6 +90,7 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
         )
     _check_alike(tasks, lambda task: task.kind, "kind and labels")
     _check_alike(tasks, lambda task: task.model.history_settings(), "reading of the history")
+    _check_alike(tasks, lambda task: task.user_fields, "columns of users")
     mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
@@ -160,7 +162,7 @@ def _mean_linear(tasks, weights):
         )
     table = sum(np.float32(weight) * part.table for weight, part in have)
     bias = sum(np.float32(weight) * part.bias for weight, part in have)
-    return LinearTable.of_part(LinearPart(first.bag, table, bias))
+    return LinearTable.of_part(dataclasses.replace(first, table=table, bias=bias))
 
 
 def _same_linear(model):
@@ -178,12 +180,17 @@ def _new_task(like, patch, tasks, linear=None):
     model = TaskModel(
         like.model.host, like.new_head(), patch, linear=linear, **_arguments(like.model)
     )
-    return Task(model, "patch", like.kind, like.settings, host=like.host)
+    how = {"host": like.host, "user_fields": like.user_fields}
+    return Task(model, "patch", like.kind, like.settings, **how)
 
 
 def _arguments(model):
     """The settings of a TaskModel that one like it is made with."""
-    return {"dropout": model.dropout, "name": model.name, **model.history_settings()}
+    of_users = model.user_fields
+    if of_users is not None:
+        of_users = type(of_users).from_config(of_users.get_config())
+    settings = {"dropout": model.dropout, "name": model.name, "user_fields": of_users}
+    return {**settings, **model.history_settings()}
 
 
 def _check_alike(tasks, read, what):

@@ -60,7 +60,7 @@ class IncrementalTask:
         """The states of users without events, `[B, S, C]`, float32."""
         return ops.zeros((users, *self.state_shape), dtype="float32")
 
-    def step(self, state: Tensor, items: np.ndarray) -> tuple[Any, Any]:
+    def step(self, state: Tensor, items: np.ndarray, told: Tensor | None = None) -> tuple[Any, Any]:
         """Takes in one event of each user, and answers: `append` and `scores` in one pass.
 
         Args:
@@ -68,6 +68,8 @@ class IncrementalTask:
             items: Integer tensor of shape `[B]` or, with the fields of events, `[B, 1 + F]`. 0 for
                 a user without a new event, whose state stays as it is; so does that of a user with
                 an unknown item.
+            told: Integer tensor of shape `[B, G]`, what columns say of the users. It is no part of
+                a state. Defaults to `None`, nothing.
 
         Returns:
             The new states `[B, S, C]` and the scores `[B, Y]`.
@@ -80,7 +82,7 @@ class IncrementalTask:
         states, moved = self._advance(state, ops.concatenate([first, token], axis=1), 1)
         user = ops.where(comes, states[:, 1:], states[:, :1])
         state = ops.where(comes, self._with_ids(moved, state, items), state)
-        return state, self._scores(state, self._pooled(user))
+        return state, self._scores(state, self._pooled(user), told)
 
     def append(self, state: Tensor, items: np.ndarray) -> Tensor:
         """The states after one more event of each user; see `step`."""
@@ -88,12 +90,12 @@ class IncrementalTask:
         _, moved = self._advance(state, embedded, 1)
         return ops.where(comes, self._with_ids(moved, state, items), state)
 
-    def scores(self, state: Tensor) -> Tensor:
-        """The task's scores `[B, Y]` for users in a state."""
-        return self._scores(state, self.users(state))
+    def scores(self, state: Tensor, told: Tensor | None = None) -> Tensor:
+        """The task's scores `[B, Y]` for users in a state; see `step` for `told`."""
+        return self._scores(state, self.users(state), told)
 
     def users(self, state: Tensor) -> Tensor:
-        """The users as the head reads them, `[B, C]`."""
+        """The users as `TaskModel.user_states` has them, `[B, C]`."""
         return self._pooled(self._advance(state, self._tokens(state), 0)[0])
 
     def read(self, history: Tensor) -> Tensor:
@@ -132,11 +134,11 @@ class IncrementalTask:
     def _pooled(self, states):
         return self.model.patched_host.user(states, ops.ones_like(states[..., :1]))
 
-    def _scores(self, state, users):
-        scores, linear = self.model.head(users), self.model.linear
+    def _scores(self, state, users, told):
+        scores, linear = self.model.head(self.model.with_told(users, told)), self.model.linear
         if linear is None:
             return scores
-        return ops.cast(scores, "float32") + linear(self._history(state))
+        return ops.cast(scores, "float32") + linear(self._history(state), told)
 
     def _history(self, state):
         """The last known items in a state, int32 `[B, n]`, padded on the left."""

@@ -9,7 +9,7 @@ import scipy.sparse
 from keras import ops
 
 from keras_peterrec.linear.linear_part import LinearPart
-from keras_peterrec.linear.linear_table import LinearTable, bag_weights
+from keras_peterrec.linear.linear_table import LinearTable, bag_weights, with_told
 from keras_peterrec.log.vocabulary import number_of
 from keras_peterrec.types import Tensor
 
@@ -28,6 +28,8 @@ class MixedLinear(keras.layers.Layer):
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left.
         place: Integer tensor of shape `[B]`, the task of each row.
+        told: Integer tensor of shape `[B, G]`, what columns say of the users, numbered as each
+            row's own task does, or `None`.
 
     Returns:
         float32 tensor of shape `[B, W]`. The scores of a row whose task is t lie in
@@ -49,12 +51,14 @@ class MixedLinear(keras.layers.Layer):
         self.groups = np.full(len(parts), -1, "int32")
         self.shifts = np.zeros(len(parts), "int32")
         self.starts = np.zeros(len(parts), "int32")
+        self.user_values = np.array([0 if p is None else p.user_values for p in parts], "int32")
         self.tables, width = [], 0
         for number, places in enumerate(_groups(parts)):
             table = _together([parts[place] for place in places])
             self.tables.append(table)
             self.groups[places] = number
-            self.shifts[places] = given[0].items * np.arange(len(places))
+            ends = np.cumsum([parts[place].rows for place in places])
+            self.shifts[places] = np.append(0, ends[:-1])
             self.starts[places] = width
             width += table.outputs
         # A task without a linear part reads zeros, from behind the others' scores.
@@ -63,14 +67,17 @@ class MixedLinear(keras.layers.Layer):
         self.zeros = max(without, default=0)
         self.built = True
 
-    def call(self, history: Tensor, place: Tensor) -> Tensor:
+    def call(self, history: Tensor, place: Tensor, told: Tensor | None = None) -> Tensor:
         def of_rows(values):
             return ops.expand_dims(ops.take(values, place, axis=0), 1)
 
         history = ops.cast(history, "int32")
         bags = of_rows(self.rates), of_rows(self.powers), of_rows(self.events)
         weights = bag_weights(history, *bags)
-        items = ops.maximum(number_of(history), 0) + of_rows(self.shifts)
+        items = ops.maximum(number_of(history), 0) + of_rows(self.user_values)
+        if told is not None:
+            items, weights = with_told(items, weights, told)
+        items += of_rows(self.shifts)
         scores = []
         for number, table in enumerate(self.tables):
             mine = ops.cast(of_rows(self.groups) == number, "float32")

@@ -1,7 +1,7 @@
 """Batches in which every row has a task of its own."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,8 +11,10 @@ from keras import ops
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
+from keras_peterrec.layers.user_field_vectors import added_vectors
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
+from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import item_ids
 from keras_peterrec.network.network import ITEM_EMBEDDING, Network
 from keras_peterrec.patches.patch_layer import item_rows, with_weights
@@ -21,9 +23,12 @@ from keras_peterrec.tasks.item_filters import NO_ITEM, NO_SCORE, ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_linear import MixedLinear
-from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task import Task, user_field_vectors
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.types import AnyPath, Layer, Tensor, Variable, Variables
+
+# Where the stacked weights have the vectors of what columns say of users, task after task.
+USER_VALUES = "user_fields/table"
 
 
 class MixedTasks(keras.Model):
@@ -43,10 +48,12 @@ class MixedTasks(keras.Model):
         kinds: list of TaskKind, one for each task: what its scores mean.
         sources: dict from name to what a task was stacked from, a Task or a bundle's path.
         linear: list of LinearTable or `None`, one for each task.
+        user_fields: list of UserFields, one for each task: the columns of users that it reads.
 
     Call arguments:
         inputs: dict of `history`, integer tensor `[B, L]`, padded on the left, and
-            `place`, integer tensor `[B]`, the task of each row.
+            `place`, integer tensor `[B]`, the task of each row. And perhaps `told`, integer tensor
+            `[B, G]`: what the columns of each row's own task say of the user, 0 for nothing.
 
     Returns:
         Tensor of shape `[B, C]`, the users as their tasks' heads read them.
@@ -66,6 +73,7 @@ class MixedTasks(keras.Model):
         kinds: list[TaskKind],
         sources: Mapping[str, Any],
         linear: Sequence[LinearTable | None],
+        user_fields: Sequence[UserFields],
         **kwargs: Any,
     ) -> None:
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
@@ -78,7 +86,9 @@ class MixedTasks(keras.Model):
         for path, array in weights.items():
             stacked[path] = self.add_weight(array.shape, "zeros", name=path.replace("/", "_"))
             stacked[path].assign(array)
-        self._stacked = stacked
+        self._stacked, self.user_fields = stacked, list(user_fields)
+        counts = [fields.values for fields in self.user_fields]
+        self._first_values = np.cumsum([0, *counts])[:-1].astype("int32")
         self.linear = None
         if any(part is not None for part in linear):
             self.linear = MixedLinear(linear, [len(kind.labels) for kind in kinds])
@@ -93,6 +103,7 @@ class MixedTasks(keras.Model):
                 {path: np.asarray(w) for path, w in task.model.task_weights().items()},
                 task.kind,
                 linear_config(task.model.linear),
+                task.user_fields,
             )
             for name, task in tasks.items()
         }
@@ -129,6 +140,7 @@ class MixedTasks(keras.Model):
                 bundle.arrays(variables, host),
                 bundle.kind(),
                 linear_config(linear),
+                bundle.user_fields(),
             )
         if not bundles:
             raise InputError(f"`{argument}` should be one or more. Received: none.")
@@ -141,11 +153,11 @@ class MixedTasks(keras.Model):
         shared = {
             path: weight
             for path, weight in pattern.model.task_weights().items()
-            if not path.startswith(("head/", "linear/"))
+            if not path.startswith(("head/", "linear/", "user_fields/"))
         }
         rows = {path: [] for path in shared}
-        heads, linear = [], []
-        for name, (built, arrays, kind, settings) in bundles.items():
+        heads, linear, of_users = [], [], []
+        for name, (built, arrays, kind, settings, fields) in bundles.items():
             if built != wanted or built[0] != "patch":
                 raise InputError(
                     f"`{argument}` should be of the method patch, of one patch method, and read "
@@ -158,14 +170,21 @@ class MixedTasks(keras.Model):
             linear.append(None if settings is None else LinearTable(**settings))
             if settings is not None:
                 named |= linear[-1].named_weights()
+            vectors = user_field_vectors(fields, pattern.model.host)
+            if vectors is not None:
+                named |= vectors.named_weights()
+                of_users.append(vectors.table)
             check_arrays({**shared, **named}, arrays, name)
             for path, weight in named.items():
                 weight.assign(arrays[path])
             for path in rows:
                 rows[path].append(arrays[path])
         stacked = {path: np.stack(of_tasks) for path, of_tasks in rows.items()}
-        kinds = [kind for _, _, kind, _ in bundles.values()]
-        return cls(pattern, bundles, stacked, heads, kinds, sources, linear)
+        if of_users:
+            stacked[USER_VALUES] = np.concatenate([np.asarray(table) for table in of_users])
+        kinds = [kind for _, _, kind, *_ in bundles.values()]
+        user_fields = [fields for *_, fields in bundles.values()]
+        return cls(pattern, bundles, stacked, heads, kinds, sources, linear, user_fields)
 
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
         model, host = self._pattern, self._pattern.host
@@ -177,7 +196,30 @@ class MixedTasks(keras.Model):
         states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
         patches = {where: self._acting(where, place) for where in host.sites}
         states = host.run(states, mask, None, patches, training=False)
-        return model.patched_host.user(states, positions)
+        users = model.patched_host.user(states, positions)
+        if (told := inputs.get("told")) is None:
+            return users
+        first = ops.expand_dims(ops.take(self._first_values, place), 1)
+        return users + added_vectors(self._stacked[USER_VALUES], told, users.dtype, first)
+
+    def told(self, place: np.ndarray, told_of: Callable[[UserFields], Any]) -> Tensor | None:
+        """What the columns of each row's own task say of the user, int32 `[B, G]`.
+
+        Args:
+            place: Integer tensor of shape `[B]`, the task of each row.
+            told_of: Callable from UserFields to what they say of all rows, `[B, G']`.
+
+        Returns:
+            Tensor, or `None` where no task reads columns of users.
+        """
+        width, told = max(map(len, self.user_fields)), None
+        for number, fields in enumerate(self.user_fields):
+            if len(fields):
+                of_task = ops.cast(told_of(fields), "int32")
+                of_task = ops.pad(of_task, [[0, 0], [0, width - len(fields)]])
+                of_task *= ops.expand_dims(ops.cast(ops.equal(place, number), "int32"), 1)
+                told = of_task if told is None else told + of_task
+        return told
 
     @property
     def host(self) -> Network:
@@ -269,8 +311,12 @@ class MixedTasks(keras.Model):
                 "`tasks` should be one for each history. "
                 f"Received: {len(place)} for {len(histories)} histories."
             )
-        users = self.predict_on_batch({"history": histories, "place": place})
-        linear = None if self.linear is None else np.asarray(self.linear_scores(histories, place))
+        told = self.told(place, asked.told)
+        inputs = {"history": histories, "place": place}
+        users = self.predict_on_batch(inputs if told is None else {**inputs, "told": told})
+        linear = None
+        if self.linear is not None:
+            linear = np.asarray(self.linear_scores(histories, place, told))
         scores = [None] * len(place)
         for number in np.unique(place):
             rows = np.flatnonzero(place == number)
@@ -282,9 +328,9 @@ class MixedTasks(keras.Model):
                 scores[row] = answer
         return scores
 
-    def linear_scores(self, history: Tensor, place: Tensor) -> Tensor:
+    def linear_scores(self, history: Tensor, place: Tensor, told: Tensor | None = None) -> Tensor:
         """What the linear parts add to the scores of rows, as `MixedLinear` gives it."""
-        return self.linear(item_ids(history), place)
+        return self.linear(item_ids(history), place, told)
 
     def stacked_weights(self) -> Variables:
         """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""

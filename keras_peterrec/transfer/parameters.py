@@ -19,10 +19,11 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
 
     Returns:
         dict. `host` (all of the host), `patches` (of these, `item_patches` act on the
-        embedded items and may grow with their number), `head` (with the task token,
-        which the method `head` does not train), `linear` (the numbers of the linear part, which
-        is fitted and not trained), `trainable`, `total` and `share`: the trainable part of what
-        full fine-tuning would train, the host and the head. At the paper's scale (C = 256,
+        embedded items and may grow with their number), `head` (with what is read of columns
+        of users, and with the task token, which the method `head` does not train), `linear` (the
+        numbers of the linear part, which is fitted and not trained), `trainable`, `total` and
+        `share`: the trainable part of what full fine-tuning would train, the host and the head. At
+        the paper's scale (C = 256,
         8 blocks, K = 32) `share` is 9.56 % for 191,014 source and 20,342 target items.
 
     Example:
@@ -37,7 +38,7 @@ def parameter_report(task: TaskModel) -> dict[str, Any]:
     layers = task.patched_host.patch_layers
     patches = _count(weight for layer in layers for weight in layer.weights)
     of_items = task.patches[ITEM_EMBEDDING].values()
-    head = _count(task.head.weights) + _count(task.task_token.weights)
+    head = _count(task.readout_weights().values()) + _count(task.task_token.weights)
     linear = 0 if task.linear is None else _count(task.linear.weights)
     trainable = _count(task.trainable_weights)
     return {

@@ -9,8 +9,11 @@ import numpy as np
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
+from keras_peterrec.layers.user_field_vectors import UserFieldVectors
 from keras_peterrec.linear.linear_table import linear_config
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
+from keras_peterrec.log.user_fields import UserFields
+from keras_peterrec.network.network import Network
 from keras_peterrec.patches.registry import patch_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
@@ -37,6 +40,8 @@ class Task:
         final: bool. Whether it was trained on everything, test users included. Defaults to `False`.
         host: Host or `None`. What it was built on: it says which ids are known, and how many events
             are read. Defaults to `None`: histories are then rows of integers.
+        user_fields: UserFields. Which columns of users it reads: a history, a string, may end in
+            what they say, `"i1 i2 ;plan=gold"`. Defaults to `UserFields()`, none.
 
     Histories are taken in every form that `Histories` names.
 
@@ -53,6 +58,7 @@ class Task:
     settings: dict = field(default_factory=dict)
     final: bool = False
     host: Host | None = field(default=None, compare=False)
+    user_fields: UserFields = UserFields()
 
     def __repr__(self):
         return f"Task({self.model.name!r}, method={self.method!r}, kind={self.kind!r})"
@@ -94,6 +100,7 @@ class Task:
                 "patch": patch_to_config(self.model.patch),
                 **self.model.history_settings(),
                 "linear": linear_config(self.model.linear),
+                "user_fields": self.user_fields.to_config(),
                 "settings": self.settings,
                 "final": self.final,
                 "weights": sorted(named),
@@ -126,8 +133,10 @@ class Task:
         trained = trained_parts(bundle.method)
         backbone = host.backbone if bundle.method in SHARED_HOST else host.backbone.copy()
         kind, arguments = bundle.kind(), bundle.model_arguments(host)
+        arguments["user_fields"] = user_field_vectors(bundle.user_fields(), backbone)
         model = TaskModel(backbone, kind.new_head(), bundle.patch(), **arguments, **trained)
-        return cls(model, bundle.method, kind, bundle.settings, bundle.final, host)
+        how = bundle.settings, bundle.final, host, bundle.user_fields()
+        return cls(model, bundle.method, kind, *how)
 
     def predict(self, histories: HistoryForms, k: int = 10) -> dict[str, np.ndarray]:
         """The task's answers in the outputs of its signature in an export; see `ServingModule`.
@@ -233,8 +242,13 @@ class Task:
         """Scores, and how many events are known; see `Histories.ids`."""
         how = (None,) if self.host is None else self.host.how_tasks_read(self.model)
         ids, counts = asked.ids(self._vocabulary, *how)
-        starts = range(0, max(len(ids), 1), ROWS)
-        scores = [self.model(ids[start : start + ROWS], training=False) for start in starts]
+        inputs = {"history": ids}
+        if len(self.user_fields):
+            inputs["told"] = asked.told(self.user_fields)
+        scores = []
+        for start in range(0, max(len(ids), 1), ROWS):
+            some = {name: rows[start : start + ROWS] for name, rows in inputs.items()}
+            scores.append(self.model(some, training=False))
         return np.concatenate(scores), counts
 
     def _host_variables(self):
@@ -250,3 +264,11 @@ class Task:
             for path, weight in self._host_variables().items()
             if not np.array_equal(weight, shared[path.removeprefix("host/")])
         }
+
+
+def user_field_vectors(fields: UserFields, host: Network) -> UserFieldVectors | None:
+    """The layer of a new task that reads these columns of users; `None` where there are none."""
+    if not len(fields):
+        return None
+    dtype = host.item_embedding.dtype_policy
+    return UserFieldVectors(fields.values, host.hidden_dim, dtype=dtype)

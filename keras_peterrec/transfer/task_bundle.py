@@ -12,6 +12,7 @@ from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.files.weights_file import assign_weights, read_shapes, read_weights
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import patch_from_config
 from keras_peterrec.task_kinds import get_kind
@@ -104,6 +105,10 @@ class TaskBundle:
         items = max(config["items"], len(host.vocabulary.items))
         return LinearTable(**{**config, "items": items})
 
+    def user_fields(self) -> UserFields:
+        """The columns of users that the task reads."""
+        return UserFields.from_config(self.saved.get("user_fields", []))
+
     def model_arguments(self, host: Host) -> Json:
         """What a TaskModel on a host needs to know beside host, head and patch, dict."""
         return {"name": self.name, "linear": self.linear(host), **self.history_settings()}
@@ -128,7 +133,8 @@ class TaskBundle:
 
         The patches, the task token and what the task has of a host of its own are those of the
         bundle; tables of items with fewer rows fill the first ones. Of the head, what the kind
-        takes over. A bundle of the method `head` gives its head alone, to a model of any method.
+        takes over, and what columns of users say. A bundle of the method `head` gives these alone,
+        to a model of any method.
 
         Args:
             model: TaskModel, new, of this method and patch.
@@ -146,6 +152,12 @@ class TaskBundle:
         arrays = read_weights(self.folder / "weights.npz")
         if self.method != "head":
             self._start_rest(model, arrays)
+        if model.user_fields is not None and len(self.user_fields()):
+            assign_weights(
+                model.user_fields.named_weights(),
+                {path: arrays[path] for path in model.user_fields.named_weights()},
+                self.folder,
+            )
         kind.start_head(model.head, arrays, earlier)
 
     def _start_rest(self, model, arrays):
@@ -153,7 +165,7 @@ class TaskBundle:
         if self.method != "patch":
             of_host = model.host.named_weights()
             variables |= {f"host/{path}": w for path, w in of_host.items()}
-        left_out = ("head/", "linear/")
+        left_out = ("head/", "linear/", "user_fields/")
         kept = {p: a for p, a in arrays.items() if not p.startswith(left_out)}
         kept = {path: grown(path, array, variables.get(path)) for path, array in kept.items()}
         wanted = {

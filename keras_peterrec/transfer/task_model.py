@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.layers.task_token import TaskToken
+from keras_peterrec.layers.user_field_vectors import UserFieldVectors
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.vocabulary import item_ids
 from keras_peterrec.network.network import Network, shared_config
@@ -28,7 +29,7 @@ from keras_peterrec.types import Json, Layer, Tensor
 class TaskModel(ReplicatedTraining, keras.Model):
     """Maps a history to a task's scores, through a host that it does not change.
 
-        history -> patched_host -> user_dropout -> head (+ linear)
+        history -> patched_host (+ user_fields) -> user_dropout -> head (+ linear)
 
     Many task models can share one host object, and a pass through one cannot see another.
     Nothing done to a task model reaches a shared host: `trainable`, of the model or of its
@@ -53,10 +54,14 @@ class TaskModel(ReplicatedTraining, keras.Model):
         linear: LinearTable or `None`. The linear part, whose scores are added to the head's. It
             is not trained, and training does not see it. It can also be set later. A caller then
             hands over as many events as it reads, so give `window` as well. Defaults to `None`.
+        user_fields: UserFieldVectors or `None`. What columns of users add to the user's state. It
+            can also be set later. Defaults to `None`, no columns.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most
-            `history_length` where that is a number.
+            `history_length` where that is a number. Or a dict of it as `history` and of `told`,
+            integer tensor of shape `[B, G]`, what columns say of the users; without it they say
+            nothing.
 
     Returns:
         Tensor of shape `[B, Y]` (recommendation) or `[B, classes]` (logits).
@@ -86,6 +91,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         train_host: bool | int = False,
         train_token: bool = True,
         linear: LinearTable | None = None,
+        user_fields: UserFieldVectors | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(host, Network):
@@ -114,23 +120,36 @@ class TaskModel(ReplicatedTraining, keras.Model):
         scores = head(self.user_dropout(users))
         self._output_shape = tuple(scores.shape)
         self.linear = linear
+        self.user_fields = user_fields
         self.built = True
 
     def call(self, history: Tensor, training: bool | None = None) -> Tensor:
-        users = self.patched_host(history, training=training)
+        told = None
+        if isinstance(history, dict):
+            history, told = history["history"], history.get("told")
+        users = self.with_told(self.patched_host(history, training=training), told)
         scores = self.head(self.user_dropout(users, training=training))
         # Its scores of the training rows are better than they will be of others, so a network
         # that is trained on top of them would learn to rely on them too much.
         if self.linear is None or training:
             return scores
-        return ops.cast(scores, "float32") + self.linear(item_ids(history))
+        return ops.cast(scores, "float32") + self.linear(item_ids(history), told)
+
+    def with_told(self, users: Tensor, told: Tensor | None) -> Tensor:
+        """Users `[B, C]` as the head reads them, given what columns say of them.
+
+        Args:
+            users: Tensor of shape `[B, C]`, of `user_states`.
+            told: Integer tensor of shape `[B, G]`, or `None` where nothing is told.
+        """
+        return users if self.user_fields is None or told is None else self.user_fields(users, told)
 
     def unused_in_training(self) -> list[Layer]:
         return [] if self.linear is None else [self.linear]
 
     def form(self) -> object:
         """What models have in common that share a compiled training step; see `form_of`."""
-        return self.patched_host, self.head, self.dropout
+        return self.patched_host, self.head, self.dropout, self.user_fields
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
@@ -169,7 +188,10 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return 0 if self.linear is None else self.linear.bag.events
 
     def user_states(self, history: Tensor) -> Tensor:
-        """The user `[B, C]` after a history `[B, L]` or `[B, L, 1 + F]`: what the head reads."""
+        """The user `[B, C]` after a history `[B, L]` or `[B, L, 1 + F]`.
+
+        What the head reads, but for what columns say of the user; see `with_told`.
+        """
         return self.patched_host(history, training=False)
 
     def user_states_at(
@@ -226,7 +248,12 @@ class TaskModel(ReplicatedTraining, keras.Model):
                     named[f"patches/{place}/{site}/{name}"] = weight
         if self.linear is not None:
             named.update(self.linear.named_weights())
-        return {**named, **head_weights(self.head)}
+        return {**named, **self.readout_weights()}
+
+    def readout_weights(self) -> dict[str, Any]:
+        """What of `task_weights` reads the users' states: the head, and the columns of users."""
+        of_users = {} if self.user_fields is None else self.user_fields.named_weights()
+        return {**of_users, **head_weights(self.head)}
 
     def get_config(self) -> Json:
         return {
@@ -239,12 +266,13 @@ class TaskModel(ReplicatedTraining, keras.Model):
             "train_host": self.patched_host.train_host,
             "train_token": self.patched_host.train_token,
             "linear": keras.saving.serialize_keras_object(self.linear),
+            "user_fields": keras.saving.serialize_keras_object(self.user_fields),
         }
 
     @classmethod
     def from_config(cls, config: Json) -> Self:
         config = dict(config)
-        for part in ("host", "head", "linear"):
+        for part in ("host", "head", "linear", "user_fields"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         config["patch"] = patch_from_config(config["patch"])
         return cls(**config)
@@ -257,16 +285,17 @@ class TaskModel(ReplicatedTraining, keras.Model):
 def head_model(task: TaskModel) -> keras.Model:
     """The last part of a task model: from users' states to scores.
 
-        user_states -> user_dropout -> head
+        user_states (+ user_fields) -> user_dropout -> head
 
     The method `head` trains nothing else. So the state of every user is computed once, and a
     training step does not run the host.
 
     Args:
-        task: TaskModel. The head is its own: training one trains the other.
+        task: TaskModel. The layers are its own: training one trains the other.
 
     Returns:
-        keras.Model. Not compiled; it reads what `task.user_states` gives.
+        keras.Model. Not compiled; it reads what `task.user_states` gives or, where columns of users
+        are read, a dict of that as `users` and of `told`.
 
     Example:
 
@@ -275,7 +304,11 @@ def head_model(task: TaskModel) -> keras.Model:
     (1, 2)
     """
     users = keras.Input((task.host.hidden_dim,), dtype=task.compute_dtype, name="users")
-    return ReplicatedModel(users, task.head(task.user_dropout(users)), name=f"{task.name}_head")
+    inputs, read = users, users
+    if task.user_fields is not None:
+        inputs = {"users": users, "told": keras.Input((None,), dtype="int32", name="told")}
+        read = task.user_fields(users, inputs["told"])
+    return ReplicatedModel(inputs, task.head(task.user_dropout(read)), name=f"{task.name}_head")
 
 
 def _check_count(argument, value, besides):

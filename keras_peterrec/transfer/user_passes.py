@@ -28,7 +28,8 @@ class UserPasses(ReplicatedTraining, keras.Model):
 
     Call arguments:
         inputs: dict of `history`, int32 `[B, L]`, and `cuts`, int32 `[B, S]`; see
-            `TaskModel.user_states_at`.
+            `TaskModel.user_states_at`. And perhaps of `told`, int32 `[B, S, G]`, what columns say
+            of the user at each cut.
 
     Returns:
         Tensor of shape `[B, S, Y]`, the scores at the cuts.
@@ -50,6 +51,8 @@ class UserPasses(ReplicatedTraining, keras.Model):
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
         task, cuts = self.task, inputs["cuts"]
         users = task.user_states_at(inputs["history"], cuts, training, self.at_ends)
+        if (told := inputs.get("told")) is not None:
+            users = task.with_told(users, ops.reshape(told, (-1, told.shape[-1])))
         scores = task.head(task.user_dropout(users, training=training))
         return ops.reshape(scores, (*ops.shape(cuts), scores.shape[-1]))
 

@@ -47,7 +47,7 @@ def fitted(rows, bag, parts=1, penalty=10.0, next_items=True):
         found = SparseRegression(bag, ITEMS, ITEMS, counts[0])
     else:
         found = SparseRegression(bag, ITEMS, OUTPUTS, *counts)
-    items, starts, stops, offsets, targets = rows
+    items, starts, stops, offsets, targets, *_ = rows
     ends = np.searchsorted(starts, np.linspace(0, len(items), parts + 1)[1:-1])  # whole users
     for some in np.split(np.arange(len(starts)), ends):
         if len(some):

@@ -108,3 +108,18 @@ def test_without_runs_a_card_lists_the_signatures():
 def test_yaml_of_nested_lists():
     value = {"a": [{"b": [1, "2"], "c": {"d": None}}, {"b": ["x"]}], "e": True}
     assert read_block("".join(yaml_lines(value)).splitlines())[0] == value
+
+
+def test_what_is_read_beside_the_items_is_told_with_an_example():
+    plan = {"kind": "categories", "name": "plan", "values": ["a b", "free", "x", "y"]}
+    price = {"kind": "numbers", "name": "price", "edges": [1.0, 2.5]}
+    tasks = {"gender": {**DESCRIPTION["tasks"]["gender"], "user_fields": [plan]}}
+    fields = [{"kind": "time", "name": "time"}, price]
+    host = {**RUN, "settings": {**RUN["settings"], "item_fields": ["genre"]}}
+    card = model_card("p", {"fields": fields, "tasks": tasks}, {"serving_default": host})
+    assert "- The next item reads when events were and when is asked" in card
+    assert "- All answers read of an event: price (a number)." in card
+    assert "- gender reads of the user: plan (a b, free, x, ...)." in card
+    assert "- The host was trained with genre of its items" in card
+    assert "i2@1700000000;price=2.5 @1700003600;plan=a%20b`" in card
+    assert "What is read" not in model_card("p", DESCRIPTION, {"gender": RUN})

@@ -37,7 +37,7 @@ const requests = [];
 globalThis.window = {history: {replaceState() {}}};
 document.getElementById("model").value = "peterrec";
 const replies = {"tasks.json": {models: {peterrec: {version: 3, tasks: TASKS, examples: [],
-  known: KNOWN}}},
+  known: KNOWN, ...MORE}}},
   "titles.json": TITLES};
 globalThis.fetch = async (path, request) => {
   const asked = request && JSON.parse(request.body);
@@ -45,18 +45,20 @@ globalThis.fetch = async (path, request) => {
   return {ok: true, json: async () => replies[path]
     ?? {predictions: [ANSWERS[asked.signature_name]]}};
 };
+setTimeout(() => MORE.telling && elements.telling.onclick(), 50);
 setTimeout(() => console.log(JSON.stringify({requests,
-  known: elements.known.textContent, sections: elements.answers.children.map(
+  known: elements.known.textContent, tells: elements.tells.text(), told: elements.told.hidden,
+  history: elements.history.value, sections: elements.answers.children.map(
   section => [section.text(), section.widths()])})), 100);
 """
 
 
-def run(tasks, answers, titles, link="#history=a+b", known=False):
+def run(tasks, answers, titles, link="#history=a+b", known=False, **more):
     """What the page asks, and title, texts and widths of bars of each section of the answers."""
     html = Path(browser_page.__file__).with_name("page.html").read_text(encoding="utf-8")
     script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
     given = f"const TASKS = {json.dumps(tasks)}, HASH = {json.dumps(link)};\n"
-    given += f"const KNOWN = {json.dumps(known)};\n"
+    given += f"const KNOWN = {json.dumps(known)}, MORE = {json.dumps(more)};\n"
     given += f"const ANSWERS = {json.dumps(answers)}, TITLES = {json.dumps(titles)};\n"
     program = given + DOCUMENT + "eval(" + json.dumps(script) + ");"
     found = subprocess.run(
@@ -136,3 +138,15 @@ def test_how_many_items_are_known_is_told_beside_answers_of_every_kind(history, 
     assert found["known"] == said
     assert found["sections"][0][0][-2:] == ["i1", "1"] and found["sections"][1][0] == ["spend", "2"]
     assert not run(tasks, answers, {}, link)["known"]  # of an export of before
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_what_a_history_may_tell_is_listed_with_an_example():
+    tasks, answers = {"spend": {"unit": "number"}}, {"spend": 2}
+    more = {"told": ["spend reads of the user: plan (gold)."], "telling": "i1@9 @12;plan=gold"}
+    found = run(tasks, answers, {}, **more)
+    assert (found["tells"], found["told"]) == (more["told"], False)
+    assert found["history"] == more["telling"]
+    assert found["requests"][-1]["instances"] == [more["telling"]]
+    found = run(tasks, answers, {})
+    assert (found["tells"], found["told"]) == ([], True)

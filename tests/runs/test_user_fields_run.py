@@ -1,0 +1,224 @@
+"""Columns of users: what a table says of users is learned, measured and served; the host is not."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from simulated_tasks import TARGET
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.sources import load_log
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.linear import linear
+from keras_peterrec.runs.predict import predict
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.transfer.combined_tasks import average_tasks
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.task import Task
+
+PLANS = ["gold", "free", "a b"]  # a space in it, as ids may have
+QUICK = {"baselines": False, "epochs": 12}
+MIXED = ("again", "plain", "films")
+NEW = 40  # users of whom the log has nothing
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Plans drawn at random, a number, and a label that the two alone tell."""
+    users = [*load_log("simulated/source").user_ids, *(f"new{n}" for n in range(NEW))]
+    draw = np.random.default_rng(0)
+    plans, ages = draw.choice(PLANS, len(users)), draw.uniform(18, 80, len(users)).round(1)
+    told = draw.uniform(size=len(users)) > 0.1  # the table says nothing of some
+    stays = np.where(plans == "gold", "yes", np.where(ages > 60, "yes", "no"))
+    users_table = {
+        "user_id": users,
+        "plan": [plan if tell else None for plan, tell in zip(plans, told)],
+        "age": ages,
+    }
+    return users_table, {"user_id": users, "stays": stays}
+
+
+@pytest.fixture(scope="module")
+def folder(host_folder, tables, tmp_path_factory):
+    """Tasks with columns of users and without, of several methods, and an export of these."""
+    out, (users, labels) = tmp_path_factory.mktemp("users"), tables
+    asked = {"users": users, "user_fields": "plan,age", **QUICK}
+    of_labels = {"labels": labels, "column": "stays"}
+    log = "simulated/source"
+    transfer(host_folder, log, out / "head", method="head", linear=False, **of_labels, **asked)
+    transfer(host_folder, log, out / "stays", patch="bottleneck:2", **of_labels, **asked)
+    transfer(host_folder, log, out / "plain", patch="bottleneck:2", **of_labels, **QUICK)
+    of_films = {**TARGET, "patch": "bottleneck:2", "users": users, "user_fields": "plan"}
+    transfer(host_folder, log, out / "films", **{**of_films, **QUICK, "epochs": 1})
+    for name, of in (("again", "stays"), ("plain", "plain"), ("films", "films")):
+        shutil.copytree(out / of, out / "mixed" / name)
+    runs = {"host": host_folder, "task": (out / "head", out / "stays"), "mixed": out / "mixed"}
+    export_runs(**runs, out=out / "peterrec" / "1", incremental=True)
+    return out
+
+
+def result(folder, name):
+    return json.loads((folder / name / "metrics.json").read_text())
+
+
+def test_what_columns_tell_is_learned(folder):
+    without = result(folder, "plain")["metrics"]["test"]["auc"]
+    for name in ("head", "stays"):
+        assert result(folder, name)["metrics"]["test"]["auc"] > max(0.85, without + 0.2)
+    data = result(folder, "stays")["data"]
+    assert data["user_fields"] == ["plan", "age"]
+    assert data["users_without_history"] == 0
+    assert result(folder, "plain")["data"]["users_without_history"] == NEW
+
+
+def test_the_linear_part_reads_them(folder, tables, tmp_path):
+    users, labels = tables
+    asked = {"labels": labels, "column": "stays", "users": users, "user_fields": "plan,age"}
+    found = linear("simulated/source", tmp_path / "linear", **asked)
+    assert found["metrics"]["test"]["auc"] > 0.9
+    model = Task.load(
+        folder / "stays", Host.load(result(folder, "stays")["settings"]["host"])
+    ).model
+    assert model.linear is not None and model.linear.user_values == 3 + 32
+
+
+def test_the_host_is_not_touched(folder, host_folder):
+    host = Host.load(host_folder)
+    before = {path: np.array(w) for path, w in host.backbone.named_weights().items()}
+    task = Task.load(folder / "stays", host)
+    task.predict(["i1 ;plan=gold"])
+    for path, weight in host.backbone.named_weights().items():
+        np.testing.assert_array_equal(np.asarray(weight), before[path])
+    assert json.loads((folder / "stays" / "task.json").read_text())["host"] == host.fingerprint()
+
+
+def test_what_is_measured_is_what_is_served(folder, host_folder, tables):
+    users, labels = tables
+    for name in ("head", "stays"):
+        again = evaluate(folder / name, users=users, labels=labels)["metrics"]["test"]
+        assert again["auc"] == pytest.approx(
+            result(folder, name)["metrics"]["test"]["auc"], abs=1e-6
+        )
+    exported, host = ExportedModel(folder / "peterrec"), Host.load(host_folder)
+    assert exported.user_fields("stays").names == ["plan", "age"]
+    texts = [
+        "i1 i2;price=3 @1700000000;plan=gold;age=70",
+        "i1 i2 ;plan=a%20b;age=20.5",
+        ";age=61;plan=free",
+        "i3 ;plan=unheard",
+        "",
+    ]
+    task = Task.load(folder / "stays", host)
+    served, here = exported.predict("stays", texts), task.predict(texts)
+    for output in ("classes", "events", "known_events"):
+        np.testing.assert_array_equal(served[output], here[output])
+    np.testing.assert_allclose(served["scores"], here["scores"], atol=1e-5)
+    assert served["events"].tolist() == [2, 2, 0, 1, 0]
+    yes = [dict(zip(*row))["yes"] for row in zip(served["classes"], served["scores"])]
+    assert yes[0] > 0.5 > yes[1]  # and of a user without history:
+    assert yes[2] > 0.5
+    assert yes[3] == pytest.approx(
+        dict(zip(*(exported.predict("stays", ["i3"])[o][0] for o in ("classes", "scores"))))["yes"]
+    )
+    stepped = exported.step("stays", ["i1 ;plan=gold;age=70"])
+    stepped = exported.step("stays", ["i2 ;plan=gold;age=70"], stepped["state_bytes"].tolist())
+    np.testing.assert_allclose(stepped["scores"][0], served["scores"][0], atol=1e-5)
+    rows = [(text, name) for text in texts for name in MIXED]
+    mixed = exported.mixed([text for text, _ in rows], [name for _, name in rows])
+    python = MixedTasks.load([folder / "mixed" / name for name in MIXED], host)
+    scores = python.scores([text for text, _ in rows], [name for _, name in rows])
+    for n, (text, name) in enumerate(rows):
+        alone = Task.load(folder / "mixed" / name, host)
+        np.testing.assert_allclose(scores[n], alone.scores([text])[0], atol=1e-4)
+        answer = alone.predict([text])["scores"][0]
+        np.testing.assert_allclose(mixed["scores"][n][: len(answer)], answer, atol=1e-4)
+
+
+def test_what_is_not_told_adds_nothing(folder, host_folder):
+    task = Task.load(folder / "head", Host.load(host_folder))
+    untold = task.scores(["i1 i2", ""])
+    task.model.user_fields = None
+    np.testing.assert_array_equal(untold, task.model(task_rows(task, ["i1 i2", ""])))
+
+
+def task_rows(task, texts):
+
+    return Histories(texts).ids(task.host.vocabulary, *task.host.how_tasks_read(task.model))[0]
+
+
+def test_a_log_is_answered_with_a_table_of_users(folder, host_folder, tables, tmp_path, capsys):
+    out, (users, _) = tmp_path / "answers.parquet", tables
+    asked = {"task": ("stays",), "log": "simulated/source", "out": out}
+    predict(folder / "peterrec", **asked, users=users)
+    answers = pyarrow.parquet.read_table(out).to_pydict()
+    place = answers["user_id"].index(users["user_id"][0])
+    log = load_log("simulated/source")
+    tell = "".join(f";{n}={users[n][0]}" for n in ("plan", "age") if users[n][0] is not None)
+    text = f"{log.history_texts(0, 1)[0]} {tell.replace(' ', '%20')}"
+    one = Task.load(folder / "stays", Host.load(host_folder)).predict([text])
+    np.testing.assert_allclose(answers["scores"][place], one["scores"][0], atol=1e-5)
+    predict(folder / "peterrec", **asked)
+    assert (
+        "stays reads plan, age of users; without --users nothing is told" in capsys.readouterr().err
+    )
+    with pytest.raises(InputError, match="`users` should be left out for embed, which reads no"):
+        predict(folder / "peterrec", **{**asked, "task": ("embed",)}, users=users)
+
+
+def test_bundles_go_round(folder, host_folder, tmp_path):
+    host = Host.load(host_folder)
+    task = Task.load(folder / "stays", host)
+    task.save(tmp_path / "again", host)
+    again = Task.load(tmp_path / "again", host)
+    texts = ["i1 ;plan=gold;age=30", ";age=70"]
+    np.testing.assert_array_equal(task.scores(texts), again.scores(texts))
+    mean = average_tasks([task, again])
+    np.testing.assert_allclose(mean.scores(texts), task.scores(texts), atol=1e-5)
+    with pytest.raises(InputError, match="same columns of users"):
+        average_tasks([task, Task.load(folder / "plain", host)])
+
+
+def test_training_goes_on_from_a_task_with_the_same_columns(folder, host_folder, tables, tmp_path):
+    users, labels = tables
+    asked = {"labels": labels, "column": "stays", "method": "head", "start": folder / "head"}
+    asked |= {"linear": False, **QUICK, "epochs": 1}
+    found = transfer(
+        host_folder,
+        "simulated/source",
+        tmp_path / "on",
+        users=users,
+        user_fields="plan,age",
+        **asked,
+    )
+    assert found["metrics"]["test"]["auc"] > 0.85
+    with pytest.raises(InputError, match="`user_fields` should be those of `start`"):
+        transfer(host_folder, "simulated/source", tmp_path / "none", **asked)
+
+
+def test_what_cannot_be_read_is_refused(host_folder, tables, tmp_path):
+    users, labels = tables
+    asked = {"labels": labels, "column": "stays"}
+    refused = [
+        ({"users": users}, "`users` and `user_fields` should be given together"),
+        ({"users": users, "user_fields": "plans"}, "plans"),
+        ({"users": labels, "user_fields": "stays"}, "columns that do not tell the labels"),
+        ({"users": {"plan": ["a"]}, "user_fields": "plan"}, "user_id"),
+        (
+            {"users": {"user_id": ["x", "x"], "plan": ["a", "b"]}, "user_fields": "plan"},
+            "`plan` should have one label for each user. Received: 'a' and 'b' for 'x'",
+        ),
+        (
+            {"users": {"user_id": ["x", "y"], "plan": ["a", "b"]}, "user_fields": "plan"},
+            "`users` should have users of the task",
+        ),
+    ]
+    for given, message in refused:
+        with pytest.raises(InputError, match=message) as error:
+            transfer(host_folder, "simulated/source", tmp_path / "none", **asked, **given)
+        assert "\n" not in str(error.value)
