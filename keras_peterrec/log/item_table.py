@@ -51,6 +51,11 @@ class ItemTable(tf.Module):
         self.size = len(vocabulary.items)
         self.ids = vocabulary.lookup_table(path)
         self.items = lines_table(answered)
+        # An answer may need it four times. A `tf.function` that is no attribute: SavedModels would
+        # have it as one of their functions.
+        spec = tf.TensorSpec([None], tf.string)
+        traced = tf.function(self._find_cells, input_signature=[spec], autograph=False)
+        self._cells = lambda text: traced(text)
 
     def add_titles(self, titles):
         """Lets answers give the items' titles as well.
@@ -120,7 +125,7 @@ class ItemTable(tf.Module):
             scores = _without(scores, self._cells(history))
         return self._best(scores, k)
 
-    def _cells(self, text):
+    def _find_cells(self, text):
         """Row and column in `[B, V]` of each item that texts name, `[n, 2]`."""
         named = split_history(text, self.ids) - self.first_id  # [B, (n)]
         cells = tf.stack([named.value_rowids(), named.flat_values], axis=1)

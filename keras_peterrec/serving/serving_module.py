@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_peterrec.log.event_text import EventReader, UserReader, split_history
+from keras_peterrec.log.event_text import EventReader, UserReader
 from keras_peterrec.log.item_table import ItemTable, hidden_items
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.mixed_signature import MixedSignature
@@ -119,13 +119,12 @@ class ServingModule(tf.Module):
             EventReader(source.ids, fields) for fields in (host.fields, host.fields.of_tasks)
         )
         read_user = {n: UserReader(t.user_fields) for n, t in tasks.items() if len(t.user_fields)}
-        readers = read, read_task, read_user
+        traced, traced_task = _traced(read), _traced(read_task)
+        readers = traced, traced_task, read_user
         self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
-        self.functions[KNOWN] = _concrete(
-            lambda history: event_counts(split_history(history, source.ids)), KNOWN
-        )
+        self.functions[KNOWN] = _concrete(lambda history: event_counts(traced(history)[0]), KNOWN)
         self.functions[NEXT_ITEM + CLASSIFY] = _from_examples(
             self.functions[NEXT_ITEM],
             lambda answer: {"classes": answer["items"], "scores": answer["scores"]},
@@ -134,7 +133,7 @@ class ServingModule(tf.Module):
             answered = _from_examples(self.functions[name], answers[name].examples)
             self.functions[name + task.kind.example_suffix] = answered
         for name, task in tasks.items() if incremental else ():
-            reads = read_task, read_user.get(name)
+            reads = traced_task, read_user.get(name)
             self.functions[name + STEP] = step_signature(host, *reads, task, answers[name].answer)
         tables = {"source": source, "readers": [read, read_task, *read_user.values()]}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
@@ -176,6 +175,13 @@ def _concrete(function, name):
     types = {key: tf.int32 if key in INTEGERS else tf.string for key in input_names(name)}
     specs = [tf.TensorSpec([None], dtype, name=key) for key, dtype in types.items()]
     return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def _traced(reader):
+    """The reader as a function that is traced once for all signatures that call it."""
+    spec = tf.TensorSpec([None], tf.string)
+    traced = tf.function(reader.__call__, input_signature=[spec], autograph=False)
+    return lambda history: traced(history)
 
 
 def _embed(host, reader):

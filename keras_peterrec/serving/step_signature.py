@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_peterrec.log.event_text import EventReader, UserReader
+from keras_peterrec.log.event_text import UserReader
 from keras_peterrec.log.preprocessing import event_counts, left_pad
 from keras_peterrec.serving.signature_names import STATE, STEP, input_names
 from keras_peterrec.transfer.host import Host
@@ -21,7 +21,7 @@ _TAG_BYTES = 8
 
 def step_signature(
     host: Host,
-    read: EventReader,
+    read: Callable[..., Any],
     read_user: UserReader | None,
     task: Task,
     answer: Callable[..., Any],
@@ -48,7 +48,7 @@ def step_signature(
 
     Args:
         host: Host.
-        read: EventReader of what tasks read.
+        read: Callable that reads texts as an EventReader of what tasks read does.
         read_user: UserReader of the task, or `None` where it reads no columns of users.
         task: Task on a causal host.
         answer: Callable of scores and the items seen; see `ExportedAnswers`.
