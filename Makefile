@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests wait for servers and processes that they start: one more than there are processors, 2 to 4.
-TESTERS := $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 4))')
-PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS) --dist loadfile
+# Each of them takes a quarter of a minute to import TensorFlow and to collect the tests.
+TESTERS := $(shell $(PYTHON) -c 'import os; print(min(max(os.cpu_count(), 2), 4))')
+PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS) --dist loadgroup
+# Or each process that tests start would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
 .PHONY: quickstart test test-all test-jax torture notebook clean

@@ -1,5 +1,6 @@
 """The order of the test files, how XLA compiles, and what all processes share."""
 
+import collections
 import gc
 import json
 import os
@@ -54,6 +55,14 @@ FIRST = (
 )
 
 
+# Who opens one of them in a process loads it, and asks its signatures for the first time.
+EXPORTS = {"causal_export", "masked_export", "exported", "stepping_export", "export_server"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--processor-seconds", action="store_true", help="what each file takes")
+
+
 def pytest_configure(config):
     # pytest-xdist would begin with the files of the most tests, which are the quick ones.
     config.option.loadscopereorder = False
@@ -85,12 +94,42 @@ def trace_quickly():
     tf_stack.extract_stack = lambda stacklevel=1: here
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    together = {item.path for item in items if EXPORTS & {*item.fixturenames}}
+
     def place(item):
         path = item.path.as_posix()
-        return next((n for n, name in enumerate(FIRST) if path.endswith("/" + name)), len(FIRST))
+        named = (n for n, name in enumerate(FIRST) if path.endswith("/" + name))
+        return -1 if item.path in together else next(named, len(FIRST))
 
     items.sort(key=place)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            name = "exports" if item.path in together else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.begun = sum(os.times()[:4])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    if call.when == "teardown":
+        taken = sum(os.times()[:4]) - item.begun  # of this process, and of those that it waited for
+        item.user_properties.append(("processor_seconds", taken))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("processor_seconds"):
+        seconds = collections.Counter()
+        for report in terminalreporter.stats.get("", []):  # what is told of no single letter
+            file, _, _ = report.nodeid.partition("::")
+            seconds[file] += dict(report.user_properties).get("processor_seconds", 0)
+        terminalreporter.section(f"processor seconds: {seconds.total():.0f}")
+        for file, taken in seconds.most_common(20):
+            terminalreporter.line(f"{taken:7.1f} {file}")
 
 
 @pytest.fixture(scope="session")
@@ -146,6 +185,20 @@ def causal_export(made_once):
     from serving_samples import make_host, shared_export  # only here: it imports TensorFlow
 
     return shared_export(made_once, "causal", make_host())
+
+
+@pytest.fixture
+def loaded_once(causal_export, monkeypatch):
+    """Who opens that export finds it loaded, and its graphs prepared."""
+    from keras_peterrec.serving import exported_model
+
+    load = exported_model.ExportedModel
+
+    def model(path, *arguments, **how):
+        shared = path == causal_export.out
+        return causal_export.model if shared else load(path, *arguments, **how)
+
+    monkeypatch.setattr(exported_model, "ExportedModel", model)
 
 
 @pytest.fixture(scope="session")

@@ -48,10 +48,10 @@ def folder(causal_export, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def names(causal_export, folder):
-    """What the examples take for granted."""
-    host, random = kp.Host.load(folder / "runs" / "host"), np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def data():
+    """What the examples take for granted, but for what they may train."""
+    random = np.random.default_rng(0)
     users = np.repeat([f"u{n}" for n in range(USERS)], EVENTS)
     log = kp.Events.from_columns(
         users,
@@ -65,24 +65,32 @@ def names(causal_export, folder):
     sexes, ages = ["FM"[n % 2] for n in range(USERS)], [20 + n for n in range(USERS)]
     return {
         **{name: getattr(kp, name) for name in kp.__all__},
-        **{"np": np, "keras": keras, "host": host, "log": log, "target_log": target_log},
+        **{"np": np, "keras": keras, "log": log, "target_log": target_log},
         **{"sequences": sequences, "items": sequences.items, "starts": starts, "stops": stops},
         "labels": kp.Labels.from_columns(users[::EVENTS], sexes, "gender"),
         "numbers": kp.Labels.from_columns(users[::EVENTS], ages, "age"),
         "classes": np.zeros(len(starts), "int32"),
-        "films": kp.Task.load(folder / "runs" / "films", host),
         "histories": ["s1 s2", "s3"],
         "frame": {"user_id": ["a", "b"], "item_id": ["s1", "s2"], "timestamp": [1, 2]},
         "linear_part": random_table(96, 200, seed=0).part(),
-        "pretrainer": host.pretrainer,
     }
 
 
+def models_of(text, folder):
+    """A host and a task for an example that names them."""
+    if not re.search(r"\b(host|films|pretrainer)\b", text):
+        return {}
+    host = kp.Host.load(folder / "runs" / "host")
+    films = kp.Task.load(folder / "runs" / "films", host) if "films" in text else None
+    return {"host": host, "films": films, "pretrainer": host.pretrainer}
+
+
 @pytest.mark.parametrize("name", [name for name in kp.__all__ if name not in RUN_ELSEWHERE])
-def test_an_example_runs(name, names, folder, monkeypatch):
+def test_an_example_runs(name, data, folder, monkeypatch):
     monkeypatch.chdir(folder)
     text = inspect.getdoc(getattr(kp, name))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    names = {**data, **models_of(text, folder)}
     example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
     assert example.examples, "it should have an example"
     runner = doctest.DocTestRunner(Shapes(), verbose=False, optionflags=flags)

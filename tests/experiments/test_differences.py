@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from slow_cases import slow
 
 from keras_peterrec.experiments.differences import (
     COLUMNS,
@@ -65,7 +66,7 @@ def test_pairs_are_surer_than_two_intervals():
     assert cell["low"] > 0
 
 
-@pytest.mark.parametrize("metric", [METRIC, RMSE], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", [METRIC, *slow(RMSE)], ids=lambda metric: metric.name)
 def test_intervals_cover_the_truth(metric):
     """Of many simulated experiments with three seeds, some 95 % hold the true difference."""
     truth, covered, times = metric.of_means(2.5) - metric.of_means(2.0), 0, 60

@@ -18,8 +18,8 @@ from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.log.sources import load_labels
 from keras_peterrec.settings.plans import PLANS, Plan, Row
 
-SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 2}
-EVERY = ["shop", "gender", "spend", "topics"]  # a task of each kind
+SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 16, "epochs": 1}
+EVERY = ["shop", "spend"]  # other kinds have other baselines and metrics: see test_tables.py
 SHOWN = {  # baselines of each task, and what the tables show of it
     "shop": (("popularity", "last item and successors", "ridge"), ("ndcg@10", "hr@10")),
     "gender": (("majority", "uniform", "logistic regression"), ("log_loss", "accuracy")),
@@ -74,11 +74,12 @@ def test_every_run_has_its_folder_and_is_in_the_table(out):
         assert metrics["metrics"]["test"] == record["test"]
         assert np.isfinite(list(record["test"].values())).all()
     cells = {(cell["metric"], cell["row"], cell["task"]) for cell in result["table"]}
-    for task, (baselines, metrics) in SHOWN.items():
+    for task in EVERY:
+        baselines, metrics = SHOWN[task]
         for row in (*baselines, "linear", "MTL", "head alone"):
             for metric in metrics:
                 assert (metric, row, task) in cells and (metric, row, "mean") in cells
-    assert (out / "table.md").read_text().count("| linear |") == 10
+    assert (out / "table.md").read_text().count("| linear |") == 5
     assert json.loads((out / "run.json").read_text())["settings"]["dataset"] == "simulated"
 
 
@@ -137,7 +138,7 @@ def test_hparams_can_be_read(out):
                 content = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
                 started[str(folder.relative_to(out / "logs"))] = content.session_start_info
     result = json.loads((out / "metrics.json").read_text())
-    assert len(started) == len(result["runs"]) == 12
+    assert len(started) == len(result["runs"]) == 6
     info = started["seed-0/shop/head-alone"]
     assert info.hparams["row"].string_value == "head alone"
     assert info.hparams["method"].string_value == "head"
@@ -302,7 +303,7 @@ def test_mistakes_end_with_one_line_and_status_2(arguments, message, tmp_path, c
 
 def test_json_is_all_that_stands_on_stdout(out, here, capsys):
     arguments = ["experiment", "tiny", "--dataset", "simulated", "--tasks", *EVERY]
-    arguments += ["--seeds", "1", "--epochs", "2", "--hidden-dim", "8", "--blocks", "1"]
+    arguments += ["--seeds", "1", "--epochs", "1", "--hidden-dim", "8", "--blocks", "1"]
     cli.main([*arguments, "--max-length", "16", "--out", str(out), "--json"])
     assert json.loads(capsys.readouterr().out) == json.loads((out / "metrics.json").read_text())
     cli.main([*arguments, "--max-length", "16", "--out", str(out)])

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from commands import run_here
 from prepared_samples import sample_columns
+from slow_cases import slow
 
 from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.runs.prepare import prepare
@@ -53,19 +54,21 @@ def compared(folder, log, out, **reading):
     return experiment("tiny", log=str(folder / log), out=out, **tasks, **reading, **SMALL)
 
 
-def test_one_log_in_any_form_gives_the_same_tables(files, tmp_path, here, monkeypatch):
+@pytest.mark.parametrize("rows", [ROWS[:1], *slow((ROWS,))], ids=["linear", "linear and head"])
+def test_one_log_in_any_form_gives_the_same_tables(files, tmp_path, here, monkeypatch, rows):
     """As it is, prepared, and with other names of columns among other events."""
-    tiny = Plan("tiny", "Small", ROWS, ("comparison",), "nothing")
+    tiny = Plan("tiny", "Small", rows, ("comparison",), "nothing")
     monkeypatch.setitem(PLANS, "tiny", tiny)
     plain, prepared = (compared(files, log, tmp_path / log) for log in ("clicks.csv", "prepared"))
     # The joint network reads files itself; it would end without the names.
-    more = dataclasses.replace(tiny, rows=(*ROWS, Row("MTL", run="multi_task")))
+    more = dataclasses.replace(tiny, rows=(*rows, Row("MTL", run="multi_task")))
     monkeypatch.setitem(PLANS, "tiny", more)
     other, names = other_names(files, tmp_path / "other"), "user_id=who,item_id=what,timestamp=at"
     reading = {"columns": f"{names},event_type=action", "events": "buy"}
     renamed = compared(other, "clicks.csv", tmp_path / "renamed", **reading)
     assert plain["settings"]["tasks"] == ["shop", "letter"]
-    assert [len(found["runs"]) for found in (plain, prepared, renamed)] == [4, 4, 6]
+    runs = 2 * len(rows)
+    assert [len(found["runs"]) for found in (plain, prepared, renamed)] == [runs, runs, runs + 2]
     cells = [cells_of(found) for found in (plain, prepared, renamed)]
     assert cells[0] == cells[1] == [cell for cell in cells[2] if cell["row"] != "MTL"]
     assert "own data" in prepared["notes"][0]

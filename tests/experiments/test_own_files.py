@@ -11,7 +11,7 @@ from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.settings.plans import PLANS, Plan, Row
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 8, "epochs": 1, "seeds": 1}
-LINEAR, PATCH = Row("linear", run="linear"), Row("PeterRec", {"method": "patch"})
+LINEAR, HEAD = Row("linear", run="linear"), Row("FineCLS", {"method": "head"})
 DEMO = Path(__file__).parents[3] / "shared" / "data" / "peterrec_demo"
 
 
@@ -40,22 +40,20 @@ def test_amazon(tmp_path, here, monkeypatch):
             c["task"] for c in result["table"] if (c["row"], c["metric"]) == ("linear", metric)
         ]
         assert cells == [*tasks, "mean"]
-    result = run(
-        monkeypatch, (PATCH,), "amazon", data, tasks=["toys-beauty"], out=tmp_path / "patch"
-    )
+    result = run(monkeypatch, (HEAD,), "amazon", data, tasks=["toys-beauty"], out=tmp_path / "head")
     [record] = result["runs"]
-    settings = json.loads((tmp_path / "patch" / record["folder"] / "run.json").read_text())
+    settings = json.loads((tmp_path / "head" / record["folder"] / "run.json").read_text())
     assert settings["settings"]["cut_history"] is False
-    hosts = [folder.name for folder in (tmp_path / "patch" / "hosts").iterdir()]
+    hosts = [folder.name for folder in (tmp_path / "head" / "hosts").iterdir()]
     assert hosts == ["toys-causal-seed-0"]
 
 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the demo files are not at hand")
 def test_demo_of_the_paper(tmp_path, here, monkeypatch, capsys):
-    result = run(monkeypatch, (LINEAR, PATCH), "peterrec", DEMO, out=tmp_path / "out", seeds=2)
+    result = run(monkeypatch, (LINEAR, HEAD), "peterrec", DEMO, out=tmp_path / "out", seeds=2)
     said = capsys.readouterr().err
     assert "left out, no file" in said and "GenEst" in said
     assert result["settings"]["tasks"] == ["ColdRec-2"]
-    assert {record["row"] for record in result["runs"]} == {"linear", "PeterRec"}
-    cell = next(cell for cell in result["table"] if cell["row"] == "PeterRec")
+    assert {record["row"] for record in result["runs"]} == {"linear", "FineCLS"}
+    cell = next(cell for cell in result["table"] if cell["row"] == "FineCLS")
     assert cell["task"] == "ColdRec-2" and 0 <= cell["mean"] <= 1

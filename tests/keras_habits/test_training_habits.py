@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from slow_cases import slow
 
 import keras_peterrec as kp
 from keras_peterrec.patches.registry import patch_methods
@@ -72,13 +73,13 @@ print(type(model).__name__, trained)
 """
 
 
+@pytest.mark.slow  # as test_keras_registration.py sees of every file
 def test_a_checkpoint_loads_in_a_process_that_imports_only_this_package(
     new_task, fitted, rows, tmp_path
 ):
     file = tmp_path / "best.keras"
     best = keras.callbacks.ModelCheckpoint(file, monitor="loss", save_best_only=True)
-    weights = keras.callbacks.ModelCheckpoint(tmp_path / "b.weights.h5", save_weights_only=True)
-    task = fitted(new_task(), callbacks=[best, weights])
+    task = fitted(new_task(), callbacks=[best])
     paths = [tmp_path / name for name in ("histories.npy", "classes.npy", "answers.npy")]
     for path, array in zip(paths, rows):
         np.save(path, array)
@@ -91,7 +92,11 @@ def test_a_checkpoint_loads_in_a_process_that_imports_only_this_package(
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["TaskModel", str(len(task.trainable_variables))]
     np.testing.assert_allclose(np.load(paths[2]), predicted(task, rows[0]), atol=1e-5)
-    twin = new_task()
+
+
+def test_a_checkpoint_of_weights_is_loaded(new_task, fitted, rows, tmp_path):
+    weights = keras.callbacks.ModelCheckpoint(tmp_path / "b.weights.h5", save_weights_only=True)
+    task, twin = fitted(new_task(), callbacks=[weights]), new_task()
     twin.load_weights(tmp_path / "b.weights.h5")
     np.testing.assert_array_equal(predicted(twin, rows[0]), predicted(task, rows[0]))
 
@@ -151,7 +156,7 @@ def test_a_row_without_weight_teaches_nothing(new_task, rows):
         np.testing.assert_allclose(new, old, atol=1e-6)
 
 
-@pytest.mark.parametrize("negatives", [0, 3])
+@pytest.mark.parametrize("negatives", [3, *slow(0)])
 def test_weights_of_rows_weigh_the_loss_of_a_pretrainer(rows, negatives):
     ids, targets = rows[0][:, :-1], rows[0][:, 1:]
     model = kp.CausalPretrainer(kp.ConvolutionNetwork(16, 8, (1,)), negatives=negatives, seed=1)
@@ -172,7 +177,7 @@ class FarFromOne(keras.losses.Loss):
         return keras.ops.mean(keras.ops.square(y_pred - 1.0), axis=-1)
 
 
-@pytest.mark.parametrize("loss", [FarFromOne(), lambda y, z: FarFromOne()(y, z)])
+@pytest.mark.parametrize("loss", [FarFromOne(), *slow(lambda y, z: FarFromOne()(y, z))])
 def test_a_loss_of_ones_own_is_what_training_lowers(new_task, fitted, rows, loss):
     task = new_task()
     before = np.square(predicted(task, rows[0]) - 1).mean()

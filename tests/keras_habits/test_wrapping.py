@@ -5,6 +5,7 @@ import copy
 import keras
 import numpy as np
 import pytest
+from slow_cases import slow
 
 import keras_peterrec as kp
 
@@ -27,7 +28,7 @@ class Subclassed(keras.Model):
         return keras.ops.softmax(self.task(history, training=training))
 
 
-WAYS = pytest.mark.parametrize("wrap", [sequential, functional, Subclassed])
+WAYS = pytest.mark.parametrize("wrap", [functional, Subclassed, *slow(sequential)])
 SHARES = "sparse_categorical_crossentropy"
 
 
@@ -63,7 +64,7 @@ def test_switching_a_model_around_a_task_off_and_on_reaches_no_host(new_task, ba
 
 
 @pytest.mark.parametrize(
-    "method, wrap", [("head", sequential), ("last1", Subclassed), ("all", sequential)]
+    "method, wrap", [("last1", Subclassed), *slow(("head", sequential), ("all", sequential))]
 )
 def test_other_methods_train_the_same_inside_a_model(backbone, method, wrap, fitted):
     task = kp.build_task(backbone, kp.LinearHead(3), method)
@@ -107,7 +108,7 @@ def test_a_model_of_a_pretrainer_and_a_task_trains_the_host_once(rows):
     assert {*ids(model.trainable_variables)} == own | {*ids(backbone.weights)}
 
 
-@pytest.mark.parametrize("wrap", [sequential, functional])
+@pytest.mark.parametrize("wrap", [sequential, *slow(functional)])
 def test_a_model_around_a_task_survives_the_disk_and_a_clone(
     new_task, fitted, rows, wrap, tmp_path
 ):

@@ -9,6 +9,7 @@ import pytest
 from autodiff import value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_cases import slow
 
 from keras_peterrec.layers.sampled_softmax import NegativeSampler, SampledSoftmax
 
@@ -98,7 +99,7 @@ def test_gradients_equal_the_slopes_of_the_formula(sampler, jit):
         assert found == pytest.approx(slope, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, *slow(True)])
 @each
 def test_more_negatives_come_closer_to_the_full_softmax(sampler, jit):
     states, targets, table = example()

@@ -46,7 +46,7 @@ make_causal = functools.partial(causal_batches, ITEMS, STARTS, STOPS, 28)
 make_masked = functools.partial(masked_batches, ITEMS, STARTS, STOPS, 28, VOCABULARY_SIZE)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=25),
     tokens=st.integers(1, 80),

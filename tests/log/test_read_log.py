@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
@@ -260,7 +261,7 @@ def turned(log):
     return Events.from_columns(log.item_ids[log.items], log.user_ids[log.users], log.timestamps)
 
 
-@pytest.mark.parametrize("name", ["amazon/*.csv.gz", "kuairand/events.parquet"])
+@pytest.mark.parametrize("name", ["amazon/*.csv.gz", *slow("kuairand/events.parquet")])
 def test_real_logs_do_not_look_swapped(name):
     found = [path for folder in SHARED for path in sorted(folder.glob(name))]
     if not found:
@@ -271,6 +272,7 @@ def test_real_logs_do_not_look_swapped(name):
         assert looks_swapped(turned(read_log(found[0])))
 
 
+@pytest.mark.slow  # as the logs of Amazon do
 def test_movielens_does_not_look_swapped_and_is_told_if_it_is():
     found = [folder / "movielens-1m" for folder in SHARED if (folder / "movielens-1m").is_dir()]
     if not found:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from slow_cases import slow
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the step is TensorFlow's", allow_module_level=True)
@@ -82,7 +83,7 @@ def test_equals_the_plain_step(causal, tied, negatives, eagerly, three_micro_bat
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
-@pytest.mark.parametrize("negatives, whole_rows", [(0, True), (30, False)])
+@pytest.mark.parametrize("negatives, whole_rows", [(30, False), *slow((0, True))])
 def test_weights_of_samples_weigh_the_losses(negatives, whole_rows, three_micro_batches):
     history, targets = make_batch()
     weights = np.random.default_rng(1).uniform(0, 3, targets.shape).astype("float32")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 from autodiff import value_and_gradients
+from slow_cases import slow
 
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
@@ -185,9 +186,11 @@ def test_refuses_a_backbone_of_the_other_kind():
     [
         ("causal", {"tied": False, "label_smoothing": 0.1}),
         ("masked", {"negatives": 5, "seed": 3}),
-        ("causal", {"tied": False, "negatives": 5, "sampler": "uniform"}),
         ("causal", {"negatives": 5, "sampler": "in_batch", "counts": [9] * 6 + [2] * 6}),
-        ("masked", {"tied": False}),
+        *slow(
+            ("causal", {"tied": False, "negatives": 5, "sampler": "uniform"}),
+            ("masked", {"tied": False}),
+        ),
     ],
 )
 def test_survives_the_disk_and_trains_on(kind, arguments, tmp_path):
@@ -213,7 +216,7 @@ def counting_up(rows=64, length=8, seed=0):
     return 4 + (starts + np.arange(length + 1)) % 12
 
 
-@pytest.mark.parametrize("negatives", [0, 20])
+@pytest.mark.parametrize("negatives", [0, *slow(20)])
 def test_a_causal_pretrainer_learns_what_comes_next(negatives):
     keras.utils.set_random_seed(0)
     pretrainer = make("causal", hidden_dim=16, negatives=negatives, seed=0)

@@ -9,6 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from slow_cases import slow
 
 from keras_peterrec import RowSparseAdam
 
@@ -16,6 +18,7 @@ ROWS, READ = 20, 12
 random = np.random.default_rng(0)
 IDS = random.integers(0, READ, (16, 6))
 TARGETS = random.normal(size=(16, 1)).astype("float32")
+BATCHES = tf.data.Dataset.from_tensor_slices((IDS, TARGETS)).batch(8)
 
 
 def model_of(optimizer, jit=False, policy="float32"):
@@ -37,7 +40,7 @@ def model_of(optimizer, jit=False, policy="float32"):
 
 
 def fit(model, epochs=3):
-    return model.fit(IDS, TARGETS, batch_size=8, epochs=epochs, shuffle=False, verbose=0)
+    return model.fit(BATCHES, epochs=epochs, verbose=0)
 
 
 def state_of(model):
@@ -62,7 +65,7 @@ def test_fit_is_the_same_compiled():
     assert_same(*states, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("jit, loss_scale", [(False, False), (True, True)])
+@pytest.mark.parametrize("jit, loss_scale", [(True, True), *slow((False, False))])
 def test_a_saved_model_goes_on_as_if_never_stopped(tmp_path, jit, loss_scale):
     def optimizer():
         ours = RowSparseAdam(0.05)
@@ -87,9 +90,8 @@ def float32_losses():
 @pytest.mark.parametrize(
     "policy, jit",
     [
-        ("mixed_bfloat16", True),
         ("mixed_float16", True),  # `compile` wraps it in Keras' loss scaling
-        ("mixed_float16", False),
+        *slow(("mixed_bfloat16", True), ("mixed_float16", False)),
     ],
 )
 def test_mixed_precision_learns_what_float32_learns(float32_losses, policy, jit):

@@ -51,7 +51,7 @@ def runs(table, tmp_path_factory):
     found = {"host": pretrain(table, folder / "host", events="view", **read, **NETWORK)}
     read |= {"events": ["view"], "target_events": "buy"}
     found["films"] = transfer(
-        folder / "host", table, folder / "films", target=table, **read, **TINY
+        folder / "host", table, folder / "films", target=table, method="head", **read, **TINY
     )
     return folder, found
 

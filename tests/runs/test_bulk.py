@@ -17,7 +17,6 @@ from keras_peterrec.runs import bulk
 from keras_peterrec.runs.early_checks import check_places
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.prepare import prepare
-from keras_peterrec.serving import exported_model
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.predict import PredictSettings
 
@@ -46,16 +45,9 @@ def histories(events):
 
 
 @pytest.fixture(autouse=True)
-def loaded_once(request, monkeypatch):
-    """Where the shared export is asked, `predict` finds it loaded and its graphs prepared."""
-    if "causal_export" not in request.fixturenames:
-        return
-    shared, load = request.getfixturevalue("causal_export"), exported_model.ExportedModel
-
-    def model(path, **how):
-        return shared.model if path == shared.out else load(path, **how)
-
-    monkeypatch.setattr(exported_model, "ExportedModel", model)
+def shared(request):
+    if "causal_export" in request.fixturenames:
+        request.getfixturevalue("loaded_once")
 
 
 @pytest.fixture

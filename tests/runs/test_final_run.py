@@ -102,7 +102,7 @@ def test_an_interrupted_final_training_goes_on_where_it_was(measured_folder, tmp
     "task", [TARGET, pytest.param(SPEND, marks=pytest.mark.slow)], ids=["films", "spend"]
 )
 def test_a_final_task_is_trained_on_all_users(task, host_folder, tmp_path):
-    quick = {**task, "epochs": 1, "method": "head"}
+    quick = {**task, "epochs": 1, "method": "head", "baselines": False}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", final=True, **quick)
     host = Host.load(host_folder)
     bundle = Task.load(tmp_path / "task", host)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from simulated_tasks import GENDER, TARGET
+from slow_cases import slow
 
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.log.splits import TRAIN
@@ -37,7 +38,7 @@ def weights(folder):
         return {path: archive[path] for path in archive.files}
 
 
-@pytest.mark.parametrize("method", ["patch", "all", pytest.param("last1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["patch", *slow("all", "last1")])
 def test_where_nothing_is_gained_a_head_is_saved(
     method, judged, host_folder, tmp_path, capsys, unasked
 ):
@@ -80,6 +81,7 @@ def test_what_pays_is_kept(host_folder, judged, tmp_path, monkeypatch):
     assert any(path.startswith("patches/") for path in weights(tmp_path / "shop"))
 
 
+@pytest.mark.slow  # as test_strategies.py sees of models
 def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
     """A patch and a head start with the same states of users."""
     found = {}
@@ -94,7 +96,7 @@ def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
 
 def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, monkeypatch):
     """Interrupted in the head and then in the rest, it ends as if it had never been."""
-    settings = {**GENDER, **QUICK}
+    settings = {**GENDER, **QUICK, "linear": False}
     whole = transfer(host_folder, SOURCE, tmp_path / "whole", **settings)
     on_epoch_end = ProgressLines.on_epoch_end
 
@@ -137,7 +139,7 @@ def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch):
 def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkeypatch):
     why = "it was" if emptied else None
     monkeypatch.setattr(task_training, "why_head_is_all", lambda *_: why)
-    given = {**GENDER, "epochs": 2, "baselines": False, "learning_rate": 1e-2}
+    given = {**GENDER, "epochs": 2, "learning_rate": 1e-2, "linear": False, "baselines": False}
     result = transfer(host_folder, SOURCE, tmp_path / "gender", final=True, **given)
     of_head, of_rest = sum(result["head"]["best_path"]), sum(result["best_path"])
     assert result["final"]["epochs"] == of_head + (0 if emptied else of_rest)
@@ -149,16 +151,15 @@ def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkey
         assert not (place / "state").exists()
 
 
-def test_a_head_gives_its_start_to_any_method(host_folder, tmp_path, monkeypatch):
+def test_a_head_gives_its_start_to_any_method(host_folder, label_folders, tmp_path, monkeypatch):
     quick = {**GENDER, **QUICK, "linear": False}
-    transfer(host_folder, SOURCE, tmp_path / "head", method="head", **quick)
     monkeypatch.setitem(LEARNING_RATES, "head", 1e-30)  # from here on it stays as it is
-    started = {**quick, **STILL, "start": tmp_path / "head", "patch": "lora:2"}
+    started = {**quick, **STILL, "start": label_folders["gender"], "patch": "lora:2"}
     result = transfer(host_folder, SOURCE, tmp_path / "patch", **started)
     assert result["head"]["best_epoch"] >= 0
     old, new = (
-        Task.load(tmp_path / name, Host.load(host_folder)).model.head.kernel
-        for name in ("head", "patch")
+        Task.load(folder, Host.load(host_folder)).model.head.kernel
+        for folder in (label_folders["gender"], tmp_path / "patch")
     )
     assert np.corrcoef(np.ravel(old), np.ravel(new))[0, 1] > 0.99
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.sources import load_labels, load_log
@@ -53,7 +54,9 @@ def test_same_users_and_metrics_as_transfer(kind, metric, task_folder, label_fol
     assert (tmp_path / "linear" / "metrics.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["recommendation", "regression", *slow("classification", "multilabel")]
+)
 def test_what_is_measured_are_the_scores_of_the_bag(kind, tmp_path):
     result = linear("simulated/source", tmp_path / "linear", **KINDS[kind])
     log, task = load_log("simulated/source"), KINDS[kind]

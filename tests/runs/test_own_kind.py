@@ -128,7 +128,8 @@ def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path):
     table.write_text("\n".join(["user_id,visits", *rows]) + "\n")
     task = {"labels": table, "column": "visits", "kind": "count"}
     out = tmp_path / "visits"
-    result = transfer(host_folder, log, out, epochs=2, train_fraction=0.3, **task)
+    quick = {"epochs": 2, "train_fraction": 0.3, "method": "head"}
+    result = transfer(host_folder, log, out, **quick, **task)
     assert result["kind"] == "count" and result["baseline"]["name"] == "mean"
     assert result["metrics"]["test"].keys() == {"poisson", "bias"}
     again = evaluate(out, log=log)["metrics"]["test"]

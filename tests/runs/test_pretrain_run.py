@@ -127,7 +127,7 @@ def test_more_epochs_go_on_where_a_finished_run_has_ended(straight, tmp_path, ca
 
 
 def test_finish_ends_an_interrupted_run_and_a_running_one_with_what_is_best(tmp_path, monkeypatch):
-    arguments = {"epochs": 50, "baselines": False, **SMALLER}
+    arguments = {"epochs": 50, "baselines": False, "steps_per_epoch": 10, **SMALLER}
     folder, on_epoch_end = tmp_path / "host", ProgressLines.on_epoch_end
     with pytest.raises(InputError, match="`finish` should be asked of a run that has begun"):
         pretrain("simulated/source", folder, finish=True, **arguments)
@@ -182,7 +182,7 @@ def test_what_each_part_adds_is_said(straight):
 
 
 def test_a_network_beside_a_part_that_copies_is_watched_on_new_items(tmp_path):
-    shop = read_log(simulate_shop(users=300, items=100), events="view")
+    shop = read_log(simulate_shop(users=100, items=40), events="view")
     sequences = PretrainingLog.of(shop, 1, "last").sequences
     for linear in (True, False):
         folder = tmp_path / str(linear)

@@ -49,17 +49,16 @@ def test_training_starts_with_the_old_patch_and_head(task_folder, refreshed_host
     assert 0 < np.abs(found[place["fresh"]]).max() < 0.2
 
 
-def test_classes_keep_what_was_known_of_them(host_folder, tmp_path):
-    quick = {"method": "head", **ALONE}
-    transfer(host_folder, "simulated/source", tmp_path / "first", **GENDER, **quick)
+def test_classes_keep_what_was_known_of_them(label_folders, host_folder, tmp_path):
+    first = label_folders["gender"]
     labels = load_labels("simulated/users", "gender")
     values = labels.values.copy()
     values[:40] = "new"
     other = Labels.from_columns(labels.user_ids, values, "gender")
     given = {"labels": other, "method": "head", "epochs": 1, **STILL}
-    transfer(host_folder, "simulated/source", tmp_path / "next", start=tmp_path / "first", **given)
+    transfer(host_folder, "simulated/source", tmp_path / "next", start=first, **given)
     host = Host.load(host_folder)
-    tasks = [Task.load(tmp_path / name, host) for name in ("first", "next")]
+    tasks = [Task.load(folder, host) for folder in (first, tmp_path / "next")]
     assert tasks[1].labels == ["F", "M", "new"]
     one, two = (np.asarray(task.model.head.kernel)[:, :2] for task in tasks)
     # But for how sure of it all the validation users want it to be.
@@ -94,10 +93,8 @@ def test_what_does_not_go_on_is_refused(arguments, message, task_folder, host_fo
     assert "\n" not in str(caught.value)
 
 
-def test_a_final_task_repeats_what_was_started_and_no_head(host_folder, tmp_path):
-    quick = {**GENDER, "baselines": False, "linear": False, "method": "all"}
-    transfer(host_folder, "simulated/source", tmp_path / "first", **quick)
-    again = {**quick, "start": tmp_path / "first", "final": True}
+def test_a_final_task_repeats_what_was_started_and_no_head(task_folder, host_folder, tmp_path):
+    again = {**TARGET, "baselines": False, "linear": False, "start": task_folder, "final": True}
     result = transfer(host_folder, "simulated/source", tmp_path / "next", **again)
     assert "head" not in result
     assert result["final"]["epochs"] == sum(result["best_path"])

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from simulated_tasks import GENDER, TARGET
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
@@ -28,7 +29,7 @@ def test_an_epoch_is_neither_too_short_nor_too_long_to_validate():
     assert epoch_steps(10**6, 16) == task_training.EPOCH_ROWS // 16
 
 
-@pytest.mark.parametrize("method", ["patch", "head"])
+@pytest.mark.parametrize("method", ["head", *slow("patch")])
 def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
     method, host_folder, tmp_path
 ):
@@ -56,14 +57,15 @@ def test_the_learning_rate_is_the_methods_unless_another_is_given(
     host_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(LEARNING_RATES, "head", 0.02)
+    alone = {"method": "head", "linear": False, "baselines": False, "train_fraction": 0.1}
     for name, asked, used in (("default", {}, 0.02), ("given", {"learning_rate": 0.3}, 0.3)):
-        settings = {**GENDER, **asked, "method": "head", "linear": False, "baselines": False}
+        settings = {**GENDER, **asked, **alone}
         transfer(host_folder, "simulated/source", tmp_path / name, **settings)
         assert read_history(tmp_path / name)["learning_rate"] == pytest.approx([used])
 
 
 def test_a_run_is_calibrated(host_folder, tmp_path):
-    settings = {**GENDER, "epochs": 3, "train_fraction": 0.1, "linear": False}
+    settings = {**GENDER, "epochs": 3, "train_fraction": 0.1, "linear": False, "method": "head"}
     result = transfer(host_folder, "simulated/source", tmp_path, **settings)
     lines = [line.split(",") for line in (tmp_path / "history.csv").read_text().split()]
     seen = [float(line[lines[0].index("val_log_loss")]) for line in lines[1:]]

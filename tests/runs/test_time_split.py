@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
@@ -57,7 +58,7 @@ def test_an_evaluation_asks_what_the_run_asked(host_folder):
     assert evaluate(host_folder, log=walk(0))["metrics"]["test"] == pytest.approx(metrics)
 
 
-@pytest.mark.parametrize("what", ["target", "labels"])
+@pytest.mark.parametrize("what", ["target", *slow("labels")])
 def test_another_future_gives_the_same_task(what, host_folder, tmp_path, capsys):
     labels = Labels.from_columns([f"u{n}" for n in range(40)], ["x", "y", "z", "x"] * 10, "letter")
     for name, differs in (("one", False), ("other", True)):

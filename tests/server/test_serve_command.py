@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 import tensorflow as tf
+from commands import run_here
 from running_server import predict, running
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -134,11 +135,11 @@ def test_a_signal_while_models_are_loaded(model_folder, sign):
 
 
 def test_a_mistake_is_one_line(tmp_path):
-    process = start("--model-base-path", tmp_path / "nowhere", "--port", 0, "--grpc-port", 0)
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 2, errors
-    assert out == "" and "Traceback" not in errors
-    assert "`base_path` of 'peterrec' should hold versions" in errors.splitlines()[-1]
+    ports = ("--port", 0, "--grpc-port", 0)
+    done = run_here("serve", "--model-base-path", tmp_path / "nowhere", *ports)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "`base_path` of 'peterrec' should hold versions" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["port", "grpc_port"])

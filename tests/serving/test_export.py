@@ -19,6 +19,7 @@ from serving_samples import (
     make_kind,
     make_task,
 )
+from slow_cases import slow
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.errors import InputError
@@ -196,11 +197,11 @@ def test_the_graph_holds_no_weights(exported):
     assert constants and max(len(tensor.tensor_content) for tensor in constants) < 1_024
 
 
-def test_versions_of_other_hosts_live_side_by_side(exported, host, tmp_path):
+def test_versions_of_other_hosts_live_side_by_side(causal_export, tmp_path):
     other = make_host(seed=7)
     other.vocabulary = Vocabulary([f"o{n}" for n in range(96)])
     export(other, {}, tmp_path / "1")
-    first, second = exported.model, ExportedModel(tmp_path / "1")
+    first, second = causal_export.model, ExportedModel(tmp_path / "1")
     assert first.predict("serving_default", [""])["items"][0, 0][0] in "st"
     assert second.predict("serving_default", [""])["items"][0, 0][0] == "o"
 
@@ -266,7 +267,7 @@ def test_out_refused(host, tmp_path):
     assert (tmp_path / "1" / "kept").read_text() == "kept"
 
 
-@pytest.mark.parametrize("step", ["write_warmup", "write_json", "_replay_warmup"])
+@pytest.mark.parametrize("step", ["_replay_warmup", *slow("write_warmup", "write_json")])
 def test_a_failure_half_way_leaves_nothing(host, tmp_path, monkeypatch, step):
     def fail(*arguments):
         assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == []

@@ -11,6 +11,8 @@ from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 SINGLE = {"embed": "embedding", "spend": "value"}  # outputs that REST writes as bare values
 
 

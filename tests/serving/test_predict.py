@@ -11,6 +11,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.printing import print_answers
 from keras_peterrec.runs.predict import predict
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 def test_answers_of_every_kind(causal_export):
     answers = predict(causal_export.out, HISTORIES, NAMES)

@@ -13,6 +13,7 @@ from serving_samples import (
     make_host,
     make_task,
     make_tasks,
+    problems,
     without_counts,
 )
 
@@ -20,7 +21,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.export_folder import ExportFolder
-from keras_peterrec.serving.verify.verify_export import verify_export
+from keras_peterrec.serving.verify.other_loaders import has_c_loader
+from keras_peterrec.serving.verify.verify_export import checks
 
 pytestmark = pytest.mark.usefixtures("unasked")
 
@@ -100,7 +102,7 @@ def test_nobody_asks(model):
 
 
 def test_nothing_is_wrong_with_the_export(out, model):
-    assert verify_export(out) == []
+    assert problems(out) == []
     folder = ExportFolder(out)
     assert set(folder.signature_defs) >= {f"{task}_step" for task in TASKS}
     asked = dict(folder.warmup)
@@ -108,6 +110,11 @@ def test_nothing_is_wrong_with_the_export(out, model):
     assert (asked["films_step"]["state_bytes"] == b"").all()
     assert not [name for name in model.signatures if name.endswith("_step")]
     assert json.loads((out / "assets.extra" / "peterrec.json").read_text())["incremental"] is True
+
+
+@pytest.mark.skipif(not has_c_loader(), reason="this TensorFlow brings no libtensorflow_cc.so.2")
+def test_steps_and_mixed_rows_are_answered_by_another_loader(stepping_export):
+    assert checks()["C loader"](ExportFolder(stepping_export.out)) == []
 
 
 def test_steps_add_no_weights(out, causal_export):

@@ -115,7 +115,6 @@ def test_assets_cut_short(copy):
     description.pop("assets")
     described.write_text(json.dumps(description))
     assert found("assets", copy) == ""
-    LoadedVersion(copy, 1).close()
 
 
 def test_lost_bundles_and_description(copy):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from slow_cases import slow
 
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
@@ -60,15 +61,17 @@ def keras_gradients(task):
 @pytest.mark.parametrize(
     "method, patch, known_shapes",
     [
-        ("patch", "bottleneck:2", True),
-        pytest.param("patch", "lora:2", True, marks=pytest.mark.slow),
-        pytest.param("patch", "scale_shift", True, marks=pytest.mark.slow),
-        pytest.param("patch", "norm", True, marks=pytest.mark.slow),
-        pytest.param("patch", "bottleneck:2+item_lora:2,rows=20", True, marks=pytest.mark.slow),
         ("patch", "bottleneck:2+item_lora:2,rows=20", False),
         ("all", None, True),
-        pytest.param("all", None, False, marks=pytest.mark.slow),
-        pytest.param("last1", None, True, marks=pytest.mark.slow),
+        *slow(
+            ("patch", "bottleneck:2", True),
+            ("patch", "lora:2", True),
+            ("patch", "scale_shift", True),
+            ("patch", "norm", True),
+            ("patch", "bottleneck:2+item_lora:2,rows=20", True),
+            ("all", None, False),
+            ("last1", None, True),
+        ),
     ],
 )
 def test_loss_and_gradients_are_those_of_keras(method, patch, known_shapes):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 import tensorflow as tf
+from slow_cases import slow
 
 from keras_peterrec.log.preprocessing import gather_rows, left_pad
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
@@ -28,7 +29,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(inference, "TOKENS", 64)
 
 
-@pytest.mark.parametrize("pretrainer_class", [CausalPretrainer, MaskedPretrainer])
+@pytest.mark.parametrize("pretrainer_class", [MaskedPretrainer, *slow(CausalPretrainer)])
 def test_each_history_gets_what_it_gets_alone(pretrainer_class):
     keras.utils.set_random_seed(0)
     causal = pretrainer_class is CausalPretrainer

@@ -5,6 +5,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_peterrec.files.finish_request import ask_to_finish
 from keras_peterrec.files.weights_file import write_weights
@@ -12,6 +13,7 @@ from keras_peterrec.training.callbacks import Validation
 from keras_peterrec.training.resumable_training import ResumableTraining
 
 X, Y = np.eye(4, dtype="float32"), np.arange(4, dtype="float32")
+BATCH = tf.data.Dataset.from_tensors((X, Y))  # Keras would trace one for each `fit`
 
 
 def new_model():
@@ -45,16 +47,8 @@ def train(
                 raise KeyboardInterrupt
 
     callbacks = [Validation(measure), training, Interrupt(), *more]
-    model.fit(
-        X,
-        Y,
-        epochs=min(epochs, len(script)),
-        initial_epoch=first,
-        verbose=0,
-        callbacks=callbacks,
-        batch_size=4,
-        shuffle=False,
-    )
+    epochs = min(epochs, len(script))
+    model.fit(BATCH, epochs=epochs, initial_epoch=first, verbose=0, callbacks=callbacks)
     return model, training, ran, weights
 
 
@@ -165,7 +159,7 @@ def test_finish_removes_the_state_unless_more_epochs_may_be_asked_for(tmp_path):
 
 def test_a_training_that_was_not_restored_can_be_summarised(tmp_path):
     model, training = new_model(), ResumableTraining(tmp_path, "loss", "min", patience=1)
-    model.fit(X, Y, epochs=2, verbose=0, callbacks=[training])
+    model.fit(BATCH, epochs=2, verbose=0, callbacks=[training])
     assert training.summary(1.0)["epochs"] == 2
 
 
@@ -250,7 +244,7 @@ def test_says_why_the_rate_drops_and_why_it_ends(tmp_path):
     model = new_model()
     script = iter(RISING)
     validation = Validation(lambda: {"score": next(script)})
-    model.fit(X, Y, epochs=9, verbose=0, callbacks=[validation, training, tell], batch_size=4)
+    model.fit(BATCH, epochs=9, verbose=0, callbacks=[validation, training, tell])
     why = "the last 2 epochs brought 0.5 % of all that was gained"
     assert told[4].startswith(why) and "the learning rate drops to 0.03" in told[4]
     assert told[6].startswith("the last 2 epochs brought 0.5 %") and "ends" in told[6]

@@ -7,16 +7,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from prepared_samples import sample_columns
 
 from keras_peterrec.benchmarks.serve_direct import make_model
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.labels import Labels
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.seeds import seeded
 
 SMALL = {"hidden_dim": 8, "blocks": 1, "max_length": 10, "epochs": 1}
-LABELS = {"labels": "simulated/users", "column": "gender"}
-QUICK = {"epochs": 1, "method": "head", "train_fraction": 0.2}
 
 
 def draw():
@@ -78,11 +79,14 @@ def test_a_caller_without_a_seed_stays_without_one():
 
 
 def test_commands_leave_the_states_as_they_were(tmp_path):
-    host, log = tmp_path / "host", "simulated/source"
-    task = {"log": log, **LABELS}
-    assert_undisturbed(lambda: pretrain(log, host, **SMALL))
-    assert_undisturbed(lambda: transfer(host, log, tmp_path / "task", **QUICK, **LABELS))
-    assert_undisturbed(lambda: multi_task(log, {"gender": task}, tmp_path / "mtl", **SMALL))
+    host, log = tmp_path / "host", Events.from_columns(*sample_columns(events=600, users=60))
+    labels = Labels.from_columns([f"u{n}" for n in range(60)], ["x", "y", "x"] * 20, "letter")
+    task, alone = {"labels": labels, "column": "letter"}, {"linear": False, "baselines": False}
+    assert_undisturbed(lambda: pretrain(log, host, **SMALL, **alone))
+    given = {**task, **alone, "epochs": 1, "method": "head"}
+    assert_undisturbed(lambda: transfer(host, log, tmp_path / "task", **given))
+    tasks = {"letter": {"log": log, **task}}
+    assert_undisturbed(lambda: multi_task(log, tasks, tmp_path / "mtl", **SMALL))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import numpy_reference as reference
 import pytest
+from slow_cases import slow
 from task_samples import TARGETS, make_task, scores
 
 from keras_peterrec.errors import InputError
@@ -33,7 +34,11 @@ AFFINE = (
 )
 
 
-@pytest.mark.parametrize("patch", AFFINE)
+# In stacks, and one alone: the others are part of these.
+SOME = ("bias", "lora:1+scale_shift+norm", "lora:2+ia3", "norm+item_lora:2,rows=9+item_lora:1")
+
+
+@pytest.mark.parametrize("patch", [*SOME, *slow(*(patch for patch in AFFINE if patch not in SOME))])
 def test_a_merged_task_answers_the_same_without_patches(any_host, patch, histories, bits):
     task = make_task(any_host, patch=patch)
     before = bits(any_host.backbone)
@@ -137,10 +142,9 @@ def test_tasks_that_differ_are_not_averaged(host, new_host):
 @pytest.mark.parametrize(
     "first, second",
     [
-        ("lora:2", "bottleneck:2"),
         ("norm+ia3", "lora:1+bias"),
-        ("item_lora:2+norm", "lora:2"),
         ("item_lora:2", "item_bottleneck:2"),
+        *slow(("lora:2", "bottleneck:2"), ("item_lora:2+norm", "lora:2")),
     ],
 )
 def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, histories):

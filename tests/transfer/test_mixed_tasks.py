@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from slow_cases import slow
 from task_samples import KINDS, make_task, scores
 
 from keras_peterrec.errors import InputError
@@ -20,8 +21,6 @@ PATCHES = (
     "bottleneck:2+item_lora:2,rows=9+item_bottleneck:2",
     "lora:1+norm+bottleneck:2",
 )
-# Each is part of one of the stacks, whose failure is as clear.
-SINGLE = ("bottleneck:2", "lora:2", "norm", "item_bottleneck:2", "item_lora:2")
 
 
 def make_tasks(host, patch="bottleneck:2", **reads):
@@ -36,9 +35,11 @@ def make_tasks(host, patch="bottleneck:2", **reads):
 @pytest.mark.parametrize(
     ("causal", "patch"),
     [
-        *((True, patch) for patch in PATCHES if patch not in SINGLE),
-        *(pytest.param(True, patch, marks=pytest.mark.slow) for patch in SINGLE),
-        *((False, PATCHES[0]), (False, PATCHES[-1])),
+        *((True, "compacter:4"), (True, PATCHES[-2]), (False, PATCHES[-1])),
+        *slow(
+            *((True, patch) for patch in PATCHES if patch not in ("compacter:4", PATCHES[-2])),
+            (False, PATCHES[0]),
+        ),
     ],
 )
 def test_every_row_is_answered_by_its_own_task(new_host, causal, patch, histories):

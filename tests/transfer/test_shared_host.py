@@ -6,6 +6,8 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from slow_cases import slow
 
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.heads import LinearHead
@@ -14,6 +16,11 @@ from keras_peterrec.transfer.task import Task
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 each_method = pytest.mark.parametrize("method", METHODS)
+# One with the host that others share, one with a copy of it.
+SOME = ("patch", "all")
+some_methods = pytest.mark.parametrize(
+    "method", [*SOME, *slow(*(method for method in METHODS if method not in SOME))]
+)
 
 
 def flags(host):
@@ -24,7 +31,8 @@ def flags(host):
 
 def fit(model, histories, eagerly=True):
     model.compile(keras.optimizers.Adam(0.05), loss=LOSS, run_eagerly=eagerly)
-    model.fit(histories, np.arange(len(histories)) % 3, epochs=2, verbose=0)
+    batch = tf.data.Dataset.from_tensors((histories, np.arange(len(histories)) % 3))
+    model.fit(batch, epochs=2, verbose=0)
 
 
 def switch_model(task):
@@ -47,7 +55,7 @@ def switch_each_by_name(task):
         task.get_layer(layer.name).trainable = True
 
 
-@each_method
+@some_methods
 def test_building_a_task_leaves_the_host_trainable(host, method, histories):
     before = flags(host.backbone)
     build_task(host.backbone, LinearHead(3), method)
@@ -72,13 +80,13 @@ def test_switching_trainable_off_and_on_changes_nothing(host, method, histories,
         assert [id(weight) for weight in task.trainable_variables] == trained
         assert flags(backbone) == states
     own = [weight.numpy() for weight in task.host.weights]
-    fit(task, histories, eagerly=method not in ("patch", "last1"))
+    fit(task, histories, eagerly=method != "patch")
     assert bits(backbone) == before
     changed = any(not np.array_equal(a, b) for a, b in zip(own, task.host.weights))
     assert changed == (method in ("all", "last1", "last2", "scratch"))
 
 
-@each_method
+@some_methods
 def test_a_host_frozen_by_its_owner_stays_frozen_and_tasks_train(host, method, histories):
     host.backbone.trainable = False
     task = build_task(host.backbone, LinearHead(3), method)
@@ -113,8 +121,11 @@ def test_trainable_and_frozen_variables_are_all_variables(host, method):
     ("method", "way"),
     [
         *((method, "bundle") for method in METHODS),
-        *((method, "keras file") for method in ("patch", "last1", "scratch")),
-        *((method, "clone") for method in ("head", "all", "last2", "random_host")),
+        *(("patch", "keras file"), ("all", "clone")),
+        *slow(
+            *((method, "keras file") for method in ("last1", "scratch")),
+            *((method, "clone") for method in ("head", "last2", "random_host")),
+        ),
     ],
 )
 def test_a_task_from_elsewhere_trains_the_same_parts(host, method, way, tmp_path, histories, bits):
@@ -184,7 +195,8 @@ assert changed == (sys.argv[1] == "last1")
 """
 
 
-@pytest.mark.parametrize("method", ["patch", pytest.param("last1", marks=pytest.mark.slow)])
+@pytest.mark.slow  # a task of two devices has the weights of one: see test_training_together.py
+@pytest.mark.parametrize("method", ["patch", "last1"])
 def test_holds_under_a_strategy(method):
     command = [sys.executable, "-c", MIRRORED, method]
     result = subprocess.run(command, capture_output=True, text=True)

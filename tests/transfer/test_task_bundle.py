@@ -4,6 +4,7 @@ import json
 
 import numpy_reference as reference
 import pytest
+from slow_cases import slow
 from task_samples import KINDS, TARGETS, make_task, scores
 
 from keras_peterrec.errors import InputError
@@ -75,8 +76,12 @@ def test_answers_of_a_loaded_task_are_the_same_to_the_bit(host, histories, tmp_p
         assert ask(loaded).tobytes() == ask(task).tobytes()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_makes_the_round_trip(any_host, method, histories, tmp_path):
+@pytest.mark.parametrize(
+    ("causal", "method"),
+    [*((True, method) for method in METHODS), *slow(*((False, method) for method in METHODS))],
+)
+def test_every_method_makes_the_round_trip(new_host, causal, method, histories, tmp_path):
+    any_host = new_host(causal)
     task = make_task(any_host, method=method)
     loaded = saved_and_loaded(task, any_host, tmp_path)
     assert_same_answers(task, loaded, histories)
@@ -84,8 +89,12 @@ def test_every_method_makes_the_round_trip(any_host, method, histories, tmp_path
     assert (loaded.model.host is any_host.backbone) == (method in SHARED_HOST)
 
 
-@pytest.mark.parametrize("patch", PATCHES)
-def test_every_patch_method_makes_the_round_trip(any_host, patch, histories, tmp_path):
+@pytest.mark.parametrize(
+    ("causal", "patch"),
+    [*((True, patch) for patch in PATCHES), *slow(*((False, patch) for patch in PATCHES))],
+)
+def test_every_patch_method_makes_the_round_trip(new_host, causal, patch, histories, tmp_path):
+    any_host = new_host(causal)
     task = make_task(any_host, patch=patch)
     loaded = saved_and_loaded(task, any_host, tmp_path)
     assert_same_answers(task, loaded, histories)

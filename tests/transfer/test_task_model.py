@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import numpy_reference as reference
 import pytest
+import tensorflow as tf
+from slow_cases import slow
 from task_samples import make_host
 
 from keras_peterrec.errors import InputError
@@ -33,11 +35,18 @@ def train(task, histories, epochs=2, eagerly=True, batch_size=4):
     )
     made_up = np.arange(len(histories)) % 4 % 3
     made_up = made_up[:, np.newaxis] if recommends else made_up
-    task.fit(histories, made_up, batch_size, epochs, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices((histories, made_up)).batch(batch_size)
+    task.fit(batches, epochs=epochs, verbose=0)
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("insertion", INSERTIONS)
+@pytest.mark.parametrize(
+    ("causal", "insertion"),
+    [
+        *((True, insertion) for insertion in INSERTIONS),
+        (False, "serial"),
+        *slow(*((False, insertion) for insertion in INSERTIONS if insertion != "serial")),
+    ],
+)
 def test_is_the_formula(causal, insertion, histories):
     backbone = make_host(causal, dilations=(1, 4)).backbone  # of two blocks
     task = TaskModel(backbone, RecommenderHead(5), Bottleneck(3, insertion))
@@ -94,9 +103,19 @@ def test_all_tasks_stand_over_one_host_object(host):
         assert set(map(id, stored_variables(tasks[n].weights))) == mine | hosts
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_host_keeps_every_bit(any_host, method, histories, bits):
-    backbone = any_host.backbone
+@pytest.mark.parametrize(
+    ("causal", "method"),
+    [
+        *((True, "patch"), (False, "all"), (True, "random_host")),
+        *slow(
+            *((True, method) for method in METHODS if method not in ("patch", "random_host")),
+            *((False, method) for method in METHODS if method != "all"),
+        ),
+    ],
+)
+def test_the_host_keeps_every_bit(new_host, causal, method, histories, bits):
+    """As test_shared_host.py sees of every method on a causal host."""
+    backbone = new_host(causal).backbone
     before, said = bits(backbone), np.asarray(backbone(histories))
     task = build_task(backbone, RecommenderHead(5), method)
     fresh = [weight.numpy() for weight in task.trainable_weights]
@@ -110,7 +129,9 @@ def test_the_host_keeps_every_bit(any_host, method, histories, bits):
     assert np.mean(moved) > 0.6  # it did train
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["patch", "all", *slow(*(m for m in METHODS if m not in ("patch", "all")))]
+)
 def test_training_one_task_changes_no_bit_of_another(host, method, histories):
     watched = build_task(host.backbone, RecommenderHead(5), name="watched")
     reference.randomise(watched.task_token, 1)
