@@ -145,7 +145,8 @@ def test_an_own_kind_goes_all_the_way(registered, host_folder, tmp_path):
     [of_history] = answer["visits"].values()
     assert of_history["count"] == pytest.approx(expected[0], rel=1e-5)
     model = ExportedModel(tmp_path / "export" / "1")
-    assert model.description["tasks"]["visits"] == {"kind": "count", "unit": "number"}
+    described = model.description["tasks"]["visits"]
+    assert (described["kind"], described["unit"]) == ("count", "number")
     assert "visits_regress" in model._model.signatures
 
     alone = linear(log, tmp_path / "linear", **task)
