@@ -191,7 +191,8 @@ def pretrain(
             Defaults to `True`.
         items: Table with item_id and the columns that `item_fields` names. Defaults to `None`.
         item_fields: Columns of `items`, such as genre,brand: an item's vector is its own plus those
-            of its values, several of them as in Drama|War. Defaults to `None`.
+            of its values, several of them as in Drama|War, or of a vector such as [0.1, 0.2].
+            Defaults to `None`.
         min_count: int. Items with fewer training events become unknown. Defaults to `1`.
         baselines: bool. Whether regressions (SLIT and EASE) are measured as well. Defaults to
             `True`.

@@ -13,7 +13,7 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.bad_rows import rows_with_ids
 from keras_peterrec.log.sources import item_table
-from keras_peterrec.log.table_columns import encode_ids, texts
+from keras_peterrec.log.table_columns import encode_ids, texts, vectors
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source
 
@@ -27,8 +27,8 @@ class ItemFeatures:
 
     Args:
         item_ids: object array `[I]` of different str.
-        matrix: sparse float32 matrix `[I, FEATURES]`. Rows have length one, or zero where an item
-            has no words.
+        matrix: sparse float32 matrix `[I, FEATURES + D]`. The words of an item have length one, or
+            zero where it has none, and so have its numbers in D columns of vectors.
     """
 
     item_ids: np.ndarray
@@ -44,6 +44,8 @@ class ItemFeatures:
     @classmethod
     def from_columns(cls, item_ids: Any, columns: dict) -> "ItemFeatures":
         """Features of the words in columns of text, numbers or categories such as `Drama|War`.
+
+        A column of vectors, lists of floats or texts such as `[0.1, 0.2]`, is taken as it is.
 
         A word counts the more the fewer items have it, `log(I / n)`, and stands in one of
         `FEATURES` places with a sign, both by a hash: two words in one place cancel on average.
@@ -63,8 +65,12 @@ class ItemFeatures:
                 "`items` should have one row for each item. "
                 f"Received: {len(codes)} rows of {len(names)} items."
             )
-        words = [set() for _ in names]
+        words, of_vectors = [set() for _ in names], []
         for column, values in columns.items():
+            if (found := vectors(values, column)) is not None:
+                centred = np.nan_to_num(found - np.nanmean(found, axis=0))
+                of_vectors.append(_with_length_one(scipy.sparse.csr_matrix(centred)))
+                continue
             for row, value in enumerate(texts(values, column)):
                 found = _WORD.findall(value.lower()) if value is not None else ()
                 words[row].update(f"{column}={word}" for word in found)
@@ -79,9 +85,8 @@ class ItemFeatures:
         matrix = scipy.sparse.csr_matrix(
             (values, (rows, places[every])), (len(names), FEATURES), dtype="float32"
         )
-        size = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-        scale = scipy.sparse.diags(1.0 / np.where(size > 0, size, 1.0))
-        return cls(names, (scale @ matrix).tocsr().astype("float32"))
+        both = scipy.sparse.hstack([_with_length_one(matrix), *of_vectors], format="csr")
+        return cls(names, both.astype("float32"))
 
 
 def read_items(
@@ -122,6 +127,12 @@ def read_items(
             raise InputError(f"{tables.name}: {error}") from error
         found(f"{len(features.item_ids):,} items by {', '.join(others)}")
     return features
+
+
+def _with_length_one(matrix):
+    """Each row divided by its length, unless that is zero."""
+    size = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return scipy.sparse.diags(1.0 / np.where(size > 0, size, 1.0)) @ matrix
 
 
 def _hashed(words):

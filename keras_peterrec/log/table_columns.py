@@ -1,17 +1,21 @@
 """Columns of a table, checked as ids, numbers or text."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, shortened
 from keras_peterrec.log.id_text import check_ids
 
 Column = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
 
 SEPARATOR = "|"  # between several values in one cell
+
+# A vector as text; commas or white space between its numbers.
+_VECTOR = re.compile(r"\[[-+0-9.eE,\s]*[0-9][-+0-9.eE,\s]*\]")
 
 
 def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
@@ -190,6 +194,49 @@ def _as_strings(column, argument):
 
 def _first_row(flags):
     return pc.index(flags, True).as_py() + 1
+
+
+def vectors(values: Column, column: str) -> np.ndarray | None:
+    """A column whose cells hold vectors: lists of floats, or texts such as `[0.1, 0.2]`.
+
+    Args:
+        values: sequence, numpy or pyarrow array `[N]`.
+        column: str. What messages call it.
+
+    Returns:
+        float32 array `[N, D]`, NaN where a cell is empty; `None` of a column of something else.
+
+    Raises:
+        InputError: the vectors are of several lengths, or a number is missing or not finite.
+    """
+    cells = arrow_column(values, column)
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if any(is_kind(cells.type) for is_kind in kinds):
+        if not pa.types.is_floating(cells.type.value_type):
+            return None
+        rows = cells.to_pylist()
+    elif is_text(cells.type):
+        rows = [None if cell is None else cell.strip() for cell in cells.to_pylist()]
+        if not any(rows) or not all(map(_VECTOR.fullmatch, filter(None, rows))):
+            return None
+        rows = [row and [float(n) for n in row[1:-1].replace(",", " ").split()] for row in rows]
+    else:
+        return None
+    lengths = sorted({len(row) for row in rows if row})
+    if len(lengths) != 1:
+        shown = " and ".join(map(str, lengths[:2])) or "0"
+        raise InputError(
+            f"`{column}` should have vectors of one length. Received: vectors of {shown} numbers."
+        )
+    nothing = [np.nan] * lengths[0]
+    found = np.array([row if row else nothing for row in rows], "float32")
+    bad = ~np.isfinite(found).all(axis=1) & np.array(list(map(bool, rows)))
+    if bad.any():
+        raise InputError(
+            f"`{column}` should have vectors of finite numbers. "
+            f"Received: {shortened(str(rows[int(np.argmax(bad))]))} in row {np.argmax(bad) + 1}."
+        )
+    return found
 
 
 def joined_lists(values: Column, column: str) -> pa.Array | pa.ChunkedArray:

@@ -244,7 +244,7 @@ class MicroBatchedStep:
         """
         inputs, outputs = self.model.input_fields, self.model.output_fields
         add = lambda rows, fields: rows + tf.cast(fields, rows.dtype)
-        embedded = add(embedded, inputs(ids))
+        embedded = inputs.beside(embedded, ids, training=True)
         if not self.sampled:
             return embedded, add(whole_rows, rows_of_items(outputs.all())), true_rows
         negatives = whole["negatives"]

@@ -120,15 +120,16 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     def call(self, history: Tensor, training: bool | None = None) -> Tensor:
         if self.input_fields is None:
             return self.backbone(history, training=training)
-        return self.backbone.states(history, self._embedded(history), training=training)
+        embedded = self._embedded(history, training)
+        return self.backbone.states(history, embedded, training=training)
 
-    def _embedded(self, history):
+    def _embedded(self, history, training=None):
         """The items' vectors with those of their fields, `[B, L, C]`; `None` without fields."""
         if self.input_fields is None:
             return None
         ids = ops.cast(item_ids(history), "int32")
-        vectors = self.backbone.item_embedding(ids)
-        return vectors + ops.cast(self.input_fields(ids), vectors.dtype)
+        own = self.backbone.item_embedding(ids)
+        return self.input_fields.beside(own, ids, training)
 
     def use_item_fields(self, fields: ItemFields) -> None:
         """Adds the vectors of items' fields to the items' vectors, until they are folded.
@@ -141,7 +142,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         """
         if self.tied:
             raise ValueError("`tied` should be False with fields of items. Received: True.")
-        given = fields.values, fields.shares, fields.count, self.backbone.hidden_dim
+        given = fields.values, fields.shares, fields.count, self.backbone.hidden_dim, fields.vectors
         self.input_fields = ItemFieldVectors(*given, name="input_fields")
         self.output_fields = ItemFieldVectors(*given, name="output_fields")
 
@@ -154,6 +155,9 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             (self.output_table.embeddings, self.output_fields, id_of(0)),
         ):
             table.assign(np.asarray(table) + np.asarray(fields.all())[first:])
+            # Validation has traced the network with these layers, and would add them once more.
+            for weight in fields.trainable_weights:
+                weight.assign(ops.zeros_like(weight))
         self.input_fields = self.output_fields = None
 
     def fit(self, *args: Any, class_weight: None = None, **kwargs: Any) -> Any:

@@ -71,7 +71,7 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     item_fields: EventNames | None = setting(
         None,
         "columns of `items`, such as genre,brand: an item's vector is its own plus those of its "
-        "values, several of them as in Drama|War",
+        "values, several of them as in Drama|War, or of a vector such as [0.1, 0.2]",
         metavar="NAME,...",
         check=lambda name, value: as_fields(value),
     )

@@ -56,8 +56,8 @@ def merge_task(task: Task) -> Task:
                 _fold({"embeddings": host.tables[site].embeddings}, patch)
             else:
                 _fold(host.foldable(place, site), patch)
-    how = {"host": task.host, "user_fields": task.user_fields}
-    return Task(merged, "all", task.kind, task.settings, **how)
+    read = task.host, task.user_fields
+    return Task(merged, "all", task.kind, task.settings, False, *read)
 
 
 def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None) -> Task:
@@ -180,8 +180,8 @@ def _new_task(like, patch, tasks, linear=None):
     model = TaskModel(
         like.model.host, like.new_head(), patch, linear=linear, **_arguments(like.model)
     )
-    how = {"host": like.host, "user_fields": like.user_fields}
-    return Task(model, "patch", like.kind, like.settings, **how)
+    read = like.host, like.user_fields
+    return Task(model, "patch", like.kind, like.settings, False, *read)
 
 
 def _arguments(model):

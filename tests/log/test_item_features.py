@@ -50,3 +50,14 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path):
     (tmp_path / "twice.csv").write_text("item_id,genre\n1,a\n1,b\n")
     with pytest.raises(InputError, match="should have one row for each item"):
         read_items(tmp_path / "twice.csv")
+
+
+def test_vectors_are_features_beside_words():
+    vectors = [[1.0, 0.0], [0.9, 0.1], [-1.0, 0.5], None]
+    found = ItemFeatures.from_columns(
+        list("abcd"), {"genre": ["x", "y", "z", "x"], "text": vectors}
+    )
+    assert found.matrix.shape == (4, FEATURES + 2)
+    like = likeness(found)
+    assert like[0, 1] > 0.5 > 0 > like[0, 2] and like[0, 3] == pytest.approx(1.0)
+    assert like[0, 0] == pytest.approx(2.0, abs=1e-5)

@@ -10,6 +10,7 @@ from keras_peterrec.log.item_fields import ItemFields, read_item_fields
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
+from keras_peterrec.training.inference import traced
 
 ITEMS = [f"i{n}" for n in range(16)]
 TABLE = {
@@ -106,8 +107,10 @@ def test_folded_fields_change_no_answer(fields, negatives):
     ]
     assert all(np.abs(a - b).max() > 1e-6 for a, b in zip(before, after))
     scores = np.asarray(pretrainer.next_item_scores(history))
-    states = np.asarray(pretrainer(history))
+    states, users = np.asarray(pretrainer(history)), np.asarray(pretrainer.user_states(history))
+    np.testing.assert_allclose(traced(pretrainer.user_states)(history), users, atol=1e-5)
     pretrainer.fold_item_fields()
+    np.testing.assert_allclose(traced(pretrainer.user_states)(history), users, atol=1e-5)
     assert pretrainer.input_fields is None and pretrainer.output_fields is None
     np.testing.assert_allclose(np.asarray(pretrainer.next_item_scores(history)), scores, atol=1e-5)
     np.testing.assert_allclose(np.asarray(pretrainer.backbone(history)), states, atol=1e-5)
@@ -115,3 +118,75 @@ def test_folded_fields_change_no_answer(fields, negatives):
 
 def test_a_micro_batched_step_is_keras_own(fields):
     check_step(pretrainer_with(fields), *batch())
+
+
+EMBEDDING = [[n / 4, 1.0 - n, float(n * n)] for n in range(16)]
+
+
+@pytest.fixture(scope="module")
+def with_vectors(vocabulary):
+    """A genre, and an embedding that all items but the last have."""
+    columns = {"genre": TABLE["genre"][:14] + ["c", "c"], "text": [*EMBEDDING[:15], None]}
+    return ItemFields.of_columns(vocabulary, ITEMS, columns)
+
+
+def test_vectors_are_read_from_lists_and_from_texts(vocabulary, with_vectors, tmp_path):
+    vectors = with_vectors.vectors
+    assert (with_vectors.names, vectors.shape) == (["genre", "text"], (20, 3))
+    assert not vectors[:4].any() and not vectors[19].any()
+    known, given = vectors[4:19], np.array(EMBEDDING[:15])
+    np.testing.assert_allclose(known.mean(axis=0), 0.0, atol=1e-6)
+    assert np.sqrt(np.mean(known**2)) == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(np.corrcoef(known[:, 1], given[:, 1])[0, 1], 1.0, atol=1e-6)
+    rows = [f'{item},"{EMBEDDING[n] if n < 15 else ""}"' for n, item in enumerate(ITEMS)]
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,text", *rows]))
+    read = read_item_fields(tmp_path / "items.csv", ["text"], vocabulary)
+    np.testing.assert_allclose(read.vectors, vectors, atol=1e-6)
+    assert (read.count, read.covered) == (0, 15 / 16)
+    spaces = ItemFields.of_columns(vocabulary, ITEMS[:2], {"text": ["[0 1.5]", "[ 2e-1  3 ]"]})
+    assert spaces.vectors.shape == (20, 2)
+    assert read.fingerprint() != spaces.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            [[0.5, 1.0], [0.5]],
+            "`text` should have vectors of one length. Received: vectors of 1 and 2",
+        ),
+        ([[0.5, 1.0], [0.5, float("nan")]], "`text` should have vectors of finite numbers"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(vocabulary, cells, said):
+    with pytest.raises(InputError, match=said):
+        ItemFields.of_columns(vocabulary, ITEMS[:2], {"text": cells})
+
+
+@pytest.mark.parametrize("negatives", [0, 5])
+def test_a_projection_of_vectors_is_trained_and_folded(with_vectors, negatives):
+    pretrainer, (history, targets) = pretrainer_with(with_vectors, negatives), batch()
+    layers = pretrainer.input_fields, pretrainer.output_fields
+    for layer, own in zip(layers, (np.zeros((20, 8)), np.zeros((20, 8)))):
+        words = np.asarray(layer.all()) - with_vectors.vectors @ np.asarray(layer.projection)
+        np.testing.assert_allclose(words[4], words[7], atol=1e-6)  # of the same genre
+        assert not words[:4].any() and np.abs(np.asarray(layer.all())[4:19]).min() > 0
+    pretrainer.compile("sgd", jit_compile=False)
+    before = [np.asarray(layer.projection) for layer in layers]
+    pretrainer.train_step((history, targets))
+    assert all(np.abs(np.asarray(n.projection) - b).max() > 1e-6 for n, b in zip(layers, before))
+    scores = np.asarray(pretrainer.next_item_scores(history))
+    pretrainer.fold_item_fields()
+    np.testing.assert_allclose(np.asarray(pretrainer.next_item_scores(history)), scores, atol=1e-5)
+
+
+def test_training_hides_some_items_own_vectors(with_vectors, fields):
+    pretrainer, ids = pretrainer_with(with_vectors), np.tile(np.arange(4, 20), (50, 1))
+    layer, own = pretrainer.input_fields, np.ones((50, 16, 8), "float32")
+    content = np.asarray(layer(ids))
+    np.testing.assert_allclose(np.asarray(layer.beside(own, ids)) - content, own, atol=1e-6)
+    left = np.asarray(layer.beside(own, ids, training=True)) - content
+    hidden = np.abs(left).max(axis=-1) < 1e-6
+    assert 0.05 < hidden.mean() < 0.16
+    assert np.abs(left[~hidden]).min() > 1.0  # all of the others' numbers are there
+    assert pretrainer_with(fields).input_fields.hide is None  # where words alone are told

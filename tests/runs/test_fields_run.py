@@ -212,3 +212,18 @@ def test_fields_of_items_are_trained_and_leave_a_host_like_others(tmp_path):
     other = {**items, "side": ["b", "b", *items["side"][2:]]}
     with pytest.raises(InputError, match="`out` should be a new folder or that of the same run"):
         pretrain(log_of(columns), out, items=other, item_fields="side", **settings)
+
+
+def test_vectors_of_items_are_trained_and_leave_a_host_like_others(tmp_path):
+    columns, turn = columns_of(users=60), 2 * np.pi / ITEMS
+    place = [[float(np.cos(n * turn)), float(np.sin(n * turn))] for n in range(ITEMS)]
+    items = pa.table({"item_id": [f"i{n}" for n in range(ITEMS)], "place": place})
+    pyarrow.parquet.write_table(items, tmp_path / "items.parquet")
+    settings = SMALL | {"epochs": 1, "steps_per_epoch": 3, "times": False}
+    given = {"items": tmp_path / "items.parquet", "item_fields": "place"}
+    measured = pretrain(log_of(columns), tmp_path / "host", **given, **settings)
+    assert measured["item_fields"] == ["place"]
+    host = Host.load(tmp_path / "host")
+    assert not any("field" in path for path in host.backbone.named_weights())
+    again = evaluate(tmp_path / "host", log=log_of(columns))["metrics"]["test"]
+    assert again["ndcg@10"] == pytest.approx(measured["metrics"]["test"]["ndcg@10"], abs=1e-6)
