@@ -1,19 +1,9 @@
 # The public names. To add one, import it here: `__init__.py` reads this file, and so do editors.
 
-from keras_peterrec.commands import benchmark_serve as benchmark_serve
-from keras_peterrec.commands import evaluate as evaluate
-from keras_peterrec.commands import experiment as experiment
-from keras_peterrec.commands import export as export
-from keras_peterrec.commands import inspect as inspect
-from keras_peterrec.commands import predict as predict
-from keras_peterrec.commands import prepare as prepare
-from keras_peterrec.commands import pretrain as pretrain
-from keras_peterrec.commands import quickstart as quickstart
-from keras_peterrec.commands import refresh as refresh
-from keras_peterrec.commands import report as report
-from keras_peterrec.commands import serve as serve
-from keras_peterrec.commands import transfer as transfer
+from keras_peterrec.benchmarks.serve import benchmark_serve as benchmark_serve
 from keras_peterrec.errors import InputError as InputError
+from keras_peterrec.experiments.engine import experiment as experiment
+from keras_peterrec.experiments.quickstart import quickstart as quickstart
 from keras_peterrec.linear.linear_table import LinearTable as LinearTable
 from keras_peterrec.log.batches import history_batches as history_batches
 from keras_peterrec.log.batches import task_batches as task_batches
@@ -58,9 +48,19 @@ from keras_peterrec.patches.patch_method import PatchMethod as PatchMethod
 from keras_peterrec.patches.registry import get_patch as get_patch
 from keras_peterrec.patches.registry import register_patch_method as register_patch_method
 from keras_peterrec.patches.stack import Stack as Stack
+from keras_peterrec.runs.evaluate import evaluate as evaluate
+from keras_peterrec.runs.export import export as export
+from keras_peterrec.runs.inspect import inspect as inspect
 from keras_peterrec.runs.linear import linear as linear
 from keras_peterrec.runs.next_item import NextItemEvaluation as NextItemEvaluation
+from keras_peterrec.runs.predict import predict as predict
+from keras_peterrec.runs.prepare import prepare as prepare
+from keras_peterrec.runs.pretrain import pretrain as pretrain
 from keras_peterrec.runs.pretraining_log import encode_log as encode_log
+from keras_peterrec.runs.refresh import refresh as refresh
+from keras_peterrec.runs.report import report as report
+from keras_peterrec.runs.transfer import transfer as transfer
+from keras_peterrec.server.serve import serve as serve
 from keras_peterrec.serving.exported_model import ExportedModel as ExportedModel
 from keras_peterrec.settings.transfer import SplitSettings as SplitSettings
 from keras_peterrec.task_kinds import register_task_kind as register_task_kind

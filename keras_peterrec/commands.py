@@ -1,8 +1,6 @@
 """The commands: each a function of settings, which the command line and Python call alike.
 
 `keras_peterrec.pretrain` and the others are these functions, imported when they are first used.
-What their arguments are stands in `commands.pyi` for editors and type checkers; it is made from the
-settings by `tests/write_command_stub.py`, and a test says when it has to be made anew.
 """
 
 import importlib
@@ -48,7 +46,7 @@ COMMANDS = (
     Command(RefreshSettings, "runs.refresh:refresh", _METRICS),
     Command(TransferSettings, "runs.transfer:transfer", _METRICS),
     Command(EvaluateSettings, "runs.evaluate:evaluate", _METRICS),
-    Command(ExportSettings, "runs.export:export_runs", "printing:print_export"),
+    Command(ExportSettings, "runs.export:export", "printing:print_export"),
     Command(PredictSettings, "runs.predict:predict", "printing:print_answers"),
     Command(InspectSettings, "runs.inspect:inspect", "printing:print_description", False),
     Command(ReportSettings, "runs.report:report", "runs.report:show", False),
@@ -58,16 +56,9 @@ COMMANDS = (
         ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False
     ),
 )
-_BY_NAME = {command.settings.command.replace(" ", "_"): command for command in COMMANDS}
 
 
 def imported(name):
     """What `"module:attribute"` of this package names."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(f"keras_peterrec.{module}"), attribute)
-
-
-def __getattr__(name):
-    if name not in _BY_NAME:
-        raise AttributeError(f"module 'keras_peterrec.commands' has no attribute {name!r}")
-    return imported(_BY_NAME[name].run)

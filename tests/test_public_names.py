@@ -8,7 +8,6 @@ import typing
 from pathlib import Path
 
 import pytest
-import write_command_stub
 
 import keras_peterrec as kp
 from keras_peterrec.commands import COMMANDS
@@ -108,12 +107,6 @@ def test_every_command_is_a_function_of_its_settings():
         kp.export()
     with pytest.raises(kp.InputError, match="One of `model_base_path` and `model_config_file`"):
         kp.serve()
-
-
-def test_the_stub_of_the_commands_is_what_the_settings_say():
-    """An editor shows their names, types, defaults and help."""
-    wrong = "run `python tests/write_command_stub.py`, since settings of a command have changed"
-    assert write_command_stub.FILE.read_text("utf-8") == write_command_stub.stub_text(), wrong
 
 
 def test_transfer_is_the_function_whatever_was_imported_before():

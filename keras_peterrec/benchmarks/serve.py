@@ -25,6 +25,7 @@ from keras_peterrec.progress import HOW, line
 from keras_peterrec.server.serve import check_installed
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
+from keras_peterrec.types import Json
 
 OURS = "keras_peterrec"
 NAME = "peterrec"
@@ -45,7 +46,7 @@ history without a server.
 
 
 @takes(ServeBenchmarkSettings)
-def benchmark_serve(settings: ServeBenchmarkSettings) -> dict:
+def benchmark_serve(settings: ServeBenchmarkSettings) -> Json:
     """Puts load on a server from a separate process, over loopback, and reports it.
 
     The server is ours, started for this, unless `url` names others. Each signature that

@@ -34,10 +34,11 @@ from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.experiment import ExperimentSettings
 from keras_peterrec.settings.plans import PLANS
+from keras_peterrec.types import Json
 
 
 @takes(ExperimentSettings)
-def experiment(settings: ExperimentSettings) -> dict:
+def experiment(settings: ExperimentSettings) -> Json:
     """Runs one of the experiments; goes on where it was.
 
     Every seed (0, 1, ...) changes the split, the host and the training. Each run keeps its own

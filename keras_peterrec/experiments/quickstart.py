@@ -22,13 +22,14 @@ from keras_peterrec.log.sources import load_labels, load_log, load_titles
 from keras_peterrec.log.splits import TEST, split_users
 from keras_peterrec.printing import print_table
 from keras_peterrec.progress import HOW, line
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.quickstart import QuickstartSettings
 from keras_peterrec.task_kinds import get_kind
+from keras_peterrec.types import Json
 
 COMPARED = ("children", "shop")  # the task with few labels; of the simulated data
 OTHER_METHODS = ("all", "head")
@@ -36,7 +37,7 @@ BASELINES = ("simplest", "linear")  # the order of a task's baselines
 
 
 @takes(QuickstartSettings)
-def quickstart(settings: QuickstartSettings) -> dict:
+def quickstart(settings: QuickstartSettings) -> Json:
     """Pretrains, transfers, compares, exports and asks; goes on where it was.
 
     Where MovieLens cannot be had, the simulated data is taken, and said so.
@@ -210,7 +211,7 @@ def _export(host, tasks, out):
     """Exports the next version; an earlier one is never overwritten."""
     base = out / "export" / "peterrec"
     versions = [int(path.name) for path in base.glob("[0-9]*") if path.name.isdigit()]
-    return export_runs(host, tasks, base / str(max(versions, default=0) + 1))
+    return export(host, tasks, base / str(max(versions, default=0) + 1))
 
 
 def _ask(data, units, model, seed):

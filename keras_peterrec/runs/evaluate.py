@@ -26,10 +26,11 @@ from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.types import Json
 
 
 @takes(EvaluateSettings)
-def evaluate(settings: EvaluateSettings) -> dict:
+def evaluate(settings: EvaluateSettings) -> Json:
     """Computes the test metrics of a host or a task anew.
 
     Data that is not named is that of the run itself.

@@ -12,7 +12,8 @@ from keras_peterrec.log.item_table import HIDDEN
 from keras_peterrec.log.titles import read_item_list, read_titles
 from keras_peterrec.progress import line, stage
 from keras_peterrec.report.gather import gather
-from keras_peterrec.serving.export import DEFAULT_K, export
+from keras_peterrec.serving.export import DEFAULT_K
+from keras_peterrec.serving.export import export as write_export
 from keras_peterrec.serving.exported_model import (
     ADDED,
     BUNDLES,
@@ -33,10 +34,11 @@ from keras_peterrec.transfer.strategies import SHARED_HOST
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.transfer.task_collection import TaskCollection
+from keras_peterrec.types import Json
 
 
 @takes(ExportSettings)
-def export_runs(settings: ExportSettings) -> dict:
+def export(settings: ExportSettings) -> Json:
     """Writes an export of a host and its tasks, writes the next version of one, or checks one.
 
     With `out`, tasks are named after their folders. From Python, `host` may also be a Host, `task`
@@ -83,7 +85,7 @@ def _new(settings):
     options["added"] = growth.added
     incremental = settings.incremental
     path = None if given else settings.host
-    return export(host, tasks, settings.out, k, path, incremental, mixed, **options)
+    return write_export(host, tasks, settings.out, k, path, incremental, mixed, **options)
 
 
 def _extend(settings):
@@ -111,7 +113,7 @@ def _extend(settings):
     reports = _earlier_reports(version, removed) | _reports(added)
     options = {"reports": reports, **_shown(settings, version)}
     options["added"] = growth.added
-    return export(host, tasks, out, k, origin, incremental, mixed, **options)
+    return write_export(host, tasks, out, k, origin, incremental, mixed, **options)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.log.prepared.format import is_prepared, read_manifest
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.inspect import InspectSettings
+from keras_peterrec.types import Json
 
 
 @takes(InspectSettings)
-def inspect(settings: InspectSettings) -> dict:
+def inspect(settings: InspectSettings) -> Json:
     """Describes a host, a task bundle, an export or a prepared log, without loading weights.
 
     What each patch method would cost needs the host's weights, which are loaded then.

@@ -18,10 +18,11 @@ from keras_peterrec.runs.task_data import (
 )
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import LinearSettings
+from keras_peterrec.types import Json
 
 
 @takes(LinearSettings)
-def linear(settings: LinearSettings) -> dict:
+def linear(settings: LinearSettings) -> Json:
     """Solves a task by a regression on the bag of source items, on the same split as `transfer`.
 
     It is ridge regression to target items or to a number, and logistic regression to classes or

@@ -31,13 +31,14 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.multi_task_model import NEXT_ITEM, MultiTaskModel
 from keras_peterrec.transfer.task_model import TaskModel
+from keras_peterrec.types import Json
 
 BATCH_TOKENS = 1_000
 FEWEST_ROWS, MOST_ROWS = 8, 32  # of a task's batch
 
 
 @takes(MultiTaskSettings)
-def multi_task(settings: MultiTaskSettings) -> dict:
+def multi_task(settings: MultiTaskSettings) -> Json:
     """Trains one new network on the next items of a log and on tasks, losses summed.
 
     The network is a host's; each step sees a batch of the source log and one of every task, and an

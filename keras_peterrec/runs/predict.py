@@ -8,6 +8,7 @@ from keras_peterrec.progress import line, stage
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.predict import PredictSettings
+from keras_peterrec.types import Json
 
 
 class Answers(dict):
@@ -19,7 +20,7 @@ class Answers(dict):
 
 
 @takes(PredictSettings)
-def predict(settings: PredictSettings) -> dict:
+def predict(settings: PredictSettings) -> Json:
     """Answers of an exported model.
 
     Returns:

@@ -19,10 +19,11 @@ from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
+from keras_peterrec.types import Json
 
 
 @takes(PretrainSettings)
-def pretrain(settings: PretrainSettings) -> dict:
+def pretrain(settings: PretrainSettings) -> Json:
     """Pretrains a host on a log, without labels, and saves it as a run folder.
 
     The last event of every user is kept for the test and the last but one for

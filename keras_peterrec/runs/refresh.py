@@ -26,13 +26,14 @@ from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.grown_host import grow_host, grown_vocabulary
 from keras_peterrec.transfer.host import Host
+from keras_peterrec.types import Json
 
 # A log with less than this share of the host's events, or of a user's, holds new events only.
 LEAST_SHARE = 0.5
 
 
 @takes(RefreshSettings)
-def refresh(settings: RefreshSettings) -> dict:
+def refresh(settings: RefreshSettings) -> Json:
     """Trains a host further on new events, and saves it as a new run folder.
 
     Items keep their ids, and new ones come after them; their vectors start at the mean of those of

@@ -11,10 +11,11 @@ from keras_peterrec.report.gather import find_runs, gather
 from keras_peterrec.report.page import page
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.report import ReportSettings
+from keras_peterrec.types import Json
 
 
 @takes(ReportSettings)
-def report(settings: ReportSettings) -> dict:
+def report(settings: ReportSettings) -> Json:
     """Writes one self-contained HTML page about a finished run, or about all below a folder.
 
     It reads the folders alone: neither the data nor the model is needed.

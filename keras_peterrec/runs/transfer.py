@@ -39,10 +39,11 @@ from keras_peterrec.transfer.parameters import parameter_report
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task, user_field_vectors
 from keras_peterrec.transfer.task_bundle import TaskBundle
+from keras_peterrec.types import Json
 
 
 @takes(TransferSettings)
-def transfer(settings: TransferSettings) -> dict:
+def transfer(settings: TransferSettings) -> Json:
     """Trains one task on a host and saves its bundle as a run folder.
 
     Users are split 70/10/20 by a hash of their id; no target event and no label of a validation or

@@ -68,7 +68,7 @@ def export(
 
     Copies of the task bundles lie in `assets.extra/tasks`, those of `mixed` in
     `assets.extra/mixed_tasks`, so that a later version can be made from this one; see
-    `export_runs`.
+    `runs.export`.
 
     The version directory appears by one rename, after it was loaded back and answered its warm-up
     requests. Until then it is a hidden folder beside it, which TensorFlow Serving ignores. A

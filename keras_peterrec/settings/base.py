@@ -9,7 +9,7 @@ import os
 import textwrap
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from keras_peterrec.errors import refuse
@@ -20,25 +20,35 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 
-def setting(
-    default=dataclasses.MISSING,
-    help="",
+# What `about` is told of a setting that says where a log or labels are; see `log/table_files.py`.
+DATA: dict[str, Any] = {"metavar": "FILE", "place": True}
+
+
+def setting(default: Any, help: str, **more: Any) -> Any:
+    """A field of a command's settings that has a default; see `about` for the rest.
+
+    One that has to be given is `dataclasses.field(metadata=about(...))`: type checkers then know.
+    """
+    return dataclasses.field(default=default, metadata=about(help, **more))
+
+
+def about(
+    help: str,
     *,
-    no_help=None,
-    choices=None,
-    check=None,
-    metavar=None,
-    parse=None,
-    positional=False,
-    flag=None,
-    recorded=True,
-    place=False,
-    alone=None,
-):
-    """A field of a command's settings: all that is known of one argument.
+    no_help: str | None = None,
+    choices: Collection[str] | Callable[[], Collection[str]] | None = None,
+    check: Callable[[str, Any], None] | None = None,
+    metavar: str | None = None,
+    parse: Callable[[str], Any] | None = None,
+    positional: bool = False,
+    flag: str | None = None,
+    recorded: bool = True,
+    place: bool = False,
+    alone: Any = None,
+) -> dict[str, Any]:
+    """All that is known of one argument of a command, as the metadata of its field.
 
     Args:
-        default: any value. Without one the setting has to be given.
         help: str. One line, for `--help` and the docstring; the default is added to it.
         no_help: str or `None`. What `--help` says of `--no-NAME`, the option that a setting with
             the default `True` has.
@@ -55,20 +65,7 @@ def setting(
             command line then takes several values. Defaults to `False`.
         alone: any value. What `--name` without a value means. Defaults to `None`: it needs one.
     """
-    metadata = {
-        "help": help,
-        "no_help": no_help,
-        "choices": choices,
-        "check": check,
-        "metavar": metavar,
-        "parse": parse,
-        "positional": positional,
-        "flag": flag,
-        "recorded": recorded,
-        "place": place,
-        "alone": alone,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dict(locals())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +155,7 @@ def type_of(settings_class, name):
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     options = [option for option in options if option is not type(None)]
     kind = typing.get_origin(options[0]) or options[0]
+    kind = tuple if kind is Sequence else kind
     return kind if len(options) == 1 and kind in _TYPE_NAMES else object
 
 
@@ -190,8 +188,6 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
         function.__annotations__ = {n: hint for n, hint in hints.items() if n != "settings"}
         head, returns, rest = (run.__doc__ or "").partition("    Returns:")
         function.__doc__ = f"{head}{_argument_lines(settings_class)}\n{returns}{rest}"
-        command: str = vars(settings_class)["command"]
-        function.__name__ = command.replace(" ", "_") or run.__name__
         described.with_settings = run  # for callers that have settings already
         return function
 
@@ -297,11 +293,6 @@ def keep_seen_setting():
 def device_count(name, value):
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         refuse(name, "a positive integer or 'all'", value)
-
-
-def data_setting(default=dataclasses.MISSING, help=""):
-    """A setting that says where a log or labels are; see `log/table_files.py`."""
-    return setting(default, help, metavar="FILE", place=True)
 
 
 def _plain(value, is_place=False):

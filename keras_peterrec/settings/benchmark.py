@@ -1,15 +1,12 @@
 """Settings of `benchmark serve`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
-from keras_peterrec.settings.base import (
-    Settings,
-    seed_number,
-    setting,
-)
+from keras_peterrec.settings.base import Settings, seed_number, setting
 from keras_peterrec.types import AnyPath
 
 # The load is bounded: this measures a server, it does not attack one.
@@ -55,17 +52,17 @@ class ServeBenchmarkSettings(Settings):
         "random weights)",
         metavar="DIR",
     )
-    url: tuple[str, ...] = setting(
+    url: Sequence[str] = setting(
         (),
         "model of another server on this machine, http://127.0.0.1:8501/v1/models/NAME, to "
         "measure in place of ours; --model is then what it serves; may be repeated",
     )
-    server_option: tuple[str, ...] = setting(
+    server_option: Sequence[str] = setting(
         (),
         "word for our `serve`, such as --server-option=--workers=4; may be repeated",
         metavar="WORD",
     )
-    connections: tuple[int, ...] = setting(
+    connections: Sequence[int] = setting(
         (1, 16, 64),
         "connections at a time; may be repeated (default: 1, 16 and 64)",
         check=_connections,

@@ -1,9 +1,9 @@
 """Settings of `evaluate`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from keras_peterrec.settings.base import data_setting, setting
+from keras_peterrec.settings.base import DATA, about, setting
 from keras_peterrec.settings.reading import ReadingSettings, event_names
 from keras_peterrec.types import AnyPath, EventNames, Source
 
@@ -15,11 +15,11 @@ class EvaluateSettings(ReadingSettings):
     command: ClassVar[str] = "evaluate"
     help_text: ClassVar[str] = "test metrics of a finished run, computed anew"
 
-    run: AnyPath = setting(help="folder of a pretrain, refresh or transfer run")
+    run: AnyPath = field(metadata=about("folder of a pretrain, refresh or transfer run"))
     host: AnyPath | None = setting(None, "the task's host, where it was moved")
-    log: Source | None = data_setting(None, "another source log")
-    target: Source | None = data_setting(None, "another copy of the target log")
-    labels: Source | None = data_setting(None, "other labels")
+    log: Source | None = setting(None, "another source log", **DATA)
+    target: Source | None = setting(None, "another copy of the target log", **DATA)
+    labels: Source | None = setting(None, "other labels", **DATA)
     target_events: EventNames | None = setting(
         None,
         "of --target, keep the rows whose event_type is one of these",

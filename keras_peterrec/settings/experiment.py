@@ -2,12 +2,13 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
-from keras_peterrec.settings.base import data_setting, setting
+from keras_peterrec.settings.base import DATA, about, setting
 from keras_peterrec.settings.plans import PLANS
 from keras_peterrec.settings.reading import ReadingSettings
 from keras_peterrec.settings.training import NetworkSettings
@@ -26,11 +27,13 @@ class ExperimentSettings(ReadingSettings):
         "an experiment of the paper, or beside it: tables and plots over several seeds"
     )
 
-    name: str = setting(
-        help="; ".join(f"{plan.name}: {plan.title}" for plan in PLANS.values()),
-        choices=lambda: tuple(PLANS),
-        positional=True,
-        metavar="NAME",
+    name: str = field(
+        metadata=about(
+            "; ".join(f"{plan.name}: {plan.title}" for plan in PLANS.values()),
+            choices=lambda: tuple(PLANS),
+            positional=True,
+            metavar="NAME",
+        )
     )
     dataset: str | None = setting(
         None,
@@ -40,24 +43,24 @@ class ExperimentSettings(ReadingSettings):
         metavar="DATASET",
     )
     path: AnyPath | None = setting(None, "folder with the files of the dataset")
-    log: Source | None = data_setting(
-        None, "your own source log, files or a folder of `prepare`, in place of a dataset"
+    log: Source | None = setting(
+        None, "your own source log, files or a folder of `prepare`, in place of a dataset", **DATA
     )
-    target: tuple[str, ...] | None = setting(
+    target: Sequence[str] | None = setting(
         None, "with --log: target logs, a task each, called after its file", metavar="[TASK=]FILE"
     )
-    labels: Source | None = data_setting(
-        None, "with --log: table with user_id and columns of labels"
+    labels: Source | None = setting(
+        None, "with --log: table with user_id and columns of labels", **DATA
     )
-    column: tuple[str, ...] | None = setting(
+    column: Sequence[str] | None = setting(
         None,
         "columns of --labels, a task each; its kind of task, where the values do not tell",
         metavar="COLUMN[=KIND]",
     )
-    tasks: tuple[str, ...] | None = setting(
+    tasks: Sequence[str] | None = setting(
         None, "some of the dataset's tasks (default: all)", metavar="TASK", recorded=False
     )
-    rows: tuple[str, ...] | None = setting(
+    rows: Sequence[str] | None = setting(
         None, "some of the experiment's rows (default: all)", metavar="ROW", recorded=False
     )
     cut_history: bool = setting(

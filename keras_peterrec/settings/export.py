@@ -62,7 +62,7 @@ class ExportSettings(Settings):
         "besides and without each --remove-task",
         metavar="DIR",
     )
-    remove_task: tuple[str, ...] = setting((), "tasks of --base to leave out", metavar="NAME")
+    remove_task: Sequence[str] = setting((), "tasks of --base to leave out", metavar="NAME")
     check_folder: AnyPath | bool | None = setting(
         None,
         "write nothing; say what is wrong with a version for TensorFlow Serving. Without DIR, with "

@@ -1,9 +1,9 @@
 """Settings of `inspect`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.settings.base import Settings, about, setting
 from keras_peterrec.types import AnyPath
 
 
@@ -14,5 +14,5 @@ class InspectSettings(Settings):
     command: ClassVar[str] = "inspect"
     help_text: ClassVar[str] = "what a host, a task, an export or a prepared log holds"
 
-    path: AnyPath = setting(help="its folder", positional=True)
+    path: AnyPath = field(metadata=about("its folder", positional=True))
     patches: bool = setting(False, "what every way to patch a host costs")

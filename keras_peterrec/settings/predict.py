@@ -1,10 +1,11 @@
 """Settings of `predict`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, refuse
-from keras_peterrec.settings.base import data_setting, not_negative, setting
+from keras_peterrec.settings.base import DATA, about, not_negative, setting
 from keras_peterrec.settings.reading import RunnerSettings
 from keras_peterrec.types import AnyPath, Source
 
@@ -17,18 +18,20 @@ class PredictSettings(RunnerSettings):
     help_text: ClassVar[str] = "ask an exported model"
     out_is_run: ClassVar[bool] = False
 
-    model: AnyPath = setting(
-        help="a version, such as export/peterrec/1, or the folder with versions, for the newest"
+    model: AnyPath = field(
+        metadata=about(
+            "a version, such as export/peterrec/1, or the folder with versions, for the newest"
+        )
     )
-    history: tuple[str, ...] = setting(
+    history: Sequence[str] = setting(
         (), 'item ids separated by spaces, "1193 661 914"; one string for each user'
     )
-    task: tuple[str, ...] = setting(
+    task: Sequence[str] = setting(
         ("serving_default",),
         "names of tasks, or embed (default: serving_default, the next item)",
     )
-    log: Source | None = data_setting(
-        None, "in place of --history: a log, to answer for each of its users"
+    log: Source | None = setting(
+        None, "in place of --history: a log, to answer for each of its users", **DATA
     )
     out: AnyPath | None = setting(
         None,
@@ -38,8 +41,8 @@ class PredictSettings(RunnerSettings):
         metavar="FILE",
         recorded=False,
     )
-    users: Source | None = data_setting(
-        None, "with --log: table with user_id and the columns of users that the task reads"
+    users: Source | None = setting(
+        None, "with --log: table with user_id and the columns of users that the task reads", **DATA
     )
     allow: str = setting("", "recommend only these items, ids separated by spaces", metavar="IDS")
     deny: str = setting("", "recommend none of these items", metavar="IDS")

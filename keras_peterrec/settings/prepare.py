@@ -1,16 +1,12 @@
 """Settings of `prepare`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import check_split
-from keras_peterrec.settings.base import (
-    data_setting,
-    not_negative,
-    setting,
-)
+from keras_peterrec.settings.base import DATA, about, not_negative, setting
 from keras_peterrec.settings.reading import RunnerSettings, weight_setting
 from keras_peterrec.types import AnyPath, EventNames, Source
 
@@ -22,11 +18,14 @@ class PrepareSettings(RunnerSettings):
     command: ClassVar[str] = "prepare"
     help_text: ClassVar[str] = "sort a log that is larger than memory by user, for training"
 
-    log: Source = data_setting(
-        help="log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name such as "
-        "movielens-100k/source"
+    log: Source = field(
+        metadata=about(
+            "log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, or a name such as "
+            "movielens-100k/source",
+            **DATA,
+        )
     )
-    out: AnyPath = setting(help="new folder for the prepared log", recorded=False)
+    out: AnyPath = field(metadata=about("new folder for the prepared log", recorded=False))
     min_count: int = setting(
         0,
         "items with fewer training events are left out (default: 0, none)",

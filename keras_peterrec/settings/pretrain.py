@@ -1,12 +1,13 @@
 """Settings of `pretrain`."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.settings.base import (
-    data_setting,
+    DATA,
+    about,
     keep_seen_setting,
     positive_number,
     rate,
@@ -26,11 +27,14 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     command: ClassVar[str] = "pretrain"
     help_text: ClassVar[str] = "pretrain a host on a log, without labels"
 
-    log: Source = data_setting(
-        help="source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of "
-        "`prepare`, or a name such as movielens-100k/source"
+    log: Source = field(
+        metadata=about(
+            "source log: .csv, .tsv, .jsonl (also .gz) or .parquet, several of them, a folder of "
+            "`prepare`, or a name such as movielens-100k/source",
+            **DATA,
+        )
     )
-    out: AnyPath = setting(help="new folder for the host", recorded=False)
+    out: AnyPath = field(metadata=about("new folder for the host", recorded=False))
     objective: str = setting(
         "causal",
         "what is learned: the next item (causal) or hidden items (masked)",
@@ -65,8 +69,8 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
         "whether the network reads the time until the next event or the question",
         no_help="read items alone, and no times; so it is where timestamps only say an order",
     )
-    items: Source | None = data_setting(
-        None, "table with item_id and the columns that `item_fields` names"
+    items: Source | None = setting(
+        None, "table with item_id and the columns that `item_fields` names", **DATA
     )
     item_fields: EventNames | None = setting(
         None,

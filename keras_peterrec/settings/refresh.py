@@ -1,12 +1,13 @@
 """Settings of `refresh`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import check_count
 from keras_peterrec.network.registry import network_to_config
 from keras_peterrec.settings.base import (
-    data_setting,
+    DATA,
+    about,
     positive_number,
     seed_number,
     setting,
@@ -25,13 +26,14 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
     command: ClassVar[str] = "refresh"
     help_text: ClassVar[str] = "train a host further on new events, with new items"
 
-    host: AnyPath = setting(help="folder of a pretrain or refresh run")
-    log: Source = data_setting(help="log of the new events, or of all events until now")
-    out: AnyPath = setting(help="new folder for the host", recorded=False)
-    items: Source | None = data_setting(
+    host: AnyPath = field(metadata=about("folder of a pretrain or refresh run"))
+    log: Source = field(metadata=about("log of the new events, or of all events until now", **DATA))
+    out: AnyPath = field(metadata=about("new folder for the host", recorded=False))
+    items: Source | None = setting(
         None,
         "table with item_id and columns of words or categories: where new items start that few "
         "items were clicked beside",
+        **DATA,
     )
     keep_host_items: bool = setting(
         False, "train the vectors of new items alone: the host's tasks stay valid, bit for bit"

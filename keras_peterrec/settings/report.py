@@ -1,9 +1,9 @@
 """Settings of `report`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from keras_peterrec.settings.base import Settings, setting
+from keras_peterrec.settings.base import Settings, about, setting
 from keras_peterrec.types import AnyPath
 
 
@@ -14,8 +14,10 @@ class ReportSettings(Settings):
     command: ClassVar[str] = "report"
     help_text: ClassVar[str] = "a page about a finished run, or about all runs of a folder"
 
-    path: AnyPath = setting(
-        help="folder of a pretrain, refresh or transfer run, or a folder of them", positional=True
+    path: AnyPath = field(
+        metadata=about(
+            "folder of a pretrain, refresh or transfer run, or a folder of them", positional=True
+        )
     )
     out: AnyPath | None = setting(
         None, "the page (default: report.html in the folder)", metavar="FILE", recorded=False

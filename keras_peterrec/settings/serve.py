@@ -1,5 +1,6 @@
 """Settings of `serve`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ class ServeSettings(Settings):
     )
     model_name: str = setting("peterrec", "name of the model in --model-base-path")
     host: str = setting("127.0.0.1", "address to listen on; the default is this machine alone")
-    proxy_host: tuple[str, ...] = setting(
+    proxy_host: Sequence[str] = setting(
         (), "names under which a proxy on this machine asks for its clients", metavar="NAME"
     )
     port: int = setting(8501, "of REST and the page; 0 takes any free one", check=not_negative)

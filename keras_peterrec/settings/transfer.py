@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.settings.base import (
+    DATA,
     Settings,
-    data_setting,
+    about,
     fraction,
     keep_seen_setting,
     positive_number,
@@ -67,9 +68,9 @@ class SplitSettings(Settings):
 class TaskSettings(SplitSettings, ReadingSettings):
     """Where a task's answers are and what kind they are, and how its users are split."""
 
-    target: Source | None = data_setting(None, "target log: recommend its items")
-    labels: Source | None = data_setting(
-        None, "table with user_id and columns of labels: learn one of them"
+    target: Source | None = setting(None, "target log: recommend its items", **DATA)
+    labels: Source | None = setting(
+        None, "table with user_id and columns of labels: learn one of them", **DATA
     )
     column: str | None = setting(None, "column of --labels")
     kind: str | None = setting(
@@ -153,9 +154,9 @@ class TransferSettings(TrainingSettings, TaskSettings):
     command: ClassVar[str] = "transfer"
     help_text: ClassVar[str] = "train one task on a host"
 
-    host: AnyPath = setting(help="folder of a pretrain run")
-    log: Source = data_setting(help="source log with the histories")
-    out: AnyPath = setting(help="new folder for the task bundle", recorded=False)
+    host: AnyPath = field(metadata=about("folder of a pretrain run"))
+    log: Source = field(metadata=about("source log with the histories", **DATA))
+    out: AnyPath = field(metadata=about("new folder for the task bundle", recorded=False))
     start: AnyPath | None = setting(
         None,
         "an earlier run of this task, such as on the host before a refresh: training starts with "
@@ -220,8 +221,8 @@ class LinearSettings(TaskSettings):
 
     command: ClassVar[str] = "linear"
 
-    log: Source = data_setting(help="source log with the histories")
-    out: AnyPath = setting(help="new folder", recorded=False)
+    log: Source = field(metadata=about("source log with the histories", **DATA))
+    out: AnyPath = field(metadata=about("new folder", recorded=False))
 
 
 @dataclass(frozen=True)
@@ -230,11 +231,13 @@ class MultiTaskSettings(ReadingSettings, NetworkSettings):
 
     command: ClassVar[str] = "multi_task"
 
-    log: Source = data_setting(help="source log")
-    tasks: Mapping[str, Mapping[str, Any]] = setting(
-        help="dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
+    log: Source = field(metadata=about("source log", **DATA))
+    tasks: Mapping[str, Mapping[str, Any]] = field(
+        metadata=about(
+            "dict from a task's name to a dict of `log`, and `target` or `labels` and `column`"
+        )
     )
-    out: AnyPath = setting(help="new folder", recorded=False)
+    out: AnyPath = field(metadata=about("new folder", recorded=False))
     epochs: int = setting(TrainingSettings.epochs, "at most", check=check_count)
     learning_rate: float = setting(1e-3, "of Adam", check=positive_number)
     head_dropout: float = setting(

@@ -133,7 +133,7 @@ def transfer(options):
 
 def export(options):
     """Exports host and task."""
-    from keras_peterrec.runs.export import export_runs
+    from keras_peterrec.runs.export import export as export_runs
 
     out = options.out / "export" / "1"
     export_runs(host=options.out / "host", task=[options.out / "task"], out=out)

@@ -18,7 +18,7 @@ from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.network.registry import register_network
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel

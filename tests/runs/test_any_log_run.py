@@ -14,7 +14,7 @@ from keras_peterrec.log.events import Events
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.sources.simulated import Simulated
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel

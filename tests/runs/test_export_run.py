@@ -26,7 +26,7 @@ from keras_peterrec.linear.vector_regression import predicted_vectors
 from keras_peterrec.log.item_features import read_items
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs import export as export_module
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.verify.contents import check_bundles
 from keras_peterrec.serving.verify.export_folder import ExportFolder

@@ -11,7 +11,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.prepare import prepare

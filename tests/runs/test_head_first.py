@@ -11,7 +11,7 @@ from keras_peterrec.files.history_file import read_history
 from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.runs import task_training
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.task_training import TaskRun
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel

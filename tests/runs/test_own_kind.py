@@ -13,7 +13,7 @@ from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.transfer import transfer

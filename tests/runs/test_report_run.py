@@ -29,7 +29,7 @@ from keras_peterrec.report.kept_rows import Examples, read_test_rows
 from keras_peterrec.report.page import page
 from keras_peterrec.report.views import average_precision
 from keras_peterrec.runs.export import _earlier_reports as earlier_reports
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.report import report
 from keras_peterrec.settings.parser import add_arguments, make_settings
 from keras_peterrec.settings.transfer import TransferSettings
