@@ -13,7 +13,7 @@ def distinct(values: np.ndarray) -> np.ndarray:
     return values[np.append(True, values[1:] != values[:-1])[: len(values)]]
 
 
-def distinct_pairs(owners: np.ndarray, items: np.ndarray, size: int) -> tuple:
+def distinct_pairs(owners: np.ndarray, items: np.ndarray, size: int | np.integer) -> tuple:
     """Pairs of owners and items, each once, sorted by owner and then by item.
 
     Args:

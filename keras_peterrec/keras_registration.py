@@ -71,13 +71,14 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
             return spec
-        execute = spec.loader.exec_module
+        loader: Any = spec.loader
+        execute = loader.exec_module
 
         def execute_and_register(module):
             execute(module)
             _register()
 
-        spec.loader.exec_module = execute_and_register
+        loader.exec_module = execute_and_register
         return spec
 
 

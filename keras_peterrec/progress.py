@@ -102,7 +102,7 @@ def each(
         yield from steps
         return
     within = _stages[-1]
-    total = total or len(steps)
+    total = total or len(steps)  # type: ignore[arg-type]
     done, before = 0, within.done
     try:
         within.done = f"{what} 0 %"

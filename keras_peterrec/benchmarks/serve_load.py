@@ -27,7 +27,7 @@ from keras_peterrec.benchmarks.worker import serve
 try:
     from uvloop import run  # takes less of the processors from the server
 except ImportError:  # where it cannot be built, such as Windows
-    from asyncio import run
+    from asyncio import run  # type: ignore[assignment]
 
 STALLED_SECONDS = 30
 PAUSE_SECONDS = 0.01  # after a failure

@@ -19,8 +19,10 @@ _FLOATS = "f", "floating-point numbers"
 _MOST_HEADER = 4_096  # bytes of an array's header, of which ours have 128
 # What NumPy and Python raise where an archive is damaged, which can then seem to be of another
 # version, encrypted or compressed.
-DAMAGED = (ValueError, EOFError, RuntimeError, SyntaxError, OverflowError, MemoryError)
-DAMAGED += (zipfile.BadZipFile, zlib.error)
+DAMAGED = (
+    *(ValueError, EOFError, RuntimeError, SyntaxError, OverflowError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class Untrue(ValueError):

@@ -102,7 +102,7 @@ class _Followed:
     than any other.
     """
 
-    def __init__(self, counts: np.ndarray, last: np.ndarray) -> None:
+    def __init__(self, counts: LastItemCounts, last: np.ndarray) -> None:
         self.items = distinct(last[last >= 0])
         self.size, popular = len(counts.counts), counts.counts
         self.most = int(popular.max(initial=0))

@@ -25,8 +25,10 @@ FIRST_FADE, FIRST_PENALTY = 6, 3
 COPIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 # Weights of the linear part, as ratios of the two standard deviations: of its scores over the items
 # and of the network's.
-SHARES = (0.03, 0.06, 0.1, 0.14, 0.2, 0.3, 0.45, 0.65, 1.0)
-SHARES += (1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0)
+SHARES = (
+    *(0.03, 0.06, 0.1, 0.14, 0.2, 0.3, 0.45, 0.65, 1.0),
+    *(1.5, 2.2, 3.3, 5.0, 10.0, 30.0, 100.0),
+)
 # How many standard errors a weight may be worse than the best one. Measured over random validation
 # users of four tasks: .5 was as good as 0, and on 50 to 200 users of Amazon toys 2 % better.
 NOISE = 0.5
@@ -180,11 +182,11 @@ def item_regression(
     same = np.arange(size) if next_items else same
     if max(rows.user_values + size, outputs) <= EXACT_UP_TO:
         return ItemRegression(bag, rows, size, outputs, same)
-    counts = (np.bincount(rows.targets, minlength=outputs),)
-    if not next_items:
-        counts = count_items(rows.items, size), *counts
-    how = {"most": most, "same": same, "user_values": rows.user_values}
-    regression = SparseRegression(bag, size, outputs, *counts, **how)
+    counts = np.bincount(rows.targets, minlength=outputs)
+    before, after = (counts, None) if next_items else (count_items(rows.items, size), counts)
+    regression = SparseRegression(
+        bag, size, outputs, before, after, most, same, user_values=rows.user_values
+    )
     regression.add(rows)
     return regression
 

@@ -57,7 +57,8 @@ class Bag:
         Returns:
             Sparse float32 matrix `[E, I]`.
         """
-        return self.of_known(*only_known(items, starts, stops), size)
+        items, starts, stops = only_known(items, starts, stops)
+        return self.of_known(items, starts, stops, size)
 
     def of_known(
         self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray, size: int
@@ -204,7 +205,7 @@ class LinearScores:
     bias: np.ndarray
     weight: float = 1.0
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
+    def __call__(self, rows: np.ndarray | slice) -> np.ndarray:
         """Scores of some histories, float32 `[len(rows), Y]`."""
         scores = self.bags[rows] @ self.table
         scores = scores.toarray() if scipy.sparse.issparse(scores) else np.asarray(scores)
@@ -269,7 +270,9 @@ def before_items(told: np.ndarray | None, user_values: int, bags: Any) -> Any:
     return scipy.sparse.hstack([values, bags], format="csr", dtype="float32")
 
 
-def only_known(items: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, ...]:
+def only_known(
+    items: np.ndarray, starts: np.ndarray, stops: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Histories without their special ids: item numbers from 0, and where each starts and stops."""
     is_known = is_item(np.asarray(items))
     before = np.concatenate([[0], np.cumsum(is_known)])

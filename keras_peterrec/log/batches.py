@@ -26,7 +26,7 @@ def task_batches(
     items: ArrayLike,
     starts: Sequence[int],
     stops: Sequence[int],
-    answers: ArrayLike | ItemLists,
+    answers: np.ndarray | ItemLists,
     max_length: int,
     batch_size: int,
     seed: int | None = None,
@@ -79,8 +79,8 @@ def task_batches(
 
 
 def state_batches(
-    states: ArrayLike,
-    answers: ArrayLike | ItemLists,
+    states: np.ndarray,
+    answers: np.ndarray | ItemLists,
     batch_size: int,
     seed: int | None = None,
     steps: int | None = None,
@@ -109,7 +109,7 @@ def state_batches(
     return _batches((np.arange(len(answers)),), batch, batch_size, seed, steps)
 
 
-def answer_lookup(answers: ArrayLike | ItemLists) -> Callable[[Any], tf.Tensor]:
+def answer_lookup(answers: np.ndarray | ItemLists) -> Callable[[Any], tf.Tensor]:
     """Returns a function from row numbers, an int tensor `[...]`, to the rows' answers.
 
     Args:

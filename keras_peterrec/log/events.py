@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,8 @@ from keras_peterrec.log.table_columns import Column, encode_ids, encode_texts, f
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 
 
-class Field(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Field:
     """One more column of a log, which nothing here interprets: each event has a text or none.
 
     Args:
@@ -38,7 +40,7 @@ class Field(NamedTuple):
         """The text of each event, object array `[N]`; `None` where it has none."""
         return np.append(self.values, None)[self.codes]
 
-    def __getitem__(self, places):
+    def __getitem__(self, places: Any) -> Field:
         return Field(self.values, self.codes[places])
 
 
@@ -179,7 +181,7 @@ class Events:
         times = numbers(timestamps, "timestamps")
         if weights is not None:
             weights = checked_weights(weights, len(users))
-        fields = {
+        told: dict[str, Field] = {
             name: as_field(column, name, len(users)) for name, column in (fields or {}).items()
         }
         first_rows = None if rows is None else rows[np.unique(users, return_index=True)[1]]
@@ -191,7 +193,7 @@ class Events:
             times[order],
             different_items,
             None if weights is None else weights[order],
-            {name: field[order] for name, field in fields.items()},
+            {name: field[order] for name, field in told.items()},
             name,
             first_rows,
         )
@@ -527,7 +529,7 @@ class Events:
             digest.update("\n".join(ids).encode() + b"\n\n")
         digest.update(self.offsets.astype("<i8").tobytes())
         digest.update(self.items.astype("<i4").tobytes())
-        digest.update(self.timestamps.astype(f"<{self.timestamps.dtype.str[1:]}"))
+        digest.update(self.timestamps.astype(f"<{self.timestamps.dtype.str[1:]}").tobytes())
         if self.weights is not None:
             digest.update(self.weights.astype("<f4").tobytes())
         for name, field in self.fields.items():

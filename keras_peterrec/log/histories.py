@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -74,7 +74,10 @@ class Histories:
         times: "EachTimes | None" = None,
     ) -> None:
         self._argument = argument
-        self.user_ids = self._texts = self._rows = self._log = self._table = None
+        self.user_ids: Any = None
+        self._texts: Any = None
+        self._rows: Any = None
+        self._log = self._table = None
         names = None if isinstance(given, Events) else _column_names(given)
         if times is not None and (isinstance(given, Events) or names is not None):
             raise self._times_refusal("a table, whose column says it")

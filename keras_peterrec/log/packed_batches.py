@@ -191,9 +191,9 @@ def _shape(lengths, tokens, rows, steps):
 
 def packed_batches(
     items: ArrayLike,
-    starts: Sequence[int],
-    stops: Sequence[int],
-    make_batch: Any,
+    starts: Sequence[int] | np.ndarray,
+    stops: Sequence[int] | np.ndarray,
+    make_batch: NextItems | HiddenItems,
     tokens: int,
     rows: int = 1,
     seed: int | None = None,

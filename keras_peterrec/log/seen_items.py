@@ -50,7 +50,7 @@ def share_of_repeats(sequences: Events) -> float:
     asked = (place < sequences.split.trained[owners]) & is_item(sequences.items)
     pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
     pairs += sequences.items[asked]
-    targets = np.count_nonzero(asked & (place > 0))
+    targets = int(np.count_nonzero(asked & (place > 0)))
     return float((len(pairs) - len(distinct(pairs))) / max(1, targets))
 
 

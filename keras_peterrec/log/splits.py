@@ -114,7 +114,8 @@ class Periods:
         """The EventSplit of some Events."""
         if self.bounds is None:
             return last_events(events.lengths) if self.split == LAST else all_events(events.lengths)
-        return events_by_time(*(_before(events, bound) for bound in self.bounds), events.lengths)
+        trained, before = (_before(events, bound) for bound in self.bounds)
+        return events_by_time(trained, before, events.lengths)
 
     def check(self, found: EventSplit, log: Events | PreparedLog) -> None:
         """Raises InputError if an EventSplit of a log leaves training, validation or test empty."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 from keras_peterrec.errors import InputError, shortened
 from keras_peterrec.log.id_text import check_ids
 
-Column = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
+Column: TypeAlias = Sequence | np.ndarray | pa.Array | pa.ChunkedArray
 
 SEPARATOR = "|"  # between several values in one cell
 

@@ -163,7 +163,7 @@ class UserBatches:
     def training(
         self,
         items: ArrayLike,
-        answers: ArrayLike | ItemLists,
+        answers: np.ndarray | ItemLists,
         seed: int,
         steps: int,
         hide_rate: float = 0.0,

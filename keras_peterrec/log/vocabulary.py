@@ -248,7 +248,9 @@ class Vocabulary:
         return cls(lines[FIRST_ITEM:] if special_ids else lines, special_ids)
 
 
-def order_by_counts(items: Sequence[str], counts: Sequence[int], min_count: int = 0) -> np.ndarray:
+def order_by_counts(
+    items: Sequence[str] | np.ndarray, counts: Sequence[int] | np.ndarray, min_count: int = 0
+) -> np.ndarray:
     """The positions of items in the order of a vocabulary: by falling counts, then by name.
 
     Args:

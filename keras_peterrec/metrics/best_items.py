@@ -96,4 +96,5 @@ def ranking_details(
             )
         return shown
 
-    return RowDetails(*histories, arrays, examples, of_items=True)
+    starts, stops = histories
+    return RowDetails(starts, stops, arrays, examples, of_items=True)

@@ -65,7 +65,7 @@ def float_array(name: str, values: ArrayLike) -> np.ndarray:
     return values
 
 
-def _as_floats(name, values, dtype):
+def _as_floats(name: str, values: np.ndarray, dtype: type) -> np.ndarray:
     try:
         if values.dtype.kind in "US":
             raise ValueError("text is not converted")

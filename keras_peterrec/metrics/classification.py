@@ -73,7 +73,7 @@ def classification_metrics(
     return metrics
 
 
-def _checked_probabilities(probabilities, classes):
+def _checked_probabilities(probabilities: ArrayLike, classes: int) -> np.ndarray:
     """Returns `probabilities` as float64 `[N, classes]`; NaN may pass."""
     # float64, because float32 cannot tell 1 - 1e-7 from 1.
     probabilities = float_table("probabilities", probabilities, np.float64)

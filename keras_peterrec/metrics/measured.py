@@ -117,7 +117,9 @@ class Measured(dict):
             rows = len(self.owners)
             samples = min(SAMPLES_AGAIN, max(50, DRAWN // rows))
             measured = [self.again(generator.integers(0, rows, rows)) for _ in range(samples)]
-            drawn = {name: [one[name] for one in measured if name in one] for name in self}
+            drawn: dict[str, Any] = {
+                name: [one[name] for one in measured if name in one] for name in self
+            }
         else:
             sums, counts = self.users()
             drawn = sampled_means(sums, counts, generator)

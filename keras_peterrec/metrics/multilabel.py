@@ -106,7 +106,7 @@ def label_shares(truths: ArrayLike, rows: int) -> np.ndarray:
     return np.tile(_checked_truths(truths).mean(axis=0), (rows, 1))
 
 
-def _checked(probabilities, truths):
+def _checked(probabilities: ArrayLike, truths: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns both as float64 `[N, n]`."""
     probabilities = float_table("probabilities", probabilities, np.float64)
     truths = _checked_truths(truths)
@@ -124,7 +124,7 @@ def _checked(probabilities, truths):
     return probabilities, truths
 
 
-def _checked_truths(truths):
+def _checked_truths(truths: ArrayLike) -> np.ndarray:
     truths = float_table("truths", truths, np.float64)
     if len(truths) == 0:
         raise InputError("`truths` should have at least one row. Received: none.")

@@ -209,7 +209,7 @@ class RankingInputs:
 
 
 def among_known(
-    pair_query: ArrayLike, pair_item: ArrayLike, known_offsets: ArrayLike, known_items: ArrayLike
+    pair_query: ArrayLike, pair_item: ArrayLike, known_offsets: np.ndarray, known_items: ArrayLike
 ) -> np.ndarray:
     """Returns whether each pair's item is among the known items of its query, bool `[P]`.
 

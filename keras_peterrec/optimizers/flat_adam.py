@@ -91,7 +91,8 @@ class FlatAdam(OpenAdam):
         if flat:
             self._update_flat(flat, learning_rate)
         if others:
-            super().update_all(*zip(*others), learning_rate)
+            gradients, alone = zip(*others)
+            super().update_all(gradients, alone, learning_rate)
 
     def _without_frozen_rows(self, gradient, variable):
         first = self._first_rows.get(id(_raw(variable)))

@@ -97,6 +97,8 @@ class RowSparseAdam(FlatAdam):
     def get_config(self) -> Json:
         return {**super().get_config(), "compilable": self.compilable}
 
+    loss_scale_factor: Any
+
     def apply(
         self, grads: list[Tensor], trainable_variables: list[Variable] | None = None
     ) -> Tensor:

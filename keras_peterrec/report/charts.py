@@ -24,7 +24,7 @@ def svg(figure: Any, name: str) -> str:
         name: str. Different for each figure of a page: their inner names are made from it.
     """
     written = io.StringIO()
-    look = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}
+    look: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}
     with matplotlib.rc_context(look):
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()

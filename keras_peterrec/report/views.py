@@ -10,6 +10,7 @@ import numpy as np
 from keras_peterrec.metrics.classification import area_under_curve
 from keras_peterrec.metrics.measured import sampled_means
 from keras_peterrec.report.kept_rows import OF_BASELINE
+from keras_peterrec.types import Json
 
 HISTORY_BINS = (0, 1, 5, 20, 50, 100, 200, 500)
 POPULARITY = ("the most popular", "in between", "the rarest", "not in training")
@@ -34,7 +35,7 @@ def describe(rows: dict, metric: dict, seed: int = 0) -> dict:
     """
     if not rows:
         return {}
-    view = {
+    view: Json = {
         "groups": [by_history(rows, metric, seed)],
         "against": against_baselines(rows, metric, seed),
     }

@@ -37,6 +37,7 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.transfer.host import OBJECTIVES
+from keras_peterrec.types import Json
 
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
@@ -178,13 +179,14 @@ def new_pretrainer(
         fields: dict. What it reads beside items; see `Network`. Defaults to `None`, nothing.
     """
     objective = getattr(settings, "objective", objective)
+    reads: Json = {"fields": fields} if fields else {}
     network = get_network(settings.network)(
         vocabulary_size,
         hidden_dim=settings.hidden_dim,
         blocks=settings.blocks,
         causal=objective == "causal",
         dropout=settings.dropout,
-        **({"fields": fields} if fields else {}),
+        **reads,
     )
     return OBJECTIVES[objective](network, tied=False, seed=settings.seed)
 
@@ -254,7 +256,7 @@ def training_batches(
     vocabulary_size = pretrainer.backbone.vocabulary_size
     read_log = log if isinstance(log, PretrainingLog) else None
     fields = EventFields() if read_log is None else read_log.fields
-    shown = HiddenItems(vocabulary_size, untold_rate=UNTOLD)
+    shown: NextItems | HiddenItems = HiddenItems(vocabulary_size, untold_rate=UNTOLD)
     if causal:
         shown = NextItems(settings.unknown_rate, settings.later_rate, UNTOLD)
     # A causal network sees no further than its receptive field, so whole histories are laid end to
@@ -278,14 +280,14 @@ def training_batches(
         )
     sequences = log if isinstance(log, Events) else log.sequences
     longest = int(sequences.lengths.max())
-    windows = sequences.training_windows(window or longest)
+    starts, stops = sequences.training_windows(window or longest)
     weights = sequences.weights
     if weights is not None:
         trained = sequences.split.trained
         total = target_weight(weights, sequences.offsets, trained)
         weights = weights * mean_one_factor(int(np.maximum(trained - 1, 0).sum()), total)
-    arguments = shown, tokens, rows, settings.seed
-    return packed_batches(fields.rows(sequences), *windows, *arguments, weights=weights)
+    items = fields.rows(sequences)
+    return packed_batches(items, starts, stops, shown, tokens, rows, settings.seed, weights=weights)
 
 
 def _train(

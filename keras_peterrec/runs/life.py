@@ -28,7 +28,7 @@ class Life:
         bought: str. For what a network bought nothing that is no better than the linear part.
     """
 
-    recipe = None
+    recipe: int | None = None
     bought = "here"
 
     def __init__(self, settings, devices, fingerprints, began):

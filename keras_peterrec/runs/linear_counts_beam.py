@@ -96,7 +96,7 @@ class CountPairs(beam.DoFn):
         self._bag, self._most = bag, most
 
     def start_bundle(self) -> None:
-        self._regression = None
+        self._regression: Any = None
 
     def process(self, part: int) -> None:
         ids, counts = _read_items(self._work)

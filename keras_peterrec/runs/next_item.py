@@ -90,7 +90,8 @@ class NextItemEvaluation:
     def measure(self, pretrainer: Any, both: bool = False) -> dict:
         """Metrics of a pretrainer; with `both` also those with the history taken out and kept."""
         linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
-        return self._metrics(*self._network(pretrainer), both, linear)
+        users, table = self._network(pretrainer)
+        return self._metrics(users, table, both, linear)
 
     def measure_parts(self, pretrainer: Any) -> tuple[dict, dict]:
         """Metrics of a pretrainer with its linear part, and without; the network is asked once."""

@@ -12,14 +12,16 @@ from keras_peterrec.log.splits import LAST
 from keras_peterrec.log.table_files import is_table
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import takes
+from keras_peterrec.settings.predict import PredictSettings
 from keras_peterrec.settings.prepare import PrepareSettings
-from keras_peterrec.settings.reading import RunnerSettings
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.types import Json
 
 SHOWN = ("users", "items", "events", "rows", "items_only_held_out", "shards", "fingerprint")
 
 
 @takes(PrepareSettings)
-def prepare(settings: PrepareSettings) -> dict:
+def prepare(settings: PrepareSettings) -> Json:
     """Sorts a log by user and time, without holding it in memory, and counts its items.
 
     The folder is read by every command that takes `log`, and by tensorflow-datasets. The same
@@ -77,7 +79,7 @@ def check_prepare(settings: PrepareSettings) -> None:
         check_out(settings.out, plan)
 
 
-def check_inputs(settings: RunnerSettings) -> None:
+def check_inputs(settings: PrepareSettings | PretrainSettings | PredictSettings) -> None:
     """Raises an InputError if a log that a runner may read cannot be used."""
     reading = _reading(settings)
     if is_named(settings.log):

@@ -16,9 +16,11 @@ from keras_peterrec.files.leftovers import is_leftover
 FORMAT_VERSION = 2
 FINAL = "final"  # the folder in a run's folder for the state and logs of training on everything
 # Settings that say where data is and how it is read; the data itself is compared by fingerprints.
-PLACES = ("run", "host", "log", "target", "labels", "start", "items")
-PLACES += ("columns", "events", "target_events", "weight_column", "drop_bad_rows")
-PLACES += ("keep_missing_words",)
+PLACES = (
+    *("run", "host", "log", "target", "labels", "start", "items"),
+    *("columns", "events", "target_events", "weight_column", "drop_bad_rows"),
+    "keep_missing_words",
+)
 MAY_DIFFER = (*PLACES, "epochs")
 STATE = "state"  # the folder in a run's folder for the state of training
 

@@ -65,7 +65,7 @@ class HistoryFile(keras.callbacks.Callback):
     def __init__(self, folder: Any) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self._rows = None
+        self._rows: list[dict] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._rows is None:  # the first epoch of this process
@@ -101,8 +101,8 @@ class ProgressLines(keras.callbacks.Callback):
         self.epochs = epochs
         self._shown = contextlib.ExitStack()
         self._advance = lambda: None
-        self._epoch = None
-        self._epoch_began = None
+        self._epoch: int | None = None
+        self._epoch_began = 0.0
         self._compiled = False
 
     def on_train_begin(self, logs: dict | None = None) -> None:

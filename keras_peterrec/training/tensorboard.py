@@ -30,9 +30,9 @@ def tensorboard_callbacks(
         show: see `fit`.
         profile: bool. Whether TensorFlow's profiler watches a few steps.
     """
-    steps = (FIRST_PROFILED, FIRST_PROFILED + PROFILED - 1) if profile else 0
+    steps = FIRST_PROFILED, FIRST_PROFILED + PROFILED - 1
     callbacks = [
-        keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=steps),
+        keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=steps if profile else 0),
         StepLoss(logs / "steps"),
     ]
     if show is not None:
@@ -66,7 +66,7 @@ class StepLoss(keras.callbacks.Callback):
         self._every = max(BETWEEN, -(-self._steps // POINTS))
         self._first = epoch * self._steps
         self._before = 0.0, 0.0
-        self._tracker = None
+        self._tracker: Any = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if (batch + 1) % self._every and batch + 1 != self._steps:

@@ -162,8 +162,8 @@ def write_bytes(folder: Any, name: str, content: bytes) -> None:
 def replacing_anywhere(path: str) -> Iterator[str]:
     """`replacing` for a path that may be remote, where nothing can be held or synced."""
     if "://" not in path:
-        with atomic_write.replacing(path) as beside:
-            yield str(beside)
+        with atomic_write.replacing(path) as local:
+            yield str(local)
         return
     import tensorflow as tf
 

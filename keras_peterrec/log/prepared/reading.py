@@ -41,6 +41,7 @@ from keras_peterrec.log.splits import (
     last_events,
 )
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
+from keras_peterrec.types import Json
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -128,9 +129,9 @@ class PreparedLog:
             weight = None
             if self.weighted:
                 weight = sum(file.get("target_weight", 0.0) for file in self._manifest["files"])
-            split = last_events(length)
-            Periods(LAST).check(split, self)
-            return SplitCounts(Periods(LAST), self.counts, shard, split.trained, users, weight)
+            by_last = last_events(length)
+            Periods(LAST).check(by_last, self)
+            return SplitCounts(Periods(LAST), self.counts, shard, by_last.trained, users, weight)
         if self.weighted:
             return None
         return SplitCounts(Periods(EVERYTHING), self.all_counts, shard, length, users)
@@ -141,7 +142,9 @@ class PreparedLog:
             return
         counted = count_split(self, split)
         buffer = io.BytesIO()
-        weight = {} if counted.target_weight is None else {"target_weight": counted.target_weight}
+        weight: Json = (
+            {} if counted.target_weight is None else {"target_weight": counted.target_weight}
+        )
         np.savez(
             buffer,
             log=np.array(self.fingerprint()),

@@ -19,6 +19,7 @@ from keras_peterrec.log.prepared.format import (
 from keras_peterrec.log.splits import last_events, target_weight
 from keras_peterrec.log.table_columns import numbers
 from keras_peterrec.log.vocabulary import UNK, id_of
+from keras_peterrec.types import Json
 
 COUNTED_ROWS = 4_000_000  # items of several shards that are added up together
 
@@ -228,7 +229,7 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
     lengths = pc.list_value_length(users["items"]).to_numpy()
     values, counts = np.unique(lengths, return_counts=True)
     times = usual(_flat(users["timestamps"]))
-    about = {"times": [times.min().item(), times.max().item()] if len(times) else None}
+    about: Json = {"times": [times.min().item(), times.max().item()] if len(times) else None}
     if WEIGHTS in users.column_names:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
         trained = last_events(lengths).trained

@@ -173,7 +173,7 @@ def check_log(
     if is_prepared(source):
         read_manifest(source)
         return
-    prefix, _, path = source.partition(":")
+    prefix, _, path = str(source).partition(":")
     if prefix in _PAPER_LOGS:
         _check_paper_file(path)
 
@@ -183,8 +183,8 @@ def check_labels(source: str | Path | Any, column: str, columns: Any = None) -> 
     if _named_labels(source, column) is None:
         _check_name(source, _LABEL_NAMES)
         check_tables(source, ["user_id", column], columns)
-    elif source.startswith("paper-labels:"):
-        _check_paper_file(source.partition(":")[2])
+    elif str(source).startswith("paper-labels:"):
+        _check_paper_file(str(source).partition(":")[2])
 
 
 def _named_log(source):

@@ -117,8 +117,8 @@ class MovieLens:
         if name not in DOMAINS:
             raise InputError(f"`name` should be one of {', '.join(DOMAINS)}. Received: {name!r}.")
         kept = slice(None) if name == "all" else self._domains == name
-        columns = (column[kept] for column in self._columns)
-        return Events.of_rows(*columns, f"movielens-{self.version}/{name}")
+        users, items, times = (column[kept] for column in self._columns)
+        return Events.of_rows(users, items, times, f"movielens-{self.version}/{name}")
 
     def labels(self, column: str) -> Labels:
         """Returns the `Labels` of all users.

@@ -151,13 +151,13 @@ def profile(gender: str, age: str | float, occupation: str) -> dict[str, str | N
         age: str or number. An age, the lower bound of a group, or a group's name.
         occupation: str. A name, or the number that stands for it in MovieLens-1M.
     """
-    years = None
+    years, group = None, str(age)
     if age not in AGE_GROUPS.values():
         years = f"{float(age):g}"
-        age = AGE_GROUPS[max(start for start in AGE_GROUPS if start <= float(age))]
+        group = AGE_GROUPS[max(start for start in AGE_GROUPS if start <= float(age))]
     if occupation.isdigit():
         occupation = OCCUPATIONS_1M[int(occupation)]
-    return {"gender": gender, "age": age, "occupation": occupation, "age_years": years}
+    return {"gender": gender, "age": group, "occupation": occupation, "age_years": years}
 
 
 def _read_100k(ratings, items, users):

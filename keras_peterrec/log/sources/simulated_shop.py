@@ -71,8 +71,9 @@ def simulate_shop(
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 2 * views, users)
     viewed = _views(rng, users, items, counts.max(), repeats, order)
-    events = _events(rng, viewed, counts, items)
-    table = _table(*events, prices=np.round(np.exp(rng.normal(3.0, 1.0, items)), 2))
+    owners, viewed, times, kinds = _events(rng, viewed, counts, items)
+    prices = np.round(np.exp(rng.normal(3.0, 1.0, items)), 2)
+    table = _table(owners, viewed, times, kinds, prices)
     if path is not None:
         with replacing(path) as beside:
             pyarrow.csv.write_csv(table, str(beside))
