@@ -11,8 +11,9 @@ from keras_peterrec.log.events import Events as Events
 from keras_peterrec.log.item_features import read_items as read_items
 from keras_peterrec.log.labels import Labels as Labels
 from keras_peterrec.log.labels import read_labels as read_labels
-from keras_peterrec.log.packed_batches import causal_batches as causal_batches
-from keras_peterrec.log.packed_batches import masked_batches as masked_batches
+from keras_peterrec.log.packed_batches import HiddenItems as HiddenItems
+from keras_peterrec.log.packed_batches import NextItems as NextItems
+from keras_peterrec.log.packed_batches import packed_batches as packed_batches
 from keras_peterrec.log.prepared.reading import PreparedLog as PreparedLog
 from keras_peterrec.log.read_log import read_log as read_log
 from keras_peterrec.log.sources import load_labels as load_labels

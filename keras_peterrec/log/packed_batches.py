@@ -21,6 +21,7 @@ from keras_peterrec.log.batches import (
     hide_events,
     hide_fields,
     later_places,
+    rows_of_events,
 )
 from keras_peterrec.log.vocabulary import PAD, is_item, item_ids
 
@@ -30,7 +31,11 @@ class NextItems:
     """What a batch of causal training shows and asks: the next item at every position.
 
     Args:
-        unknown_rate, later_rate: float. See `causal_batches`. Default to `0.0`.
+        unknown_rate: float. Share of inputs that become the unknown item, so that the model learns
+            to read items it has never seen. Defaults to `0.0`.
+        later_rate: float. How many times as often as the event before it each of the three events
+            after the next one is asked for in its place; see `later_places`. Defaults to `0.0`,
+            the next one alone.
         untold_rate: float. See `hide_fields`. Defaults to `0.0`.
     """
 
@@ -50,20 +55,23 @@ class NextItems:
 
         The history is int32 `[R, L]` or, with fields, `[R, L, 1 + F]`; targets are `[R, L]`.
         """
-        history = _gather(flat, events)
+        history = rows_of_events(flat, events)
         ids = hide_events(item_ids(history), noise, self.unknown_rate)
-        targets = _only_items(item_ids(_gather(flat, places)))
+        targets = _only_items(item_ids(rows_of_events(flat, places)))
         return _with_fields(ids, history, events, noise, self.untold_rate), targets
 
 
 @dataclass(frozen=True)
 class HiddenItems:
-    """What a batch of masked training shows and asks: the items that it hides.
+    """What a batch of masked training shows and asks: the items that it hides, 80/10/10.
 
     Args:
         vocabulary_size: int.
-        mask_rate: float. See `masked_batches`. Defaults to `0.3`.
+        mask_rate: float. Share of the positions to predict; see `hide_behind_mask`. Defaults to
+            `0.3`.
         untold_rate: float. See `hide_fields`. Defaults to `0.0`.
+
+    Source: Yuan et al., SIGIR 2020, section 3.2.
     """
 
     more: ClassVar[int] = 1  # a causal window ends before its last target; here that is shown too
@@ -79,102 +87,11 @@ class HiddenItems:
         self, flat: tf.Tensor, events: tf.Tensor, places: tf.Tensor, noise: tf.Tensor
     ) -> tuple:
         """See `NextItems`."""
-        history = _gather(flat, events)
+        history = rows_of_events(flat, events)
         args = noise, self.mask_rate, self.vocabulary_size
         ids, hidden = hide_behind_mask(item_ids(history), *args)
         shown = _with_fields(ids, history, events, noise, self.untold_rate)
         return shown, _only_items(hidden)
-
-
-def causal_batches(
-    items: ArrayLike,
-    starts: Sequence[int],
-    stops: Sequence[int],
-    tokens: int,
-    rows: int = 1,
-    seed: int | None = None,
-    unknown_rate: float = 0.0,
-    steps: int | None = None,
-    weights: ArrayLike | None = None,
-    later_rate: float = 0.0,
-) -> tf.data.Dataset:
-    """Makes batches for next-item training.
-
-    All batches of all epochs have one shape, and every target occurs once in an
-    epoch. In memory are the items and two numbers for each window; a batch is made
-    when it is asked for.
-
-    Args:
-        items: int array `[N]` of ids, as `Events.items`.
-        starts, stops: int arrays `[W]`, as from `Events.training_windows`. Each of
-            several workers takes `starts[worker::workers]`, and `stops` likewise.
-        tokens: int. Number of positions of a batch, approximately: an epoch is cut into
-            equal parts. Rows several times as long as a window cut few windows.
-        rows: int. Number of rows R of a batch. Defaults to `1`.
-        seed: int or `None`. Shuffles differently in each epoch, and in the same way for
-            the same seed; `None` keeps the order. Defaults to `None`.
-        unknown_rate: float. Share of inputs that become the unknown item, so that the
-            model learns to read items it has never seen. Defaults to `0.0`.
-        steps: int or `None`. Number of batches of an epoch, where workers must agree.
-            Defaults to `None`, which follows from `tokens`.
-        weights: float array `[N]` or `None`. How much each event counts as a target; see
-            `Pretrainer`. Defaults to `None`, all alike.
-        later_rate: float. How many times as often as the event before it each of the three
-            events after the next one is asked for in its place; see `later_places`. A target
-            then no longer occurs just once. Defaults to `0.0`, the next one alone.
-
-    Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
-        are 0 where there is nothing to predict. With `weights` of `(history, targets, weights)`,
-        the last of them float32 `[R, L]`.
-
-    Raises:
-        InputError: if there is no window, or a number is not positive.
-
-    Example:
-
-    >>> starts, stops = sequences.training_windows(max_length=100)
-    >>> batches = causal_batches(sequences.items, starts, stops, tokens=1600, seed=0)
-    """
-    shown = NextItems(unknown_rate, later_rate)
-    return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
-
-
-def masked_batches(
-    items: ArrayLike,
-    starts: Sequence[int],
-    stops: Sequence[int],
-    tokens: int,
-    vocabulary_size: int,
-    rows: int = 1,
-    seed: int | None = None,
-    mask_rate: float = 0.3,
-    steps: int | None = None,
-    weights: ArrayLike | None = None,
-) -> tf.data.Dataset:
-    """Makes batches for masked training: 30 % of the positions, 80/10/10.
-
-    Args:
-        items, starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
-        vocabulary_size: int.
-        mask_rate: float. Share of the positions to predict; see `hide_behind_mask`.
-            Defaults to `0.3`.
-
-    Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; with `weights` see
-        `causal_batches`.
-
-    Raises:
-        InputError: if there is no window, or a number is not positive.
-
-    Example:
-
-    >>> batches = masked_batches(items, starts, stops, tokens=64, vocabulary_size=100, seed=0)
-
-    Source: Yuan et al., SIGIR 2020, section 3.2.
-    """
-    shown = HiddenItems(vocabulary_size, mask_rate)
-    return packed_batches(items, starts, stops, shown, tokens, rows, seed, steps, weights)
 
 
 def _shape(lengths, tokens, rows, steps):
@@ -200,16 +117,40 @@ def packed_batches(
     steps: int | None = None,
     weights: ArrayLike | None = None,
 ) -> tf.data.Dataset:
-    """Makes batches of what NextItems or HiddenItems show and ask.
+    """Makes batches for pretraining: of the next item at every position, or of hidden items.
+
+    All batches of all epochs have one shape, and every target occurs once in an epoch (but see
+    `later_places`). In memory are the items and two numbers for each window; a batch is made when
+    it is asked for.
 
     Args:
-        items: int array `[N]`, or rows of events `[N, 1 + F]`; see `EventFields.rows`. With these
-            the history of a batch is `[R, L, 1 + F]`.
-        starts, stops, tokens, rows, seed, steps, weights: see `causal_batches`.
+        items: int array `[N]` of ids, as `Events.items`, or rows of events `[N, 1 + F]`; see
+            `EventFields.rows`. With these the history of a batch is `[R, L, 1 + F]`.
+        starts, stops: int arrays `[W]`, as from `Events.training_windows`. Each of
+            several workers takes `starts[worker::workers]`, and `stops` likewise.
         make_batch: NextItems or HiddenItems.
+        tokens: int. Number of positions of a batch, approximately: an epoch is cut into
+            equal parts. Rows several times as long as a window cut few windows.
+        rows: int. Number of rows R of a batch. Defaults to `1`.
+        seed: int or `None`. Shuffles differently in each epoch, and in the same way for
+            the same seed; `None` keeps the order. Defaults to `None`.
+        steps: int or `None`. Number of batches of an epoch, where workers must agree.
+            Defaults to `None`, which follows from `tokens`.
+        weights: float array `[N]` or `None`. How much each event counts as a target; see
+            `Pretrainer`. Defaults to `None`, all alike.
 
     Returns:
-        `tf.data.Dataset`; see `causal_batches`.
+        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each; targets
+        are 0 where there is nothing to predict. With `weights` of `(history, targets, weights)`,
+        the last of them float32 `[R, L]`.
+
+    Raises:
+        InputError: if there is no window, or a number is not positive.
+
+    Example:
+
+    >>> starts, stops = sequences.training_windows(max_length=100)
+    >>> batches = packed_batches(sequences.items, starts, stops, NextItems(), tokens=1600, seed=0)
     """
     starts = np.asarray(starts, "int64")
     lengths = np.asarray(stops, "int64") + make_batch.more - starts
@@ -296,13 +237,6 @@ def packed(
         return asked.map(as_written(batch), num_parallel_calls=tf.data.AUTOTUNE)
 
     return chunks.flat_map(as_written(batches_of))
-
-
-def _gather(flat, events):
-    """Returns the rows of the events; PAD where none, `[R, L]` or `[R, L, 1 + F]`."""
-    rows = tf.gather(flat, tf.maximum(events, 0))
-    nothing = tf.reshape(events < 0, [*events.shape, *[1] * (len(rows.shape) - 2)])
-    return tf.where(nothing, PAD, rows)
 
 
 def _with_fields(ids, history, events, noise, untold_rate):

@@ -14,6 +14,7 @@ from keras_peterrec.log.batches import (
     answer_lookup,
     as_written,
     hide_whole_events,
+    rows_of_events,
     told_lookup,
 )
 from keras_peterrec.log.item_lists import ItemLists
@@ -200,7 +201,7 @@ class UserBatches:
 
         def batch(rows, noise):
             events, cuts, examples = rows
-            history = hide_whole_events(_rows(items, events), noise, hide_rate, hide_as)
+            history = hide_whole_events(rows_of_events(items, events), noise, hide_rate, hide_as)
             places, inputs = tf.maximum(examples, 0), {"history": history, "cuts": cuts}
             if told_of is not None:
                 inputs["told"] = told_of(places, noise)
@@ -237,7 +238,7 @@ class UserBatches:
         # The widest first: the small ones fill the gaps.
         packed = self.pack(np.argsort(-self.stretches.widths))
         for events, cuts, examples in each(zip(*packed), "asking the network", len(packed[0])):
-            answers = function(_rows(items, events), tf.constant(cuts)).numpy()
+            answers = function(rows_of_events(items, events), tf.constant(cuts)).numpy()
             if outputs is None:
                 outputs = np.empty((len(self.order), *answers.shape[1:]), answers.dtype)
             used = examples.ravel() >= 0
@@ -264,9 +265,3 @@ def _counted(counts):
     """`0, 1, ..., counts[0] - 1, 0, 1, ..., counts[1] - 1, ...`"""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
-
-
-def _rows(items, events):
-    rows = tf.gather(items, tf.maximum(events, 0))
-    nothing = events < 0 if len(items.shape) == 1 else (events < 0)[..., tf.newaxis]
-    return tf.where(nothing, 0, rows)

@@ -20,7 +20,7 @@ class CausalPretrainer(Pretrainer):
     >>> network = ConvolutionNetwork(vocabulary_size=1000, hidden_dim=8, blocks=1)
     >>> pretrainer = CausalPretrainer(network)
     >>> pretrainer.compile("adam")
-    >>> batches = causal_batches(items, starts, stops, tokens=1600)
+    >>> batches = packed_batches(items, starts, stops, NextItems(), tokens=1600)
     >>> history = pretrainer.fit(batches, verbose=0)
 
     Source: Yuan et al., SIGIR 2020, Eq. (3).

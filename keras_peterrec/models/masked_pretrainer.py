@@ -20,7 +20,7 @@ class MaskedPretrainer(Pretrainer):
     >>> network = ConvolutionNetwork(1000, hidden_dim=8, blocks=1, causal=False)
     >>> pretrainer = MaskedPretrainer(network)
     >>> pretrainer.compile("adam")
-    >>> batches = masked_batches(items, starts, stops, tokens=1600, vocabulary_size=1000)
+    >>> batches = packed_batches(items, starts, stops, HiddenItems(1000), tokens=1600)
     >>> history = pretrainer.fit(batches, verbose=0)
 
     Source: Yuan et al., SIGIR 2020, Eq. (4).

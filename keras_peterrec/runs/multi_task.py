@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
-from keras_peterrec.log.packed_batches import causal_batches
+from keras_peterrec.log.packed_batches import NextItems, packed_batches
 from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretraining_log import encode_log
@@ -146,13 +146,13 @@ def _new_model(host, data, dropout):
 def _train(model, sequences, data, settings, folder):
     windows = sequences.training_windows(settings.max_length)
     tokens = max(4, BATCH_TOKENS // settings.max_length) * settings.max_length
-    source = causal_batches(
+    source = packed_batches(
         sequences.items,
         *windows,
+        NextItems(settings.unknown_rate),
         tokens,
         rows=max(1, tokens // settings.max_length),
         seed=settings.seed,
-        unknown_rate=settings.unknown_rate,
     )
     parts = {name: _task_part(model, name, data[name], source, settings) for name in data}
     batches = {NEXT_ITEM: source, **{name: part.batches for name, part in parts.items()}}

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from keras_peterrec.log.packed_batches import causal_batches
+from keras_peterrec.log.packed_batches import NextItems, packed_batches
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.runs.pretraining_log import encode_log
 
@@ -38,8 +38,8 @@ def _report(name, max_length):
     before = 1 - (stops - starts).mean() / max_length
     for tokens, rows in BATCHES:
         after = packing_report(stops - starts, tokens, rows)
-        batches = causal_batches(
-            sequences.items, starts, stops, tokens, rows, seed=0, unknown_rate=0.2
+        batches = packed_batches(
+            sequences.items, starts, stops, NextItems(0.2), tokens, rows, seed=0
         )
         passes = [_tokens_per_second(batches) for _ in range(5)]
         core, clock = (statistics.median(rates) / 1e6 for rates in zip(*passes))

@@ -11,10 +11,22 @@ from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.packed_batches import causal_batches, masked_batches
+from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
 from keras_peterrec.log.vocabulary import Vocabulary
 
 VOCABULARY_SIZE = 1004
+
+
+def causal_batches(
+    items, starts, stops, tokens, *packing, later_rate=0.0, unknown_rate=0.0, **more
+):
+    shown = NextItems(unknown_rate, later_rate)
+    return packed_batches(items, starts, stops, shown, tokens, *packing, **more)
+
+
+def masked_batches(items, starts, stops, tokens, vocabulary_size, mask_rate=0.3, **packing):
+    shown = HiddenItems(vocabulary_size, mask_rate)
+    return packed_batches(items, starts, stops, shown, tokens, **packing)
 
 
 def windows_of(lengths):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.packed_batches import causal_batches
+from keras_peterrec.log.packed_batches import NextItems, packed_batches
 from keras_peterrec.training.devices import Devices
 
 
@@ -29,7 +29,7 @@ def parts_of(make_batches, workers, local=1, steps=5):
 
 def new_batches():
     items, starts = np.arange(4, 104), np.arange(0, 90, 3)
-    batches = causal_batches(items, starts, starts + 3, tokens=24, rows=6, seed=7, unknown_rate=0.2)
+    batches = packed_batches(items, starts, starts + 3, NextItems(0.2), tokens=24, rows=6, seed=7)
     assert batches.cardinality() == 5
     return batches.repeat()
 
