@@ -12,8 +12,7 @@ import traceback
 from keras_peterrec import __version__
 from keras_peterrec.commands import COMMANDS, imported
 from keras_peterrec.errors import InputError, is_full_disk, refused_by_machine, shortened
-from keras_peterrec.settings.command_parser import CommandParser
-from keras_peterrec.settings.parser import add_arguments, make_settings
+from keras_peterrec.settings.parser import CommandParser, add_arguments, make_settings
 from keras_peterrec.tensorflow_start import VERBOSE, load_tensorflow
 
 

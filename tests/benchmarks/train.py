@@ -25,8 +25,7 @@ from keras_peterrec.settings.base import (
     setting,
 )
 from keras_peterrec.settings.benchmark import new_folder
-from keras_peterrec.settings.command_parser import CommandParser
-from keras_peterrec.settings.parser import add_arguments, make_settings
+from keras_peterrec.settings.parser import CommandParser, add_arguments, make_settings
 
 LOSSES = ("backbone", "sampled", "full")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
