@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from keras_peterrec.files.atomic_write import save_figure
+from keras_peterrec.types import AnyPath, Json
 
 # Can be told apart in print and by the colour-blind.
 _COLOURS = {
@@ -18,7 +19,7 @@ _COLOURS = {
 _BASELINE_COLOURS = ("#d0d0d0", "#8c8c8c", "#5f5f5f")
 
 
-def plot_comparison(rows, path, title):
+def plot_comparison(rows: list[Json], path: AnyPath, title: str) -> None:
     """Draws a bar for each row beside the task's baselines, grouped by task.
 
     Args:
@@ -35,7 +36,7 @@ def plot_comparison(rows, path, title):
         _draw_metric(axis, shown)
         axis.set_title(metric, loc="left", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    named = {}  # each colour and the names of what is drawn in it
+    named: Json = {}  # each colour and the names of what is drawn in it
     for row in rows:
         for name, colour in zip(row["baselines"], _BASELINE_COLOURS):
             named.setdefault(colour, {})[name] = None

@@ -1,11 +1,13 @@
 """The data of an experiment: source logs to pretrain on and tasks to transfer to."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from keras_peterrec.errors import refuse
 from keras_peterrec.runs.task_data import load_answers, open_source
 from keras_peterrec.settings.transfer import TaskSettings
+from keras_peterrec.types import Json
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,13 @@ class TaskSource:
     cut_history: bool = True
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """The task and how its histories are read, as the name of a folder."""
         whole = self.target is not None and not self.cut_history
         return f"{self.name}-whole-histories" if whole else self.name
 
     @property
-    def arguments(self):
+    def arguments(self) -> Json:
         """The arguments of `transfer` and `linear` that name the data."""
         given = {"target": self.target, "labels": self.labels, "column": self.column}
         given = {name: value for name, value in {**given, "kind": self.kind}.items() if value}
@@ -47,7 +49,7 @@ class TaskSource:
         return {"log": self.log, **given, **cut}
 
     @property
-    def settings(self):
+    def settings(self) -> TaskSettings:
         """The TaskSettings of the task."""
         return TaskSettings(**{name: v for name, v in self.arguments.items() if name != "log"})
 
@@ -73,7 +75,7 @@ class Dataset:
     note: str
     reading: dict = field(default_factory=dict)
 
-    def only(self, names):
+    def only(self, names: Sequence[str] | None) -> "Dataset":
         """This dataset with some of its tasks and the sources they need.
 
         Args:
@@ -93,12 +95,12 @@ class Dataset:
         sources = {name: log for name, log in self.sources.items() if name in needed}
         return replace(self, sources=sources, tasks=tasks)
 
-    def with_whole_histories(self):
+    def with_whole_histories(self) -> "Dataset":
         """This dataset with histories that do not end before the target event."""
         tasks = tuple(replace(task, cut_history=False) for task in self.tasks)
         return replace(self, tasks=tasks, note=f"{self.note}; whole histories")
 
-    def fingerprints(self):
+    def fingerprints(self) -> Json:
         """Fingerprints of all files, which are read for that.
 
         Returns:

@@ -1,11 +1,14 @@
-"""The datasets of the experiments, by name."""
+"""The datasets of the experiments: by name, or of a user's own log and tasks."""
 
 from pathlib import Path
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
 from keras_peterrec.experiments.paper_files import paper_dataset
-from keras_peterrec.settings.experiment import DATASETS
+from keras_peterrec.log.table_files import source_name
+from keras_peterrec.settings.experiment import DATASETS, ExperimentSettings
+from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.types import AnyPath, Json
 
 DEFAULT = "movielens-100k"
 WITH_PATH = ("amazon", "peterrec")  # read from a folder that the user names
@@ -31,7 +34,7 @@ LONG = 200  # half of the users of MovieLens-1M have more than 90 events
 AMAZON_PAIRS = (("sports", "beauty"), ("toys", "beauty"), ("sports", "toys"))
 
 
-def open_dataset(name, path=None):
+def open_dataset(name: str, path: AnyPath | None = None) -> Dataset:
     """The dataset with a name. Its files are looked for, but not read yet.
 
     Args:
@@ -97,3 +100,29 @@ def _amazon(folder):
     sources = {source: str(files[source]) for source, _ in AMAZON_PAIRS}
     note = "shared users, no shared clock: histories are whole"
     return Dataset("amazon", sources, tasks, MAX_LENGTH, note)
+
+
+def own_dataset(settings: ExperimentSettings) -> Dataset:
+    """The Dataset of one source log and of the tasks on its users.
+
+    Args:
+        settings: ExperimentSettings with a `log`.
+    """
+    log, labels = map(_place, (settings.log, settings.labels))
+    tasks = [TaskSource(name, "source", log, target=path) for name, path in settings.own_targets()]
+    tasks += [
+        TaskSource(name, "source", log, labels=labels, column=name, kind=kind)
+        for name, kind in settings.own_columns()
+    ]
+    length = PretrainSettings.max_length
+    reading: Json = {"columns": settings.columns, "events": settings.events}
+    if settings.drop_bad_rows:
+        reading["drop_bad_rows"] = True
+    return Dataset(source_name(log), {"source": log}, tuple(tasks), length, "own data", reading)
+
+
+def _place(place):
+    """Several files as a tuple, which can be hashed; one that stands in a list alone."""
+    if not isinstance(place, (list, tuple)):
+        return place
+    return place[0] if len(place) == 1 else tuple(place)

@@ -1,14 +1,18 @@
 """Differences of an experiment's rows to one of them, with intervals over test users."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.experiments.tables import MEAN, baseline_runs
+from keras_peterrec.experiments.tables import MEAN, baseline_runs, markdown_table, pivot
 from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.metrics.measured import sampled_means
-from keras_peterrec.runs.user_sums import RUN, read_test_users
+from keras_peterrec.runs.user_sums import RUN, UserSums, read_test_users
+from keras_peterrec.settings.plans import Plan
 from keras_peterrec.task_kinds import get_kind
+from keras_peterrec.tasks.task_kind import Metric
+from keras_peterrec.types import AnyPath, Json
 
 COLUMNS = ("kind", "metric", "row", "reference", "task", "difference", "low", "high", "seeds")
 LEVEL = 0.95
@@ -18,13 +22,13 @@ NOTE = (
 )
 
 
-def reference_row(plan):
+def reference_row(plan: Plan) -> str:
     """The label of the row that others are compared with: the default patch, or the first row."""
     usual = [row.label for row in plan.rows if row.settings == {"method": "patch"}]
     return (usual or [plan.rows[0].label])[0]
 
 
-def compare_runs(plan, runs, folder):
+def compare_runs(plan: Plan, runs: list[Json], folder: AnyPath) -> list[Json]:
     """How much each row differs from the reference in the metrics that decide, on test users.
 
     Args:
@@ -55,7 +59,9 @@ def compare_runs(plan, runs, folder):
     return cells
 
 
-def paired_differences(users, reference, metric, with_mean=True):
+def paired_differences(
+    users: Mapping[tuple, UserSums], reference: str, metric: Metric, with_mean: bool = True
+) -> list[Json]:
     """Differences to a reference, with intervals of a paired bootstrap over test users.
 
     Users are drawn with replacement, as many as there are; all rows, tasks and seeds share the
@@ -79,8 +85,8 @@ def paired_differences(users, reference, metric, with_mean=True):
     """
     by_cell = {}  # (row, task) -> {seed: (difference, its draws)}
     tasks = list(dict.fromkeys(task for row, task, _ in users if row == reference))
-    everyone = [sums.user_ids for (row, _, _), sums in users.items() if row == reference]
-    everyone = np.unique(np.concatenate(everyone)) if everyone else []
+    tested = [sums.user_ids for (row, _, _), sums in users.items() if row == reference]
+    everyone = np.unique(np.concatenate(tested)) if tested else []
     for seed in dict.fromkeys(seed for _, _, seed in users):
         for row, task, pair in _of_seed(users, reference, metric, seed, everyone):
             by_cell.setdefault((row, task), {})[seed] = pair
@@ -136,41 +142,35 @@ def _cell(row, task, pairs):
     return {**cell, "seeds": len(pairs)}
 
 
-def difference_table(cells):
+def difference_table(cells: list[Json]) -> tuple[str, list[str], list[list[str]]]:
     """The cells of one kind as a table of texts: header, rows and what the table is of."""
-    tasks = sorted(dict.fromkeys(cell["task"] for cell in cells), key=lambda task: task == MEAN)
+    tasks, rows = pivot(cells, format_difference)
     metric, reference = get_kind(cells[0]["kind"]).metric, cells[0]["reference"]
     better = "more" if metric.higher_is_better else "less"
     title = f"{metric.name}, difference to {reference} with its 95 % interval ({better} is better)"
-    rows = []
-    for row in dict.fromkeys(cell["row"] for cell in cells):
-        texts = {cell["task"]: format_difference(cell) for cell in cells if cell["row"] == row}
-        rows.append([row, *(texts.get(task, "") for task in tasks)])
     return title, ["", *tasks], rows
 
 
-def by_kind(cells):
+def by_kind(cells: list[Json]) -> list[list[Json]]:
     """The cells of each kind, a list of lists."""
     kinds = dict.fromkeys(cell["kind"] for cell in cells)
     return [[cell for cell in cells if cell["kind"] == kind] for kind in kinds]
 
 
-def format_difference(cell):
+def format_difference(cell: Json) -> str:
     """`+0.012 [+0.004, +0.020]`."""
     return f"{cell['difference']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
 
 
-def markdown(cells):
+def markdown(cells: list[Json]) -> str:
     """The differences as a section of `table.md`, or "" if there are none."""
     parts = []
     for of_kind in by_kind(cells):
         title, header, rows = difference_table(of_kind)
-        lines = [header, ["---"] * len(header), *rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"{title}:\n\n{table}")
+        parts.append(f"{title}:\n\n{markdown_table(header, rows)}")
     return "\n\n".join(["## Differences", NOTE, *parts]) if parts else ""
 
 
-def write_differences(cells, folder):
+def write_differences(cells: list[Json], folder: AnyPath) -> None:
     """Writes `differences.csv` with a row for each cell."""
     write_csv(Path(folder) / "differences.csv", COLUMNS, cells)

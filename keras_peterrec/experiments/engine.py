@@ -1,12 +1,16 @@
 """Runs an experiment: a plan on a dataset, over several seeds; writes tables and plots."""
 
+import re
+import shutil
 from pathlib import Path
 
+import tensorflow as tf
 from rich.console import Console
+from tensorboard.plugins.hparams import api
 
 from keras_peterrec.errors import Misfit
 from keras_peterrec.experiments import plots
-from keras_peterrec.experiments.datasets import DEFAULT, open_dataset
+from keras_peterrec.experiments.datasets import DEFAULT, open_dataset, own_dataset
 from keras_peterrec.experiments.differences import (
     by_kind,
     compare_runs,
@@ -14,15 +18,14 @@ from keras_peterrec.experiments.differences import (
     markdown,
     write_differences,
 )
-from keras_peterrec.experiments.hparams import write_hparams
-from keras_peterrec.experiments.notes import table_notes
-from keras_peterrec.experiments.own_data import own_dataset
 from keras_peterrec.experiments.runner import Runner
 from keras_peterrec.experiments.tables import (
-    MEAN,
     by_metric,
     format_cell,
+    pivot,
+    shown_metrics,
     summarise,
+    table_notes,
     write_tables,
 )
 from keras_peterrec.experiments.worker_process import WorkerProcess
@@ -109,16 +112,12 @@ def _data(settings):
     return own_dataset(settings)
 
 
-def show(result):
+def show(result: Json) -> None:
     """Prints an experiment's tables."""
     console = Console(highlight=False)
     for cells in by_metric(result["table"]):
         metric = cells[0]["metric"]
-        tasks = sorted(dict.fromkeys(cell["task"] for cell in cells), key=lambda t: t == MEAN)
-        rows = []
-        for row in dict.fromkeys(cell["row"] for cell in cells):
-            of_row = {cell["task"]: format_cell(cell) for cell in cells if cell["row"] == row}
-            rows.append([row, *(of_row.get(task, "") for task in tasks)])
+        tasks, rows = pivot(cells, format_cell)
         print_table(console, f"{result['title']}: test {metric}", [""], tasks, rows)
     for cells in by_kind(result.get("differences", [])):
         title, header, rows = difference_table(cells)
@@ -154,7 +153,7 @@ def _report(plan, data, runs, left_out, out, settings):
     write_tables(cells, out, plan.title, notes, markdown(differences))
     write_differences(differences, out)
     pictures = plots.draw(plan, runs, cells, Path(out))
-    write_hparams(runs, Path(out) / "logs")
+    _write_hparams(runs, Path(out) / "logs")
     return {
         "command": "experiment",
         "title": plan.title,
@@ -167,3 +166,24 @@ def _report(plan, data, runs, left_out, out, settings):
         "runs": runs,
         "left_out": left_out,
     }
+
+
+def _write_hparams(runs: list[Json], folder: Path) -> None:
+    """Writes each run's settings and test metrics for TensorBoard, in place of what was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    # No list of columns is written: TensorBoard would take it for that of every run that it shows,
+    # those of other experiments and commands too. It finds the columns out from the runs.
+    for run in runs:
+        trial = f"seed-{run['seed']}/{run['task']}/{re.sub('[^A-Za-z0-9.]+', '-', run['row'])}"
+        with tf.summary.create_file_writer(str(folder / trial)).as_default():
+            api.hparams(_hyperparameters(run), trial_id=trial)
+            for _, metric in shown_metrics([run]):
+                if metric in run["test"]:
+                    tf.summary.scalar(f"test/{metric}", run["test"][metric], step=0)
+
+
+def _hyperparameters(run):
+    named = {"row": run["row"], "task": run["task"], "seed": run["seed"], **run["settings"]}
+    named["trainable"] = run["trainable"]
+    plain = (bool, int, float, str)
+    return {name: v if isinstance(v, plain) else str(v) for name, v in named.items()}

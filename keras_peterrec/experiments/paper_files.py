@@ -1,6 +1,7 @@
 """The files that the authors of PeterRec published, as a dataset of five tasks."""
 
 import re
+from pathlib import Path
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.dataset import Dataset, TaskSource
@@ -22,7 +23,7 @@ _TASKS = (
 _FINETUNE = r"finetune"
 
 
-def paper_dataset(folder):
+def paper_dataset(folder: Path) -> Dataset:
     """The tasks whose files lie in a folder, each with its host's log.
 
     ColdRec-1 may have a pretraining file of its own, which its name tells; all other tasks share

@@ -1,12 +1,17 @@
 """An experiment's plots: curves, comparison, few labels, parameter budgets."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from keras_peterrec.experiments.tables import MEAN
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.report.plot_style import panels, quality_axis, save, style
+from keras_peterrec.settings.plans import Plan
 from keras_peterrec.task_kinds import get_kind
+from keras_peterrec.types import Json
 
 BASELINE_LINES = (
     {"color": "#999999", "linestyle": ":"},
@@ -15,7 +20,7 @@ BASELINE_LINES = (
 )
 
 
-def draw(plan, runs, cells, folder):
+def draw(plan: Plan, runs: list[Json], cells: list[Json], folder: Path) -> list[str]:
     """Draws the plots of a plan.
 
     Args:
@@ -177,7 +182,7 @@ def _budgets(plan, runs, cells, folder, path):
     return _finish(figure, path, plan, runs, "test users", handles)
 
 
-def pareto_front(points):
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """The `(cost, quality)` points for which no cheaper point is as good, sorted by cost."""
     front = []
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):

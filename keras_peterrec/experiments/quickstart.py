@@ -86,7 +86,7 @@ def quickstart(settings: QuickstartSettings) -> Json:
     return result
 
 
-def show(result):
+def show(result: Json) -> None:
     """Prints a quickstart's result."""
     console = Console(highlight=False, soft_wrap=False)
     source = "one site split by genre" if result["data"].startswith("movielens") else "no real data"

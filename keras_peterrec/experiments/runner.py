@@ -2,15 +2,21 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from keras_peterrec.errors import Misfit
+from keras_peterrec.experiments.dataset import Dataset
+from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.progress import line
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.settings.plans import Row
+from keras_peterrec.types import AnyPath, Json
 
 LONGEST_NAME = 60  # of a folder that is named after several tasks
 
@@ -34,7 +40,16 @@ class Runner:
             Hosts are shared, since a task reads the network alone. Defaults to `True`.
     """
 
-    def __init__(self, dataset, out, shared, host_settings, worker, epochs=None, linear=True):
+    def __init__(
+        self,
+        dataset: Dataset,
+        out: AnyPath,
+        shared: AnyPath,
+        host_settings: Json,
+        worker: WorkerProcess,
+        epochs: int | None = None,
+        linear: bool = True,
+    ) -> None:
         self._worker = worker
         self.dataset = dataset
         self.out, self.shared = Path(out), Path(shared)
@@ -45,7 +60,7 @@ class Runner:
         self.left_out = []
         self.seconds = {}
 
-    def results(self, row, seed):
+    def results(self, row: Row, seed: int) -> Iterator[Json]:
         """Yields a record for each task of the dataset that the row can be run on.
 
         A run that raises a Misfit (1 % of the labels leave a split empty, for example) is left
@@ -59,7 +74,8 @@ class Runner:
             return
         for task in self.dataset.tasks:
             folder = self._folder(row, task.folder, seed)
-            run, arguments = linear, {**task.arguments, **self.dataset.reading}
+            run: Any = linear
+            arguments = {**task.arguments, **self.dataset.reading}
             if row.run == "transfer":
                 run, arguments["host"] = transfer, self._host(task.source, row.objective, seed)
                 arguments |= {**self._epochs, **self._linear}

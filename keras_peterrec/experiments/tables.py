@@ -1,17 +1,21 @@
 """An experiment's runs as a table: mean ± sample standard deviation over seeds."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_peterrec.experiments.dataset import Dataset
 from keras_peterrec.files.atomic_write import write_csv, write_text
+from keras_peterrec.settings.plans import Plan
 from keras_peterrec.task_kinds import get_kind
+from keras_peterrec.types import AnyPath, Json
 
 MEAN = "mean"
 COLUMNS = ("kind", "metric", "row", "task", "mean", "sd", "seeds", "trainable", "seconds")
 
 
-def summarise(runs):
+def summarise(runs: list[Json]) -> list[Json]:
     """The cells of the table.
 
     Args:
@@ -45,18 +49,20 @@ def summarise(runs):
     return cells
 
 
-def shown_metrics(runs):
+def shown_metrics(runs: list[Json]) -> list[tuple[str, str]]:
     """Pairs of a kind of task in the runs and each metric that it shows."""
     return [(kind, metric) for kind in _names(runs, "kind") for metric in get_kind(kind).shown]
 
 
-def by_metric(cells):
+def by_metric(cells: list[Json]) -> list[list[Json]]:
     """The cells of each kind and metric, a list of lists."""
     pairs = dict.fromkeys((cell["kind"], cell["metric"]) for cell in cells)
     return [[c for c in cells if (c["kind"], c["metric"]) == pair] for pair in pairs]
 
 
-def write_tables(cells, folder, title, lines, below=""):
+def write_tables(
+    cells: list[Json], folder: AnyPath, title: str, lines: Sequence[str], below: str = ""
+) -> None:
     """Writes `table.md` with a table for each metric, and `table.csv` with a row for each cell.
 
     Args:
@@ -74,13 +80,45 @@ def write_tables(cells, folder, title, lines, below=""):
     write_csv(Path(folder) / "table.csv", COLUMNS, cells)
 
 
-def format_cell(cell):
+def table_notes(
+    plan: Plan, data: Dataset, cells: list[Json], left_out: list[Json], seeds: int
+) -> list[str]:
+    """What a reader has to know besides the numbers.
+
+    Args:
+        plan: Plan.
+        data: Dataset.
+        cells: list of dict, as from `summarise`.
+        left_out: list of dict; see `Runner`.
+        seeds: int. How many were asked for.
+
+    Returns:
+        list of str: the data, the source, which cells have fewer seeds, and what was left out
+        and why.
+    """
+    count = f"mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    notes = [f"{data.name} ({data.note}); test users; {count}.", f"Source: {plan.source}."]
+    fewer = {(cell["row"], cell["task"]): cell["seeds"] for cell in cells if cell["seeds"] < seeds}
+    if fewer:
+        counts = (f"{row}, {task}: {count}" for (row, task), count in fewer.items())
+        notes.append(f"Over fewer seeds: {'; '.join(counts)}.")
+    together = {}
+    for run in left_out:
+        together.setdefault((run["row"], run["task"]), []).append(run)
+    for (row, task), runs in together.items():
+        of = ", ".join(str(run["seed"]) for run in runs)
+        # The first reason stands for all: they differ only in sizes.
+        notes.append(f"Left out: {row}, {task}, of seed {of}: {runs[0]['reason']}")
+    return notes
+
+
+def format_cell(cell: Json) -> str:
     """`0.273 ± 0.013`, or `0.273` for a single seed."""
     spread = "" if cell["sd"] is None else f" ± {cell['sd']:.3f}"
     return f"{cell['mean']:.3f}{spread}"
 
 
-def baseline_runs(runs):
+def baseline_runs(runs: list[Json]) -> dict[str, list[Json]]:
     """By the name of each baseline, the runs that it is read from: one a task and seed.
 
     A baseline also learns from the training users, so the run with most of them counts. Not every
@@ -130,20 +168,28 @@ def _cell(kind, metric, row, task, values, runs):
     }
 
 
+def pivot(cells: list[Json], written: Callable[[Json], str]) -> tuple[list[str], list[list[str]]]:
+    """The tasks, the mean last, and for each row its label and its cell of each task, or `""`."""
+    tasks = sorted(_names(cells, "task"), key=lambda task: task == MEAN)
+    texts = {(cell["row"], cell["task"]): written(cell) for cell in cells}
+    rows = [[row, *(texts.get((row, task), "") for task in tasks)] for row in _names(cells, "row")]
+    return tasks, rows
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A table of texts as Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _markdown(cells):
-    tasks = sorted(_names(cells, "task"), key=lambda task: task == MEAN)  # the mean comes last
-    lines = [
-        f"| {cells[0]['metric']} | " + " | ".join(tasks) + " | trained | seconds |",
-        "|---|" + "---|" * (len(tasks) + 2),
-    ]
-    for row in _names(cells, "row"):
-        of_row = {cell["task"]: cell for cell in cells if cell["row"] == row}
-        texts = [format_cell(of_row[task]) if task in of_row else "" for task in tasks]
+    tasks, rows = pivot(cells, format_cell)
+    for row in rows:
+        of_row = {cell["task"]: cell for cell in cells if cell["row"] == row[0]}
         costs = of_row.get(MEAN) or next(iter(of_row.values()))
-        trained = "0" if costs["trainable"] is None else f"{costs['trainable']:,.0f}"
-        seconds = "" if costs["seconds"] is None else f"{costs['seconds']:.0f}"
-        lines.append(f"| {row} | " + " | ".join([*texts, trained, seconds]) + " |")
-    return "\n".join(lines)
+        row.append("0" if costs["trainable"] is None else f"{costs['trainable']:,.0f}")
+        row.append("" if costs["seconds"] is None else f"{costs['seconds']:.0f}")
+    return markdown_table([cells[0]["metric"], *tasks, "trained", "seconds"], rows)
 
 
 def _names(entries, key):

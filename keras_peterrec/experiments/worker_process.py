@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import reduction
+from typing import Any
 
 from keras_peterrec.tensorflow_start import load_tensorflow, stderr_number
 
@@ -28,7 +30,9 @@ class WorkerProcess:
     ...     result = worker.call(transfer, host="runs/host", log="source.csv", ...)
     """
 
-    def __init__(self, calls=10, environment=None):
+    def __init__(
+        self, calls: int | None = 10, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._pool = ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),  # TensorFlow does not fork
@@ -37,7 +41,7 @@ class WorkerProcess:
             max_tasks_per_child=calls,
         )
 
-    def call(self, function, **arguments):
+    def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Calls `function(**arguments)` there; returns or raises what it does."""
         return self._pool.submit(function, **arguments).result()
 
