@@ -6,11 +6,13 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from keras_peterrec.files.atomic_write import save_figure, write_csv, write_text
 from keras_peterrec.files.json_file import write_json
+from keras_peterrec.types import AnyPath, Json
 
 # Told apart in print, in grey and by the colour-blind.
 COLOURS = ("#0b4f8a", "#e08a1e", "#7aa95c", "#555555")
@@ -55,7 +57,7 @@ class Line:
     style: int
 
 
-def describe_machine():
+def describe_machine() -> Json:
     """Processor, GPUs, cores that this process may use, memory and versions."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
@@ -88,7 +90,14 @@ def _gpus():
     return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "none"
 
 
-def write_report(result, folder, tables, notes, plot_columns, bars=None):
+def write_report(
+    result: Json,
+    folder: AnyPath,
+    tables: Any,
+    notes: str,
+    plot_columns: Any,
+    bars: Any = None,
+) -> None:
     """Writes `metrics.json`, `table.md`, `table.csv` and `plot.png`.
 
     Args:
@@ -114,7 +123,7 @@ def write_report(result, folder, tables, notes, plot_columns, bars=None):
     save_plot(folder / "plot.png", machine["processor"], plot_columns, bars)
 
 
-def save_plot(path, title, columns, bars=None):
+def save_plot(path: AnyPath, title: str, columns: Any, bars: Any = None) -> None:
     """Draws lines over numbers, on a logarithmic axis, or points over names; and stacked bars.
 
     Args:
@@ -150,7 +159,7 @@ def save_plot(path, title, columns, bars=None):
         column[-1].set_xlabel(x_label)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     ncols = 2 * width
-    legend = {"frameon": False, "fontsize": 8, "ncols": ncols, "loc": "lower left"}
+    legend: Json = {"frameon": False, "fontsize": 8, "ncols": ncols, "loc": "lower left"}
     figure.legend(entries.values(), entries.keys(), **legend)
     figure.tight_layout(rect=(0, 0.04 * -(-len(entries) // ncols), 1, 0.98))
     save_figure(figure, path)

@@ -15,7 +15,9 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
@@ -25,7 +27,7 @@ from keras_peterrec.progress import HOW, line
 from keras_peterrec.server.serve import check_installed
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
-from keras_peterrec.types import Json
+from keras_peterrec.types import AnyPath, Json
 
 OURS = "keras_peterrec"
 NAME = "peterrec"
@@ -82,7 +84,7 @@ def benchmark_serve(settings: ServeBenchmarkSettings) -> Json:
     return result
 
 
-def loopback_model(url):
+def loopback_model(url: str) -> Any:
     """Host, port and path of a model on this machine; load is put on no other.
 
     Raises:
@@ -208,7 +210,7 @@ class OwnServer:
         WorkerError: it ends before it answers.
     """
 
-    def __init__(self, base_path, options=()):
+    def __init__(self, base_path: AnyPath, options: Sequence[str] = ()) -> None:
         address = ("--host", "127.0.0.1", "--port", "0", "--grpc-port", "0")
         model = ("--model-base-path", str(base_path), "--model-name", NAME)
         self._process = subprocess.Popen(
@@ -231,7 +233,7 @@ class OwnServer:
         # Read on, or the server waits once the pipe is full.
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
 
-    def close(self):
+    def close(self) -> Any:
         """Ends it as SIGTERM does; returns the requests that it counted, where it says so."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
@@ -251,7 +253,7 @@ class OwnServer:
         self.close()
 
 
-def show(result):
+def show(result: Json) -> None:
     """Prints a result as tables."""
     print(*_tables(result), sep="\n")
 

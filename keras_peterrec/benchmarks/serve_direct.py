@@ -11,8 +11,10 @@ exports a made-up model there. It answers
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from keras_peterrec.benchmarks.serve_load import percentiles
 from keras_peterrec.benchmarks.worker import serve
 from keras_peterrec.log.vocabulary import Vocabulary, id_of
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.network.convolution import ConvolutionNetwork
+from keras_peterrec.network.registry import get_network
 from keras_peterrec.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, KNOWN
@@ -30,12 +32,22 @@ from keras_peterrec.training.seeds import seeded
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
+from keras_peterrec.types import AnyPath, Json
 
 HISTORIES = 256
 CLASSES = ["under 25", "25-34", "35-49", "over 49"]
 
 
-def make_model(out, items, targets, hidden_dim, blocks, length, seed, incremental=False):
+def make_model(
+    out: AnyPath,
+    items: int,
+    targets: int,
+    hidden_dim: int,
+    blocks: int,
+    length: int,
+    seed: int,
+    incremental: bool = False,
+) -> None:
     """Exports a causal host with random weights and two patched tasks, `films` and `age`.
 
     Args:
@@ -43,7 +55,7 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
         items: int. Items of the source vocabulary.
         targets: int. Items that `films` recommends.
         hidden_dim: int. Channels.
-        blocks: int. Residual blocks.
+        blocks: int.
         length: int. Events of a history.
         seed: int.
         incremental: bool. Whether the tasks take single events too. Defaults to `False`.
@@ -53,9 +65,9 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
         "age": Classification(CLASSES),
     }
     with seeded(seed):
-        backbone = ConvolutionNetwork(id_of(items), hidden_dim, blocks=blocks)
+        backbone = get_network("convolution")(id_of(items), hidden_dim, blocks=blocks)
         host = Host(CausalPretrainer(backbone), Vocabulary([f"i{n}" for n in range(items)]), length)
-        joined = host.task_settings()  # as `transfer` makes tasks
+        joined: Json = host.task_settings()  # as `transfer` makes tasks
         tasks = {
             name: Task(build_task(backbone, kind.new_head(), **joined), "patch", kind)
             for name, kind in kinds.items()
@@ -63,7 +75,7 @@ def make_model(out, items, targets, hidden_dim, blocks, length, seed, incrementa
         export(host, tasks, out, incremental=incremental)
 
 
-def made_histories(version, length, seed):
+def made_histories(version: Path, length: int, seed: int) -> list[str]:
     """Histories of items of an export's vocabulary, or of unknown items where it has none."""
     vocabulary = version / "assets" / "vocabulary.txt"
     lines = vocabulary.read_text("utf-8").split("\n") if vocabulary.exists() else []
@@ -72,7 +84,7 @@ def made_histories(version, length, seed):
     return [" ".join(items[n] for n in row) for row in drawn]
 
 
-def call(run, histories, batch, callers, seconds):
+def call(run: Callable, histories: list[str], batch: int, callers: int, seconds: float) -> Json:
     """Calls a signature in a loop, in one thread or several.
 
     Args:
@@ -106,7 +118,7 @@ def call(run, histories, batch, callers, seconds):
     return {**measured, **percentiles(times)}
 
 
-def start():
+def start() -> tuple[Json, dict[str, Any]]:
     settings = json.loads(sys.argv[1])
     version = Path(settings["version"])
     if not version.exists():

@@ -15,7 +15,9 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
@@ -23,6 +25,7 @@ import numpy as np
 
 from keras_peterrec.benchmarks.serve import loopback_model
 from keras_peterrec.benchmarks.worker import serve
+from keras_peterrec.types import Json
 
 try:
     from uvloop import run  # takes less of the processors from the server
@@ -46,12 +49,12 @@ class Connection(asyncio.Protocol):
         closed: Future. It has an exception if the connection broke while it waited.
     """
 
-    def __init__(self, requests, end, answers):
+    def __init__(self, requests: Any, end: float, answers: list) -> None:
         self.requests, self.end, self.answers = requests, end, answers
         self.parser = httptools.HttpResponseParser(self)
         self.closed = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self._ask()
 
@@ -59,10 +62,10 @@ class Connection(asyncio.Protocol):
         self.asked = time.perf_counter()
         self.transport.write(next(self.requests))
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
-    def on_message_complete(self):
+    def on_message_complete(self) -> None:
         now = time.perf_counter()
         self.answers.append((now, self.parser.get_status_code(), now - self.asked))
         if now < self.end and self.parser.should_keep_alive():
@@ -71,7 +74,7 @@ class Connection(asyncio.Protocol):
             self.asked = None
             self.transport.close()
 
-    def connection_lost(self, error):
+    def connection_lost(self, error: Exception | None) -> None:
         if self.closed.done():  # given up
             return
         if self.asked is None:
@@ -80,7 +83,7 @@ class Connection(asyncio.Protocol):
             self.closed.set_exception(error or ConnectionResetError())
 
 
-async def keep_asking(address, requests, end, answers):
+async def keep_asking(address: tuple, requests: Any, end: float, answers: list) -> Any:
     """Asks over one connection at a time; `answers` also gets the names of exceptions."""
     loop = asyncio.get_running_loop()
     while (now := time.perf_counter()) < end:
@@ -113,7 +116,7 @@ class Client:
         InputError: see `loopback_model`.
     """
 
-    def __init__(self, url, bodies):
+    def __init__(self, url: str, bodies: Any) -> None:
         *self.address, path = loopback_model(url)
         self.answered = 0
         head = f"POST {path}:predict HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Length: "
@@ -122,7 +125,7 @@ class Client:
             for name, texts in bodies.items()
         }
 
-    def load(self, name, connections, seconds, warm_up):
+    def load(self, name: str, connections: int, seconds: float, warm_up: float) -> Json:
         """Keeps connections asking; each asks again as soon as it is answered.
 
         Args:
@@ -160,7 +163,7 @@ class Client:
         }
 
 
-def percentiles(seconds):
+def percentiles(seconds: Sequence[float]) -> Json:
     """Milliseconds by name, `p50_ms` to `max_ms`; None each where `seconds` is empty."""
     shares = {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "max_ms": 100}
     if not seconds:
@@ -168,7 +171,7 @@ def percentiles(seconds):
     return {name: float(1e3 * np.percentile(seconds, share)) for name, share in shares.items()}
 
 
-def start():
+def start() -> tuple[Json, dict[str, Any]]:
     settings = json.loads(sys.argv[1])
     client = Client(settings["url"], json.loads(Path(settings["bodies"]).read_text("utf-8")))
     alone = {name: client.load(name, 1, MOMENT_SECONDS, 0) for name in client.requests}

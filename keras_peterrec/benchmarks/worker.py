@@ -23,9 +23,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_peterrec.compile_cache import SWITCH
+from keras_peterrec.types import Json
 
 
 class WorkerError(RuntimeError):
@@ -49,7 +52,7 @@ class Worker:
         WorkerError: the worker refuses or ends before it is ready.
     """
 
-    def __init__(self, command, settings, caches=None):
+    def __init__(self, command: Sequence[str], settings: Json, caches: Any = None) -> None:
         self._errors = tempfile.TemporaryFile()
         own = {} if caches is None else _cache_environment(caches)
         began = time.perf_counter()
@@ -67,7 +70,7 @@ class Worker:
             self.close()
             raise WorkerError(self.ready["refused"])
 
-    def ask(self, request):
+    def ask(self, request: str) -> Json:
         """Sends a line and returns the answer to it."""
         try:
             self._process.stdin.write(request + "\n")
@@ -89,7 +92,7 @@ class Worker:
                 said = f"ended by signal {-status}"
             raise WorkerError(line.strip() or said or f"exit status {status}") from None
 
-    def close(self):
+    def close(self) -> None:
         """Ends the process, by force if it does not end by itself."""
         try:
             self._process.communicate(timeout=10)
@@ -110,7 +113,7 @@ def _cache_environment(folder):
     return {"XDG_CACHE_HOME": folder, SWITCH: "1", "TORCHINDUCTOR_CACHE_DIR": folder}
 
 
-def serve(start):
+def serve(start: Callable) -> None:
     """The answering end: starts, then answers each line of input.
 
     Args:
@@ -127,7 +130,7 @@ def serve(start):
         print(json.dumps(answers[word](*arguments)), file=lines, flush=True)
 
 
-def peak_bytes():
+def peak_bytes() -> int:
     """The most memory that this process has had resident; psutil knows only the present."""
     status = Path("/proc/self/status")
     if status.exists():  # `ru_maxrss` may be the parent's, from before this program was loaded

@@ -10,8 +10,8 @@ import scipy.sparse
 from keras_peterrec.log.vocabulary import is_item, number_of
 from keras_peterrec.types import Json
 
-# Events that are read where nothing else is said. They cost no convolution, so they reach much
-# further back than the network.
+# Events that are read where nothing else is said. They cost a row of a table each, so they reach
+# much further back than the network.
 EVENTS = 500
 
 

@@ -161,7 +161,7 @@ def told_lookup(told: ArrayLike) -> Callable[[Any, tf.Tensor], tf.Tensor]:
 
 
 def history_batches(
-    items: ArrayLike, starts: Sequence[int], stops: Sequence[int], max_length: int, batch_size: int
+    items: ArrayLike, starts: ArrayLike, stops: ArrayLike, max_length: int, batch_size: int
 ) -> tf.data.Dataset:
     """Makes batches of histories alone, in order, each as wide as its longest row.
 
@@ -201,6 +201,13 @@ def _batches(columns, make_batch, batch_size, seed, steps=None):
     paired = tf.data.Dataset.zip(rows, noise)
     batches = paired.map(as_written(make_batch), num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def rows_of_events(flat: tf.Tensor, events: tf.Tensor) -> tf.Tensor:
+    """Rows of events `[..., L]` or `[..., L, 1 + F]`, by their places in `flat`; PAD at -1."""
+    rows = tf.gather(flat, tf.maximum(events, 0))
+    nothing = events < 0 if len(flat.shape) == 1 else (events < 0)[..., tf.newaxis]
+    return tf.where(nothing, PAD, rows)
 
 
 def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UNK) -> tf.Tensor:

@@ -48,7 +48,7 @@ class Ia3(Affine):
 
     Source: Liu et al., "Few-shot parameter-efficient fine-tuning is better and cheaper
     than in-context learning", NeurIPS 2022, section 3.3. It scales keys, values and hidden
-    units; here the linear maps of the network (its convolutions) take their place.
+    units; here the linear maps of the network take their place.
     """
 
     kinds: ClassVar[tuple[str, ...]] = (LINEAR,)

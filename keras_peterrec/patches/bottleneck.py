@@ -53,8 +53,7 @@ class Bottleneck(PatchMethod):
     Args:
         width: int, sequence of int or `None`. Width K of the bottleneck, or one width for
             each block that is patched. Defaults to `None`, an eighth of the host's channels,
-            as in the paper (K = 32 at C = 256). A patch then has 8.5 to 9 % of the
-            parameters of a convolution.
+            as in the paper (K = 32 at C = 256).
         insertion: str. Where the patches act; one of `INSERTIONS`. Defaults to `"parallel"`.
         inner_skip: bool. Whether the patch has a skip of its own; see `BottleneckPatch`.
             Defaults to `False`.

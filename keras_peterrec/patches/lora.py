@@ -17,7 +17,7 @@ from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 @dataclass(frozen=True)
 class Lora(PatchMethod):
-    """A low-rank change of every linear map (convolution). It can be merged into the host.
+    """A low-rank change of every linear map. It can be merged into the host.
 
     In a short name: `lora`, `lora:8`, `lora:8,blocks=7/8`.
 
@@ -61,7 +61,7 @@ class LoraPatch(PatchLayer):
 
         outputs + U · D · seen,   D: [M, r],  U: [r, C]
 
-    `seen` is what the kernel of that map reads, such as the taps of a convolution side by side. A
+    `seen` is what the kernel of that map reads, which may be several events side by side. A
     kernel changed by `D · U` would give the same, so the patch is affine. `U` starts at zero, so a
     new patch does not change the outputs.
 

@@ -4,6 +4,7 @@ They look at names, headers and `run.json`, and leave everything else to the com
 """
 
 import os
+from typing import Any
 
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.log import sources
@@ -12,7 +13,7 @@ from keras_peterrec.runs.prepare import check_inputs, check_prepare
 from keras_peterrec.runs.run_folder import check_folder
 
 
-def check_places(settings):
+def check_places(settings: Any) -> None:
     """Raises an InputError if a path in a command's settings cannot be used.
 
     Args:

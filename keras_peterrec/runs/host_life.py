@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,23 @@ class HostLife(Life):
 
     metric = METRIC
     bought = "for next items; tasks may still build on it"
-    host = log = linear = earlier = None
+    host: Any = None
+    log: Any = None
+    linear = earlier = None
     goes_on = False
 
-    def __init__(self, settings, devices, fingerprints, began, how):
+    def __init__(
+        self,
+        settings: Any,
+        devices: Devices,
+        fingerprints: Any,
+        began: float,
+        how: PretrainSettings,
+    ) -> None:
         super().__init__(settings, devices, fingerprints, began)
         self.how, self.more_described, self.more_baselines = how, {}, []
 
-    def train(self, folder, measured=None):
+    def train(self, folder: Path, measured: Json | None = None) -> Any:
         command, path = self.settings.command, None
         if measured is None:
             users = int((self.log.sequences.split.test >= 0).sum())
@@ -88,7 +98,7 @@ class HostLife(Life):
         self.host.pretrainer.fold_item_fields()
         return found
 
-    def add_linear(self):
+    def add_linear(self) -> Json:
         settings = self.how
         if settings.linear or settings.baselines:
             counted = _counter(self.log, settings), Bounds.of(self.log, settings)
@@ -98,17 +108,17 @@ class HostLife(Life):
         weight = join(self.host.pretrainer, self.linear, self.log, settings)
         return {"linear": {"weight": weight, **self.linear.chosen}}
 
-    def refit_linear(self, measured):
+    def refit_linear(self, measured: Json) -> None:
         if not measured.get("linear", {}).get("weight"):
             return
         counted = _counter(self.log, self.how), Bounds.of(self.log, self.how)
         part = refit_linear(self.log, *counted, measured["linear"], self.earlier)
         self.host.pretrainer.linear = LinearTable.of_part(part)
 
-    def save(self, folder, everything=False):
+    def save(self, folder: Path, everything: bool = False) -> None:
         self.host.save(folder)
 
-    def measure(self):
+    def measure(self) -> tuple[Json, Json]:
         pretrainer = self.host.pretrainer
         given = pretrainer, self.log, self.how, self.linear, self.more_baselines
         measured, parts = _measure(*given)
@@ -123,14 +133,14 @@ class HostLife(Life):
         }
         return {**described, **measured}, parts
 
-    def history_lengths(self):
+    def history_lengths(self) -> np.ndarray:
         return self.log.sequences.lengths
 
-    def vectors(self, rows):
+    def vectors(self, rows: Mapping[str, np.ndarray]) -> tuple | None:
         vectors = rows_of_items(np.asarray(self.host.backbone.item_embedding.embeddings))
         return vectors, self.host.vocabulary.items, self.log.counts, "items of the source log"
 
-    def trained_on(self, training, measured):
+    def trained_on(self, training: Any, measured: Json) -> Json:
         return {
             "events": self.log.summary["events"],
             "items": len(self.host.vocabulary.items),

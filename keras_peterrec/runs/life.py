@@ -1,6 +1,11 @@
 """The life of a run that trains: open, train, add the linear part, save, measure, make final."""
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
@@ -8,7 +13,9 @@ from keras_peterrec.runs.advice import advise
 from keras_peterrec.runs.part_gains import say_what_parts_add
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import write_test
+from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
+from keras_peterrec.types import Json
 
 
 class Life:
@@ -31,18 +38,18 @@ class Life:
     recipe: int | None = None
     bought = "here"
 
-    def __init__(self, settings, devices, fingerprints, began):
+    def __init__(self, settings: Any, devices: Devices, fingerprints: Any, began: float) -> None:
         self.settings, self.devices = settings, devices
         self.fingerprints, self.began = fingerprints, began
 
-    def say(self):
+    def say(self) -> None:
         """Says what looks wrong in the data, before anything is trained."""
 
-    def begin(self, everything=False):
+    def begin(self, everything: bool = False) -> None:
         """Makes what is trained, new; with `everything`, to be trained on all rows."""
         raise NotImplementedError
 
-    def train(self, folder, measured=None):
+    def train(self, folder: Path, measured: Json | None = None) -> Any:
         """Trains to the best validation metric; or as long as a `measured` run found best.
 
         Args:
@@ -54,7 +61,7 @@ class Life:
         """
         raise NotImplementedError
 
-    def add_linear(self):
+    def add_linear(self) -> Json:
         """Weighs the linear part and adds it to what was trained.
 
         Returns:
@@ -62,16 +69,16 @@ class Life:
         """
         raise NotImplementedError
 
-    def refit_linear(self, measured):
+    def refit_linear(self, measured: Json) -> None:
         """Adds the linear part of everything, where the result of the measured run has weight for
         one."""
         raise NotImplementedError
 
-    def save(self, folder, everything=False):
+    def save(self, folder: Path, everything: bool = False) -> None:
         """Writes the host or the task bundle into the folder of the run."""
         raise NotImplementedError
 
-    def measure(self):
+    def measure(self) -> tuple[Json, Json]:
         """Measures what is served, on validation and test, and the baselines.
 
         Returns:
@@ -80,11 +87,11 @@ class Life:
         """
         raise NotImplementedError
 
-    def history_lengths(self):
+    def history_lengths(self) -> np.ndarray:
         """The number of events of each training history, int array."""
         raise NotImplementedError
 
-    def vectors(self, rows):
+    def vectors(self, rows: Mapping[str, np.ndarray]) -> tuple | None:
         """What TensorBoard's projector shows.
 
         Args:
@@ -95,7 +102,7 @@ class Life:
         """
         return None
 
-    def trained_on(self, training, measured):
+    def trained_on(self, training: Any, measured: Json) -> Json:
         """What `metrics.json` says of training on everything: a dict of sizes and epochs.
 
         Args:
@@ -105,7 +112,7 @@ class Life:
         raise NotImplementedError
 
 
-def live(life):
+def live(life: Life) -> Json:
     """Runs a Life in its folder: from where an interrupted one stopped, to its result.
 
     Random numbers should be `seeded` from before any network is built, since dropout layers draw

@@ -1,6 +1,7 @@
 """Asking an export, for some histories or for every user of a log."""
 
 import functools
+from collections.abc import Mapping
 
 from keras_peterrec.errors import refuse
 from keras_peterrec.log.id_text import comma_hint, known_hint
@@ -14,7 +15,7 @@ from keras_peterrec.types import Json
 class Answers(dict):
     """Answers by task, and what their numbers are: `units` by task; see `ExportedModel.units`."""
 
-    def __init__(self, units):
+    def __init__(self, units: Mapping[str, str]) -> None:
         super().__init__()
         self.units = units
 

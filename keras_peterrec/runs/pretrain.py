@@ -1,5 +1,7 @@
 """From a log to a host."""
 
+from collections.abc import Callable
+
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.event_fields import find_fields
@@ -69,7 +71,14 @@ class NewHost(HostLife):
         settings, devices, began: see `HostLife`.
     """
 
-    def __init__(self, settings, devices, log, everything, began):
+    def __init__(
+        self,
+        settings: PretrainSettings,
+        devices: Devices,
+        log: PretrainingLog,
+        everything: Callable[[], PretrainingLog],
+        began: float,
+    ) -> None:
         fingerprints, self._item_fields = log.summary["fingerprint"], None
         if settings.items is not None:
             self._item_fields = _read_item_fields(settings, log.vocabulary)
@@ -80,13 +89,13 @@ class NewHost(HostLife):
         self.log, self._everything = log, everything
         self.keep_seen = log.keep_seen
 
-    def say(self):
+    def say(self) -> None:
         self.log.say_what_is_left_out(self.settings.keep_seen)
         self.log.say_what_is_read(self.settings.times)
         if self.settings.runner is not None:
             say_if_nothing_is_counted(self.log, self.settings.runner)
 
-    def begin(self, everything=False):
+    def begin(self, everything: bool = False) -> None:
         settings = self.settings
         if everything:
             self.log = self._everything()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -86,18 +87,20 @@ class GrownHost(HostLife):
 
     goes_on = True
 
-    def __init__(self, settings, devices, fingerprints, began, growth):
+    def __init__(
+        self, settings: Any, devices: Devices, fingerprints: Any, began: float, growth: "Growth"
+    ) -> None:
         how = settings.for_host(growth.known)
         super().__init__(settings, devices, fingerprints, began, how)
         self.growth = growth
         self.counted = count_split(growth.log, settings.split)
         growth.check(self.counted.counts)
 
-    def say(self):
+    def say(self) -> None:
         _say_what_it_knows(self.growth.known, self.settings)
         _say_if_it_is_new_events_alone(self.growth.log, self.settings)
 
-    def begin(self, everything=False):
+    def begin(self, everything: bool = False) -> None:
         known, log = self.growth.known, self.growth.log
         counted = count_split(log, EVERYTHING) if everything else self.counted
         self.host, self.log = self.growth.host(counted, everything)
@@ -126,7 +129,7 @@ class Growth:
     devices: Devices
     features: ItemFeatures | None
 
-    def check(self, trained):
+    def check(self, trained: Any) -> None:
         """Raises InputError if nothing would be trained."""
         vocabulary, _ = self._vocabulary(trained)
         if self.settings.keep_host_items and len(vocabulary) == len(self.known.vocabulary):
@@ -135,7 +138,7 @@ class Growth:
                 f"these alone. Received: {len(self.log.item_ids)} items, all known."
             )
 
-    def host(self, counted, final=False):
+    def host(self, counted: Any, final: bool = False) -> tuple[Host, PretrainingLog]:
         """The host with new items, not trained yet, and the PretrainingLog in its ids."""
         settings, known = self.settings, self.known
         vocabulary, counts = self._vocabulary(counted.counts)

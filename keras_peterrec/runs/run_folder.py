@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
@@ -12,6 +13,7 @@ from keras_peterrec.files.folder_lock import NAME as LOCK
 from keras_peterrec.files.folder_lock import is_held_elsewhere, locked
 from keras_peterrec.files.json_file import read_json, write_json
 from keras_peterrec.files.leftovers import is_leftover
+from keras_peterrec.types import AnyPath, Json
 
 FORMAT_VERSION = 2
 FINAL = "final"  # the folder in a run's folder for the state and logs of training on everything
@@ -57,7 +59,15 @@ class RunFolder:
     ...     return folder.finish(train(folder.path))
     """
 
-    def __init__(self, path, settings, data=None, recipe=None, devices=None, final=False):
+    def __init__(
+        self,
+        path: AnyPath,
+        settings: Any,
+        data: Any = None,
+        recipe: int | None = None,
+        devices: Any = None,
+        final: bool = False,
+    ) -> None:
         self.path = Path(path)
         if devices is None:
             # Only here: `check_folder` is used before TensorFlow is imported.
@@ -156,7 +166,7 @@ class RunFolder:
             )
         return True
 
-    def earlier_result(self):
+    def earlier_result(self) -> Json | None:
         """What a finished run wrote, and says so; `None` if there is work to do."""
         return self._devices.on_chief(self._earlier_result)
 
@@ -166,7 +176,7 @@ class RunFolder:
         progress.line(f"{self.path} is already finished; nothing is trained again")
         return self._measured()
 
-    def measured_result(self):
+    def measured_result(self) -> Json | None:
         """What a measured run wrote that is to be trained on everything; `None` before that.
 
         Raises:
@@ -180,13 +190,13 @@ class RunFolder:
             )
         return result
 
-    def finish(self, result):
+    def finish(self, result: Json) -> Json:
         """Writes `metrics.json`, with which the run is finished; returns its content."""
         write_json(self.path / "metrics.json", result)
         return result
 
 
-def finish_elsewhere(settings):
+def finish_elsewhere(settings: Any) -> Json | None:
     """Asks the process that trains in `out` to end now, and waits until it has measured and saved.
 
     Args:
@@ -222,7 +232,7 @@ def finish_elsewhere(settings):
     return read_json(file, "out") if file.is_file() else None
 
 
-def check_folder(path, command):
+def check_folder(path: AnyPath, command: str) -> Any:
     """Raises an InputError if a folder holds anything but a run of a command.
 
     Args:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,12 +10,13 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from keras_peterrec.log.id_text import has_separator, written
+from keras_peterrec.types import AnyPath
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 
 
 @contextlib.contextmanager
-def table_writer(path, ending):
+def table_writer(path: AnyPath, ending: str) -> Any:
     """Yields a function that adds a table's rows to a file; all tables have the same columns.
 
     Args:

@@ -1,7 +1,14 @@
 """A task's data out of its settings, a target log or labels; and what a run says of it."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.column_names import refuse_reading
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
@@ -9,12 +16,18 @@ from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.sources import load_labels, load_log
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
-from keras_peterrec.log.user_fields import read_users
+from keras_peterrec.log.user_fields import UserTable, read_users
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
 from keras_peterrec.report.kept_rows import Examples, write_test_rows
 from keras_peterrec.runs.user_sums import write_test_users
+from keras_peterrec.settings.transfer import TaskSettings
 from keras_peterrec.task_kinds import choose_kind
+from keras_peterrec.tasks.task_data import TaskData
+from keras_peterrec.tasks.task_kind import Metric, TaskKind
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.types import ColumnNames, EventNames, Json, Source
 
 # From where on something is so little that a line says so.
 LEAST_KNOWN = 0.1
@@ -22,8 +35,13 @@ FEW_ROWS, FEW_TEST_USERS = 50, 30
 
 
 def open_source(
-    log, columns=None, events=None, weight_column=None, drop_bad_rows=False, fields=None
-):
+    log: Source,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
+    weight_column: str | None = None,
+    drop_bad_rows: bool = False,
+    fields: Sequence[str] | None = None,
+) -> Events | PreparedLog:
     """The PreparedLog of a folder of `prepare`; of anything else its Events, see `load_source`."""
     if not isinstance(log, PreparedLog) and not is_prepared(log):
         return load_source(log, columns, events, weight_column, drop_bad_rows, fields)
@@ -34,8 +52,13 @@ def open_source(
 
 
 def load_source(
-    log, columns=None, events=None, weight_column=None, drop_bad_rows=False, fields=None
-):
+    log: Source,
+    columns: ColumnNames | None = None,
+    events: EventNames | None = None,
+    weight_column: str | None = None,
+    drop_bad_rows: bool = False,
+    fields: Sequence[str] | None = None,
+) -> Events:
     """The Events that were given as such, by a name, by paths or as a table; see `load_log`."""
     if not isinstance(log, Events):
         return load_log(log, columns, events, weight_column, drop_bad_rows, fields)
@@ -43,7 +66,7 @@ def load_source(
     return log
 
 
-def known_histories(log, host):
+def known_histories(log: Events, host: Host) -> Events:
     """The histories of a log as a task reads them: the Events of the items that a host knows.
 
     Raises:
@@ -65,7 +88,7 @@ def known_histories(log, host):
     return source
 
 
-def say_what_is_little(data):
+def say_what_is_little(data: TaskData) -> None:
     """Says on stderr what looks wrong in a task's answers, and where there are so few of them that
     its numbers tell little.
 
@@ -84,7 +107,7 @@ def say_what_is_little(data):
         progress.line(few_test_users(test))
 
 
-def few_test_users(users):
+def few_test_users(users: int) -> str:
     """What to say of metrics that rest on a few users."""
     return (
         f"the test metrics rest on {users} user{'s' * (users != 1)}: see their intervals before "
@@ -92,7 +115,7 @@ def few_test_users(users):
     )
 
 
-def load_answers(settings):
+def load_answers(settings: TaskSettings) -> Events | Labels:
     """The target Events or the Labels that the settings of a task name.
 
     Args:
@@ -117,7 +140,9 @@ def load_answers(settings):
     )
 
 
-def load_task(settings, fields=None):
+def load_task(
+    settings: Any, fields: Sequence[str] | None = None
+) -> tuple[Events, Events | Labels, UserTable | None]:
     """The source Events, the answers and the columns of users that the settings of a task name.
 
     Of a prepared log only the histories of users with answers are read. Where columns say
@@ -146,7 +171,7 @@ def load_task(settings, fields=None):
     return source.with_users(sorted(answered & users.users())), answers, users
 
 
-def say_of_how_many(users, asked):
+def say_of_how_many(users: UserTable, asked: set[str]) -> None:
     """Says of how few users the columns say something, where it is few.
 
     Args:
@@ -166,7 +191,7 @@ def say_of_how_many(users, asked):
         progress.line(f"`users` knows only {known:,} of {len(asked):,} users; are these their ids?")
 
 
-def with_kind(settings, answers):
+def with_kind(settings: Any, answers: Events | Labels) -> tuple[Any, TaskKind]:
     """The settings with the name of the task's kind in them; see `choose_kind`."""
     labels = answers if isinstance(answers, Labels) else None
     kind = choose_kind(settings.kind, labels)
@@ -175,7 +200,7 @@ def with_kind(settings, answers):
     return settings.replace(kind=kind.name), kind
 
 
-def fit_linear(data, items):
+def fit_linear(data: TaskData, items: int) -> LinearPart | None:
     """The linear part of a task, or `None` if its kind has none.
 
     Args:
@@ -189,7 +214,13 @@ def fit_linear(data, items):
     return linear
 
 
-def task_result(settings, data, fingerprints, measure, linear=None):
+def task_result(
+    settings: Any,
+    data: TaskData,
+    fingerprints: Sequence[str],
+    measure: Callable[..., Any],
+    linear: LinearPart | None = None,
+) -> Json:
     """What `metrics.json` says of a task, however it was solved.
 
     Args:
@@ -233,12 +264,14 @@ def task_result(settings, data, fingerprints, measure, linear=None):
     }
 
 
-def example_writer(settings, source, vocabulary):
+def example_writer(settings: Any, source: Events, vocabulary: Vocabulary) -> Examples:
     """The Examples of a run, with the titles of its logs where these have some."""
     return Examples(source, vocabulary, (settings.log, getattr(settings, "target", None)))
 
 
-def write_test(folder, result, metric, examples):
+def write_test(
+    folder: Path, result: Json, metric: Metric, examples: Examples
+) -> dict[str, np.ndarray]:
     """Writes what a run keeps of its test users: to compare runs, and for its report.
 
     Args:

@@ -2,8 +2,9 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,16 +12,20 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec import progress
+from keras_peterrec.linear.linear_part import LinearScores
 from keras_peterrec.log.batches import state_batches, task_batches
 from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.run_folder import FINAL
+from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
+from keras_peterrec.training.resumable_training import ResumableTraining
 from keras_peterrec.transfer.strategies import LEARNING_RATES, starts_as_head, what_is_asked
-from keras_peterrec.transfer.task_model import head_model
+from keras_peterrec.transfer.task_model import TaskModel, head_model
 from keras_peterrec.transfer.user_passes import UserPasses
+from keras_peterrec.types import Json
 
 # Version of the training code: raise it when the same settings give another result. Folders that
 # another version began are refused.
@@ -68,7 +73,7 @@ class TaskTraining:
     head_is_all: bool
     gain: tuple | None = None
 
-    def summary(self, total_seconds):
+    def summary(self, total_seconds: float) -> Json:
         """The training's entries of `metrics.json`; see `ResumableTraining.summary`."""
         if self.head is None:
             return self.rest.summary(total_seconds)
@@ -89,11 +94,11 @@ class TaskTraining:
         return {**rest, "head": of_head, "seconds": seconds}
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """How many were trained in all."""
         return sum(training.state["epoch"] for training in (self.head, self.rest) if training)
 
-    def finish(self):
+    def finish(self) -> None:
         """Removes the saved states; call it once the result is on disk."""
         for training in (self.head, self.rest):
             if training is not None:
@@ -129,32 +134,40 @@ class TaskRun:
     started: str | None = None
 
     @property
-    def rows(self):
+    def rows(self) -> TaskData:
         """TaskData whose rows are trained on."""
         return self.data if self.measured is None else self.data.everything()
 
     @property
-    def place(self):
+    def place(self) -> Path:
         """The folder of training's state."""
         return self.folder if self.measured is None else self.folder / FINAL
 
-    def title(self, stage=""):
+    def title(self, stage: str = "") -> str:
         everything = "" if self.measured is None else " on everything"
         return f"{self.folder.name}{stage}{everything}"
 
-    def measure(self):
+    def measure(self) -> Any:
         """Metrics of the validation users as they are served, with the linear part."""
         users = self.data.users(self.model, VALIDATION)
         return self.data.measure_sum(users, self.model.head, self.linear_scores)
 
     @functools.cached_property
-    def linear_scores(self):
+    def linear_scores(self) -> LinearScores | None:
         """The LinearScores of the validation users, or `None` without a linear part."""
         if self.linear is None:
             return None
         return self.data.linear_scores(self.linear, VALIDATION)
 
-    def recipe(self, rate, patience, drops, counts_start, path, gives_up=None):
+    def recipe(
+        self,
+        rate: float,
+        patience: int,
+        drops: int,
+        counts_start: bool,
+        path: Sequence[int] | None,
+        gives_up: int | None = None,
+    ) -> Recipe:
         """The Recipe of a stage; that of a measured one again where there is its `path`."""
         few = len(self.data.splits[TRAIN]) < FEW_ROWS
         metric = self.data.kind.metric
@@ -172,7 +185,9 @@ class TaskRun:
         )
         return recipe if path is None else recipe.again(path)
 
-    def fit(self, stage, parts, measure, recipe, folder):
+    def fit(
+        self, stage: str, parts: "Parts", measure: Callable[[], Any], recipe: Recipe, folder: Path
+    ) -> ResumableTraining:
         # The model itself is not named after its folder: XLA finds what it compiled for an equal
         # model only where the names agree.
         return fit(
@@ -190,7 +205,7 @@ class TaskRun:
         )
 
 
-def train_task(run):
+def train_task(run: TaskRun) -> TaskTraining:
     """Trains a task model to its best validation metric.
 
     The head comes first, on states that are computed once, and then all that the method trains
@@ -248,7 +263,7 @@ def _gain(after, before, metric):
     return after.gain_over(before, metric)
 
 
-def why_head_is_all(rest, gain):
+def why_head_is_all(rest: ResumableTraining, gain: tuple | None) -> str | None:
     """Why the head alone is as good on validation users as all that a method trains, or `None`.
 
     Args:
@@ -262,7 +277,9 @@ def why_head_is_all(rest, gain):
     return f"more brought {gain[0]:.2g} on validation, with a standard error of {gain[1]:.2g}"
 
 
-def train_head(run, folder, path, stage=""):
+def train_head(
+    run: TaskRun, folder: Path, path: Sequence[int] | None, stage: str = ""
+) -> ResumableTraining:
     """Trains the head alone: the users' states do not change, so the host runs only once.
 
     The network is validated alone, so that the head is trained well also where the linear part
@@ -294,7 +311,9 @@ def train_head(run, folder, path, stage=""):
     return run.fit(stage, parts, measure, recipe, folder)
 
 
-def train_rest(run, head, path):
+def train_rest(
+    run: TaskRun, head: ResumableTraining | None, path: Sequence[int] | None
+) -> ResumableTraining:
     """Trains all that the method trains, the head included.
 
     Args:
@@ -327,7 +346,7 @@ class Parts:
     forward: Callable
 
 
-def choose_batch_size(model, data, settings):
+def choose_batch_size(model: TaskModel, data: TaskData, settings: Any) -> int:
     """The batch size of a training: rows, or cuts of histories where these have several."""
     train = data.splits[TRAIN]
     default = min(128, max(16, len(train) // 256))
@@ -340,7 +359,7 @@ def _passes(model, data, settings):
     return data.reach(model, TRAIN) is not None
 
 
-def choose_parts(model, data, settings, batch_size):
+def choose_parts(model: TaskModel, data: TaskData, settings: Any, batch_size: int) -> Parts:
     """The Parts of a method that trains more than a head: in passes over histories, or by rows.
 
     Args:
@@ -356,13 +375,15 @@ def choose_parts(model, data, settings, batch_size):
     return by_rows(model, data, batch_size, settings.seed, steps, settings.hide_rate)
 
 
-def epoch_steps(rows, batch_size):
+def epoch_steps(rows: int, batch_size: int) -> int:
     """The number of batches in an epoch, for a number of training rows."""
     least = FEW_STEPS if rows < FEW_ROWS else EPOCH_STEPS
     return max(least, -(-min(rows, EPOCH_ROWS) // batch_size))
 
 
-def by_rows(model, data, batch_size, seed, steps, hide_rate):
+def by_rows(
+    model: TaskModel, data: TaskData, batch_size: int, seed: int, steps: int, hide_rate: float
+) -> Parts:
     """Trains on every row for itself.
 
     Args:
@@ -376,13 +397,25 @@ def by_rows(model, data, batch_size, seed, steps, hide_rate):
     train = data.splits[TRAIN]
     # All batches have one width, so that the step is compiled once; no wider than any history.
     width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
-    columns = train.starts, train.stops, train.answers
-    asked = seed, hide_rate, what_is_asked(model.host), steps
-    batches = task_batches(data.source.rows, *columns, width, batch_size, *asked, train.told)
+    batches = task_batches(
+        data.source.rows,
+        train.starts,
+        train.stops,
+        train.answers,
+        width,
+        batch_size,
+        seed,
+        hide_rate,
+        what_is_asked(model.host),
+        steps,
+        train.told,
+    )
     return Parts(model, batches, model.user_states)
 
 
-def in_passes(model, data, batch_size, seed, hide_rate):
+def in_passes(
+    model: TaskModel, data: TaskData, batch_size: int, seed: int, hide_rate: float
+) -> Parts:
     """Trains on all cuts of a user's history in one pass over it; see `UserPasses`.
 
     Args:
@@ -412,7 +445,7 @@ def in_passes(model, data, batch_size, seed, hide_rate):
     return Parts(passes, batches, forward)
 
 
-def on_states(model, data, batch_size, seed):
+def on_states(model: TaskModel, data: TaskData, batch_size: int, seed: int) -> Parts:
     """Trains the head alone, on the states of all training rows.
 
     Args:

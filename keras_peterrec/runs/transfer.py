@@ -1,9 +1,15 @@
 """From a host and a small log or a table of labels to a task bundle."""
 
 import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import refuse
+from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
@@ -30,7 +36,7 @@ from keras_peterrec.runs.task_data import (
 from keras_peterrec.runs.task_training import RECIPE, TaskRun, train_task
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import DEFAULT_PATCH, PATCHED, TransferSettings
-from keras_peterrec.tasks.task_data import PartWeights
+from keras_peterrec.tasks.task_data import PartWeights, TaskData
 from keras_peterrec.tensorflow_start import command_began
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import seeded
@@ -134,26 +140,36 @@ class TaskLife(Life):
 
     recipe = RECIPE
 
-    def __init__(self, settings, devices, fingerprints, began, host, data, start):
+    def __init__(
+        self,
+        settings: TransferSettings,
+        devices: Devices,
+        fingerprints: Any,
+        began: float,
+        host: Host,
+        data: TaskData,
+        start: TaskBundle | None,
+    ) -> None:
         super().__init__(settings, devices, fingerprints, began)
         self.host, self.data, self.start = host, data, start
         self.metric = data.kind.metric
         self.examples = example_writer(settings, data.source, host.vocabulary)
-        self.model = self.linear = None
+        self.model: Any = None
+        self.linear: LinearPart | None = None
         self.method = settings.method
 
-    def say(self):
+    def say(self) -> None:
         say_weak_host(self.settings.host, HOST_METRIC)
         say_what_is_little(self.data)
         _say_what_the_host_saw(self.host, self.settings)
 
-    def begin(self, everything=False):
+    def begin(self, everything: bool = False) -> None:
         data = self.data
         if everything:
             self.host, data = _load_host(self.settings, self.devices), data.everything()
         self.model = _new_model(self.host, data, self.settings, self.devices, self.start)
 
-    def train(self, folder, measured=None):
+    def train(self, folder: Path, measured: Json | None = None) -> Any:
         settings, examples = self.settings, None
         if measured is None:
             examples = self.examples
@@ -181,7 +197,7 @@ class TaskLife(Life):
         model.user_fields = self.model.user_fields
         return model
 
-    def add_linear(self):
+    def add_linear(self) -> Json:
         data, head = self.data, self.model.head
         with stage("weighing the network and the linear part", brief=True):
             users = data.users(self.model, VALIDATION)
@@ -191,12 +207,12 @@ class TaskLife(Life):
         self._weights = weights
         # The head is scaled for the sum from now on.
         self._scale_alone = alone.network / weights.network
-        entries = {"network_weight": weights.network}
+        entries: Json = {"network_weight": weights.network}
         if self._added is not None:
             entries["linear"] = {"weight": weights.linear, **self._added.chosen}
         return entries
 
-    def refit_linear(self, measured):
+    def refit_linear(self, measured: Json) -> None:
         everything, linear = self.data.everything(), None
         chosen = measured.get("linear", {"weight": 0.0})
         if chosen["weight"]:
@@ -205,14 +221,14 @@ class TaskLife(Life):
         weights = PartWeights(measured["network_weight"], chosen["weight"])
         everything.join(self.model, linear, weights)
 
-    def save(self, folder, everything=False):
+    def save(self, folder: Path, everything: bool = False) -> None:
         recorded = self.settings.recorded()
         how = recorded, everything, self.host, self.data.user_fields
         task = Task(self.model, self.method, self.data.kind, *how)
         task.save(folder, self.host)
         self._bundle_bytes = (folder / "weights.npz").stat().st_size
 
-    def measure(self):
+    def measure(self) -> tuple[Json, Json]:
         measure = functools.partial(self.data.measure, self.model)
         result = task_result(self.settings, self.data, self.fingerprints, measure, self.linear)
         result["parameters"] = parameter_report(self.model)
@@ -229,17 +245,17 @@ class TaskLife(Life):
         parts = {NETWORK: network, LINEAR: alone}
         return parts if can_be_compared(result["metrics"]["test"], *parts.values()) else {}
 
-    def history_lengths(self):
+    def history_lengths(self) -> np.ndarray:
         train = self.data.splits[TRAIN]
         return train.stops - train.starts
 
-    def vectors(self, rows):
+    def vectors(self, rows: Mapping[str, np.ndarray]) -> tuple | None:
         if "counts" not in rows:
             return None
         vectors, _ = self.data.kind.score_rows(self.model.head)
         return vectors, self.data.kind.labels, rows["counts"], "target items"
 
-    def trained_on(self, training, measured):
+    def trained_on(self, training: Any, measured: Json) -> Json:
         return {"rows": len(self._run.rows.splits[TRAIN]), "epochs": training.epochs}
 
 

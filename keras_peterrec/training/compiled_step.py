@@ -5,6 +5,9 @@ operations: XLA takes seconds to compile them, and TensorFlow runs them just as 
 is compiled at all, `worth_compiling` says.
 """
 
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -12,13 +15,16 @@ from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.layers.forms import UnknownForm, form_of
 from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.training.seeds import random_states
+from keras_peterrec.types import Model, Tensor, Variable
 
 # {form and shapes: function}. XLA keeps what it has compiled until the process ends, so a second
 # model of the same form should not make it compile anew.
 _COMPILED = {}
 
 
-def loss_and_gradients(model, x, y, sample_weight=None):
+def loss_and_gradients(
+    model: Model, x: Tensor, y: Tensor, sample_weight: Tensor = None
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """The loss of a batch, the model's outputs, and the gradients of its trainable variables.
 
     The random seeds of the model and its loss move on, as in `model(x, training=True)`.
@@ -54,7 +60,9 @@ def loss_and_gradients(model, x, y, sample_weight=None):
     return loss, y_pred, weights.of_variables(gradients)
 
 
-def call_compiled(model, key, function, *arguments):
+def call_compiled(
+    model: Model, key: Hashable, function: Callable[..., Tensor], *arguments: Any
+) -> Any:
     """Calls a function that XLA compiles, or has compiled for another model.
 
     Args:
@@ -78,7 +86,7 @@ def call_compiled(model, key, function, *arguments):
     return _COMPILED[key](*arguments)
 
 
-def shared_form(model, weights):
+def shared_form(model: Model, weights: "Weights") -> tuple | None:
     """What two models have in common that can share a compiled step; `None` shares nothing.
 
     Args:
@@ -101,7 +109,7 @@ class Weights:
         left_out: sequence of variables that the function gets in another way. Defaults to `()`.
     """
 
-    def __init__(self, model, left_out=()):
+    def __init__(self, model: Model, left_out: Sequence[Variable] = ()) -> None:
         self._model = model
         others = {id(variable) for variable in left_out}
         seeds = {id(v): v for v in random_states(model)}
@@ -111,43 +119,43 @@ class Weights:
         self._is_trained = [id(variable) in trained for variable in self._variables]
         self._seeds = [n for n, v in enumerate(self._variables) if id(v) in seeds]
 
-    def form(self):
+    def form(self) -> tuple:
         """What `form_of` compares."""
         return tuple(self._is_trained), self._model.compute_dtype
 
-    def values(self):
+    def values(self) -> list[Tensor]:
         """The variables' values, tensors."""
         return [tf.convert_to_tensor(v.value) for v in self._variables]
 
-    def trained(self, values):
+    def trained(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Those of `values` that are trained."""
         return [value for value, is_trained in zip(values, self._is_trained) if is_trained]
 
-    def seeds(self, values):
+    def seeds(self, values: Sequence[Tensor]) -> list[Tensor]:
         """The random seeds among `values`."""
         return [values[number] for number in self._seeds]
 
-    def with_seeds(self, values, seeds):
+    def with_seeds(self, values: Sequence[Tensor], seeds: Sequence[Tensor]) -> list[Tensor]:
         """`values` with other random seeds."""
         values = list(values)
         for number, seed in zip(self._seeds, seeds):
             values[number] = seed
         return values
 
-    def with_new(self, seeds):
+    def with_new(self, seeds: Sequence[Tensor]) -> dict[int, Tensor]:
         """What `assign` takes, for random seeds."""
         return dict(zip(self._seeds, seeds))
 
-    def taken(self, values, tape):
+    def taken(self, values: Sequence[Tensor], tape: tf.GradientTape) -> "_Taken":
         """A context in which the model reads `values` in place of its variables."""
         return _Taken(self, values, tape)
 
-    def assign(self, changed):
+    def assign(self, changed: dict[int, Tensor]) -> None:
         """Gives the variables their new values, `{number: tensor}`."""
         for number, value in changed.items():
             self._variables[number].assign(value)
 
-    def of_variables(self, gradients):
+    def of_variables(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of `trained` as gradients of the model's trainable variables, in order."""
         trained = self.trained(self._variables)
         by_variable = dict(zip(map(id, trained), gradients))

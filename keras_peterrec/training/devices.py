@@ -4,12 +4,15 @@ import contextlib
 import functools
 import json
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.settings.base import device_count
+from keras_peterrec.types import Model, Variable
 
 
 class Devices:
@@ -38,7 +41,7 @@ class Devices:
     >>> model.fit(devices.share(batches), steps_per_epoch=100)
     """
 
-    def __init__(self, strategy):
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
         resolver = strategy.cluster_resolver
@@ -52,7 +55,7 @@ class Devices:
             self.worker = before + resolver.task_id
 
     @classmethod
-    def open(cls, count=None):
+    def open(cls, count: int | str | None = None) -> "Devices":
         """Opens the workers that `TF_CONFIG` names or, without it, devices of this machine.
 
         Call this before TensorFlow is used for anything else: afterwards it can no
@@ -72,11 +75,11 @@ class Devices:
         return cls(_workers_strategy(config, count) if config else _local_strategy(count))
 
     @classmethod
-    def of(cls, model):
+    def of(cls, model: Model) -> "Devices":
         """The devices for which a model was made."""
         return cls(model.distribute_strategy)
 
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager:
         """The scope in which all workers make their models, optimizers and metrics.
 
         Do nothing else in it. To make a variable, a worker waits for all others to make
@@ -87,7 +90,7 @@ class Devices:
             return contextlib.nullcontext()
         return self.strategy.scope()
 
-    def check_batch_size(self, batch_size, default):
+    def check_batch_size(self, batch_size: int | None, default: int) -> int:
         """The global batch size: the one asked for, or the default rounded up to fit.
 
         Args:
@@ -106,7 +109,7 @@ class Devices:
             )
         return batch_size
 
-    def share(self, batches, of_worker=False):
+    def share(self, batches: tf.data.Dataset, of_worker: bool = False) -> tf.data.Dataset:
         """Gives each replica its rows of every batch.
 
         Every worker makes the same global batches and keeps its own part, so that a step
@@ -140,7 +143,7 @@ class Devices:
 
         return self.strategy.distribute_datasets_from_function(of_this_worker)
 
-    def on_chief(self, function):
+    def on_chief(self, function: Callable[[], Any]) -> Any:
         """Calls a function on the chief alone and returns its result on every worker.
 
         Args:
@@ -166,7 +169,7 @@ class Devices:
             raise InputError(answer["error"])
         return answer["result"]
 
-    def copy_from_chief(self, variables):
+    def copy_from_chief(self, variables: Iterable[Variable]) -> None:
         """Gives variables on all workers the values that they have on the chief."""
         if self.workers == 1:
             return

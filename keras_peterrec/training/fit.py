@@ -3,9 +3,13 @@
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_peterrec import progress
 from keras_peterrec.log.streamed_batches import StreamedBatches
@@ -19,6 +23,7 @@ from keras_peterrec.training.replicated_model import unused_variables, vary_drop
 from keras_peterrec.training.resumable_training import RepeatedTraining, ResumableTraining
 from keras_peterrec.training.tensorboard import tensorboard_callbacks
 from keras_peterrec.training.weight_average import WeightAverage
+from keras_peterrec.types import AnyPath, Loss, Model, Tensor
 
 # The largest table that is updated as a whole. Updating only the rows of a step first has to
 # sort them, which costs more on a small table: measured, a step by rows takes twice as long
@@ -69,7 +74,7 @@ class Recipe:
     least_gain: float = TrainingSettings.least_gain
     finish: bool = False
 
-    def again(self, path):
+    def again(self, path: Sequence[int]) -> "Recipe":
         """The same recipe for a training that repeats the way to the best weights.
 
         Args:
@@ -79,7 +84,9 @@ class Recipe:
             self, epochs=sum(path), path=tuple(path), monitor=None, counts_start=False
         )
 
-    def training(self, folder, average, asked_in):
+    def training(
+        self, folder: AnyPath, average: WeightAverage | None, asked_in: AnyPath | None
+    ) -> ResumableTraining:
         """The callback that decides when training ends; see `ResumableTraining`."""
         if self.path is not None:
             return RepeatedTraining(folder, self.path, self.learning_rate, average=average)
@@ -96,7 +103,9 @@ class Recipe:
         )
 
 
-def compile_model(model, loss, learning_rate, jit_compile=True):
+def compile_model(
+    model: Model, loss: Loss | None, learning_rate: float, jit_compile: bool = True
+) -> None:
     """Compiles a model the way every run trains it.
 
     The optimizer's variables are made here rather than in the first step, so that the step is
@@ -122,7 +131,7 @@ def compile_model(model, loss, learning_rate, jit_compile=True):
             optimizer.freeze_rows(variable, rows)
 
 
-def worth_compiling(model, batches, epochs):
+def worth_compiling(model: Model, batches: tf.data.Dataset, epochs: int) -> bool:
     """Whether a training is so long that compiling its step pays; all batches have one shape.
 
     Args:
@@ -145,18 +154,18 @@ def worth_compiling(model, batches, epochs):
 
 
 def fit(
-    title,
-    model,
-    loss,
-    batches,
-    measure,
-    forward,
-    recipe,
-    folder,
-    show=None,
-    profile=False,
-    asked_in=None,
-):
+    title: str,
+    model: Model,
+    loss: Loss | None,
+    batches: tf.data.Dataset | StreamedBatches,
+    measure: Callable[[], Mapping[str, float]] | None,
+    forward: Callable[..., Tensor],
+    recipe: Recipe,
+    folder: Path,
+    show: Callable[[Any], str] | None = None,
+    profile: bool = False,
+    asked_in: AnyPath | None = None,
+) -> ResumableTraining:
     """Trains a model to its best validation metric; continues an interrupted training.
 
     Args:

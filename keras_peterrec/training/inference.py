@@ -2,12 +2,16 @@
 
 import inspect
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_peterrec.log.batches import history_batches
 from keras_peterrec.progress import each
+from keras_peterrec.types import AnyPath, Tensor
 
 # Tokens in one batch of inference, at most. This bounds the memory at any length, and keeps
 # batches so small that all histories of one batch have nearly the same length.
@@ -17,7 +21,13 @@ TOKENS = 16_384
 _TRACED = weakref.WeakKeyDictionary()
 
 
-def outputs_of(function, items, starts, stops, max_length):
+def outputs_of(
+    function: Callable[..., Tensor],
+    items: np.ndarray,
+    starts: ArrayLike,
+    stops: ArrayLike,
+    max_length: int,
+) -> np.ndarray:
     """Applies a function of ids `[B, L]` to many histories, batch by batch.
 
     A batch holds histories of similar length, so little padding is computed. The
@@ -45,7 +55,7 @@ def outputs_of(function, items, starts, stops, max_length):
     return outputs
 
 
-def traced(function, *columns):
+def traced(function: Callable[..., Tensor], *columns: int) -> Any:
     """Compiles a function of integers to a graph, once for each function.
 
     Every epoch validates, and tracing a model takes longer than running it. The graph
@@ -82,7 +92,7 @@ def traced(function, *columns):
     return graphs[method, columns]
 
 
-def write_graph(function, folder):
+def write_graph(function: Callable[..., Tensor], folder: AnyPath) -> None:
     """Writes the graph of a function of ids for TensorBoard.
 
     Keras' own TensorBoard callback does not find the graph of its training function.

@@ -7,6 +7,7 @@ import keras
 from keras_peterrec.keras_internals import Prebuilt
 from keras_peterrec.layers.sampled_softmax import SHARED_SEED
 from keras_peterrec.training.seeds import seed_states
+from keras_peterrec.types import Model, Tensor, Variable
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -52,11 +53,11 @@ class ReplicatedTraining(Prebuilt):
         return []
 
     @property
-    def jit_compile(self):
+    def jit_compile(self) -> bool:
         return keras.Model.jit_compile.fget(self)
 
     @jit_compile.setter
-    def jit_compile(self, value):
+    def jit_compile(self, value: bool) -> None:
         # Keras compiles no model with a layer that XLA does not know, but a training step does
         # without these.
         unused = self.unused_in_training()
@@ -120,12 +121,12 @@ def _build_optimizer(model):
             model.optimizer.build(model.trainable_variables)
 
 
-def unused_variables(model):
+def unused_variables(model: Model) -> list[Variable]:
     """The variables that a training step does not read; see `unused_in_training`."""
     return [variable for layer in model.unused_in_training() for variable in layer.variables]
 
 
-def record_loss(model, loss, rows):
+def record_loss(model: Model, loss: Tensor, rows: Tensor) -> None:
     """Adds the loss of a step to the mean that `fit` shows as `loss`.
 
     Args:
@@ -138,7 +139,7 @@ def record_loss(model, loss, rows):
     tracker.update_state(loss, sample_weight=rows)
 
 
-def sum_over_replicas(value):
+def sum_over_replicas(value: Tensor) -> Tensor:
     """Sums each replica's value over all replicas of all workers.
 
     Replicas may count different numbers of targets. The mean over all of them is exact
@@ -159,7 +160,7 @@ def sum_over_replicas(value):
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
-def vary_dropout(model):
+def vary_dropout(model: Model) -> None:
     """Gives the dropout of each replica its own random numbers.
 
     The state of a random generator is copied to all replicas. With the same state, each

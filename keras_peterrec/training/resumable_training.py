@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -17,9 +18,11 @@ from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.training.callbacks import learning_rate
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.seeds import random_states
+from keras_peterrec.training.weight_average import WeightAverage
+from keras_peterrec.types import AnyPath, Json, Model
 
 # What early stopping remembers between epochs; `state.json` holds the same keys.
-NEW_STATE = {
+NEW_STATE: Json = {
     "epoch": 0,  # epochs done
     "best": None,
     "best_epoch": None,  # counted from 0; -1 is the start, see `count_start`
@@ -88,17 +91,17 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
-        monitor,
-        mode,
-        patience,
-        drops=2,
-        factor=0.3,
-        average=None,
-        least_gain=0.0,
-        gives_up=None,
-        asked_in=None,
-    ):
+        folder: AnyPath,
+        monitor: str | None,
+        mode: str,
+        patience: int,
+        drops: int = 2,
+        factor: float = 0.3,
+        average: WeightAverage | None = None,
+        least_gain: float = 0.0,
+        gives_up: int | None = None,
+        asked_in: AnyPath | None = None,
+    ) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.monitor = monitor
@@ -111,13 +114,13 @@ class ResumableTraining(keras.callbacks.Callback):
         self.gives_up = gives_up
         self.asked_in = self.folder.parent if asked_in is None else asked_in
         self.told = ""
-        self.state = dict(NEW_STATE)
+        self.state: Json = dict(NEW_STATE)
         self._earlier_seconds = 0.0  # in the epochs of interrupted processes
-        self._epoch_began = None
-        self._first_step = None  # when it ended
+        self._epoch_began = 0.0
+        self._first_step: float | None = None  # when it ended
         self._looked = 0.0  # for a request to finish
 
-    def restore(self, model):
+    def restore(self, model: Model) -> int:
         """Loads the state of an interrupted run, if there is one, into a compiled model.
 
         A state that cannot be read, or is of another model, is left alone with a line: training
@@ -145,7 +148,7 @@ class ResumableTraining(keras.callbacks.Callback):
                 variable.assign(value)
         return self.state["epoch"]
 
-    def count_start(self, model, value):
+    def count_start(self, model: Model, value: float) -> None:
         """Counts the weights before the first epoch as the best so far.
 
         Args:
@@ -163,21 +166,21 @@ class ResumableTraining(keras.callbacks.Callback):
         self.state = state
 
     @property
-    def stopped(self):
+    def stopped(self) -> bool:
         """Whether training has ended before its epochs were over."""
         return self.state["stopped"] is not None
 
     @property
-    def still_rising(self):
+    def still_rising(self) -> bool:
         """Whether no early stopping has ended the training, and validation rose lately."""
         if self.stopped or self.state["best_epoch"] is None:
             return False
         return self.state["epoch"] - 1 - self.state["best_epoch"] < self.patience
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch_began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         now = time.perf_counter()
         if self._first_step is None:
             self._first_step = now
@@ -187,7 +190,7 @@ class ResumableTraining(keras.callbacks.Callback):
             # What was trained of this epoch is measured, and is the best or is not.
             self.model.stop_training = self.model.stop_training or self._is_asked_to_finish()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         state = dict(self.state)
         value = float(logs[self.monitor])
         improved = state["best"] is None or self.sign * (value - state["best"]) > 0
@@ -218,7 +221,7 @@ class ResumableTraining(keras.callbacks.Callback):
         path = _up_to(state["path"], state["drops"])
         state["path"] = [*path[:-1], path[-1] + 1]
 
-    def finish_now(self):
+    def finish_now(self) -> None:
         """Ends an interrupted training that was restored where it is.
 
         Raises:
@@ -232,17 +235,17 @@ class ResumableTraining(keras.callbacks.Callback):
         if not self.stopped:
             self.state["stopped"] = "finish"
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self.load_best()
 
-    def load_best(self):
+    def load_best(self) -> None:
         """Loads the best weights into the model."""
         if self.state["best_epoch"] is not None:
             self._load(self.model, self.state["best_epoch"] + 1)
             if self.average is not None:
                 self.average.keep()
 
-    def summary(self, total_seconds):
+    def summary(self, total_seconds: float) -> Json:
         """The training's entries of `metrics.json`.
 
         Args:
@@ -273,7 +276,7 @@ class ResumableTraining(keras.callbacks.Callback):
             },
         }
 
-    def finish(self):
+    def finish(self) -> None:
         """Removes the saved state unless more epochs may be asked for later.
 
         Call it once the result is on disk.
@@ -412,20 +415,27 @@ class RepeatedTraining(ResumableTraining):
 
     still_rising = False
 
-    def __init__(self, folder, path, learning_rate, factor=0.3, average=None):
+    def __init__(
+        self,
+        folder: AnyPath,
+        path: Sequence[int],
+        learning_rate: float,
+        factor: float = 0.3,
+        average: WeightAverage | None = None,
+    ) -> None:
         super().__init__(folder, None, "max", patience=0, factor=factor, average=average)
         self.ends = list(itertools.accumulate(path))
         self.learning_rate = learning_rate
 
-    def finish(self):
+    def finish(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
         drops = sum(end <= epoch for end in self.ends)
         self.model.optimizer.learning_rate.assign(self.learning_rate * self.factor**drops)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         state = dict(self.state)
         self._count_epoch(state, epoch)
         state.update(best_epoch=epoch, best_seconds=state["seconds"])

@@ -2,14 +2,16 @@
 
 import contextlib
 import random
+from collections.abc import Iterator
 
 import numpy as np
 
 from keras_peterrec.tensorflow_internals import global_seed
+from keras_peterrec.types import Model, Variable
 
 
 @contextlib.contextmanager
-def seeded(seed):
+def seeded(seed: int) -> Iterator[None]:
     """Makes everything random within a block reproducible, and nothing after it.
 
     The initial weights and the dropout of Keras layers take their seeds from Python's
@@ -43,7 +45,7 @@ def seeded(seed):
         np.random.set_state(numpy)
 
 
-def random_states(model):
+def random_states(model: Model) -> list[Variable]:
     """The variables from which a model and its loss draw random numbers.
 
     Args:
@@ -56,6 +58,6 @@ def random_states(model):
     return seed_states(model) + ([generator.state] if generator is not None else [])
 
 
-def seed_states(model):
+def seed_states(model: Model) -> list[Variable]:
     """The variables from which a model draws random numbers, in order."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]

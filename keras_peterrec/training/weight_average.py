@@ -1,6 +1,7 @@
 """A moving average of the weights, which is better than any of them."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -55,15 +56,15 @@ class WeightAverage(keras.callbacks.Callback):
         self._decay = decay**self._every
         self._compiled = tf.function(self._update, autograph=False)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if (batch + 1) % self._every == 0:
             self._compiled()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._compiled()
 
     @contextlib.contextmanager
-    def in_use(self):
+    def in_use(self) -> Iterator[None]:
         """Within this block, the model's weights are the averages."""
         self._swap()
         try:

@@ -15,12 +15,12 @@ from keras_peterrec.types import Tensor
 class IncrementalTask:
     """A task on a causal host that takes one event at a time.
 
-    The network says what it needs of a user's earlier events (`Network.advance`): a convolution the
-    last inputs of every layer, which are as many as its receptive field less one. They are the
-    *state* of a user, `[S, C]`, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in
-    float32. A task with a linear part adds the ids of as many items as that reads, 8 rows for
-    500 of them; ids are exact as floats below 2^24. Patches change what flows inside the network,
-    so a state belongs to one user and one task. The task token is a step whose state is not kept.
+    The network says what it needs of a user's earlier events (`Network.advance`), such as the last
+    inputs of every layer, as many as its receptive field less one. They are the *state* of a
+    user, `[S, C]`, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in float32. A task
+    with a linear part adds the ids of as many items as that reads, 8 rows for 500 of them; ids are
+    exact as floats below 2^24. Patches change what flows inside the network, so a state belongs to
+    one user and one task. The task token is a step whose state is not kept.
 
     Answers equal those for the whole history within float noise. A model that reads fewer events
     than the network can see (its `window`) answers the same for histories up to that many.

@@ -51,7 +51,7 @@ def build_task(
     | `patch` | PeterRec | patches; the host is shared and frozen |
     | `all` | FineAll | all of a copy of the host |
     | `head` | FineCLS | nothing; the host is shared, host and task token are frozen |
-    | `last1`, `last2` | FineLast1, 2 | the last one or two layers (convolutions) of a copy |
+    | `last1`, `last2` | FineLast1, 2 | the last one or two layers of a copy |
     | `scratch` | FineZero | all of a randomly initialised host |
     | `random_host` | PeterZero | patches in a random, frozen host |
 

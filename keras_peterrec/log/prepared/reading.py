@@ -243,7 +243,9 @@ class PreparedLog:
         return range(shards)
 
     def log(
-        self, users: Sequence[str] | None = None, shards: Sequence[int] | None = None
+        self,
+        users: Sequence[str] | np.ndarray | None = None,
+        shards: Sequence[int] | None = None,
     ) -> Events:
         """Reads events into memory, to what they would be if the log were read there.
 
