@@ -68,21 +68,11 @@ def refused_by_machine(error: BaseException) -> str | None:
     return said if any(f"; {os.strerror(number)}" in said for number in _REFUSED) else None
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """A text without its middle where it is too long to be read.
-
-    Args:
-        text: str.
-        longest: int. Letters that are shown. Defaults to `1000`.
-
-    Example:
-
-    >>> shortened("a" * 70_000, 10)
-    'aaaaa ... (69,990 letters left out) ... aaaaa'
-    """
-    if len(text) <= longest:
+def shortened(text: str) -> str:
+    """A text without its middle where it is too long to be read."""
+    if len(text) <= _LONGEST:
         return text
-    half = longest // 2
+    half = _LONGEST // 2
     return f"{text[:half]} ... ({len(text) - 2 * half:,} letters left out) ... {text[-half:]}"
 
 

@@ -119,8 +119,6 @@ def bar(text: str, steps: int | None, repeated: bool = False) -> Iterator[Callab
     """Shows on the terminal how many steps are done and the time left; lines say so sometimes.
 
     Args:
-        text: str.
-        steps: int or `None`.
         repeated: bool. Whether every epoch does it again. Defaults to `False`.
 
     Yields:

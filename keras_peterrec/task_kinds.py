@@ -24,14 +24,14 @@ def kind_names() -> list[str]:
     return list(_KINDS)
 
 
-def get_kind(name: str, argument: str = "kind") -> Any:
+def get_kind(name: str) -> Any:
     """The class of a kind of task, a subclass of TaskKind.
 
     Raises:
         InputError: no kind has this name.
     """
     if name not in _KINDS:
-        refuse(argument, f"one of {', '.join(_KINDS)}", name)
+        refuse("kind", f"one of {', '.join(_KINDS)}", name)
     kind = _KINDS[name]
     if isinstance(kind, str):
         module, _, attribute = kind.partition(":")

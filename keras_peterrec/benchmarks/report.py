@@ -24,7 +24,6 @@ class Table:
     """Rows to be shown; as a string, Markdown that is also readable as it stands.
 
     Args:
-        title: str.
         rows: list of dict.
         columns: dict from heading to a format of the row, such as `"{seconds:.1f}"`, or a
             callable of it.
@@ -96,7 +95,6 @@ def write_report(
     tables: Any,
     notes: str,
     plot_columns: Any,
-    bars: Any = None,
 ) -> None:
     """Writes `metrics.json`, `table.md`, `table.csv` and `plot.png`.
 
@@ -106,7 +104,7 @@ def write_report(
         folder: path, made if need be.
         tables: list of Table.
         notes: str, what follows the tables.
-        plot_columns, bars: see `save_plot`.
+        plot_columns: see `save_plot`.
     """
     folder, machine = Path(folder), result["machine"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,26 +118,22 @@ def write_report(
     )
     plain = [k for k, value in result["rows"][0].items() if not isinstance(value, (dict, list))]
     write_csv(folder / "table.csv", plain, result["rows"])
-    save_plot(folder / "plot.png", machine["processor"], plot_columns, bars)
+    save_plot(folder / "plot.png", machine["processor"], plot_columns)
 
 
-def save_plot(path: AnyPath, title: str, columns: Any, bars: Any = None) -> None:
-    """Draws lines over numbers, on a logarithmic axis, or points over names; and stacked bars.
+def save_plot(path: AnyPath, title: str, columns: Any) -> None:
+    """Draws lines over numbers, on a logarithmic axis, or points over names.
 
     Args:
         path: path of the PNG file.
-        title: str.
         columns: dict from the label of an x axis to a dict from that of a y axis to a list of
             Line; the y axes of a column stand above each other.
-        bars: dict from the label of a bar to a dict from part to milliseconds, or `None`.
     """
     from matplotlib.figure import Figure
 
-    height, width = len(next(iter(columns.values()))), len(columns) + bool(bars)
+    height, width = len(next(iter(columns.values()))), len(columns)
     figure = Figure(figsize=(1.5 + 4 * width, 3.2 * height))
     axes = figure.subplots(height, width, squeeze=False, sharex="col")
-    if bars:
-        _draw_bars(axes[0, -1], axes[1:, -1], bars)
     entries = {}
     for column, (x_label, measures) in zip(axes.T, columns.items()):
         for axis, (y_label, lines) in zip(column, measures.items()):
@@ -163,23 +157,3 @@ def save_plot(path: AnyPath, title: str, columns: Any, bars: Any = None) -> None
     figure.legend(entries.values(), entries.keys(), **legend)
     figure.tight_layout(rect=(0, 0.04 * -(-len(entries) // ncols), 1, 0.98))
     save_figure(figure, path)
-
-
-def _draw_bars(axis, below, bars):
-    """Draws stacked bars and explains their colours, where there is room in the axes below."""
-    from matplotlib import colormaps
-
-    parts = list(next(iter(bars.values())))
-    for number, part in enumerate(parts):
-        lengths = [bar[part] for bar in bars.values()]
-        starts = [sum(list(bar.values())[:number]) for bar in bars.values()]
-        colour = colormaps["cividis"](number / (len(parts) - 1))
-        axis.barh(list(bars), lengths, left=starts, color=colour, edgecolor="white", label=part)
-    axis.invert_yaxis()
-    axis.set_xlabel("ms of a step")
-    axis.tick_params(labelbottom=True)
-    axis.spines[["top", "right"]].set_visible(False)
-    for empty in below:
-        empty.axis("off")
-    place = below[0] if len(below) else axis
-    place.legend(*axis.get_legend_handles_labels(), frameon=False, fontsize=8, loc="upper left")

@@ -55,9 +55,7 @@ def make_model(
         items: int. Items of the source vocabulary.
         targets: int. Items that `films` recommends.
         hidden_dim: int. Channels.
-        blocks: int.
         length: int. Events of a history.
-        seed: int.
         incremental: bool. Whether the tasks take single events too. Defaults to `False`.
     """
     kinds = {
@@ -89,7 +87,6 @@ def call(run: Callable, histories: list[str], batch: int, callers: int, seconds:
 
     Args:
         run: Callable of a dict of inputs.
-        histories: list of str.
         batch, callers, seconds: texts of numbers: histories a call, threads, time.
 
     Returns:

@@ -26,7 +26,6 @@ def plot_comparison(rows: list[Json], path: AnyPath, title: str) -> None:
         rows: list of dict with `task`, `method`, `metric`, `value` and `baselines`, a dict from
             names to values.
         path: path of the PNG.
-        title: str.
     """
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     figure = Figure(figsize=(5 * len(metrics), 3.6))

@@ -15,7 +15,6 @@ class TaskSource:
     """What `transfer` needs to know about a task's data.
 
     Args:
-        name: str.
         source: str. Name of the source log of its host, in its `Dataset`.
         log: str. The log with the histories; see `load_log`.
         target: str or `None`. The target log; or
@@ -59,7 +58,6 @@ class Dataset:
     """Source logs, each with a host, and the tasks on these hosts.
 
     Args:
-        name: str.
         sources: dict from the name of a source to its log; see `load_log`.
         tasks: tuple of TaskSource.
         max_length: int. Events of a history that hosts read.

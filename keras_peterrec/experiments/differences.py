@@ -32,7 +32,6 @@ def compare_runs(plan: Plan, runs: list[Json], folder: AnyPath) -> list[Json]:
     """How much each row differs from the reference in the metrics that decide, on test users.
 
     Args:
-        plan: Plan.
         runs: list of dict, as `Runner.results` yields them.
         folder: path of the experiment; its runs lie there.
 

@@ -24,7 +24,6 @@ def draw(plan: Plan, runs: list[Json], cells: list[Json], folder: Path) -> list[
     """Draws the plots of a plan.
 
     Args:
-        plan: Plan.
         runs: list of dict, as `Runner.results` yields them.
         cells: list of dict, as from `tables.summarise`.
         folder: path of the experiment; its runs lie there.

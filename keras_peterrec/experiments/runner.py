@@ -30,7 +30,6 @@ class Runner:
     earlier experiment ran it.
 
     Args:
-        dataset: Dataset.
         out: path of the experiment.
         shared: path of the folder of hosts and runs, which experiments may share.
         host_settings: dict of `hidden_dim`, `blocks` and `max_length`.

@@ -67,8 +67,6 @@ def write_tables(
 
     Args:
         cells: list of dict, as from `summarise`.
-        folder: path.
-        title: str.
         lines: sequence of str. Notes above the tables.
         below: str. What follows the tables. Defaults to `""`.
     """
@@ -86,8 +84,6 @@ def table_notes(
     """What a reader has to know besides the numbers.
 
     Args:
-        plan: Plan.
-        data: Dataset.
         cells: list of dict, as from `summarise`.
         left_out: list of dict; see `Runner`.
         seeds: int. How many were asked for.

@@ -15,6 +15,7 @@ from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.leftovers import file_beside, folder_beside
+from keras_peterrec.types import AnyPath
 
 # What file systems say that cannot bring a file, or a folder, to the disk.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR)
@@ -48,22 +49,21 @@ def replacing(path: Any) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def publishing(out: Any, argument: str = "out") -> Iterator[Path]:
+def publishing(out: AnyPath) -> Iterator[Path]:
     """Yields a new folder beside `out`, which takes this name when the block ends well.
 
     Args:
         out: path that does not exist yet, or of an empty folder.
-        argument: str. What messages call it. Defaults to `"out"`.
 
     Raises:
         InputError: `out` appeared meanwhile.
     """
     with folder_beside(out) as folder:
         yield folder
-        publish(folder, out, argument)
+        publish(folder, out)
 
 
-def publish(folder: Any, out: Any, argument: str = "out") -> None:
+def publish(folder: AnyPath, out: AnyPath) -> None:
     """Gives a whole folder its name, once all that is in it is on the disk; see `publishing`."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
@@ -75,7 +75,7 @@ def publish(folder: Any, out: Any, argument: str = "out") -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
         raise InputError(
-            f"`{argument}` should be new. Received: {str(out)!r}, which appeared meanwhile."
+            f"`out` should be new. Received: {str(out)!r}, which appeared meanwhile."
         ) from error
     sync_folder(Path(out).absolute().parent)
 

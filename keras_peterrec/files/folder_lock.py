@@ -1,16 +1,18 @@
 """Which process works in a folder: one at a time."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.types import AnyPath
 
 NAME = ".lock"
 
 
-def is_held_elsewhere(folder):
+def is_held_elsewhere(folder: AnyPath) -> bool:
     """Whether another process works in a folder."""
     try:
         with locked(folder):
@@ -20,7 +22,7 @@ def is_held_elsewhere(folder):
 
 
 @contextlib.contextmanager
-def locked(folder, argument="out"):
+def locked(folder: AnyPath) -> Iterator[None]:
     """Keeps other processes out of a folder while the block runs, however the block ends.
 
     The process that holds a folder may lock it again; the last block to end lets go. A killed
@@ -28,7 +30,6 @@ def locked(folder, argument="out"):
 
     Args:
         folder: path of a folder that exists.
-        argument: str. What the message calls the folder. Defaults to `"out"`.
 
     Raises:
         InputError: another process works there.
@@ -41,7 +42,7 @@ def locked(folder, argument="out"):
         lock.acquire()
     except filelock.Timeout as error:
         raise InputError(
-            f"`{argument}` should be a folder that no other process works in. "
+            "`out` should be a folder that no other process works in. "
             f"Received: {str(folder)!r}, where another process does."
         ) from error
     except NotImplementedError:  # a file system without locks

@@ -166,27 +166,20 @@ def item_regression(
     rows: Rows,
     size: int,
     outputs: int,
-    next_items: bool = False,
-    most: int | None = None,
     same: np.ndarray | None = None,
 ) -> Any:
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
     Args:
         bag, rows, size, outputs: see `ItemRegression`.
-        next_items: bool. Whether target y is item y itself, and every event of a history but the
-            first is a target. Defaults to `False`.
-        most: see `SparseRegression`.
         same: see `ItemRegression`.
     """
-    same = np.arange(size) if next_items else same
     if max(rows.user_values + size, outputs) <= EXACT_UP_TO:
         return ItemRegression(bag, rows, size, outputs, same)
     counts = np.bincount(rows.targets, minlength=outputs)
-    before, after = (counts, None) if next_items else (count_items(rows.items, size), counts)
-    regression = SparseRegression(
-        bag, size, outputs, before, after, most, same, user_values=rows.user_values
-    )
+    seen = count_items(rows.items, size)
+    values = rows.user_values
+    regression = SparseRegression(bag, size, outputs, seen, counts, same=same, user_values=values)
     regression.add(rows)
     return regression
 

@@ -25,7 +25,6 @@ def rows_with_ids(
     """Which rows have an id in each of some columns, and a time where there is a column of them.
 
     Args:
-        tables: Tables.
         columns: list of str, columns of ids.
         asked: bool array `[N]` or `None`. Rows that are read at all. Defaults to `None`, all.
         drop: bool. Whether others are left out, and a line says how many; also rows whose time

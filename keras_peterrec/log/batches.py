@@ -83,14 +83,13 @@ def state_batches(
     answers: np.ndarray | ItemLists,
     batch_size: int,
     seed: int | None = None,
-    steps: int | None = None,
     told: ArrayLike | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of users' states, computed beforehand, and a task's answers.
 
     Args:
         states: float array `[E, C]`.
-        answers, batch_size, seed, steps, told: see `task_batches`.
+        answers, batch_size, seed, told: see `task_batches`.
 
     Returns:
         `tf.data.Dataset` of `(states [B, C], answers)`; in place of states a dict of `users` and
@@ -106,7 +105,7 @@ def state_batches(
         return inputs, answers_of(rows[0])
 
     # The row numbers are shuffled, not the states, so that those are held only once.
-    return _batches((np.arange(len(answers)),), batch, batch_size, seed, steps)
+    return _batches((np.arange(len(answers)),), batch, batch_size, seed)
 
 
 def answer_lookup(answers: np.ndarray | ItemLists) -> Callable[[Any], tf.Tensor]:
@@ -311,7 +310,6 @@ def hide_behind_mask(
 
     Args:
         ids, noise, rate: see `hide_events`.
-        vocabulary_size: int.
 
     Returns:
         Two int32 tensors of the shape of `ids`: what the model is shown, and what stood

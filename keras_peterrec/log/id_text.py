@@ -24,9 +24,6 @@ def written(id_: str) -> str:
     A history is one string of events with spaces between them, and `@` and `;` come before what is
     told of an event. Only these are encoded: an id without any stays as it is.
 
-    Args:
-        id_: str.
-
     Example:
 
     >>> written("New York"), written("ann@home"), written("50%")
@@ -105,7 +102,6 @@ def with_field(events: pa.Array, name: str, values: np.ndarray) -> pa.Array:
 
     Args:
         events: pyarrow array of strings `[N]`.
-        name: str.
         values: object array `[N]` of str, `None` where an event has none.
     """
     known = {value: f";{written(name)}={written(value)}" for value in set(values) - {None}}
@@ -117,9 +113,6 @@ def comma_hint(history: str) -> str | None:
     """What to tell someone whose history is one word with commas, or `None`.
 
     Such a history is answered: as of one item, which nobody knows.
-
-    Args:
-        history: str.
 
     Returns:
         str or `None`.
@@ -143,7 +136,6 @@ def known_hint(history: str, known: int, events: int) -> str | None:
     """What to tell someone of whose history some events are of unknown items, else `None`.
 
     Args:
-        history: str.
         known: int. How many of its events are known.
         events: int. How many it has.
 

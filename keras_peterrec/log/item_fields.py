@@ -52,7 +52,6 @@ class ItemFields:
         `[0.1, 0.2]`, is read as such. Items that the table lacks have no value.
 
         Args:
-            vocabulary: Vocabulary.
             item_ids: sequence `[I]` of str or int.
             columns: dict from a name to a sequence `[I]`.
 
@@ -122,7 +121,6 @@ def read_item_fields(
         source: path, glob, list of these, or table in memory, see `read_log`; or a name such as
             `"movielens-1m/items"`.
         names: sequence of str.
-        vocabulary: Vocabulary.
         columns: dict, or text such as `"item_id=movieId"`. Defaults to `None`.
 
     Raises:

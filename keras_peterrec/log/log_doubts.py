@@ -15,11 +15,7 @@ _LEAST_EVENTS = 1_000  # fewer may look like anything
 
 
 def doubts_of(log: Events) -> list[str]:
-    """Lines about what is probably a mistake in a log.
-
-    Args:
-        log: Events.
-    """
+    """Lines about what is probably a mistake in a log."""
     doubts = []
     ids = log.item_ids if has_separator(log.item_ids) else []
     spaced = [item for item in ids if item[0].isspace() or item[-1].isspace()]

@@ -16,7 +16,6 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
 
     Args:
         rows: Ragged integer tensor of ids, `[B, (n)]`, or of events, `[B, (n), 1 + F]`.
-        max_length: int.
         fixed: bool. Whether every batch is `max_length` wide, rather than as wide
             as its longest row. Defaults to `False`.
 

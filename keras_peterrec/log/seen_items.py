@@ -41,11 +41,7 @@ def what_is_seen(summary: dict) -> str | None:
 
 
 def share_of_repeats(sequences: Events) -> float:
-    """The share of the next items that training asks for that lie in the history before them.
-
-    Args:
-        sequences: Events.
-    """
+    """The share of the next items that training asks for that lie in the history before them."""
     owners, place = sequences.users.astype("int64"), sequences.places
     asked = (place < sequences.split.trained[owners]) & is_item(sequences.items)
     pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
@@ -61,7 +57,6 @@ def answered_events(source: Events, answers: Vocabulary) -> Events:
     given.
 
     Args:
-        source: Events.
         answers: Vocabulary without special ids.
 
     Returns:

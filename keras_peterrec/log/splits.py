@@ -134,7 +134,6 @@ class SplitCounts:
     """What a split of all events of a log comes to.
 
     Args:
-        periods: Periods.
         counts: int64 array `[I]`. How often training sees each item of the log.
         shard, trained, users: int64 arrays of equal length. So many users of a shard have so many
             events that training sees.
@@ -267,7 +266,6 @@ def split_target_events(log: Events, split: str, seed: int, train_fraction: floa
     of `split_users`.
 
     Args:
-        log: Events.
         split: str. `"users"`, see `split_users`, or `"time:MOMENT"`.
         seed, train_fraction: see `split_users`.
 
@@ -313,7 +311,6 @@ def user_fractions(user_ids: Sequence[str] | np.ndarray, seed: int, salt: str) -
 
     Args:
         user_ids: Sequence of str.
-        seed: int.
         salt: str. Users get unrelated numbers for each purpose named here.
     """
     prefix = f"{salt}:{seed}:".encode()

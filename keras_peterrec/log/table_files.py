@@ -172,7 +172,6 @@ def read_pieces(
     Args:
         path: path.
         wanted, columns, drop_bad_rows: see `read_tables`.
-        rows: int.
 
     Yields:
         Tables of one part, the rows of a piece.

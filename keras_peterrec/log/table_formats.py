@@ -58,7 +58,6 @@ def read_columns(path: Path, columns: Sequence[str], uneven: list | None = None)
 
     Args:
         path: Path of a file of a format that is read.
-        columns: list of str.
         uneven: list or `None`. Gets the text of each row of CSV with more or fewer values than
             there are columns, which is then left out. Defaults to `None`: it is an error.
 

@@ -284,7 +284,6 @@ def counted_vocabulary(
     Args:
         items: object array `[I]` of different str.
         counts: int array `[I]`. How often training sees each of them.
-        min_count: int.
 
     Returns:
         Vocabulary, its counts `[V]`, and an int32 array `[I]`, the ids that it gives `items`.
@@ -303,7 +302,6 @@ def check_lines(path: str | Path, count: int) -> None:
 
     Args:
         path: str or path. A file that cannot be read is left to `Vocabulary.load`.
-        count: int.
     """
     lines = 0
     with contextlib.suppress(OSError), open(path, "rb") as file:

@@ -23,7 +23,6 @@ def best_items(
         queries: float array `[N, C]`.
         table: float array `[V, C]`.
         rows: int array `[S]` of queries.
-        k: int.
         known: Callable from one query to the item numbers that are left out of its list.
         added: Callable or `None`. From queries `[Q]` to scores `[Q, V]`. Defaults to `None`.
 

@@ -89,7 +89,6 @@ def csr_lists(
         offsets: int array `[rows + 1]`.
         items: int array, each in `[-1, size)`.
         rows: int or `None`. The number of rows, where it is known.
-        size: int.
 
     Returns:
         A tuple of int64 arrays, the offsets and the items.

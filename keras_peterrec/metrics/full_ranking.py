@@ -176,7 +176,6 @@ class ItemBlocks:
     """The items to score by matrix products, cut into blocks that fit the cache.
 
     Args:
-        inputs: RankingInputs.
         item_chunk: int. The most items of a block.
     """
 
@@ -237,7 +236,6 @@ class ScoreComparison:
     otherwise the exact scores do.
 
     Args:
-        inputs: RankingInputs.
         query_ids: int array `[Q]`, those of the products' rows.
         targets: int array `[T]`, T <= Q: one item for each of the first rows.
         margins: float64 array `[Q]`; see `ItemBlocks.precision`.
@@ -334,7 +332,6 @@ def thread_map(function: Callable, jobs: list, what: str) -> None:
 
     Args:
         function: Callable with one job; its result is ignored.
-        jobs: list.
         what: str. What progress says is done, if a stage waits for it.
     """
     count = min(thread_count(), len(jobs))

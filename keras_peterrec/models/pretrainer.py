@@ -43,7 +43,6 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     the sum of the weighted losses is divided by the number of targets, not by their weights.
 
     Args:
-        backbone: Network.
         tied: bool. Whether the item embedding is the output table as well.
             Defaults to `True`.
         negatives: int or `None`. Shared negatives of a sampled softmax; 0 is the

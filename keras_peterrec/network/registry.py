@@ -50,7 +50,7 @@ def network_names() -> list[str]:
     return list(_NETWORKS)
 
 
-def get_network(name: str, argument: str = "network") -> "type[Network]":
+def get_network(name: str) -> "type[Network]":
     """The class of a network.
 
     Raises:
@@ -58,8 +58,8 @@ def get_network(name: str, argument: str = "network") -> "type[Network]":
     """
     if name not in _NETWORKS:
         raise InputError(
-            f"`{argument}` should be one of {', '.join(_NETWORKS)}; a network of your own is "
-            f"registered first (`register_network`). Received: `{argument}` = {name!r}."
+            f"`network` should be one of {', '.join(_NETWORKS)}; a network of your own is "
+            f"registered first (`register_network`). Received: `network` = {name!r}."
         )
     network = _NETWORKS[name]
     if isinstance(network, str):

@@ -13,11 +13,12 @@ from keras_peterrec.settings.parser import command_words
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.transfer import TransferSettings
+from keras_peterrec.types import AnyPath
 
 SETTINGS = {"pretrain": PretrainSettings, "refresh": RefreshSettings, "transfer": TransferSettings}
 
 
-def find_runs(path: Any, argument: str = "path") -> list[Path]:
+def find_runs(path: AnyPath) -> list[Path]:
     """The folder of one finished run; or those below a folder, hosts first.
 
     Raises:
@@ -25,13 +26,13 @@ def find_runs(path: Any, argument: str = "path") -> list[Path]:
     """
     path = Path(path)
     folders = [path] if (path / "metrics.json").is_file() else []
-    if not folders or _command(read_json(path / "metrics.json", argument)) is None:
+    if not folders or _command(read_json(path / "metrics.json", "path")) is None:
         folders = [file.parent for file in sorted(path.rglob("metrics.json"))]
-    commands = {folder: read_json(folder / "metrics.json", argument) for folder in folders}
+    commands = {folder: read_json(folder / "metrics.json", "path") for folder in folders}
     runs = [run for run in folders if _command(commands[run]) in SETTINGS]
     if not runs:
         raise InputError(
-            f"`{argument}` should be the folder of a finished pretrain, refresh or transfer run, "
+            "`path` should be the folder of a finished pretrain, refresh or transfer run, "
             f"or one that holds some. Received: {str(path)!r}, which holds none."
         )
     return sorted(runs, key=lambda run: [*SETTINGS].index(_command(commands[run])))

@@ -109,7 +109,6 @@ class Examples:
 
         Args:
             measured: Measured; a plain dict has no examples.
-            count: int.
 
         Returns:
             list of dict of `user`, `events` (length of the history), `history` (the last events,

@@ -23,13 +23,13 @@ def style(index):
     }
 
 
-def panels(tasks, columns=3, height=2.6):
-    """A figure with axes for each task, at most `columns` side by side, `height` inches each.
+def panels(tasks, height=2.6):
+    """A figure with axes for each task, at most 3 side by side, `height` inches each.
 
     Returns:
         Figure and list of axes, one for each task.
     """
-    columns = min(columns, len(tasks))
+    columns = min(3, len(tasks))
     lines = -(-len(tasks) // columns)
     size = (0.8 + max(5.4, 3.3 * columns), 0.9 + height * lines)
     figure = Figure(figsize=size)

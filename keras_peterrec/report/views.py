@@ -249,16 +249,16 @@ def calibration(probabilities: np.ndarray, happened: np.ndarray) -> dict:
     return {"bins": bins, "error": distance / max(1, len(probabilities))}
 
 
-def label_columns(rows: dict, most: int = 6) -> list:
+def label_columns(rows: dict) -> list:
     """The labels whose curves are drawn: triples of name, probabilities `[R]` and truths `[R]`.
 
-    Of two classes the second says all; of many the most frequent are taken.
+    Of two classes the second says all; of many the six most frequent are taken.
     """
     probabilities = rows["probabilities"]
     has = rows.get("has")
     if has is None:
         has = rows["class"][:, None] == np.arange(probabilities.shape[1])
-    columns = [1] if "class" in rows and has.shape[1] == 2 else _most_frequent(has.sum(0), most)
+    columns = [1] if "class" in rows and has.shape[1] == 2 else _most_frequent(has.sum(0), 6)
     return [(str(rows["labels"][n]), probabilities[:, n], has[:, n]) for n in columns]
 
 

@@ -71,7 +71,6 @@ def answer_on_beam(
 
     Args:
         model: path of a version directory that every worker can read.
-        question: Question.
         log, columns, events, drop_bad_rows: see `read_log`; or the folder of a prepared log, whose
             shards are then those of the answers. Every worker has to read it as well, unless it is
             in memory.
@@ -120,7 +119,6 @@ class ExportHandler(ModelHandler[bytes, bytes, Any]):
 
     Args:
         model: path of a version directory.
-        question: Question.
         trust: bool. See `ExportedModel`. Defaults to `False`.
     """
 

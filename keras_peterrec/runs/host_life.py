@@ -52,7 +52,6 @@ class HostLife(Life):
 
     Args:
         settings, devices, fingerprints, began: see `Life`.
-        how: PretrainSettings.
 
     Attributes:
         host: Host that is trained, of `begin`.
@@ -177,18 +176,16 @@ def _parameters(pretrainer):
 def new_pretrainer(
     settings: Any,
     vocabulary_size: int,
-    objective: str = "causal",
     fields: Mapping[str, int] | None = None,
 ) -> Pretrainer:
     """The network of the settings with its output layer, not trained.
 
     Args:
-        settings: PretrainSettings, or others with `network` and what it is made with.
-        vocabulary_size: int.
-        objective: str. Of settings that have none. Defaults to `"causal"`.
+        settings: PretrainSettings, or others with `network` and what it is made with;
+            where they have no `objective`, it is `"causal"`.
         fields: dict. What it reads beside items; see `Network`. Defaults to `None`, nothing.
     """
-    objective = getattr(settings, "objective", objective)
+    objective = getattr(settings, "objective", "causal")
     reads: Json = {"fields": fields} if fields else {}
     network = get_network(settings.network)(
         vocabulary_size,

@@ -90,7 +90,6 @@ def fit_linear(
         log: PretrainingLog. What is held out is not fitted to.
         count: Callable. What makes the sparse regression of all users: `sparse_regression_of`, or
             another function of a log, a Bag and the most items that take part.
-        bounds: Bounds.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     sequences, items = log.sequences, len(log.counts)
@@ -157,8 +156,6 @@ def sparse_regression_of(
     """The sparse regression of all users, a part of them in memory at a time.
 
     Args:
-        log: PretrainingLog.
-        bag: Bag.
         most: see `SparseRegression`.
     """
     items = len(log.counts)

@@ -23,7 +23,6 @@ class Life:
 
     Args:
         settings: Settings of the run, with `out`, `seed`, `final` and `finish`.
-        devices: Devices.
         fingerprints: JSON value, the fingerprints of all that is read.
         began: float. When the command began, as `time.perf_counter` tells it.
 

@@ -46,7 +46,6 @@ def count_on_beam(
     Args:
         log: PretrainingLog of a prepared log. Every worker has to read its folder, and to write
             into a folder beside it, which is removed at the end.
-        bag: Bag.
         runner: str. Such as `"DirectRunner"`.
         options: str or `None`. Options of the pipeline, as on a command line.
         most: see `SparseRegression`. Defaults to `None`.
@@ -87,7 +86,6 @@ class CountPairs(beam.DoFn):
         path: path of the prepared log.
         work: path of the folder with `ITEMS`.
         periods: Periods, which split the shards.
-        bag: Bag.
         most: see `SparseRegression`.
     """
 

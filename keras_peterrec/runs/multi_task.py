@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.log.packed_batches import NextItems, packed_batches
+from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretraining_log import encode_log
@@ -17,7 +18,6 @@ from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
     known_histories,
     load_answers,
-    load_source,
     task_result,
     with_kind,
 )
@@ -62,13 +62,13 @@ def _multi_task(settings):
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
     read = {"columns": settings.columns, "events": settings.events}
     read |= {"drop_bad_rows": settings.drop_bad_rows}
-    source = load_source(settings.log, **read)
+    source = load_log(settings.log, **read)
     sequences, vocabulary, _ = encode_log(source)
     host = _new_host(settings, vocabulary)
     data, prints = {}, {}
     for name, task in of_tasks.items():
         log = settings.tasks[name]["log"]
-        histories = load_source(log, **read)
+        histories = load_log(log, **read)
         data[name], prints[name] = _task_data(host, histories, task)
     fingerprints = [source.fingerprint(), prints]
     with RunFolder(settings.out, settings, fingerprints, RECIPE) as folder:

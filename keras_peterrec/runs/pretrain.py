@@ -66,7 +66,6 @@ class NewHost(HostLife):
     """A new host.
 
     Args:
-        log: PretrainingLog.
         everything: Callable that returns the PretrainingLog of all events.
         settings, devices, began: see `HostLife`.
     """

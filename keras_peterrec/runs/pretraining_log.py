@@ -39,7 +39,6 @@ class PretrainingLog:
         sequences: Events, encoded, of all users, or of a random part of them if the log is larger
             than a chunk of `StreamedBatches`. These users validate and test, and the linear part is
             fitted to them.
-        vocabulary: Vocabulary.
         counts: int array `[V - 4]`. How often training sees each item.
         summary: dict. What `metrics.json` says of the data.
         prepared: PreparedLog that training streams from, or `None`. Defaults to `None`.
@@ -185,9 +184,7 @@ def training_part(
     """The Events of some shards, with what is trained on alone: no users or fields.
 
     Args:
-        prepared: PreparedLog.
         ids: int32 array `[I]`, a number for each of its items.
-        shards: sequence of int.
         periods: Periods, which split them.
     """
     events = prepared.read(shards, times=periods.reads_times)
@@ -201,7 +198,6 @@ def measured_sequences(
 
     Args:
         log: Events or PreparedLog.
-        vocabulary: Vocabulary.
         split: str. See `Periods`. Defaults to `"last"`.
 
     Returns:

@@ -13,13 +13,13 @@ from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures, read_items
 from keras_peterrec.log.moments import is_moment
+from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import EVERYTHING, TEST, count_split
 from keras_peterrec.runs.host_life import HostLife, origin
 from keras_peterrec.runs.life import live
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog, log_summary
 from keras_peterrec.runs.run_folder import finish_elsewhere
-from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.tensorflow_start import command_began
@@ -58,7 +58,7 @@ def refresh(settings: RefreshSettings) -> Json:
     devices = Devices.open(settings.devices)
     with progress.stage(f"loading {settings.host}"):
         host = Host.load(settings.host)
-    log = load_source(
+    log = load_log(
         settings.log,
         settings.columns,
         settings.events,
@@ -117,10 +117,6 @@ class Growth:
 
     Args:
         known: Host as it was.
-        log: Events.
-        settings: RefreshSettings.
-        devices: Devices.
-        features: ItemFeatures or `None`.
     """
 
     known: Host

@@ -38,7 +38,6 @@ class RunFolder:
     folder and writes; its answer is everyone's.
 
     Args:
-        path: path.
         settings: Settings of the run. Those of `MAY_DIFFER` may be others where `data` is the same.
         data: JSON value, the fingerprints of all that is read. Defaults to `None`.
         recipe: int or `None`. Version of the training code; folders of other versions are refused.
@@ -237,7 +236,6 @@ def check_folder(path: AnyPath, command: str) -> Any:
 
     Args:
         path: path of the folder, which need not exist.
-        command: str.
 
     Returns:
         dict, the content of `run.json`, or `None` where the folder is empty or missing.

@@ -42,27 +42,12 @@ def open_source(
     drop_bad_rows: bool = False,
     fields: Sequence[str] | None = None,
 ) -> Events | PreparedLog:
-    """The PreparedLog of a folder of `prepare`; of anything else its Events, see `load_source`."""
+    """The PreparedLog of a folder of `prepare`; of anything else its Events, see `load_log`."""
     if not isinstance(log, PreparedLog) and not is_prepared(log):
-        return load_source(log, columns, events, weight_column, drop_bad_rows, fields)
+        return load_log(log, columns, events, weight_column, drop_bad_rows, fields)
     log = log if isinstance(log, PreparedLog) else PreparedLog(log)
     what = f"{log.path}, which is read already"
     refuse_reading(what, events=events, weight_column=weight_column)
-    return log
-
-
-def load_source(
-    log: Source,
-    columns: ColumnNames | None = None,
-    events: EventNames | None = None,
-    weight_column: str | None = None,
-    drop_bad_rows: bool = False,
-    fields: Sequence[str] | None = None,
-) -> Events:
-    """The Events that were given as such, by a name, by paths or as a table; see `load_log`."""
-    if not isinstance(log, Events):
-        return load_log(log, columns, events, weight_column, drop_bad_rows, fields)
-    refuse_reading("Events, which are read already", events=events, weight_column=weight_column)
     return log
 
 
@@ -91,9 +76,6 @@ def known_histories(log: Events, host: Host) -> Events:
 def say_what_is_little(data: TaskData) -> None:
     """Says on stderr what looks wrong in a task's answers, and where there are so few of them that
     its numbers tell little.
-
-    Args:
-        data: TaskData.
     """
     for doubt in data.doubts():
         progress.line(doubt)
@@ -116,13 +98,9 @@ def few_test_users(users: int) -> str:
 
 
 def load_answers(settings: TaskSettings) -> Events | Labels:
-    """The target Events or the Labels that the settings of a task name.
-
-    Args:
-        settings: TaskSettings.
-    """
+    """The target Events or the Labels that the settings of a task name."""
     if settings.target is not None:
-        return load_source(
+        return load_log(
             settings.target,
             settings.columns,
             settings.target_events,
@@ -204,7 +182,6 @@ def fit_linear(data: TaskData, items: int) -> LinearPart | None:
     """The linear part of a task, or `None` if its kind has none.
 
     Args:
-        data: TaskData.
         items: int. Items of the source vocabulary, without special ids.
     """
     with stage("fitting the linear part") as found:
@@ -225,7 +202,6 @@ def task_result(
 
     Args:
         settings: Settings.
-        data: TaskData.
         fingerprints: list of str, of all that was read.
         measure: Callable of a split and of `sampled`, as `TaskData.measure` after the model.
         linear: LinearPart that is measured alone, as a baseline, or `None`.
@@ -278,7 +254,6 @@ def write_test(
         folder: path of the run.
         result: dict, as `metrics.json` will hold it.
         metric: Metric that decides.
-        examples: Examples.
 
     Returns:
         dict of arrays; see `write_test_rows`.

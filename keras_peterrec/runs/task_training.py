@@ -212,9 +212,6 @@ def train_task(run: TaskRun) -> TaskTraining:
     begins with it: where both begin together, the first steps change the network to suit a head
     that knows nothing. What the rest brings is kept only if it is more than noise.
 
-    Args:
-        run: TaskRun.
-
     Returns:
         TaskTraining. The model has its best weights; under `head_is_all` those of its head, and of
         what it reads of users, are the head's alone, and nothing else of it is to be used.
@@ -317,7 +314,6 @@ def train_rest(
     """Trains all that the method trains, the head included.
 
     Args:
-        run: TaskRun.
         head: ResumableTraining of the head, or `None` where it was not trained before.
         path: see `train_head`.
 
@@ -364,7 +360,6 @@ def choose_parts(model: TaskModel, data: TaskData, settings: Any, batch_size: in
 
     Args:
         model: TaskModel, of `build_task`.
-        data: TaskData.
         settings: TransferSettings.
         batch_size: int, of `choose_batch_size`.
     """
@@ -388,7 +383,6 @@ def by_rows(
 
     Args:
         model: TaskModel, of `build_task`.
-        data: TaskData.
         batch_size, seed, steps, hide_rate: see `task_batches`.
 
     Returns:
@@ -420,9 +414,7 @@ def in_passes(
 
     Args:
         model: TaskModel, of `build_task`.
-        data: TaskData.
         batch_size: int. Cuts of a batch, approximately.
-        seed: int.
 
     Returns:
         Parts.
@@ -450,7 +442,6 @@ def on_states(model: TaskModel, data: TaskData, batch_size: int, seed: int) -> P
 
     Args:
         model: TaskModel, of `build_task`.
-        data: TaskData.
         batch_size, seed: see `state_batches`.
 
     Returns:

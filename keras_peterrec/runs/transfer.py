@@ -129,8 +129,6 @@ class TaskLife(Life):
 
     Args:
         settings, devices, fingerprints, began: see `Life`.
-        host: Host.
-        data: TaskData.
         start: TaskBundle that training starts with, or `None`.
 
     Attributes:

@@ -50,14 +50,7 @@ class ClientGone(Exception):
 
 
 class Application:
-    """The ASGI application: the REST API, the metrics and the page.
-
-    Args:
-        api: RestApi.
-        metrics: Metrics.
-        page: BrowserPage.
-        settings: ServeSettings.
-    """
+    """The ASGI application: the REST API, the metrics and the page."""
 
     def __init__(
         self, api: RestApi, metrics: Metrics, page: BrowserPage, settings: ServeSettings

@@ -69,7 +69,6 @@ class Batcher:
         """Returns the outputs of `signature` for `inputs`.
 
         Args:
-            signature: Signature.
             inputs: dict from name to array. See `Signature.check`.
 
         Returns:

@@ -27,7 +27,6 @@ class BrowserPage:
     It is there only while an export of this library is served.
 
     Args:
-        models: Models.
         titles: dict from item to title.
 
     Attributes:

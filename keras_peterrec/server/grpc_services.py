@@ -59,9 +59,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     `MultiInference`, several classifications of the same examples, is not implemented.
 
     Args:
-        models: Models.
-        inference: Inference.
-        metrics: Metrics.
         seconds: float. Time in which a model must answer, if the client does not allow less;
             0 for no limit.
     """
@@ -182,7 +179,6 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     versions and labels, but name only the folders with which the server was started.
 
     Args:
-        models: Models.
         base_paths: set of str. The folders that a configuration may name.
     """
 
@@ -228,11 +224,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class Health:
-    """Keeps the standard health service in line with the models.
-
-    Args:
-        models: Models.
-    """
+    """Keeps the standard health service in line with the models."""
 
     def __init__(self, models: Models) -> None:
         self.models = models

@@ -30,8 +30,6 @@ class Inference:
     """Runs signatures of loaded versions through the batcher, within limits.
 
     Args:
-        batcher: Batcher.
-        settings: ServeSettings.
         report: callable that takes a text for a person. Defaults to a line on stderr.
         count_events: callable (model, signature, known, unknown), called with how many events of
             the histories of a request are known, where its answer says so. Defaults to `None`.
@@ -93,7 +91,6 @@ class Inference:
         """Returns labels and scores of examples: a list of (label, score) for each example.
 
         Args:
-            version: LoadedVersion.
             signature_name: str. Name of a task, or of its signature `NAME_classify`.
             given: `Input` message.
 

@@ -67,9 +67,6 @@ _ANY_BYTES_DECODER = _AnyBytesDecoder(number_mode=rapidjson.NM_NAN)
 def parse_json(body: bytes) -> Any:
     """Parses the first JSON document of a body.
 
-    Args:
-        body: bytes.
-
     Returns:
         dict, list, str, int, float, bool or None.
 

@@ -19,7 +19,6 @@ class ModelConfig:
     """How one model is served.
 
     Args:
-        name: str.
         base_path: str. Folder with a directory for each version.
         policy: `"latest"`, `"all"` or `"specific"`. Defaults to `"latest"`.
         count: int. How many versions, with `"latest"`. Defaults to `1`.
@@ -49,9 +48,6 @@ class ModelConfig:
 
 def model_configs(settings: ServeSettings) -> dict[str, ModelConfig]:
     """The models that a server's settings name.
-
-    Args:
-        settings: ServeSettings.
 
     Returns:
         dict from name to ModelConfig.

@@ -44,14 +44,7 @@ _MAX_INT64 = 2**63 - 1
 
 
 class RestApi:
-    """Answers requests of the REST API.
-
-    Args:
-        models: Models.
-        inference: Inference.
-        metrics: Metrics.
-        settings: ServeSettings.
-    """
+    """Answers requests of the REST API."""
 
     def __init__(
         self, models: Models, inference: Inference, metrics: Metrics, settings: ServeSettings
@@ -67,9 +60,7 @@ class RestApi:
         """Answers one request, whatever it is; returns its HTTP status and JSON.
 
         Args:
-            method: str.
             path: str, with the query string.
-            body: bytes.
         """
         start, route, code = time.perf_counter(), None, OK
         try:

@@ -50,7 +50,6 @@ def run_server(settings: ServeSettings, announce: Callable[..., None] | None = N
     configuration again and tries again what has failed to load.
 
     Args:
-        settings: ServeSettings.
         announce: callable (HTTP port, gRPC port or None), called once requests are answered.
             Defaults to `None`.
 
@@ -94,7 +93,6 @@ class Server:
     release Python's lock, are on the threads of the batcher.
 
     Args:
-        settings: ServeSettings.
         announce: callable (HTTP port, gRPC port or None), called once requests are answered.
 
     Attributes:

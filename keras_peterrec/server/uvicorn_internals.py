@@ -26,7 +26,6 @@ class HttpConnection(HttpToolsProtocol):
     - A connection beyond `max_connections` is refused (503).
 
     Args:
-        settings: ServeSettings.
         arguments: Uvicorn's own.
     """
 

@@ -37,7 +37,6 @@ class MixedSignature:
     network runs once for the batch; see `MixedTasks`. A row pays for its own task's head only.
 
     Args:
-        host: Host.
         source: ItemTable of the source log.
         mixed: MixedTasks on `host`.
         k: int. Items of an answer.

@@ -77,7 +77,6 @@ class ServingModule(tf.Module):
     saved with them, every weight would be written twice, or TensorFlow Serving would not find it.
 
     Args:
-        host: Host.
         tasks: dict from name to Task.
         k: int. Items of an answer.
         folder: path of an existing folder for the vocabularies' text files.

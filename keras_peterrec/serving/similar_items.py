@@ -32,7 +32,6 @@ class SimilarItems:
     rows' lengths are kept.
 
     Args:
-        host: Host.
         source: ItemTable of the source log.
         k: int. Items of an answer.
 

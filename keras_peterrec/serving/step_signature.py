@@ -47,7 +47,6 @@ def step_signature(
     that made it, so that a state of another task or of other weights fails the request.
 
     Args:
-        host: Host.
         read: Callable that reads texts as an EventReader of what tasks read does.
         read_user: UserReader of the task, or `None` where it reads no columns of users.
         task: Task on a causal host.

@@ -13,7 +13,6 @@ class Row:
     """One row of an experiment's table: what is run for every task and seed.
 
     Args:
-        label: str.
         settings: dict. Arguments of the run, without data, host, seed and `out`.
         run: str. One of `RUNS`. Defaults to `"transfer"`.
         objective: str. Of the host's pretraining. Defaults to `"causal"`.
@@ -40,7 +39,6 @@ class Plan:
     """What an experiment compares, and which pictures show it.
 
     Args:
-        name: str.
         title: str. One line, for the table and the help.
         rows: tuple of Row.
         plots: tuple of str, names of `PLOTS` in `experiments.plots`.

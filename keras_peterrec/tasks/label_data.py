@@ -195,11 +195,9 @@ class LabelData(TaskData):
         return minimum.x.tolist()
 
 
-def best_labels(
-    labels: Sequence[str], probabilities: np.ndarray, k: int = 3
-) -> list[list[list[Any]]]:
-    """The `k` most probable labels of each row `[E, n]`, lists of `[label, probability]`."""
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+def best_labels(labels: Sequence[str], probabilities: np.ndarray) -> list[list[list[Any]]]:
+    """The three most probable labels of each row `[E, n]`, lists of `[label, probability]`."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
     return [
         [[labels[n], float(row[n])] for n in of_row] for row, of_row in zip(probabilities, best)
     ]

@@ -105,7 +105,6 @@ class Weights:
     """A model's variables as what a function without variables takes and gives back.
 
     Args:
-        model: keras.Model.
         left_out: sequence of variables that the function gets in another way. Defaults to `()`.
     """
 

@@ -24,9 +24,6 @@ class Devices:
     once is up to the *chief*, the first worker: it alone validates and writes the run
     folder, and it tells the others the outcome.
 
-    Args:
-        strategy: tf.distribute.Strategy.
-
     Attributes:
         replicas: int. The number of devices of all workers together.
         workers: int. The number of processes.

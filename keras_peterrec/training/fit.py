@@ -135,7 +135,6 @@ def worth_compiling(model: Model, batches: tf.data.Dataset, epochs: int) -> bool
     """Whether a training is so long that compiling its step pays; all batches have one shape.
 
     Args:
-        model: keras.Model.
         batches: tf.data.Dataset of one epoch.
         epochs: int. At most.
     """
@@ -170,13 +169,11 @@ def fit(
 
     Args:
         title: str. What the progress calls the training.
-        model: keras.Model.
         loss: keras.losses.Loss, or `None` if the model has its own.
         batches: tf.data.Dataset of one epoch, the same on all workers; or StreamedBatches.
         measure: Callable. Returns the validation metrics as a dict. Only the chief calls it. Not
             called by a recipe with a `path`.
         forward: Callable of ids, whose graph TensorBoard shows.
-        recipe: Recipe.
         folder: path. The run folder, for `state`, `history.csv` and TensorBoard's `logs`.
         show: Callable or `None`. Turns what `measure` returned into Markdown, which TensorBoard
             shows epoch by epoch. Defaults to `None`.

@@ -406,7 +406,7 @@ class RepeatedTraining(ResumableTraining):
         folder: path. See `ResumableTraining`.
         path: sequence of int. Epochs at each learning rate: `best_path` of the earlier training.
         learning_rate: float. The first one.
-        factor, average: see `ResumableTraining`.
+        average: see `ResumableTraining`.
 
     Example:
 
@@ -420,10 +420,9 @@ class RepeatedTraining(ResumableTraining):
         folder: AnyPath,
         path: Sequence[int],
         learning_rate: float,
-        factor: float = 0.3,
         average: WeightAverage | None = None,
     ) -> None:
-        super().__init__(folder, None, "max", patience=0, factor=factor, average=average)
+        super().__init__(folder, None, "max", patience=0, average=average)
         self.ends = list(itertools.accumulate(path))
         self.learning_rate = learning_rate
 

@@ -25,9 +25,6 @@ def seeded(seed: int) -> Iterator[None]:
 
     The states belong to the process: do not run two such blocks in two threads.
 
-    Args:
-        seed: int.
-
     Example:
 
     >>> with seeded(0):

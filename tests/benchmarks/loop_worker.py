@@ -20,11 +20,11 @@ import numpy as np
 import psutil
 from train_worker import LEARNING_RATE
 
+from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.host_life import new_pretrainer, training_batches
 from keras_peterrec.runs.pretraining_log import encode_log
-from keras_peterrec.runs.task_data import load_source
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.training.fit import compile_model, worth_compiling
@@ -38,7 +38,7 @@ def epoch(configuration):
     """Trains an epoch as `pretrain` does; the first step, which compiles, comes before."""
     taken = {name: configuration[name] for name in ("hidden_dim", "blocks", "max_length", "seed")}
     settings = PretrainSettings(log=configuration["log"], out="", **taken)
-    log = load_source(settings.log)
+    log = load_log(settings.log)
     sequences, vocabulary, _ = encode_log(log)
     with seeded(settings.seed):
         model = new_pretrainer(settings, len(vocabulary))

@@ -62,12 +62,13 @@ def settings_of(task, options):
 
 def whole_data(host, settings):
     """A task's data as `transfer` reads it, with the examples of training and validation."""
+    from keras_peterrec.log.sources import load_log
     from keras_peterrec.log.splits import TRAIN, VALIDATION
-    from keras_peterrec.runs.task_data import load_answers, load_source, with_kind
+    from keras_peterrec.runs.task_data import load_answers, with_kind
 
     answers = load_answers(settings)
     settings, kind = with_kind(settings, answers)
-    source = load_source(settings.log).encode(host.vocabulary, known_only=True)
+    source = load_log(settings.log).encode(host.vocabulary, known_only=True)
     data = kind.make_data(source, answers, host.task_settings()["history_length"], settings)
     data.examples = joined(data.splits[TRAIN], data.splits[VALIDATION])
     return data

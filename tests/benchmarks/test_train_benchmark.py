@@ -21,6 +21,7 @@ from train import (
     benchmark_train,
     configurations,
     measure_loops,
+    save_bars,
 )
 from train_turns import FIRST_ITEM, made_batches, measure
 from train_worker import Steps, build_model
@@ -193,7 +194,9 @@ def test_plot_without_a_sweep_has_the_losses_side_by_side(tmp_path):
         assert [line.xs for line in lines] == [["full", "sampled"]] * 2
     bars = _bars(rows)
     assert bars == {loss: {"products": 6.0, "idle": 2.0} for loss in ("full", "sampled")}
-    save_plot(tmp_path / "plot.png", "a machine", columns, bars)
+    save_plot(tmp_path / "plot.png", "a machine", columns)
+    save_bars(tmp_path / "parts.png", bars)
+    assert plt.imread(tmp_path / "parts.png").std() > 0
     assert plt.imread(tmp_path / "plot.png").std() > 0
 
 

