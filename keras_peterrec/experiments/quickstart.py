@@ -186,7 +186,7 @@ def _row(task, method, result):
         "value": result["metrics"]["test"][metric],
         "baselines": {b["name"]: b["test"][metric] for b in simplest_and_linear},
         "trainable": result["parameters"]["trainable"],
-        "first_step": result["seconds"].get("first_step"),  # not in a run of before
+        "first_step": result["seconds"]["first_step"],
         "fit": result["seconds"]["fit"],
         "seconds": result["seconds"]["total"],
     }

@@ -72,7 +72,7 @@ class BrowserPage:
             models[model.config.name] = {
                 "version": version.number,
                 "tasks": {
-                    name: {"unit": _unit(task), "selects": name + _SELECT in version.signatures}
+                    name: {"unit": task["unit"], "selects": name + _SELECT in version.signatures}
                     for name, task in described.items()
                     if name in version.signatures
                 },
@@ -104,8 +104,3 @@ def _telling(version):
     if not version.examples:
         return None
     return telling_history(version.description, version.examples[0], int(time.time()))
-
-
-def _unit(task):
-    # Exports of version 0.1 give the name of a kind in place of these fields.
-    return task["unit"] if isinstance(task, dict) else "number"

@@ -26,13 +26,12 @@ def changed_assets(folder: AnyPath, description: Json) -> list[str]:
 
     Args:
         folder: path of a version directory.
-        description: dict that `export` wrote. Older exports noted no hashes; for those, nothing
-            is found.
+        description: dict that `export` wrote.
 
     Returns:
         list of str, paths below `folder`.
     """
-    paths = {f"assets/{name}": noted for name, noted in description.get("assets", {}).items()}
+    paths = {f"assets/{name}": noted for name, noted in description["assets"].items()}
     return [
         path
         for path, noted in paths.items()
