@@ -31,7 +31,7 @@ def changed_assets(folder: AnyPath, description: Json) -> list[str]:
     Returns:
         list of str, paths below `folder`.
     """
-    paths = {f"assets/{name}": noted for name, noted in description["assets"].items()}
+    paths = {f"assets/{name}": noted for name, noted in description.get("assets", {}).items()}
     return [
         path
         for path, noted in paths.items()

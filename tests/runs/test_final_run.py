@@ -134,13 +134,3 @@ def test_what_is_not_everything_is_refused(host_folder, tmp_path):
 def test_evaluate_says_that_a_final_run_has_learned_the_test(final_folder, capsys):
     evaluate(final_folder, log=circle_log())
     assert "was trained on everything (--final)" in capsys.readouterr().err
-
-
-def test_a_folder_of_an_older_run_is_refused_in_one_line(measured_folder, tmp_path):
-    shutil.copytree(measured_folder, tmp_path / "host")
-    result = found(tmp_path / "host")
-    del result["best_path"]
-    (tmp_path / "host" / "metrics.json").write_text(json.dumps(result))
-    with pytest.raises(InputError, match="`out` should be a run that says how long") as caught:
-        pretrain(circle_log(), tmp_path / "host", final=True, **SMALLER)
-    assert "\n" not in str(caught.value)
