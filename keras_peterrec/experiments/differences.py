@@ -8,7 +8,7 @@ import numpy as np
 from keras_peterrec.experiments.tables import MEAN, baseline_runs, markdown_table, pivot
 from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.metrics.measured import sampled_means
-from keras_peterrec.runs.user_sums import RUN, UserSums, read_test_users
+from keras_peterrec.report.kept_rows import RUN, UserSums, read_test_users
 from keras_peterrec.settings.plans import Plan
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.tasks.task_kind import Metric

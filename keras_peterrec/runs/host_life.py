@@ -19,6 +19,7 @@ from keras_peterrec.log.vocabulary import rows_of_items
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.registry import get_network
+from keras_peterrec.runs.advice import LINEAR, NETWORK
 from keras_peterrec.runs.host_linear import (
     Bounds,
     fit_ease,
@@ -30,7 +31,6 @@ from keras_peterrec.runs.host_linear import (
 )
 from keras_peterrec.runs.life import Life
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
-from keras_peterrec.runs.part_gains import LINEAR, NETWORK
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import FINAL
 from keras_peterrec.runs.task_data import FEW_TEST_USERS, example_writer, few_test_users

@@ -9,8 +9,7 @@ import numpy as np
 
 from keras_peterrec.progress import stage
 from keras_peterrec.report.tensorboard import write_projector, write_summaries
-from keras_peterrec.runs.advice import advise
-from keras_peterrec.runs.part_gains import say_what_parts_add
+from keras_peterrec.runs.advice import advise, say_what_parts_add
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import write_test
 from keras_peterrec.training.devices import Devices

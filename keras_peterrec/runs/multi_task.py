@@ -12,6 +12,7 @@ from keras_peterrec.files.json_file import write_json
 from keras_peterrec.log.packed_batches import NextItems, packed_batches
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.splits import TRAIN, VALIDATION
+from keras_peterrec.report.kept_rows import write_test_users
 from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretraining_log import encode_log
 from keras_peterrec.runs.run_folder import RunFolder
@@ -22,7 +23,6 @@ from keras_peterrec.runs.task_data import (
     with_kind,
 )
 from keras_peterrec.runs.task_training import RECIPE, by_rows
-from keras_peterrec.runs.user_sums import write_test_users
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
 from keras_peterrec.tensorflow_start import command_began

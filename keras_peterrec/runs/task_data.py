@@ -20,8 +20,7 @@ from keras_peterrec.log.user_fields import UserTable, read_users
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.progress import stage
-from keras_peterrec.report.kept_rows import Examples, write_test_rows
-from keras_peterrec.runs.user_sums import write_test_users
+from keras_peterrec.report.kept_rows import Examples, write_test_rows, write_test_users
 from keras_peterrec.settings.transfer import TaskSettings
 from keras_peterrec.task_kinds import choose_kind
 from keras_peterrec.tasks.task_data import TaskData

@@ -15,14 +15,14 @@ from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.patches.registry import get_patch
 from keras_peterrec.progress import stage
-from keras_peterrec.runs.advice import say_weak_host
-from keras_peterrec.runs.life import Life, live
-from keras_peterrec.runs.next_item import METRIC as HOST_METRIC
-from keras_peterrec.runs.part_gains import (
+from keras_peterrec.runs.advice import (
     LINEAR,
     NETWORK,
     can_be_compared,
+    say_weak_host,
 )
+from keras_peterrec.runs.life import Life, live
+from keras_peterrec.runs.next_item import METRIC as HOST_METRIC
 from keras_peterrec.runs.run_folder import finish_elsewhere
 from keras_peterrec.runs.task_data import (
     example_writer,

@@ -23,13 +23,13 @@ from keras_peterrec.server.errors import (
     unknown_signature,
 )
 from keras_peterrec.server.inference import INPUTS, read_serialized_examples
-from keras_peterrec.server.tensorflow_internals import make_callable, quiet_loader
 from keras_peterrec.server.tensors import NUMPY_TYPES, read_tensor, type_title
 from keras_peterrec.serving.asset_hashes import changed_assets
 from keras_peterrec.serving.exported_model import DESCRIPTION
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.warmup import PATH as WARMUP
+from keras_peterrec.tensorflow_internals import make_callable, quiet_loader
 from keras_peterrec.types import AnyPath
 
 _MAX_WARMUPS = 1000  # TensorFlow Serving's limit

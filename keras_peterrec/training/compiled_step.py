@@ -5,6 +5,9 @@ operations: XLA takes seconds to compile them, and TensorFlow runs them just as 
 is compiled at all, `worth_compiling` says.
 """
 
+import dataclasses
+import functools
+import types
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -12,7 +15,6 @@ import keras
 import tensorflow as tf
 
 from keras_peterrec.keras_internals import stored_variables
-from keras_peterrec.layers.forms import UnknownForm, form_of
 from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.training.seeds import random_states
 from keras_peterrec.types import Model, Tensor, Variable
@@ -20,6 +22,8 @@ from keras_peterrec.types import Model, Tensor, Variable
 # {form and shapes: function}. XLA keeps what it has compiled until the process ends, so a second
 # model of the same form should not make it compile anew.
 _COMPILED = {}
+# Types of which any two values can be compared.
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), type, types.FunctionType)
 
 
 def loss_and_gradients(
@@ -189,3 +193,57 @@ class _Taken:
             if now is not value:
                 new[number] = now
         return new
+
+
+class UnknownForm(Exception):
+    """Something in a layer cannot be compared, so the layer shares nothing."""
+
+
+def form_of(value: Any) -> object:
+    """The form of a layer, a loss or anything in them, as a hashable value.
+
+    It compares whatever a class keeps in its objects, so it also sees the settings of a patch or a
+    head that is not ours; names and random seeds are left out. A class that knows better has a
+    method `form`.
+
+    Raises:
+        UnknownForm: a value is of a type that cannot be compared.
+    """
+    if callable(getattr(value, "form", None)):
+        return type(value), form_of(value.form())
+    if isinstance(value, keras.layers.Layer):
+        return type(value), value.dtype_policy.name, form_of(_own_attributes(value))
+    if isinstance(value, keras.losses.Loss):
+        return type(value), form_of(_without_names(value.get_config()))
+    if isinstance(value, keras.Variable):
+        return tuple(value.shape), value.dtype
+    if isinstance(value, (keras.initializers.Initializer, keras.random.SeedGenerator)):
+        return type(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(form_of(part) for part in value)
+    if isinstance(value, dict):
+        return tuple((key, form_of(part)) for key, part in value.items())
+    if dataclasses.is_dataclass(value):
+        return type(value), form_of(vars(value))
+    if isinstance(value, _PLAIN):
+        return value
+    raise UnknownForm(f"{type(value).__name__} cannot be compared")
+
+
+def _own_attributes(layer):
+    """The attributes that a class adds to those of every Keras layer."""
+    return {
+        key: part
+        for key, part in vars(layer).items()
+        # TensorFlow's own names start with `_self_`.
+        if key not in _of_every_layer() and key != "seed" and not key.startswith("_self_")
+    }
+
+
+def _without_names(config):
+    return {key: part for key, part in config.items() if key not in ("name", "seed")}
+
+
+@functools.cache
+def _of_every_layer():
+    return set(vars(keras.layers.Layer()))

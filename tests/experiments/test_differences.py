@@ -15,7 +15,7 @@ from keras_peterrec.experiments.differences import (
     write_differences,
 )
 from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.runs.user_sums import UserSums, write_test_users
+from keras_peterrec.report.kept_rows import UserSums, write_test_users
 from keras_peterrec.settings.plans import PLANS, Plan, Row
 from keras_peterrec.tasks.task_kind import Metric
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.optimizers.row_gradients import distinct_rows, single_rows, total_rows
+from keras_peterrec.optimizers.row_sparse_adam import distinct_rows, single_rows, total_rows
 
 ROWS = 6
 

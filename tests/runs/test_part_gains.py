@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.runs.advice import say_what_parts_add
 from keras_peterrec.runs.next_item import METRIC
-from keras_peterrec.runs.part_gains import say_what_parts_add
 
 
 def measured(gains):

@@ -9,9 +9,9 @@ from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 from keras_peterrec.log.sources import load_labels
 from keras_peterrec.log.splits import PARTS, TEST, split_users
 from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.report.kept_rows import RUN, USERS, read_test_users, write_test_users
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.next_item import METRIC
-from keras_peterrec.runs.user_sums import FILE, RUN, read_test_users, write_test_users
 from keras_peterrec.task_kinds import get_kind
 
 TASKS = {"shop": TARGET, "gender": GENDER, "topics": TOPICS, "spend": SPEND}
@@ -55,7 +55,7 @@ def test_users_who_add_nothing_are_kept_and_sorted(tmp_path):
     users = read_test_users(tmp_path)[RUN]
     assert users.user_ids.tolist() == ["a", "b", "c"] and users.mean == 0.5
     assert (users.rows.tolist(), users.sums.tolist()) == ([2, 0, 0], [1.0, 0.0, 0.0])
-    np.load(tmp_path / FILE, allow_pickle=False)["user_ids"]
+    np.load(tmp_path / USERS, allow_pickle=False)["user_ids"]
 
 
 def test_metrics_of_an_own_kind_may_be_a_plain_dict(tmp_path):

@@ -7,7 +7,7 @@ import tensorflow as tf
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
-from keras_peterrec.server.tensorflow_internals import make_callable
+from keras_peterrec.tensorflow_internals import make_callable
 
 ADVICE = "Uvicorn has changed; adapt keras_peterrec/server/uvicorn_internals.py: "
 
@@ -38,7 +38,7 @@ def test_uvicorn_still_calls_what_we_extend():
 
 def test_tensorflow_still_makes_callables():
     assert hasattr(tf.compat.v1.Session, "_make_callable_from_options"), (
-        "TensorFlow has changed; adapt keras_peterrec/server/tensorflow_internals.py: "
+        "TensorFlow has changed; adapt keras_peterrec/tensorflow_internals.py: "
         "no Session._make_callable_from_options"
     )
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
