@@ -15,6 +15,11 @@ from keras_peterrec.types import Json
 EVENTS = 500
 
 
+def faded(back: Any, rate: Any) -> Any:
+    """The law of the bag: `w` of events so many places back; arrays, or tensors of a model."""
+    return 1.0 / (1.0 + back * rate)
+
+
 @dataclass(frozen=True)
 class Bag:
     """How a history becomes a vector x with one number for each item, in no order.
@@ -42,7 +47,7 @@ class Bag:
 
     def weights(self) -> np.ndarray:
         """`w`, float32 `[events]`."""
-        return (1.0 / (1.0 + np.arange(self.events) * self.rate)).astype("float32")
+        return faded(np.arange(self.events), self.rate).astype("float32")
 
     def matrix(
         self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray, size: int

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import Bag, LinearPart, faded
 from keras_peterrec.log.vocabulary import is_item, number_of
 from keras_peterrec.types import Json, Shape, Tensor
 
@@ -203,7 +203,7 @@ def bag_weights(history: Tensor, rate: Tensor, power: Tensor, events: Tensor) ->
     """
     is_known = ops.cast(is_item(history), "float32")
     later = ops.flip(ops.cumsum(ops.flip(is_known, axis=1), axis=1), axis=1) - is_known
-    weights = is_known * ops.cast(later < events, "float32") / (1.0 + later * rate)
+    weights = is_known * ops.cast(later < events, "float32") * faded(later, rate)
     if isinstance(power, float) and power == 0.0:
         return weights
     sums = ops.sum(weights, axis=1, keepdims=True)

@@ -7,17 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_peterrec.errors import InputError, check_count
-from keras_peterrec.serving.signature_names import (
-    CLASSIFY,
-    EMBED,
-    KNOWN,
-    MIXED,
-    NEXT_ITEM,
-    REGRESS,
-    SELECT,
-    SIMILAR,
-    STEP,
-)
+from keras_peterrec.serving.signature_names import ENDINGS, TAKEN
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.strategies import SHARED_HOST
@@ -25,8 +15,6 @@ from keras_peterrec.transfer.task import Task
 
 # The names of operations in the graph begin with the name of their signature.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_TAKEN = (NEXT_ITEM, EMBED, SIMILAR, MIXED, KNOWN)
-_ENDINGS = (CLASSIFY, REGRESS, STEP, SELECT)
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
@@ -80,13 +68,13 @@ def _check_names(names):
         if (
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
-            or name.lower() in _TAKEN
-            or name.lower().endswith(_ENDINGS)
+            or name.lower() in TAKEN
+            or name.lower().endswith(ENDINGS)
         ):
             raise InputError(
                 "`tasks` should have names of letters, digits, `_`, `-` and `.` that begin with "
-                f"a letter or digit, do not end in {_listed(_ENDINGS, 'or')}, and are none of "
-                f"{_listed(_TAKEN, 'and')}. Received: {name!r}."
+                f"a letter or digit, do not end in {_listed(ENDINGS, 'or')}, and are none of "
+                f"{_listed(TAKEN, 'and')}. Received: {name!r}."
             )
     _check_cases("tasks", names)
 

@@ -12,6 +12,10 @@ STEP = "_step"  # ends the names of the signatures that take one event
 SELECT = "_select"  # ends the names of the signatures that say what may be recommended
 STATE = "state_bytes"  # servers write outputs whose names end in _bytes in base64
 
+# Names that no task may have, and endings of such.
+TAKEN = (NEXT_ITEM, EMBED, SIMILAR, MIXED, KNOWN)
+ENDINGS = (CLASSIFY, REGRESS, STEP, SELECT)
+
 # Outputs of every answer that has several: what REST writes as an object.
 KNOWN_EVENTS, EVENTS = "known_events", "events"
 COUNTS = (KNOWN_EVENTS, EVENTS)

@@ -15,7 +15,7 @@ class NetworkSettings(Settings):
     blocks: int = setting(8, "blocks of the network", check=check_count)
     network: str = setting(
         "convolution",
-        "which network: convolution, or one of your own (see `register_network`)",
+        f"which network: {', '.join(network_names())}, or one of your own (see `register_network`)",
         choices=network_names,
     )
     max_length: int = setting(100, "events of a history that it reads", check=check_count)

@@ -168,7 +168,7 @@ class TransferSettings(TrainingSettings, TaskSettings):
     patch: str | Named | None = setting(
         None,
         "how to patch, for the methods patch and random_host: bottleneck, item_lora, "
-        "item_bottleneck, compacter, lora, ia3, scale_shift, bias, norm or tokens, such as "
+        "item_bottleneck, compacter, lora, ia3, scale_shift, bias or norm, such as "
         f"bottleneck:8,serial or lora:4+norm (default: {DEFAULT_PATCH}; the paper's: bottleneck)",
         metavar="NAME[:OPTIONS][+...]",
     )
