@@ -11,7 +11,6 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.leftovers import file_beside, folder_beside
@@ -22,7 +21,7 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR
 
 
 @contextlib.contextmanager
-def replacing(path: Any) -> Iterator[Path]:
+def replacing(path: AnyPath) -> Iterator[Path]:
     """Yields a path beside `path`, which takes its place when the block ends well.
 
     Whoever reads `path` meanwhile sees the old content or the new, never a part, and of several
@@ -80,7 +79,7 @@ def publish(folder: AnyPath, out: AnyPath) -> None:
     sync_folder(Path(out).absolute().parent)
 
 
-def sync_folder(folder: Any) -> None:
+def sync_folder(folder: AnyPath) -> None:
     """Brings the names in a folder to the disk, where that can be done."""
     if os.name != "nt":
         _sync(folder)
@@ -100,7 +99,7 @@ def _sync(path):
         os.close(descriptor)
 
 
-def write_bytes(path: Any, content: bytes) -> None:
+def write_bytes(path: AnyPath, content: bytes) -> None:
     """Writes a file by `replacing`."""
     with replacing(path) as beside:
         beside.write_bytes(content)

@@ -2,12 +2,13 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+
+from keras_peterrec.types import AnyPath
 
 HISTORY = "history.csv"
 
 
-def read_history(folder: Any) -> dict[str, list[float]]:
+def read_history(folder: AnyPath) -> dict[str, list[float]]:
     """Reads the `history.csv` of a run.
 
     Args:
@@ -20,7 +21,7 @@ def read_history(folder: Any) -> dict[str, list[float]]:
     return {name: [float(row[name] or "nan") for row in rows] for name in (rows or [{}])[0]}
 
 
-def read_rows(folder: Any) -> list[dict]:
+def read_rows(folder: AnyPath) -> list[dict]:
     """The rows as they are written, a list of dict of str; empty if there is no file."""
     path = Path(folder) / HISTORY
     if not path.is_file():

@@ -14,7 +14,8 @@ import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from keras_peterrec.types import AnyPath
 
 try:
     import fcntl
@@ -26,7 +27,7 @@ _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextlib.contextmanager
-def file_beside(path: Any) -> Iterator[Path]:
+def file_beside(path: AnyPath) -> Iterator[Path]:
     """Makes a new file beside a path, removed at the end where it has not been renamed.
 
     Args:
@@ -44,7 +45,7 @@ def file_beside(path: Any) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def folder_beside(path: Any) -> Iterator[Path]:
+def folder_beside(path: AnyPath) -> Iterator[Path]:
     """Makes a new folder beside a path, removed at the end where it has not been renamed.
 
     Args:
@@ -87,7 +88,7 @@ def _held(path, make):
         os.close(descriptor)
 
 
-def sweep(folder: Any) -> None:
+def sweep(folder: AnyPath) -> None:
     """Removes from a folder what dead processes left half written, and nothing that is held.
 
     Args:

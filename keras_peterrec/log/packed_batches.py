@@ -194,7 +194,11 @@ class Chunk(NamedTuple):
 
 
 def packed(
-    chunks: tf.data.Dataset, make_batch: Any, rows: int, width: int, shuffled: bool = True
+    chunks: tf.data.Dataset,
+    make_batch: NextItems | HiddenItems,
+    rows: int,
+    width: int,
+    shuffled: bool = True,
 ) -> tf.data.Dataset:
     """The batches of chunks, one chunk after the other.
 

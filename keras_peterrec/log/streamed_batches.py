@@ -10,7 +10,6 @@ come together.
 import contextlib
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +18,8 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import as_written
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import window_counts
-from keras_peterrec.log.packed_batches import Chunk, NextItems, packed, pass_numbers
+from keras_peterrec.log.packed_batches import Chunk, HiddenItems, NextItems, packed, pass_numbers
+from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import LAST, SplitCounts, count_split, mean_one_factor
 
 CHUNK_EVENTS = 4_000_000  # about 150 MB in memory, once for this chunk and once for the next
@@ -68,9 +68,9 @@ class StreamedBatches:
 
     def __init__(
         self,
-        prepared: Any,
+        prepared: PreparedLog,
         ids: np.ndarray,
-        make_batch: Any = NextItems(),
+        make_batch: NextItems | HiddenItems = NextItems(),
         tokens: int = 1_000,
         rows: int = 1,
         seed: int = 0,

@@ -2,7 +2,6 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
@@ -38,7 +37,7 @@ def find_runs(path: AnyPath) -> list[Path]:
     return sorted(runs, key=lambda run: [*SETTINGS].index(_command(commands[run])))
 
 
-def gather(folder: Any, name: str | None = None, titles: dict | None = None) -> dict:
+def gather(folder: AnyPath, name: str | None = None, titles: dict | None = None) -> dict:
     """All that is known of a finished run, as JSON values.
 
     Args:
@@ -76,7 +75,7 @@ def gather(folder: Any, name: str | None = None, titles: dict | None = None) -> 
     return run
 
 
-def command_line(command: str, settings: dict, out: Any) -> str:
+def command_line(command: str, settings: dict, out: AnyPath) -> str:
     """The command that has these settings; those at their defaults are left out.
 
     Args:

@@ -18,6 +18,8 @@ from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.log.sources import load_titles
 from keras_peterrec.log.vocabulary import is_item
 from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.tasks.task_kind import Metric
+from keras_peterrec.types import AnyPath
 
 FILE, EXAMPLES, USERS = "test_rows.npz", "examples.json", "test_users.npz"
 RUN, OF_BASELINE = "run", "baselines/"
@@ -37,7 +39,7 @@ SHOWN_EVENTS = 8
 SHOWN_EXAMPLES = 5
 
 
-def write_test_rows(folder: Any, result: dict, metric: Any, examples: "Examples") -> dict:
+def write_test_rows(folder: AnyPath, result: dict, metric: Metric, examples: "Examples") -> dict:
     """Writes `test_rows.npz` and `examples.json` of a run's test users.
 
     Args:
@@ -74,13 +76,13 @@ def write_test_rows(folder: Any, result: dict, metric: Any, examples: "Examples"
     return arrays
 
 
-def read_test_rows(folder: Any) -> dict[str, np.ndarray]:
+def read_test_rows(folder: AnyPath) -> dict[str, np.ndarray]:
     """The arrays of `test_rows.npz`, empty if a run has none; InputError if it is damaged."""
     path = Path(folder) / FILE
     return read_weights(path) if path.is_file() else {}
 
 
-def read_examples(folder: Any) -> list:
+def read_examples(folder: AnyPath) -> list:
     """The content of `examples.json`, empty if a run has none."""
     path = Path(folder) / EXAMPLES
     return read_json(path, "path") if path.is_file() else []
@@ -199,7 +201,7 @@ class UserSums:
         )
 
 
-def write_test_users(folder: Any, result: dict, metric: Any) -> None:
+def write_test_users(folder: AnyPath, result: dict, metric: Metric) -> None:
     """Writes `test_users.npz`: the test users' parts of a run's metric, and of its baselines'.
 
     Nothing is written of what is no `Measured`, and no file if the run itself is none.
@@ -223,7 +225,7 @@ def write_test_users(folder: Any, result: dict, metric: Any) -> None:
         write_weights(Path(folder) / USERS, arrays)
 
 
-def read_test_users(folder: Any) -> dict[str, UserSums]:
+def read_test_users(folder: AnyPath) -> dict[str, UserSums]:
     """The UserSums of a run, under `RUN`, and of its baselines, by their names.
 
     Returns:

@@ -18,6 +18,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from keras_peterrec.files.atomic_write import replacing, write_text
 from keras_peterrec.report.views import label_columns
+from keras_peterrec.types import AnyPath
 
 MOST_VECTORS = 10_000
 THRESHOLDS = 101
@@ -26,7 +27,7 @@ LEFT_OUT = ("labels", "log", "epochs", "baselines")
 VECTORS, METADATA = "item_vectors.bytes", "items.tsv"
 
 
-def write_summaries(folder: Any, result: dict, rows: dict) -> None:
+def write_summaries(folder: AnyPath, result: dict, rows: dict) -> None:
     """Writes what TensorBoard shows of a finished run into its `logs`.
 
     Args:
@@ -89,7 +90,7 @@ def _write_pr_curve(name, scores, has):
 
 
 def write_projector(
-    folder: Any, vectors: Any, items: Any, counts: Any, name_of: Any, what: str
+    folder: AnyPath, vectors: Any, items: Any, counts: np.ndarray, name_of: Any, what: str
 ) -> None:
     """Writes item vectors for TensorBoard's projector, with titles and popularity.
 

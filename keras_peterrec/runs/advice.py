@@ -10,6 +10,9 @@ from keras_peterrec.files.json_file import read_json
 from keras_peterrec.linear.last_item import NAME as COPYING
 from keras_peterrec.metrics import UNIFORM
 from keras_peterrec.metrics.measured import Measured
+from keras_peterrec.tasks.task_kind import Metric
+from keras_peterrec.transfer.host import Host
+from keras_peterrec.types import AnyPath
 
 # Shares of the histories from which on a cause is worth naming.
 MANY_EMPTY, MANY_LONG = 0.3, 0.2
@@ -22,7 +25,7 @@ CLEAR = 1.645
 NO_ERROR = 1e-4  # a result this close to the best possible one counts as perfect
 
 
-def advise(result: dict, metric: Any, lengths: Any, host: Any) -> None:
+def advise(result: dict, metric: Metric, lengths: np.ndarray, host: Host) -> None:
     """Says what a run's result is where that is not what a reader takes it for.
 
     That is: the best possible, what copying the last item gives, worse than knowing nothing, or no
@@ -75,7 +78,7 @@ def _is_best_possible(own, baselines, metric):
     return own <= NO_ERROR * min(baselines.values(), default=1.0)
 
 
-def say_weak_host(folder: Any, metric: Any) -> None:
+def say_weak_host(folder: AnyPath, metric: Metric) -> None:
     """Says on stderr if a host did no better at next items than popularity.
 
     Args:
@@ -127,7 +130,7 @@ def _next_try(result, lengths, host):
     return None
 
 
-def say_what_parts_add(result: dict, parts: dict, metric: Any, asked: str = "here") -> None:
+def say_what_parts_add(result: dict, parts: dict, metric: Metric, asked: str = "here") -> None:
     """Says in a line, and under `parts` of a result, what each part adds to the other alone.
 
     Where the sum is not clearly better than the linear part alone, a second line says that the

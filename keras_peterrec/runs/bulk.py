@@ -17,6 +17,7 @@ from keras_peterrec.files.atomic_write import replacing
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.runs.table_writer import ENDINGS, table_writer
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
+from keras_peterrec.types import AnyPath
 
 CHUNK = 50_000  # users whose answers are in memory at a time
 # Items of a batch, padding included: larger ones gain nothing, and smaller ones lose to what a
@@ -45,7 +46,7 @@ class Question:
         return exported.predict(self.task, histories)
 
 
-def check_out(out: Any, remote: bool = False) -> None:
+def check_out(out: AnyPath, remote: bool = False) -> None:
     """Raises InputError if answers cannot be written to a file of this name.
 
     Args:
@@ -63,7 +64,7 @@ def check_out(out: Any, remote: bool = False) -> None:
 def answer_logs(
     ask: Any,
     logs: Any,
-    out: Any,
+    out: AnyPath,
     what: str,
     chunks: int | None = None,
     fields: EventFields = EventFields(),
@@ -139,7 +140,7 @@ def _answers(ask, texts, lengths, pool):
     return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
 
 
-def batches_of(lengths: Any) -> Iterator[np.ndarray]:
+def batches_of(lengths: np.ndarray) -> Iterator[np.ndarray]:
     """Cuts users into batches of some `BATCH_ITEMS`, the shortest history first.
 
     Args:
@@ -159,7 +160,7 @@ def batches_of(lengths: Any) -> Iterator[np.ndarray]:
         start = stop
 
 
-def answers_table(user_ids: Any, answers: dict) -> pa.Table:
+def answers_table(user_ids: np.ndarray, answers: dict) -> pa.Table:
     """A table of users and their answers.
 
     Args:

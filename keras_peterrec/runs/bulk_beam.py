@@ -48,6 +48,7 @@ from keras_peterrec.runs.bulk import (
     known_events_of,
 )
 from keras_peterrec.runs.table_writer import table_writer
+from keras_peterrec.types import AnyPath
 
 
 def answer_on_beam(
@@ -57,7 +58,7 @@ def answer_on_beam(
     columns: Any,
     events: Any,
     drop_bad_rows: bool,
-    out: Any,
+    out: AnyPath,
     runner: str,
     options: str | None,
     trust: bool = False,

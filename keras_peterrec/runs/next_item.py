@@ -10,8 +10,9 @@ from keras_peterrec.linear.last_item import LastItemCounts, last_items
 from keras_peterrec.linear.linear_fitting import best_weight
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.seen_items import distinct_items
-from keras_peterrec.log.vocabulary import id_of, number_of
+from keras_peterrec.log.vocabulary import Vocabulary, id_of, number_of
 from keras_peterrec.metrics import (
     full_ranks,
     own_items_ranks,
@@ -22,6 +23,7 @@ from keras_peterrec.metrics import (
 from keras_peterrec.metrics.best_items import ranking_details
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.metrics.ranking import MISSED, among_known, ranking_gains, whole_gains
+from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.training.inference import outputs_of
 
@@ -60,13 +62,13 @@ class NextItemEvaluation:
 
     def __init__(
         self,
-        sequences: Any,
+        sequences: Events,
         max_length: int,
         part: str,
         keep_seen: bool = False,
         users: int | None = None,
-        vocabulary: Any = None,
-        counts: Any = None,
+        vocabulary: Vocabulary | None = None,
+        counts: np.ndarray = None,
         fields: EventFields = EventFields(),
     ) -> None:
         starts, stops, targets = sequences.held_out(part)
@@ -87,13 +89,13 @@ class NextItemEvaluation:
         users = np.searchsorted(self.sequences.offsets, self.starts, side="right") - 1
         return self.sequences.user_ids[users]
 
-    def measure(self, pretrainer: Any, both: bool = False) -> dict:
+    def measure(self, pretrainer: Pretrainer, both: bool = False) -> dict:
         """Metrics of a pretrainer; with `both` also those with the history taken out and kept."""
         linear = None if pretrainer.linear is None else self.scores(pretrainer.linear.part())
         users, table = self._network(pretrainer)
         return self._metrics(users, table, both, linear)
 
-    def measure_parts(self, pretrainer: Any) -> tuple[dict, dict]:
+    def measure_parts(self, pretrainer: Pretrainer) -> tuple[dict, dict]:
         """Metrics of a pretrainer with its linear part, and without; the network is asked once."""
         users, table = self._network(pretrainer)
         added = pretrainer.linear
@@ -101,13 +103,13 @@ class NextItemEvaluation:
         both = self._metrics(users, table, both=True, linear=linear)
         return both, both if linear is None else self._metrics(users, table)
 
-    def popularity(self, counts: Any) -> dict:
+    def popularity(self, counts: np.ndarray) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
         table = np.ones((len(self), 1), "float32"), popularity_table(counts)
         ranks_of = lambda known: popularity_ranks(counts, self.targets, *known)
         return self._metrics(*table, both=True, ranks_of=ranks_of)
 
-    def own_items(self, counts: Any) -> dict:
+    def own_items(self, counts: np.ndarray) -> dict:
         """Metrics of ranking what the user had before first, then what is popular."""
         table, numbers = popularity_table(counts), number_of(self.sequences.items)
         histories = np.maximum(numbers, -1), self.starts, self.stops
@@ -160,7 +162,7 @@ class NextItemEvaluation:
         above = np.bincount(owners[found.data >= own[owners]], minlength=len(rows))  # and itself
         return np.where(own > 0, above, MISSED)
 
-    def best_weight(self, pretrainer: Any, linear: LinearPart) -> float:
+    def best_weight(self, pretrainer: Pretrainer, linear: LinearPart) -> float:
         """The weight with which a LinearPart is best added to a pretrainer's scores."""
         users, table = self._network(pretrainer)
         scores = self.scores(linear)

@@ -11,6 +11,7 @@ import keras
 from keras_peterrec import progress
 from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.files.history_file import HISTORY, read_rows
+from keras_peterrec.types import AnyPath, Model
 
 
 class Validation(keras.callbacks.Callback):
@@ -62,7 +63,7 @@ class HistoryFile(keras.callbacks.Callback):
     [0.021, 0.034]
     """
 
-    def __init__(self, folder: Any) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         super().__init__()
         self.folder = Path(folder)
         self._rows: list[dict] | None = None
@@ -149,7 +150,7 @@ class ProgressLines(keras.callbacks.Callback):
         self._advance = self._shown.enter_context(progress.bar(text, steps, repeated=True))
 
 
-def learning_rate(model: Any) -> Any:
+def learning_rate(model: Model) -> Any:
     """The learning rate of the model's next step, as a float."""
     # Through NumPy, because float() fails on a variable that several devices mirror.
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))

@@ -12,6 +12,8 @@ import keras
 import tensorflow as tf
 
 from keras_peterrec import progress
+from keras_peterrec.training.callbacks import Validation
+from keras_peterrec.types import AnyPath
 
 # Points of the loss in an epoch at most, and steps between two of them at least: writing one takes
 # as long as a tenth of a short step.
@@ -20,7 +22,7 @@ FIRST_PROFILED, PROFILED = 10, 5  # steps; the first are slow for other reasons
 
 
 def tensorboard_callbacks(
-    logs: Path, validation: Any, show: Callable | None, profile: bool
+    logs: Path, validation: Validation, show: Callable | None, profile: bool
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training.
 
@@ -55,7 +57,7 @@ class StepLoss(keras.callbacks.Callback):
         folder: path.
     """
 
-    def __init__(self, folder: Any) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         super().__init__()
         self._writer = tf.summary.create_file_writer(str(folder))
         self._first = 0  # step of this epoch
@@ -99,7 +101,7 @@ class ShownExamples(keras.callbacks.Callback):
         show: Callable of what it measured. Returns Markdown, or `""` for nothing.
     """
 
-    def __init__(self, folder: Any, validation: Any, show: Callable) -> None:
+    def __init__(self, folder: AnyPath, validation: Validation, show: Callable) -> None:
         super().__init__()
         self._writer = tf.summary.create_file_writer(str(folder))
         self._validation, self._show = validation, show

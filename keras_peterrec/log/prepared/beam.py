@@ -36,11 +36,12 @@ from keras_peterrec.log.prepared.shards import (
     sorted_users,
     write_records,
 )
+from keras_peterrec.types import AnyPath
 
 COUNT_BUCKETS = 64  # parts of the items that are counted at the same time
 
 
-def prepare_on_beam(log: Any, plan: Plan, out: Any, runner: str, options: str | None) -> dict:
+def prepare_on_beam(log: Any, plan: Plan, out: AnyPath, runner: str, options: str | None) -> dict:
     """Prepares a log into a new folder on a runner of Beam.
 
     Args:

@@ -34,6 +34,7 @@ from keras_peterrec.log.prepared.format import (
 from keras_peterrec.log.prepared.partition import default_shards, find_inputs
 from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.vocabulary import Vocabulary, order_by_counts
+from keras_peterrec.types import AnyPath
 
 DESCRIPTION = (
     "A log of events (user, item, timestamp), prepared for keras_peterrec: one record a user, the "
@@ -86,7 +87,7 @@ class Plan:
         return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
 
 
-def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
+def write_vocabulary(folder: AnyPath, items: pa.Table, min_count: int) -> None:
     """Writes the vocabulary and the items' counts.
 
     Args:
@@ -108,7 +109,7 @@ def write_vocabulary(folder: Any, items: pa.Table, min_count: int) -> None:
         write_bytes(folder, VOCABULARY, (Path(place) / VOCABULARY).read_bytes())
 
 
-def read_vocabulary(folder: Any) -> Vocabulary:
+def read_vocabulary(folder: AnyPath) -> Vocabulary:
     """The Vocabulary of all items of a prepared log.
 
     Raises:
@@ -121,7 +122,7 @@ def read_vocabulary(folder: Any) -> Vocabulary:
         return Vocabulary.load(Path(place) / VOCABULARY)
 
 
-def finish(folder: Any, plan: Plan, shards: list, whole_timestamps: bool, rows: int) -> dict:
+def finish(folder: AnyPath, plan: Plan, shards: list, whole_timestamps: bool, rows: int) -> dict:
     """Writes all that is said of the shards; `prepared.json` comes last.
 
     Args:

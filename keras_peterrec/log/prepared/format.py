@@ -22,6 +22,7 @@ import numpy as np
 from keras_peterrec.errors import InputError
 from keras_peterrec.files import atomic_write
 from keras_peterrec.files.leftovers import folder_beside
+from keras_peterrec.types import AnyPath
 
 FORMAT_VERSION = 4
 MANIFEST = "prepared.json"
@@ -49,7 +50,7 @@ def shard_name(number: int, shards: int) -> str:
     return f"{DATASET}-{SPLIT}.tfrecord-{number:05d}-of-{shards:05d}"
 
 
-def is_prepared(path: Any) -> bool:
+def is_prepared(path: AnyPath) -> bool:
     """Whether a path is the folder of a prepared log."""
     import os
 
@@ -66,7 +67,7 @@ def is_prepared(path: Any) -> bool:
         return False
 
 
-def read_manifest(folder: Any, argument: str = "log") -> dict:
+def read_manifest(folder: AnyPath, argument: str = "log") -> dict:
     """The content of `prepared.json`.
 
     Args:
@@ -96,7 +97,7 @@ def read_manifest(folder: Any, argument: str = "log") -> dict:
     return content
 
 
-def not_whole(folder: Any, reason: str, argument: str = "log") -> InputError:
+def not_whole(folder: AnyPath, reason: str, argument: str = "log") -> InputError:
     """The error of a prepared log of which something is missing or changed."""
     return InputError(
         f"`{argument}` should be a prepared log that is whole. "
@@ -128,7 +129,7 @@ def file_hash(path: str) -> str:
     return digest.hexdigest()
 
 
-def read_bytes(folder: Any, name: str) -> bytes:
+def read_bytes(folder: AnyPath, name: str) -> bytes:
     """The content of a file of a folder, which may be remote.
 
     Raises:
@@ -146,7 +147,7 @@ def read_bytes(folder: Any, name: str) -> bytes:
         raise OSError(error.message) from error
 
 
-def write_bytes(folder: Any, name: str, content: bytes) -> None:
+def write_bytes(folder: AnyPath, name: str, content: bytes) -> None:
     """Writes a file of a folder, which may be remote, so that it is whole or not there."""
     path = posixpath.join(str(folder), name)
     if "://" not in path:
@@ -173,7 +174,7 @@ def replacing_anywhere(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def work_beside(path: Any, argument: str) -> Iterator[str]:
+def work_beside(path: AnyPath, argument: str) -> Iterator[str]:
     """Yields a folder beside a path, which may be remote, for what several workers write.
 
     It is removed at the end. One of this machine that a killed process left is removed by the next

@@ -46,11 +46,12 @@ from keras_peterrec.log.prepared.shards import (
     sorted_users,
     write_records,
 )
+from keras_peterrec.types import AnyPath
 
 THREADS = 2  # each holds the events of a shard
 
 
-def prepare_in_process(log: Any, plan: Plan, out: Any) -> dict:
+def prepare_in_process(log: Any, plan: Plan, out: AnyPath) -> dict:
     """Prepares a log into a new folder; goes on where an earlier call was interrupted.
 
     Args:
@@ -75,7 +76,7 @@ def prepare_in_process(log: Any, plan: Plan, out: Any) -> dict:
 
 
 @contextlib.contextmanager
-def work_folder(out: Any, plan: Plan) -> Iterator[Path]:
+def work_folder(out: AnyPath, plan: Plan) -> Iterator[Path]:
     """Yields the folder beside `out` with the work on a plan, which no other process may touch.
 
     What an earlier call on the same plan has left stays in it, what belongs to another plan does
@@ -98,7 +99,7 @@ def work_folder(out: Any, plan: Plan) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
-def drop_work(out: Any) -> None:
+def drop_work(out: AnyPath) -> None:
     """Removes the work folder that a process left which died once `out` had its name."""
     work = _work_path(out)
     if "://" not in str(out) and work.is_dir():
@@ -244,7 +245,7 @@ def _read_schema(path):
         return pa.ipc.open_file(file).schema
 
 
-def check_out(out: Any, plan: Plan) -> dict | None:
+def check_out(out: AnyPath, plan: Plan) -> dict | None:
     """What `out` already holds of a plan.
 
     Returns:

@@ -1,13 +1,12 @@
 """A simulated shop: views that often repeat, carts and purchases, with prices."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
 from keras_peterrec.errors import check_count, refuse
 from keras_peterrec.files.atomic_write import replacing
+from keras_peterrec.types import AnyPath
 
 _TASTES = 6  # Dimensions of a user's taste, and of an item's character.
 _TASTE_STRENGTH = 1.2
@@ -21,7 +20,7 @@ _DAY = 86_400
 
 
 def simulate_shop(
-    path: Any = None,
+    path: AnyPath = None,
     users: int = 20_000,
     items: int = 2_000,
     views: int = 10,
