@@ -6,7 +6,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from keras_peterrec.distinct import distinct
+from keras_peterrec.integers import distinct
 from keras_peterrec.linear.linear_part import Bag, LinearPart, before_items
 from keras_peterrec.matrix_threads import one_thread
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from keras_peterrec.distinct import distinct, distinct_pairs
+from keras_peterrec.integers import distinct, distinct_pairs, slices
 from keras_peterrec.linear.linear_part import Rows, only_known
 from keras_peterrec.linear.sparse_regression import Pairs
 
@@ -166,10 +166,8 @@ class _Sorted:
 def _known_of(queries, offsets, items, size):
     """The known items of each query, none twice: places in `queries`, and items."""
     offsets, items = np.asarray(offsets), np.asarray(items, "int64")
-    lengths = offsets[queries + 1] - offsets[queries]
-    owners = np.repeat(np.arange(len(queries)), lengths)
-    places = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    their_items = items[np.repeat(offsets[queries], lengths) + places]
+    owners, places = slices(offsets[queries], offsets[queries + 1] - offsets[queries])
+    their_items = items[places]
     return distinct_pairs(owners[their_items >= 0], their_items[their_items >= 0], size)
 
 

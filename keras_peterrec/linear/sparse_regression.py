@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec import progress
+from keras_peterrec.integers import counted_up
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, before_items, only_known
 from keras_peterrec.matrix_threads import one_thread
 
@@ -111,7 +112,7 @@ class SparseRegression:
         np.maximum.at(ends, rows, last + 1)  # the last row asks for one event more
         weights = self.bag.weights().astype("float64")
         lengths = ends - begins
-        place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        place = counted_up(lengths)
         left = np.repeat(lengths, lengths) - 1 - place  # rows after an event
         flat = items[np.repeat(begins, lengths) + place]
         for apart in range(self.bag.events + 1):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.integers import counted_up, slices
 from keras_peterrec.log.clocks import milliseconds, time_text, unit_of, usual
 from keras_peterrec.log.id_text import joined_texts, with_field, with_times, written_texts
 from keras_peterrec.log.splits import EventSplit, last_events
@@ -259,7 +260,7 @@ class Events:
     @property
     def places(self) -> np.ndarray:
         """How many events of its user come before each event, int64 `[N]`."""
-        return np.arange(len(self)) - np.repeat(self.offsets[:-1], self.lengths)
+        return counted_up(self.lengths)
 
     def index(self, user_ids: Sequence[str]) -> np.ndarray:
         """Returns the positions of users, int64, and -1 for those without events."""
@@ -336,10 +337,7 @@ class Events:
     def of_users(self, users: np.ndarray) -> Events:
         """The events of some users, by their positions, in this order."""
         lengths = self.lengths[users]
-        ends = np.cumsum(lengths)
-        places = np.arange(lengths.sum()) + np.repeat(
-            self.offsets[users] - (ends - lengths), lengths
-        )
+        _, places = slices(self.offsets[users], lengths)
         return self._taken(places, users, lengths)
 
     def with_users(self, user_ids: Sequence[str]) -> Events:
@@ -462,7 +460,7 @@ class Events:
         """
         pairs, counts = window_counts(self.split.trained, max_length)
         first = np.repeat(self.offsets[:-1], counts)
-        nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        nth = counted_up(counts)
         stops = first + np.repeat(pairs, counts) - nth * max_length
         return np.maximum(first, stops - max_length), stops
 

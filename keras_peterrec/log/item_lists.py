@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_peterrec.integers import counted_up
+
 
 @dataclass(frozen=True)
 class ItemLists:
@@ -51,7 +53,7 @@ class ItemLists:
             return self.items[self.offsets[row] : self.offsets[row + 1]]
         starts, lengths = self.offsets[:-1][chosen], self.lengths[chosen]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
-        places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        places = np.repeat(starts, lengths) + counted_up(lengths)
         weights = None if self.weights is None else self.weights[places]
         return ItemLists(offsets, self.items[places], weights)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.distinct import distinct, distinct_pairs
+from keras_peterrec.integers import distinct, distinct_pairs, slices
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import Vocabulary, is_item
@@ -92,9 +92,8 @@ def distinct_items(items: np.ndarray, starts: Any, stops: Any, first: int = 0) -
         first: int. Smaller ids are left out. Defaults to `0`.
     """
     lengths = stops - starts
-    before = np.cumsum(lengths) - lengths
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    seen = items[np.arange(len(owners)) + (starts - before)[owners]]
+    owners, places = slices(starts, lengths)
+    seen = items[places]
     kept, size = seen >= first, np.int64(np.max(seen, initial=0)) + 1
     owners, seen = distinct_pairs(owners[kept], seen[kept], size)
     counts = np.bincount(owners, minlength=len(lengths))

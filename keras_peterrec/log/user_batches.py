@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from keras_peterrec.integers import counted_up
 from keras_peterrec.log.batches import (
     answer_lookup,
     as_written,
@@ -148,12 +149,12 @@ class UserBatches:
         events = np.full(batches * rows * columns, -1, "int32")
         cuts, examples = (np.full(batches * rows * slots, fill, "int32") for fill in (0, -1))
         lengths = stretches.widths[number] - 1
-        nth = _counted(lengths)
+        nth = counted_up(lengths)
         events[np.repeat(line * columns + column, lengths) + nth] = (
             np.repeat(stretches.starts[number], lengths) + nth
         )
         counts = stretches.counts[number]
-        nth = _counted(counts)
+        nth = counted_up(counts)
         example = self.order[np.repeat(stretches.first[number], counts) + nth]
         at = np.repeat(line * slots + slot, counts) + nth
         examples[at] = example
@@ -259,9 +260,3 @@ def _cut(starts, stops, begins, ends, first_events, widths, reach, columns, slot
             pieces.append(np.array([[event], [width], [begin], [count]]))
             begin += count
     return Stretches(*np.concatenate(pieces, axis=1))
-
-
-def _counted(counts):
-    """`0, 1, ..., counts[0] - 1, 0, 1, ..., counts[1] - 1, ...`"""
-    ends = np.cumsum(counts)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)

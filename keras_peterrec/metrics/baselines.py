@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.integers import counted_up, distinct_pairs, slices
 from keras_peterrec.metrics.checked_arrays import integer_array
 
 UNIFORM = "uniform"  # the baseline of one who knows nothing of a task but its classes
@@ -88,8 +88,7 @@ def own_items_ranks(
     """
     counts, targets = np.asarray(item_counts), np.asarray(targets, "int64")
     size, lengths = len(counts), stops - starts
-    owners = np.repeat(np.arange(len(targets)), lengths)
-    places = np.arange(len(owners)) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+    owners, places = slices(starts, lengths)
     owners, places = owners[items[places] >= 0], places[items[places] >= 0]
     pairs = owners * size + items[places]
     order = np.argsort(pairs, kind="stable")
@@ -101,7 +100,7 @@ def own_items_ranks(
     best = np.lexsort((-last, -frequency, owner))
     of_owner = np.bincount(owner, minlength=len(targets))
     place = np.empty(len(own), "int64")
-    place[best] = np.arange(len(own)) - np.repeat(np.cumsum(of_owner) - of_owner, of_owner)
+    place[best] = counted_up(of_owner)
     asked = np.arange(len(targets)) * size + targets
     at = np.minimum(np.searchsorted(own, asked), max(len(own) - 1, 0))
     among_own = (targets >= 0) & (own[at] == asked if len(own) else False)

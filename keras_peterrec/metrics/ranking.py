@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.errors import InputError, check_count
+from keras_peterrec.integers import distinct_pairs, slices
 from keras_peterrec.metrics.checked_arrays import csr_lists, float_table, integer_array
 
 # How many numbers are gathered at once: 8 MB of float64.
@@ -201,9 +201,8 @@ class RankingInputs:
         """
         starts = self.known_offsets[query_ids]
         lengths = self.known_offsets[query_ids + 1] - starts
-        owners = np.repeat(np.arange(len(query_ids)), lengths)
-        before = np.cumsum(lengths) - lengths
-        items = self.known_items[np.arange(len(owners)) + (starts - before)[owners]]
+        owners, places = slices(starts, lengths)
+        items = self.known_items[places]
         kept = np.append(self.rankable, False)[items]
         return distinct_pairs(owners[kept], items[kept], self.size)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_peterrec.distinct import distinct_pairs
 from keras_peterrec.errors import check_count
+from keras_peterrec.integers import counted_up, distinct_pairs
 from keras_peterrec.metrics.ranking import GATHERED_VALUES, RankingInputs, exact_scores
 from keras_peterrec.progress import each
 
@@ -127,7 +127,7 @@ class _NegativeDrawer:
         # key for each pair and position, a single search answers that for all pairs.
         stride = len(self.ids) + 1
         starts = np.cumsum(counts) - counts
-        allowed_below = banned - (np.arange(len(banned)) - starts[owners])
+        allowed_below = banned - counted_up(counts)
         keys = np.arange(len(pairs))[:, None] * stride + places
         passed = np.searchsorted(owners * stride + allowed_below, keys, side="right")
         positions = places + passed - starts[:, None]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_peterrec import progress
+from keras_peterrec.integers import counted_up
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers
 from keras_peterrec.linear.linear_fitting import (
@@ -181,7 +182,7 @@ def next_item_rows(sequences: Events) -> Rows:
     """A row for each event that training predicts, user by user."""
     starts, stops = sequences.training_windows(len(sequences.items))
     counts = stops - starts
-    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = counted_up(counts)
     starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
     targets = sequences.items[stops]
     is_known = is_item(targets)

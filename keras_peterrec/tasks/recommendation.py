@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.distinct import distinct_pairs
+from keras_peterrec.integers import distinct_pairs
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.linear.linear_fitting import (

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.integers import slices
 from keras_peterrec.linear.vector_regression import predicted_vectors
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures
@@ -185,10 +186,8 @@ def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_
     """
     starts, stops = sequences.training_windows(max(1, len(sequences.items)))
     lengths = stops + 1 - starts
-    events = np.repeat(starts, lengths) + (
-        np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    )
-    owner, numbers = np.repeat(np.arange(len(starts)), lengths), number_of(sequences.items[events])
+    owner, events = slices(starts, lengths)
+    numbers = number_of(sequences.items[events])
     rows, columns = [], []
     for step in range(1, BESIDE + 1):
         one, other = numbers[:-step], numbers[step:]

@@ -1,4 +1,4 @@
-"""Distinct integers, sorted.
+"""Arrays of integers: the different ones of many, and slices laid end to end.
 
 `np.unique` hashes integers since NumPy 2.3: on two million ids that is sixty times slower than
 sorting them.
@@ -26,3 +26,14 @@ def distinct_pairs(owners: np.ndarray, items: np.ndarray, size: int | np.integer
     """
     owners = np.asarray(owners, np.int64)
     return np.divmod(distinct(owners * np.int64(size) + items), np.int64(size))
+
+
+def counted_up(counts: np.ndarray) -> np.ndarray:
+    """`0, 1, ..., counts[0] - 1, 0, 1, ..., counts[1] - 1, ...`"""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def slices(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places in slices, one slice after the other: of which slice each is, and the places."""
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    return owners, np.repeat(starts, lengths) + counted_up(lengths)

@@ -1,9 +1,9 @@
-"""Distinct integers are those of NumPy."""
+"""Distinct integers are those of NumPy; slices end to end."""
 
 import numpy as np
 import pytest
 
-from keras_peterrec.distinct import distinct, distinct_pairs
+from keras_peterrec.integers import counted_up, distinct, distinct_pairs, slices
 
 
 @pytest.mark.parametrize("values", [[], [3], [5, -2, 5, 5, 0], [[4, 1], [1, 2]]])
@@ -22,3 +22,12 @@ def test_pairs_are_sorted_once_each():
     # As int32 the product would overflow.
     large = distinct_pairs(np.array([50_000], "int32"), np.array([1], "int32"), 100_000)
     assert [part.tolist() for part in large] == [[50_000], [1]]
+
+
+def test_slices_end_to_end():
+    lengths = np.array([2, 0, 3, 1])
+    assert counted_up(lengths).tolist() == [0, 1, 0, 1, 2, 0]
+    owners, places = slices(np.array([7, 1, 0, 5]), lengths)
+    assert owners.tolist() == [0, 0, 2, 2, 2, 3]
+    assert places.tolist() == [7, 8, 0, 1, 2, 5]
+    assert [len(part) for part in slices(lengths[:0], lengths[:0])] == [0, 0]
