@@ -37,3 +37,8 @@ def slices(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndar
     """The places in slices, one slice after the other: of which slice each is, and the places."""
     owners = np.repeat(np.arange(len(lengths)), lengths)
     return owners, np.repeat(starts, lengths) + counted_up(lengths)
+
+
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
+    """Where groups of these lengths begin and end, end to end: int64, one more than lengths."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype("int64")

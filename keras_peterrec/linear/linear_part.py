@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
+from keras_peterrec.integers import offsets_of
 from keras_peterrec.log.vocabulary import is_item, number_of
 from keras_peterrec.types import Json
 
@@ -71,7 +72,7 @@ class Bag:
         """The same of histories as `only_known` returns them."""
         starts = np.maximum(starts, stops - self.events)
         counts = stops - starts
-        offsets = np.concatenate([[0], np.cumsum(counts)])
+        offsets = offsets_of(counts)
         back = np.repeat(offsets[1:], counts) - 1 - np.arange(offsets[-1])
         values = self.weights()[back]
         if self.power:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.integers import counted_up, slices
+from keras_peterrec.integers import counted_up, offsets_of, slices
 from keras_peterrec.log.clocks import milliseconds, time_text, unit_of, usual
 from keras_peterrec.log.id_text import joined_texts, with_field, with_times, written_texts
 from keras_peterrec.log.splits import EventSplit, last_events
@@ -190,7 +190,7 @@ class Events:
         events = cls(
             different_users,
             items[order],
-            _offsets(np.bincount(users, minlength=len(different_users))),
+            offsets_of(np.bincount(users, minlength=len(different_users))),
             times[order],
             different_items,
             None if weights is None else weights[order],
@@ -216,7 +216,7 @@ class Events:
         return cls(
             every("user_ids"),
             every("items"),
-            _offsets(np.concatenate([part.lengths for part in parts])),
+            offsets_of(np.concatenate([part.lengths for part in parts])),
             every("timestamps"),
             first.item_ids,
             every("weights"),
@@ -540,7 +540,7 @@ class Events:
         return Events(
             at(self.user_ids, users),
             self.items[places],
-            _offsets(lengths),
+            offsets_of(lengths),
             at(self.timestamps, places),
             self.item_ids,
             at(self.weights, places),
@@ -605,7 +605,3 @@ def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.
     """
     targets = np.maximum(trained - 1, 0)
     return targets, -(-targets // max_length)
-
-
-def _offsets(lengths):
-    return np.concatenate([[0], np.cumsum(lengths)]).astype("int64")

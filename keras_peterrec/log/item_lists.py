@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.integers import counted_up
+from keras_peterrec.integers import counted_up, offsets_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ItemLists:
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> "ItemLists":
         """The ItemLists of a list of lists."""
-        offsets = np.concatenate([[0], np.cumsum([len(items) for items in lists])])
-        return cls(offsets.astype("int64"), np.concatenate([[], *lists]).astype("int32"))
+        offsets = offsets_of(np.array([len(items) for items in lists], "int64"))
+        return cls(offsets, np.concatenate([[], *lists]).astype("int32"))
 
     def __len__(self) -> int:
         """The number of rows E."""
@@ -52,7 +52,7 @@ class ItemLists:
             row = chosen % len(self)
             return self.items[self.offsets[row] : self.offsets[row + 1]]
         starts, lengths = self.offsets[:-1][chosen], self.lengths[chosen]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
+        offsets = offsets_of(lengths)
         places = np.repeat(starts, lengths) + counted_up(lengths)
         weights = None if self.weights is None else self.weights[places]
         return ItemLists(offsets, self.items[places], weights)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.integers import distinct, distinct_pairs, slices
+from keras_peterrec.integers import distinct, distinct_pairs, offsets_of, slices
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import Vocabulary, is_item
@@ -97,4 +97,4 @@ def distinct_items(items: np.ndarray, starts: Any, stops: Any, first: int = 0) -
     kept, size = seen >= first, np.int64(np.max(seen, initial=0)) + 1
     owners, seen = distinct_pairs(owners[kept], seen[kept], size)
     counts = np.bincount(owners, minlength=len(lengths))
-    return np.concatenate([[0], np.cumsum(counts)]), seen
+    return offsets_of(counts), seen

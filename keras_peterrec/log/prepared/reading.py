@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.files.weights_file import DAMAGED, read_arrays
+from keras_peterrec.integers import offsets_of
 from keras_peterrec.log.events import Events, Field
 from keras_peterrec.log.moments import in_clock, is_moment
 from keras_peterrec.log.prepared.finishing import read_vocabulary
@@ -211,7 +212,7 @@ class PreparedLog:
         events = Events(
             user_ids,
             np.maximum(number_of(columns["items"]), -1).astype("int32"),
-            np.concatenate([[0], np.cumsum(columns["lengths"])]).astype("int64"),
+            offsets_of(columns["lengths"]),
             columns.get("timestamps"),
             self.item_ids,
             columns.get(WEIGHTS),

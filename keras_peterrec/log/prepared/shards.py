@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_peterrec.integers import offsets_of
 from keras_peterrec.log.clocks import Clocks, in_seconds, usual
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import (
@@ -230,7 +231,7 @@ def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
     times = usual(_flat(users["timestamps"]))
     about: Json = {"times": [times.min().item(), times.max().item()] if len(times) else None}
     if WEIGHTS in users.column_names:
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
+        offsets = offsets_of(lengths)
         trained = last_events(lengths).trained
         about["target_weight"] = target_weight(_flat(users[WEIGHTS]), offsets, trained)
     return {
