@@ -68,7 +68,9 @@ def quickstart(settings: QuickstartSettings) -> Json:
         for task, method, name in jobs
     ]
     exported = _export(host, [out / task for task in tasks], out)
-    units = {task: _unit(out / task) for task in tasks}
+    units = {
+        task: get_kind(read_json(out / task / "task.json", "out")["kind"]).unit for task in tasks
+    }
     user = _ask(data, units, exported["out"], seed)
     result = {
         "command": "quickstart",
@@ -200,11 +202,6 @@ def _in_columns(baselines):
 
 def _seconds(seconds):
     return "" if seconds is None else f"{seconds:.1f} s"
-
-
-def _unit(folder):
-    """What the numbers in a task's answers are."""
-    return get_kind(read_json(folder / "task.json", "out")["kind"]).unit
 
 
 def _export(host, tasks, out):

@@ -34,15 +34,16 @@ def summarise(runs: list[Json]) -> list[Json]:
         rows = {row: [r for r in of_kind if r["row"] == row] for row in _names(of_kind, "row")}
         for row, chosen in {**_baselines(of_kind), **rows}.items():
             values = {task: {} for task in tasks}
+            of_task = {task: [run for run in chosen if run["task"] == task] for task in tasks}
             for run in chosen:
                 if metric in run["test"]:  # an AUC of labels that nobody has is left out
                     values[run["task"]][run["seed"]] = run["test"][metric]
             cells += [
-                _cell(kind, metric, row, task, list(values[task].values()), _of(chosen, task))
+                _cell(kind, metric, row, task, list(values[task].values()), of_task[task])
                 for task in tasks
                 if values[task]
             ]
-            whole = set.intersection(*(set(of_task) for of_task in values.values()))
+            whole = set.intersection(*map(set, values.values()))
             means = [np.mean([values[task][seed] for task in tasks]) for seed in sorted(whole)]
             if means and not (get_kind(kind).has_units and len(tasks) > 1):
                 cells.append(_cell(kind, metric, row, MEAN, means, chosen))
@@ -190,7 +191,3 @@ def _markdown(cells):
 
 def _names(entries, key):
     return list(dict.fromkeys(entry[key] for entry in entries))
-
-
-def _of(runs, task):
-    return [run for run in runs if run["task"] == task]

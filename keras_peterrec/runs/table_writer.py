@@ -23,7 +23,6 @@ def table_writer(path: AnyPath, ending: str) -> Any:
         path: path of the file.
         ending: str, one of `ENDINGS`. In CSV, lists become texts, separated by spaces.
     """
-    opened = {".parquet": _parquet, ".csv": _csv}
     with contextlib.ExitStack() as stack:
         if ending == ".jsonl":
             file = stack.enter_context(open(path, "w", encoding="utf-8"))
@@ -36,18 +35,14 @@ def table_writer(path: AnyPath, ending: str) -> Any:
             if ending == ".csv":
                 table = pa.table({n: _text(table.column(n)) for n in table.column_names})
             if not writers:  # only now its columns are known
-                writers.append(stack.enter_context(opened[ending](path, table.schema)))
+                if ending == ".csv":
+                    writer = pyarrow.csv.CSVWriter(path, table.schema)
+                else:
+                    writer = pyarrow.parquet.ParquetWriter(path, table.schema, compression="zstd")
+                writers.append(stack.enter_context(writer))
             writers[0].write_table(table)
 
         yield write
-
-
-def _parquet(path, schema):
-    return pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
-
-
-def _csv(path, schema):
-    return pyarrow.csv.CSVWriter(path, schema)
 
 
 def _text(column):
