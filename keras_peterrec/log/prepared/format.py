@@ -50,7 +50,7 @@ def shard_name(number: int, shards: int) -> str:
     return f"{DATASET}-{SPLIT}.tfrecord-{number:05d}-of-{shards:05d}"
 
 
-def is_prepared(path: AnyPath) -> bool:
+def is_prepared(path: Any) -> bool:
     """Whether a path is the folder of a prepared log."""
     import os
 
@@ -67,7 +67,7 @@ def is_prepared(path: AnyPath) -> bool:
         return False
 
 
-def read_manifest(folder: AnyPath, argument: str = "log") -> dict:
+def read_manifest(folder: Any, argument: str = "log") -> dict:
     """The content of `prepared.json`.
 
     Args:

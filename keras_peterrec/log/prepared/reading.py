@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ from keras_peterrec.log.splits import (
     last_events,
 )
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
-from keras_peterrec.types import AnyPath, Json
+from keras_peterrec.types import Json
 
 FRAME_BYTES = 16  # that a TFRecord adds to a record
 
@@ -72,7 +73,7 @@ class PreparedLog:
     PreparedLog('data/clicks', events=1000000, users=31000, shards=2)
     """
 
-    def __init__(self, path: AnyPath) -> None:
+    def __init__(self, path: Any) -> None:
         self.path = os.fspath(path)
         self._manifest = read_manifest(path)
         self.name = PurePath(self.path).name
