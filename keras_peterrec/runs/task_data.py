@@ -141,8 +141,9 @@ def load_task(
             found(f"{len(source):,} events of the task's {len(source.user_ids):,} users")
     if settings.users is None:
         return source, answers, None
-    reading = settings.columns, settings.drop_bad_rows
-    users = read_users(settings.users, settings.user_fields, *reading)
+    users = read_users(
+        settings.users, settings.user_fields, settings.columns, settings.drop_bad_rows
+    )
     answered = set(answers.user_ids.tolist())
     say_of_how_many(users, answered)
     return source.with_users(sorted(answered & users.users())), answers, users

@@ -27,5 +27,7 @@ class EvaluateSettings(ReadingSettings):
         check=event_names,
     )
     column: str | None = setting(None, "column of --labels")
-    users: Source | None = data_setting(None, "another table of users, for a task that reads one")
+    users: Source | None = setting(
+        None, "another table of users, for a task that reads one", **DATA
+    )
     out: AnyPath | None = setting(None, "new folder for metrics.json", recorded=False)

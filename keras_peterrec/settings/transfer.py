@@ -92,8 +92,8 @@ class TaskSettings(SplitSettings, ReadingSettings):
         False,
         "take words for a missing value in --column, such as N/A, none or unknown, for labels",
     )
-    users: Source | None = data_setting(
-        None, "table with user_id and the columns that `user_fields` names"
+    users: Source | None = setting(
+        None, "table with user_id and the columns that `user_fields` names", **DATA
     )
     user_fields: EventNames | None = setting(
         None,

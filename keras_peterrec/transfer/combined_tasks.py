@@ -56,8 +56,8 @@ def merge_task(task: Task) -> Task:
                 _fold({"embeddings": host.tables[site].embeddings}, patch)
             else:
                 _fold(host.foldable(place, site), patch)
-    read = task.host, task.user_fields
-    return Task(merged, "all", task.kind, task.settings, False, *read)
+    fields = task.user_fields
+    return Task(merged, "all", task.kind, task.settings, host=task.host, user_fields=fields)
 
 
 def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None) -> Task:
