@@ -235,14 +235,14 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
         fitted.append((model, fit(title, model, *arguments, **more)))
         return fitted[-1][1]
 
-    users = TaskData.users
+    states_of = TaskData.states
 
     def counted(data, model, part):
         states.append(part)
-        return users(data, model, part)
+        return states_of(data, model, part)
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
-    monkeypatch.setattr(TaskData, "users", counted)
+    monkeypatch.setattr(TaskData, "states", counted)
     settings = {**task, "epochs": 3, "method": "head", "linear": False}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", **settings)
     # Twice to train three epochs with validation, once to weigh; twice for the finished task.

@@ -12,7 +12,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.log.histories import Histories
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.export import export_runs
+from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.transfer import transfer
