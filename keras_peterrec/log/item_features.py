@@ -13,7 +13,7 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.bad_rows import rows_with_ids
 from keras_peterrec.log.sources import item_table
-from keras_peterrec.log.table_columns import encode_ids, texts, vectors
+from keras_peterrec.log.table_columns import different_items, texts, vectors
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source
 
@@ -59,21 +59,17 @@ class ItemFeatures:
 
         Source: Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009.
         """
-        names, codes = encode_ids(item_ids, "item_id")
-        if len(names) != len(codes):
-            raise InputError(
-                "`items` should have one row for each item. "
-                f"Received: {len(codes)} rows of {len(names)} items."
-            )
-        words, of_vectors = [set() for _ in names], []
+        names = different_items(item_ids)
+        words: list[set] = [set() for _ in names]
+        of_vectors = []
         for column, values in columns.items():
-            if (found := vectors(values, column)) is not None:
-                centred = np.nan_to_num(found - np.nanmean(found, axis=0))
+            if (rows_of := vectors(values, column)) is not None:
+                centred = np.nan_to_num(rows_of - np.nanmean(rows_of, axis=0))
                 of_vectors.append(_with_length_one(scipy.sparse.csr_matrix(centred)))
                 continue
             for row, value in enumerate(texts(values, column)):
-                found = _WORD.findall(value.lower()) if value is not None else ()
-                words[row].update(f"{column}={word}" for word in found)
+                here = _WORD.findall(value.lower()) if value is not None else ()
+                words[row].update(f"{column}={word}" for word in here)
         counts = Counter(word for of_item in words for word in of_item)
         known = {word: n for n, word in enumerate(counts)}
         places, signs = _hashed(list(known))

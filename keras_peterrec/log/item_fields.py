@@ -12,7 +12,13 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.event_fields import FEW_NUMBERS, QUANTILES, as_number
 from keras_peterrec.log.sources import item_table
-from keras_peterrec.log.table_columns import SEPARATOR, encode_ids, joined_lists, texts, vectors
+from keras_peterrec.log.table_columns import (
+    SEPARATOR,
+    different_items,
+    joined_lists,
+    texts,
+    vectors,
+)
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.log.vocabulary import Vocabulary, id_of, is_item, number_of
 from keras_peterrec.types import ColumnNames, Source
@@ -59,12 +65,7 @@ class ItemFields:
             InputError: an item occurs twice, a column cannot be read as text, or no item of the
                 vocabulary has a value that another one has too.
         """
-        names, codes = encode_ids(item_ids, "item_id")
-        if len(names) != len(codes):
-            raise InputError(
-                "`items` should have one row for each item. "
-                f"Received: {len(codes)} rows of {len(names)} items."
-            )
+        names = different_items(item_ids)
         ids = vocabulary.encode(names)
         every: list[list[tuple]] = [[] for _ in range(len(vocabulary))]
         of_vectors = [np.zeros((len(vocabulary), 0), "float32")]
@@ -105,8 +106,8 @@ class ItemFields:
     @property
     def covered(self) -> float:
         """The share of the items that have a value."""
-        has = (self.values > 0).any(axis=1) | self.vectors.any(axis=1)
-        return float(has[id_of(0) :].mean())
+        has = np.any(self.values > 0, axis=1) | np.any(self.vectors, axis=1)
+        return float(np.mean(has[id_of(0) :]))
 
 
 def read_item_fields(

@@ -57,6 +57,21 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
     return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
+def different_items(item_ids: Column) -> np.ndarray:
+    """The ids of a table with one row for each item, in its order: object array of str.
+
+    Raises:
+        InputError: an item occurs twice, or see `encode_ids`.
+    """
+    names, codes = encode_ids(item_ids, "item_id")
+    if len(names) != len(codes):
+        raise InputError(
+            "`items` should have one row for each item. "
+            f"Received: {len(codes)} rows of {len(names)} items."
+        )
+    return names
+
+
 def check_id_type(kind: pa.DataType, argument: str) -> None:
     """Raises InputError if a column of this type holds neither strings nor integers."""
     if pa.types.is_integer(kind) or is_text(kind):
