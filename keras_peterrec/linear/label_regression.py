@@ -1,12 +1,15 @@
 """Fits the linear part of a profile: regularised regression from bags of items to labels."""
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.optimize
 import scipy.sparse
 
 from keras_peterrec.integers import distinct
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import Bag, LinearPart, before_items
 from keras_peterrec.matrix_threads import one_thread
 
@@ -34,6 +37,9 @@ class LabelRegression:
         loss: Callable. From outputs `[E, n]` to the rows' losses `[E]` and their gradient.
         told: int array `[E, G]`, what columns say of the users, or `None`. Defaults to `None`.
         user_values: int. How many values these columns have. Defaults to `0`.
+        features: EventFeatures that events count beside their items. Defaults to `EventFeatures()`,
+            none.
+        counted: see `Bag.matrix`. Needed with features.
 
     Source: minimised by L-BFGS, Liu and Nocedal 1989, as in scikit-learn.
     """
@@ -49,9 +55,14 @@ class LabelRegression:
         loss: Callable,
         told: np.ndarray | None = None,
         user_values: int = 0,
+        features: EventFeatures = EventFeatures(),
+        counted: Any = None,
     ) -> None:
-        self.bag, self.loss, self.user_values = bag, loss, user_values
-        self.bags = before_items(told, user_values, bag.matrix(items, starts, stops, size))
+        self.bag, self.loss = bag, loss
+        self.user_values, self.features = user_values, features
+        bags = bag.matrix(items, starts, stops, size + features.rows, counted)
+        self.bags = before_items(told, user_values, bags)
+        size += features.rows
         # An item that no training user has keeps the weight 0.
         self.used = distinct(self.bags.indices)
         self.bags = self.bags[:, self.used].astype("float64")
@@ -79,7 +90,10 @@ class LabelRegression:
         table = self._table(self.weights[:-1].astype("float32"))
         bias, settings = self.weights[-1].astype("float32"), {"penalty": penalty}
         settings = {"power": self.bag.power, **settings}
-        return LinearPart(self.bag, table, bias, settings, user_values=self.user_values)
+        if self.features:
+            settings["fields"] = True
+        read = self.user_values, self.features
+        return LinearPart(self.bag, table, bias, settings, 1.0, *read)
 
     def _table(self, weights):
         """The weights of all items: a sparse matrix where most of very many have none."""
@@ -93,7 +107,7 @@ class LabelRegression:
         return table
 
 
-def best_label_regression(make: Callable) -> LinearPart:
+def best_label_regression(*makes: Callable) -> LinearPart:
     """The linear part to labels that is best for users that it was not fitted to.
 
     Of the best bag it takes the strongest penalty that is no worse than the best one by more than
@@ -101,16 +115,16 @@ def best_label_regression(make: Callable) -> LinearPart:
     that is best by chance overfits.
 
     Args:
-        make: Callable. From a Bag to a list of pairs of a LabelRegression and a Callable, from a
+        *makes: Callable. From a Bag to a list of pairs of a LabelRegression and a Callable, from a
             LinearPart to its losses `[R]` for users that this regression does not read. The first
-            regression is the one that is wanted.
+            regression is the one that is wanted. Of several, the first that is best is taken.
 
     Source: the rule of one standard error, Hastie, Tibshirani and Friedman, "The Elements of
     Statistical Learning", section 7.10; here of paired differences.
     """
     best = None
     with one_thread():  # the matrices are thin
-        for power, penalties in LABEL_PENALTIES.items():
+        for make, (power, penalties) in itertools.product(makes, LABEL_PENALTIES.items()):
             pairs, tried = make(Bag(power=power)), []
             for penalty in penalties:
                 parts = [regression.solve(penalty) for regression, _ in pairs]

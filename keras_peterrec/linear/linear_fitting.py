@@ -8,7 +8,9 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, only_known
+from keras_peterrec.integers import distinct
+from keras_peterrec.linear.event_features import EventFeatures
+from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, known_rows, only_known
 from keras_peterrec.linear.sparse_regression import SparseRegression, same_rows
 from keras_peterrec.log.vocabulary import count_items
 from keras_peterrec.matrix_threads import one_thread
@@ -54,6 +56,8 @@ class ItemRegression:
         outputs: int. Y.
         same: int array `[I]` or `None`. The target that is the same item, or -1. Defaults to
             `None`: no target is.
+        features: EventFeatures that the rows count beside the items; X and the table then have
+            their columns before those of the items. Defaults to `EventFeatures()`, none.
 
     Source: Choi et al., "Session-aware Linear Item-Item Models for Session-based
     Recommendation", WWW 2021 (SLIT), whose bag fades exponentially; Steck, "Embarrassingly
@@ -63,11 +67,18 @@ class ItemRegression:
     exact = True
 
     def __init__(
-        self, bag: Bag, rows: Rows, size: int, outputs: int, same: np.ndarray | None = None
+        self,
+        bag: Bag,
+        rows: Rows,
+        size: int,
+        outputs: int,
+        same: np.ndarray | None = None,
+        features: EventFeatures = EventFeatures(),
     ) -> None:
-        self.bag, self.user_values = bag, rows.user_values
-        self.same = same_rows(same, size, rows.user_values)
-        size += rows.user_values
+        self.bag, self.user_values, self.features = bag, rows.user_values, features
+        before = rows.user_values + features.rows
+        self.same = same_rows(same, size, before)
+        size += before
         self.gram = np.zeros((size, size), "float32")
         self.right = np.zeros((size, outputs), "float32")
         with one_thread():
@@ -104,14 +115,16 @@ class ItemRegression:
         with contextlib.nullcontext() if large else one_thread():
             table = self._solve_all(penalty, prior, copy)
         bias = np.zeros(table.shape[1], "float32")
-        settings = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
+        settings = item_settings(self.bag, penalty, copy, self.features)
         if prior is not None:
             settings["goes_on"] = True
-        return LinearPart(self.bag, table, bias, settings, user_values=self.user_values)
+        read = self.user_values, self.features
+        return LinearPart(self.bag, table, bias, settings, 1.0, *read)
 
     def _add_users(self, rows):
         """Adds up X'X and X'Y, one product for some cuts of a user."""
         items, first, last = only_known(rows.items, rows.starts, rows.stops)
+        counted = known_rows(rows.items, rows.counted) if self.features else None
         order = np.lexsort((last, rows.starts))
         changes = np.flatnonzero(np.diff(rows.starts[order])) + 1
         for cuts in np.split(order, changes):
@@ -122,6 +135,11 @@ class ItemRegression:
                 history = items[start : ends[-1]].astype("int64") + self.user_values
                 ages = ends[:, None] - 1 - np.arange(start, ends[-1])
                 bags = self.bag.rows(ages)
+                if counted is not None and len(history):  # what the user's events count, once
+                    of_user = counted[start : ends[-1]]
+                    history = distinct(of_user.indices).astype("int64")
+                    bags = bags @ of_user[:, history]
+                    history += self.user_values
                 if self.user_values:
                     values = np.unique(rows.told[some])
                     values = values[values > 0].astype("int64")
@@ -167,15 +185,16 @@ def item_regression(
     size: int,
     outputs: int,
     same: np.ndarray | None = None,
+    features: EventFeatures = EventFeatures(),
 ) -> Any:
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
     Args:
         bag, rows, size, outputs: see `ItemRegression`.
-        same: see `ItemRegression`.
+        same, features: see `ItemRegression`. A sparse regression reads no features.
     """
     if max(rows.user_values + size, outputs) <= EXACT_UP_TO:
-        return ItemRegression(bag, rows, size, outputs, same)
+        return ItemRegression(bag, rows, size, outputs, same, features)
     counts = np.bincount(rows.targets, minlength=outputs)
     seen = count_items(rows.items, size)
     values = rows.user_values
@@ -184,8 +203,19 @@ def item_regression(
     return regression
 
 
+def item_settings(bag: Bag, penalty: float, copy: float, features: EventFeatures) -> dict:
+    """What was chosen for a linear part to items, as `metrics.json` has it."""
+    more = {"copy": copy} if copy else {}
+    if features:
+        more["fields"] = True
+    return {"fade": bag.fade, "penalty": penalty, **more}
+
+
 def best_item_regression(
-    make: Callable, quality: Callable, earlier: LinearPart | None = None
+    make: Callable,
+    quality: Callable,
+    earlier: LinearPart | None = None,
+    make_with_fields: Callable | None = None,
 ) -> LinearPart:
     """The linear part to items whose fade and penalty are best.
 
@@ -194,6 +224,8 @@ def best_item_regression(
         quality: Callable. From a LinearPart to a number for the validation users; higher is better.
         earlier: LinearPart or `None`. One that these rows may go on from, if that is better than to
             begin anew; see `ItemRegression.solve`. Defaults to `None`.
+        make_with_fields: Callable or `None`. As `make`, of a regression that reads fields as well.
+            It is tried with the best bag, and kept where it is better. Defaults to `None`.
     """
     first = FIRST_PENALTY
 
@@ -220,6 +252,10 @@ def best_item_regression(
                 len(PENALTIES),
             )
             best = max(best, (value, part), key=lambda found: found[0])
+    if make_with_fields is not None:
+        regression = make_with_fields(best[1].bag)
+        found = _best_penalty(regression, quality, best[1].chosen["penalty"])
+        best = max(best, found, key=lambda found: found[0])
     return best[1]
 
 
@@ -231,12 +267,15 @@ def best_penalty(regression: Any, quality: Callable, first: float) -> LinearPart
         quality: see `best_item_regression`.
         first: float. The penalty to begin with, one of `PENALTIES`.
     """
+    return _best_penalty(regression, quality, first)[1]
 
+
+def _best_penalty(regression, quality, first):
     def of_penalty(place):
         return _with_quality(regression.solve(PENALTIES[place]), quality)
 
     value, _, part = _climb(of_penalty, PENALTIES.index(first), len(PENALTIES))
-    return _with_copies(regression, (value, part), quality)[1]
+    return _with_copies(regression, (value, part), quality)
 
 
 def _with_copies(regression, best, quality):

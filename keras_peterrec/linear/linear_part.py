@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse
 
 from keras_peterrec.integers import offsets_of
-from keras_peterrec.log.vocabulary import is_item, number_of
+from keras_peterrec.linear.event_features import EventFeatures
+from keras_peterrec.log.vocabulary import event_items, is_item, number_of
 from keras_peterrec.types import Json
 
 # Events that are read where nothing else is said. They cost a row of a table each, so they reach
@@ -28,7 +29,8 @@ class Bag:
         x = Σ_j w(j) e(j-th last known event) / (Σ_j w(j))^power,   w(j) = 1 / (1 + j / fade)
 
     Unknown events are left out: they add nothing, and known ones are counted as if the unknown
-    were not there.
+    were not there. Where the fields of events are read as well, e of an event is the row of what
+    `EventFeatures.matrix` says that it counts.
 
     Args:
         fade: float or `None`. How many events back one counts half. Defaults to `None`: all
@@ -51,20 +53,35 @@ class Bag:
         return faded(np.arange(self.events), self.rate).astype("float32")
 
     def matrix(
-        self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray, size: int
+        self,
+        items: np.ndarray,
+        starts: np.ndarray,
+        stops: np.ndarray,
+        size: int,
+        counted: Any = None,
     ) -> scipy.sparse.csr_matrix:
         """The vectors of many histories.
 
         Args:
             items: int array of ids, as `Events.items`.
             starts, stops: int arrays `[E]`; history e is `items[starts[e]:stops[e]]`.
-            size: int. Items I of the vocabulary, without special ids.
+            size: int. Items I of the vocabulary, without special ids, or what each event counts:
+                columns of `counted`.
+            counted: sparse matrix `[N, I]` of `EventFeatures.matrix`, or `None`. Defaults to
+                `None`: each event counts its item.
 
         Returns:
             Sparse float32 matrix `[E, I]`.
         """
-        items, starts, stops = only_known(items, starts, stops)
-        return self.of_known(items, starts, stops, size)
+        kept, first, last = only_known(items, starts, stops)
+        if counted is None:
+            return self.of_known(kept, first, last, size)
+        return self.of_counted(known_rows(items, counted), first, last)
+
+    def of_counted(self, counted: Any, starts: np.ndarray, stops: np.ndarray) -> Any:
+        """The same of what each known event counts, sparse `[M, I]`."""
+        events = counted.shape[0]
+        return self.of_known(np.arange(events), starts, stops, events) @ counted
 
     def of_known(
         self, items: np.ndarray, starts: np.ndarray, stops: np.ndarray, size: int
@@ -101,12 +118,14 @@ class LinearPart:
 
     Args:
         bag: Bag.
-        table: float32 array `[I, Y]`, or a sparse matrix of that shape.
+        table: float32 array `[I, Y]`, or a sparse matrix of that shape; with features, their rows
+            come first.
         bias: float32 array `[Y]`.
         chosen: dict. The settings that validation chose, for people.
         weight: float, not 0. Scores are `weight · (x T + bias)`. Defaults to `1.0`.
         user_values: int. How many values columns of users have, whose rows of the table come before
             those of the items. Defaults to `0`.
+        features: EventFeatures that it reads beside the items. Defaults to `EventFeatures()`, none.
     """
 
     bag: Bag
@@ -115,6 +134,7 @@ class LinearPart:
     chosen: dict = field(default_factory=dict)
     weight: float = 1.0
     user_values: int = 0
+    features: EventFeatures = EventFeatures()
 
     @property
     def outputs(self) -> int:
@@ -139,31 +159,69 @@ class LinearPart:
 
     def scores(
         self,
-        items: np.ndarray,
+        rows: np.ndarray,
         starts: np.ndarray,
         stops: np.ndarray,
         told: np.ndarray | None = None,
+        counted: Any = None,
     ) -> "LinearScores":
-        """What it says of many histories; see `Bag.matrix`.
+        """What it says of many histories.
 
         Args:
+            rows: int array `[N]` or `[N, 1 + F + V]`, ids or rows of events, as `Events.rows`.
+            starts, stops: see `Bag.matrix`.
             told: int array `[E, G]`, what columns say of the users. Defaults to `None`, nothing.
+            counted: what these events count by its features, if that is known; see `Bag.matrix`.
+                Defaults to `None`.
         """
-        bags = self.bag.matrix(items, starts, stops, self.table.shape[0] - self.user_values)
+        if self.features and rows.ndim == 1:  # nothing but the items is told
+            return self.of_items().scores(rows, starts, stops, told)
+        if self.features and counted is None:
+            counted = self.features.matrix(rows, self.items)
+        size = self.table.shape[0] - self.user_values
+        bags = self.bag.matrix(event_items(rows), starts, stops, size, counted)
         bags = before_items(told, self.user_values, bags)
         return LinearScores(bags, self.table, self.bias, self.weight)
 
+    @property
+    def items(self) -> int:
+        """Items of the vocabulary, without special ids."""
+        return self.table.shape[0] - self.user_values - self.features.rows
+
+    def of_items(self) -> "LinearPart":
+        """The same without what it says of features."""
+        if not self.features:
+            return self
+        stack = scipy.sparse.vstack if self.is_sparse else np.concatenate
+        users, items = self.table[: self.user_values], self.table[-self.items :]
+        return dataclasses.replace(self, table=stack([users, items]), features=EventFeatures())
+
+    def reading(self, features: EventFeatures) -> "LinearPart":
+        """The same with rows for features, of which it says nothing where it reads none yet."""
+        if self.features == features:
+            return self
+        part, shape = self.of_items(), (features.rows, self.outputs)
+        table = part.table.tocsr() if self.is_sparse else part.table
+        parts = [table[: self.user_values], None, table[self.user_values :]]
+        if self.is_sparse:
+            parts[1] = scipy.sparse.csr_matrix(shape, dtype="float32")
+            table = scipy.sparse.vstack(parts, format="csr")
+        else:
+            parts[1] = np.zeros(shape, "float32")
+            table = np.concatenate(parts)
+        return dataclasses.replace(part, table=table, features=features)
+
     def config(self) -> Json:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""
-        rows, outputs = self.table.shape
         entries = self._rows().nnz if self.is_sparse else 0
         return {
-            "items": rows - self.user_values,
-            "outputs": outputs,
+            "items": self.items,
+            "outputs": self.outputs,
             **asdict(self.bag),
             "entries": entries,
             "weight": self.weight,
             "user_values": self.user_values,
+            "features": [list(feature) for feature in self.features],
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -188,6 +246,7 @@ class LinearPart:
             rows = table, np.asarray(layer.columns), np.asarray(layer.starts)
             table = scipy.sparse.csr_matrix(rows, (layer.rows, layer.outputs))
         how = {"weight": layer.weight, "user_values": layer.user_values}
+        how["features"] = layer.features
         return cls(layer.bag, table, np.asarray(layer.bias), **how)
 
     @property
@@ -237,6 +296,7 @@ class Rows(NamedTuple):
         targets: int array, in `[0, Y)`; those of row e are `targets[offsets[e]:offsets[e + 1]]`.
         told: int array `[E, G]`, what columns say of the users, or `None`. Defaults to `None`.
         user_values: int. How many values these columns have. Defaults to `0`.
+        counted: sparse matrix or `None`; see `Bag.matrix`. Defaults to `None`.
     """
 
     items: np.ndarray
@@ -246,16 +306,20 @@ class Rows(NamedTuple):
     targets: np.ndarray
     told: np.ndarray | None = None
     user_values: int = 0
+    counted: Any = None
 
     def first(self, count: int) -> "Rows":
         """About `count` of the first rows, all of a user or none; `starts` should rise."""
         if len(self.starts) <= count:
             return self
         end = int(np.searchsorted(self.starts, self.starts[count]))
-        targets = self.targets[: self.offsets[end]]
-        told = None if self.told is None else self.told[:end]
-        histories = self.items, self.starts[:end], self.stops[:end]
-        return Rows(*histories, self.offsets[: end + 1], targets, told, self.user_values)
+        return self._replace(
+            starts=self.starts[:end],
+            stops=self.stops[:end],
+            offsets=self.offsets[: end + 1],
+            targets=self.targets[: self.offsets[end]],
+            told=None if self.told is None else self.told[:end],
+        )
 
 
 def before_items(told: np.ndarray | None, user_values: int, bags: Any) -> Any:
@@ -283,3 +347,8 @@ def only_known(
     is_known = is_item(np.asarray(items))
     before = np.concatenate([[0], np.cumsum(is_known)])
     return number_of(np.asarray(items)[is_known]), before[starts], before[stops]
+
+
+def known_rows(items: np.ndarray, counted: Any) -> Any:
+    """What known events count, of what all of them do: sparse `[M, I]`; see `only_known`."""
+    return counted[np.flatnonzero(is_item(np.asarray(items)))]

@@ -1,12 +1,14 @@
 """The linear part as a layer."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import Bag, LinearPart, faded
-from keras_peterrec.log.vocabulary import is_item, number_of
+from keras_peterrec.log.vocabulary import is_item, item_ids, number_of
 from keras_peterrec.types import Json, Shape, Tensor
 
 
@@ -28,9 +30,12 @@ class LinearTable(keras.layers.Layer):
         fade, power, events: of the `Bag`.
         entries: int. Numbers in a sparse T; `0` if T is dense. Defaults to `0`.
         weight: float. w, how much the scores count beside the network's. Defaults to `1.0`.
+        features: sequence of Feature that it reads of events beside their items; their rows of T
+            come before those of the items. Defaults to `()`, none.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`, padded on the left.
+        history: Integer tensor of shape `[B, L]`, ids, or `[B, L, 1 + F + V]`, rows of events,
+            padded on the left.
         told: Integer tensor of shape `[B, G]`, what columns say of the users; see `UserFields`.
             Defaults to `None`, nothing.
 
@@ -57,14 +62,15 @@ class LinearTable(keras.layers.Layer):
         entries: int = 0,
         weight: float = 1.0,
         user_values: int = 0,
+        features: Iterable[Any] = (),
         name: str = "linear",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, trainable=False, **{"dtype": "float32", **kwargs})
         self.items, self.outputs, self.entries = items, outputs, entries
         self.weight, self.user_values = float(weight), user_values
-        self.rows = user_values + items
-        self.bag = Bag(fade, power, events)
+        self.bag, self.features = Bag(fade, power, events), EventFeatures(features)
+        self.rows = user_values + self.features.rows + items  # of T
         # TensorFlow's way to a sparse T is not known to XLA.
         self.supports_jit = False
         self.build()
@@ -94,14 +100,15 @@ class LinearTable(keras.layers.Layer):
 
     def call(self, history: Tensor, told: Tensor | None = None) -> Tensor:
         history = ops.cast(history, "int32")
-        bag = self.bag
-        weights = bag_weights(history, bag.rate, bag.power, bag.events)
-        rows = ops.maximum(number_of(history), 0) + self.user_values
+        bag, ids = self.bag, item_ids(history)
+        weights = bag_weights(ids, bag.rate, bag.power, bag.events)
+        rows = ops.maximum(number_of(ids), 0) + (self.user_values + self.features.rows)
+        if self.features and len(history.shape) == 3:
+            rows, weights = self.features.spread(history, rows, weights, self.user_values)
         if self.user_values and told is not None:
             rows, weights = with_told(rows, weights, told)
         by = self.scores if self.entries else self._dense_scores
-        scores = by(rows, weights)
-        return self.weight * (scores + self.bias)
+        return self.weight * (by(rows, weights) + self.bias)
 
     def _dense_scores(self, items, weights):
         """As `scores` and several times as quick, in memory for half of the table."""
@@ -164,6 +171,7 @@ class LinearTable(keras.layers.Layer):
             "entries": self.entries,
             "weight": self.weight,
             "user_values": self.user_values,
+            "features": [list(feature) for feature in self.features],
             "name": self.name,
         }
 
@@ -243,5 +251,5 @@ def _counted(items, weights):
     """Rows, items and weights of the events that count, `[E]` each."""
     import tensorflow as tf
 
-    places = tf.where(weights > 0)
+    places = tf.where(weights != 0)
     return places[:, 0], tf.gather_nd(items, places), tf.gather_nd(weights, places)

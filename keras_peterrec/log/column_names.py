@@ -78,6 +78,19 @@ def as_fields(
     return names
 
 
+def field_and_values(text: Any) -> tuple[str, tuple[str, ...]]:
+    """A column and some of its values, such as `"event_type=cart,buy"`; see `AskedEvents`.
+
+    Raises:
+        InputError: it has another form.
+    """
+    field, _, values = text.partition("=") if isinstance(text, str) else ("", "", "")
+    names = tuple(value.strip() for value in values.split(","))
+    if not field.strip() or not all(names):
+        refuse("predict", "a column and its values, such as event_type=buy", text)
+    return field.strip(), names
+
+
 def _as_names(given, argument, allowed):
     parts = given.split(",") if isinstance(given, str) else given
     if not isinstance(parts, (list, tuple)) or not all(isinstance(n, str) for n in parts):

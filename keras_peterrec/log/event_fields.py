@@ -1,8 +1,9 @@
 """What a network reads of an event beside its item: the time until the next one, and fields.
 
 Each of these is a whole number of an event: a row of a small table, or 0 where it is not told. So
-the *rows* of a log are int32 `[N, 1 + F]`, the item's id and F such numbers, and where a network
-reads items alone they are the ids, `[N]`.
+the *rows* of a log are int32 `[N, 1 + F + V]`: the item's id, F such numbers and, of the V fields
+of numbers, the value itself in small steps, which the linear part adds up. Where a network reads
+items alone the rows are the ids, `[N]`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ TIME = "time"
 FEW_NUMBERS = 20
 MOST_CATEGORIES = 1_000  # of a field; rarer ones are not told
 QUANTILES = 32
+VALUE_STEPS = 4_096  # in which a value is told, in one `unit`
+MOST_VALUE = 2**30  # steps; what is further away counts as so far
 # Where the buckets of times begin, in milliseconds: 1, 1.4, 2, 2.8, 4 seconds ... to eleven years.
 TIME_EDGES = np.unique(np.round(1_000 * 2.0 ** (np.arange(57) / 2))).astype("int64")
 # So large a share of equal steps is no clock's: the numbers only say which event was before which.
@@ -121,11 +124,13 @@ class Numbers:
     Args:
         name: str.
         edges: sequence of float, where buckets begin, rising.
+        unit: float. In what values are told: their standard deviation.
     """
 
     kind: ClassVar[str] = "numbers"
     name: str
     edges: Sequence[float]
+    unit: float
 
     def described(self) -> str:
         """For people."""
@@ -149,6 +154,17 @@ class Numbers:
             return 0 if value is None else 1 + int(np.searchsorted(self.edges, value, "right"))
 
         return _by_code(column, bucket)
+
+    def values(self, events: Events) -> np.ndarray:
+        """The value of each event in steps of `unit / VALUE_STEPS`, int32 `[N]`; 0 if not told."""
+
+        def steps(text):
+            value = as_number(text)
+            if value is None:
+                return 0
+            return np.clip(np.rint(value / self.unit * VALUE_STEPS), -MOST_VALUE, MOST_VALUE)
+
+        return _by_code(field_of(events, self.name), steps)
 
 
 _KINDS = {kind.kind: kind for kind in (TimeUntilNext, Untold, Categories, Numbers)}
@@ -190,6 +206,16 @@ class EventFields:
         return {field.name: field.size for field in self.fields}
 
     @property
+    def with_values(self) -> list[Numbers]:
+        """The fields whose values stand in a row behind the numbers of all fields."""
+        return [field for field in self.fields if isinstance(field, Numbers)]
+
+    @property
+    def width(self) -> int:
+        """How many columns a row has: 1 + F + V."""
+        return 1 + len(self.fields) + len(self.with_values)
+
+    @property
     def of_tasks(self) -> EventFields:
         """What tasks read: all but the time until the next event.
 
@@ -212,7 +238,7 @@ class EventFields:
         return [name for name in self.names if name != TIME]
 
     def rows(self, events: Events) -> np.ndarray:
-        """What the network reads of each event: int32 `[N, 1 + F]`, or the ids `[N]`.
+        """What is read of each event: int32 `[N, 1 + F + V]`, or the ids `[N]`.
 
         Args:
             events: Events, encoded.
@@ -223,6 +249,7 @@ class EventFields:
         if not self.fields:
             return events.items
         columns = [events.items, *(field.numbers(events) for field in self.fields)]
+        columns += [field.values(events) for field in self.with_values]
         return np.stack(columns, axis=1).astype("int32")
 
     def texts(self, events: Events, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -288,7 +315,7 @@ def find_field(
     if len(present) > FEW_NUMBERS and None not in values:
         events = np.repeat(values, counts[present])
         edges = np.quantile(events, np.arange(1, QUANTILES) / QUANTILES, method="inverted_cdf")
-        return Numbers(name, [float(edge) for edge in np.unique(edges)])
+        return Numbers(name, [float(edge) for edge in np.unique(edges)], float(np.std(events)))
     order = np.lexsort((field.values[present].astype(str), -counts[present]))[:MOST_CATEGORIES]
     return Categories(name, [str(value) for value in field.values[present[order]]])
 

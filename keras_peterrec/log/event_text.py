@@ -17,7 +17,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_peterrec.log.event_fields import (
+    MOST_VALUE,
     TIME_EDGES,
+    VALUE_STEPS,
     Categories,
     EventFields,
     TimeUntilNext,
@@ -64,7 +66,7 @@ class EventReader(tf.Module):
 
     def __init__(self, ids: tf.lookup.StaticHashTable, fields: EventFields) -> None:
         super().__init__(name="event_reader")
-        self.ids, self._fields = ids, tuple(fields)
+        self.ids, self._fields, self._with_values = ids, tuple(fields), fields.with_values
         self.tables = _tables(self._fields)
 
     def __call__(self, history: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
@@ -73,7 +75,7 @@ class EventReader(tf.Module):
         Returns:
             The ids of all events, unknown ones included, ragged int64 `[B, (n)]`. And what the
             network reads: the same or, where it has fields, the rows of the known events, ragged
-            int64 `[B, (n), 1 + F]`.
+            int64 `[B, (n), 1 + F + V]`.
         """
         words, items = _split(history)
         ids = words.with_values(self.ids.lookup(items))
@@ -90,7 +92,8 @@ class EventReader(tf.Module):
         )
         told = Words(tf.strings.split(texts, ";"), rows, known)
         numbers = [tf.cast(self._numbers(field, told), tf.int64) for field in self._fields]
-        rows = tf.stack([told.ids, *numbers], axis=1)
+        values = [_steps_of(field, told) for field in self._with_values]
+        rows = tf.stack([told.ids, *numbers, *values], axis=1)
         rows = keep_some(ids, kept).with_values(rows)
         return events, keep_some(rows, tf.boolean_mask(is_known, kept))
 
@@ -136,6 +139,13 @@ class UserReader(tf.Module):
         ]
         told = [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)]
         return tf.stack(told, axis=1)
+
+
+def _steps_of(field, words):
+    """The value of each word in a field of numbers; see `Numbers.values`."""
+    values, _ = _as_numbers(_told(words.parts, f"{written(field.name)}="))
+    steps = tf.round(values / field.unit * VALUE_STEPS)
+    return tf.cast(tf.clip_by_value(steps, -MOST_VALUE, MOST_VALUE), tf.int64)
 
 
 def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:

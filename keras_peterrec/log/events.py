@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +15,13 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.integers import counted_up, offsets_of, slices
 from keras_peterrec.log.clocks import milliseconds, time_text, unit_of, usual
 from keras_peterrec.log.id_text import joined_texts, with_field, with_times, written_texts
-from keras_peterrec.log.splits import EventSplit, last_events
+from keras_peterrec.log.splits import LAST, EventSplit, Periods
 from keras_peterrec.log.table_columns import Column, encode_ids, encode_texts, freeze, numbers
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
+
+if TYPE_CHECKING:
+    from keras_peterrec.log.asked_events import AskedEvents
+    from keras_peterrec.log.event_fields import EventFields
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +81,10 @@ class Events:
         vocabulary: Vocabulary that gives the items their numbers; `None` before `encode`.
         log: Events as they were before `encode`, or `None`. It also has the events of unknown items
             that are left out here.
-        rows: int array `[N]` or `[N, 1 + F]`. What a network reads of the events: the items' ids,
-            unless something has set others; see `EventFields.rows`.
+        rows: int array `[N]` or `[N, 1 + F + V]`. What is read of the events: the items' ids or,
+            after `tell`, what `EventFields.rows` gives.
+        told: EventFields of these rows, or `None` before `tell`.
+        asked: bool array `[N]`, which events are to be predicted, or `None`, all; see `asking`.
 
     Example:
 
@@ -113,6 +119,8 @@ class Events:
         self.vocabulary: Vocabulary | None = None
         self.log: Events | None = None
         self._rows: np.ndarray | None = None
+        self.told: EventFields | None = None
+        self.asked: np.ndarray | None = None
         self._user_index: dict[str, int] | None = None
         self._texts: pa.Array | None = None
 
@@ -272,8 +280,33 @@ class Events:
 
     @property
     def weighted(self) -> bool:
-        """Whether its events have weights."""
-        return self.weights is not None
+        """Whether not all of its events count the same as targets."""
+        return self.weights is not None or self.asked is not None
+
+    @property
+    def target_weights(self) -> np.ndarray | None:
+        """How much each event counts as a target, float32 `[N]`; `None`, all alike."""
+        if self.asked is None:
+            return self.weights
+        asked = self.asked.astype("float32")
+        return asked if self.weights is None else self.weights * asked
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Which events training sees and may be asked for, bool `[N]`."""
+        trained = self.places < np.repeat(self.split.trained, self.lengths)
+        return trained if self.asked is None else trained & self.asked
+
+    def asking(self, asked: AskedEvents | None) -> Events:
+        """These events, of which some alone are to be predicted; `None`, all.
+
+        Raises:
+            InputError: they lack the column that says which.
+        """
+        events = self._taken(slice(None), slice(None), self.lengths)
+        if asked is not None:
+            [events.asked] = freeze(asked.mask(self))
+        return events
 
     def events_of(self, shard: int) -> int:
         """How many events the only shard has."""
@@ -430,9 +463,13 @@ class Events:
         """See the attributes."""
         return self.items if self._rows is None else self._rows
 
-    @rows.setter
-    def rows(self, rows: np.ndarray) -> None:
-        [self._rows] = freeze(rows)
+    def tell(self, fields: EventFields) -> None:
+        """Makes `rows` tell the fields of events as well, and `told` say which.
+
+        Args:
+            fields: EventFields.
+        """
+        [self._rows], self.told = freeze(fields.rows(self)), fields
 
     @property
     def known_share(self) -> float:
@@ -443,7 +480,7 @@ class Events:
     @functools.cached_property
     def split(self) -> EventSplit:
         """Which events are trained on and which are asked for."""
-        return last_events(self.lengths)
+        return Periods(LAST).events(self)
 
     def training_windows(self, max_length: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns windows for next-item training in which every event is a target once.
@@ -537,7 +574,7 @@ class Events:
     def _taken(self, places, users, lengths, name=None):
         """Some events of some users, who have so many of them."""
         at = lambda array, chosen: None if array is None else array[chosen]
-        return Events(
+        events = Events(
             at(self.user_ids, users),
             self.items[places],
             offsets_of(lengths),
@@ -548,6 +585,8 @@ class Events:
             name or self.name,
             at(self.first_rows, users),
         )
+        events.asked = at(self.asked, places)
+        return events
 
     def _with_present_items(self):
         """The same, whose items are numbered in the order of their first appearance."""

@@ -46,6 +46,12 @@ def share_of_repeats(sequences: Events) -> float:
     asked = (place < sequences.split.trained[owners]) & is_item(sequences.items)
     pairs = owners[asked] * (1 + np.int64(np.max(sequences.items, initial=0)))
     pairs += sequences.items[asked]
+    if sequences.asked is not None:  # repeats of whatever event, in those that are predicted
+        is_target = (sequences.asked & (place > 0))[asked]
+        again = np.ones(len(pairs), bool)
+        again[np.unique(pairs, return_index=True)[1]] = False
+        found = int(np.count_nonzero(again & is_target))
+        return found / max(1, int(np.count_nonzero(is_target)))
     targets = int(np.count_nonzero(asked & (place > 0)))
     return float((len(pairs) - len(distinct(pairs))) / max(1, targets))
 

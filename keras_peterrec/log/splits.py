@@ -88,6 +88,53 @@ def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray)
     )
 
 
+class _Asked:
+    """The places of the events of users that may be asked for, which have one before them.
+
+    Args:
+        events: Events with `asked`.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._offsets = events.offsets
+        asked = events.asked & (events.places > 0)
+        self._found = np.append(np.flatnonzero(asked), len(asked))
+        self._passed = np.concatenate([[0], np.cumsum(asked)])
+
+    def last_but(self, others: int) -> np.ndarray:
+        """Each user's last one but so many, counted from 0, int64 `[U]`; -1 for none."""
+        nth = self._passed[self._offsets[1:]] - 1 - others
+        has = nth >= self._passed[self._offsets[:-1]]
+        return np.where(has, self._found[np.maximum(nth, 0)] - self._offsets[:-1], -1)
+
+    def first_of(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """Each user's first one between two places; -1 for none."""
+        begins = self._offsets[:-1]
+        place = self._found[self._passed[begins + starts]] - begins
+        return np.where(place < stops, place, -1)
+
+
+def asked_events(events: Events) -> EventSplit:
+    """`last_events` of a log of which some events alone are asked for.
+
+    The last of these is the test and the one before it is for validation, and training sees what
+    comes before both. Users with fewer than two, which have an event before them, are trained on
+    alone.
+    """
+    found = _Asked(events)
+    validation = found.last_but(1)
+    held_out = validation >= 0
+    trained = np.where(held_out, validation, events.lengths)
+    return EventSplit(trained, validation, np.where(held_out, found.last_but(0), -1))
+
+
+def asked_events_by_time(events: Events, trained: np.ndarray, before: np.ndarray) -> EventSplit:
+    """`events_by_time` of such a log: the first of these events in each period."""
+    found = _Asked(events)
+    asked = found.first_of(trained, before), found.first_of(before, events.lengths)
+    return EventSplit(trained, *asked)
+
+
 @dataclass(frozen=True)
 class Periods:
     """How each user's events are split for the training and the test of the next item.
@@ -112,9 +159,14 @@ class Periods:
 
     def events(self, events: Events) -> EventSplit:
         """The EventSplit of some Events."""
+        some = events.asked is not None
+        if self.bounds is None and self.split != LAST:
+            return all_events(events.lengths)
         if self.bounds is None:
-            return last_events(events.lengths) if self.split == LAST else all_events(events.lengths)
+            return asked_events(events) if some else last_events(events.lengths)
         trained, before = (_before(events, bound) for bound in self.bounds)
+        if some:
+            return asked_events_by_time(events, trained, before)
         return events_by_time(trained, before, events.lengths)
 
     def check(self, found: EventSplit, log: Events | PreparedLog) -> None:
@@ -127,6 +179,11 @@ class Periods:
             )
         if self.reads_times and not found.asks_all:
             raise bad_moment(self.split, *log.times())
+        if self.split == LAST and not found.asks_all:
+            raise InputError(
+                "`log` should have users with at least two of the events to predict, and others "
+                f"before them. Received: {log.user_count} users, none of whom has."
+            )
 
 
 @dataclass(frozen=True)
@@ -220,7 +277,7 @@ def _count(log, periods):
             parts = (split.trained, 0), (split.validation, -1), (split.test, -1)
             largest.append([part.max(initial=none) for part, none in parts])
             if weight is not None:
-                weight += target_weight(events.weights, events.offsets, split.trained)
+                weight += target_weight(events.target_weights, events.offsets, split.trained)
             advance()
     periods.check(EventSplit(*np.transpose(largest)), log)
     shard, trained, users = np.concatenate(rows, axis=1).astype("int64")
@@ -252,8 +309,8 @@ def mean_one_factor(targets: int, weight: float) -> float:
     """
     if weight <= 0:
         raise InputError(
-            "`weight_column` should be above 0 in events that train. Received: 0 in all but those "
-            "kept for validation and test."
+            "`weight_column` should be above 0 in events that train, and `predict` ask for some of "
+            "them. Received: 0 in all but those kept for validation and test."
         )
     return targets / weight
 

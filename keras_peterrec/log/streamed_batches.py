@@ -185,7 +185,7 @@ class StreamedBatches:
 
     @property
     def _columns(self):
-        return [1 + len(self.fields)] if len(self.fields) else []
+        return [self.fields.width] if len(self.fields) else []
 
     def _load(self, chunk):
         try:
@@ -198,8 +198,8 @@ class StreamedBatches:
         events = found.renumbered(self.ids, self.split.periods.events(found))
         starts, stops = events.training_windows(self.window)
         weights = []
-        if events.weights is not None:
-            weights = [(events.weights * self._factor).astype("float32")]
+        if events.target_weights is not None:
+            weights = [(events.target_weights * self._factor).astype("float32")]
         lengths = stops + self.make_batch.more - starts
         return self.fields.rows(events), starts, lengths, *weights
 

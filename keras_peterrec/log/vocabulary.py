@@ -51,6 +51,11 @@ def item_ids(history: Any) -> Any:
     return history if len(history.shape) == 2 else history[..., 0]
 
 
+def event_items(rows: np.ndarray) -> np.ndarray:
+    """The ids `[N]` of events that are ids, `[N]`, or rows, `[N, 1 + F]`."""
+    return rows if rows.ndim == 1 else rows[:, 0]
+
+
 def rows_of_items(table: Any) -> Any:
     """The rows of items in a table that has one row for each id."""
     return table[FIRST_ITEM:]

@@ -270,7 +270,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         scores = ops.matmul(self.user_states(history), ops.transpose(self.item_table))
         if self.linear is None:
             return scores
-        return ops.cast(scores, "float32") + self.linear(item_ids(history))
+        return ops.cast(scores, "float32") + self.linear(history)
 
     def get_config(self) -> Json:
         return {

@@ -145,7 +145,8 @@ def _about(signature, run):
     if trained is not None:
         column = f", column {_code(settings['column'])}" if settings.get("column") else ""
         source += f" with {_code(trained)}{column}"
-    lines.append(f"Trained on {source}, {data['users']:,} users. Test metrics:")
+    asked = f" to predict events of {_code(settings['predict'])}" if settings.get("predict") else ""
+    lines.append(f"Trained on {source}{asked}, {data['users']:,} users. Test metrics:")
     names = [_plain(baseline["name"]) for baseline in run["baselines"]]
     lines += [
         "",

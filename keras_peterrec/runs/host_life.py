@@ -209,12 +209,12 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
     )
     with progress.stage("measuring validation and test events"):
         progress.part("popularity")
-        baseline = {"name": "popularity", "test": test.popularity(counts)}
+        baseline = {"name": "popularity", "test": test.popularity(log.target_counts)}
         baselines = [baseline, *more_baselines]
         if settings.baselines:
             progress.part("rules by counts")
             by_time = is_moment(settings.split)
-            baselines.extend(rule_baselines(sequences, counts, test, by_time))
+            baselines.extend(rule_baselines(sequences, log.target_counts, test, by_time))
             progress.part("EASE, fitted and chosen")
             bounded = Bounds.of(log, settings).is_exact(len(counts))
             ease = fit_ease(sequences, validation, len(counts)) if bounded else None
@@ -288,7 +288,7 @@ def training_batches(
     sequences = log if isinstance(log, Events) else log.sequences
     longest = int(sequences.lengths.max())
     starts, stops = sequences.training_windows(window or longest)
-    weights = sequences.weights
+    weights = sequences.target_weights
     if weights is not None:
         trained = sequences.split.trained
         total = target_weight(weights, sequences.offsets, trained)

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.integers import counted_up
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers
 from keras_peterrec.linear.linear_fitting import (
@@ -96,7 +97,8 @@ def fit_linear(
     sequences, items = log.sequences, len(log.counts)
     rows, exact = next_item_rows(sequences), bounds.is_exact(items)
     users = min(log.most_validated, max(LEAST_CHOOSING, CHOOSING_SCORES // items))
-    validation = NextItemEvaluation(sequences, EVENTS, VALIDATION, log.keep_seen, users)
+    asked = VALIDATION, log.keep_seen, users
+    validation = NextItemEvaluation(sequences, EVENTS, *asked, fields=log.fields)
     quality = lambda part: validation.linear_quality(part, METRIC.name)
     with progress.stage("fitting the linear part") as found:
         progress.part("choosing how far it looks back")
@@ -105,8 +107,8 @@ def fit_linear(
             if exact
             else (rows.first(bounds.rows), min(bounds.items // 4, CHOOSING_ITEMS))
         )
-        make = lambda bag: _regression(bag, few, items, exact, most)
-        linear = best_item_regression(make, quality, earlier)
+        make = lambda bag: _regression(bag, few, log, exact, most)
+        linear = best_item_regression(make, quality, earlier, _with_fields(log, bounds))
         if linear.is_sparse:
             progress.part("counting pairs of items")
             regression = count(log, linear.bag, most=bounds.items)
@@ -117,14 +119,37 @@ def fit_linear(
     return linear
 
 
-def _regression(bag, rows, items, exact, most=None):
+def _with_fields(log, bounds):
+    """What makes the regression of a Bag that reads the fields of events, if one is to be tried.
+
+    It is the exact one: between more items than that takes, no fields are read.
+    """
+    items, features = len(log.counts), EventFeatures.of(log.fields)
+    if not features or not bounds.is_exact(items):
+        return None
+    rows = next_item_rows(log.sequences)
+    rows = rows._replace(counted=features.matrix(log.fields.rows(log.sequences), items))
+    return lambda bag: ItemRegression(bag, rows, items, items, np.arange(items), features)
+
+
+def _regression(bag, rows, log, exact, most=None):
+    items = len(log.counts)
     if exact:
         return ItemRegression(bag, rows, items, items, np.arange(items))
-    counts = np.bincount(rows.targets, minlength=items)
-    few = FEWER_CANDIDATES
-    regression = SparseRegression(bag, items, items, counts, most=most, candidates=few)
+    counts = log.counts
+    if log.sequences.asked is None:
+        counts = np.bincount(rows.targets, minlength=items)
+    regression = _sparse(log, bag, counts, most, FEWER_CANDIDATES)
     regression.add(rows)
     return regression
+
+
+def _sparse(log, bag, counts, most, candidates=None):
+    """A sparse regression without rows yet, to all next items or to those that are asked for."""
+    items, asked = len(log.counts), {}
+    if log.sequences.asked is not None:
+        asked = {"target_counts": log.target_counts, "same": np.arange(items)}
+    return SparseRegression(bag, items, items, counts, most=most, candidates=candidates, **asked)
 
 
 def refit_linear(
@@ -146,7 +171,10 @@ def refit_linear(
         if not bounds.is_exact(items):
             part = count(log, bag, most=bounds.items).solve(chosen["penalty"], copy=copy)
             return part.moved(chosen["weight"])
-        regression = _regression(bag, next_item_rows(log.sequences), items, exact=True)
+        if chosen.get("fields"):
+            regression = _with_fields(log, bounds)(bag)
+        else:
+            regression = _regression(bag, next_item_rows(log.sequences), log, exact=True)
         prior = earlier.table if chosen.get("goes_on") else None
         return regression.solve(chosen["penalty"], prior, copy).moved(chosen["weight"])
 
@@ -159,8 +187,7 @@ def sparse_regression_of(
     Args:
         most: see `SparseRegression`.
     """
-    items = len(log.counts)
-    regression = SparseRegression(bag, items, items, log.counts, most=most)
+    regression = _sparse(log, bag, log.counts, most)
     for part in log.training_parts():
         regression.add(next_item_rows(part))
     return regression
@@ -186,6 +213,8 @@ def next_item_rows(sequences: Events) -> Rows:
     starts, stops = np.repeat(starts, counts), np.repeat(starts, counts) + place + 1
     targets = sequences.items[stops]
     is_known = is_item(targets)
+    if sequences.asked is not None:
+        is_known &= sequences.asked[stops]
     targets = number_of(targets[is_known])
     offsets = np.arange(len(targets) + 1)
     return Rows(sequences.items, starts[is_known], stops[is_known], offsets, targets)
@@ -237,7 +266,7 @@ def rule_baselines(
     if evaluation.keep_seen:
         found[OWN_ITEMS] = evaluation.own_items(counts)
     if by_time and sequences.timestamps is not None:
-        trained = _is_trained(sequences)
+        trained = sequences.predicted
         latest = np.quantile(sequences.timestamps[trained], 1 - RECENT)
         recent = sequences.items[trained & (sequences.timestamps >= latest)]
         found[RECENT_POPULARITY] = evaluation.popularity(count_items(recent, len(counts)))
@@ -245,9 +274,5 @@ def rule_baselines(
 
 
 def trained_counts(sequences: Events, items: int) -> np.ndarray:
-    """How often each item of the vocabulary is in events that training sees, int `[items]`."""
-    return count_items(sequences.items[_is_trained(sequences)], items)
-
-
-def _is_trained(sequences):
-    return sequences.places < np.repeat(sequences.split.trained, sequences.lengths)
+    """How often each item of the vocabulary is in events that training may predict, `[items]`."""
+    return count_items(sequences.items[sequences.predicted], items)

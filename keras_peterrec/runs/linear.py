@@ -6,6 +6,8 @@ import time
 import numpy as np
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.column_names import as_fields
+from keras_peterrec.log.event_fields import find_fields
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.runs.task_data import (
@@ -26,7 +28,8 @@ def linear(settings: LinearSettings) -> Json:
     """Solves a task by a regression on the bag of source items, on the same split as `transfer`.
 
     It is ridge regression to target items or to a number, and logistic regression to classes or
-    labels. It knows every item of the log, and needs no host.
+    labels. It knows every item of the log and, where `fields` are named, what these tell of each
+    event, and needs no host.
 
     Returns:
         dict, the content of `metrics.json`.
@@ -35,10 +38,12 @@ def linear(settings: LinearSettings) -> Json:
         InputError: an argument or the data cannot be used.
     """
     began = time.perf_counter()
-    log, answers, users = load_task(settings)
+    fields = as_fields(settings.fields)
+    log, answers, users = load_task(settings, fields or None)
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = log.encode(vocabulary)
+    source.tell(find_fields(source, fields, times=False))
     data = kind.make_data(source, answers, int(source.lengths.max()), settings)
     fingerprints = [log.fingerprint(), answers.fingerprint()]
     if users is not None:

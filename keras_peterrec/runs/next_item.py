@@ -77,7 +77,7 @@ class NextItemEvaluation:
             starts, stops, targets = starts[some], stops[some], targets[some]
         self.sequences, self.max_length, self.keep_seen = sequences, max_length, keep_seen
         self.vocabulary, self.counts, self.fields = vocabulary, counts, fields
-        self.starts, self.stops = starts, stops
+        self.starts, self.stops, self._counted = starts, stops, None
         self.targets = np.maximum(number_of(targets), -1)
 
     def __len__(self):
@@ -176,7 +176,11 @@ class NextItemEvaluation:
 
     def scores(self, linear: LinearPart) -> Any:
         """The LinearScores of the histories."""
-        return linear.scores(self.sequences.items, self.starts, self.stops)
+        if not linear.features:
+            return linear.scores(self.sequences.items, self.starts, self.stops)
+        if self._counted is None:
+            self._counted = linear.features.matrix(self._rows, linear.items)
+        return linear.scores(self._rows, self.starts, self.stops, counted=self._counted)
 
     def _network(self, pretrainer):
         """The users `[E, C]` and the items `[V, C]` whose products are the network's scores."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from keras_peterrec import progress
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.event_fields import find_fields
 from keras_peterrec.log.item_fields import read_item_fields
@@ -51,8 +53,10 @@ def pretrain(settings: PretrainSettings) -> Json:
         settings.events,
         settings.weight_column,
         settings.drop_bad_rows,
-        settings.fields,
+        _columns(settings) or None,
     )
+    if settings.predict is not None:
+        source = source.asking(AskedEvents.parse(settings.predict))
     log = PretrainingLog.of(source, settings.min_count, settings.split)
     log = log.deciding(settings.keep_seen)
     log = log.reading(find_fields(log.sequences, as_fields(settings.fields), settings.times))
@@ -91,6 +95,11 @@ class NewHost(HostLife):
     def say(self) -> None:
         self.log.say_what_is_left_out(self.settings.keep_seen)
         self.log.say_what_is_read(self.settings.times)
+        if (asked := self.log.sequences.asked) is not None:
+            progress.line(
+                f"{asked.sum():,} of {len(asked):,} events are trained and measured on as what "
+                f"comes next ({self.settings.predict})"
+            )
         if self.settings.runner is not None:
             say_if_nothing_is_counted(self.log, self.settings.runner)
 
@@ -107,7 +116,13 @@ class NewHost(HostLife):
             if self._item_fields is not None:
                 pretrainer.use_item_fields(self._item_fields)
         kept = settings.max_length, origin(settings, everything), self.keep_seen, self.log.fields
-        self.host = Host(pretrainer, self.log.vocabulary, *kept)
+        self.host = Host(pretrainer, self.log.vocabulary, *kept, settings.predict)
+
+
+def _columns(settings):
+    """The columns that are read of the log beside the usual ones."""
+    asked = [] if settings.predict is None else [AskedEvents.parse(settings.predict).field]
+    return tuple(dict.fromkeys([*as_fields(settings.fields), *asked]))
 
 
 def _read_item_fields(settings, vocabulary):

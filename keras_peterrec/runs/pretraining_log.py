@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ from keras_peterrec.log.splits import (
     find_periods,
 )
 from keras_peterrec.log.streamed_batches import CHUNK_EVENTS
-from keras_peterrec.log.vocabulary import Vocabulary, counted_vocabulary
+from keras_peterrec.log.vocabulary import Vocabulary, count_items, counted_vocabulary
 
 # Of a log that is not held in memory: users, and users times items, all of which are ranked.
 MEASURED_USERS, MEASURED_SCORES = 20_000, 2 * 10**10
@@ -91,6 +92,16 @@ class PretrainingLog:
         """The same of a log all of whose events are trained on."""
         return cls.of(log, min_count, EVERYTHING)
 
+    @functools.cached_property
+    def target_counts(self) -> np.ndarray:
+        """How often training may predict each item, int array `[V - 4]`.
+
+        Where some events alone are asked for, of the users that are looked at as a whole.
+        """
+        if self.sequences.asked is None:
+            return self.counts
+        return count_items(self.sequences.items[self.sequences.predicted], len(self.counts))
+
     @property
     def most_measured(self) -> int | None:
         """How many users are measured at most; `None` for all."""
@@ -114,7 +125,9 @@ class PretrainingLog:
 
     def reading(self, fields: EventFields) -> PretrainingLog:
         """This log with what a host reads of its events beside their items."""
-        told = {"fields": fields.names} if len(fields) else {}
+        told: dict[str, Any] = {"fields": fields.names} if len(fields) else {}
+        if self.sequences.asked is not None:
+            told["events_to_predict"] = int(self.sequences.asked.sum())
         return replace(self, fields=fields, summary={**self.summary, **told})
 
     def training_parts(self) -> Iterator[Events]:

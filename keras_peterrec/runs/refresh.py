@@ -64,8 +64,8 @@ def refresh(settings: RefreshSettings) -> Json:
         settings.events,
         settings.weight_column,
         settings.drop_bad_rows,
-        host.fields.columns or None,
-    )
+        host.columns or None,
+    ).asking(host.asked)
     features = None
     if settings.items is not None:
         features = read_items(settings.items, settings.columns, settings.drop_bad_rows)
@@ -197,7 +197,7 @@ def _earlier_linear(host, items):
     """The host's linear part for more items, of which it says nothing; `None` without one."""
     if host.pretrainer.linear is None:
         return None
-    part = host.pretrainer.linear.part()
+    part = host.pretrainer.linear.part().of_items()
     if part.is_sparse:
         return None
     table = np.zeros((items, items), "float32")

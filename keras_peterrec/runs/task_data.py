@@ -63,7 +63,7 @@ def known_histories(log: Events, host: Host) -> Events:
             f"{host.vocabulary.items[0]!r}. Received: {len(log.item_ids)} items, such as "
             f"{log.item_ids[0]!r}, all unknown."
         )
-    source.rows = host.fields.of_tasks.rows(source)
+    source.tell(host.fields.of_tasks)
     if source.known_share < LEAST_KNOWN:
         progress.line(
             f"the host knows the items of only {source.known_share:.1%} of the events in "

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
-from keras_peterrec.log.column_names import as_fields
+from keras_peterrec.log.column_names import as_fields, field_and_values
 from keras_peterrec.settings.base import (
     DATA,
     about,
@@ -64,6 +64,13 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
         metavar="NAME,...",
         check=lambda name, value: as_fields(value),
     )
+    predict: str | None = setting(
+        None,
+        "train and measure on the next event with this value alone, such as event_type=buy: "
+        "histories have all events, and what comes next is one of these",
+        metavar="FIELD=VALUE,...",
+        check=lambda name, value: field_and_values(value),
+    )
     times: bool = setting(
         True,
         "whether the network reads the time until the next event or the question",
@@ -102,6 +109,10 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
                 "`runner` should be left out where there is no linear part to count for, which "
                 "`linear` and `baselines` ask for. "
                 f"Received: `runner` = {self.runner!r} without either."
+            )
+        if self.runner is not None and self.predict is not None:
+            refuse(
+                "runner", "left out with `predict`, whose pairs this process counts", self.runner
             )
         if (self.items is None) != (self.item_fields is None):
             raise InputError(

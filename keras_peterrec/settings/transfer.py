@@ -223,6 +223,12 @@ class LinearSettings(TaskSettings):
 
     log: Source = field(metadata=about("source log with the histories", **DATA))
     out: AnyPath = field(metadata=about("new folder", recorded=False))
+    fields: EventNames | None = setting(
+        None,
+        "columns of the log that are read of each event, as by `pretrain`",
+        metavar="NAME,...",
+        check=lambda name, value: as_fields(value),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the kinds of task that read a column of labels share."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import scipy.optimize
 
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.log.splits import TRAIN, VALIDATION
@@ -92,13 +94,16 @@ class LabelData(TaskData):
         parts = [(everybody, validation)]
         parts += [(place != n, train.select(place == n)) for n in range(folds)]
 
-        def make(bag):
+        def make(bag, features=EventFeatures()):
             return [
-                (self._regression(bag, train.select(fitted), size), self._loss_of(others))
+                (self._regression(bag, train.select(fitted), size, features), self._loss_of(others))
                 for fitted, others in parts
             ]
 
-        return self._calibrated(best_label_regression(make))
+        makes = [make]
+        if self.features:
+            makes.append(functools.partial(make, features=self.features))
+        return self._calibrated(best_label_regression(*makes))
 
     def _calibrated(self, linear):
         """The linear part, scaled around `middle` as validation users ask.
@@ -113,15 +118,17 @@ class LabelData(TaskData):
         scaled = linear.moved(scale, self.middle()).moved(1.0, -self.middle())
         return dataclasses.replace(scaled, chosen={**linear.chosen, "scale": scale})
 
-    def _regression(self, bag, rows, size):
+    def _regression(self, bag, rows, size, features):
         loss = lambda outputs: self.losses_and_gradient(outputs, rows.answers)
         histories = self.source.items, rows.starts, rows.stops, size
-        told = rows.told, self.user_fields.values
-        return LabelRegression(bag, *histories, self.start(), loss, *told)
+        read = rows.told, self.user_fields.values, features, self.counted(features, size)
+        return LabelRegression(bag, *histories, self.start(), loss, *read)
 
     def _loss_of(self, rows):
         def loss(part):
-            scores = part.scores(self.source.items, rows.starts, rows.stops, rows.told).all()
+            counted = self.counted(part.features, part.items)
+            histories = self.source.rows, rows.starts, rows.stops, rows.told
+            scores = part.scores(*histories, counted).all()
             return self.losses_and_gradient(np.asarray(scores, "float64"), rows.answers)[0]
 
         return loss
@@ -152,7 +159,9 @@ class LabelData(TaskData):
 
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         bag = Bag(power=linear["power"])
-        solved = self._regression(bag, self.splits[TRAIN], size).solve(linear["penalty"])
+        features = self.features if linear.get("fields") else EventFeatures()
+        regression = self._regression(bag, self.splits[TRAIN], size, features)
+        solved = regression.solve(linear["penalty"])
         return self._scaled(solved, linear["scale"])
 
     def part_weights(

@@ -1,5 +1,6 @@
 """Recommendation: target items for users who are new in a domain."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.integers import distinct_pairs
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
 from keras_peterrec.linear.linear_fitting import (
+    EXACT_UP_TO,
     best_item_regression,
     best_weight,
     item_regression,
@@ -234,29 +237,34 @@ class RecommendationData(TaskData):
         def quality(part):
             return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
 
-        return best_item_regression(lambda bag: self._regression(bag, size), quality)
+        make, with_fields = functools.partial(self._regression, size=size), None
+        if self.features and max(size, len(self.kind.targets)) <= EXACT_UP_TO:
+            with_fields = functools.partial(make, features=self.features)
+        return best_item_regression(make, quality, make_with_fields=with_fields)
 
     def measure_linear(self, linear: LinearPart, part: str, sampled: bool = False) -> Measured:
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
         return self._ranked(None, nothing, part, sampled, self.linear_scores(linear, part))
 
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
-        regression = self._regression(Bag(linear["fade"]), size)
+        features = self.features if linear.get("fields") else EventFeatures()
+        regression = self._regression(Bag(linear["fade"]), size, features)
         return regression.solve(linear["penalty"], copy=linear.get("copy", 0.0))
 
-    def _rows(self):
+    def _rows(self, counted=None):
         train = self.splits[TRAIN]
-        answers = train.answers
         histories = self.source.items, train.starts, train.stops
+        answers = train.answers.offsets, train.answers.items
         told = train.told, self.user_fields.values
-        return Rows(*histories, answers.offsets, answers.items, *told)
+        return Rows(*histories, *answers, *told, counted)
 
     def _same(self):
         """The target that is the same item as each source item, or -1."""
         return self.kind.targets.encode(self.source.vocabulary.items)
 
-    def _regression(self, bag, size):
-        return item_regression(bag, self._rows(), size, len(self.kind.targets), same=self._same())
+    def _regression(self, bag, size, features=EventFeatures()):
+        rows, outputs = self._rows(self.counted(features, size)), len(self.kind.targets)
+        return item_regression(bag, rows, size, outputs, same=self._same(), features=features)
 
     def part_weights(
         self, users: np.ndarray, head: Layer, linear: LinearScores | None = None

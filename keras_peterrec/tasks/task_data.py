@@ -2,10 +2,12 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.events import Events
@@ -84,7 +86,7 @@ class TaskData:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
-        self.every_row = examples
+        self.every_row, self._counted = examples, None
         split = examples.parts
         if split is None:
             split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
@@ -259,7 +261,27 @@ class TaskData:
     def linear_scores(self, linear: LinearPart, part: str) -> LinearScores:
         """The LinearScores of a LinearPart on a split."""
         split = self.splits[part]
-        return linear.scores(self.source.items, split.starts, split.stops, split.told)
+        counted = self.counted(linear.features, linear.items)
+        return linear.scores(self.source.rows, split.starts, split.stops, split.told, counted)
+
+    @property
+    def features(self) -> EventFeatures:
+        """What the linear part may read of events beside their items."""
+        told = self.source.told
+        return EventFeatures() if told is None else EventFeatures.of(told)
+
+    def counted(self, features: EventFeatures, size: int) -> Any:
+        """What each event of the source log counts, sparse; `None` without features.
+
+        Args:
+            features: EventFeatures.
+            size: int. Items of the source vocabulary, without special ids.
+        """
+        if not features or self.source.rows.ndim == 1:
+            return None
+        if self._counted is None:
+            self._counted = features.matrix(self.source.rows, size)
+        return self._counted
 
     # Baselines.
 

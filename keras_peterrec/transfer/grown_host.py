@@ -168,9 +168,8 @@ def host_with_vectors(
         table = np.asarray(old.output_table.embeddings)
         table = np.concatenate([table, vectors[OUTPUT_TABLE]])
         pretrainer.output_table.embeddings.assign(table)
-    return Host(
-        pretrainer, vocabulary, host.max_length, keep_seen=host.keep_seen, fields=host.fields
-    )
+    kept = host.keep_seen, host.fields, host.predict
+    return Host(pretrainer, vocabulary, host.max_length, None, *kept)
 
 
 def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_matrix:

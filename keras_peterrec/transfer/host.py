@@ -20,9 +20,10 @@ from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.item_scores import item_scores
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, EachTimes, Histories, HistoryForms
-from keras_peterrec.log.vocabulary import Vocabulary, check_lines, item_ids
+from keras_peterrec.log.vocabulary import Vocabulary, check_lines
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network
@@ -55,6 +56,8 @@ class Host:
             `False`.
         fields: EventFields. What its network reads of an event beside the item. Defaults to
             `EventFields()`, nothing.
+        predict: str or `None`. Which events it was trained to predict, such as
+            `"event_type=buy"`; see `AskedEvents`. Defaults to `None`, all.
 
     Attributes:
         compatible_with: dict from the fingerprint of an earlier host to its number of items. This
@@ -76,13 +79,14 @@ class Host:
         origin: dict | None = None,
         keep_seen: bool = False,
         fields: EventFields = EventFields(),
+        predict: str | None = None,
     ) -> None:
         self.pretrainer = pretrainer
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.origin = dict(origin or {})
         self.keep_seen = keep_seen
-        self.fields = fields
+        self.fields, self.predict = fields, predict
         self.compatible_with: dict[str, int] = {}
         self.folder: Path | None = None
 
@@ -92,6 +96,17 @@ class Host:
             f"channels={self.backbone.hidden_dim}, blocks={len(self.backbone.sites)}, "
             f"max_length={self.max_length})"
         )
+
+    @property
+    def asked(self) -> AskedEvents | None:
+        """Which events it is asked for, as `predict` says; `None`, all."""
+        return None if self.predict is None else AskedEvents.parse(self.predict)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a log that it is trained and measured with, beside the usual ones."""
+        asked = [] if self.asked is None else [self.asked.field]
+        return list(dict.fromkeys([*self.fields.columns, *asked]))
 
     @property
     def backbone(self) -> Network:
@@ -154,7 +169,7 @@ class Host:
         users = ops.cast(pretrainer.user_states(ids[:, -self.max_length :]), "float32")
         table = ops.cast(ops.convert_to_tensor(pretrainer.item_table), "float32")
         scores = item_scores(users, table)
-        return scores if pretrainer.linear is None else scores + pretrainer.linear(item_ids(ids))
+        return scores if pretrainer.linear is None else scores + pretrainer.linear(ids)
 
     def recommend(
         self,
@@ -239,6 +254,7 @@ class Host:
                 "keep_seen": self.keep_seen,
                 "network": network_to_config(self.backbone),
                 "fields": self.fields.to_config(),
+                "predict": self.predict,
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
@@ -277,7 +293,7 @@ class Host:
                 pretrainer.linear = LinearTable(**saved["linear"])
             fields = EventFields.from_config(saved["fields"])
             settings = saved["max_length"], saved.get("origin"), bool(saved["keep_seen"])
-            host = cls(pretrainer, vocabulary, *settings, fields)
+            host = cls(pretrainer, vocabulary, *settings, fields, saved.get("predict"))
             host.folder = folder
             host.compatible_with = dict(saved.get("compatible_with", {}))
             prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}

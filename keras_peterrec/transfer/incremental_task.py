@@ -18,9 +18,10 @@ class IncrementalTask:
     The network says what it needs of a user's earlier events (`Network.advance`), such as the last
     inputs of every layer, as many as its receptive field less one. They are the *state* of a
     user, `[S, C]`, 120 rows or 30 KB at the paper's 8 blocks and 64 channels in float32. A task
-    with a linear part adds the ids of as many items as that reads, 8 rows for 500 of them; ids are
-    exact as floats below 2^24. Patches change what flows inside the network, so a state belongs to
-    one user and one task. The task token is a step whose state is not kept.
+    with a linear part adds the ids of as many items as that reads, 8 rows for 500 of them, and what
+    is told of these events if it reads that; ids are exact as floats below 2^24. Patches change
+    what flows inside the network, so a state belongs to one user and one task. The task token is a
+    step whose state is not kept.
 
     Answers equal those for the whole history within float noise. A model that reads fewer events
     than the network can see (its `window`) answers the same for histories up to that many.
@@ -49,7 +50,11 @@ class IncrementalTask:
                 f"Received: one that {why}."
             )
         self.model = model
-        self._id_rows = -(-model.linear_events // model.host.hidden_dim)
+        # What the linear part reads of an event: the item or, with all that is told, a row.
+        self._columns = 1
+        if model.linear is not None and model.linear.features:
+            self._columns += max(max(f.number or 0, f.value or 0) for f in model.linear.features)
+        self._id_rows = -(-model.linear_events * self._columns // model.host.hidden_dim)
 
     @property
     def state_shape(self) -> tuple[int, int]:
@@ -65,9 +70,9 @@ class IncrementalTask:
 
         Args:
             state: Tensor of shape `[B, S, C]`.
-            items: Integer tensor of shape `[B]` or, with the fields of events, `[B, 1 + F]`. 0 for
-                a user without a new event, whose state stays as it is; so does that of a user with
-                an unknown item.
+            items: Integer tensor of shape `[B]` or, with the fields of events, `[B, 1 + F + V]`. 0
+                for a user without a new event, whose state stays as it is; so does that of a user
+                with an unknown item.
             told: Integer tensor of shape `[B, G]`, what columns say of the users. It is no part of
                 a state. Defaults to `None`, nothing.
 
@@ -109,7 +114,7 @@ class IncrementalTask:
         _, moved = self._advance(start, items, history.shape[1], real)
         if not self._id_rows:
             return moved
-        return ops.concatenate([moved, self._ids_as_rows(item_ids(history))], axis=1)
+        return ops.concatenate([moved, self._ids_as_rows(self._kept(history))], axis=1)
 
     def _advance(self, state, positions, kept, padding_mask=None):
         """See `Network.advance`; memories are float32."""
@@ -140,23 +145,43 @@ class IncrementalTask:
             return scores
         return ops.cast(scores, "float32") + linear(self._history(state), told)
 
+    def _kept(self, history):
+        """What the linear part reads of events: ids `[B, L]`, or rows `[B, L, columns]`."""
+        if self._columns == 1:
+            return item_ids(history)
+        if len(history.shape) == 2:  # nothing but the items is told
+            history = ops.expand_dims(history, -1)
+            return ops.pad(history, [[0, 0], [0, 0], [0, self._columns - 1]])
+        return history[..., : self._columns]
+
+    @property
+    def _width(self):
+        """The numbers of a state that are of events."""
+        return self._id_rows * self.model.host.hidden_dim
+
     def _history(self, state):
-        """The last known items in a state, int32 `[B, n]`, padded on the left."""
-        width = self._id_rows * self.model.host.hidden_dim
-        ids = ops.reshape(state[:, self.model.host.state_rows :], (-1, width))
-        return ops.cast(ids, "int32")
+        """The last known events in a state, int32 `[B, n]` or `[B, n, columns]`, padded left."""
+        told = ops.reshape(state[:, self.model.host.state_rows :], (-1, self._width))
+        told = ops.cast(told, "int32")
+        if self._columns == 1:
+            return told
+        events = self._width // self._columns
+        return ops.reshape(told[:, -events * self._columns :], (-1, events, self._columns))
 
     def _with_ids(self, memory, state, items):
         """A state of a memory and of the ids of a state with one more, `[B, S, C]`."""
         if not self._id_rows:
             return memory
-        items = item_ids(ops.convert_to_tensor(items, dtype="int32")[:, None])
+        items = self._kept(ops.convert_to_tensor(items, dtype="int32")[:, None])
         newest_last = ops.concatenate([self._history(state), items], axis=1)
         return ops.concatenate([memory, self._ids_as_rows(newest_last)], axis=1)
 
     def _ids_as_rows(self, history):
-        """The ids of histories `[B, L]` as rows of a state, without unknown items."""
-        width = self._id_rows * self.model.host.hidden_dim
-        history = ops.pad(ops.cast(history, "float32"), [[0, 0], [width, 0]])
+        """The last events of histories as rows of a state, without unknown items."""
+        width = self._width
+        history = ops.cast(history, "float32")
+        if self._columns > 1:
+            history = ops.reshape(history, (-1, history.shape[1] * self._columns))
+        history = ops.pad(history, [[0, 0], [width, 0]])
         ids = history[:, history.shape[1] - width :]
         return ops.reshape(ids, (-1, self._id_rows, self.model.host.hidden_dim))

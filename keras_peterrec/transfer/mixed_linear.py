@@ -8,9 +8,10 @@ import numpy as np
 import scipy.sparse
 from keras import ops
 
+from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, bag_weights, with_told
-from keras_peterrec.log.vocabulary import number_of
+from keras_peterrec.log.vocabulary import item_ids, number_of
 from keras_peterrec.types import Tensor
 
 
@@ -19,14 +20,16 @@ class MixedLinear(keras.layers.Layer):
 
     Dense tables whose widths round up to the same power of two lie below each other in one table,
     and all sparse ones in another. So the graph does not grow with the number of tasks. A row
-    reads its own task's part of one of them.
+    reads its own task's part of one of them. Where some read the fields of events, all do; the
+    others say nothing of them.
 
     Args:
-        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable.
+        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable, and
+            all that read fields read the same.
         outputs: list of int. Scores of each task.
 
     Call arguments:
-        history: Integer tensor of shape `[B, L]`, padded on the left.
+        history: Integer tensor of shape `[B, L]` or `[B, L, 1 + F + V]`, padded on the left.
         place: Integer tensor of shape `[B]`, the task of each row.
         told: Integer tensor of shape `[B, G]`, what columns say of the users, numbered as each
             row's own task does, or `None`.
@@ -52,13 +55,14 @@ class MixedLinear(keras.layers.Layer):
         self.shifts = np.zeros(len(parts), "int32")
         self.starts = np.zeros(len(parts), "int32")
         self.user_values = np.array([0 if p is None else p.user_values for p in parts], "int32")
+        self.features = next((part.features for part in given if part.features), EventFeatures())
         self.tables, width = [], 0
         for number, places in enumerate(_groups(parts)):
-            table = _together([parts[place] for place in places])
+            table = _together([parts[place] for place in places], self.features)
             self.tables.append(table)
             self.groups[places] = number
-            ends = np.cumsum([parts[place].rows for place in places])
-            self.shifts[places] = np.append(0, ends[:-1])
+            rows = [self.user_values[n] + self.features.rows + given[0].items for n in places]
+            self.shifts[places] = np.append(0, np.cumsum(rows)[:-1])
             self.starts[places] = width
             width += table.outputs
         # A task without a linear part reads zeros, from behind the others' scores.
@@ -73,8 +77,11 @@ class MixedLinear(keras.layers.Layer):
 
         history = ops.cast(history, "int32")
         bags = of_rows(self.rates), of_rows(self.powers), of_rows(self.events)
-        weights = bag_weights(history, *bags)
-        items = ops.maximum(number_of(history), 0) + of_rows(self.user_values)
+        ids, before = item_ids(history), of_rows(self.user_values)
+        weights = bag_weights(ids, *bags)
+        items = ops.maximum(number_of(ids), 0) + (before + self.features.rows)
+        if self.features and len(history.shape) == 3:
+            items, weights = self.features.spread(history, items, weights, before)
         if told is not None:
             items, weights = with_told(items, weights, told)
         items += of_rows(self.shifts)
@@ -106,9 +113,9 @@ def _groups(parts):
     return list(groups.values())
 
 
-def _together(layers):
-    """One LinearTable with the tables of several below each other."""
-    parts = [layer.part().folded() for layer in layers]
+def _together(layers, features):
+    """One LinearTable with the tables of several below each other, each with rows for features."""
+    parts = [layer.part().folded().reading(features) for layer in layers]
     width = max(part.outputs for part in parts)
     if layers[0].entries:
         tables = [part.table.copy() for part in parts]

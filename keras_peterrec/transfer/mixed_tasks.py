@@ -330,7 +330,7 @@ class MixedTasks(keras.Model):
 
     def linear_scores(self, history: Tensor, place: Tensor, told: Tensor | None = None) -> Tensor:
         """What the linear parts add to the scores of rows, as `MixedLinear` gives it."""
-        return self.linear(item_ids(history), place, told)
+        return self.linear(history, place, told)
 
     def stacked_weights(self) -> Variables:
         """Task tokens and patches of all tasks, `{path: variable [T, ...]}`."""

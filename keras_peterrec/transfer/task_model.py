@@ -9,7 +9,6 @@ from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.user_field_vectors import UserFieldVectors
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.log.vocabulary import item_ids
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -133,7 +132,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         # that is trained on top of them would learn to rely on them too much.
         if self.linear is None or training:
             return scores
-        return ops.cast(scores, "float32") + self.linear(item_ids(history), told)
+        return ops.cast(scores, "float32") + self.linear(history, told)
 
     def with_told(self, users: Tensor, told: Tensor | None) -> Tensor:
         """Users `[B, C]` as the head reads them, given what columns say of them.

@@ -28,8 +28,8 @@ FIELDS = EventFields(
         TimeUntilNext(),
         Categories("kind", ["view", "cart", "buy"]),
         Categories("channel", [f"c{n}" for n in range(20)]),
-        Numbers("price", [float(n) for n in range(31)]),
-        Numbers("amount", [float(n) for n in range(31)]),
+        Numbers("price", [float(n) for n in range(31)], 10.0),
+        Numbers("amount", [float(n) for n in range(31)], 10.0),
     ]
 )
 

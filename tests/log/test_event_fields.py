@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import hide_fields
 from keras_peterrec.log.event_fields import (
+    VALUE_STEPS,
     Categories,
     EventFields,
     Numbers,
@@ -205,13 +206,13 @@ def test_a_share_of_the_fields_is_hidden():
 def test_odd_texts_harm_no_other_row():
     read = EventReader(
         Vocabulary(["x", "y"]).table,
-        EventFields([TimeUntilNext(), Numbers("p", [1.0, 2.0]), Categories("k", ["a"])]),
+        EventFields([TimeUntilNext(), Numbers("p", [1.0, 2.0], 1.5), Categories("k", ["a"])]),
     )
     good = "x@1;p=1.5;k=a y@2"
     [expected] = read(tf.constant([good]))[1].to_list()
     odd = ["x@1e400 y@5", "x;p=1e999 y;p=-1e999", "x@@5 y@6", "x@5@6 y", "@", ";;", ";p=1 @ @@"]
     odd += ["x@" + "9" * 400, "x@0x10;p=nan;k", "x;p=;k=b;k=a;;", "é@5;k=ü x@-1", "\x00 x"]
-    assert expected == [[4, 2, 2, 1], [5, 0, 0, 0]]
+    assert expected == [[4, 2, 2, 1, VALUE_STEPS], [5, 0, 0, 0, 0]]
     for text in odd:
         ids, rows = read(tf.constant([good, text, good]))
         assert rows.to_list()[0] == rows.to_list()[2] == expected, text

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.files.weights_file import DAMAGED, read_arrays
 from keras_peterrec.integers import offsets_of
+from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.events import Events, Field
 from keras_peterrec.log.moments import in_clock, is_moment
 from keras_peterrec.log.prepared.finishing import read_vocabulary
@@ -60,8 +61,9 @@ class PreparedLog:
     Attributes:
         user_count: int.
         shards: int.
-        weighted: bool. Whether its events have weights.
+        weighted: bool. Whether not all of its events count the same as targets.
         fields: list of str. What its events have besides.
+        asked: AskedEvents, which are to be predicted, or `None`, all; see `asking`.
 
     Raises:
         InputError: the folder holds no prepared log, or is damaged.
@@ -79,6 +81,7 @@ class PreparedLog:
         self.name = PurePath(self.path).name
         self.user_count, self.shards = self._manifest["users"], self._manifest["shards"]
         self.weighted, self.fields = self._manifest["weighted"], self._manifest["fields"]
+        self.asked: AskedEvents | None = None
         self._compared = set()  # names of files that are known to be as they were written
         self._check_files()
 
@@ -86,6 +89,13 @@ class PreparedLog:
     def setting_name(self) -> str:
         """What `run.json` calls a log that was given as an object."""
         return self.path
+
+    def asking(self, asked: AskedEvents | None) -> "PreparedLog":
+        """This log, of which some events alone are to be predicted; see `Events.asking`."""
+        log = PreparedLog(self.path)
+        if asked is not None:
+            log.asked, log.weighted = asked, True
+        return log
 
     def fingerprint(self) -> str:
         """`"sha256:<16 hex digits>"` of the records and the vocabulary."""
@@ -123,6 +133,8 @@ class PreparedLog:
         Args:
             split: str; see `Periods`.
         """
+        if self.asked is not None:
+            return None
         if is_moment(split):
             return self._kept_split_by_time(split)
         shard, length, users = self.lengths()
@@ -202,8 +214,9 @@ class PreparedLog:
         Raises:
             InputError: a shard is damaged.
         """
-        more = [FIELD + name for name in self.fields] if fields else []
-        optional = {"timestamps": times, "user_id": users, WEIGHTS: self.weighted}
+        more = [FIELD + name for name in self.fields] if fields or self.asked else []
+        has_weights = self._manifest["weighted"]
+        optional = {"timestamps": times, "user_id": users, WEIGHTS: has_weights}
         asked = [*(name for name, wanted in optional.items() if wanted), *more]
         paths, whole = self._shard_paths(shards), self._manifest["whole_timestamps"]
         columns = read_fields(paths, ["items", "first_event", *asked], whole)
@@ -221,7 +234,8 @@ class PreparedLog:
             self.name,
             columns["first_event"],
         )
-        return events.of_users(np.argsort(events.first_rows, kind="stable"))
+        events = events.of_users(np.argsort(events.first_rows, kind="stable"))
+        return events if self.asked is None else events.asking(self.asked)
 
     def read_times(self, shard: int) -> np.ndarray:
         """All timestamps of a shard, user by user.

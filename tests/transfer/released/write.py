@@ -29,7 +29,7 @@ KINDS = [
 ]
 CLASSES = KINDS[1]
 FIELDS = EventFields(  # of the masked host
-    [TimeUntilNext(), Categories("kind", ["view", "buy"]), Numbers("price", [2.5, 9.0])]
+    [TimeUntilNext(), Categories("kind", ["view", "buy"]), Numbers("price", [2.5, 9.0], 4.0)]
 )
 # Between them every setting of a patch and every insertion.
 PATCHES = (
