@@ -270,7 +270,7 @@ class Events:
         """How many events of its user come before each event, int64 `[N]`."""
         return counted_up(self.lengths)
 
-    def index(self, user_ids: Sequence[str]) -> np.ndarray:
+    def index(self, user_ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Returns the positions of users, int64, and -1 for those without events."""
         if self._user_index is None:
             self._user_index = {user: n for n, user in enumerate(self.user_ids)}

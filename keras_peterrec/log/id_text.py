@@ -72,7 +72,7 @@ def written_texts(item_ids: Any) -> pa.Array:
     return pa.array(list(texts), pa.string())
 
 
-def joined_texts(events: pa.Array, offsets: Any) -> pa.Array:
+def joined_texts(events: pa.Array, offsets: np.ndarray) -> pa.Array:
     """Histories as texts, events separated by spaces: pyarrow array of strings, `[U]`.
 
     Args:

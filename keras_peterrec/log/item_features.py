@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -13,7 +12,7 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.bad_rows import rows_with_ids
 from keras_peterrec.log.sources import item_table
-from keras_peterrec.log.table_columns import different_items, texts, vectors
+from keras_peterrec.log.table_columns import Column, different_items, texts, vectors
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source
 
@@ -42,7 +41,7 @@ class ItemFeatures:
         return f"sha256:{digest.hexdigest()[:16]}"
 
     @classmethod
-    def from_columns(cls, item_ids: Any, columns: dict) -> "ItemFeatures":
+    def from_columns(cls, item_ids: Column, columns: dict) -> "ItemFeatures":
         """Features of the words in columns of text, numbers or categories such as `Drama|War`.
 
         A column of vectors, lists of floats or texts such as `[0.1, 0.2]`, is taken as it is.

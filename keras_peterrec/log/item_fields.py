@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from keras_peterrec.log.event_fields import FEW_NUMBERS, QUANTILES, as_number
 from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import (
     SEPARATOR,
+    Column,
     different_items,
     joined_lists,
     texts,
@@ -50,7 +50,7 @@ class ItemFields:
     vectors: np.ndarray
 
     @classmethod
-    def of_columns(cls, vocabulary: Vocabulary, item_ids: Any, columns: dict) -> "ItemFields":
+    def of_columns(cls, vocabulary: Vocabulary, item_ids: Column, columns: dict) -> "ItemFields":
         """The ItemFields of columns of words, several of them as in `Drama|War`, or numbers.
 
         A column with more than 20 different values that are all numbers is read in 32 buckets of

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log import table_columns
 from keras_peterrec.log.bad_rows import rows_with_ids
+from keras_peterrec.log.table_columns import Column
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source
 
@@ -38,7 +38,7 @@ class Labels:
     """
 
     def __init__(
-        self, user_ids: Any, values: Any, column: str, classes: Sequence[str] | None = None
+        self, user_ids: Column, values: Column, column: str, classes: Sequence[str] | None = None
     ) -> None:
         self.user_ids, self.values = table_columns.freeze(user_ids, values)
         self.column = column
@@ -46,7 +46,7 @@ class Labels:
 
     @classmethod
     def from_columns(
-        cls, user_ids: Any, values: Any, column: str, classes: Sequence[str] | None = None
+        cls, user_ids: Column, values: Column, column: str, classes: Sequence[str] | None = None
     ) -> "Labels":
         """The labels in two columns of `N` rows.
 

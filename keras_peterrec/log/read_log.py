@@ -49,7 +49,7 @@ class Reading:
         more += [self.weight_column] if self.weight_column is not None else []
         return list(dict.fromkeys([*LOG_COLUMNS, *more, *as_fields(self.fields)]))
 
-    def check(self, source: Any) -> None:
+    def check(self, source: Source) -> None:
         """Raises what `read_log` would of missing files and columns, without reading them."""
         check_tables(source, self.wanted, self.columns)
 

@@ -1,7 +1,5 @@
 """Whether items of the history are recommended, decided once for all that follows."""
 
-from typing import Any
-
 import numpy as np
 
 from keras_peterrec.integers import distinct, distinct_pairs, offsets_of, slices
@@ -89,7 +87,9 @@ def are_seen(history: Events, slices: np.ndarray, lists: ItemLists) -> np.ndarra
     return (pairs[place] == asked) & (first[place] < slices[lists.rows, 1])
 
 
-def distinct_items(items: np.ndarray, starts: Any, stops: Any, first: int = 0) -> tuple:
+def distinct_items(
+    items: np.ndarray, starts: np.ndarray, stops: np.ndarray, first: int = 0
+) -> tuple:
     """The items of slices, each once, as offsets `[E + 1]` and one list.
 
     Args:

@@ -24,6 +24,7 @@ from keras_peterrec.log.table_formats import (
     read_columns,
 )
 from keras_peterrec.progress import each
+from keras_peterrec.types import ColumnNames, Source
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ class Tables:
         return dataclasses.replace(self, parts=parts, rows=rows)
 
 
-def is_table(source: Any) -> bool:
+def is_table(source: Source) -> bool:
     """Whether something is a table: of pandas, polars or pyarrow, or a dict of columns."""
     offers = hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
     return offers or isinstance(source, dict)
 
 
-def source_name(source: Any) -> str:
+def source_name(source: Source) -> str:
     """What messages call a table or files."""
     if is_table(source):
         return f"the {type(source).__name__}"
@@ -107,7 +108,10 @@ def source_name(source: Any) -> str:
 
 
 def read_tables(
-    source: Any, wanted: Sequence[str], columns: Any = None, drop_bad_rows: bool = False
+    source: Source,
+    wanted: Sequence[str],
+    columns: ColumnNames | None = None,
+    drop_bad_rows: bool = False,
 ) -> Tables:
     """Reads the wanted columns of a table, of a file, or of several files with the same columns.
 
@@ -161,7 +165,7 @@ def read_tables(
 def read_pieces(
     path: str | Path,
     wanted: Sequence[str],
-    columns: Any = None,
+    columns: ColumnNames | None = None,
     rows: int = 1_000_000,
     drop_bad_rows: bool = False,
 ) -> Iterator[Tables]:
@@ -201,7 +205,7 @@ def read_pieces(
     _say_uneven(path, uneven)
 
 
-def check_tables(source: Any, wanted: Sequence[str], columns: Any = None) -> None:
+def check_tables(source: Source, wanted: Sequence[str], columns: ColumnNames | None = None) -> None:
     """Checks that files have the wanted columns, without reading them; see `read_tables`."""
     renames = as_renames(columns)
     if is_table(source):

@@ -9,7 +9,9 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.log.clocks import UNITS, in_seconds, unit_of
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.vocabulary import Vocabulary
 
 # Clocks that are so many times apart are probably not the same.
 CLOCK_FACTOR = 500.0
@@ -46,7 +48,7 @@ class TaskExamples:
     def __len__(self):
         return len(self.starts)
 
-    def select(self, mask: Any) -> Any:
+    def select(self, mask: np.ndarray) -> Any:
         """The examples where `mask` `[E]` is true."""
         return TaskExamples(
             self.user_ids[mask],
@@ -58,11 +60,11 @@ class TaskExamples:
             told=None if self.told is None else self.told[mask],
         )
 
-    def with_stops(self, stops: Any) -> Any:
+    def with_stops(self, stops: np.ndarray) -> Any:
         """The same examples with histories that end elsewhere, `[E]`."""
         return dataclasses.replace(self, stops=stops)
 
-    def with_told(self, told: Any) -> Any:
+    def with_told(self, told: np.ndarray) -> Any:
         """The same examples with what columns say of their users, `[E, G]`."""
         return dataclasses.replace(self, told=told)
 
@@ -72,12 +74,12 @@ class TaskExamples:
 
 
 def recommendation_examples(
-    source: Any,
-    target_log: Any,
-    target_vocabulary: Any,
+    source: Events,
+    target_log: Events,
+    target_vocabulary: Vocabulary,
     cut_history: bool = True,
-    parts: Any = None,
-    answered: Any = None,
+    parts: np.ndarray | None = None,
+    answered: Events | None = None,
 ) -> TaskExamples:
     """Examples of recommending in a target log from source histories.
 
@@ -143,7 +145,7 @@ def recommendation_examples(
     return TaskExamples(target.user_ids[owners[firsts]], *asked, answers, dropped, parts, seen)
 
 
-def label_examples(source: Any, user_ids: Any, answers: Any) -> TaskExamples:
+def label_examples(source: Events, user_ids: np.ndarray, answers: Any) -> TaskExamples:
     """Examples of users' answers from their whole source history.
 
     Args:

@@ -1,7 +1,6 @@
 """The best items of some users, and what a report shows of a ranking."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,12 @@ CHUNK, HELD_SCORES = 128, 2**24  # rows and scores at once: some 300 MB with the
 
 
 def best_items(
-    queries: Any, table: Any, rows: Any, k: int, known: Callable, added: Callable | None = None
+    queries: np.ndarray,
+    table: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    known: Callable,
+    added: Callable | None = None,
 ) -> np.ndarray:
     """The items with the highest scores `queries · tableᵀ + added`, best first.
 
@@ -48,11 +52,11 @@ def best_items(
 
 def ranking_details(
     histories: tuple,
-    queries: Any,
-    table: Any,
+    queries: np.ndarray,
+    table: np.ndarray,
     pairs: tuple,
-    counts: Any,
-    names: Any,
+    counts: np.ndarray,
+    names: np.ndarray,
     known: Callable,
     added: Callable | None = None,
 ) -> RowDetails:

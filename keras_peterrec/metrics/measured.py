@@ -131,7 +131,9 @@ class Measured(dict):
         return spread | ({} if self.beside is None else self.beside.intervals(seed, level))
 
 
-def sampled_means(sums: dict, counts: Any, generator: Any) -> dict[str, np.ndarray]:
+def sampled_means(
+    sums: dict, counts: np.ndarray, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Means over rows for samples of users, drawn with replacement.
 
     Args:

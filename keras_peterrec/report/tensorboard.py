@@ -5,8 +5,8 @@ projector, and, where there are probabilities, precision-recall curves and pictu
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -90,7 +90,12 @@ def _write_pr_curve(name, scores, has):
 
 
 def write_projector(
-    folder: AnyPath, vectors: Any, items: Any, counts: np.ndarray, name_of: Any, what: str
+    folder: AnyPath,
+    vectors: np.ndarray,
+    items: np.ndarray,
+    counts: np.ndarray,
+    name_of: Callable[[str], str],
+    what: str,
 ) -> None:
     """Writes item vectors for TensorBoard's projector, with titles and popularity.
 

@@ -2,11 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,9 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.atomic_write import replacing
 from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.events import Events
 from keras_peterrec.runs.table_writer import ENDINGS, table_writer
+from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 from keras_peterrec.types import AnyPath
 
@@ -39,7 +40,7 @@ class Question:
     task: str
     wishes: dict
 
-    def ask(self, exported: Any, histories: list[str]) -> dict:
+    def ask(self, exported: ExportedModel, histories: list[str]) -> dict:
         """What an ExportedModel answers."""
         if self.wishes:
             return exported.select(self.task, histories, **self.wishes)
@@ -62,8 +63,8 @@ def check_out(out: AnyPath, remote: bool = False) -> None:
 
 
 def answer_logs(
-    ask: Any,
-    logs: Any,
+    ask: Callable,
+    logs: Iterable[Events],
     out: AnyPath,
     what: str,
     chunks: int | None = None,

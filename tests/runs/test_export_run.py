@@ -203,7 +203,7 @@ def test_mixed_tasks_are_taken_over(runs, with_mixed, tmp_path, monkeypatch):
     assert (after.mixed(["s1"], ["age"])["labels"] == "").all()
     assert check_bundles(ExportFolder(base / "2")) == []
     # With the last mixed task, its signature goes: there is nothing left to mix.
-    monkeypatch.setattr(export_module, "export", lambda *arguments, **more: arguments[-1])
+    monkeypatch.setattr(export_module, "write_export", lambda *arguments, **more: arguments[-1])
     assert export_runs(base=base, remove_task=["books", "spend"]) is None
     shutil.rmtree(base / "1" / "assets.extra" / "mixed_tasks" / "age")
     with pytest.raises(InputError, match="`base` should hold its task bundles.*without age"):

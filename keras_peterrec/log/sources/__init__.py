@@ -182,7 +182,7 @@ def check_log(
         _check_paper_file(path)
 
 
-def check_labels(source: str | Path | Any, column: str, columns: Any = None) -> None:
+def check_labels(source: str | Path | Any, column: str, columns: ColumnNames | None = None) -> None:
     """Raises the InputError of `load_labels` for a wrong name, path or column."""
     if _named_labels(source, column) is None:
         _check_name(source, _LABEL_NAMES)
