@@ -37,6 +37,11 @@ class NextItems:
             after the next one is asked for in its place; see `later_places`. Defaults to `0.0`,
             the next one alone.
         untold_rate: float. See `hide_fields`. Defaults to `0.0`.
+
+    Example:
+
+    >>> shown = NextItems(unknown_rate=0.2, later_rate=0.5)
+    >>> batches = packed_batches(items, starts, stops, shown, tokens=1600)
     """
 
     more: ClassVar[int] = 0  # events of a window after those between its start and stop
@@ -70,6 +75,10 @@ class HiddenItems:
         mask_rate: float. Share of the positions to predict; see `hide_behind_mask`. Defaults to
             `0.3`.
         untold_rate: float. See `hide_fields`. Defaults to `0.0`.
+
+    Example:
+
+    >>> batches = packed_batches(items, starts, stops, HiddenItems(1000), tokens=1600)
 
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """
