@@ -132,6 +132,28 @@ def pytest_terminal_summary(terminalreporter, config):
             terminalreporter.line(f"{taken:7.1f} {file}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_simulated():
+    """The simulated data that have a name: enough to train on for a few steps, and quickly read."""
+    from keras_peterrec.log import sources
+    from keras_peterrec.log.sources.simulated import Simulated
+
+    small, whole = Simulated(users=300, items=150, target_items=60, events=24), sources._open_source
+    with pytest.MonkeyPatch.context() as patch:
+        open_source = lambda name: small if name == "simulated" else whole(name)
+        patch.setattr(sources, "_open_source", open_source)
+        yield
+
+
+@pytest.fixture
+def whole_simulated(monkeypatch):
+    """All of them, for tests of what is learned."""
+    from keras_peterrec.log import sources
+    from keras_peterrec.log.sources.simulated import Simulated
+
+    monkeypatch.setattr(sources, "_open_source", {"simulated": Simulated()}.__getitem__)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
     """The function that gives a folder that one process makes for all: read it alone.

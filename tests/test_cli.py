@@ -127,6 +127,8 @@ def test_whole_chain(pretrained, small_log, tmp_path):
             task,
             "--epochs",
             1,
+            "--method",
+            "head",
         ),
         ("evaluate", "--run", task),
         ("inspect", task),

@@ -5,6 +5,8 @@ import pytest
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 
+pytestmark = pytest.mark.usefixtures("whole_simulated")
+
 SHOP = {"target": "simulated/target"}
 GENDER = {"labels": "simulated/users", "column": "gender"}
 TOPICS = {"labels": "simulated/users", "column": "topics"}

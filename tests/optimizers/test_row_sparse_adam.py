@@ -78,7 +78,7 @@ def run(optimizer, table, steps, jit=None):
     ),
     decay=st.sampled_from((None, 0.2)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_is_the_formula(steps, decay):
     table = table_of()
     expected = table.numpy().astype("float64"), np.zeros((ROWS, WIDTH)), np.zeros((ROWS, WIDTH))

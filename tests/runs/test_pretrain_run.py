@@ -43,7 +43,7 @@ def straight(tmp_path_factory):
 def test_run_folder_is_a_host_and_its_metrics(host_folder):
     result = json.loads((host_folder / "metrics.json").read_text())
     assert result["command"] == "pretrain" and result["seed"] == 0
-    assert result["data"]["users"] == 800
+    assert result["data"]["users"] == 300
     assert result["data"]["fingerprint"] == load_log("simulated/source").fingerprint()
     assert {"validation", "test"} <= result["metrics"].keys()
     assert {f"{m}@{k}" for m in ("hr", "mrr", "ndcg") for k in (5, 10, 20)} <= (
