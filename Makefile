@@ -18,7 +18,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST)
+	$(PYTEST) --processor-seconds
 
 # The slow ones as well.
 test-all: $(READY)

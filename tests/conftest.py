@@ -1,6 +1,7 @@
 """The order of the test files, how XLA compiles, and what all processes share."""
 
 import collections
+import contextlib
 import gc
 import json
 import os
@@ -132,26 +133,32 @@ def pytest_terminal_summary(terminalreporter, config):
             terminalreporter.line(f"{taken:7.1f} {file}")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def small_simulated():
-    """The simulated data that have a name: enough to train on for a few steps, and quickly read."""
+@contextlib.contextmanager
+def simulated(**sizes):
+    """The simulated data that have a name are of these sizes."""
     from keras_peterrec.log import sources
     from keras_peterrec.log.sources.simulated import Simulated
 
-    small, whole = Simulated(users=300, items=150, target_items=60, events=24), sources._open_source
+    source = sources._SOURCES["simulated"]._replace(open=lambda: Simulated(**sizes))
     with pytest.MonkeyPatch.context() as patch:
-        open_source = lambda name: small if name == "simulated" else whole(name)
-        patch.setattr(sources, "_open_source", open_source)
+        patch.setitem(sources._SOURCES, "simulated", source)
+        sources._open_source.cache_clear()
+        yield
+    sources._open_source.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_simulated():
+    """Enough to train on for a few steps, and quickly read."""
+    with simulated(users=300, items=150, target_items=60, events=24):
         yield
 
 
 @pytest.fixture
-def whole_simulated(monkeypatch):
-    """All of them, for tests of what is learned."""
-    from keras_peterrec.log import sources
-    from keras_peterrec.log.sources.simulated import Simulated
-
-    monkeypatch.setattr(sources, "_open_source", {"simulated": Simulated()}.__getitem__)
+def whole_simulated():
+    """As commands have them, for tests of what is learned."""
+    with simulated():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ def empty_memory():
     sources._open_source.cache_clear()
 
 
-def test_simulated_data_by_name():
+def test_simulated_data_by_name(whole_simulated):
     expected = Simulated()
     for name in ("source", "target"):
         log = load_log(f"simulated/{name}")
