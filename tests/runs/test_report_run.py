@@ -340,7 +340,7 @@ def test_pr_curves_are_of_the_test_users(name, column, runs):
         assert png.startswith(b"\x89PNG") and len(png) > 2_000
 
 
-@pytest.mark.parametrize(("name", "items"), [("host", 400), ("shop", 118)])
+@pytest.mark.parametrize(("name", "items"), [("host", 150), ("shop", 59)])
 def test_the_projector_has_vectors_titles_and_popularity(name, items, runs):
     logs = runs / name / "logs"
     config = text_format.Parse((logs / "projector_config.pbtxt").read_text(), ProjectorConfig())
