@@ -9,7 +9,7 @@ can be shown: nobody asks what kind of task it was.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from keras_peterrec.files.weights_file import read_weights, write_weights
 from keras_peterrec.log.sources import load_titles
 from keras_peterrec.log.vocabulary import is_item
 from keras_peterrec.metrics.measured import Measured
-from keras_peterrec.tasks.task_kind import Metric
 from keras_peterrec.types import AnyPath
+
+if TYPE_CHECKING:  # reading needs no TensorFlow
+    from keras_peterrec.tasks.task_kind import Metric
 
 FILE, EXAMPLES, USERS = "test_rows.npz", "examples.json", "test_users.npz"
 RUN, OF_BASELINE = "run", "baselines/"
@@ -39,7 +41,7 @@ SHOWN_EVENTS = 8
 SHOWN_EXAMPLES = 5
 
 
-def write_test_rows(folder: AnyPath, result: dict, metric: Metric, examples: "Examples") -> dict:
+def write_test_rows(folder: AnyPath, result: dict, metric: "Metric", examples: "Examples") -> dict:
     """Writes `test_rows.npz` and `examples.json` of a run's test users.
 
     Args:
@@ -201,7 +203,7 @@ class UserSums:
         )
 
 
-def write_test_users(folder: AnyPath, result: dict, metric: Metric) -> None:
+def write_test_users(folder: AnyPath, result: dict, metric: "Metric") -> None:
     """Writes `test_users.npz`: the test users' parts of a run's metric, and of its baselines'.
 
     Nothing is written of what is no `Measured`, and no file if the run itself is none.
