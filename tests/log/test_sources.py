@@ -84,7 +84,7 @@ def test_a_file_may_be_named_like_a_source(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_log_name_raises_with_the_right_names(name):
-    message = "movielens-100k/children.*simulated/target. Received: '" + name
+    message = "movielens-100k/children.*simulated/target. Received: `source` = '" + name
     with pytest.raises(InputError, match=message):
         load_log(name)
 
