@@ -19,9 +19,9 @@ HISTORY = np.random.default_rng(0).integers(1, ITEMS, (4, 12))
 HISTORY[0, :5] = 0
 
 
-def make_task(patch, causal=True, seed=None):
+def make_task(patch, causal=True, seed=None, fields=None):
     """A task on a random host; its patches are random where a seed is given."""
-    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1, 4), causal=causal)
+    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1, 4), causal=causal, fields=fields)
     reference.randomise(host)
     task = build_task(host, LinearHead(2), "patch", patch)
     if seed is not None:
@@ -145,16 +145,6 @@ def test_settings_that_cannot_be_are_refused(make, message):
 FIELDS = {"time": 6, "kind": 4}
 
 
-def make_task_of_fields(patch, seed=None):
-    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1, 4), fields=FIELDS)
-    reference.randomise(host)
-    task = build_task(host, LinearHead(2), "patch", patch)
-    if seed is not None:
-        for number, layer in enumerate(task.patched_host.patch_layers):
-            reference.randomise(layer, seed + number)
-    return task
-
-
 def rows_of_events():
     draw, real = np.random.default_rng(2), HISTORY > 0
     fields = [draw.integers(0, size, HISTORY.shape) * real for size in FIELDS.values()]
@@ -165,8 +155,8 @@ def rows_of_events():
 def test_fields_are_patched_as_items_are(name):
     """The same as a host whose tables were all changed, without patches."""
     task, other, rows = (
-        make_task_of_fields(name, seed=3),
-        make_task_of_fields(None),
+        make_task(name, seed=3, fields=FIELDS),
+        make_task(None, fields=FIELDS),
         rows_of_events(),
     )
     assert list(task.patches["item_embedding"]) == ["rows", "field_1", "field_2"]
@@ -183,7 +173,7 @@ def test_fields_are_patched_as_items_are(name):
 
 
 def test_a_new_patch_of_fields_changes_no_bit():
-    task, rows = make_task_of_fields("bottleneck:2+item_lora:2"), rows_of_events()
+    task, rows = make_task("bottleneck:2+item_lora:2", fields=FIELDS), rows_of_events()
     bare = build_task(task.host, LinearHead(2), "head")
     bare.task_token.token.assign(task.task_token.token)
     assert np.array_equal(task.user_states(rows), bare.user_states(rows))
