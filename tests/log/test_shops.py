@@ -148,7 +148,7 @@ def test_tables_of_items(cache):
     assert wanted.items() <= products[1].items() and len(products) == 3
     features = read_items("complete-journey/items")
     assert features.item_ids.tolist() == ["139", "100", "101"] and features.matrix[1].nnz > 2
-    with pytest.raises(InputError, match="one of movielens-100k/items.*Received: 'tafeng/items'"):
+    with pytest.raises(InputError, match="movielens-100k/items.*Received: `source` = 'tafeng"):
         read_items("tafeng/items")
 
 
