@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_peterrec.errors import InputError, check_count
-from keras_peterrec.integers import counted_up, distinct_pairs, slices
+from keras_peterrec.integers import counted_up, distinct_pairs, offsets_of, slices
 from keras_peterrec.metrics.checked_arrays import integer_array
 
 UNIFORM = "uniform"  # the baseline of one who knows nothing of a task but its classes
@@ -92,23 +92,20 @@ def own_items_ranks(
     owners, places = owners[items[places] >= 0], places[items[places] >= 0]
     pairs = owners * size + items[places]
     order = np.argsort(pairs, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(pairs[order]) != 0, True))
-    own, last = pairs[order][ends[: len(order)]], places[order][ends[: len(order)]]
-    frequency = np.diff(ends[: len(order)], prepend=-1)
+    pairs, places = pairs[order], places[order]
+    ends = np.flatnonzero(np.append(pairs[1:] != pairs[:-1], True)[: len(pairs)])
+    own, last, frequency = pairs[ends], places[ends], np.diff(ends, prepend=-1)
     # The place of each own item among those of its history.
     owner = own // size
-    best = np.lexsort((-last, -frequency, owner))
     of_owner = np.bincount(owner, minlength=len(targets))
     place = np.empty(len(own), "int64")
-    place[best] = counted_up(of_owner)
+    place[np.lexsort((-last, -frequency, owner))] = counted_up(of_owner)
     asked = np.arange(len(targets)) * size + targets
-    at = np.minimum(np.searchsorted(own, asked), max(len(own) - 1, 0))
-    among_own = (targets >= 0) & (own[at] == asked if len(own) else False)
+    at = np.searchsorted(own, asked)
+    among_own = (targets >= 0) & (np.append(own, -1)[at] == asked)
     # Another item comes after all own ones and after those that are as popular.
-    others = popularity_ranks(counts, targets, np.append(0, np.cumsum(of_owner)), own % size)
-    return np.where(
-        among_own, 1 + place[at] if len(own) else 0, np.minimum(of_owner + others, size)
-    )
+    others = popularity_ranks(counts, targets, offsets_of(of_owner), own % size)
+    return np.where(among_own, 1 + np.append(place, 0)[at], np.minimum(of_owner + others, size))
 
 
 def majority_probabilities(train_labels: ArrayLike, classes: int, rows: int) -> np.ndarray:
