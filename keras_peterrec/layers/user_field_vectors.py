@@ -17,8 +17,7 @@ class UserFieldVectors(keras.layers.Layer):
     They are added behind the network, and not as tokens before the task token: so one pass over a
     history still answers for all of its cuts, states of users are still computed once for the head,
     and a server's single events and mixed tasks run the network as before. What the columns and the
-    history say together is the linear map of the sum, as of two witnesses who did not talk to each
-    other.
+    history say is added up: with a linear head, no interaction of the two is learned.
 
     The vectors start at zero, and a value that is not told adds nothing.
 

@@ -70,8 +70,7 @@ def _of_events(description):
 
 
 def _of_users(task):
-    # Exports of version 0.1 give the name of a kind in place of a dict.
-    return task.get("user_fields", []) if isinstance(task, dict) else []
+    return task.get("user_fields", [])
 
 
 def _named(fields):
