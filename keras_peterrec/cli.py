@@ -10,8 +10,9 @@ import sys
 import traceback
 
 from keras_peterrec import __version__
-from keras_peterrec.commands import COMMANDS, imported
+from keras_peterrec.commands import COMMANDS
 from keras_peterrec.errors import InputError, is_full_disk, refused_by_machine, shortened
+from keras_peterrec.lazy_import import imported
 from keras_peterrec.settings.parser import CommandParser, add_arguments, make_settings
 from keras_peterrec.tensorflow_start import VERBOSE, load_tensorflow
 

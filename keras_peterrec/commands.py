@@ -3,7 +3,6 @@
 `keras_peterrec.pretrain` and the others are these functions, imported when they are first used.
 """
 
-import importlib
 from dataclasses import dataclass
 
 from keras_peterrec.settings.benchmark import ServeBenchmarkSettings
@@ -56,9 +55,3 @@ COMMANDS = (
         ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False
     ),
 )
-
-
-def imported(name):
-    """What `"module:attribute"` of this package names."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"keras_peterrec.{module}"), attribute)

@@ -16,41 +16,29 @@ replaces the stand-in.
 import importlib
 import importlib.abc
 import importlib.util
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 PACKAGE = "keras_peterrec"
 
-# Every registered class, and the module where it is. A test compares it with the sources.
-CLASSES = {
-    "ConvolutionNetwork": "network.convolution",
-    "CausalPretrainer": "models.causal_pretrainer",
-    "MaskedPretrainer": "models.masked_pretrainer",
-    "RecommenderHead": "tasks.heads",
-    "LinearHead": "tasks.heads",
-    "TargetLoss": "tasks.target_loss",
-    "LinearTable": "linear.linear_table",
-    "TaskModel": "transfer.task_model",
-    "UserFieldVectors": "layers.user_field_vectors",
-    "FlatAdam": "optimizers.flat_adam",
-    "RowSparseAdam": "optimizers.row_sparse_adam",
-    "DilatedConvolution": "network.dilated_convolution",
-    "ResidualBlock": "network.residual_block",
-    "NormalizedRelu": "network.normalized_relu",
-    "HashedDropout": "layers.hashed_dropout",
-    "PaddingMask": "layers.padding",
-    "SequenceIds": "layers.padding",
-    "TaskToken": "layers.task_token",
-    "TokenPooling": "layers.task_token",
-    "FullSoftmax": "layers.full_softmax",
-    "SampledSoftmax": "layers.sampled_softmax",
-    "BottleneckPatch": "patches.bottleneck",
-    "CompacterPatch": "patches.compacter",
-    "LoraPatch": "patches.lora",
-    "ItemLoraPatch": "patches.item_patches",
-    "AffinePatch": "patches.affine",
-    "StackPatch": "patches.stack",
-}
+# The rooms where classes are that Keras saves, and how their files say so.
+ROOMS = ("layers", "linear", "models", "network", "optimizers", "patches", "tasks", "transfer")
+_REGISTERED = re.compile(
+    rb'^@keras\.saving\.register_keras_serializable\("keras_peterrec"\)\s+class (\w+)', re.MULTILINE
+)
+
+
+def registered_classes() -> dict[str, str]:
+    """Every class that Keras saves, and its module: what the files of `ROOMS` say."""
+    package = Path(__file__).parent
+    classes = {}
+    for room in ROOMS:
+        for file in sorted((package / room).glob("*.py")):
+            for name in _REGISTERED.findall(file.read_bytes()):
+                classes[name.decode()] = f"{PACKAGE}.{room}.{file.stem}"
+    return classes
 
 
 def register_when_keras_loads() -> None:
@@ -86,8 +74,8 @@ def _register():
     import keras
 
     registry = keras.saving.get_custom_objects()
-    for name, module in CLASSES.items():
-        registry.setdefault(f"{PACKAGE}>{name}", _stand_in(name, f"{PACKAGE}.{module}"))
+    for name, module in registered_classes().items():
+        registry.setdefault(f"{PACKAGE}>{name}", _stand_in(name, module))
 
 
 def _stand_in(name, module):

@@ -1,10 +1,10 @@
 """The kinds of task by name. Importing it is cheap: a kind's file is imported when it is used."""
 
-import importlib
 from collections import Counter
 from typing import Any, TypeVar
 
 from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.lazy_import import imported
 from keras_peterrec.progress import line
 
 # A subclass of TaskKind, which is in a room above.
@@ -12,10 +12,10 @@ KindClass = TypeVar("KindClass", bound=type)
 
 # name -> "module:class", or a class that `register_task_kind` was given.
 _KINDS: dict[str, Any] = {
-    "recommendation": "keras_peterrec.tasks.recommendation:Recommendation",
-    "classification": "keras_peterrec.tasks.classification:Classification",
-    "multilabel": "keras_peterrec.tasks.multilabel:Multilabel",
-    "regression": "keras_peterrec.tasks.regression:Regression",
+    "recommendation": "tasks.recommendation:Recommendation",
+    "classification": "tasks.classification:Classification",
+    "multilabel": "tasks.multilabel:Multilabel",
+    "regression": "tasks.regression:Regression",
 }
 
 
@@ -32,11 +32,7 @@ def get_kind(name: str) -> Any:
     """
     if name not in _KINDS:
         refuse("kind", f"one of {', '.join(_KINDS)}", name)
-    kind = _KINDS[name]
-    if isinstance(kind, str):
-        module, _, attribute = kind.partition(":")
-        kind = getattr(importlib.import_module(module), attribute)
-    return kind
+    return imported(_KINDS[name])
 
 
 def register_task_kind(kind: KindClass) -> KindClass:

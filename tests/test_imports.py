@@ -10,6 +10,7 @@ PACKAGE = Path(keras_peterrec.__file__).parent
 ROOMS = (
     *(
         "types",
+        "lazy_import",
         "errors",
         "progress",
         "files",

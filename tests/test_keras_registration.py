@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,12 @@ import numpy as np
 import pytest
 
 import keras_peterrec as kp
-from keras_peterrec.keras_registration import CLASSES
+from keras_peterrec.keras_registration import registered_classes
 from keras_peterrec.network.residual_block import ResidualBlock
 from keras_peterrec.transfer.strategies import build_task
 
 PACKAGE = Path(kp.__file__).parent
-REGISTERED = re.compile(
-    r'^@keras\.saving\.register_keras_serializable\("keras_peterrec"\)\nclass (\w+)', re.MULTILINE
-)
-
+CLASSES = registered_classes()
 # Arguments of one of each; all others are made without any.
 ARGUMENTS = {
     "ConvolutionNetwork": {"vocabulary_size": 9, "hidden_dim": 4, "dilations": [1]},
@@ -60,16 +56,13 @@ MADE = {
 
 
 def class_of(name):
-    return getattr(importlib.import_module(f"keras_peterrec.{CLASSES[name]}"), name)
+    return getattr(importlib.import_module(CLASSES[name]), name)
 
 
-def test_the_table_holds_every_registered_class():
-    found = {}
-    for file in PACKAGE.rglob("*.py"):
-        module = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
-        found |= dict.fromkeys(REGISTERED.findall(file.read_text()), module)
-    assert found == CLASSES
-    assert found["ResidualBlock"] == ResidualBlock.__module__.removeprefix("keras_peterrec.")
+def test_no_registered_class_is_missed():
+    text = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
+    assert len(CLASSES) == text.count("\n@keras.saving.register_keras_serializable(") > 20
+    assert CLASSES["ResidualBlock"] == ResidualBlock.__module__
 
 
 @pytest.mark.parametrize("name", CLASSES)

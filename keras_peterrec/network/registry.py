@@ -1,16 +1,16 @@
 """The networks by name. Importing it is cheap: a network's file is imported when it is used."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.lazy_import import imported
 
 if TYPE_CHECKING:
     from keras_peterrec.network.network import Network
 
 # name -> "module:class", or a class that `register_network` was given.
 _NETWORKS: dict[str, Any] = {
-    "convolution": "keras_peterrec.network.convolution:ConvolutionNetwork",
+    "convolution": "network.convolution:ConvolutionNetwork",
 }
 
 
@@ -61,11 +61,7 @@ def get_network(name: str) -> "type[Network]":
             f"`network` should be one of {', '.join(_NETWORKS)}; a network of your own is "
             f"registered first (`register_network`). Received: `network` = {name!r}."
         )
-    network = _NETWORKS[name]
-    if isinstance(network, str):
-        module, _, attribute = network.partition(":")
-        network = getattr(importlib.import_module(module), attribute)
-    return network
+    return imported(_NETWORKS[name])
 
 
 def network_to_config(network: "Network") -> dict[str, Any]:

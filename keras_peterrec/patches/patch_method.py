@@ -141,7 +141,7 @@ class PatchMethod:
     @property
     def setting_name(self) -> str:
         """What `run.json` calls the method: its short name."""
-        from keras_peterrec.patches.registry import short_name  # it imports every method
+        from keras_peterrec.patches.short_names import short_name  # it imports every method
 
         return short_name(self)
 

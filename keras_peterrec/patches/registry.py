@@ -1,23 +1,29 @@
-"""Patch methods by name: the registry, short names, and settings as JSON."""
+"""The patch methods by name. Importing it is cheap: a method's file is imported when it is used."""
 
-import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.errors import InputError, refuse
-from keras_peterrec.patches.affine import BiasTuning, Ia3, NormTuning, ScaleShift
-from keras_peterrec.patches.bottleneck import Bottleneck
-from keras_peterrec.patches.compacter import Compacter
-from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora
-from keras_peterrec.patches.lora import Lora
-from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.stack import Stack
+from keras_peterrec.lazy_import import imported
 
-_METHODS: dict[str, type[PatchMethod]] = {}
-_STACK = "stack"  # the name of a Stack in a config; in a short name it is a sum
-_WORDS = {"true": True, "false": False, "none": None}
+if TYPE_CHECKING:
+    from keras_peterrec.patches.patch_method import PatchMethod
+
+STACK = "stack"  # the name of a Stack in a config; in a short name it is a sum
+# name -> "module:class", or a class that `register_patch_method` was given.
+_METHODS: dict[str, Any] = {
+    "bottleneck": "patches.bottleneck:Bottleneck",
+    "item_lora": "patches.item_patches:ItemLora",
+    "item_bottleneck": "patches.item_patches:ItemBottleneck",
+    "compacter": "patches.compacter:Compacter",
+    "lora": "patches.lora:Lora",
+    "ia3": "patches.affine:Ia3",
+    "scale_shift": "patches.affine:ScaleShift",
+    "bias": "patches.affine:BiasTuning",
+    "norm": "patches.affine:NormTuning",
+}
 
 
-def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
+def register_patch_method(name: str, settings: "type[PatchMethod]") -> None:
     """Makes a patch method known by a name. A name can be registered once.
 
     Args:
@@ -33,7 +39,9 @@ def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
     Traceback (most recent call last):
     keras_peterrec.errors.InputError: `name` should be new, ...
     """
-    if name in (*_METHODS, _STACK) or not name or set(":+,=()") & set(name):
+    from keras_peterrec.patches.patch_method import PatchMethod  # imports Keras
+
+    if name in (*_METHODS, STACK) or not name or set(":+,=()") & set(name):
         raise InputError(
             "`name` should be new, and without any of :+,=(). "
             f"Received: `name` = {name!r}, with {', '.join(_METHODS)} registered."
@@ -43,214 +51,30 @@ def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
     _METHODS[name] = settings
 
 
-def patch_methods() -> dict[str, type[PatchMethod]]:
+def patch_names() -> list[str]:
+    """The names of all patch methods."""
+    return list(_METHODS)
+
+
+def patch_methods() -> "dict[str, type[PatchMethod]]":
     """All registered patch methods, `{name: settings class}`."""
-    return dict(_METHODS)
+    return {name: imported(method) for name, method in _METHODS.items()}
 
 
-def get_patch(patch: str | PatchMethod) -> PatchMethod:
-    """Reads the short name of a patch method.
-
-        name[:setting,...][+name[:setting,...]...]
-
-    A setting is a bare number (the method's main setting: a width or a rank), a bare
-    word (an insertion, or a switch such as `inner_skip`) or `key=value`. Several values are
-    joined by `/`, methods on top of each other by `+`; brackets group them.
+def get_patch_method(name: Any, argument: str, received: str | None = None) -> Any:
+    """The settings class of a patch method.
 
     Args:
-        patch: str or PatchMethod. A PatchMethod is returned as it is.
-
-    Returns:
-        PatchMethod.
-
-    Raises:
-        InputError: the short name cannot be read, or a setting is not allowed.
-
-    Example:
-
-    >>> get_patch("bottleneck:8,serial,inner_skip") == Bottleneck(8, "serial", inner_skip=True)
-    True
-    >>> get_patch("lora:4,blocks=7/8+norm") == Stack([Lora(4, blocks=(7, 8)), NormTuning()])
-    True
-    """
-    if isinstance(patch, PatchMethod):
-        return patch
-    if not isinstance(patch, str):
-        refuse("patch", "a short name or a PatchMethod", patch)
-    return _read_sum(patch, patch)
-
-
-def short_name(patch: PatchMethod) -> str:
-    """Writes a patch method as the short name that `get_patch` reads.
+        name: str.
+        argument: str. What the message calls it.
+        received: str. The text in which the name stands. Defaults to `None`, the name alone.
 
     Raises:
-        InputError: the method is not registered.
+        InputError: no method has this name.
     """
-    if isinstance(patch, Stack):
-        terms = [
-            f"({short_name(m)})" if isinstance(m, Stack) else short_name(m) for m in patch.methods
-        ]
-        name = "+".join(terms)
-        return name if patch.blocks is None else f"({name}):blocks={_write_value(patch.blocks)}"
-    name = _name_of(patch)
-    settings = [
-        text for field in dataclasses.fields(patch) if (text := _write_setting(patch, field))
-    ]
-    # The main number first, the blocks last.
-    settings.sort(key=lambda text: (not _is_number(text), text.startswith("blocks=")))
-    return f"{name}:{','.join(settings)}" if settings else name
-
-
-def patch_to_config(patch: PatchMethod | None) -> dict[str, Any] | None:
-    """The settings of a patch method as plain values for JSON. `None` stays `None`."""
-    if patch is None:
-        return None
-    if isinstance(patch, Stack):
-        methods = [patch_to_config(method) for method in patch.methods]
-        return {"method": _STACK, "methods": methods, "blocks": patch.blocks}
-    return {"method": _name_of(patch), **dataclasses.asdict(patch)}
-
-
-def patch_from_config(config: dict[str, Any] | None) -> PatchMethod | None:
-    """The patch method that `patch_to_config` wrote."""
-    if config is None:
-        return None
-    config = dict(config)
-    method = config.pop("method", None)
-    if method == _STACK:
-        return Stack(**{**config, "methods": list(map(patch_from_config, config["methods"]))})
-    return _known(method, "method")(**config)
-
-
-def _read_sum(text, whole):
-    terms = [_read_term(term.strip(), whole) for term in _terms(text, whole)]
-    return terms[0] if len(terms) == 1 else Stack(terms)
-
-
-def _terms(text, whole):
-    """The parts of a sum: what stands between the + that are outside of brackets."""
-    terms, depth = [""], 0
-    for character in text:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == "+" and depth == 0:
-            terms.append("")
-        else:
-            terms[-1] += character
-        if depth < 0:
-            break
-    if depth:
-        raise InputError(f"`patch` should have brackets in pairs. Received: {whole!r}.")
-    return terms
-
-
-def _read_term(text, whole):
-    if text.startswith("("):
-        inner, _, settings = text[1:].rpartition(")")
-        patch = _read_sum(inner, whole)
-        if not settings:
-            return patch
-        name, colon, settings = settings.partition(":")
-        if name.strip() or not colon:
-            raise InputError(f"`patch` should have : or + after a bracket. Received: {whole!r}.")
-        return patch.replace(**_read_settings(type(patch), "(...)", settings, whole))
-    name, colon, settings = text.partition(":")
-    method = _known(name.strip(), "patch", whole)
-    return method(**_read_settings(method, name, settings, whole) if colon else {})
-
-
-def _read_settings(method, name, text, whole):
-    settings = {}
-    fields = {field.name: field for field in dataclasses.fields(method) if field.name != "methods"}
-    for part in map(str.strip, text.split(",")):
-        key, equals, value = (side.strip() for side in part.partition("="))
-        if equals:
-            value = _read_value(value)
-        elif _is_number(part):
-            key, value = method.number, _read_value(part)
-        elif part in method.words:
-            key, value = method.words[part], part
-        else:
-            value = True
-        switch = key in fields and isinstance(fields[key].default, bool)
-        if key not in fields or key in settings or isinstance(value, bool) != switch:
-            raise InputError(
-                f"`patch` should have after {name}: some of {_allowed(method, fields)}, each "
-                f"once. Received: {part!r} in {whole!r}."
-            )
-        settings[key] = value
-    return settings
-
-
-def _allowed(method, fields):
-    """The settings that a method takes in a short name, for a message."""
-    number = [f"a number ({method.number})"] if method.number else []
-    switches = [name for name, field in fields.items() if isinstance(field.default, bool)]
-    others = {*fields} - {method.number, *switches, *method.words.values()}
-    named = [f"{name}=..." for name in fields if name in others]
-    return ", ".join([*number, *method.words, *switches, *named])
-
-
-def _write_setting(patch, field):
-    """One setting of a short name, or `None` where the name can do without it."""
-    value = getattr(patch, field.name)
-    if field.name == patch.number and value is not None:
-        return _write_value(value)
-    if value == field.default:
-        return None
-    if value is True:
-        return field.name
-    text = _write_value(value)
-    return text if patch.words.get(text) == field.name else f"{field.name}={text}"
-
-
-def _write_value(value):
-    if isinstance(value, tuple):
-        # Of one value, the / says that it is a sequence.
-        return "/".join(map(_write_value, value)) + ("/" if len(value) < 2 else "")
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value).replace("e+", "e")  # 1e+20: a + would begin another method
-
-
-def _read_value(text):
-    if "/" in text:
-        return tuple(_read_value(part) for part in text.split("/") if part)
-    if text in _WORDS:
-        return _WORDS[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def _is_number(text):
-    return text[:1] in set("-./0123456789")
-
-
-def _known(name, argument, received=None):
     if name not in _METHODS:
         raise InputError(
             f"`{argument}` should be one of {', '.join(_METHODS)}. "
             f"Received: `{argument}` = {received or name!r}."
         )
-    return _METHODS[name]
-
-
-def _name_of(patch):
-    for name, settings in _METHODS.items():
-        if type(patch) is settings:
-            return name
-    refuse("patch", "of a registered method; see `register_patch_method`", patch)
-
-
-register_patch_method("bottleneck", Bottleneck)
-register_patch_method("compacter", Compacter)
-register_patch_method("lora", Lora)
-register_patch_method("item_lora", ItemLora)
-register_patch_method("item_bottleneck", ItemBottleneck)
-register_patch_method("ia3", Ia3)
-register_patch_method("scale_shift", ScaleShift)
-register_patch_method("bias", BiasTuning)
-register_patch_method("norm", NormTuning)
+    return imported(_METHODS[name])

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import is_moment
+from keras_peterrec.patches.registry import patch_names
 from keras_peterrec.settings.base import (
     DATA,
     Settings,
@@ -167,8 +168,7 @@ class TransferSettings(TrainingSettings, TaskSettings):
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: str | Named | None = setting(
         None,
-        "how to patch, for the methods patch and random_host: bottleneck, item_lora, "
-        "item_bottleneck, compacter, lora, ia3, scale_shift, bias or norm, such as "
+        f"how to patch, for the methods patch and random_host: {', '.join(patch_names())}, such as "
         f"bottleneck:8,serial or lora:4+norm (default: {DEFAULT_PATCH}; the paper's: bottleneck)",
         metavar="NAME[:OPTIONS][+...]",
     )

@@ -9,7 +9,7 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.network.network import ITEM_EMBEDDING
-from keras_peterrec.patches.registry import short_name
+from keras_peterrec.patches.short_names import short_name
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.transfer.strategies import trained_parts
 from keras_peterrec.transfer.task import Task

@@ -7,7 +7,8 @@ from typing import Any
 from keras_peterrec.errors import InputError
 from keras_peterrec.network.network import ITEM_EMBEDDING, LINEAR, Network
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
-from keras_peterrec.patches.registry import patch_methods, short_name
+from keras_peterrec.patches.registry import patch_methods
+from keras_peterrec.patches.short_names import short_name
 from keras_peterrec.transfer.task_model import TaskModel
 
 

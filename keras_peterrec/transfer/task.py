@@ -14,7 +14,7 @@ from keras_peterrec.linear.linear_table import linear_config
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.network.network import Network
-from keras_peterrec.patches.registry import patch_to_config
+from keras_peterrec.patches.short_names import patch_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import ROWS, Host

@@ -14,7 +14,7 @@ from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.registry import patch_from_config
+from keras_peterrec.patches.short_names import patch_from_config
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host

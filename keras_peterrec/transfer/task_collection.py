@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.files.leftovers import folder_beside
-from keras_peterrec.patches.registry import patch_from_config, short_name
+from keras_peterrec.patches.short_names import patch_from_config, short_name
 from keras_peterrec.progress import line
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import Host

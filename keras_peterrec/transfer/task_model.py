@@ -12,7 +12,7 @@ from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.registry import (
+from keras_peterrec.patches.short_names import (
     get_patch,
     patch_from_config,
     patch_to_config,

@@ -16,7 +16,7 @@ from keras_peterrec.log.sources import load_log
 from keras_peterrec.network import registry
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.network.registry import register_network
-from keras_peterrec.patches.registry import get_patch
+from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.pretrain import pretrain

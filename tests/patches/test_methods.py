@@ -13,7 +13,8 @@ from keras_peterrec.patches.affine import Ia3
 from keras_peterrec.patches.bottleneck import Bottleneck
 from keras_peterrec.patches.compacter import Compacter
 from keras_peterrec.patches.lora import Lora
-from keras_peterrec.patches.registry import get_patch, patch_methods
+from keras_peterrec.patches.registry import patch_methods
+from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.task_model import TaskModel

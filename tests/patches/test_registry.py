@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,16 +16,18 @@ from keras_peterrec.patches.bottleneck import INSERTIONS, Bottleneck
 from keras_peterrec.patches.compacter import Compacter
 from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora
 from keras_peterrec.patches.lora import Lora
+from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.registry import (
+from keras_peterrec.patches.registry import register_patch_method
+from keras_peterrec.patches.short_names import (
     get_patch,
     patch_from_config,
     patch_to_config,
-    register_patch_method,
     short_name,
 )
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
+from keras_peterrec.transfer.parameters import patch_table
 from keras_peterrec.transfer.task_model import TaskModel
 
 
@@ -198,17 +201,51 @@ def test_a_bad_short_name_is_refused_in_one_line(name, part):
     assert "\n" not in str(info.value)
 
 
-def test_a_registered_method_works_everywhere(own_methods, tmp_path):
+class HadamardPatch(PatchLayer):
+    """`outputs * (1 + w)`."""
+
+    fold_kinds = ("linear",)
+
+    def build(self, inputs_shape, outputs_shape):
+        self.add_weight(name="change", shape=outputs_shape[-1:], initializer="zeros")
+
+    def apply(self, weights, inputs, outputs, seen=None):
+        return outputs * (1 + weights["change"])
+
+    def fold(self, weights, layer):
+        return {name: value * (1 + weights["change"]) for name, value in layer.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Hadamard(PatchMethod):
+    """A method of a user's own, with a layer of its own: all that there is to write."""
+
+    def patches_of(self, sites, index, dtype):
+        maps = [name for name, site in sites.items() if site.kind == "linear"]
+        return {name: HadamardPatch(name=name, dtype=dtype) for name in maps}
+
+
+def test_a_method_of_ones_own_is_a_class_and_a_line(own_methods):
+    register_patch_method("hadamard", Hadamard)
+    host = ConvolutionNetwork(10, hidden_dim=4, dilations=(1, 4))
+    task = TaskModel(host, LinearHead(2), "hadamard+lora:1")
+    weights = [weight for path, weight in task.task_weights().items() if "change" in path]
+    assert len(weights) == 4  # two linear maps in each block
+    twin = TaskModel.from_config(task.get_config())
+    assert twin.patch == Stack([Hadamard(), Lora(1)])
+    assert [row["merges"] for row in patch_table(host, [Hadamard()])] == [True]
+    history = np.array([[4, 5, 6]])
+    before = np.asarray(task(history))
+    for weight in weights:
+        weight.assign([0.5, -0.5, 1.0, 2.0])  # equal ones would be normalised away
+    assert np.abs(np.asarray(task(history)) - before).max() > 1e-3
+
+
+def test_a_registered_method_has_a_short_name_and_a_config(own_methods):
     register_patch_method("gain", Gain)
     assert patch_to_config(Gain(2.0)) == {"method": "gain", "blocks": None, "rate": 2.0}
     assert patch_from_config(patch_to_config(Gain(2.0))) == Gain(2.0)
     assert get_patch("gain+lora:1") == Stack([Gain(), Lora(1)])
-    host = ConvolutionNetwork(10, hidden_dim=4, dilations=(1, 4))
-    task = TaskModel(host, LinearHead(2), "gain")
-    assert [path for path in task.task_weights() if "patches" in path] == [
-        "patches/block_1/activation_2/scale",
-        "patches/block_2/activation_2/scale",
-    ]
 
 
 def test_one_that_is_not_registered_cannot_be_written():

@@ -7,7 +7,8 @@ import pytest
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.plots import PLOTS
 from keras_peterrec.patches.bottleneck import INSERTIONS
-from keras_peterrec.patches.registry import get_patch, patch_methods
+from keras_peterrec.patches.registry import patch_methods
+from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.transfer import transfer

@@ -13,7 +13,7 @@ from keras_peterrec.log.preprocessing import known_items
 from keras_peterrec.patches import registry
 from keras_peterrec.patches.affine import AffinePatch
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.registry import get_patch
+from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.multilabel import Multilabel
 from keras_peterrec.tasks.regression import Regression

@@ -5,7 +5,8 @@ import pytest
 
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.patches.bottleneck import Bottleneck
-from keras_peterrec.patches.registry import get_patch, patch_methods
+from keras_peterrec.patches.registry import patch_methods
+from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.transfer.parameters import parameter_report, patch_table
 from keras_peterrec.transfer.strategies import build_task
