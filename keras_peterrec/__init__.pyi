@@ -8,6 +8,8 @@ from keras_peterrec.linear.linear_table import LinearTable as LinearTable
 from keras_peterrec.log.batches import history_batches as history_batches
 from keras_peterrec.log.batches import task_batches as task_batches
 from keras_peterrec.log.events import Events as Events
+from keras_peterrec.log.field_kinds import ColumnKind as ColumnKind
+from keras_peterrec.log.field_kinds import register_field_kind as register_field_kind
 from keras_peterrec.log.item_features import read_items as read_items
 from keras_peterrec.log.labels import Labels as Labels
 from keras_peterrec.log.labels import read_labels as read_labels

@@ -9,13 +9,8 @@ import numpy as np
 import scipy.sparse
 from keras import ops
 
-from keras_peterrec.log.event_fields import (
-    FEW_NUMBERS,
-    VALUE_STEPS,
-    Categories,
-    EventFields,
-    Numbers,
-)
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.field_kinds import VALUE_STEPS
 from keras_peterrec.log.vocabulary import event_items, is_item, number_of
 from keras_peterrec.types import Tensor
 
@@ -65,9 +60,8 @@ class EventFeatures(tuple):
         columns = {field.name: number for number, field in enumerate(fields, 1)}
         behind = 1 + len(fields)
         values = {field.name: behind + n for n, field in enumerate(fields.with_values)}
-        told = [field for field in fields if isinstance(field, (Categories, Numbers))]
-        found = [Feature(field.size - 1, columns[field.name], None) for field in told]
-        few = [f for f in told if isinstance(f, Categories) and len(f.values) <= FEW_NUMBERS]
+        found = [Feature(f.size - 1, columns[f.name], None) for f in fields.of_columns]
+        few = [field for field in fields.of_columns if field.is_few]
         for value in values.values():
             found.append(Feature(1, None, value))
             found += [Feature(f.size - 1, columns[f.name], value) for f in few]

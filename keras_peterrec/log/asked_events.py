@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_peterrec.log.column_names import field_and_values
-from keras_peterrec.log.event_fields import field_of
+from keras_peterrec.log.field_kinds import field_of
 
 if TYPE_CHECKING:
     from keras_peterrec.log.events import Events

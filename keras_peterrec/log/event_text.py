@@ -12,40 +12,17 @@ TensorFlow, in a SavedModel and out of it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_peterrec.log.event_fields import (
-    MOST_VALUE,
-    TIME_EDGES,
-    VALUE_STEPS,
-    Categories,
-    EventFields,
-    TimeUntilNext,
-    Untold,
-)
-from keras_peterrec.log.id_text import written
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.field_kinds import Words
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import UNK
 
 _AFTER_ITEM = "[@;].*"
 _SAYS_MORE = "(?s).*[@;].*"  # than items
 _NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
-
-
-class Words(NamedTuple):
-    """Known events of histories, user by user, and the question after those that have one.
-
-    Args:
-        parts: Ragged string tensor `[n, (p)]`, what stands between `;`: item and time come first.
-        rows: int64 tensor `[n]`, whose each is.
-        ids: int64 tensor `[n]`, of items; `UNK` for a question.
-    """
-
-    parts: tf.RaggedTensor
-    rows: tf.Tensor
-    ids: tf.Tensor
 
 
 class EventReader(tf.Module):
@@ -90,20 +67,12 @@ class EventReader(tf.Module):
         texts, rows, known = (
             tf.boolean_mask(part, kept) for part in (words.values, words.value_rowids(), ids.values)
         )
-        told = Words(tf.strings.split(texts, ";"), rows, known)
-        numbers = [tf.cast(self._numbers(field, told), tf.int64) for field in self._fields]
-        values = [_steps_of(field, told) for field in self._with_values]
-        rows = tf.stack([told.ids, *numbers, *values], axis=1)
+        told = Words(tf.strings.split(texts, ";"), rows)
+        numbers = _read(self._fields, told, self.tables, tf.int64)
+        values = [field.read_values(told) for field in self._with_values]
+        rows = tf.stack([known, *numbers, *values], axis=1)
         rows = keep_some(ids, kept).with_values(rows)
         return events, keep_some(rows, tf.boolean_mask(is_known, kept))
-
-    def _numbers(self, field, words):
-        """The number of each word in a field; 0 where it is not told."""
-        if isinstance(field, Untold):
-            return tf.zeros_like(words.ids)
-        if isinstance(field, TimeUntilNext):
-            return _buckets_until_next(words)
-        return _numbers_of(field, self.tables, words.parts)
 
 
 class UserReader(tf.Module):
@@ -132,20 +101,12 @@ class UserReader(tf.Module):
         last = tf.where(words.row_lengths() > 0, ends - 1, nothing)
         last = tf.gather(tf.concat([words.values, [""]], axis=0), last)
         last = tf.where(tf.strings.regex_full_match(last, f"(?s){_AFTER_ITEM}"), last, "")
-        parts = tf.strings.split(last, ";")
-        numbers = [
-            tf.cast(_numbers_of(field, self.tables, parts), tf.int32)
-            for field in self._fields.fields
-        ]
+        rows = tf.range(tf.size(last, tf.int64))
+        numbers = _read(
+            self._fields.fields, Words(tf.strings.split(last, ";"), rows), self.tables, tf.int32
+        )
         told = [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)]
         return tf.stack(told, axis=1)
-
-
-def _steps_of(field, words):
-    """The value of each word in a field of numbers; see `Numbers.values`."""
-    values, _ = _as_numbers(_told(words.parts, f"{written(field.name)}="))
-    steps = tf.round(values / field.unit * VALUE_STEPS)
-    return tf.cast(tf.clip_by_value(steps, -MOST_VALUE, MOST_VALUE), tf.int64)
 
 
 def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
@@ -198,51 +159,11 @@ def _split(history):
 
 
 def _tables(fields):
-    """Lookup tables from a text to its number, for fields that are categories."""
-    tables = {}
-    for field in fields:
-        if isinstance(field, Categories):
-            keys = tf.constant([written(value) for value in field.values], tf.string)
-            numbers = tf.range(1, len(field.values) + 1, dtype=tf.int32)
-            pairs = tf.lookup.KeyValueTensorInitializer(keys, numbers)
-            tables[field.name] = tf.lookup.StaticHashTable(pairs, 0)
-    return tables
+    """The lookup tables of fields, by their names."""
+    tables = {field.name: field.lookup_table() for field in fields}
+    return {name: table for name, table in tables.items() if table is not None}
 
 
-def _numbers_of(field, tables, parts):
-    """The numbers that the parts of words tell in a field, `[n]`; 0 where they do not."""
-    texts = _told(parts, f"{written(field.name)}=")
-    if isinstance(field, Categories):
-        return tables[field.name].lookup(texts)
-    values, told = _as_numbers(texts)
-    edges = tf.constant(field.edges, tf.float64)
-    return tf.where(told, 1 + tf.searchsorted(edges, values, side="right"), 0)
-
-
-def _buckets_until_next(words):
-    """See `TimeUntilNext`; 0 for a user's last word, which nothing follows."""
-    parts = words.parts
-    heads = tf.gather(parts.values, parts.row_splits[:-1])
-    heads = tf.strings.split(heads, "@", maxsplit=1)  # the item and, after it, the time
-    has_time, ends = heads.row_lengths() > 1, heads.row_splits[1:]
-    texts = tf.where(has_time, tf.gather(heads.values, tf.maximum(ends - 1, 0)), "")
-    times, told = _as_numbers(texts)
-    gaps = tf.cast(tf.round((times[1:] - times[:-1]) * 1_000), tf.int64)
-    both = told[1:] & told[:-1] & (words.rows[1:] == words.rows[:-1])
-    buckets = 1 + tf.searchsorted(tf.constant(TIME_EDGES), gaps, side="right")
-    return tf.pad(tf.where(both, buckets, 0), [[0, 1]])[: tf.size(words.rows)]
-
-
-def _told(parts, start):
-    """What stands after `name=` among the parts of each word, `[n]`; `""` where nothing does."""
-    is_it = tf.strings.substr(parts.values, 0, len(start.encode())) == start
-    values = tf.strings.substr(tf.boolean_mask(parts.values, is_it), len(start.encode()), -1)
-    places = tf.boolean_mask(parts.value_rowids(), is_it)[:, tf.newaxis]
-    nothing = tf.fill([parts.nrows()], "")
-    return tf.tensor_scatter_nd_update(nothing, places, values)
-
-
-def _as_numbers(texts):
-    """float64 numbers of texts, and which of them are numbers; the others are 0."""
-    told = tf.strings.regex_full_match(texts, _NUMBER)
-    return tf.strings.to_number(tf.where(told, texts, "0"), tf.float64), told
+def _read(fields, words, tables, dtype):
+    """The numbers of words in each field."""
+    return [tf.cast(field.read(words, tables.get(field.name)), dtype) for field in fields]

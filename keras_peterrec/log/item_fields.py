@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.event_fields import FEW_NUMBERS, QUANTILES, as_number
+from keras_peterrec.log.field_kinds import FEW_NUMBERS, as_number, bucket_edges
 from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import (
     SEPARATOR,
@@ -163,6 +163,5 @@ def _values_of(cells, of_log):
     if len(different) <= FEW_NUMBERS or None in numbers.values():
         return split
     known = [numbers[value] for row, here in zip(split, of_log) if here for value in row]
-    shares = np.arange(1, QUANTILES) / QUANTILES
-    edges = np.unique(np.quantile(known or [0.0], shares, method="inverted_cdf"))
+    edges = bucket_edges(known or [0.0])
     return [[int(np.searchsorted(edges, numbers[v], "right")) for v in row] for row in split]

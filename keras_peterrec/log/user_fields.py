@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.log.column_names import as_fields
-from keras_peterrec.log.event_fields import Categories, EventFields, Numbers, find_field
 from keras_peterrec.log.events import Field
+from keras_peterrec.log.field_kinds import ColumnKind, field_from_config, find_field
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.sources import load_labels
 from keras_peterrec.types import ColumnNames, EventNames, Json, Source
@@ -50,7 +50,7 @@ class UserFields:
     are columns, with 0 for one that is not told.
 
     Args:
-        fields: sequence of Categories and Numbers. Defaults to `()`, none.
+        fields: sequence of ColumnKind. Defaults to `()`, none.
 
     Example:
 
@@ -62,7 +62,7 @@ class UserFields:
     [';plan=free;country=de', '']
     """
 
-    fields: Sequence[Categories | Numbers] = ()
+    fields: Sequence[ColumnKind] = ()
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -85,7 +85,7 @@ class UserFields:
     def told(self, table: UserTable, user_ids: Sequence[str]) -> np.ndarray:
         """The numbers of users, int32 `[U, G]`."""
         columns = [
-            _from(start, field.numbers_of(table.column(field.name, user_ids)))
+            _from(start, field.numbers_of_column(table.column(field.name, user_ids)))
             for start, field in zip(self.starts, self.fields)
         ]
         return np.stack(columns, axis=1).astype("int32")
@@ -100,12 +100,12 @@ class UserFields:
 
     def to_config(self) -> list[Json]:
         """JSON values, for `from_config`."""
-        return EventFields(self.fields).to_config()
+        return [field.to_config() for field in self.fields]
 
     @classmethod
     def from_config(cls, config: Any) -> "UserFields":
         """What `to_config` wrote, as an object."""
-        return cls(tuple(EventFields.from_config(config)))
+        return cls(tuple(map(field_from_config, config)))
 
 
 def read_users(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.log.event_fields import TIME, EventFields
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
@@ -165,9 +165,8 @@ class PretrainingLog:
                 "the timestamps tell an order and not when an event was, so the network reads no "
                 "times"
             )
-        for field in self.fields:
-            if field.name != TIME:
-                progress.line(f"the network reads the column {field.name}: {field.described()}")
+        for field in self.fields.of_columns:
+            progress.line(f"the network reads the column {field.name}: {field.described()}")
 
     def say_what_is_left_out(self, keep_seen: bool | None) -> None:
         """Prints what the log has and the host will not know, answer, or be measured on.

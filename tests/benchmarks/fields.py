@@ -13,7 +13,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from keras_peterrec.log.event_fields import Categories, EventFields, Numbers, TimeUntilNext
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.field_kinds import Categories, Numbers, TimeUntilNext
 from keras_peterrec.log.vocabulary import Vocabulary, id_of
 from keras_peterrec.models.causal_pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

@@ -11,13 +11,8 @@ from keras_peterrec.linear.label_regression import LabelRegression
 from keras_peterrec.linear.linear_fitting import ItemRegression
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.log.event_fields import (
-    VALUE_STEPS,
-    Categories,
-    EventFields,
-    Numbers,
-    TimeUntilNext,
-)
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.field_kinds import VALUE_STEPS, Categories, Numbers, TimeUntilNext
 from keras_peterrec.transfer.mixed_linear import MixedLinear
 
 ITEMS = 6

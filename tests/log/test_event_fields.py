@@ -1,25 +1,29 @@
 """What a network reads of an event beside its item, from tables and from texts."""
 
 import bisect
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.linear.event_features import EventFeatures
+from keras_peterrec.log import field_kinds
 from keras_peterrec.log.batches import hide_fields
-from keras_peterrec.log.event_fields import (
+from keras_peterrec.log.event_fields import EventFields, find_fields, is_only_an_order
+from keras_peterrec.log.event_text import EventReader, UserReader, items_of
+from keras_peterrec.log.events import Events
+from keras_peterrec.log.field_kinds import (
     VALUE_STEPS,
     Categories,
-    EventFields,
+    ColumnKind,
     Numbers,
     TimeUntilNext,
-    find_fields,
-    is_only_an_order,
+    register_field_kind,
 )
-from keras_peterrec.log.event_text import EventReader, items_of
-from keras_peterrec.log.events import Events
 from keras_peterrec.log.histories import Histories
+from keras_peterrec.log.user_fields import UserTable, find_user_fields
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 
 DAY = 86_400
@@ -168,6 +172,58 @@ def test_fields_round_trip(fields):
     assert again.to_config() == fields.to_config() and again.sizes == fields.sizes
     events = shop(seed=3)[0].encode(Vocabulary(["i 1@x;y"]))
     np.testing.assert_array_equal(again.rows(events), fields.rows(events))
+
+
+@dataclass(frozen=True)
+class Lengths(ColumnKind):
+    """A kind of a user's own: how many characters a text has."""
+
+    kind = "lengths"
+    longest: int
+
+    @classmethod
+    def find(cls, name, counts):
+        return cls(name, max(map(len, counts))) if name == "kind" else None
+
+    @property
+    def size(self):
+        return 1 + self.longest
+
+    def number_of(self, text):
+        return min(len(text), self.longest)
+
+    def numbers_of(self, texts, table):
+        texts = tf.strings.regex_replace(texts, "%..", "_")  # written as in a request
+        return tf.minimum(tf.strings.length(texts, unit="UTF8_CHAR"), self.longest)
+
+
+def test_a_kind_of_ones_own_is_a_class_and_a_line(vocabulary, monkeypatch):
+    monkeypatch.setattr(field_kinds, "_KINDS", dict(field_kinds._KINDS))
+    register_field_kind(Lengths)
+    log, _ = shop()
+    events = log.encode(vocabulary, known_only=True)
+    fields = find_fields(events, ["kind", "price"])
+    assert fields.to_config()[1] == {"kind": "lengths", "name": "kind", "longest": 8}
+    assert EventFields.from_config(fields.to_config()).fields == fields.fields
+    rows = fields.rows(events)
+    assert set(rows[:, 2]) == {0, 3, 7, 8}
+    _, told = EventReader(vocabulary.as_written.table, fields)(tf.constant(list(fields.texts(log))))
+    np.testing.assert_array_equal(told.values, rows)
+    table = UserTable({"kind": {"ann": "abc", "bob": "a"}})
+    of_users = find_user_fields(table, ["ann", "bob"])
+    read = UserReader(of_users)(tf.constant(of_users.texts(table, ["ann", "bob", "cy"])))
+    assert read.numpy().tolist() == of_users.told(table, ["ann", "bob", "cy"]).tolist()
+    price = list(fields)[2].size - 1
+    assert EventFeatures.of(fields).rows == 8 + price + 1 + 8  # the last: prices by length
+
+
+def test_kinds_that_cannot_be_registered_or_read_are_refused():
+    with pytest.raises(InputError, match="`kind` should have a name that is free. .*'numbers'"):
+        register_field_kind(Numbers)
+    with pytest.raises(InputError, match="`kind` should be a subclass of ColumnKind"):
+        register_field_kind(TimeUntilNext)
+    with pytest.raises(InputError, match="`register_field_kind`.* Received: 'lengths'"):
+        EventFields.from_config([{"kind": "lengths", "name": "kind", "longest": 8}])
 
 
 def test_a_log_without_the_field_is_refused(vocabulary, fields):

@@ -16,7 +16,8 @@ import scipy.sparse
 
 import keras_peterrec as kp
 from keras_peterrec.linear.linear_part import Bag, LinearPart
-from keras_peterrec.log.event_fields import Categories, EventFields, Numbers, TimeUntilNext
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.field_kinds import Categories, Numbers, TimeUntilNext
 from keras_peterrec.log.preprocessing import known_items
 
 ITEMS = [f"item{n}" for n in range(9)]

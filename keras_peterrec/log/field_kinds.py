@@ -1,0 +1,453 @@
+"""The kinds of fields: how one thing of an event beside its item is read, of a log and of a text.
+
+A field of an event is a whole number: a row of a small table, or 0 where it is not told. Each kind
+says it twice, of a log in NumPy and of histories, which are texts, in operations of TensorFlow that
+a SavedModel holds; both must agree. Columns of users are read by the same kinds.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+
+import numpy as np
+
+from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.log.clocks import milliseconds, unit_of
+from keras_peterrec.log.id_text import written
+from keras_peterrec.log.vocabulary import is_item
+from keras_peterrec.types import Json
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_peterrec.log.events import Events, Field
+
+# A column of numbers with at most so many different ones is one of categories.
+FEW_NUMBERS = 20
+MOST_CATEGORIES = 1_000  # of a field; rarer ones are not told
+QUANTILES = 32
+VALUE_STEPS = 4_096  # in which a value is told, in one `unit`
+MOST_VALUE = 2**30  # steps; what is further away counts as so far
+# Where the buckets of times begin, in milliseconds: 1, 1.4, 2, 2.8, 4 seconds ... to eleven years.
+TIME_EDGES = np.unique(np.round(1_000 * 2.0 ** (np.arange(57) / 2))).astype("int64")
+_NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
+
+
+class Words(NamedTuple):
+    """Known events of histories, user by user, and the question after those that have one.
+
+    Args:
+        parts: Ragged string tensor `[n, (p)]`, what stands between `;`: item and time come first.
+        rows: int64 tensor `[n]`, whose each is.
+    """
+
+    parts: tf.RaggedTensor
+    rows: tf.Tensor
+
+
+@dataclass(frozen=True)
+class FieldKind:
+    """A field that is read of every event, and how.
+
+    Args:
+        name: str.
+    """
+
+    kind: ClassVar[str]  # what a saved host calls it
+    reads_times: ClassVar[bool] = False
+    name: str
+
+    @property
+    def size(self) -> int:
+        """Rows of its table: how many numbers there are, 0 included."""
+        raise NotImplementedError
+
+    @property
+    def of_tasks(self) -> FieldKind:
+        """What tasks read in its place; see `EventFields.of_tasks`."""
+        return self
+
+    def numbers(self, events: Events) -> np.ndarray:
+        """The number of each event, int32 `[N]`."""
+        raise NotImplementedError
+
+    def lookup_table(self) -> tf.lookup.StaticHashTable | None:
+        """What `read` looks texts up in, made once; `None` if in nothing."""
+        return None
+
+    def read(self, words: Words, table: tf.lookup.StaticHashTable | None) -> tf.Tensor:
+        """The number of each word, integers `[n]`; `numbers` of texts."""
+        raise NotImplementedError
+
+    def to_config(self) -> Json:
+        """JSON values, for `field_from_config`."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class TimeUntilNext(FieldKind):
+    """The time until the user's next known event or, after the last one, until the question.
+
+    In buckets whose bounds grow by a factor of √2. What tells a next click within the minute from
+    one after a month is known when a server is asked; the time since the event before says little
+    of what comes next.
+    """
+
+    kind: ClassVar[str] = "time"
+    reads_times: ClassVar[bool] = True
+    name: str = "time"
+
+    @property
+    def size(self) -> int:
+        return 2 + len(TIME_EDGES)
+
+    @property
+    def of_tasks(self) -> FieldKind:
+        return Untold(self.name, self.size)
+
+    def numbers(self, events: Events) -> np.ndarray:
+        times, unit = events.timestamps, None
+        if times is not None:
+            unit = unit_of(times)
+        if unit is None:
+            return np.zeros(len(events), "int32")
+        # The next known event of anybody; a user's last one has that of another user.
+        known = np.where(is_item(events.items), np.arange(len(events)), len(events))
+        following = np.append(np.minimum.accumulate(known[::-1])[::-1], len(events))[1:]
+        has_next = following < np.repeat(events.offsets[1:], events.lengths)
+        gaps = times[np.where(has_next, following, 0)] - times
+        buckets = 1 + np.searchsorted(TIME_EDGES, milliseconds(gaps, unit), side="right")
+        return np.where(has_next, buckets, 0).astype("int32")
+
+    def read(self, words: Words, table: Any = None) -> tf.Tensor:
+        """Its numbers; 0 for a user's last word, which nothing follows."""
+        import tensorflow as tf
+
+        heads = tf.gather(words.parts.values, words.parts.row_splits[:-1])
+        heads = tf.strings.split(heads, "@", maxsplit=1)  # the item and, after it, the time
+        has_time, ends = heads.row_lengths() > 1, heads.row_splits[1:]
+        texts = tf.where(has_time, tf.gather(heads.values, tf.maximum(ends - 1, 0)), "")
+        times, told = as_numbers(texts)
+        gaps = tf.cast(tf.round((times[1:] - times[:-1]) * 1_000), tf.int64)
+        both = told[1:] & told[:-1] & (words.rows[1:] == words.rows[:-1])
+        buckets = 1 + tf.searchsorted(tf.constant(TIME_EDGES), gaps, side="right")
+        return tf.pad(tf.where(both, buckets, 0), [[0, 1]])[: tf.size(words.rows)]
+
+
+@dataclass(frozen=True)
+class Untold(FieldKind):
+    """A field that the network has a table of, and that a task does not read.
+
+    Args:
+        name: str.
+        rows: int, of its table.
+    """
+
+    kind: ClassVar[str] = "untold"
+    rows: int
+
+    @property
+    def size(self) -> int:
+        return self.rows
+
+    def numbers(self, events: Events) -> np.ndarray:
+        return np.zeros(len(events), "int32")
+
+    def read(self, words: Words, table: Any = None) -> tf.Tensor:
+        import tensorflow as tf
+
+        return tf.zeros_like(words.rows)
+
+
+@dataclass(frozen=True)
+class ColumnKind(FieldKind):
+    """A field that a column of the log tells, of events or of users.
+
+    A kind of your own is a frozen dataclass and a line, `register_field_kind(Class)`: `find` says
+    which columns it reads, and `number_of` and `numbers_of` read a text in Python and texts in
+    TensorFlow.
+
+    Args:
+        name: str. Of the column.
+    """
+
+    # Whether the linear part adds up its values, which `values` and `read_values` then give, as
+    # those of `Numbers` do.
+    has_values: ClassVar[bool] = False
+
+    @classmethod
+    def find(cls, name: str, counts: Mapping[str, int]) -> Self | None:
+        """How it reads a column, or `None` where another kind should.
+
+        Args:
+            name: str. Of the column.
+            counts: dict from each different text to the number of events that have it.
+        """
+        raise NotImplementedError
+
+    @property
+    def is_few(self) -> bool:
+        """Whether it has so few numbers that values of other columns are counted by each."""
+        return self.size - 1 <= FEW_NUMBERS and not self.has_values
+
+    def described(self) -> str:
+        """For people."""
+        return f"{self.kind}, {self.size - 1:,} of them"
+
+    def number_of(self, text: str) -> int:
+        """The number of a text; 0 where it says nothing."""
+        raise NotImplementedError
+
+    def numbers_of(self, texts: tf.Tensor, table: tf.lookup.StaticHashTable | None) -> tf.Tensor:
+        """The same of a string tensor `[n]`, of texts as `written` writes them."""
+        raise NotImplementedError
+
+    def numbers(self, events: Events) -> np.ndarray:
+        return self.numbers_of_column(field_of(events, self.name))
+
+    def numbers_of_column(self, column: Field) -> np.ndarray:
+        """The number of each text of a column, int32 `[N]`."""
+        return _by_code(column, self.number_of)
+
+    def read(self, words: Words, table: Any = None) -> tf.Tensor:
+        return self.numbers_of(self.texts_of(words), table)
+
+    def texts_of(self, words: Words) -> tf.Tensor:
+        """What stands after `name=` in each word, string tensor `[n]`; `""` where nothing does."""
+        import tensorflow as tf
+
+        parts, start = words.parts, f"{written(self.name)}="
+        is_it = tf.strings.substr(parts.values, 0, len(start.encode())) == start
+        values = tf.strings.substr(tf.boolean_mask(parts.values, is_it), len(start.encode()), -1)
+        places = tf.boolean_mask(parts.value_rowids(), is_it)[:, tf.newaxis]
+        nothing = tf.fill([parts.nrows()], "")
+        return tf.tensor_scatter_nd_update(nothing, places, values)
+
+
+@dataclass(frozen=True)
+class Categories(ColumnKind):
+    """A field of few different texts.
+
+    Args:
+        name: str.
+        values: sequence of str, those that have a number, from 1 on; all others have 0.
+    """
+
+    kind: ClassVar[str] = "categories"
+    values: Sequence[str]
+
+    @classmethod
+    def find(cls, name: str, counts: Mapping[str, int]) -> Self:
+        """Reads every column."""
+        by_count = sorted(counts, key=lambda text: (-counts[text], text))
+        return cls(name, by_count[:MOST_CATEGORIES])
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self.values)
+
+    def described(self) -> str:
+        few = ", ".join(self.values[:3]) + (", ..." if len(self.values) > 3 else "")
+        return f"{len(self.values):,} categories ({few})"
+
+    @functools.cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {value: n for n, value in enumerate(self.values, 1)}
+
+    def number_of(self, text: str) -> int:
+        return self._number_of.get(text, 0)
+
+    def lookup_table(self) -> tf.lookup.StaticHashTable:
+        import tensorflow as tf
+
+        keys = tf.constant([written(value) for value in self.values], tf.string)
+        numbers = tf.range(1, len(self.values) + 1, dtype=tf.int32)
+        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, numbers), 0)
+
+    def numbers_of(self, texts: tf.Tensor, table: Any) -> tf.Tensor:
+        return table.lookup(texts)
+
+
+@dataclass(frozen=True)
+class Numbers(ColumnKind):
+    """A field of numbers, in buckets that hold about as many events each.
+
+    Args:
+        name: str.
+        edges: sequence of float, where buckets begin, rising.
+        unit: float. In what values are told: their standard deviation.
+    """
+
+    kind: ClassVar[str] = "numbers"
+    has_values: ClassVar[bool] = True
+    edges: Sequence[float]
+    unit: float
+
+    @classmethod
+    def find(cls, name: str, counts: Mapping[str, int]) -> Self | None:
+        """Reads columns of more than 20 different values, all of them finite numbers."""
+        numbers = [as_number(text) for text in counts]
+        if len(counts) <= FEW_NUMBERS or None in numbers:
+            return None
+        events = np.repeat(np.array(numbers, float), list(counts.values()))
+        return cls(name, bucket_edges(events).tolist(), float(np.std(events)))
+
+    @property
+    def size(self) -> int:
+        return 2 + len(self.edges)
+
+    def described(self) -> str:
+        low, high = (self.edges[0], self.edges[-1]) if len(self.edges) else (0, 0)
+        return f"numbers, mostly {low:g} to {high:g}, in {1 + len(self.edges)} buckets"
+
+    def number_of(self, text: str) -> int:
+        value = as_number(text)
+        return 0 if value is None else 1 + int(np.searchsorted(self.edges, value, "right"))
+
+    def numbers_of(self, texts: tf.Tensor, table: Any = None) -> tf.Tensor:
+        import tensorflow as tf
+
+        values, told = as_numbers(texts)
+        edges = tf.constant(self.edges, tf.float64)
+        return tf.where(told, 1 + tf.searchsorted(edges, values, side="right"), 0)
+
+    def values(self, events: Events) -> np.ndarray:
+        """The value of each event in steps of `unit / VALUE_STEPS`, int32 `[N]`; 0 if not told."""
+
+        def steps(text):
+            value = as_number(text)
+            if value is None:
+                return 0
+            return np.clip(np.rint(value / self.unit * VALUE_STEPS), -MOST_VALUE, MOST_VALUE)
+
+        return _by_code(field_of(events, self.name), steps)
+
+    def read_values(self, words: Words) -> tf.Tensor:
+        """The value of each word, int64 `[n]`; see `values`."""
+        import tensorflow as tf
+
+        values, _ = as_numbers(self.texts_of(words))
+        steps = tf.round(values / self.unit * VALUE_STEPS)
+        return tf.cast(tf.clip_by_value(steps, -MOST_VALUE, MOST_VALUE), tf.int64)
+
+
+# The last one that can read a column does.
+_KINDS: dict[str, type[FieldKind]] = {
+    kind.kind: kind for kind in (TimeUntilNext, Untold, Categories, Numbers)
+}
+
+Kind = TypeVar("Kind", bound="type[FieldKind]")
+
+
+def register_field_kind(kind: Kind) -> Kind:
+    """Adds a kind of field of one's own. It is asked first whether it reads a column.
+
+    A program that loads a host with such a field registers its kind first.
+
+    Args:
+        kind: subclass of ColumnKind whose `kind` no other has.
+
+    Raises:
+        InputError: it is not such a class, or its name is taken.
+
+    Example:
+
+    >>> register_field_kind(Numbers)
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `kind` should have a name that is free. Received: 'numbers'.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, ColumnKind)):
+        refuse("kind", "a subclass of ColumnKind", kind)
+    if kind.kind in _KINDS:
+        raise InputError(f"`kind` should have a name that is free. Received: {kind.kind!r}.")
+    _KINDS[kind.kind] = kind
+    return kind
+
+
+def find_field(
+    column: Field, name: str, trained: np.ndarray, argument: str = "fields"
+) -> ColumnKind:
+    """How a column is read: as the kind that takes it.
+
+    Args:
+        column: Field.
+        name: str.
+        trained: bool array `[N]`, the events that are trained on. No other is looked at.
+        argument: str. What messages call the columns. Defaults to `"fields"`.
+
+    Raises:
+        InputError: no event that is trained on has a value.
+    """
+    codes = column.codes[trained]
+    counts = np.bincount(codes[codes >= 0], minlength=len(column.values))
+    if not counts.any():
+        refuse(argument, "columns that have a value somewhere", name)
+    seen = {str(column.values[code]): int(counts[code]) for code in np.flatnonzero(counts)}
+    found = (kind.find(name, seen) for kind in reversed(_KINDS.values()) if hasattr(kind, "find"))
+    return next(field for field in found if field is not None)
+
+
+def field_from_config(config: Json) -> Any:
+    """What `FieldKind.to_config` wrote, as an object.
+
+    Raises:
+        InputError: its kind is not registered.
+    """
+    settings = dict(config)
+    kind = settings.pop("kind")
+    if kind not in _KINDS:
+        raise InputError(
+            f"`host` should have fields of the kinds {', '.join(_KINDS)}, or of one that was "
+            f"registered before (`register_field_kind`). Received: {kind!r}."
+        )
+    return _KINDS[kind](**settings)
+
+
+def field_of(events: Events, name: str) -> Field:
+    """A column of a log by its name.
+
+    Raises:
+        InputError: the log has none of this name.
+    """
+    if name not in events.fields:
+        raise InputError(
+            f"`log` should have the column {name!r}, which the host reads. "
+            f"Received: {', '.join(events.fields) or 'no more columns'}."
+        )
+    return events.fields[name]
+
+
+def as_number(text: str) -> float | None:
+    """A finite number, or `None` where a text is something else."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def as_numbers(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """float64 numbers of texts, and which of them are numbers; the others are 0."""
+    import tensorflow as tf
+
+    told = tf.strings.regex_full_match(texts, _NUMBER)
+    return tf.strings.to_number(tf.where(told, texts, "0"), tf.float64), told
+
+
+def bucket_edges(numbers: Any) -> np.ndarray:
+    """Where buckets begin that hold about as many numbers each, at most 32: float64 array.
+
+    Args:
+        numbers: sequence or array of float, not empty.
+    """
+    shares = np.arange(1, QUANTILES) / QUANTILES
+    return np.unique(np.quantile(numbers, shares, method="inverted_cdf"))
+
+
+def _by_code(column, number_of_text):
+    """The number of each event, where that of each different text is found once."""
+    numbers = [number_of_text(text) for text in column.values]
+    return np.array([*numbers, 0], "int32")[column.codes]  # -1, a missing one, is the last
