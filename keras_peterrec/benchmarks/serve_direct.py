@@ -26,6 +26,7 @@ from keras_peterrec.network.registry import get_network
 from keras_peterrec.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.signature_names import CLASSIFY, EMBED, KNOWN
+from keras_peterrec.settings.training import NetworkSettings
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.recommendation import Recommendation
 from keras_peterrec.training.seeds import seeded
@@ -63,7 +64,7 @@ def make_model(
         "age": Classification(CLASSES),
     }
     with seeded(seed):
-        backbone = get_network("convolution")(id_of(items), hidden_dim, blocks=blocks)
+        backbone = get_network(NetworkSettings.network)(id_of(items), hidden_dim, blocks=blocks)
         host = Host(CausalPretrainer(backbone), Vocabulary([f"i{n}" for n in range(items)]), length)
         joined: Json = host.task_settings()  # as `transfer` makes tasks
         tasks = {

@@ -119,6 +119,10 @@ class ConvolutionNetwork(Network):
         """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
         return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
 
+    @property
+    def option_to_see_further(self) -> str:
+        return f"--blocks {2 * len(self.blocks)}"
+
     def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many convolutions and the norms after them."""
         pairs = [p for block in self.blocks for p in zip(block.convolutions, block.norms)]

@@ -207,6 +207,11 @@ class Network(keras.Model):
         """How many positions a state depends on; `None`, all that it is given."""
         return None
 
+    @property
+    def option_to_see_further(self) -> str | None:
+        """The option of `pretrain` with which a network like this sees further; `None`, none."""
+        return None
+
     def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many layers that change a state: what `last1` trains."""
         raise InputError(
@@ -273,6 +278,12 @@ class Network(keras.Model):
         raise NotImplementedError
 
     # What others ask, and every network has.
+
+    @property
+    def multiplications(self) -> int:
+        """How many its linear maps do for one event: what training on it costs."""
+        sites = [site for place in self.sites.values() for site in place.values()]
+        return sum(site.seen * site.outputs for site in sites if site.kind == LINEAR)
 
     @property
     def tables(self) -> dict[str, keras.layers.Embedding]:

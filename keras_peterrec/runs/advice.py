@@ -122,7 +122,7 @@ def _next_try(result, lengths, host):
     if long > MANY_LONG:
         option = f"--max-length {int(np.quantile(lengths, 0.9))}"
         if host.backbone.causal and seen == host.window:
-            option = f"--blocks {2 * len(host.backbone.sites)}"  # which see further back
+            option = host.backbone.option_to_see_further or option
         option = f"a host of {option}" if is_task else option
         return f"{long:.0%} of the histories are longer than {seen} events, so try {option}"
     if is_task and settings.get("method") == "patch" and rows > MANY_ROWS:

@@ -100,7 +100,7 @@ class HostLife(Life):
     def add_linear(self) -> Json:
         settings = self.how
         if settings.linear or settings.baselines:
-            counted = _counter(self.log, settings), Bounds.of(self.log, settings)
+            counted = _counter(self.log, settings), self.bounds
             self.linear = fit_linear(self.log, *counted, self.earlier)
         if not settings.linear:
             return {}
@@ -110,16 +110,21 @@ class HostLife(Life):
     def refit_linear(self, measured: Json) -> None:
         if not measured.get("linear", {}).get("weight"):
             return
-        counted = _counter(self.log, self.how), Bounds.of(self.log, self.how)
+        counted = _counter(self.log, self.how), self.bounds
         part = refit_linear(self.log, *counted, measured["linear"], self.earlier)
         self.host.pretrainer.linear = LinearTable.of_part(part)
+
+    @property
+    def bounds(self) -> Bounds:
+        """How much the linear part may cost."""
+        return Bounds.of(self.log, self.how.epochs, self.host.backbone)
 
     def save(self, folder: Path, everything: bool = False) -> None:
         self.host.save(folder)
 
     def measure(self) -> tuple[Json, Json]:
         pretrainer = self.host.pretrainer
-        given = pretrainer, self.log, self.how, self.linear, self.more_baselines
+        given = pretrainer, self.log, self.how, self.bounds, self.linear, self.more_baselines
         measured, parts = _measure(*given)
         described = {
             "command": self.settings.command,
@@ -198,7 +203,7 @@ def new_pretrainer(
     return OBJECTIVES[objective](network, tied=False, seed=settings.seed)
 
 
-def _measure(pretrainer, log, settings, linear, more_baselines):
+def _measure(pretrainer, log, settings, bounds, linear, more_baselines):
     """Final metrics of both held-out events and of the baselines; and those of both parts alone."""
     sequences, counts = log.sequences, log.counts
     described = {"users": log.most_measured, "vocabulary": log.vocabulary, "counts": counts}
@@ -216,7 +221,7 @@ def _measure(pretrainer, log, settings, linear, more_baselines):
             by_time = is_moment(settings.split)
             baselines.extend(rule_baselines(sequences, log.target_counts, test, by_time))
             progress.part("EASE, fitted and chosen")
-            bounded = Bounds.of(log, settings).is_exact(len(counts))
+            bounded = bounds.is_exact(len(counts))
             ease = fit_ease(sequences, validation, len(counts)) if bounded else None
             for name, part in ((SLIT, linear), ("EASE", ease)):
                 if part is not None:
@@ -258,7 +263,7 @@ def training_batches(
     tokens = (settings.batch_size or max(4, 1_000 // max_length)) * max_length
     # Devices share the rows of a batch, and micro-batches are made of rows.
     devices = Devices.of(pretrainer)
-    cached = tokens * settings.hidden_dim // (CACHED_VALUES * devices.replicas)
+    cached = tokens * pretrainer.backbone.hidden_dim // (CACHED_VALUES * devices.replicas)
     rows = devices.replicas * max(1, cached)
     vocabulary_size = pretrainer.backbone.vocabulary_size
     read_log = log if isinstance(log, PretrainingLog) else None

@@ -29,6 +29,7 @@ from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.log.vocabulary import count_items, is_item, number_of
 from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.network.network import Network
 from keras_peterrec.runs.next_item import METRIC, NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -39,6 +40,7 @@ CHOOSING_ROWS, CHOOSING_ITEMS = 200_000, 10_000
 LEAST_CHOOSING, CHOOSING_SCORES = 1_000, 2 * 10**7
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
 # Fitting may take as long as training a default network, measured in events that are trained on.
+DEFAULT_MULTIPLICATIONS = 8 * 2 * 3 * 64**2  # of that network for one event
 EPOCHS = 10  # that training takes at least; a run may ask for fewer
 EVENTS_OF_ITEM = 40  # one more item of a sparse regression costs as much as training on so many
 EVENTS_OF_ROW = 10  # the same of one more row by which it is chosen
@@ -66,10 +68,10 @@ class Bounds:
     rows: int
 
     @classmethod
-    def of(cls, log: PretrainingLog, settings: PretrainSettings) -> "Bounds":
-        """The Bounds beside a training of a log."""
-        network = settings.blocks * settings.hidden_dim**2 / (8 * 64**2)
-        events = log.summary["events"] * min(settings.epochs, EPOCHS) * max(1.0, network)
+    def of(cls, log: PretrainingLog, epochs: int, network: Network) -> "Bounds":
+        """The Bounds beside a training of a network on a log, for so many epochs at most."""
+        work = max(1.0, network.multiplications / DEFAULT_MULTIPLICATIONS)
+        events = log.summary["events"] * min(epochs, EPOCHS) * work
         exact = int((events * EXACT_CUBED) ** (1 / 3))
         items, rows = int(events // EVENTS_OF_ITEM), int(events // EVENTS_OF_ROW)
         return cls(

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.network.registry import network_to_config
 from keras_peterrec.settings.base import (
     DATA,
     about,
@@ -59,7 +58,7 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
     seed: int = setting(0, "of dropout and the order of batches", check=seed_number)
 
     def for_host(self, host: Any) -> PretrainSettings:
-        """How `pretrain` would train a host of these widths.
+        """How `pretrain` would train such a host.
 
         Args:
             host: Host.
@@ -72,9 +71,6 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
         same = {name: getattr(self, name) for name in names}
         return PretrainSettings(
             objective=host.objective,
-            hidden_dim=host.backbone.hidden_dim,
-            blocks=len(host.backbone.sites),
-            network=network_to_config(host.backbone)["name"],
             max_length=host.max_length,
             learning_rate=rate,
             **same,

@@ -93,7 +93,7 @@ class Host:
     def __repr__(self):
         return (
             f"Host({self.objective}, items={len(self.vocabulary.items)}, "
-            f"channels={self.backbone.hidden_dim}, blocks={len(self.backbone.sites)}, "
+            f"network={type(self.backbone).__name__}, channels={self.backbone.hidden_dim}, "
             f"max_length={self.max_length})"
         )
 

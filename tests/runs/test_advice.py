@@ -26,7 +26,7 @@ def run(own, *baselines, **changes):
 
 
 def host_that(causal=True, window=120, max_length=100):
-    backbone = SimpleNamespace(causal=causal, sites=dict.fromkeys(range(8)))
+    backbone = SimpleNamespace(causal=causal, option_to_see_further="--blocks 16")
     return SimpleNamespace(backbone=backbone, window=window, max_length=max_length)
 
 

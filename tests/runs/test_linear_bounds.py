@@ -9,6 +9,7 @@ from keras_peterrec.linear import linear_fitting
 from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import VALIDATION
+from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs import host_linear, next_item
 from keras_peterrec.runs.host_linear import Bounds, fit_linear, sparse_regression_of
 from keras_peterrec.runs.next_item import NextItemEvaluation
@@ -16,9 +17,9 @@ from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.settings.pretrain import PretrainSettings
 
 
-def bounds(events, **settings):
+def bounds(events, epochs=PretrainSettings.epochs, hidden_dim=64):
     log = SimpleNamespace(summary={"events": events})
-    return Bounds.of(log, PretrainSettings(log="log.csv", out="out", **settings))
+    return Bounds.of(log, epochs, ConvolutionNetwork(9, hidden_dim))
 
 
 def test_longer_trainings_may_have_larger_linear_parts():
@@ -26,6 +27,8 @@ def test_longer_trainings_may_have_larger_linear_parts():
     assert small.items < large.items and small.exact <= large.exact and small.rows <= large.rows
     assert bounds(1_000_000, epochs=1, hidden_dim=128).items > small.items
     assert bounds(10**9).items == 100_000 and bounds(10**9).exact == linear_fitting.EXACT_UP_TO
+    default = ConvolutionNetwork(9).multiplications
+    assert default == host_linear.DEFAULT_MULTIPLICATIONS
     # MovieLens-100K and -1M are exact, whatever the epochs.
     assert bounds(100_000, epochs=1).is_exact(1_682) and bounds(1_000_000).is_exact(3_706)
     assert not bounds(100_000, epochs=1).is_exact(8_000)
