@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Each of them takes a quarter of a minute to import TensorFlow and to collect the tests.
 TESTERS := $(shell $(PYTHON) -c 'import os; print(min(max(os.cpu_count(), 2), 4))')
-PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS)
 # Or each process that tests start would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready

@@ -2,9 +2,11 @@
 
 import collections
 import contextlib
+import functools
 import gc
 import json
 import os
+import re
 import shutil
 import sys
 
@@ -57,7 +59,7 @@ FIRST = (
 
 
 # Who opens one of them in a process loads it, and asks its signatures for the first time.
-EXPORTS = {"causal_export", "masked_export", "exported", "stepping_export", "export_server"}
+EXPORTS = "causal_export|masked_export|exported|stepping_export|export_server"
 
 
 def pytest_addoption(parser):
@@ -95,19 +97,36 @@ def trace_quickly():
     tf_stack.extract_stack = lambda stacklevel=1: here
 
 
-def pytest_collection_modifyitems(config, items):
-    together = {item.path for item in items if EXPORTS & {*item.fixturenames}}
-
+def pytest_collection_modifyitems(items):
     def place(item):
         path = item.path.as_posix()
         named = (n for n, name in enumerate(FIRST) if path.endswith("/" + name))
-        return -1 if item.path in together else next(named, len(FIRST))
+        return -1 if asks_exports(item.path) else next(named, len(FIRST))
 
     items.sort(key=place)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            name = "exports" if item.path in together else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@functools.cache
+def asks_exports(path):
+    return (
+        re.search(rf"def \w+\([^)]*\b({EXPORTS})\b|\"({EXPORTS})\"", path.read_text()) is not None
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """All tests of a file run in one process, or each would make the file's fixtures.
+
+    pytest-xdist 3.8 does not see its own `xdist_group` under pytest 9.2, and says nothing.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, _ = nodeid.partition("::")
+            return "exports" if asks_exports(config.rootpath / file) else file
+
+    return Together(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

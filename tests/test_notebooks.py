@@ -49,6 +49,7 @@ def test_quickstart_notebook_runs(tmp_path):
     assert (tmp_path / "runs" / "export" / "peterrec" / "1" / "saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_own_log_notebook_runs(tmp_path):
     small = OWN_LOG.format(runs=str(tmp_path / "runs"))
     _, printed = executed("02_your_own_log.ipynb", small, tmp_path)

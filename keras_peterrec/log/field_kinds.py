@@ -172,6 +172,12 @@ class ColumnKind(FieldKind):
 
     Args:
         name: str. Of the column.
+
+    Example:
+
+    >>> from keras_peterrec.log.field_kinds import Numbers
+    >>> Numbers.find("plan", {"gold": 3, "silver": 5}) is None  # no numbers
+    True
     """
 
     # Whether the linear part adds up its values, which `values` and `read_values` then give, as
@@ -355,6 +361,7 @@ def register_field_kind(kind: Kind) -> Kind:
 
     Example:
 
+    >>> from keras_peterrec.log.field_kinds import Numbers
     >>> register_field_kind(Numbers)
     Traceback (most recent call last):
     keras_peterrec.errors.InputError: `kind` should have a name that is free. Received: 'numbers'.

@@ -78,6 +78,7 @@ def two_tasks(new_task):
     return keras.Model(history, [task(history) for task in tasks]), tasks
 
 
+@pytest.mark.slow
 def test_a_model_of_two_tasks_holds_their_host_once(new_task, backbone, rows, tmp_path):
     model, tasks = two_tasks(new_task)
     hosts = len(backbone.weights)

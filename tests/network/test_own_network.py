@@ -111,7 +111,7 @@ def test_what_a_network_does_not_have_is_refused():
 
 @pytest.fixture(scope="module")
 def runs(registered, tmp_path_factory):
-    """A host, a task and their export, made by the commands."""
+    """A host and a task, made by the commands."""
     folder = tmp_path_factory.mktemp("runs")
     log, quick = "simulated/source", {"epochs": 1, "baselines": False, "linear": False}
     small = {"hidden_dim": 8, "blocks": 1, "max_length": 10, "steps_per_epoch": 20}
@@ -122,8 +122,6 @@ def runs(registered, tmp_path_factory):
         patch.setattr("keras_peterrec.runs.task_training.why_head_is_all", lambda *_: None)
         transfer(folder / "host", log, folder / "shop", **target, **quick)
     assert (folder / "host" / "weights.npz").read_bytes() == before
-    made = {"host": folder / "host", "task": (folder / "shop",), "out": folder / "peterrec" / "1"}
-    export_runs(**made, incremental=True)
     return folder
 
 
@@ -142,8 +140,10 @@ def test_it_is_measured_as_it_was_trained(runs):
     assert evaluate(runs / "shop")["metrics"]["test"] == pytest.approx(written, abs=1e-5)
 
 
-def test_it_is_served_as_it_was_trained(runs):
-    out, host = runs / "peterrec" / "1", Host.load(runs / "host")
+@pytest.mark.slow
+def test_it_is_served_as_it_was_trained(runs, tmp_path):
+    out, host = tmp_path / "peterrec" / "1", Host.load(runs / "host")
+    export_runs(host=runs / "host", task=(runs / "shop",), out=out, incremental=True)
     assert problems(out) == []
     task, model = Task.load(runs / "shop", host), ExportedModel(out)
     log = load_log("simulated/source")

@@ -70,6 +70,7 @@ def test_a_table_becomes_a_served_answer(runs, table):
     assert all(item.startswith("in t") for item in answer["items"][0])
 
 
+@pytest.mark.slow
 def test_the_same_data_under_other_names_is_the_same_run(runs, table, capsys):
     folder, found = runs
     plain = {there: name for name, there in COLUMNS.items()}
@@ -80,6 +81,7 @@ def test_the_same_data_under_other_names_is_the_same_run(runs, table, capsys):
         pretrain(renamed, folder / "host", events="view", **NETWORK)  # without weights
 
 
+@pytest.mark.slow
 def test_weights_teach_what_is_worth_more(tmp_path):
     """Two items follow every history equally often; the one of more weight is learned."""
     users = np.repeat(np.arange(60), 8)

@@ -102,6 +102,7 @@ def test_tasks_more_and_less(runs, base):
     assert second.description["host_path"] == str((runs / "host").resolve())
 
 
+@pytest.mark.slow
 def test_objects_are_exported_as_their_folders(runs, first, tmp_path):
     host = Host.load(runs / "host")
     tasks = {"films": Task.load(runs / "films", host), "tuned": runs / "tuned"}
@@ -117,6 +118,7 @@ def test_objects_are_exported_as_their_folders(runs, first, tmp_path):
         assert_same(answer, model.predict(name, HISTORIES))
 
 
+@pytest.mark.slow
 def test_what_was_written_is_checked_in_one_call(runs, base, monkeypatch):
     verified = []
     monkeypatch.setattr(
@@ -132,6 +134,7 @@ def test_what_was_written_is_checked_in_one_call(runs, base, monkeypatch):
     assert done.returncode == 2 and "--host and --out for a new export" in done.stderr
 
 
+@pytest.mark.slow
 def test_replaced_in_an_older_version(runs, base):
     (base / "7").mkdir()  # not whole, so not the newest to read; its number is taken
     changes = {"task": [runs / "new" / "films"], "remove_task": ["films", "tuned"], "k": 3}
@@ -175,6 +178,7 @@ def with_mixed(runs, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_folder_of_mixed_tasks(runs, with_mixed, tmp_path):
     # `films` has a signature of its own, `tuned` is of another method.
     model = ExportedModel(with_mixed)
@@ -189,6 +193,7 @@ def test_a_folder_of_mixed_tasks(runs, with_mixed, tmp_path):
             export_runs(runs / "host", [runs / "films"], tmp_path / "2", mixed=folder)
 
 
+@pytest.mark.slow
 def test_mixed_tasks_are_taken_over(runs, with_mixed, tmp_path, monkeypatch):
     base = shutil.copytree(with_mixed.parent, tmp_path / "peterrec")
     with pytest.raises(InputError, match="--remove-task age. Received: 'age', which `base` has"):

@@ -119,6 +119,7 @@ def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, monkeyp
     assert len(read_history(tmp_path / "broken" / "head")["loss"]) == whole["head"]["epochs"]
 
 
+@pytest.mark.slow
 def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch):
     settings = {**GENDER, **QUICK}
     on_epoch_end = ProgressLines.on_epoch_end
@@ -135,7 +136,7 @@ def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch):
     assert Task.load(tmp_path / "gender", Host.load(host_folder)).method == "head"
 
 
-@pytest.mark.parametrize("emptied", [True, False])
+@pytest.mark.parametrize("emptied", [True, *slow(False)])
 def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkeypatch):
     why = "it was" if emptied else None
     monkeypatch.setattr(task_training, "why_head_is_all", lambda *_: why)
@@ -151,6 +152,7 @@ def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkey
         assert not (place / "state").exists()
 
 
+@pytest.mark.slow
 def test_a_head_gives_its_start_to_any_method(host_folder, label_folders, tmp_path, monkeypatch):
     quick = {**GENDER, **QUICK, "linear": False}
     monkeypatch.setitem(LEARNING_RATES, "head", 1e-30)  # from here on it stays as it is
@@ -180,6 +182,7 @@ def test_a_head_is_trained_in_whole_passes(host_folder, tmp_path, monkeypatch):
     assert seen["batch"] <= task_training.HEAD_BATCH
 
 
+@pytest.mark.slow
 def test_the_network_alone_is_measured_as_if_it_were_served_alone(host_folder, tmp_path):
     settings = {**GENDER, **QUICK, "method": "head"}
     both = transfer(host_folder, SOURCE, tmp_path / "both", **settings)

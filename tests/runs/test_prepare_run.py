@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 from commands import run_here
 from prepared_samples import sample_columns, write_files
-from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
@@ -104,11 +103,13 @@ def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(fol
     assert again[0]["metrics"] == again[1]["metrics"]
 
 
+@pytest.mark.slow  # as that test sees of the usual split
 @pytest.mark.parametrize(
     "asked",
     [
         {"split": "time:30", "min_count": 2},
-        *slow({"final": True}, {"split": "time:30", "final": True, "min_count": 2}),
+        {"final": True},
+        {"split": "time:30", "final": True, "min_count": 2},
     ],
     ids=["by time", "final", "final by time"],
 )
@@ -135,6 +136,7 @@ def test_a_moment_without_events_on_both_sides_is_refused(folder, tmp_path):
     assert not (tmp_path / "host").exists()
 
 
+@pytest.mark.slow
 def test_weights_are_prepared_too(tmp_path):
     columns = [*map(list, sample_columns(events=600, users=30))]
     table = dict(zip(("user_id", "item_id", "timestamp"), columns))
@@ -177,6 +179,7 @@ def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
     assert result["metrics"]["test"] == pytest.approx(straight["metrics"]["test"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monkeypatch):
     for module in (linear_fitting, host_linear):
         monkeypatch.setattr(module, "EXACT_UP_TO", 10)
@@ -229,7 +232,8 @@ def host(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", ["target", pytest.param("labels", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["target", "labels"])
 def test_tasks_split_by_time_read_it(folder, host, tmp_path, kind):
     log = Events.from_columns(*sample_columns())
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log

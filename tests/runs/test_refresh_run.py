@@ -173,6 +173,7 @@ def test_nothing_to_train_is_refused(host_folder, tmp_path):
     assert not (tmp_path / "host").exists()
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_draws_by_counts(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_peterrec.models.pretrainer.FULL_SOFTMAX_UP_TO", 5)
     log, days = load_log("simulated/source"), next_days()

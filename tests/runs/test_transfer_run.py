@@ -83,6 +83,7 @@ def test_runs_of_labels(task, host_folder, label_folders):
             assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task",
     [TARGET, pytest.param(GENDER, marks=pytest.mark.slow)],
@@ -129,6 +130,7 @@ def test_the_linear_part_stands_beside_the_same_network(task, host_folder, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_regression_with_hubers_loss_is_another_run(host_folder, tmp_path):
     common = {**SPEND, "method": "head", "train_fraction": 0.2}
     one, two = (
@@ -144,6 +146,7 @@ def test_a_regression_with_hubers_loss_is_another_run(host_folder, tmp_path):
     assert one["baseline"] == two["baseline"]
 
 
+@pytest.mark.slow
 def test_patches_by_their_short_name(host_folder, tmp_path):
     quick = {**GENDER, "linear": False, "baselines": False, "train_fraction": 0.1}
     result = transfer(

@@ -54,6 +54,7 @@ def test_steps_carry_their_state_over_rest(port, model, task):
     assert_same(without_counts(found), model.predict(task, seen))
 
 
+@pytest.mark.slow
 def test_rows_name_their_tasks_over_rest(port, model):
     histories = ["s1 s2", "t0", "", "s30 s1", "s1"]
     tasks = ["age", "books", "income", "topics", "no-such-task"]

@@ -2,6 +2,7 @@
 
 import pytest
 from serving_samples import make_host, shared_export
+from slow_cases import slow
 
 
 @pytest.fixture(scope="session")
@@ -10,7 +11,7 @@ def masked_export(made_once):
     return shared_export(made_once, "masked", make_host(causal=False, tied=False))
 
 
-@pytest.fixture(params=["causal_export", "masked_export"])
+@pytest.fixture(params=["causal_export", *slow("masked_export")])
 def exported(request):
     """Both of them, one after the other."""
     return request.getfixturevalue(request.param)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from serving_samples import (
     make_host,
     make_kind,
     make_task,
+    without_warmup,
 )
 from slow_cases import slow
 from tensorflow.core.protobuf import saved_model_pb2
@@ -54,6 +56,20 @@ def test_answers_are_pythons_alone_and_batched(exported, model, name):
     for row, history in enumerate(HISTORIES):
         alone = {key: values[row : row + 1] for key, values in reference.items()}
         assert_same(model.predict(name, [history]), alone)
+
+
+def test_a_masked_host_with_a_table_of_its_own_answers_as_python_does(tmp_path):
+    """The slow `masked_export` has a task of each kind."""
+    host = make_host(causal=False, tied=False)
+    asked = SimpleNamespace(host=host, tasks={"films": make_task(host)})
+    with without_warmup():
+        export(host, asked.tasks, tmp_path / "1", k=10)
+    model = ExportedModel(tmp_path / "1")
+    for name in ("serving_default", "films"):
+        reference = expected(asked, name, HISTORIES)
+        assert_same(model.predict(name, HISTORIES), reference)
+        alone = {key: values[:1] for key, values in reference.items()}
+        assert_same(model.predict(name, HISTORIES[:1]), alone)
 
 
 def test_patches_and_histories_matter(model):
@@ -198,6 +214,7 @@ def test_the_graph_holds_no_weights(exported):
     assert constants and max(len(tensor.tensor_content) for tensor in constants) < 1_024
 
 
+@pytest.mark.slow
 def test_versions_of_other_hosts_live_side_by_side(causal_export, tmp_path):
     other = make_host(seed=7)
     other.vocabulary = Vocabulary([f"o{n}" for n in range(96)])

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import tensorflow as tf
+from slow_cases import slow
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
@@ -94,7 +95,7 @@ def test_what_computes_is_loaded(plain):
     LoadedVersion(plain, 1).close()
 
 
-@pytest.mark.parametrize("exported", ["causal_export", "masked_export"])
+@pytest.mark.parametrize("exported", ["causal_export", *slow("masked_export")])
 def test_exports_stay_inside_the_list(exported, request):
     """An operation that is needed from now on belongs into `serving/operations.py`."""
     path = request.getfixturevalue(exported).out

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from serving_samples import without_warmup
+from slow_cases import slow
 
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.vocabulary import Vocabulary
@@ -39,7 +40,7 @@ def models(stepping_export, tmp_path_factory):
 HISTORIES = [["s1", "s2", "s9"], ["s3"], ["t0", "s1", "s3"]]
 
 
-@pytest.mark.parametrize("signature", ["films", "serving_default"])
+@pytest.mark.parametrize("signature", ["films", *slow("serving_default")])
 def test_answers_are_those_of_plain_ids_by_another_name(models, signature):
     plain, named = models
     expected = plain.predict(signature, [" ".join(items) for items in HISTORIES])
@@ -52,6 +53,7 @@ def test_answers_are_those_of_plain_ids_by_another_name(models, signature):
     assert any(name in row for row in names for name in NAMES.values())
 
 
+@pytest.mark.slow
 def test_mixed_rows_and_single_events_read_them_as_well(models):
     plain, named = models
     expected = plain.mixed(["t0 s1"], ["books"])

@@ -101,6 +101,7 @@ def test_a_task_in_memory_answers_as_its_export_does(causal_export, name):
     assert answer["known_events"].tolist() == [3, 1] and answer["events"].tolist() == [3, 2]
 
 
+@pytest.mark.slow
 def test_a_tasks_other_answers_take_the_same_forms(causal_export):
     films, age, spend = (causal_export.tasks[name] for name in ("films", "age-group.v2", "spend"))
     ids = np.array([[0, 0, *causal_export.host.vocabulary.encode(["s5", "t0"])]])

@@ -124,6 +124,7 @@ def test_similar_items(exported):
     assert "s3" not in answer["items"][:2] and answer["scores"][0, 0] < 1
 
 
+@pytest.mark.slow
 def test_recommendations_that_repeat(tmp_path):
     """A task that keeps seen items is answered so everywhere, and a host as well."""
     host = make_host()

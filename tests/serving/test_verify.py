@@ -180,6 +180,7 @@ def test_signatures_for_regress_and_classify(tmp_path, name, output, shape, said
     assert any(said in line for line in lines) if said else lines == []
 
 
+@pytest.mark.slow
 def test_outputs_of_any_name(tmp_path):
     """Several labels and a number, which the checks know nothing about."""
 
@@ -253,6 +254,7 @@ def test_weights_stored_twice(tmp_path):
     assert found("weights", path) == "stored more than once: one, other"
 
 
+@pytest.mark.slow
 def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
     host, kind, tasks = make_host(), Classification(CLASSES), {}
     for name in ("gender", "topics"):
@@ -265,6 +267,7 @@ def test_tasks_that_stayed_where_one_seed_began_are_no_copies(tmp_path):
     assert found("weights", tmp_path / "1") == ""
 
 
+@pytest.mark.slow
 def test_a_tasks_own_copy_of_the_host_is_its_own(tmp_path):
     host = make_host()
     kind = Classification(CLASSES)

@@ -107,6 +107,7 @@ def test_replay_says_what_fails(causal_export):
     assert second.startswith("fails: ") and third.startswith("fails: ")
 
 
+@pytest.mark.slow
 def test_scores_that_are_no_numbers_are_not_published(tmp_path):
     host = make_host()
     task = make_task(host, "regression")

@@ -140,6 +140,7 @@ def test_a_head_of_ones_own_shares_only_with_itself(monkeypatch):
     assert len(compiled) == 2
 
 
+@pytest.mark.slow
 def test_losses_with_other_settings_are_not_shared(monkeypatch):
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})
     answers = np.array([[0, 1], [2, -1], [1, -1], [3, 0], [0, -1], [2, 1]], "int32")
@@ -153,6 +154,7 @@ def test_losses_with_other_settings_are_not_shared(monkeypatch):
     assert found[0] == found[2] != found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", [0, pytest.param(10, marks=pytest.mark.slow)])
 def test_pretrainers_share_a_step(monkeypatch, negatives):
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})

@@ -229,7 +229,7 @@ def test_mixed_tasks_may_all_have_none(host, histories):
 
 
 @pytest.mark.parametrize(
-    "name", ["letters", "regression", "multilabel", *slow("digits", "recommendation")]
+    "name", ["regression", *slow("letters", "multilabel", "digits", "recommendation")]
 )
 def test_every_step_answers_as_the_whole_history_would(host, name):
     """Also where the history is longer than what the network or the linear part reads."""
