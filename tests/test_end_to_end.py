@@ -23,6 +23,7 @@ def test_a_patch_learns_from_a_pretrained_host_what_it_cannot_from_a_random_one(
         max_length=20,
         epochs=10,
         learning_rate=3e-3,
+        linear=False,
         baselines=False,
     )
     assert pretrained["metrics"]["test"]["ndcg@10"] > (

@@ -157,6 +157,7 @@ def test_started_again_it_trains_nothing(out, here, capsys):
     assert "epoch" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_more_seeds_are_added_to_what_is_there(plans, here, tmp_path):
     linear_alone = Plan("tiny", "Linear", TINY.rows[:1], ("comparison",), "nothing")
     with pytest.MonkeyPatch.context() as patch:

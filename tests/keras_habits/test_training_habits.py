@@ -127,7 +127,8 @@ def test_evaluate_and_predict_agree(new_task, fitted, rows):
     assert weighed == pytest.approx((losses * heavy).sum() / 12, rel=1e-4)
 
 
-@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [False, True])
 def test_weights_of_classes_and_of_rows_weigh_the_loss(new_task, rows, jit_compile):
     def loss_of(**weights):
         task = new_task()

@@ -28,7 +28,7 @@ class Subclassed(keras.Model):
         return keras.ops.softmax(self.task(history, training=training))
 
 
-WAYS = pytest.mark.parametrize("wrap", [functional, Subclassed, *slow(sequential)])
+WAYS = pytest.mark.parametrize("wrap", [Subclassed, *slow(functional, sequential)])
 SHARES = "sparse_categorical_crossentropy"
 
 
@@ -63,8 +63,9 @@ def test_switching_a_model_around_a_task_off_and_on_reaches_no_host(new_task, ba
     assert len(backbone.trainable_variables) == len(backbone.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "method, wrap", [("last1", Subclassed), *slow(("head", sequential), ("all", sequential))]
+    "method, wrap", [("last1", Subclassed), ("head", sequential), ("all", sequential)]
 )
 def test_other_methods_train_the_same_inside_a_model(backbone, method, wrap, fitted):
     task = kp.build_task(backbone, kp.LinearHead(3), method)

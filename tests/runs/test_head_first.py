@@ -94,6 +94,7 @@ def test_a_new_patch_answers_as_its_head_alone(host_folder, tmp_path):
         np.testing.assert_allclose(states, found["head"], atol=1e-5, err_msg=method)
 
 
+@pytest.mark.slow
 def test_an_interrupted_task_goes_on_in_its_stage(host_folder, tmp_path, monkeypatch):
     """Interrupted in the head and then in the rest, it ends as if it had never been."""
     settings = {**GENDER, **QUICK, "linear": False}
@@ -136,7 +137,8 @@ def test_finish_in_the_head_saves_the_head(host_folder, tmp_path, monkeypatch):
     assert Task.load(tmp_path / "gender", Host.load(host_folder)).method == "head"
 
 
-@pytest.mark.parametrize("emptied", [True, *slow(False)])
+@pytest.mark.slow
+@pytest.mark.parametrize("emptied", [True, False])
 def test_a_final_task_repeats_both_stages(emptied, host_folder, tmp_path, monkeypatch):
     why = "it was" if emptied else None
     monkeypatch.setattr(task_training, "why_head_is_all", lambda *_: why)

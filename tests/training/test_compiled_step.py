@@ -103,6 +103,7 @@ def test_the_first_step_of_a_new_optimizer_is_traced_once(monkeypatch):
     assert len(traced) == 1 and int(task.optimizer.iterations) == 1
 
 
+@pytest.mark.slow
 def test_equal_models_compile_once_and_others_anew(monkeypatch):
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})
     one, other = make_task(), make_task(seed=1)

@@ -150,7 +150,7 @@ def test_it_works_in_half_precision(new_host, histories):
         keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("passes", [False, True])
+@pytest.mark.parametrize("passes", [True, *slow(False)])
 def test_training_does_not_see_it(new_host, passes, monkeypatch):
     """The same weights come out, and the same compiled step is used."""
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})
