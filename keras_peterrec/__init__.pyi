@@ -8,7 +8,7 @@ from keras_peterrec.linear.linear_table import LinearTable as LinearTable
 from keras_peterrec.log.batches import history_batches as history_batches
 from keras_peterrec.log.batches import task_batches as task_batches
 from keras_peterrec.log.events import Events as Events
-from keras_peterrec.log.field_kinds import ColumnKind as ColumnKind
+from keras_peterrec.log.field_kind import ColumnKind as ColumnKind
 from keras_peterrec.log.field_kinds import register_field_kind as register_field_kind
 from keras_peterrec.log.item_features import read_items as read_items
 from keras_peterrec.log.labels import Labels as Labels
@@ -24,13 +24,13 @@ from keras_peterrec.log.sources import load_titles as load_titles
 from keras_peterrec.log.sources.movielens import MovieLens as MovieLens
 from keras_peterrec.log.sources.simulated import Simulated as Simulated
 from keras_peterrec.log.sources.simulated_shop import simulate_shop as simulate_shop
-from keras_peterrec.log.splits import split_users as split_users
 from keras_peterrec.log.streamed_batches import StreamedBatches as StreamedBatches
 from keras_peterrec.log.task_examples import label_examples as label_examples
 from keras_peterrec.log.task_examples import recommendation_examples as recommendation_examples
+from keras_peterrec.log.user_splits import split_users as split_users
 from keras_peterrec.log.vocabulary import Vocabulary as Vocabulary
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer as CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer as MaskedPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer as CausalPretrainer
+from keras_peterrec.models.pretrainer import MaskedPretrainer as MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork as ConvolutionNetwork
 from keras_peterrec.network.network import Network as Network
 from keras_peterrec.network.network import Site as Site

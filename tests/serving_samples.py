@@ -12,8 +12,7 @@ from linear_samples import random_table
 
 from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel

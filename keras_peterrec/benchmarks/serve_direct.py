@@ -21,7 +21,7 @@ import numpy as np
 from keras_peterrec.benchmarks.serve_load import percentiles
 from keras_peterrec.benchmarks.worker import serve
 from keras_peterrec.log.vocabulary import Vocabulary, id_of
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.registry import get_network
 from keras_peterrec.server.loaded_version import LoadedVersion
 from keras_peterrec.serving.export import export

@@ -8,7 +8,7 @@ from keras_peterrec.experiments.paper_files import paper_dataset
 from keras_peterrec.log.table_files import source_name
 from keras_peterrec.settings.experiment import DATASETS, ExperimentSettings
 from keras_peterrec.settings.pretrain import PretrainSettings
-from keras_peterrec.types import AnyPath, Json
+from keras_peterrec.types import AnyPath
 
 DEFAULT = "movielens-100k"
 WITH_PATH = ("amazon", "peterrec")  # read from a folder that the user names
@@ -115,10 +115,8 @@ def own_dataset(settings: ExperimentSettings) -> Dataset:
         for name, kind in settings.own_columns()
     ]
     length = PretrainSettings.max_length
-    reading: Json = {"columns": settings.columns, "events": settings.events}
-    if settings.drop_bad_rows:
-        reading["drop_bad_rows"] = True
-    return Dataset(source_name(log), {"source": log}, tuple(tasks), length, "own data", reading)
+    sources = {"source": log}
+    return Dataset(source_name(log), sources, tuple(tasks), length, "own data", settings.reading)
 
 
 def _place(place):

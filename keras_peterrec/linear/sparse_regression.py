@@ -69,7 +69,7 @@ class SparseRegression:
         self.bag = Bag(bag.fade, bag.power, min(bag.events, EVENTS))
         self._items = _Chosen(item_counts, size, most)
         self._targets = self._items if self.next_items else _Chosen(target_counts, outputs, most)
-        # Each pair is stored once; the smaller number is the row.
+        # X'X is symmetric: only its upper half is kept.
         self.half_gram = Pairs(len(self._items.all), len(self._items.all))
         self.right = Pairs(len(self._items.all), len(self._targets.all))
         self._shape = size, outputs

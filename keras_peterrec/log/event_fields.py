@@ -16,14 +16,8 @@ import numpy as np
 from keras_peterrec.errors import refuse
 from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.field_kinds import (
-    ColumnKind,
-    FieldKind,
-    TimeUntilNext,
-    field_from_config,
-    field_of,
-    find_field,
-)
+from keras_peterrec.log.field_kind import ColumnKind, FieldKind, field_of
+from keras_peterrec.log.field_kinds import TimeUntilNext, field_from_config, find_field
 from keras_peterrec.types import Json
 
 # So large a share of equal steps is no clock's: the numbers only say which event was before which.

@@ -16,7 +16,7 @@ import re
 import tensorflow as tf
 
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.field_kinds import Words
+from keras_peterrec.log.field_kind import Words
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import UNK
 
@@ -67,9 +67,9 @@ class EventReader(tf.Module):
         texts, rows, known = (
             tf.boolean_mask(part, kept) for part in (words.values, words.value_rowids(), ids.values)
         )
-        told = Words(tf.strings.split(texts, ";"), rows)
-        numbers = _read(self._fields, told, self.tables, tf.int64)
-        values = [field.read_values(told) for field in self._with_values]
+        known_words = Words(tf.strings.split(texts, ";"), rows)
+        numbers = _read(self._fields, known_words, self.tables, tf.int64)
+        values = [field.read_values(known_words) for field in self._with_values]
         rows = tf.stack([known, *numbers, *values], axis=1)
         rows = keep_some(ids, kept).with_values(rows)
         return events, keep_some(rows, tf.boolean_mask(is_known, kept))
@@ -105,8 +105,10 @@ class UserReader(tf.Module):
         numbers = _read(
             self._fields.fields, Words(tf.strings.split(last, ";"), rows), self.tables, tf.int32
         )
-        told = [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)]
-        return tf.stack(told, axis=1)
+        return tf.stack(
+            [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)],
+            axis=1,
+        )
 
 
 def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:

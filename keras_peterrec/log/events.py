@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,37 +15,20 @@ from keras_peterrec.integers import counted_up, offsets_of, slices
 from keras_peterrec.log.clocks import milliseconds, time_text, unit_of, usual
 from keras_peterrec.log.id_text import joined_texts, with_field, with_times, written_texts
 from keras_peterrec.log.splits import LAST, EventSplit, Periods
-from keras_peterrec.log.table_columns import Column, encode_ids, encode_texts, freeze, numbers
+from keras_peterrec.log.table_columns import (
+    Column,
+    Field,
+    as_field,
+    checked_weights,
+    encode_ids,
+    freeze,
+    numbers,
+)
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
 
 if TYPE_CHECKING:
     from keras_peterrec.log.asked_events import AskedEvents
     from keras_peterrec.log.event_fields import EventFields
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """One more column of a log, which nothing here interprets: each event has a text or none.
-
-    Args:
-        values: object array of different str.
-        codes: int32 array `[N]`, indices into `values`; -1 where an event has none.
-    """
-
-    values: np.ndarray
-    codes: np.ndarray
-
-    @classmethod
-    def of(cls, column: Column, name: str) -> Field:
-        """The Field of a column `[N]` of texts, numbers or bools; what is empty is missing."""
-        return cls(*encode_texts(column, name))
-
-    def texts(self) -> np.ndarray:
-        """The text of each event, object array `[N]`; `None` where it has none."""
-        return np.append(self.values, None)[self.codes]
-
-    def __getitem__(self, places: Any) -> Field:
-        return Field(self.values, self.codes[places])
 
 
 class Events:
@@ -374,7 +356,7 @@ class Events:
         return self._taken(places, users, lengths)
 
     def with_users(self, user_ids: Sequence[str]) -> Events:
-        """The same log, also with users of whom it has no events; those that it has are no news.
+        """The same log with more users, of whom it has no events; those that it has already stay.
 
         Args:
             user_ids: sequence of different str.
@@ -595,41 +577,6 @@ class Events:
         [self.item_ids] = freeze(self.item_ids[encoded.dictionary.to_numpy()])
         [self.items] = freeze(encoded.indices.to_numpy())
         return self
-
-
-def as_field(column: Any, name: str, count: int) -> Field:
-    """The Field of a column of `count` events.
-
-    Raises:
-        InputError: it has another length, or cannot be read as text.
-    """
-    field = column if isinstance(column, Field) else Field.of(column, name)
-    if len(field.codes) != count:
-        raise InputError(
-            f"`fields` should have a value for each event. "
-            f"Received: {len(field.codes)} of {name!r} for {count} events."
-        )
-    return field
-
-
-def checked_weights(values: Any, count: int) -> np.ndarray:
-    """How much each of `count` events counts, float32.
-
-    Raises:
-        InputError: there are more or fewer, or one is negative or not finite.
-    """
-    weights = numbers(values, "weights").astype("float32")
-    if len(weights) != count:
-        raise InputError(
-            f"`weights` should be one for each event. Received: {len(weights)} for {count} events."
-        )
-    if weights.min() < 0 or not np.isfinite(weights).all():
-        row = int(np.argmax((weights < 0) | ~np.isfinite(weights)))
-        raise InputError(
-            "`weights` should be finite and at least 0. "
-            f"Received: {weights[row]:g} in row {row + 1}."
-        )
-    return weights
 
 
 def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,21 +1,30 @@
-"""The kinds of fields: how one thing of an event beside its item is read, of a log and of a text.
+"""The kinds of fields of an event, and how a column is found to be of one.
 
-A field of an event is a whole number: a row of a small table, or 0 where it is not told. Each kind
-says it twice, of a log in NumPy and of histories, which are texts, in operations of TensorFlow that
-a SavedModel holds; both must agree. Columns of users are read by the same kinds.
+A kind is a class here and its place in the table at the end, or `register_field_kind`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.log.clocks import milliseconds, unit_of
+from keras_peterrec.log.field_kind import (
+    FEW_NUMBERS,
+    ColumnKind,
+    FieldKind,
+    Words,
+    as_number,
+    as_numbers,
+    bucket_edges,
+    by_code,
+    field_of,
+)
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.vocabulary import is_item
 from keras_peterrec.types import Json
@@ -23,68 +32,14 @@ from keras_peterrec.types import Json
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from keras_peterrec.log.events import Events, Field
+    from keras_peterrec.log.events import Events
+    from keras_peterrec.log.table_columns import Field
 
-# A column of numbers with at most so many different ones is one of categories.
-FEW_NUMBERS = 20
 MOST_CATEGORIES = 1_000  # of a field; rarer ones are not told
-QUANTILES = 32
 VALUE_STEPS = 4_096  # in which a value is told, in one `unit`
 MOST_VALUE = 2**30  # steps; what is further away counts as so far
 # Where the buckets of times begin, in milliseconds: 1, 1.4, 2, 2.8, 4 seconds ... to eleven years.
 TIME_EDGES = np.unique(np.round(1_000 * 2.0 ** (np.arange(57) / 2))).astype("int64")
-_NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
-
-
-class Words(NamedTuple):
-    """Known events of histories, user by user, and the question after those that have one.
-
-    Args:
-        parts: Ragged string tensor `[n, (p)]`, what stands between `;`: item and time come first.
-        rows: int64 tensor `[n]`, whose each is.
-    """
-
-    parts: tf.RaggedTensor
-    rows: tf.Tensor
-
-
-@dataclass(frozen=True)
-class FieldKind:
-    """A field that is read of every event, and how.
-
-    Args:
-        name: str.
-    """
-
-    kind: ClassVar[str]  # what a saved host calls it
-    reads_times: ClassVar[bool] = False
-    name: str
-
-    @property
-    def size(self) -> int:
-        """Rows of its table: how many numbers there are, 0 included."""
-        raise NotImplementedError
-
-    @property
-    def of_tasks(self) -> FieldKind:
-        """What tasks read in its place; see `EventFields.of_tasks`."""
-        return self
-
-    def numbers(self, events: Events) -> np.ndarray:
-        """The number of each event, int32 `[N]`."""
-        raise NotImplementedError
-
-    def lookup_table(self) -> tf.lookup.StaticHashTable | None:
-        """What `read` looks texts up in, made once; `None` if in nothing."""
-        return None
-
-    def read(self, words: Words, table: tf.lookup.StaticHashTable | None) -> tf.Tensor:
-        """The number of each word, integers `[n]`; `numbers` of texts."""
-        raise NotImplementedError
-
-    def to_config(self) -> Json:
-        """JSON values, for `field_from_config`."""
-        return {"kind": self.kind, **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -160,77 +115,6 @@ class Untold(FieldKind):
         import tensorflow as tf
 
         return tf.zeros_like(words.rows)
-
-
-@dataclass(frozen=True)
-class ColumnKind(FieldKind):
-    """A field that a column of the log tells, of events or of users.
-
-    A kind of your own is a frozen dataclass and a line, `register_field_kind(Class)`: `find` says
-    which columns it reads, and `number_of` and `numbers_of` read a text in Python and texts in
-    TensorFlow.
-
-    Args:
-        name: str. Of the column.
-
-    Example:
-
-    >>> from keras_peterrec.log.field_kinds import Numbers
-    >>> Numbers.find("plan", {"gold": 3, "silver": 5}) is None  # no numbers
-    True
-    """
-
-    # Whether the linear part adds up its values, which `values` and `read_values` then give, as
-    # those of `Numbers` do.
-    has_values: ClassVar[bool] = False
-
-    @classmethod
-    def find(cls, name: str, counts: Mapping[str, int]) -> Self | None:
-        """How it reads a column, or `None` where another kind should.
-
-        Args:
-            name: str. Of the column.
-            counts: dict from each different text to the number of events that have it.
-        """
-        raise NotImplementedError
-
-    @property
-    def is_few(self) -> bool:
-        """Whether it has so few numbers that values of other columns are counted by each."""
-        return self.size - 1 <= FEW_NUMBERS and not self.has_values
-
-    def described(self) -> str:
-        """For people."""
-        return f"{self.kind}, {self.size - 1:,} of them"
-
-    def number_of(self, text: str) -> int:
-        """The number of a text; 0 where it says nothing."""
-        raise NotImplementedError
-
-    def numbers_of(self, texts: tf.Tensor, table: tf.lookup.StaticHashTable | None) -> tf.Tensor:
-        """The same of a string tensor `[n]`, of texts as `written` writes them."""
-        raise NotImplementedError
-
-    def numbers(self, events: Events) -> np.ndarray:
-        return self.numbers_of_column(field_of(events, self.name))
-
-    def numbers_of_column(self, column: Field) -> np.ndarray:
-        """The number of each text of a column, int32 `[N]`."""
-        return _by_code(column, self.number_of)
-
-    def read(self, words: Words, table: Any = None) -> tf.Tensor:
-        return self.numbers_of(self.texts_of(words), table)
-
-    def texts_of(self, words: Words) -> tf.Tensor:
-        """What stands after `name=` in each word, string tensor `[n]`; `""` where nothing does."""
-        import tensorflow as tf
-
-        parts, start = words.parts, f"{written(self.name)}="
-        is_it = tf.strings.substr(parts.values, 0, len(start.encode())) == start
-        values = tf.strings.substr(tf.boolean_mask(parts.values, is_it), len(start.encode()), -1)
-        places = tf.boolean_mask(parts.value_rowids(), is_it)[:, tf.newaxis]
-        nothing = tf.fill([parts.nrows()], "")
-        return tf.tensor_scatter_nd_update(nothing, places, values)
 
 
 @dataclass(frozen=True)
@@ -329,7 +213,7 @@ class Numbers(ColumnKind):
                 return 0
             return np.clip(np.rint(value / self.unit * VALUE_STEPS), -MOST_VALUE, MOST_VALUE)
 
-        return _by_code(field_of(events, self.name), steps)
+        return by_code(field_of(events, self.name), steps)
 
     def read_values(self, words: Words) -> tf.Tensor:
         """The value of each word, int64 `[n]`; see `values`."""
@@ -411,50 +295,3 @@ def field_from_config(config: Json) -> Any:
             f"registered before (`register_field_kind`). Received: {kind!r}."
         )
     return _KINDS[kind](**settings)
-
-
-def field_of(events: Events, name: str) -> Field:
-    """A column of a log by its name.
-
-    Raises:
-        InputError: the log has none of this name.
-    """
-    if name not in events.fields:
-        raise InputError(
-            f"`log` should have the column {name!r}, which the host reads. "
-            f"Received: {', '.join(events.fields) or 'no more columns'}."
-        )
-    return events.fields[name]
-
-
-def as_number(text: str) -> float | None:
-    """A finite number, or `None` where a text is something else."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if np.isfinite(value) else None
-
-
-def as_numbers(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """float64 numbers of texts, and which of them are numbers; the others are 0."""
-    import tensorflow as tf
-
-    told = tf.strings.regex_full_match(texts, _NUMBER)
-    return tf.strings.to_number(tf.where(told, texts, "0"), tf.float64), told
-
-
-def bucket_edges(numbers: Any) -> np.ndarray:
-    """Where buckets begin that hold about as many numbers each, at most 32: float64 array.
-
-    Args:
-        numbers: sequence or array of float, not empty.
-    """
-    shares = np.arange(1, QUANTILES) / QUANTILES
-    return np.unique(np.quantile(numbers, shares, method="inverted_cdf"))
-
-
-def _by_code(column, number_of_text):
-    """The number of each event, where that of each different text is found once."""
-    numbers = [number_of_text(text) for text in column.values]
-    return np.array([*numbers, 0], "int32")[column.codes]  # -1, a missing one, is the last

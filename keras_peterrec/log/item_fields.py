@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.field_kinds import FEW_NUMBERS, as_number, bucket_edges
+from keras_peterrec.log.field_kind import FEW_NUMBERS, as_number, bucket_edges
 from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import (
     SEPARATOR,

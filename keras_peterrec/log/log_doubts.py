@@ -8,7 +8,7 @@ from keras_peterrec.log.id_text import has_separator
 
 # Of the events, at most so many are looked at.
 _SAMPLE = 300_000
-# Suspect a swap if items' gaps, relative to their counts, are below a tenth of users'.
+# Columns look swapped where items are less patient than users by this factor; see `_patience`.
 _SWAPPED = 10.0
 _MANY_TIES = 0.1
 _LEAST_EVENTS = 1_000  # fewer may look like anything
@@ -36,9 +36,9 @@ def looks_swapped(log: Events) -> bool:
     """Whether the column of users seems to hold the items, and the other way round.
 
     A user's events come in sessions, close together; an item's come whenever somebody wants it.
-    So where the clock is known, and there are more items than users, the columns look swapped if
-    items' gaps, relative to their counts, are below a tenth of users'. Where timestamps only
-    number a user's events, no user has one twice.
+    So where the clock is known, and there are more "items" than "users", the columns look swapped
+    if it is the items whose events come close together. Where timestamps only number a user's
+    events, no user has the same number twice.
     """
     if len(log.item_ids) <= len(log.user_ids) or len(log) < _LEAST_EVENTS:
         return False
@@ -74,7 +74,9 @@ def _ties(codes, log):
 
 
 def _patience(codes, log):
-    """The median time between two events of one user or item, as a share of the expected one."""
+    """The median time between two events of one user or item, as a share of what it would be if
+    they came evenly over the log.
+    """
     owners, gaps = _ordered(codes, log)
     span = float(log.timestamps.max() - log.timestamps.min())
     if not len(gaps) or span <= 0:

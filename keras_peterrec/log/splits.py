@@ -1,9 +1,7 @@
-"""Which users, or which events, are for training, validation and test."""
+"""Which events of a log are for training, validation and test of the next item."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.log.asked_events import PlacesOfAsked
 from keras_peterrec.log.moments import in_clock, is_moment
 
 if TYPE_CHECKING:
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
     from keras_peterrec.log.prepared.reading import PreparedLog
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
-LEFT_OUT = ""  # of a row that is in no part
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
 EVERYTHING = "everything"  # a split of events that holds nothing out
-# With fewer validation users, early stopping follows noise.
-LEAST_VALIDATION = 20
 # The share of the events before a moment that is trained on; the latest tenth is for validation.
 TRAINED_SHARE = 0.9
 BINS = 2**20  # of times, which tell where validation begins
@@ -88,53 +84,6 @@ def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray)
     )
 
 
-class _Asked:
-    """The places of the events of users that may be asked for, which have one before them.
-
-    Args:
-        events: Events with `asked`.
-    """
-
-    def __init__(self, events: Events) -> None:
-        self._offsets = events.offsets
-        asked = events.asked & (events.places > 0)
-        self._found = np.append(np.flatnonzero(asked), len(asked))
-        self._passed = np.concatenate([[0], np.cumsum(asked)])
-
-    def last_but(self, others: int) -> np.ndarray:
-        """Each user's last one but so many, counted from 0, int64 `[U]`; -1 for none."""
-        nth = self._passed[self._offsets[1:]] - 1 - others
-        has = nth >= self._passed[self._offsets[:-1]]
-        return np.where(has, self._found[np.maximum(nth, 0)] - self._offsets[:-1], -1)
-
-    def first_of(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-        """Each user's first one between two places; -1 for none."""
-        begins = self._offsets[:-1]
-        place = self._found[self._passed[begins + starts]] - begins
-        return np.where(place < stops, place, -1)
-
-
-def asked_events(events: Events) -> EventSplit:
-    """`last_events` of a log of which some events alone are asked for.
-
-    The last of these is the test and the one before it is for validation, and training sees what
-    comes before both. Users with fewer than two, which have an event before them, are trained on
-    alone.
-    """
-    found = _Asked(events)
-    validation = found.last_but(1)
-    held_out = validation >= 0
-    trained = np.where(held_out, validation, events.lengths)
-    return EventSplit(trained, validation, np.where(held_out, found.last_but(0), -1))
-
-
-def asked_events_by_time(events: Events, trained: np.ndarray, before: np.ndarray) -> EventSplit:
-    """`events_by_time` of such a log: the first of these events in each period."""
-    found = _Asked(events)
-    asked = found.first_of(trained, before), found.first_of(before, events.lengths)
-    return EventSplit(trained, *asked)
-
-
 @dataclass(frozen=True)
 class Periods:
     """How each user's events are split for the training and the test of the next item.
@@ -163,10 +112,12 @@ class Periods:
         if self.bounds is None and self.split != LAST:
             return all_events(events.lengths)
         if self.bounds is None:
-            return asked_events(events) if some else last_events(events.lengths)
+            return _last_asked(events) if some else last_events(events.lengths)
         trained, before = (_before(events, bound) for bound in self.bounds)
         if some:
-            return asked_events_by_time(events, trained, before)
+            places = PlacesOfAsked(events)
+            asked = places.first_of(trained, before), places.first_of(before, events.lengths)
+            return EventSplit(trained, *asked)
         return events_by_time(trained, before, events.lengths)
 
     def check(self, found: EventSplit, log: Events | PreparedLog) -> None:
@@ -184,6 +135,20 @@ class Periods:
                 "`log` should have users with at least two of the events to predict, and others "
                 f"before them. Received: {log.user_count} users, none of whom has."
             )
+
+
+def _last_asked(events):
+    """`last_events` of a log of which some events alone are asked for.
+
+    The last of these is the test and the one before it is for validation, and training sees what
+    comes before both. Users with fewer than two, which have an event before them, are trained on
+    alone.
+    """
+    places = PlacesOfAsked(events)
+    validation = places.last_but(1)
+    held_out = validation >= 0
+    trained = np.where(held_out, validation, events.lengths)
+    return EventSplit(trained, validation, np.where(held_out, places.last_but(0), -1))
 
 
 @dataclass(frozen=True)
@@ -230,11 +195,16 @@ def find_periods(log: Events | PreparedLog, split: str) -> Periods:
     if not is_moment(split):
         return Periods(split)
     kept = log.kept_split(split)
-    return Periods(split, _bounds(log, split)) if kept is None else kept.periods
+    return Periods(split, bounds_of(log, split)) if kept is None else kept.periods
 
 
-def _bounds(log, split):
-    """Validation begins at the time before which 90 % of the events before the moment lie."""
+def bounds_of(log: Events | PreparedLog, split: str) -> tuple:
+    """When validation begins, so that 90 % of the events before the moment lie before it, and the
+    moment, which begins the test.
+
+    Raises:
+        InputError: no event lies before the moment.
+    """
     low, high = log.times()
     moment = in_clock(split, np.array([low, high]))
     if not low < moment:
@@ -315,33 +285,6 @@ def mean_one_factor(targets: int, weight: float) -> float:
     return targets / weight
 
 
-def split_target_events(log: Events, split: str, seed: int, train_fraction: float) -> np.ndarray:
-    """Splits the events of a target log: by their users, or by time.
-
-    By time, the events before the moment are for training, but for the last tenth of them, which is
-    for validation; all from the moment on are the test. The share of the users that is kept is that
-    of `split_users`.
-
-    Args:
-        split: str. `"users"`, see `split_users`, or `"time:MOMENT"`.
-        seed, train_fraction: see `split_users`.
-
-    Returns:
-        object array `[N]` of str: `"train"`, `"validation"`, `"test"`, or `""` for events that are
-        not kept.
-    """
-    if not is_moment(split):
-        return split_users(log.user_ids, seed, train_fraction)[log.users]
-    begin, moment = _bounds(log, split)
-    times = log.timestamps
-    parts = _between(times, begin, moment)
-    if len(set(parts)) < len(PARTS):
-        raise bad_moment(split, *log.times())
-    at = user_fractions(log.user_ids, seed, "train")[log.users]
-    parts[(parts != TEST) & (at >= train_fraction)] = LEFT_OUT
-    return parts
-
-
 def events_before(events: Events, split: str) -> np.ndarray:
     """How many events of each user of some Events come before a moment, int64 `[U]`."""
     return _before(events, in_clock(split, events.timestamps))
@@ -359,69 +302,3 @@ def bad_moment(split: str, low: Any, high: Any) -> InputError:
         "`split` should leave events for training, validation and test on both sides of its "
         f"moment. Received: {split!r} for timestamps from {low} to {high}."
     )
-
-
-def user_fractions(user_ids: Sequence[str] | np.ndarray, seed: int, salt: str) -> np.ndarray:
-    """Returns a number in [0, 1) for each user, `[U]`, from a hash of the id alone.
-
-    It does not change when other users or rows are added or reordered.
-
-    Args:
-        user_ids: Sequence of str.
-        salt: str. Users get unrelated numbers for each purpose named here.
-    """
-    prefix = f"{salt}:{seed}:".encode()
-    digests = b"".join(
-        hashlib.blake2b(prefix + str(user).encode(), digest_size=8).digest() for user in user_ids
-    )
-    return np.frombuffer(digests, ">u8") / 2.0**64
-
-
-def split_users(
-    user_ids: Sequence[str] | np.ndarray, seed: int = 0, train_fraction: float = 1.0
-) -> np.ndarray:
-    """Splits users 70/10/20 into training, validation and test.
-
-    Args:
-        user_ids: Sequence of str.
-        seed: int. Defaults to `0`.
-        train_fraction: float. Share of the training users and of the validation users to keep,
-            but `LEAST_VALIDATION` of these, if there are so many. A smaller share lies within a
-            larger one. Test users are all kept. Defaults to `1.0`.
-
-    Returns:
-        object array `[U]` of str: `"train"`, `"validation"`, `"test"`, or `""` for users that are
-        not kept.
-
-    Raises:
-        InputError: if `train_fraction` is out of range.
-
-    Example:
-
-    >>> split = split_users(["ann", "bob"], seed=1)
-    >>> test_users = np.flatnonzero(split == "test")
-    """
-    if not 0.0 < train_fraction <= 1.0:
-        refuse("train_fraction", "above 0 and at most 1", train_fraction)
-    at = user_fractions(user_ids, seed, "split")
-    split = _between(at, 0.7, 0.8)
-    if train_fraction < 1.0:
-        # Both shrink: whoever has few labels has few to stop by as well.
-        at = user_fractions(user_ids, seed, "train")
-        split[(split == TRAIN) & (at >= train_fraction)] = LEFT_OUT
-        validation = np.unique(at[split == VALIDATION])  # a user may have several rows
-        least = validation[:LEAST_VALIDATION].max(initial=0.0)
-        split[(split == VALIDATION) & (at >= train_fraction) & (at > least)] = LEFT_OUT
-    return split
-
-
-def check_part(part: str) -> None:
-    """Raises InputError unless `part` is one of `PARTS`."""
-    if part not in PARTS:
-        refuse("part", f"one of {', '.join(PARTS)}", part)
-
-
-def _between(values, validation, test):
-    """The part of each value, by where validation and test begin."""
-    # One object a part: names in an array of their own type would take five times the memory.
-    return np.array(PARTS, object)[np.searchsorted([validation, test], values, side="right")]

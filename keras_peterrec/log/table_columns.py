@@ -1,8 +1,11 @@
 """Columns of a table, checked as ids, numbers or text."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -270,3 +273,63 @@ def joined_lists(values: Column, column: str) -> pa.Array | pa.ChunkedArray:
     # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.
     texts = [None if cell is None else SEPARATOR.join(filter(None, cell)) for cell in cells]
     return pa.array(texts, pa.string())
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One more column of a log, which nothing here interprets: each event has a text or none.
+
+    Args:
+        values: object array of different str.
+        codes: int32 array `[N]`, indices into `values`; -1 where an event has none.
+    """
+
+    values: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, column: Column, name: str) -> Field:
+        """The Field of a column `[N]` of texts, numbers or bools; what is empty is missing."""
+        return cls(*encode_texts(column, name))
+
+    def texts(self) -> np.ndarray:
+        """The text of each event, object array `[N]`; `None` where it has none."""
+        return np.append(self.values, None)[self.codes]
+
+    def __getitem__(self, places: Any) -> Field:
+        return Field(self.values, self.codes[places])
+
+
+def as_field(column: Any, name: str, count: int) -> Field:
+    """The Field of a column of `count` events.
+
+    Raises:
+        InputError: it has another length, or cannot be read as text.
+    """
+    field = column if isinstance(column, Field) else Field.of(column, name)
+    if len(field.codes) != count:
+        raise InputError(
+            f"`fields` should have a value for each event. "
+            f"Received: {len(field.codes)} of {name!r} for {count} events."
+        )
+    return field
+
+
+def checked_weights(values: Any, count: int) -> np.ndarray:
+    """How much each of `count` events counts, float32.
+
+    Raises:
+        InputError: there are more or fewer, or one is negative or not finite.
+    """
+    weights = numbers(values, "weights").astype("float32")
+    if len(weights) != count:
+        raise InputError(
+            f"`weights` should be one for each event. Received: {len(weights)} for {count} events."
+        )
+    if weights.min() < 0 or not np.isfinite(weights).all():
+        row = int(np.argmax((weights < 0) | ~np.isfinite(weights)))
+        raise InputError(
+            "`weights` should be finite and at least 0. "
+            f"Received: {weights[row]:g} in row {row + 1}."
+        )
+    return weights

@@ -50,27 +50,20 @@ class TaskExamples:
 
     def select(self, mask: np.ndarray) -> Any:
         """The examples where `mask` `[E]` is true."""
+        some = lambda array: None if array is None else array[mask]
         return TaskExamples(
             self.user_ids[mask],
             self.starts[mask],
             self.stops[mask],
             self.answers[mask],
-            parts=None if self.parts is None else self.parts[mask],
-            seen=None if self.seen is None else self.seen[mask],
-            told=None if self.told is None else self.told[mask],
+            parts=some(self.parts),
+            seen=some(self.seen),
+            told=some(self.told),
         )
 
-    def with_stops(self, stops: np.ndarray) -> Any:
-        """The same examples with histories that end elsewhere, `[E]`."""
-        return dataclasses.replace(self, stops=stops)
-
-    def with_told(self, told: np.ndarray) -> Any:
-        """The same examples with what columns say of their users, `[E, G]`."""
-        return dataclasses.replace(self, told=told)
-
-    def with_answers(self, answers: Any) -> Any:
-        """The same examples with other answers `[E, ...]`."""
-        return dataclasses.replace(self, answers=answers)
+    def replace(self, **changes: Any) -> Any:
+        """The same examples with other `stops`, `answers` or `told`, of as many rows."""
+        return dataclasses.replace(self, **changes)
 
 
 def recommendation_examples(

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from keras_peterrec.log.column_names import as_fields
-from keras_peterrec.log.events import Field
-from keras_peterrec.log.field_kinds import ColumnKind, field_from_config, find_field
+from keras_peterrec.log.field_kind import ColumnKind
+from keras_peterrec.log.field_kinds import field_from_config, find_field
 from keras_peterrec.log.id_text import written
 from keras_peterrec.log.sources import load_labels
+from keras_peterrec.log.table_columns import Field
 from keras_peterrec.types import ColumnNames, EventNames, Json, Source
 
 

@@ -1,4 +1,4 @@
-"""What the causal and the masked pretrainer share."""
+"""Pretraining without labels: by the next item, or by masked items."""
 
 from typing import Any, Self
 
@@ -12,7 +12,15 @@ from keras_peterrec.layers.item_field_vectors import ItemFieldVectors
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.item_fields import ItemFields
-from keras_peterrec.log.vocabulary import id_of, item_ids, number_of, rows_of_items
+from keras_peterrec.log.vocabulary import (
+    MASK,
+    PAD,
+    UNK,
+    id_of,
+    item_ids,
+    number_of,
+    rows_of_items,
+)
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_over_replicas
 from keras_peterrec.types import Json, Layer, Tensor, Variable
@@ -291,3 +299,68 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         for part in ("backbone", "linear"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class CausalPretrainer(Pretrainer):
+    """Predicts the next item at every position; see `Pretrainer`.
+
+    Example:
+
+    >>> network = ConvolutionNetwork(vocabulary_size=1000, hidden_dim=8, blocks=1)
+    >>> pretrainer = CausalPretrainer(network)
+    >>> pretrainer.compile("adam")
+    >>> batches = packed_batches(items, starts, stops, NextItems(), tokens=1600)
+    >>> history = pretrainer.fit(batches, verbose=0)
+
+    Source: Yuan et al., SIGIR 2020, Eq. (3).
+    """
+
+    def __init__(self, backbone: Network, name: str = "causal_pretrainer", **kwargs: Any) -> None:
+        if not backbone.causal:
+            raise ValueError("`backbone` should be causal. Received: `backbone.causal` = False.")
+        super().__init__(backbone, name=name, **kwargs)
+
+    def query_ids(self, history: Tensor) -> Tensor:
+        """The history itself; an empty one becomes one unknown item."""
+        last = item_ids(history[:, -1:])
+        last = ops.where(last == PAD, UNK, last)
+        if len(history.shape) == 3:
+            last = ops.concatenate([last[..., None], history[:, -1:, 1:]], axis=-1)
+        return ops.concatenate([history[:, :-1], last], axis=1)
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class MaskedPretrainer(Pretrainer):
+    """Predicts masked items from both sides; see `Pretrainer`.
+
+    Example:
+
+    >>> network = ConvolutionNetwork(1000, hidden_dim=8, blocks=1, causal=False)
+    >>> pretrainer = MaskedPretrainer(network)
+    >>> pretrainer.compile("adam")
+    >>> batches = packed_batches(items, starts, stops, HiddenItems(1000), tokens=1600)
+    >>> history = pretrainer.fit(batches, verbose=0)
+
+    Source: Yuan et al., SIGIR 2020, Eq. (4).
+    """
+
+    def __init__(self, backbone: Network, name: str = "masked_pretrainer", **kwargs: Any) -> None:
+        if backbone.causal:
+            raise ValueError(
+                "`backbone` should be bidirectional. Received: `backbone.causal` = True."
+            )
+        super().__init__(backbone, name=name, **kwargs)
+
+    def query_ids(self, history: Tensor) -> Tensor:
+        """The history with one masked position behind it."""
+        if len(history.shape) == 2:
+            return ops.pad(history, [[0, 0], [0, 1]], constant_values=MASK)
+        # What stands behind has no time and no field.
+        asked = ops.zeros_like(history[:, :1, 1:])
+        asked = ops.pad(asked, [[0, 0], [0, 0], [1, 0]], constant_values=MASK)
+        return ops.concatenate([history, asked], axis=1)
+
+
+# By the names that settings and a host's folder have for them.
+OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}

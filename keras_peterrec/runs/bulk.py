@@ -1,21 +1,27 @@
 """Answers for every user of a log, written to a file in pieces."""
 
+import contextlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.atomic_write import replacing
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
-from keras_peterrec.runs.table_writer import ENDINGS, table_writer
+from keras_peterrec.log.id_text import has_separator, written
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.signature_names import EVENTS, KNOWN_EVENTS
 from keras_peterrec.types import AnyPath
@@ -24,6 +30,7 @@ CHUNK = 50_000  # users whose answers are in memory at a time
 # Items of a batch, padding included: larger ones gain nothing, and smaller ones lose to what a
 # call costs.
 BATCH_ITEMS = 16_384
+ENDINGS = (".parquet", ".csv", ".jsonl")  # of what is written
 _ARROW_TYPES = {"f": pa.float32(), "i": pa.int32()}  # by the kind of a NumPy type; else strings
 
 
@@ -177,3 +184,46 @@ def answers_table(user_ids: np.ndarray, answers: dict) -> pa.Table:
             flat = pa.ListArray.from_arrays(pa.array(offsets), flat)
         columns[name] = flat
     return pa.table(columns)
+
+
+@contextlib.contextmanager
+def table_writer(path: AnyPath, ending: str) -> Any:
+    """Yields a function that adds a table's rows to a file; all tables have the same columns.
+
+    Args:
+        path: path of the file.
+        ending: str, one of `ENDINGS`. In CSV, lists become texts, separated by spaces.
+    """
+    with contextlib.ExitStack() as stack:
+        if ending == ".jsonl":
+            file = stack.enter_context(open(path, "w", encoding="utf-8"))
+            encode = json.JSONEncoder(ensure_ascii=False).encode
+            yield lambda table: file.writelines(f"{encode(row)}\n" for row in table.to_pylist())
+            return
+        writers = []
+
+        def write(table):
+            if ending == ".csv":
+                table = pa.table({n: _text(table.column(n)) for n in table.column_names})
+            if not writers:  # only now its columns are known
+                if ending == ".csv":
+                    writer = pyarrow.csv.CSVWriter(path, table.schema)
+                else:
+                    writer = pyarrow.parquet.ParquetWriter(path, table.schema, compression="zstd")
+                writers.append(stack.enter_context(writer))
+            writers[0].write_table(table)
+
+        yield write
+
+
+def _text(column):
+    """A column with its lists as texts; what holds white space is encoded, as in a history."""
+    if not pa.types.is_list(column.type):
+        return column
+    lists = column.combine_chunks()
+    values = lists.flatten()
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.string())
+    elif has_separator(values.unique().to_pylist()):
+        values = pa.array(map(written, values.to_pylist()), pa.string())
+    return pc.binary_join(pa.ListArray.from_arrays(lists.offsets, values), " ")

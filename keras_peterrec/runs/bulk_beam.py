@@ -22,7 +22,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.events import Events, Field
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.beam import (
     bytes_table,
     pipeline_on,
@@ -40,14 +40,15 @@ from keras_peterrec.log.prepared.format import (
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.read_log import Reading
 from keras_peterrec.log.sources import is_named, is_prepared, load_log
+from keras_peterrec.log.table_columns import Field
 from keras_peterrec.log.table_files import is_table
 from keras_peterrec.runs.bulk import (
     Question,
     answers_table,
     batches_of,
     known_events_of,
+    table_writer,
 )
-from keras_peterrec.runs.table_writer import table_writer
 from keras_peterrec.types import AnyPath
 
 
@@ -55,9 +56,7 @@ def answer_on_beam(
     model: Any,
     question: Question,
     log: Any,
-    columns: Any,
-    events: Any,
-    drop_bad_rows: bool,
+    reading: Reading,
     out: AnyPath,
     runner: str,
     options: str | None,
@@ -72,9 +71,9 @@ def answer_on_beam(
 
     Args:
         model: path of a version directory that every worker can read.
-        log, columns, events, drop_bad_rows: see `read_log`; or the folder of a prepared log, whose
-            shards are then those of the answers. Every worker has to read it as well, unless it is
-            in memory.
+        log: see `read_log`; or the folder of a prepared log, whose shards are then those of the
+            answers. Every worker has to read it as well, unless it is in memory.
+        reading: Reading, what is read of it.
         out: path or URL such as `answers.parquet`: of files such as
             `answers-00000-of-00004.parquet`. Every worker has to write beside it.
         runner: str. Such as `"DirectRunner"`.
@@ -92,7 +91,6 @@ def answer_on_beam(
     out = out if "://" in str(out) else os.path.abspath(out)
     with work_beside(out, "out") as work:
         with pipeline_on(runner, options) as pipeline:
-            reading = Reading(columns, events, None, drop_bad_rows, fields.columns or None)
             users, count = _users(pipeline, log, reading, fields)
             (
                 users

@@ -127,8 +127,8 @@ def _fingerprint(folder):
 def _open_host(folder, settings):
     """What `metrics.json` says of a host's data, and a function that measures the host."""
     host = Host.load(folder, "run")
-    reading = settings.columns, settings.events, None, settings.drop_bad_rows
-    log = open_source(settings.log, *reading, host.columns or None).asking(host.asked)
+    log = open_source(settings.log, **settings.reading, fields=host.columns or None)
+    log = log.asking(host.asked)
     sequences, most = measured_sequences(log, host.vocabulary, settings.split)
     asked = TEST, host.keep_seen, most
     evaluation = NextItemEvaluation(sequences, host.max_length, *asked, fields=host.fields)

@@ -14,7 +14,7 @@ from keras_peterrec.progress import line, stage
 from keras_peterrec.report.gather import gather
 from keras_peterrec.serving.export import DEFAULT_K
 from keras_peterrec.serving.export import export as write_export
-from keras_peterrec.serving.exported_model import (
+from keras_peterrec.serving.export_files import (
     ADDED,
     BUNDLES,
     DESCRIPTION,

@@ -17,7 +17,7 @@ from keras_peterrec.log.splits import TEST, VALIDATION, mean_one_factor, target_
 from keras_peterrec.log.streamed_batches import StreamedBatches
 from keras_peterrec.log.vocabulary import rows_of_items
 from keras_peterrec.models.micro_batches import CACHED_VALUES
-from keras_peterrec.models.pretrainer import Pretrainer
+from keras_peterrec.models.pretrainer import OBJECTIVES, Pretrainer
 from keras_peterrec.network.registry import get_network
 from keras_peterrec.runs.advice import LINEAR, NETWORK
 from keras_peterrec.runs.host_linear import (
@@ -37,7 +37,6 @@ from keras_peterrec.runs.task_data import FEW_TEST_USERS, example_writer, few_te
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
-from keras_peterrec.transfer.host import OBJECTIVES
 from keras_peterrec.types import Json
 
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.

@@ -22,7 +22,8 @@ from keras_peterrec.runs.task_data import (
     task_result,
     with_kind,
 )
-from keras_peterrec.runs.task_training import RECIPE, by_rows
+from keras_peterrec.runs.task_parts import by_rows
+from keras_peterrec.runs.task_training import RECIPE
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.transfer import MultiTaskSettings, TaskSettings
 from keras_peterrec.tensorflow_start import command_began
@@ -60,15 +61,13 @@ def multi_task(settings: MultiTaskSettings) -> Json:
 def _multi_task(settings):
     began = command_began()
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
-    read = {"columns": settings.columns, "events": settings.events}
-    read |= {"drop_bad_rows": settings.drop_bad_rows}
-    source = load_log(settings.log, **read)
+    source = load_log(settings.log, **settings.reading)
     sequences, vocabulary, _ = encode_log(source)
     host = _new_host(settings, vocabulary)
     data, prints = {}, {}
     for name, task in of_tasks.items():
         log = settings.tasks[name]["log"]
-        histories = load_log(log, **read)
+        histories = load_log(log, **settings.reading)
         data[name], prints[name] = _task_data(host, histories, task)
     fingerprints = [source.fingerprint(), prints]
     with RunFolder(settings.out, settings, fingerprints, RECIPE) as folder:

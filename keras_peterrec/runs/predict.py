@@ -102,16 +102,17 @@ def _on_beam(settings, exported, question):
     from keras_peterrec.log.prepared.beam import import_beam
 
     import_beam(settings.runner)  # an optional extra
+    from keras_peterrec.log.read_log import Reading
     from keras_peterrec.runs.bulk_beam import answer_on_beam
-    from keras_peterrec.serving.exported_model import newest_version
+    from keras_peterrec.serving.export_files import newest_version
 
     # All workers ask one version, also if a newer one comes meanwhile.
     model = newest_version(settings.model).resolve()
-    read = settings.log, settings.columns, settings.events, settings.drop_bad_rows
     how = settings.runner, settings.pipeline_options, settings.trust
     fields = exported.fields(question.task)
+    reading = Reading(**settings.reading, fields=fields.columns or None)
     with stage(f"answering on {settings.runner}") as found:
-        done = answer_on_beam(model, question, *read, settings.out, *how, fields)
+        done = answer_on_beam(model, question, settings.log, reading, settings.out, *how, fields)
         found(f"{done['users']:,} users")
     return done
 
@@ -120,12 +121,10 @@ def _logs(settings, fields):
     """The log, and how many users it has; of a prepared log a shard at a time is in memory."""
     from keras_peterrec.log import sources
 
-    read = settings.log, settings.columns, settings.events
     if not sources.is_prepared(settings.log):
-        more = {"drop_bad_rows": settings.drop_bad_rows, "fields": fields.columns or None}
-        log = sources.load_log(*read, **more)
+        log = sources.load_log(settings.log, **settings.reading, fields=fields.columns or None)
         return [log], len(log.user_ids)
-    sources.check_log(*read)
+    sources.check_log(settings.log, settings.columns, settings.events)
     prepared = sources.PreparedLog(settings.log)
     shards = [shard for shard in range(prepared.shards) if prepared.events_of(shard)]
     return (prepared.log(shards=[shard]) for shard in shards), prepared.user_count

@@ -47,14 +47,8 @@ def pretrain(settings: PretrainSettings) -> Json:
         return finished
     devices = Devices.open(settings.devices)
     _check_runner(settings)
-    source = open_source(
-        settings.log,
-        settings.columns,
-        settings.events,
-        settings.weight_column,
-        settings.drop_bad_rows,
-        _columns(settings) or None,
-    )
+    more = {"weight_column": settings.weight_column, "fields": _columns(settings) or None}
+    source = open_source(settings.log, **settings.reading, **more)
     if settings.predict is not None:
         source = source.asking(AskedEvents.parse(settings.predict))
     log = PretrainingLog.of(source, settings.min_count, settings.split)

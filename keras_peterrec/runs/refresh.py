@@ -58,14 +58,8 @@ def refresh(settings: RefreshSettings) -> Json:
     devices = Devices.open(settings.devices)
     with progress.stage(f"loading {settings.host}"):
         host = Host.load(settings.host)
-    log = load_log(
-        settings.log,
-        settings.columns,
-        settings.events,
-        settings.weight_column,
-        settings.drop_bad_rows,
-        host.columns or None,
-    ).asking(host.asked)
+    reading = {**settings.reading, "weight_column": settings.weight_column}
+    log = load_log(settings.log, **reading, fields=host.columns or None).asking(host.asked)
     features = None
     if settings.items is not None:
         features = read_items(settings.items, settings.columns, settings.drop_bad_rows)

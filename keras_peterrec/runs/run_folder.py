@@ -40,8 +40,8 @@ class RunFolder:
     Args:
         settings: Settings of the run. Those of `MAY_DIFFER` may be others where `data` is the same.
         data: JSON value, the fingerprints of all that is read. Defaults to `None`.
-        recipe: int or `None`. Version of the training code; folders of other versions are refused.
-            Defaults to `None`.
+        recipe: int or `None`. Version of the training code: a folder that another version has begun
+            is refused. Defaults to `None`.
         devices: Devices of the run. Defaults to `None`, this process alone.
         final: bool. Whether the run is finished only once it was trained on everything. A measured
             run, of which `metrics.json` says so, then goes on. Defaults to `False`.

@@ -26,27 +26,24 @@ from keras_peterrec.task_kinds import choose_kind
 from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.tasks.task_kind import Metric, TaskKind
 from keras_peterrec.transfer.host import Host
-from keras_peterrec.types import ColumnNames, EventNames, Json, Source
+from keras_peterrec.types import Json, Source
 
 # From where on something is so little that a line says so.
 LEAST_KNOWN = 0.1
 FEW_ROWS, FEW_TEST_USERS = 50, 30
 
 
-def open_source(
-    log: Source,
-    columns: ColumnNames | None = None,
-    events: EventNames | None = None,
-    weight_column: str | None = None,
-    drop_bad_rows: bool = False,
-    fields: Sequence[str] | None = None,
-) -> Events | PreparedLog:
-    """The PreparedLog of a folder of `prepare`; of anything else its Events, see `load_log`."""
+def open_source(log: Source, **reading: Any) -> Events | PreparedLog:
+    """The PreparedLog of a folder of `prepare`; of anything else its Events.
+
+    Args:
+        reading: arguments of `load_log`.
+    """
     if not isinstance(log, PreparedLog) and not is_prepared(log):
-        return load_log(log, columns, events, weight_column, drop_bad_rows, fields)
+        return load_log(log, **reading)
     log = log if isinstance(log, PreparedLog) else PreparedLog(log)
     what = f"{log.path}, which is read already"
-    refuse_reading(what, events=events, weight_column=weight_column)
+    refuse_reading(what, **{name: reading.get(name) for name in ("events", "weight_column")})
     return log
 
 
@@ -99,13 +96,8 @@ def few_test_users(users: int) -> str:
 def load_answers(settings: TaskSettings) -> Events | Labels:
     """The target Events or the Labels that the settings of a task name."""
     if settings.target is not None:
-        return load_log(
-            settings.target,
-            settings.columns,
-            settings.target_events,
-            settings.weight_column,
-            settings.drop_bad_rows,
-        )
+        how = {"events": settings.target_events, "weight_column": settings.weight_column}
+        return load_log(settings.target, **{**settings.reading, **how})
     if isinstance(settings.labels, Labels):
         return settings.labels
     return load_labels(
@@ -132,8 +124,7 @@ def load_task(
     Returns:
         Events, Events or Labels, and UserTable or `None`.
     """
-    reading = settings.columns, settings.events, None, settings.drop_bad_rows, fields
-    source = open_source(settings.log, *reading)
+    source = open_source(settings.log, **settings.reading, fields=fields)
     answers = load_answers(settings)
     if isinstance(source, PreparedLog):
         with stage(f"reading {source.path}") as found:

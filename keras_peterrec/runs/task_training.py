@@ -1,54 +1,39 @@
 """Trains a task: its head first, then the rest of what its method trains."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_peterrec import progress
 from keras_peterrec.linear.linear_part import LinearScores
-from keras_peterrec.log.batches import state_batches, task_batches
 from keras_peterrec.log.splits import TRAIN, VALIDATION
-from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.run_folder import FINAL
+from keras_peterrec.runs.task_parts import (
+    FEW_ROWS,
+    Parts,
+    choose_batch_size,
+    choose_head_batch_size,
+    choose_parts,
+    on_states,
+)
 from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
 from keras_peterrec.training.resumable_training import ResumableTraining
-from keras_peterrec.transfer.strategies import LEARNING_RATES, starts_as_head, what_is_asked
-from keras_peterrec.transfer.task_model import TaskModel, head_model
-from keras_peterrec.transfer.user_passes import UserPasses
+from keras_peterrec.transfer.strategies import LEARNING_RATES, starts_as_head
 from keras_peterrec.types import Json
 
 # Version of the training code: raise it when the same settings give another result. Folders that
 # another version began are refused.
 RECIPE = 7
 HEAD = "head"  # the method, and in a run's folder where its state, history and logs are
-# An epoch of a head is one pass over the rows: they are states that were computed once, so it is
-# cheap. Batches are large, but not so large that an epoch has fewer than EPOCH_STEPS steps.
-HEAD_BATCH = 1_024
 # With so many rows one epoch is enough to tell whether the next would be better.
 SURE_ROWS = 16_384
-# Of all other methods an epoch ends, and validation runs, after at most EPOCH_ROWS rows, but not
-# before EPOCH_STEPS steps: a few steps change less than the noise of a small validation split.
-EPOCH_ROWS = 4_096
-EPOCH_STEPS = 64
-# Fewer rows than FEW_ROWS are soon learned by heart: 64 steps may read each of them ten times, and
-# the best moment passes between two validations. So an epoch is one pass over the rows (at least
-# FEW_STEPS steps), and the learning rate drops more often.
-FEW_ROWS = 1_024
-FEW_STEPS = 8
-# In passes over whole histories a cut is cheap: an epoch is one pass, or EPOCH_CUTS cuts of it. A
-# batch holds PASS_CUTS at most, and fewer where a pass would have less than EPOCH_STEPS.
-EPOCH_CUTS = 100_000
-PASS_CUTS = 512
 # Epochs that may fail to beat the head alone before the rest of a method is given up, where there
 # are SURE_ROWS. With fewer an epoch gains less than the noise of validation: the patience counts.
 GIVES_UP = 2
@@ -186,7 +171,7 @@ class TaskRun:
         return recipe if path is None else recipe.again(path)
 
     def fit(
-        self, stage: str, parts: "Parts", measure: Callable[[], Any], recipe: Recipe, folder: Path
+        self, stage: str, parts: Parts, measure: Callable[[], Any], recipe: Recipe, folder: Path
     ) -> ResumableTraining:
         # The model itself is not named after its folder: XLA finds what it compiled for an equal
         # model only where the names agree.
@@ -295,8 +280,7 @@ def train_head(
     count = len(run.data.splits[TRAIN])
     alone = run.settings.method == "head"  # what the user asks is otherwise meant for the rest
     asked = run.settings.batch_size if alone else None
-    default = min(HEAD_BATCH, max(16, count // EPOCH_STEPS))
-    batch_size = Devices.of(run.model).check_batch_size(asked, default)
+    batch_size = choose_head_batch_size(run.model, count, asked)
     with progress.stage("computing the users' states", brief=True):
         parts = on_states(run.model, run.rows, batch_size, run.settings.seed)
         states = None if path is not None else run.data.states(run.model, VALIDATION)
@@ -331,123 +315,3 @@ def train_rest(
     rate = settings.learning_rate or LEARNING_RATES[settings.method]
     recipe = run.recipe(rate, patience, 1, starts, path, gives_up)
     return run.fit("", parts, run.measure, recipe, run.place)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What is trained, on which batches, and whose graph TensorBoard shows; see `fit`."""
-
-    model: keras.Model
-    batches: tf.data.Dataset
-    forward: Callable
-
-
-def choose_batch_size(model: TaskModel, data: TaskData, settings: Any) -> int:
-    """The batch size of a training: rows, or cuts of histories where these have several."""
-    train = data.splits[TRAIN]
-    default = min(128, max(16, len(train) // 256))
-    if _passes(model, data, settings) and len(train) > len(np.unique(train.starts)):
-        default = min(PASS_CUTS, max(16, len(train) // EPOCH_STEPS))
-    return Devices.of(model).check_batch_size(settings.batch_size, default)
-
-
-def _passes(model, data, settings):
-    return data.reach(model, TRAIN) is not None
-
-
-def choose_parts(model: TaskModel, data: TaskData, settings: Any, batch_size: int) -> Parts:
-    """The Parts of a method that trains more than a head: in passes over histories, or by rows.
-
-    Args:
-        model: TaskModel, of `build_task`.
-        settings: TransferSettings.
-        batch_size: int, of `choose_batch_size`.
-    """
-    train = data.splits[TRAIN]
-    if _passes(model, data, settings):
-        return in_passes(model, data, batch_size, settings.seed, settings.hide_rate)
-    steps = epoch_steps(len(train), batch_size)
-    return by_rows(model, data, batch_size, settings.seed, steps, settings.hide_rate)
-
-
-def epoch_steps(rows: int, batch_size: int) -> int:
-    """The number of batches in an epoch, for a number of training rows."""
-    least = FEW_STEPS if rows < FEW_ROWS else EPOCH_STEPS
-    return max(least, -(-min(rows, EPOCH_ROWS) // batch_size))
-
-
-def by_rows(
-    model: TaskModel, data: TaskData, batch_size: int, seed: int, steps: int, hide_rate: float
-) -> Parts:
-    """Trains on every row for itself.
-
-    Args:
-        model: TaskModel, of `build_task`.
-        batch_size, seed, steps, hide_rate: see `task_batches`.
-
-    Returns:
-        Parts.
-    """
-    train = data.splits[TRAIN]
-    # All batches have one width, so that the step is compiled once; no wider than any history.
-    width = max(1, min(data.max_length, int((train.stops - train.starts).max())))
-    batches = task_batches(
-        data.source.rows,
-        train.starts,
-        train.stops,
-        train.answers,
-        width,
-        batch_size,
-        seed,
-        hide_rate,
-        what_is_asked(model.host),
-        steps,
-        train.told,
-    )
-    return Parts(model, batches, model.user_states)
-
-
-def in_passes(
-    model: TaskModel, data: TaskData, batch_size: int, seed: int, hide_rate: float
-) -> Parts:
-    """Trains on all cuts of a user's history in one pass over it; see `UserPasses`.
-
-    Args:
-        model: TaskModel, of `build_task`.
-        batch_size: int. Cuts of a batch, approximately.
-
-    Returns:
-        Parts.
-    """
-    train, devices = data.splits[TRAIN], Devices.of(model)
-    reach = data.reach(model, TRAIN)
-    # An even number of rows at least, so that one device and two train on the same batches.
-    rows = math.lcm(2, devices.replicas)
-    plan = UserBatches(train.starts, train.stops, reach, cuts=batch_size, rows=rows)
-    if plan.at_ends:
-        steps, forward = epoch_steps(len(train), batch_size), model.user_states_at_ends
-    else:
-        least = FEW_STEPS if len(train) < FEW_ROWS else EPOCH_STEPS
-        steps = max(least, round(plan.steps * min(1.0, EPOCH_CUTS / len(train))))
-        forward = model.user_states_at
-    asked = seed, steps, hide_rate, what_is_asked(model.host)
-    batches = plan.training(data.source.rows, train.answers, *asked, train.told)
-    with devices.scope():
-        passes = UserPasses(model, plan.at_ends)
-    return Parts(passes, batches, forward)
-
-
-def on_states(model: TaskModel, data: TaskData, batch_size: int, seed: int) -> Parts:
-    """Trains the head alone, on the states of all training rows.
-
-    Args:
-        model: TaskModel, of `build_task`.
-        batch_size, seed: see `state_batches`.
-
-    Returns:
-        Parts.
-    """
-    states, train = data.states(model, TRAIN), data.splits[TRAIN]
-    batches = state_batches(states, train.answers, batch_size, seed, told=train.told)
-    with Devices.of(model).scope():
-        return Parts(head_model(model), batches, model.user_states)

@@ -24,8 +24,7 @@ from keras_peterrec.server.errors import (
 )
 from keras_peterrec.server.inference import INPUTS, read_serialized_examples
 from keras_peterrec.server.tensors import NUMPY_TYPES, read_tensor, type_title
-from keras_peterrec.serving.asset_hashes import changed_assets
-from keras_peterrec.serving.exported_model import DESCRIPTION
+from keras_peterrec.serving.export_files import DESCRIPTION, changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.warmup import PATH as WARMUP

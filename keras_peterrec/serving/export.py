@@ -15,9 +15,8 @@ from keras_peterrec.files.atomic_write import publishing, write_csv, write_text
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.log.id_text import written
 from keras_peterrec.report.card import model_card
-from keras_peterrec.serving.asset_hashes import asset_hashes
 from keras_peterrec.serving.export_checks import check_export
-from keras_peterrec.serving.exported_model import (
+from keras_peterrec.serving.export_files import (
     ADDED,
     BUNDLES,
     CARD,
@@ -26,6 +25,7 @@ from keras_peterrec.serving.exported_model import (
     ITEMS,
     MIXED_BUNDLES,
     REPORTS,
+    asset_hashes,
 )
 from keras_peterrec.serving.serving_module import ServingModule
 from keras_peterrec.serving.signature_names import NEXT_ITEM

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,12 @@ from keras_peterrec.log.histories import (
 )
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import Vocabulary
-from keras_peterrec.serving.asset_hashes import changed_assets
+from keras_peterrec.serving.export_files import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    changed_assets,
+    newest_version,
+)
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import (
     COUNTS,
@@ -40,14 +44,6 @@ from keras_peterrec.serving.signature_names import (
 )
 from keras_peterrec.types import AnyPath
 
-FORMAT_VERSION = 5
-DESCRIPTION = Path("assets.extra") / "peterrec.json"
-BUNDLES = Path("assets.extra") / "tasks"
-MIXED_BUNDLES = Path("assets.extra") / "mixed_tasks"
-CARD = Path("assets.extra") / "README.md"
-ITEMS = Path("assets.extra") / "items.csv"  # titles, where answers have them
-ADDED = Path("assets.extra") / "added_items"  # those that the host's folder lacks
-REPORTS = Path("assets.extra") / "reports.json"  # what the card is made of
 _DAMAGES = (DecodeError, tf.errors.OpError)
 
 
@@ -372,15 +368,6 @@ def _columns(rows, defaults):
             )
     wishes = {name: [row.get(name, value) for row in rows] for name, value in defaults.items()}
     return [row["history"] for row in rows], wishes
-
-
-def newest_version(path: AnyPath) -> Path:
-    """The newest version in a folder with versions; any other path as it is."""
-    path = Path(path)
-    if (path / "saved_model.pb").is_file() or not path.is_dir():
-        return path
-    versions = [p for p in path.iterdir() if p.name.isdecimal() and p.is_dir()]
-    return max(versions, key=lambda version: int(version.name), default=path)
 
 
 def _strings(argument, rows):

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.moments import check_split
 from keras_peterrec.settings.base import DATA, about, not_negative, setting
-from keras_peterrec.settings.reading import RunnerSettings, weight_setting
+from keras_peterrec.settings.reading import RunnerSettings, columns_setting, weight_setting
 from keras_peterrec.types import AnyPath, EventNames, Source
 
 
@@ -32,11 +31,8 @@ class PrepareSettings(RunnerSettings):
         check=not_negative,
     )
     weight_column: str | None = weight_setting("each event")
-    fields: EventNames | None = setting(
-        None,
-        "more columns that the prepared log carries as they are: price,channel (default: none)",
-        metavar="NAME,...",
-        check=lambda name, value: as_fields(value),
+    fields: EventNames | None = columns_setting(
+        "more columns that the prepared log carries as they are: price,channel (default: none)"
     )
     split: str = setting(
         "last",

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
-from keras_peterrec.log.column_names import as_fields, field_and_values
+from keras_peterrec.log.column_names import field_and_values
 from keras_peterrec.settings.base import (
     DATA,
     about,
@@ -15,7 +15,12 @@ from keras_peterrec.settings.base import (
     setting,
     split_setting,
 )
-from keras_peterrec.settings.reading import RunnerSettings, runner_setting, weight_setting
+from keras_peterrec.settings.reading import (
+    RunnerSettings,
+    columns_setting,
+    runner_setting,
+    weight_setting,
+)
 from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
 from keras_peterrec.types import AnyPath, EventNames, Source
 
@@ -52,17 +57,14 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     learning_rate: float = setting(2e-3, "of Adam", check=positive_number)
     later_rate: float = setting(
         0.5,
-        "weights r, r², r³ of the 2nd, 3rd and 4th next item as targets; 0 trains on the next item "
-        "only, as in the paper; causal only",
+        "how often, compared with the next item, the 2nd one is the target (r), the 3rd (r²) and "
+        "the 4th (r³); 0: the next one alone, as in the paper; causal only",
         check=rate,
     )
     weight_column: str | None = weight_setting("each event")
-    fields: EventNames | None = setting(
-        None,
+    fields: EventNames | None = columns_setting(
         "columns of the log that the network reads of each event, such as event_type,price: "
-        "categories, or numbers by quantiles",
-        metavar="NAME,...",
-        check=lambda name, value: as_fields(value),
+        "categories, or numbers by quantiles"
     )
     predict: str | None = setting(
         None,
@@ -79,12 +81,10 @@ class PretrainSettings(RunnerSettings, TrainingSettings, NetworkSettings):
     items: Source | None = setting(
         None, "table with item_id and the columns that `item_fields` names", **DATA
     )
-    item_fields: EventNames | None = setting(
-        None,
+    item_fields: EventNames | None = columns_setting(
         "columns of `items`, such as genre,brand: an item's vector is its own plus those of its "
         "values, several of them as in Drama|War, or of a vector such as [0.1, 0.2]",
-        metavar="NAME,...",
-        check=lambda name, value: as_fields(value),
+        "columns of `items`, such as genre,brand",
     )
     min_count: int = setting(
         1, "items with fewer training events become unknown", check=check_count

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_peterrec.errors import refuse
-from keras_peterrec.log.column_names import as_events, as_renames
+from keras_peterrec.log.column_names import as_events, as_fields, as_renames
 from keras_peterrec.settings.base import Settings, setting
 from keras_peterrec.types import ColumnNames, EventNames
 
@@ -12,6 +12,17 @@ from keras_peterrec.types import ColumnNames, EventNames
 def event_names(name: str, value: Any) -> None:
     """Checks a setting that names kinds of event."""
     as_events(value)
+
+
+def columns_setting(text: str, what: str = "columns of the log, such as price,channel") -> Any:
+    """A setting that names columns: `fields`, `item_fields` or `user_fields`.
+
+    Args:
+        text: str. What `--help` says of it.
+        what: str. What the message says of a value that names no columns.
+    """
+    check = lambda name, value: as_fields(value, name, what)
+    return setting(None, text, metavar="NAME,...", check=check)
 
 
 def weight_setting(what: str) -> Any:
@@ -58,6 +69,12 @@ class ReadingSettings(Settings):
         "leave out rows without an id or a time, with a time far from all others, or with more or "
         "fewer values than columns, and say how many; otherwise they end the command or are named",
     )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the log is read: arguments of `load_log`."""
+        names = ("columns", "events", "drop_bad_rows")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)

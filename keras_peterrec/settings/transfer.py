@@ -21,7 +21,12 @@ from keras_peterrec.settings.base import (
     setting,
     split_setting,
 )
-from keras_peterrec.settings.reading import ReadingSettings, event_names, weight_setting
+from keras_peterrec.settings.reading import (
+    ReadingSettings,
+    columns_setting,
+    event_names,
+    weight_setting,
+)
 from keras_peterrec.settings.training import NetworkSettings, TrainingSettings
 from keras_peterrec.task_kinds import kind_names
 from keras_peterrec.types import AnyPath, EventNames, Named, Source
@@ -96,14 +101,10 @@ class TaskSettings(SplitSettings, ReadingSettings):
     users: Source | None = setting(
         None, "table with user_id and the columns that `user_fields` names", **DATA
     )
-    user_fields: EventNames | None = setting(
-        None,
+    user_fields: EventNames | None = columns_setting(
         "columns of `users`, such as plan,country, that the task reads beside the history: "
         "categories, or numbers by quantiles",
-        metavar="NAME,...",
-        check=lambda name, value: as_fields(
-            value, name, "columns of `users`, such as plan,country"
-        ),
+        "columns of `users`, such as plan,country",
     )
     class_weight: str | None = setting(
         None,
@@ -223,11 +224,8 @@ class LinearSettings(TaskSettings):
 
     log: Source = field(metadata=about("source log with the histories", **DATA))
     out: AnyPath = field(metadata=about("new folder", recorded=False))
-    fields: EventNames | None = setting(
-        None,
-        "columns of the log that are read of each event, as by `pretrain`",
-        metavar="NAME,...",
-        check=lambda name, value: as_fields(value),
+    fields: EventNames | None = columns_setting(
+        "columns of the log that are read of each event, as by `pretrain`"
     )
 
 

@@ -22,8 +22,8 @@ LEAST_SCALE = 0.01
 # Where training users are fewer, they help to choose the penalty of the linear part.
 FEW_USERS = 5_000
 FOLDS = 4
-# Strength, in nats, of the pull of both scales towards what they are without validation users. It
-# matters where those are few.
+# How strongly both scales are held to what they are without validation users: to move one by 1,
+# these must have so much less log-loss in all. It matters where they are few.
 HELD = 10.0
 
 

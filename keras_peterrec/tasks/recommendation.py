@@ -9,14 +9,10 @@ import numpy as np
 
 from keras_peterrec.integers import distinct_pairs
 from keras_peterrec.linear.event_features import EventFeatures
+from keras_peterrec.linear.item_regression import EXACT_UP_TO, item_regression
 from keras_peterrec.linear.last_item import NAME as LAST_ITEM
 from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_items
-from keras_peterrec.linear.linear_fitting import (
-    EXACT_UP_TO,
-    best_item_regression,
-    best_weight,
-    item_regression,
-)
+from keras_peterrec.linear.linear_fitting import best_item_regression, best_weight
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
 from keras_peterrec.linear.sparse_regression import Pairs
 from keras_peterrec.log.events import Events
@@ -29,8 +25,9 @@ from keras_peterrec.log.seen_items import (
     keeps_seen,
     what_is_seen,
 )
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, events_before, split_target_events
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, events_before
 from keras_peterrec.log.task_examples import recommendation_examples
+from keras_peterrec.log.user_splits import split_target_events
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.metrics import full_ranks, popularity_table, ranking_metrics, sampled_ranks
 from keras_peterrec.metrics.best_items import ranking_details

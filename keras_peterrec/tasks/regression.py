@@ -10,8 +10,9 @@ import numpy as np
 from keras_peterrec.errors import InputError, Misfit, refuse
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.splits import TRAIN, split_users
+from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
+from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.metrics import regression_metrics
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import LinearHead
@@ -153,7 +154,7 @@ class RegressionData(LabelData):
             )
         kind = Regression(labels.column, mean, deviation)
         standardised = ((numbers - mean) / deviation).astype("float32")[:, None]
-        examples = examples.with_answers(standardised)
+        examples = examples.replace(answers=standardised)
         super().__init__(kind, source, examples, max_length, settings)
 
     def start(self) -> np.ndarray:
@@ -203,7 +204,7 @@ class RegressionData(LabelData):
         # Other users have another mean: the truths stay, their standard units change.
         for part, split in self.splits.items():
             numbers = before.mean + before.deviation * split.answers
-            self.splits[part] = split.with_answers((numbers - kind.mean) / kind.deviation)
+            self.splits[part] = split.replace(answers=(numbers - kind.mean) / kind.deviation)
 
 
 def _numbers(values, column):

@@ -12,19 +12,11 @@ from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import is_moment
-from keras_peterrec.log.splits import (
-    LEFT_OUT,
-    PARTS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    check_part,
-    events_before,
-    split_users,
-)
+from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, events_before
 from keras_peterrec.log.task_examples import TaskExamples
 from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.log.user_fields import UserFields, UserTable, find_user_fields
+from keras_peterrec.log.user_splits import LEFT_OUT, check_part, split_users
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.task_kind import TaskKind
@@ -122,7 +114,7 @@ class TaskData:
         if fields is None:
             fields = find_user_fields(table, self.splits[TRAIN].user_ids.tolist())
         self.user_fields = fields
-        told = lambda rows: rows.with_told(fields.told(table, rows.user_ids.tolist()))
+        told = lambda rows: rows.replace(told=fields.told(table, rows.user_ids.tolist()))
         self.splits = {part: told(rows) for part, rows in self.splits.items()}
         self.every_row = told(self.every_row)
 
@@ -360,7 +352,7 @@ def _cut_at(examples, split, source, moment):
     ends = examples.starts + before[np.minimum(users, len(before) - 1)]
     stops = np.where(split == TEST, examples.stops, np.minimum(examples.stops, ends))
     emptied = (stops == examples.starts) & (examples.stops > examples.starts)
-    return examples.with_stops(stops), np.where(emptied, LEFT_OUT, split)
+    return examples.replace(stops=stops), np.where(emptied, LEFT_OUT, split)
 
 
 def _few(labels):

@@ -1,7 +1,6 @@
 """Early stopping with a falling learning rate, which can continue after an interruption."""
 
 import itertools
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -9,14 +8,11 @@ from pathlib import Path
 
 import keras
 
-from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.finish_request import is_asked_to_finish
-from keras_peterrec.files.json_file import read_json, write_json
-from keras_peterrec.files.weights_file import read_weights, write_weights
-from keras_peterrec.keras_internals import stored_variables
 from keras_peterrec.training.callbacks import learning_rate
 from keras_peterrec.training.devices import Devices
+from keras_peterrec.training.saved_state import SavedState
 from keras_peterrec.training.seeds import random_states
 from keras_peterrec.training.weight_average import WeightAverage
 from keras_peterrec.types import AnyPath, Json, Model
@@ -110,6 +106,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.drops = drops
         self.factor = factor
         self.average = average
+        self._saved = SavedState(folder, average)
         self.least_gain = least_gain
         self.gives_up = gives_up
         self.asked_in = self.folder.parent if asked_in is None else asked_in
@@ -133,16 +130,16 @@ class ResumableTraining(keras.callbacks.Callback):
             int. The epoch to start with.
         """
         devices = Devices.of(model)
-        state = devices.on_chief(self._read_state)
+        state = devices.on_chief(lambda: self._saved.read(self.state))
         if state["epoch"]:
             # On every worker, since making variables is work of all of them.
             model.optimizer.build(model.trainable_variables)
-            if not devices.on_chief(lambda: self._has_weights(model, state)):
+            if not devices.on_chief(lambda: self._saved.has_weights(model, state)):
                 state = self.state
         self.state = state
         self._earlier_seconds = self.state["seconds"]
         if self.state["epoch"]:
-            self._load(model, self.state["epoch"])
+            self._saved.load(model, self.state["epoch"])
             # Assigned on every worker, since a worker does not save its own states.
             for variable, value in zip(random_states(model), self.state["random_states"]):
                 variable.assign(value)
@@ -162,7 +159,7 @@ class ResumableTraining(keras.callbacks.Callback):
         state = {**self.state, "best": value, "best_epoch": -1, "best_seconds": 0.0}
         state.update(first=value, bests=[value])
         if Devices.of(model).is_chief:
-            self._save(state)
+            self._saved.write(self.model, state)
         self.state = state
 
     @property
@@ -210,7 +207,7 @@ class ResumableTraining(keras.callbacks.Callback):
             if why is not None:
                 self._drop_rate_or_stop(state, why)
         if Devices.of(self.model).is_chief:
-            self._save(state)
+            self._saved.write(self.model, state)
         self.state = state
         # Another callback may have asked to stop; that must not be taken back.
         self.model.stop_training = self.model.stop_training or self.stopped
@@ -241,7 +238,7 @@ class ResumableTraining(keras.callbacks.Callback):
     def load_best(self) -> None:
         """Loads the best weights into the model."""
         if self.state["best_epoch"] is not None:
-            self._load(self.model, self.state["best_epoch"] + 1)
+            self._saved.load(self.model, self.state["best_epoch"] + 1)
             if self.average is not None:
                 self.average.keep()
 
@@ -313,90 +310,10 @@ class ResumableTraining(keras.callbacks.Callback):
         # Read before loading: the saved optimizer holds the rate of its own epoch.
         rate = learning_rate(self.model) * self.factor
         if state["best_epoch"] + 1 != state["epoch"]:  # else the best weights are those at hand
-            self._load(self.model, state["best_epoch"] + 1)
+            self._saved.load(self.model, state["best_epoch"] + 1)
         self.model.optimizer.learning_rate.assign(rate)
         state.update(waited=0, drops=state["drops"] + 1, path=state["best_path"])
         self.told += f": the learning rate drops to {rate:.3g}"
-
-    def _read_state(self):
-        file = self.folder / "state.json"
-        if not file.exists():
-            return self.state
-        try:
-            state = read_json(file, "out")
-            if not isinstance(state, dict) or not state.keys() >= NEW_STATE.keys():
-                raise InputError(f"{file} does not hold such a state")
-        except InputError as error:
-            return self._begin_anew(error, self.state)
-        return state
-
-    def _has_weights(self, model, state):
-        """Whether the weights that a state names are there and those of this model."""
-        best = state["best_epoch"]
-        try:
-            for epoch in {state["epoch"]} | ({best + 1} if best is not None else set()):
-                self._read_weights(model, epoch)
-        except InputError as error:
-            return self._begin_anew(error, False)
-        return True
-
-    def _begin_anew(self, error, answer):
-        progress.line(
-            f"{self.folder}: what an interrupted training left cannot be read; "
-            f"training begins anew ({error})"
-        )
-        return answer
-
-    def _read_weights(self, model, epoch):
-        file = self._weights(epoch)
-        saved, variables = read_weights(file), self._variables(model)
-        shapes = {number: tuple(variable.shape) for number, variable in variables.items()}
-        if {number: array.shape for number, array in saved.items()} != shapes:
-            raise InputError(f"`{file}` should hold the weights of this model. Received: others.")
-        return saved
-
-    def _load(self, model, epoch):
-        devices = Devices.of(model)
-        if devices.is_chief:
-            saved = self._read_weights(model, epoch)
-            for number, variable in self._variables(model).items():
-                variable.assign(saved[number])
-        devices.copy_from_chief(self._variables(model).values())
-
-    def _save(self, state):
-        """Writes the state so that a process killed at any moment leaves a usable one.
-
-        The weights get a new name for each epoch, `state.json` says which of them are
-        valid and is replaced in one step, and only then are older weights removed.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        last = self._weights(state["epoch"])
-        # Keras' `save_weights` takes as long as a short epoch.
-        write_weights(last, self._variables(self.model))
-        state["random_states"] = [
-            keras.ops.convert_to_numpy(v).tolist() for v in random_states(self.model)
-        ]
-        write_json(self.folder / "state.json", state)
-        kept = {last.name}
-        if state["best_epoch"] is not None:
-            kept.add(self._weights(state["best_epoch"] + 1).name)
-        for file in self.folder.glob("*.weights.npz"):
-            if file.name not in kept:
-                os.remove(file)
-
-    def _weights(self, epoch):
-        """The weights after so many epochs: the last ones, the best ones or both."""
-        return self.folder / f"{epoch}.weights.npz"
-
-    def _variables(self, model):
-        """The weights of a model, its optimizer's variables and averages, `{number: variable}`.
-
-        Not by path: Keras gives a model that is made again in the same process other names.
-        """
-        averages = [] if self.average is None else self.average.variables
-        weights = stored_variables(model.weights)
-        variables = [*weights, *model.optimizer.variables, *averages]
-        return {str(number): variable for number, variable in enumerate(variables)}
 
 
 class RepeatedTraining(ResumableTraining):
@@ -439,7 +356,7 @@ class RepeatedTraining(ResumableTraining):
         self._count_epoch(state, epoch)
         state.update(best_epoch=epoch, best_seconds=state["seconds"])
         if Devices.of(self.model).is_chief:
-            self._save(state)
+            self._saved.write(self.model, state)
         self.state = state
 
 

@@ -11,8 +11,9 @@ from keras_peterrec.linear.vector_regression import predicted_vectors
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.vocabulary import UNK, Vocabulary, number_of, rows_of_items
+from keras_peterrec.models.pretrainer import OBJECTIVES
 from keras_peterrec.network.network import ITEM_TABLE
-from keras_peterrec.transfer.host import OBJECTIVES, OUTPUT_TABLE, Host
+from keras_peterrec.transfer.host import OUTPUT_TABLE, Host
 
 BESIDE = 3  # events before and after that count as beside
 FROM_COLUMNS = 10.0  # so many items beside a new one say as much as its columns

@@ -24,8 +24,7 @@ from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, EachTimes, Histories, HistoryForms
 from keras_peterrec.log.vocabulary import Vocabulary, check_lines
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.pretrainer import OBJECTIVES, Pretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network
 from keras_peterrec.network.registry import network_from_config, network_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
@@ -36,8 +35,6 @@ OUTPUT_TABLE = "output_table/embeddings"  # of a host that is not tied
 ROWS = 1024  # of a table of many users, which a model is given at a time
 COUNTS = "sampler/counts"  # among the weights: how often each item is drawn, where that is counted
 
-OBJECTIVES = {"causal": CausalPretrainer, "masked": MaskedPretrainer}
-
 
 class Host:
     """What one log taught, ready for every task.
@@ -46,7 +43,7 @@ class Host:
     `weights.npz` (by path) and `vocabulary.txt`.
 
     Args:
-        pretrainer: CausalPretrainer or MaskedPretrainer.
+        pretrainer: Pretrainer.
         vocabulary: Vocabulary of the source log.
         max_length: int. Last events of a history that its network reads.
         origin: dict or `None`. Where it comes from, JSON values: the `split` of its log, whether it
@@ -73,7 +70,7 @@ class Host:
 
     def __init__(
         self,
-        pretrainer: CausalPretrainer | MaskedPretrainer,
+        pretrainer: Pretrainer,
         vocabulary: Vocabulary,
         max_length: int,
         origin: dict | None = None,

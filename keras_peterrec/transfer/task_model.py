@@ -218,7 +218,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return self.user_states_at(history, cuts, at_ends=True)
 
     def reach(self, max_length: int) -> int | None:
-        """Events before a cut that can change its result in `user_states_at`.
+        """How many of the events before a cut `user_states_at` needs, to tell the user there.
 
         Args:
             max_length: int. How many of the last events of a history the task reads.

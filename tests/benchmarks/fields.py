@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.field_kinds import Categories, Numbers, TimeUntilNext
 from keras_peterrec.log.vocabulary import Vocabulary, id_of
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.exported_model import ExportedModel

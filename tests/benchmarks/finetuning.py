@@ -56,7 +56,7 @@ def train(options):
     import keras
 
     from keras_peterrec.network.convolution import ConvolutionNetwork
-    from keras_peterrec.runs.task_training import by_rows, on_states
+    from keras_peterrec.runs.task_parts import by_rows, on_states
     from keras_peterrec.transfer.strategies import build_task
 
     keras.utils.set_random_seed(0)

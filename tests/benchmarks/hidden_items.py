@@ -16,7 +16,8 @@ import numpy as np
 
 from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.sources.movielens import MovieLens
-from keras_peterrec.log.splits import TEST, VALIDATION, count_split, user_fractions
+from keras_peterrec.log.splits import TEST, VALIDATION, count_split
+from keras_peterrec.log.user_splits import user_fractions
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.training.inference import outputs_of

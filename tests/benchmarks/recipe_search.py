@@ -86,7 +86,8 @@ def joined(*parts):
 
 def scored(host, data, fold, settings, options):
     """The metric of one fold, and how much it counts."""
-    from keras_peterrec.log.splits import PARTS, TEST, user_fractions
+    from keras_peterrec.log.splits import PARTS, TEST
+    from keras_peterrec.log.user_splits import user_fractions
     from keras_peterrec.runs.task_training import train_task
     from keras_peterrec.training.seeds import seeded
     from keras_peterrec.transfer.strategies import build_task

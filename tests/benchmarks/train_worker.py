@@ -19,7 +19,7 @@ from step_parts import step_parts
 
 from keras_peterrec.benchmarks.worker import peak_bytes
 from keras_peterrec.log.vocabulary import FIRST_ITEM
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training.fit import compile_model
 from keras_peterrec.training.seeds import seeded

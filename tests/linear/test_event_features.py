@@ -7,8 +7,8 @@ import scipy.sparse
 from linear_samples import OUTPUTS
 
 from keras_peterrec.linear.event_features import EventFeatures
+from keras_peterrec.linear.item_regression import ItemRegression
 from keras_peterrec.linear.label_regression import LabelRegression
-from keras_peterrec.linear.linear_fitting import ItemRegression
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields

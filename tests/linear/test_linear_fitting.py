@@ -7,14 +7,10 @@ from hypothesis import strategies as st
 from linear_samples import ITEMS, OUTPUTS, bag_of, matrices, random_rows
 from sklearn import linear_model
 
+from keras_peterrec.linear import item_regression as fitting
 from keras_peterrec.linear import linear_fitting
-from keras_peterrec.linear.linear_fitting import (
-    ItemRegression,
-    best_ease,
-    best_item_regression,
-    best_weight,
-    item_regression,
-)
+from keras_peterrec.linear.item_regression import ItemRegression, item_regression
+from keras_peterrec.linear.linear_fitting import best_ease, best_item_regression, best_weight
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
 
 
@@ -36,7 +32,7 @@ def test_ridge_to_items_is_the_closed_form(seed, bag, penalty):
 def test_ridge_to_items_does_not_depend_on_how_cuts_are_taken_together(monkeypatch):
     rows = random_rows(1, users=3, cuts=30)
     whole = ItemRegression(Bag(fade=2.0), rows, ITEMS, OUTPUTS).solve(3.0).table
-    monkeypatch.setattr(linear_fitting, "CUTS", 2)
+    monkeypatch.setattr(fitting, "CUTS", 2)
     parts = ItemRegression(Bag(fade=2.0), rows, ITEMS, OUTPUTS).solve(3.0).table
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
@@ -77,7 +73,7 @@ def test_ridge_is_held_to_copies_where_an_item_meets_itself():
 def test_where_items_repeat_rare_ones_are_copied_too(exact, monkeypatch):
     """Every history is of one item again and again; most items have a row or none."""
     if not exact:
-        monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
+        monkeypatch.setattr(fitting, "EXACT_UP_TO", 4)
     random = np.random.default_rng(0)
     size, held = 40, np.arange(20, 40)
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.linear import linear_fitting, sparse_regression
-from keras_peterrec.linear.linear_fitting import ItemRegression, item_regression
+from keras_peterrec.linear import item_regression as fitting
+from keras_peterrec.linear import sparse_regression
+from keras_peterrec.linear.item_regression import ItemRegression, item_regression
 from keras_peterrec.linear.linear_part import Bag, Rows
 from keras_peterrec.linear.sparse_regression import EVENTS, SparseRegression
 
@@ -81,7 +82,7 @@ def test_rows_of_a_task_are_the_exact_regression(power, monkeypatch):
 
 def test_candidates_are_the_items_that_explain_a_target_best(monkeypatch):
     rows, bag = task_rows(4), Bag(events=EVENTS)
-    monkeypatch.setattr(linear_fitting, "EXACT_UP_TO", 4)
+    monkeypatch.setattr(fitting, "EXACT_UP_TO", 4)
     monkeypatch.setattr(sparse_regression, "CANDIDATES", 3)
     found = item_regression(bag, rows, ITEMS, OUTPUTS).solve(10.0)
     assert found.is_sparse and found.bag.events == EVENTS

@@ -14,10 +14,10 @@ from keras_peterrec.log.batches import hide_fields
 from keras_peterrec.log.event_fields import EventFields, find_fields, is_only_an_order
 from keras_peterrec.log.event_text import EventReader, UserReader, items_of
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.field_kind import ColumnKind
 from keras_peterrec.log.field_kinds import (
     VALUE_STEPS,
     Categories,
-    ColumnKind,
     Numbers,
     TimeUntilNext,
     register_field_kind,

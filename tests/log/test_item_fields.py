@@ -8,7 +8,7 @@ from one_step import check_step
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.item_fields import ItemFields, read_item_fields
 from keras_peterrec.log.vocabulary import Vocabulary
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training.inference import traced
 

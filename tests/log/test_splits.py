@@ -9,14 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.splits import (
-    LEAST_VALIDATION,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    split_users,
-    user_fractions,
-)
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.log.user_splits import LEAST_VALIDATION, split_users, user_fractions
 
 USERS = [f"user{n}" for n in range(20_000)]
 

@@ -148,7 +148,7 @@ def test_labels_are_guessed_from_the_whole_history(answers):
     ]
     np.testing.assert_array_equal(examples.answers, answers[[0, 2]])
     assert examples.dropped_users == 1
-    others = examples.with_answers(-examples.answers)
+    others = examples.replace(answers=-examples.answers)
     np.testing.assert_array_equal(others.answers, -answers[[0, 2]])
     assert others.dropped_users == 1 and others.user_ids is examples.user_ids
     with pytest.raises(Misfit, match="`labels` should share users with `log`"):

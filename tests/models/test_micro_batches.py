@@ -11,9 +11,8 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from keras_peterrec.models import micro_batches
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
 from keras_peterrec.models.micro_batches import micro_batch_count
+from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 
 ITEMS, CHANNELS = 60, 8

@@ -11,8 +11,7 @@ import pytest
 from autodiff import value_and_gradients
 from slow_cases import slow
 
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 
 VOCABULARY = 16  # four special ids and twelve items

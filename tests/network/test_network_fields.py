@@ -5,8 +5,7 @@ import pytest
 from one_step import check_step
 
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 
 FIELDS = {"time": 6, "kind": 4}

@@ -50,6 +50,6 @@ def short_runs():
     """Epochs are short, and tasks keep all that their method trains, which hardly beats noise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_peterrec.runs.task_training.why_head_is_all", lambda *_: None)
-        patch.setattr("keras_peterrec.runs.task_training.EPOCH_STEPS", 16)
-        patch.setattr("keras_peterrec.runs.task_training.EPOCH_ROWS", 1_024)
+        patch.setattr("keras_peterrec.runs.task_parts.EPOCH_STEPS", 16)
+        patch.setattr("keras_peterrec.runs.task_parts.EPOCH_ROWS", 1_024)
         yield

@@ -247,7 +247,7 @@ def test_a_failure_leaves_the_old_file(answered, tmp_path, monkeypatch):
 
 
 def test_lists_in_csv_keep_items_apart(tmp_path):
-    from keras_peterrec.runs.table_writer import table_writer
+    from keras_peterrec.runs.bulk import table_writer
 
     with table_writer(tmp_path / "a.csv", ".csv") as write:
         write(pa.table({"items": [["New York", "b"], ["c", ""]]}))

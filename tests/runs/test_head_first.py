@@ -9,7 +9,7 @@ from slow_cases import slow
 
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.log.splits import TRAIN
-from keras_peterrec.runs import task_training
+from keras_peterrec.runs import task_parts, task_training
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.task_training import TaskRun
@@ -181,7 +181,7 @@ def test_a_head_is_trained_in_whole_passes(host_folder, tmp_path, monkeypatch):
         transfer(host_folder, SOURCE, tmp_path / "shop", method="head", **TARGET)
     rows = len(seen["rows"])
     assert rows <= seen["steps"] * seen["batch"] < rows + seen["batch"]
-    assert seen["batch"] <= task_training.HEAD_BATCH
+    assert seen["batch"] <= task_parts.HEAD_BATCH
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from keras_peterrec.linear import linear_fitting
+from keras_peterrec.linear import item_regression
 from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import VALIDATION
@@ -26,7 +26,7 @@ def test_longer_trainings_may_have_larger_linear_parts():
     small, large = bounds(1_000_000, epochs=1), bounds(1_000_000)
     assert small.items < large.items and small.exact <= large.exact and small.rows <= large.rows
     assert bounds(1_000_000, epochs=1, hidden_dim=128).items > small.items
-    assert bounds(10**9).items == 100_000 and bounds(10**9).exact == linear_fitting.EXACT_UP_TO
+    assert bounds(10**9).items == 100_000 and bounds(10**9).exact == item_regression.EXACT_UP_TO
     default = ConvolutionNetwork(9).multiplications
     assert default == host_linear.DEFAULT_MULTIPLICATIONS
     # MovieLens-100K and -1M are exact, whatever the epochs.
@@ -49,7 +49,7 @@ def log():
 
 
 def test_its_line_says_how_many_items_take_part(log, monkeypatch, capsys):
-    for module in (linear_fitting, host_linear):
+    for module in (item_regression, host_linear):
         monkeypatch.setattr(module, "EXACT_UP_TO", 10)
     parts = [
         fit_linear(log, sparse_regression_of, Bounds(exact=10, items=15, rows=500))

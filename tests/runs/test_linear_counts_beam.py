@@ -11,7 +11,7 @@ from commands import run_here
 from prepared_samples import prepared, sample_columns
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.linear import linear_fitting, sparse_regression
+from keras_peterrec.linear import item_regression, sparse_regression
 from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.runs import host_linear, pretrain, pretraining_log
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def large(monkeypatch):
     """The log counts as one of many items that is larger than what is read at once."""
-    for module in (linear_fitting, host_linear):
+    for module in (item_regression, host_linear):
         monkeypatch.setattr(module, "EXACT_UP_TO", 10)
     monkeypatch.setattr(host_linear, "CHOOSING_ROWS", 400)
     monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 1_000)
@@ -148,7 +148,7 @@ def test_a_small_log_leaves_nothing_to_count(folder, tmp_path, monkeypatch, caps
     if few == "events":
         monkeypatch.setattr(pretraining_log, "CHUNK_EVENTS", 4_000)
     else:
-        for module in (linear_fitting, host_linear):
+        for module in (item_regression, host_linear):
             monkeypatch.setattr(module, "EXACT_UP_TO", 60)
     pretrain.pretrain(folder, tmp_path / "host", runner="DirectRunner", final=True, **SMALL)
     said = capsys.readouterr().err

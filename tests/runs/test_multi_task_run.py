@@ -8,7 +8,7 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead

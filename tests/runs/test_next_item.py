@@ -12,7 +12,7 @@ from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.host_linear import rule_baselines
 from keras_peterrec.runs.next_item import NextItemEvaluation

@@ -13,7 +13,7 @@ from prepared_samples import sample_columns, write_files
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.linear import linear_fitting
+from keras_peterrec.linear import item_regression
 from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
@@ -181,7 +181,7 @@ def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
 
 @pytest.mark.slow
 def test_many_items_have_a_linear_part_out_of_all_shards(folder, tmp_path, monkeypatch):
-    for module in (linear_fitting, host_linear):
+    for module in (item_regression, host_linear):
         monkeypatch.setattr(module, "EXACT_UP_TO", 10)
     monkeypatch.setattr(host_linear, "CHOOSING_ROWS", 400)
     log = Events.from_columns(*sample_columns())

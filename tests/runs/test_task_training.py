@@ -10,9 +10,9 @@ from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.runs import task_training
+from keras_peterrec.runs import task_parts
 from keras_peterrec.runs.evaluate import evaluate
-from keras_peterrec.runs.task_training import epoch_steps
+from keras_peterrec.runs.task_parts import epoch_steps
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.training.callbacks import ProgressLines
 from keras_peterrec.transfer.strategies import LEARNING_RATES
@@ -24,9 +24,9 @@ def test_an_epoch_of_few_rows_reads_each_of_them_once(rows, batch_size):
 
 
 def test_an_epoch_is_neither_too_short_nor_too_long_to_validate():
-    assert epoch_steps(3, 16) == task_training.FEW_STEPS
-    assert epoch_steps(1_100, 128) == task_training.EPOCH_STEPS
-    assert epoch_steps(10**6, 16) == task_training.EPOCH_ROWS // 16
+    assert epoch_steps(3, 16) == task_parts.FEW_STEPS
+    assert epoch_steps(1_100, 128) == task_parts.EPOCH_STEPS
+    assert epoch_steps(10**6, 16) == task_parts.EPOCH_ROWS // 16
 
 
 @pytest.mark.parametrize("method", ["head", *slow("patch")])

@@ -14,7 +14,8 @@ from keras_peterrec import cli
 from keras_peterrec.errors import InputError
 from keras_peterrec.server.errors import ServingError
 from keras_peterrec.server.loaded_version import LoadedVersion
-from keras_peterrec.serving.exported_model import FORMAT_VERSION, ExportedModel
+from keras_peterrec.serving.export_files import FORMAT_VERSION
+from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.operations import HARMLESS, OF_EXPORTS, READERS, WRITERS
 from keras_peterrec.serving.verify.verify_export import verify_export

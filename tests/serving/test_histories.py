@@ -8,7 +8,8 @@ from commands import run_here
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.id_text import comma_hint
-from keras_peterrec.serving.exported_model import ExportedModel, newest_version
+from keras_peterrec.serving.export_files import newest_version
+from keras_peterrec.serving.exported_model import ExportedModel
 
 
 class Table(dict):

@@ -7,7 +7,7 @@ from serving_samples import randomise
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.serving.export import export

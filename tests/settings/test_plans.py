@@ -6,6 +6,7 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.experiments.plots import PLOTS
+from keras_peterrec.models.pretrainer import OBJECTIVES
 from keras_peterrec.patches.bottleneck import INSERTIONS
 from keras_peterrec.patches.registry import patch_methods
 from keras_peterrec.patches.short_names import get_patch
@@ -14,7 +15,6 @@ from keras_peterrec.runs.multi_task import multi_task
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.settings.plans import PLANS, RUNS
 from keras_peterrec.settings.transfer import METHODS
-from keras_peterrec.transfer.host import OBJECTIVES
 
 TAKES = {
     name: inspect.signature(run).parameters

@@ -10,10 +10,11 @@ from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, split_users
+from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.network.convolution import ConvolutionNetwork
-from keras_peterrec.runs.task_training import in_passes, on_states
+from keras_peterrec.runs.task_parts import in_passes, on_states
 from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks import recommendation
 from keras_peterrec.tasks.item_filters import ItemFilters

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from slow_cases import slow
 
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.heads import LinearHead, RecommenderHead
 from keras_peterrec.tasks.target_loss import TargetLoss

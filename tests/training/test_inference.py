@@ -11,8 +11,7 @@ import tensorflow as tf
 from slow_cases import slow
 
 from keras_peterrec.log.preprocessing import gather_rows, left_pad
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training import inference
 from keras_peterrec.training.inference import outputs_of

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_peterrec.layers.sampled_softmax import SHARED_SEED
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.training.replicated_model import (
     record_loss,

@@ -6,8 +6,7 @@ import numpy as np
 import numpy_reference as reference
 
 from keras_peterrec.log.vocabulary import Vocabulary
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
-from keras_peterrec.models.masked_pretrainer import MaskedPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer, MaskedPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.tasks.multilabel import Multilabel

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from task_samples import KINDS, make_task
 
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
-from keras_peterrec.models.causal_pretrainer import CausalPretrainer
+from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.clocks import Clock, middle_of
-from keras_peterrec.log.events import Events, Field, checked_weights
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import FIELD, ROWS_OF_A_FILE, user_hashes
 from keras_peterrec.log.read_log import Reading, Rows
-from keras_peterrec.log.table_columns import encode_ids
+from keras_peterrec.log.table_columns import Field, checked_weights, encode_ids
 from keras_peterrec.log.table_files import find_files, read_pieces
 from keras_peterrec.log.table_formats import format_of
 

@@ -16,7 +16,7 @@ from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.files.weights_file import DAMAGED, read_arrays
 from keras_peterrec.integers import offsets_of
 from keras_peterrec.log.asked_events import AskedEvents
-from keras_peterrec.log.events import Events, Field
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import in_clock, is_moment
 from keras_peterrec.log.prepared.finishing import read_vocabulary
 from keras_peterrec.log.prepared.format import (
@@ -42,6 +42,7 @@ from keras_peterrec.log.splits import (
     count_split,
     last_events,
 )
+from keras_peterrec.log.table_columns import Field
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
 from keras_peterrec.types import Json
 
@@ -245,17 +246,6 @@ class PreparedLog:
         """
         paths, whole = self._shard_paths([shard]), self._manifest["whole_timestamps"]
         return read_fields(paths, ["timestamps"], whole)["timestamps"]
-
-    def sample(self, events: int) -> range:
-        """The first shards that have so many events together; all of them if there are not more.
-
-        Shards are hashes of users, so this is a random part of the users.
-        """
-        total, shards = 0, 0
-        while shards < self.shards and (not shards or total < events):
-            total += self.events_of(shards)
-            shards += 1
-        return range(shards)
 
     def log(
         self,

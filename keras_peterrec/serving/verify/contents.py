@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from keras_peterrec.serving.asset_hashes import changed_assets
-from keras_peterrec.serving.exported_model import BUNDLES, DESCRIPTION, MIXED_BUNDLES
+from keras_peterrec.serving.export_files import BUNDLES, DESCRIPTION, MIXED_BUNDLES, changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.operations import OF_EXPORTS
 from keras_peterrec.serving.signature_names import (

@@ -10,7 +10,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.files.json_file import read_json
-from keras_peterrec.serving.exported_model import DESCRIPTION
+from keras_peterrec.serving.export_files import DESCRIPTION
 from keras_peterrec.serving.signature_names import INTEGERS, STATE
 from keras_peterrec.serving.warmup import PATH, read_warmup, sample_rows
 from keras_peterrec.types import AnyPath
