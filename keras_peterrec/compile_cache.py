@@ -120,9 +120,6 @@ def is_whole(file):
 
     A machine that loses its power may leave a file that is empty, cut off or full of zeros. Only
     the lengths of the fields are read, so that it takes no time.
-
-    Args:
-        file: path.
     """
     size = os.path.getsize(file)
     with open(file, "rb") as content:

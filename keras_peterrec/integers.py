@@ -19,7 +19,6 @@ def distinct_pairs(owners: np.ndarray, items: np.ndarray, size: int | np.integer
     Args:
         owners: int array `[M]`, not negative.
         items: int array `[M]` in `[0, size)`.
-        size: int.
 
     Returns:
         tuple of two int64 arrays of one length: owners and items.

@@ -163,9 +163,6 @@ def frozen_weights(layer):
     They are the same objects for all models, and live as long as the layer: a model of several
     tasks then holds its host once.
 
-    Args:
-        layer: Layer.
-
     Returns:
         dict from the id of a weight to its FrozenWeight.
     """

@@ -50,7 +50,6 @@ def print_table(console, title, texts, numbers, rows, width=None):
 
     Args:
         console: rich Console.
-        title: str.
         texts: iterable of str, the first columns.
         numbers: iterable of str, the columns after these, aligned to the right and never broken.
         rows: list of lists of str.

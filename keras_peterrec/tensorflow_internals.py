@@ -24,9 +24,6 @@ def global_seed(seed):
     way: `tf.random.set_seed` restarts the caller's sequence, also that of operations
     with a seed of their own, and nothing public reads the position in it.
 
-    Args:
-        seed: int.
-
     Raises:
         RuntimeError: TensorFlow keeps its seed elsewhere.
     """

@@ -41,9 +41,6 @@ def open_dataset(name: str, path: AnyPath | None = None) -> Dataset:
         name: str. One of `DATASETS`.
         path: path of a folder, for `"amazon"` and `"peterrec"`.
 
-    Returns:
-        Dataset.
-
     Raises:
         InputError: there is no such dataset, `path` is missing or not wanted, or the folder
             lacks the files.

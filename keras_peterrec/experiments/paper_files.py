@@ -29,9 +29,6 @@ def paper_dataset(folder: Path) -> Dataset:
     ColdRec-1 may have a pretraining file of its own, which its name tells; all other tasks share
     one. Tasks without a file are left out, with a line on stderr.
 
-    Returns:
-        Dataset.
-
     Raises:
         InputError: the folder has no pretraining file, or no file of any task.
     """

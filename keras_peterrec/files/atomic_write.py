@@ -115,7 +115,6 @@ def write_csv(path, columns, rows):
     """Writes a CSV file by `replacing`.
 
     Args:
-        path: path.
         columns: sequence of str, the header.
         rows: iterable of dict; keys that are no column are left out, missing ones stay empty.
     """

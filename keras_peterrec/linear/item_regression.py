@@ -29,7 +29,6 @@ class ItemRegression:
     pairs of items.
 
     Args:
-        bag: Bag.
         rows: Rows. What columns say of users is read as items of their histories are.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
@@ -79,7 +78,6 @@ class ItemRegression:
         """The linear part for one penalty.
 
         Args:
-            penalty: float.
             prior: float array `[I, Y]` or `None`. An earlier table P, of the same bag, that the
                 solution is held to, so that what it knows and these rows do not say is kept:
 

@@ -29,7 +29,6 @@ class LabelRegression:
     It is logistic regression for classes or labels, and ridge regression for a number.
 
     Args:
-        bag: Bag.
         items: int array of source ids, as `Events.items`.
         starts, stops: int arrays `[E]`, the histories.
         size: int. Items I of the source vocabulary, without special ids.

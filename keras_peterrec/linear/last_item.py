@@ -182,7 +182,6 @@ def add_followers(pairs: Pairs, rows: Rows) -> None:
 
     Args:
         pairs: Pairs `[I, Y]`, which keep the most frequent ones alone where there are too many.
-        rows: Rows.
     """
     last = np.repeat(last_items(rows.items, rows.starts, rows.stops), np.diff(rows.offsets))
     pairs.add(last, rows.targets.astype("int64"), np.ones(len(last), "float32"))

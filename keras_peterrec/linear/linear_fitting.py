@@ -80,7 +80,6 @@ def best_penalty(regression: Any, quality: Callable, first: float) -> LinearPart
     """The linear part of an `item_regression` whose penalty is best.
 
     Args:
-        regression: ItemRegression or SparseRegression.
         quality: see `best_item_regression`.
         first: float. The penalty to begin with, one of `PENALTIES`.
     """

@@ -117,7 +117,6 @@ class LinearPart:
     """Scores `x(history) · table + bias`, fitted without a network.
 
     Args:
-        bag: Bag.
         table: float32 array `[I, Y]`, or a sparse matrix of that shape; with features, their rows
             come first.
         bias: float32 array `[Y]`.

@@ -29,7 +29,6 @@ class SparseRegression:
     targets.
 
     Args:
-        bag: Bag.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
         item_counts: int array `[I]`. How frequent each item is.

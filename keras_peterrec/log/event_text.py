@@ -78,9 +78,6 @@ class EventReader(tf.Module):
 class UserReader(tf.Module):
     """Reads what histories tell of their users: the last event, where it has no item.
 
-    Args:
-        fields: UserFields.
-
     Example:
 
     >>> read = UserReader(UserFields([Categories("plan", ["gold", "free"])]))

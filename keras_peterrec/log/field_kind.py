@@ -43,11 +43,7 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True)
 class FieldKind:
-    """A field that is read of every event, and how.
-
-    Args:
-        name: str.
-    """
+    """A field that is read of every event, and how."""
 
     kind: ClassVar[str]  # what a saved host calls it
     reads_times: ClassVar[bool] = False

@@ -97,7 +97,6 @@ class Untold(FieldKind):
     """A field that the network has a table of, and that a task does not read.
 
     Args:
-        name: str.
         rows: int, of its table.
     """
 
@@ -122,7 +121,6 @@ class Categories(ColumnKind):
     """A field of few different texts.
 
     Args:
-        name: str.
         values: sequence of str, those that have a number, from 1 on; all others have 0.
     """
 
@@ -166,7 +164,6 @@ class Numbers(ColumnKind):
     """A field of numbers, in buckets that hold about as many events each.
 
     Args:
-        name: str.
         edges: sequence of float, where buckets begin, rising.
         unit: float. In what values are told: their standard deviation.
     """
@@ -264,8 +261,6 @@ def find_field(
     """How a column is read: as the kind that takes it.
 
     Args:
-        column: Field.
-        name: str.
         trained: bool array `[N]`, the events that are trained on. No other is looked at.
         argument: str. What messages call the columns. Defaults to `"fields"`.
 

@@ -160,11 +160,7 @@ class Histories:
         return left_pad(rows, width, fixed=self._texts is None).numpy(), counts
 
     def told(self, fields: UserFields) -> np.ndarray:
-        """What strings tell of their users, int32 `[B, G]`; 0 where nothing does.
-
-        Args:
-            fields: UserFields.
-        """
+        """What strings tell of their users, int32 `[B, G]`; 0 where nothing does."""
         if self._texts is None or not len(self):
             return np.zeros((len(self), len(fields)), "int32")
         texts = [text.encode("utf-8", "replace") for text in self._texts]

@@ -113,13 +113,11 @@ def read_items(
                 f"Received: {source_name(source)}, which has none."
             )
         tables = read_tables(table, ["item_id", *others], columns, drop_bad_rows)
-        try:
+        with tables.named_in_errors():
             whole = rows_with_ids(tables, ["item_id"], drop=drop_bad_rows)
             tables = tables if whole is None else tables.select(whole)
             of_columns = {name: tables.column(name) for name in others}
             features = ItemFeatures.from_columns(tables.column("item_id"), of_columns)
-        except InputError as error:
-            raise InputError(f"{tables.name}: {error}") from error
         found(f"{len(features.item_ids):,} items by {', '.join(others)}")
     return features
 

@@ -130,11 +130,9 @@ def read_item_fields(
     """
     with progress.stage(f"reading {source_name(source)}") as said:
         tables = read_tables(item_table(source), ["item_id", *names], columns)
-        try:
+        with tables.named_in_errors():
             of_columns = {name: tables.column(name) for name in names}
             fields = ItemFields.of_columns(vocabulary, tables.column("item_id"), of_columns)
-        except InputError as error:
-            raise InputError(f"{tables.name}: {error}") from error
         numbers = fields.vectors.shape[1]
         read = f"{fields.count:,} values" + (f" and {numbers:,} numbers" if numbers else "")
         said(

@@ -196,7 +196,7 @@ def read_labels(
     with progress.stage(f"reading {source_name(source)}") as found:
         tables = read_tables(source, ["user_id", column], columns, drop_bad_rows)
         count = len(tables)
-        try:
+        with tables.named_in_errors():
             values = table_columns.texts(
                 table_columns.joined_lists(tables.column(column), column), column
             )
@@ -209,8 +209,6 @@ def read_labels(
                 tables, labelled = tables.select(whole), labelled[whole]
             tables = tables.select(labelled)
             labels = Labels.from_columns(tables.column("user_id"), tables.column(column), column)
-        except InputError as error:
-            raise InputError(f"{tables.name}: {error}") from error
         found("; ".join([f"{count:,} rows", labels.summary(), *tables.notes()]))
     return labels
 

@@ -213,7 +213,6 @@ def packed(
 
     Args:
         chunks: tf.data.Dataset of `Chunk`.
-        make_batch: NextItems or HiddenItems.
         rows, width: int. The shape of a batch.
         shuffled: bool. Whether the windows of a chunk are shuffled. Defaults to `True`.
 

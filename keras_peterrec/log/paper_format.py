@@ -24,9 +24,6 @@ def read_paper_pretrain(path: str | Path) -> Events:
 
     Users are numbered by line, from "0"; a timestamp is the position in the line.
 
-    Args:
-        path: str or path.
-
     Raises:
         InputError: if the file is missing, or a line is malformed; the message names
             the line.
@@ -47,9 +44,6 @@ def read_paper_finetune(path: str | Path) -> tuple[Events, Events]:
 
     Both share user ids. The timestamp of a target is its position in the line
     without padding, so every target comes after the user's source events.
-
-    Args:
-        path: str or path.
 
     Returns:
         The source `Events` and the target `Events`.
@@ -76,9 +70,6 @@ def read_paper_labels(path: str | Path) -> tuple[Events, Labels]:
     """Reads the source log and the labels in a fine-tuning file.
 
     The label of a user is the only target of the line.
-
-    Args:
-        path: str or path.
 
     Returns:
         The source `Events` and the `Labels`.

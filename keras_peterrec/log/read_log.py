@@ -170,15 +170,12 @@ def read_log(
     with progress.stage(f"reading {source_name(source)}") as found:
         tables = read_tables(source, reading.wanted, columns, drop_bad_rows)
         count = len(tables)
-        try:
+        with tables.named_in_errors():
             rows = reading.rows(tables)
             progress.part("users, items and their order")
             name = tables.name.removeprefix("the ")
             rest = rows.times, name, rows.weights, rows.fields
             log = Events.from_columns(rows.user_ids, rows.item_ids, *rest)
-        except InputError as error:
-            inside = str(error) if tables.names[0] in str(error) else f"{tables.name}: {error}"
-            raise InputError(inside) from error
         log, repeated = _without_duplicates(log)
         said = [f"{count:,} rows"] if count != len(log) else []
         said += [log.summary(), *repeated, *tables.notes(), *([rows.note] if rows.note else [])]

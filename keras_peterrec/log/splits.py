@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from keras_peterrec.log.asked_events import PlacesOfAsked
 from keras_peterrec.log.moments import in_clock, is_moment
 
 if TYPE_CHECKING:
+    from keras_peterrec.log.event_fields import EventFields
     from keras_peterrec.log.events import Events
     from keras_peterrec.log.prepared.reading import PreparedLog
 
@@ -120,6 +122,24 @@ class Periods:
             return EventSplit(trained, *asked)
         return events_by_time(trained, before, events.lengths)
 
+    def read(
+        self,
+        log: Events | PreparedLog,
+        shards: Sequence[int],
+        ids: np.ndarray,
+        fields: EventFields | None = None,
+    ) -> Events:
+        """The Events of some shards, split, with no more than training needs of them.
+
+        Args:
+            shards: sequence of int.
+            ids: int32 array `[I]`, a number for each item of the log.
+            fields: EventFields that are read of them, or `None`. Defaults to `None`.
+        """
+        times = self.reads_times or (fields is not None and fields.read_times)
+        events = log.read(shards, times=times, fields=fields is not None and bool(fields.columns))
+        return events.renumbered(ids, self.events(events))
+
     def check(self, found: EventSplit, log: Events | PreparedLog) -> None:
         """Raises InputError if an EventSplit of a log leaves training, validation or test empty."""
         longest = max(found.test.max() + 1, found.trained.max())
@@ -180,7 +200,6 @@ def count_split(log: Events | PreparedLog, split: str = LAST) -> SplitCounts:
     """What a split of a log comes to; its shards are not read where that is known.
 
     Args:
-        log: Events or PreparedLog.
         split: str; see `Periods`. Defaults to `"last"`.
 
     Raises:

@@ -189,13 +189,11 @@ class StreamedBatches:
 
     def _load(self, chunk):
         try:
-            shards = self.chunks[int(chunk)]
-            times = self.split.periods.reads_times or self.fields.read_times
-            found = self.prepared.read(shards, times=times, fields=bool(self.fields.columns))
+            shards, periods = self.chunks[int(chunk)], self.split.periods
+            events = periods.read(self.prepared, shards, self.ids, self.fields)
         except InputError as error:
             self._error = error
             raise
-        events = found.renumbered(self.ids, self.split.periods.events(found))
         starts, stops = events.training_windows(self.window)
         weights = []
         if events.target_weights is not None:

@@ -1,5 +1,6 @@
 """Tables of a user's own: files of several formats, globs of them, and tables in memory."""
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -66,6 +67,17 @@ class Tables:
             columns = [column.cast(pa.string()) for column in columns]
         return pa.chunked_array([c for column in columns for c in column.chunks], columns[0].type)
 
+    @contextlib.contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Within this block, an InputError also says which tables it is about."""
+        try:
+            yield
+        except InputError as error:
+            inside = str(error)
+            raise InputError(
+                inside if self.names[0] in inside else f"{self.name}: {inside}"
+            ) from error
+
     def notes(self) -> list[str]:
         """What else there is to say of them, for people."""
         said = [f"not read: {', '.join(self.ignored)}"] if self.ignored else []
@@ -126,9 +138,6 @@ def read_tables(
         drop_bad_rows: bool. Whether rows of CSV with more or fewer values than there are columns
             are left out, and a line says how many. Defaults to `False`, they are an error.
 
-    Returns:
-        Tables.
-
     Raises:
         InputError: a file is missing, of another format or cannot be read, or lacks a column.
 
@@ -174,7 +183,6 @@ def read_pieces(
     Lines of JSON are read at once.
 
     Args:
-        path: path.
         wanted, columns, drop_bad_rows: see `read_tables`.
 
     Yields:

@@ -90,9 +90,6 @@ def recommendation_examples(
             `split_target_events`. Defaults to `None`: users are split later.
         answered: Events of `answered_events`, or `None`. Defaults to `None`.
 
-    Returns:
-        TaskExamples.
-
     Raises:
         Misfit: no user of the target log has a source history.
 

@@ -9,7 +9,6 @@ def read_titles(path, argument="titles"):
     """Reads titles of items from a CSV file with the columns `item_id` and `title`.
 
     Args:
-        path: path.
         argument: str. What messages call it. Defaults to `"titles"`.
 
     Returns:
@@ -38,7 +37,6 @@ def read_item_list(path, argument):
     """Reads a text file of items, one a line; lines that are empty or begin with `# ` say nothing.
 
     Args:
-        path: path.
         argument: str. What messages call it.
 
     Returns:

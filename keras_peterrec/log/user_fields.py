@@ -141,7 +141,6 @@ def find_user_fields(table: UserTable, user_ids: Sequence[str]) -> UserFields:
     """How the columns of a table are read: as categories, or as numbers in buckets.
 
     Args:
-        table: UserTable.
         user_ids: sequence of str, the users that are trained on. No others are looked at.
 
     Raises:

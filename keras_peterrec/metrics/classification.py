@@ -122,9 +122,6 @@ def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:
     Args:
         scores: float array `[N]`. A NaN counts as the worst score of its row.
         positive: bool array `[N]`, with both values in it.
-
-    Returns:
-        float.
     """
     scores = np.where(np.isnan(scores), np.where(positive, -np.inf, np.inf), scores)
     _, groups = np.unique(scores, return_inverse=True)

@@ -99,7 +99,6 @@ class MicroBatchedStep:
     variables, and gives back their gradients.
 
     Args:
-        model: Pretrainer.
         history: int32 tensor `[B, L]` or `[B, L, 1 + F]`.
         targets: int32 tensor `[B, L]`.
         total: float. The sum of the losses is divided by it: the number of targets of

@@ -65,7 +65,6 @@ def get_patch_method(name: Any, argument: str, received: str | None = None) -> A
     """The settings class of a patch method.
 
     Args:
-        name: str.
         argument: str. What the message calls it.
         received: str. The text in which the name stands. Defaults to `None`, the name alone.
 

@@ -23,9 +23,6 @@ def get_patch(patch: str | PatchMethod) -> PatchMethod:
     Args:
         patch: str or PatchMethod. A PatchMethod is returned as it is.
 
-    Returns:
-        PatchMethod.
-
     Raises:
         InputError: the short name cannot be read, or a setting is not allowed.
 

@@ -49,7 +49,6 @@ def write_test_rows(folder: AnyPath, result: dict, metric: "Metric", examples: "
         result: dict, as `metrics.json` will hold it, with `Measured` metrics. Of a plain dict
             nothing is known, and nothing is written.
         metric: Metric that decides.
-        examples: Examples.
 
     Returns:
         dict of the arrays; empty if nothing was written.

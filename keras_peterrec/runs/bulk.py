@@ -58,7 +58,6 @@ def check_out(out: AnyPath, remote: bool = False) -> None:
     """Raises InputError if answers cannot be written to a file of this name.
 
     Args:
-        out: path.
         remote: bool. Whether it may be a URL such as `gs://...`. Defaults to `False`.
     """
     if Path(out).suffix not in ENDINGS:

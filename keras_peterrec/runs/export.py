@@ -123,7 +123,6 @@ class _Growth:
     Args:
         host: Host, with all items.
         added: int. How many of its last items its folder lacks.
-        features: ItemFeatures or `None`.
     """
 
     host: Host

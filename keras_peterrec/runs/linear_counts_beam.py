@@ -24,7 +24,7 @@ from keras_peterrec.log.prepared.format import read_bytes, work_beside, write_by
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import Periods
 from keras_peterrec.runs.host_linear import next_item_rows
-from keras_peterrec.runs.pretraining_log import PretrainingLog, training_part
+from keras_peterrec.runs.pretraining_log import PretrainingLog
 
 BLOCKS = 64  # row n of a matrix is in block n modulo BLOCKS: frequent items are in all of them
 PARTS = 256  # that shards are grouped into, so that no runner moves the sums of each shard
@@ -103,7 +103,7 @@ class CountPairs(beam.DoFn):
         prepared = PreparedLog(self._path)
         for shard in range(part, prepared.shards, PARTS):  # one in memory at a time
             if prepared.events_of(shard):
-                found = training_part(prepared, ids, [shard], self._periods)
+                found = self._periods.read(prepared, [shard], ids)
                 self._regression.add(next_item_rows(found))
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_
 from keras_peterrec.log.splits import (
     EVERYTHING,
     LAST,
-    Periods,
     SplitCounts,
     count_split,
     find_periods,
@@ -68,7 +67,6 @@ class PretrainingLog:
         """The PretrainingLog of a log in memory or of one that was prepared.
 
         Args:
-            log: Events or PreparedLog.
             min_count: int. Items that training sees less often become unknown.
             split: str. See `Periods`. Defaults to `"last"`.
 
@@ -141,7 +139,7 @@ class PretrainingLog:
             while shards and events < self.chunk_events:
                 taken.append(shards.pop(0))
                 events += self.prepared.events_of(taken[-1])
-            yield training_part(self.prepared, self.ids, taken, periods)
+            yield periods.read(self.prepared, taken, self.ids)
 
     def steps_of_epoch(self, batches: Any, asked: int | None) -> int:
         """Steps of an epoch: those asked for, or all batches once, if they are not very many."""
@@ -190,26 +188,12 @@ class PretrainingLog:
             )
 
 
-def training_part(
-    prepared: PreparedLog, ids: np.ndarray, shards: Sequence[int], periods: Periods
-) -> Events:
-    """The Events of some shards, with what is trained on alone: no users or fields.
-
-    Args:
-        ids: int32 array `[I]`, a number for each of its items.
-        periods: Periods, which split them.
-    """
-    events = prepared.read(shards, times=periods.reads_times)
-    return events.renumbered(ids, periods.events(events))
-
-
 def measured_sequences(
     log: Events | PreparedLog, vocabulary: Vocabulary, split: str = LAST
 ) -> tuple[Events, int | None]:
     """The users of a log that are looked at as a whole, and how many of them are measured.
 
     Args:
-        log: Events or PreparedLog.
         split: str. See `Periods`. Defaults to `"last"`.
 
     Returns:

@@ -76,7 +76,6 @@ class GrownHost(HostLife):
 
     Args:
         settings, devices, fingerprints, began: see `HostLife`.
-        growth: Growth.
     """
 
     goes_on = True

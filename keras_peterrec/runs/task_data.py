@@ -144,7 +144,6 @@ def say_of_how_many(users: UserTable, asked: set[str]) -> None:
     """Says of how few users the columns say something, where it is few.
 
     Args:
-        users: UserTable.
         asked: set of str, the users of a task or a log.
 
     Raises:
@@ -192,13 +191,9 @@ def task_result(
     """What `metrics.json` says of a task, however it was solved.
 
     Args:
-        settings: Settings.
         fingerprints: list of str, of all that was read.
         measure: Callable of a split and of `sampled`, as `TaskData.measure` after the model.
         linear: LinearPart that is measured alone, as a baseline, or `None`.
-
-    Returns:
-        dict.
     """
     with stage("measuring validation and test users"):
         progress.part("the simplest answer")

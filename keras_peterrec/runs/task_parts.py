@@ -69,7 +69,6 @@ def choose_parts(model: TaskModel, data: TaskData, settings: Any, batch_size: in
 
     Args:
         model: TaskModel, of `build_task`.
-        settings: TransferSettings.
         batch_size: int, of `choose_batch_size`.
     """
     train = data.splits[TRAIN]
@@ -93,9 +92,6 @@ def by_rows(
     Args:
         model: TaskModel, of `build_task`.
         batch_size, seed, steps, hide_rate: see `task_batches`.
-
-    Returns:
-        Parts.
     """
     train = data.splits[TRAIN]
     # All batches have one width, so that the step is compiled once; no wider than any history.
@@ -124,9 +120,6 @@ def in_passes(
     Args:
         model: TaskModel, of `build_task`.
         batch_size: int. Cuts of a batch, approximately.
-
-    Returns:
-        Parts.
     """
     train, devices = data.splits[TRAIN], Devices.of(model)
     reach = data.reach(model, TRAIN)
@@ -152,9 +145,6 @@ def on_states(model: TaskModel, data: TaskData, batch_size: int, seed: int) -> P
     Args:
         model: TaskModel, of `build_task`.
         batch_size, seed: see `state_batches`.
-
-    Returns:
-        Parts.
     """
     states, train = data.states(model, TRAIN), data.splits[TRAIN]
     batches = state_batches(states, train.answers, batch_size, seed, told=train.told)

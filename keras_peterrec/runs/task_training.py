@@ -96,8 +96,6 @@ class TaskRun:
 
     Args:
         model: TaskModel, of `build_task`.
-        data: TaskData.
-        settings: TransferSettings.
         folder: path of the run.
         linear: LinearPart that is served beside the network, or `None`. Training does not see it,
             but what is measured is the sum.
@@ -273,9 +271,6 @@ def train_head(
         folder: path, for the state, the history and the logs.
         path: sequence of int or `None`. See `TaskRun.measured`.
         stage: str. What the progress calls it. Defaults to `""`.
-
-    Returns:
-        ResumableTraining.
     """
     count = len(run.data.splits[TRAIN])
     alone = run.settings.method == "head"  # what the user asks is otherwise meant for the rest
@@ -300,9 +295,6 @@ def train_rest(
     Args:
         head: ResumableTraining of the head, or `None` where it was not trained before.
         path: see `train_head`.
-
-    Returns:
-        ResumableTraining.
     """
     data, settings = run.data, run.settings
     count = len(data.splits[TRAIN])

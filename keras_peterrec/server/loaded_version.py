@@ -146,7 +146,6 @@ class Signature:
     """A function from arrays to arrays inside a session.
 
     Args:
-        definition: SignatureDef.
         session: `tf.compat.v1.Session` that holds its graph.
         model: str. Name of the model, for metrics. Defaults to `""`.
 

@@ -210,9 +210,6 @@ def read_config(path, settings_class):
             `metrics.json` of a run of the same command.
         settings_class: a subclass of Settings.
 
-    Returns:
-        dict.
-
     Raises:
         InputError: the file cannot be read, or holds what is no setting of the command.
     """

@@ -58,11 +58,7 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
     seed: int = setting(0, "of dropout and the order of batches", check=seed_number)
 
     def for_host(self, host: Any) -> PretrainSettings:
-        """How `pretrain` would train such a host.
-
-        Args:
-            host: Host.
-        """
+        """How `pretrain` would train such a host."""
         rate = self.learning_rate or (
             PretrainSettings.learning_rate if self.keep_host_items else GENTLE
         )

@@ -25,7 +25,6 @@ def start_outputs(
     it, a head of other labels stays as it is.
 
     Args:
-        head: Layer.
         labels: list of str, of the new head.
         arrays: the earlier head's weights by path, as `head_weights` names them.
         earlier_labels: list of str.

@@ -82,8 +82,6 @@ class ItemFilters:
 
         Args:
             scores: float array `[B, V]`, one score for each item of the vocabulary.
-            vocabulary: Vocabulary.
-            k: int.
             keeps: bool. Whether items of a history stay where `keep_seen` does not say it.
 
         Returns:

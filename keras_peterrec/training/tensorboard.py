@@ -52,9 +52,6 @@ class StepLoss(keras.callbacks.Callback):
     """Writes the loss several times an epoch, as `step_loss`, the mean since it was last written.
 
     Keras sums up the losses of an epoch anyway; this reads the sum, up to `POINTS` times an epoch.
-
-    Args:
-        folder: path.
     """
 
     def __init__(self, folder: AnyPath) -> None:
@@ -96,7 +93,6 @@ class ShownExamples(keras.callbacks.Callback):
     """Writes a few validation users and their answers as text after each epoch.
 
     Args:
-        folder: path.
         validation: Validation, earlier among the callbacks.
         show: Callable of what it measured. Returns Markdown, or `""` for nothing.
     """

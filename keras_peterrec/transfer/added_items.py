@@ -32,9 +32,6 @@ def add_items(host: Host, features: ItemFeatures) -> Host:
         host: Host. It is not changed.
         features: ItemFeatures, of `read_items`: known items, to learn from, and new ones.
 
-    Returns:
-        Host.
-
     Raises:
         InputError: the table has none of the host's items.
 
@@ -78,7 +75,6 @@ def tell_own_network(
         task: Task of a method that trains a copy of the host, loaded on a host with new items.
         vocabulary: Vocabulary of that host.
         known: int. Items that the task was trained with, the first ones.
-        features: ItemFeatures.
     """
     weight = task.model.host.named_weights()[ITEM_TABLE]
     table = np.array(weight)

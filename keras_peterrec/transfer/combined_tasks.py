@@ -70,9 +70,6 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
         weights: list of float or `None`. The share of each task; they sum to one. Defaults to
             `None`, equal shares.
 
-    Returns:
-        Task.
-
     Raises:
         InputError: the tasks differ in host, patch or answers, or `weights` do not fit.
 
@@ -110,9 +107,6 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
 
     Args:
         tasks: list of Task. Two or more, of the method `patch` and on one host.
-
-    Returns:
-        Task.
 
     Raises:
         InputError: the tasks differ in host, or one has no patch.

@@ -25,7 +25,6 @@ def grown_vocabulary(
     """The items of a vocabulary and, after them, new ones by falling counts.
 
     Args:
-        vocabulary: Vocabulary.
         item_ids: object array `[I]` of str, known items and new ones.
         counts: int array `[I]`.
         min_count: int. New items with smaller counts are left out. Defaults to `1`.
@@ -110,7 +109,6 @@ def vectors_by_columns(
         items: object array `[K + N]` of str, known items and new ones.
         known: int. K.
         table: float array `[K, C]` of the known items.
-        features: ItemFeatures.
 
     Returns:
         Which new items the features are of, bool `[N]`, and a vector for each, `[N, C]`: the mean
@@ -177,7 +175,6 @@ def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_
     """How often each item comes beside each new one in the events that are trained on.
 
     Args:
-        sequences: Events.
         known: int. Items that are not new, the first ones.
         items: int. All items of the vocabulary, without special ids.
 

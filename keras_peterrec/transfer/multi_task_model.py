@@ -20,7 +20,6 @@ class MultiTaskModel(ReplicatedModel):
         loss = loss of the next item + Σ over tasks of the task's loss
 
     Args:
-        pretrainer: Pretrainer.
         tasks: dict of str to TaskModel, each built on `pretrainer.backbone`.
         losses: dict of str to Loss, one for each task.
 

@@ -22,7 +22,6 @@ class PatchedHost(keras.layers.Layer):
     written.
 
     Args:
-        host: Network.
         patch: PatchMethod or `None`. Fitted to the host by `PatchMethod.for_host`. Defaults
             to `None`, no patches.
         window: int or `None`. How many of the last events the host reads. Defaults to `None`,

@@ -31,7 +31,6 @@ class TaskBundle:
     The format is specified in `notebooks/formats.md`.
 
     Args:
-        folder: Path.
         saved: dict, the content of `task.json`.
         argument: str. What messages call the folder.
     """
@@ -184,7 +183,6 @@ class TaskBundle:
 
         Args:
             variables: dict of the task's variables, by path.
-            host: Host.
         """
         arrays = read_weights(self.folder / "weights.npz")
         if host.items_of(self.saved["host"]) == len(host.vocabulary.items):

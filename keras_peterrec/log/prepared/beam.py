@@ -166,7 +166,6 @@ def sorted_shards(pipeline: Any, log: Any, plan: Plan, written: Any = None) -> A
     """The events of a log by shard, all shards included.
 
     Args:
-        pipeline: Pipeline.
         log: Events, if that is the input, else anything.
         plan: Plan of the log.
         written: path or `None`. Of a folder that gets `clocks.json`. Defaults to `None`.

@@ -91,7 +91,6 @@ def write_vocabulary(folder: AnyPath, items: pa.Table, min_count: int) -> None:
     """Writes the vocabulary and the items' counts.
 
     Args:
-        folder: path.
         items: Table of the whole log's items, from `add_counts`.
 
     Raises:

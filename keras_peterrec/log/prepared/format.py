@@ -71,7 +71,6 @@ def read_manifest(folder: Any, argument: str = "log") -> dict:
     """The content of `prepared.json`.
 
     Args:
-        folder: path.
         argument: str. What messages call the folder. Defaults to `"log"`.
 
     Raises:
@@ -181,7 +180,6 @@ def work_beside(path: AnyPath, argument: str) -> Iterator[str]:
     one that writes beside it.
 
     Args:
-        path: path or URL.
         argument: str. What messages call the path.
 
     Raises:

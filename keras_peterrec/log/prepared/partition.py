@@ -74,7 +74,6 @@ def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = No
     """Reads an input in pieces and parts the events of each by shard.
 
     Args:
-        plan: Plan.
         number: int. Which of its inputs.
         log: Events, if that is the input. Defaults to `None`.
         rows: int or `None`. Events of a piece, approximately. Defaults to `None`, a million or

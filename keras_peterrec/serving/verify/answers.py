@@ -82,9 +82,6 @@ def same_answers(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bo
     Args:
         one: dict from output name to array `[B, ...]`.
         other: likewise.
-
-    Returns:
-        bool.
     """
     if one.keys() != other.keys() or any(one[k].shape != other[k].shape for k in one):
         return False
