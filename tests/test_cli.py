@@ -104,6 +104,7 @@ def test_finished_run_prints_a_table(pretrained, small_log):
     assert "already finished" in done.stderr and "epoch" not in done.stderr
 
 
+@pytest.mark.slow
 def test_whole_chain(pretrained, small_log, tmp_path):
     host, _ = pretrained
     labels = tmp_path / "users.csv"

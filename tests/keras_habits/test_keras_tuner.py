@@ -9,6 +9,7 @@ import keras_peterrec as kp
 keras_tuner = pytest.importorskip("keras_tuner")
 
 
+@pytest.mark.slow
 def test_a_tuner_chooses_a_patch_on_one_shared_host(backbone, rows, tmp_path):
     def build(choose):
         patch = choose.Choice("patch", ["bottleneck:2", "lora:2"])

@@ -355,6 +355,7 @@ def words_of(items):
     return [f"group{int(item[1:]) % 3}" for item in items]
 
 
+@pytest.mark.slow
 def test_new_items_by_their_columns(runs, tmp_path, capsys):
     """They are read and recommended; what was there answers as before."""
     known, new = Host.load(runs / "host"), ["n0", "n1"]

@@ -160,6 +160,7 @@ def test_a_task_reads_prices_one_by_one(folder):
     assert abs(untold["scores"] - whole["scores"]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path):
     log = log_of(columns_of())
     prepare(log, tmp_path / "log", shards=1)
@@ -171,6 +172,7 @@ def test_a_prepared_log_pretrains_the_same_host(folder, tmp_path):
     assert hosts[0].fingerprint() == hosts[1].fingerprint()
 
 
+@pytest.mark.slow
 def test_a_refreshed_host_reads_the_same(folder, tmp_path):
     newer = columns_of(seed=2)
     newer["item_id"] = [item if item != "i7" else "new" for item in newer["item_id"]]
@@ -188,6 +190,7 @@ def test_a_refreshed_host_reads_the_same(folder, tmp_path):
         refresh(folder / "host", log_of(newer, ()), tmp_path / "none", **quick)
 
 
+@pytest.mark.slow
 def test_timestamps_that_only_order_are_not_learned_from(tmp_path, capsys):
     columns = columns_of(users=30)
     columns["timestamp"] = list(range(len(columns["timestamp"])))
@@ -214,6 +217,7 @@ def test_fields_of_items_are_trained_and_leave_a_host_like_others(tmp_path):
         pretrain(log_of(columns), out, items=other, item_fields="side", **settings)
 
 
+@pytest.mark.slow
 def test_vectors_of_items_are_trained_and_leave_a_host_like_others(tmp_path):
     columns, turn = columns_of(users=60), 2 * np.pi / ITEMS
     place = [[float(np.cos(n * turn)), float(np.sin(n * turn))] for n in range(ITEMS)]

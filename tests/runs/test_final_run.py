@@ -75,6 +75,7 @@ def test_it_is_trained_as_long_as_was_best_and_metrics_are_the_measured_runs(
     assert pretrain(circle_log(), tmp_path / "host", **SMALLER) == found(tmp_path / "host")
 
 
+@pytest.mark.slow
 def test_an_interrupted_final_training_goes_on_where_it_was(measured_folder, tmp_path, monkeypatch):
     for name in ("host", "whole"):
         shutil.copytree(measured_folder, tmp_path / name)

@@ -40,18 +40,15 @@ def shop(tmp_path_factory):
     out, columns = tmp_path_factory.mktemp("shop"), columns_of(users=240, seed=3)
     log, (labels, target) = log_of(columns), answers_of(columns)
     pretrain(log, out / "host", **HOST)
-    quick = {"epochs": 1, "patch": "bottleneck:2"}
     asked = {
         "paid": {"labels": labels, "column": "paid", "kind": "regression"},
         "kinds": {"labels": labels, "column": "kinds", "kind": "multilabel"},
         "films": {"target": target},
     }
-    with pytest.MonkeyPatch.context() as patch:  # so few steps hardly beat noise
-        patch.setattr("keras_peterrec.runs.task_training.why_head_is_all", lambda *_: None)
-        found = {
-            name: transfer(out / "host", log, out / name, **quick, **more)
-            for name, more in asked.items()
-        }
+    found = {
+        name: transfer(out / "host", log, out / name, epochs=1, method="head", **more)
+        for name, more in asked.items()
+    }
     host = Host.load(out / "host")
     tasks = {name: Task.load(out / name, host) for name in ALONE}
     mixed = MixedTasks.load([out / name for name in MIXED], host)
@@ -123,7 +120,26 @@ def halves(users=120, seed=5):
     return dict(zip(names, map(list, zip(*rows))))
 
 
+def best_of_halves(host):
+    """Asks what follows an item that came by app, and one that did not; returns the answers."""
+    texts = ["i3 i4;channel=app;price=2", "i3 i4;price=2"]
+    best, scores = host.recommend(texts, 6)
+    for half, items in zip((range(6, 12), range(6)), best):
+        assert set(items) == {f"i{n}" for n in half}
+    return texts, scores
+
+
 def test_the_next_item_too(tmp_path):
+    found = pretrain(log_of(halves()), tmp_path / "host", **{**HOST, "times": False})
+    assert found["linear"]["fields"]
+    host = Host.load(tmp_path / "host")
+    layer = host.pretrainer.linear
+    assert layer.table.shape == (layer.features.rows + 12, 12)
+    best_of_halves(host)
+
+
+@pytest.mark.slow
+def test_the_next_item_of_prepared_refreshed_and_exported_hosts(tmp_path):
     log = log_of(halves())
     prepare(log, tmp_path / "log", shards=1)
     settings = {**HOST, "times": False, "final": True}
@@ -133,15 +149,11 @@ def test_the_next_item_too(tmp_path):
     ]
     assert found[0]["linear"]["fields"] and found[0]["linear"] == found[1]["linear"]
     host, twin = (Host.load(tmp_path / name) for name in ("memory", "prepared"))
-    layer = host.pretrainer.linear
-    np.testing.assert_array_equal(layer.table, twin.pretrainer.linear.table)
-    assert layer.table.shape == (layer.features.rows + 12, 12)
+    np.testing.assert_array_equal(host.pretrainer.linear.table, twin.pretrainer.linear.table)
     export(host, {}, tmp_path / "peterrec" / "1")
-    texts = ["i3 i4;channel=app;price=2", "i3 i4;price=2"]
-    best, scores = ExportedModel(tmp_path / "peterrec").recommend(texts, 6)
-    for half, items in zip((range(6, 12), range(6)), best):
-        assert set(items) == {f"i{n}" for n in half}
-    np.testing.assert_allclose(scores, host.recommend(texts, 6)[1], atol=1e-4)
+    texts, scores = best_of_halves(host)
+    served = ExportedModel(tmp_path / "peterrec").recommend(texts, 6)[1]
+    np.testing.assert_allclose(served, scores, atol=1e-4)
     newer = halves(seed=6)
     newer["item_id"] = [item if item != "i7" else "new" for item in newer["item_id"]]
     quick = {"epochs": 1, "baselines": False}

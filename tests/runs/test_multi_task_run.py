@@ -65,6 +65,7 @@ def test_run_improves_and_writes_metrics_of_each_task(tmp_path):
     assert multi_task("simulated/source", TASKS, out, **SMALL) == result
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
     on_epoch_end = ProgressLines.on_epoch_end
 

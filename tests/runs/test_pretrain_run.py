@@ -110,6 +110,7 @@ def test_interrupted_run_goes_on_where_it_was(straight, tmp_path, monkeypatch, c
     )
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_where_a_finished_run_has_ended(straight, tmp_path, capsys):
     _, whole, _ = straight
     arguments = {"linear": False, "baselines": False, **SMALLER}
@@ -126,6 +127,7 @@ def test_more_epochs_go_on_where_a_finished_run_has_ended(straight, tmp_path, ca
     assert more["metrics"]["validation"].keys() == network.keys()
 
 
+@pytest.mark.slow
 def test_finish_ends_an_interrupted_run_and_a_running_one_with_what_is_best(tmp_path, monkeypatch):
     arguments = {"epochs": 50, "baselines": False, "steps_per_epoch": 10, **SMALLER}
     folder, on_epoch_end = tmp_path / "host", ProgressLines.on_epoch_end
@@ -181,6 +183,7 @@ def test_what_each_part_adds_is_said(straight):
     assert f"ndcg@10 {both:.4f} on test: the network adds " in shown
 
 
+@pytest.mark.slow
 def test_a_network_beside_a_part_that_copies_is_watched_on_new_items(tmp_path):
     shop = read_log(simulate_shop(users=100, items=40), events="view")
     sequences = PretrainingLog.of(shop, 1, "last").sequences

@@ -184,6 +184,7 @@ def test_bundles_go_round(folder, host_folder, tmp_path):
         average_tasks([task, Task.load(folder / "plain", host)])
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_task_with_the_same_columns(folder, host_folder, tables, tmp_path):
     users, labels = tables
     asked = {"labels": labels, "column": "stays", "method": "head", "start": folder / "head"}

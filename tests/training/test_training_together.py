@@ -239,6 +239,7 @@ def test_killed_training_from_shards_goes_on_and_ends_as_if_nothing_had_been(tmp
     assert_close(killed["weights"], straight["weights"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
     changes = {"plain": {}, "dropout": {"dropout": 0.3, "epochs": 1}}
     runs = [
