@@ -109,6 +109,7 @@ def test_every_command_is_a_function_of_its_settings():
         kp.serve()
 
 
+@pytest.mark.slow
 def test_transfer_is_the_function_whatever_was_imported_before():
     in_new_process("""
 import importlib, sys, types

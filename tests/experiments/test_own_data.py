@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 from commands import run_here
 from prepared_samples import sample_columns
-from slow_cases import slow
 
 from keras_peterrec.experiments.engine import experiment
 from keras_peterrec.runs.prepare import prepare
@@ -54,7 +53,8 @@ def compared(folder, log, out, **reading):
     return experiment("tiny", log=str(folder / log), out=out, **tasks, **reading, **SMALL)
 
 
-@pytest.mark.parametrize("rows", [ROWS[:1], *slow((ROWS,))], ids=["linear", "linear and head"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [ROWS[:1], ROWS], ids=["linear", "linear and head"])
 def test_one_log_in_any_form_gives_the_same_tables(files, tmp_path, here, monkeypatch, rows):
     """As it is, prepared, and with other names of columns among other events."""
     tiny = Plan("tiny", "Small", rows, ("comparison",), "nothing")

@@ -21,6 +21,7 @@ def run(monkeypatch, rows, *arguments, **settings):
     return experiment("tiny", *arguments, **{**SMALL, **settings})
 
 
+@pytest.mark.slow
 def test_amazon(tmp_path, here, monkeypatch):
     random = np.random.default_rng(0)
     data = tmp_path / "data"

@@ -93,6 +93,7 @@ def test_pareto_front():
     assert pareto_front(points) == [(10, 0.2), (20, 0.4), (30, 0.5), (50, 0.6)]
 
 
+@pytest.mark.slow
 def test_a_notebooks_backend_is_left_alone(tmp_path):
     code = (
         "import matplotlib, sys\n"

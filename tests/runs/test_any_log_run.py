@@ -56,6 +56,7 @@ def runs(table, tmp_path_factory):
     return folder, found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unasked")
 def test_a_table_becomes_a_served_answer(runs, table):
     folder, found = runs

@@ -99,9 +99,8 @@ def test_an_interrupted_final_training_goes_on_where_it_was(measured_folder, tmp
         np.testing.assert_array_equal(whole[path], again[path], err_msg=path)
 
 
-@pytest.mark.parametrize(
-    "task", [TARGET, pytest.param(SPEND, marks=pytest.mark.slow)], ids=["films", "spend"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [TARGET, SPEND], ids=["films", "spend"])
 def test_a_final_task_is_trained_on_all_users(task, host_folder, tmp_path):
     quick = {**task, "epochs": 1, "method": "head", "baselines": False}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", final=True, **quick)

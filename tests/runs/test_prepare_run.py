@@ -151,6 +151,7 @@ def test_weights_are_prepared_too(tmp_path):
     assert ours == memory
 
 
+@pytest.mark.slow
 def test_a_log_larger_than_a_chunk_streams_says_so_and_goes_on(
     folder, tmp_path, monkeypatch, capsys
 ):

@@ -86,6 +86,7 @@ def test_10000_bodies(half_server):
     fuzz(half_server.port, 10_000, seed=1)
 
 
+@pytest.mark.slow
 def test_nesting_as_deep_as_python_recurses(half_server):
     """Around this depth one step of reading may still work and the next one not."""
     bodies = [

@@ -5,6 +5,8 @@ import pytest
 from running_server import predict, running
 from serving_samples import assert_same, without_counts
 
+pytestmark = pytest.mark.slow  # Python asks the same signatures in test_step_signature.py
+
 EVENTS = [["s1", "t0"], ["s2", ""], ["unheard-of", "s30"]]  # of two users
 
 

@@ -116,9 +116,8 @@ cli.main(["serve", *sys.argv[1:]])
 """
 
 
-@pytest.mark.parametrize(
-    "sign", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_models_are_loaded(model_folder, sign):
     """Loading cannot be ended halfway, and may take minutes."""
     words = ["--model-base-path", model_folder / "everything", "--port", 0, "--grpc-port", 0]

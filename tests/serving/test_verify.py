@@ -126,6 +126,7 @@ def test_lost_bundles_and_description(copy):
     assert found("task bundles", copy) == "assets.extra/peterrec.json is missing"
 
 
+@pytest.mark.slow
 def test_warmup_that_is_missing_or_fails(copy):
     write_warmup(copy, [("films", {"history": ["a"]}), ("gone", {"history": ["a"]})])
     said = found("warm-up", copy)

@@ -28,6 +28,7 @@ def test_damaged_logs_and_settings_are_read_or_refused_in_one_line(tmp_path):
             assert ended["verdict"] in ("read", "refused"), ended
 
 
+@pytest.mark.slow
 def test_a_killed_command_ends_as_an_undisturbed_one(tmp_path):
     count = killed_commands.torture(1, 0, ["clicks"], tmp_path)
     assert count["kills"] == 1

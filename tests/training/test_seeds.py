@@ -78,6 +78,7 @@ def test_a_caller_without_a_seed_stays_without_one():
     assert tf.compat.v1.get_seed(1) == default
 
 
+@pytest.mark.slow
 def test_commands_leave_the_states_as_they_were(tmp_path):
     host, log = tmp_path / "host", Events.from_columns(*sample_columns(events=600, users=60))
     labels = Labels.from_columns([f"u{n}" for n in range(60)], ["x", "y", "x"] * 20, "letter")

@@ -119,6 +119,7 @@ def deep_kind(monkeypatch):
     return task_kinds.register_task_kind(DeepClassification)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unasked")
 def test_a_head_of_ones_own_works_through_a_registered_kind(host, deep_kind, histories, tmp_path):
     task = make_task(host, deep_kind(["a", "b"]))

@@ -43,6 +43,7 @@ def with_unknown(row, share, rng):
     return np.insert(np.array(row, int), np.sort(places).astype(int), UNK).tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(rows=HISTORIES, share=st.floats(0.1, 0.9), seed=st.integers(0, 99))
 def test_answers_to_histories_are_those_without_unknown_items(tasks, rows, share, seed):
