@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +42,21 @@ class Question:
         task: str. A signature of histories.
         wishes: dict. What may be recommended: arguments of `ExportedModel.select`; empty where
             nothing is said of it.
+        tell: Callable from users to what their histories tell of them last, see
+            `UserFields.texts`; on a runner it goes to the workers. Defaults to `None`, nothing.
     """
 
     task: str
     wishes: dict
+    tell: Callable[[list[str]], list[str]] | None = None
 
-    def ask(self, exported: ExportedModel, histories: list[str]) -> dict:
-        """What an ExportedModel answers."""
+    def ask(
+        self, exported: ExportedModel, histories: list[str], user_ids: Sequence[str] = ()
+    ) -> dict:
+        """What an ExportedModel answers for histories and the users whose they are."""
+        if self.tell is not None:
+            told = self.tell(list(user_ids))
+            histories = [f"{text} {of_user}" for text, of_user in zip(histories, told)]
         if self.wishes:
             return exported.select(self.task, histories, **self.wishes)
         return exported.predict(self.task, histories)
@@ -75,7 +83,6 @@ def answer_logs(
     what: str,
     chunks: int | None = None,
     fields: EventFields = EventFields(),
-    tell: Callable[[list[str]], list[str]] | None = None,
 ) -> dict:
     """Writes an answer for every user of some logs.
 
@@ -83,15 +90,13 @@ def answer_logs(
     batches at a time. The file appears when it is whole.
 
     Args:
-        ask: Callable from a list of str, histories, to a dict of arrays `[B, ...]`.
+        ask: Callable from two lists of str, histories and users, to a dict of arrays `[B, ...]`.
         logs: iterable of Events, each with other users; one of them is in memory at a time.
         out: path of the file: .parquet, .csv or .jsonl. In CSV, lists are separated by spaces.
         what: str. What the progress bar calls the work.
         chunks: int or `None`. How many times `CHUNK` users there are, for the bar. Defaults to
             `None`, unknown.
         fields: EventFields that are told of the events. Defaults to `EventFields()`, none.
-        tell: Callable from users to what histories tell of them last; see `UserFields.texts`.
-            Defaults to `None`, nothing.
 
     Returns:
         dict of `out`, `users`, `columns` and what `known_events_of` says.
@@ -104,12 +109,7 @@ def answer_logs(
         table_writer(beside, Path(out).suffix) as write,
     ):
         for user_ids, texts, lengths in _chunks(logs, fields):
-            if tell is not None:
-                told = tell(user_ids.tolist())
-                texts = np.array(
-                    [f"{text} {of_user}" for text, of_user in zip(texts, told)], object
-                )
-            table = answers_table(user_ids, _answers(ask, texts, lengths, pool))
+            table = answers_table(user_ids, _answers(ask, user_ids, texts, lengths, pool))
             write(table)
             counts.update(known_events_of(table))
             users, columns = users + len(user_ids), table.column_names
@@ -139,10 +139,11 @@ def _chunks(logs, fields):
             yield log.user_ids[part], fields.texts(log, start, start + CHUNK), log.lengths[part]
 
 
-def _answers(ask, texts, lengths, pool):
+def _answers(ask, user_ids, texts, lengths, pool):
     """What the users of a chunk are answered, in their order: a dict of arrays."""
     batches = list(batches_of(lengths))
-    parts = list(pool.map(lambda rows: ask(texts[rows].tolist()), batches))
+    of_batch = lambda rows: ask(texts[rows].tolist(), user_ids[rows].tolist())
+    parts = list(pool.map(of_batch, batches))
     back = np.argsort(np.concatenate(batches))
     return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
 

@@ -132,8 +132,9 @@ class ExportHandler(ModelHandler[bytes, bytes, Any]):
 
     def run_inference(self, batch: Any, model: Any, inference_args: Any = None) -> Iterator[bytes]:
         for users in map(bytes_table, batch):
-            answers = self._question.ask(model, users["history"].to_pylist())
-            yield table_bytes(answers_table(users["user_id"].to_numpy(), answers))
+            user_ids = users["user_id"]
+            answers = self._question.ask(model, users["history"].to_pylist(), user_ids.to_pylist())
+            yield table_bytes(answers_table(user_ids.to_numpy(), answers))
 
     def get_metrics_namespace(self) -> str:
         return "keras_peterrec"

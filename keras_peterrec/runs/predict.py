@@ -1,5 +1,6 @@
 """Asking an export, for some histories or for every user of a log."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 
@@ -60,6 +61,8 @@ def predict(settings: PredictSettings) -> Json:
 def _for_log(settings, exported, bulk):
     question = bulk.Question(*settings.task, settings.wishes)
     question.ask(exported, [])  # an unknown task is told before the log is read
+    tell = _told(settings, exported.user_fields(question.task), question.task)
+    question = dataclasses.replace(question, tell=tell)
     done = (_here if settings.runner is None else _on_beam)(settings, exported, question)
     if done["known_events"] < done["events"]:
         line(
@@ -75,11 +78,10 @@ def _here(settings, exported, question):
 
     ask = functools.partial(question.ask, exported)
     fields = exported.fields(question.task)
-    tell = _told(settings, exported.user_fields(question.task), question.task)
     logs, users = _logs(settings, fields)
     chunks = -(-users // bulk.CHUNK)
     with stage(f"answering for {users:,} users"):
-        return bulk.answer_logs(ask, logs, settings.out, question.task, chunks, fields, tell)
+        return bulk.answer_logs(ask, logs, settings.out, question.task, chunks, fields)
 
 
 def _told(settings, fields, task):
@@ -95,7 +97,7 @@ def _told(settings, fields, task):
     if not len(fields):
         refuse("users", f"left out for {task}, which reads no columns of users", settings.users)
     table = read_users(settings.users, fields.names, settings.columns, settings.drop_bad_rows)
-    return lambda user_ids: fields.texts(table, user_ids)
+    return functools.partial(fields.texts, table)
 
 
 def _on_beam(settings, exported, question):

@@ -80,8 +80,8 @@ class PredictSettings(RunnerSettings):
         if (self.log is None) != (self.out is None):
             given, other = ("log", "out") if self.out is None else ("out", "log")
             raise InputError(f"`{other}` should be given with --{given}. Received: none.")
-        if self.users is not None and (self.log is None or self.runner is not None):
-            refuse("users", "given with --log, without --runner", self.users)
+        if self.users is not None and self.log is None:
+            refuse("users", "given with --log", self.users)
         if self.log is not None and len(self.task) != 1:
             raise InputError(
                 "`task` should be one task with --log, whose answers fill a file. "

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pyarrow.parquet
@@ -169,6 +170,19 @@ def test_a_log_is_answered_with_a_table_of_users(folder, host_folder, tables, tm
     )
     with pytest.raises(InputError, match="`users` should be left out for embed, which reads no"):
         predict(folder / "peterrec", **{**asked, "task": ("embed",)}, users=users)
+
+
+@pytest.mark.skipif(find_spec("apache_beam") is None, reason="Apache Beam is not installed")
+def test_workers_of_a_runner_are_told_of_users(folder, tables, tmp_path):
+    asked = {"task": ("stays",), "log": "simulated/source", "users": tables[0]}
+    rows = []
+    for name, more in (("here", {}), ("there", {"runner": "DirectRunner"})):
+        predict(folder / "peterrec", **asked, out=tmp_path / f"{name}.parquet", **more)
+        (file,) = tmp_path.glob(f"{name}*.parquet")
+        rows.append(pyarrow.parquet.read_table(file).sort_by("user_id").to_pydict())
+    here, there = rows
+    assert here["user_id"] == there["user_id"] and here["classes"] == there["classes"]
+    np.testing.assert_allclose(here["scores"], there["scores"], atol=1e-5)
 
 
 def test_bundles_go_round(folder, host_folder, tmp_path):
