@@ -1,4 +1,4 @@
-"""Whether items of the history are recommended, decided once for all that follows."""
+"""Which targets lie in the history before them, and what a run says of that."""
 
 import numpy as np
 
@@ -6,20 +6,6 @@ from keras_peterrec.integers import distinct, distinct_pairs, offsets_of, slices
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import Vocabulary, is_item
-
-# If at least this share of training targets lies in the history, seen items may be recommended.
-# Without them every hit rate would lose that share; with them, a model that has learned better
-# ranks them lower.
-KEPT_FROM = 0.1
-
-
-def keeps_seen(share: float) -> bool:
-    """Whether items of the history are recommended.
-
-    Args:
-        share: float. Of the items that training asks for, those that lie in the history.
-    """
-    return share >= KEPT_FROM
 
 
 def what_is_seen(summary: dict) -> str | None:

@@ -270,6 +270,22 @@ def rule_baselines(
     return [{"name": name, "test": test} for name, test in found.items()]
 
 
+def keeps_seen(log: PretrainingLog) -> bool:
+    """Whether items of the history should be answered, so that more of what is asked for is found.
+
+    One simple rule, what followed the last item, answers the validation events with them and
+    without; an event whose item is left out is not found. It takes seconds, and ranks an item again
+    only as high as people came back to it.
+    """
+    items = len(log.counts)
+    pairs = Pairs(items, items)
+    add_followers(pairs, next_item_rows(log.sequences))
+    rule = LastItemCounts(pairs.matrix(), log.counts, np.full(items, -1))
+    asked = VALIDATION, False, log.most_validated
+    found = NextItemEvaluation(log.sequences, EVENTS, *asked).last_item(rule)
+    return bool(found[f"repeat_{METRIC.name}"] > found[f"new_{METRIC.name}"])
+
+
 def trained_counts(sequences: Events, items: int) -> np.ndarray:
     """How often each item of the vocabulary is in events that training may predict, `[items]`."""
     return count_items(sequences.items[sequences.predicted], items)

@@ -12,7 +12,7 @@ from keras_peterrec.log.prepared.beam import new_pipeline
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.runs.host_life import HostLife, new_pretrainer, origin
-from keras_peterrec.runs.host_linear import say_if_nothing_is_counted
+from keras_peterrec.runs.host_linear import keeps_seen, say_if_nothing_is_counted
 from keras_peterrec.runs.life import live
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.runs.run_folder import finish_elsewhere
@@ -52,7 +52,7 @@ def pretrain(settings: PretrainSettings) -> Json:
     if settings.predict is not None:
         source = source.asking(AskedEvents.parse(settings.predict))
     log = PretrainingLog.of(source, settings.min_count, settings.split)
-    log = log.deciding(settings.keep_seen)
+    log = log.deciding(keeps_seen(log) if settings.keep_seen is None else settings.keep_seen)
     log = log.reading(find_fields(log.sequences, as_fields(settings.fields), settings.times))
     everything = lambda: PretrainingLog.of_all(source, settings.min_count).reading(log.fields)
     new_host = NewHost(settings, devices, log, everything, began)
@@ -76,13 +76,13 @@ class NewHost(HostLife):
         everything: Callable[[], PretrainingLog],
         began: float,
     ) -> None:
-        fingerprints, self._item_fields = log.summary["fingerprint"], None
+        fingerprints, self.item_fields = log.summary["fingerprint"], None
         if settings.items is not None:
-            self._item_fields = _read_item_fields(settings, log.vocabulary)
-            fingerprints = [fingerprints, self._item_fields.fingerprint()]
+            self.item_fields = _read_item_fields(settings, log.vocabulary)
+            fingerprints = [fingerprints, self.item_fields.fingerprint()]
         super().__init__(settings, devices, fingerprints, began, settings)
-        if self._item_fields is not None:
-            self.more_described = {"item_fields": self._item_fields.names}
+        if self.item_fields is not None:
+            self.more_described = {"item_fields": self.item_fields.names}
         self.log, self._everything = log, everything
         self.keep_seen = log.keep_seen
 
@@ -101,14 +101,14 @@ class NewHost(HostLife):
         settings = self.settings
         if everything:
             self.log = self._everything()
-            if self._item_fields is not None:  # there may be more items
-                self._item_fields = _read_item_fields(settings, self.log.vocabulary)
+            if self.item_fields is not None:  # there may be more items
+                self.item_fields = _read_item_fields(settings, self.log.vocabulary)
         with self.devices.scope():
             pretrainer = new_pretrainer(
                 settings, len(self.log.vocabulary), fields=self.log.fields.sizes
             )
-            if self._item_fields is not None:
-                pretrainer.use_item_fields(self._item_fields)
+            if self.item_fields is not None:
+                pretrainer.use_item_fields(self.item_fields)
         kept = settings.max_length, origin(settings, everything), self.keep_seen, self.log.fields
         self.host = Host(pretrainer, self.log.vocabulary, *kept, settings.predict)
 

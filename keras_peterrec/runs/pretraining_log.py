@@ -13,7 +13,7 @@ from keras_peterrec import progress
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.log.seen_items import share_of_repeats, what_is_seen
 from keras_peterrec.log.splits import (
     EVERYTHING,
     LAST,
@@ -110,16 +110,11 @@ class PretrainingLog:
         """How many users validate at most."""
         return min(VALIDATION_USERS, self.most_measured or VALIDATION_USERS)
 
-    def deciding(self, keep_seen: bool | None) -> PretrainingLog:
-        """This log with `keep_seen` as it is asked for, or else as its own events tell.
-
-        Args:
-            keep_seen: bool, or `None`; see `keeps_seen`.
-        """
-        share = share_of_repeats(self.sequences)
-        kept = keeps_seen(share) if keep_seen is None else keep_seen
-        told = {"truths_in_history": round(share, 6), "keep_seen": kept}
-        return replace(self, keep_seen=kept, summary={**self.summary, **told})
+    def deciding(self, keep_seen: bool) -> PretrainingLog:
+        """This log with `keep_seen`, and in its summary the share of targets in the history."""
+        share = round(share_of_repeats(self.sequences), 6)
+        told = {"truths_in_history": share, "keep_seen": keep_seen}
+        return replace(self, keep_seen=keep_seen, summary={**self.summary, **told})
 
     def reading(self, fields: EventFields) -> PretrainingLog:
         """This log with what a host reads of its events beside their items."""
@@ -170,7 +165,7 @@ class PretrainingLog:
         """Prints what the log has and the host will not know, answer, or be measured on.
 
         Args:
-            keep_seen: see `deciding`.
+            keep_seen: bool or `None`. What was asked for; `None`, it was decided.
         """
         if keep_seen is None and (said := what_is_seen(self.summary)):
             progress.line(said)

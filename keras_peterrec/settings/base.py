@@ -284,8 +284,8 @@ def keep_seen_setting():
     """The setting `keep_seen` of the commands that train what recommends."""
     return setting(
         None,
-        "recommend items of the history as well (default: where a tenth of what training asks for "
-        "lies in the history)",
+        "recommend items of the history as well (default: where more of what validation asks for "
+        "is found with them, by a simple rule)",
         no_help="recommend no item of the history",
     )
 

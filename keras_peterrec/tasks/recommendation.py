@@ -22,7 +22,6 @@ from keras_peterrec.log.seen_items import (
     answered_events,
     are_seen,
     distinct_items,
-    keeps_seen,
     what_is_seen,
 )
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, events_before
@@ -188,9 +187,9 @@ class RecommendationData(TaskData):
         train = self.splits[TRAIN]
         self.truths_in_history = float(are_seen(self.history, train.seen, train.answers).mean())
         self.decides_seen = settings.keep_seen is None
-        kept = keeps_seen(self.truths_in_history) if self.decides_seen else settings.keep_seen
-        self.kind.keep_seen = bool(kept)
         self._asked_of = {}
+        kept = self._keeps_seen() if self.decides_seen else settings.keep_seen
+        self.kind.keep_seen = bool(kept)
 
     def loss(self, name: str | None = None) -> Loss:
         """A new TargetLoss.
@@ -222,13 +221,8 @@ class RecommendationData(TaskData):
 
     def more_baselines(self, part: str) -> list[Json]:
         """The last item again, where both logs have it, then the targets that followed it."""
-        same = self._same()
-        pairs = Pairs(len(same), len(self.kind.targets))
-        add_followers(pairs, self._rows())
-        counts = LastItemCounts(pairs.matrix(), self.counts, same)
-        split = self.splits[part]
-        last = last_items(self.source.items, split.starts, split.stops)
-        return [{"name": LAST_ITEM, "test": self._ranked_by_last(counts, last, part)}]
+        measured = self._ranked_by_last(self._followers(self._same()), part, sampled=True)
+        return [{"name": LAST_ITEM, "test": measured}]
 
     def fit_linear(self, size: int) -> LinearPart:
         def quality(part):
@@ -281,12 +275,32 @@ class RecommendationData(TaskData):
 
         return PartWeights(linear=best_weight(gains, users, table, linear))
 
-    def _ranked_by_last(self, counts, last, part):
-        """Metrics of LastItemCounts, given the last source item of each row."""
+    def _keeps_seen(self):
+        """Whether items of the history should be answered, as `keeps_seen` decides it for hosts."""
+        if not self.truths_in_history:
+            return False
+        followers = self._followers(np.full(len(self.source.vocabulary.items), -1))
+
+        def quality(kept):
+            self.kind.keep_seen = kept
+            return self._ranked_by_last(followers, VALIDATION)[self.kind.metric.name]
+
+        return quality(True) > quality(False)
+
+    def _followers(self, same):
+        """LastItemCounts of the training rows, given the target that is each source item."""
+        pairs = Pairs(len(same), len(self.kind.targets))
+        add_followers(pairs, self._rows())
+        return LastItemCounts(pairs.matrix(), self.counts, same)
+
+    def _ranked_by_last(self, counts, part, sampled=False):
+        """Metrics of LastItemCounts."""
+        split = self.splits[part]
+        last = last_items(self.source.items, split.starts, split.stops)
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
         scores = lambda rows: counts.scores(last[np.asarray(rows)])
         ranks_of = lambda *known: counts.ranks(last, *known)
-        return self._ranked(None, nothing, part, sampled=True, linear=scores, ranks_of=ranks_of)
+        return self._ranked(None, nothing, part, sampled, linear=scores, ranks_of=ranks_of)
 
     def _ranked(self, queries, table, part, sampled=False, linear=None, ranks_of=None):
         """Metrics of the scores `queries · tableᵀ + linear`; without queries, of `table` alone."""

@@ -8,13 +8,13 @@ import scipy.sparse
 from keras_peterrec.linear.linear_part import Bag, LinearPart
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
-from keras_peterrec.log.seen_items import keeps_seen, share_of_repeats, what_is_seen
+from keras_peterrec.log.seen_items import share_of_repeats, what_is_seen
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
 from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork
-from keras_peterrec.runs.host_linear import rule_baselines
+from keras_peterrec.runs.host_linear import keeps_seen, rule_baselines
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretraining_log import PretrainingLog
 from keras_peterrec.transfer.host import Host
@@ -43,11 +43,18 @@ def test_the_share_of_repeats_is_that_of_a_loop_over_training_events(log):
     share = share_of_repeats(sequences)
     assert share == pytest.approx(np.mean([item in before for item, before in asked]))
     assert 0.1 < share < 0.5
-    told = PretrainingLog.of(log, 1).deciding(None)
-    assert told.keep_seen and told.summary["truths_in_history"] == pytest.approx(share, abs=1e-6)
-    other = PretrainingLog.of(log, 1).deciding(False)
-    assert other.keep_seen is other.summary["keep_seen"] is False
-    assert keeps_seen(0.1) and not keeps_seen(0.0999)
+    told = PretrainingLog.of(log, 1).deciding(False)
+    assert told.keep_seen is told.summary["keep_seen"] is False
+    assert told.summary["truths_in_history"] == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize("repeats", [0.0, 0.08, 0.2])
+def test_seen_items_are_kept_where_more_is_found_with_them(repeats):
+    """In a shop where one view of twelve repeats another, which is less than a tenth."""
+    views = read_log(simulate_shop(users=800, repeats=repeats), events="view")
+    log = PretrainingLog.of(views, 1)
+    assert share_of_repeats(log.sequences) == pytest.approx(repeats, abs=0.02)
+    assert keeps_seen(log) == (repeats > 0)
 
 
 def test_what_was_decided_is_a_line_that_names_the_other_option():
