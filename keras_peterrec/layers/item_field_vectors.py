@@ -3,12 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_peterrec.log.item_fields import ItemFields
 from keras_peterrec.types import Shape, Tensor
 
-HIDDEN = 0.1  # share of the inputs that training shows without the item's own vector
+HIDDEN = 0.1  # share of the items that training shows without their own vector
 
 
 class ItemFieldVectors(keras.layers.Layer):
@@ -17,15 +17,12 @@ class ItemFieldVectors(keras.layers.Layer):
         f_i = Σ_n shares[i, n] · H[values[i, n]] + vectors[i] · P
 
     An item's vector is its own plus this, so that items that come up rarely borrow from their kind.
-    Once a host is trained the sums are its table, and this layer is gone; see
-    `Pretrainer.fold_item_fields`.
+    Once a host is trained the sums are its table, and of this layer what items that come later need
+    is left; see `Pretrainer.fold_item_fields`.
 
     Args:
-        values, shares: arrays `[V, M]`; see `ItemFields`.
-        count: int. How many values there are; 0 is none.
+        fields: ItemFields.
         channels: int. C.
-        vectors: float array `[V, D]` or `None`. What columns of vectors say of items, such as
-            embeddings of texts. Defaults to `None`, nothing.
 
     Call arguments:
         ids: Integer tensor `[...]` of ids.
@@ -34,20 +31,12 @@ class ItemFieldVectors(keras.layers.Layer):
         Tensor `[..., C]`.
     """
 
-    def __init__(
-        self,
-        values: np.ndarray,
-        shares: np.ndarray,
-        count: int,
-        channels: int,
-        vectors: np.ndarray | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, fields: ItemFields, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.count, self.channels = count, channels
+        self.count, self.channels = fields.count, channels
         self.table = self.add_weight(
             name="table",
-            shape=(1 + count, channels),
+            shape=(1 + self.count, channels),
             # As long as an item's own vector once several values are added up.
             initializer=keras.initializers.RandomNormal(stddev=0.3 * channels**-0.5),
         )
@@ -58,18 +47,17 @@ class ItemFieldVectors(keras.layers.Layer):
             initializer=lambda shape, dtype: ops.convert_to_tensor(array, dtype),
             trainable=False,
         )
-        self.values, self.shares = fixed("values", values), fixed("shares", shares)
-        self.vectors = self.hide = None
-        if vectors is not None and vectors.shape[1]:
-            self.vectors = fixed("vectors", vectors)
-            size = vectors.shape[1]
+        self.values, self.shares = fixed("values", fields.values), fixed("shares", fields.shares)
+        # Without its own vector, what is told of an item must do, as for one that comes later.
+        self.hide = keras.layers.Dropout(HIDDEN, name="hide")
+        self.vectors = None
+        if size := fields.vectors.shape[1]:
+            self.vectors = fixed("vectors", fields.vectors)
             self.projection = self.add_weight(
                 name="projection",
                 shape=(size, channels),
                 initializer=keras.initializers.RandomNormal(stddev=0.3 * (size * channels) ** -0.5),
             )
-            # Without its own vector, an item's content alone must do.
-            self.hide = keras.layers.Dropout(HIDDEN, noise_shape=(None, None, 1), name="hide")
         self.built = True
 
     def call(self, ids: Tensor) -> Tensor:
@@ -83,17 +71,18 @@ class ItemFieldVectors(keras.layers.Layer):
         return sums + ops.cast(ops.matmul(vectors, self.projection), sums.dtype)
 
     def beside(self, own: Tensor, ids: Tensor, training: bool | None = None) -> Tensor:
-        """Items' own vectors `[B, L, C]` with these of their fields added.
-
-        Where items have vectors of their content, training hides a tenth of their own.
-        """
-        if self.hide is not None:
-            own = self.hide(own, training=training)
-        return own + ops.cast(self(ids), own.dtype)
+        """Items' own vectors `[..., C]`, a tenth of which training hides, with these added."""
+        kept = self.hide(ops.ones_like(own[..., :1]), training=training)
+        return own * kept + ops.cast(self(ids), own.dtype)
 
     def all(self) -> Tensor:
         """The vectors of all ids, `[V, C]`."""
-        return self(ops.arange(self.values.shape[0], dtype="int32"))
+        return self(self.ids)
+
+    @property
+    def ids(self) -> Tensor:
+        """All ids, `[V]`."""
+        return ops.arange(self.values.shape[0], dtype="int32")
 
     def form(self) -> object:
         """What `form_of` compares."""

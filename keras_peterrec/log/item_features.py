@@ -28,10 +28,12 @@ class ItemFeatures:
         item_ids: object array `[I]` of different str.
         matrix: sparse float32 matrix `[I, FEATURES + D]`. The words of an item have length one, or
             zero where it has none, and so have its numbers in D columns of vectors.
+        columns: dict from a name to a sequence `[I]`, the columns themselves.
     """
 
     item_ids: np.ndarray
     matrix: scipy.sparse.csr_matrix
+    columns: dict[str, Column]
 
     def fingerprint(self) -> str:
         """`"sha256:<16 hex digits>"` of the items and their features."""
@@ -81,7 +83,7 @@ class ItemFeatures:
             (values, (rows, places[every])), (len(names), FEATURES), dtype="float32"
         )
         both = scipy.sparse.hstack([_with_length_one(matrix), *of_vectors], format="csr")
-        return cls(names, both.astype("float32"))
+        return cls(names, both.astype("float32"), columns)
 
 
 def read_items(

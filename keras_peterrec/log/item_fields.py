@@ -28,12 +28,74 @@ LEAST_ITEMS = 2  # that have a value: one of a single item says no more than the
 
 
 @dataclass(frozen=True)
+class ItemField:
+    """A field of items: which of its values have a number, and how a cell is read.
+
+    Args:
+        name: str.
+        values: list of str. What at least two items of a log have: words, or numbers of buckets.
+        edges: list of float or `None`. Of a column that is read in buckets: what lies between them.
+        centre: list of float or `None`. Of a column of vectors: their mean, D numbers.
+        size: float. Of a column of vectors: how long they are around it. Defaults to `1.0`.
+    """
+
+    name: str
+    values: list[str]
+    edges: list[float] | None = None
+    centre: list[float] | None = None
+    size: float = 1.0
+
+    @classmethod
+    def of_column(cls, name: str, column: Column, of_log: np.ndarray) -> "ItemField":
+        """The ItemField of a column, by the cells of which `of_log`, bool `[I]`, is true."""
+        if (found := vectors(column, name)) is not None:
+            known = found[of_log & np.isfinite(found).all(axis=1)].astype("float64")
+            centre = known.mean(axis=0) if len(known) else np.zeros(found.shape[1])
+            size = np.sqrt(np.mean((known - centre) ** 2)) if len(known) else 0.0
+            return cls(name, [], None, centre.tolist(), max(float(size), 1e-12))
+        cells = cls(name, []).read(column)
+        numbers = {value: as_number(value) for cell in cells for value in cell}
+        edges = None
+        if len(numbers) > FEW_NUMBERS and None not in numbers.values():
+            known = [numbers[value] for cell, here in zip(cells, of_log) if here for value in cell]
+            edges = bucket_edges(known or [0.0]).tolist()
+            cells = cls(name, [], edges).read(column)
+        counts = Counter(value for cell, here in zip(cells, of_log) if here for value in cell)
+        return cls(name, [v for v, items in counts.items() if items >= LEAST_ITEMS], edges)
+
+    def read(self, column: Column) -> list[list[str]]:
+        """The values in each cell: its words between `|`, or the buckets of its numbers."""
+        cells = texts(joined_lists(column, self.name), self.name)
+        words = lambda cell: dict.fromkeys(filter(None, map(str.strip, cell.split(SEPARATOR))))
+        split = [[] if cell is None else list(words(cell)) for cell in cells]
+        if self.edges is None:
+            return split
+        numbers = [[n for value in row if (n := as_number(value)) is not None] for row in split]
+        return [[str(np.searchsorted(self.edges, n, "right")) for n in row] for row in numbers]
+
+    def read_vectors(self, column: Column) -> np.ndarray:
+        """The vectors of a column, around `centre` and of one size, `[I, D]`; zeros where empty.
+
+        Raises:
+            InputError: the column is of something else, or of vectors of another length.
+        """
+        found, numbers = vectors(column, self.name), len(self.centre or ())
+        if found is None or found.shape[1] != numbers:
+            came = "other values" if found is None else f"vectors of {found.shape[1]:,}"
+            raise InputError(
+                f"`{self.name}` should have vectors of {numbers:,} numbers, as the host has read "
+                f"them. Received: {came}."
+            )
+        known = np.isfinite(found).all(axis=1)[:, None]
+        return np.where(known, (found - np.array(self.centre)) / self.size, 0).astype("float32")
+
+
+@dataclass(frozen=True)
 class ItemFields:
     """The values that items have in some fields.
 
     Args:
-        names: list of str. The fields.
-        count: int. How many different values there are in all fields.
+        fields: list of ItemField.
         values: int32 array `[V, M]` by the ids of a vocabulary: numbers of values from 1 on, 0 for
             no more. Special ids have none.
         shares: float32 array `[V, M]`. What each value counts: one by the number of the item's
@@ -43,8 +105,7 @@ class ItemFields:
             without such columns.
     """
 
-    names: list[str]
-    count: int
+    fields: list[ItemField]
     values: np.ndarray
     shares: np.ndarray
     vectors: np.ndarray
@@ -65,35 +126,63 @@ class ItemFields:
             InputError: an item occurs twice, a column cannot be read as text, or no item of the
                 vocabulary has a value that another one has too.
         """
-        names = different_items(item_ids)
-        ids = vocabulary.encode(names)
-        every: list[list[tuple]] = [[] for _ in range(len(vocabulary))]
-        of_vectors = [np.zeros((len(vocabulary), 0), "float32")]
-        for name, column in columns.items():
-            if (found := vectors(column, name)) is not None:
-                of_vectors.append(_by_id(found, ids, len(vocabulary)))
-                continue
-            cells = texts(joined_lists(column, name), name)
-            for id_, values in zip(ids, _values_of(cells, is_item(ids))):
-                if is_item(id_):
-                    every[id_] += [((name, value), 1.0 / len(values)) for value in values]
-        counts = Counter(value for of_item in every for value, _ in of_item)
-        kept = [value for value, items in counts.items() if items >= LEAST_ITEMS]
-        all_vectors = np.concatenate(of_vectors, axis=1)
-        if not kept and not all_vectors.any():
+        ids = vocabulary.encode(different_items(item_ids))
+        of_log = is_item(ids)
+        fields = [ItemField.of_column(name, part, of_log) for name, part in columns.items()]
+        found = cls.read(fields, columns, np.where(of_log, ids, -1), len(vocabulary))
+        if not found.count and not found.vectors.any():
             raise InputError(
                 f"`item_fields` should be columns in which items of the log share values. "
                 f"Received: {', '.join(columns)}, in which none do."
             )
-        place = {value: n for n, value in enumerate(kept, 1)}
-        rows = [[(place[v], share) for v, share in of_item if v in place] for of_item in every]
-        width = max(1, min(MOST_VALUES, max(map(len, rows))))
-        numbers = np.zeros((len(rows), width), "int32")
-        shares = np.zeros((len(rows), width), "float32")
+        return found
+
+    @classmethod
+    def read(
+        cls, fields: Sequence[ItemField], columns: dict, ids: np.ndarray, size: int
+    ) -> "ItemFields":
+        """The ItemFields of columns whose fields are known.
+
+        Args:
+            fields: sequence of ItemField. One whose column is missing has no value anywhere.
+            columns: dict from a name to a sequence `[I]`.
+            ids: int array `[I]`. Where each cell belongs, below `size`; -1 for nowhere.
+            size: int. V.
+
+        Raises:
+            InputError: a column cannot be read as text, or see `ItemField.read_vectors`.
+        """
+        rows: list[list[tuple]] = [[] for _ in range(size)]
+        of_vectors, first, used = [np.zeros((size, 0), "float32")], 1, ids >= 0
+        for field in fields:
+            column = columns.get(field.name)
+            if field.centre is not None:
+                found = np.zeros((size, len(field.centre)), "float32")
+                if column is not None:
+                    found[ids[used]] = field.read_vectors(column)[used]
+                of_vectors.append(found)
+            elif column is not None:
+                place = {value: n for n, value in enumerate(field.values, first)}
+                for id_, cell in zip(ids, field.read(column)):
+                    if id_ >= 0:
+                        rows[id_] += [(place[v], 1.0 / len(cell)) for v in cell if v in place]
+            first += len(field.values)
+        width = max(1, min(MOST_VALUES, max(map(len, rows), default=0)))
+        values, shares = np.zeros((size, width), "int32"), np.zeros((size, width), "float32")
         for id_, row in enumerate(rows):
             for n, (number, share) in enumerate(row[:width]):
-                numbers[id_, n], shares[id_, n] = number, share
-        return cls(list(columns), len(kept), numbers, shares, all_vectors)
+                values[id_, n], shares[id_, n] = number, share
+        return cls(list(fields), values, shares, np.concatenate(of_vectors, axis=1))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the fields."""
+        return [field.name for field in self.fields]
+
+    @property
+    def count(self) -> int:
+        """How many different values there are in all fields."""
+        return sum(len(field.values) for field in self.fields)
 
     def fingerprint(self) -> str:
         """`"sha256:<16 hex digits>"` of which item has which values."""
@@ -140,26 +229,3 @@ def read_item_fields(
             f"{number_of(len(vocabulary)):,} items have one".replace("%", " %")
         )
     return fields
-
-
-def _by_id(found, ids, size):
-    """Vectors `[I, D]` by the ids of a vocabulary, `[V, D]`, around their mean and of one size."""
-    known = is_item(ids) & np.isfinite(found).all(axis=1)
-    vectors = np.zeros((size, found.shape[1]), "float32")
-    if known.any():
-        centred = found[known] - found[known].mean(axis=0)
-        vectors[ids[known]] = centred / max(float(np.sqrt(np.mean(centred**2))), 1e-12)
-    return vectors
-
-
-def _values_of(cells, of_log):
-    """The values in each cell: its words between `|`, or the bucket of its number."""
-    words = lambda cell: dict.fromkeys(filter(None, map(str.strip, cell.split(SEPARATOR))))
-    split = [[] if cell is None else list(words(cell)) for cell in cells]
-    different = {value for row in split for value in row}
-    numbers = {value: as_number(value) for value in different}
-    if len(different) <= FEW_NUMBERS or None in numbers.values():
-        return split
-    known = [numbers[value] for row, here in zip(split, of_log) if here for value in row]
-    edges = bucket_edges(known or [0.0])
-    return [[int(np.searchsorted(edges, numbers[v], "right")) for v in row] for row in split]

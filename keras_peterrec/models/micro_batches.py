@@ -242,14 +242,15 @@ class MicroBatchedStep:
         Within the tape, so that their tables get dense gradients, which are small.
         """
         inputs, outputs = self.model.input_fields, self.model.output_fields
-        add = lambda rows, fields: rows + tf.cast(fields, rows.dtype)
         embedded = inputs.beside(embedded, ids, training=True)
         if not self.sampled:
-            return embedded, add(whole_rows, rows_of_items(outputs.all())), true_rows
+            whole_rows = outputs.beside(whole_rows, rows_of_items(outputs.ids), training=True)
+            return embedded, whole_rows, true_rows
         negatives = whole["negatives"]
         of_targets = id_of(tf.where(targets >= 0, targets, negatives[0]))  # as in `target_rows`
-        true_rows = [add(true_rows[0], outputs(of_targets))]
-        return embedded, add(whole_rows, outputs(id_of(negatives))), true_rows
+        true_rows = [outputs.beside(true_rows[0], of_targets, training=True)]
+        whole_rows = outputs.beside(whole_rows, id_of(negatives), training=True)
+        return embedded, whole_rows, true_rows
 
     def _loss(self, states, targets, true_rows, whole, negatives, weights):
         model = self.model

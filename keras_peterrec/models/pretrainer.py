@@ -149,23 +149,30 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         """
         if self.tied:
             raise ValueError("`tied` should be False with fields of items. Received: True.")
-        given = fields.values, fields.shares, fields.count, self.backbone.hidden_dim, fields.vectors
+        given = fields, self.backbone.hidden_dim
         self.input_fields = ItemFieldVectors(*given, name="input_fields")
         self.output_fields = ItemFieldVectors(*given, name="output_fields")
 
-    def fold_item_fields(self) -> None:
-        """Writes the sums of items' vectors and those of their fields into the tables of items."""
+    def fold_item_fields(self) -> list[dict[str, np.ndarray]]:
+        """Writes the sums of items' vectors and those of their fields into the tables of items.
+
+        Returns:
+            The weights of `input_fields` and `output_fields`, by name; an empty list without them.
+        """
         if self.input_fields is None:
-            return
+            return []
+        learned = []
         for table, fields, first in (
             (self.backbone.item_embedding.embeddings, self.input_fields, 0),
             (self.output_table.embeddings, self.output_fields, id_of(0)),
         ):
             table.assign(np.asarray(table) + np.asarray(fields.all())[first:])
+            learned.append({weight.name: np.array(weight) for weight in fields.trainable_weights})
             # Validation has traced the network with these layers, and would add them once more.
             for weight in fields.trainable_weights:
                 weight.assign(ops.zeros_like(weight))
         self.input_fields = self.output_fields = None
+        return learned
 
     def fit(self, *args: Any, class_weight: None = None, **kwargs: Any) -> Any:
         if class_weight is not None:
@@ -211,19 +218,23 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         """Output table `[V - 4, C]`: row `i` is the item of id `i + 4`."""
         if self.tied:
             return rows_of_items(self.backbone.item_embedding.embeddings)
-        if self.output_fields is None:
-            return self.output_table.embeddings
-        own = ops.convert_to_tensor(self.output_table.embeddings)
-        return own + rows_of_items(self.output_fields.all())
+        return self._with_fields(self.output_table.embeddings)
 
-    def item_rows(self, items: Tensor) -> Tensor:
+    def _with_fields(self, table, training=None):
+        """The output table with what the items' fields add to it."""
+        if self.output_fields is None:
+            return table
+        ids = rows_of_items(self.output_fields.ids)
+        return self.output_fields.beside(ops.convert_to_tensor(table), ids, training)
+
+    def item_rows(self, items: Tensor, training: bool | None = None) -> Tensor:
         """Rows `[..., C]` of the output table for items `[...]`; only these are read."""
         if self.tied:
             return self.backbone.item_embedding(id_of(items))
         rows = self.output_table(items)
         if self.output_fields is None:
             return rows
-        return rows + ops.cast(self.output_fields(id_of(items)), rows.dtype)
+        return self.output_fields.beside(rows, id_of(items), training)
 
     def train_step(self, *args: Any) -> dict[str, Tensor]:
         """Keras' own step or, on TensorFlow, the same in micro-batches."""
@@ -249,18 +260,20 @@ class Pretrainer(ReplicatedTraining, keras.Model):
             weights = ops.reshape(target_weights(sample_weight, y), (-1,))
         if self.sampled_softmax is None:
             table = self.item_table
+            if self.output_fields is not None:
+                table = self._with_fields(self.output_table.embeddings, training)
             total = self.full_softmax(states, targets, table, weights, training=training)
         else:
-            losses = self._sampled_losses(states, targets)
+            losses = self._sampled_losses(states, targets, training)
             total = ops.sum(losses if weights is None else losses * weights)
         counted = ops.sum(ops.cast(targets >= 0, "float32"))
         return total / ops.maximum(sum_over_replicas(counted), 1.0)
 
-    def _sampled_losses(self, states, targets):
+    def _sampled_losses(self, states, targets, training=None):
         negatives = self.sampled_softmax.draw(targets)
-        true_rows = self.item_rows(ops.maximum(targets, 0))
+        true_rows = self.item_rows(ops.maximum(targets, 0), training)
         return self.sampled_softmax.row_losses(
-            states, targets, true_rows, negatives, self.item_rows(negatives)
+            states, targets, true_rows, negatives, self.item_rows(negatives, training)
         )
 
     def query_ids(self, history: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class _Growth:
                 "have the columns of the items that were added to `base`: a task of the method "
                 f"{task.method} has item vectors of its own. Received: {str(path)!r}, alone."
             )
-        tell_own_network(task, self.host.vocabulary, known_items, self.features)
+        tell_own_network(task, self.host, known_items, self.features)
         return task
 
 

@@ -18,6 +18,7 @@ from keras_peterrec.log.streamed_batches import StreamedBatches
 from keras_peterrec.log.vocabulary import rows_of_items
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import OBJECTIVES, Pretrainer
+from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.network.registry import get_network
 from keras_peterrec.runs.advice import LINEAR, NETWORK
 from keras_peterrec.runs.host_linear import (
@@ -37,6 +38,8 @@ from keras_peterrec.runs.task_data import FEW_TEST_USERS, example_writer, few_te
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.fit import Recipe, fit
+from keras_peterrec.transfer.host import OUTPUT_TABLE
+from keras_peterrec.transfer.learned_fields import LearnedFields
 from keras_peterrec.types import Json
 
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
@@ -59,6 +62,7 @@ class HostLife(Life):
         more_baselines: list of dict, baselines of the host that this one begins with.
         earlier: LinearPart that the linear part may be held to, or `None`; see
             `best_item_regression`.
+        item_fields: ItemFields that it is trained with, or `None`.
         goes_on: bool. Whether the host was trained before, so that its start may be the best.
     """
 
@@ -66,7 +70,7 @@ class HostLife(Life):
     bought = "for next items; tasks may still build on it"
     host: Any = None
     log: Any = None
-    linear = earlier = None
+    linear = earlier = item_fields = None
     goes_on = False
 
     def __init__(
@@ -93,7 +97,9 @@ class HostLife(Life):
             folder, self.examples = folder / FINAL, None
         trained = self.host.pretrainer, self.log, self.how
         found = _train(command, *trained, folder, self.goes_on, self.examples, path)
-        self.host.pretrainer.fold_item_fields()
+        if learned := self.host.pretrainer.fold_item_fields():
+            paths = dict(zip((ITEM_TABLE, OUTPUT_TABLE), learned))
+            self.host.item_fields = LearnedFields(self.item_fields.fields, paths)
         return found
 
     def add_linear(self) -> Json:

@@ -25,15 +25,15 @@ _ITEMS, _VECTORS = "items.txt", "vectors.npz"  # of a folder with added items
 def add_items(host: Host, features: ItemFeatures) -> Host:
     """A host that knows the items of a table as well, without training.
 
-    The vectors of new items are predicted from their columns, see `predicted_vectors`. All else
-    stays as it is, bit for bit, so that the host's tasks are tasks of the new one.
+    The vectors of new items follow from their columns, see `vectors_by_columns`. All else stays as
+    it is, bit for bit, so that the host's tasks are tasks of the new one.
 
     Args:
         host: Host. It is not changed.
         features: ItemFeatures, of `read_items`: known items, to learn from, and new ones.
 
     Raises:
-        InputError: the table has none of the host's items.
+        InputError: see `vectors_by_columns`.
 
     Example:
 
@@ -43,7 +43,7 @@ def add_items(host: Host, features: ItemFeatures) -> Host:
     new = features.item_ids[host.vocabulary.encode(features.item_ids) == UNK]
     items = np.concatenate([host.vocabulary.items, new])
     vectors = {
-        path: vectors_by_columns(items, known_items, table, features)[1]
+        path: vectors_by_columns(host, items, known_items, table, features, path)[1]
         for path, table in item_tables(host).items()
     }
     return _appended(host, new, vectors)
@@ -64,22 +64,21 @@ def append_saved(host: Host, folder: AnyPath) -> Host:
     return _appended(host, new, read_weights(Path(folder) / _VECTORS))
 
 
-def tell_own_network(
-    task: Task, vocabulary: Vocabulary, known: int, features: ItemFeatures
-) -> None:
+def tell_own_network(task: Task, host: Host, known: int, features: ItemFeatures) -> None:
     """Gives new items vectors in a task that has a network of its own, not the host's.
 
     They are predicted from what that network learned of the known items; see `add_items`.
 
     Args:
         task: Task of a method that trains a copy of the host, loaded on a host with new items.
-        vocabulary: Vocabulary of that host.
+        host: Host, that one.
         known: int. Items that the task was trained with, the first ones.
     """
     weight = task.model.host.named_weights()[ITEM_TABLE]
     table = np.array(weight)
     rows = rows_of_items(table)  # a view: what it gets, the table has
-    rows[known:] = vectors_by_columns(vocabulary.items, known, rows[:known], features)[1]
+    asked = host.vocabulary.items, known, rows[:known], features
+    rows[known:] = vectors_by_columns(host, *asked)[1]
     weight.assign(table)
 
 

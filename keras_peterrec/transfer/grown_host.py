@@ -58,7 +58,7 @@ def grow_host(
     A new item's vector starts at the mean of those of the items that come up to three events before
     or after it in training, each as often as it does. If none of these is known, theirs are found
     first; an item beside nothing starts at the mean of all known items. With features of items, a
-    vector predicted from them counts as `FROM_COLUMNS` such neighbours.
+    vector by their columns counts as `FROM_COLUMNS` such neighbours.
 
     Its sampled softmax, if it has one, draws items as often as they are counted, since they are no
     longer in the order of their frequency.
@@ -77,18 +77,19 @@ def grow_host(
     known_items = len(host.vocabulary.items)
     pairs = pairs_beside(sequences, known_items, len(vocabulary.items))
 
-    def started(table):
+    def started(path, table):
         beside = vectors_beside(table, pairs)
         if features is None:
             return beside
-        has_columns, predicted = vectors_by_columns(vocabulary.items, known_items, table, features)
+        asked = vocabulary.items, known_items, table, features, path
+        has_columns, predicted = vectors_by_columns(host, *asked)
         weight = FROM_COLUMNS * has_columns[:, None]
         near = np.asarray(pairs.sum(axis=1))
         return (near * beside + weight * predicted) / np.maximum(near + weight, 1e-9) + (
             (near + weight == 0) * beside
         )
 
-    vectors = {path: started(table) for path, table in item_tables(host).items()}
+    vectors = {path: started(path, table) for path, table in item_tables(host).items()}
     return host_with_vectors(host, vocabulary, vectors, counts, seed)
 
 
@@ -101,21 +102,32 @@ def item_tables(host: Host) -> dict[str, np.ndarray]:
 
 
 def vectors_by_columns(
-    items: np.ndarray, known: int, table: np.ndarray, features: ItemFeatures
+    host: Host,
+    items: np.ndarray,
+    known: int,
+    table: np.ndarray,
+    features: ItemFeatures,
+    path: str = ITEM_TABLE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of new items, predicted from their columns; see `predicted_vectors`.
+    """Vectors of new items by their columns.
+
+    An item's vector is what the fields say that the host was trained with, if it was, and a
+    regression from its columns to what is left of the known items' vectors; see
+    `predicted_vectors`.
 
     Args:
         items: object array `[K + N]` of str, known items and new ones.
         known: int. K.
         table: float array `[K, C]` of the known items.
+        path: str. Whose table it is; see `item_tables`. Defaults to that of the inputs.
 
     Returns:
         Which new items the features are of, bool `[N]`, and a vector for each, `[N, C]`: the mean
         for an item without features.
 
     Raises:
-        InputError: the features are of none of the known items.
+        InputError: the features are of none of the known items, or their columns are not what the
+            host was trained with.
     """
     places = {item: n for n, item in enumerate(features.item_ids)}
     rows = np.array([places.get(item, -1) for item in items], "int64")
@@ -126,10 +138,13 @@ def vectors_by_columns(
             f"Received: {len(places)} others."
         )
     learned = np.flatnonzero(of_known >= 0)
-    predicted = predicted_vectors(
-        features.matrix[of_known[learned]], table[learned], features.matrix[np.maximum(of_new, 0)]
-    )
-    has_columns = of_new >= 0
+    of_known, of_new, has_columns = of_known[learned], np.maximum(of_new, 0), of_new >= 0
+    told = np.zeros((len(features.item_ids), table.shape[1]), "float32")
+    if host.item_fields is not None:
+        told = host.item_fields.vectors(path, features)
+    left = table[learned] - told[of_known]
+    predicted = predicted_vectors(features.matrix[of_known], left, features.matrix[of_new])
+    predicted += told[of_new]
     return has_columns, np.where(has_columns[:, None], predicted, table.mean(axis=0))
 
 
@@ -168,7 +183,9 @@ def host_with_vectors(
         table = np.concatenate([table, vectors[OUTPUT_TABLE]])
         pretrainer.output_table.embeddings.assign(table)
     kept = host.keep_seen, host.fields, host.predict
-    return Host(pretrainer, vocabulary, host.max_length, None, *kept)
+    grown = Host(pretrainer, vocabulary, host.max_length, None, *kept)
+    grown.item_fields = host.item_fields
+    return grown
 
 
 def pairs_beside(sequences: Events, known: int, items: int) -> scipy.sparse.csr_matrix:

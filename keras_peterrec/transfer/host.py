@@ -28,6 +28,7 @@ from keras_peterrec.models.pretrainer import OBJECTIVES, Pretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network
 from keras_peterrec.network.registry import network_from_config, network_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
+from keras_peterrec.transfer.learned_fields import LearnedFields
 from keras_peterrec.types import AnyPath, Model, Tensor
 
 FORMAT_VERSION = 6
@@ -60,6 +61,8 @@ class Host:
         compatible_with: dict from the fingerprint of an earlier host to its number of items. This
             host has its weights bit for bit and more items after its own, so that the tasks of the
             earlier one are tasks of this one.
+        item_fields: LearnedFields, the fields of items that it was trained with, or `None`. They
+            are in its tables of items already; of items that come later they say where they lie.
         folder: Path of where it was loaded from, or `None`.
 
     Example:
@@ -85,6 +88,7 @@ class Host:
         self.keep_seen = keep_seen
         self.fields, self.predict = fields, predict
         self.compatible_with: dict[str, int] = {}
+        self.item_fields: LearnedFields | None = None
         self.folder: Path | None = None
 
     def __repr__(self):
@@ -239,8 +243,9 @@ class Host:
         folder.mkdir(parents=True, exist_ok=True)
         self.vocabulary.save(folder / "vocabulary.txt")
         pretrainer = self.pretrainer
-        counts = {} if pretrainer.counts is None else {COUNTS: np.asarray(pretrainer.counts)}
-        write_weights(folder / "weights.npz", {**self._weights(), **counts})
+        more = {} if pretrainer.counts is None else {COUNTS: np.asarray(pretrainer.counts)}
+        more |= {} if self.item_fields is None else self.item_fields.arrays()
+        write_weights(folder / "weights.npz", {**self._weights(), **more})
         write_json(
             folder / "host.json",
             {
@@ -252,6 +257,7 @@ class Host:
                 "network": network_to_config(self.backbone),
                 "fields": self.fields.to_config(),
                 "predict": self.predict,
+                "item_fields": self.item_fields and self.item_fields.to_config(),
                 "tied": pretrainer.tied,
                 "negatives": pretrainer.negatives,
                 "sampler": pretrainer.sampler,
@@ -293,6 +299,8 @@ class Host:
             host = cls(pretrainer, vocabulary, *settings, fields, saved.get("predict"))
             host.folder = folder
             host.compatible_with = dict(saved.get("compatible_with", {}))
+            if (item_fields := saved.get("item_fields")) is not None:
+                host.item_fields = LearnedFields.taken(item_fields, arrays)
             prints = {saved["fingerprint"]: len(vocabulary.items), **host.compatible_with}
         assign_weights(host._weights(), arrays, folder)
         for fingerprint, items in prints.items():

@@ -1,15 +1,17 @@
-"""How good are vectors of items that nobody clicked yet, predicted from their titles and genres?
+"""How good are vectors of items that nobody clicked yet, from their titles, genres and years?
 
     python tests/benchmarks/hidden_items.py --out runs/hidden-items
 
-A tenth of MovieLens' films, by a hash of their id, is hidden: a host is pretrained without their
-events and gets their vectors from `add_items`. It is asked for those of users' last two events that
-are of hidden films, among the hidden films alone and among all. Beside it stand a host that was
-pretrained with all films but those last two events, the popularity of the films in its training,
-and the mean of all vectors, which is what an item without columns gets. The networks answer alone.
+A tenth of MovieLens' films, by a hash of their id, is hidden: hosts are pretrained without their
+events, on items alone ("columns") and with the fields genres and year ("fields"), and get their
+vectors from `add_items`. They are asked for those of users' last two events that are of hidden
+films, among the hidden films alone and among all. Beside them stand a host that was pretrained with
+all films but those last two events, the popularity of the films in its training, and the mean of
+all vectors, which is what an item without columns gets. The networks answer alone.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,29 +55,34 @@ def main():
     parser.add_argument("--version", default="100k")
     parser.add_argument("--path", default=None)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--tenth", type=int, default=0, help="which films are hidden")
     for name, value in (("hidden-dim", 64), ("blocks", 8), ("max-length", 100), ("epochs", 200)):
         parser.add_argument(f"--{name}", type=int, default=value)
     options = vars(parser.parse_args())
-    version, path, out = (options.pop(name) for name in ("version", "path", "out"))
+    version, path, out, tenth = (options.pop(n) for n in ("version", "path", "out", "tenth"))
     movielens = MovieLens(version, path)
     log = movielens.domain("all")
     films = log.item_ids
-    words = {
+    years = [re.findall(r"\((\d{4})\)", movielens.titles[film]) for film in films]
+    columns = {
         "title": [movielens.titles[film] for film in films],
         "genres": ["|".join(movielens.genres[film]) for film in films],
+        "year": [found[-1] if found else None for found in years],
     }
-    features = ItemFeatures.from_columns(films, words)
-    is_hidden = user_fractions(films, 0, "hidden films") < 0.1
+    features = ItemFeatures.from_columns(films, columns)
+    is_hidden = user_fractions(films, tenth, "hidden films") < 0.1
     hidden = films[is_hidden]
     quick = {**options, "linear": False, "baselines": False}
-    pretrain(log.select(~is_hidden[log.items]), Path(out) / "without", **quick)
-    pretrain(log, Path(out) / "with", **quick)
-    predicted, trained = (
-        add_items(Host.load(Path(out) / "without"), features),
-        Host.load(Path(out) / "with"),
-    )
+    told = {"items": {"item_id": films, **columns}, "item_fields": "genres,year"}
+    known = log.select(~is_hidden[log.items])
+    hosts = {}
+    for name, seen, more in (("columns", known, {}), ("fields", known, told), ("trained", log, {})):
+        pretrain(seen, Path(out) / name, **quick, **more)
+        hosts[name] = Host.load(Path(out) / name)
+        if seen is known:
+            hosts[name] = add_items(hosts[name], features)
     counts = dict(zip(films, count_split(log).counts))
-    for name, host in (("predicted", predicted), ("trained", trained)):
+    for name, host in hosts.items():
         known = np.isin(hidden, host.vocabulary.items.astype(str))
         users, targets = asked(host, log, hidden[known])
         places = host.vocabulary.encode(hidden[known]) - FIRST_ITEM
@@ -89,7 +96,7 @@ def main():
         popular = np.array([[counts[item] for item in host.vocabulary.items]], "float64")
         popular = np.repeat(popular, len(targets), axis=0)
         print(f"  popularity: among hidden {among_hidden(popular, targets, places):.4f}")
-        if name == "predicted":
+        if name == "columns":
             table = table.copy()
             table[places] = table[: -len(places)].mean(axis=0)
             print(

@@ -9,6 +9,7 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.item_features import read_items
 from keras_peterrec.log.splits import TEST
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs
@@ -19,6 +20,7 @@ from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
 
@@ -212,6 +214,9 @@ def test_fields_of_items_are_trained_and_leave_a_host_like_others(tmp_path):
     host = Host.load(out)
     assert host.pretrainer.input_fields is None and host.fields.names == []
     assert not any("field" in path for path in host.backbone.named_weights())
+    assert host.item_fields.fields[0].values == ["a", "b"]
+    more = {"item_id": [*items["item_id"], "new"], "side": [*items["side"], "a"]}
+    assert add_items(host, read_items(more)).item_fields is host.item_fields
     other = {**items, "side": ["b", "b", *items["side"][2:]]}
     with pytest.raises(InputError, match="`out` should be a new folder or that of the same run"):
         pretrain(log_of(columns), out, items=other, item_fields="side", **settings)

@@ -6,8 +6,10 @@ import pytest
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures
+from keras_peterrec.log.item_fields import ItemFields
 from keras_peterrec.log.splits import all_events
 from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
+from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.added_items import add_items
 from keras_peterrec.transfer.grown_host import (
     BESIDE,
@@ -15,6 +17,8 @@ from keras_peterrec.transfer.grown_host import (
     grown_vocabulary,
     vectors_beside,
 )
+from keras_peterrec.transfer.host import OUTPUT_TABLE, Host
+from keras_peterrec.transfer.learned_fields import LearnedFields
 
 # Of the items of `host` only item0 to item3 occur.
 WALKS = [
@@ -145,3 +149,31 @@ def test_a_table_of_other_items_is_refused(host):
     features = ItemFeatures.from_columns(["x", "y"], {"word": ["a", "b"]})
     with pytest.raises(InputError, match="`items` should have items that the host knows"):
         add_items(host, features)
+
+
+def test_a_new_items_fields_say_where_it_lies(host, tmp_path):
+    """What the host learned of them is added up; what it cannot say of known items is predicted."""
+    known, table = host.vocabulary.items, host.backbone.item_embedding.embeddings
+    genres = [["war", "drama"][n % 2] for n in range(len(known))] + ["drama|war"]
+    lengths = [[float(n), 1.0] for n in range(len(known))] + [[2.0, 1.0]]
+    columns = {"genre": genres, "text": lengths}
+    items = [*known, "cold"]
+    fields = ItemFields.of_columns(host.vocabulary, items, columns)
+    draw = np.random.default_rng(3)
+    weights = {"table": draw.normal(size=(3, 8)), "projection": draw.normal(size=(2, 8))}
+    every = dict.fromkeys([ITEM_TABLE, OUTPUT_TABLE], weights)
+    host.item_fields = LearnedFields(fields.fields, every)
+    features = ItemFeatures.from_columns(items, columns)
+    told = host.item_fields.vectors(ITEM_TABLE, features)
+    text = (np.array([2.0, 1.0]) - fields.fields[1].centre) / fields.fields[1].size
+    cold = weights["table"][1:].mean(axis=0) + text @ weights["projection"]
+    np.testing.assert_allclose(told[-1], cold, rtol=1e-5)
+    own = np.ones(8, "float32")
+    table.assign(np.concatenate([np.asarray(table)[:FIRST_ITEM], told[:-1] + own]))
+    host.save(tmp_path)
+    for each in (host, Host.load(tmp_path)):
+        vector = np.asarray(add_items(each, features).backbone.item_embedding.embeddings)[-1]
+        np.testing.assert_allclose(vector, cold + own, rtol=1e-4, atol=1e-5)
+    short = ItemFeatures.from_columns(items, {"text": [row[:1] for row in lengths]})
+    with pytest.raises(InputError, match="`text` should have vectors of 2 numbers.*vectors of 1"):
+        add_items(host, short)
