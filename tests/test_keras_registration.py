@@ -19,6 +19,7 @@ PACKAGE = Path(kp.__file__).parent
 CLASSES = registered_classes()
 # Arguments of one of each; all others are made without any.
 ARGUMENTS = {
+    "FieldTable": {"rows": 5},
     "ConvolutionNetwork": {"vocabulary_size": 9, "hidden_dim": 4, "dilations": [1]},
     "RecommenderHead": {"items": 3},
     "LinearHead": {"outputs": 2},

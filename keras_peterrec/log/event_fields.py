@@ -76,14 +76,21 @@ class EventFields:
 
     @property
     def of_tasks(self) -> EventFields:
-        """What tasks read: all but the time until the next event.
+        """What tasks read that have no fields of their own; see `of_task`."""
+        return self.of_task(EventFields())
+
+    def of_task(self, own: EventFields) -> EventFields:
+        """What a task reads: all but the time until the next event, and then its own fields.
 
         The rows of a task are cuts of one history, which a pass over it answers together. After
         which event of the source log a question of the task comes does not tell when.
+
+        Args:
+            own: EventFields, those that the host does not read.
         """
-        if not self.columns:
+        if not self.columns and not len(own):
             return EventFields()
-        return EventFields(field.of_tasks for field in self.fields)
+        return EventFields([*(field.of_tasks for field in self.fields), *own])
 
     @property
     def read_times(self) -> bool:

@@ -155,7 +155,7 @@ def field_of(events: Events, name: str) -> Field:
     """
     if name not in events.fields:
         raise InputError(
-            f"`log` should have the column {name!r}, which the host reads. "
+            f"`log` should have the column {name!r}, which is read of events. "
             f"Received: {', '.join(events.fields) or 'no more columns'}."
         )
     return events.fields[name]

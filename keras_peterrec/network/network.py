@@ -308,12 +308,19 @@ class Network(keras.Model):
     def add_fields(
         self, vectors: Tensor, history: Tensor, patches: Mapping[str, Callable] | None = None
     ) -> Tensor:
-        """The events' vectors, from the items' `[B, L, C]`; see `embed`."""
+        """The events' vectors, from the items' `[B, L, C]`; see `embed`.
+
+        Patches at sites that are no table of the network are those of further fields, which a task
+        alone reads: what they return for zeros is added as well.
+        """
         if len(history.shape) == 2:  # nothing but the items is told
             return vectors
-        for column, table in enumerate(self.field_tables, 1):
+        patches, tables = patches or {}, {table.name: table for table in self.field_tables}
+        more = [site for site in patches if site not in self.tables]
+        for column, site in enumerate([*tables, *more], 1):
             numbers = history[..., column]
-            rows = (patches or {}).get(table.name, _unpatched)(numbers, table(numbers))
+            rows = tables[site](numbers) if site in tables else ops.zeros_like(vectors)
+            rows = patches.get(site, _unpatched)(numbers, rows)
             told = ops.cast(numbers > 0, vectors.dtype)
             vectors = vectors + rows * ops.expand_dims(told, -1)
         return vectors

@@ -149,12 +149,15 @@ def _open_task(folder, settings):
     """The same of a task."""
     host = Host.load(settings.host)
     task = Task.load(folder, host, "run")
-    log, answers, users = load_task(settings, host.fields.columns or None)
+    own = task.model.own_fields
+    log, answers, users = load_task(settings, [*host.fields.columns, *own.columns] or None)
     source = known_histories(log, host)
     data = type(task.kind).make_data(source, answers, host.history_length(task.model), settings)
     data.answer_as(task.kind)
     if users is not None:
         data.tell(users, task.user_fields)
+    if len(own):
+        data.tell_fields(own.names, host.fields, own)
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}
 
     def measure():

@@ -91,6 +91,10 @@ def _start(settings):
     if known and known != asked:
         what = f"those of `start` (--from), {','.join(known)}"
         refuse("user_fields", what, settings.user_fields)
+    known, asked = bundle.own_fields().names, [*as_fields(settings.fields)]
+    if known != asked and (known or bundle.method != "head"):
+        what = f"those of `start` (--from), {','.join(known) or 'none'}"
+        refuse("fields", what, settings.fields)
     if bundle.final:
         progress.line(
             f"{settings.start} was trained on everything (--final), test users as well: metrics of "
@@ -108,7 +112,8 @@ def _transfer(settings, start):
     devices = Devices.open(settings.devices)
     host = _load_host(settings, devices)
     patch = None if patch is None else patch.for_host(host.backbone)
-    log, answers, users = load_task(settings, host.fields.columns or None)
+    own = as_fields(settings.fields)
+    log, answers, users = load_task(settings, [*host.fields.columns, *own] or None)
     settings, kind = with_kind(settings.replace(patch=patch), answers)
     with stage("making the rows of the task", brief=True):
         source = known_histories(log, host)
@@ -116,6 +121,9 @@ def _transfer(settings, start):
         if users is not None:
             known = None if start is None else start.user_fields()
             data.tell(users, known or None)
+        if own:
+            known = None if start is None else start.own_fields()
+            data.tell_fields(own, host.fields, known or None)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     if users is not None:
         fingerprints.append(users.fingerprint())
@@ -189,9 +197,8 @@ class TaskLife(Life):
     def _head_alone(self):
         head, dropout = self.model.head, self.settings.dropout
         with self.devices.scope():
-            model = build_task(
-                self.host.backbone, head, "head", None, dropout, **self.host.task_settings()
-            )
+            read = {"own_fields": self.data.own_fields, **self.host.task_settings()}
+            model = build_task(self.host.backbone, head, "head", None, dropout, **read)
         model.user_fields = self.model.user_fields
         return model
 
@@ -281,6 +288,7 @@ def _new_model(host, data, settings, devices, start):
             settings.method,
             settings.patch,
             settings.dropout,
+            own_fields=data.own_fields,
             **host.task_settings(),
         )
         model.user_fields = user_field_vectors(data.user_fields, host.backbone)

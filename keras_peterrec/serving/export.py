@@ -192,6 +192,7 @@ def _description(host, tasks, host_path, added):
                 "kind": task.kind.name,
                 "unit": task.kind.unit,
                 "user_fields": task.user_fields.to_config(),
+                "own_fields": task.model.own_fields.to_config(),
             }
             for name, task in tasks.items()
         },

@@ -112,7 +112,10 @@ class ExportedModel:
     def fields(self, task: str) -> EventFields:
         """What is read of an event beside its item, for a task or for the next item."""
         fields = EventFields.from_config(self.description["fields"])
-        return fields if task in (NEXT_ITEM, EMBED) else fields.of_tasks
+        if task in (NEXT_ITEM, EMBED):
+            return fields
+        own = self.description["tasks"].get(task, {}).get("own_fields", [])
+        return fields.of_task(EventFields.from_config(own))
 
     def user_fields(self, task: str) -> UserFields:
         """Which columns of users a task reads."""

@@ -114,12 +114,11 @@ class ServingModule(tf.Module):
                 table.add_titles(titles)
             if hidden is not None:
                 table.hide(self.hidden)
-        read, read_task = (
-            EventReader(source.ids, fields) for fields in (host.fields, host.fields.of_tasks)
-        )
+        read = EventReader(source.ids, host.fields)
+        of_tasks, read_task = _task_readers(host, source, tasks)
         read_user = {n: UserReader(t.user_fields) for n, t in tasks.items() if len(t.user_fields)}
-        traced, traced_task = _traced(read), _traced(read_task)
-        readers = traced, traced_task, read_user
+        traced = _traced(read)
+        readers = traced, of_tasks, read_user
         self.functions = _of_histories(host, source, tasks, answers, k, readers)
         similar = SimilarItems(host, source, k)
         self.functions[SIMILAR] = similar.function
@@ -132,9 +131,9 @@ class ServingModule(tf.Module):
             answered = _from_examples(self.functions[name], answers[name].examples)
             self.functions[name + task.kind.example_suffix] = answered
         for name, task in tasks.items() if incremental else ():
-            reads = traced_task, read_user.get(name)
+            reads = of_tasks[name], read_user.get(name)
             self.functions[name + STEP] = step_signature(host, *reads, task, answers[name].answer)
-        tables = {"source": source, "readers": [read, read_task, *read_user.values()]}
+        tables = {"source": source, "readers": [read, *read_task, *read_user.values()]}
         tables |= {f"tasks/{n}": a.table for n, a in answers.items() if a.table is not None}
         named = _named_weights(host, tasks) | {"similar/lengths": similar.lengths}
         if mixed is not None:
@@ -146,15 +145,31 @@ class ServingModule(tf.Module):
         self.weights = _captured_weights(self.functions.values(), named)
 
 
+def _task_readers(host, source, tasks):
+    """What reads each task's events, traced, `{name: Callable}`, and the EventReaders behind.
+
+    Nearly all tasks read the same of an event, and share one.
+    """
+    readers, traced, of_tasks = [], {}, {}
+    for name, task in tasks.items():
+        _, fields = host.how_tasks_read(task.model)
+        said = repr(fields.to_config())
+        if said not in traced:
+            readers.append(EventReader(source.ids, fields))
+            traced[said] = _traced(readers[-1])
+        of_tasks[name] = traced[said]
+    return of_tasks, readers
+
+
 def _of_histories(host, source, tasks, answers, k, readers):
     """The functions that read histories, `{signature: concrete function}`."""
-    read, read_task, read_user = readers
+    read, of_tasks, read_user = readers
     functions = {NEXT_ITEM: None, EMBED: _concrete(_embed(host, read), EMBED)}
     scores_of = {NEXT_ITEM: _next_item(host, read)}
     keeps = host.keep_seen
     answer_of = {NEXT_ITEM: lambda scores, seen: source.best(scores, seen, k, keeps)}
     for name, task in tasks.items():
-        scores_of[name] = _scores(host, read_task, read_user.get(name), task)
+        scores_of[name] = _scores(host, of_tasks[name], read_user.get(name), task)
         answer_of[name] = answers[name].answer
     select_of = {NEXT_ITEM: lambda scores, *request: source.selected(scores, k, keeps, *request)}
     select_of |= {name: answer.select for name, answer in answers.items()}

@@ -166,6 +166,13 @@ class TransferSettings(TrainingSettings, TaskSettings):
         flag="from",
         metavar="BUNDLE",
     )
+    fields: EventNames | None = setting(
+        None,
+        "columns of the log, such as channel,price, that this task reads of events beside what the "
+        "host reads",
+        metavar="NAME,...",
+        check=lambda name, value: as_fields(value, name),
+    )
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: str | Named | None = setting(
         None,

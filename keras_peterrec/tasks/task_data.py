@@ -1,16 +1,21 @@
 """The rows of a task, and how a model is trained, measured and compared on them."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.errors import InputError, Misfit, refuse
+from keras_peterrec.integers import slices
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.field_kind import field_of
+from keras_peterrec.log.field_kinds import find_field
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, events_before
 from keras_peterrec.log.task_examples import TaskExamples
@@ -56,6 +61,7 @@ class TaskData:
         starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
             training counts its start as an epoch.
         user_fields: UserFields. Which columns of users are read; none before `tell`.
+        own_fields: EventFields of the source that a host does not read; none before `tell_fields`.
 
     Example:
 
@@ -66,6 +72,7 @@ class TaskData:
 
     starts_trained = False
     user_fields = UserFields()
+    own_fields = EventFields()
 
     def __init__(
         self,
@@ -117,6 +124,31 @@ class TaskData:
         told = lambda rows: rows.replace(told=fields.told(table, rows.user_ids.tolist()))
         self.splits = {part: told(rows) for part, rows in self.splits.items()}
         self.every_row = told(self.every_row)
+
+    def tell_fields(
+        self, names: Sequence[str], of_host: EventFields, fields: EventFields | None = None
+    ) -> None:
+        """Tells of each event what columns of the log say that a host does not read.
+
+        Args:
+            names: sequence of str.
+            of_host: EventFields that the host reads.
+            fields: EventFields, how a trained task reads them. Defaults to `None`: as the events
+                that are trained on tell.
+
+        Raises:
+            InputError: the log lacks a column, the host reads it, or it says nothing.
+        """
+        if known := [name for name in names if name in of_host.names]:
+            refuse("fields", "columns that the host does not read already", ",".join(known))
+        if fields is None:
+            train = self.splits[TRAIN]
+            trained = np.zeros(len(self.source.items), bool)
+            trained[slices(train.starts, train.stops - train.starts)[1]] = True
+            columns = {name: field_of(self.source, name) for name in names}
+            fields = EventFields(find_field(c, name, trained) for name, c in columns.items())
+        self.own_fields = fields
+        self.source.tell(of_host.of_task(fields))
 
     # Training.
 

@@ -12,7 +12,7 @@ from keras_peterrec.network.network import ITEM_EMBEDDING
 from keras_peterrec.patches.short_names import short_name
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.transfer.strategies import trained_parts
-from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.task import Task, refuse_own_fields
 from keras_peterrec.transfer.task_model import TaskModel
 
 
@@ -40,6 +40,7 @@ def merge_task(task: Task) -> Task:
     keras_peterrec.errors.InputError: `task` should have affine patches ...
     """
     model, patch = task.model, task.model.patch
+    refuse_own_fields(model.own_fields, "task")
     if patch is None or not patch.merges(model.host, model.patches):
         raise InputError(
             "`task` should have affine patches of linear maps, normalisations or items: only "
@@ -89,6 +90,7 @@ def average_tasks(tasks: Iterable[Task], weights: Sequence[float] | None = None)
     _check_alike(tasks, lambda task: task.kind, "kind and labels")
     _check_alike(tasks, lambda task: task.model.history_settings(), "reading of the history")
     _check_alike(tasks, lambda task: task.user_fields, "columns of users")
+    _check_alike(tasks, lambda task: task.model.own_fields.to_config(), "fields of events")
     mean = _new_task(tasks[-1], tasks[-1].model.patch, tasks)
     named = [task.model.task_weights() for task in tasks]
     for path, weight in mean.model.task_weights().items():
@@ -119,6 +121,8 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
     Source: Pfeiffer et al., "MAD-X", EMNLP 2020, stacks adapters so.
     """
     tasks = list(tasks)
+    for task in tasks:
+        refuse_own_fields(task.model.own_fields, "tasks")
     patches = [task.model.patch for task in tasks]
     if len(tasks) < 2 or any(patch is None for patch in patches):
         raise InputError(
@@ -187,6 +191,7 @@ def _arguments(model):
     if of_users is not None:
         of_users = type(of_users).from_config(of_users.get_config())
     settings = {"dropout": model.dropout, "name": model.name, "user_fields": of_users}
+    settings["own_fields"] = model.own_fields
     return {**settings, **model.history_settings()}
 
 

@@ -142,7 +142,7 @@ class Host:
 
     def how_tasks_read(self, model: Model) -> tuple[int, EventFields]:
         """`history_length`, and what a TaskModel or MixedTasks reads of an event but its item."""
-        return self.history_length(model), self.fields.of_tasks
+        return self.history_length(model), self.fields.of_task(model.own_fields)
 
     @property
     def next_item_length(self) -> int:

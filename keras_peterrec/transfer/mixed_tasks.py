@@ -13,6 +13,7 @@ from keras_peterrec.files.json_file import refuse_misfits
 from keras_peterrec.files.weights_file import check_arrays
 from keras_peterrec.layers.user_field_vectors import added_vectors
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import item_ids
@@ -23,7 +24,7 @@ from keras_peterrec.tasks.item_filters import NO_ITEM, NO_SCORE, ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_linear import MixedLinear
-from keras_peterrec.transfer.task import Task, user_field_vectors
+from keras_peterrec.transfer.task import Task, refuse_own_fields, user_field_vectors
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.types import AnyPath, Layer, Tensor, Variable, Variables
 
@@ -63,6 +64,8 @@ class MixedTasks(keras.Model):
     >>> mixed = MixedTasks.load(["runs/films", "runs/gender"], host)
     >>> films, gender = mixed.scores(histories, ["films", "gender"])
     """
+
+    own_fields = EventFields()  # see `TaskModel`; tasks with some are refused
 
     def __init__(
         self,
@@ -109,6 +112,8 @@ class MixedTasks(keras.Model):
         }
         if any(task.model.host is not _first(tasks).model.host for task in tasks.values()):
             raise InputError("`tasks` should be on one host object. Received: several.")
+        for task in tasks.values():
+            refuse_own_fields(task.model.own_fields, "tasks")
         return cls._of_bundles(_first(tasks), bundles, tasks)
 
     @classmethod
@@ -130,6 +135,7 @@ class MixedTasks(keras.Model):
                     f"`{argument}` should have different names. Received: two {bundle.name!r}."
                 )
             bundle.check_host(host)
+            refuse_own_fields(bundle.own_fields(), argument)
             with refuse_misfits(folder, argument), bundle.limited_variables(host):
                 linear = bundle.linear(host)
             variables = pattern.model.task_weights()

@@ -1,5 +1,6 @@
 """The host with the task token and the patches of one task."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -8,7 +9,8 @@ from keras import ops
 from keras_peterrec.keras_internals import frozen_weights
 from keras_peterrec.layers.task_token import TaskToken, TokenPooling
 from keras_peterrec.log.vocabulary import PAD, item_ids
-from keras_peterrec.network.network import ITEM_EMBEDDING, Network
+from keras_peterrec.network.network import FIELD_TABLE, ITEM_EMBEDDING, Network
+from keras_peterrec.patches.field_table import FieldTable
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 from keras_peterrec.types import Layer, Shape, Tensor, Variable
 
@@ -29,6 +31,8 @@ class PatchedHost(keras.layers.Layer):
         train_host: bool or int. Which weights of the host this task trains: none, all, or
             the last so many (`Network.last_weights`). Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
+        own_fields: dict from the name of a field that the host does not read to the rows of its
+            table. The tables are patches. Defaults to `None`, none.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]` or, with the fields of events, `[B, L, 1 + F]`,
@@ -51,6 +55,7 @@ class PatchedHost(keras.layers.Layer):
         window: int | None = None,
         train_host: bool | int = False,
         train_token: bool = True,
+        own_fields: Mapping[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
         dtype = host.item_embedding.dtype_policy
@@ -61,6 +66,9 @@ class PatchedHost(keras.layers.Layer):
         self.train_token = train_token
         self.task_token = TaskToken(host.causal, name="task_token", dtype=dtype)
         self.patches = (patch or PatchMethod()).patches_by_place(host, dtype)
+        for number, rows in enumerate((own_fields or {}).values(), 1 + len(host.field_tables)):
+            site = f"{FIELD_TABLE}_{number}"
+            self.patches[ITEM_EMBEDDING][site] = FieldTable(rows, name=site, dtype=dtype)
         # Keras saves the layers of a list, not those of dictionaries in a dictionary.
         self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
         self.user_pooling = TokenPooling(name="user", dtype=dtype)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_peterrec.errors import refuse
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.vocabulary import MASK, UNK
 from keras_peterrec.network.network import Network
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -43,6 +44,7 @@ def build_task(
     name: str = "task",
     history_length: int | None = None,
     window: int | None = None,
+    own_fields: EventFields = EventFields(),
 ) -> TaskModel:
     """Builds the task model of a method.
 
@@ -72,6 +74,7 @@ def build_task(
         name: str. Name of the model. Defaults to `"task"`.
         history_length: int or `None`. See `TaskModel`. Defaults to `None`.
         window: int or `None`. See `TaskModel`. Defaults to `None`.
+        own_fields: EventFields. See `TaskModel`. Defaults to `EventFields()`, none.
 
     Returns:
         TaskModel. Not compiled.
@@ -100,6 +103,7 @@ def build_task(
         host = type(host).from_config(host.get_config())
     elif method not in SHARED_HOST:
         host = host.copy()
+    trained["own_fields"] = own_fields
     model = TaskModel(host, head, patch, dropout, name, history_length, window, **trained)
     if method not in ("scratch", "random_host"):
         model.task_token.token.assign(host.item_embedding.embeddings[what_is_asked(host)])

@@ -11,6 +11,7 @@ from keras_peterrec.files.json_file import refuse_misfits, write_json
 from keras_peterrec.files.weights_file import assign_weights, write_weights
 from keras_peterrec.layers.user_field_vectors import UserFieldVectors
 from keras_peterrec.linear.linear_table import linear_config
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.network.network import Network
@@ -101,6 +102,7 @@ class Task:
                 **self.model.history_settings(),
                 "linear": linear_config(self.model.linear),
                 "user_fields": self.user_fields.to_config(),
+                "own_fields": self.model.own_fields.to_config(),
                 "settings": self.settings,
                 "final": self.final,
                 "weights": sorted(named),
@@ -272,3 +274,12 @@ def user_field_vectors(fields: UserFields, host: Network) -> UserFieldVectors | 
         return None
     dtype = host.item_embedding.dtype_policy
     return UserFieldVectors(fields.values, host.hidden_dim, dtype=dtype)
+
+
+def refuse_own_fields(fields: EventFields, argument: str) -> None:
+    """Raises InputError where a task reads fields of events that its host does not read."""
+    if len(fields):
+        raise InputError(
+            f"`{argument}` should read of events what the host reads, to be merged, stacked or "
+            f"mixed. Received: a task that reads {', '.join(fields.names)} as well."
+        )

@@ -12,6 +12,7 @@ from keras_peterrec.files.json_file import read_format, read_json
 from keras_peterrec.files.weights_file import assign_weights, read_shapes, read_weights
 from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.short_names import patch_from_config
@@ -108,9 +109,14 @@ class TaskBundle:
         """The columns of users that the task reads."""
         return UserFields.from_config(self.saved.get("user_fields", []))
 
+    def own_fields(self) -> EventFields:
+        """The fields of events that the task reads and its host does not."""
+        return EventFields.from_config(self.saved.get("own_fields", []))
+
     def model_arguments(self, host: Host) -> Json:
         """What a TaskModel on a host needs to know beside host, head and patch, dict."""
-        return {"name": self.name, "linear": self.linear(host), **self.history_settings()}
+        read = {"own_fields": self.own_fields(), **self.history_settings()}
+        return {"name": self.name, "linear": self.linear(host), **read}
 
     def kind(self) -> TaskKind:
         """The TaskKind of the task: what its scores mean."""

@@ -9,6 +9,7 @@ from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.layers.task_token import TaskToken
 from keras_peterrec.layers.user_field_vectors import UserFieldVectors
 from keras_peterrec.linear.linear_table import LinearTable
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.network.network import Network, shared_config
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
@@ -55,6 +56,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
             hands over as many events as it reads, so give `window` as well. Defaults to `None`.
         user_fields: UserFieldVectors or `None`. What columns of users add to the user's state. It
             can also be set later. Defaults to `None`, no columns.
+        own_fields: EventFields that the task reads of events beside those of the host. Their tables
+            are among its patches. Defaults to `EventFields()`, none.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most
@@ -91,6 +94,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         train_token: bool = True,
         linear: LinearTable | None = None,
         user_fields: UserFieldVectors | None = None,
+        own_fields: EventFields = EventFields(),
         **kwargs: Any,
     ) -> None:
         if not isinstance(host, Network):
@@ -103,9 +107,9 @@ class TaskModel(ReplicatedTraining, keras.Model):
         self.patch = None if patch is None else get_patch(patch).for_host(host)
         self.dropout = dropout
         self.history_length = history_length
-        self.patched_host = PatchedHost(
-            host, self.patch, window, train_host, train_token, name="patched_host"
-        )
+        self.own_fields = own_fields
+        parts = host, self.patch, window, train_host, train_token, own_fields.sizes
+        self.patched_host = PatchedHost(*parts, name="patched_host")
         self.user_dropout = keras.layers.Dropout(dropout, name="user_dropout", dtype=dtype)
         self.head = head
         # Each layer is built by a call with a symbol: so `summary` knows the shapes, and a head
@@ -266,6 +270,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
             "train_token": self.patched_host.train_token,
             "linear": keras.saving.serialize_keras_object(self.linear),
             "user_fields": keras.saving.serialize_keras_object(self.user_fields),
+            "own_fields": self.own_fields.to_config(),
         }
 
     @classmethod
@@ -274,6 +279,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         for part in ("host", "head", "linear", "user_fields"):
             config[part] = keras.saving.deserialize_keras_object(config[part])
         config["patch"] = patch_from_config(config["patch"])
+        config["own_fields"] = EventFields.from_config(config["own_fields"])
         return cls(**config)
 
     def __repr__(self) -> str:
