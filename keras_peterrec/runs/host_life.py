@@ -70,7 +70,8 @@ class HostLife(Life):
     bought = "for next items; tasks may still build on it"
     host: Any = None
     log: Any = None
-    linear = earlier = item_fields = None
+    item_fields: Any = None
+    linear = earlier = None
     goes_on = False
 
     def __init__(

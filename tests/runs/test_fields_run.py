@@ -188,7 +188,7 @@ def test_a_refreshed_host_reads_the_same(folder, tmp_path):
     for path in before:
         if path.startswith("field"):
             np.testing.assert_array_equal(np.asarray(after[path]), np.asarray(before[path]))
-    with pytest.raises(InputError, match="`log` should have the column 'price', which the host"):
+    with pytest.raises(InputError, match="`log` should have the column 'price', which is read"):
         refresh(folder / "host", log_of(newer, ()), tmp_path / "none", **quick)
 
 
