@@ -216,12 +216,12 @@ class Pretrainer(ReplicatedTraining, keras.Model):
     @property
     def item_table(self) -> Variable:
         """Output table `[V - 4, C]`: row `i` is the item of id `i + 4`."""
+        return self._item_table()
+
+    def _item_table(self, training=None):
         if self.tied:
             return rows_of_items(self.backbone.item_embedding.embeddings)
-        return self._with_fields(self.output_table.embeddings)
-
-    def _with_fields(self, table, training=None):
-        """The output table with what the items' fields add to it."""
+        table = self.output_table.embeddings
         if self.output_fields is None:
             return table
         ids = rows_of_items(self.output_fields.ids)
@@ -259,9 +259,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         if sample_weight is not None:
             weights = ops.reshape(target_weights(sample_weight, y), (-1,))
         if self.sampled_softmax is None:
-            table = self.item_table
-            if self.output_fields is not None:
-                table = self._with_fields(self.output_table.embeddings, training)
+            table = self._item_table(training)
             total = self.full_softmax(states, targets, table, weights, training=training)
         else:
             losses = self._sampled_losses(states, targets, training)

@@ -201,9 +201,7 @@ def test_a_head_of_ones_own_is_trained_and_saved(new_task, fitted, rows, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
-)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_goes_through_host_patches_and_head(policy, rows, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:

@@ -85,11 +85,7 @@ def test_runs_of_labels(task, host_folder, label_folders):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "task",
-    [TARGET, pytest.param(GENDER, marks=pytest.mark.slow)],
-    ids=["recommendation", "classification"],
-)
+@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommendation", "classification"])
 def test_the_linear_part_stands_beside_the_same_network(task, host_folder, tmp_path):
     before = (host_folder / "weights.npz").read_bytes()
     settings = {**task, "method": "head"}

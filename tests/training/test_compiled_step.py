@@ -156,7 +156,7 @@ def test_losses_with_other_settings_are_not_shared(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("negatives", [0, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("negatives", [0, 10])
 def test_pretrainers_share_a_step(monkeypatch, negatives):
     monkeypatch.setattr(compiled_step, "_COMPILED", compiled := {})
     histories = []
