@@ -272,7 +272,8 @@ def find_field(
     if not counts.any():
         refuse(argument, "columns that have a value somewhere", name)
     seen = {str(column.values[code]): int(counts[code]) for code in np.flatnonzero(counts)}
-    found = (kind.find(name, seen) for kind in reversed(_KINDS.values()) if hasattr(kind, "find"))
+    kinds = [kind for kind in _KINDS.values() if issubclass(kind, ColumnKind)]
+    found = (kind.find(name, seen) for kind in reversed(kinds))
     return next(field for field in found if field is not None)
 
 
