@@ -64,7 +64,8 @@ def print_table(console, title, texts, numbers, rows, width=None):
         count = len(columns)
         while count > len(texts) + 1 and sum(c.least + _GAP for c in columns[:count]) > width:
             count -= 1
-        console.print(_table(title, columns[:count]), width=min(width, console.width))
+        tight = sum(column.whole + _GAP for column in columns[:count]) > width
+        console.print(_table(title, columns[:count], tight), width=min(width, console.width))
         numbers = numbers[count - len(texts) :]
         if not numbers:
             return
@@ -86,9 +87,18 @@ class _Column:
         longest = max(map(len, [*lines, *self.name.split()]), default=0)
         return min(longest, _WORD) if self.is_text else longest
 
+    @property
+    def whole(self):
+        """How wide it is with its name in one line."""
+        return max(self.least, len(self.name))
 
-def _table(title, columns):
-    """A rich Table without lines between columns: nine of them fit into 80 letters."""
+
+def _table(title, columns, tight=False):
+    """A rich Table without lines between columns: nine of them fit into 80 letters.
+
+    Where it is tight, the names of columns of numbers are broken: rich would rather make the widest
+    column narrower than it may be, and cut off the end of each line.
+    """
     table = Table(
         title=title,
         title_justify="left",
@@ -99,7 +109,9 @@ def _table(title, columns):
     )
     for column in columns:
         justify = "left" if column.is_text else "right"
-        table.add_column(column.name, justify=justify, overflow="fold", min_width=column.least)
+        width = column.least if tight and not column.is_text else None
+        how = {"justify": justify, "overflow": "fold", "width": width}
+        table.add_column(column.name, min_width=column.least, **how)
     for row in zip(*(column.cells for column in columns)):
         table.add_row(*row)
     return table

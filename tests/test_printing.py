@@ -1,8 +1,11 @@
 """What people see of a run: its metrics beside its baselines."""
 
-import pytest
+import io
 
-from keras_peterrec.printing import print_description, print_metrics
+import pytest
+from rich.console import Console
+
+from keras_peterrec.printing import print_description, print_metrics, print_table
 
 TEST = {"ndcg@10": 0.1234, "new_ndcg@10": 0.2345}
 RESULT = {
@@ -92,3 +95,13 @@ def test_rows_of_a_description_may_have_different_keys(capsys):
     print_description({"kind": "host", "tasks": rows})
     shown = capsys.readouterr().out
     assert "films" in shown and "1,200" in shown
+
+
+def test_a_wide_column_takes_nothing_from_its_neighbours():
+    console = Console(width=80, file=io.StringIO())
+    numbers = ["patch", "learning_rate", "dropout", "hide_rate", "validation log_loss"]
+    row = ["2 best", "bottleneck+item_lora:8", "0.00347", "0.173", "0.402", "0.2683"]
+    print_table(console, "tune transfer", ["trial"], numbers, [row])
+    printed = console.file.getvalue()
+    assert "0.2683" in printed and "bottleneck+item_lora:8" in printed
+    assert max(map(len, printed.splitlines())) <= 80
