@@ -4,6 +4,9 @@ from keras_peterrec.benchmarks.serve import benchmark_serve as benchmark_serve
 from keras_peterrec.errors import InputError as InputError
 from keras_peterrec.experiments.engine import experiment as experiment
 from keras_peterrec.experiments.quickstart import quickstart as quickstart
+from keras_peterrec.experiments.tune import tune_pretrain as tune_pretrain
+from keras_peterrec.experiments.tune import tune_refresh as tune_refresh
+from keras_peterrec.experiments.tune import tune_transfer as tune_transfer
 from keras_peterrec.linear.linear_table import LinearTable as LinearTable
 from keras_peterrec.log.batches import history_batches as history_batches
 from keras_peterrec.log.batches import task_batches as task_batches

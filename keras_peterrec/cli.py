@@ -16,6 +16,12 @@ from keras_peterrec.lazy_import import imported
 from keras_peterrec.settings.parser import CommandParser, add_arguments, make_settings
 from keras_peterrec.tensorflow_start import VERBOSE, load_tensorflow
 
+# What comes before the names of several commands.
+_GROUPS = {
+    "benchmark": "measure a server",
+    "tune": "choose settings of a command by validation, within a budget",
+}
+
 
 def main(arguments=None):
     """Runs one command; what the user or the machine does wrong is one line and exit status 2."""
@@ -86,7 +92,7 @@ def _parser():
     for command in COMMANDS:
         group, _, name = command.settings.command.rpartition(" ")
         if group and group not in groups:
-            text = "measure a server"
+            text = _GROUPS[group]
             of_group = commands.add_parser(group, help=text, description=text)
             groups[group] = of_group.add_subparsers(metavar="WHAT", required=True)
             of_group.commands = groups[group].choices

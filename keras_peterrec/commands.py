@@ -18,6 +18,11 @@ from keras_peterrec.settings.refresh import RefreshSettings
 from keras_peterrec.settings.report import ReportSettings
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.settings.transfer import TransferSettings
+from keras_peterrec.settings.tune import (
+    TunePretrainSettings,
+    TuneRefreshSettings,
+    TuneTransferSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Command:
     needs_tensorflow: bool = True
 
 
-_METRICS = "printing:print_metrics"
+_METRICS, _TUNED = "printing:print_metrics", "experiments.tuned:show"
 COMMANDS = (
     Command(QuickstartSettings, "experiments.quickstart:quickstart", "experiments.quickstart:show"),
     Command(PrepareSettings, "runs.prepare:prepare", "runs.prepare:show"),
@@ -50,6 +55,9 @@ COMMANDS = (
     Command(InspectSettings, "runs.inspect:inspect", "printing:print_description", False),
     Command(ReportSettings, "runs.report:report", "runs.report:show", False),
     Command(ExperimentSettings, "experiments.engine:experiment", "experiments.engine:show"),
+    Command(TunePretrainSettings, "experiments.tune:tune_pretrain", _TUNED),
+    Command(TuneTransferSettings, "experiments.tune:tune_transfer", _TUNED),
+    Command(TuneRefreshSettings, "experiments.tune:tune_refresh", _TUNED),
     Command(ServeSettings, "server.serve:serve", None),
     Command(
         ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False

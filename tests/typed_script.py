@@ -15,6 +15,7 @@ from keras_peterrec.tasks.task_kind import TaskKind
 run = kp.pretrain("clicks.csv", "runs/host", hidden_dim=64, network="convolution")
 assert_type(run, dict[str, Any])
 kp.pretrain({"user_id": ["a"], "item_id": ["b"], "timestamp": [1]}, "runs/host", devices="all")
+kp.tune_pretrain("clicks.csv", "runs/tuned", minutes=30, search=["dropout=0.1..0.4"])
 kp.transfer("runs/host", "clicks.csv", "runs/films", target="films.csv", patch=kp.Bottleneck(8))
 kp.pretrain("clicks.csv", "runs/host", hiden_dim=64)  # type: ignore[call-arg]
 kp.pretrain("clicks.csv", "runs/host", hidden_dim="64")  # type: ignore[arg-type]

@@ -1,12 +1,9 @@
 """Runs an experiment: a plan on a dataset, over several seeds; writes tables and plots."""
 
 import re
-import shutil
 from pathlib import Path
 
-import tensorflow as tf
 from rich.console import Console
-from tensorboard.plugins.hparams import api
 
 from keras_peterrec.errors import Misfit
 from keras_peterrec.experiments import plots
@@ -33,6 +30,7 @@ from keras_peterrec.files.folder_lock import locked
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.printing import print_table
 from keras_peterrec.progress import line
+from keras_peterrec.report.tensorboard import write_trials
 from keras_peterrec.runs.run_folder import RunFolder
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.experiment import ExperimentSettings
@@ -169,21 +167,12 @@ def _report(plan, data, runs, left_out, out, settings):
 
 
 def _write_hparams(runs: list[Json], folder: Path) -> None:
-    """Writes each run's settings and test metrics for TensorBoard, in place of what was there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    # No list of columns is written: TensorBoard would take it for that of every run that it shows,
-    # those of other experiments and commands too. It finds the columns out from the runs.
+    """Writes each run's settings and test metrics for TensorBoard."""
+    trials = {}
     for run in runs:
-        trial = f"seed-{run['seed']}/{run['task']}/{re.sub('[^A-Za-z0-9.]+', '-', run['row'])}"
-        with tf.summary.create_file_writer(str(folder / trial)).as_default():
-            api.hparams(_hyperparameters(run), trial_id=trial)
-            for _, metric in shown_metrics([run]):
-                if metric in run["test"]:
-                    tf.summary.scalar(f"test/{metric}", run["test"][metric], step=0)
-
-
-def _hyperparameters(run):
-    named = {"row": run["row"], "task": run["task"], "seed": run["seed"], **run["settings"]}
-    named["trainable"] = run["trainable"]
-    plain = (bool, int, float, str)
-    return {name: v if isinstance(v, plain) else str(v) for name, v in named.items()}
+        name = f"seed-{run['seed']}/{run['task']}/{re.sub('[^A-Za-z0-9.]+', '-', run['row'])}"
+        named = {"row": run["row"], "task": run["task"], "seed": run["seed"], **run["settings"]}
+        shown = [metric for _, metric in shown_metrics([run]) if metric in run["test"]]
+        metrics = {f"test/{metric}": run["test"][metric] for metric in shown}
+        trials[name] = {**named, "trainable": run["trainable"]}, metrics
+    write_trials(folder, trials)

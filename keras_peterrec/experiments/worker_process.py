@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import reduction
 from typing import Any
 
@@ -33,17 +34,31 @@ class WorkerProcess:
     def __init__(
         self, calls: int | None = 10, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._pool = ProcessPoolExecutor(
+        self._calls, self._environment = calls, environment or {}
+        self._pool = self._new_pool()
+
+    def _new_pool(self):
+        return ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),  # TensorFlow does not fork
             initializer=_begin,
-            initargs=(load_tensorflow, _Stderr(), environment or {}),
-            max_tasks_per_child=calls,
+            initargs=(load_tensorflow, _Stderr(), self._environment),
+            max_tasks_per_child=self._calls,
         )
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """Calls `function(**arguments)` there; returns or raises what it does."""
-        return self._pool.submit(function, **arguments).result()
+        """Calls `function(**arguments)` there; returns or raises what it does.
+
+        Raises:
+            MemoryError: the process was killed, as systems do where memory is out. The next call
+                has a new one.
+        """
+        try:
+            return self._pool.submit(function, **arguments).result()
+        except BrokenProcessPool as error:
+            self._pool.shutdown(wait=False)
+            self._pool = self._new_pool()
+            raise MemoryError("its process was killed, most likely for its memory") from error
 
     def __enter__(self):
         return self

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # reading needs no TensorFlow
     from keras_peterrec.tasks.task_kind import Metric
 
 FILE, EXAMPLES, USERS = "test_rows.npz", "examples.json", "test_users.npz"
+VALIDATION_USERS = "validation_users.npz"
 RUN, OF_BASELINE = "run", "baselines/"
 # Arrays of `RowDetails` with one element for each row R, and those without.
 #   class [R] or has [R, n]      the true label, or which of the labels a user has
@@ -214,8 +215,18 @@ def write_test_users(folder: AnyPath, result: dict, metric: "Metric") -> None:
     """
     tests = {RUN: result["metrics"]["test"]}
     tests |= {OF_BASELINE + found["name"]: found["test"] for found in result["baselines"]}
+    _write_users(Path(folder) / USERS, tests, metric)
+
+
+def write_validation_users(folder: AnyPath, result: dict, metric: "Metric") -> None:
+    """Writes `validation_users.npz`, the same of a run's validation users; see above."""
+    validation = {RUN: result["metrics"]["validation"]}
+    _write_users(Path(folder) / VALIDATION_USERS, validation, metric)
+
+
+def _write_users(path, measured, metric):
     arrays = {}
-    for name, test in tests.items():
+    for name, test in measured.items():
         if isinstance(test, Measured) and test.user_ids is not None and metric.part in test.rows:
             sums, rows = test.users()
             user_ids = np.asarray(test.user_ids, str)
@@ -223,11 +234,15 @@ def write_test_users(folder: AnyPath, result: dict, metric: "Metric") -> None:
             arrays |= {"user_ids": user_ids[order], "rows": rows[order]}
             arrays[name] = sums[metric.part][order]
     if RUN in arrays:
-        write_weights(Path(folder) / USERS, arrays)
+        write_weights(path, arrays)
 
 
-def read_test_users(folder: AnyPath) -> dict[str, UserSums]:
+def read_test_users(folder: AnyPath, file: str = USERS) -> dict[str, UserSums]:
     """The UserSums of a run, under `RUN`, and of its baselines, by their names.
+
+    Args:
+        folder: path of the run.
+        file: str. `USERS`, or `VALIDATION_USERS`. Defaults to `USERS`.
 
     Returns:
         dict, empty if the run has no such file.
@@ -235,7 +250,7 @@ def read_test_users(folder: AnyPath) -> dict[str, UserSums]:
     Raises:
         InputError: the file is damaged.
     """
-    path = Path(folder) / USERS
+    path = Path(folder) / file
     if not path.is_file():
         return {}
     arrays = read_weights(path)

@@ -48,7 +48,11 @@ def panels(tasks, height=2.6):
 
 def quality_axis(axis, kind, split):
     """Names the vertical axis after a kind's deciding metric and turns it so that up is better."""
-    metric = get_kind(kind).metric
+    metric_axis(axis, get_kind(kind).metric, split)
+
+
+def metric_axis(axis, metric, split):
+    """Names the vertical axis after a Metric and turns it so that up is better."""
     label = f"{split} {metric.name}"
     if not metric.higher_is_better:
         axis.invert_yaxis()

@@ -5,8 +5,10 @@ projector, and, where there are probabilities, precision-recall curves and pictu
 """
 
 import hashlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -61,6 +63,31 @@ def hyperparameters(result: dict) -> dict:
         "trained parameters": result["parameters"]["trainable"],
         "weight of the linear part": (result.get("linear") or {}).get("weight"),
     }
+    return _plain(named)
+
+
+def write_trials(
+    folder: AnyPath, trials: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
+) -> None:
+    """Writes several runs for TensorBoard's HParams, in place of what was there.
+
+    No list of columns is written: TensorBoard would take it for that of every run that it shows,
+    those of other experiments and commands too. It finds the columns out from the runs.
+
+    Args:
+        folder: path for the logs.
+        trials: dict from a run's name to its settings and its metrics, named as they are shown.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, (settings, metrics) in trials.items():
+        with tf.summary.create_file_writer(str(Path(folder) / name)).as_default(step=0):
+            api.hparams(_plain(settings), trial_id=name)
+            for metric, value in metrics.items():
+                tf.summary.scalar(metric, value)
+
+
+def _plain(named):
+    """Values as HParams can hold them, without those that are `None`."""
     plain = (bool, int, float, str)
     return {n: v if isinstance(v, plain) else str(v) for n, v in named.items() if v is not None}
 

@@ -107,29 +107,35 @@ class Settings:
         return dataclasses.replace(self, **changes)
 
     def _check_field(self, field):
-        name, value, data = field.name, getattr(self, field.name), field.metadata
-        if value is None and field.default is None:
-            return
-        kind = type_of(type(self), name)
-        if kind is tuple and isinstance(value, list):
-            value = tuple(value)
-            object.__setattr__(self, name, value)  # frozen, and not yet handed out
-        if (
-            isinstance(value, _NUMBERS.get(kind, ()))
-            and type(value) is not kind
-            and not isinstance(value, bool)
-        ):
-            value = kind(value)  # of NumPy, or a whole number as a float
-            object.__setattr__(self, name, value)
-        if kind in _TYPE_NAMES and (
-            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        ):
-            refuse(name, _TYPE_NAMES[kind], value)
-        choices = data["choices"]() if callable(data["choices"]) else data["choices"]
-        if choices is not None and value not in choices:
-            refuse(name, f"one of {', '.join(map(str, choices))}", value)
-        if data["check"] is not None:
-            data["check"](name, value)
+        value = checked_value(type(self), field, getattr(self, field.name))
+        object.__setattr__(self, field.name, value)  # frozen, and not yet handed out
+
+
+def checked_value(settings_class: type, field: Any, value: Any) -> Any:
+    """The value of one setting, in the setting's type.
+
+    Raises:
+        InputError: it is of another type, not among the choices, or out of range.
+    """
+    name, data = field.name, field.metadata
+    if value is None and field.default is None:
+        return value
+    kind = type_of(settings_class, name)
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    is_number = isinstance(value, _NUMBERS.get(kind, ())) and not isinstance(value, bool)
+    if is_number and type(value) is not kind:
+        value = kind(value)  # of NumPy, or a whole number as a float
+    if kind in _TYPE_NAMES and (
+        not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+    ):
+        refuse(name, _TYPE_NAMES[kind], value)
+    choices = data["choices"]() if callable(data["choices"]) else data["choices"]
+    if choices is not None and value not in choices:
+        refuse(name, f"one of {', '.join(map(str, choices))}", value)
+    if data["check"] is not None:
+        data["check"](name, value)
+    return value
 
 
 _TYPE_NAMES = {

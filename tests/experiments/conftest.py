@@ -3,7 +3,7 @@
 import pytest
 from commands import WorkerHere
 
-from keras_peterrec.experiments import engine
+from keras_peterrec.experiments import engine, tune
 
 
 @pytest.fixture(scope="module")
@@ -11,4 +11,5 @@ def here():
     """Experiments train in this process: another would import TensorFlow first."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "WorkerProcess", WorkerHere)
+        patch.setattr(tune, "WorkerProcess", WorkerHere)
         yield

@@ -83,3 +83,15 @@ def test_ends_with_its_parent(tmp_path):
     while worker.is_dir() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not worker.is_dir()
+
+
+def test_a_killed_process_is_told_and_replaced(monkeypatch):
+    monkeypatch.setattr(worker_process, "load_tensorflow", os.getpid)
+    with WorkerProcess() as worker:
+        with pytest.raises(MemoryError, match="its process was killed"):
+            worker.call(kill_myself)
+        assert worker.call(os.getpid) != os.getpid()
+
+
+def kill_myself():
+    os.kill(os.getpid(), signal.SIGKILL)
