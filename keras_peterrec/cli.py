@@ -39,7 +39,8 @@ def main(arguments=None):
     try:
         settings = make_settings(command.settings, options)
         _check_places(settings)
-        if command.needs_tensorflow or getattr(settings, "patches", False):
+        only_files = getattr(settings, "write_config", None) is not None
+        if (command.needs_tensorflow and not only_files) or getattr(settings, "patches", False):
             load_tensorflow()
         result = imported(command.run).with_settings(settings)
         if as_json:

@@ -105,7 +105,9 @@ def test_every_command_is_a_function_of_its_settings():
         assert list(taken) == list(inspect.signature(command.settings).parameters)
     with pytest.raises(kp.InputError, match="`export` should be given --host and --out"):
         kp.export()
-    with pytest.raises(kp.InputError, match="One of `model_base_path` and `model_config_file`"):
+    with pytest.raises(
+        kp.InputError, match="One of `model_base_path`, `model_config_file` and `write_config`"
+    ):
         kp.serve()
 
 

@@ -32,6 +32,12 @@ class ServeSettings(Settings):
     model_config_file: AnyPath | None = setting(
         None, "TensorFlow Serving's models.config, for several models"
     )
+    write_config: AnyPath | None = setting(
+        None,
+        "serve nothing: write TensorFlow Serving's configs, two clients and a how-to into this "
+        "folder, such as export",
+        metavar="DIR",
+    )
     model_name: str = setting("peterrec", "name of the model in --model-base-path")
     host: str = setting("127.0.0.1", "address to listen on; the default is this machine alone")
     proxy_host: Sequence[str] = setting(
@@ -88,8 +94,10 @@ class ServeSettings(Settings):
     shutdown_seconds: float = setting(30.0, "for answers after SIGTERM", check=not_negative)
 
     def check(self):
-        if (self.model_base_path is None) == (self.model_config_file is None):
+        ways = ("model_base_path", "model_config_file", "write_config")
+        given = [name for name in ways if getattr(self, name) is not None]
+        if len(given) != 1:
             raise InputError(
-                "One of `model_base_path` and `model_config_file` should be given. Received: "
-                f"{self.model_base_path!r} and {self.model_config_file!r}."
+                "One of `model_base_path`, `model_config_file` and `write_config` should be given. "
+                f"Received: {' and '.join(given) or 'none of them'}."
             )

@@ -154,7 +154,7 @@ def test_a_port_that_is_taken(name, model_folder):
 @pytest.mark.parametrize(
     "words, error",
     [
-        ([], "One of `model_base_path` and `model_config_file` should be given"),
+        ([], "One of `model_base_path`, `model_config_file` and `write_config` should be given"),
         (["--model-base-path", "a", "--model-config-file", "b"], "One of `model_base_path` and"),
         (["--model-config-file", "no-such-file"], "`model_config_file` should be a file"),
         (["--model-base-path", "a", "--max-rows", "0"], "`max_rows` should be a positive number"),
@@ -205,3 +205,25 @@ def test_the_page_is_installed_with_the_package():
     }
     others = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
     assert others == named
+
+
+def test_configs_are_laid_out_and_nothing_is_overwritten(tmp_path):
+    source = Path(__file__).parents[2] / "export"
+    folder = tmp_path / "export"
+    (folder / "peterrec").mkdir(parents=True)
+    done = run_here("serve", "--write-config", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    written = {
+        Path(file).relative_to(folder).as_posix() for file in json.loads(done.stdout)["files"]
+    }
+    assert {"models.config", "compose.yaml", "client_rest.py", "client_grpc.py"} < written
+    assert all((folder / name).read_bytes() == (source / name).read_bytes() for name in written)
+
+    (folder / "compose.yaml").write_text("mine")
+    (folder / "models.config").unlink()
+    done = run_here("serve", "--write-config", folder)
+    assert done.returncode == 2
+    [said] = done.stderr.splitlines()
+    assert "a folder without the files that are written. Received: " in said
+    assert (folder / "compose.yaml").read_text() == "mine"
+    assert not (folder / "models.config").exists()

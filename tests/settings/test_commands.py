@@ -117,11 +117,15 @@ def transfer(**given):
             {"log": "a", "out": "o", "objective": "masked", "later_rate": 0.0},
             "`later_rate` should be left out with `objective` = 'masked'",
         ),
-        (ServeSettings, {}, "One of `model_base_path` and `model_config_file` should be given"),
+        (
+            ServeSettings,
+            {},
+            "One of `model_base_path`, `model_config_file` and `write_config` should be given",
+        ),
         (
             ServeSettings,
             {"model_base_path": "a", "model_config_file": "b"},
-            "One of `model_base_path` and `model_config_file` should be given",
+            "One of `model_base_path`, `model_config_file` and `write_config` should be given",
         ),
         (
             ExportSettings,
