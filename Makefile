@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS)
 unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-all test-jax torture notebook clean
+.PHONY: quickstart package test test-all test-jax torture notebook clean
 
 quickstart: $(READY)
 	$(BIN)/keras-peterrec quickstart
@@ -19,6 +19,10 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST) --processor-seconds
+
+# Wheel and sdist: what is in them, and whether the wheel alone trains and serves; two minutes at most.
+package: $(READY)
+	$(BIN)/python tests/package/check_package.py
 
 # The slow ones as well.
 test-all: $(READY)
