@@ -21,8 +21,6 @@ from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.log.vocabulary import UNK
 
 _AFTER_ITEM = "[@;].*"
-_SAYS_MORE = "(?s).*[@;].*"  # than items
-_NUMBER = r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
 
 
 class EventReader(tf.Module):
@@ -54,25 +52,22 @@ class EventReader(tf.Module):
             network reads: the same or, where it has fields, the rows of the known events, ragged
             int64 `[B, (n), 1 + F + V]`.
         """
-        words, items = _split(history)
-        ids = words.with_values(self.ids.lookup(items))
-        events = keep_some(ids, items != "")
         if not self._fields:
+            events = split_history(history, self.ids)
             return events, events
-        ends = tf.gather(words.row_splits[1:], words.value_rowids())
-        is_last = tf.range(tf.size(ends, tf.int64)) == ends - 1
-        is_question = (items == "") & is_last
-        is_known = (items != "") & (ids.values != UNK)
-        kept = is_known | is_question
-        texts, rows, known = (
-            tf.boolean_mask(part, kept) for part in (words.values, words.value_rowids(), ids.values)
-        )
-        known_words = Words(tf.strings.split(texts, ";"), rows)
-        numbers = _read(self._fields, known_words, self.tables, tf.int64)
-        values = [field.read_values(known_words) for field in self._with_values]
-        rows = tf.stack([known, *numbers, *values], axis=1)
-        rows = keep_some(ids, kept).with_values(rows)
-        return events, keep_some(rows, tf.boolean_mask(is_known, kept))
+        words = tf.strings.split(history)
+        items, times, parts = _read_words(words.values)
+        ids = words.with_values(self.ids.lookup(items))
+        is_event, rows = items != "", words.value_rowids()
+        is_last = tf.range(tf.size(rows, tf.int64)) == tf.gather(words.row_splits[1:], rows) - 1
+        is_known = is_event & (ids.values != UNK)
+        kept = is_known | (~is_event & is_last)  # the question comes last
+        known, times, rows = (tf.boolean_mask(part, kept) for part in (ids.values, times, rows))
+        told = Words(times, rows, parts, kept)
+        numbers = _read(self._fields, told, self.tables, tf.int64)
+        values = [field.read_values(told) for field in self._with_values]
+        rows = keep_some(ids, kept).with_values(tf.stack([known, *numbers, *values], axis=1))
+        return keep_some(ids, is_event), keep_some(rows, tf.boolean_mask(is_known, kept))
 
 
 class UserReader(tf.Module):
@@ -99,9 +94,9 @@ class UserReader(tf.Module):
         last = tf.gather(tf.concat([words.values, [""]], axis=0), last)
         last = tf.where(tf.strings.regex_full_match(last, f"(?s){_AFTER_ITEM}"), last, "")
         rows = tf.range(tf.size(last, tf.int64))
-        numbers = _read(
-            self._fields.fields, Words(tf.strings.split(last, ";"), rows), self.tables, tf.int32
-        )
+        parts = tf.strings.split(last, ";")
+        told = Words(tf.zeros_like(last), rows, parts, tf.ones_like(rows, tf.bool))
+        numbers = _read(self._fields.fields, told, self.tables, tf.int32)
         return tf.stack(
             [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)],
             axis=1,
@@ -124,8 +119,8 @@ def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.Ra
 
 def split_items(history: tf.Tensor) -> tf.RaggedTensor:
     """The items of each text, ragged string tensor `[B, (n)]`; see `split_history`."""
-    words, items = _split(history)
-    return keep_some(words.with_values(items), items != "")
+    # Once for each text: for each word it would take as long as all the rest of reading ids.
+    return tf.strings.split(tf.strings.regex_replace(history, r"[@;][^\s\v]*", ""))
 
 
 def items_of(history: str) -> list[str]:
@@ -148,13 +143,15 @@ def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
 
 
-def _split(history):
-    """The words of texts, ragged `[B, (n)]`, and of each word its item or `""`, `[n]`."""
-    words = tf.strings.split(history)
-    # Regular expressions for each word would take as long as all the rest of reading ids.
-    says_more = tf.cast(tf.strings.regex_full_match(history, _SAYS_MORE), tf.int32)
-    items = lambda: tf.strings.regex_replace(words.values, _AFTER_ITEM, "")
-    return words, tf.cond(tf.reduce_max(says_more) > 0, items, lambda: words.values)
+def _read_words(words):
+    """Of each word its item and its time, or `""`, `[n]`, and its parts, ragged `[n, (p)]`."""
+    parts = tf.strings.split(words, ";")
+    heads = tf.strings.split(tf.gather(parts.values, parts.row_splits[:-1]), "@", maxsplit=1)
+    texts, nothing = tf.concat([heads.values, [""]], axis=0), tf.size(heads.values, tf.int64)
+    told = heads.row_lengths()  # 0 where a word begins with `;`
+    items = tf.gather(texts, tf.where(told > 0, heads.row_splits[:-1], nothing))
+    times = tf.gather(texts, tf.where(told > 1, heads.row_splits[1:] - 1, nothing))
+    return items, times, parts
 
 
 def _tables(fields):

@@ -33,12 +33,17 @@ class Words(NamedTuple):
     """Known events of histories, user by user, and the question after those that have one.
 
     Args:
-        parts: Ragged string tensor `[n, (p)]`, what stands between `;`: item and time come first.
+        times: string tensor `[n]`, what stands after `@`, or `""`.
         rows: int64 tensor `[n]`, the history that each is of.
+        parts: Ragged string tensor `[m, (p)]`, what stands between `;` in all words, those of
+            unknown items too: item and time come first.
+        kept: bool tensor `[m]`, the `n` words that are meant.
     """
 
-    parts: tf.RaggedTensor
+    times: tf.Tensor
     rows: tf.Tensor
+    parts: tf.RaggedTensor
+    kept: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ class ColumnKind(FieldKind):
         values = tf.strings.substr(tf.boolean_mask(parts.values, is_it), len(start.encode()), -1)
         places = tf.boolean_mask(parts.value_rowids(), is_it)[:, tf.newaxis]
         nothing = tf.fill([parts.nrows()], "")
-        return tf.tensor_scatter_nd_update(nothing, places, values)
+        texts = tf.tensor_scatter_nd_update(nothing, places, values)
+        return tf.boolean_mask(texts, words.kept)
 
 
 def field_of(events: Events, name: str) -> Field:

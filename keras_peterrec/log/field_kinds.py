@@ -81,11 +81,7 @@ class TimeUntilNext(FieldKind):
         """Its numbers; 0 for a user's last word, which nothing follows."""
         import tensorflow as tf
 
-        heads = tf.gather(words.parts.values, words.parts.row_splits[:-1])
-        heads = tf.strings.split(heads, "@", maxsplit=1)  # the item and, after it, the time
-        has_time, ends = heads.row_lengths() > 1, heads.row_splits[1:]
-        texts = tf.where(has_time, tf.gather(heads.values, tf.maximum(ends - 1, 0)), "")
-        times, told = as_numbers(texts)
+        times, told = as_numbers(words.times)
         gaps = tf.cast(tf.round((times[1:] - times[:-1]) * 1_000), tf.int64)
         both = told[1:] & told[:-1] & (words.rows[1:] == words.rows[:-1])
         buckets = 1 + tf.searchsorted(tf.constant(TIME_EDGES), gaps, side="right")
