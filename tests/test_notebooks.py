@@ -24,6 +24,12 @@ NETWORK = {{"hidden_dim": 8, "blocks": 1, "epochs": 1}}
 EPOCHS = 1
 RUNS = {runs!r}
 """
+SHOP = """
+DATA, UNTIL = "simulated/source", "2021-02-15"
+NETWORK = {{"hidden_dim": 8, "blocks": 1, "max_length": 20, "epochs": 1}}
+EPOCHS = 1
+RUNS = {runs!r}
+"""
 READ = """
 EXPERIMENTS = {runs!r}
 NAMES = ["pretraining", "insertions"]
@@ -56,6 +62,13 @@ def test_own_log_notebook_runs(tmp_path):
     assert "not read: price" in printed
     answer = printed.partition("'price': 5}")[2]
     assert answer.count("  Article t") == 5 and "all of it took" in answer
+
+
+@pytest.mark.slow
+def test_shop_notebook_runs(tmp_path):
+    outputs, printed = executed("04_shop.ipynb", SHOP.format(runs=str(tmp_path / "runs")), tmp_path)
+    assert "customers" in printed and "spend in the next month: " in printed
+    assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
 @pytest.mark.slow
@@ -103,6 +116,6 @@ def test_stored_outputs_are_there(path):
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= (1 if path.stem == "02_your_own_log" else 3)
+    assert len(pictures) >= (1 if path.stem in ("02_your_own_log", "04_shop") else 3)
     assert path.stat().st_size <= 200_000
     assert not any(o["output_type"] == "error" for cell in cells for o in cell["outputs"])
