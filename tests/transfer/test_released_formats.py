@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from released.write import answer_of, answer_of_host
+from released.write import EXPORTED, answer_of, answer_of_host
 from task_samples import edit, make_task
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.runs.inspect import inspect
 from keras_peterrec.runs.run_folder import RunFolder
+from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.task import Task
@@ -31,6 +32,15 @@ def test_a_task_answers_as_it_did(name):
             assert found[what] == values
         else:
             np.testing.assert_allclose(found[what], values, atol=1e-5)
+
+
+def test_an_export_answers_as_its_task_did():
+    model = ExportedModel(V6 / "export")
+    of_its_time = ("item0 item5 item1", "item0 item1 item2 item3 item8", "no-such-item", "")
+    found, expected = model.predict("films", of_its_time), ANSWERS[f"causal/{EXPORTED}"]
+    assert found["items"].tolist() == expected["items"]
+    np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
+    assert found["known_events"].tolist() == [3, 5, 0, 0]
 
 
 def test_a_task_of_every_kind_is_kept():

@@ -1,4 +1,4 @@
-"""Writes small hosts and task bundles with their answers, once for each version of the format.
+"""Writes small hosts and tasks with their answers, and an export, once for each format version.
 
     python tests/transfer/released/write.py tests/transfer/released/v6
 
@@ -29,6 +29,7 @@ KINDS = [
     kp.Regression("spend", mean=20.0, deviation=7.5),
 ]
 CLASSES = KINDS[1]
+EXPORTED = "patch-recommendation"
 FIELDS = EventFields(  # of the masked host
     [TimeUntilNext(), Categories("kind", ["view", "buy"]), Numbers("price", [2.5, 9.0], 4.0)]
 )
@@ -75,6 +76,14 @@ def main(folder):
             task.save(folder / objective / name, host)
             answers[f"{objective}/{name}"] = answer_of(task)
     (folder / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
+    write_export(folder)
+
+
+def write_export(folder):
+    """Exports the causal host and one task, which answers what its bundle does."""
+    host = kp.Host.load(folder / "causal" / "host")
+    task = kp.Task.load(folder / "causal" / EXPORTED, host)
+    kp.export(host, {"films": task}, folder / "export" / "1", k=3)
 
 
 def linear_part(outputs, sparse=False, **bag):
