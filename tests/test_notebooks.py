@@ -25,7 +25,7 @@ EPOCHS = 1
 RUNS = {runs!r}
 """
 SHOP = """
-DATA, UNTIL = "simulated/source", "2021-02-15"
+DATA, UNTIL = "simulated/source", "2020-12-15"
 NETWORK = {{"hidden_dim": 8, "blocks": 1, "max_length": 20, "epochs": 1}}
 EPOCHS = 1
 RUNS = {runs!r}
