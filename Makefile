@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS)
 unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
-.PHONY: quickstart package test test-all test-jax torture notebook clean
+.PHONY: quickstart package site test test-all test-jax torture notebook clean
 
 quickstart: $(READY)
 	$(BIN)/keras-peterrec quickstart
@@ -23,6 +23,11 @@ test: $(READY)
 # Wheel and sdist: what is in them, and whether the wheel alone trains and serves; two minutes at most.
 package: $(READY)
 	$(BIN)/python tests/package/check_package.py
+
+# The pages, as a site in build/site; a link that leads nowhere is an error.
+site: $(READY)
+	$(BIN)/python -m pip install -q -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q
 
 # The slow ones as well.
 test-all: $(READY)

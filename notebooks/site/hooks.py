@@ -1,0 +1,106 @@
+"""What the site has besides the pages of notebooks/, and where links out of that folder lead.
+
+MkDocs calls these functions; see `hooks` in mkdocs.yml.
+"""
+
+import ast
+import os
+import posixpath
+import re
+import sys
+from pathlib import Path
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+# Pages whose place in the repository is elsewhere.
+ELSEWHERE = {
+    "README.md": "index.md",
+    "export/README.md": "serving.md",
+    "tests/benchmarks/README.md": "benchmarks.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+
+
+def on_files(files, config):
+    """Adds the pages that lie elsewhere, and those that are made of settings and docstrings."""
+    contents = {page: (ROOT / path).read_text("utf-8") for path, page in ELSEWHERE.items()}
+    contents |= {"commands.md": commands_page(), "api.md": api_page()}
+    for page, content in contents.items():
+        files.append(File.generated(config, page, content=content))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Points links at the site's pages; what the site does not have is named without a link."""
+    here = page.file.src_uri
+    inside = {page: path for path, page in ELSEWHERE.items()}
+    folder = posixpath.dirname(inside.get(here, f"notebooks/{here}"))
+
+    def pointed(match):
+        mark, text, link = match.groups()
+        if re.match(r"[a-z]+:|#", link):
+            return match[0]
+        path, sign, anchor = link.partition("#")
+        path = posixpath.normpath(posixpath.join(folder, path))
+        target = ELSEWHERE.get(path, os.path.relpath(path, "notebooks"))
+        if files.get_file_from_path(target) is None:
+            if not (ROOT / path).exists():
+                return match[0]  # MkDocs says that it leads nowhere
+            return text if text.startswith("`") else f"{text} (`{path}`)"
+        return f"{mark}[{text}]({target}{sign}{anchor})"
+
+    # Code is not prose: in `[x](y)` of a program nothing is a link.
+    parts = re.split(r"(^```.*?^```|`[^`\n]+`(?!\]))", markdown, flags=re.M | re.S)
+    parts[::2] = [LINK.sub(pointed, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def commands_page():
+    """Every command with its settings, as `--help` has them."""
+    from keras_peterrec.commands import COMMANDS
+
+    lines = ["# Commands and settings", ""]
+    lines += ["In Python each is a function of the same settings: `--max-length` is `max_length`."]
+    for command in COMMANDS:
+        lines += ["", *command_section(command.settings)]
+    return "\n".join(lines) + "\n"
+
+
+def command_section(settings):
+    """The lines of one command."""
+    from keras_peterrec.settings.base import default_text, flag_of, ordered_fields
+
+    lines = [f"## {settings.command}", "", f"{settings.help_text}.", "", "| | |", "|---|---|"]
+    for field in ordered_fields(settings):
+        flag = flag_of(field)
+        name = field.name if field.metadata["positional"] else f"--{flag}"
+        if field.default is True:
+            name = f"--no-{flag}"
+        elif field.metadata["no_help"] is not None:
+            name += f"`, `--no-{flag}"
+        text = (field.metadata["help"] + default_text(field)).replace("|", "\\|")
+        lines.append(f"| `{name}` | {re.sub('[<>*_]', escaped, text)} |")
+    return lines
+
+
+def escaped(match):
+    """A sign that Markdown would take for its own."""
+    return f"\\{match[0]}"
+
+
+def api_page():
+    """All public names, each room of the package by itself."""
+    stub = ast.parse((ROOT / "keras_peterrec/__init__.pyi").read_text("utf-8"))
+    lines, last = ["# Python", "", "`import keras_peterrec as kp`: the names below are `kp.…`."], ""
+    for statement in stub.body:
+        if isinstance(statement, ast.ImportFrom):
+            room = statement.module.split(".")[1]
+            lines += [] if room == last else ["", f"## {room}"]
+            last = room
+            lines += [f"\n::: {statement.module}.{alias.name}" for alias in statement.names]
+    return "\n".join(lines) + "\n"
