@@ -18,6 +18,8 @@ FILES = (
     "compose.yaml",
     "client_rest.py",
     "client_grpc.py",
+    "Dockerfile",
+    "kubernetes/serving.yaml",
 )
 _SOURCE = Path(__file__).with_name("deployment")
 
