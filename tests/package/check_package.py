@@ -42,11 +42,12 @@ def build(folder):
 
 
 def check_contents(wheel, sdist):
-    """The files of the package that git has, and no others, are in both."""
-    listed = run("git", "-C", ROOT, "ls-files", "keras_peterrec", "export").splitlines()
+    """The files of the package, and no others, are in both."""
     link = "keras_peterrec/server/deployment"
     # Of `export/` what the link in the package shows; `write_config.py` names its files.
-    expected = {re.sub("^export/", f"{link}/", name) for name in listed} - {link}
+    expected = {
+        re.sub("^export/", f"{link}/", name) for name in files_of("keras_peterrec", "export")
+    }
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = {name for name in archive.namelist() if ".dist-info/" not in name}
         [metadata] = [name for name in archive.namelist() if name.endswith("/METADATA")]
@@ -59,6 +60,17 @@ def check_contents(wheel, sdist):
     for line in ("License-Expression: Apache-2.0", "Classifier: Typing :: Typed"):
         if line not in metadata.splitlines():
             sys.exit(f"the wheel's metadata lack {line!r}")
+
+
+def files_of(*folders):
+    """The files of some folders, but for what Python compiles and what was exported."""
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    names = {path.relative_to(ROOT).as_posix() for path in paths}
+    return {
+        n
+        for n in names
+        if "__pycache__/" not in n and not re.match("export/peterrec/|.*/deployment/", n)
+    }
 
 
 def compare(what, found, expected):
