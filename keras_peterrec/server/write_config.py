@@ -20,6 +20,7 @@ FILES = (
     "client_grpc.py",
     "Dockerfile",
     "kubernetes/serving.yaml",
+    "kubernetes/refresh.yaml",
 )
 _SOURCE = Path(__file__).with_name("deployment")
 

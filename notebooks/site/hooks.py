@@ -22,6 +22,8 @@ ELSEWHERE = {
     "tests/benchmarks/README.md": "benchmarks.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CODE_OF_CONDUCT.md": "conduct.md",
 }
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
@@ -95,6 +97,10 @@ def escaped(match):
 
 def api_page():
     """All public names, each room of the package by itself."""
+    from keras_peterrec.commands import COMMANDS
+
+    # A decorator makes their arguments of the settings, so their source does not show them.
+    commands = {f"keras_peterrec.{c.run.replace(':', '.')}": c.settings.command for c in COMMANDS}
     stub = ast.parse((ROOT / "keras_peterrec/__init__.pyi").read_text("utf-8"))
     lines, last = ["# Python", "", "`import keras_peterrec as kp`: the names below are `kp.…`."], ""
     for statement in stub.body:
@@ -102,5 +108,14 @@ def api_page():
             room = statement.module.split(".")[1]
             lines += [] if room == last else ["", f"## {room}"]
             last = room
-            lines += [f"\n::: {statement.module}.{alias.name}" for alias in statement.names]
+            for alias in statement.names:
+                name = f"{statement.module}.{alias.name}"
+                lines += ["", f"::: {name}"]
+                if name in commands:
+                    command = commands[name]
+                    anchor = command.replace(" ", "-")
+                    lines += ["    options:", "      show_signature: false", ""]
+                    lines += [
+                        f"Its arguments are the settings of [{command}](commands.md#{anchor})."
+                    ]
     return "\n".join(lines) + "\n"

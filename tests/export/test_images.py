@@ -31,6 +31,24 @@ def test_serving_on_kubernetes():
         assert folder in mounts and (EXPORT / name).is_file()
 
 
+def test_refresh_on_kubernetes():
+    job = yaml.safe_load((EXPORT / "kubernetes" / "refresh.yaml").read_text())
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsUser"] > 0 and pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert set(mounts.values()) == {volume["name"] for volume in pod["volumes"]}
+    lines = [line.split()[1:] for line in container["args"][0].splitlines() if "keras-p" in line]
+    refresh, export = ([word.replace("$", "") for word in words] for words in lines)
+    for words in (refresh, export):
+        assert all(word.startswith(tuple(mounts)) for word in words if word.startswith("/"))
+        options = vars(cli._parser().parse_args(words))
+        assert options.pop("chosen").settings.command == words[0]
+    assert refresh[refresh.index("--out") + 1] == export[export.index("--host") + 1]
+    assert export[export.index("--out") + 1] == f"{BASE_PATH}/next"
+
+
 def test_dockerfile():
     stages = (EXPORT / "Dockerfile").read_text().split("\nFROM ")[1:]
     for stage in stages[1:]:
