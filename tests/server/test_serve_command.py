@@ -23,6 +23,7 @@ import keras_peterrec
 from keras_peterrec import cli
 from keras_peterrec.errors import InputError
 from keras_peterrec.server import serve as serve_command
+from keras_peterrec.server import write_config
 
 
 def start(*words):
@@ -155,7 +156,7 @@ def test_a_port_that_is_taken(name, model_folder):
     "words, error",
     [
         ([], "One of `model_base_path`, `model_config_file` and `write_config` should be given"),
-        (["--model-base-path", "a", "--model-config-file", "b"], "One of `model_base_path` and"),
+        (["--model-base-path", "a", "--model-config-file", "b"], "One of `model_base_path`, "),
         (["--model-config-file", "no-such-file"], "`model_config_file` should be a file"),
         (["--model-base-path", "a", "--max-rows", "0"], "`max_rows` should be a positive number"),
         (["--model-base-path", "a", "--titles", "no-such-file"], "`titles` should be a CSV file"),
@@ -194,17 +195,19 @@ def test_help_needs_nothing(capsys, monkeypatch):
     assert "--model-base-path" in capsys.readouterr().out
 
 
-def test_the_page_is_installed_with_the_package():
+def test_other_files_are_installed_with_the_package():
     package = Path(keras_peterrec.__file__).parent
     settings = configparser.ConfigParser()
     settings.read(package.parent / "setup.cfg")
     named = {
-        package.parent.joinpath(*room.split("."), name)
+        path
         for room, names in settings["options.package_data"].items()
         for name in names.replace(",", " ").split()
+        for path in package.parent.joinpath(*room.split(".")).glob(name)
     }
     others = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
-    assert others == named
+    laid_out = {package / "server" / "deployment" / name for name in write_config.FILES}
+    assert named == others | laid_out
 
 
 def test_configs_are_laid_out_and_nothing_is_overwritten(tmp_path):
