@@ -144,14 +144,19 @@ def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
 
 
 def _read_words(words):
-    """Of each word its item and its time, or `""`, `[n]`, and its parts, ragged `[n, (p)]`."""
+    """Of each word its item and its time, or `""`, `[n]`, and its fields, ragged `[n, (p)]`."""
     parts = tf.strings.split(words, ";")
-    heads = tf.strings.split(tf.gather(parts.values, parts.row_splits[:-1]), "@", maxsplit=1)
+    starts = parts.row_splits[:-1]
+    heads = tf.strings.split(tf.gather(parts.values, starts), "@", maxsplit=1)
     texts, nothing = tf.concat([heads.values, [""]], axis=0), tf.size(heads.values, tf.int64)
     told = heads.row_lengths()  # 0 where a word begins with `;`
     items = tf.gather(texts, tf.where(told > 0, heads.row_splits[:-1], nothing))
     times = tf.gather(texts, tf.where(told > 1, heads.row_splits[1:] - 1, nothing))
-    return items, times, parts
+    # An item may be called as a field is told, `price=3`.
+    fields = tf.tensor_scatter_nd_update(
+        parts.values, starts[:, tf.newaxis], tf.fill(tf.shape(starts), "")
+    )
+    return items, times, parts.with_values(fields)
 
 
 def _tables(fields):

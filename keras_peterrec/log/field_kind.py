@@ -36,7 +36,7 @@ class Words(NamedTuple):
         times: string tensor `[n]`, what stands after `@`, or `""`.
         rows: int64 tensor `[n]`, the history that each is of.
         parts: Ragged string tensor `[m, (p)]`, what stands between `;` in all words, those of
-            unknown items too: item and time come first.
+            unknown items too; `""` in the place of item and time.
         kept: bool tensor `[m]`, the `n` words that are meant.
     """
 

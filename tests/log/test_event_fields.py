@@ -259,6 +259,13 @@ def test_a_share_of_the_fields_is_hidden():
     assert hide_fields(fields, events, None, 0.0) is fields
 
 
+def test_an_item_named_like_a_field_tells_no_field():
+    vocabulary, fields = Vocabulary(["p=1.5", "x"]), EventFields([Numbers("p", [1.0, 2.0], 1.5)])
+    read = EventReader(vocabulary.table, fields)
+    _, rows = read(tf.constant(["p=1.5 p=1.5;p=9 x;p=9"]))
+    assert [row[1] for row in rows.to_list()[0]] == [0, 3, 3]
+
+
 def test_odd_texts_harm_no_other_row():
     read = EventReader(
         Vocabulary(["x", "y"]).table,
