@@ -39,8 +39,7 @@ def main(arguments=None):
     try:
         settings = make_settings(command.settings, options)
         _check_places(settings)
-        only_files = getattr(settings, "write_config", None) is not None
-        if (command.needs_tensorflow and not only_files) or getattr(settings, "patches", False):
+        if settings.needs_tensorflow:
             load_tensorflow()
         result = imported(command.run).with_settings(settings)
         if as_json:

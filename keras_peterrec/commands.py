@@ -33,13 +33,11 @@ class Command:
         settings: a subclass of Settings, which names the command and says its help.
         run: str, `"module:function"` that takes the settings' fields.
         show: str or `None`, `"module:function"` that prints the result for people.
-        needs_tensorflow: bool. Defaults to `True`.
     """
 
     settings: type
     run: str
     show: str | None
-    needs_tensorflow: bool = True
 
 
 _METRICS, _TUNED = "printing:print_metrics", "experiments.tuned:show"
@@ -52,14 +50,12 @@ COMMANDS = (
     Command(EvaluateSettings, "runs.evaluate:evaluate", _METRICS),
     Command(ExportSettings, "runs.export:export", "printing:print_export"),
     Command(PredictSettings, "runs.predict:predict", "printing:print_answers"),
-    Command(InspectSettings, "runs.inspect:inspect", "printing:print_description", False),
-    Command(ReportSettings, "runs.report:report", "runs.report:show", False),
+    Command(InspectSettings, "runs.inspect:inspect", "printing:print_description"),
+    Command(ReportSettings, "runs.report:report", "runs.report:show"),
     Command(ExperimentSettings, "experiments.engine:experiment", "experiments.engine:show"),
     Command(TunePretrainSettings, "experiments.tune:tune_pretrain", _TUNED),
     Command(TuneTransferSettings, "experiments.tune:tune_transfer", _TUNED),
     Command(TuneRefreshSettings, "experiments.tune:tune_refresh", _TUNED),
     Command(ServeSettings, "server.serve:serve", None),
-    Command(
-        ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show", False
-    ),
+    Command(ServeBenchmarkSettings, "benchmarks.serve:benchmark_serve", "benchmarks.serve:show"),
 )

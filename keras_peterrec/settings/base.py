@@ -94,6 +94,11 @@ class Settings:
     def check(self):
         """Raises InputError if settings do not go together. A subclass may override it."""
 
+    @property
+    def needs_tensorflow(self) -> bool:
+        """Whether the command needs TensorFlow, which takes seconds to load, for these settings."""
+        return True
+
     def recorded(self) -> dict[str, Any]:
         """The settings that determine a result, as `run.json` holds them: JSON values."""
         return {

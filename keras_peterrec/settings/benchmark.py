@@ -77,3 +77,7 @@ class ServeBenchmarkSettings(Settings):
     blocks: int = setting(8, "its blocks", check=check_count)
     length: int = setting(50, "events of a history", check=check_count)
     seed: int = setting(0, "of weights and histories", check=seed_number)
+
+    @property
+    def needs_tensorflow(self) -> bool:
+        return False

@@ -16,3 +16,7 @@ class InspectSettings(Settings):
 
     path: AnyPath = field(metadata=about("its folder", positional=True))
     patches: bool = setting(False, "what every way to patch a host costs")
+
+    @property
+    def needs_tensorflow(self) -> bool:
+        return self.patches

@@ -25,3 +25,7 @@ class ReportSettings(Settings):
     titles: AnyPath | None = setting(
         None, "CSV file with item_id and title, for the examples", metavar="FILE", recorded=False
     )
+
+    @property
+    def needs_tensorflow(self) -> bool:
+        return False

@@ -93,6 +93,10 @@ class ServeSettings(Settings):
     )
     shutdown_seconds: float = setting(30.0, "for answers after SIGTERM", check=not_negative)
 
+    @property
+    def needs_tensorflow(self) -> bool:
+        return self.write_config is None
+
     def check(self):
         ways = ("model_base_path", "model_config_file", "write_config")
         given = [name for name in ways if getattr(self, name) is not None]
