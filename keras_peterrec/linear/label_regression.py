@@ -1,6 +1,5 @@
 """Fits the linear part of a profile: regularised regression from bags of items to labels."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -89,8 +88,6 @@ class LabelRegression:
         table = self._table(self.weights[:-1].astype("float32"))
         bias, settings = self.weights[-1].astype("float32"), {"penalty": penalty}
         settings = {"power": self.bag.power, **settings}
-        if self.features:
-            settings["fields"] = True
         read = self.user_values, self.features
         return LinearPart(self.bag, table, bias, settings, 1.0, *read)
 
@@ -111,37 +108,55 @@ def best_label_regression(*makes: Callable) -> LinearPart:
 
     Of the best bag it takes the strongest penalty that is no worse than the best one by more than
     the standard error of the difference: a few users cannot tell the two apart, and a weak penalty
-    that is best by chance overfits.
+    that is best by chance overfits. In the same way a regression that reads more of events is taken
+    only where it is clearly better.
 
     Args:
         *makes: Callable. From a Bag to a list of pairs of a LabelRegression and a Callable, from a
             LinearPart to its losses `[R]` for users that this regression does not read. The first
-            regression is the one that is wanted. Of several, the first that is best is taken.
+            regression is the one that is wanted. Those that read more come later.
 
     Source: the rule of one standard error, Hastie, Tibshirani and Friedman, "The Elements of
     Statistical Learning", section 7.10; here of paired differences.
     """
-    best = None
     with one_thread():  # the matrices are thin
-        for make, (power, penalties) in itertools.product(makes, LABEL_PENALTIES.items()):
-            pairs, tried = make(Bag(power=power)), []
-            for penalty in penalties:
-                parts = [regression.solve(penalty) for regression, _ in pairs]
-                losses = np.concatenate([loss(part) for part, (_, loss) in zip(parts, pairs)])
-                tried.append((losses, parts[0]))
-                if len(tried) > 1 and losses.mean() > tried[-2][0].mean():
-                    break  # weaker penalties overfit more
-            least = min(losses.mean() for losses, _ in tried)
-            if best is None or least < best[0]:
-                best = least, tried
-    return _strongest(best[1])
+        of_makes = [
+            min((_tried(make, power) for power in LABEL_PENALTIES), key=_least) for make in makes
+        ]
+    best = of_makes[0]
+    for tried in of_makes[1:]:
+        if _clearly_worse(_losses(best), _losses(tried)):
+            best = tried
+    return _strongest(best)
+
+
+def _tried(make, power):
+    """Pairs of losses and a linear part, penalties falling."""
+    pairs, tried = make(Bag(power=power)), []
+    for penalty in LABEL_PENALTIES[power]:
+        parts = [regression.solve(penalty) for regression, _ in pairs]
+        losses = np.concatenate([loss(part) for part, (_, loss) in zip(parts, pairs)])
+        tried.append((losses, parts[0]))
+        if len(tried) > 1 and losses.mean() > tried[-2][0].mean():
+            break  # weaker penalties overfit more
+    return tried
 
 
 def _strongest(tried):
     """The first linear part, penalties falling, that the best one does not clearly beat."""
-    best = min((losses for losses, _ in tried), key=np.mean)
-    for losses, part in tried:
-        worse = losses - best
-        if worse.mean() <= worse.std() / np.sqrt(len(worse)):
-            return part
-    raise AssertionError("The best one is no worse than itself.")
+    return next(part for losses, part in tried if not _clearly_worse(losses, _losses(tried)))
+
+
+def _losses(tried):
+    """Those of the best one."""
+    return min((losses for losses, _ in tried), key=np.mean)
+
+
+def _least(tried):
+    return _losses(tried).mean()
+
+
+def _clearly_worse(losses, best):
+    """Whether losses are above the best ones by more than the difference's standard error."""
+    worse = losses - best
+    return worse.mean() > worse.std() / np.sqrt(len(worse))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
+from keras_peterrec.errors import refuse
 from keras_peterrec.integers import offsets_of
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.log.vocabulary import event_items, is_item, number_of
@@ -196,19 +197,23 @@ class LinearPart:
         return dataclasses.replace(self, table=stack([users, items]), features=EventFeatures())
 
     def reading(self, features: EventFeatures) -> "LinearPart":
-        """The same with rows for features, of which it says nothing where it reads none yet."""
-        if self.features == features:
-            return self
-        part, shape = self.of_items(), (features.rows, self.outputs)
-        table = part.table.tocsr() if self.is_sparse else part.table
-        parts = [table[: self.user_values], None, table[self.user_values :]]
+        """The same with rows for features, of which it says nothing where it reads none yet.
+
+        Args:
+            features: EventFeatures that begin with those that it reads.
+        """
+        read = len(self.features)
+        if features[:read] != self.features:
+            refuse("features", f"{self.features} and more", features)
+        new = self.user_values + self.features.rows
+        shape = features.rows - self.features.rows, self.outputs
         if self.is_sparse:
-            parts[1] = scipy.sparse.csr_matrix(shape, dtype="float32")
-            table = scipy.sparse.vstack(parts, format="csr")
+            table, none = self.table.tocsr(), scipy.sparse.csr_matrix(shape, dtype="float32")
+            table = scipy.sparse.vstack([table[:new], none, table[new:]], format="csr")
         else:
-            parts[1] = np.zeros(shape, "float32")
-            table = np.concatenate(parts)
-        return dataclasses.replace(part, table=table, features=features)
+            none = np.zeros(shape, "float32")
+            table = np.concatenate([self.table[:new], none, self.table[new:]])
+        return dataclasses.replace(self, table=table, features=features)
 
     def config(self) -> Json:
         """The arguments of a `LinearTable` that holds it, but for its name; JSON values."""

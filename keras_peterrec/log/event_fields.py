@@ -17,7 +17,12 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import ColumnKind, FieldKind, field_of
-from keras_peterrec.log.field_kinds import TimeUntilNext, field_from_config, find_field
+from keras_peterrec.log.field_kinds import (
+    TimeBetween,
+    TimeUntilNext,
+    field_from_config,
+    find_field,
+)
 from keras_peterrec.types import Json
 
 # So large a share of equal steps is no clock's: the numbers only say which event was before which.
@@ -66,8 +71,13 @@ class EventFields:
 
     @property
     def with_values(self) -> list[Any]:
-        """The fields whose values stand in a row behind the numbers of all fields."""
-        return [field for field in self.of_columns if field.has_values]
+        """The fields whose values stand in a row behind the numbers of all fields.
+
+        That of times is the last: where some tasks read it and others do not, the columns of all
+        others are the same.
+        """
+        have = [field for field in self.fields if field.has_values]
+        return sorted(have, key=lambda field: isinstance(field, TimeBetween))
 
     @property
     def width(self) -> int:
@@ -86,11 +96,14 @@ class EventFields:
         which event of the source log a question of the task comes does not tell when.
 
         Args:
-            own: EventFields, those that the host does not read.
+            own: EventFields, those that the host does not read, or reads in another way: one with
+                the name of a field of the host takes its place.
         """
         if not self.columns and not len(own):
             return EventFields()
-        return EventFields([*(field.of_tasks for field in self.fields), *own])
+        named = {field.name: field for field in own}
+        fields = [named.pop(field.name, field.of_tasks) for field in self.fields]
+        return EventFields([*fields, *named.values()])
 
     @property
     def read_times(self) -> bool:

@@ -38,12 +38,14 @@ class Words(NamedTuple):
         parts: Ragged string tensor `[m, (p)]`, what stands between `;` in all words, those of
             unknown items too; `""` in the place of item and time.
         kept: bool tensor `[m]`, the `n` words that are meant.
+        are_events: bool tensor `[n]`, false for a question.
     """
 
     times: tf.Tensor
     rows: tf.Tensor
     parts: tf.RaggedTensor
     kept: tf.Tensor
+    are_events: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class FieldKind:
 
     kind: ClassVar[str]  # what a saved host calls it
     reads_times: ClassVar[bool] = False
+    # Whether the linear part reads more than the number, which methods `values` and `read_values`
+    # then give, as those of `Numbers` do.
+    has_values: ClassVar[bool] = False
     name: str
 
     @property
@@ -98,10 +103,6 @@ class ColumnKind(FieldKind):
     >>> Numbers.find("plan", {"gold": 3, "silver": 5}) is None  # no numbers
     True
     """
-
-    # Whether the linear part adds up its values, which `values` and `read_values` then give, as
-    # those of `Numbers` do.
-    has_values: ClassVar[bool] = False
 
     @classmethod
     def find(cls, name: str, counts: Mapping[str, int]) -> Self | None:

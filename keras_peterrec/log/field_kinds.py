@@ -113,6 +113,32 @@ class Untold(FieldKind):
 
 
 @dataclass(frozen=True)
+class TimeBetween(Untold):
+    """The time from an event to the user's next one, for the linear part of a task alone.
+
+    Counted in the buckets of `TimeUntilNext` it says how often a user came back, and after how
+    long. Of the last event nothing is told, whenever a server is asked: when the answers that a
+    task learns from were asked for is not known. The network is told nothing, as by `Untold`.
+    """
+
+    kind: ClassVar[str] = "time_between"
+    reads_times: ClassVar[bool] = True
+    has_values: ClassVar[bool] = True
+    name: str = "time"
+    rows: int = 2 + len(TIME_EDGES)
+
+    def values(self, events: Events) -> np.ndarray:
+        return TimeUntilNext().numbers(events)
+
+    def read_values(self, words: Words) -> tf.Tensor:
+        import tensorflow as tf
+
+        numbers = TimeUntilNext().read(words)
+        before_event = tf.pad(words.are_events[1:], [[0, 1]])[: tf.size(words.rows)]
+        return tf.cast(tf.where(before_event, numbers, 0), tf.int64)
+
+
+@dataclass(frozen=True)
 class Categories(ColumnKind):
     """A field of few different texts.
 
@@ -219,7 +245,7 @@ class Numbers(ColumnKind):
 
 # The last one that can read a column does.
 _KINDS: dict[str, type[FieldKind]] = {
-    kind.kind: kind for kind in (TimeUntilNext, Untold, Categories, Numbers)
+    kind.kind: kind for kind in (TimeUntilNext, Untold, TimeBetween, Categories, Numbers)
 }
 
 Kind = TypeVar("Kind", bound="type[FieldKind]")

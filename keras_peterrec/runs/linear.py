@@ -43,9 +43,11 @@ def linear(settings: LinearSettings) -> Json:
     settings, kind = with_kind(settings, answers)
     vocabulary = Vocabulary.from_counts(log.item_ids, np.bincount(log.items))
     source = log.encode(vocabulary)
-    source.tell(find_fields(source, fields, times=False))
+    told = find_fields(source, fields, times=False)
+    source.tell(told)
     data = kind.make_data(source, answers, int(source.lengths.max()), settings)
     fingerprints = [log.fingerprint(), answers.fingerprint()]
+    data.tell_fields((), told, times=True)
     if users is not None:
         data.tell(users)
         fingerprints.append(users.fingerprint())

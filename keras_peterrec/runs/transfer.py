@@ -91,7 +91,7 @@ def _start(settings):
     if known and known != asked:
         what = f"those of `start` (--from), {','.join(known)}"
         refuse("user_fields", what, settings.user_fields)
-    known, asked = bundle.own_fields().names, [*as_fields(settings.fields)]
+    known, asked = bundle.own_fields().columns, [*as_fields(settings.fields)]
     if known != asked and (known or bundle.method != "head"):
         what = f"those of `start` (--from), {','.join(known) or 'none'}"
         refuse("fields", what, settings.fields)
@@ -121,9 +121,9 @@ def _transfer(settings, start):
         if users is not None:
             known = None if start is None else start.user_fields()
             data.tell(users, known or None)
-        if own:
-            known = None if start is None else start.own_fields()
-            data.tell_fields(own, host.fields, known or None)
+        known = start.own_fields() if own and start is not None else None
+        times = settings.times and host.fields.read_times
+        data.tell_fields(own, host.fields, known or None, times)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]
     if users is not None:
         fingerprints.append(users.fingerprint())

@@ -9,6 +9,7 @@ import numpy as np
 from keras_peterrec.errors import InputError, check_count
 from keras_peterrec.serving.signature_names import ENDINGS, TAKEN
 from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.incremental_task import refuse_times_between
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 from keras_peterrec.transfer.strategies import SHARED_HOST
 from keras_peterrec.transfer.task import Task
@@ -59,6 +60,8 @@ def check_export(
             "`incremental` should be used with a network that takes single events. "
             f"Received: a {type(host.backbone).__name__}, which does not."
         )
+    for task in tasks.values() if incremental else ():
+        refuse_times_between(task.model.own_fields, "tasks")
     if mixed is not None:
         _check_mixed(host, tasks, mixed)
 

@@ -173,6 +173,11 @@ class TransferSettings(TrainingSettings, TaskSettings):
         metavar="NAME,...",
         check=lambda name, value: as_fields(value, name),
     )
+    times: bool = setting(
+        True,
+        "whether the linear part may read the times between events, for labels",
+        no_help="read no times, as where the host reads none",
+    )
     method: str = setting("patch", "what is trained", choices=tuple(METHODS))
     patch: str | Named | None = setting(
         None,

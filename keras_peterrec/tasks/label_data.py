@@ -12,6 +12,8 @@ import scipy.optimize
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.field_kinds import TimeBetween
 from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.tasks.heads import LinearHead
@@ -34,6 +36,7 @@ class LabelData(TaskData):
     """
 
     starts_trained = True
+    reads_times_between = True
 
     def start(self) -> np.ndarray:
         """The head's outputs for the best constant answer, float64 `[n]`."""
@@ -94,16 +97,30 @@ class LabelData(TaskData):
         parts = [(everybody, validation)]
         parts += [(place != n, train.select(place == n)) for n in range(folds)]
 
-        def make(bag, features=EventFeatures()):
+        def make(features, bag):
             return [
                 (self._regression(bag, train.select(fitted), size, features), self._loss_of(others))
                 for fitted, others in parts
             ]
 
-        makes = [make]
-        if self.features:
-            makes.append(functools.partial(make, features=self.features))
-        return self._calibrated(best_label_regression(*makes))
+        readings = self._readings()
+        makes = [functools.partial(make, features) for features in readings.values()]
+        best = best_label_regression(*makes)
+        read = next(names for names, features in readings.items() if features == best.features)
+        chosen = {**best.chosen, **dict.fromkeys(read, True)}
+        return self._calibrated(dataclasses.replace(best, chosen=chosen))
+
+    def _readings(self):
+        """What the linear part may read of events beside their items, by what `chosen` says of it.
+
+        The simplest comes first.
+        """
+        told = self.source.told or EventFields()
+        fields = ("fields",) if told.columns else ()
+        readings = {(): EventFeatures(), fields: EventFeatures.of(told, times=False)}
+        if any(isinstance(field, TimeBetween) for field in told):
+            readings[(*fields, "times")] = EventFeatures.of(told)
+        return readings
 
     def _calibrated(self, linear):
         """The linear part, scaled around `middle` as validation users ask.
@@ -159,7 +176,7 @@ class LabelData(TaskData):
 
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         bag = Bag(power=linear["power"])
-        features = self.features if linear.get("fields") else EventFeatures()
+        features = self._readings()[tuple(n for n in ("fields", "times") if linear.get(n))]
         regression = self._regression(bag, self.splits[TRAIN], size, features)
         solved = regression.solve(linear["penalty"])
         return self._scaled(solved, linear["scale"])

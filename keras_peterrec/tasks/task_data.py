@@ -12,10 +12,10 @@ from keras_peterrec.integers import slices
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.linear.linear_table import LinearTable
-from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_fields import EventFields, is_only_an_order
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import field_of
-from keras_peterrec.log.field_kinds import find_field
+from keras_peterrec.log.field_kinds import TimeBetween, find_field
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, events_before
 from keras_peterrec.log.task_examples import TaskExamples
@@ -61,7 +61,8 @@ class TaskData:
         starts_trained: bool. Whether the head starts with answers that are worth keeping, so that
             training counts its start as an epoch.
         user_fields: UserFields. Which columns of users are read; none before `tell`.
-        own_fields: EventFields of the source that a host does not read; none before `tell_fields`.
+        own_fields: EventFields of the source that a host does not read, or reads in another way;
+            none before `tell_fields`.
 
     Example:
 
@@ -73,6 +74,9 @@ class TaskData:
     starts_trained = False
     user_fields = UserFields()
     own_fields = EventFields()
+    # Whether the linear part may read the times between events. They say nothing where each row is
+    # a cut of a history: see `EventFields.of_task`.
+    reads_times_between = False
 
     def __init__(
         self,
@@ -85,7 +89,8 @@ class TaskData:
         self.kind, self.source, self.max_length = kind, source, max_length
         self.seed = settings.seed
         self.dropped_users = examples.dropped_users
-        self.every_row, self._counted = examples, None
+        self.every_row = examples
+        self._counted: dict[EventFeatures, Any] = {}
         split = examples.parts
         if split is None:
             split = split_users(examples.user_ids, settings.seed, settings.train_fraction)
@@ -126,7 +131,11 @@ class TaskData:
         self.every_row = told(self.every_row)
 
     def tell_fields(
-        self, names: Sequence[str], of_host: EventFields, fields: EventFields | None = None
+        self,
+        names: Sequence[str],
+        of_host: EventFields,
+        fields: EventFields | None = None,
+        times: bool = False,
     ) -> None:
         """Tells of each event what columns of the log say that a host does not read.
 
@@ -135,6 +144,8 @@ class TaskData:
             of_host: EventFields that the host reads.
             fields: EventFields, how a trained task reads them. Defaults to `None`: as the events
                 that are trained on tell.
+            times: bool. Whether the times between events are told, for the linear part, where this
+                kind of data has them and the log is one of times. Defaults to `False`.
 
         Raises:
             InputError: the log lacks a column, the host reads it, or it says nothing.
@@ -147,6 +158,8 @@ class TaskData:
             trained[slices(train.starts, train.stops - train.starts)[1]] = True
             columns = {name: field_of(self.source, name) for name in names}
             fields = EventFields(find_field(c, name, trained) for name, c in columns.items())
+        if times and self.reads_times_between and not is_only_an_order(self.source):
+            fields = EventFields([*fields.of_columns, TimeBetween()])
         self.own_fields = fields
         self.source.tell(of_host.of_task(fields))
 
@@ -192,6 +205,10 @@ class TaskData:
             model.head.shrink(weights.network, self.middle())
         if linear is not None and weights.linear:
             model.linear = LinearTable.of_part(linear.moved(weights.linear, self.middle()))
+            if linear.features == EventFeatures.of(self.source.told or EventFields()):
+                return
+        # Nothing counts the times between events, so a request need not tell them.
+        model.own_fields = EventFields(self.own_fields.of_columns)
 
     def everything(self) -> "TaskData":
         """This data with the rows of all users for training, for what ships."""
@@ -303,9 +320,9 @@ class TaskData:
         """
         if not features or self.source.rows.ndim == 1:
             return None
-        if self._counted is None:
-            self._counted = features.matrix(self.source.rows, size)
-        return self._counted
+        if features not in self._counted:
+            self._counted[features] = features.matrix(self.source.rows, size)
+        return self._counted[features]
 
     # Baselines.
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.network.network import ITEM_EMBEDDING
 from keras_peterrec.patches.short_names import short_name
@@ -153,7 +152,7 @@ def _mean_linear(tasks, weights):
     ]
     if not have:
         return None
-    features = next((part.features for _, part in have if part.features), EventFeatures())
+    features = max((part.features for _, part in have), key=len)
     have = [(weight, part.reading(features)) for weight, part in have]
     first = have[0][1]
     if any(part.bag != first.bag for _, part in have):

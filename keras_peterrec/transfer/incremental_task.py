@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.preprocessing import known_items
 from keras_peterrec.log.vocabulary import PAD, UNK, item_ids
 from keras_peterrec.transfer.task_model import TaskModel
@@ -30,7 +31,7 @@ class IncrementalTask:
         model: TaskModel. On a causal host that takes single events.
 
     Raises:
-        InputError: the host takes no single events.
+        InputError: the host takes no single events, or the task reads the times between events.
 
     Example:
 
@@ -49,6 +50,7 @@ class IncrementalTask:
                 "`model` should have a causal host that takes single events. "
                 f"Received: one that {why}."
             )
+        refuse_times_between(model.own_fields, "model")
         self.model = model
         # What the linear part reads of an event: the item or, with all that is told, a row.
         self._columns = 1
@@ -185,3 +187,19 @@ class IncrementalTask:
         history = ops.pad(history, [[0, 0], [width, 0]])
         ids = history[:, history.shape[1] - width :]
         return ops.reshape(ids, (-1, self._id_rows, self.model.host.hidden_dim))
+
+
+def refuse_times_between(fields: EventFields, argument: str) -> None:
+    """Raises InputError where a task reads the time from an event to the next one.
+
+    A state keeps no times, and each event would change what is told of the one before.
+
+    Args:
+        fields: EventFields that the task reads in its own way.
+        argument: str. What messages call the task.
+    """
+    if fields.read_times:
+        raise InputError(
+            f"`{argument}` should be trained with --no-times, to take single events. "
+            "Received: a task that reads the times between events."
+        )

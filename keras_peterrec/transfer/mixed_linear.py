@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse
 from keras import ops
 
-from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.linear.linear_table import LinearTable, bag_weights, with_told
 from keras_peterrec.log.vocabulary import item_ids, number_of
@@ -20,12 +19,12 @@ class MixedLinear(keras.layers.Layer):
 
     Dense tables whose widths round up to the same power of two lie below each other in one table,
     and all sparse ones in another. So the graph does not grow with the number of tasks. A row
-    reads its own task's part of one of them. Where some read the fields of events, all do; the
-    others say nothing of them.
+    reads its own task's part of one of them. Where some read fields of events, or times between
+    them, all do; the others say nothing of them.
 
     Args:
-        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable, and
-            all that read fields read the same.
+        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable. What
+            one reads beside the items is the beginning of what the others read.
         outputs: list of int. Scores of each task.
 
     Call arguments:
@@ -55,7 +54,7 @@ class MixedLinear(keras.layers.Layer):
         self.shifts = np.zeros(len(parts), "int32")
         self.starts = np.zeros(len(parts), "int32")
         self.user_values = np.array([0 if p is None else p.user_values for p in parts], "int32")
-        self.features = next((part.features for part in given if part.features), EventFeatures())
+        self.features = max((part.features for part in given), key=len)
         self.tables, width = [], 0
         for number, places in enumerate(_groups(parts)):
             table = _together([parts[place] for place in places], self.features)

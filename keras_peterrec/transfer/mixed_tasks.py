@@ -50,6 +50,7 @@ class MixedTasks(keras.Model):
         sources: dict from name to what a task was stacked from, a Task or a bundle's path.
         linear: list of LinearTable or `None`, one for each task.
         user_fields: list of UserFields, one for each task: the columns of users that it reads.
+        own_fields: EventFields that tasks read in another way than the host; see `TaskModel`.
 
     Call arguments:
         inputs: dict of `history`, integer tensor `[B, L]`, padded on the left, and
@@ -65,8 +66,6 @@ class MixedTasks(keras.Model):
     >>> films, gender = mixed.scores(histories, ["films", "gender"])
     """
 
-    own_fields = EventFields()  # see `TaskModel`; tasks with some are refused
-
     def __init__(
         self,
         pattern: Task,
@@ -77,9 +76,11 @@ class MixedTasks(keras.Model):
         sources: Mapping[str, Any],
         linear: Sequence[LinearTable | None],
         user_fields: Sequence[UserFields],
+        own_fields: EventFields,
         **kwargs: Any,
     ) -> None:
         super().__init__(name="mixed_tasks", trainable=False, **kwargs)
+        self.own_fields = own_fields
         self.places_of = {task: place for place, task in enumerate(names)}
         self.heads = heads
         self.kinds = kinds
@@ -107,6 +108,7 @@ class MixedTasks(keras.Model):
                 task.kind,
                 linear_config(task.model.linear),
                 task.user_fields,
+                task.model.own_fields,
             )
             for name, task in tasks.items()
         }
@@ -147,6 +149,7 @@ class MixedTasks(keras.Model):
                 bundle.kind(),
                 linear_config(linear),
                 bundle.user_fields(),
+                bundle.own_fields(),
             )
         if not bundles:
             raise InputError(f"`{argument}` should be one or more. Received: none.")
@@ -163,7 +166,7 @@ class MixedTasks(keras.Model):
         }
         rows = {path: [] for path in shared}
         heads, linear, of_users = [], [], []
-        for name, (built, arrays, kind, settings, fields) in bundles.items():
+        for name, (built, arrays, kind, settings, fields, _) in bundles.items():
             if built != wanted or built[0] != "patch":
                 raise InputError(
                     f"`{argument}` should be of the method patch, of one patch method, and read "
@@ -189,8 +192,10 @@ class MixedTasks(keras.Model):
         if of_users:
             stacked[USER_VALUES] = np.concatenate([np.asarray(table) for table in of_users])
         kinds = [kind for _, _, kind, *_ in bundles.values()]
-        user_fields = [fields for *_, fields in bundles.values()]
-        return cls(pattern, bundles, stacked, heads, kinds, sources, linear, user_fields)
+        user_fields = [fields for *_, fields, _ in bundles.values()]
+        own_fields = max((own for *_, own in bundles.values()), key=len)
+        read = linear, user_fields, own_fields
+        return cls(pattern, bundles, stacked, heads, kinds, sources, *read)
 
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
         model, host = self._pattern, self._pattern.host

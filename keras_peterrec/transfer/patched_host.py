@@ -31,8 +31,8 @@ class PatchedHost(keras.layers.Layer):
         train_host: bool or int. Which weights of the host this task trains: none, all, or
             the last so many (`Network.last_weights`). Defaults to `False`.
         train_token: bool. Whether the task token is trained. Defaults to `True`.
-        own_fields: dict from the name of a field that the host does not read to the rows of its
-            table. The tables are patches. Defaults to `None`, none.
+        own_fields: dict from the name of a field to the rows of its table, which is a patch where
+            the host has none of this name. Defaults to `None`, none.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]` or, with the fields of events, `[B, L, 1 + F]`,
@@ -66,7 +66,8 @@ class PatchedHost(keras.layers.Layer):
         self.train_token = train_token
         self.task_token = TaskToken(host.causal, name="task_token", dtype=dtype)
         self.patches = (patch or PatchMethod()).patches_by_place(host, dtype)
-        for number, rows in enumerate((own_fields or {}).values(), 1 + len(host.field_tables)):
+        own = [rows for name, rows in (own_fields or {}).items() if name not in host.fields]
+        for number, rows in enumerate(own, 1 + len(host.field_tables)):
             site = f"{FIELD_TABLE}_{number}"
             self.patches[ITEM_EMBEDDING][site] = FieldTable(rows, name=site, dtype=dtype)
         # Keras saves the layers of a list, not those of dictionaries in a dictionary.

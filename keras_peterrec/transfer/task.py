@@ -278,8 +278,8 @@ def user_field_vectors(fields: UserFields, host: Network) -> UserFieldVectors | 
 
 def refuse_own_fields(fields: EventFields, argument: str) -> None:
     """Raises InputError where a task reads fields of events that its host does not read."""
-    if len(fields):
+    if fields.columns:
         raise InputError(
             f"`{argument}` should read of events what the host reads, to be merged, stacked or "
-            f"mixed. Received: a task that reads {', '.join(fields.names)} as well."
+            f"mixed. Received: a task that reads {', '.join(fields.columns)} as well."
         )

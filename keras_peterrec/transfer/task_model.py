@@ -56,8 +56,8 @@ class TaskModel(ReplicatedTraining, keras.Model):
             hands over as many events as it reads, so give `window` as well. Defaults to `None`.
         user_fields: UserFieldVectors or `None`. What columns of users add to the user's state. It
             can also be set later. Defaults to `None`, no columns.
-        own_fields: EventFields that the task reads of events beside those of the host. Their tables
-            are among its patches. Defaults to `EventFields()`, none.
+        own_fields: EventFields that the task reads of events beside those of the host, or in their
+            place. Tables of new ones are among its patches. Defaults to `EventFields()`, none.
 
     Call arguments:
         history: Integer tensor of shape `[B, L]`, padded on the left. L should be at most

@@ -19,6 +19,7 @@ from keras_peterrec.log.field_kinds import (
     VALUE_STEPS,
     Categories,
     Numbers,
+    TimeBetween,
     TimeUntilNext,
     register_field_kind,
 )
@@ -146,6 +147,23 @@ def test_the_question_has_a_time():
     ids, rows = EventReader(vocabulary.table, EventFields())(tf.constant(texts))
     assert rows.to_list() == ids.to_list()
     assert items_of("x@1;a=b y;c=@ @7 z%40") == ["x", "y", "z%40"]
+
+
+def test_the_time_between_events_is_that_until_the_next_one_and_none_until_the_question():
+    vocabulary, time = Vocabulary(["x", "y"]), EventFields([TimeUntilNext()])
+    between = time.of_task(EventFields([TimeBetween()]))
+    log = Events.from_columns(
+        ["a", "a", "a", "b"], ["x", "?", "y", "x"], [9e8, 9e8 + 1, 9e8 + 60, 9e8]
+    )
+    events = log.encode(vocabulary)
+    rows, numbers = between.rows(events), time.rows(events)[:, 1]
+    assert rows.tolist() == [[4, 0, numbers[0]], [1, 0, numbers[1]], [5, 0, 0], [4, 0, 0]]
+    read = EventReader(vocabulary.table, between)
+    texts = tf.constant(
+        ["x@900000000 ? y@900000060 @900000070", "x@900000000 @900000009", "@9 x", ""]
+    )
+    _, told = read(texts)
+    assert told.to_list() == [[[4, 0, numbers[0]], [5, 0, 0]], [[4, 0, 0]], [[4, 0, 0]], []]
 
 
 @pytest.mark.parametrize(

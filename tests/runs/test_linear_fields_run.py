@@ -65,7 +65,7 @@ def texts_of(log, users):
 
     def event(n):
         channel = "" if channels[n] is None else f";channel={channels[n]}"
-        return f"{log.item_ids[log.items[n]]}{channel};price={prices[n]}"
+        return f"{log.item_ids[log.items[n]]}@{log.timestamps[n]}{channel};price={prices[n]}"
 
     return [" ".join(map(event, range(*log.offsets[user : user + 2]))) for user in users]
 
@@ -89,7 +89,8 @@ def test_it_is_served_as_it_is_measured(shop, name):
     texts = texts_of(log, range(SOME))
     # Training's rows, from the columns of the log.
     source = log.encode(host.vocabulary, known_only=True)
-    rows, width = host.fields.of_tasks.rows(source), int(source.lengths[:SOME].max())
+    _, read = host.how_tasks_read(task.model)
+    rows, width = read.rows(source), int(source.lengths[:SOME].max())
     batch = np.zeros((SOME, width, rows.shape[1]), "int32")
     for row, start, stop in zip(batch, source.offsets, source.offsets[1:]):
         row[width - (stop - start) :] = rows[start:stop]
