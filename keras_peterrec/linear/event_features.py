@@ -10,7 +10,7 @@ import scipy.sparse
 from keras import ops
 
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.field_kinds import VALUE_STEPS, TimeBetween
+from keras_peterrec.log.field_kinds import VALUE_STEPS, TimeSincePrevious
 from keras_peterrec.log.vocabulary import event_items, is_item, number_of
 from keras_peterrec.types import Tensor
 
@@ -37,7 +37,7 @@ class EventFeatures(tuple):
     An event counts its item and, of each field that is told, the number: the category, or the
     bucket. Of a field of numbers it counts the value as well, and once more in its own row for each
     category of a field of few: so a sum of prices is that of what was bought, too. The time until
-    the next event is not read, but by tasks that count `TimeBetween`.
+    the next event is not read, but by tasks that count `TimeSincePrevious`.
 
     The rows of the features stand before those of the items, to which more may come.
 
@@ -70,7 +70,7 @@ class EventFeatures(tuple):
         for value in [values[f.name] for f in fields.of_columns if f.has_values]:
             found.append(Feature(1, None, value))
             found += [Feature(f.size - 1, columns[f.name], value) for f in few]
-        between = [f for f in fields if times and isinstance(f, TimeBetween)]
+        between = [f for f in fields if times and isinstance(f, TimeSincePrevious)]
         return cls([*found, *(Feature(f.size - 1, values[f.name], None) for f in between)])
 
     @property

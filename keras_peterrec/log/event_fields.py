@@ -18,7 +18,7 @@ from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import ColumnKind, FieldKind, field_of
 from keras_peterrec.log.field_kinds import (
-    TimeBetween,
+    TimeSincePrevious,
     TimeUntilNext,
     field_from_config,
     find_field,
@@ -77,7 +77,7 @@ class EventFields:
         others are the same.
         """
         have = [field for field in self.fields if field.has_values]
-        return sorted(have, key=lambda field: isinstance(field, TimeBetween))
+        return sorted(have, key=lambda field: isinstance(field, TimeSincePrevious))
 
     @property
     def width(self) -> int:

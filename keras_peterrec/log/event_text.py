@@ -63,11 +63,11 @@ class EventReader(tf.Module):
         is_known = is_event & (ids.values != UNK)
         kept = is_known | (~is_event & is_last)  # the question comes last
         known, times, rows = (tf.boolean_mask(part, kept) for part in (ids.values, times, rows))
-        told = Words(times, rows, parts, kept, tf.boolean_mask(is_known, kept))
+        told = Words(times, rows, parts, kept)
         numbers = _read(self._fields, told, self.tables, tf.int64)
         values = [field.read_values(told) for field in self._with_values]
         rows = keep_some(ids, kept).with_values(tf.stack([known, *numbers, *values], axis=1))
-        return keep_some(ids, is_event), keep_some(rows, told.are_events)
+        return keep_some(ids, is_event), keep_some(rows, tf.boolean_mask(is_known, kept))
 
 
 class UserReader(tf.Module):
@@ -95,8 +95,7 @@ class UserReader(tf.Module):
         last = tf.where(tf.strings.regex_full_match(last, f"(?s){_AFTER_ITEM}"), last, "")
         rows = tf.range(tf.size(last, tf.int64))
         parts = tf.strings.split(last, ";")
-        every = tf.ones_like(rows, tf.bool)
-        told = Words(tf.zeros_like(last), rows, parts, kept=every, are_events=~every)
+        told = Words(tf.zeros_like(last), rows, parts, tf.ones_like(rows, tf.bool))
         numbers = _read(self._fields.fields, told, self.tables, tf.int32)
         return tf.stack(
             [tf.where(n > 0, start + n, 0) for start, n in zip(self._fields.starts, numbers)],

@@ -38,14 +38,12 @@ class Words(NamedTuple):
         parts: Ragged string tensor `[m, (p)]`, what stands between `;` in all words, those of
             unknown items too; `""` in the place of item and time.
         kept: bool tensor `[m]`, the `n` words that are meant.
-        are_events: bool tensor `[n]`, false for a question.
     """
 
     times: tf.Tensor
     rows: tf.Tensor
     parts: tf.RaggedTensor
     kept: tf.Tensor
-    are_events: tf.Tensor
 
 
 @dataclass(frozen=True)

@@ -64,18 +64,11 @@ class TimeUntilNext(FieldKind):
         return Untold(self.name, self.size)
 
     def numbers(self, events: Events) -> np.ndarray:
-        times, unit = events.timestamps, None
-        if times is not None:
-            unit = unit_of(times)
-        if unit is None:
-            return np.zeros(len(events), "int32")
         # The next known event of anybody; a user's last one has that of another user.
         known = np.where(is_item(events.items), np.arange(len(events)), len(events))
         following = np.append(np.minimum.accumulate(known[::-1])[::-1], len(events))[1:]
-        has_next = following < np.repeat(events.offsets[1:], events.lengths)
-        gaps = times[np.where(has_next, following, 0)] - times
-        buckets = 1 + np.searchsorted(TIME_EDGES, milliseconds(gaps, unit), side="right")
-        return np.where(has_next, buckets, 0).astype("int32")
+        end = np.repeat(events.offsets[1:], events.lengths)
+        return _time_numbers(events, np.arange(len(events)), following, following < end)
 
     def read(self, words: Words, table: Any = None) -> tf.Tensor:
         """Its numbers; 0 for a user's last word, which nothing follows."""
@@ -86,6 +79,17 @@ class TimeUntilNext(FieldKind):
         both = told[1:] & told[:-1] & (words.rows[1:] == words.rows[:-1])
         buckets = 1 + tf.searchsorted(tf.constant(TIME_EDGES), gaps, side="right")
         return tf.pad(tf.where(both, buckets, 0), [[0, 1]])[: tf.size(words.rows)]
+
+
+def _time_numbers(events, earlier, later, told):
+    """The buckets of the times between places of a log, int32 `[N]`; 0 where they are not told."""
+    times = events.timestamps
+    unit = None if times is None else unit_of(times)
+    if unit is None:
+        return np.zeros(len(events), "int32")
+    gaps = times[np.where(told, later, 0)] - times[np.where(told, earlier, 0)]
+    buckets = 1 + np.searchsorted(TIME_EDGES, milliseconds(gaps, unit), side="right")
+    return np.where(told, buckets, 0).astype("int32")
 
 
 @dataclass(frozen=True)
@@ -113,29 +117,31 @@ class Untold(FieldKind):
 
 
 @dataclass(frozen=True)
-class TimeBetween(Untold):
-    """The time from an event to the user's next one, for the linear part of a task alone.
+class TimeSincePrevious(Untold):
+    """The time since the user's previous known event, for the linear part of a task alone.
 
     Counted in the buckets of `TimeUntilNext` it says how often a user came back, and after how
-    long. Of the last event nothing is told, whenever a server is asked: when the answers that a
-    task learns from were asked for is not known. The network is told nothing, as by `Untold`.
+    long. It tells nothing of what comes after an event, so a history that is cut is answered as it
+    was known then, whenever it is asked. The network is told nothing, as by `Untold`.
     """
 
-    kind: ClassVar[str] = "time_between"
+    kind: ClassVar[str] = "time_since"
     reads_times: ClassVar[bool] = True
     has_values: ClassVar[bool] = True
     name: str = "time"
     rows: int = 2 + len(TIME_EDGES)
 
     def values(self, events: Events) -> np.ndarray:
-        return TimeUntilNext().numbers(events)
+        known = np.where(is_item(events.items), np.arange(len(events)), -1)
+        previous = np.append(-1, np.maximum.accumulate(known))[:-1]
+        first = np.repeat(events.offsets[:-1], events.lengths)
+        return _time_numbers(events, previous, np.arange(len(events)), previous >= first)
 
     def read_values(self, words: Words) -> tf.Tensor:
         import tensorflow as tf
 
-        numbers = TimeUntilNext().read(words)
-        before_event = tf.pad(words.are_events[1:], [[0, 1]])[: tf.size(words.rows)]
-        return tf.cast(tf.where(before_event, numbers, 0), tf.int64)
+        until_next = tf.cast(TimeUntilNext().read(words), tf.int64)
+        return tf.pad(until_next, [[1, 0]])[:-1]
 
 
 @dataclass(frozen=True)
@@ -245,7 +251,7 @@ class Numbers(ColumnKind):
 
 # The last one that can read a column does.
 _KINDS: dict[str, type[FieldKind]] = {
-    kind.kind: kind for kind in (TimeUntilNext, Untold, TimeBetween, Categories, Numbers)
+    kind.kind: kind for kind in (TimeUntilNext, Untold, TimeSincePrevious, Categories, Numbers)
 }
 
 Kind = TypeVar("Kind", bound="type[FieldKind]")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keras_peterrec.log.field_kinds import TimeSincePrevious
 from keras_peterrec.log.id_text import written
 
 _FEW = 3  # categories that are named
@@ -18,10 +19,11 @@ def what_may_be_told(description: dict) -> list[str]:
 
     >>> fields = [{"kind": "time", "name": "time"}]
     >>> plan = [{"kind": "categories", "name": "plan", "values": ["gold", "free"]}]
-    >>> tasks = {"stays": {"user_fields": plan}}
+    >>> tasks = {"stays": {"user_fields": plan, "own_fields": [{"kind": "time_since"}]}}
     >>> for sentence in what_may_be_told({"fields": fields, "tasks": tasks}):
     ...     print(sentence)
     The next item reads when events were and when is asked, in seconds since 1970.
+    stays reads the times between events.
     stays reads of the user: plan (gold, free).
     """
     fields, sentences = _of_events(description), []
@@ -32,6 +34,8 @@ def what_may_be_told(description: dict) -> list[str]:
     if fields:
         sentences.append(f"All answers read of an event: {_named(fields)}.")
     for task, of in sorted(description.get("tasks", {}).items()):
+        if any(field["kind"] == TimeSincePrevious.kind for field in of.get("own_fields", [])):
+            sentences.append(f"{task} reads the times between events.")
         if of_users := _of_users(of):
             sentences.append(f"{task} reads of the user: {_named(of_users)}.")
     return sentences

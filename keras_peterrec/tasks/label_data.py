@@ -13,7 +13,7 @@ from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.field_kinds import TimeBetween
+from keras_peterrec.log.field_kinds import TimeSincePrevious
 from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.tasks.heads import LinearHead
@@ -118,7 +118,7 @@ class LabelData(TaskData):
         told = self.source.told or EventFields()
         fields = ("fields",) if told.columns else ()
         readings = {(): EventFeatures(), fields: EventFeatures.of(told, times=False)}
-        if any(isinstance(field, TimeBetween) for field in told):
+        if any(isinstance(field, TimeSincePrevious) for field in told):
             readings[(*fields, "times")] = EventFeatures.of(told)
         return readings
 

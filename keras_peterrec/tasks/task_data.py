@@ -15,7 +15,7 @@ from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields, is_only_an_order
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import field_of
-from keras_peterrec.log.field_kinds import TimeBetween, find_field
+from keras_peterrec.log.field_kinds import TimeSincePrevious, find_field
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, events_before
 from keras_peterrec.log.task_examples import TaskExamples
@@ -74,8 +74,7 @@ class TaskData:
     starts_trained = False
     user_fields = UserFields()
     own_fields = EventFields()
-    # Whether the linear part may read the times between events. They say nothing where each row is
-    # a cut of a history: see `EventFields.of_task`.
+    # Whether the linear part may read the times between events.
     reads_times_between = False
 
     def __init__(
@@ -159,7 +158,7 @@ class TaskData:
             columns = {name: field_of(self.source, name) for name in names}
             fields = EventFields(find_field(c, name, trained) for name, c in columns.items())
         if times and self.reads_times_between and not is_only_an_order(self.source):
-            fields = EventFields([*fields.of_columns, TimeBetween()])
+            fields = EventFields([*fields.of_columns, TimeSincePrevious()])
         self.own_fields = fields
         self.source.tell(of_host.of_task(fields))
 

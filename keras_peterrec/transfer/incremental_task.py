@@ -190,9 +190,9 @@ class IncrementalTask:
 
 
 def refuse_times_between(fields: EventFields, argument: str) -> None:
-    """Raises InputError where a task reads the time from an event to the next one.
+    """Raises InputError where a task reads the time since the previous event.
 
-    A state keeps no times, and each event would change what is told of the one before.
+    A state keeps no times: an event alone does not tell it.
 
     Args:
         fields: EventFields that the task reads in its own way.

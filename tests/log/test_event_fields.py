@@ -19,7 +19,7 @@ from keras_peterrec.log.field_kinds import (
     VALUE_STEPS,
     Categories,
     Numbers,
-    TimeBetween,
+    TimeSincePrevious,
     TimeUntilNext,
     register_field_kind,
 )
@@ -149,21 +149,25 @@ def test_the_question_has_a_time():
     assert items_of("x@1;a=b y;c=@ @7 z%40") == ["x", "y", "z%40"]
 
 
-def test_the_time_between_events_is_that_until_the_next_one_and_none_until_the_question():
+def test_the_time_since_the_previous_event_is_that_until_the_next_one_there():
     vocabulary, time = Vocabulary(["x", "y"]), EventFields([TimeUntilNext()])
-    between = time.of_task(EventFields([TimeBetween()]))
-    log = Events.from_columns(
-        ["a", "a", "a", "b"], ["x", "?", "y", "x"], [9e8, 9e8 + 1, 9e8 + 60, 9e8]
-    )
+    since = time.of_task(EventFields([TimeSincePrevious()]))
+    times = [9e8, 9e8 + 1, 9e8 + 60, 9e8]
+    log = Events.from_columns(["a", "a", "a", "b"], ["x", "?", "y", "x"], times)
     events = log.encode(vocabulary)
-    rows, numbers = between.rows(events), time.rows(events)[:, 1]
-    assert rows.tolist() == [[4, 0, numbers[0]], [1, 0, numbers[1]], [5, 0, 0], [4, 0, 0]]
-    read = EventReader(vocabulary.table, between)
-    texts = tf.constant(
-        ["x@900000000 ? y@900000060 @900000070", "x@900000000 @900000009", "@9 x", ""]
-    )
-    _, told = read(texts)
-    assert told.to_list() == [[[4, 0, numbers[0]], [5, 0, 0]], [[4, 0, 0]], [[4, 0, 0]], []]
+    rows, numbers = since.rows(events), time.rows(events)[:, 1]
+    assert rows.tolist() == [[4, 0, 0], [1, 0, rows[1, 2]], [5, 0, numbers[0]], [4, 0, 0]]
+    read = EventReader(vocabulary.table, since)
+    texts = [
+        "x@900000000 ? y@900000060 @900000070",
+        "x@900000000 @900000009",
+        "@9 x@10",
+        "x y@5",
+        "",
+    ]
+    _, told = read(tf.constant(texts))
+    expected = [[4, 0, 0], [5, 0, numbers[0]]]
+    assert told.to_list() == [expected, [[4, 0, 0]], [[4, 0, 0]], [[4, 0, 0], [5, 0, 0]], []]
 
 
 @pytest.mark.parametrize(
