@@ -35,6 +35,11 @@ def log():
 
 
 @pytest.fixture
+def host(new_host):
+    return new_host()  # some tests change it
+
+
+@pytest.fixture
 def grown(host):
     events = log()
     counts = np.bincount(events.items)

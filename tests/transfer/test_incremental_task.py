@@ -57,7 +57,7 @@ def test_every_step_answers_as_the_whole_history_would(patch, kernel_size):
     state, step = task.start(3), tf.function(task.step)
     for length in range(1, history.shape[1] + 1):
         state, scores = step(state, tf.constant(history[:, length - 1], "int32"))
-        if length in (1, 2, 5, 20, 45):
+        if length in (1, 5, 45):
             expected = np.asarray(model(history[:, :length]))
             np.testing.assert_allclose(np.asarray(scores), expected, atol=1e-5)
             np.testing.assert_allclose(np.asarray(task.scores(state)), expected, atol=1e-5)
@@ -75,6 +75,7 @@ MODEL = make_model("lora:2+norm+item_lora:2", head=RecommenderHead(4))
 
 APPEND = tf.function(IncrementalTask(MODEL).append)
 STEP = tf.function(IncrementalTask(MODEL).step)
+SCORES = tf.function(IncrementalTask(MODEL).scores)
 USERS = 3
 
 
@@ -93,12 +94,12 @@ def test_users_of_different_lengths_step_side_by_side(histories, seed):
         before = state
         state, scores = STEP(before, tf.constant(items))
         # One pass for event and token, or two: the same, for those without an event too.
-        np.testing.assert_allclose(np.asarray(scores), np.asarray(task.scores(state)), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(scores), np.asarray(SCORES(state)), atol=1e-5)
         np.testing.assert_allclose(
             np.asarray(state), np.asarray(APPEND(before, tf.constant(items))), atol=1e-5
         )
     padded = np.array([[0] * (8 - len(history)) + history for history in histories], "int32")
-    np.testing.assert_allclose(np.asarray(task.scores(state)), np.asarray(MODEL(padded)), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(SCORES(state)), np.asarray(MODEL(padded)), atol=1e-5)
     np.testing.assert_allclose(np.asarray(task.read(padded)), np.asarray(state), atol=1e-5)
 
 

@@ -121,7 +121,8 @@ def test_a_host_keeps_it(new_host, sparse, histories, tmp_path):
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_keras_saves_loads_and_clones_it(host, sparse, tmp_path):
+def test_keras_saves_loads_and_clones_it(new_host, sparse, tmp_path):
+    host = new_host()
     task = with_linear(make_task(host), sparse=sparse).model
     host.pretrainer.linear = random_table(ITEMS, ITEMS, sparse=sparse, seed=3)
     histories = random_histories(3)
@@ -188,7 +189,7 @@ def test_pretraining_does_not_see_it(new_host):
         pretrainer = new_host(tied=False).pretrainer
         if linear:
             pretrainer.linear = random_table(ITEMS, ITEMS, sparse=True)
-        pretrainer.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+        pretrainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
         pretrainer.fit(histories[:, :-1], histories[:, 1:], verbose=0)
         found.append([weight.numpy() for weight in pretrainer.trainable_weights])
     for one, other in zip(*found):  # a sum of several threads has no fixed order
@@ -215,8 +216,10 @@ def test_mixed_rows_have_their_own_tasks_linear_part(any_host, bundles, tmp_path
         mixed = MixedTasks.load([tmp_path / name for name in tasks], any_host)
     histories = random_histories(18)
     names = [[*tasks][n % len(tasks)] for n in range(len(histories))]
-    for row, name, answer in zip(histories, names, mixed.scores(histories, names)):
-        np.testing.assert_allclose(answer, scores(tasks[name], row[np.newaxis])[0], atol=1e-5)
+    answers = mixed.scores(histories, names)
+    for number, name in enumerate(tasks):
+        rows = slice(number, None, len(tasks))
+        np.testing.assert_allclose(answers[rows], scores(tasks[name], histories[rows]), atol=1e-5)
     # Three widths that are dense, 1, 3 and 4, are two tables, since 3 rounds up; the sparse ones
     # are one.
     assert len(mixed.linear.tables) == 3
@@ -236,16 +239,16 @@ def test_every_step_answers_as_the_whole_history_would(host, name):
     task = make_tasks(host, names=[name])[name]
     task.model.patched_host.window = None
     task.model.linear = task.model.linear and random_table(
-        ITEMS, len(task.labels), bag=Bag(4.0, 0.5, 20), sparse=name == "letters"
+        ITEMS, len(task.labels), bag=Bag(4.0, 0.5, 9), sparse=name == "letters"
     )
     steps = IncrementalTask(task.model)
-    history = np.random.default_rng(1).integers(4, ITEMS + 4, (3, 40))
+    history = np.random.default_rng(1).integers(4, ITEMS + 4, (3, 20))
     history[1, ::3] = 1  # unknown items change nothing
     state, step = steps.start(3), tf.function(steps.step)
     assert state.shape[1:] == steps.state_shape
     for length in range(1, history.shape[1] + 1):
         state, answers = step(state, tf.constant(history[:, length - 1], "int32"))
-        if length in (1, 2, 5, 19, 20, 21, 40):
+        if length in (1, 9, 10, 20):
             expected = scores(task, history[:, :length])
             np.testing.assert_allclose(np.asarray(answers), expected, atol=1e-4)
             np.testing.assert_allclose(np.asarray(steps.scores(state)), expected, atol=1e-4)
@@ -283,7 +286,7 @@ def test_unknown_items_do_no_harm(rows, seed, unknown_tasks):
 
 @pytest.fixture(scope="module")
 def unknown_tasks():
-    return make_tasks(make_host())
+    return make_tasks(make_host(), names=["recommendation", "regression", "multilabel"])
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -30,7 +30,7 @@ def flags(host):
 
 
 def fit(model, histories, eagerly=True):
-    model.compile(keras.optimizers.Adam(0.05), loss=LOSS, run_eagerly=eagerly)
+    model.compile(keras.optimizers.Adam(0.05), loss=LOSS, run_eagerly=eagerly, jit_compile=False)
     batch = tf.data.Dataset.from_tensors((histories, np.arange(len(histories)) % 3))
     model.fit(batch, epochs=2, verbose=0)
 
@@ -56,7 +56,8 @@ def switch_each_by_name(task):
 
 
 @some_methods
-def test_building_a_task_leaves_the_host_trainable(host, method, histories):
+def test_building_a_task_leaves_the_host_trainable(new_host, method, histories):
+    host = new_host()
     before = flags(host.backbone)
     build_task(host.backbone, LinearHead(3), method)
     assert flags(host.backbone) == before
@@ -87,7 +88,8 @@ def test_switching_trainable_off_and_on_changes_nothing(host, method, histories,
 
 
 @some_methods
-def test_a_host_frozen_by_its_owner_stays_frozen_and_tasks_train(host, method, histories):
+def test_a_host_frozen_by_its_owner_stays_frozen_and_tasks_train(new_host, method, histories):
+    host = new_host()
     host.backbone.trainable = False
     task = build_task(host.backbone, LinearHead(3), method)
     fit(task, histories)

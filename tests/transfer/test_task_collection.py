@@ -2,26 +2,32 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from task_samples import make_task, scores
+from task_samples import make_host, make_task, scores
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.patches.registry import patch_methods
 from keras_peterrec.transfer.task_collection import TaskCollection
 
 
+@pytest.fixture(scope="module")
+def saved_tasks(tmp_path_factory):
+    """A folder with two tasks of `host`, one of another and what is no task."""
+    folder, host, other = tmp_path_factory.mktemp("tasks"), make_host(), make_host(seed=1)
+    make_task(host).save(folder / "gender", host)
+    make_task(host, patch="lora:1", seed=1).save(folder / "age", host)
+    make_task(other).save(folder / "elsewhere", other)
+    (folder / "notes").mkdir()
+    (folder / "file").write_text("")
+    return folder
+
+
 @pytest.fixture
-def tasks(host, new_host, tmp_path):
-    make_task(host).save(tmp_path / "gender", host)
-    make_task(host, patch="lora:1", seed=1).save(tmp_path / "age", host)
-    other = new_host(seed=1)
-    make_task(other).save(tmp_path / "elsewhere", other)
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "file").write_text("")
-    return TaskCollection(tmp_path, host)
+def tasks(saved_tasks, host, tmp_path):
+    return TaskCollection(shutil.copytree(saved_tasks, tmp_path / "tasks"), host)
 
 
 def test_lists_the_tasks_of_its_host(tasks, host):
@@ -145,12 +151,15 @@ def test_a_path_that_is_not_a_folder_is_refused(host, tmp_path):
 
 
 def test_many_tasks_later_no_bit_of_an_answer_has_changed(host, histories, bits):
-    """Builds, trains and adds tasks of every method over one host."""
+    """Builds, trains and adds tasks over one host, of methods that reach into it everywhere.
+
+    Each method by itself: test_shared_host.py and, for patches, test_task_bundle.py.
+    """
     batch = tf.data.Dataset.from_tensors((histories, np.array([0, 1, 0, 1])))
     before, answers = bits(host.backbone), []
-    patches = [("compacter:4" if name == "compacter" else name) for name in patch_methods()]
-    methods = [*(("patch", patch) for patch in patches), ("head", None), ("all", None)]
-    for seed, (method, patch) in enumerate([*methods, ("last1", None), ("patch", "bias")]):
+    patches = ("compacter:4", "lora", "norm", "item_lora", "bias", "bias")
+    methods = [*(("patch", patch) for patch in patches), ("all", None), ("last1", None)]
+    for seed, (method, patch) in enumerate(methods):
         task = make_task(host, "classification", method, patch, seed)
         task.model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
         task.model.fit(batch, verbose=0)

@@ -136,7 +136,7 @@ def test_training_passes_trains_the_task_and_leaves_the_host_alone():
     passes = UserPasses(task)
     before = [weight.numpy() for weight in task.host.weights]
     fresh = [weight.numpy() for weight in task.trainable_weights]
-    passes.compile(keras.optimizers.Adam(0.05), loss=TargetLoss(), jit_compile=False)
+    passes.compile(keras.optimizers.Adam(0.05), loss=TargetLoss(), run_eagerly=True)
     passes.fit({"history": HISTORY, "cuts": CUTS}, ANSWERS, sample_weight=WEIGHTS, verbose=0)
     for old, weight in zip(before, task.host.weights):
         np.testing.assert_array_equal(old, weight.numpy())
