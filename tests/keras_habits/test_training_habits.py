@@ -54,7 +54,7 @@ def test_callbacks_of_ones_own_and_of_keras_work(new_task, fitted, rows, tmp_pat
         keras.callbacks.TerminateOnNaN(),
     ]
     fed = {"epochs": 2, "batch_size": 5, "validation_data": rows, "callbacks": callbacks}
-    task = fitted(new_task(), metrics=["accuracy"], **fed)
+    task = fitted(new_task(), metrics=["accuracy"], compiled=True, **fed)
     assert own.batches == 3 * len(task.history.history["loss"])  # 5, 5 and 2 rows
     assert (tmp_path / "log.csv").read_text().startswith("epoch,accuracy,")
 
@@ -150,7 +150,9 @@ def test_weights_of_classes_and_of_rows_weigh_the_loss(new_task, rows, jit_compi
 def test_a_row_without_weight_teaches_nothing(new_task, rows):
     histories, classes = rows
     task = new_task()
-    task.compile(keras.optimizers.Adam(0.1), loss="sparse_categorical_crossentropy")
+    task.compile(
+        keras.optimizers.Adam(0.1), loss="sparse_categorical_crossentropy", run_eagerly=True
+    )
     before = task.get_weights()
     task.fit(histories, classes, sample_weight=np.zeros(len(classes)), verbose=0)
     for old, new in zip(before, task.get_weights()):
@@ -161,7 +163,7 @@ def test_a_row_without_weight_teaches_nothing(new_task, rows):
 def test_weights_of_rows_weigh_the_loss_of_a_pretrainer(rows, negatives):
     ids, targets = rows[0][:, :-1], rows[0][:, 1:]
     model = kp.CausalPretrainer(kp.ConvolutionNetwork(16, 8, (1,)), negatives=negatives, seed=1)
-    model.compile(keras.optimizers.SGD(0.0))
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     before = model.get_weights()
     model.fit(ids, targets, sample_weight=np.zeros(len(ids)), verbose=0)
     assert model.history.history["loss"] == [0.0]

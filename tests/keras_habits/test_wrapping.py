@@ -69,7 +69,7 @@ def test_switching_a_model_around_a_task_off_and_on_reaches_no_host(new_task, ba
 )
 def test_other_methods_train_the_same_inside_a_model(backbone, method, wrap, fitted):
     task = kp.build_task(backbone, kp.LinearHead(3), method)
-    model = fitted(wrap(task), SHARES, jit_compile=False)
+    model = fitted(wrap(task), SHARES)
     assert ids(model.trainable_variables) == ids(task.trainable_variables)
 
 
@@ -114,7 +114,7 @@ def test_a_model_of_a_pretrainer_and_a_task_trains_the_host_once(rows):
 def test_a_model_around_a_task_survives_the_disk_and_a_clone(
     new_task, fitted, rows, wrap, tmp_path
 ):
-    model = fitted(wrap(new_task()), SHARES, jit_compile=False)
+    model = fitted(wrap(new_task()), SHARES)
     model.save(tmp_path / "model.keras")
     twins = [keras.models.load_model(tmp_path / "model.keras"), keras.models.clone_model(model)]
     twins[1].set_weights(model.get_weights())

@@ -44,7 +44,7 @@ def check(found, wanted, tolerance, scale=0.1):
         np.testing.assert_allclose(ours, exact, rtol=tolerance, atol=tolerance * largest)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     rows=st.integers(1, 9),
     items=st.integers(1, 7),

@@ -45,7 +45,7 @@ BACKBONES = {
 }
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(
     st.lists(st.lists(st.integers(1, 29), min_size=1, max_size=12), min_size=1, max_size=5),
     st.lists(st.integers(1, 3), min_size=6, max_size=6),

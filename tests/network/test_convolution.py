@@ -46,7 +46,7 @@ def test_is_the_formula(causal, kernel_size):
 
 
 @both
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     history=st.lists(st.integers(1, ITEMS - 1), min_size=1, max_size=9),
     padding=st.integers(1, 40),
@@ -66,7 +66,7 @@ def test_rows_of_a_batch_do_not_touch(causal):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_a_causal_state_knows_no_future(data):
     ids = np.array(data.draw(st.lists(st.integers(1, 11), min_size=8, max_size=8)))

@@ -57,7 +57,7 @@ def states_of(ids, network=NETWORK):
     return np.asarray(network(np.asarray(ids, "int32")))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(one=HISTORY, other=HISTORY, padding=st.integers(1, 9))
 def test_padding_is_inert_and_a_border(one, other, padding):
     alone = states_of([one])[0]
@@ -66,7 +66,7 @@ def test_padding_is_inert_and_a_border(one, other, padding):
     assert not row[:padding].any()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(history=HISTORY, later=HISTORY)
 def test_a_state_knows_no_future(history, later):
     before = states_of([history + [5] * len(later)])[0, : len(history)]

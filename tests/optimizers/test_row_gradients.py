@@ -26,7 +26,7 @@ def dense(gradient):
 
 
 @given(ids=st.lists(st.integers(0, ROWS - 1), max_size=12), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_sums_are_the_dense_gradient(ids, seed):
     gradient = slices(ids, seed)
     rows, totals = total_rows(gradient)

@@ -1,5 +1,7 @@
 """Patches of the embedded items, before the first block."""
 
+import functools
+
 import keras
 import numpy as np
 import numpy_reference as reference
@@ -21,13 +23,16 @@ HISTORY[0, :5] = 0
 
 def make_task(patch, causal=True, seed=None, fields=None):
     """A task on a random host; its patches are random where a seed is given."""
-    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1, 4), causal=causal, fields=fields)
+    host = ConvolutionNetwork(ITEMS, CHANNELS, dilations=(1,), causal=causal, fields=fields)
     reference.randomise(host)
     task = build_task(host, LinearHead(2), "patch", patch)
     if seed is not None:
         for number, layer in enumerate(task.patched_host.patch_layers):
             reference.randomise(layer, seed + number)
     return task
+
+
+made_task = functools.cache(make_task)  # for tests that do not change it
 
 
 def expected_items(task, ids):
@@ -44,7 +49,7 @@ def expected_items(task, ids):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_items_are_those_of_the_reference(name):
-    task = make_task(name, seed=3)
+    task = made_task(name, True, seed=3)
     assert not any(patches for place, patches in task.patches.items() if place != "item_embedding")
     ids = np.arange(ITEMS)[np.newaxis]
     found, expected = task.patched_host.embed(ids), expected_items(task, ids)
@@ -55,7 +60,7 @@ def test_items_are_those_of_the_reference(name):
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_task_reads_the_changed_items(name, causal):
     """The same as a host whose table was changed, without patches."""
-    task = make_task(name, causal, seed=3)
+    task = made_task(name, causal, seed=3)
     other = make_task(None, causal)
     other.host.item_embedding.embeddings.assign(expected_items(task, np.arange(ITEMS)))
     other.task_token.token.assign(task.task_token.token)
@@ -72,7 +77,7 @@ def test_a_new_patch_changes_no_bit(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_stays_inert(name):
-    task = make_task(name, seed=3)
+    task = made_task(name, True, seed=3)
     padded = np.pad(HISTORY, [[0, 0], [7, 0]])
     np.testing.assert_allclose(task(padded), task(HISTORY), atol=1e-4)
 
@@ -83,7 +88,7 @@ def test_training_changes_the_patch_and_not_the_host(name):
     table = reference.numbers(task.host.item_embedding.embeddings)
     before = {path: reference.numbers(w) for path, w in task.task_weights().items()}
     task.compile("adam", loss="mse", run_eagerly=True)
-    task.fit(HISTORY, np.ones((len(HISTORY), 2)), epochs=3, verbose=0)
+    task.fit(HISTORY, np.ones((len(HISTORY), 2)), epochs=2, verbose=0)
     np.testing.assert_array_equal(task.host.item_embedding.embeddings, table)
     after = task.task_weights()
     assert all(np.any(before[path] != reference.numbers(weight)) for path, weight in after.items())
@@ -92,7 +97,7 @@ def test_training_changes_the_patch_and_not_the_host(name):
 def test_only_the_rows_of_a_batch_are_trained():
     task = make_task("item_lora:3")
     task.compile("adam", loss="mse", run_eagerly=True)
-    task.fit(np.array([[0, 7, 9]]), np.ones((1, 2)), epochs=3, verbose=0)
+    task.fit(np.array([[0, 7, 9]]), np.ones((1, 2)), epochs=2, verbose=0)
     table = reference.numbers(task.task_weights()["patches/item_embedding/rows/embeddings"])
     assert np.flatnonzero(table.any(axis=1)).tolist() == [7, 9]
 

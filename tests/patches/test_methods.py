@@ -1,5 +1,7 @@
 """What must hold for every patch method, ours and users' alike."""
 
+import functools
+
 import keras
 import numpy as np
 import numpy_reference as reference
@@ -43,6 +45,7 @@ def as_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+@functools.cache  # no test changes them
 def make_blocks(name, causal=True, seed=None):
     """A block, and the same with patches, which get random weights where asked."""
     block = ResidualBlock(dilation_rate=2, causal=causal)

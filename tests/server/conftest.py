@@ -2,7 +2,10 @@
 
 import pytest
 import small_models
+import tensorflow as tf
 from running_server import running
+
+from keras_peterrec.server import loaded_version
 
 CONFIG = """
 model_config_list {{
@@ -42,7 +45,14 @@ def export_server(causal_export, tmp_path_factory):
     """A server of an export, with titles."""
     titles = tmp_path_factory.mktemp("titles") / "titles.csv"
     titles.write_text('item_id,title,year\ns0,Éé,1990\ns1,"One, two",1991\n', encoding="utf-8")
-    with running(
-        model_base_path=str(causal_export.out.parent), grpc_port=0, titles=str(titles), cors=True
-    ) as state:
-        yield state
+    quick = tf.compat.v1.ConfigProto.FromString(loaded_version._SESSION.SerializeToString())
+    quick.graph_options.rewrite_options.disable_meta_optimizer = True  # a third of the start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaded_version, "_SESSION", quick)
+        with running(
+            model_base_path=str(causal_export.out.parent),
+            grpc_port=0,
+            titles=str(titles),
+            cors=True,
+        ) as state:
+            yield state

@@ -77,8 +77,8 @@ def fuzz(port, count, seed):
     healthy(port)
 
 
-def test_2000_bodies(half_server):
-    fuzz(half_server.port, 2000, seed=0)
+def test_1000_bodies(half_server):
+    fuzz(half_server.port, 1000, seed=0)
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """The tasks through a server's `:classify` and `:regress`, which read serialized `tf.Example`."""
 
-import functools
-
 import pytest
 import tensorflow as tf
 from serving_samples import (
@@ -14,14 +12,10 @@ from serving_samples import (
 )
 from tensorflow.core.framework import types_pb2
 
-from keras_peterrec.serving.verify.export_folder import ExportFolder
-
-opened = functools.cache(ExportFolder)  # which loads what it is asked
-
 
 @pytest.fixture
 def folder(exported):
-    return opened(exported.out)
+    return exported.folder
 
 
 @pytest.mark.parametrize("name", OF_EXAMPLES)

@@ -33,7 +33,8 @@ def run(*arguments, cwd):
 @pytest.mark.parametrize(
     ("name", "loader"),
     [
-        pytest.param("causal_export", "c", marks=needs_c_loader),
+        # As test_verify.py asks it and test_export.py asks Python.
+        pytest.param("causal_export", "c", marks=[needs_c_loader, pytest.mark.slow]),
         pytest.param("masked_export", "tensorflow", marks=pytest.mark.slow),
         pytest.param("masked_export", "c", marks=[needs_c_loader, pytest.mark.slow]),
         pytest.param("causal_export", "tensorflow", marks=pytest.mark.slow),

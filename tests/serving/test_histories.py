@@ -30,6 +30,7 @@ def test_an_export_answers_them_alike_and_says_what_its_numbers_are(causal_expor
     assert model.units("embed") == "vector"
 
 
+@pytest.mark.usefixtures("loaded_once")
 def test_a_folder_of_versions_is_asked_for_its_newest(causal_export):
     words = ("--task", "films", "topics", "--history", "s1,s2")
     done = run_here("predict", "--model", causal_export.out.parent, *words)

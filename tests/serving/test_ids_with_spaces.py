@@ -22,27 +22,33 @@ def renamed(vocabulary):
     return Vocabulary(items, vocabulary.special_ids)
 
 
+def renamed_task(task):
+    return Task(task.model, "patch", Recommendation(renamed(task.kind.targets)))
+
+
 @pytest.fixture(scope="module")
-def models(stepping_export, tmp_path_factory):
-    """The export of a host with plain items, and that of the same host with these names."""
+def named_host(stepping_export):
+    """The same host with these names."""
     plain = stepping_export.host
-    host = Host(plain.pretrainer, renamed(plain.vocabulary), plain.max_length)
-    films, books = (
-        Task(task.model, "patch", Recommendation(renamed(task.kind.targets)))
-        for task in (stepping_export.tasks["films"], stepping_export.mixed["books"])
-    )
-    out, mixed = tmp_path_factory.mktemp("spaces") / "1", MixedTasks.of_tasks({"books": books})
+    return Host(plain.pretrainer, renamed(plain.vocabulary), plain.max_length)
+
+
+def exported_as(host, tasks, folder, **more):
     with without_warmup():
-        export(host, {"films": films}, out, k=100, incremental=True, mixed=mixed)
-    return stepping_export.model, ExportedModel(out)
+        export(host, tasks, folder / "1", k=100, **more)
+    return ExportedModel(folder / "1")
 
 
 HISTORIES = [["s1", "s2", "s9"], ["s3"], ["t0", "s1", "s3"]]
 
 
 @pytest.mark.parametrize("signature", ["films", *slow("serving_default")])
-def test_answers_are_those_of_plain_ids_by_another_name(models, signature):
-    plain, named = models
+def test_answers_are_those_of_plain_ids_by_another_name(
+    stepping_export, named_host, signature, tmp_path
+):
+    plain = stepping_export.model
+    films = renamed_task(stepping_export.tasks["films"])
+    named = exported_as(named_host, {"films": films}, tmp_path)
     expected = plain.predict(signature, [" ".join(items) for items in HISTORIES])
     asked = [" ".join(written(NAMES.get(item, item)) for item in items) for items in HISTORIES]
     found = named.predict(signature, asked)
@@ -54,8 +60,12 @@ def test_answers_are_those_of_plain_ids_by_another_name(models, signature):
 
 
 @pytest.mark.slow
-def test_mixed_rows_and_single_events_read_them_as_well(models):
-    plain, named = models
+def test_mixed_rows_and_single_events_read_them_as_well(stepping_export, named_host, tmp_path):
+    plain = stepping_export.model
+    films = renamed_task(stepping_export.tasks["films"])
+    mixed = MixedTasks.of_tasks({"books": renamed_task(stepping_export.mixed["books"])})
+    more = {"incremental": True, "mixed": mixed}
+    named = exported_as(named_host, {"films": films}, tmp_path, **more)
     expected = plain.mixed(["t0 s1"], ["books"])
     found = named.mixed(["Old%20York New%20York"], ["books"])
     assert found["labels"].tolist() == [[NAMES.get(i, i) for i in expected["labels"][0]]]

@@ -8,7 +8,6 @@ from serving_samples import HISTORIES, NAMES, assert_same, make_host, make_task
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.vocabulary import Vocabulary
-from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
@@ -38,7 +37,7 @@ def test_titles_lost_zeros_and_commas_are_seen_to_be_unknown(causal_export):
 
 
 def test_a_bare_answer_stays_bare_and_known_is_beside_it(causal_export):
-    folder = ExportFolder(causal_export.out)
+    folder = causal_export.folder
     for name, output in SINGLE.items():
         assert list(folder.signature_defs[name].outputs) == [output]
     for name in ("films_classify", "spend_regress"):

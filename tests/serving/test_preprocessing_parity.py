@@ -44,7 +44,7 @@ def train(vocabulary, rows):
     return left_pad(tf.RaggedTensor.from_row_lengths(flat, [len(r) for r in rows]), MAX_LENGTH)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), st.lists(HISTORY, min_size=1, max_size=4))
 def test_training_and_serving_read_the_same_ids(vocabulary, serve, data, rows):
     texts = []

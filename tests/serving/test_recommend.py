@@ -48,7 +48,7 @@ def in_form(histories, form, vocabulary):
 
 
 # Not shrunk: an example takes a tenth of a second.
-@settings(max_examples=12, deadline=None, phases=[Phase.generate])
+@settings(max_examples=8, deadline=None, phases=[Phase.generate])
 @given(data=st.data())
 def test_all_answer_the_same_call_alike(calls, causal_export, data):
     form = data.draw(st.sampled_from(FORMS))

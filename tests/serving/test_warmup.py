@@ -8,7 +8,6 @@ from serving_samples import BAGS, OF_EXAMPLES, OF_REQUESTS, make_host, make_task
 from keras_peterrec.errors import InputError
 from keras_peterrec.serving.export import export
 from keras_peterrec.serving.signature_names import input_names
-from keras_peterrec.serving.verify.export_folder import ExportFolder
 from keras_peterrec.serving.warmup import (
     PATH,
     read_warmup,
@@ -90,7 +89,7 @@ def test_no_more_requests_than_a_server_reads():
 
 
 def test_requests_are_answered(causal_export):
-    folder = ExportFolder(causal_export.out)
+    folder = causal_export.folder
     assert replay_warmup(folder.signatures, folder.warmup) == []
     for name, inputs in folder.warmup:
         (size,) = {len(rows) for rows in inputs.values()}
@@ -99,7 +98,7 @@ def test_requests_are_answered(causal_export):
 
 
 def test_replay_says_what_fails(causal_export):
-    signatures = ExportFolder(causal_export.out).signatures
+    signatures = causal_export.folder.signatures
     requests = [("gone", {}), ("films", {"x": ["a"]}), ("films_classify", {"inputs": [b"no"]})]
     (gone, first), (films, second), (classify, third) = replay_warmup(signatures, requests)
     assert (gone, films, classify) == ("gone", "films", "films_classify")

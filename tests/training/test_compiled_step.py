@@ -21,7 +21,7 @@ CLASSES = np.arange(6) % 3
 
 def make_task(method="patch", patch="bottleneck:2", head=None, seed=0, **settings):
     keras.utils.set_random_seed(seed)
-    host = ConvolutionNetwork(30, hidden_dim=8, dilations=(1, 4))
+    host = ConvolutionNetwork(30, hidden_dim=8, dilations=(2,))
     patch = patch if method in ("patch", "random_host") else None
     task = build_task(host, head or LinearHead(3), method, patch, **settings)
     draw = np.random.default_rng(seed)

@@ -60,7 +60,7 @@ def test_little_padding_and_one_trace():
 
 def test_a_graph_goes_away_with_its_model():
     def use_a_model():  # in a frame of its own, whose locals nobody keeps
-        model = CausalPretrainer(ConvolutionNetwork(20, 8, (1, 4)))
+        model = CausalPretrainer(ConvolutionNetwork(20, 8, (1,)))
         for _ in range(2):
             outputs_of(model.user_states, ITEMS, STARTS, STOPS, 16)
         return weakref.ref(model)
@@ -71,7 +71,7 @@ def test_a_graph_goes_away_with_its_model():
 
 
 def test_two_models_and_two_methods_have_graphs_of_their_own():
-    models = [CausalPretrainer(ConvolutionNetwork(20, 8, (1, 4))) for _ in range(2)]
+    models = [CausalPretrainer(ConvolutionNetwork(20, 8, (1,))) for _ in range(2)]
     for seed, model in enumerate(models):
         reference.randomise(model, seed)
     for method in ("user_states", "next_item_scores"):

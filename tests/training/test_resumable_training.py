@@ -163,6 +163,16 @@ def test_a_training_that_was_not_restored_can_be_summarised(tmp_path):
     assert training.summary(1.0)["epochs"] == 2
 
 
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The folder of a training that was interrupted, its script, and how it ends undisturbed."""
+    folder, script = tmp_path_factory.mktemp("interrupted"), [3, 1, 2]
+    straight, wanted, _, _ = train(folder / "straight", script)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder / "broken", script, interrupt_after=1)
+    return folder / "broken", script, straight.get_weights(), wanted.state
+
+
 def damage(folder, which):
     """Leaves a saved state as a power loss or a bad disk does."""
     files = {"state": folder / "state.json"}
@@ -182,18 +192,18 @@ def damage(folder, which):
     "which",
     ["state empty", "state list", "last zeros", "last other", "best missing"],
 )
-def test_a_state_that_cannot_be_read_is_begun_anew_with_a_line(tmp_path, capsys, which):
-    script = [3, 1, 2]
-    straight, wanted, _, _ = train(tmp_path / "straight", script)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "broken", script, interrupt_after=1)
-    damage(tmp_path / "broken", which)
-    resumed, training, ran, _ = train(tmp_path / "broken", script)
+def test_a_state_that_cannot_be_read_is_begun_anew_with_a_line(
+    tmp_path, capsys, which, interrupted
+):
+    source, script, weights, wanted = interrupted
+    broken = shutil.copytree(source, tmp_path / "broken")
+    damage(broken, which)
+    resumed, training, ran, _ = train(broken, script)
     assert ran == [0, 1, 2]
     line = capsys.readouterr().err.strip()
-    assert "\n" not in line and f"{tmp_path / 'broken'}" in line and "begins anew" in line
-    assert training.state["path"] == wanted.state["path"]
-    for one, other in zip(straight.get_weights(), resumed.get_weights()):
+    assert "\n" not in line and f"{broken}" in line and "begins anew" in line
+    assert training.state["path"] == wanted["path"]
+    for one, other in zip(weights, resumed.get_weights()):
         np.testing.assert_array_equal(one, other)
 
 

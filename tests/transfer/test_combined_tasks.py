@@ -38,8 +38,21 @@ AFFINE = (
 SOME = ("bias", "lora:1+scale_shift+norm", "lora:2+ia3", "norm+item_lora:2,rows=9+item_lora:1")
 
 
-@pytest.mark.parametrize("patch", [*SOME, *slow(*(patch for patch in AFFINE if patch not in SOME))])
-def test_a_merged_task_answers_the_same_without_patches(any_host, patch, histories, bits):
+@pytest.mark.parametrize(
+    ("causal", "patch"),
+    [
+        *((True, patch) for patch in SOME),
+        (False, SOME[-1]),
+        *slow(
+            *((True, patch) for patch in AFFINE if patch not in SOME),
+            *((False, patch) for patch in AFFINE if patch != SOME[-1]),
+        ),
+    ],
+)
+def test_a_merged_task_answers_the_same_without_patches(
+    shared_host, causal, patch, histories, bits
+):
+    any_host = shared_host(causal)
     task = make_task(any_host, patch=patch)
     before = bits(any_host.backbone)
     merged = merge_task(task)
@@ -140,14 +153,20 @@ def test_tasks_that_differ_are_not_averaged(host, new_host):
 
 
 @pytest.mark.parametrize(
-    "first, second",
+    ("causal", "first", "second"),
     [
-        ("norm+ia3", "lora:1+bias"),
-        ("item_lora:2", "item_bottleneck:2"),
-        *slow(("lora:2", "bottleneck:2"), ("item_lora:2+norm", "lora:2")),
+        (True, "norm+ia3", "lora:1+bias"),
+        (False, "item_lora:2", "item_bottleneck:2"),
+        *slow(
+            (False, "norm+ia3", "lora:1+bias"),
+            (True, "item_lora:2", "item_bottleneck:2"),
+            (True, "lora:2", "bottleneck:2"),
+            (True, "item_lora:2+norm", "lora:2"),
+        ),
     ],
 )
-def test_a_stack_applies_one_patch_after_the_other(any_host, first, second, histories):
+def test_a_stack_applies_one_patch_after_the_other(shared_host, causal, first, second, histories):
+    any_host = shared_host(causal)
     tasks = [
         make_task(any_host, patch=patch, seed=seed) for seed, patch in enumerate((first, second))
     ]

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from slow_cases import slow
 from task_samples import edit
 
 from keras_peterrec.errors import InputError
@@ -23,9 +24,20 @@ def refused(folder):
     return str(info.value)
 
 
-@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(
-    "arguments", [{}, {"tied": False}, {"negatives": 7}, {"negatives": 7, "sampler": "in_batch"}]
+    ("causal", "arguments"),
+    [
+        (True, {}),
+        (True, {"negatives": 7, "sampler": "in_batch"}),
+        (False, {"tied": False}),
+        (False, {"negatives": 7}),
+        *slow(
+            (True, {"tied": False}),
+            (True, {"negatives": 7}),
+            (False, {}),
+            (False, {"negatives": 7, "sampler": "in_batch"}),
+        ),
+    ],
 )
 def test_round_trip_is_bitwise(new_host, causal, arguments, histories, bits, tmp_path):
     host = new_host(causal, **arguments)

@@ -70,8 +70,16 @@ def test_scores_are_those_of_the_head_and_of_the_linear_part(any_host, sparse, h
     np.testing.assert_allclose(task.model(histories * (histories > 3), training=True), before)
 
 
-@pytest.mark.parametrize(("kind", "sparse"), [*zip(KINDS, [False, True] * 2)])
-def test_a_bundle_keeps_it(any_host, kind, sparse, tmp_path, bits):
+@pytest.mark.parametrize(
+    ("causal", "kind", "sparse"),
+    [
+        *zip([True] * 4, KINDS, [False, True] * 2),
+        (False, "regression", False),
+        *slow(*zip([False] * 4, KINDS, [False, True] * 2)),
+    ],
+)
+def test_a_bundle_keeps_it(shared_host, causal, kind, sparse, tmp_path, bits):
+    any_host = shared_host(causal)
     before = bits(any_host.backbone)
     task = with_linear(make_task(any_host, kind, **READS), BAGS[1], sparse)
     task.save(tmp_path / "task", any_host)
@@ -206,8 +214,11 @@ def test_the_report_counts_it_apart(host):
         assert report[part] == before[part]
 
 
-@pytest.mark.parametrize("bundles", [True, *slow(False)])
-def test_mixed_rows_have_their_own_tasks_linear_part(any_host, bundles, tmp_path):
+@pytest.mark.parametrize(
+    ("causal", "bundles"), [(True, True), *slow((True, False), (False, True), (False, False))]
+)
+def test_mixed_rows_have_their_own_tasks_linear_part(shared_host, causal, bundles, tmp_path):
+    any_host = shared_host(causal)
     tasks = make_tasks(any_host)
     mixed = MixedTasks.of_tasks(tasks)
     if bundles:

@@ -28,6 +28,8 @@ PATCHES = (
     "lora:1+norm",
 )
 
+# A patch with parts of its own, several methods in several places, and changed norms.
+SOME = ("compacter:4", PATCHES[-2], PATCHES[-1])
 # How many weights of the host a bundle holds: those in which a copy differs.
 OF_THE_HOST = {"patch": 0, "head": 0, "last1": 4, "last2": 8}
 OF_THE_HOST |= dict.fromkeys(("all", "scratch", "random_host"), 19)
@@ -47,8 +49,16 @@ def assert_same_answers(one, other, histories):
     assert scores(one, histories).tobytes() == scores(other, histories).tobytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_task_of_every_kind_makes_the_round_trip(any_host, kind, histories, tmp_path):
+@pytest.mark.parametrize(
+    ("causal", "kind"),
+    [
+        *((True, kind) for kind in KINDS),
+        (False, "recommendation"),
+        *slow(*((False, kind) for kind in KINDS if kind != "recommendation")),
+    ],
+)
+def test_a_task_of_every_kind_makes_the_round_trip(shared_host, causal, kind, histories, tmp_path):
+    any_host = shared_host(causal)
     task = make_task(any_host, kind, settings={"seed": 3})
     loaded = saved_and_loaded(task, any_host, tmp_path / "films")
     assert_same_answers(task, loaded, histories)
@@ -103,9 +113,16 @@ def test_every_method_makes_the_round_trip(shared_host, causal, method, historie
 
 @pytest.mark.parametrize(
     ("causal", "patch"),
-    [*((True, patch) for patch in PATCHES), *slow(*((False, patch) for patch in PATCHES))],
+    [
+        *((True, patch) for patch in SOME),
+        *slow(
+            *((True, patch) for patch in PATCHES if patch not in SOME),
+            *((False, patch) for patch in PATCHES),
+        ),
+    ],
 )
 def test_every_patch_method_makes_the_round_trip(shared_host, causal, patch, histories, tmp_path):
+    """Released bundles of every method are read in test_released_formats.py."""
     any_host = shared_host(causal)
     task = make_task(any_host, patch=patch)
     loaded = saved_and_loaded(task, any_host, tmp_path)
