@@ -1,6 +1,5 @@
 """Kinds of task that read labels, each against NumPy and scikit-learn."""
 
-import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,17 +22,9 @@ each_kind = pytest.mark.parametrize("kind", COLUMNS)
 WIDTH = 16
 
 
-@pytest.fixture(scope="module")
-def data_of(source, simulated):
-    return functools.cache(
-        lambda kind: get_kind(kind).make_data(source, simulated.labels(COLUMNS[kind]), 20)
-    )
-
-
 @pytest.fixture
-def data(kind, data_of):
-    """Shared: no test changes it."""
-    return data_of(kind)
+def data(kind, source, simulated):
+    return get_kind(kind).make_data(source, simulated.labels(COLUMNS[kind]), 20)
 
 
 def sigmoid(z):

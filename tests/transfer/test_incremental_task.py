@@ -79,7 +79,7 @@ SCORES = tf.function(IncrementalTask(MODEL).scores)
 USERS = 3
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     st.lists(st.lists(st.integers(2, 19), max_size=8), min_size=USERS, max_size=USERS),
     st.integers(0, 99),
