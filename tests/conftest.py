@@ -227,6 +227,24 @@ def unasked():
         yield
 
 
+@pytest.fixture(scope="module")
+def kept_open():
+    """Who opens an export that this file has opened finds it loaded, and its graphs prepared."""
+    from keras_peterrec.serving import exported_model  # only here: it imports TensorFlow
+
+    load, opened = exported_model.ExportedModel, {}
+
+    def model(path, **how):
+        place = os.path.realpath(path)
+        if place not in opened:
+            opened[place] = load(path, **how)
+        return opened[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exported_model, "ExportedModel", model)
+        yield model
+
+
 @pytest.fixture(scope="session")
 def causal_export(made_once):
     """A causal, tied host, a task of each kind and one more, and their export."""

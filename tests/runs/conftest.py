@@ -53,3 +53,11 @@ def short_runs():
         patch.setattr("keras_peterrec.runs.task_parts.EPOCH_STEPS", 16)
         patch.setattr("keras_peterrec.runs.task_parts.EPOCH_ROWS", 1_024)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rough_intervals():
+    """Intervals of fewer samples than those whose coverage tests/metrics looks at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_peterrec.metrics.measured.SAMPLES", 100)
+        yield
