@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from commands import WorkerHere, run_here
 
 from keras_peterrec.experiments import quickstart
 from keras_peterrec.log.sources import load_labels, load_log
+from keras_peterrec.serving.verify import verify_export
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -84,9 +86,12 @@ def newcomer(tmp_path):
         pytest.param(PAGES, id="README and guides", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("unasked", "kept_open")
 def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch, text):
     monkeypatch.chdir(newcomer)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of what the commands start
+    monkeypatch.delitem(verify_export._CHECKS, "C loader")  # as tests/serving/test_verify.py has it
+    monkeypatch.setattr("keras_peterrec.metrics.measured.SAMPLES", 100)
     ran = []
     for words in commands(text):
         # Hours of work; tests/experiments runs small ones.
@@ -97,6 +102,8 @@ def test_commands_and_code_run_in_the_order_of_the_readme(newcomer, monkeypatch,
         words = [*words[1:], *SMALL.get(words[1], [])]
         if words[0] == "transfer" and "transfer" in ran and not METHOD_IS_SAID & {*words}:
             words += ["--method", "head"]
+        if words[0] == "pretrain" and "pretrain" in ran:
+            words += ["--no-linear", "--no-baselines"]
         done = run_here(*words)
         assert done.returncode == 0, f"{words}\n{done.stdout[-20000:]}{done.stderr}"
         ran.append(words[0])
@@ -165,20 +172,27 @@ def test_quickstart_on_simulated_data(tmp_path):
     check_quickstart(done, tmp_path)
 
 
+@pytest.mark.usefixtures("unasked")
 def test_quickstart_over_a_small_host(tmp_path, monkeypatch):
-    """The same command in this process: a host that compiles fast, two tasks, one comparison."""
+    """The same command in this process: a host that compiles fast, two tasks, one comparison.
+
+    All are heads: a patch would only be traced longer, and is trained by the README's commands.
+    """
+    pretrain, transfer = quickstart.pretrain, quickstart.transfer
     small = {"hidden_dim": 8, "blocks": 1}
-    pretrain = quickstart.pretrain
-    monkeypatch.setattr(
-        quickstart, "pretrain", lambda *args, **more: pretrain(*args, **more, **small)
-    )
-    monkeypatch.setattr(quickstart, "OTHER_METHODS", ("head",))
-    monkeypatch.setattr(quickstart, "WorkerProcess", WorkerHere)
-    few = {task: quickstart.SIMULATED_TASKS[task] for task in ("shop", "gender")}
-    monkeypatch.setattr(quickstart, "SIMULATED_TASKS", few)
+    replaced = {
+        "pretrain": lambda *args, **more: pretrain(*args, **more, **small),
+        "transfer": lambda **more: transfer(**{**more, "method": "head"}),
+        "OTHER_METHODS": ("head",),
+        "WorkerProcess": WorkerHere,
+        "SIMULATED_TASKS": {task: quickstart.SIMULATED_TASKS[task] for task in ("shop", "gender")},
+        "subprocess": SimpleNamespace(run=lambda command, **_: run_here(*command[3:])),
+    }
+    for name, value in replaced.items():
+        monkeypatch.setattr(quickstart, name, value)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one transfer at a time
+    monkeypatch.setattr("keras_peterrec.metrics.measured.SAMPLES", 100)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "100")
     check_quickstart(run_here("quickstart", "--data", "simulated", "--epochs", "1"), tmp_path)
 
