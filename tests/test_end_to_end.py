@@ -14,15 +14,16 @@ SPEND = {"labels": "simulated/users", "column": "spend", "kind": "regression"}
 
 
 def test_a_patch_learns_from_a_pretrained_host_what_it_cannot_from_a_random_one(tmp_path):
-    """As below, in a quarter of the time."""
+    """As below, in a tenth of the time."""
     pretrained = pretrain(
         "simulated/source",
         tmp_path / "host",
         hidden_dim=32,
-        blocks=2,
+        blocks=1,
         max_length=20,
-        epochs=10,
-        learning_rate=3e-3,
+        epochs=6,
+        learning_rate=5e-3,
+        times=False,
         linear=False,
         baselines=False,
     )
@@ -35,7 +36,7 @@ def test_a_patch_learns_from_a_pretrained_host_what_it_cannot_from_a_random_one(
             "simulated/source",
             tmp_path / method,
             method=method,
-            epochs=10,
+            epochs=6,
             learning_rate=3e-3,
             linear=False,
             baselines=False,
@@ -45,7 +46,7 @@ def test_a_patch_learns_from_a_pretrained_host_what_it_cannot_from_a_random_one(
     )
     measured, majority = patch["metrics"]["test"], patch["baseline"]["test"]
     floor = min(majority["log_loss"], random_host["metrics"]["test"]["log_loss"])
-    assert measured["log_loss"] < 0.9 * floor
+    assert measured["log_loss"] < 0.92 * floor
     assert measured["accuracy"] > majority["accuracy"] + 0.1
 
 

@@ -7,21 +7,25 @@ from importlib.util import find_spec
 import numpy as np
 import pyarrow.parquet
 import pytest
-from simulated_tasks import TARGET
+from serving_samples import without_warmup
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.histories import Histories
 from keras_peterrec.log.sources import load_log
+from keras_peterrec.log.user_fields import UserFields, find_user_fields, read_users
+from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.runs.predict import predict
 from keras_peterrec.runs.transfer import transfer
-from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.tasks.classification import Classification
+from keras_peterrec.tasks.recommendation import Recommendation
 from keras_peterrec.transfer.combined_tasks import average_tasks
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
-from keras_peterrec.transfer.task import Task
+from keras_peterrec.transfer.strategies import build_task
+from keras_peterrec.transfer.task import Task, user_field_vectors
 
 PLANS = ["gold", "free", "a b"]  # a space in it, as ids may have
 QUICK = {"baselines": False, "epochs": 12}
@@ -46,22 +50,44 @@ def tables():
 
 
 @pytest.fixture(scope="module")
-def folder(host_folder, tables, tmp_path_factory):
+def host(host_folder):
+    return Host.load(host_folder)
+
+
+def untrained(host, kind, fields=UserFields()):
+    """A patch task with random weights, for what does not depend on what was learned."""
+    model = build_task(host.backbone, kind.new_head(), "patch", "bias", **host.task_settings())
+    model.user_fields = user_field_vectors(fields, host.backbone)
+    random = np.random.default_rng(0)
+    for weight in model.task_weights().values():
+        weight.assign(weight.numpy() + random.normal(0, 0.3, weight.shape))
+    return Task(model, "patch", kind, host=host, user_fields=fields)
+
+
+@pytest.fixture(scope="module")
+def folder(host, host_folder, tables, tmp_path_factory):
     """Tasks with columns of users and without, of several methods, and an export of these."""
     out, (users, labels) = tmp_path_factory.mktemp("users"), tables
     asked = {"users": users, "user_fields": "plan,age", **QUICK}
     of_labels = {"labels": labels, "column": "stays"}
-    log = "simulated/source"
-    transfer(host_folder, log, out / "head", method="head", linear=False, **of_labels, **asked)
-    transfer(host_folder, log, out / "stays", patch="bottleneck:2", **of_labels, **asked)
-    transfer(host_folder, log, out / "plain", patch="bottleneck:2", **of_labels, **QUICK)
-    of_films = {**TARGET, "patch": "bottleneck:2", "users": users, "user_fields": "plan"}
-    transfer(host_folder, log, out / "films", **{**of_films, **QUICK, "epochs": 1})
-    for name, of in (("again", "stays"), ("plain", "plain"), ("films", "films")):
-        shutil.copytree(out / of, out / "mixed" / name)
-    runs = {"host": host_folder, "task": (out / "head", out / "stays"), "mixed": out / "mixed"}
-    export_runs(**runs, out=out / "peterrec" / "1", incremental=True)
+    log, of_head = "simulated/source", {"method": "head", "linear": False}
+    transfer(host_folder, log, out / "head", **of_head, **of_labels, **asked)
+    linear(log, out / "untold", **of_labels)
+    transfer(host_folder, log, out / "stays", patch="bias", **of_labels, **asked)
+    plans = find_user_fields(read_users(users, "plan"), users["user_id"])
+    items = Vocabulary([f"t{n}" for n in range(20)], special_ids=False)
+    untrained(host, Classification(["no", "yes"])).save(out / "mixed" / "plain", host)
+    untrained(host, Recommendation(items), plans).save(out / "mixed" / "films", host)
+    shutil.copytree(out / "stays", out / "mixed" / "again")
+    runs = {"host": host_folder, "task": (out / "stays",), "mixed": out / "mixed"}
+    with without_warmup():
+        export_runs(**runs, out=out / "peterrec" / "1", incremental=True)
     return out
+
+
+@pytest.fixture(scope="module")
+def exported(folder, kept_open):
+    return kept_open(folder / "peterrec")
 
 
 def result(folder, name):
@@ -69,23 +95,21 @@ def result(folder, name):
 
 
 def test_what_columns_tell_is_learned(folder):
-    without = result(folder, "plain")["metrics"]["test"]["auc"]
+    without = result(folder, "untold")["metrics"]["test"]["auc"]
     for name in ("head", "stays"):
         assert result(folder, name)["metrics"]["test"]["auc"] > max(0.85, without + 0.2)
     data = result(folder, "stays")["data"]
     assert data["user_fields"] == ["plan", "age"]
     assert data["users_without_history"] == 0
-    assert result(folder, "plain")["data"]["users_without_history"] == NEW
+    assert result(folder, "untold")["data"]["users_without_history"] == NEW
 
 
-def test_the_linear_part_reads_them(folder, tables, tmp_path):
+def test_the_linear_part_reads_them(folder, host, tables, tmp_path):
     users, labels = tables
     asked = {"labels": labels, "column": "stays", "users": users, "user_fields": "plan,age"}
     found = linear("simulated/source", tmp_path / "linear", **asked)
     assert found["metrics"]["test"]["auc"] > 0.9
-    model = Task.load(
-        folder / "stays", Host.load(result(folder, "stays")["settings"]["host"])
-    ).model
+    model = Task.load(folder / "stays", host).model
     assert model.linear is not None and model.linear.user_values == 3 + 32
 
 
@@ -99,14 +123,13 @@ def test_the_host_is_not_touched(folder, host_folder):
     assert json.loads((folder / "stays" / "task.json").read_text())["host"] == host.fingerprint()
 
 
-def test_what_is_measured_is_what_is_served(folder, host_folder, tables):
+def test_what_is_measured_is_what_is_served(folder, host, exported, tables):
     users, labels = tables
     for name in ("head", "stays"):
         again = evaluate(folder / name, users=users, labels=labels)["metrics"]["test"]
         assert again["auc"] == pytest.approx(
             result(folder, name)["metrics"]["test"]["auc"], abs=1e-6
         )
-    exported, host = ExportedModel(folder / "peterrec"), Host.load(host_folder)
     assert exported.user_fields("stays").names == ["plan", "age"]
     texts = [
         "i1 i2;price=3 @1700000000;plan=gold;age=70",
@@ -141,8 +164,8 @@ def test_what_is_measured_is_what_is_served(folder, host_folder, tables):
         np.testing.assert_allclose(mixed["scores"][n][: len(answer)], answer, atol=1e-4)
 
 
-def test_what_is_not_told_adds_nothing(folder, host_folder):
-    task = Task.load(folder / "head", Host.load(host_folder))
+def test_what_is_not_told_adds_nothing(folder, host):
+    task = Task.load(folder / "head", host)
     untold = task.scores(["i1 i2", ""])
     task.model.user_fields = None
     np.testing.assert_array_equal(untold, task.model(task_rows(task, ["i1 i2", ""])))
@@ -153,7 +176,7 @@ def task_rows(task, texts):
     return Histories(texts).ids(task.host.vocabulary, *task.host.how_tasks_read(task.model))[0]
 
 
-def test_a_log_is_answered_with_a_table_of_users(folder, host_folder, tables, tmp_path, capsys):
+def test_a_log_is_answered_with_a_table_of_users(folder, host, exported, tables, tmp_path, capsys):
     out, (users, _) = tmp_path / "answers.parquet", tables
     asked = {"task": ("stays",), "log": "simulated/source", "out": out}
     predict(folder / "peterrec", **asked, users=users)
@@ -162,7 +185,7 @@ def test_a_log_is_answered_with_a_table_of_users(folder, host_folder, tables, tm
     log = load_log("simulated/source")
     tell = "".join(f";{n}={users[n][0]}" for n in ("plan", "age") if users[n][0] is not None)
     text = f"{log.history_texts(0, 1)[0]} {tell.replace(' ', '%20')}"
-    one = Task.load(folder / "stays", Host.load(host_folder)).predict([text])
+    one = Task.load(folder / "stays", host).predict([text])
     np.testing.assert_allclose(answers["scores"][place], one["scores"][0], atol=1e-5)
     predict(folder / "peterrec", **asked)
     assert (
@@ -185,8 +208,7 @@ def test_workers_of_a_runner_are_told_of_users(folder, tables, tmp_path):
     np.testing.assert_allclose(here["scores"], there["scores"], atol=1e-5)
 
 
-def test_bundles_go_round(folder, host_folder, tmp_path):
-    host = Host.load(host_folder)
+def test_bundles_go_round(folder, host, tmp_path):
     task = Task.load(folder / "stays", host)
     task.save(tmp_path / "again", host)
     again = Task.load(tmp_path / "again", host)
@@ -195,7 +217,7 @@ def test_bundles_go_round(folder, host_folder, tmp_path):
     mean = average_tasks([task, again])
     np.testing.assert_allclose(mean.scores(texts), task.scores(texts), atol=1e-5)
     with pytest.raises(InputError, match="same columns of users"):
-        average_tasks([task, Task.load(folder / "plain", host)])
+        average_tasks([task, Task.load(folder / "mixed" / "plain", host)])
 
 
 @pytest.mark.slow
