@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from commands import run_here
 from prepared_samples import sample_columns, write_files
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
@@ -85,7 +86,10 @@ def same_run(ours, theirs):
             assert pair[0].dtype == pair[1].dtype and pair[0].tobytes() == pair[1].tobytes(), name
 
 
-def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(folder, tmp_path):
+@pytest.mark.parametrize("method", ["head", *slow("patch")])
+def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(
+    method, folder, tmp_path
+):
     log = Events.from_columns(*sample_columns())
     users = [f"u{n}" for n in range(0, 130, 2)]  # some are in no log
     items, times = [f"t{n % 5}" for n in range(len(users))], [30, 32, 34, 36, 38] * 13
@@ -94,7 +98,7 @@ def test_the_main_job_is_the_same_bit_by_bit_on_a_log_in_memory_and_prepared(fol
     for name, place in (("memory", log), ("prepared", folder / "out")):
         out = tmp_path / name
         pretrain(place, out / "host", epochs=1, min_count=2, **SMALL | {"baselines": True})
-        transfer(out / "host", place, out / "films", target=target, epochs=1)
+        transfer(out / "host", place, out / "films", target=target, epochs=1, method=method)
         asked = {"labels": labels, "column": "kind", "method": "head"}
         transfer(out / "host", place, out / "kind", epochs=1, **asked)
     for run in ("host", "films", "kind"):

@@ -84,6 +84,7 @@ def test_folder_with_something_else_is_refused(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow  # test_full_disk.py sees it of the command, test_resumable_training.py of the end
 def test_interrupted_run_goes_on_where_it_was(straight, tmp_path, monkeypatch, capsys):
     on_epoch_end = ProgressLines.on_epoch_end
 
@@ -286,7 +287,12 @@ def test_items_that_only_held_out_events_have_are_counted_and_said(straight, tmp
 
 def test_masked_objective_trains(tmp_path):
     result = pretrain(
-        "simulated/source", tmp_path / "host", objective="masked", epochs=1, **SMALLER
+        "simulated/source",
+        tmp_path / "host",
+        objective="masked",
+        epochs=1,
+        baselines=False,
+        **SMALLER,
     )
     assert Host.load(tmp_path / "host").objective == "masked"
     assert np.isfinite(list(result["metrics"]["test"].values())).all()

@@ -77,10 +77,16 @@ def test_another_future_gives_the_same_task(what, host_folder, tmp_path, capsys)
     assert "the host was trained on events after" not in capsys.readouterr().err
 
 
-def test_a_host_that_saw_the_future_is_said(tmp_path, capsys):
-    pretrain(walk(0), tmp_path / "host", **SMALLER)
-    target = walk(1, items=6, prefix="t")
-    transfer(tmp_path / "host", walk(0), tmp_path / "task", target=target, **AT)
+def test_a_host_that_saw_the_future_is_said(host_folder, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt  # what follows is training
+
+    monkeypatch.setattr("keras_peterrec.runs.transfer.TaskLife.begin", stop)
+    host, target = Host.load(host_folder), walk(1, items=6, prefix="t")
+    host.origin = {**host.origin, "split": "last"}
+    host.save(tmp_path / "host")
+    with pytest.raises(KeyboardInterrupt):
+        transfer(tmp_path / "host", walk(0), tmp_path / "task", target=target, **AT)
     assert "the host was trained on events after time:700" in capsys.readouterr().err
 
 

@@ -18,8 +18,11 @@ def function_of_page(name):
     return found[name]
 
 
-def test_settings_metrics_curves_report_and_export_arrive(host_folder, causal_export, tmp_path):
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+def test_settings_metrics_curves_report_and_export_arrive(
+    host_folder, causal_export, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # the tables of a database take seconds
+    store = (tmp_path / "mlruns").as_uri()
     mlflow.set_tracking_uri(store)
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("e", (tmp_path / "a").as_uri()))
     folder = tmp_path / "host"

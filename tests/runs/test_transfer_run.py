@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import task_batches
@@ -227,7 +228,7 @@ def test_no_answer_of_a_held_out_user_is_trained_on(method, host_folder, tmp_pat
         np.testing.assert_array_equal(one[path], two[path])
 
 
-@pytest.mark.parametrize("task", [TARGET, GENDER], ids=["recommendation", "classification"])
+@pytest.mark.parametrize("task", [TARGET, *slow(GENDER)], ids=["recommendation", "classification"])
 def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, task, monkeypatch):
     fitted, states = [], []
 
@@ -243,7 +244,7 @@ def test_head_runs_the_host_once_and_is_an_ordinary_task(host_folder, tmp_path, 
 
     monkeypatch.setattr("keras_peterrec.runs.task_training.fit", seen)
     monkeypatch.setattr(TaskData, "states", counted)
-    settings = {**task, "epochs": 3, "method": "head", "linear": False}
+    settings = {**task, "epochs": 3, "method": "head", "linear": False, "baselines": False}
     result = transfer(host_folder, "simulated/source", tmp_path / "task", **settings)
     # Twice to train three epochs with validation, once to weigh; twice for the finished task.
     assert states == [TRAIN, VALIDATION, VALIDATION, VALIDATION, TEST]
@@ -335,7 +336,7 @@ def test_users_without_history_are_refused(host_folder, tmp_path):
 
 def test_data_given_as_objects_can_be_evaluated_again(host_folder, tmp_path):
     labels, log = load_labels("simulated/users", "gender"), load_log("simulated/source")
-    small = {"method": "head", "train_fraction": 0.1, "epochs": 1}
+    small = {"method": "head", "train_fraction": 0.1, "epochs": 1, "baselines": False}
     result = transfer(host_folder, log, tmp_path / "task", labels=labels, **small)
     assert result["settings"]["labels"] == "gender"
     expected = pytest.approx(result["metrics"]["test"], abs=1e-5)
