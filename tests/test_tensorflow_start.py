@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from keras_peterrec import tensorflow_start
+from keras_peterrec.compile_cache import use_compile_cache
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,17 +78,36 @@ os.write(2, b"from C++\\n")
 """
 
 
-def test_tensorflow_without_what_it_can_do_without_and_with_the_programs_of_before(tmp_path):
-    done = run(LOADED, XDG_CACHE_HOME=str(tmp_path), TF_XLA_FLAGS="")
+def test_tensorflow_without_what_it_can_do_without_and_with_the_programs_of_before(
+    tmp_path, monkeypatch
+):
+    cache = {"XDG_CACHE_HOME": str(tmp_path), "TF_XLA_FLAGS": ""}
+    for name, value in cache.items():
+        monkeypatch.setenv(name, value)
+    use_compile_cache()
+    folder = Path(os.environ["TF_XLA_FLAGS"].split()[0].partition("=")[2])
+    half = folder / "half.pb"  # as a machine leaves it that loses its power
+    half.write_bytes(b"\x1a\x90\x03" + bytes(99))
+    done = run(LOADED, **cache)
     assert json.loads(done.stdout) == [[], True, True, 4.0]
     assert all(line.startswith("loading TensorFlow") for line in done.stderr.splitlines())
-    [program] = tmp_path.rglob("*.pb")
-    content = program.read_bytes()
-    program.write_bytes(content[: len(content) // 2])  # as a machine leaves it that loses its power
-    done = run(LOADED, XDG_CACHE_HOME=str(tmp_path), TF_XLA_FLAGS="", KERAS_PETERREC_VERBOSE="1")
-    assert json.loads(done.stdout)[-1] == 4.0
-    assert "from C++\n" in done.stderr
-    assert len(program.read_bytes()) == len(content)
+    [program] = folder.glob("*.pb")
+    assert program != half and program.stat().st_size > 100
+
+
+def test_whoever_asks_hears_what_tensorflow_says(tmp_path):
+    """In place of TensorFlow a module that is imported at once."""
+    (tmp_path / "tensorflow.py").write_text("class config:\n    list_physical_devices = dict\n")
+    places = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "XDG_CACHE_HOME": str(tmp_path)}
+    code = """
+import os
+from keras_peterrec.tensorflow_start import load_tensorflow
+load_tensorflow()
+os.write(2, b"from C++\\n")
+"""
+    for verbose in ("1", "0"):
+        said = run(code, **places, KERAS_PETERREC_VERBOSE=verbose).stderr
+        assert ("from C++\n" in said) == (verbose == "1"), said
 
 
 TEMPORARY = """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.events import Events
@@ -58,7 +59,7 @@ make_causal = functools.partial(causal_batches, ITEMS, STARTS, STOPS, 28)
 make_masked = functools.partial(masked_batches, ITEMS, STARTS, STOPS, 28, VOCABULARY_SIZE)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=25),
     tokens=st.integers(1, 80),
@@ -95,7 +96,7 @@ def test_weights_stand_beside_later_targets_too():
     np.testing.assert_array_equal(given_weights[targets > 0], targets[targets > 0] / 8.0)
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 28])
+@pytest.mark.parametrize("width", [1, 28, *slow(2, 3)])
 def test_later_targets_stay_in_their_window_and_row(width):
     starts, stops = windows_of(LENGTHS)[1:]
     ends = dict(zip(ITEMS[starts].tolist(), ITEMS[stops].tolist()))
@@ -207,12 +208,12 @@ def test_special_ids_are_read_but_never_asked():
 def test_a_seed_fixes_every_epoch_and_epochs_differ(make):
     def epochs(seed):
         dataset = make(seed=seed)
-        return [np.stack(stacked(dataset)) for _ in range(3)]
+        return [np.stack(stacked(dataset)) for _ in range(2)]
 
     first, again, other = epochs(5), epochs(5), epochs(6)
     for one, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, same)
-    assert not np.array_equal(first[0], first[1]) and not np.array_equal(first[1], first[2])
+    assert not np.array_equal(first[0], first[1])
     assert not np.array_equal(first[0], other[0])
 
 
@@ -220,13 +221,13 @@ def test_the_shuffle_moves_windows_about():
     dataset = causal_batches(ITEMS, STARTS, STOPS, tokens=1000, seed=0)
     places = np.zeros((30, 30))
     window_of = {tuple(ITEMS[a:b].tolist()): n for n, (a, b) in enumerate(zip(STARTS, STOPS))}
-    for _ in range(40):
+    for _ in range(15):
         order = [window_of[run] for run in runs_of(stacked(dataset)[0])]
         places[order, np.arange(30)] += 1
     # Each window comes to about all places, on average to the middle one.
-    means = places @ np.arange(30) / 40
-    assert np.all(np.abs(means - 14.5) < 4.5 * math.sqrt(900 / 12 / 40))
-    assert places.max() < 12
+    means = places @ np.arange(30) / 15
+    assert np.all(np.abs(means - 14.5) < 4.5 * math.sqrt(900 / 12 / 15))
+    assert places.max() < 8
 
 
 def test_masked_windows_show_their_last_event_too():
@@ -261,7 +262,7 @@ def test_a_share_of_the_inputs_becomes_unknown_and_no_target():
     assert abs(unknown.sum() / sum(LENGTHS) - 0.5) < 4.5 * math.sqrt(0.25 / sum(LENGTHS))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 20), min_size=2, max_size=8),
     max_length=st.integers(2, 7),

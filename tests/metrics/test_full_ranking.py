@@ -160,7 +160,7 @@ def test_the_order_of_the_items_does_not_matter(seed):
     assert before.tolist() == after.tolist()
 
 
-@pytest.mark.parametrize("channels", [3, 257, *slow(1, 16, 64, 100)])
+@pytest.mark.parametrize("channels", [257, *slow(1, 3, 16, 64, 100)])
 def test_equal_vectors_tie_wherever_they_stand(channels):
     """A matrix product may round copies of a vector differently; they tie nevertheless."""
     generator = np.random.default_rng(channels)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from prepared_samples import contents, prepared, sample_columns
+from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log import splits
@@ -20,7 +21,7 @@ from keras_peterrec.log.vocabulary import counted_vocabulary
 from keras_peterrec.runs.pretraining_log import encode_log
 
 
-@pytest.fixture(scope="module", params=[1, 0.37], ids=["whole times", "fractions"])
+@pytest.fixture(scope="module", params=[0.37, *slow(1)], ids=["fractions", "whole times"])
 def sample(request, tmp_path_factory):
     users, items, times = sample_columns()
     times = 100 + times * request.param

@@ -336,8 +336,9 @@ def test_a_file_that_was_changed_is_noticed_before_it_is_used(tmp_path, name, ch
 
 
 def test_a_kept_split_of_another_log_or_damaged_is_counted_anew(tmp_path):
-    found, _ = prepared(tmp_path / "a", shards=2)
-    other, _ = prepared(tmp_path / "b", shards=2, min_count=20)
+    few = sample_columns(events=600, users=30)
+    found, _ = prepared(tmp_path / "a", few, shards=2)
+    other, _ = prepared(tmp_path / "b", few, shards=2, min_count=20)
     low, high = found.times()
     split = f"time:{(low + high) // 2}"
     for log in (found, other):
