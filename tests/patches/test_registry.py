@@ -159,7 +159,7 @@ def stacks_of(methods):
     return st.builds(Stack, st.lists(methods, min_size=2, max_size=3), blocks=blocks)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(method=st.recursive(SINGLE, stacks_of, max_leaves=5))
 def test_a_short_name_holds_every_setting(method):
     registry._METHODS["many"] = Many

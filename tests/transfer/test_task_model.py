@@ -107,10 +107,10 @@ def test_all_tasks_stand_over_one_host_object(host):
 @pytest.mark.parametrize(
     ("causal", "method"),
     [
-        *((True, "patch"), (False, "all"), (True, "random_host")),
+        (False, "patch"),
         *slow(
-            *((True, method) for method in METHODS if method not in ("patch", "random_host")),
-            *((False, method) for method in METHODS if method != "all"),
+            *((True, method) for method in METHODS),
+            *((False, method) for method in METHODS if method != "patch"),
         ),
     ],
 )
@@ -130,9 +130,8 @@ def test_the_host_keeps_every_bit(shared_host, causal, method, histories, bits):
     assert np.mean(moved) > 0.6  # it did train
 
 
-@pytest.mark.parametrize(
-    "method", ["patch", "all", *slow(*(m for m in METHODS if m not in ("patch", "all")))]
-)
+@pytest.mark.slow  # as test_task_collection.py sees of many tasks, one after the other
+@pytest.mark.parametrize("method", METHODS)
 def test_training_one_task_changes_no_bit_of_another(host, method, histories):
     watched = build_task(host.backbone, RecommenderHead(5), name="watched")
     reference.randomise(watched.task_token, 1)
