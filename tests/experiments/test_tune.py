@@ -19,7 +19,8 @@ pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("here")
 USERS = [f"u{n}" for n in range(400)]
 SEARCH = ("hidden_dim=8,16,32", "dropout=0.1..0.5")
-SMALL = ("--epochs", 1, "--blocks", 1, "--hidden-dim", 8, "--max-length", 16, "--no-baselines")
+SMALL = ("--epochs", 1, "--blocks", 1, "--hidden-dim", 8, "--max-length", 16)
+SMALL += ("--no-baselines", "--no-linear")
 
 
 class Command:

@@ -45,15 +45,22 @@ def table():
 
 
 @pytest.fixture(scope="module")
-def runs(table, tmp_path_factory):
+def host(table, tmp_path_factory):
+    """The folder of a host of what was viewed, and what its run found."""
     folder = tmp_path_factory.mktemp("own")
     read = {"columns": COLUMNS, "weight_column": "worth"}
-    found = {"host": pretrain(table, folder / "host", events="view", **read, **NETWORK)}
+    return folder, pretrain(table, folder / "host", events="view", **read, **NETWORK)
+
+
+@pytest.fixture(scope="module")
+def runs(table, host):
+    folder, found = host
+    read = {"columns": COLUMNS, "weight_column": "worth"}
     read |= {"events": ["view"], "target_events": "buy"}
-    found["films"] = transfer(
+    films = transfer(
         folder / "host", table, folder / "films", target=table, method="head", **read, **TINY
     )
-    return folder, found
+    return folder, {"host": found, "films": films}
 
 
 @pytest.mark.slow
@@ -111,8 +118,8 @@ def test_weights_teach_what_is_worth_more(tmp_path):
     assert found[0] > 0.4 and found[0] > found[1] + 0.4
 
 
-def test_commands_take_several_files_and_say_what_is_doubtful(runs, table, tmp_path):
-    folder, _ = runs
+def test_commands_take_several_files_and_say_what_is_doubtful(host, table, tmp_path):
+    folder, _ = host
     for n, part in enumerate((table.slice(0, 900), table.slice(900))):
         options = pa.csv.WriteOptions(delimiter=";")
         pa.csv.write_csv(part, tmp_path / f"part{n}.csv", options)
@@ -128,7 +135,7 @@ def test_commands_take_several_files_and_say_what_is_doubtful(runs, table, tmp_p
     assert f"reading {files[0]} and 1 more ... " in done.stderr
     assert "not read: worth" in done.stderr
     data = json.loads(done.stdout)["data"]
-    assert data["fingerprint"][0] != runs[1]["films"]["data"]["fingerprint"][1]
+    assert data["fingerprint"][0] != data["fingerprint"][1]  # other events of the same files
     few = tmp_path / "few.csv"
     rows = [f"u{n},in t{n % 4},{1_600_000_000 + n}" for n in range(30)]
     few.write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
