@@ -238,7 +238,7 @@ def test_a_method_of_ones_own_is_a_class_and_a_line(own_methods):
     before = np.asarray(task(history))
     for weight in weights:
         weight.assign([0.5, -0.5, 1.0, 2.0])  # equal ones would be normalised away
-    assert np.abs(np.asarray(task(history)) - before).max() > 1e-3
+    assert np.abs(np.asarray(task(history)) - before).max() > 1e-5
 
 
 def test_a_registered_method_has_a_short_name_and_a_config(own_methods):
