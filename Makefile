@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q --numprocesses $(TESTERS)
 unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
-.PHONY: quickstart package site test test-all test-jax torture notebook clean
+.PHONY: quickstart package site test test-all test-jax test-oldest torture notebook clean
 
 quickstart: $(READY)
 	$(BIN)/keras-peterrec quickstart
@@ -32,6 +32,13 @@ site: $(READY)
 # The slow ones as well.
 test-all: $(READY)
 	$(PYTEST) -m "slow or not slow"
+
+# The same as `test` with the oldest versions of what setup.cfg asks for, in an environment of its own.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -q uv
+	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct -e ".[test]"
+	.venv-oldest/bin/python -m pytest -q --numprocesses $(TESTERS)
 
 # What is broken on purpose, for some hours; full_disks.py needs root.
 torture: $(READY)
