@@ -68,7 +68,6 @@ def _indexed(signature, run):
 
 
 def _text(name, description, runs):
-    tasks = description["tasks"]
     lines = [
         f"# {_plain(name)}",
         "",
@@ -76,21 +75,10 @@ def _text(name, description, runs):
         "behaviour logs (the host), and a small patch of it for every task. It reads a history of "
         "item ids and answers through one signature for each task.",
         "",
-        "## Signatures",
+        *_signatures(description),
+        "`history` is one string a user: item ids separated by spaces.",
         "",
-        "| signature | kind | unit of its answers |",
-        "|---|---|---|",
-        f"| `serving_default` | {OF_HOST} | score |",
-    ]
-    lines += [
-        f"| {_code(task)} | {_plain(of['kind'])} | {of['unit']} |"
-        for task, of in sorted(tasks.items())
-    ]
-    if description.get("mixed"):
-        lines += ["", f"`mixed` answers for {', '.join(map(_plain, description['mixed']))}."]
-    lines += ["", "`history` is one string a user: item ids separated by spaces.", ""]
-    lines += _what_is_read(description, runs)
-    lines += [
+        *_what_is_read(description, runs),
         "```python",
         "import tensorflow as tf",
         "",
@@ -101,7 +89,28 @@ def _text(name, description, runs):
     ]
     for signature, run in runs.items():
         lines += _about(signature, run)
-    lines += ["## Limits", ""]
+    return "\n".join([*lines, *_limits(description)])
+
+
+def _signatures(description):
+    lines = [
+        "## Signatures",
+        "",
+        "| signature | kind | unit of its answers |",
+        "|---|---|---|",
+        f"| `serving_default` | {OF_HOST} | score |",
+    ]
+    lines += [
+        f"| {_code(task)} | {_plain(of['kind'])} | {of['unit']} |"
+        for task, of in sorted(description["tasks"].items())
+    ]
+    if description.get("mixed"):
+        lines += ["", f"`mixed` answers for {', '.join(map(_plain, description['mixed']))}."]
+    return [*lines, ""]
+
+
+def _limits(description):
+    lines = ["## Limits", ""]
     if added := description.get("added_items"):
         lines.append(
             f"- {added:,} of its items were added after training. Their vectors are predicted from "
@@ -116,7 +125,7 @@ def _text(name, description, runs):
         "sensitive: ask whether it should be guessed at all.",
         "",
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def _what_is_read(description, runs):

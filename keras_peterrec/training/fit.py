@@ -191,11 +191,7 @@ def fit(
     average = WeightAverage(model, recipe.average) if recipe.average else None
     training = recipe.training(folder / "state", average, asked_in or folder)
     first = training.restore(model)
-    if recipe.finish and recipe.path is None:
-        training.finish_now()
-        if devices.is_chief:
-            progress.line(f"{title}  ends with epoch {training.state['epoch']} (--finish)")
-    if training.stopped or first >= recipe.epochs:  # interrupted after its last epoch
+    if _is_over(training, first, title, recipe, devices):
         training.set_model(model)
         training.load_best()
         return training
@@ -209,7 +205,8 @@ def fit(
             return devices.on_chief(measure)
 
     validation = Validation(validate)
-    shown, lines = [], ProgressLines(title, recipe.monitor, recipe.epochs, lambda: training.told)
+    lines = ProgressLines(title, recipe.monitor, recipe.epochs, lambda: training.told)
+    shown = []
     if devices.is_chief:
         with progress.stage(f"{title}  compiling", brief=True):
             write_graph(forward, folder / "logs" / "train")
@@ -237,6 +234,15 @@ def fit(
             f"{recipe.epochs} (--epochs) may give better answers"
         )
     return training
+
+
+def _is_over(training, first, title, recipe, devices):
+    """Whether nothing is to be trained: it has stopped, or was interrupted after its last epoch."""
+    if recipe.finish and recipe.path is None:
+        training.finish_now()
+        if devices.is_chief:
+            progress.line(f"{title}  ends with epoch {training.state['epoch']} (--finish)")
+    return training.stopped or first >= recipe.epochs
 
 
 def _stream(batches, devices, step):
