@@ -30,6 +30,12 @@ NETWORK = {{"hidden_dim": 8, "blocks": 1, "max_length": 20, "epochs": 1}}
 EPOCHS = 1
 RUNS = {runs!r}
 """
+MEDIA = """
+DATA, CHANNELS, COLUMN = "simulated", ["target"], "gender"
+NETWORK = {{"hidden_dim": 8, "blocks": 1, "max_length": 20, "epochs": 1}}
+EPOCHS = 1
+RUNS = {runs!r}
+"""
 READ = """
 EXPERIMENTS = {runs!r}
 NAMES = ["pretraining", "insertions"]
@@ -68,6 +74,14 @@ def test_own_log_notebook_runs(tmp_path):
 def test_shop_notebook_runs(tmp_path):
     outputs, printed = executed("04_shop.ipynb", SHOP.format(runs=str(tmp_path / "runs")), tmp_path)
     assert "customers" in printed and "spend in the next month: " in printed
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.slow
+def test_media_notebook_runs(tmp_path):
+    small = MEDIA.format(runs=str(tmp_path / "runs"))
+    outputs, printed = executed("05_media.ipynb", small, tmp_path)
+    assert "views of channels: {'target': " in printed and "gender: " in printed
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
@@ -116,6 +130,6 @@ def test_stored_outputs_are_there(path):
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= (1 if path.stem in ("02_your_own_log", "04_shop") else 3)
+    assert len(pictures) >= (1 if path.stem in ("02_your_own_log", "04_shop", "05_media") else 3)
     assert path.stat().st_size <= 200_000
     assert not any(o["output_type"] == "error" for cell in cells for o in cell["outputs"])
