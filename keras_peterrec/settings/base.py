@@ -197,8 +197,9 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
         )
         hints = {**settings_class.__init__.__annotations__, **run.__annotations__}
         function.__annotations__ = {n: hint for n, hint in hints.items() if n != "settings"}
-        head, returns, rest = (run.__doc__ or "").partition("    Returns:")
-        function.__doc__ = f"{head}{_argument_lines(settings_class)}\n{returns}{rest}"
+        # From Python 3.13 on a docstring comes without its indentation.
+        head, returns, rest = inspect.cleandoc(run.__doc__ or "").partition("Returns:")
+        function.__doc__ = f"{head}{_argument_lines(settings_class)}\n\n{returns}{rest}"
         described.with_settings = run  # for callers that have settings already
         return function
 
@@ -212,7 +213,7 @@ def ordered_fields(settings_class) -> list:
 
 
 def _argument_lines(settings_class):
-    lines = ["    Args:"]
+    lines = ["Args:"]
     for field in ordered_fields(settings_class):
         kind = type_of(settings_class, field.name)
         text = field.metadata["help"].strip().rstrip(".")
@@ -221,9 +222,9 @@ def _argument_lines(settings_class):
         if field.default is not dataclasses.MISSING:
             parts.append(f"Defaults to `{field.default!r}`")
         whole = f"{field.name}: {'. '.join(parts)}."
-        indents = {"initial_indent": " " * 8, "subsequent_indent": " " * 12}
+        indents = {"initial_indent": " " * 4, "subsequent_indent": " " * 8}
         lines += textwrap.wrap(whole, 100, break_long_words=False, **indents)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def flag_of(field) -> str:
