@@ -37,7 +37,7 @@ class EventFeatures(tuple):
     An event counts its item and, of each field that is told, the number: the category, or the
     bucket. Of a field of numbers it counts the value as well, and once more in its own row for each
     category of a field of few: so a sum of prices is that of what was bought, too. The time until
-    the next event is not read, but by tasks that count `TimeSincePrevious`.
+    the next event is not read; a task may count that since the previous one, `TimeSincePrevious`.
 
     The rows of the features stand before those of the items, to which more may come.
 

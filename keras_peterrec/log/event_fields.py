@@ -17,12 +17,7 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import ColumnKind, FieldKind, field_of
-from keras_peterrec.log.field_kinds import (
-    TimeSincePrevious,
-    TimeUntilNext,
-    field_from_config,
-    find_field,
-)
+from keras_peterrec.log.field_kinds import TimeUntilNext, field_from_config, find_field
 from keras_peterrec.types import Json
 
 # So large a share of equal steps is no clock's: the numbers only say which event was before which.
@@ -73,11 +68,10 @@ class EventFields:
     def with_values(self) -> list[Any]:
         """The fields whose values stand in a row behind the numbers of all fields.
 
-        That of times is the last: where some tasks read it and others do not, the columns of all
-        others are the same.
+        Those of columns come first: they stand in the same place whether or not a task reads times.
         """
         have = [field for field in self.fields if field.has_values]
-        return sorted(have, key=lambda field: isinstance(field, TimeSincePrevious))
+        return sorted(have, key=lambda field: not isinstance(field, ColumnKind))
 
     @property
     def width(self) -> int:

@@ -157,7 +157,7 @@ def _open_task(folder, settings):
     if users is not None:
         data.tell(users, task.user_fields)
     if len(own):
-        data.tell_fields(own.columns, host.fields, own, times=own.read_times)
+        data.tell_fields(own.columns, host.fields, own)
     summary = {"fingerprint": [log.fingerprint(), answers.fingerprint()], **data.summary()}
 
     def measure():

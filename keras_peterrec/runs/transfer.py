@@ -11,6 +11,7 @@ from keras_peterrec import progress
 from keras_peterrec.errors import refuse
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.column_names import as_fields
+from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.patches.short_names import get_patch
@@ -121,7 +122,7 @@ def _transfer(settings, start):
         if users is not None:
             known = None if start is None else start.user_fields()
             data.tell(users, known or None)
-        known = start.own_fields() if own and start is not None else None
+        known = None if start is None else EventFields(start.own_fields().of_columns)
         times = settings.times and host.fields.read_times
         data.tell_fields(own, host.fields, known or None, times)
     fingerprints = [log.fingerprint(), answers.fingerprint(), host.fingerprint()]

@@ -158,7 +158,7 @@ class TaskData:
             columns = {name: field_of(self.source, name) for name in names}
             fields = EventFields(find_field(c, name, trained) for name, c in columns.items())
         if times and self.reads_times_between and not is_only_an_order(self.source):
-            fields = EventFields([*fields.of_columns, TimeSincePrevious()])
+            fields = EventFields([*fields, TimeSincePrevious()])
         self.own_fields = fields
         self.source.tell(of_host.of_task(fields))
 

@@ -23,8 +23,8 @@ class MixedLinear(keras.layers.Layer):
     them, all do; the others say nothing of them.
 
     Args:
-        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable. What
-            one reads beside the items is the beginning of what the others read.
+        parts: list of LinearTable or `None`, one for each task; one of them is a LinearTable. The
+            features that each reads are the first of those of the one that reads most.
         outputs: list of int. Scores of each task.
 
     Call arguments:

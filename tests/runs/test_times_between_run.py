@@ -13,10 +13,18 @@ from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.export import export
 from keras_peterrec.transfer.host import Host
+from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.strategies import build_task
 from keras_peterrec.transfer.task import Task
 
 USERS, EVENTS, DAY = 240, 12, 86_400
-HOST = SMALL | {"epochs": 1, "steps_per_epoch": 4}
+HOST = SMALL | {"epochs": 1, "steps_per_epoch": 4, "fields": ("kind",)}
+
+
+def log_of(users, items, times):
+    """With a column that says nothing, as one of the host's fields."""
+    kinds = np.resize(["a", "b", "c"], len(users)).tolist()
+    return Events.from_columns(users, items, times, fields={"kind": kinds})
 
 
 def visits(seed=0):
@@ -28,8 +36,17 @@ def visits(seed=0):
     times = 1_700_000_000 + np.pad(np.cumsum(gaps, axis=1), [(0, 0), (1, 0)])
     users = [f"u{n}" for n in range(USERS)]
     items = [f"i{n}" for n in draw.integers(8, size=USERS * EVENTS)]
-    log = Events.from_columns(np.repeat(users, EVENTS).tolist(), items, times.reshape(-1).tolist())
+    log = log_of(np.repeat(users, EVENTS).tolist(), items, times.reshape(-1).tolist())
     return log, {"user_id": users, "often": np.where(often, "yes", "no").tolist()}
+
+
+def patched(task):
+    """The task with a new patch, which changes nothing yet."""
+    host, model = task.host, task.model
+    reads = {"own_fields": model.own_fields, **host.task_settings()}
+    new = build_task(host.backbone, model.head, "patch", "bias", **reads)
+    new.linear = model.linear
+    return Task(new, "patch", task.kind, host=host)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +82,7 @@ def test_what_is_measured_is_what_is_served(shop, often):
     found, task = often
     again = evaluate(out / "often", log=log, labels=asked["labels"])
     assert again["metrics"]["test"] == found["metrics"]["test"]
-    texts, users = log.history_texts(times=True), log.user_ids.tolist()
+    texts, users = log.history_texts(times=True, fields=["kind"]), log.user_ids.tolist()
     answers = task.predict(texts)
     truth = dict(zip(asked["labels"]["user_id"], asked["labels"]["often"]))
     shares = [
@@ -79,6 +96,28 @@ def test_what_is_measured_is_what_is_served(shop, often):
     # When a server is asked, the task was not told in training, and is not now.
     asked_later = [f"{text} @{1_800_000_000}" for text in texts]
     np.testing.assert_array_equal(task.predict(asked_later)["scores"], answers["scores"])
+
+
+def test_tasks_that_read_times_are_mixed_with_others(shop, often):
+    out, log, _ = shop
+    _, task = often
+    host, alone = task.host, Task.load(out / "without", task.host)
+    tasks = {"often": patched(task), "without": patched(alone)}
+    texts = log.history_texts(0, 8, times=True, fields=["kind"]).tolist()
+    assert tasks["often"].model.linear.features and not tasks["without"].model.linear.features
+    mixed = MixedTasks.of_tasks(tasks)
+    for name, one in tasks.items():
+        scores = mixed.scores(texts, [name] * len(texts))
+        np.testing.assert_allclose(scores, one.scores(texts), rtol=1e-4, atol=1e-4)
+    assert host.how_tasks_read(mixed)[1].read_times
+
+
+def test_a_log_that_only_numbers_its_events_is_still_measured(shop, often):
+    out, log, asked = shop
+    users, items = log.user_ids[log.users].tolist(), log.item_ids[log.items].tolist()
+    places = log_of(users, items, list(range(len(log))))
+    found = evaluate(out / "often", log=places, labels=asked["labels"])
+    assert found["metrics"]["test"]["auc"] < 0.8
 
 
 def test_single_events_are_refused(shop, often):
