@@ -9,7 +9,7 @@ import scipy.linalg
 from keras_peterrec.integers import distinct
 from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import Bag, LinearPart, Rows, known_rows, only_known
-from keras_peterrec.linear.sparse_regression import SparseRegression, same_rows
+from keras_peterrec.linear.sparse_regression import SparseRegression
 from keras_peterrec.log.vocabulary import count_items
 from keras_peterrec.matrix_threads import one_thread
 
@@ -32,8 +32,6 @@ class ItemRegression:
         rows: Rows. What columns say of users is read as items of their histories are.
         size: int. Items I of the source vocabulary, without special ids.
         outputs: int. Y.
-        same: int array `[I]` or `None`. The target that is the same item, or -1. Defaults to
-            `None`: no target is.
         features: EventFeatures that the rows count beside the items; X and the table then have
             their columns before those of the items. Defaults to `EventFeatures()`, none.
 
@@ -50,31 +48,16 @@ class ItemRegression:
         rows: Rows,
         size: int,
         outputs: int,
-        same: np.ndarray | None = None,
         features: EventFeatures = EventFeatures(),
     ) -> None:
         self.bag, self.user_values, self.features = bag, rows.user_values, features
-        before = rows.user_values + features.rows
-        self.same = same_rows(same, size, before)
-        size += before
+        size += rows.user_values + features.rows
         self.gram = np.zeros((size, size), "float32")
         self.right = np.zeros((size, outputs), "float32")
         with one_thread():
             self._add_users(rows)
 
-    @property
-    def repeats(self) -> bool:
-        """Whether an item of a history is ever a target of it."""
-        return bool(np.any(self.right[self._copied()]))
-
-    def _copied(self):
-        """The places of the table where an item meets itself."""
-        has = np.flatnonzero(self.same >= 0)
-        return has, self.same[has]
-
-    def solve(
-        self, penalty: float, prior: np.ndarray | None = None, copy: float = 0.0
-    ) -> LinearPart:
+    def solve(self, penalty: float, prior: np.ndarray | None = None) -> LinearPart:
         """The linear part for one penalty.
 
         Args:
@@ -84,15 +67,14 @@ class ItemRegression:
                     B = argmin Σ_e |x_e B - y_e|² + penalty |B - cP|²
 
                 c is what fits P best to these rows. Defaults to `None`, which holds it to zero.
-            copy: float. What the entries where an item meets itself are held to in place of zero:
-                where items are often repeated, a rare one is as well, which its own few rows
-                cannot say. Without a prior. Defaults to `0.0`.
         """
         large = len(self.gram) >= THREADS_FROM
         with contextlib.nullcontext() if large else one_thread():
-            table = self._solve_all(penalty, prior, copy)
+            table = self._solve_all(penalty, prior)
         bias = np.zeros(table.shape[1], "float32")
-        settings = item_settings(self.bag, penalty, copy, self.features)
+        settings = {"fade": self.bag.fade, "penalty": penalty}
+        if self.features:
+            settings["fields"] = True
         if prior is not None:
             settings["goes_on"] = True
         read = self.user_values, self.features
@@ -136,11 +118,8 @@ class ItemRegression:
         places = history * self.right.shape[1] + targets.astype("int64")[:, None]
         np.add.at(self.right.reshape(-1), places.reshape(-1), of_targets.reshape(-1))
 
-    def _solve_all(self, penalty, prior, copy):
+    def _solve_all(self, penalty, prior):
         gram, right = self.gram.copy(), self.right
-        if copy:
-            right = right.copy()
-            right[self._copied()] += np.float32(penalty * copy)
         if prior is not None:
             said = self.gram @ prior
             scale = np.sum(prior * right) / max(float(np.sum(prior * said)), 1e-12)
@@ -161,28 +140,19 @@ def item_regression(
     rows: Rows,
     size: int,
     outputs: int,
-    same: np.ndarray | None = None,
     features: EventFeatures = EventFeatures(),
 ) -> Any:
     """An ItemRegression or, for more than `EXACT_UP_TO` items or targets, a SparseRegression.
 
     Args:
         bag, rows, size, outputs: see `ItemRegression`.
-        same, features: see `ItemRegression`. A sparse regression reads no features.
+        features: see `ItemRegression`. A sparse regression reads no features.
     """
     if max(rows.user_values + size, outputs) <= EXACT_UP_TO:
-        return ItemRegression(bag, rows, size, outputs, same, features)
+        return ItemRegression(bag, rows, size, outputs, features)
     counts = np.bincount(rows.targets, minlength=outputs)
     seen = count_items(rows.items, size)
     values = rows.user_values
-    regression = SparseRegression(bag, size, outputs, seen, counts, same=same, user_values=values)
+    regression = SparseRegression(bag, size, outputs, seen, counts, user_values=values)
     regression.add(rows)
     return regression
-
-
-def item_settings(bag: Bag, penalty: float, copy: float, features: EventFeatures) -> dict:
-    """What was chosen for a linear part to items, as `metrics.json` has it."""
-    more = {"copy": copy} if copy else {}
-    if features:
-        more["fields"] = True
-    return {"fade": bag.fade, "penalty": penalty, **more}

@@ -11,8 +11,8 @@ from keras_peterrec.linear.linear_part import Bag, LinearPart
 FADES = (0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
 PENALTIES = (1.0, 5.0, 20.0, 100.0, 500.0, 2_500.0, 10_000.0)
 FIRST_FADE, FIRST_PENALTY = 6, 3
-# What an item is held to say of itself; 0 as of every other.
-COPIES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+# What an item may say more of itself than its rows do; see `LinearPart.copying`.
+COPIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # Weights of the linear part that are tried: with 1 its scores differ from item to item as much as
 # the network's.
 SHARES = (
@@ -33,6 +33,7 @@ def best_item_regression(
     quality: Callable,
     earlier: LinearPart | None = None,
     make_with_fields: Callable | None = None,
+    same: np.ndarray | None = None,
 ) -> LinearPart:
     """The linear part to items whose fade and penalty are best.
 
@@ -43,6 +44,8 @@ def best_item_regression(
             begin anew; see `ItemRegression.solve`. Defaults to `None`.
         make_with_fields: Callable or `None`. As `make`, of a regression that reads fields as well.
             It is tried with the best bag, and kept where it is better. Defaults to `None`.
+        same: int array `[I]` or `None`. The target that is the same item, or -1. Defaults to
+            `None`: no item of a history is answered.
     """
     first = FIRST_PENALTY
 
@@ -54,10 +57,10 @@ def best_item_regression(
             return _with_quality(regression.solve(PENALTIES[place]), quality)
 
         value, first, part = _climb(of_penalty, first, len(PENALTIES))
-        return value, (part, regression)
+        return value, part
 
-    value, _, (part, regression) = _climb(of_fade, FIRST_FADE, len(FADES))
-    best = _with_copies(regression, (value, part), quality)
+    value, _, part = _climb(of_fade, FIRST_FADE, len(FADES))
+    best = value, part
     if earlier is not None and not earlier.is_sparse:
         regression = make(earlier.bag)
         if regression.exact:
@@ -73,17 +76,19 @@ def best_item_regression(
         regression = make_with_fields(best[1].bag)
         found = _best_penalty(regression, quality, best[1].chosen["penalty"])
         best = max(best, found, key=lambda found: found[0])
-    return best[1]
+    return _with_copies(best, quality, same)
 
 
-def best_penalty(regression: Any, quality: Callable, first: float) -> LinearPart:
+def best_penalty(
+    regression: Any, quality: Callable, first: float, same: np.ndarray | None = None
+) -> LinearPart:
     """The linear part of an `item_regression` whose penalty is best.
 
     Args:
-        quality: see `best_item_regression`.
+        quality, same: see `best_item_regression`.
         first: float. The penalty to begin with, one of `PENALTIES`.
     """
-    return _best_penalty(regression, quality, first)[1]
+    return _with_copies(_best_penalty(regression, quality, first), quality, same)
 
 
 def _best_penalty(regression, quality, first):
@@ -91,26 +96,22 @@ def _best_penalty(regression, quality, first):
         return _with_quality(regression.solve(PENALTIES[place]), quality)
 
     value, _, part = _climb(of_penalty, PENALTIES.index(first), len(PENALTIES))
-    return _with_copies(regression, (value, part), quality)
+    return value, part
 
 
-def _with_copies(regression, best, quality):
-    """The best quality and linear part if an item may say more of itself than its rows do.
+def _with_copies(best, quality, same):
+    """The best linear part if an item may say more of itself than its rows do.
+
+    All are tried: a first step up may be too small to tell from chance.
 
     Args:
         best: the quality and the LinearPart that is best without.
     """
-    if not regression.repeats:
-        return best
-    penalty = best[1].chosen["penalty"]
-
-    def of_copy(place):
-        if not place:
-            return best
-        return _with_quality(regression.solve(penalty, copy=COPIES[place]), quality)
-
-    value, _, part = _climb(of_copy, 0, len(COPIES))
-    return value, part
+    if same is None or not np.any(same >= 0):
+        return best[1]
+    parts = (best[1].copying(amount, same) for amount in COPIES)
+    tried = [best, *(_with_quality(part, quality) for part in parts)]
+    return max(tried, key=lambda pair: pair[0])[1]
 
 
 def _with_quality(part, quality):

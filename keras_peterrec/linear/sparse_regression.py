@@ -35,7 +35,6 @@ class SparseRegression:
         target_counts: int array `[Y]` or `None`. Likewise; `None` where target y is item y itself,
             and rows ask for the next item of a log. Defaults to `None`.
         most: int or `None`. How many items and targets take part. Defaults to `None`, `MOST_ITEMS`.
-        same: int array `[I]` or `None`; see `ItemRegression`. Of next items each item is itself.
         candidates: int or `None`. On how many items a target is regressed at most. Defaults to
             `None`: `CANDIDATES`, or fewer where items or targets are many.
         user_values: int. How many values columns of users have; they take part as items do.
@@ -55,7 +54,6 @@ class SparseRegression:
         item_counts: Any,
         target_counts: Any = None,
         most: int | None = None,
-        same: np.ndarray | None = None,
         candidates: int | None = None,
         user_values: int = 0,
     ) -> None:
@@ -63,7 +61,6 @@ class SparseRegression:
         self.next_items, self.user_values = target_counts is None, user_values
         if user_values:
             item_counts = np.append(np.full(user_values, np.iinfo("int64").max), item_counts)
-            same = same_rows(same, size, user_values)
             size += user_values
         self.bag = Bag(bag.fade, bag.power, min(bag.events, EVENTS))
         self._items = _Chosen(item_counts, size, most)
@@ -74,16 +71,6 @@ class SparseRegression:
         self._shape = size, outputs
         few = max(size, outputs) > MANY_TARGETS
         self._candidates = candidates or (FEWER_CANDIDATES if few else CANDIDATES)
-        # By target, both as places among those that take part; -1 for none.
-        self._item_of = np.full(len(self._targets.all), -1)
-        if self.next_items:
-            same = np.arange(size)
-        if same is not None:
-            items = np.flatnonzero(np.asarray(same) >= 0)
-            items = items[self._items.places[items] >= 0]
-            targets = self._targets.places[np.asarray(same)[items]]
-            taken = targets >= 0
-            self._item_of[targets[taken]] = self._items.places[items[taken]]
         self._systems: Any = None
 
     @property
@@ -149,20 +136,10 @@ class SparseRegression:
             self.half_gram.add_matrix(scipy.sparse.triu(bags.T @ bags))
             self.right.add_matrix(bags.T @ wanted[:, self._targets.all])
 
-    @property
-    def repeats(self) -> bool:
-        """Whether an item of a history is ever a target of it."""
-        targets = np.flatnonzero(self._item_of >= 0)
-        if not len(targets):
-            return False
-        return bool(np.any(self._solvable()[1].tocsr()[self._item_of[targets], targets]))
-
-    def solve(
-        self, penalty: float, prior: np.ndarray | None = None, copy: float = 0.0
-    ) -> LinearPart:
+    def solve(self, penalty: float, prior: np.ndarray | None = None) -> LinearPart:
         """The linear part for one penalty; a `prior` is not taken. See `ItemRegression.solve`."""
         with one_thread():  # the systems are small
-            return self._solve(penalty, copy)
+            return self._solve(penalty)
 
     def _solvable(self):
         """The systems and X'Y by columns, made once for all penalties."""
@@ -170,25 +147,22 @@ class SparseRegression:
             self._systems = _Systems(self.half_gram.matrix()), self.right.matrix().tocsc()
         return self._systems
 
-    def _solve(self, penalty, copy):
+    def _solve(self, penalty):
         systems, right = self._solvable()
         columns, rows, values = [], [], []
         most = self._candidates
         for target in progress.each(range(right.shape[1]), "solving for each item"):
             some = slice(right.indptr[target], right.indptr[target + 1])
             beside, sums = right.indices[some], right.data[some]
-            own = self._item_of[target]
-            if not len(beside) and (not copy or own < 0):
+            if not len(beside):
                 continue
             if len(beside) > most:
                 explained = sums**2 / (systems.diagonal[beside] + penalty)
                 best = np.argpartition(-explained, most)[:most]
                 beside, sums = beside[best], sums[best]
-            if own >= 0 and (self.next_items or copy) and own not in beside:
+            if self.next_items and target not in beside:
                 # That an item seldom follows itself is the largest weight that it has.
-                beside, sums = np.append(beside, own), np.append(sums, np.float32(0.0))
-            if copy:
-                sums = np.where(beside == own, sums + np.float32(penalty * copy), sums)
+                beside, sums = np.append(beside, target), np.append(sums, np.float32(0.0))
             system = systems.of(beside)
             system[np.diag_indices_from(system)] += penalty
             values.append(np.linalg.solve(system, sums))
@@ -200,21 +174,9 @@ class SparseRegression:
             columns = self._targets.all[np.concatenate(columns)]
             data = np.concatenate(values).astype("float32")
             table = scipy.sparse.csr_matrix((data, (rows, columns)), self._shape)
-        settings = {"fade": self.bag.fade, "penalty": penalty, **({"copy": copy} if copy else {})}
+        settings = {"fade": self.bag.fade, "penalty": penalty}
         bias = np.zeros(self._shape[1], "float32")
         return LinearPart(self.bag, table, bias, settings, user_values=self.user_values)
-
-
-def same_rows(same: np.ndarray | None, size: int, user_values: int) -> np.ndarray:
-    """The target that is the item of each row of a table, or -1, int `[M + I]`.
-
-    Args:
-        same: int array `[I]`, by item, or `None` where no target is one.
-        size: int. I.
-        user_values: int. M, rows of the table before those of the items.
-    """
-    same = np.full(size, -1) if same is None else np.asarray(same)
-    return np.append(np.full(user_values, -1), same)
 
 
 class _Systems:

@@ -105,11 +105,12 @@ def fit_linear(
             else (rows.first(bounds.rows), min(bounds.items // 4, CHOOSING_ITEMS))
         )
         make = lambda bag: _regression(bag, few, log, exact, most)
-        linear = best_item_regression(make, quality, earlier, _with_fields(log, bounds))
+        same = np.arange(items) if log.keep_seen else None
+        linear = best_item_regression(make, quality, earlier, _with_fields(log, bounds), same)
         if linear.is_sparse:
             progress.part("counting pairs of items")
             regression = count(log, linear.bag, most=bounds.items)
-            linear = best_penalty(regression, quality, linear.chosen["penalty"])
+            linear = best_penalty(regression, quality, linear.chosen["penalty"], same)
             if regression.items < items:
                 found(f"between the {regression.items:,} most frequent of {items:,} items")
         found(", ".join(f"{name} {value:g}" for name, value in linear.chosen.items() if value))
@@ -126,13 +127,13 @@ def _with_fields(log, bounds):
         return None
     rows = next_item_rows(log.sequences)
     rows = rows._replace(counted=features.matrix(log.fields.rows(log.sequences), items))
-    return lambda bag: ItemRegression(bag, rows, items, items, np.arange(items), features)
+    return lambda bag: ItemRegression(bag, rows, items, items, features)
 
 
 def _regression(bag, rows, log, exact, most=None):
     items = len(log.counts)
     if exact:
-        return ItemRegression(bag, rows, items, items, np.arange(items))
+        return ItemRegression(bag, rows, items, items)
     counts = log.counts
     if log.sequences.asked is None:
         counts = np.bincount(rows.targets, minlength=items)
@@ -143,10 +144,9 @@ def _regression(bag, rows, log, exact, most=None):
 
 def _sparse(log, bag, counts, most, candidates=None):
     """A sparse regression without rows yet, to all next items or to those that are asked for."""
-    items, asked = len(log.counts), {}
-    if log.sequences.asked is not None:
-        asked = {"target_counts": log.target_counts, "same": np.arange(items)}
-    return SparseRegression(bag, items, items, counts, most=most, candidates=candidates, **asked)
+    items, asked = len(log.counts), log.sequences.asked is not None
+    targets = log.target_counts if asked else None
+    return SparseRegression(bag, items, items, counts, targets, most, candidates=candidates)
 
 
 def refit_linear(
@@ -163,17 +163,18 @@ def refit_linear(
         chosen: dict of `weight`, `fade`, `penalty` and `copy`, as `metrics.json` has them.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
-    items, bag, copy = len(log.counts), Bag(chosen["fade"]), chosen.get("copy", 0.0)
+    items, bag, prior = len(log.counts), Bag(chosen["fade"]), None
     with progress.stage("fitting the linear part to everything"):
         if not bounds.is_exact(items):
-            part = count(log, bag, most=bounds.items).solve(chosen["penalty"], copy=copy)
-            return part.moved(chosen["weight"])
-        if chosen.get("fields"):
+            regression = count(log, bag, most=bounds.items)
+        elif chosen.get("fields"):
             regression = _with_fields(log, bounds)(bag)
         else:
             regression = _regression(bag, next_item_rows(log.sequences), log, exact=True)
-        prior = earlier.table if chosen.get("goes_on") else None
-        return regression.solve(chosen["penalty"], prior, copy).moved(chosen["weight"])
+        if chosen.get("goes_on"):
+            prior = earlier.table
+        part = regression.solve(chosen["penalty"], prior)
+        return part.copying(chosen.get("copy", 0.0), np.arange(items)).moved(chosen["weight"])
 
 
 def sparse_regression_of(

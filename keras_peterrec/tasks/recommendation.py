@@ -229,9 +229,10 @@ class RecommendationData(TaskData):
             return self.measure_linear(part, VALIDATION)[self.kind.metric.name]
 
         make, with_fields = functools.partial(self._regression, size=size), None
+        same = self._same() if self.kind.keep_seen else None
         if self.features and max(size, len(self.kind.targets)) <= EXACT_UP_TO:
             with_fields = functools.partial(make, features=self.features)
-        return best_item_regression(make, quality, make_with_fields=with_fields)
+        return best_item_regression(make, quality, make_with_fields=with_fields, same=same)
 
     def measure_linear(self, linear: LinearPart, part: str, sampled: bool = False) -> Measured:
         nothing = np.zeros((len(self.kind.targets), 1), "float32")
@@ -240,7 +241,7 @@ class RecommendationData(TaskData):
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         features = self.features if linear.get("fields") else EventFeatures()
         regression = self._regression(Bag(linear["fade"]), size, features)
-        return regression.solve(linear["penalty"], copy=linear.get("copy", 0.0))
+        return regression.solve(linear["penalty"]).copying(linear.get("copy", 0.0), self._same())
 
     def _rows(self, counted=None):
         train = self.splits[TRAIN]
@@ -255,7 +256,7 @@ class RecommendationData(TaskData):
 
     def _regression(self, bag, size, features=EventFeatures()):
         rows, outputs = self._rows(self.counted(features, size)), len(self.kind.targets)
-        return item_regression(bag, rows, size, outputs, same=self._same(), features=features)
+        return item_regression(bag, rows, size, outputs, features)
 
     def part_weights(
         self, users: np.ndarray, head: Layer, linear: LinearScores | None = None

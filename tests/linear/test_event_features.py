@@ -121,18 +121,17 @@ def test_the_regression_to_items_is_the_ridge_of_the_definition(bag):
     features = EventFeatures.of(FIELDS)
     counted = features.matrix(rows, ITEMS)
     given = Rows(rows[:, 0], starts, stops, np.arange(len(starts) + 1), targets, counted=counted)
-    same = np.array([0, -1, 3, -1, -1, 1])
-    regression = ItemRegression(bag, given, ITEMS, OUTPUTS, same, features)
+    regression = ItemRegression(bag, given, ITEMS, OUTPUTS, features)
     x = np.array([vector_of(rows[a:b], bag) for a, b in zip(starts, stops)])
     y = np.eye(OUTPUTS)[targets]
     np.testing.assert_allclose(regression.gram, x.T @ x, atol=1e-3)
     part = regression.solve(5.0)
     expected = np.linalg.solve(x.T @ x + 5.0 * np.eye(x.shape[1]), x.T @ y)
     np.testing.assert_allclose(part.table, expected, atol=1e-3)
-    held = np.zeros_like(expected)
-    held[FIRST_ITEM_ROW + np.array([0, 2, 5]), [0, 3, 1]] = 0.4
-    copied = expected + np.linalg.solve(x.T @ x + 5.0 * np.eye(x.shape[1]), 5.0 * held)
-    np.testing.assert_allclose(regression.solve(5.0, copy=0.4).table, copied, atol=1e-3)
+    copied = expected.copy()
+    copied[FIRST_ITEM_ROW + np.array([0, 2, 5]), [0, 3, 1]] += 0.4
+    same = np.array([0, -1, 3, -1, -1, 1])
+    np.testing.assert_allclose(part.copying(0.4, same).table, copied, atol=1e-3)
     assert part.chosen["fields"] and part.features == features
     found = part.scores(rows, starts, stops).all()
     np.testing.assert_allclose(found, x @ expected, atol=1e-3)

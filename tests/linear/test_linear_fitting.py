@@ -1,7 +1,10 @@
 """The fits of the linear part to items against NumPy and scikit-learn, and the best weight."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_samples import ITEMS, OUTPUTS, bag_of, matrices, random_rows
@@ -52,21 +55,20 @@ def test_ridge_is_held_to_an_earlier_table():
     np.testing.assert_allclose(regression.solve(1e7, earlier).table, scale * earlier, atol=1e-3)
 
 
-def test_ridge_is_held_to_copies_where_an_item_meets_itself():
-    rows, penalty = random_rows(5), 5.0
+@pytest.mark.parametrize("sparse", [False, True])
+def test_an_item_of_the_history_scores_more_by_how_much_it_counts_there(sparse):
+    rows, bag = random_rows(5), Bag(2.0)
     same = np.array([3, -1, 0, -1, -1, 6, -1, -1, -1, 2])
-    regression = ItemRegression(Bag(2.0), rows, ITEMS, OUTPUTS, same)
-    x, y = matrices(Bag(2.0), rows)
-    prior = np.zeros((ITEMS, OUTPUTS))
-    for item, target in enumerate(same):
-        if target >= 0:
-            prior[item, target] = 0.3
-    eye = penalty * np.eye(ITEMS)
-    expected = np.linalg.solve(x.T @ x + eye, x.T @ y + penalty * prior)
-    found = regression.solve(penalty, copy=0.3)
-    np.testing.assert_allclose(found.table, expected, atol=1e-4)
-    assert found.chosen["copy"] == 0.3 and "copy" not in regression.solve(penalty).chosen
-    assert regression.repeats and not ItemRegression(Bag(2.0), rows, ITEMS, OUTPUTS).repeats
+    part = ItemRegression(bag, rows, ITEMS, OUTPUTS).solve(5.0)
+    if sparse:
+        part = dataclasses.replace(part, table=scipy.sparse.csr_matrix(part.table))
+    copying, histories = part.copying(0.3, same), rows[:3]
+    expected, bags = part.scores(*histories).all(), matrices(bag, rows)[0]
+    for item in np.flatnonzero(same >= 0):
+        expected[:, same[item]] += 0.3 * bags[:, item]
+    np.testing.assert_allclose(copying.scores(*histories).all(), expected, atol=1e-4)
+    assert copying.chosen["copy"] == 0.3 and "copy" not in part.chosen
+    assert part.copying(0.0, same) is part
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -91,13 +93,12 @@ def test_where_items_repeat_rare_ones_are_copied_too(exact, monkeypatch):
         own = scores[np.arange(20), held]
         return float(np.mean((scores >= own[:, None]).sum(axis=1) == 1))
 
-    make = lambda bag: item_regression(bag, training, size, size, same=np.arange(size))
-    found = best_item_regression(make, quality)
+    make, same = lambda bag: item_regression(bag, training, size, size), np.arange(size)
+    found = best_item_regression(make, quality, same=same)
     assert found.chosen["copy"] > 0 and quality(found) == 1.0
-    # Where nothing repeats, nothing is tried.
-    others = rows_of(repeated, (repeated + 1) % 20)
-    make = lambda bag: item_regression(bag, others, size, size, same=np.arange(size))
-    assert "copy" not in best_item_regression(make, quality).chosen
+    # Where no item of a history is answered, or none is a target, nothing is tried.
+    for same in (None, np.full(size, -1)):
+        assert "copy" not in best_item_regression(make, quality, same=same).chosen
 
 
 def test_an_earlier_table_is_taken_where_it_is_better():
