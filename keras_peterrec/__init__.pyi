@@ -34,6 +34,7 @@ from keras_peterrec.log.user_splits import split_users as split_users
 from keras_peterrec.log.vocabulary import Vocabulary as Vocabulary
 from keras_peterrec.models.pretrainer import CausalPretrainer as CausalPretrainer
 from keras_peterrec.models.pretrainer import MaskedPretrainer as MaskedPretrainer
+from keras_peterrec.network.attention import AttentionNetwork as AttentionNetwork
 from keras_peterrec.network.convolution import ConvolutionNetwork as ConvolutionNetwork
 from keras_peterrec.network.network import Network as Network
 from keras_peterrec.network.network import Site as Site

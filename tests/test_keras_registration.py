@@ -21,6 +21,8 @@ CLASSES = registered_classes()
 ARGUMENTS = {
     "FieldTable": {"rows": 5},
     "ConvolutionNetwork": {"vocabulary_size": 9, "hidden_dim": 4, "dilations": [1]},
+    "AttentionNetwork": {"vocabulary_size": 9, "hidden_dim": 4, "blocks": 1, "window": 3},
+    "AttentionBlock": {"heads": 2, "window": 3, "causal": False},
     "RecommenderHead": {"items": 3},
     "LinearHead": {"outputs": 2},
     "TargetLoss": {"kind": "bpr", "seed": 1},

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # name -> "module:class", or a class that `register_network` was given.
 _NETWORKS: dict[str, Any] = {
     "convolution": "network.convolution:ConvolutionNetwork",
+    "attention": "network.attention:AttentionNetwork",
 }
 
 

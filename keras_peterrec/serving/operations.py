@@ -11,7 +11,7 @@ _OF_EXPORTS = (
     # answers to histories
     """
     AddV2 BroadcastTo Cast ConcatV2 Const Cumsum DenseBincount Einsum Equal ExpandDims Fill
-    Floor FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN
+    Floor FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN
     InitializeTableFromTextFileV2 Less LookupTableFindV2 MatMul Max Maximum Mean Minimum Mul NoOp
     NotEqual OnesLike Pack Pad PadV2 ParseExampleV2 Placeholder Pow Prod RaggedRange
     RaggedTensorToTensor Range ReadVariableOp RealDiv Relu Reshape Rsqrt Select SelectV2 Shape Size
@@ -68,7 +68,7 @@ _HARMLESS = (
     Atan2 Atanh Betainc Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs
     BroadcastGradientArgs Bucketize Ceil CheckNumerics CheckNumericsV2 Complex ComplexAbs Conj Cosh
     Cross Cumprod CumulativeLogsumexp Diag DiagPart Digamma Div DivNoNan Erfc Erfinv
-    EuclideanNorm FloorDiv HistogramFixedWidth Igamma Igammac Imag InTopK InTopKV2 Inv Invert
+    EuclideanNorm HistogramFixedWidth Igamma Igammac Imag InTopK InTopKV2 Inv Invert
     InvertPermutation IsFinite IsInf IsNan L2Loss LeftShift Lgamma LinSpace Mod MulNoNan Ndtri
     NextAfter Polygamma PopulationCount Real RightShift Rint Round SegmentMax SegmentMean SegmentMin
     SegmentProd SegmentSum Sinh Tan TruncateDiv TruncateMod UnsortedSegmentMax UnsortedSegmentMin

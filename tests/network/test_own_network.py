@@ -1,4 +1,4 @@
-"""A network of a user's own does all that the convolution does, and keeps the same promises."""
+"""Attention and a network of a user's own do what the convolution does, and keep its promises."""
 
 import json
 
@@ -14,6 +14,7 @@ from slow_cases import slow
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.network import registry
+from keras_peterrec.network.attention import AttentionNetwork
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.network.registry import register_network
 from keras_peterrec.patches.short_names import get_patch
@@ -32,6 +33,9 @@ from keras_peterrec.transfer.task import Task
 
 HISTORY = st.lists(st.integers(2, 19), min_size=1, max_size=8)
 PATCHES = ("bottleneck:2,serial", "bottleneck:2,serial_single", "lora:2", "scale_shift+item_lora:2")
+OTHER_PATCHES = ("bottleneck:2,parallel", "bottleneck:2,parallel_after_activation", "norm")
+# What a task of each network is made of, so that both ways to fold one into a host are there.
+TRAINED = {"gated_sum": "lora:2", "attention": "scale_shift"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,34 +54,41 @@ def filled(layer, seed=0):
     return layer
 
 
-NETWORK = filled(GatedSum(20, hidden_dim=8))
+NETWORKS = {
+    "gated_sum": filled(GatedSum(20, hidden_dim=8)),
+    "attention": filled(AttentionNetwork(20, hidden_dim=8, blocks=2, window=4)),
+}
+each = pytest.mark.parametrize("name", list(NETWORKS))
 
 
-def states_of(ids, network=NETWORK):
-    return np.asarray(network(np.asarray(ids, "int32")))
+def states_of(ids, name):
+    return np.asarray(NETWORKS[name](np.asarray(ids, "int32")))
 
 
+@each
 @settings(max_examples=6, deadline=None)
 @given(one=HISTORY, other=HISTORY, padding=st.integers(1, 9))
-def test_padding_is_inert_and_a_border(one, other, padding):
-    alone = states_of([one])[0]
-    row = states_of([[0] * padding + other + [0] + one])[0]
+def test_padding_is_inert_and_a_border(name, one, other, padding):
+    alone = states_of([one], name)[0]
+    row = states_of([[0] * padding + other + [0] + one], name)[0]
     np.testing.assert_allclose(row[-len(one) :], alone, atol=1e-5)
     assert not row[:padding].any()
 
 
+@each
 @settings(max_examples=6, deadline=None)
 @given(history=HISTORY, later=HISTORY)
-def test_a_state_knows_no_future(history, later):
-    before = states_of([history + [5] * len(later)])[0, : len(history)]
-    np.testing.assert_array_equal(states_of([history + later])[0, : len(history)], before)
+def test_a_state_knows_no_future(name, history, later):
+    before = states_of([history + [5] * len(later)], name)[0, : len(history)]
+    np.testing.assert_array_equal(states_of([history + later], name)[0, : len(history)], before)
 
 
 @pytest.mark.parametrize("patch", PATCHES)
-def test_a_fresh_patch_changes_no_bit_and_a_trained_one_does(patch):
+@each
+def test_a_fresh_patch_changes_no_bit_and_a_trained_one_does(name, patch):
     ids = np.array([[0, 0, 4, 9, 5], [4, 5, 6, 7, 12]])
-    head = build_task(NETWORK, LinearHead(3), "head")
-    task = build_task(NETWORK, LinearHead(3), "patch", patch)
+    head = build_task(NETWORKS[name], LinearHead(3), "head")
+    task = build_task(NETWORKS[name], LinearHead(3), "patch", patch)
     users = np.asarray(task.user_states(ids))
     assert users.tobytes() == np.asarray(head.user_states(ids)).tobytes()
     for layer in task.patched_host.patch_layers:
@@ -86,8 +97,9 @@ def test_a_fresh_patch_changes_no_bit_and_a_trained_one_does(patch):
 
 
 @pytest.mark.parametrize("patch", [None, PATCHES[-1], *slow(*PATCHES[:-1])])
-def test_events_one_by_one_are_the_whole_history(patch):
-    model = build_task(NETWORK, LinearHead(3), "patch" if patch else "head", patch)
+@each
+def test_events_one_by_one_are_the_whole_history(name, patch):
+    model = build_task(NETWORKS[name], LinearHead(3), "patch" if patch else "head", patch)
     for layer in (model.head, *model.patched_host.patch_layers):
         filled(layer)
     task, history = IncrementalTask(model), np.random.default_rng(1).integers(2, 20, (3, 9))
@@ -99,25 +111,35 @@ def test_events_one_by_one_are_the_whole_history(patch):
     np.testing.assert_allclose(np.asarray(task.read(history)), np.asarray(state), atol=1e-5)
 
 
+@pytest.mark.parametrize("patch", OTHER_PATCHES)
+def test_attention_has_sites_for_every_insertion(patch):
+    test_a_fresh_patch_changes_no_bit_and_a_trained_one_does("attention", patch)
+
+
 def test_what_a_network_does_not_have_is_refused():
     with pytest.raises(InputError, match="`patch` should be a method that finds sites in the host"):
-        build_task(NETWORK, LinearHead(3), "patch", "norm")
+        build_task(NETWORKS["gated_sum"], LinearHead(3), "patch", "norm")
     with pytest.raises(InputError, match="`name` should be new. Received: `name` = 'gated_sum'"):
         register_network("gated_sum", GatedSum)
     with pytest.raises(InputError, match="`network` should be a subclass of Network"):
         register_network("list", list)
-    assert build_task(NETWORK, LinearHead(3)).reach(99) is None
+    assert build_task(NETWORKS["gated_sum"], LinearHead(3)).reach(99) is None
+
+
+@pytest.fixture(scope="module", params=list(NETWORKS))
+def network(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def runs(registered, tmp_path_factory):
+def runs(registered, network, tmp_path_factory):
     """A host and a task, made by the commands."""
     folder = tmp_path_factory.mktemp("runs")
     log, quick = "simulated/source", {"epochs": 1, "baselines": False, "linear": False}
     small = {"hidden_dim": 8, "blocks": 1, "max_length": 10, "steps_per_epoch": 20}
-    pretrain(log, folder / "host", network="gated_sum", **small, **quick)
+    pretrain(log, folder / "host", network=network, **small, **quick)
     before = (folder / "host" / "weights.npz").read_bytes()
-    target = {"target": "simulated/target", "patch": "lora:2"}
+    target = {"target": "simulated/target", "patch": TRAINED[network]}
     with pytest.MonkeyPatch.context() as patch:  # so few steps hardly beat noise
         patch.setattr("keras_peterrec.runs.task_training.why_head_is_all", lambda *_: None)
         transfer(folder / "host", log, folder / "shop", **target, **quick)
@@ -125,13 +147,13 @@ def runs(registered, tmp_path_factory):
     return folder
 
 
-def test_a_host_names_its_network(runs):
+def test_a_host_names_its_network(runs, network):
     saved = json.loads((runs / "host" / "host.json").read_text())["network"]
-    assert saved["name"] == "gated_sum" and saved["settings"]["blocks"] == 1
-    assert type(Host.load(runs / "host").backbone) is GatedSum
+    assert saved["name"] == network and saved["settings"]["blocks"] == 1
+    assert type(Host.load(runs / "host").backbone) is type(NETWORKS[network])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_NETWORKS", {"convolution": ConvolutionNetwork})
-        with pytest.raises(InputError, match="registered first .* Received: .*'gated_sum'"):
+        with pytest.raises(InputError, match=f"registered first .* Received: .*'{network}'"):
             Host.load(runs / "host")
 
 
@@ -163,7 +185,7 @@ def test_it_is_served_as_it_was_trained(runs, tmp_path):
     assert status == 200 and said["predictions"][0]["items"][:5] == list(items[0])
 
 
-def test_tasks_of_it_are_mixed_and_merged(runs):
+def test_tasks_of_it_are_mixed_and_merged(runs, network):
     host = Host.load(runs / "host")
     task = Task.load(runs / "shop", host)
     filled(task.model.patched_host.patch_layers[0])
@@ -172,4 +194,4 @@ def test_tasks_of_it_are_mixed_and_merged(runs):
     np.testing.assert_allclose(merge_task(task).scores(ids), expected, atol=1e-4)
     mixed = MixedTasks.of_tasks({"shop": task}).scores(ids, ["shop", "shop"])
     np.testing.assert_allclose(mixed, expected, atol=1e-4)
-    assert get_patch("lora:2").merges(host.backbone, task.model.patches)
+    assert get_patch(TRAINED[network]).merges(host.backbone, task.model.patches)

@@ -1,0 +1,158 @@
+"""A network of pointwise attention, as HSTU's."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_peterrec.errors import check_count, refuse
+from keras_peterrec.network.attention_block import AttentionBlock
+from keras_peterrec.network.network import Network, Site
+from keras_peterrec.types import DType, Json, Patches, Tensor, Variable
+
+
+@keras.saving.register_keras_serializable("keras_peterrec")
+class AttentionNetwork(Network):
+    """Item embeddings and a stack of blocks in which events attend to events near them.
+
+        x = E[id];  x = block(x) for each block;  state = LN(x)
+
+    A block sees `window - 1` events back (and as many ahead, where it is not causal), so a row
+    costs in proportion to its length, however long it is.
+
+    Args:
+        vocabulary_size, hidden_dim, causal, dropout, name, dtype, fields: see `Network`.
+        blocks: int. Defaults to `8`.
+        heads: int. In how many groups the channels attend. Defaults to `2`.
+        window: int. How many events a block sees, the event itself included. Defaults to `64`.
+
+    Raises:
+        InputError: an argument is out of range, or `heads` does not divide `hidden_dim`.
+
+    Example:
+
+    >>> network = AttentionNetwork(vocabulary_size=1000, hidden_dim=32, blocks=2)
+    >>> network(np.array([[0, 0, 17, 5]])).shape
+    (1, 4, 32)
+
+    Source: Zhai et al., "Actions Speak Louder than Words", ICML 2024, section 3.2 (HSTU). Not in
+    the paper: the window, a bias by distance alone and none by time (a host's times are in the
+    events' vectors), the norm at the end, and branches that start small.
+    """
+
+    runs_beside = True
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        hidden_dim: int = 64,
+        causal: bool = True,
+        dropout: float = 0.0,
+        name: str = "network",
+        dtype: DType | None = None,
+        blocks: int = 8,
+        heads: int = 2,
+        window: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        self.count = check_count("blocks", blocks)
+        self.heads, self.window = check_count("heads", heads), check_count("window", window)
+        if hidden_dim % heads:
+            refuse("hidden_dim", f"a multiple of `heads` = {heads}", hidden_dim)
+        super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
+
+    def make_layers(self, dtype: DType) -> None:
+        settings = self.heads, self.window, self.causal, self.dropout
+        self.blocks = [
+            AttentionBlock(*settings, name=f"block_{n}", dtype=dtype)
+            for n in range(1, self.count + 1)
+        ]
+        self.final_norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, name="final_norm", dtype=dtype
+        )
+
+    def run(
+        self,
+        states: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None = None,
+        patches: Patches | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        for block in self.blocks:
+            given = {"patches": patches and patches[block.name], "training": training}
+            states = block(states, padding_mask, sequence_ids, **given)
+        return states
+
+    def run_beside(
+        self,
+        states: Tensor,
+        tokens: Tensor,
+        padding_mask: Tensor,
+        sequence_ids: Tensor | None,
+        patches: Patches | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        for block in self.blocks:
+            of_block = None if patches is None else patches[block.name]
+            states, tokens = block.with_tokens(
+                states, tokens, padding_mask, sequence_ids, of_block, training
+            )
+        return tokens
+
+    def finish(self, states: Tensor) -> Tensor:
+        return self.final_norm(states)
+
+    @property
+    def sites(self) -> dict[str, dict[str, Site]]:
+        return {block.name: block.sites for block in self.blocks}
+
+    @property
+    def receptive_field(self) -> int:
+        """How many positions a state depends on: `1 + blocks · (window - 1)` (causal)."""
+        return 1 + self.count * (self.window - 1)
+
+    @property
+    def option_to_see_further(self) -> str:
+        return f"--blocks {2 * self.count}"
+
+    @property
+    def multiplications(self) -> int:
+        # Beside the linear maps, products with the keys and the values of a window.
+        return super().multiplications + 2 * self.count * self.window * self.hidden_dim
+
+    def last_weights(self, count: int) -> list[Variable]:
+        """The weights of the last so many blocks."""
+        return [weight for block in self.blocks[-count:] for weight in block.trainable_weights]
+
+    def foldable(self, place: str, site: str) -> dict[str, Any]:
+        block = next(block for block in self.blocks if block.name == place)
+        return block.foldable(site)
+
+    @property
+    def state_rows(self) -> int | None:
+        """The keys and values that each block still sees at its next event."""
+        return 2 * self.count * (self.window - 1) if self.causal else None
+
+    def advance(
+        self,
+        memory: Tensor,
+        states: Tensor,
+        kept: int,
+        padding_mask: Tensor | None = None,
+        patches: Patches | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        memory, before, moved = ops.cast(memory, states.dtype), self.window - 1, []
+        for number, block in enumerate(self.blocks):
+            keys, values = (
+                memory[:, start * before : (start + 1) * before]
+                for start in (2 * number, 2 * number + 1)
+            )
+            at_sites = None if patches is None else patches[block.name]
+            states, longer = block.step(states, keys, values, padding_mask, at_sites)
+            moved += [rows[:, kept : kept + before] for rows in longer]
+        return states, ops.concatenate(moved, axis=1)
+
+    def get_config(self) -> Json:
+        own = {"blocks": self.count, "heads": self.heads, "window": self.window}
+        return {**super().get_config(), **own}
