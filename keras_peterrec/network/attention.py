@@ -7,12 +7,12 @@ from keras import ops
 
 from keras_peterrec.errors import check_count, refuse
 from keras_peterrec.network.attention_block import AttentionBlock
-from keras_peterrec.network.network import Network, Site
+from keras_peterrec.network.block_network import BlockNetwork
 from keras_peterrec.types import DType, Json, Patches, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class AttentionNetwork(Network):
+class AttentionNetwork(BlockNetwork):
     """Item embeddings and a stack of blocks in which events attend to events near them.
 
         x = E[id];  x = block(x) for each block;  state = LN(x)
@@ -40,8 +40,6 @@ class AttentionNetwork(Network):
     events' vectors), the norm at the end, and branches that start small.
     """
 
-    runs_beside = True
-
     def __init__(
         self,
         vocabulary_size: int,
@@ -61,51 +59,12 @@ class AttentionNetwork(Network):
             refuse("hidden_dim", f"a multiple of `heads` = {heads}", hidden_dim)
         super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
 
-    def make_layers(self, dtype: DType) -> None:
+    def make_blocks(self, dtype: DType) -> list[AttentionBlock]:
         settings = self.heads, self.window, self.causal, self.dropout
-        self.blocks = [
+        return [
             AttentionBlock(*settings, name=f"block_{n}", dtype=dtype)
             for n in range(1, self.count + 1)
         ]
-        self.final_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, name="final_norm", dtype=dtype
-        )
-
-    def run(
-        self,
-        states: Tensor,
-        padding_mask: Tensor,
-        sequence_ids: Tensor | None = None,
-        patches: Patches | None = None,
-        training: bool | None = None,
-    ) -> Tensor:
-        for block in self.blocks:
-            given = {"patches": patches and patches[block.name], "training": training}
-            states = block(states, padding_mask, sequence_ids, **given)
-        return states
-
-    def run_beside(
-        self,
-        states: Tensor,
-        tokens: Tensor,
-        padding_mask: Tensor,
-        sequence_ids: Tensor | None,
-        patches: Patches | None = None,
-        training: bool | None = None,
-    ) -> Tensor:
-        for block in self.blocks:
-            of_block = None if patches is None else patches[block.name]
-            states, tokens = block.with_tokens(
-                states, tokens, padding_mask, sequence_ids, of_block, training
-            )
-        return tokens
-
-    def finish(self, states: Tensor) -> Tensor:
-        return self.final_norm(states)
-
-    @property
-    def sites(self) -> dict[str, dict[str, Site]]:
-        return {block.name: block.sites for block in self.blocks}
 
     @property
     def receptive_field(self) -> int:
@@ -113,21 +72,14 @@ class AttentionNetwork(Network):
         return 1 + self.count * (self.window - 1)
 
     @property
-    def option_to_see_further(self) -> str:
-        return f"--blocks {2 * self.count}"
-
-    @property
     def multiplications(self) -> int:
         # Beside the linear maps, products with the keys and the values of a window.
-        return super().multiplications + 2 * self.count * self.window * self.hidden_dim
+        seen = self.window if self.causal else 2 * self.window - 1
+        return super().multiplications + 2 * self.count * seen * self.hidden_dim
 
     def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many blocks."""
         return [weight for block in self.blocks[-count:] for weight in block.trainable_weights]
-
-    def foldable(self, place: str, site: str) -> dict[str, Any]:
-        block = next(block for block in self.blocks if block.name == place)
-        return block.foldable(site)
 
     @property
     def state_rows(self) -> int | None:

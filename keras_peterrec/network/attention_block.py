@@ -209,6 +209,7 @@ class AttentionBlock(keras.layers.Layer):
             return ops.reshape(ops.pad(rows, ends), [-1, count, piece, *width])
 
         def with_neighbours(rows):
+            # Nothing lies beyond the ends: values of zero, so that ids and keys there do not count.
             rows = pieces(rows)
             none = ops.zeros_like(rows[:, :1])
             around = [ops.concatenate([none, rows[:, :-1]], axis=1), rows]

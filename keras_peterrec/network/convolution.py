@@ -7,13 +7,13 @@ import keras
 from keras import ops
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.network.network import Network, Site
+from keras_peterrec.network.block_network import BlockNetwork
 from keras_peterrec.network.residual_block import ResidualBlock
 from keras_peterrec.types import DType, Json, Patches, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class ConvolutionNetwork(Network):
+class ConvolutionNetwork(BlockNetwork):
     """Item embeddings and a stack of residual blocks.
 
         x = E[id];  x = block(x) for each block;  state = LN(x)
@@ -41,8 +41,6 @@ class ConvolutionNetwork(Network):
     vectors that start at length one, and branches that start small.
     """
 
-    runs_beside = True
-
     def __init__(
         self,
         vocabulary_size: int,
@@ -62,8 +60,8 @@ class ConvolutionNetwork(Network):
         self.kernel_size = kernel_size
         super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
 
-    def make_layers(self, dtype: DType) -> None:
-        self.blocks = [
+    def make_blocks(self, dtype: DType) -> list[ResidualBlock]:
+        return [
             ResidualBlock(
                 dilation,
                 self.kernel_size,
@@ -74,64 +72,17 @@ class ConvolutionNetwork(Network):
             )
             for n, dilation in enumerate(self.dilations, 1)
         ]
-        self.final_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, name="final_norm", dtype=dtype
-        )
-
-    def run(
-        self,
-        states: Tensor,
-        padding_mask: Tensor,
-        sequence_ids: Tensor | None = None,
-        patches: Patches | None = None,
-        training: bool | None = None,
-    ) -> Tensor:
-        for block in self.blocks:
-            given = {"patches": patches and patches[block.name], "training": training}
-            states = block(states, padding_mask, sequence_ids, **given)
-        return states
-
-    def run_beside(
-        self,
-        states: Tensor,
-        tokens: Tensor,
-        padding_mask: Tensor,
-        sequence_ids: Tensor | None,
-        patches: Patches | None = None,
-        training: bool | None = None,
-    ) -> Tensor:
-        for block in self.blocks:
-            of_block = None if patches is None else patches[block.name]
-            states, tokens = block.with_tokens(
-                states, tokens, padding_mask, sequence_ids, of_block, training
-            )
-        return tokens
-
-    def finish(self, states: Tensor) -> Tensor:
-        return self.final_norm(states)
-
-    @property
-    def sites(self) -> dict[str, dict[str, Site]]:
-        return {block.name: block.sites for block in self.blocks}
 
     @property
     def receptive_field(self) -> int:
         """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
         return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
 
-    @property
-    def option_to_see_further(self) -> str:
-        return f"--blocks {2 * len(self.blocks)}"
-
     def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many convolutions and the norms after them."""
         pairs = [p for block in self.blocks for p in zip(block.convolutions, block.norms)]
         last = pairs[len(pairs) - count :]
         return [weight for pair in last for layer in pair for weight in layer.weights]
-
-    def foldable(self, place: str, site: str) -> dict[str, Any]:
-        block = next(block for block in self.blocks if block.name == place)
-        return block.foldable(site)
 
     @property
     def state_rows(self) -> int | None:

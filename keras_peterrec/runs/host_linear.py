@@ -106,7 +106,10 @@ def fit_linear(
         )
         make = lambda bag: _regression(bag, few, log, exact, most)
         same = np.arange(items) if log.keep_seen else None
-        linear = best_item_regression(make, quality, earlier, _with_fields(log, bounds), same)
+        # A sparse one is fitted once more below, to all rows; only then what is added is chosen.
+        linear = best_item_regression(
+            make, quality, earlier, _with_fields(log, bounds), same if exact else None
+        )
         if linear.is_sparse:
             progress.part("counting pairs of items")
             regression = count(log, linear.bag, most=bounds.items)
