@@ -18,7 +18,7 @@ ROOMS = (
         "tensorflow_start",
         "matrix_threads",
     ),
-    "integers",
+    *("integers", "short_values"),
     *("keras_internals", "tensorflow_internals", "keras_registration", "task_kinds"),
     *("log", "linear", "layers", "network", "patches", "settings", "metrics", "optimizers"),
     *("training", "models", "tasks", "transfer", "report", "serving", "printing", "runs"),

@@ -1,9 +1,11 @@
 """The networks by name. Importing it is cheap: a network's file is imported when it is used."""
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.lazy_import import imported
+from keras_peterrec.short_values import read_value
 
 if TYPE_CHECKING:
     from keras_peterrec.network.network import Network
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 _NETWORKS: dict[str, Any] = {
     "convolution": "network.convolution:ConvolutionNetwork",
     "attention": "network.attention:AttentionNetwork",
+}
+# What every network takes, most of it as settings of their own; the rest are its options.
+_SHARED = {
+    *("vocabulary_size", "hidden_dim", "blocks", "causal", "dropout", "name", "dtype", "fields")
 }
 
 
@@ -22,8 +28,9 @@ def register_network(name: str, network: "type[Network]") -> None:
     served like any other. A program that loads such a host registers the network first.
 
     Args:
-        name: str.
-        network: subclass of Network.
+        name: str. Without the characters `:,=`, which have a meaning in `attention:heads=4`.
+        network: subclass of Network. What its constructor takes beside what all networks do are
+            its options.
 
     Raises:
         InputError: the name is taken or empty, or `network` is not such a class.
@@ -32,13 +39,13 @@ def register_network(name: str, network: "type[Network]") -> None:
 
     >>> register_network("convolution", ConvolutionNetwork)
     Traceback (most recent call last):
-    keras_peterrec.errors.InputError: `name` should be new. ...
+    keras_peterrec.errors.InputError: `name` should be new, ...
     """
     from keras_peterrec.network.network import Network  # imports Keras
 
-    if not name or name in _NETWORKS:
+    if not name or name in _NETWORKS or set(":,=") & set(name):
         raise InputError(
-            "`name` should be new. "
+            "`name` should be new, and without any of :,=. "
             f"Received: `name` = {name!r}, with {', '.join(_NETWORKS)} registered."
         )
     if not (isinstance(network, type) and issubclass(network, Network)):
@@ -63,6 +70,46 @@ def get_network(name: str) -> "type[Network]":
             f"registered first (`register_network`). Received: `network` = {name!r}."
         )
     return imported(_NETWORKS[name])
+
+
+def read_network(text: str) -> "tuple[type[Network], dict[str, Any]]":
+    """Reads a network's name and its options, `name[:option=value,...]`.
+
+    Several values of one option are joined by `/`.
+
+    Returns:
+        The class, and the options as arguments of its constructor, which checks their values.
+
+    Raises:
+        InputError: no network has this name, or it has no such option.
+
+    Example:
+
+    >>> read_network("attention:heads=4,window=32")
+    (<class '...AttentionNetwork'>, {'heads': 4, 'window': 32})
+    """
+    name, colon, given = text.partition(":")
+    network = get_network(name.strip())
+    arguments = inspect.signature(network).parameters.values()
+    named = [each.name for each in arguments if each.kind is not each.VAR_KEYWORD]
+    taken = [name for name in named if name not in _SHARED]
+    options: dict[str, Any] = {}
+    for part in given.split(",") if colon else ():
+        option, _, value = (side.strip() for side in part.partition("="))
+        if option not in taken or option in options or not value:
+            allowed = ", ".join(f"{option}=..." for option in taken)
+            having = f"some of {allowed}, each once" if taken else "nothing"
+            raise InputError(
+                f"`network` should have after {name.strip()}: {having}. Received: {text!r}."
+            )
+        options[option] = read_value(value)
+    return network, options
+
+
+def check_network(name: str, value: Any) -> None:
+    """Raises InputError where `read_network` cannot read a value."""
+    if value not in _NETWORKS:  # which is known without importing a network
+        read_network(value)
 
 
 def network_to_config(network: "Network") -> dict[str, Any]:

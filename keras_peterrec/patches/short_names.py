@@ -7,8 +7,7 @@ from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.registry import STACK, get_patch_method, patch_methods
 from keras_peterrec.patches.stack import Stack
-
-_WORDS = {"true": True, "false": False, "none": None}
+from keras_peterrec.short_values import is_number, read_value, write_value
 
 
 def get_patch(patch: str | PatchMethod) -> PatchMethod:
@@ -51,13 +50,13 @@ def short_name(patch: PatchMethod) -> str:
             f"({short_name(m)})" if isinstance(m, Stack) else short_name(m) for m in patch.methods
         ]
         name = "+".join(terms)
-        return name if patch.blocks is None else f"({name}):blocks={_write_value(patch.blocks)}"
+        return name if patch.blocks is None else f"({name}):blocks={write_value(patch.blocks)}"
     name = _name_of(patch)
     settings = [
         text for field in dataclasses.fields(patch) if (text := _write_setting(patch, field))
     ]
     # The main number first, the blocks last.
-    settings.sort(key=lambda text: (not _is_number(text), text.startswith("blocks=")))
+    settings.sort(key=lambda text: (not is_number(text), text.startswith("blocks=")))
     return f"{name}:{','.join(settings)}" if settings else name
 
 
@@ -124,9 +123,9 @@ def _read_settings(method, name, text, whole):
     for part in map(str.strip, text.split(",")):
         key, equals, value = (side.strip() for side in part.partition("="))
         if equals:
-            value = _read_value(value)
-        elif _is_number(part):
-            key, value = method.number, _read_value(part)
+            value = read_value(value)
+        elif is_number(part):
+            key, value = method.number, read_value(part)
         elif part in method.words:
             key, value = method.words[part], part
         else:
@@ -154,39 +153,13 @@ def _write_setting(patch, field):
     """One setting of a short name, or `None` where the name can do without it."""
     value = getattr(patch, field.name)
     if field.name == patch.number and value is not None:
-        return _write_value(value)
+        return write_value(value)
     if value == field.default:
         return None
     if value is True:
         return field.name
-    text = _write_value(value)
+    text = write_value(value)
     return text if patch.words.get(text) == field.name else f"{field.name}={text}"
-
-
-def _write_value(value):
-    if isinstance(value, tuple):
-        # Of one value, the / says that it is a sequence.
-        return "/".join(map(_write_value, value)) + ("/" if len(value) < 2 else "")
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value).replace("e+", "e")  # 1e+20: a + would begin another method
-
-
-def _read_value(text):
-    if "/" in text:
-        return tuple(_read_value(part) for part in text.split("/") if part)
-    if text in _WORDS:
-        return _WORDS[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def _is_number(text):
-    return text[:1] in set("-./0123456789")
 
 
 def _name_of(patch):

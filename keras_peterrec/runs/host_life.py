@@ -19,7 +19,7 @@ from keras_peterrec.log.vocabulary import rows_of_items
 from keras_peterrec.models.micro_batches import CACHED_VALUES
 from keras_peterrec.models.pretrainer import OBJECTIVES, Pretrainer
 from keras_peterrec.network.network import ITEM_TABLE
-from keras_peterrec.network.registry import get_network
+from keras_peterrec.network.registry import read_network
 from keras_peterrec.runs.advice import LINEAR, NETWORK
 from keras_peterrec.runs.host_linear import (
     Bounds,
@@ -198,12 +198,14 @@ def new_pretrainer(
     """
     objective = getattr(settings, "objective", "causal")
     reads: Json = {"fields": fields} if fields else {}
-    network = get_network(settings.network)(
+    network_class, options = read_network(settings.network)
+    network = network_class(
         vocabulary_size,
         hidden_dim=settings.hidden_dim,
         blocks=settings.blocks,
         causal=objective == "causal",
         dropout=settings.dropout,
+        **options,
         **reads,
     )
     return OBJECTIVES[objective](network, tied=False, seed=settings.seed)

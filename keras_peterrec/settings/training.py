@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from keras_peterrec.errors import check_count
-from keras_peterrec.network.registry import network_names
+from keras_peterrec.network.registry import check_network, network_names
 from keras_peterrec.settings.base import Settings, device_count, rate, setting
 
 
@@ -15,8 +15,10 @@ class NetworkSettings(Settings):
     blocks: int = setting(8, "blocks of the network", check=check_count)
     network: str = setting(
         "convolution",
-        f"which network: {', '.join(network_names())}, or one of your own (see `register_network`)",
-        choices=network_names,
+        f"which network: {', '.join(network_names())}, or one of your own (see "
+        "`register_network`); with options of its own, attention:heads=4,window=32",
+        metavar="NAME[:OPTION=VALUE,...]",
+        check=check_network,
     )
     max_length: int = setting(100, "events of a history that it reads", check=check_count)
     dropout: float = setting(0.3, "on embeddings and branches", check=rate)

@@ -21,9 +21,11 @@ from keras_peterrec.network.registry import register_network
 from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs
+from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.combined_tasks import merge_task
 from keras_peterrec.transfer.host import Host
@@ -118,11 +120,45 @@ def test_events_one_by_one_are_the_whole_history(name, patch):
 def test_what_a_network_does_not_have_is_refused():
     with pytest.raises(InputError, match="`patch` should be a method that finds sites in the host"):
         build_task(NETWORKS["gated_sum"], LinearHead(3), "patch", "norm")
-    with pytest.raises(InputError, match="`name` should be new. Received: `name` = 'gated_sum'"):
-        register_network("gated_sum", GatedSum)
+    for taken in ("gated_sum", "gated:sum"):
+        with pytest.raises(InputError, match=f"`name` should be new, .* `name` = '{taken}'"):
+            register_network(taken, GatedSum)
     with pytest.raises(InputError, match="`network` should be a subclass of Network"):
         register_network("list", list)
     assert build_task(NETWORKS["gated_sum"], LinearHead(3)).reach(99) is None
+
+
+def made(network):
+    settings = PretrainSettings("log.csv", "out", network=network, hidden_dim=8, blocks=2)
+    return new_pretrainer(settings, 20).backbone
+
+
+def test_a_network_has_options_of_its_own():
+    attention = made("attention:heads=4, window=5")
+    assert (attention.heads, attention.window, len(attention.blocks)) == (4, 5, 2)
+    assert made("convolution:dilations=1/2/4,kernel_size=5").dilations == (1, 2, 4)
+    assert type(made("gated_sum")) is GatedSum
+
+
+@pytest.mark.parametrize(
+    "network, problem",
+    [
+        ("perceptron:heads=2", "should be one of convolution, .*perceptron"),
+        ("attention:heds=2", "after attention: some of heads=..., window=..., each once. .*heds"),
+        ("attention:heads=2,heads=2", "each once. Received: 'attention:heads=2,heads=2'"),
+        ("attention:", "should have after attention: some of"),
+        ("attention:blocks=2", "should have after attention: some of"),
+        ("gated_sum:heads=2", "should have after gated_sum: nothing. Received"),
+    ],
+)
+def test_options_that_a_network_has_not_are_refused_at_once(network, problem):
+    with pytest.raises(InputError, match=problem):
+        PretrainSettings("log.csv", "out", network=network)
+
+
+def test_values_that_an_option_cannot_have_are_refused_by_the_network():
+    with pytest.raises(InputError, match="`heads` should be a positive integer. .*'two'"):
+        made("attention:heads=two")
 
 
 @pytest.fixture(scope="module", params=list(NETWORKS))
