@@ -21,7 +21,7 @@ ROOMS = (
     *("integers", "short_values"),
     *("keras_internals", "tensorflow_internals", "keras_registration", "task_kinds"),
     *("log", "linear", "layers", "network", "patches", "settings", "metrics", "optimizers"),
-    *("training", "models", "tasks", "transfer", "report", "serving", "printing", "runs"),
+    *("training", "models", "tasks", "report", "transfer", "serving", "printing", "runs"),
     *("server", "benchmarks", "experiments", "commands", "cli", "__init__", "__main__"),
 )
 

@@ -1,6 +1,7 @@
-"""The model card of an export, in Hugging Face's format: metadata in YAML, then text in Markdown.
+"""Model cards of exports and hosts, in Hugging Face's format: YAML, then text in Markdown.
 
-It says what `report` says, in short, and goes beside the SavedModel as `assets.extra/README.md`.
+They say what `report` says, in short. An export's goes beside the SavedModel as
+`assets.extra/README.md`, a host's into its preset.
 
 Source: https://huggingface.co/docs/hub/model-cards and the specification of its metadata,
 https://github.com/huggingface/hub-docs/blob/main/modelcard.md (`model-index`).
@@ -31,6 +32,40 @@ def model_card(name: str, description: dict, runs: dict) -> str:
             Signatures whose run is not known are listed without metrics.
     """
     return f"---\n{_metadata(name, runs)}---\n\n{_text(name, description, runs)}"
+
+
+def host_card(name: str, description: dict, run: dict | None) -> str:
+    """The text of the card of a host that is handed to others.
+
+    Args:
+        name: str. Of the host.
+        description: dict of `items`, `network` (of which class), `channels`, `events` (how many of
+            a history it reads) and `reads` (columns of an event beside the item).
+        run: dict, what `gather` says of the run that made it, or `None` where that is not known.
+    """
+    runs = {} if run is None else {OF_HOST: run}
+    columns = ", ".join(map(_code, description["reads"]))
+    text = [
+        f"# {_plain(name)}",
+        "",
+        "A host of [keras_peterrec](https://arxiv.org/abs/2001.04253): one network for behaviour "
+        "logs, on which small patches learn tasks such as recommendation in another shop, age or "
+        "churn. "
+        f"{_plain(description['network'])} with {description['channels']} channels; it knows "
+        f"{description['items']:,} items and reads the last {description['events']} events of a "
+        f"history{', their item and ' + columns if columns else ''}.",
+        "",
+        "```python",
+        "from keras_peterrec import Host",
+        "",
+        'host = Host.from_preset("path/to/this/folder")  # or "hf://user/name"',
+        'items, scores = host.recommend(["i1 i2 i3"], k=5)',
+        "```",
+        "",
+    ]
+    if run is not None:
+        text += _about(OF_HOST, run)
+    return f"---\n{_metadata(name, runs)}---\n\n" + "\n".join([*text, *_limits({})])
 
 
 def _metadata(name, runs):

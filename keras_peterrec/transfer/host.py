@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.files.atomic_write import publishing
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
 from keras_peterrec.files.weights_file import (
     assign_weights,
@@ -310,6 +311,49 @@ class Host:
                     f"Received: {host.fingerprint(items)}; its files were changed."
                 )
         return host
+
+    @classmethod
+    def from_preset(cls, preset: AnyPath) -> "Host":
+        """Reads a host that somebody hands out: arrays, JSON and text, no code.
+
+        Args:
+            preset: path of a folder, of `to_preset` or of a host; or `"hf://user/name"` of the
+                Hugging Face Hub, with `@revision` for another than the newest (extra `hub`).
+
+        Raises:
+            InputError: there is none, it cannot be fetched, or see `load`.
+
+        Example:
+
+        >>> host.to_preset("runs/preset")
+        >>> Host.from_preset("runs/preset").fingerprint() == host.fingerprint()
+        True
+        """
+        from keras_peterrec.transfer.presets import preset_folder
+
+        return cls.load(preset_folder(preset), "preset")
+
+    def to_preset(self, preset: AnyPath) -> None:
+        """Writes a folder to hand to others, which `hf upload user/name FOLDER` puts on the Hub.
+
+        It has the files of a host, a card (`README.md`) with the metrics of the run that it was
+        loaded from, and what keras-hub's users know: `config.json`, `model.weights.h5` and
+        `metadata.json`.
+
+        Args:
+            preset: path of a new folder.
+
+        Raises:
+            InputError: the folder exists and is not empty.
+        """
+        from keras_peterrec.transfer.presets import write_for_others
+
+        preset = Path(preset)
+        if preset.exists() and (not preset.is_dir() or any(preset.iterdir())):
+            refuse("preset", "a new folder", str(preset))
+        with publishing(preset) as folder:
+            self.save(folder)
+            write_for_others(folder, self, preset.resolve().name)
 
     def _weights(self):
         named = {f"network/{path}": w for path, w in self.backbone.named_weights().items()}

@@ -1,0 +1,95 @@
+"""Hosts handed to others: a folder in keras-hub's layout, or a model of the Hugging Face Hub.
+
+Source: keras-hub's "Uploading models" guide, for `config.json`, `metadata.json` and
+`model.weights.h5`.
+"""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import keras_peterrec
+from keras_peterrec.errors import InputError, refuse
+from keras_peterrec.files.atomic_write import write_text
+from keras_peterrec.files.json_file import write_json
+from keras_peterrec.report.card import host_card
+from keras_peterrec.report.gather import gather
+
+# What is read of a preset. The rest of it is for people, and for those who have Keras alone.
+HOST_FILES = ("host.json", "vocabulary.txt", "weights.npz")
+HUB = "hf://"
+_HUB_NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
+
+
+def preset_folder(preset: Any) -> Path:
+    """The folder of a preset, which is fetched where it lies on the Hub.
+
+    Args:
+        preset: path; or `"hf://user/name"`, with `@revision` (a branch, a tag or a commit) for
+            another than the newest.
+
+    Raises:
+        InputError: the name has another form, huggingface_hub is not installed, or the Hub does not
+            give the files.
+    """
+    if not str(preset).startswith(HUB):
+        return Path(preset)
+    named = _HUB_NAME.fullmatch(str(preset))
+    if named is None:
+        refuse("preset", "a path, hf://user/name or hf://user/name@revision", preset)
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "`preset` on the Hub needs huggingface_hub: pip install 'keras-peterrec[hub]'. "
+            f"Received: `preset` = {preset!r}."
+        ) from error
+    try:
+        folder = huggingface_hub.snapshot_download(
+            named["repository"], revision=named["revision"], allow_patterns=list(HOST_FILES)
+        )
+    except (OSError, ValueError) as error:  # what the Hub's client says of names and of answers
+        reason = " ".join(str(error).split())
+        raise InputError(
+            "`preset` should be a host on the Hub that you may read. "
+            f"Received: `preset` = {preset!r}: {reason}"
+        ) from error
+    return Path(folder)
+
+
+def write_for_others(folder: Path, host: Any, name: str) -> None:
+    """Writes what a preset has beside the files of a host.
+
+    `config.json` and `model.weights.h5` are the network alone, as keras-hub has a backbone: whoever
+    has Keras and this package's classes makes it of them. They are written, not read.
+
+    Args:
+        folder: Path. With the host's files.
+        host: Host. Where its folder is that of a run, the card says its metrics.
+        name: str. What the card calls it.
+    """
+    network = host.backbone
+    write_json(folder / "config.json", keras.saving.serialize_keras_object(network))
+    network.save_weights(folder / "model.weights.h5")
+    write_json(
+        folder / "metadata.json",
+        {
+            "keras_version": keras.__version__,
+            "keras_peterrec_version": keras_peterrec.__version__,
+            "parameter_count": network.count_params(),
+            "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S"),
+        },
+    )
+    run = host.folder
+    known = run is not None and (run / "metrics.json").is_file()
+    described = {
+        "items": len(host.vocabulary.items),
+        "network": type(network).__name__,
+        "channels": network.hidden_dim,
+        "events": host.max_length,
+        "reads": host.fields.columns,
+    }
+    write_text(folder / "README.md", host_card(name, described, gather(run) if known else None))
