@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.lazy_import import imported
 from keras_peterrec.short_values import read_value
+from keras_peterrec.types import Json
 
 if TYPE_CHECKING:
     from keras_peterrec.network.network import Network
@@ -72,7 +73,7 @@ def get_network(name: str) -> "type[Network]":
     return imported(_NETWORKS[name])
 
 
-def read_network(text: str) -> "tuple[type[Network], dict[str, Any]]":
+def read_network(text: str) -> "tuple[type[Network], Json]":
     """Reads a network's name and its options, `name[:option=value,...]`.
 
     Several values of one option are joined by `/`.
@@ -93,7 +94,7 @@ def read_network(text: str) -> "tuple[type[Network], dict[str, Any]]":
     arguments = inspect.signature(network).parameters.values()
     named = [each.name for each in arguments if each.kind is not each.VAR_KEYWORD]
     taken = [name for name in named if name not in _SHARED]
-    options: dict[str, Any] = {}
+    options: Json = {}
     for part in given.split(",") if colon else ():
         option, _, value = (side.strip() for side in part.partition("="))
         if option not in taken or option in options or not value:
@@ -106,7 +107,7 @@ def read_network(text: str) -> "tuple[type[Network], dict[str, Any]]":
     return network, options
 
 
-def check_network(name: str, value: Any) -> None:
+def check_network(name: str, value: str) -> None:
     """Raises InputError where `read_network` cannot read a value."""
     if value not in _NETWORKS:  # which is known without importing a network
         read_network(value)

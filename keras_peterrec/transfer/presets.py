@@ -17,6 +17,7 @@ from keras_peterrec.files.atomic_write import write_text
 from keras_peterrec.files.json_file import write_json
 from keras_peterrec.report.card import host_card
 from keras_peterrec.report.gather import gather
+from keras_peterrec.types import AnyPath
 
 # What is read of a preset. The rest of it is for people, and for those who have Keras alone.
 HOST_FILES = ("host.json", "vocabulary.txt", "weights.npz")
@@ -24,7 +25,7 @@ HUB = "hf://"
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
 
 
-def preset_folder(preset: Any) -> Path:
+def preset_folder(preset: AnyPath) -> Path:
     """The folder of a preset, which is fetched where it lies on the Hub.
 
     Args:
@@ -39,7 +40,7 @@ def preset_folder(preset: Any) -> Path:
         return Path(preset)
     named = _HUB_NAME.fullmatch(str(preset))
     if named is None:
-        refuse("preset", "a path, hf://user/name or hf://user/name@revision", preset)
+        refuse("preset", "a path, hf://user/name or hf://user/name@revision", str(preset))
     try:
         import huggingface_hub
     except ModuleNotFoundError as error:
