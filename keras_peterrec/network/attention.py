@@ -22,7 +22,7 @@ class AttentionNetwork(BlockNetwork):
 
     Args:
         vocabulary_size, hidden_dim, causal, dropout, name, dtype, fields: see `Network`.
-        blocks: int. Defaults to `8`.
+        blocks: int. Defaults to `4`, which see 253 events.
         heads: int. In how many groups the channels attend. Defaults to `2`.
         window: int. How many events a block sees, the event itself included. Defaults to `64`.
 
@@ -48,7 +48,7 @@ class AttentionNetwork(BlockNetwork):
         dropout: float = 0.0,
         name: str = "network",
         dtype: DType | None = None,
-        blocks: int = 8,
+        blocks: int = 4,
         heads: int = 2,
         window: int = 64,
         **kwargs: Any,

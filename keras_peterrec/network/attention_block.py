@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_peterrec.layers.hashed_dropout import HashedDropout
@@ -165,7 +166,7 @@ class AttentionBlock(keras.layers.Layer):
         values = ops.concatenate([values, value], axis=1)
         queries = inputs.shape[1]
         bias = self._bias(queries, queries + self.window - 1, self.window - 1)
-        attended = self._summed(query, keys, values, bias)
+        attended = self._summed_in_place(query, keys, values, bias)
         branch = self._branch(attended, gate, patches)
         if padding_mask is not None:
             branch = branch * padding_mask
@@ -252,6 +253,24 @@ class AttentionBlock(keras.layers.Layer):
         summed = ops.swapaxes(ops.matmul(_silu(scores), values), -2, -3)
         shape = [-1, *ops.shape(summed)[1:-2], self.heads * summed.shape[-1]]
         return ops.reshape(summed, shape)
+
+    def _summed_in_place(self, query, keys, values, bias):
+        """As `_summed`, for a few queries of one sequence a row.
+
+        A user's keys and values are many times what is asked of them, so they are not copied to
+        lie by head: each head's query is as wide as all channels, with zeros where others are.
+        """
+        count, channels = query.shape[1:]
+        width = channels // self.heads
+        own = np.repeat(np.eye(self.heads), width, axis=1)  # [H, C]: which channels are a head's
+        own = ops.convert_to_tensor(own, dtype=query.dtype)
+        wide = ops.reshape(
+            query[:, :, None] * (own * width**-0.5), [-1, count * self.heads, channels]
+        )
+        scores = ops.matmul(wide, ops.swapaxes(keys, -1, -2))
+        scores = scores + ops.reshape(ops.swapaxes(bias, 0, 1), [count * self.heads, -1])
+        summed = ops.matmul(_silu(scores), values)
+        return ops.sum(ops.reshape(summed, [-1, count, self.heads, channels]) * own, axis=2)
 
     def _by_head(self, rows):
         """`[..., T, C]` as `[..., H, T, C / H]`."""

@@ -107,6 +107,12 @@ def read_network(text: str) -> "tuple[type[Network], Json]":
     return network, options
 
 
+def usual_blocks(text: str) -> int:
+    """How many blocks a network has unless it is told, by its name with or without options."""
+    network, _ = read_network(text)
+    return inspect.signature(network).parameters["blocks"].default
+
+
 def check_network(name: str, value: str) -> None:
     """Raises InputError where `read_network` cannot read a value."""
     if value not in _NETWORKS:  # which is known without importing a network

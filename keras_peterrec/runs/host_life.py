@@ -199,10 +199,11 @@ def new_pretrainer(
     objective = getattr(settings, "objective", "causal")
     reads: Json = {"fields": fields} if fields else {}
     network_class, options = read_network(settings.network)
+    if settings.blocks is not None:
+        options["blocks"] = settings.blocks
     network = network_class(
         vocabulary_size,
         hidden_dim=settings.hidden_dim,
-        blocks=settings.blocks,
         causal=objective == "causal",
         dropout=settings.dropout,
         **options,

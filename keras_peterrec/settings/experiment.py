@@ -84,7 +84,11 @@ class ExperimentSettings(ReadingSettings):
     hidden_dim: int = setting(
         NetworkSettings.hidden_dim, "channels of the hosts", check=check_count
     )
-    blocks: int = setting(NetworkSettings.blocks, "blocks of the hosts", check=check_count)
+    blocks: int | None = setting(
+        NetworkSettings.blocks,
+        "blocks of the hosts (default: as many as suit their network)",
+        check=check_count,
+    )
     max_length: int | None = setting(
         None, "events of a history (default: as suits the dataset)", check=check_count
     )

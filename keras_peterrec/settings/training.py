@@ -12,7 +12,11 @@ class NetworkSettings(Settings):
     """Which network and how large, and what its training takes away to make it robust."""
 
     hidden_dim: int = setting(64, "channels C of the network", check=check_count)
-    blocks: int = setting(8, "blocks of the network", check=check_count)
+    blocks: int | None = setting(
+        None,
+        "blocks of the network (default: as many as suit it, 8 of convolution and 4 of attention)",
+        check=check_count,
+    )
     network: str = setting(
         "convolution",
         f"which network: {', '.join(network_names())}, or one of your own (see "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.network.registry import usual_blocks
 from keras_peterrec.settings.base import Settings, checked_value, positive_number, setting, type_of
 from keras_peterrec.settings.parser import meant
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -210,6 +211,11 @@ class TunePretrainSettings(TuningSettings, PretrainSettings):
         "learning_rate=0.0005..0.005",
         "unknown_rate=0..0.3",
     )
+
+    def given(self, name: str) -> Any:
+        if name == "blocks" and self.blocks is None:
+            return usual_blocks(self.network)
+        return super().given(name)
 
     def _matters(self, name):
         return name != "unknown_rate" or self.objective == "causal"

@@ -144,4 +144,4 @@ def test_heads_divide_the_channels():
     with pytest.raises(InputError, match="`hidden_dim` should be a multiple of `heads` = 4. Rece"):
         AttentionNetwork(30, 6, heads=4)
     twin = AttentionNetwork.from_config(AttentionNetwork(30, 8, heads=4, window=9).get_config())
-    assert (twin.heads, twin.window, len(twin.blocks)) == (4, 9, 8)
+    assert (twin.heads, twin.window, len(twin.blocks)) == (4, 9, 4)

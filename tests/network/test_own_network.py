@@ -26,6 +26,7 @@ from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
 from keras_peterrec.settings.pretrain import PretrainSettings
+from keras_peterrec.settings.tune import TunePretrainSettings
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.transfer.combined_tasks import merge_task
 from keras_peterrec.transfer.host import Host
@@ -128,8 +129,8 @@ def test_what_a_network_does_not_have_is_refused():
     assert build_task(NETWORKS["gated_sum"], LinearHead(3)).reach(99) is None
 
 
-def made(network):
-    settings = PretrainSettings("log.csv", "out", network=network, hidden_dim=8, blocks=2)
+def made(network, blocks=2):
+    settings = PretrainSettings("log.csv", "out", network=network, hidden_dim=8, blocks=blocks)
     return new_pretrainer(settings, 20).backbone
 
 
@@ -138,6 +139,12 @@ def test_a_network_has_options_of_its_own():
     assert (attention.heads, attention.window, len(attention.blocks)) == (4, 5, 2)
     assert made("convolution:dilations=1/2/4,kernel_size=5").dilations == (1, 2, 4)
     assert type(made("gated_sum")) is GatedSum
+
+
+@pytest.mark.parametrize("network, blocks", [("convolution", 8), ("attention:heads=1", 4)])
+def test_a_network_has_as_many_blocks_as_suit_it(network, blocks):
+    assert len(made(network, blocks=None).blocks) == blocks
+    assert TunePretrainSettings("log.csv", "out", network=network).given("blocks") == blocks
 
 
 @pytest.mark.parametrize(
