@@ -94,16 +94,17 @@ class AttentionNetwork(BlockNetwork):
         padding_mask: Tensor | None = None,
         patches: Patches | None = None,
     ) -> tuple[Tensor, Tensor]:
-        memory, before, moved = ops.cast(memory, states.dtype), self.window - 1, []
+        users, before, added = ops.shape(memory)[0], self.window - 1, []
+        shape = [users, 2 * self.count, before, self.hidden_dim]
+        memory = ops.reshape(ops.cast(memory, states.dtype), shape)
         for number, block in enumerate(self.blocks):
-            keys, values = (
-                memory[:, start * before : (start + 1) * before]
-                for start in (2 * number, 2 * number + 1)
-            )
+            keys, values = memory[:, 2 * number], memory[:, 2 * number + 1]
             at_sites = None if patches is None else patches[block.name]
-            states, longer = block.step(states, keys, values, padding_mask, at_sites)
-            moved += [rows[:, kept : kept + before] for rows in longer]
-        return states, ops.concatenate(moved, axis=1)
+            states, new = block.step(states, keys, values, padding_mask, at_sites)
+            added += new
+        last = ops.stack(added, axis=1)[:, :, max(kept - before, 0) : kept]
+        moved = ops.concatenate([memory[:, :, kept:], last], axis=2)
+        return states, ops.reshape(moved, [users, -1, self.hidden_dim])
 
     def get_config(self) -> Json:
         own = {"blocks": self.count, "heads": self.heads, "window": self.window}

@@ -156,21 +156,18 @@ class AttentionBlock(keras.layers.Layer):
             patches: see a call.
 
         Returns:
-            The block's outputs `[B, n, C]`, and the keys and values with the new ones after the
-            old ones, `[B, window - 1 + n, C]`.
+            The block's outputs, and the keys and values of these positions, `[B, n, C]` each.
         """
         gate, value, query, key = self._projected(inputs, patches)
         if padding_mask is not None:
             value = value * padding_mask
-        keys = ops.concatenate([keys, key], axis=1)
-        values = ops.concatenate([values, value], axis=1)
         queries = inputs.shape[1]
         bias = self._bias(queries, queries + self.window - 1, self.window - 1)
-        attended = self._summed_in_place(query, keys, values, bias)
+        attended = self._summed_in_place(query, (keys, key), (values, value), bias)
         branch = self._branch(attended, gate, patches)
         if padding_mask is not None:
             branch = branch * padding_mask
-        return inputs + branch, (keys, values)
+        return inputs + branch, (key, value)
 
     def _projected(self, inputs, patches):
         """Gate, value, query and key, `[..., C]` each."""
@@ -255,10 +252,11 @@ class AttentionBlock(keras.layers.Layer):
         return ops.reshape(summed, shape)
 
     def _summed_in_place(self, query, keys, values, bias):
-        """As `_summed`, for a few queries of one sequence a row.
+        """As `_summed`, for a few queries, with earlier keys and values and those of the queries.
 
-        A user's keys and values are many times what is asked of them, so they are not copied to
-        lie by head: each head's query is as wide as all channels, with zeros where others are.
+        The earlier ones are many times what is asked of them, so they are not copied to lie by
+        head, nor to have the others beside them: each head's query is as wide as all channels, with
+        zeros where others are.
         """
         count, channels = query.shape[1:]
         width = channels // self.heads
@@ -267,9 +265,12 @@ class AttentionBlock(keras.layers.Layer):
         wide = ops.reshape(
             query[:, :, None] * (own * width**-0.5), [-1, count * self.heads, channels]
         )
-        scores = ops.matmul(wide, ops.swapaxes(keys, -1, -2))
+        scores = [ops.matmul(wide, ops.swapaxes(rows, -1, -2)) for rows in keys]
+        scores = ops.concatenate(scores, axis=-1)
         scores = scores + ops.reshape(ops.swapaxes(bias, 0, 1), [count * self.heads, -1])
-        summed = ops.matmul(_silu(scores), values)
+        weights, before = _silu(scores), self.window - 1
+        summed = ops.matmul(weights[..., :before], values[0])
+        summed = summed + ops.matmul(weights[..., before:], values[1])
         return ops.sum(ops.reshape(summed, [-1, count, self.heads, channels]) * own, axis=2)
 
     def _by_head(self, rows):

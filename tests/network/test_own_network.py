@@ -9,7 +9,6 @@ from gated_sum import GatedSum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import predict, running
-from serving_samples import problems
 from slow_cases import slow
 
 from keras_peterrec.errors import InputError
@@ -25,6 +24,8 @@ from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.transfer import transfer
 from keras_peterrec.serving.exported_model import ExportedModel
+from keras_peterrec.serving.verify.export_folder import ExportFolder
+from keras_peterrec.serving.verify.verify_export import checks
 from keras_peterrec.settings.pretrain import PretrainSettings
 from keras_peterrec.settings.tune import TunePretrainSettings
 from keras_peterrec.tasks.heads import LinearHead
@@ -208,7 +209,8 @@ def test_it_is_measured_as_it_was_trained(runs):
 def test_it_is_served_as_it_was_trained(runs, tmp_path):
     out, host = tmp_path / "peterrec" / "1", Host.load(runs / "host")
     export_runs(host=runs / "host", task=(runs / "shop",), out=out, incremental=True)
-    assert problems(out) == []
+    folder = ExportFolder(out)
+    assert [problem for check in checks().values() for problem in check(folder)] == []
     task, model = Task.load(runs / "shop", host), ExportedModel(out)
     log = load_log("simulated/source")
     events = [str(log.item_ids[item]) for item in log.items[:9]]
