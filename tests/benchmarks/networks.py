@@ -8,11 +8,10 @@ are to the first of them.
 """
 
 import argparse
-import statistics
-import time
 
 import numpy as np
 import tensorflow as tf
+from incremental import medians
 from train_worker import Steps
 
 import keras_peterrec as kp
@@ -61,19 +60,6 @@ def events(options, users):
         item = tf.constant(items[:, -1])
         taken[network] = lambda step=step, state=state, item=item: step(state, item)[1].numpy()
     return taken
-
-
-def medians(sides, options):
-    """Milliseconds of each side."""
-    times = {name: [] for name in sides}
-    for turn in range(options.rounds + 1):
-        for name, run in sides.items():
-            for _ in range(options.burst):
-                began = time.perf_counter()
-                run()
-                if turn:  # the first warms
-                    times[name].append(1000 * (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main():
