@@ -24,7 +24,8 @@ class AttentionNetwork(BlockNetwork):
         vocabulary_size, hidden_dim, causal, dropout, name, dtype, fields: see `Network`.
         blocks: int. Defaults to `4`, which see 253 events.
         heads: int. In how many groups the channels attend. Defaults to `2`.
-        window: int. How many events a block sees, the event itself included. Defaults to `64`.
+        window: int. How many events a block sees, the event itself included, at least two.
+            Defaults to `64`.
 
     Raises:
         InputError: an argument is out of range, or `heads` does not divide `hidden_dim`.
@@ -55,6 +56,8 @@ class AttentionNetwork(BlockNetwork):
     ) -> None:
         self.count = check_count("blocks", blocks)
         self.heads, self.window = check_count("heads", heads), check_count("window", window)
+        if window < 2:
+            refuse("window", "at least 2: the event and one before it", window)
         if hidden_dim % heads:
             refuse("hidden_dim", f"a multiple of `heads` = {heads}", hidden_dim)
         super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
@@ -104,7 +107,7 @@ class AttentionNetwork(BlockNetwork):
             added += new
         last = ops.stack(added, axis=1)[:, :, max(kept - before, 0) : kept]
         moved = ops.concatenate([memory[:, :, kept:], last], axis=2)
-        return states, ops.reshape(moved, [users, -1, self.hidden_dim])
+        return states, ops.reshape(moved, [users, self.state_rows, self.hidden_dim])
 
     def get_config(self) -> Json:
         own = {"blocks": self.count, "heads": self.heads, "window": self.window}
