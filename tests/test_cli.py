@@ -60,6 +60,26 @@ def pretrained(small_log, tmp_path_factory):
     return out, done
 
 
+@pytest.mark.parametrize(
+    ("network", "refused"),
+    [
+        ("attention:heds=2", "`network` should have after attention: some of heads=..., window="),
+        (
+            "attention:heads=3",
+            "`hidden_dim` should be a multiple of `heads` = 3. Received: `hidden",
+        ),
+    ],
+)
+def test_options_of_a_network_are_refused_before_the_log_is_read_and_quietly(
+    small_log, tmp_path, network, refused
+):
+    out = tmp_path / "host"
+    done = run("pretrain", "--log", small_log, "--out", out, "--network", network)
+    assert done.returncode == 2 and not out.exists()
+    [told] = [line for line in done.stderr.splitlines() if "loading TensorFlow" not in line]
+    assert told.startswith(f"keras-peterrec: error: {refused}")
+
+
 def test_json_is_all_that_stands_on_stdout(pretrained):
     out, done = pretrained
     assert json.loads(done.stdout) == json.loads((out / "metrics.json").read_text())

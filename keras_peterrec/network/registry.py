@@ -1,6 +1,7 @@
 """The networks by name. Importing it is cheap: a network's file is imported when it is used."""
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.errors import InputError, refuse
@@ -114,9 +115,15 @@ def usual_blocks(text: str) -> int:
 
 
 def check_network(name: str, value: str) -> None:
-    """Raises InputError where `read_network` cannot read a value."""
-    if value not in _NETWORKS:  # which is known without importing a network
+    """Raises InputError where `read_network` cannot read a value.
+
+    A command reads its settings before it loads Keras, which takes seconds and has to be done
+    quietly. Only the network's name is checked then, and its options once `pretrain` runs.
+    """
+    if "keras" in sys.modules:
         read_network(value)
+    elif (named := value.partition(":")[0].strip()) not in _NETWORKS:
+        get_network(named)  # which refuses it
 
 
 def network_to_config(network: "Network") -> dict[str, Any]:

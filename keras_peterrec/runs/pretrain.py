@@ -11,6 +11,7 @@ from keras_peterrec.log.item_fields import read_item_fields
 from keras_peterrec.log.prepared.beam import new_pipeline
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.host_life import HostLife, new_pretrainer, origin
 from keras_peterrec.runs.host_linear import keeps_seen, say_if_nothing_is_counted
 from keras_peterrec.runs.life import live
@@ -46,6 +47,8 @@ def pretrain(settings: PretrainSettings) -> Json:
     if (finished := finish_elsewhere(settings)) is not None:
         return finished
     devices = Devices.open(settings.devices)
+    if ":" in settings.network:  # with options, which the network itself checks
+        new_pretrainer(settings, FIRST_ITEM)
     _check_runner(settings)
     more = {"weight_column": settings.weight_column, "fields": _columns(settings) or None}
     source = open_source(settings.log, **settings.reading, **more)
