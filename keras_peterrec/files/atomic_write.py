@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.leftovers import file_beside, folder_beside
 from keras_peterrec.types import AnyPath
 
@@ -45,6 +45,16 @@ def replacing(path: AnyPath) -> Iterator[Path]:
         _sync(beside)
         os.replace(beside, path)
         sync_folder(Path(path).parent)
+
+
+def check_new_folder(name: str, value: AnyPath) -> None:
+    """Raises InputError unless a folder is empty, or not there yet.
+
+    Args:
+        name: str. The argument that says where it is.
+    """
+    if os.path.exists(value) and (not os.path.isdir(value) or os.listdir(value)):
+        refuse(name, "a new folder", str(value))
 
 
 @contextlib.contextmanager

@@ -72,8 +72,9 @@ class Network(keras.Model):
     up: without `sites` it can be patched at the items only, without `state_rows` and `advance` it
     takes no events one by one, without `run_beside` a task is trained row by row, and without
     `last_weights` there are no methods `last1` and `last2`. Its constructor takes the settings of
-    `pretrain`: `hidden_dim`, `blocks`, `causal`, `dropout` and, where a log has some, `fields`;
-    `get_config` says all that it takes.
+    `pretrain`: `hidden_dim`, `blocks` (by default as many as suit it), `causal`, `dropout` and,
+    where a log has some, `fields`; what else it takes are its options, `pretrain --network
+    name:option=value`. `get_config` says all that it takes.
 
     Args:
         vocabulary_size: int. Rows of the item table V, special ids included.

@@ -17,10 +17,6 @@ _NETWORKS: dict[str, Any] = {
     "convolution": "network.convolution:ConvolutionNetwork",
     "attention": "network.attention:AttentionNetwork",
 }
-# What every network takes, most of it as settings of their own; the rest are its options.
-_SHARED = {
-    *("vocabulary_size", "hidden_dim", "blocks", "causal", "dropout", "name", "dtype", "fields")
-}
 
 
 def register_network(name: str, network: "type[Network]") -> None:
@@ -90,11 +86,14 @@ def read_network(text: str) -> "tuple[type[Network], Json]":
     >>> read_network("attention:heads=4,window=32")
     (<class '...AttentionNetwork'>, {'heads': 4, 'window': 32})
     """
+    from keras_peterrec.network.network import Network  # imports Keras
+
     name, colon, given = text.partition(":")
     network = get_network(name.strip())
+    shared = {*inspect.signature(Network).parameters, "blocks"}
     arguments = inspect.signature(network).parameters.values()
     named = [each.name for each in arguments if each.kind is not each.VAR_KEYWORD]
-    taken = [name for name in named if name not in _SHARED]
+    taken = [name for name in named if name not in shared]
     options: Json = {}
     for part in given.split(",") if colon else ():
         option, _, value = (side.strip() for side in part.partition("="))

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
+from keras_peterrec.files.atomic_write import check_new_folder
 from keras_peterrec.settings.base import Settings, seed_number, setting
 from keras_peterrec.types import AnyPath
 
@@ -27,12 +27,6 @@ def _seconds(name, value):
         refuse(name, f"above 0 and at most {MOST_SECONDS}", value)
 
 
-def new_folder(name, value):
-    """Checks that a folder is empty, or not there yet."""
-    if Path(value).exists() and (not Path(value).is_dir() or any(Path(value).iterdir())):
-        refuse(name, "a new folder", str(value))
-
-
 @dataclass(frozen=True)
 class ServeBenchmarkSettings(Settings):
     """Settings of `benchmark serve`: what is served, and the load."""
@@ -43,7 +37,7 @@ class ServeBenchmarkSettings(Settings):
     out: AnyPath | None = setting(
         None,
         "new folder for the tables, metrics.json and the plot",
-        check=new_folder,
+        check=check_new_folder,
         recorded=False,
     )
     model: AnyPath | None = setting(

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from keras_peterrec.errors import InputError, refuse
-from keras_peterrec.files.atomic_write import publishing
+from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import check_new_folder, publishing
 from keras_peterrec.files.json_file import read_format, refuse_misfits, write_json
 from keras_peterrec.files.weights_file import (
     assign_weights,
@@ -348,12 +348,10 @@ class Host:
         """
         from keras_peterrec.transfer.presets import write_for_others
 
-        preset = Path(preset)
-        if preset.exists() and (not preset.is_dir() or any(preset.iterdir())):
-            refuse("preset", "a new folder", str(preset))
+        check_new_folder("preset", preset)
         with publishing(preset) as folder:
             self.save(folder)
-            write_for_others(folder, self, preset.resolve().name)
+            write_for_others(folder, self, Path(preset).resolve().name)
 
     def _weights(self):
         named = {f"network/{path}": w for path, w in self.backbone.named_weights().items()}

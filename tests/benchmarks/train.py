@@ -17,7 +17,7 @@ from train_turns import measure
 from keras_peterrec.benchmarks.report import Line, Table, describe_machine, write_report
 from keras_peterrec.benchmarks.worker import Worker, WorkerError
 from keras_peterrec.errors import InputError, check_count
-from keras_peterrec.files.atomic_write import save_figure
+from keras_peterrec.files.atomic_write import check_new_folder, save_figure
 from keras_peterrec.progress import line
 from keras_peterrec.settings.base import (
     Settings,
@@ -25,7 +25,6 @@ from keras_peterrec.settings.base import (
     seed_number,
     setting,
 )
-from keras_peterrec.settings.benchmark import new_folder
 from keras_peterrec.settings.parser import CommandParser, add_arguments, make_settings
 
 LOSSES = ("backbone", "sampled", "full")
@@ -87,7 +86,7 @@ class TrainBenchmarkSettings(Settings):
     out: Any = setting(
         None,
         "new folder for the tables, metrics.json and the plot",
-        check=new_folder,
+        check=check_new_folder,
         recorded=False,
     )
     sweep: tuple[str, ...] = setting(
