@@ -13,6 +13,10 @@ from keras_peterrec.files.atomic_write import write_csv
 from keras_peterrec.files.history_file import HISTORY, read_rows
 from keras_peterrec.types import AnyPath, Model
 
+# Seconds of steps by which the time of a training is estimated, and how long it has to be at most
+# for a line about it.
+TIMED_SECONDS, WORTH_TELLING = 3.0, 120.0
+
 
 class Validation(keras.callbacks.Callback):
     """Measures validation metrics after each epoch and adds them to the logs.
@@ -90,13 +94,22 @@ class ProgressLines(keras.callbacks.Callback):
         epochs: int. The maximum number of epochs.
         told: Callable without arguments. What else there is to say of an epoch, or `""`. Defaults
             to nothing.
+        usual: two ints or `None`. How many epochs such a training mostly has, at least and at most.
+            After its first steps a line then says how long it will probably take. Defaults to
+            `None`: no line.
     """
 
     def __init__(
-        self, title: str, monitor: str, epochs: int, told: Callable[[], str] = lambda: ""
+        self,
+        title: str,
+        monitor: str | None,
+        epochs: int,
+        told: Callable[[], str] = lambda: "",
+        usual: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.told = told
+        self._to_estimate = usual
         self.title = title
         self.monitor = monitor
         self.epochs = epochs
@@ -104,6 +117,7 @@ class ProgressLines(keras.callbacks.Callback):
         self._advance = lambda: None
         self._epoch: int | None = None
         self._epoch_began = 0.0
+        self._first_step = -1  # the step since which an epoch is timed; -1 is its beginning
         self._compiled = False
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -111,7 +125,7 @@ class ProgressLines(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
-        self._epoch_began = time.perf_counter()
+        self._epoch_began, self._first_step = time.perf_counter(), -1
         if self._compiled:
             self._show_bar()
 
@@ -122,8 +136,11 @@ class ProgressLines(keras.callbacks.Callback):
             self.close()
             progress.line(f"{self.title}  compiling ... {now - self._epoch_began:.1f} s")
             self._epoch_began = now
+            self._first_step = batch
             self._show_bar()
         self._advance()
+        if self._to_estimate is not None:
+            self._estimate(batch)
         if batch + 1 == self.params.get("steps"):  # validation comes next and shows itself
             self.close()
 
@@ -144,10 +161,34 @@ class ProgressLines(keras.callbacks.Callback):
         self._shown.close()
         self._advance = lambda: None
 
+    def _estimate(self, batch):
+        """Says once how long training will probably take, by its first seconds.
+
+        The steps are timed where they run, on this machine and with this data, since what a step
+        costs cannot be told from the network's size alone.
+        """
+        passed = time.perf_counter() - self._epoch_began
+        if passed < TIMED_SECONDS:
+            return
+        epochs = [min(number, self.epochs) for number in self._to_estimate]
+        self._to_estimate = None
+        seconds = passed / (batch - self._first_step) * (self.params.get("steps") or 0)
+        if max(epochs) * seconds >= WORTH_TELLING:
+            minutes = _from_to(f"{number * seconds / 60:.0f}" for number in epochs)
+            progress.line(
+                f"{self.title}  about {seconds:.0f} s an epoch; such a training mostly ends after "
+                f"{_from_to(map(str, epochs))} epochs: {minutes} minutes"
+            )
+
     def _show_bar(self):
         text = f"{self.title}  epoch {self._epoch + 1:>2}/{self.epochs}"
         steps = self.params.get("steps")
         self._advance = self._shown.enter_context(progress.bar(text, steps, repeated=True))
+
+
+def _from_to(ends):
+    """Two numbers as a range, or as one where they are the same."""
+    return " to ".join(dict.fromkeys(ends))
 
 
 def learning_rate(model: Model) -> Any:

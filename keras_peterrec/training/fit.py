@@ -44,7 +44,7 @@ class Recipe:
         epochs: int. At most.
         patience: int. Epochs without a better validation metric before the learning
             rate drops; see `ResumableTraining`.
-        monitor: str. The metric that decides, such as `"val_ndcg@10"`.
+        monitor: str or `None`. The metric that decides, such as `"val_ndcg@10"`; `None`: none.
         mode: str. `"max"` or `"min"`.
         drops: int. How often the learning rate drops before training stops.
             Defaults to `2`.
@@ -58,12 +58,14 @@ class Recipe:
         steps: int or `None`. Steps of an epoch. Defaults to `None`, all batches once.
         least_gain: float. See `ResumableTraining`. Defaults to `0.02`.
         finish: bool. Whether an interrupted training ends where it is. Defaults to `False`.
+        usual: two ints or `None`. How many epochs such a training mostly has; see `ProgressLines`.
+            Defaults to `None`.
     """
 
     learning_rate: float
     epochs: int
     patience: int
-    monitor: str
+    monitor: str | None
     mode: str
     drops: int = 2
     counts_start: bool = False
@@ -73,6 +75,7 @@ class Recipe:
     steps: int | None = None
     least_gain: float = TrainingSettings.least_gain
     finish: bool = False
+    usual: tuple[int, int] | None = None
 
     def again(self, path: Sequence[int]) -> "Recipe":
         """The same recipe for a training that repeats the way to the best weights.
@@ -80,9 +83,8 @@ class Recipe:
         Args:
             path: sequence of int, `best_path` of the earlier training's `metrics.json`.
         """
-        return dataclasses.replace(
-            self, epochs=sum(path), path=tuple(path), monitor=None, counts_start=False
-        )
+        same = {"epochs": sum(path), "path": tuple(path), "usual": (sum(path), sum(path))}
+        return dataclasses.replace(self, **same, monitor=None, counts_start=False)
 
     def training(
         self, folder: AnyPath, average: WeightAverage | None, asked_in: AnyPath | None
@@ -205,7 +207,8 @@ def fit(
             return devices.on_chief(measure)
 
     validation = Validation(validate)
-    lines = ProgressLines(title, recipe.monitor, recipe.epochs, lambda: training.told)
+    said = recipe.monitor, recipe.epochs, lambda: training.told, recipe.usual
+    lines = ProgressLines(title, *said)
     shown = []
     if devices.is_chief:
         with progress.stage(f"{title}  compiling", brief=True):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines
@@ -51,6 +52,57 @@ def test_compiling_is_told_apart_from_the_first_epoch(capsys):
     assert said[0].startswith("gender  compiling ... ")
     compiling, epoch = float(said[0].split()[-2]), float(said[1].split()[-2])
     assert epoch <= compiling  # three steps, without the one that compiles
+
+
+def said_of_time(monkeypatch, capsys, step_seconds, steps, epochs=200):
+    """What two epochs say of the time of a training, where each step takes so long."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    lines = ProgressLines("pretrain", "loss", epochs, usual=(15, 35))
+    lines.set_params({"steps": steps})
+    lines.on_train_begin()
+    for epoch in range(2):
+        lines.on_epoch_begin(epoch)
+        for step in range(steps):
+            # The first step compiles, which is no part of an epoch's time.
+            now[0] += 60.0 if epoch == step == 0 else step_seconds
+            lines.on_train_batch_end(step)
+        lines.on_epoch_end(epoch, {"loss": 1.0})
+    lines.close()
+    return [line for line in capsys.readouterr().err.splitlines() if "an epoch" in line]
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "steps", "epochs", "said"),
+    [
+        (
+            0.1,
+            300,
+            200,
+            ["about 30 s an epoch; such a training mostly ends after 15 to 35 epochs: 8 to 18"],
+        ),
+        (
+            2.0,
+            300,
+            20,
+            ["about 600 s an epoch; such a training mostly ends after 15 to 20 epochs: 150 to"],
+        ),
+        (
+            2.0,
+            300,
+            4,
+            ["about 600 s an epoch; such a training mostly ends after 4 epochs: 40 minutes"],
+        ),
+        (1.0, 4, 200, ["about 4 s an epoch"]),  # which ends before it is timed: the second is
+        (0.1, 20, 200, []),  # over in a minute
+    ],
+)
+def test_how_long_a_training_will_take_is_said_once(
+    monkeypatch, capsys, step_seconds, steps, epochs, said
+):
+    found = said_of_time(monkeypatch, capsys, step_seconds, steps, epochs)
+    assert len(found) == len(said)
+    assert all(f"pretrain  {begin}" in line for begin, line in zip(said, found))
 
 
 def test_a_run_without_history_has_none(tmp_path):
