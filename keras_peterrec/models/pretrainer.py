@@ -282,7 +282,7 @@ class Pretrainer(ReplicatedTraining, keras.Model):
         """The user after a history `[B, L]` or `[B, L, 1 + F]`, as `[B, C]`, in one call."""
         asked = self.query_ids(ops.cast(history, "int32"))
         embedded = self._embedded(asked)
-        return self.backbone.states(asked, embedded, packed=False, training=False)[:, -1]
+        return self.backbone.last_state(asked, embedded, training=False)
 
     def next_item_scores(self, history: Tensor) -> Tensor:
         """Scores `[B, V - 4]` of every item to follow a history, as of `user_states`."""

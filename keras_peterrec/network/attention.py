@@ -70,11 +70,6 @@ class AttentionNetwork(BlockNetwork):
         ]
 
     @property
-    def receptive_field(self) -> int:
-        """How many positions a state depends on: `1 + blocks · (window - 1)` (causal)."""
-        return 1 + self.count * (self.window - 1)
-
-    @property
     def multiplications(self) -> int:
         # Beside the linear maps, products with the keys and the values of a window.
         seen = self.window if self.causal else 2 * self.window - 1

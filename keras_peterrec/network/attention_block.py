@@ -55,9 +55,11 @@ class AttentionBlock(keras.layers.Layer):
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or `None` where each row
             is one sequence, padded on the left.
         patches: dict from site to patch, or `None`.
+        last: int or `None`. Of how many of the last positions the outputs are wanted, causal only,
+            one sequence a row. Defaults to `None`, all.
 
     Returns:
-        Tensor of shape `[B, L, C]`.
+        Tensor of shape `[B, L, C]`, or `[B, min(L, last), C]`.
 
     Example:
 
@@ -100,9 +102,23 @@ class AttentionBlock(keras.layers.Layer):
         sequence_ids: Tensor | None = None,
         patches: Mapping[str, Callable[..., Tensor]] | None = None,
         training: bool | None = None,
+        last: int | None = None,
     ) -> Tensor:
+        if last is not None:
+            inputs, padding_mask = (
+                rows[:, -(last + self.reach) :] for rows in (inputs, padding_mask)
+            )
         gate, value, query, key = self._projected(inputs, patches)
-        attended = self._attended(query, key, value * padding_mask, sequence_ids)
+        value = value * padding_mask
+        if last is None:
+            attended = self._attended(query, key, value, sequence_ids)
+        else:
+            # So few positions see each other that they need not be cut into pieces.
+            inputs, padding_mask, gate, query = (
+                rows[:, -last:] for rows in (inputs, padding_mask, gate, query)
+            )
+            queries, keys = ops.shape(query)[1], ops.shape(key)[1]
+            attended = self._summed(query, key, value, self._bias(queries, keys, keys - queries))
         branch = self._branch(attended, gate, patches) * padding_mask
         return inputs + self.branch_dropout(branch, training=training)
 
@@ -287,6 +303,11 @@ class AttentionBlock(keras.layers.Layer):
         weights = _silu(scores + ops.cast(self.distance_bias[:, :1], scores.dtype))
         taken = weights * ops.reshape(value, shape)
         return ops.reshape(taken, [-1, *ops.shape(query)[1:]])
+
+    @property
+    def reach(self) -> int:
+        """How many positions before its own a state depends on."""
+        return self.window - 1
 
     @property
     def sites(self) -> dict[str, Site]:

@@ -14,8 +14,8 @@ class BlockNetwork(Network):
         x = E[id];  x = block(x) for each block;  state = LN(x)
 
     A subclass makes its blocks in `make_blocks`. A block is a layer named `block_n` with a call
-    `(states, padding_mask, sequence_ids, patches=, training=)`, the method `with_tokens`, and
-    `sites` and `foldable`; see `ResidualBlock`.
+    `(states, padding_mask, sequence_ids, patches=, training=, last=)`, the method `with_tokens`,
+    and `reach`, `sites` and `foldable`; see `ResidualBlock`.
     """
 
     runs_beside = True
@@ -42,6 +42,29 @@ class BlockNetwork(Network):
             given = {"patches": patches and patches[block.name], "training": training}
             states = block(states, padding_mask, sequence_ids, **given)
         return states
+
+    def run_last(
+        self,
+        states: Tensor,
+        padding_mask: Tensor,
+        patches: Patches | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        if not self.causal:
+            return super().run_last(states, padding_mask, patches, training)
+        # A block computes no more positions than the blocks after it can see of it.
+        last = self.receptive_field
+        for block in self.blocks:
+            last -= block.reach
+            given = {"patches": patches and patches[block.name], "training": training}
+            states = block(states, padding_mask, None, last=last, **given)
+            padding_mask = padding_mask[:, -last:]
+        return states[:, -1]
+
+    @property
+    def receptive_field(self) -> int:
+        """How many positions a state depends on, where it sees its past alone."""
+        return 1 + sum(block.reach for block in self.blocks)
 
     def run_beside(
         self,

@@ -73,11 +73,6 @@ class ConvolutionNetwork(BlockNetwork):
             for n, dilation in enumerate(self.dilations, 1)
         ]
 
-    @property
-    def receptive_field(self) -> int:
-        """How many positions a state depends on: `1 + (k-1) · Σ dilations` (causal)."""
-        return 1 + (self.kernel_size - 1) * 3 * sum(self.dilations)
-
     def last_weights(self, count: int) -> list[Variable]:
         """The weights of the last so many convolutions and the norms after them."""
         pairs = [p for block in self.blocks for p in zip(block.convolutions, block.norms)]

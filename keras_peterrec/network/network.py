@@ -191,6 +191,20 @@ class Network(keras.Model):
         """
         raise NotImplementedError
 
+    def run_last(
+        self,
+        states: Tensor,
+        padding_mask: Tensor,
+        patches: Patches | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """The state `[B, C]` at the last position of rows of one sequence each; see `run`.
+
+        Most answers ask for it alone. A network that knows what it depends on need not compute the
+        rest; by default the rest is computed and left.
+        """
+        return self.run(states, padding_mask, None, patches, training)[:, -1]
+
     def finish(self, states: Tensor) -> Tensor:
         """The last layer, at each position for itself. Defaults to none."""
         return states
@@ -343,15 +357,27 @@ class Network(keras.Model):
                 left: then no borders are looked for. Defaults to `True`.
             training: bool or `None`. Whether dropout acts.
         """
+        states, padding_mask = self._begun(history, embedded, training)
+        sequence_ids = self.sequence_ids_layer(item_ids(history)) if packed else None
+        states = self.run(states, padding_mask, sequence_ids, training=training)
+        return self.finish(states) * padding_mask
+
+    def last_state(
+        self, history: Tensor, embedded: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
+        """The last of the `states`, `[B, C]`, of a history of one sequence a row."""
+        states, padding_mask = self._begun(history, embedded, training)
+        state = self.run_last(states, padding_mask, training=training)
+        return self.finish(state) * padding_mask[:, -1]
+
+    def _begun(self, history, embedded, training):
+        """What `run` reads of a history: the events' vectors, and which positions are real."""
         ids = item_ids(history)
         if embedded is None:
             embedded = self.item_embedding(ids)
         padding_mask = self.padding_mask_layer(ids)
-        sequence_ids = self.sequence_ids_layer(ids) if packed else None
         vectors = self.add_fields(embedded, history)
-        states = self.embedding_dropout(vectors, training=training) * padding_mask
-        states = self.run(states, padding_mask, sequence_ids, training=training)
-        return self.finish(states) * padding_mask
+        return self.embedding_dropout(vectors, training=training) * padding_mask, padding_mask
 
     def named_weights(self) -> dict[str, Any]:
         """The weights by path, the same in every process."""

@@ -63,9 +63,11 @@ class ResidualBlock(keras.layers.Layer):
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
             `None` where each row is one sequence, padded on the left.
         patches: dict from site to patch, or `None`.
+        last: int or `None`. Of how many of the last positions the outputs are wanted, causal only.
+            Defaults to `None`, all.
 
     Returns:
-        Tensor of shape `[B, L, C]`.
+        Tensor of shape `[B, L, C]`, or `[B, min(L, last), C]`.
 
     Example:
 
@@ -121,12 +123,18 @@ class ResidualBlock(keras.layers.Layer):
         sequence_ids: Tensor | None = None,
         patches: Mapping[str, Callable[..., Tensor]] | None = None,
         training: bool | None = None,
+        last: int | None = None,
     ) -> Tensor:
-        branch = inputs
+        branch, wanted = inputs, None if last is None else last + self.reach
         for convolution, norm, at_sites in self._halves(patches):
+            branch, mask = branch[:, -wanted:] if wanted else branch, padding_mask
             seen = convolution.taps(sequence_ids).side_by_side(branch)
+            if wanted:
+                wanted -= convolution.reach
+                branch, seen, mask = (rows[:, -wanted:] for rows in (branch, seen, mask))
             convolved = convolution.apply_kernel(seen)
-            branch = _activated(norm, at_sites, branch, seen, convolved) * padding_mask
+            branch = _activated(norm, at_sites, branch, seen, convolved) * mask
+        inputs = inputs[:, -wanted:] if wanted else inputs
         return inputs + self.branch_dropout(branch, training=training)
 
     def with_tokens(
@@ -213,6 +221,11 @@ class ResidualBlock(keras.layers.Layer):
         places = CONVOLUTION_SITES, NORM_SITES, ACTIVATION_SITES
         for convolution, norm, *sites in zip(self.convolutions, self.norms, *places):
             yield convolution, norm, [(patches or {}).get(site) for site in sites]
+
+    @property
+    def reach(self) -> int:
+        """How many positions before its own a state depends on (causal)."""
+        return sum(convolution.reach for convolution in self.convolutions)
 
     @property
     def sites(self) -> dict[str, Site]:

@@ -83,8 +83,15 @@ class Recipe:
         Args:
             path: sequence of int, `best_path` of the earlier training's `metrics.json`.
         """
-        same = {"epochs": sum(path), "path": tuple(path), "usual": (sum(path), sum(path))}
-        return dataclasses.replace(self, **same, monitor=None, counts_start=False)
+        epochs = sum(path)
+        return dataclasses.replace(
+            self,
+            epochs=epochs,
+            path=tuple(path),
+            monitor=None,
+            counts_start=False,
+            usual=(epochs, epochs),
+        )
 
     def training(
         self, folder: AnyPath, average: WeightAverage | None, asked_in: AnyPath | None

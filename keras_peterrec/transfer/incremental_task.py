@@ -139,7 +139,7 @@ class IncrementalTask:
         return token + ops.zeros_like(state[:, :1, :], dtype=token.dtype)
 
     def _pooled(self, states):
-        return self.model.patched_host.user(states, ops.ones_like(states[..., :1]))
+        return self.model.host.finish(states[:, -1])
 
     def _scores(self, state, users, told):
         scores, linear = self.model.head(self.model.with_told(users, told)), self.model.linear

@@ -206,8 +206,7 @@ class MixedTasks(keras.Model):
         items = self.embed(history, place) * padding_mask
         states, mask, positions = model.task_token(items, padding_mask, self.tokens(place))
         patches = {where: self._acting(where, place) for where in host.sites}
-        states = host.run(states, mask, None, patches, training=False)
-        users = model.patched_host.user(states, positions)
+        users = model.patched_host.user(states, mask, positions, patches, training=False)
         if (told := inputs.get("told")) is None:
             return users
         first = ops.expand_dims(ops.take(self._first_values, place), 1)

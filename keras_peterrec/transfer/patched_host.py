@@ -12,7 +12,7 @@ from keras_peterrec.log.vocabulary import PAD, item_ids
 from keras_peterrec.network.network import FIELD_TABLE, ITEM_EMBEDDING, Network
 from keras_peterrec.patches.field_table import FieldTable
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
-from keras_peterrec.types import Layer, Shape, Tensor, Variable
+from keras_peterrec.types import Layer, Patches, Shape, Tensor, Variable
 
 
 class PatchedHost(keras.layers.Layer):
@@ -94,16 +94,28 @@ class PatchedHost(keras.layers.Layer):
         padding_mask = host.padding_mask_layer(item_ids(history))
         items = host.embedding_dropout(self.embed(history), training=training)
         states, mask, positions = self.task_token(items * padding_mask, padding_mask)
-        states = host.run(states, mask, None, self.patches, training)
-        return self.user(states, positions)
+        return self.user(states, mask, positions, self.patches, training)
 
-    def user(self, states: Tensor, token_positions: Tensor) -> Tensor:
-        """The user `[B, C]` out of the states `[B, L, C]` that the host's `run` gives.
+    def user(
+        self,
+        states: Tensor,
+        padding_mask: Tensor,
+        token_positions: Tensor,
+        patches: Patches,
+        training: bool | None = None,
+    ) -> Tensor:
+        """The user `[B, C]`, from what `TaskToken` makes of embedded histories.
 
         Args:
-            states, token_positions: see `TokenPooling`.
+            states, padding_mask, token_positions: Tensors, see `TaskToken`.
+            patches: see `Network.run`.
+            training: bool or `None`. Whether dropout acts.
         """
-        return self.host.finish(self.user_pooling(states, token_positions))
+        host = self.host
+        if host.causal:  # the token stands at the end
+            return host.finish(host.run_last(states, padding_mask, patches, training))
+        states = host.run(states, padding_mask, None, patches, training)
+        return host.finish(self.user_pooling(states, token_positions))
 
     def embed(self, history: Tensor) -> Tensor:
         """The events' vectors `[B, L, C]`, of rows of tables as the patches change them."""

@@ -1,4 +1,4 @@
-"""What networks cost beside each other: a training step, and one more event of a user.
+"""What networks cost beside each other: a training step, one more event of a user, and an answer.
 
     python tests/benchmarks/networks.py [--networks convolution attention attention:window=128]
 
@@ -27,6 +27,7 @@ parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--networks", nargs="+", default=["convolution", "attention"])
 parser.add_argument("--items", type=int, default=3_000)
 parser.add_argument("--lengths", type=int, nargs="+", default=[64, 200, 1000, 4096])
+parser.add_argument("--histories", type=int, nargs="*", default=[50, 200])
 parser.add_argument("--users", type=int, nargs="+", default=[1, 32])
 parser.add_argument("--rounds", type=int, default=8)
 parser.add_argument("--burst", type=int, default=5)
@@ -62,12 +63,31 @@ def events(options, users):
     return taken
 
 
+def answers(options, asked):
+    """The states of so many users after histories of a length that the graph does not know."""
+    ids, taken = (
+        tf.constant(np.random.default_rng(0).integers(4, options.items, asked), "int32"),
+        {},
+    )
+    for network in options.networks:
+        model = of_settings(network, options)
+        signature = [tf.TensorSpec([None, None], "int32")]
+        answer = tf.function(model.user_states, input_signature=signature)
+        taken[network] = lambda answer=answer: answer(ids).numpy()
+    return taken
+
+
 def main():
     options = parser.parse_args()
     print(f"machine: {describe_machine()}")
     print(f"V {options.items}, as `pretrain` has them")
     cells = [(f"step, L {length}", steps, length) for length in options.lengths]
     cells += [(f"one more event of {users} users", events, users) for users in options.users]
+    cells += [
+        (f"an answer to {users} users, L {length}", answers, (users, length))
+        for users in options.users
+        for length in options.histories
+    ]
     for what, make, size in cells:
         found = medians(make(options, size), options)
         first = found[options.networks[0]]

@@ -194,7 +194,8 @@ def test_a_stack_applies_one_patch_after_the_other(shared_host, causal, first, s
 
         patches = {site: at(site) for site in {*both[0], *both[1]}}
         states = block(states, mask, patches=patches)
-    expected = last.head(last.patched_host.user(states, places))
+    pooled = last.patched_host.user_pooling(states, places)
+    expected = last.head(last.host.finish(pooled))
     np.testing.assert_allclose(stacked.model(histories), np.asarray(expected), atol=1e-5)
     assert np.abs(scores(stacked, histories) - scores(tasks[-1], histories)).max() > 0.01
 
