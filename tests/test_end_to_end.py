@@ -35,6 +35,7 @@ def test_a_patch_learns_from_a_pretrained_host_what_it_cannot_from_a_random_one(
             tmp_path / "host",
             "simulated/source",
             tmp_path / method,
+            patch="bottleneck",
             method=method,
             epochs=6,
             learning_rate=3e-3,

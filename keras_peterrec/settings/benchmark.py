@@ -68,7 +68,7 @@ class ServeBenchmarkSettings(Settings):
     items: int = setting(50_000, "of the made-up model", check=check_count)
     targets: int = setting(5_000, "items that its task recommends", check=check_count)
     hidden_dim: int = setting(64, "its channels", check=check_count)
-    blocks: int = setting(8, "its blocks", check=check_count)
+    blocks: int = setting(4, "its blocks", check=check_count)
     length: int = setting(50, "events of a history", check=check_count)
     seed: int = setting(0, "of weights and histories", check=seed_number)
 

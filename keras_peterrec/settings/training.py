@@ -18,9 +18,9 @@ class NetworkSettings(Settings):
         check=check_count,
     )
     network: str = setting(
-        "convolution",
-        f"which network: {', '.join(network_names())}, or one of your own (see "
-        "`register_network`); with options of its own, attention:heads=4,window=32",
+        "attention",
+        f"which network: {', '.join(network_names())} (the paper's is convolution), or your own "
+        "(see `register_network`); with options of its own, attention:heads=4,window=32",
         metavar="NAME[:OPTION=VALUE,...]",
         check=check_network,
     )

@@ -19,7 +19,7 @@ from keras_peterrec.transfer.task import Task
 
 FIELDS, SOME = ("channel", "price"), 8
 HOST = SMALL | {"epochs": 1, "steps_per_epoch": 4, "linear": True, "fields": FIELDS}
-HOST |= {"times": False}
+HOST |= {"times": False, "learning_rate": 1e-4}
 ALONE, MIXED = ["paid"], ["kinds", "films"]  # how their answers are exported
 
 

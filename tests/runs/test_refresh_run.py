@@ -26,8 +26,7 @@ QUICK = {"epochs": 2, "learning_rate": 5e-3, "baselines": False}
 def kept(host_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept") / "host"
     # Without the linear part, which is so much better here that training may end where it began.
-    fast = {**QUICK, "learning_rate": 0.1}  # few rows are trained, and few events have them
-    refresh(host_folder, next_days(), folder, keep_host_items=True, linear=False, **fast)
+    refresh(host_folder, next_days(), folder, keep_host_items=True, linear=False, **QUICK)
     return folder
 
 
