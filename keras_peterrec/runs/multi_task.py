@@ -63,7 +63,7 @@ def _multi_task(settings):
     of_tasks = {name: _task_settings(where, settings) for name, where in settings.tasks.items()}
     source = load_log(settings.log, **settings.reading)
     sequences, vocabulary, _ = encode_log(source)
-    host = _new_host(settings, vocabulary)
+    host = _new_host(settings, vocabulary, len(source))
     data, prints = {}, {}
     for name, task in of_tasks.items():
         log = settings.tasks[name]["log"]
@@ -112,9 +112,9 @@ def _task_settings(where, settings):
     return TaskSettings(**given, **shared)
 
 
-def _new_host(settings, vocabulary):
+def _new_host(settings, vocabulary, events):
     """A host as `pretrain` makes it, not trained."""
-    pretrainer = new_pretrainer(settings, len(vocabulary))
+    pretrainer = new_pretrainer(settings.sized(events, len(vocabulary)), len(vocabulary))
     return Host(pretrainer, vocabulary, settings.max_length)
 
 

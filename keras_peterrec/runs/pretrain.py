@@ -12,6 +12,7 @@ from keras_peterrec.log.prepared.beam import new_pipeline
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.vocabulary import FIRST_ITEM
+from keras_peterrec.network.sizes import AUTO, size_for
 from keras_peterrec.runs.host_life import HostLife, new_pretrainer, origin
 from keras_peterrec.runs.host_linear import keeps_seen, say_if_nothing_is_counted
 from keras_peterrec.runs.life import live
@@ -48,7 +49,7 @@ def pretrain(settings: PretrainSettings) -> Json:
         return finished
     devices = Devices.open(settings.devices)
     if ":" in settings.network:  # with options, which the network itself checks
-        new_pretrainer(settings, FIRST_ITEM)
+        new_pretrainer(settings.sized(0, 0), FIRST_ITEM)
     _check_runner(settings)
     more = {"weight_column": settings.weight_column, "fields": _columns(settings) or None}
     source = open_source(settings.log, **settings.reading, **more)
@@ -83,15 +84,24 @@ class NewHost(HostLife):
         if settings.items is not None:
             self.item_fields = _read_item_fields(settings, log.vocabulary)
             fingerprints = [fingerprints, self.item_fields.fingerprint()]
-        super().__init__(settings, devices, fingerprints, began, settings)
+        # The same for a second host, of all events, which may be a few more.
+        how = settings.sized(log.summary["events"], log.summary["items"])
+        super().__init__(settings, devices, fingerprints, began, how)
+        self.more_described["hidden_dim"] = how.hidden_dim
         if self.item_fields is not None:
-            self.more_described = {"item_fields": self.item_fields.names}
+            self.more_described["item_fields"] = self.item_fields.names
         self.log, self._everything = log, everything
         self.keep_seen = log.keep_seen
 
     def say(self) -> None:
         self.log.say_what_is_left_out(self.settings.keep_seen)
         self.log.say_what_is_read(self.settings.times)
+        if self.settings.hidden_dim is None:
+            why = f"--size {self.settings.size}"
+            if self.settings.size == AUTO:
+                events, items = self.log.summary["events"], self.log.summary["items"]
+                why += f": as suits {events:,} events of {items:,} items, {size_for(events, items)}"
+            progress.line(f"a network of {self.how.hidden_dim} channels ({why})")
         if (asked := self.log.sequences.asked) is not None:
             progress.line(
                 f"{asked.sum():,} of {len(asked):,} events are trained and measured on as what "
@@ -108,7 +118,7 @@ class NewHost(HostLife):
                 self.item_fields = _read_item_fields(settings, self.log.vocabulary)
         with self.devices.scope():
             pretrainer = new_pretrainer(
-                settings, len(self.log.vocabulary), fields=self.log.fields.sizes
+                self.how, len(self.log.vocabulary), fields=self.log.fields.sizes
             )
             if self.item_fields is not None:
                 pretrainer.use_item_fields(self.item_fields)

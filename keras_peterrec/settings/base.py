@@ -181,9 +181,9 @@ def takes(settings_class: Callable[P, S]) -> Callable[[Callable[[S], R]], Callab
 
     >>> @takes(PretrainSettings)
     ... def pretrain(settings):
-    ...     return settings.hidden_dim
+    ...     return settings.max_length
     >>> pretrain("clicks.csv", "runs/host")
-    64
+    100
     """
 
     def decorate(run: Callable[[S], R]) -> Callable[P, R]:

@@ -81,8 +81,10 @@ class ExperimentSettings(ReadingSettings):
         recorded=False,
     )
     epochs: int | None = setting(None, "at most, of every stage", check=check_count)
-    hidden_dim: int = setting(
-        NetworkSettings.hidden_dim, "channels of the hosts", check=check_count
+    hidden_dim: int | None = setting(
+        NetworkSettings.hidden_dim,
+        "channels of the hosts (default: as suits the log)",
+        check=check_count,
     )
     blocks: int | None = setting(
         NetworkSettings.blocks,

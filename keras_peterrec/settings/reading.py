@@ -90,5 +90,6 @@ class RunnerSettings(ReadingSettings):
     )
 
     def check(self):
+        super().check()
         if self.pipeline_options is not None and self.runner is None:
             refuse("pipeline_options", "left out without `runner`", self.pipeline_options)

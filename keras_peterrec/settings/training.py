@@ -1,9 +1,11 @@
 """Settings of the commands that train: which network, how large, and how it is trained."""
 
 from dataclasses import dataclass
+from typing import Self
 
-from keras_peterrec.errors import check_count
+from keras_peterrec.errors import check_count, refuse
 from keras_peterrec.network.registry import check_network, network_names
+from keras_peterrec.network.sizes import AUTO, CHANNELS, channels_of
 from keras_peterrec.settings.base import Settings, device_count, rate, setting
 
 
@@ -11,7 +13,14 @@ from keras_peterrec.settings.base import Settings, device_count, rate, setting
 class NetworkSettings(Settings):
     """Which network and how large, and what its training takes away to make it robust."""
 
-    hidden_dim: int = setting(64, "channels C of the network", check=check_count)
+    size: str = setting(
+        AUTO,
+        f"how large the network is: {', '.join(CHANNELS)}, or as suits the log's events and items",
+        choices=(AUTO, *CHANNELS),
+    )
+    hidden_dim: int | None = setting(
+        None, "channels C of the network (default: as `size` says)", check=check_count
+    )
     blocks: int | None = setting(
         None,
         "blocks of the network (default: as many as suit it, 8 of convolution and 4 of attention)",
@@ -29,6 +38,16 @@ class NetworkSettings(Settings):
     unknown_rate: float = setting(
         0.1, "share of the inputs that are replaced by the unknown item, causal only", check=rate
     )
+
+    def check(self):
+        super().check()
+        if self.size != AUTO and self.hidden_dim is not None:
+            refuse("size", "left out with `hidden_dim`, which says it", self.size)
+
+    def sized(self, events: int, items: int) -> Self:
+        """These settings with the channels that suit a log of this size, if they say none."""
+        channels = self.hidden_dim or channels_of(self.size, events, items)
+        return self.replace(size=AUTO, hidden_dim=channels)
 
 
 @dataclass(frozen=True, kw_only=True)

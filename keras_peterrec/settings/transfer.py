@@ -267,6 +267,7 @@ class MultiTaskSettings(ReadingSettings, NetworkSettings):
     seed: int = setting(SplitSettings.seed, "of the splits and of the training", check=seed_number)
 
     def check(self):
+        super().check()
         if not isinstance(self.tasks, dict) or not self.tasks:
             raise InputError(
                 f"`tasks` should hold at least one task: a dict of dicts. Received: {self.tasks!r}."

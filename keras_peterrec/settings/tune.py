@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from keras_peterrec.errors import InputError, check_count, refuse
 from keras_peterrec.network.registry import usual_blocks
+from keras_peterrec.network.sizes import BASE, CHANNELS
 from keras_peterrec.settings.base import Settings, checked_value, positive_number, setting, type_of
 from keras_peterrec.settings.parser import meant
 from keras_peterrec.settings.pretrain import PretrainSettings
@@ -212,10 +213,20 @@ class TunePretrainSettings(TuningSettings, PretrainSettings):
         "unknown_rate=0..0.3",
     )
 
+    # The search learns from what trials have, and which size suits the log no trial says: so it
+    # begins with the channels of one.
+    unsaid: ClassVar[dict[str, Any]] = {"hidden_dim": CHANNELS[BASE]}
+
     def given(self, name: str) -> Any:
         if name == "blocks" and self.blocks is None:
             return usual_blocks(self.network)
         return super().given(name)
+
+    def arguments(self, **changes: Any) -> dict[str, Any]:
+        arguments = super().arguments(**changes)
+        if any(searched.name == "hidden_dim" for searched in self.space()):
+            arguments["hidden_dim"] = arguments["hidden_dim"] or self.given("hidden_dim")
+        return arguments
 
     def _matters(self, name):
         return name != "unknown_rate" or self.objective == "causal"

@@ -34,7 +34,7 @@ parser.add_argument("--burst", type=int, default=5)
 
 
 def of_settings(network, options):
-    settings = PretrainSettings("log.csv", "out", network=network)
+    settings = PretrainSettings("log.csv", "out", network=network).sized(0, 0)
     return new_pretrainer(settings, options.items)
 
 

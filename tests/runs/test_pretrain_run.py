@@ -53,6 +53,27 @@ def test_run_folder_is_a_host_and_its_metrics(host_folder):
     assert result["parameters"]["host"] == host.backbone.count_params()
 
 
+@pytest.mark.parametrize(
+    ("given", "channels", "said"),
+    [
+        ({}, 8, "a network of 8 channels (--size auto: as suits 7,026 events of 150 items, large)"),
+        ({"size": "small"}, 4, "a network of 4 channels (--size small)"),
+        ({"hidden_dim": 6}, 6, ""),
+    ],
+)
+def test_the_size_is_what_suits_the_log_or_is_asked_for(
+    given, channels, said, tmp_path, monkeypatch, capsys
+):
+    sizes = {"small": 4, "base": 6, "large": 8}
+    for name, value in ({"LARGE_FROM": 7_000, "LARGE_FROM_EACH": 40, "CHANNELS": sizes}).items():
+        monkeypatch.setattr(f"keras_peterrec.network.sizes.{name}", value)
+    quick = {"blocks": 1, "max_length": 20, "epochs": 1, "linear": False, "baselines": False}
+    result = pretrain("simulated/source", tmp_path / "host", final=True, **quick, **given)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "channels" in line]
+    assert lines == ([said] if said else [])
+    assert result["hidden_dim"] == Host.load(tmp_path / "host").backbone.hidden_dim == channels
+
+
 def test_tensorboard_shows_scalars_and_the_graph(host_folder):
     tags = {}
     for part in ("train", "validation"):
@@ -251,7 +272,7 @@ def test_later_items_are_asked_for_unless_the_rate_is_zero():
     )
     ahead = {}
     for given in ({}, {"later_rate": 0.0}):
-        settings = PretrainSettings(log=log, out="unused", unknown_rate=0.0, **given)
+        settings = PretrainSettings(log, "unused", unknown_rate=0.0, hidden_dim=8, **given)
         read = PretrainingLog.of(log, 1)
         place = np.array([0] * FIRST_ITEM + [int(item) for item in read.vocabulary.items])
         batches = training_batches(new_pretrainer(settings, len(read.vocabulary)), read, settings)

@@ -1,0 +1,25 @@
+"""How large a network is: the sizes by name, and which of them suits a log."""
+
+AUTO, BASE = "auto", "base"
+# Channels of each size. Of how many blocks, each network says itself.
+CHANNELS = {"small": 32, BASE: 64, "large": 128}
+# `large` found more on a log with a million events, 270 for each item, and no more than `base` on
+# one with 100,000 events, nor on shops with 8 to 16 for each item (notebooks/results.md, "Sizes").
+# Where between them it begins to pay was not measured.
+LARGE_FROM, LARGE_FROM_EACH = 600_000, 50
+
+
+def size_for(events: int, items: int) -> str:
+    """The size that suits a log with so many events of so many items.
+
+    Example:
+
+    >>> size_for(1_000_000, items=3_700), size_for(1_000_000, items=100_000)
+    ('large', 'base')
+    """
+    return "large" if events >= max(LARGE_FROM, LARGE_FROM_EACH * items) else BASE
+
+
+def channels_of(size: str, events: int, items: int) -> int:
+    """The channels C of a network of a size, `"auto"` included, for such a log."""
+    return CHANNELS[size_for(events, items) if size == AUTO else size]

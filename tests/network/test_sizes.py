@@ -1,0 +1,29 @@
+"""How large a network is: asked for, or as suits the log."""
+
+import pytest
+
+from keras_peterrec.errors import InputError
+from keras_peterrec.network.sizes import LARGE_FROM, LARGE_FROM_EACH
+from keras_peterrec.settings.pretrain import PretrainSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "log", "channels"),
+    [
+        ({}, (100_000, 10), 64),
+        ({}, (LARGE_FROM, 10), 128),
+        ({}, (LARGE_FROM, LARGE_FROM // LARGE_FROM_EACH + 1), 64),
+        ({"size": "small"}, (LARGE_FROM, 10), 32),
+        ({"size": "large"}, (100_000, 10), 128),
+        ({"hidden_dim": 24}, (LARGE_FROM, 10), 24),
+    ],
+)
+def test_settings_say_their_channels_or_get_those_that_suit_the_log(given, log, channels):
+    settings = PretrainSettings("log.csv", "out", **given).sized(*log)
+    assert settings.hidden_dim == channels
+    assert settings.sized(10 * LARGE_FROM, 10) == settings  # once said, it stays
+
+
+def test_two_answers_are_refused():
+    with pytest.raises(InputError, match="`size` should be left out with `hidden_dim`"):
+        PretrainSettings("log.csv", "out", size="small", hidden_dim=16)
