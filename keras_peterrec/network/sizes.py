@@ -4,7 +4,7 @@ AUTO, BASE = "auto", "base"
 # Channels of each size. Of how many blocks, each network says itself.
 CHANNELS = {"small": 32, BASE: 64, "large": 128}
 # `large` found more on a log with a million events, 270 for each item, and no more than `base` on
-# one with 100,000 events, nor on shops with 8 to 16 for each item (notebooks/results.md, "Sizes").
+# one with 100,000 events, nor on a shop with 16 for each item (notebooks/results.md, "Sizes").
 # Where between them it begins to pay was not measured.
 LARGE_FROM, LARGE_FROM_EACH = 600_000, 50
 
