@@ -58,7 +58,7 @@ class AttentionNetwork(BlockNetwork):
         self.heads, self.window = check_count("heads", heads), check_count("window", window)
         if window < 2:
             refuse("window", "at least 2: the event and one before it", window)
-        if hidden_dim % heads:
+        if check_count("hidden_dim", hidden_dim) % heads:
             refuse("hidden_dim", f"a multiple of `heads` = {heads}", hidden_dim)
         super().__init__(vocabulary_size, hidden_dim, causal, dropout, name, dtype, **kwargs)
 

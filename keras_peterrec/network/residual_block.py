@@ -63,8 +63,8 @@ class ResidualBlock(keras.layers.Layer):
         sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
             `None` where each row is one sequence, padded on the left.
         patches: dict from site to patch, or `None`.
-        last: int or `None`. Of how many of the last positions the outputs are wanted, causal only.
-            Defaults to `None`, all.
+        last: int or `None`. Of how many of the last positions the outputs are wanted, causal only,
+            one sequence a row. Defaults to `None`, all.
 
     Returns:
         Tensor of shape `[B, L, C]`, or `[B, min(L, last), C]`.
@@ -125,17 +125,18 @@ class ResidualBlock(keras.layers.Layer):
         training: bool | None = None,
         last: int | None = None,
     ) -> Tensor:
-        branch, wanted = inputs, None if last is None else last + self.reach
+        branch, beyond = inputs, self.reach
         for convolution, norm, at_sites in self._halves(patches):
-            branch, mask = branch[:, -wanted:] if wanted else branch, padding_mask
+            branch = _last(branch, last, beyond)
             seen = convolution.taps(sequence_ids).side_by_side(branch)
-            if wanted:
-                wanted -= convolution.reach
-                branch, seen, mask = (rows[:, -wanted:] for rows in (branch, seen, mask))
+            # What only the taps have seen is needed no more.
+            beyond -= convolution.reach
+            branch, seen, mask = (
+                _last(rows, last, beyond) for rows in (branch, seen, padding_mask)
+            )
             convolved = convolution.apply_kernel(seen)
             branch = _activated(norm, at_sites, branch, seen, convolved) * mask
-        inputs = inputs[:, -wanted:] if wanted else inputs
-        return inputs + self.branch_dropout(branch, training=training)
+        return _last(inputs, last) + self.branch_dropout(branch, training=training)
 
     def with_tokens(
         self,
@@ -253,6 +254,11 @@ class ResidualBlock(keras.layers.Layer):
             "causal": self.causal,
             "dropout": self.dropout,
         }
+
+
+def _last(rows, count, beyond=0):
+    """The last `count + beyond` positions, as many as there are; all where `count` is `None`."""
+    return rows if count is None else rows[:, -(count + beyond) :]
 
 
 def _activated(norm, at_sites, inputs, seen, convolved):

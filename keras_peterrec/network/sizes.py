@@ -5,7 +5,7 @@ AUTO, BASE = "auto", "base"
 CHANNELS = {"small": 32, BASE: 64, "large": 128}
 # `large` found more on a log with a million events, 270 for each item, and no more than `base` on
 # one with 100,000 events, nor on a shop with 16 for each item (notebooks/results.md, "Sizes").
-# Where between them it begins to pay was not measured.
+# Where between them it begins to pay was not measured, nor what the convolution gains.
 LARGE_FROM, LARGE_FROM_EACH = 600_000, 50
 
 

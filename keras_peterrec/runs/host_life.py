@@ -45,8 +45,8 @@ from keras_peterrec.types import Json
 # Epochs without improvement until the learning rate drops; fewer where a host was trained before.
 PATIENCE = {False: 4, True: 2}
 SLIT = "SLIT"  # what the linear part alone is called, as a baseline
-# Epochs of a new host, by which its time is estimated: fifteen trainings on six logs of 100,000 to
-# a million events had as many, with 32 to 128 channels of both networks.
+# Epochs of a new host, by which its time is estimated: over twenty trainings on six logs of 100,000
+# to a million events had as many, with 32 to 128 channels of both networks.
 HOST_EPOCHS = 15, 35
 AVERAGE = 0.998  # of the weights, over about 500 steps
 UNTOLD = 0.2  # share of the windows of whose events nothing is told but the items

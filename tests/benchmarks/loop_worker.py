@@ -37,7 +37,8 @@ SMALLEST_WIDTH = 8
 def epoch(configuration):
     """Trains an epoch as `pretrain` does; the first step, which compiles, comes before."""
     taken = {name: configuration[name] for name in ("hidden_dim", "blocks", "max_length", "seed")}
-    settings = PretrainSettings(log=configuration["log"], out="", **taken)
+    # The network that the reference trains too.
+    settings = PretrainSettings(configuration["log"], "", network="convolution", **taken)
     log = load_log(settings.log)
     sequences, vocabulary, _ = encode_log(log)
     with seeded(settings.seed):

@@ -65,10 +65,8 @@ def events(options, users):
 
 def answers(options, asked):
     """The states of so many users after histories of a length that the graph does not know."""
-    ids, taken = (
-        tf.constant(np.random.default_rng(0).integers(4, options.items, asked), "int32"),
-        {},
-    )
+    ids = np.random.default_rng(0).integers(4, options.items, asked)
+    ids, taken = tf.constant(ids, "int32"), {}
     for network in options.networks:
         model = of_settings(network, options)
         signature = [tf.TensorSpec([None, None], "int32")]

@@ -143,6 +143,8 @@ def test_its_sites_say_what_patches_read_there():
 def test_heads_divide_the_channels_and_a_window_has_others():
     with pytest.raises(InputError, match="`hidden_dim` should be a multiple of `heads` = 4. Rece"):
         AttentionNetwork(30, 6, heads=4)
+    with pytest.raises(InputError, match="`hidden_dim` should be a positive integer. Rec.* = None"):
+        AttentionNetwork(30, None)
     with pytest.raises(InputError, match="`window` should be at least 2.* Received: `window` = 1"):
         AttentionNetwork(30, 8, window=1)
     twin = AttentionNetwork.from_config(AttentionNetwork(30, 8, heads=4, window=9).get_config())

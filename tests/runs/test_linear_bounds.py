@@ -28,7 +28,7 @@ def test_longer_trainings_may_have_larger_linear_parts():
     assert bounds(1_000_000, epochs=1, hidden_dim=128).items > small.items
     assert bounds(10**9).items == 100_000 and bounds(10**9).exact == item_regression.EXACT_UP_TO
     default = ConvolutionNetwork(9).multiplications
-    assert default == host_linear.DEFAULT_MULTIPLICATIONS
+    assert default == host_linear.BASE_MULTIPLICATIONS
     # MovieLens-100K and -1M are exact, whatever the epochs.
     assert bounds(100_000, epochs=1).is_exact(1_682) and bounds(1_000_000).is_exact(3_706)
     assert not bounds(100_000, epochs=1).is_exact(8_000)
