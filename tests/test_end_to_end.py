@@ -97,6 +97,7 @@ def test_patch_beats_random_host_and_baseline(objective, tmp_path):
     assert topics["metrics"]["test"]["macro_auc"] > 0.75
     assert spend["metrics"]["test"]["rmse"] < 0.85 * spend["baseline"]["test"]["rmse"]
     # The task trains a few parameters of what all of the network would be.
-    # The paper's patches; those of the items grow with the catalogue alone.
+    # The paper's patches; those of the items grow with the catalogue alone. On attention, whose
+    # projection has four times the channels, they are a little larger than on the convolution.
     counts = shop["parameters"]
-    assert counts["patches"] - counts["item_patches"] < 0.1 * counts["host"]
+    assert counts["patches"] - counts["item_patches"] < 0.12 * counts["host"]

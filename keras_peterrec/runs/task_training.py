@@ -222,11 +222,12 @@ def train_task(run: TaskRun) -> TaskTraining:
     if head is None or measured is not None:
         return TaskTraining(head, train_rest(run, head, path), head_is_all=False)
     devices = Devices.of(run.model)
-    before = devices.on_chief(run.measure)
+    before: list[Any] = []  # on the chief, which compares: JSON would not keep the single users
+    devices.on_chief(lambda: before.append(run.measure()))
     of_head = run.model.readout_weights()
     weights = {path: np.array(weight) for path, weight in of_head.items()}
     rest = train_rest(run, head, path)
-    gain = devices.on_chief(lambda: _gain(run.measure(), before, run.data.kind.metric))
+    gain = devices.on_chief(lambda: _gain(run.measure(), before[0], run.data.kind.metric))
     why = why_head_is_all(rest, gain)
     if why is not None:
         for path, weight in of_head.items():

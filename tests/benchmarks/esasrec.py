@@ -71,8 +71,8 @@ def main():
     theirs = UserSums(events.user_ids[order], np.ones(len(order), "int64"), gains[order])
     runs = {("ours", "next item", 0): ours, ("eSASRec", "next item", 0): theirs}
     print(f"ours, test: NDCG@10 {ours.mean:.4f}")
-    for cell in paired_differences(runs, "ours", Metric("ndcg@10", True), with_mean=False):
-        print("eSASRec - ours: {difference:+.4f} ({low:+.4f} to {high:+.4f})".format(**cell))
+    cell = paired_differences(runs, "ours", Metric("ndcg@10", True), with_mean=False)[0]
+    print("eSASRec - ours: {difference:+.4f} ({low:+.4f} to {high:+.4f})".format(**cell))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
         tmp_path,
         method=method,
         train_fraction=0.05,
-        learning_rate=100.0,
+        learning_rate=1e6,
         linear=False,
         **{**GENDER, "epochs": 2},
     )
@@ -52,7 +52,7 @@ def test_training_that_only_harms_ends_with_the_shares_of_the_classes(
     assert result["metrics"]["test"]["log_loss"] == pytest.approx(baseline, abs=0.1)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     if method == "head":
-        assert read_history(tmp_path)["learning_rate"] == pytest.approx([100.0, 100.0])
+        assert read_history(tmp_path)["learning_rate"] == pytest.approx([1e6, 1e6])
 
 
 def test_the_learning_rate_is_the_methods_unless_another_is_given(

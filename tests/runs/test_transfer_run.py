@@ -285,7 +285,7 @@ def test_padding_beyond_the_longest_history_is_not_trained_on(tmp_path, monkeypa
         return task_batches(*arguments[:4], longest + 30, *arguments[5:], **more)
 
     for name, batches in (("narrow", seen), ("wide", padded)):
-        monkeypatch.setattr("keras_peterrec.runs.task_training.task_batches", batches)
+        monkeypatch.setattr("keras_peterrec.runs.task_parts.task_batches", batches)
         transfer(tmp_path / "host", "simulated/source", tmp_path / name, **GENDER)
     assert widths[0] <= longest
     narrow, wide = (np.load(tmp_path / name / "weights.npz") for name in ("narrow", "wide"))
