@@ -52,8 +52,8 @@ from keras_peterrec.patches.item_patches import ItemLora as ItemLora
 from keras_peterrec.patches.lora import Lora as Lora
 from keras_peterrec.patches.patch_layer import PatchLayer as PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod as PatchMethod
-from keras_peterrec.patches.registry import register_patch_method as register_patch_method
 from keras_peterrec.patches.short_names import get_patch as get_patch
+from keras_peterrec.patches.short_names import register_patch_method as register_patch_method
 from keras_peterrec.patches.stack import Stack as Stack
 from keras_peterrec.runs.evaluate import evaluate as evaluate
 from keras_peterrec.runs.export import export as export

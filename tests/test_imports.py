@@ -1,6 +1,7 @@
 """Imports point down: a file imports from its own room and from the rooms below it."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import keras_peterrec
@@ -50,3 +51,16 @@ def test_imports_point_down():
             if ROOMS.index(module.split(".")[0]) > height:
                 pointing_up.add((name, module.rpartition(".")[0]))
     assert not pointing_up
+
+
+def test_no_file_needs_itself():
+    """No circle of files, also where a name is imported for its type alone, or in a function."""
+    files = {
+        ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in PACKAGE.rglob("*.py")
+    }
+    needed = {
+        module: {name if name in files else name.rpartition(".")[0] for name in imported(file)}
+        for module, file in files.items()
+    }
+    graphlib.TopologicalSorter(needed).prepare()  # raises CycleError, which names a circle

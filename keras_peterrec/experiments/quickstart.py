@@ -18,8 +18,8 @@ from keras_peterrec.experiments.comparison_plot import plot_comparison
 from keras_peterrec.experiments.datasets import MAX_LENGTH, MOVIELENS_TASKS, SIMULATED_TASKS
 from keras_peterrec.experiments.worker_process import WorkerProcess
 from keras_peterrec.files.json_file import read_json, write_json
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.sources import load_labels, load_log, load_titles
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.printing import print_table
 from keras_peterrec.progress import HOW, line

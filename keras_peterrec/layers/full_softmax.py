@@ -15,6 +15,19 @@ MOST_ROWS = 400
 MOST_SCORES = 2**23
 
 
+def target_weights(sample_weight: Tensor | None, targets: Tensor) -> Tensor:
+    """Weights of samples as those of their targets, float32 of the shape of `targets`.
+
+    Args:
+        sample_weight: Tensor `[B, L]`, or `[B]` or `[B, 1]` for whole rows.
+        targets: Integer tensor `[B, L]`.
+    """
+    weights = ops.cast(sample_weight, "float32")
+    if len(weights.shape) == 1:
+        weights = weights[:, None]
+    return ops.broadcast_to(weights, ops.shape(targets))
+
+
 @keras.saving.register_keras_serializable("keras_peterrec")
 class FullSoftmax(keras.layers.Layer):
     """Sum of the cross-entropies of the true items, without holding all scores `[N, V]`.

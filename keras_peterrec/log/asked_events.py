@@ -54,29 +54,3 @@ class AskedEvents:
         field = field_of(events, self.field)
         wanted = np.array([*(value in self.values for value in field.values), False])
         return wanted[field.codes]  # -1, a missing one, is the last
-
-
-class PlacesOfAsked:
-    """The places of the events of users that may be asked for, which have one before them.
-
-    Args:
-        events: Events with `asked`.
-    """
-
-    def __init__(self, events: Events) -> None:
-        self._offsets = events.offsets
-        asked = events.asked & (events.places > 0)
-        self._found = np.append(np.flatnonzero(asked), len(asked))
-        self._passed = np.concatenate([[0], np.cumsum(asked)])
-
-    def last_but(self, others: int) -> np.ndarray:
-        """Each user's last one but so many, counted from 0, int64 `[U]`; -1 for none."""
-        nth = self._passed[self._offsets[1:]] - 1 - others
-        has = nth >= self._passed[self._offsets[:-1]]
-        return np.where(has, self._found[np.maximum(nth, 0)] - self._offsets[:-1], -1)
-
-    def first_of(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-        """Each user's first one between two places; -1 for none."""
-        begins = self._offsets[:-1]
-        place = self._found[self._passed[begins + starts]] - begins
-        return np.where(place < stops, place, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,8 @@ import pyarrow as pa
 from keras_peterrec.errors import InputError
 from keras_peterrec.integers import counted_up, offsets_of, slices
 from keras_peterrec.log.clocks import milliseconds, time_text, unit_of, usual
+from keras_peterrec.log.event_split import EventSplit, last_asked, last_events
 from keras_peterrec.log.id_text import joined_texts, with_field, with_times, written_texts
-from keras_peterrec.log.splits import LAST, EventSplit, Periods
 from keras_peterrec.log.table_columns import (
     Column,
     Field,
@@ -25,10 +25,6 @@ from keras_peterrec.log.table_columns import (
     numbers,
 )
 from keras_peterrec.log.vocabulary import UNK, Vocabulary
-
-if TYPE_CHECKING:
-    from keras_peterrec.log.asked_events import AskedEvents
-    from keras_peterrec.log.event_fields import EventFields
 
 
 class Events:
@@ -101,7 +97,7 @@ class Events:
         self.vocabulary: Vocabulary | None = None
         self.log: Events | None = None
         self._rows: np.ndarray | None = None
-        self.told: EventFields | None = None
+        self.told: Any = None
         self.asked: np.ndarray | None = None
         self._user_index: dict[str, int] | None = None
         self._texts: pa.Array | None = None
@@ -279,8 +275,8 @@ class Events:
         trained = self.places < np.repeat(self.split.trained, self.lengths)
         return trained if self.asked is None else trained & self.asked
 
-    def asking(self, asked: AskedEvents | None) -> Events:
-        """These events, of which some alone are to be predicted; `None`, all.
+    def asking(self, asked: Any) -> Events:
+        """These events, of which those of an AskedEvents alone are to be predicted; `None`, all.
 
         Raises:
             InputError: they lack the column that says which.
@@ -445,7 +441,7 @@ class Events:
         """See the attributes."""
         return self.items if self._rows is None else self._rows
 
-    def tell(self, fields: EventFields) -> None:
+    def tell(self, fields: Any) -> None:
         """Makes `rows` tell the fields of events as well, and `told` say which.
 
         Args:
@@ -462,7 +458,13 @@ class Events:
     @functools.cached_property
     def split(self) -> EventSplit:
         """Which events are trained on and which are asked for."""
-        return Periods(LAST).events(self)
+        return self.last_events()
+
+    def last_events(self) -> EventSplit:
+        """Holds out each user's last two, or the last two of those that may be asked for."""
+        if self.asked is None:
+            return last_events(self.lengths)
+        return last_asked(self.offsets, self.asked)
 
     def training_windows(self, max_length: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns windows for next-item training in which every event is a target once.

@@ -4,86 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keras_peterrec import progress
-from keras_peterrec.errors import InputError, refuse
-from keras_peterrec.log.asked_events import PlacesOfAsked
+from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_split import (
+    EventSplit,
+    PlacesOfAsked,
+    all_events,
+    events_by_time,
+)
+from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import in_clock, is_moment
+from keras_peterrec.log.sharded_log import ShardedLog
 
-if TYPE_CHECKING:
-    from keras_peterrec.log.event_fields import EventFields
-    from keras_peterrec.log.events import Events
-    from keras_peterrec.log.prepared.reading import PreparedLog
-
-PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
 EVERYTHING = "everything"  # a split of events that holds nothing out
 # The share of the events before a moment that is trained on; the latest tenth is for validation.
 TRAINED_SHARE = 0.9
 BINS = 2**20  # of times, which tell where validation begins
-
-
-@dataclass(frozen=True)
-class EventSplit:
-    """Which events of a log's users the next-item training sees, and which it is asked for.
-
-    Args:
-        trained: int64 array `[U]`. How many events training sees of each user, the first ones.
-        validation, test: int64 arrays `[U]`. Which event of each user is to be predicted from all
-            before it, counted from 0; -1 for none.
-    """
-
-    trained: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-
-    def asked(self, part: str) -> np.ndarray:
-        """`validation` or `test`."""
-        if part not in (VALIDATION, TEST):
-            refuse("part", f"{VALIDATION!r} or {TEST!r}", part)
-        return self.validation if part == VALIDATION else self.test
-
-    @property
-    def asks_all(self) -> bool:
-        """Whether there is something to train on, to validate with and to test."""
-        asked = (self.validation >= 0).any() and (self.test >= 0).any()
-        return bool(asked) and self.trained.max() >= 2
-
-
-def last_events(lengths: np.ndarray) -> EventSplit:
-    """Holds out the last event of each user for the test and the one before for validation.
-
-    Users with fewer than three events are trained on alone.
-
-    Args:
-        lengths: int array `[U]`. How many events each user has.
-    """
-    long = lengths >= 3
-    trained = np.where(long, lengths - 2, lengths)
-    return EventSplit(trained, np.where(long, lengths - 2, -1), np.where(long, lengths - 1, -1))
-
-
-def all_events(lengths: np.ndarray) -> EventSplit:
-    """Training sees everything, and nothing is held out; see `last_events`."""
-    none = np.full(len(lengths), -1)
-    return EventSplit(lengths, none, none)
-
-
-def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray) -> EventSplit:
-    """The EventSplit of users, given how many events they have before each bound of the periods.
-
-    Args:
-        trained, before: int arrays `[U]`. Events before validation begins, and before the moment.
-        lengths: int array `[U]`. How many events each user has.
-    """
-    return EventSplit(
-        trained,
-        np.where((trained > 0) & (before > trained), trained, -1),
-        np.where((before > 0) & (lengths > before), before, -1),
-    )
 
 
 @dataclass(frozen=True)
@@ -114,17 +56,17 @@ class Periods:
         if self.bounds is None and self.split != LAST:
             return all_events(events.lengths)
         if self.bounds is None:
-            return _last_asked(events) if some else last_events(events.lengths)
+            return events.last_events()
         trained, before = (_before(events, bound) for bound in self.bounds)
         if some:
-            places = PlacesOfAsked(events)
+            places = PlacesOfAsked(events.offsets, events.asked)
             asked = places.first_of(trained, before), places.first_of(before, events.lengths)
             return EventSplit(trained, *asked)
         return events_by_time(trained, before, events.lengths)
 
     def read(
         self,
-        log: Events | PreparedLog,
+        log: ShardedLog,
         shards: Sequence[int],
         ids: np.ndarray,
         fields: EventFields | None = None,
@@ -140,7 +82,7 @@ class Periods:
         events = log.read(shards, times=times, fields=fields is not None and bool(fields.columns))
         return events.renumbered(ids, self.events(events))
 
-    def check(self, found: EventSplit, log: Events | PreparedLog) -> None:
+    def check(self, found: EventSplit, log: ShardedLog) -> None:
         """Raises InputError if an EventSplit of a log leaves training, validation or test empty."""
         longest = max(found.test.max() + 1, found.trained.max())
         if self.split == LAST and longest < 4:  # one input and one target, validation, test
@@ -155,20 +97,6 @@ class Periods:
                 "`log` should have users with at least two of the events to predict, and others "
                 f"before them. Received: {log.user_count} users, none of whom has."
             )
-
-
-def _last_asked(events):
-    """`last_events` of a log of which some events alone are asked for.
-
-    The last of these is the test and the one before it is for validation, and training sees what
-    comes before both. Users with fewer than two, which have an event before them, are trained on
-    alone.
-    """
-    places = PlacesOfAsked(events)
-    validation = places.last_but(1)
-    held_out = validation >= 0
-    trained = np.where(held_out, validation, events.lengths)
-    return EventSplit(trained, validation, np.where(held_out, places.last_but(0), -1))
 
 
 @dataclass(frozen=True)
@@ -196,7 +124,7 @@ class SplitCounts:
         return int(np.sum(self.users * np.maximum(self.trained - 1, 0)))
 
 
-def count_split(log: Events | PreparedLog, split: str = LAST) -> SplitCounts:
+def count_split(log: ShardedLog, split: str = LAST) -> SplitCounts:
     """What a split of a log comes to; its shards are not read where that is known.
 
     Args:
@@ -209,7 +137,7 @@ def count_split(log: Events | PreparedLog, split: str = LAST) -> SplitCounts:
     return _count(log, find_periods(log, split)) if kept is None else kept
 
 
-def find_periods(log: Events | PreparedLog, split: str) -> Periods:
+def find_periods(log: ShardedLog, split: str) -> Periods:
     """The Periods of a split; see `count_split`."""
     if not is_moment(split):
         return Periods(split)
@@ -217,7 +145,7 @@ def find_periods(log: Events | PreparedLog, split: str) -> Periods:
     return Periods(split, bounds_of(log, split)) if kept is None else kept.periods
 
 
-def bounds_of(log: Events | PreparedLog, split: str) -> tuple:
+def bounds_of(log: ShardedLog, split: str) -> tuple:
     """When validation begins, so that 90 % of the events before the moment lie before it, and the
     moment, which begins the test.
 

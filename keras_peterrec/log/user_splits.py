@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_peterrec.errors import refuse
+from keras_peterrec.log.event_split import PARTS, TEST, TRAIN, VALIDATION
 from keras_peterrec.log.moments import is_moment
-from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, bad_moment, bounds_of
+from keras_peterrec.log.splits import bad_moment, bounds_of
 
 if TYPE_CHECKING:
     from keras_peterrec.log.events import Events

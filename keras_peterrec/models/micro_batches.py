@@ -7,14 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_peterrec.layers.full_softmax import target_weights
 from keras_peterrec.log.vocabulary import id_of, is_item, item_ids, number_of, rows_of_items
-from keras_peterrec.models.pretrainer import target_weights
 from keras_peterrec.training.compiled_step import Weights, call_compiled, shared_form
-from keras_peterrec.training.replicated_model import (
-    record_loss,
-    sum_over_replicas,
-    unused_variables,
-)
+from keras_peterrec.training.replicated_model import record_loss, sum_over_replicas
 from keras_peterrec.types import Tensor
 
 # How many values one activation of a micro-batch may have: what the intermediates of a layer
@@ -117,7 +113,7 @@ class MicroBatchedStep:
         # with the special ids, an output table of its own has items only.
         self.first_row = id_of(0) if model.tied else 0
         # Tables go into the loop beside the weights; what a step does not read has no gradient.
-        left_out = self.input_table, self.output_table, *unused_variables(model)
+        left_out = self.input_table, self.output_table, *model.unused_variables()
         self.weights = Weights(model, left_out)
         self.targets = tf.maximum(number_of(targets), -1)  # -1: a special id, without loss
         self.total = total

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.errors import refuse
-from keras_peterrec.layers.full_softmax import FullSoftmax
+from keras_peterrec.layers.full_softmax import FullSoftmax, target_weights
 from keras_peterrec.layers.item_field_vectors import ItemFieldVectors
 from keras_peterrec.layers.sampled_softmax import SampledSoftmax
 from keras_peterrec.linear.linear_table import LinearTable
@@ -26,19 +26,6 @@ from keras_peterrec.training.replicated_model import ReplicatedTraining, sum_ove
 from keras_peterrec.types import Json, Layer, Tensor, Variable
 
 FULL_SOFTMAX_UP_TO = 20_000
-
-
-def target_weights(sample_weight: Tensor | None, targets: Tensor) -> Tensor:
-    """Weights of samples as those of their targets, float32 of the shape of `targets`.
-
-    Args:
-        sample_weight: Tensor `[B, L]`, or `[B]` or `[B, 1]` for whole rows.
-        targets: Integer tensor `[B, L]`.
-    """
-    weights = ops.cast(sample_weight, "float32")
-    if len(weights.shape) == 1:
-        weights = weights[:, None]
-    return ops.broadcast_to(weights, ops.shape(targets))
 
 
 class Pretrainer(ReplicatedTraining, keras.Model):

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Self
 from keras_peterrec.errors import InputError, Misfit, check_count
 from keras_peterrec.network.network import ITEM_EMBEDDING, TABLE, Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
-from keras_peterrec.types import DType
+from keras_peterrec.patches.registry import name_of
+from keras_peterrec.short_values import is_number, write_value
+from keras_peterrec.types import DType, Json
 
 
 @dataclass(frozen=True)
@@ -139,11 +141,39 @@ class PatchMethod:
         return bool(kinds) and all(kind in patch.fold_kinds for kind, patch in kinds)
 
     @property
+    def short_name(self) -> str:
+        """These settings as the text that `get_patch` reads.
+
+        Raises:
+            InputError: the method is not registered.
+        """
+        fields = dataclasses.fields(self)
+        settings = [text for field in fields if (text := self._written(field))]
+        # The main number first, the blocks last.
+        settings.sort(key=lambda text: (not is_number(text), text.startswith("blocks=")))
+        name = name_of(self)
+        return f"{name}:{','.join(settings)}" if settings else name
+
+    @property
     def setting_name(self) -> str:
         """What `run.json` calls the method: its short name."""
-        from keras_peterrec.patches.short_names import short_name  # it imports every method
+        return self.short_name
 
-        return short_name(self)
+    def to_config(self) -> Json:
+        """These settings as plain values for JSON; see `patch_from_config`."""
+        return {"method": name_of(self), **dataclasses.asdict(self)}
+
+    def _written(self, field):
+        """One setting of a short name, or `None` where the name can do without it."""
+        value = getattr(self, field.name)
+        if field.name == self.number and value is not None:
+            return write_value(value)
+        if value == field.default:
+            return None
+        if value is True:
+            return field.name
+        text = write_value(value)
+        return text if self.words.get(text) == field.name else f"{field.name}={text}"
 
     def patches_of(
         self, sites: Mapping[str, Site], index: int, dtype: DType

@@ -1,13 +1,13 @@
-"""Patch methods as short names, such as `lora:4+norm`, and as JSON."""
+"""Patch methods from their short names, such as `lora:4+norm`, and from JSON."""
 
 import dataclasses
 from typing import Any
 
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.registry import STACK, get_patch_method, patch_methods
+from keras_peterrec.patches.registry import METHODS, STACK, get_patch_method
 from keras_peterrec.patches.stack import Stack
-from keras_peterrec.short_values import is_number, read_value, write_value
+from keras_peterrec.short_values import is_number, read_value
 
 
 def get_patch(patch: str | PatchMethod) -> PatchMethod:
@@ -39,39 +39,8 @@ def get_patch(patch: str | PatchMethod) -> PatchMethod:
     return _read_sum(patch, patch)
 
 
-def short_name(patch: PatchMethod) -> str:
-    """Writes a patch method as the short name that `get_patch` reads.
-
-    Raises:
-        InputError: the method is not registered.
-    """
-    if isinstance(patch, Stack):
-        terms = [
-            f"({short_name(m)})" if isinstance(m, Stack) else short_name(m) for m in patch.methods
-        ]
-        name = "+".join(terms)
-        return name if patch.blocks is None else f"({name}):blocks={write_value(patch.blocks)}"
-    name = _name_of(patch)
-    settings = [
-        text for field in dataclasses.fields(patch) if (text := _write_setting(patch, field))
-    ]
-    # The main number first, the blocks last.
-    settings.sort(key=lambda text: (not is_number(text), text.startswith("blocks=")))
-    return f"{name}:{','.join(settings)}" if settings else name
-
-
-def patch_to_config(patch: PatchMethod | None) -> dict[str, Any] | None:
-    """The settings of a patch method as plain values for JSON. `None` stays `None`."""
-    if patch is None:
-        return None
-    if isinstance(patch, Stack):
-        methods = [patch_to_config(method) for method in patch.methods]
-        return {"method": STACK, "methods": methods, "blocks": patch.blocks}
-    return {"method": _name_of(patch), **dataclasses.asdict(patch)}
-
-
 def patch_from_config(config: dict[str, Any] | None) -> PatchMethod | None:
-    """The patch method that `patch_to_config` wrote."""
+    """The patch method of `PatchMethod.to_config`; `None` stays `None`."""
     if config is None:
         return None
     config = dict(config)
@@ -79,6 +48,32 @@ def patch_from_config(config: dict[str, Any] | None) -> PatchMethod | None:
     if method == STACK:
         return Stack(**{**config, "methods": list(map(patch_from_config, config["methods"]))})
     return get_patch_method(method, "method")(**config)
+
+
+def register_patch_method(name: str, settings: type[PatchMethod]) -> None:
+    """Makes a patch method known by a name. A name can be registered once.
+
+    Args:
+        name: str. Without the characters `:+,=()`, which have a meaning in short names.
+        settings: subclass of PatchMethod. A frozen dataclass; see there for an example.
+
+    Raises:
+        InputError: the name is taken or not allowed, or `settings` is not such a class.
+
+    Example:
+
+    >>> register_patch_method("lora", Lora)
+    Traceback (most recent call last):
+    keras_peterrec.errors.InputError: `name` should be new, ...
+    """
+    if name in (*METHODS, STACK) or not name or set(":+,=()") & set(name):
+        raise InputError(
+            "`name` should be new, and without any of :+,=(). "
+            f"Received: `name` = {name!r}, with {', '.join(METHODS)} registered."
+        )
+    if not (isinstance(settings, type) and issubclass(settings, PatchMethod)):
+        refuse("settings", "a subclass of PatchMethod", settings)
+    METHODS[name] = settings
 
 
 def _read_sum(text, whole):
@@ -147,23 +142,3 @@ def _allowed(method, fields):
     others = {*fields} - {method.number, *switches, *method.words.values()}
     named = [f"{name}=..." for name in fields if name in others]
     return ", ".join([*number, *method.words, *switches, *named])
-
-
-def _write_setting(patch, field):
-    """One setting of a short name, or `None` where the name can do without it."""
-    value = getattr(patch, field.name)
-    if field.name == patch.number and value is not None:
-        return write_value(value)
-    if value == field.default:
-        return None
-    if value is True:
-        return field.name
-    text = write_value(value)
-    return text if patch.words.get(text) == field.name else f"{field.name}={text}"
-
-
-def _name_of(patch):
-    for name, settings in patch_methods().items():
-        if type(patch) is settings:
-            return name
-    refuse("patch", "of a registered method; see `register_patch_method`", patch)

@@ -10,6 +10,8 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.network.network import Network, Site
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
+from keras_peterrec.patches.registry import STACK
+from keras_peterrec.short_values import write_value
 from keras_peterrec.types import DType, Json, Shape, Tensor, Variables
 
 
@@ -41,6 +43,17 @@ class Stack(PatchMethod):
         object.__setattr__(self, "methods", tuple(self.methods))
         if len(self.methods) < 2 or not all(isinstance(m, PatchMethod) for m in self.methods):
             refuse("methods", "two or more patch methods", self.methods)
+
+    @property
+    def short_name(self) -> str:
+        terms = [m.short_name for m in self.methods]
+        stacks = [isinstance(m, Stack) for m in self.methods]
+        name = "+".join(f"({t})" if stack else t for t, stack in zip(terms, stacks))
+        return name if self.blocks is None else f"({name}):blocks={write_value(self.blocks)}"
+
+    def to_config(self) -> Json:
+        methods = [method.to_config() for method in self.methods]
+        return {"method": STACK, "methods": methods, "blocks": self.blocks}
 
     def for_host(self, host: Network) -> Self:
         super().for_host(host)

@@ -6,11 +6,11 @@ from pathlib import Path
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_format, read_json, refuse_misfits
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.host_linear import rule_baselines, trained_counts
 from keras_peterrec.runs.next_item import NextItemEvaluation

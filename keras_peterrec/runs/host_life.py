@@ -10,10 +10,11 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_split import TEST, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.packed_batches import HiddenItems, NextItems, packed_batches
-from keras_peterrec.log.splits import TEST, VALIDATION, mean_one_factor, target_weight
+from keras_peterrec.log.splits import mean_one_factor, target_weight
 from keras_peterrec.log.streamed_batches import StreamedBatches
 from keras_peterrec.log.vocabulary import rows_of_items
 from keras_peterrec.models.micro_batches import CACHED_VALUES

@@ -20,8 +20,8 @@ from keras_peterrec.linear.sparse_regression import (
     Pairs,
     SparseRegression,
 )
+from keras_peterrec.log.event_split import VALIDATION
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.log.vocabulary import count_items, is_item, number_of
 from keras_peterrec.models.pretrainer import Pretrainer
 from keras_peterrec.network.network import Network

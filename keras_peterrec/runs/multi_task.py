@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
+from keras_peterrec.log.event_split import TRAIN, VALIDATION
 from keras_peterrec.log.packed_batches import NextItems, packed_batches
 from keras_peterrec.log.sources import load_log
-from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.report.kept_rows import write_test_users
 from keras_peterrec.runs.host_life import new_pretrainer
 from keras_peterrec.runs.pretraining_log import encode_log

@@ -10,11 +10,12 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.linear.linear_part import LinearPart
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures, read_items
 from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.sources import load_log
-from keras_peterrec.log.splits import EVERYTHING, TEST, count_split
+from keras_peterrec.log.splits import EVERYTHING, count_split
 from keras_peterrec.runs.host_life import HostLife, origin
 from keras_peterrec.runs.life import live
 from keras_peterrec.runs.next_item import NextItemEvaluation

@@ -10,12 +10,12 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.column_names import refuse_reading
+from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.sources import load_labels, load_log
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.user_fields import UserTable, read_users
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.metrics.measured import Measured

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_peterrec.log.batches import state_batches, task_batches
-from keras_peterrec.log.splits import TRAIN
+from keras_peterrec.log.event_split import TRAIN
 from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.tasks.task_data import TaskData
 from keras_peterrec.training.devices import Devices

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.linear.linear_part import LinearScores
-from keras_peterrec.log.splits import TRAIN, VALIDATION
+from keras_peterrec.log.event_split import TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.runs.run_folder import FINAL
 from keras_peterrec.runs.task_parts import (

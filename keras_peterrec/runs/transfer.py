@@ -12,8 +12,8 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.linear.linear_part import LinearPart
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.moments import is_moment
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.patches.short_names import get_patch
 from keras_peterrec.progress import stage
 from keras_peterrec.runs.advice import (

@@ -13,7 +13,12 @@ from keras_peterrec.log.id_text import comma_hint
 from keras_peterrec.progress import line as print_line
 from keras_peterrec.server.errors import FAILED_PRECONDITION, ServingError, invalid
 from keras_peterrec.server.limits import check_rows
-from keras_peterrec.server.tensors import shape_text, string_sizes
+from keras_peterrec.server.tensors import (
+    INPUTS,
+    read_serialized_examples,
+    shape_text,
+    string_sizes,
+)
 from keras_peterrec.settings.serve import ServeSettings
 
 if TYPE_CHECKING:
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from keras_peterrec.server.loaded_version import LoadedVersion, Signature
 
 # What TensorFlow Serving calls the tensors of signatures that classify or regress.
-INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
+CLASSES, SCORES, OUTPUTS = "classes", "scores", "outputs"
 # A context is repeated for each example; together they must not exceed the largest request.
 _MAX_CONTEXT_BYTES = 64 << 20
 
@@ -125,27 +130,6 @@ def one_string(name: str) -> str:
     )
 
 
-def read_serialized_examples(given: Any) -> np.ndarray:
-    """Serializes the examples of an `Input` message, each merged with the context if it has one.
-
-    Returns:
-        object array of bytes `[B]`.
-
-    Raises:
-        ServingError: if there is no example.
-    """
-    kind = given.WhichOneof("kind")
-    examples = list(getattr(given, kind).examples) if kind else []
-    if not examples:
-        raise invalid("Input is empty.")
-    if kind == "example_list_with_context":
-        context = given.example_list_with_context.context
-        examples = [_with_context(example, context) for example in examples]
-    array = np.empty(len(examples), dtype=object)
-    array[:] = [example.SerializeToString() for example in examples]
-    return array
-
-
 def _find(version, name, verb):
     """The signature that answers `verb`.
 
@@ -172,14 +156,6 @@ def _check_size(given, max_rows):
             f"A context should be at most {_MAX_CONTEXT_BYTES} bytes for all examples. "
             f"Received: {size} bytes."
         )
-
-
-def _with_context(example, context):
-    merged = type(example)()
-    merged.CopyFrom(context)
-    for name, feature in example.features.feature.items():
-        merged.features.feature[name].CopyFrom(feature)
-    return merged
 
 
 def _check_inputs(signature, kind):

@@ -22,8 +22,13 @@ from keras_peterrec.server.errors import (
     invalid,
     unknown_signature,
 )
-from keras_peterrec.server.inference import INPUTS, read_serialized_examples
-from keras_peterrec.server.tensors import NUMPY_TYPES, read_tensor, type_title
+from keras_peterrec.server.tensors import (
+    INPUTS,
+    NUMPY_TYPES,
+    read_serialized_examples,
+    read_tensor,
+    type_title,
+)
 from keras_peterrec.serving.export_files import DESCRIPTION, changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS

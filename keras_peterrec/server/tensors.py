@@ -1,4 +1,4 @@
-"""TensorFlow's types and TensorProto messages, from and to NumPy."""
+"""TensorFlow's types, TensorProto messages and examples, from and to NumPy."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from tensorflow.core.framework import types_pb2 as types
 
 from keras_peterrec.server.errors import invalid
 
+# What TensorFlow Serving calls the tensor of serialized examples.
+INPUTS = "inputs"
 _TITLES = {"float16": "half", "float32": "float", "float64": "double"}
 # A message of a few bytes can say that one value is repeated a billion times.
 _MAX_REPEATED = 1 << 20
@@ -88,6 +90,35 @@ def write_tensor(array: np.ndarray, dtype: int) -> Any:
         message.tensor_shape.SetInParent()
     getattr(message, _FIELDS[dtype]).extend(np.asarray(array).reshape(-1).tolist())
     return message
+
+
+def read_serialized_examples(given: Any) -> np.ndarray:
+    """Serializes the examples of an `Input` message, each merged with the context if it has one.
+
+    Returns:
+        object array of bytes `[B]`.
+
+    Raises:
+        ServingError: if there is no example.
+    """
+    kind = given.WhichOneof("kind")
+    examples = list(getattr(given, kind).examples) if kind else []
+    if not examples:
+        raise invalid("Input is empty.")
+    if kind == "example_list_with_context":
+        context = given.example_list_with_context.context
+        examples = [_with_context(example, context) for example in examples]
+    array = np.empty(len(examples), dtype=object)
+    array[:] = [example.SerializeToString() for example in examples]
+    return array
+
+
+def _with_context(example, context):
+    merged = type(example)()
+    merged.CopyFrom(context)
+    for name, feature in example.features.feature.items():
+        merged.features.feature[name].CopyFrom(feature)
+    return merged
 
 
 def string_sizes(array: np.ndarray) -> Any:

@@ -13,8 +13,8 @@ from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.label_regression import LabelRegression, best_label_regression
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
 from keras_peterrec.log.event_fields import EventFields
+from keras_peterrec.log.event_split import TRAIN, VALIDATION
 from keras_peterrec.log.field_kinds import TimeSincePrevious
-from keras_peterrec.log.splits import TRAIN, VALIDATION
 from keras_peterrec.metrics.measured import Measured, RowDetails
 from keras_peterrec.tasks.heads import LinearHead
 from keras_peterrec.tasks.task_data import PartWeights, TaskData

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_peterrec.log.event_split import TRAIN
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
 from keras_peterrec.settings.transfer import SplitSettings

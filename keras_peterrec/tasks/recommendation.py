@@ -15,6 +15,7 @@ from keras_peterrec.linear.last_item import LastItemCounts, add_followers, last_
 from keras_peterrec.linear.linear_fitting import best_item_regression, best_weight
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores, Rows
 from keras_peterrec.linear.sparse_regression import Pairs
+from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_table import ItemTable
 from keras_peterrec.log.moments import is_moment
@@ -24,7 +25,7 @@ from keras_peterrec.log.seen_items import (
     distinct_items,
     what_is_seen,
 )
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION, events_before
+from keras_peterrec.log.splits import events_before
 from keras_peterrec.log.task_examples import recommendation_examples
 from keras_peterrec.log.user_splits import split_target_events
 from keras_peterrec.log.vocabulary import Vocabulary

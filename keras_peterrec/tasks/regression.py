@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_peterrec.errors import InputError, Misfit, refuse
+from keras_peterrec.log.event_split import TRAIN
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.metrics import regression_metrics

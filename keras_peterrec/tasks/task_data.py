@@ -13,11 +13,12 @@ from keras_peterrec.linear.event_features import EventFeatures
 from keras_peterrec.linear.linear_part import LinearPart, LinearScores
 from keras_peterrec.linear.linear_table import LinearTable
 from keras_peterrec.log.event_fields import EventFields, is_only_an_order
+from keras_peterrec.log.event_split import PARTS, TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import field_of
 from keras_peterrec.log.field_kinds import TimeSincePrevious, find_field
 from keras_peterrec.log.moments import is_moment
-from keras_peterrec.log.splits import PARTS, TEST, TRAIN, VALIDATION, events_before
+from keras_peterrec.log.splits import events_before
 from keras_peterrec.log.task_examples import TaskExamples
 from keras_peterrec.log.user_batches import UserBatches
 from keras_peterrec.log.user_fields import UserFields, UserTable, find_user_fields

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from keras_peterrec.settings.transfer import SplitSettings
 from keras_peterrec.tasks.heads import start_outputs
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.types import Json, Layer, Tensor
-
-if TYPE_CHECKING:
-    from keras_peterrec.tasks.task_data import TaskData
 
 DEFAULT_SPLIT = SplitSettings()
 
@@ -165,7 +162,7 @@ class TaskKind:
         answers: Any,
         max_length: int,
         settings: SplitSettings = DEFAULT_SPLIT,
-    ) -> "TaskData":
+    ) -> Any:
         """The task's rows, a TaskData, split into training, validation and test.
 
         Args:

@@ -15,7 +15,6 @@ import keras
 import tensorflow as tf
 
 from keras_peterrec.keras_internals import stored_variables
-from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.training.seeds import random_states
 from keras_peterrec.types import Model, Tensor, Variable
 
@@ -41,7 +40,7 @@ def loss_and_gradients(
         The loss, a scalar; the outputs; and a list with one gradient for each of
         `model.trainable_variables`, scaled as the optimizer asks.
     """
-    weights = Weights(model, left_out=unused_variables(model))
+    weights = Weights(model, left_out=model.unused_variables())
     given = {"x": x, "y": y, "sample_weight": sample_weight}
     given = {name: value for name, value in given.items() if value is not None}
 

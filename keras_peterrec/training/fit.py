@@ -19,7 +19,7 @@ from keras_peterrec.settings.training import TrainingSettings
 from keras_peterrec.training.callbacks import HistoryFile, ProgressLines, Validation
 from keras_peterrec.training.devices import Devices
 from keras_peterrec.training.inference import write_graph
-from keras_peterrec.training.replicated_model import unused_variables, vary_dropout
+from keras_peterrec.training.replicated_model import vary_dropout
 from keras_peterrec.training.resumable_training import RepeatedTraining, ResumableTraining
 from keras_peterrec.training.tensorboard import tensorboard_callbacks
 from keras_peterrec.training.weight_average import WeightAverage
@@ -153,7 +153,7 @@ def worth_compiling(model: Model, batches: tf.data.Dataset, epochs: int) -> bool
     )
     # Of a table a step reads single rows; every other weight is multiplied with every position,
     # once forward and twice backward.
-    unused = set(map(id, unused_variables(model)))
+    unused = set(map(id, model.unused_variables()))
     weights = [
         w for w in model.weights if not w.path.endswith("/embeddings") and id(w) not in unused
     ]

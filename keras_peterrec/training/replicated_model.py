@@ -48,6 +48,10 @@ class ReplicatedTraining(Prebuilt):
         """Layers that a training step does not run: the linear part."""
         return []
 
+    def unused_variables(self) -> list[Variable]:
+        """The variables that a training step does not read."""
+        return [variable for layer in self.unused_in_training() for variable in layer.variables]
+
     def frozen_rows(self) -> list:
         """Pairs of a table and how many of its first rows training leaves as they are."""
         return []
@@ -119,11 +123,6 @@ def _build_optimizer(model):
     if not model.optimizer.built:
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-
-
-def unused_variables(model: Model) -> list[Variable]:
-    """The variables that a training step does not read; see `unused_in_training`."""
-    return [variable for layer in model.unused_in_training() for variable in layer.variables]
 
 
 def record_loss(model: Model, loss: Tensor, rows: Tensor) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
 from keras_peterrec.network.network import ITEM_EMBEDDING
-from keras_peterrec.patches.short_names import short_name
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.transfer.strategies import trained_parts
 from keras_peterrec.transfer.task import Task, refuse_own_fields
@@ -44,7 +43,7 @@ def merge_task(task: Task) -> Task:
         raise InputError(
             "`task` should have affine patches of linear maps, normalisations or items: only "
             "these can be merged. "
-            f"Received: {'no patch' if patch is None else short_name(patch)}."
+            f"Received: {'no patch' if patch is None else patch.short_name}."
         )
     host = model.host.copy()
     arguments = {**_arguments(model), **trained_parts("all"), "linear": _same_linear(model)}
@@ -126,7 +125,7 @@ def stack_tasks(tasks: Iterable[Task]) -> Task:
     if len(tasks) < 2 or any(patch is None for patch in patches):
         raise InputError(
             "`tasks` should be two or more tasks with patches. "
-            f"Received: {', '.join('no patch' if p is None else short_name(p) for p in patches)}."
+            f"Received: {', '.join('no patch' if p is None else p.short_name for p in patches)}."
         )
     # A stack is one more link of the chain; its own chains are kept whole.
     stacked = _new_task(tasks[-1], Stack(tuple(patches)), tasks, _same_linear(tasks[-1].model))

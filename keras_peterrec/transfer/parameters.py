@@ -8,7 +8,6 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.network.network import ITEM_EMBEDDING, LINEAR, Network
 from keras_peterrec.patches.patch_method import PatchMethod, build_patches
 from keras_peterrec.patches.registry import patch_methods
-from keras_peterrec.patches.short_names import short_name
 from keras_peterrec.transfer.task_model import TaskModel
 
 
@@ -91,13 +90,13 @@ def _row(patch, host, linear):
     try:
         patch = patch.for_host(host)
     except InputError:
-        return {"patch": short_name(patch), "parameters": None, "share": None, "merges": None}
+        return {"patch": patch.short_name, "parameters": None, "share": None, "merges": None}
     places = patch.patches_by_place(host)
     layers = [layer for sites in places.values() for layer in sites.values()]
     build_patches(host, places)
     parameters = host.hidden_dim + _count(w for one in layers for w in one.weights)
     return {
-        "patch": short_name(patch),
+        "patch": patch.short_name,
         "parameters": parameters,
         "share": parameters / linear,
         "merges": patch.merges(host, places),

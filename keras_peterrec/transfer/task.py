@@ -15,7 +15,6 @@ from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, Histories, HistoryForms
 from keras_peterrec.log.user_fields import UserFields
 from keras_peterrec.network.network import Network
-from keras_peterrec.patches.short_names import patch_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.tasks.task_kind import TaskKind
 from keras_peterrec.transfer.host import ROWS, Host
@@ -98,7 +97,7 @@ class Task:
                 "kind": self.kind.name,
                 "answers": answers,
                 "method": self.method,
-                "patch": patch_to_config(self.model.patch),
+                "patch": None if self.model.patch is None else self.model.patch.to_config(),
                 **self.model.history_settings(),
                 "linear": linear_config(self.model.linear),
                 "user_fields": self.user_fields.to_config(),

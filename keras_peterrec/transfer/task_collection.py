@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.json_file import read_json, refuse_misfits
 from keras_peterrec.files.leftovers import folder_beside
-from keras_peterrec.patches.short_names import patch_from_config, short_name
+from keras_peterrec.patches.short_names import patch_from_config
 from keras_peterrec.progress import line
 from keras_peterrec.task_kinds import get_kind
 from keras_peterrec.transfer.host import Host
@@ -137,7 +137,7 @@ def _describe(bundle):
             "task": bundle.name,
             "kind": bundle.saved["kind"],
             "method": bundle.method,
-            "patch": None if patch is None else short_name(patch),
+            "patch": None if patch is None else patch.short_name,
             "parameters": result.get("parameters", {}).get("trainable"),
             "bytes": sum(file.stat().st_size for file in bundle.folder.glob("*.npz")),
             "test": {name: test[name] for name in kind.shown if name in test},

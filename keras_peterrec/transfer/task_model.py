@@ -16,8 +16,6 @@ from keras_peterrec.patches.patch_method import PatchMethod
 from keras_peterrec.patches.short_names import (
     get_patch,
     patch_from_config,
-    patch_to_config,
-    short_name,
 )
 from keras_peterrec.tasks.heads import head_weights
 from keras_peterrec.training.replicated_model import ReplicatedModel, ReplicatedTraining
@@ -118,7 +116,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         if self.patch is not None and not self.patched_host.patch_layers:
             raise InputError(
                 "`patch` should be a method that finds sites in the host. "
-                f"Received: {short_name(self.patch)} on a {type(host).__name__}."
+                f"Received: {self.patch.short_name} on a {type(host).__name__}."
             )
         scores = head(self.user_dropout(users))
         self._output_shape = tuple(scores.shape)
@@ -262,7 +260,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return {
             "host": shared_config(self.host),
             "head": keras.saving.serialize_keras_object(self.head),
-            "patch": patch_to_config(self.patch),
+            "patch": None if self.patch is None else self.patch.to_config(),
             "dropout": self.dropout,
             "name": self.name,
             **self.history_settings(),
@@ -283,7 +281,7 @@ class TaskModel(ReplicatedTraining, keras.Model):
         return cls(**config)
 
     def __repr__(self) -> str:
-        patch = "no patch" if self.patch is None else short_name(self.patch)
+        patch = "no patch" if self.patch is None else self.patch.short_name
         return f"<TaskModel {self.name}: {patch}, {type(self.head).__name__}>"
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_peterrec.log.event_split import TEST, VALIDATION
 from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.sources.movielens import MovieLens
-from keras_peterrec.log.splits import TEST, VALIDATION, count_split
+from keras_peterrec.log.splits import count_split
 from keras_peterrec.log.user_splits import user_fractions
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs.pretrain import pretrain

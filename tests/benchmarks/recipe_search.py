@@ -62,8 +62,8 @@ def settings_of(task, options):
 
 def whole_data(host, settings):
     """A task's data as `transfer` reads it, with the examples of training and validation."""
+    from keras_peterrec.log.event_split import TRAIN, VALIDATION
     from keras_peterrec.log.sources import load_log
-    from keras_peterrec.log.splits import TRAIN, VALIDATION
     from keras_peterrec.runs.task_data import load_answers, with_kind
 
     answers = load_answers(settings)
@@ -86,7 +86,7 @@ def joined(*parts):
 
 def scored(host, data, fold, settings, options):
     """The metric of one fold, and how much it counts."""
-    from keras_peterrec.log.splits import PARTS, TEST
+    from keras_peterrec.log.event_split import PARTS, TEST
     from keras_peterrec.log.user_splits import user_fractions
     from keras_peterrec.runs.task_training import train_task
     from keras_peterrec.training.seeds import seeded

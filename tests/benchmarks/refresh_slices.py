@@ -24,9 +24,10 @@ import numpy as np
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.atomic_write import write_csv
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.sources import load_log
-from keras_peterrec.log.splits import TEST, find_periods
+from keras_peterrec.log.splits import find_periods
 from keras_peterrec.runs.next_item import NextItemEvaluation
 from keras_peterrec.runs.pretrain import pretrain
 from keras_peterrec.runs.refresh import refresh

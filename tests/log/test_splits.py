@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
+from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.user_splits import LEAST_VALIDATION, split_users, user_fractions
 
 USERS = [f"user{n}" for n in range(20_000)]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_peterrec.log.event_split import TEST, VALIDATION, EventSplit, all_events
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.splits import TEST, VALIDATION, EventSplit, all_events
 from keras_peterrec.log.vocabulary import Vocabulary
 
 

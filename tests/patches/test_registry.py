@@ -18,12 +18,10 @@ from keras_peterrec.patches.item_patches import ItemBottleneck, ItemLora
 from keras_peterrec.patches.lora import Lora
 from keras_peterrec.patches.patch_layer import PatchLayer
 from keras_peterrec.patches.patch_method import PatchMethod
-from keras_peterrec.patches.registry import register_patch_method
 from keras_peterrec.patches.short_names import (
     get_patch,
     patch_from_config,
-    patch_to_config,
-    short_name,
+    register_patch_method,
 )
 from keras_peterrec.patches.stack import Stack
 from keras_peterrec.tasks.heads import LinearHead
@@ -66,8 +64,11 @@ METHODS = {
 
 
 @pytest.fixture
-def own_methods(monkeypatch):
-    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+def own_methods():
+    before = dict(registry.METHODS)
+    yield
+    registry.METHODS.clear()
+    registry.METHODS.update(before)
 
 
 def test_a_name_is_taken_once(own_methods):
@@ -93,9 +94,9 @@ def test_only_patch_methods_can_be_registered(settings, own_methods):
         register_patch_method("other", settings)
 
 
-@pytest.mark.parametrize("settings", [*METHODS.values(), None], ids=str)
+@pytest.mark.parametrize("settings", METHODS.values(), ids=str)
 def test_settings_survive_json(settings):
-    config = json.loads(json.dumps(patch_to_config(settings)))
+    config = json.loads(json.dumps(settings.to_config()))
     assert patch_from_config(config) == settings
 
 
@@ -103,7 +104,7 @@ def test_settings_survive_json(settings):
 def test_short_names_there_and_back(name):
     assert get_patch(name) == METHODS[name]
     assert get_patch(METHODS[name]) is METHODS[name]
-    assert short_name(METHODS[name]) == name
+    assert METHODS[name].short_name == name
 
 
 @pytest.mark.parametrize(
@@ -162,11 +163,11 @@ def stacks_of(methods):
 @settings(max_examples=80, deadline=None)
 @given(method=st.recursive(SINGLE, stacks_of, max_leaves=5))
 def test_a_short_name_holds_every_setting(method):
-    registry._METHODS["many"] = Many
+    registry.METHODS["many"] = Many
     try:
-        assert get_patch(short_name(method)) == method
+        assert get_patch(method.short_name) == method
     finally:
-        del registry._METHODS["many"]
+        del registry.METHODS["many"]
 
 
 @pytest.mark.parametrize(
@@ -243,19 +244,20 @@ def test_a_method_of_ones_own_is_a_class_and_a_line(own_methods):
 
 def test_a_registered_method_has_a_short_name_and_a_config(own_methods):
     register_patch_method("gain", Gain)
-    assert patch_to_config(Gain(2.0)) == {"method": "gain", "blocks": None, "rate": 2.0}
-    assert patch_from_config(patch_to_config(Gain(2.0))) == Gain(2.0)
+    assert Gain(2.0).to_config() == {"method": "gain", "blocks": None, "rate": 2.0}
+    assert patch_from_config(Gain(2.0).to_config()) == Gain(2.0)
     assert get_patch("gain+lora:1") == Stack([Gain(), Lora(1)])
 
 
 def test_one_that_is_not_registered_cannot_be_written():
     with pytest.raises(InputError, match="`patch` should be of a registered method"):
-        patch_to_config(Gain())
+        Gain().to_config()
 
 
 def test_reading_does_not_change_the_config():
     config = {"method": "bottleneck", "width": 2}
     patch_from_config(config)
+    assert patch_from_config(None) is None
     assert config == {"method": "bottleneck", "width": 2}
 
 

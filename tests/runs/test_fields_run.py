@@ -9,9 +9,9 @@ import pytest
 from serving_samples import without_warmup
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import read_items
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs
 from keras_peterrec.runs.next_item import NextItemEvaluation

@@ -8,7 +8,7 @@ from simulated_tasks import GENDER, TARGET
 from slow_cases import slow
 
 from keras_peterrec.files.history_file import read_history
-from keras_peterrec.log.splits import TRAIN
+from keras_peterrec.log.event_split import TRAIN
 from keras_peterrec.runs import task_parts, task_training
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.task_training import TaskRun

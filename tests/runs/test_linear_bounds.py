@@ -7,8 +7,8 @@ import pytest
 
 from keras_peterrec.linear import item_regression
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.event_split import VALIDATION
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.network.convolution import ConvolutionNetwork
 from keras_peterrec.runs import host_linear, next_item
 from keras_peterrec.runs.host_linear import Bounds, fit_linear, sparse_regression_of

@@ -7,8 +7,8 @@ import pytest
 from slow_cases import slow
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.sources import load_labels, load_log
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.linear import linear
 from keras_peterrec.task_kinds import get_kind

@@ -6,11 +6,11 @@ import pytest
 import scipy.sparse
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
 from keras_peterrec.log.seen_items import share_of_repeats, what_is_seen
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
 from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

@@ -9,8 +9,8 @@ from keras_peterrec import task_kinds
 from keras_peterrec.experiments.tables import summarise
 from keras_peterrec.linear.label_regression import LabelRegression
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.event_split import TRAIN
 from keras_peterrec.log.sources import load_log
-from keras_peterrec.log.splits import TRAIN
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.export import export as export_runs

@@ -16,10 +16,10 @@ from keras_peterrec.errors import InputError
 from keras_peterrec.files.history_file import read_history
 from keras_peterrec.linear import item_regression
 from keras_peterrec.linear.linear_part import Bag
+from keras_peterrec.log.event_split import VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.splits import VALIDATION
 from keras_peterrec.runs import host_linear, pretraining_log
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.next_item import NextItemEvaluation

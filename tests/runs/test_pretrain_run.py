@@ -12,11 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.finish_request import ask_to_finish
 from keras_peterrec.files.history_file import read_rows
+from keras_peterrec.log.event_split import TEST, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
 from keras_peterrec.log.sources import load_log
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
-from keras_peterrec.log.splits import TEST, VALIDATION
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.runs import host_linear
 from keras_peterrec.runs.host_life import new_pretrainer, training_batches

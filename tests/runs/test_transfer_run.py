@@ -9,10 +9,10 @@ from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import task_batches
+from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.sources import load_labels, load_log
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.patches.affine import NormTuning

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from simulated_tasks import GENDER, SPEND, TARGET, TOPICS
 
+from keras_peterrec.log.event_split import PARTS, TEST
 from keras_peterrec.log.sources import load_labels
-from keras_peterrec.log.splits import PARTS, TEST
 from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.metrics.measured import Measured
 from keras_peterrec.report.kept_rows import RUN, USERS, read_test_users, write_test_users

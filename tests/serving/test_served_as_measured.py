@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from serving_samples import randomise
 
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.models.pretrainer import CausalPretrainer
 from keras_peterrec.network.convolution import ConvolutionNetwork

@@ -5,7 +5,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.splits import TRAIN, VALIDATION
+from keras_peterrec.log.event_split import TRAIN, VALIDATION
 from keras_peterrec.runs.task_data import with_kind
 from keras_peterrec.settings.transfer import TransferSettings
 from keras_peterrec.task_kinds import get_kind

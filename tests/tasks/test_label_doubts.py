@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_peterrec.log.event_split import TEST
 from keras_peterrec.log.labels import Labels
-from keras_peterrec.log.splits import TEST
 from keras_peterrec.metrics import classification_metrics, uniform_probabilities
 from keras_peterrec.runs.task_data import say_what_is_little
 from keras_peterrec.task_kinds import get_kind

@@ -7,10 +7,10 @@ import numpy_reference as reference
 import pytest
 
 from keras_peterrec.linear.linear_part import Bag, LinearPart, LinearScores
+from keras_peterrec.log.event_split import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.read_log import read_log
 from keras_peterrec.log.sources.simulated_shop import simulate_shop
-from keras_peterrec.log.splits import TEST, TRAIN, VALIDATION
 from keras_peterrec.log.user_splits import split_users
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.network.convolution import ConvolutionNetwork

@@ -5,9 +5,9 @@ import pytest
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.log.event_split import TEST, TRAIN
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.seen_items import are_seen
-from keras_peterrec.log.splits import TEST, TRAIN
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.settings.transfer import SplitSettings, TaskSettings
 from keras_peterrec.tasks.recommendation import Recommendation

@@ -98,8 +98,7 @@ class Gain(PatchMethod):
 
 
 def test_a_patch_behind_the_relu_is_not_merged(host, monkeypatch):
-    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
-    registry.register_patch_method("gain", Gain)
+    monkeypatch.setitem(registry.METHODS, "gain", Gain)
     with pytest.raises(InputError, match="patches of linear maps, norm.* Received: lora:2.gain"):
         merge_task(make_task(host, patch="lora:2+gain"))
     rows = patch_table(host.backbone, [Gain(), get_patch("lora")])

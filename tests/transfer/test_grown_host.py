@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.event_split import all_events
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.item_features import ItemFeatures
 from keras_peterrec.log.item_fields import ItemFields
-from keras_peterrec.log.splits import all_events
 from keras_peterrec.log.vocabulary import FIRST_ITEM, Vocabulary
 from keras_peterrec.network.network import ITEM_TABLE
 from keras_peterrec.transfer.added_items import add_items

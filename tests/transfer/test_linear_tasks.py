@@ -17,7 +17,6 @@ from keras_peterrec.linear.linear_part import Bag
 from keras_peterrec.tasks.classification import Classification
 from keras_peterrec.training import compiled_step
 from keras_peterrec.training.compiled_step import Weights
-from keras_peterrec.training.replicated_model import unused_variables
 from keras_peterrec.transfer.combined_tasks import average_tasks, merge_task, stack_tasks
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.incremental_task import IncrementalTask
@@ -176,7 +175,7 @@ def test_training_does_not_see_it(new_host, passes, monkeypatch):
         model = UserPasses(task.model) if passes else task.model
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1), loss=loss, jit_compile=True)
-        moved = Weights(model, unused_variables(model)).values()
+        moved = Weights(model, model.unused_variables()).values()
         assert (ITEMS, 3) not in {tuple(value.shape) for value in moved}
         model.fit(x, y, batch_size=4, epochs=2, verbose=0)
         found.append([weight.numpy() for weight in model.trainable_weights])

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from keras_peterrec.integers import offsets_of
 from keras_peterrec.log.clocks import Clocks, in_seconds, usual
+from keras_peterrec.log.event_split import last_events
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import (
     FIELD,
@@ -17,7 +18,7 @@ from keras_peterrec.log.prepared.format import (
     replacing_anywhere,
     user_hashes,
 )
-from keras_peterrec.log.splits import last_events, target_weight
+from keras_peterrec.log.splits import target_weight
 from keras_peterrec.log.table_columns import numbers
 from keras_peterrec.log.vocabulary import UNK, id_of
 from keras_peterrec.types import Json

@@ -7,16 +7,12 @@ from slow_cases import slow
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log import splits
+from keras_peterrec.log.event_split import all_events
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.finishing import Plan
 from keras_peterrec.log.prepared.in_process import prepare_in_process
 from keras_peterrec.log.prepared.reading import PreparedLog
-from keras_peterrec.log.splits import (
-    all_events,
-    count_split,
-    find_periods,
-    target_weight,
-)
+from keras_peterrec.log.splits import count_split, find_periods, target_weight
 from keras_peterrec.log.vocabulary import counted_vocabulary
 from keras_peterrec.runs.pretraining_log import encode_log
 
