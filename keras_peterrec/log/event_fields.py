@@ -17,7 +17,7 @@ from keras_peterrec.errors import refuse
 from keras_peterrec.log.clocks import unit_of
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.field_kind import ColumnKind, FieldKind, field_of
-from keras_peterrec.log.field_kinds import TimeUntilNext, field_from_config, find_field
+from keras_peterrec.log.field_kinds import TimeUntilNext, Untold, field_from_config, find_field
 from keras_peterrec.types import Json
 
 # So large a share of equal steps is no clock's: the numbers only say which event was before which.
@@ -98,6 +98,16 @@ class EventFields:
         named = {field.name: field for field in own}
         fields = [named.pop(field.name, field.of_tasks) for field in self.fields]
         return EventFields([*fields, *named.values()])
+
+    def untold_to_task(self, own: EventFields) -> list[int]:
+        """The columns of a row, from 1 on, of fields that `of_task` leaves out: what has a table
+        in the network, and nothing in a task's rows.
+
+        Args:
+            own: EventFields; see `of_task`.
+        """
+        told = {field.name for field in self.of_task(own) if not isinstance(field, Untold)}
+        return [n for n, field in enumerate(self.fields, 1) if field.name not in told]
 
     @property
     def read_times(self) -> bool:

@@ -292,6 +292,7 @@ def _new_model(host, data, settings, devices, start):
             own_fields=data.own_fields,
             **host.task_settings(),
         )
+        model.patched_host.leave_untold(host.fields.untold_to_task(data.own_fields))
         model.user_fields = user_field_vectors(data.user_fields, host.backbone)
     if start is not None:
         start.start(model, data.kind)

@@ -1,6 +1,6 @@
 """The host with the task token and the patches of one task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -73,6 +73,15 @@ class PatchedHost(keras.layers.Layer):
         # Keras saves the layers of a list, not those of dictionaries in a dictionary.
         self.patch_layers = [patch for sites in self.patches.values() for patch in sites.values()]
         self.user_pooling = TokenPooling(name="user", dtype=dtype)
+        self._untold: set[str] = set()
+
+    def leave_untold(self, columns: Sequence[int]) -> None:
+        """Trains nothing for fields of the host that the task's rows do not tell.
+
+        Args:
+            columns: sequence of int, of a row; see `EventFields.untold_to_task`.
+        """
+        self._untold = {f"{FIELD_TABLE}_{column}" for column in columns}
 
     def build(self, input_shape: Shape) -> None:
         self.task_token.build((None, None, self.host.hidden_dim))
@@ -178,11 +187,15 @@ class PatchedHost(keras.layers.Layer):
             del frozen[id(weight)]
         if not self.train_token:
             frozen |= frozen_weights(self.task_token)
+        for site in self._untold & {*self.patches[ITEM_EMBEDDING]}:
+            frozen |= frozen_weights(self.patches[ITEM_EMBEDDING][site])
         return [frozen.get(id(variable), variable) for variable in variables]
 
     def _trained_host_weights(self):
         if not self.train_host or not self.trainable:
             return []
         if self.train_host is True:
-            return self.host.weights
+            untold = [table for table in self.host.field_tables if table.name in self._untold]
+            left_out = {id(weight) for table in untold for weight in table.weights}
+            return [weight for weight in self.host.weights if id(weight) not in left_out]
         return self.host.last_weights(self.train_host)

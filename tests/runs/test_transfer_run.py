@@ -344,3 +344,13 @@ def test_data_given_as_objects_can_be_evaluated_again(host_folder, tmp_path):
         assert evaluate(tmp_path / "task", log=log, **given)["metrics"]["test"] == expected
     with pytest.raises(InputError, match="`column` should name a column of `labels`"):
         evaluate(tmp_path / "task", log=log)
+
+
+@pytest.mark.parametrize("method", ["patch", "all"])
+def test_nothing_is_trained_for_times_that_tasks_do_not_read(
+    method, host_folder, tmp_path, recwarn
+):
+    settings = {"method": method, "epochs": 1, "least_gain": 0.0, "baselines": False, **TARGET}
+    transfer(host_folder, "simulated/source", tmp_path / "task", **settings)
+    assert Host.load(host_folder).fields.names == ["time"]
+    assert not [each for each in recwarn if "Gradients do not exist" in str(each.message)]
