@@ -40,6 +40,7 @@ from keras_peterrec.serving.warmup import (
 from keras_peterrec.transfer.added_items import save_added
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
+from keras_peterrec.transfer.presets import is_on_hub
 from keras_peterrec.transfer.task import Task
 from keras_peterrec.transfer.task_bundle import TaskBundle
 from keras_peterrec.types import AnyPath, Json
@@ -175,6 +176,11 @@ def _published(out):
         yield folder
 
 
+def _kept_path(path):
+    """Where the host is found again: a whole path, or its name on the Hub."""
+    return path if path is None or is_on_hub(path) else str(Path(path).resolve())
+
+
 def _description(host, tasks, host_path, added):
     """What `peterrec.json` says of the host and the tasks."""
     fingerprint = host.fingerprint()
@@ -182,7 +188,7 @@ def _description(host, tasks, host_path, added):
     return {
         "format_version": FORMAT_VERSION,
         "host": fingerprint,
-        "host_path": None if host_path is None else str(Path(host_path).resolve()),
+        "host_path": _kept_path(host_path),
         "host_at_path": at_path,
         "added_items": added,
         "max_length": host.max_length,

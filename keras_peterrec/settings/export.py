@@ -25,7 +25,7 @@ class ExportSettings(Settings):
     command: ClassVar[str] = "export"
     help_text: ClassVar[str] = "write one SavedModel with every task in it"
 
-    host: AnyPath | None = setting(None, "folder of a pretrain run")
+    host: AnyPath | None = setting(None, "folder of a pretrain run, or hf://user/name")
     task: AnyPath | Sequence[AnyPath] = setting(
         (), "folders of transfer runs", metavar="DIR", place=True
     )

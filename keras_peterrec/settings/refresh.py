@@ -25,7 +25,7 @@ class RefreshSettings(ReadingSettings, TrainingSettings):
     command: ClassVar[str] = "refresh"
     help_text: ClassVar[str] = "train a host further on new events, with new items"
 
-    host: AnyPath = field(metadata=about("folder of a pretrain or refresh run"))
+    host: AnyPath = field(metadata=about("folder of a pretrain or refresh run, or hf://user/name"))
     log: Source = field(metadata=about("log of the new events, or of all events until now", **DATA))
     out: AnyPath = field(metadata=about("new folder for the host", recorded=False))
     items: Source | None = setting(

@@ -156,7 +156,7 @@ class TransferSettings(TrainingSettings, TaskSettings):
     command: ClassVar[str] = "transfer"
     help_text: ClassVar[str] = "train one task on a host"
 
-    host: AnyPath = field(metadata=about("folder of a pretrain run"))
+    host: AnyPath = field(metadata=about("folder of a pretrain run, or hf://user/name"))
     log: Source = field(metadata=about("source log with the histories", **DATA))
     out: AnyPath = field(metadata=about("new folder for the task bundle", recorded=False))
     start: AnyPath | None = setting(

@@ -270,13 +270,19 @@ class Host:
 
     @classmethod
     def load(cls, folder: AnyPath, argument: str = "host") -> "Host":
-        """Reads what `save` wrote.
+        """Reads what `save` wrote: arrays, JSON and text, no code.
+
+        Args:
+            folder: path; or `"hf://user/name"` of the Hugging Face Hub, with `@revision` for
+                another than the newest (extra `hub`).
 
         Raises:
-            InputError: the folder holds no host, one of another version, or one
-                whose parts do not fit together.
+            InputError: the folder holds no host, one of another version, or one whose parts do not
+                fit together; or the Hub does not give it.
         """
-        folder = Path(folder)
+        from keras_peterrec.transfer.presets import preset_folder
+
+        folder = preset_folder(folder, argument)
         saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
         shapes = read_shapes(folder / "weights.npz")
         with refuse_misfits(folder, argument):
@@ -314,14 +320,13 @@ class Host:
 
     @classmethod
     def from_preset(cls, preset: AnyPath) -> "Host":
-        """Reads a host that somebody hands out: arrays, JSON and text, no code.
+        """Reads a host that somebody hands out; as `load`, by the name that Keras' users know.
 
         Args:
-            preset: path of a folder, of `to_preset` or of a host; or `"hf://user/name"` of the
-                Hugging Face Hub, with `@revision` for another than the newest (extra `hub`).
+            preset: path of a folder, of `to_preset` or of a host; or `"hf://user/name"`.
 
         Raises:
-            InputError: there is none, it cannot be fetched, or see `load`.
+            InputError: see `load`.
 
         Example:
 
@@ -329,9 +334,7 @@ class Host:
         >>> Host.from_preset("runs/preset").fingerprint() == host.fingerprint()
         True
         """
-        from keras_peterrec.transfer.presets import preset_folder
-
-        return cls.load(preset_folder(preset), "preset")
+        return cls.load(preset, "preset")
 
     def to_preset(self, preset: AnyPath) -> None:
         """Writes a folder to hand to others, which `hf upload user/name FOLDER` puts on the Hub.

@@ -25,28 +25,34 @@ HUB = "hf://"
 _HUB_NAME = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
 
 
-def preset_folder(preset: AnyPath) -> Path:
+def is_on_hub(preset: AnyPath) -> bool:
+    """Whether a preset is named on the Hub, and not by a path."""
+    return str(preset).startswith(HUB)
+
+
+def preset_folder(preset: AnyPath, argument: str = "preset") -> Path:
     """The folder of a preset, which is fetched where it lies on the Hub.
 
     Args:
         preset: path; or `"hf://user/name"`, with `@revision` (a branch, a tag or a commit) for
             another than the newest.
+        argument: str. What messages call it. Defaults to `"preset"`.
 
     Raises:
         InputError: the name has another form, huggingface_hub is not installed, or the Hub does not
             give the files.
     """
-    if not str(preset).startswith(HUB):
+    if not is_on_hub(preset):
         return Path(preset)
     named = _HUB_NAME.fullmatch(str(preset))
     if named is None:
-        refuse("preset", "a path, hf://user/name or hf://user/name@revision", str(preset))
+        refuse(argument, "a path, hf://user/name or hf://user/name@revision", str(preset))
     try:
         import huggingface_hub
     except ModuleNotFoundError as error:
         raise InputError(
-            "`preset` on the Hub needs huggingface_hub: pip install 'keras-peterrec[hub]'. "
-            f"Received: `preset` = {preset!r}."
+            f"`{argument}` on the Hub needs huggingface_hub: pip install 'keras-peterrec[hub]'. "
+            f"Received: `{argument}` = {preset!r}."
         ) from error
     try:
         folder = huggingface_hub.snapshot_download(
@@ -55,8 +61,8 @@ def preset_folder(preset: AnyPath) -> Path:
     except (OSError, ValueError) as error:  # what the Hub's client says of names and of answers
         reason = " ".join(str(error).split())
         raise InputError(
-            "`preset` should be a host on the Hub that you may read. "
-            f"Received: `preset` = {preset!r}: {reason}"
+            f"`{argument}` should be a host on the Hub that you may read. "
+            f"Received: `{argument}` = {preset!r}: {reason}"
         ) from error
     return Path(folder)
 

@@ -8,12 +8,17 @@ import threading
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
 import keras_peterrec
 from keras_peterrec.errors import InputError
 from keras_peterrec.files.json_file import write_json
+from keras_peterrec.runs.evaluate import evaluate
+from keras_peterrec.runs.export import export
+from keras_peterrec.runs.transfer import transfer
+from keras_peterrec.serving.export_files import DESCRIPTION
 from keras_peterrec.transfer.host import Host
 
 COMMIT = "c" * 40
@@ -177,3 +182,20 @@ def test_without_the_hubs_client_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=r"pip install 'keras-peterrec\[hub\]'"):
         Host.from_preset("hf://ann/shop")
+
+
+def test_commands_take_a_name_on_the_hub(host, hub, tmp_path):
+    """A task, its measures and an export; none of them has the folder."""
+    name, users = "hf://ann/shop", [f"u{n}" for n in range(60)]
+    items = [f"item{n % 9}" for n in range(240)]
+    log = pa.table({"user_id": np.repeat(users, 4), "item_id": items, "timestamp": range(240)})
+    labels = pa.table({"user_id": users, "plan": ["gold", "free", "free"] * 20})
+    asked = {"labels": labels, "column": "plan", "epochs": 1, "baselines": False}
+    transfer(name, log, tmp_path / "plan", method="head", **asked)
+    found = evaluate(tmp_path / "plan", log=log, labels=labels)
+    assert found["metrics"]["test"]["log_loss"] > 0
+    export(host=name, task=[tmp_path / "plan"], out=tmp_path / "model" / "1")
+    described = json.loads((tmp_path / "model" / "1" / DESCRIPTION).read_text())
+    assert described["host_path"] == name
+    with pytest.raises(InputError, match="`host` should be a host on the Hub .*ann/other"):
+        transfer("hf://ann/other", log, tmp_path / "other", **asked)
