@@ -15,13 +15,19 @@ class ShardedLog(Protocol):
 
     Attributes:
         name: str. What messages and reports call it.
+        setting_name: str. What `run.json` calls it, where it was given as an object.
         shards: int.
         user_count: int.
         item_ids: object array `[I]` of different str.
         weighted: bool. Whether not all of its events count the same as targets.
+        fields: the names of further columns of its events, and perhaps these columns.
     """
 
     name: str
+    fields: Any
+
+    @property
+    def setting_name(self) -> str: ...
 
     @property
     def shards(self) -> int: ...

@@ -14,6 +14,7 @@ from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.seen_items import share_of_repeats, what_is_seen
+from keras_peterrec.log.sharded_log import ShardedLog
 from keras_peterrec.log.splits import EVERYTHING, LAST, SplitCounts, count_split, find_periods
 from keras_peterrec.log.streamed_batches import CHUNK_EVENTS
 from keras_peterrec.log.vocabulary import Vocabulary, count_items, counted_vocabulary
@@ -57,7 +58,7 @@ class PretrainingLog:
     fields: EventFields = EventFields()
 
     @classmethod
-    def of(cls, log: Events | PreparedLog, min_count: int, split: str = LAST) -> PretrainingLog:
+    def of(cls, log: ShardedLog, min_count: int, split: str = LAST) -> PretrainingLog:
         """The PretrainingLog of a log in memory or of one that was prepared.
 
         Args:
@@ -80,7 +81,7 @@ class PretrainingLog:
         return cls(sequences, vocabulary, counts, summary, *more)
 
     @classmethod
-    def of_all(cls, log: Events | PreparedLog, min_count: int) -> PretrainingLog:
+    def of_all(cls, log: ShardedLog, min_count: int) -> PretrainingLog:
         """The same of a log all of whose events are trained on."""
         return cls.of(log, min_count, EVERYTHING)
 
@@ -178,7 +179,7 @@ class PretrainingLog:
 
 
 def measured_sequences(
-    log: Events | PreparedLog, vocabulary: Vocabulary, split: str = LAST
+    log: ShardedLog, vocabulary: Vocabulary, split: str = LAST
 ) -> tuple[Events, int | None]:
     """The users of a log that are looked at as a whole, and how many of them are measured.
 
@@ -209,7 +210,7 @@ def _first_shards(log, events):
     return range(min(log.shards, 1 + int(np.searchsorted(total, events))))
 
 
-def log_summary(log: Events | PreparedLog, trained: np.ndarray) -> dict:
+def log_summary(log: ShardedLog, trained: np.ndarray) -> dict:
     """What `metrics.json` says of a log, given how often training sees each of its items."""
     return {
         "fingerprint": log.fingerprint(),
@@ -221,12 +222,12 @@ def log_summary(log: Events | PreparedLog, trained: np.ndarray) -> dict:
 
 
 def encode_log(
-    log: Events | PreparedLog, min_count: int = 1, split: str = LAST
+    log: ShardedLog, min_count: int = 1, split: str = LAST
 ) -> tuple[Events, Vocabulary, np.ndarray]:
     """A log with the ids of its own vocabulary, that vocabulary, and its items' training counts.
 
     Args:
-        log: Events or PreparedLog.
+        log: ShardedLog, an Events or a PreparedLog.
         min_count: int. Items that training sees less often become unknown. Defaults to `1`.
         split: str. See `Periods`. Defaults to `"last"`.
 
