@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_peterrec.errors import refuse
+from keras_peterrec.integers import counted_up
 
 PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -30,6 +31,27 @@ class EventSplit:
         if part not in (VALIDATION, TEST):
             refuse("part", f"{VALIDATION!r} or {TEST!r}", part)
         return self.validation if part == VALIDATION else self.test
+
+    def histories(self, offsets: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where the histories of those who are asked start and stop: before the event to predict.
+
+        Args:
+            offsets: int64 array `[U + 1]`, as of Events.
+            part: str. `"validation"` or `"test"`.
+
+        Returns:
+            Two int64 arrays, `[U']`.
+        """
+        asked = self.asked(part)
+        users = np.flatnonzero(asked >= 0)
+        return offsets[users], offsets[users] + asked[users]
+
+    def windows(self, offsets: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where windows of training start and stop; see `Events.training_windows`."""
+        targets, counts = window_counts(self.trained, max_length)
+        first = np.repeat(offsets[:-1], counts)
+        stops = first + np.repeat(targets, counts) - counted_up(counts) * max_length
+        return np.maximum(first, stops - max_length), stops
 
     @property
     def asks_all(self) -> bool:
@@ -87,6 +109,20 @@ def last_asked(offsets: np.ndarray, asked: np.ndarray) -> EventSplit:
     held_out = validation >= 0
     trained = np.where(held_out, validation, np.diff(offsets))
     return EventSplit(trained, validation, np.where(held_out, places.last_but(0), -1))
+
+
+def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many targets users have of whom so many events are trained on, and in how many windows.
+
+    Args:
+        trained: int array `[U]`.
+        max_length: int. The most inputs of a window.
+
+    Returns:
+        Two int arrays `[U]`.
+    """
+    targets = np.maximum(trained - 1, 0)
+    return targets, -(-targets // max_length)
 
 
 class PlacesOfAsked:

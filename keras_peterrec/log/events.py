@@ -479,11 +479,7 @@ class Events:
             Two int64 arrays `starts` and `stops`, `[W]`: inputs are
             `items[start:stop]`, targets `items[start + 1:stop + 1]`.
         """
-        pairs, counts = window_counts(self.split.trained, max_length)
-        first = np.repeat(self.offsets[:-1], counts)
-        nth = counted_up(counts)
-        stops = first + np.repeat(pairs, counts) - nth * max_length
-        return np.maximum(first, stops - max_length), stops
+        return self.split.windows(self.offsets, max_length)
 
     def held_out(self, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns histories, and for each the event to predict.
@@ -495,10 +491,7 @@ class Events:
             Three int64 arrays, `[U']`: `starts` and `stops` of the histories, and
             the targets' ids.
         """
-        asked = self.split.asked(part)
-        users = np.flatnonzero(asked >= 0)
-        starts = self.offsets[users]
-        stops = starts + asked[users]
+        starts, stops = self.split.histories(self.offsets, part)
         return starts, stops, self.items[stops].astype("int64")
 
     def history_texts(
@@ -579,17 +572,3 @@ class Events:
         [self.item_ids] = freeze(self.item_ids[encoded.dictionary.to_numpy()])
         [self.items] = freeze(encoded.indices.to_numpy())
         return self
-
-
-def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many targets users have of whom so many events are trained on, and in how many windows.
-
-    Args:
-        trained: int array `[U]`.
-        max_length: int. The most inputs of a window.
-
-    Returns:
-        Two int arrays `[U]`.
-    """
-    targets = np.maximum(trained - 1, 0)
-    return targets, -(-targets // max_length)

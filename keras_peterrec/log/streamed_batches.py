@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.batches import as_written
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.events import window_counts
+from keras_peterrec.log.event_split import window_counts
 from keras_peterrec.log.packed_batches import Chunk, HiddenItems, NextItems, packed, pass_numbers
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.splits import LAST, SplitCounts, count_split, mean_one_factor
