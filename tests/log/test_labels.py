@@ -94,10 +94,9 @@ def test_lists_of_labels_in_parquet(kind, tmp_path):
     lists = pa.array([["sports", "news"], ["news", None], None, ["music", "sports"]])
     users = pa.array(["a", "b", "c", "d"])
     table = pa.table({"user_id": users, "topics": lists.cast(kind)})
-    try:
-        pa.parquet.write_table(table, tmp_path / "users.parquet")
-    except pa.ArrowNotImplementedError as error:  # lists of one size, before pyarrow 26
-        pytest.skip(str(error))
+    if pa.types.is_fixed_size_list(kind) and int(pa.__version__.partition(".")[0]) < 26:
+        pytest.skip("pyarrow 25 neither writes nor reads such lists where one is missing")
+    pa.parquet.write_table(table, tmp_path / "users.parquet")
     labels = read_labels(tmp_path / "users.parquet", "topics")
     assert sets_of(labels) == {"a": {"sports", "news"}, "b": {"news"}, "d": {"music", "sports"}}
 
