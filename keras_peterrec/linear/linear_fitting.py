@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_peterrec.linear.linear_part import Bag, LinearPart
+from keras_peterrec.linear.linear_part import EVENTS, Bag, LinearPart
 
 # What validation chooses from. Both lists are searched uphill, so longer ones cost little.
 FADES = (0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 20.0, 80.0, None)
@@ -76,7 +76,7 @@ def best_item_regression(
         regression = make_with_fields(best[1].bag)
         found = _best_penalty(regression, quality, best[1].chosen["penalty"])
         best = max(best, found, key=lambda found: found[0])
-    return _with_copies(best, quality, same)
+    return _after_the_fit(best, quality, same)
 
 
 def best_penalty(
@@ -88,7 +88,7 @@ def best_penalty(
         quality, same: see `best_item_regression`.
         first: float. The penalty to begin with, one of `PENALTIES`.
     """
-    return _with_copies(_best_penalty(regression, quality, first), quality, same)
+    return _after_the_fit(_best_penalty(regression, quality, first), quality, same)
 
 
 def _best_penalty(regression, quality, first):
@@ -99,13 +99,32 @@ def _best_penalty(regression, quality, first):
     return value, part
 
 
+def _after_the_fit(best, quality, same):
+    """The best linear part with what may be added to it: more events, and more for an item itself.
+
+    Args:
+        best: the quality and the LinearPart that is best without.
+    """
+    return _with_copies(_with_more_events(best, quality), quality, same)
+
+
+def _with_more_events(best, quality):
+    """The same if it may read more events than it was fitted to, as an exact one does.
+
+    A sparse regression is fitted to short bags. What somebody buys every few weeks, among hundreds
+    of other things, stands further back.
+    """
+    part = best[1]
+    if not part.is_sparse or part.bag.events >= EVENTS:
+        return best
+    longer = _with_quality(part.looking_back(EVENTS), quality)
+    return max(best, longer, key=lambda pair: pair[0])
+
+
 def _with_copies(best, quality, same):
     """The best linear part if an item may say more of itself than its rows do.
 
     All are tried: a first step up may be too small to tell from chance.
-
-    Args:
-        best: the quality and the LinearPart that is best without.
     """
     if same is None or not np.any(same >= 0):
         return best[1]

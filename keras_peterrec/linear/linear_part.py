@@ -157,6 +157,21 @@ class LinearPart:
         bias = (self.bias * np.float32(self.weight)).astype("float32")
         return dataclasses.replace(self, table=table, bias=bias, weight=1.0)
 
+    def looking_back(self, events: int) -> "LinearPart":
+        """The same, that reads so many of the last known events of a history."""
+        bag = dataclasses.replace(self.bag, events=events)
+        return dataclasses.replace(self, bag=bag, chosen={**self.chosen, "events": events})
+
+    def as_chosen(self, chosen: dict, same: np.ndarray) -> "LinearPart":
+        """The same with what validation chose after an earlier fit: `events` and `copy`.
+
+        Args:
+            chosen: dict, of that linear part.
+            same: int array `[I]`; see `copying`.
+        """
+        part = self.looking_back(chosen["events"]) if "events" in chosen else self
+        return part.copying(chosen.get("copy", 0.0), same)
+
     def copying(self, amount: float, same: np.ndarray) -> "LinearPart":
         """The same with more for an item that is in the history already.
 

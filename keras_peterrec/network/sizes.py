@@ -3,10 +3,10 @@
 AUTO, BASE = "auto", "base"
 # Channels of each size. Of how many blocks, each network says itself.
 CHANNELS = {"small": 32, BASE: 64, "large": 128}
-# `large` found more on a log with a million events, 270 for each item, and no more than `base` on
-# one with 100,000 events, nor on a shop with 16 for each item (notebooks/results.md, "Sizes").
-# Where between them it begins to pay was not measured, nor what the convolution gains.
-LARGE_FROM, LARGE_FROM_EACH = 600_000, 50
+# `large` found more on logs with a million events and with 378,000, some 200 for each item, and no
+# more than `base` on one with 100,000 events, nor on a shop with 16 for each item
+# (notebooks/results.md, "Sizes"). What the convolution gains was not measured.
+LARGE_FROM, LARGE_FROM_EACH = 300_000, 50
 
 
 def size_for(events: int, items: int) -> str:

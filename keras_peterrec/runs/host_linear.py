@@ -164,7 +164,7 @@ def refit_linear(
 
     Args:
         log, count, bounds: see `fit_linear`.
-        chosen: dict of `weight`, `fade`, `penalty` and `copy`, as `metrics.json` has them.
+        chosen: dict of `weight`, `fade`, `penalty`, `events` and `copy`; see `metrics.json`.
         earlier: LinearPart or `None`, see `best_item_regression`. Defaults to `None`.
     """
     items, bag, prior = len(log.counts), Bag(chosen["fade"]), None
@@ -178,7 +178,7 @@ def refit_linear(
         if chosen.get("goes_on"):
             prior = earlier.table
         part = regression.solve(chosen["penalty"], prior)
-        return part.copying(chosen.get("copy", 0.0), np.arange(items)).moved(chosen["weight"])
+        return part.as_chosen(chosen, np.arange(items)).moved(chosen["weight"])
 
 
 def sparse_regression_of(

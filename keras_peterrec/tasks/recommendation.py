@@ -242,7 +242,7 @@ class RecommendationData(TaskData):
     def refit_linear(self, size: int, linear: dict) -> LinearPart:
         features = self.features if linear.get("fields") else EventFeatures()
         regression = self._regression(Bag(linear["fade"]), size, features)
-        return regression.solve(linear["penalty"]).copying(linear.get("copy", 0.0), self._same())
+        return regression.solve(linear["penalty"]).as_chosen(linear, self._same())
 
     def _rows(self, counted=None):
         train = self.splits[TRAIN]

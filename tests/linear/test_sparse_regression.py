@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from keras_peterrec.linear import item_regression as fitting
 from keras_peterrec.linear import sparse_regression
 from keras_peterrec.linear.item_regression import ItemRegression, item_regression
+from keras_peterrec.linear.linear_fitting import best_penalty
+from keras_peterrec.linear.linear_part import EVENTS as LONGEST
 from keras_peterrec.linear.linear_part import Bag, Rows
 from keras_peterrec.linear.sparse_regression import EVENTS, SparseRegression
 
@@ -133,3 +135,32 @@ def test_of_equal_sums_no_more_are_kept(monkeypatch):
     kept = list(zip(found.row, found.col, found.data))
     assert kept[:10] == [(0, n, 1.0) for n in range(10)]  # of the more frequent items
     assert kept[10:] == [(9, n, 2.0) for n in range(10)]
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_more_events_are_read_than_it_is_fitted_to_where_that_is_better(far):
+    """What somebody buys again stands a hundred events back, or among the last ones as well."""
+    size, users, length = 30, 20, 120
+    random = np.random.default_rng(0)
+    own = random.integers(5, size, users)
+    items = random.integers(0, 5, (users, length))
+    items[:, :10] = own[:, None]
+    if not far:
+        items[:, -20:] = own[:, None]
+    starts, stops = np.arange(users) * length, np.arange(1, users + 1) * length
+    flat, asked = 4 + items.ravel(), np.arange(users * length).reshape(users, length)[:, 1:].ravel()
+    rows = Rows(
+        flat, np.repeat(starts, length - 1), asked, np.arange(len(asked) + 1), flat[asked] - 4
+    )
+    regression = SparseRegression(Bag(), size, size, np.bincount(flat - 4, minlength=size))
+    regression.add(rows)
+
+    def quality(part):
+        scores = part.scores(flat, starts, stops).all()[:, 5:]
+        return float(np.mean(scores.argmax(axis=1) == own - 5))
+
+    found = best_penalty(regression, quality, 100.0)
+    assert quality(found) > 0.9 and found.bag.events == (LONGEST if far else EVENTS)
+    assert found.chosen.get("events") == (LONGEST if far else None)
+    again = regression.solve(found.chosen["penalty"]).as_chosen(found.chosen, np.arange(size))
+    assert again.bag == found.bag and again.chosen == found.chosen

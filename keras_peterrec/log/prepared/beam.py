@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
-from keras_peterrec.errors import InputError
+from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.files.atomic_write import publish
 from keras_peterrec.log.clocks import Clock, Clocks
 from keras_peterrec.log.prepared.finishing import (
@@ -78,7 +78,12 @@ def _prepare(log, plan, folder, written, runner, options):
     import tensorflow as tf
 
     for path in (folder, written):
-        tf.io.gfile.makedirs(path)
+        try:
+            tf.io.gfile.makedirs(path)
+        except tf.errors.UnimplementedError:
+            refuse(
+                "out", "on this machine, or a place that TensorFlow writes, such as gs://", folder
+            )
     with pipeline_on(runner, options) as pipeline:
         _build(pipeline, log, plan, folder, written)
     whole = json.loads(read_bytes(written, "whole.json"))
