@@ -36,10 +36,29 @@ NETWORK = {{"hidden_dim": 8, "blocks": 1, "max_length": 20, "epochs": 1}}
 EPOCHS = 1
 RUNS = {runs!r}
 """
+APP = """
+DATA, FIRST = {data!r}, 3
+NETWORK = {{"hidden_dim": 8, "blocks": 1, "max_length": 20}}
+EPOCHS = 1
+RUNS = {runs!r}
+"""
 READ = """
 EXPERIMENTS = {runs!r}
 NAMES = ["pretraining", "insertions"]
 """
+
+
+def made_up_sessions(path, sessions=300):
+    """A CSV file as an app may have logged it: a tenth of the sessions is short, a third buys."""
+    pages = ["home", "search", "product_view", "add_to_cart", "purchase", "home"]
+    rows = ["user_id,session_id,event,timestamp,platform,acquisition_channel"]
+    for number in range(sessions):
+        visited = pages[:2] if number % 10 == 0 else pages[: 6 if number % 3 == 0 else 4]
+        visit = f"{('desktop', 'mobile')[number % 2]},{('email', 'organic')[number % 5 == 0]}"
+        who, day = f"user_{number // 4},sess_{number:04}", f"2024-03-{number % 28 + 1:02}"
+        rows += [f"{who},{page},{day} 10:0{n}:00,{visit}" for n, page in enumerate(visited)]
+    path.write_text("\n".join(rows) + "\n")
+    return path
 
 
 def executed(name, parameters, folder):
@@ -83,6 +102,17 @@ def test_media_notebook_runs(tmp_path):
     outputs, printed = executed("05_media.ipynb", small, tmp_path)
     assert "views of channels: {'target': " in printed and "gender: " in printed
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.slow
+def test_app_notebook_runs(tmp_path):
+    data = made_up_sessions(tmp_path / "sessions.csv")
+    small = APP.format(data=str(data), runs=str(tmp_path / "runs"))
+    outputs, printed = executed("06_app.ipynb", small, tmp_path)
+    assert "270 of 300 sessions, 33% buy later" in printed
+    assert printed.count("  next: ") == printed.count("  buys: ") == 2
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert (tmp_path / "runs" / "export" / "app" / "1" / "saved_model.pb").is_file()
 
 
 @pytest.mark.slow
@@ -130,6 +160,7 @@ def test_stored_outputs_are_there(path):
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= (1 if path.stem in ("02_your_own_log", "04_shop", "05_media") else 3)
+    one = path.stem in ("02_your_own_log", "04_shop", "05_media", "06_app")
+    assert len(pictures) >= (1 if one else 3)
     assert path.stat().st_size <= 200_000
     assert not any(o["output_type"] == "error" for cell in cells for o in cell["outputs"])
