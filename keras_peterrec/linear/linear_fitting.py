@@ -34,6 +34,7 @@ def best_item_regression(
     earlier: LinearPart | None = None,
     make_with_fields: Callable | None = None,
     same: np.ndarray | None = None,
+    is_last: bool = True,
 ) -> LinearPart:
     """The linear part to items whose fade and penalty are best.
 
@@ -46,6 +47,8 @@ def best_item_regression(
             It is tried with the best bag, and kept where it is better. Defaults to `None`.
         same: int array `[I]` or `None`. The target that is the same item, or -1. Defaults to
             `None`: no item of a history is answered.
+        is_last: bool. Whether no other fit follows, so that what is added to it is chosen as well.
+            Defaults to `True`.
     """
     first = FIRST_PENALTY
 
@@ -76,7 +79,7 @@ def best_item_regression(
         regression = make_with_fields(best[1].bag)
         found = _best_penalty(regression, quality, best[1].chosen["penalty"])
         best = max(best, found, key=lambda found: found[0])
-    return _after_the_fit(best, quality, same)
+    return _after_the_fit(best, quality, same) if is_last else best[1]
 
 
 def best_penalty(

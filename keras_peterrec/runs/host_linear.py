@@ -107,10 +107,9 @@ def fit_linear(
         )
         make = lambda bag: _regression(bag, few, log, exact, most)
         same = np.arange(items) if log.keep_seen else None
-        # A sparse one is fitted once more below, to all rows; only then what is added is chosen.
-        linear = best_item_regression(
-            make, quality, earlier, _with_fields(log, bounds), same if exact else None
-        )
+        with_fields = _with_fields(log, bounds)
+        # A sparse one is fitted once more below, to all rows.
+        linear = best_item_regression(make, quality, earlier, with_fields, same, is_last=exact)
         if linear.is_sparse:
             progress.part("counting pairs of items")
             regression = count(log, linear.bag, most=bounds.items)

@@ -30,6 +30,7 @@ from keras_peterrec.network.network import ITEM_TABLE, Network
 from keras_peterrec.network.registry import network_from_config, network_to_config
 from keras_peterrec.tasks.item_filters import ItemFilters
 from keras_peterrec.transfer.learned_fields import LearnedFields
+from keras_peterrec.transfer.presets import preset_folder, write_for_others
 from keras_peterrec.types import AnyPath, Model, Tensor
 
 FORMAT_VERSION = 6
@@ -280,8 +281,6 @@ class Host:
             InputError: the folder holds no host, one of another version, or one whose parts do not
                 fit together; or the Hub does not give it.
         """
-        from keras_peterrec.transfer.presets import preset_folder
-
         folder = preset_folder(folder, argument)
         saved = read_format(folder / "host.json", FORMAT_VERSION, argument)
         shapes = read_shapes(folder / "weights.npz")
@@ -349,8 +348,6 @@ class Host:
         Raises:
             InputError: the folder exists and is not empty.
         """
-        from keras_peterrec.transfer.presets import write_for_others
-
         check_new_folder("preset", preset)
         with publishing(preset) as folder:
             self.save(folder)

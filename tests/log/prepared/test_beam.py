@@ -141,3 +141,11 @@ def test_without_beam_it_says_what_to_install(tmp_path):
     log = Events.from_columns(*sample_columns())
     with pytest.raises(InputError, match=r"`runner` needs Apache Beam: pip install"):
         prepare(log, tmp_path / "out", runner="DirectRunner")
+
+
+def test_a_place_that_tensorflow_cannot_write_is_refused(tmp_path, monkeypatch):
+    """Before anything runs, so Beam need not be there."""
+    monkeypatch.setattr("keras_peterrec.log.prepared.beam.import_beam", lambda runner: None)
+    pattern = write_files(tmp_path / "log", sample_columns())
+    with pytest.raises(InputError, match="`out` should be .* writes, such as gs://.* 's3://shop/"):
+        prepare(pattern, "s3://shop/log", shards=3, runner="DirectRunner")
