@@ -4,6 +4,7 @@ MkDocs calls these functions; see `hooks` in mkdocs.yml.
 """
 
 import ast
+import html
 import os
 import posixpath
 import re
@@ -59,7 +60,14 @@ def on_page_markdown(markdown, page, config, files):
     # Code is not prose: in `[x](y)` of a program nothing is a link.
     parts = re.split(r"(^```.*?^```|`[^`\n]+`(?!\]))", markdown, flags=re.M | re.S)
     parts[::2] = [LINK.sub(pointed, part) for part in parts[::2]]
+    # A bar in a table's code is written `\|`; here the backslash would be shown.
+    parts[1::2] = [re.sub(r"^`(.*\\\|.*)`$", with_bars, part) for part in parts[1::2]]
     return "".join(parts)
+
+
+def with_bars(match):
+    """Code with its bars as HTML."""
+    return f"<code>{html.escape(match[1]).replace(chr(92) + '|', '&#124;')}</code>"
 
 
 def commands_page():
@@ -77,7 +85,8 @@ def command_section(settings):
     """The lines of one command."""
     from keras_peterrec.settings.base import default_text, flag_of, ordered_fields
 
-    lines = [f"## {settings.command}", "", f"{settings.help_text}.", "", "| | |", "|---|---|"]
+    lines = [f"## {settings.command}", "", f"{settings.help_text}.", ""]
+    lines += ["| setting | what it says |", "|---|---|"]
     for field in ordered_fields(settings):
         flag = flag_of(field)
         name = field.name if field.metadata["positional"] else f"--{flag}"
@@ -86,13 +95,15 @@ def command_section(settings):
         elif field.metadata["no_help"] is not None:
             name += f"`, `--no-{flag}"
         text = (field.metadata["help"] + default_text(field)).replace("|", "\\|")
-        lines.append(f"| `{name}` | {re.sub('[<>*_]', escaped, text)} |")
+        lines.append(f"| `{name}` | {escaped(text)} |")
     return lines
 
 
-def escaped(match):
-    """A sign that Markdown would take for its own."""
-    return f"\\{match[0]}"
+def escaped(text):
+    """A text whose signs Markdown leaves alone; inside of backticks it does so anyway."""
+    parts = re.split("(`[^`]+`)", text)
+    parts[::2] = [re.sub("[<>*_]", r"\\\g<0>", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def api_page():
