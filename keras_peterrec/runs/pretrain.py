@@ -85,7 +85,7 @@ class NewHost(HostLife):
             self.item_fields = _read_item_fields(settings, log.vocabulary)
             fingerprints = [fingerprints, self.item_fields.fingerprint()]
         # The same for a second host, of all events, which may be a few more.
-        how = settings.sized(log.summary["events"], log.summary["items"])
+        how = settings.sized(*_size_of(log))
         super().__init__(settings, devices, fingerprints, began, how)
         self.more_described["hidden_dim"] = how.hidden_dim
         if self.item_fields is not None:
@@ -99,8 +99,9 @@ class NewHost(HostLife):
         if self.settings.hidden_dim is None:
             why = f"--size {self.settings.size}"
             if self.settings.size == AUTO:
-                events, items = self.log.summary["events"], self.log.summary["items"]
-                why += f": as suits {events:,} events of {items:,} items, {size_for(events, items)}"
+                events, items = _size_of(self.log)
+                size = size_for(events, items)
+                why += f": as suits {events:,} training events of {items:,} items, {size}"
             progress.line(f"a network of {self.how.hidden_dim} channels ({why})")
         if (asked := self.log.sequences.asked) is not None:
             progress.line(
@@ -124,6 +125,11 @@ class NewHost(HostLife):
                 pretrainer.use_item_fields(self.item_fields)
         kept = settings.max_length, origin(settings, everything), self.keep_seen, self.log.fields
         self.host = Host(pretrainer, self.log.vocabulary, *kept, settings.predict)
+
+
+def _size_of(log):
+    """The events that are trained on and the items that the host knows: with `min_count`, fewer."""
+    return int(log.counts.sum()), len(log.counts)
 
 
 def _columns(settings):

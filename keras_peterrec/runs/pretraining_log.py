@@ -44,6 +44,7 @@ class PretrainingLog:
             Defaults to `False`.
         fields: EventFields. What the host reads of an event beside its item; see `reading`.
             Defaults to `EventFields()`, nothing.
+        min_count: int. Items that training sees less often are unknown. Defaults to `1`.
     """
 
     sequences: Events
@@ -56,6 +57,7 @@ class PretrainingLog:
     chunk_events: int = CHUNK_EVENTS
     keep_seen: bool = False
     fields: EventFields = EventFields()
+    min_count: int = 1
 
     @classmethod
     def of(cls, log: ShardedLog, min_count: int, split: str = LAST) -> PretrainingLog:
@@ -78,7 +80,7 @@ class PretrainingLog:
         if most:
             summary["users_measured"] = most
         more = prepared, counted, ids, CHUNK_EVENTS
-        return cls(sequences, vocabulary, counts, summary, *more)
+        return cls(sequences, vocabulary, counts, summary, *more, min_count=min_count)
 
     @classmethod
     def of_all(cls, log: ShardedLog, min_count: int) -> PretrainingLog:
@@ -164,11 +166,17 @@ class PretrainingLog:
         """
         if keep_seen is None and (said := what_is_seen(self.summary)):
             progress.line(said)
-        unknown = self.summary["items_only_held_out"]
+        items, unknown = self.summary["items"], self.summary["items_only_held_out"]
         if unknown:
             progress.line(
-                f"{unknown:,} of {self.summary['items']:,} items are unknown to the host: only the "
+                f"{unknown:,} of {items:,} items are unknown to the host: only the "
                 "events that are kept for validation and test have them"
+            )
+        if rare := items - unknown - len(self.counts):
+            share = 1 - self.counts.sum() / self.counted.counts.sum()
+            progress.line(
+                f"{rare:,} of {items:,} items, with {100 * share:.3g} % of what is trained on, are "
+                f"unknown to the host: training has fewer than {self.min_count} events of each"
             )
         if self.most_measured:
             progress.line(

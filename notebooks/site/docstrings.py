@@ -1,4 +1,4 @@
-"""Examples of docstrings, written for Griffe: it knows `Examples:` and wants what follows indented."""
+"""Examples of docstrings, written for Griffe: a section `Examples:`, its lines indented."""
 
 import re
 

@@ -31,6 +31,9 @@ SMALL = {"hidden_dim": 16, "blocks": 1, "max_length": 20}  # of `host_folder`
 SMALLER = {"hidden_dim": 8, "blocks": 1, "max_length": 20}  # compiles in half the time
 
 
+SUITED = "as suits 6,426 training events of 150 items"
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """The folder of a run without interruption, its result, and what it said."""
@@ -56,7 +59,7 @@ def test_run_folder_is_a_host_and_its_metrics(host_folder):
 @pytest.mark.parametrize(
     ("given", "channels", "said"),
     [
-        ({}, 8, "a network of 8 channels (--size auto: as suits 7,026 events of 150 items, large)"),
+        ({}, 8, f"a network of 8 channels (--size auto: {SUITED}, large)"),
         ({"size": "small"}, 4, "a network of 4 channels (--size small)"),
         ({"hidden_dim": 6}, 6, ""),
     ],
@@ -65,7 +68,7 @@ def test_the_size_is_what_suits_the_log_or_is_asked_for(
     given, channels, said, tmp_path, monkeypatch, capsys
 ):
     sizes = {"small": 4, "base": 6, "large": 8}
-    for name, value in ({"LARGE_FROM": 7_000, "LARGE_FROM_EACH": 40, "CHANNELS": sizes}).items():
+    for name, value in ({"LARGE_FROM": 6_000, "LARGE_FROM_EACH": 40, "CHANNELS": sizes}).items():
         monkeypatch.setattr(f"keras_peterrec.network.sizes.{name}", value)
     quick = {"blocks": 1, "max_length": 20, "epochs": 1, "linear": False, "baselines": False}
     result = pretrain("simulated/source", tmp_path / "host", final=True, **quick, **given)
@@ -304,6 +307,21 @@ def test_items_that_only_held_out_events_have_are_counted_and_said(straight, tmp
     assert not {"new", "newer"} & set(Host.load(tmp_path / "host").vocabulary.items)
     _, result, said = straight
     assert result["data"]["items_only_held_out"] == 0 and "unknown to the host" not in said
+
+
+def test_rare_items_are_unknown_and_do_not_count_for_the_size(tmp_path, capsys):
+    """30 users of ten common items each, and of one that nobody else has."""
+    items = np.array([[f"i{(user + n) % 12}" for n in range(10)] for user in range(30)], object)
+    items[:, 4] = [f"rare{user}" for user in range(30)]
+    users, times = np.repeat(np.arange(30), 10), np.tile(np.arange(10), 30)
+    log = Events.from_columns(users, items.reshape(-1), times)
+    pretrain(log, tmp_path / "host", epochs=1, min_count=5, **SMALLER | {"hidden_dim": None})
+    said = capsys.readouterr().err
+    assert "(--size auto: as suits 210 training events of 12 items, base)" in said
+    assert (
+        "30 of 42 items, with 12.5 % of what is trained on, are unknown to the host: training has "
+        "fewer than 5 events of each"
+    ) in said
 
 
 def test_masked_objective_trains(tmp_path):
