@@ -43,7 +43,7 @@ EVENTS_OF_ROW = 10  # the same of one more row by which it is chosen
 EXACT_CUBED = 90_000  # a dense regression of I items costs as much as I³ divided by this
 LEAST_EXACT, LEAST_ITEMS, LEAST_ROWS = 2_048, 5_000, 50_000
 # Baselines beside it.
-OWN_ITEMS, RECENT_POPULARITY = "bought before", "recent popularity"
+OWN_ITEMS, RECENT_POPULARITY = "items of the history", "recent popularity"
 RECENT = 0.1  # share of the training events
 
 
@@ -251,8 +251,8 @@ def rule_baselines(
 ) -> list[dict]:
     """Names and metrics of simple rules: next items by counts alone.
 
-    "Last item and successors" is always among them; "bought before" where items of the history may
-    be answered; "recent popularity", of the latest tenth of the training events, where the log is
+    "Last item and successors" is always among them; "items of the history" where these may be
+    answered; "recent popularity", of the latest tenth of the training events, where the log is
     split by time.
 
     Args:
