@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import absl.logging
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.eager import context as eager_context
@@ -65,12 +66,18 @@ def make_callable(
 
 
 @contextlib.contextmanager
-def quiet_loader():
-    """Drops the advice to use TensorFlow's other loader, whose calls take twice as long."""
-    logger = tf.get_logger()
-    before = logger.level
-    logger.setLevel("ERROR")
+def quiet_tensorflow():
+    """Drops what TensorFlow's Python logs but for errors, which a notebook shows otherwise.
+
+    That is where the assets of a SavedModel were written, and the advice to use the other loader,
+    whose calls take twice as long.
+    """
+    loggers = tf.get_logger(), absl.logging.get_absl_logger()
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel("ERROR")
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

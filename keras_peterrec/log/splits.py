@@ -91,12 +91,31 @@ class Periods:
                 f"Received: {log.user_count} users with at most {longest}."
             )
         if self.reads_times and not found.asks_all:
-            raise bad_moment(self.split, *log.times())
+            self._refuse_moment(found, log)
         if self.split == LAST and not found.asks_all:
             raise InputError(
                 "`log` should have users with at least two of the events to predict, and others "
                 f"before them. Received: {log.user_count} users, none of whom has."
             )
+
+    def _refuse_moment(self, found, log):
+        """Raises the InputError of a moment that leaves training, validation or test empty."""
+        low, high = log.times()
+        begin, moment = self.bounds
+        error = bad_moment(self.split, low, high)
+        if high < moment:
+            raise error
+        if (found.test < 0).all():
+            missing = "before it and one to predict from it on"
+        elif (found.validation < 0).all():
+            missing = f"before {begin} and one to predict between then and the moment"
+        else:  # training has nothing to predict
+            raise error
+        raise InputError(
+            f"`split` should be a moment with users on both sides: no user has events {missing}. "
+            "Where each user is one session, use --split last. "
+            f"Received: {self.split!r} for timestamps from {low} to {high}."
+        )
 
 
 @dataclass(frozen=True)

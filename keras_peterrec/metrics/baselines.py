@@ -70,7 +70,7 @@ def own_items_ranks(
     targets: np.ndarray,
     item_counts: np.ndarray,
 ) -> np.ndarray:
-    """The ranks by "bought before": the items of the history, then what is popular.
+    """The ranks by "items of the history": the items of the history, then what is popular.
 
     First come the items of a history, the most frequent one first and of equally frequent ones the
     latest. All others follow by their counts; ties are against the target.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from keras_peterrec.report import views
-from keras_peterrec.report.plot_style import style
+from keras_peterrec.report.plot_style import plain, style
 
 BASELINE_MARKERS = ("s", "^", "D", "v", "P")
 GREY = "#555555"
@@ -227,11 +227,7 @@ def _figure(count, height=2.6, width=None):
     figure = Figure(figsize=(width or (6.4 if count == 1 else 3.6 * count), height))
     axes = list(figure.subplots(1, count, squeeze=False).flat)
     for axis in axes:
-        axis.grid(True, color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.tick_params(labelsize=8)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
+        plain(axis)
     return figure, axes
 
 

@@ -23,6 +23,15 @@ def style(index):
     }
 
 
+def plain(axis):
+    """Gives an axis a light grid, and no frame above and at its right."""
+    axis.grid(True, color="#dddddd", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
 def panels(tasks, height=2.6):
     """A figure with axes for each task, at most 3 side by side, `height` inches each.
 
@@ -37,12 +46,8 @@ def panels(tasks, height=2.6):
     for axis in grid.flat[len(tasks) :]:
         axis.set_visible(False)
     for axis, task in zip(grid.flat, tasks):
-        axis.grid(True, color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.tick_params(labelsize=8)
+        plain(axis)
         axis.set_title(task, loc="left", fontsize=10)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
     return figure, list(grid.flat[: len(tasks)])
 
 

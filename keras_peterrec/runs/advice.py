@@ -133,14 +133,14 @@ def _next_try(result, lengths, host):
 def say_what_parts_add(result: dict, parts: dict, metric: Metric, asked: str = "here") -> None:
     """Says in a line, and under `parts` of a result, what each part adds to the other alone.
 
-    Where the sum is not clearly better than the linear part alone, a second line says that the
-    network was not worth its time.
+    Where the sum is not clearly better than the linear part alone, a second line says whether the
+    network made it worse or the difference is within noise.
 
     Args:
         result: dict, as `metrics.json` will hold it; changed.
         parts: dict from `NETWORK` and `LINEAR` to the test metrics of that part alone.
         metric: Metric that decides.
-        asked: str. For what the network bought nothing, if it did. Defaults to `"here"`.
+        asked: str. For what the network brought no gain, if it did not. Defaults to `"here"`.
     """
     both = result["metrics"]["test"]
     values = {name: found[metric.name] for name, found in parts.items()}
@@ -152,13 +152,19 @@ def say_what_parts_add(result: dict, parts: dict, metric: Metric, asked: str = "
         lines.append(f"the {name} adds {'all of it' if share is None else f'{share:+.1%}'}")
     shown = ", ".join(f"{name} alone {value:.4f}" for name, value in values.items())
     progress.line(f"{metric.name} {both[metric.name]:.4f} on test: {'; '.join(lines)} ({shown})")
-    if not _clearly_better(both, parts[LINEAR], metric):
-        seconds = result["seconds"]["fit"]
-        result["parts"]["network worth its time"] = False
-        progress.line(
-            "the linear part alone is as good as the sum within noise: the network's "
-            f"{seconds:.0f} s of training bought nothing {asked}"
-        )
+    gain, error = both.gain_over(parts[LINEAR], metric)
+    if gain > CLEAR * error:
+        return
+    result["parts"]["network worth its time"] = False
+    if gain < -CLEAR * error:
+        beside, effect = "better than the sum", "made the result worse"
+    else:
+        beside, effect = "as good as the sum within noise", "brought no clear gain"
+    seconds = result["seconds"]["fit"]
+    progress.line(
+        f"the linear part alone is {beside}: the network's {seconds:.0f} s of training {effect} "
+        f"{asked}"
+    )
 
 
 def _gain(value, other, metric):
@@ -167,12 +173,6 @@ def _gain(value, other, metric):
         return None
     share = (value - other) / abs(other)
     return round(share if metric.higher_is_better else -share, 4)
-
-
-def _clearly_better(both, linear, metric):
-    """Whether a user's mean difference is above 0 by more than chance; else by the metric alone."""
-    gain, error = both.gain_over(linear, metric)
-    return gain > CLEAR * error
 
 
 def can_be_compared(*measured: Any) -> bool:

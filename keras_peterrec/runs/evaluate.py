@@ -12,9 +12,9 @@ from keras_peterrec.log.moments import is_moment
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.progress import stage
-from keras_peterrec.runs.host_linear import rule_baselines, trained_counts
+from keras_peterrec.runs.host_linear import rule_baselines
 from keras_peterrec.runs.next_item import NextItemEvaluation
-from keras_peterrec.runs.pretraining_log import measured_sequences
+from keras_peterrec.runs.pretraining_log import measured_sequences, trained_counts
 from keras_peterrec.runs.run_folder import FORMAT_VERSION, RunFolder
 from keras_peterrec.runs.task_data import known_histories, load_task, open_source
 from keras_peterrec.settings.base import takes

@@ -71,7 +71,7 @@ class HostLife(Life):
     """
 
     metric = METRIC
-    bought = "for next items; tasks may still build on it"
+    asked = "for next items; tasks may still build on it"
     host: Any = None
     log: Any = None
     item_fields: Any = None

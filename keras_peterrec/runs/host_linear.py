@@ -43,7 +43,7 @@ EVENTS_OF_ROW = 10  # the same of one more row by which it is chosen
 EXACT_CUBED = 90_000  # a dense regression of I items costs as much as I³ divided by this
 LEAST_EXACT, LEAST_ITEMS, LEAST_ROWS = 2_048, 5_000, 50_000
 # Baselines beside it.
-OWN_ITEMS, RECENT_POPULARITY = "bought before", "recent popularity"
+OWN_ITEMS, RECENT_POPULARITY = "items of the history", "recent popularity"
 RECENT = 0.1  # share of the training events
 
 
@@ -251,8 +251,8 @@ def rule_baselines(
 ) -> list[dict]:
     """Names and metrics of simple rules: next items by counts alone.
 
-    "Last item and successors" is always among them; "bought before" where items of the history may
-    be answered; "recent popularity", of the latest tenth of the training events, where the log is
+    "Last item and successors" is always among them; "items of the history" where these may be
+    answered; "recent popularity", of the latest tenth of the training events, where the log is
     split by time.
 
     Args:
@@ -261,9 +261,8 @@ def rule_baselines(
         evaluation: NextItemEvaluation of the same vocabulary.
         by_time: bool. Whether training ends at one moment for all users. Defaults to `False`.
     """
-    pairs = Pairs(len(counts), len(counts))
-    add_followers(pairs, next_item_rows(sequences))
-    found = {LAST_ITEM: evaluation.last_item(LastItemCounts(pairs.matrix(), counts))}
+    followers = _followers(sequences, len(counts))
+    found = {LAST_ITEM: evaluation.last_item(LastItemCounts(followers, counts))}
     if evaluation.keep_seen:
         found[OWN_ITEMS] = evaluation.own_items(counts)
     if by_time and sequences.timestamps is not None:
@@ -282,14 +281,14 @@ def keeps_seen(log: PretrainingLog) -> bool:
     only as high as people came back to it.
     """
     items = len(log.counts)
-    pairs = Pairs(items, items)
-    add_followers(pairs, next_item_rows(log.sequences))
-    rule = LastItemCounts(pairs.matrix(), log.counts, np.full(items, -1))
+    rule = LastItemCounts(_followers(log.sequences, items), log.counts, np.full(items, -1))
     asked = VALIDATION, False, log.most_validated
     found = NextItemEvaluation(log.sequences, EVENTS, *asked).last_item(rule)
     return bool(found[f"repeat_{METRIC.name}"] > found[f"new_{METRIC.name}"])
 
 
-def trained_counts(sequences: Events, items: int) -> np.ndarray:
-    """How often each item of the vocabulary is in events that training may predict, `[items]`."""
-    return count_items(sequences.items[sequences.predicted], items)
+def _followers(sequences, items):
+    """How often training has each item right after each other one, sparse `[items, items]`."""
+    pairs = Pairs(items, items)
+    add_followers(pairs, next_item_rows(sequences))
+    return pairs.matrix()

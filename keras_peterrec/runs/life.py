@@ -30,11 +30,11 @@ class Life:
         host: Host that is trained, or that the task is built on.
         examples: Examples of the run, for its report.
         recipe: int or `None`. Version of the training code; see `RunFolder`.
-        bought: str. For what a network bought nothing that is no better than the linear part.
+        asked: str. For what a network brought no gain that adds nothing to the linear part.
     """
 
     recipe: int | None = None
-    bought = "here"
+    asked = "here"
 
     def __init__(self, settings: Any, devices: Devices, fingerprints: Any, began: float) -> None:
         self.settings, self.devices = settings, devices
@@ -152,7 +152,7 @@ def _measured(life, training, folder):
     seconds = training.summary(time.perf_counter() - life.began)
     result = {**measured, **seconds, **linear}
     if parts:
-        say_what_parts_add(result, parts, life.metric, life.bought)
+        say_what_parts_add(result, parts, life.metric, life.asked)
     advise(result, life.metric, life.history_lengths(), life.host)
     with stage("writing what a report needs", brief=True):
         rows = write_test(folder.path, result, life.metric, life.examples)

@@ -105,29 +105,29 @@ class NextItemEvaluation:
 
     def popularity(self, counts: np.ndarray) -> dict:
         """Metrics of ranking by how often an item occurs in training."""
-        table = np.ones((len(self), 1), "float32"), popularity_table(counts)
-        ranks_of = lambda known: popularity_ranks(counts, self.targets, *known)
-        return self._metrics(*table, both=True, ranks_of=ranks_of)
+        return self._by_rule(counts, lambda known: popularity_ranks(counts, self.targets, *known))
 
     def own_items(self, counts: np.ndarray) -> dict:
         """Metrics of ranking what the user had before first, then what is popular."""
-        table, numbers = popularity_table(counts), number_of(self.sequences.items)
-        histories = np.maximum(numbers, -1), self.starts, self.stops
+        numbers = np.maximum(number_of(self.sequences.items), -1)
 
         def ranks_of(known):
             if len(known[1]):  # the history is not answered
                 return popularity_ranks(counts, self.targets, *known)
-            return own_items_ranks(*histories, self.targets, counts)
+            return own_items_ranks(numbers, self.starts, self.stops, self.targets, counts)
 
-        return self._metrics(np.ones((len(self), 1), "float32"), table, True, ranks_of=ranks_of)
+        return self._by_rule(counts, ranks_of)
 
     def last_item(self, counts: LastItemCounts) -> dict:
         """Metrics of ranking the last item first, then what followed it, then what is popular."""
-        table = np.ones((len(self), 1), "float32"), popularity_table(counts.counts)
         last = last_items(self.sequences.items, self.starts, self.stops)
         pairs = np.arange(len(self)), self.targets
-        ranks_of = lambda known: counts.ranks(last, *pairs, *known)
-        return self._metrics(*table, both=True, ranks_of=ranks_of)
+        return self._by_rule(counts.counts, lambda known: counts.ranks(last, *pairs, *known))
+
+    def _by_rule(self, counts, ranks_of):
+        """Metrics of the ranks of a simple rule; its details show the most popular items."""
+        users = np.ones((len(self), 1), "float32")
+        return self._metrics(users, popularity_table(counts), both=True, ranks_of=ranks_of)
 
     def measure_linear(self, linear: LinearPart, both: bool = False) -> dict:
         """Metrics of a LinearPart alone."""

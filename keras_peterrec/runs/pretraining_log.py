@@ -95,7 +95,7 @@ class PretrainingLog:
         """
         if self.sequences.asked is None:
             return self.counts
-        return count_items(self.sequences.items[self.sequences.predicted], len(self.counts))
+        return trained_counts(self.sequences, len(self.counts))
 
     @property
     def most_measured(self) -> int | None:
@@ -216,6 +216,11 @@ def _first_shards(log, events):
     """The first shards that have so many events together, a random part of the users."""
     total = np.cumsum([log.events_of(shard) for shard in range(log.shards)])
     return range(min(log.shards, 1 + int(np.searchsorted(total, events))))
+
+
+def trained_counts(sequences: Events, items: int) -> np.ndarray:
+    """How often each item of the vocabulary is in events that training may predict, `[items]`."""
+    return count_items(sequences.items[sequences.predicted], items)
 
 
 def log_summary(log: ShardedLog, trained: np.ndarray) -> dict:

@@ -33,7 +33,7 @@ from keras_peterrec.serving.export_files import DESCRIPTION, changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
 from keras_peterrec.serving.signature_names import COUNTS
 from keras_peterrec.serving.warmup import PATH as WARMUP
-from keras_peterrec.tensorflow_internals import make_callable, quiet_loader
+from keras_peterrec.tensorflow_internals import make_callable, quiet_tensorflow
 from keras_peterrec.types import AnyPath
 
 _MAX_WARMUPS = 1000  # TensorFlow Serving's limit
@@ -86,7 +86,7 @@ class LoadedVersion:
             _refuse_unsafe(path)
         self.session = tf.compat.v1.Session(graph=tf.Graph(), config=_SESSION)
         try:
-            with self.session.graph.as_default(), quiet_loader():
+            with self.session.graph.as_default(), quiet_tensorflow():
                 loaded = tf.compat.v1.saved_model.loader.load(
                     self.session, [tf.saved_model.SERVING], str(path)
                 )

@@ -37,6 +37,7 @@ from keras_peterrec.serving.warmup import (
     warmup_requests,
     write_warmup,
 )
+from keras_peterrec.tensorflow_internals import quiet_tensorflow
 from keras_peterrec.transfer.added_items import save_added
 from keras_peterrec.transfer.host import Host
 from keras_peterrec.transfer.mixed_tasks import MixedTasks
@@ -125,7 +126,8 @@ def export(
             # all the rest.
             options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
             progress.part("writing the SavedModel")
-            tf.saved_model.save(served, str(folder), served.functions, options)
+            with quiet_tensorflow():
+                tf.saved_model.save(served, str(folder), served.functions, options)
         name, signatures = out.resolve().parent.name, list(served.functions)
         progress.part("writing what lies beside it")
         rows = _warmup_rows(host, tasks, mixed, signatures)

@@ -1,10 +1,13 @@
 """`export`: a first version, the next one of a published export, and a check."""
 
 import json
+import logging
 import shutil
 
+import absl.logging
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import run_here
 from serving_samples import (
     CLASSES,
@@ -122,6 +125,25 @@ def test_objects_are_exported_as_their_folders(runs, first, tmp_path):
         answer = found.predict(name, HISTORIES)
         assert "Zero" in answer.pop("titles")
         assert_same(answer, model.predict(name, HISTORIES))
+
+
+def test_tensorflow_says_nothing_in_a_notebook(runs, tmp_path):
+    """There its loggers tell what is informative: which assets were written, for one."""
+    said, handler = [], logging.Handler(logging.INFO)
+    handler.emit = lambda record: said.append(record.getMessage())
+    loggers = [tf.get_logger(), absl.logging.get_absl_logger()]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        kp.export(runs / "host", runs / "heads" / "brief", tmp_path / "1")
+        assert [logger.level for logger in loggers] == [logging.INFO] * 2
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+    assert said == []
 
 
 @pytest.mark.slow

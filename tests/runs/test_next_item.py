@@ -109,10 +109,12 @@ def test_rules_by_counts_are_measured_where_they_can_answer():
     asked = log.sequences, 20, TEST
     kept, new = (NextItemEvaluation(*asked, keep_seen=kept) for kept in (True, False))
     rules = {rule["name"]: rule["test"] for rule in rule_baselines(*_counted(log), kept, True)}
-    assert list(rules) == ["last item and successors", "bought before", "recent popularity"]
+    assert list(rules) == ["last item and successors", "items of the history", "recent popularity"]
     # A shop's users come back to what they had; without it, nothing but popularity is left.
-    assert rules["bought before"]["ndcg@10"] > 2 * rules["recent popularity"]["ndcg@10"]
-    assert rules["bought before"]["new_ndcg@10"] == kept.popularity(log.counts)["new_ndcg@10"]
+    assert rules["items of the history"]["ndcg@10"] > 2 * rules["recent popularity"]["ndcg@10"]
+    assert (
+        rules["items of the history"]["new_ndcg@10"] == kept.popularity(log.counts)["new_ndcg@10"]
+    )
     trained = log.sequences.places < np.repeat(log.sequences.split.trained, log.sequences.lengths)
     times = log.sequences.timestamps
     recent = log.sequences.items[trained & (times >= np.quantile(times[trained], 0.9))]

@@ -27,7 +27,7 @@ def test_gains_are_shares_of_the_other_part_alone(capsys):
     assert parts["network adds"] == pytest.approx(0.03)
     assert parts["linear part adds"] == pytest.approx(1.06)
     assert "the network adds +3.0%; the linear part adds +106.0%" in shown
-    assert "network worth its time" not in parts and "bought nothing" not in shown
+    assert "network worth its time" not in parts and "s of training" not in shown
 
 
 def test_a_network_within_the_noise_was_not_worth_its_time(capsys):
@@ -36,7 +36,18 @@ def test_a_network_within_the_noise_was_not_worth_its_time(capsys):
     noise = random.normal(0, 0.3, 400)
     parts, shown = said(linear * 0.9, linear, linear + noise - noise.mean() + 0.005, capsys)
     assert parts["network worth its time"] is False
-    assert "the network's 477 s of training bought nothing here\n" in shown
+    assert "the network adds +0.9%" in shown and "within noise" in shown
+    assert "the network's 477 s of training brought no clear gain here\n" in shown
+
+
+def test_a_network_that_makes_the_result_worse_is_said_to_do_so(capsys):
+    linear = np.random.default_rng(0).random(400)
+    parts, shown = said(linear * 0.9, linear, linear * 0.995, capsys)
+    assert parts["network adds"] == pytest.approx(-0.005)
+    assert parts["network worth its time"] is False
+    assert "the linear part alone is better than the sum" in shown
+    assert "the network's 477 s of training made the result worse here\n" in shown
+    assert "within noise" not in shown
 
 
 def test_a_part_that_finds_nothing_is_no_division_by_zero(capsys):

@@ -109,3 +109,15 @@ def test_a_moment_without_events_on_both_sides_is_refused(split, message, tmp_pa
 def test_whole_histories_hold_the_future(tmp_path):
     with pytest.raises(InputError, match="`cut_history` should be left out with a `split` by"):
         transfer("host", "log", tmp_path, target="target", split="time:3", cut_history=False)
+
+
+@pytest.mark.parametrize("moment", [50, 95])
+def test_a_log_of_sessions_has_nobody_on_both_sides_of_a_moment(moment, tmp_path):
+    """Each user is a visit, and all of its events lie on one day."""
+    days = np.repeat(np.arange(100), 5)
+    sessions = Events.from_columns(
+        [f"s{day}" for day in days], [f"i{n % 7}" for n in range(500)], days.tolist()
+    )
+    message = f"no user has events before it and one to predict.*--split last.*'time:{moment}'"
+    with pytest.raises(InputError, match=message):
+        pretrain(sessions, tmp_path / "host", split=f"time:{moment}", **SMALLER)
