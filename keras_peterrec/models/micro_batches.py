@@ -166,8 +166,10 @@ class MicroBatchedStep:
     def _all_parts(self, values, given):
         """Runs the micro-batches one after the other.
 
-        Losses and gradients of `whole` and of the dense weights are summed. Gradients of
-        gathered rows belong to one micro-batch each and are stacked in its order.
+        Losses and gradients of `whole` and of the dense weights are summed, not averaged: each
+        micro-batch has divided by the targets of the whole step, so the sum is the step's mean.
+        A float sum depends on its order, so it always begins at the first micro-batch. Gradients
+        of gathered rows belong to one micro-batch each and are stacked in its order.
         """
         # `tf.while_loop` keeps the compiled graph as small as one micro-batch; a Python loop
         # would compile them all, one after the other.

@@ -95,9 +95,8 @@ class AttentionNetwork(BlockNetwork):
         users, before, added = ops.shape(memory)[0], self.window - 1, []
         shape = [users, 2 * self.count, before, self.hidden_dim]
         memory = ops.reshape(ops.cast(memory, states.dtype), shape)
-        for number, block in enumerate(self.blocks):
+        for number, (block, at_sites) in enumerate(self.blocks_with(patches)):
             keys, values = memory[:, 2 * number], memory[:, 2 * number + 1]
-            at_sites = None if patches is None else patches[block.name]
             states, new = block.step(states, keys, values, padding_mask, at_sites)
             added += new
         last = ops.stack(added, axis=1)[:, :, max(kept - before, 0) : kept]

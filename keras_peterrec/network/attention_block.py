@@ -1,6 +1,5 @@
 """Block of pointwise attention within a window, with the sites where patches may act."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_peterrec.layers.hashed_dropout import HashedDropout
+from keras_peterrec.network.block_network import AtSites, Block
 from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, NORM, Site
 from keras_peterrec.types import Json, Shape, Tensor, Variables
 
@@ -27,7 +27,7 @@ NEVER = -1e4
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class AttentionBlock(keras.layers.Layer):
+class AttentionBlock(Block):
     """Pointwise attention whose gated result is added to the block's input.
 
         u, v, q, k = silu(W LN1(x) + b)
@@ -49,17 +49,7 @@ class AttentionBlock(keras.layers.Layer):
         causal: bool. Whether a position sees only itself and its past. Defaults to `True`.
         dropout: float. Rate of the dropout on the branch. Defaults to `0.0`.
 
-    Call arguments:
-        inputs: Tensor of shape `[B, L, C]`.
-        padding_mask: Tensor of shape `[B, L, 1]`, one at real positions and zero at padding.
-        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or `None` where each row
-            is one sequence, padded on the left.
-        patches: dict from site to patch, or `None`.
-        last: int or `None`. Of how many of the last positions the outputs are wanted, causal only,
-            one sequence a row. Defaults to `None`, all.
-
-    Returns:
-        Tensor of shape `[B, L, C]`, or `[B, min(L, last), C]`.
+    Call arguments and what it returns: see `Block`.
 
     Example:
 
@@ -73,9 +63,8 @@ class AttentionBlock(keras.layers.Layer):
     def __init__(
         self, heads: int, window: int, causal: bool = True, dropout: float = 0.0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(causal, dropout, **kwargs)
         self.heads, self.window = heads, window
-        self.causal, self.dropout = causal, dropout
 
     def build(self, input_shape: Shape) -> None:
         channels, dtype = input_shape[-1], self.dtype_policy
@@ -100,7 +89,7 @@ class AttentionBlock(keras.layers.Layer):
         inputs: Tensor,
         padding_mask: Tensor,
         sequence_ids: Tensor | None = None,
-        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        patches: AtSites | None = None,
         training: bool | None = None,
         last: int | None = None,
     ) -> Tensor:
@@ -128,21 +117,10 @@ class AttentionBlock(keras.layers.Layer):
         tokens: Tensor,
         padding_mask: Tensor,
         sequence_ids: Tensor | None = None,
-        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        patches: AtSites | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Computes a causal block along sequences, and for a token in place of each position.
-
-        A token attends to the positions before its own, and to itself in place of its own.
-
-        Args:
-            inputs, tokens: Tensors of shape `[B, L, C]`, the block's input along the sequences and
-                for the tokens.
-            padding_mask, sequence_ids, patches, training: see a call.
-
-        Returns:
-            The block's outputs, of the sequences and of the tokens, `[B, L, C]` each.
-        """
+        # A token attends to the positions before its own, and to itself in place of its own.
         gate, value, query, key = self._projected(inputs, patches)
         value = value * padding_mask
         attended = self._attended(query, key, value, sequence_ids)
@@ -160,7 +138,7 @@ class AttentionBlock(keras.layers.Layer):
         keys: Tensor,
         values: Tensor,
         padding_mask: Tensor | None = None,
-        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        patches: AtSites | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Computes the next positions of a causal block from the keys and values of earlier ones.
 
@@ -306,12 +284,10 @@ class AttentionBlock(keras.layers.Layer):
 
     @property
     def reach(self) -> int:
-        """How many positions before its own a state depends on."""
         return self.window - 1
 
     @property
     def sites(self) -> dict[str, Site]:
-        """Where patches may act, `{name: Site}`; see `Network.sites`."""
         channels = self.norm_1.gamma.shape[0]
         wide = ("projection", "activation")
         return {
@@ -320,24 +296,14 @@ class AttentionBlock(keras.layers.Layer):
         }
 
     def foldable(self, site: str) -> Variables:
-        """The weights that an affine patch at a site can be folded into, by name."""
         layers = {"projection": self.projection, "output": self.output_map}
         if site in layers:
             return {name: getattr(layers[site], name) for name in ("kernel", "bias")}
         norm = {"norm_1": self.norm_1, "norm_2": self.norm_2}[site]
         return {name: getattr(norm, name) for name in ("gamma", "beta")}
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
     def get_config(self) -> Json:
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "window": self.window,
-            "causal": self.causal,
-            "dropout": self.dropout,
-        }
+        return {**super().get_config(), "heads": self.heads, "window": self.window}
 
 
 def _patched(patches, site, inputs, outputs):

@@ -98,9 +98,8 @@ class ConvolutionNetwork(BlockNetwork):
         windows = ops.split(ops.cast(memory, states.dtype), ends[:-1], axis=1)
         flat, longer = ops.reshape(states, (-1, channels)), []
         real = None if padding_mask is None else ops.reshape(padding_mask, (-1, 1))
-        for number, block in enumerate(self.blocks):
+        for number, (block, at_sites) in enumerate(self.blocks_with(patches)):
             mine = windows[2 * number : 2 * number + 2]
-            at_sites = None if patches is None else patches[block.name]
             flat, inputs = block.step(flat, mine, count, at_sites, real)
             longer += inputs
         rows, start = [], kept

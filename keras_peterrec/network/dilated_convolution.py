@@ -140,20 +140,7 @@ class DilatedConvolution(keras.layers.Layer):
 class Taps:
     """What a dilated kernel sees: copies of a sequence, shifted by the places of its taps.
 
-    Laid side by side they are, at position t,
-
-        causal:         x[t - (k-1)d], ..., x[t - d], x[t]
-        bidirectional:  x[t - (k-1)d/2], ..., x[t], ..., x[t + (k-1)d/2]
-
-    and zeros where that is outside the sequence.
-
-    Args:
-        kernel_size: int. Width k of the kernel, odd.
-        dilation_rate: int. Distance d between two neighbours in the kernel, in
-            positions.
-        causal: bool. Whether a position sees only itself and its past.
-        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or `None` where each
-            row is one sequence.
+    Arguments as of `DilatedConvolution` and its call; its formulas say where the taps are.
     """
 
     def __init__(

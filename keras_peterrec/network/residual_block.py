@@ -1,12 +1,12 @@
 """Residual block of two dilated convolutions, with the sites where patches may act."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_peterrec.layers.hashed_dropout import HashedDropout
+from keras_peterrec.network.block_network import AtSites, Block
 from keras_peterrec.network.dilated_convolution import DilatedConvolution
 from keras_peterrec.network.network import ACTIVATION, BRANCH, LINEAR, NORM, Site
 from keras_peterrec.network.normalized_relu import NormalizedRelu
@@ -28,7 +28,7 @@ SITES = {
 
 
 @keras.saving.register_keras_serializable("keras_peterrec")
-class ResidualBlock(keras.layers.Layer):
+class ResidualBlock(Block):
     """Two dilated convolutions whose result is added to the block's input.
 
         h = relu(LN1(conv_d(x)));  y = relu(LN2(conv_2d(h)));  return x + y
@@ -56,18 +56,7 @@ class ResidualBlock(keras.layers.Layer):
             Defaults to `True`.
         dropout: float. Rate of the dropout on the branch `y`. Defaults to `0.0`.
 
-    Call arguments:
-        inputs: Tensor of shape `[B, L, C]`.
-        padding_mask: Tensor of shape `[B, L, 1]`, one at real positions and
-            zero at padding.
-        sequence_ids: int32 tensor of shape `[B, L]` as from `SequenceIds`, or
-            `None` where each row is one sequence, padded on the left.
-        patches: dict from site to patch, or `None`.
-        last: int or `None`. Of how many of the last positions the outputs are wanted, causal only,
-            one sequence a row. Defaults to `None`, all.
-
-    Returns:
-        Tensor of shape `[B, L, C]`, or `[B, min(L, last), C]`.
+    Call arguments and what it returns: see `Block`.
 
     Example:
 
@@ -86,11 +75,8 @@ class ResidualBlock(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.dilation_rate = dilation_rate
-        self.kernel_size = kernel_size
-        self.causal = causal
-        self.dropout = dropout
+        super().__init__(causal, dropout, **kwargs)
+        self.dilation_rate, self.kernel_size = dilation_rate, kernel_size
 
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
@@ -121,7 +107,7 @@ class ResidualBlock(keras.layers.Layer):
         inputs: Tensor,
         padding_mask: Tensor,
         sequence_ids: Tensor | None = None,
-        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        patches: AtSites | None = None,
         training: bool | None = None,
         last: int | None = None,
     ) -> Tensor:
@@ -144,30 +130,10 @@ class ResidualBlock(keras.layers.Layer):
         tokens: Tensor,
         padding_mask: Tensor,
         sequence_ids: Tensor | None = None,
-        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        patches: AtSites | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Computes a causal block along sequences, and for a token in place of each position.
-
-        The token at position p sees what the position itself would see at its earlier taps, and
-        its own value in place of the position's. So a single pass answers for every prefix of a
-        sequence: the convolution of the tokens is that of the sequence, and one tap of the
-        difference.
-
-        Args:
-            inputs: Tensor of shape `[B, L, C]`, the block's input along the sequences.
-            tokens: Tensor of shape `[B, L, C]`, its input for the tokens.
-            padding_mask: Tensor of shape `[B, L, 1]`, one at real positions of the sequences.
-                There is a token at every position.
-            sequence_ids: int32 tensor of shape `[B, L]`. A token sees the positions that have
-                its own number.
-            patches: see a call.
-            training: bool or `None`. Whether dropout acts; it drops other values of the tokens
-                than of the sequences.
-
-        Returns:
-            The block's outputs, of the sequences and of the tokens, `[B, L, C]` each.
-        """
+        # The convolution of the tokens is that of the sequence, and one tap of the difference.
         branch, token = inputs, tokens
         for convolution, norm, at_sites in self._halves(patches):
             seen = convolution.taps(sequence_ids).side_by_side(branch)
@@ -186,7 +152,7 @@ class ResidualBlock(keras.layers.Layer):
         inputs: Tensor,
         windows: list[Tensor],
         positions: int,
-        patches: Mapping[str, Callable[..., Tensor]] | None = None,
+        patches: AtSites | None = None,
         padding_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Computes the next positions of a causal block from what it kept of earlier ones.
@@ -225,35 +191,24 @@ class ResidualBlock(keras.layers.Layer):
 
     @property
     def reach(self) -> int:
-        """How many positions before its own a state depends on (causal)."""
         return sum(convolution.reach for convolution in self.convolutions)
 
     @property
     def sites(self) -> dict[str, Site]:
-        """Where patches may act, `{name: Site}`; see `Network.sites`."""
         channels = self.convolutions[0].filters
         seen = self.kernel_size * channels
         return {site: Site(kind, channels, channels, seen) for site, kind in SITES.items()}
 
     def foldable(self, site: str) -> Variables:
-        """The weights that an affine patch at a site can be folded into, by name."""
         if site in CONVOLUTION_SITES:
             layer, names = self.convolutions[CONVOLUTION_SITES.index(site)], ("kernel", "bias")
         else:
             layer, names = self.norms[NORM_SITES.index(site)], ("gamma", "beta")
         return {name: getattr(layer, name) for name in names}
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
     def get_config(self) -> Json:
-        return {
-            **super().get_config(),
-            "dilation_rate": self.dilation_rate,
-            "kernel_size": self.kernel_size,
-            "causal": self.causal,
-            "dropout": self.dropout,
-        }
+        own = {"dilation_rate": self.dilation_rate, "kernel_size": self.kernel_size}
+        return {**super().get_config(), **own}
 
 
 def _last(rows, count, beyond=0):

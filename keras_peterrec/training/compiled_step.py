@@ -78,15 +78,14 @@ def call_compiled(
     if not model.jit_compile:
         return function(*arguments)
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), arguments)
-    if key is not None:
-        key = key, repr(specs)  # names of the parts, shapes and types
-    if key is None or key not in _COMPILED:
+    place = key, repr(specs)  # names of the parts, shapes and types
+    compiled = None if key is None else _COMPILED.get(place)
+    if compiled is None:
         compiled = tf.function(function, autograph=False, jit_compile=True)
         compiled = compiled.get_concrete_function(*specs)
-        if key is None:
-            return compiled(*arguments)
-        _COMPILED[key] = compiled
-    return _COMPILED[key](*arguments)
+        if key is not None:
+            _COMPILED[place] = compiled
+    return compiled(*arguments)
 
 
 def shared_form(model: Model, weights: "Weights") -> tuple | None:

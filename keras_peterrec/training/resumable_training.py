@@ -158,9 +158,7 @@ class ResumableTraining(keras.callbacks.Callback):
         value = float(value)
         state = {**self.state, "best": value, "best_epoch": -1, "best_seconds": 0.0}
         state.update(first=value, bests=[value])
-        if Devices.of(model).is_chief:
-            self._saved.write(self.model, state)
-        self.state = state
+        self._keep(state)
 
     @property
     def stopped(self) -> bool:
@@ -206,9 +204,7 @@ class ResumableTraining(keras.callbacks.Callback):
             why, self.told = self._why_enough(state)
             if why is not None:
                 self._drop_rate_or_stop(state, why)
-        if Devices.of(self.model).is_chief:
-            self._saved.write(self.model, state)
-        self.state = state
+        self._keep(state)
         # Another callback may have asked to stop; that must not be taken back.
         self.model.stop_training = self.model.stop_training or self.stopped
 
@@ -217,6 +213,12 @@ class ResumableTraining(keras.callbacks.Callback):
         state["seconds"] += time.perf_counter() - self._epoch_began
         path = _up_to(state["path"], state["drops"])
         state["path"] = [*path[:-1], path[-1] + 1]
+
+    def _keep(self, state):
+        """Goes on with a state, once it is on disk."""
+        if Devices.of(self.model).is_chief:
+            self._saved.write(self.model, state)
+        self.state = state
 
     def finish_now(self) -> None:
         """Ends an interrupted training that was restored where it is.
@@ -355,9 +357,7 @@ class RepeatedTraining(ResumableTraining):
         state = dict(self.state)
         self._count_epoch(state, epoch)
         state.update(best_epoch=epoch, best_seconds=state["seconds"])
-        if Devices.of(self.model).is_chief:
-            self._saved.write(self.model, state)
-        self.state = state
+        self._keep(state)
 
 
 def _up_to(path, place):
