@@ -191,38 +191,52 @@ def read_labels(
 
     >>> labels = read_labels("users.csv", "gender")
     """
-    if column == "user_id":
-        raise InputError("`column` should hold labels. Received: 'user_id'.")
-    with progress.stage(f"reading {source_name(source)}") as found:
-        tables = read_tables(source, ["user_id", column], columns, drop_bad_rows)
-        count = len(tables)
-        with tables.named_in_errors():
-            values = table_columns.texts(
-                table_columns.joined_lists(tables.column(column), column), column
-            )
-            if not keep_missing_words:
-                values = _without_missing_words(values, tables)
-            labelled = np.array([value is not None for value in values], bool)
-            _check_some(labelled, column)
-            whole = rows_with_ids(tables, ["user_id"], labelled, drop_bad_rows)
-            if whole is not None:
-                tables, labelled = tables.select(whole), labelled[whole]
-            tables = tables.select(labelled)
-            labels = Labels.from_columns(tables.column("user_id"), tables.column(column), column)
-        found("; ".join([f"{count:,} rows", labels.summary(), *tables.notes()]))
+    [labels] = read_label_columns(source, [column], columns, drop_bad_rows, keep_missing_words)
     return labels
 
 
-def _without_missing_words(values, tables):
+def read_label_columns(
+    source: Source,
+    names: Sequence[str],
+    columns: ColumnNames | None = None,
+    drop_bad_rows: bool = False,
+    keep_missing_words: bool = False,
+) -> list[Labels]:
+    """The labels in each of some columns of a table, which is read once; see `read_labels`."""
+    if "user_id" in names:
+        raise InputError("`column` should hold labels. Received: 'user_id'.")
+    with progress.stage(f"reading {source_name(source)}") as found:
+        tables = read_tables(source, ["user_id", *names], columns, drop_bad_rows)
+        with tables.named_in_errors():
+            labels = [_labels_in(tables, name, drop_bad_rows, keep_missing_words) for name in names]
+        said = [f"{len(tables):,} rows", *(of_column.summary() for of_column in labels)]
+        found("; ".join(said + tables.notes()))
+    return labels
+
+
+def _labels_in(tables, column, drop_bad_rows, keep_missing_words):
+    """The Labels in one column of tables."""
+    values = table_columns.texts(table_columns.joined_lists(tables.column(column), column), column)
+    if not keep_missing_words:
+        values = _without_missing_words(values, tables.name, column)
+    labelled = np.array([value is not None for value in values], bool)
+    _check_some(labelled, column)
+    whole = rows_with_ids(tables, ["user_id"], labelled, drop_bad_rows)
+    if whole is not None:
+        tables, labelled = tables.select(whole), labelled[whole]
+    tables = tables.select(labelled)
+    return Labels.from_columns(tables.column("user_id"), tables.column(column), column)
+
+
+def _without_missing_words(values, name, column):
     """Labels, with `None` in place of words for a missing value; a line says how many there are."""
     found = Counter(v for v in values if v is not None and v.lower() in MISSING_WORDS)
     if not found:
         return values
-    column = next(name for name in tables.parts[0].column_names if name != "user_id")
     words = ", ".join(f"{word} {count:,}" for word, count in found.most_common())
     total = sum(found.values())
     progress.line(
-        f"{tables.name}: {total:,} row{'s' * (total != 1)} of {column} have a word for a missing "
+        f"{name}: {total:,} row{'s' * (total != 1)} of {column} have a word for a missing "
         f"value and no label: {words} (--keep-missing-words takes them for labels)"
     )
     return np.array([None if value in found else value for value in values], object)

@@ -11,7 +11,7 @@ from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.field_kind import ColumnKind
 from keras_peterrec.log.field_kinds import field_from_config, find_field
 from keras_peterrec.log.id_text import written
-from keras_peterrec.log.sources import load_labels
+from keras_peterrec.log.sources import load_label_columns
 from keras_peterrec.log.table_columns import Field
 from keras_peterrec.types import ColumnNames, EventNames, Json, Source
 
@@ -131,9 +131,9 @@ def read_users(
         InputError: a file is missing or unreadable or lacks a column, or a user has two values.
     """
     read = {}
-    for name in as_fields(names):
-        users, values = load_labels(source, name, columns, drop_bad_rows).one_each("")
-        read[name] = dict(zip(users.tolist(), values.tolist()))
+    for labels in load_label_columns(source, as_fields(names), columns, drop_bad_rows):
+        users, values = labels.one_each("")
+        read[labels.column] = dict(zip(users.tolist(), values.tolist()))
     return UserTable(read)
 
 

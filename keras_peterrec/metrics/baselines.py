@@ -146,7 +146,8 @@ def majority_probabilities(train_labels: ArrayLike, classes: int, rows: int) -> 
 def uniform_probabilities(classes: int, rows: int) -> np.ndarray:
     """Gives every row and class the same probability, `1 / classes`: what knowing nothing says.
 
-    The log-loss is `log(classes)`. Ties count against the model, so the accuracy is 0.
+    The log-loss is `log(classes)`. Ties count against the model, so `classification_metrics` gives
+    an accuracy of 0; a class at random is right once in `classes` rows.
 
     Args:
         classes: int, at least 2. The number of classes.

@@ -181,9 +181,14 @@ class ClassificationData(LabelData):
         return {"name": "majority", "test": self._of(shares, split.answers)}
 
     def more_baselines(self, part: str) -> list[Json]:
-        split = self.splits[part]
-        shares = uniform_probabilities(len(self.kind.classes), len(split))
-        return [{"name": UNIFORM, "test": self._of(shares, split.answers)}]
+        split, count = self.splits[part], len(self.kind.classes)
+        measured = self._of(uniform_probabilities(count, len(split)), split.answers)
+        # A tie counts as wrong. Here every row is one, so these are what a class at random gets:
+        # a precision of the class's share and a recall of 1 / count.
+        shares = np.bincount(split.answers, minlength=count) / len(split)
+        measured["accuracy"] = 1 / count
+        measured["macro_f1"] = float(np.mean(2 * shares / (count * shares + 1)))
+        return [{"name": UNIFORM, "test": measured}]
 
     def doubts(self) -> list[str]:
         answers = np.concatenate([split.answers for split in self.splits.values()])

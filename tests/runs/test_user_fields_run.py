@@ -54,6 +54,17 @@ def host(host_folder):
     return Host.load(host_folder)
 
 
+def test_a_table_of_users_is_read_once(tmp_path, capsys):
+    file = tmp_path / "users.csv"
+    file.write_text("user_id,plan,age,city\nann,gold,31,Rome\nbob,none,,Oslo\n")
+    table = read_users(file, "plan,age")
+    assert table.columns == {"plan": {"ann": "gold"}, "age": {"ann": "31"}}
+    said = capsys.readouterr().err.splitlines()
+    assert "1 row of plan have a word for a missing value" in said[0]
+    assert "2 rows; plan of 1 users" in said[1] and "; age of 1 users" in said[1]
+    assert said[1].count("not read") == 1 and "not read: city" in said[1] and len(said) == 2
+
+
 def untrained(host, kind, fields=UserFields()):
     """A patch task with random weights, for what does not depend on what was learned."""
     model = build_task(host.backbone, kind.new_head(), "patch", "bias", **host.task_settings())

@@ -57,6 +57,13 @@ def test_the_uniform_answer_is_a_baseline_of_classifiers(source, simulated):
     assert found["name"] == "uniform"
     assert found["test"].keys() == data.baseline(TEST)["test"].keys()
     assert found["test"]["log_loss"] == pytest.approx(np.log(len(data.kind.classes)))
+    # What a class at random gets, by a long draw.
+    truths, count = data.splits[TEST].answers, len(data.kind.classes)
+    drawn = np.random.default_rng(0).integers(count, size=(2000, len(truths)))
+    draws = [classification_metrics(np.eye(count)[row], truths, count) for row in drawn]
+    for name in ("accuracy", "macro_f1"):
+        mean = np.mean([draw[name] for draw in draws])
+        assert found["test"][name] == pytest.approx(mean, abs=0.01), name
     truths = np.arange(700) % 350
     metrics = classification_metrics(uniform_probabilities(350, 700), truths, 350)
     assert metrics["log_loss"] == pytest.approx(np.log(350)) and metrics["accuracy"] == 0.0

@@ -10,7 +10,7 @@ Anything else is a file, several files or a table in memory; see `read_log`.
 import difflib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from keras_peterrec import progress
 from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.log.column_names import as_fields, refuse_reading
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.labels import Labels, read_labels
+from keras_peterrec.log.labels import Labels, read_label_columns
 from keras_peterrec.log.paper_format import (
     read_paper_finetune,
     read_paper_labels,
@@ -151,13 +151,25 @@ def load_labels(
 
     >>> labels = load_labels("simulated/users", "gender")
     """
-    named = _named_labels(source, column)
-    if named is None:
+    [labels] = load_label_columns(source, [column], columns, drop_bad_rows, keep_missing_words)
+    return labels
+
+
+def load_label_columns(
+    source: Source,
+    names: Sequence[str],
+    columns: ColumnNames | None = None,
+    drop_bad_rows: bool = False,
+    keep_missing_words: bool = False,
+) -> list[Labels]:
+    """The `Labels` in each of some columns; files and tables are read once. See `load_labels`."""
+    named = [_named_labels(source, name) for name in names]
+    if None in named:
         _check_name(source, _LABEL_NAMES)
-        return read_labels(source, column, columns, drop_bad_rows, keep_missing_words)
+        return read_label_columns(source, names, columns, drop_bad_rows, keep_missing_words)
     with progress.stage(f"reading {source}") as found:
-        labels = named()
-        found(labels.summary())
+        labels = [load() for load in named]
+        found("; ".join(of_column.summary() for of_column in labels))
     return labels
 
 
