@@ -26,6 +26,8 @@ ELSEWHERE = {
     "SECURITY.md": "security.md",
     "CODE_OF_CONDUCT.md": "conduct.md",
 }
+# Classes whose page has what their base has: that is a part of them, which nobody names.
+WITH_INHERITED = {"Events"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
@@ -122,6 +124,8 @@ def api_page():
             for alias in statement.names:
                 name = f"{statement.module}.{alias.name}"
                 lines += ["", f"::: {name}"]
+                if alias.name in WITH_INHERITED:
+                    lines += ["    options:", "      inherited_members: true"]
                 if name in commands:
                     command = commands[name]
                     anchor = command.replace(" ", "-")
