@@ -1,7 +1,6 @@
 """Classification: one class of each user, such as gender, age group or life stage."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,22 +17,22 @@ from keras_peterrec.metrics import (
     uniform_probabilities,
 )
 from keras_peterrec.settings.transfer import SplitSettings
-from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LabelData, best_labels
+from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.label_doubts import class_doubts
+from keras_peterrec.tasks.probability_kind import ProbabilityKind
 from keras_peterrec.tasks.task_data import TaskData
-from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
-from keras_peterrec.types import Json, Layer, Loss, Tensor
+from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, Metric
+from keras_peterrec.types import Json, Loss, Tensor
 
 # The log-loss of users who are weighed so that every class counts the same.
 BALANCED = Metric("balanced_log_loss", higher_is_better=False)
 
 
-class Classification(TaskKind):
+class Classification(ProbabilityKind):
     """Gives the probabilities of classes, of which each user has one.
 
     Args:
-        classes: sequence of str.
+        labels: sequence of str, the classes.
 
     Example:
 
@@ -42,24 +41,9 @@ class Classification(TaskKind):
     """
 
     name = "classification"
-    metric = Metric("log_loss", higher_is_better=False)
+    output = "classes"
     shown = ("log_loss", "accuracy")
     class_weights = ("balanced",)
-    unit = "probability"
-    linear_name = "logistic regression"
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.classes = list(classes)
-
-    def __repr__(self):
-        return f"Classification({self.classes})"
-
-    @property
-    def labels(self) -> list[str]:
-        return self.classes
-
-    def new_head(self) -> Layer:
-        return LinearHead(len(self.classes))
 
     @classmethod
     def make_data(
@@ -71,29 +55,9 @@ class Classification(TaskKind):
     ) -> TaskData:
         return ClassificationData(source, answers, max_length, settings)
 
-    def save(self, folder: Path) -> Json:
-        return {"classes": self.classes}
-
-    @classmethod
-    def load(cls, saved: Json, folder: Path) -> "Classification":
-        return cls(saved["classes"])
-
-    def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        return np.exp(_log_probabilities(np.asarray(scores, "float64"))).astype("float32")
-
-    def answers(
-        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
-    ) -> dict[str, np.ndarray]:
-        return self._by_probability("classes", self.probabilities(scores))
-
-    def export_answers(self, name: str, folder: Path, k: int) -> ExportedAnswers:
-        import tensorflow as tf
-
-        def answer(scores, seen):
-            scores, order = tf.math.top_k(tf.nn.softmax(scores), len(self.classes))
-            return {"classes": tf.gather(tf.constant(self.classes), order), "scores": scores}
-
-        return ExportedAnswers(answer, examples=dict)
+    @staticmethod
+    def normalized(scores: np.ndarray) -> np.ndarray:
+        return np.exp(_log_probabilities(scores))
 
     @staticmethod
     def mixed_scores(scores: Tensor) -> Tensor:
@@ -163,25 +127,25 @@ class ClassificationData(LabelData):
         return -weights * of_truth[:, 0], weights[:, None] * gradient
 
     def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
-        return self._of(np.exp(_log_probabilities(outputs)), answers)
+        return self._of(self.kind.normalized(outputs), answers)
 
     def details(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        probabilities = np.exp(_log_probabilities(outputs)).astype("float32")
-        labels = np.array(self.kind.classes, str)
+        probabilities = self.kind.probabilities(outputs)
+        labels = np.array(self.kind.labels, str)
         return {"labels": labels, "class": answers, "probabilities": probabilities}
 
     def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
-        best = best_labels(self.kind.classes, np.exp(_log_probabilities(outputs)))
-        names = [self.kind.classes[answer] for answer in answers]
+        names = [self.kind.labels[answer] for answer in answers]
+        best = self.kind.best(outputs)
         return [{"truth": [name], "answer": answer} for name, answer in zip(names, best)]
 
     def baseline(self, part: str) -> Json:
-        split, count = self.splits[part], len(self.kind.classes)
+        split, count = self.splits[part], len(self.kind.labels)
         shares = majority_probabilities(self.splits[TRAIN].answers, count, len(split))
         return {"name": "majority", "test": self._of(shares, split.answers)}
 
     def more_baselines(self, part: str) -> list[Json]:
-        split, count = self.splits[part], len(self.kind.classes)
+        split, count = self.splits[part], len(self.kind.labels)
         measured = self._of(uniform_probabilities(count, len(split)), split.answers)
         # A tie counts as wrong. Here every row is one, so these are what a class at random gets:
         # a precision of the class's share and a recall of 1 / count.
@@ -192,19 +156,19 @@ class ClassificationData(LabelData):
 
     def doubts(self) -> list[str]:
         answers = np.concatenate([split.answers for split in self.splits.values()])
-        counts = np.bincount(answers, minlength=len(self.kind.classes))
-        return class_doubts(self.kind.classes, counts)
+        counts = np.bincount(answers, minlength=len(self.kind.labels))
+        return class_doubts(self.kind.labels, counts)
 
     def _of(self, probabilities, answers):
         """The metrics of probabilities, `[E, n]`."""
-        measured = classification_metrics(probabilities, answers, len(self.kind.classes))
+        measured = classification_metrics(probabilities, answers, len(self.kind.labels))
         if self.balanced:
             of_truth = np.maximum(probabilities[np.arange(len(answers)), answers], 1e-12)
             measured[BALANCED.name] = float(np.mean(-self.weights[answers] * np.log(of_truth)))
         return measured
 
     def summary(self) -> Json:
-        return {**super().summary(), "classes": self.kind.classes}
+        return {**super().summary(), "classes": self.kind.labels}
 
 
 class WeighedCrossentropy(keras.losses.Loss):

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -219,11 +217,3 @@ class LabelData(TaskData):
         bounds = [(value, None) for value in least[: len(parts)]]
         minimum = scipy.optimize.minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B")
         return minimum.x.tolist()
-
-
-def best_labels(labels: Sequence[str], probabilities: np.ndarray) -> list[list[list[Any]]]:
-    """The three most probable labels of each row `[E, n]`, lists of `[label, probability]`."""
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
-    return [
-        [[labels[n], float(row[n])] for n in of_row] for row, of_row in zip(probabilities, best)
-    ]

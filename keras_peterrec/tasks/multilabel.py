@@ -1,7 +1,5 @@
 """Several labels of each user, such as topics of interest."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,15 +11,15 @@ from keras_peterrec.log.labels import Labels
 from keras_peterrec.log.task_examples import label_examples
 from keras_peterrec.metrics import label_shares, multilabel_metrics
 from keras_peterrec.settings.transfer import SplitSettings
-from keras_peterrec.tasks.heads import LinearHead
-from keras_peterrec.tasks.label_data import LabelData, best_labels
+from keras_peterrec.tasks.label_data import LabelData
 from keras_peterrec.tasks.label_doubts import class_doubts
+from keras_peterrec.tasks.probability_kind import ProbabilityKind
 from keras_peterrec.tasks.task_data import TaskData
-from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT, ExportedAnswers, Metric, TaskKind
-from keras_peterrec.types import Json, Layer, Loss, Tensor
+from keras_peterrec.tasks.task_kind import DEFAULT_SPLIT
+from keras_peterrec.types import Json, Loss, Tensor
 
 
-class Multilabel(TaskKind):
+class Multilabel(ProbabilityKind):
     """Gives the probability of every label; a user may have any number of them.
 
     Args:
@@ -34,23 +32,8 @@ class Multilabel(TaskKind):
     """
 
     name = "multilabel"
-    metric = Metric("log_loss", higher_is_better=False)
+    output = "labels"
     shown = ("log_loss", "macro_auc", "map")
-    unit = "probability"
-    linear_name = "logistic regression"
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = list(labels)
-
-    def __repr__(self):
-        return f"Multilabel({self._labels})"
-
-    @property
-    def labels(self) -> list[str]:
-        return self._labels
-
-    def new_head(self) -> Layer:
-        return LinearHead(len(self._labels))
 
     @classmethod
     def make_data(
@@ -62,32 +45,9 @@ class Multilabel(TaskKind):
     ) -> TaskData:
         return MultilabelData(source, answers, max_length, settings)
 
-    def save(self, folder: Path) -> Json:
-        return {"labels": self._labels}
-
-    @classmethod
-    def load(cls, saved: Json, folder: Path) -> "Multilabel":
-        return cls(saved["labels"])
-
-    def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        return _sigmoid(np.asarray(scores, "float64")).astype("float32")
-
-    def answers(
-        self, scores: np.ndarray, items: Sequence[Sequence[str]], k: int
-    ) -> dict[str, np.ndarray]:
-        return self._by_probability("labels", self.probabilities(scores))
-
-    def export_answers(self, name: str, folder: Path, k: int) -> ExportedAnswers:
-        import tensorflow as tf
-
-        def answer(scores, seen):
-            scores, order = tf.math.top_k(tf.sigmoid(scores), len(self._labels))
-            return {"labels": tf.gather(tf.constant(self._labels), order), "scores": scores}
-
-        return ExportedAnswers(
-            answer,
-            examples=lambda answer: {"classes": answer["labels"], "scores": answer["scores"]},
-        )
+    @staticmethod
+    def normalized(scores: np.ndarray) -> np.ndarray:
+        return _sigmoid(scores)
 
     @staticmethod
     def mixed_scores(scores: Tensor) -> Tensor:
@@ -150,16 +110,16 @@ class MultilabelData(LabelData):
         return {self.kind.metric.part: losses / len(self.kind.labels)}
 
     def metrics(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, float]:
-        return multilabel_metrics(_sigmoid(outputs), answers)
+        return multilabel_metrics(self.kind.normalized(outputs), answers)
 
     def details(self, outputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         labels = np.array(self.kind.labels, str)
-        probabilities = _sigmoid(outputs).astype("float32")
+        probabilities = self.kind.probabilities(outputs)
         return {"labels": labels, "has": answers > 0, "probabilities": probabilities}
 
     def examples(self, outputs: np.ndarray, answers: np.ndarray) -> list[Json]:
         names = [[self.kind.labels[n] for n in np.flatnonzero(row)] for row in answers]
-        best = best_labels(self.kind.labels, _sigmoid(outputs))
+        best = self.kind.best(outputs)
         return [{"truth": truth, "answer": answer} for truth, answer in zip(names, best)]
 
     def baseline(self, part: str) -> Json:

@@ -258,12 +258,6 @@ class TaskKind:
         """How many of its labels a mixed signature answers with."""
         return len(self.labels)
 
-    def _by_probability(self, output, probabilities):
-        """All labels and their probabilities, by falling probability."""
-        order = np.argsort(-probabilities, axis=1, kind="stable")
-        labels = np.array(self.labels, object)[order]
-        return {output: labels, "scores": np.take_along_axis(probabilities, order, axis=1)}
-
     def _cannot(self, what, kind):
         return InputError(
             f"`task` should be of the kind {kind} to {what}. Received: a {self.name} task."

@@ -30,7 +30,7 @@ def both(source, simulated):
 def test_weights_are_those_of_scikit_learn(both):
     plain, balanced = both
     answers = plain.splits[TRAIN].answers
-    count = len(plain.kind.classes)
+    count = len(plain.kind.labels)
     expected = compute_class_weight("balanced", classes=np.arange(count), y=answers)
     np.testing.assert_allclose(balanced.weights, expected, rtol=0.05)  # half a user is added
     np.testing.assert_allclose(balanced.start(), np.log(1 / count))
@@ -41,7 +41,7 @@ def test_weights_are_those_of_scikit_learn(both):
 def test_the_loss_and_all_that_is_chosen_by_it_are_weighed(both):
     plain, balanced = both
     answers = plain.splits[VALIDATION].answers
-    outputs = np.random.default_rng(0).normal(size=(len(answers), len(plain.kind.classes)))
+    outputs = np.random.default_rng(0).normal(size=(len(answers), len(plain.kind.labels)))
     losses, gradient = plain.losses_and_gradient(outputs, answers)
     weights = balanced.weights[answers]
     weighed, its_gradient = balanced.losses_and_gradient(outputs, answers)

@@ -56,9 +56,9 @@ def test_the_uniform_answer_is_a_baseline_of_classifiers(source, simulated):
     [found] = data.more_baselines(TEST)
     assert found["name"] == "uniform"
     assert found["test"].keys() == data.baseline(TEST)["test"].keys()
-    assert found["test"]["log_loss"] == pytest.approx(np.log(len(data.kind.classes)))
+    assert found["test"]["log_loss"] == pytest.approx(np.log(len(data.kind.labels)))
     # What a class at random gets, by a long draw.
-    truths, count = data.splits[TEST].answers, len(data.kind.classes)
+    truths, count = data.splits[TEST].answers, len(data.kind.labels)
     drawn = np.random.default_rng(0).integers(count, size=(2000, len(truths)))
     draws = [classification_metrics(np.eye(count)[row], truths, count) for row in drawn]
     for name in ("accuracy", "macro_f1"):

@@ -93,7 +93,7 @@ class DeepClassification(Classification):
     name = "deep_classification"
 
     def new_head(self):
-        return TwoLayers(len(self.classes))
+        return TwoLayers(len(self.labels))
 
 
 @pytest.mark.parametrize(
