@@ -34,9 +34,8 @@ from keras_peterrec.settings.pretrain import PretrainSettings
 CHOOSING_ROWS, CHOOSING_ITEMS = 200_000, 10_000
 LEAST_CHOOSING, CHOOSING_SCORES = 1_000, 2 * 10**7
 LEAST_WEIGHING, WEIGHING_SCORES = 500, 5 * 10**9
-# Fitting may take as long as training a network of `--size base`, measured in events that are
-# trained on: the larger of the two, which is the convolution.
-BASE_MULTIPLICATIONS = 8 * 2 * 3 * 64**2  # of that network for one event
+# Fitting may take as long as training a network of `--size base` on the same events.
+BASE_MULTIPLICATIONS = 196_608  # of the larger of these networks for one event
 EPOCHS = 10  # that training takes at least; a run may ask for fewer
 EVENTS_OF_ITEM = 40  # one more item of a sparse regression costs as much as training on so many
 EVENTS_OF_ROW = 10  # the same of one more row by which it is chosen

@@ -23,7 +23,7 @@ class NetworkSettings(Settings):
     )
     blocks: int | None = setting(
         None,
-        "blocks of the network (default: as many as suit it, 8 of convolution and 4 of attention)",
+        "blocks of the network, where it has blocks (default: as many as suit it)",
         check=check_count,
     )
     network: str = setting(
