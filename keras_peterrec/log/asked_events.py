@@ -35,22 +35,14 @@ class AskedEvents:
 
     @classmethod
     def parse(cls, text: Any) -> AskedEvents:
-        """`"event_type=cart,buy"` as an object.
-
-        Raises:
-            InputError: it has another form.
-        """
+        """`"event_type=cart,buy"` as an object; InputError for another form."""
         return cls(*field_and_values(text))
 
     def __str__(self) -> str:
         return f"{self.field}={','.join(self.values)}"
 
     def mask(self, events: Events) -> np.ndarray:
-        """Which events they are, bool `[N]`.
-
-        Raises:
-            InputError: the log lacks the column.
-        """
+        """Which events they are, bool `[N]`; InputError if the log lacks the column."""
         field = field_of(events, self.field)
         wanted = np.array([*(value in self.values for value in field.values), False])
         return wanted[field.codes]  # -1, a missing one, is the last

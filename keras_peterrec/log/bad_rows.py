@@ -25,10 +25,9 @@ def rows_with_ids(
     """Which rows have an id in each of some columns, and a time where there is a column of them.
 
     Args:
-        columns: list of str, columns of ids.
-        asked: bool array `[N]` or `None`. Rows that are read at all. Defaults to `None`, all.
-        drop: bool. Whether others are left out, and a line says how many; also rows whose time
-            cannot be read. Defaults to `False`.
+        asked: bool array `[N]` or `None`, all. Rows that are read at all.
+        drop: whether others are left out, and a line says how many; also rows whose time cannot be
+            read.
 
     Returns:
         bool array `[N]`, or `None` where all have.
@@ -60,14 +59,7 @@ def rows_with_ids(
 
 
 def say_strays(tables: Tables, found: np.ndarray, times: np.ndarray, drop: bool) -> None:
-    """Says which times are far from all others, and what is done with their rows.
-
-    Args:
-        tables: Tables, whose rows these are.
-        found: bool array `[N]`, of `strays`.
-        times: array `[N]`.
-        drop: bool. Whether these rows are left out.
-    """
+    """Says which times are strays, bool `[N]`, and whether their rows are left out."""
     row = int(np.argmax(found))
     part, number = tables.place(row)
     value = tables.column("timestamp")[row].as_py()

@@ -103,9 +103,9 @@ class Histories:
         """A string for each user, item ids separated by white space.
 
         Args:
-            vocabulary: Callable that returns the Vocabulary whose row numbers integers are; it is
-                called where there are some. Defaults to `None`: integers are not allowed.
-            fields: EventFields that are told of the events of a table. Defaults to `None`, none.
+            vocabulary: returns the Vocabulary whose row numbers integers are; called where there
+                are some. `None`: integers are not allowed.
+            fields: EventFields that are told of the events of a table; `None` for none.
 
         Raises:
             InputError: they are rows of integers, without a vocabulary or out of its range.
@@ -131,11 +131,8 @@ class Histories:
         """What a model reads: ids without unknown ones, padded on the left.
 
         Args:
-            vocabulary: Vocabulary of the source log, or `None` where only rows of integers can be
-                read.
-            length: int or `None`. How many of the last known events are kept. Defaults to `None`,
-                all.
-            fields: EventFields that a network reads. Defaults to `EventFields()`, items alone.
+            vocabulary: of the source log, or `None` where only rows of integers can be read.
+            length: how many of the last known events are kept; `None` for all.
 
         Returns:
             int32 array `[B, L]` or, where fields can be told, `[B, L, 1 + F]`; and a dict of
@@ -298,16 +295,7 @@ EachItems: TypeAlias = str | Sequence[str | Sequence[str]]
 
 
 def items_for_each(given: EachItems, count: int, argument: str) -> list[str]:
-    """Items that are given once for all histories, or for each of them, as strings of ids.
-
-    Args:
-        given: a string of ids, separated by white space, for all; or a string or a list of ids for
-            each.
-        count: int. Histories B.
-        argument: str. What messages call it.
-
-    Returns:
-        list of B str.
+    """Items as B strings of ids, of one string for all histories, or a string or a list for each.
 
     Raises:
         InputError: it has another form, or there are more or fewer than histories.

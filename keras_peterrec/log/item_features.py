@@ -50,10 +50,7 @@ class ItemFeatures:
 
         A word counts the more the fewer items have it, `log(I / n)`, and stands in one of
         `FEATURES` places with a sign, both by a hash: two words in one place cancel on average.
-
-        Args:
-            item_ids: sequence `[I]` of str or int.
-            columns: dict from a name to a sequence `[I]`. The same word in two columns is two.
+        The same word in two columns is two.
 
         Raises:
             InputError: an item occurs twice, or a column cannot be read as text.

@@ -14,12 +14,8 @@ class ItemLists:
     """A list of items for each row: row `r` has `items[offsets[r]:offsets[r + 1]]`.
 
     One row with thousands of items costs the others nothing, as it would in a padded array.
-
-    Args:
-        offsets: int64 array, `[E + 1]`.
-        items: int32 array of ids, `[N]`.
-        weights: float32 array `[N]`, how much each item counts in a loss, or `None`. Defaults to
-            `None`, all alike.
+    Offsets are int64 `[E + 1]`, items int32 ids `[N]`; weights float32 `[N]`, how much each item
+    counts in a loss, or `None`, all alike.
 
     Example:
 

@@ -25,12 +25,7 @@ def read_paper_pretrain(path: str | Path) -> Events:
     Users are numbered by line, from "0"; a timestamp is the position in the line.
 
     Raises:
-        InputError: if the file is missing, or a line is malformed; the message names
-            the line.
-
-    Example:
-
-    >>> source = read_paper_pretrain("pretrain.csv")
+        InputError: the file is missing, or a line is malformed; the message names the line.
     """
     lines = [
         _source_items(path, number, match[1])
@@ -45,16 +40,8 @@ def read_paper_finetune(path: str | Path) -> tuple[Events, Events]:
     Both share user ids. The timestamp of a target is its position in the line
     without padding, so every target comes after the user's source events.
 
-    Returns:
-        The source `Events` and the target `Events`.
-
     Raises:
-        InputError: if the file is missing, or a line is malformed; the message names
-            the line.
-
-    Example:
-
-    >>> source, target = read_paper_finetune("finetune.csv")
+        InputError: the file is missing, or a line is malformed; the message names the line.
     """
     sources, targets = [], []
     for number, source, items, text in _finetune_lines(path):
@@ -67,20 +54,11 @@ def read_paper_finetune(path: str | Path) -> tuple[Events, Events]:
 
 
 def read_paper_labels(path: str | Path) -> tuple[Events, Labels]:
-    """Reads the source log and the labels in a fine-tuning file.
-
-    The label of a user is the only target of the line.
-
-    Returns:
-        The source `Events` and the `Labels`.
+    """Reads the source log, and the Labels in a fine-tuning file: the only target of each line.
 
     Raises:
-        InputError: if the file is missing, or a line is malformed or has more than one
-            label; the message names the line.
-
-    Example:
-
-    >>> source, labels = read_paper_labels("gender.csv")
+        InputError: the file is missing, or a line is malformed or has more than one label; the
+            message names the line.
     """
     sources, labels = [], []
     for number, source, items, text in _finetune_lines(path):

@@ -13,14 +13,8 @@ from keras_peterrec.log.events import Events
 class ShardedLog(Protocol):
     """A log of events: an Events, which is one shard, or a PreparedLog, which may be many.
 
-    Attributes:
-        name: str. What messages and reports call it.
-        setting_name: str. What `run.json` calls it, where it was given as an object.
-        shards: int.
-        user_count: int.
-        item_ids: object array `[I]` of different str.
-        weighted: bool. Whether not all of its events count the same as targets.
-        fields: the names of further columns of its events, and perhaps these columns.
+    `fields` are the names of further columns of its events, and perhaps these columns. `weighted`
+    says whether not all of its events count the same as targets.
     """
 
     name: str

@@ -73,10 +73,7 @@ class Periods:
     ) -> Events:
         """The Events of some shards, split, with no more than training needs of them.
 
-        Args:
-            shards: sequence of int.
-            ids: int32 array `[I]`, a number for each item of the log.
-            fields: EventFields that are read of them, or `None`. Defaults to `None`.
+        `ids` has a number for each item of the log, int32 `[I]`; `fields` are read of the events.
         """
         times = self.reads_times or (fields is not None and fields.read_times)
         events = log.read(shards, times=times, fields=fields is not None and bool(fields.columns))
@@ -144,10 +141,7 @@ class SplitCounts:
 
 
 def count_split(log: ShardedLog, split: str = LAST) -> SplitCounts:
-    """What a split of a log comes to; its shards are not read where that is known.
-
-    Args:
-        split: str; see `Periods`. Defaults to `"last"`.
+    """What a split of a log comes to, see `Periods`; shards are not read where that is known.
 
     Raises:
         InputError: training, validation or test would have no event, or a shard is damaged.
@@ -223,10 +217,7 @@ def _count(log, periods):
 def target_weight(weights: np.ndarray, offsets: np.ndarray, trained: np.ndarray) -> float:
     """The sum of the weights of all targets of training: each user's events after the first.
 
-    Args:
-        weights: float array `[N]`, user by user and in order of time.
-        offsets: int array `[U + 1]`, as of Events.
-        trained: int array `[U]`. How many events training sees of each user.
+    Training sees the first `trained` events, `[U]`, of each user.
     """
     passed = np.concatenate([[0.0], np.cumsum(weights, dtype="float64")])
     firsts = offsets[:-1] + np.minimum(trained, 1)
@@ -234,14 +225,10 @@ def target_weight(weights: np.ndarray, offsets: np.ndarray, trained: np.ndarray)
 
 
 def mean_one_factor(targets: int, weight: float) -> float:
-    """What the weights of targets are multiplied with, so that their mean is 1.
-
-    Args:
-        targets: int. How many there are.
-        weight: float. What their weights add up to.
+    """What weights of so many targets, of this sum, are multiplied with, so that their mean is 1.
 
     Raises:
-        InputError: that is nothing.
+        InputError: the sum is nothing.
     """
     if weight <= 0:
         raise InputError(

@@ -33,14 +33,13 @@ class Tables:
     """The wanted columns of one or several tables, under their standard names.
 
     Args:
-        parts: list of pyarrow tables, one a file.
-        names: list of str, what messages call them.
-        ignored: list of str, columns that are there and not read.
-        called: list of dict, one a part: what the file itself calls each column.
-        cut: list of bool, whether the file of a part ends within a line.
-        first_row: int. Rows of the file before these, where they are a piece of it. Defaults to 0.
-        rows: list of int array or `None`. Which rows of its file a part has. Defaults to `None`,
-            all.
+        parts: pyarrow tables, one a file.
+        names: what messages call them.
+        ignored: columns that are there and not read.
+        called: of each part, what the file itself calls each column.
+        cut: of each part, whether its file ends within a line.
+        first_row: rows of the file before these, where they are a piece of it.
+        rows: of each part, which rows of its file it has, int arrays; `None` for all.
     """
 
     parts: list
@@ -133,17 +132,12 @@ def read_tables(
     Args:
         source: path; glob such as `"clicks/*.parquet"`; list of these; or a table that offers
             `__arrow_c_stream__` or `__dataframe__` (pandas, polars, pyarrow), or a dict of columns.
-        wanted: sequence of str. The columns to read; others are not read.
-        columns: dict from a wanted column to what it is called in the table. Defaults to `None`.
-        drop_bad_rows: bool. Whether rows of CSV with more or fewer values than there are columns
-            are left out, and a line says how many. Defaults to `False`, they are an error.
+        columns: dict from a wanted column to what it is called in the table.
+        drop_bad_rows: whether rows of CSV with more or fewer values than there are columns are left
+            out, and a line says how many; otherwise they are an error.
 
     Raises:
         InputError: a file is missing, of another format or cannot be read, or lacks a column.
-
-    Example:
-
-    >>> read_tables("users.csv", ["user_id", "age"]).column("age")
     """
     renames = as_renames(columns)
     if is_table(source):
@@ -178,18 +172,9 @@ def read_pieces(
     rows: int = 1_000_000,
     drop_bad_rows: bool = False,
 ) -> Iterator[Tables]:
-    """Reads one file as `read_tables` does, about so many rows at a time.
+    """Reads one file as `read_tables` does, about so many rows at a time: Tables of one part.
 
     Lines of JSON are read at once.
-
-    Args:
-        wanted, columns, drop_bad_rows: see `read_tables`.
-
-    Yields:
-        Tables of one part, the rows of a piece.
-
-    Raises:
-        InputError: see `read_tables`.
     """
     path, renames = Path(path), as_renames(columns)
     there = column_names(path, [*wanted, *renames.values()])

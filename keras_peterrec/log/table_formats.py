@@ -37,9 +37,7 @@ def format_of(path: str | os.PathLike) -> str | None:
 def column_names(path: Path, hoped: Iterable[str]) -> list[str]:
     """The names of a file's columns, without reading the file.
 
-    Args:
-        path: Path of a file of a format that is read.
-        hoped: iterable of str. Columns that it may have: of CSV they tell the separator.
+    `hoped` are columns that it may have: of CSV they tell the separator.
 
     Raises:
         InputError: the file cannot be read.
@@ -56,10 +54,8 @@ def column_names(path: Path, hoped: Iterable[str]) -> list[str]:
 def read_columns(path: Path, columns: Sequence[str], uneven: list | None = None) -> pa.Table:
     """Some columns of a file; every value of CSV is text.
 
-    Args:
-        path: Path of a file of a format that is read.
-        uneven: list or `None`. Gets the text of each row of CSV with more or fewer values than
-            there are columns, which is then left out. Defaults to `None`: it is an error.
+    `uneven` gets the text of each row of CSV with more or fewer values than there are columns,
+    which is then left out; with `None` it is an error.
 
     Raises:
         InputError: the file cannot be read.
@@ -71,11 +67,7 @@ def read_columns(path: Path, columns: Sequence[str], uneven: list | None = None)
 def read_batches(
     path: Path, columns: Sequence[str], rows: int, uneven: list | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The same in pieces: 8 MB of CSV, at most `rows` rows of Parquet; JSON is read at once.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """The same in pieces: 8 MB of CSV, at most `rows` rows of Parquet; JSON is read at once."""
     with _clear_errors(path):
         yield from _BATCHES[format_of(path)](path, columns, rows, uneven)
 

@@ -22,18 +22,17 @@ class TaskExamples:
     """Histories, as slices of the source sequences, and their answers.
 
     Args:
-        user_ids: Array of str, `[E]`.
+        user_ids: object array `[E]`.
         starts, stops: int64 arrays, `[E]`; the history of example `e` is
             `sequences.items[starts[e]:stops[e]]`.
         answers: of E rows: an int array `[E]` of classes, a float array `[E, n]` of labels or
             numbers, or ItemLists of target items.
-        dropped_users: int. Users of the task without any source history.
+        dropped_users: users of the task without any source history.
         parts: object array `[E]`, as of `split_target_events`, where the examples themselves are
-            split; `None` where their users are, see `split_users`. Defaults to `None`.
+            split; `None` where their users are, see `split_users`.
         seen: int array `[E, 2]` or `None`. Of each history the events that may be answered, a slice
-            of `answered_events`. Defaults to `None`.
+            of `answered_events`.
         told: int32 array `[E, G]` or `None`. What columns say of each user; see `UserFields`.
-            Defaults to `None`, nothing.
     """
 
     user_ids: np.ndarray
@@ -170,12 +169,7 @@ def label_examples(source: Events, user_ids: np.ndarray, answers: Any) -> TaskEx
 def on_clock_of(source: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Times of a target log on the clock of its source log; a line on stderr where they differ.
 
-    Args:
-        source: array of numbers, the source log's.
-        times: array of numbers, the target log's.
-
-    Returns:
-        array of numbers: `times` themselves, or in the unit of `source` where both units are known.
+    They come back themselves, or in the unit of `source` where both units are known.
     """
     if not len(source) or not len(times):
         return times

@@ -36,10 +36,8 @@ _YEAR_LAST = r"^\s*(?P<first>\d{1,2})(?P<sign>[-/.])(?P<other>\d{1,2})[-/.](?P<y
 def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> tuple:
     """The times in one column of several tables, on one clock.
 
-    Args:
-        columns: list of pyarrow columns, one a table: numbers, text, dates or times.
-        names: list of str, what messages call the tables.
-        argument: str, what they call the column.
+    Columns hold numbers, text, dates or times. `names` are what messages call the tables,
+    `argument` what they call the column.
 
     Returns:
         int64 or float64 array of all rows, and a note for people, or `None`.

@@ -42,17 +42,10 @@ COUNT_BUCKETS = 64  # parts of the items that are counted at the same time
 
 
 def prepare_on_beam(log: Any, plan: Plan, out: AnyPath, runner: str, options: str | None) -> dict:
-    """Prepares a log into a new folder on a runner of Beam.
+    """Prepares a log, see `find_inputs`, into a new folder on a runner such as `"DirectRunner"`.
 
-    Args:
-        log: see `find_inputs`.
-        plan: Plan of the log.
-        out: path or URL of the folder, which every worker can write.
-        runner: str. Such as `"DirectRunner"`.
-        options: str or `None`. Options of the pipeline, as on a command line.
-
-    Returns:
-        dict, the content of `prepared.json`.
+    The folder is a path or URL that every worker can write; the pipeline's options are as on a
+    command line. Returns the content of `prepared.json`.
 
     Raises:
         InputError: Beam is not installed, does not know the runner, or the log cannot be used.
@@ -94,11 +87,7 @@ def _prepare(log, plan, folder, written, runner, options):
 
 
 def import_beam(runner: str) -> Any:
-    """The module `apache_beam`.
-
-    Raises:
-        InputError: Beam is not installed.
-    """
+    """The module `apache_beam`; InputError if it is not installed."""
     try:
         import apache_beam
         from apache_beam.options import pipeline_options  # noqa: F401
@@ -112,10 +101,6 @@ def import_beam(runner: str) -> Any:
 
 def new_pipeline(runner: str, options: str | None) -> Any:
     """An empty pipeline, by which a runner and its options are checked before there is work.
-
-    Args:
-        runner: str. Such as `"DirectRunner"`.
-        options: str or `None`. Options of the pipeline, as on a command line.
 
     Raises:
         InputError: Beam is not installed, does not know the runner, or refuses the options.
@@ -140,11 +125,7 @@ def new_pipeline(runner: str, options: str | None) -> Any:
 
 @contextlib.contextmanager
 def pipeline_on(runner: str, options: str | None) -> Iterator[Any]:
-    """Yields a pipeline, which runs when the block ends.
-
-    Args:
-        runner: str. Such as `"DirectRunner"`.
-        options: str or `None`. Options of the pipeline, as on a command line.
+    """Yields a pipeline, which runs when the block ends; see `prepare_on_beam`.
 
     Raises:
         InputError: see `new_pipeline`; or a worker raised one.
@@ -170,10 +151,7 @@ def _own_error(error):
 def sorted_shards(pipeline: Any, log: Any, plan: Plan, written: Any = None) -> Any:
     """The events of a log by shard, all shards included.
 
-    Args:
-        log: Events, if that is the input, else anything.
-        plan: Plan of the log.
-        written: path or `None`. Of a folder that gets `clocks.json`. Defaults to `None`.
+    The log is Events, if that is the input, else anything. A folder `written` gets `clocks.json`.
 
     Returns:
         PCollection of pairs of a shard's number and its two tables of `sorted_users`, each as

@@ -52,15 +52,9 @@ THREADS = 2  # each holds the events of a shard
 
 
 def prepare_in_process(log: Any, plan: Plan, out: AnyPath) -> dict:
-    """Prepares a log into a new folder; goes on where an earlier call was interrupted.
+    """Prepares a log, see `find_inputs`, into a new folder; goes on where a call was interrupted.
 
-    Args:
-        log: see `find_inputs`.
-        plan: Plan of the log.
-        out: path of the folder, which should not exist.
-
-    Returns:
-        dict, the content of `prepared.json`.
+    Returns the content of `prepared.json`.
 
     Raises:
         InputError: the log cannot be used.
@@ -246,10 +240,7 @@ def _read_schema(path):
 
 
 def check_out(out: AnyPath, plan: Plan) -> dict | None:
-    """What `out` already holds of a plan.
-
-    Returns:
-        dict, the content of `prepared.json`; or `None` if there is all to do.
+    """What `out` already holds of a plan, the content of `prepared.json`; `None` if nothing yet.
 
     Raises:
         InputError: `out` holds something else.

@@ -123,10 +123,9 @@ class PreparedLog:
         return min(low for low, _ in every), max(high for _, high in every)
 
     def kept_split(self, split: str) -> SplitCounts | None:
-        """What a split comes to, as the folder has it; `None` where shards would have to be read.
+        """What a split, see `Periods`, comes to, as the folder has it.
 
-        Args:
-            split: str; see `Periods`.
+        `None` where shards would have to be read.
         """
         if self.asked is not None:
             return None

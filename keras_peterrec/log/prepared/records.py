@@ -12,12 +12,9 @@ RECORDS = 2_048  # parsed at once
 
 
 def read_fields(paths: Sequence[str], names: Sequence[str], whole_timestamps: bool) -> dict:
-    """Some fields of all records of some shards.
+    """Some fields of all records of the shards at some paths.
 
-    Args:
-        paths: sequence of str, the files of the shards.
-        names: sequence of str.
-        whole_timestamps: bool. Whether timestamps are integers; else they are the bytes of doubles.
+    Timestamps are integers or, if not whole, the bytes of doubles.
 
     Returns:
         dict from each name to an array `[U]`, or `[N]` of what events have; with `items` also

@@ -31,10 +31,8 @@ def sorted_users(
 ) -> tuple[pa.Table, pa.Table]:
     """Gathers the events of a shard by user.
 
-    Args:
-        batches: record batches of one shard from `parted_events`, in any order.
-        clocks: Clocks of the inputs. Defaults to those of inputs on one clock, whose duplicates
-            are kept.
+    Batches are those of one shard from `parted_events`, in any order. By default inputs are on one
+    clock, and their duplicates are kept.
 
     Returns:
         A table with a row for each user, in the order of their hashes: `user_id`, `items` (lists
@@ -135,8 +133,7 @@ def _summed(tables):
 class ItemIds:
     """Finds the ids of the items of many shards, where `index_in` would read all items each time.
 
-    Args:
-        items: pyarrow array of all items, in the order of their ids.
+    The items are in the order of their ids.
     """
 
     def __init__(self, items: pa.Array) -> None:
