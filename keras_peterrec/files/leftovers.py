@@ -28,7 +28,7 @@ _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 @contextlib.contextmanager
 def file_beside(path: AnyPath) -> Iterator[Path]:
-    """Yields a new, empty file beside a path, removed at the end where it has not been renamed."""
+    """Yields a new, empty file beside a path, removed at the end unless it was renamed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE
     with _held(path, lambda beside: os.open(beside, flags, 0o666)) as beside:
         try:
@@ -39,7 +39,7 @@ def file_beside(path: AnyPath) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_beside(path: AnyPath) -> Iterator[Path]:
-    """Yields a new, empty folder beside a path, removed at the end where it has not been renamed."""
+    """Yields a new, empty folder beside a path, removed at the end unless it was renamed."""
 
     def make(beside):
         os.mkdir(beside)

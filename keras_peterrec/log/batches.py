@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.preprocessing import gather_rows, left_pad
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, item_ids, number_of
 
 MOST_LATER = 3  # later events that may be the target in place of the next one

@@ -71,7 +71,7 @@ def as_fields(
 
 
 def field_and_values(text: Any) -> tuple[str, tuple[str, ...]]:
-    """A column and some of its values, such as `"event_type=cart,buy"`; InputError for other forms."""
+    """A column and some of its values, of `"event_type=cart,buy"`; InputError for other forms."""
     field, _, values = text.partition("=") if isinstance(text, str) else ("", "", "")
     names = tuple(value.strip() for value in values.split(","))
     if not field.strip() or not all(names):

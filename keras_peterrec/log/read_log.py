@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.bad_rows import rows_with_ids, say_strays
 from keras_peterrec.log.clocks import is_fine, strays, unit_of
 from keras_peterrec.log.column_names import (
     EVENT_TYPE,
@@ -21,7 +20,7 @@ from keras_peterrec.log.column_names import (
     as_renames,
 )
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.log_doubts import doubts_of
+from keras_peterrec.log.log_doubts import doubts_of, rows_with_ids, say_strays
 from keras_peterrec.log.table_columns import numbers, texts
 from keras_peterrec.log.table_files import Tables, check_tables, read_tables, source_name
 from keras_peterrec.log.timestamps import read_times

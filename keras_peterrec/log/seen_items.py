@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_peterrec.integers import distinct, distinct_pairs, offsets_of, slices
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.vocabulary import Vocabulary, is_item
 
 

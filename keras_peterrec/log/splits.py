@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.column_names import field_and_values
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.event_split import (
     EventSplit,
@@ -17,15 +18,49 @@ from keras_peterrec.log.event_split import (
     all_events,
     events_by_time,
 )
-from keras_peterrec.log.events import Events
+from keras_peterrec.log.events import Events, ShardedLog
+from keras_peterrec.log.field_kind import field_of
 from keras_peterrec.log.moments import in_clock, is_moment
-from keras_peterrec.log.sharded_log import ShardedLog
 
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
 EVERYTHING = "everything"  # a split of events that holds nothing out
 # The share of the events before a moment that is trained on; the latest tenth is for validation.
 TRAINED_SHARE = 0.9
 BINS = 2**20  # of times, which tell where validation begins
+
+
+@dataclass(frozen=True)
+class AskedEvents:
+    """The events with some values of a field, such as purchases: `event_type=buy`.
+
+    Histories have all events; training and measuring ask for these alone.
+
+    Args:
+        field: str. A column of the log.
+        values: tuple of str.
+
+    Example:
+
+    >>> AskedEvents.parse("event_type=cart,buy").values
+    ('cart', 'buy')
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: Any) -> AskedEvents:
+        """`"event_type=cart,buy"` as an object; InputError for another form."""
+        return cls(*field_and_values(text))
+
+    def __str__(self) -> str:
+        return f"{self.field}={','.join(self.values)}"
+
+    def mask(self, events: Events) -> np.ndarray:
+        """Which events they are, bool `[N]`; InputError if the log lacks the column."""
+        field = field_of(events, self.field)
+        wanted = np.array([*(value in self.values for value in field.values), False])
+        return wanted[field.codes]  # -1, a missing one, is the last
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from keras_peterrec.log.batches import (
     rows_of_events,
     told_lookup,
 )
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.progress import each
 

@@ -115,7 +115,7 @@ def read_vocabulary(folder: AnyPath) -> Vocabulary:
 
 
 def finish(folder: AnyPath, plan: Plan, shards: list, whole_timestamps: bool, rows: int) -> dict:
-    """Writes all that is said of the shards; `prepared.json`, whose content is returned, comes last.
+    """Writes all that is said of the shards; `prepared.json`, which is returned, comes last.
 
     The folder has the shards, of which `shards` are what `write_records` returned, in order, and
     the vocabulary. `rows` are those of the inputs, duplicates included.
