@@ -166,7 +166,7 @@ class Histories:
     def items(self, vocabulary: Vocabulary | None) -> list[list[str]]:
         """The items of each user as they stand in a history, unknown ones included."""
         if self._texts is not None:
-            return self._words()
+            return [items_of(text) for text in self._texts]
         if vocabulary is None:
             return [[] for _ in self._rows]
         known = [vocabulary.decode(row[is_item(row)]) for row in self._rows]
@@ -179,9 +179,6 @@ class Histories:
             there = [name for name in fields.columns if name in _column_names(self._table)]
             log = log_of_table(self._table, there)
         return fields.texts(log).tolist()
-
-    def _words(self):
-        return [items_of(text) for text in self._texts]
 
     def _written(self, vocabulary):
         if vocabulary is None:
@@ -241,7 +238,8 @@ class Histories:
         """A user's history as a string, or as a list of integers."""
         if isinstance(history, str):
             return history
-        if history is None or _is_nan(history):  # what a table has for nothing
+        is_nan = isinstance(history, float) and history != history
+        if history is None or is_nan:  # what a table has for nothing
             return ""
         if isinstance(history, (bytes, dict)) or not isinstance(history, Iterable):
             raise self._refusal(f"{_shown(history)} in it")
@@ -342,10 +340,6 @@ def _column_names(given):
 def _listed(values):
     """Something to iterate over: Arrow's arrays hold objects of their own."""
     return values.to_pylist() if hasattr(values, "to_pylist") else values
-
-
-def _is_nan(value):
-    return isinstance(value, float) and value != value
 
 
 def _padded(rows):

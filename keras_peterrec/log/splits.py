@@ -87,13 +87,12 @@ class Periods:
 
     def events(self, events: Events) -> EventSplit:
         """The EventSplit of some Events."""
-        some = events.asked is not None
         if self.bounds is None and self.split != LAST:
             return all_events(events.lengths)
         if self.bounds is None:
             return events.last_events()
         trained, before = (_before(events, bound) for bound in self.bounds)
-        if some:
+        if events.asked is not None:
             places = PlacesOfAsked(events.offsets, events.asked)
             asked = places.first_of(trained, before), places.first_of(before, events.lengths)
             return EventSplit(trained, *asked)

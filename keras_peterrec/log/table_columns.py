@@ -48,12 +48,10 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
             f"`{argument}` should have an id in every row. "
             f"Received: none in row {_first_row(pc.is_null(column))}."
         )
-    encoded = column.dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    ids = _as_strings(encoded.dictionary, argument).to_numpy(zero_copy_only=False)
+    different, codes = encode(column)
+    ids = _as_strings(different, argument).to_numpy(zero_copy_only=False)
     check_ids(ids, argument)
-    return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return ids, codes.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
 def different_items(item_ids: Column) -> np.ndarray:
@@ -131,11 +129,17 @@ def encode_texts(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]
     """The different strings of `texts`, in order of first appearance, and each row as an index into
     them, int32 `[N]`; -1 where empty.
     """
-    encoded = _stripped(values, argument).dictionary_encode()
+    different, codes = encode(_stripped(values, argument))
+    codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return different.to_numpy(zero_copy_only=False), codes
+
+
+def encode(column: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """The different values of a column, and each row as an index into them; null where empty."""
+    encoded = pc.dictionary_encode(column)
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
-    return encoded.dictionary.to_numpy(zero_copy_only=False), codes
+    return encoded.dictionary, encoded.indices
 
 
 def arrow_column(values: Column, argument: str) -> pa.Array | pa.ChunkedArray:
@@ -178,6 +182,11 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def _is_list(kind):
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
 def _stripped(values, argument):
     """A column as strings without white space around them, null where empty."""
     stripped = pc.utf8_trim_whitespace(_as_strings(arrow_column(values, argument), argument))
@@ -205,8 +214,7 @@ def vectors(values: Column, column: str) -> np.ndarray | None:
         InputError: the vectors are of several lengths, or a number is missing or not finite.
     """
     cells = arrow_column(values, column)
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if any(is_kind(cells.type) for is_kind in kinds):
+    if _is_list(cells.type):
         if not pa.types.is_floating(cells.type.value_type):
             return None
         rows = cells.to_pylist()
@@ -237,8 +245,7 @@ def vectors(values: Column, column: str) -> np.ndarray | None:
 def joined_lists(values: Column, column: str) -> pa.Array | pa.ChunkedArray:
     """A column whose cells hold lists, as texts such as `Drama|War`; any other as it is."""
     values = arrow_column(values, column)
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if not any(is_kind(values.type) for is_kind in kinds):
+    if not _is_list(values.type):
         return values
     cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
     # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.

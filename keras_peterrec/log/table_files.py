@@ -152,8 +152,7 @@ def read_tables(
         return Tables([_renamed(table, places)], [where], _others(there, places), [places], [False])
     parts, names, ignored, called, cut = [], [], {}, [], []
     for path in each(find_files(source), "of the files"):
-        there = column_names(path, [*wanted, *renames.values()])
-        places = find_columns(there, wanted, renames, str(path))
+        there, places = _places(path, wanted, renames)
         uneven = [] if drop_bad_rows else None
         table = read_columns(path, [*dict.fromkeys(places.values())], uneven)
         _say_uneven(path, uneven)
@@ -177,8 +176,7 @@ def read_pieces(
     Lines of JSON are read at once.
     """
     path, renames = Path(path), as_renames(columns)
-    there = column_names(path, [*wanted, *renames.values()])
-    places = find_columns(there, wanted, renames, str(path))
+    _, places = _places(path, wanted, renames)
     waiting, count, before = [], 0, 0
     cut = ends_within_line(path)
 
@@ -204,8 +202,7 @@ def check_tables(source: Source, wanted: Sequence[str], columns: ColumnNames | N
     if is_table(source):
         return
     for path in each(find_files(source), "of the files"):
-        there = column_names(path, [*wanted, *renames.values()])
-        find_columns(there, wanted, renames, str(path))
+        _places(path, wanted, renames)
 
 
 def find_files(source: Any) -> list[Path]:
@@ -248,6 +245,12 @@ def find_files(source: Any) -> list[Path]:
         if not path.is_file():
             raise InputError(f"`path` should be a file that exists. Received: {path}.")
     return paths
+
+
+def _places(path, wanted, renames):
+    """The columns of a file, and what it calls the wanted ones."""
+    there = column_names(path, [*wanted, *renames.values()])
+    return there, find_columns(there, wanted, renames, str(path))
 
 
 def _renamed(table, found):

@@ -81,10 +81,10 @@ class UserFields:
 
     def told(self, table: UserTable, user_ids: Sequence[str]) -> np.ndarray:
         """The numbers of users, int32 `[U, G]`."""
-        columns = [
-            _from(start, field.numbers_of_column(table.column(field.name, user_ids)))
-            for start, field in zip(self.starts, self.fields)
-        ]
+        columns = []
+        for start, field in zip(self.starts, self.fields):
+            numbers = field.numbers_of_column(table.column(field.name, user_ids))
+            columns.append(np.where(numbers > 0, start + numbers, 0))
         return np.stack(columns, axis=1).astype("int32")
 
     def texts(self, table: UserTable, user_ids: Sequence[str]) -> list[str]:
@@ -140,7 +140,3 @@ def find_user_fields(table: UserTable, user_ids: Sequence[str]) -> UserFields:
         column = table.column(name, users)
         fields.append(find_field(column, name, np.ones(len(users), bool), "user_fields"))
     return UserFields(tuple(fields))
-
-
-def _from(start, numbers):
-    return np.where(numbers > 0, start + numbers, 0)

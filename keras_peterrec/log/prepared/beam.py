@@ -29,12 +29,12 @@ from keras_peterrec.log.prepared.finishing import (
 from keras_peterrec.log.prepared.format import read_bytes, shard_name, user_hashes, write_bytes
 from keras_peterrec.log.prepared.in_process import work_folder
 from keras_peterrec.log.prepared.partition import parted_events
+from keras_peterrec.log.prepared.records import write_records
 from keras_peterrec.log.prepared.shards import (
     ItemIds,
     add_counts,
-    encoded_records,
+    has_whole_times,
     sorted_users,
-    write_records,
 )
 from keras_peterrec.types import AnyPath
 
@@ -198,7 +198,7 @@ def _build(pipeline, log, plan, folder, written):
     )
     whole = (
         shards
-        | "is whole" >> beam.Map(lambda shard: _is_whole(shard[1][0]))
+        | "is whole" >> beam.Map(lambda shard: has_whole_times(bytes_table(shard[1][0]).schema))
         | "all whole" >> beam.CombineGlobally(all)
     )
     whole | "say" >> beam.Map(
@@ -255,17 +255,11 @@ def _added_up(bucket):
     return 0, table_bytes(add_counts(map(bytes_table, bucket[1])))
 
 
-def _is_whole(users):
-    kind = bytes_table(users).schema.field("timestamps").type.value_type
-    return pa.types.is_integer(kind)
-
-
 def _write(shard, plan, folder, written, whole, ready):
     number, (users, items) = shard
-    users, items = bytes_table(users), bytes_table(items)
-    records = encoded_records(users, items, _vocabulary(folder), whole)
+    tables = bytes_table(users), bytes_table(items)
     path = posixpath.join(folder, shard_name(number, plan.shards))
-    found = write_records(path, users, records)
+    found = write_records(path, *tables, _vocabulary(folder), whole)
     write_bytes(written, f"{number:05d}.json", json.dumps(found).encode())
 
 
