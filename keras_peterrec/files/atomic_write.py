@@ -22,18 +22,12 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR
 
 @contextlib.contextmanager
 def replacing(path: AnyPath) -> Iterator[Path]:
-    """Yields a path beside `path`, which takes its place when the block ends well.
+    """Yields an empty file beside `path`, which takes its place when the block ends well.
 
-    Whoever reads `path` meanwhile sees the old content or the new, never a part, and of several
-    who write it at once each writes a file of its own. If the block raises, what was written
-    beside is removed and `path` stays as it was; if the process is killed, the next one that
-    writes into the folder removes it.
-
-    Args:
-        path: path of the file to write.
-
-    Yields:
-        Path of an empty file: open it to write, and do not replace it.
+    Open it to write, and do not replace it. Whoever reads `path` meanwhile sees the old content or
+    the new, never a part, and of several who write it at once each writes a file of its own. If
+    the block raises, what was written beside is removed and `path` stays as it was; if the process
+    is killed, the next one that writes into the folder removes it.
 
     Example:
 
@@ -48,11 +42,7 @@ def replacing(path: AnyPath) -> Iterator[Path]:
 
 
 def check_new_folder(name: str, value: AnyPath) -> None:
-    """Raises InputError unless a folder is empty, or not there yet.
-
-    Args:
-        name: str. The argument that says where it is.
-    """
+    """Raises InputError, about the argument `name`, unless a folder is empty or not there yet."""
     if os.path.exists(value) and (not os.path.isdir(value) or os.listdir(value)):
         refuse(name, "a new folder", str(value))
 
@@ -61,11 +51,7 @@ def check_new_folder(name: str, value: AnyPath) -> None:
 def publishing(out: AnyPath) -> Iterator[Path]:
     """Yields a new folder beside `out`, which takes this name when the block ends well.
 
-    Args:
-        out: path that does not exist yet, or of an empty folder.
-
-    Raises:
-        InputError: `out` appeared meanwhile.
+    `out` does not exist yet, or is an empty folder. InputError if it appeared meanwhile.
     """
     with folder_beside(out) as folder:
         yield folder
@@ -122,11 +108,9 @@ def write_text(path, text):
 
 
 def write_csv(path, columns, rows):
-    """Writes a CSV file by `replacing`.
+    """Writes dicts as a CSV file by `replacing`.
 
-    Args:
-        columns: sequence of str, the header.
-        rows: iterable of dict; keys that are no column are left out, missing ones stay empty.
+    Keys that are no column are left out, and missing ones stay empty.
     """
     with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), extrasaction="ignore", lineterminator="\n")

@@ -23,13 +23,10 @@ def is_held_elsewhere(folder: AnyPath) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: AnyPath) -> Iterator[None]:
-    """Keeps other processes out of a folder while the block runs, however the block ends.
+    """Keeps other processes out of a folder that exists while the block runs, however it ends.
 
     The process that holds a folder may lock it again; the last block to end lets go. A killed
     process lets go as well: the operating system drops its locks.
-
-    Args:
-        folder: path of a folder that exists.
 
     Raises:
         InputError: another process works there.

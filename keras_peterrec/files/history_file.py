@@ -9,14 +9,7 @@ HISTORY = "history.csv"
 
 
 def read_history(folder: AnyPath) -> dict[str, list[float]]:
-    """Reads the `history.csv` of a run.
-
-    Args:
-        folder: path. The run folder.
-
-    Returns:
-        dict from a column to a list with one float per epoch; empty if there is no file.
-    """
+    """The columns of a run's `history.csv`, with one float an epoch; empty if there is no file."""
     rows = read_rows(folder)
     return {name: [float(row[name] or "nan") for row in rows] for name in (rows or [{}])[0]}
 

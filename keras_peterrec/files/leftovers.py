@@ -28,14 +28,7 @@ _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 @contextlib.contextmanager
 def file_beside(path: AnyPath) -> Iterator[Path]:
-    """Makes a new file beside a path, removed at the end where it has not been renamed.
-
-    Args:
-        path: path of the file that it will become.
-
-    Yields:
-        Path of the new, empty file.
-    """
+    """Yields a new, empty file beside a path, removed at the end unless it was renamed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE
     with _held(path, lambda beside: os.open(beside, flags, 0o666)) as beside:
         try:
@@ -46,14 +39,7 @@ def file_beside(path: AnyPath) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_beside(path: AnyPath) -> Iterator[Path]:
-    """Makes a new folder beside a path, removed at the end where it has not been renamed.
-
-    Args:
-        path: path of the folder that it will become, or of what it is needed for.
-
-    Yields:
-        Path of the new, empty folder.
-    """
+    """Yields a new, empty folder beside a path, removed at the end unless it was renamed."""
 
     def make(beside):
         os.mkdir(beside)
@@ -91,8 +77,7 @@ def _held(path, make):
 def sweep(folder: AnyPath) -> None:
     """Removes from a folder what dead processes left half written, and nothing that is held.
 
-    Args:
-        folder: path. Folders in it are not looked into.
+    Folders in it are not looked into.
     """
     if fcntl is None:
         return

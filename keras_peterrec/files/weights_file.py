@@ -55,11 +55,7 @@ def read_shapes(path):
 
 
 def read_arrays(file, size):
-    """The arrays of an open archive, `{name: array}`.
-
-    Args:
-        file: binary file.
-        size: int. Of the file, in bytes.
+    """The arrays of an open archive of `size` bytes, `{name: array}`.
 
     Raises:
         one of `DAMAGED`: it is none, or it asks for more memory than its size.
@@ -107,11 +103,6 @@ def _read(path, read):
 def assign_weights(variables, arrays, source):
     """Assigns arrays to the variables of the same paths, after checking them all.
 
-    Args:
-        variables: dict from path to variable.
-        arrays: dict from path to array.
-        source: str. Where the arrays come from, for messages.
-
     Raises:
         InputError: see `check_arrays`; then nothing has been changed.
     """
@@ -121,7 +112,7 @@ def assign_weights(variables, arrays, source):
 
 
 def check_arrays(variables, arrays, source):
-    """Refuses arrays that do not fit the variables of their paths.
+    """Refuses arrays that do not fit the variables of their paths; `source` is what messages name.
 
     Raises:
         InputError: a path is missing or unknown, or a shape differs.

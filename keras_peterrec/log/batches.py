@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.preprocessing import gather_rows, left_pad
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.vocabulary import MASK, PAD, UNK, id_of, item_ids, number_of
 
 MOST_LATER = 3  # later events that may be the target in place of the next one
@@ -85,15 +85,10 @@ def state_batches(
     seed: int | None = None,
     told: ArrayLike | None = None,
 ) -> tf.data.Dataset:
-    """Makes batches of users' states, computed beforehand, and a task's answers.
+    """Makes batches of users' states `[E, C]`, computed beforehand, and a task's answers.
 
-    Args:
-        states: float array `[E, C]`.
-        answers, batch_size, seed, told: see `task_batches`.
-
-    Returns:
-        `tf.data.Dataset` of `(states [B, C], answers)`; in place of states a dict of `users` and
-        `told` `[B, G]`, where columns say something.
+    The other arguments are those of `task_batches`. Batches are `(states [B, C], answers)`; where
+    columns say something of users, in place of states a dict of `users` and `told` `[B, G]`.
     """
     states, answers_of = tf.constant(states), answer_lookup(answers)
     told_of = None if told is None else told_lookup(told)
@@ -111,11 +106,10 @@ def state_batches(
 def answer_lookup(answers: np.ndarray | ItemLists) -> Callable[[Any], tf.Tensor]:
     """Returns a function from row numbers, an int tensor `[...]`, to the rows' answers.
 
-    Args:
-        answers: array `[E, ...]`, whose rows `[..., ...]` the function returns; or ItemLists, for
-            which it returns int32 `[..., T]`, filled up with -1 to the longest list of all rows,
-            so that batches have one shape. ItemLists with weights become float32 `[..., T, 2]`:
-            the items, and beside each its weight; see `TargetLoss`.
+    Of an array `[E, ...]` these are its rows, `[..., ...]`. Of ItemLists they are int32 `[..., T]`,
+    filled up with -1 to the longest list of all rows, so that batches have one shape. ItemLists
+    with weights become float32 `[..., T, 2]`: the items, and beside each its weight; see
+    `TargetLoss`.
     """
     if not isinstance(answers, ItemLists):
         answers = tf.constant(answers)
@@ -143,11 +137,8 @@ def answer_lookup(answers: np.ndarray | ItemLists) -> Callable[[Any], tf.Tensor]
 def told_lookup(told: ArrayLike) -> Callable[[Any, tf.Tensor], tf.Tensor]:
     """Returns a function from row numbers `[...]` and noise to what is told of users, `[..., G]`.
 
-    Of `UNTOLD_USERS` of the rows nothing is told and, of half as many, one column is not, each for
-    itself: so a model also answers well for users whom the table lacks.
-
-    Args:
-        told: int array `[E, G]`.
+    Of `UNTOLD_USERS` of the rows of `told`, `[E, G]`, nothing is told and, of half as many, one
+    column is not, each for itself: so a model also answers well for users whom the table lacks.
     """
     told = tf.constant(told, tf.int32)
 
@@ -209,16 +200,9 @@ def rows_of_events(flat: tf.Tensor, events: tf.Tensor) -> tf.Tensor:
 
 
 def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UNK) -> tf.Tensor:
-    """Replaces a share of the items by another id.
+    """Replaces a share `rate` of items, int32 such as `[B, L]`, by the id `hide_as`.
 
-    Args:
-        ids: int32 tensor, such as `[B, L]`.
-        noise: int64 tensor `[2]`, the seed of this batch's random numbers.
-        rate: float. The share.
-        hide_as: int. The id. Defaults to `UNK`, the unknown item.
-
-    Returns:
-        int32 tensor of the shape of `ids`.
+    `noise`, int64 `[2]`, is the seed of this batch's random numbers.
     """
     if not rate:
         return ids
@@ -226,11 +210,9 @@ def hide_events(ids: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int = UN
 
 
 def hide_whole_events(history: tf.Tensor, noise: tf.Tensor, rate: float, hide_as: int) -> tf.Tensor:
-    """Replaces a share of the events by another item, of which nothing is told.
+    """Replaces a share of the events by another item, of which nothing is told; see `hide_events`.
 
-    Args:
-        history: int32 tensor `[B, L]` or `[B, L, 1 + F]`.
-        noise, rate, hide_as: see `hide_events`.
+    The history is int32 `[B, L]` or `[B, L, 1 + F]`.
     """
     if len(history.shape) == 2 or not rate:
         return hide_events(history, noise, rate, hide_as)
@@ -242,18 +224,10 @@ def hide_whole_events(history: tf.Tensor, noise: tf.Tensor, rate: float, hide_as
 def hide_fields(fields: tf.Tensor, events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
     """Leaves fields of some events out, so that a model answers well where they are not told.
 
-    Of so large a share of the windows nothing is told but the items. Of half as large a share one
+    Of a share `rate` of the windows nothing is told but the items. Of half as large a share one
     field is not told, each for itself, and of half as large a share of all events none is. So
     requests without any field, without times, and without the moment of the question are learned.
-
-    Args:
-        fields: int32 tensor `[R, L, F]`.
-        events: int64 tensor `[R, L]`, negative between two windows.
-        noise: see `hide_events`.
-        rate: float. The share.
-
-    Returns:
-        int32 tensor `[R, L, F]`.
+    Fields are int32 `[R, L, F]`; events int64 `[R, L]`, negative between two windows.
     """
     if not rate:
         return fields
@@ -270,15 +244,9 @@ def later_places(events: tf.Tensor, noise: tf.Tensor, rate: float) -> tf.Tensor:
     """Draws which event answers each position: the next one, or one soon after it.
 
     The event after the next is drawn `rate` times as often as the next one, and so on, up to
-    `MOST_LATER` events after it, as long as the row goes on with the same window.
-
-    Args:
-        events: int64 tensor `[R, L]`, places of events in the log; negative where there is none.
-        noise: see `hide_events`.
-        rate: float. 0 for the next event alone.
-
-    Returns:
-        int64 tensor `[R, L]`, places of answers; negative where there is no event.
+    `MOST_LATER` events after it, as long as the row goes on with the same window. With a rate of 0
+    it is always the next one. Events and answers are places in the log, int64 `[R, L]`; negative
+    where there is none.
 
     Source: after the dense all-action loss of PinnerFormer, Pancha et al., KDD 2022; each epoch
     draws one of its terms for each position.
@@ -304,15 +272,11 @@ def hide_behind_mask(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Masks a share of the positions, 80/10/10.
 
-    Of the chosen positions, 80 % become the mask, 10 % a random item and 10 % stay
-    as they are.
-
-    Args:
-        ids, noise, rate: see `hide_events`.
+    Of the chosen positions, 80 % become the mask, 10 % a random item and 10 % stay as they are.
 
     Returns:
-        Two int32 tensors of the shape of `ids`: what the model is shown, and what stood
-        at the chosen positions, with PAD elsewhere.
+        Two int32 tensors of the shape of `ids`: what the model is shown, and what stood at the
+        chosen positions, with PAD elsewhere.
 
     Source: Yuan et al., SIGIR 2020, section 3.2.
     """

@@ -29,13 +29,8 @@ _SAMPLE = 10_000
 def unit_of(times: np.ndarray) -> str | None:
     """What the numbers count since 1970, if all of them can: `"seconds"`, `"milliseconds"`, ...
 
-    A few that leave the clock of all others do not count; see `usual`.
-
-    Args:
-        times: array `[N]` of numbers.
-
-    Returns:
-        str, or `None` where they are something else, such as positions in a sequence.
+    A few that leave the clock of all others do not count; see `usual`. `None` where they are
+    something else, such as positions in a sequence.
     """
     if len(times) == 0:
         return None
@@ -87,18 +82,11 @@ def middle_of(times: np.ndarray) -> float:
 
 
 def strays(times: np.ndarray, middle: float | None = None) -> np.ndarray:
-    """Which times leave the clock of all others.
+    """Which times leave the clock of all others, bool `[N]`.
 
     They are three times as far from zero as the middle one, or less than a third, one in a thousand
-    at most: such as 1704760 where others are 1704759912, or 9999-12-31.
-
-    Args:
-        times: array `[N]` of numbers.
-        middle: float or `None`. The middle of the times before these, where these are a small part
-            of a log. Defaults to `None`, their own.
-
-    Returns:
-        bool array `[N]`.
+    at most: such as 1704760 where others are 1704759912, or 9999-12-31. `middle` is that of the
+    times before these, where these are a small part of a log; `None` for their own.
     """
     none = np.zeros(len(times), bool)
     if middle is None:
@@ -121,10 +109,8 @@ def usual(times: np.ndarray) -> np.ndarray:
 class Clock:
     """The timestamps of some events.
 
-    Args:
-        rows: int. How many there are.
-        low, high: the first and the last time, without those that leave the clock of the others.
-        fine: tuple of bool. Whether they count more than days, if they are of each of `UNITS`.
+    `low` and `high` are the first and the last time, without strays. `fine` says for each of
+    `UNITS` whether they count more than days, if that is what they are.
     """
 
     rows: int
@@ -158,9 +144,7 @@ class Clock:
 def check_one_clock(found: Sequence[tuple], argument: str) -> None:
     """Raises InputError if the numbers of some inputs count since 1970, and those of others do not.
 
-    Args:
-        found: list of tuples of an input's unit, its first and last time, and its name.
-        argument: str. What messages call the column.
+    Found are tuples of an input's unit, its first and last time, and its name.
     """
     known = next((input_ for input_ in found if input_[0]), None)
     other = next((input_ for input_ in found if not input_[0]), None)
@@ -176,9 +160,8 @@ def check_one_clock(found: Sequence[tuple], argument: str) -> None:
 class Clocks:
     """How the timestamps of all inputs are read.
 
-    Args:
-        units: tuple of str, that of each input, where they come on one clock; else `None`.
-        distinct: bool. Whether events that repeat user, item and time are dropped.
+    `units` has the unit of each input, or is `None` where they come on one clock. `distinct` says
+    whether events that repeat user, item and time are dropped.
     """
 
     units: tuple | None = None

@@ -19,11 +19,8 @@ _ALIASES = {
 def as_renames(columns: Any) -> dict[str, str]:
     """What a table calls the standard columns, `{"user_id": "userId", ...}`.
 
-    Args:
-        columns: dict, `"user_id=userId,item_id=itemId"`, or `None` for the standard names.
-
-    Raises:
-        InputError: it is something else, or renames another column.
+    Given is such a dict, `"user_id=userId,item_id=itemId"`, or `None` for the standard names;
+    InputError for anything else, and for another column.
     """
     known = (*LOG_COLUMNS, EVENT_TYPE)
     if columns is None:
@@ -45,10 +42,7 @@ def as_renames(columns: Any) -> dict[str, str]:
 
 
 def as_events(events: Any) -> tuple[str, ...] | None:
-    """The kinds of event to keep, such as `("buy", "cart")`; `None` keeps all.
-
-    Args:
-        events: list of str, `"buy,cart"`, or `None`.
+    """The kinds of event to keep, of a list or `"buy,cart"`, as a tuple; `None` keeps all.
 
     Raises:
         InputError: it is something else, or names no event.
@@ -61,11 +55,9 @@ def as_events(events: Any) -> tuple[str, ...] | None:
 def as_fields(
     fields: Any, argument: str = "fields", what: str = "columns of the log, such as price,channel"
 ) -> tuple[str, ...]:
-    """The columns that events carry as fields, such as `("price", "channel")`, or users.
+    """The columns that events carry as fields, of a list, `"price,channel"` or `None`; or users.
 
-    Args:
-        fields: list of str, `"price,channel"`, or `None` for none.
-        argument, what: str. What messages call them, and what they should be.
+    `argument` and `what` are what messages call them, and what they should be.
 
     Raises:
         InputError: it is something else, or names a column that is read anyway.
@@ -79,11 +71,7 @@ def as_fields(
 
 
 def field_and_values(text: Any) -> tuple[str, tuple[str, ...]]:
-    """A column and some of its values, such as `"event_type=cart,buy"`; see `AskedEvents`.
-
-    Raises:
-        InputError: it has another form.
-    """
+    """A column and some of its values, of `"event_type=cart,buy"`; InputError for other forms."""
     field, _, values = text.partition("=") if isinstance(text, str) else ("", "", "")
     names = tuple(value.strip() for value in values.split(","))
     if not field.strip() or not all(names):
@@ -105,12 +93,7 @@ def find_columns(there: Sequence[str], wanted: Iterable[str], renames: dict, whe
     """Where a table has the wanted columns, `{"user_id": "userId", ...}`.
 
     A column that is renamed may have its standard name as well, as in another of the files.
-
-    Args:
-        there: list of str, the table's columns.
-        wanted: standard names, or names of the table's own.
-        renames: dict; see `as_renames`.
-        where: str. What messages call the table.
+    `where` is what messages call the table.
 
     Raises:
         InputError: a column is missing, or there twice.
@@ -156,9 +139,7 @@ def _hint(there, wanted, renames):
 def refuse_reading(what: str, **settings: Any) -> None:
     """Raises InputError if settings of reading are given for a log that is not read by columns.
 
-    Args:
-        what: str. The log, and why they cannot be used.
-        settings: `events`, `weight_column` and `fields`; see `read_log`.
+    `what` names the log, and says why they cannot be used.
     """
     for name, value in settings.items():
         if value is not None:

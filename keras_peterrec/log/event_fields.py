@@ -87,11 +87,9 @@ class EventFields:
         """What a task reads: all but the time until the next event, and then its own fields.
 
         The rows of a task are cuts of one history, which a pass over it answers together. After
-        which event of the source log a question of the task comes does not tell when.
-
-        Args:
-            own: EventFields, those that the host does not read, or reads in another way: one with
-                the name of a field of the host takes its place.
+        which event of the source log a question of the task comes does not tell when. `own` are the
+        fields that the host does not read, or reads in another way: one with the name of a field of
+        the host takes its place.
         """
         if not self.columns and not len(own):
             return EventFields()
@@ -102,9 +100,6 @@ class EventFields:
     def untold_to_task(self, own: EventFields) -> list[int]:
         """The columns of a row, from 1 on, of fields that `of_task` leaves out: what has a table
         in the network, and nothing in a task's rows.
-
-        Args:
-            own: EventFields; see `of_task`.
         """
         told = {field.name for field in self.of_task(own) if not isinstance(field, Untold)}
         return [n for n, field in enumerate(self.fields, 1) if field.name not in told]
@@ -120,10 +115,7 @@ class EventFields:
         return [field.name for field in self.of_columns]
 
     def rows(self, events: Events) -> np.ndarray:
-        """What is read of each event: int32 `[N, 1 + F + V]`, or the ids `[N]`.
-
-        Args:
-            events: Events, encoded.
+        """What is read of encoded events: int32 `[N, 1 + F + V]`, or the ids `[N]`.
 
         Raises:
             InputError: the log lacks a field.
@@ -149,13 +141,10 @@ class EventFields:
 
 
 def find_fields(events: Events, names: Sequence[str] = (), times: bool = True) -> EventFields:
-    """The fields that a network is to read of a log.
+    """The fields that a network is to read of a log: times, and the named columns.
 
-    Args:
-        events: Events, encoded. Only those that are trained on say how a field is read.
-        names: sequence of str, columns of the log. Defaults to `()`, none.
-        times: bool. Whether times are read, where the timestamps tell when an event was. Defaults
-            to `True`.
+    Only events that are trained on say how a field is read. Times are read if `times` is true and
+    they tell when an event was.
 
     Raises:
         InputError: the log lacks a column, or no event that is trained on has a value in it.

@@ -33,14 +33,9 @@ class EventSplit:
         return self.validation if part == VALIDATION else self.test
 
     def histories(self, offsets: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Where the histories of those who are asked start and stop: before the event to predict.
+        """Where the histories of those who are asked start and stop, int64 `[U']` each.
 
-        Args:
-            offsets: int64 array `[U + 1]`, as of Events.
-            part: str. `"validation"` or `"test"`.
-
-        Returns:
-            Two int64 arrays, `[U']`.
+        They stop before the event to predict. `offsets` are those of Events, `[U + 1]`.
         """
         asked = self.asked(part)
         users = np.flatnonzero(asked >= 0)
@@ -64,9 +59,6 @@ def last_events(lengths: np.ndarray) -> EventSplit:
     """Holds out the last event of each user for the test and the one before for validation.
 
     Users with fewer than three events are trained on alone.
-
-    Args:
-        lengths: int array `[U]`. How many events each user has.
     """
     long = lengths >= 3
     trained = np.where(long, lengths - 2, lengths)
@@ -80,11 +72,8 @@ def all_events(lengths: np.ndarray) -> EventSplit:
 
 
 def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray) -> EventSplit:
-    """The EventSplit of users, given how many events they have before each bound of the periods.
-
-    Args:
-        trained, before: int arrays `[U]`. Events before validation begins, and before the moment.
-        lengths: int array `[U]`. How many events each user has.
+    """The EventSplit of users, given how many events each has before validation begins (`trained`),
+    before the moment (`before`), and in all.
     """
     return EventSplit(
         trained,
@@ -94,15 +83,11 @@ def events_by_time(trained: np.ndarray, before: np.ndarray, lengths: np.ndarray)
 
 
 def last_asked(offsets: np.ndarray, asked: np.ndarray) -> EventSplit:
-    """`last_events` of a log of which some events alone are asked for.
+    """`last_events` of a log of which some events alone are asked for, bool `[N]`.
 
     The last of these is the test and the one before it is for validation, and training sees what
     comes before both. Users with fewer than two, which have an event before them, are trained on
     alone.
-
-    Args:
-        offsets: int64 array `[U + 1]`, as of Events.
-        asked: bool array `[N]`, which events may be asked for.
     """
     places = PlacesOfAsked(offsets, asked)
     validation = places.last_but(1)
@@ -114,24 +99,14 @@ def last_asked(offsets: np.ndarray, asked: np.ndarray) -> EventSplit:
 def window_counts(trained: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
     """How many targets users have of whom so many events are trained on, and in how many windows.
 
-    Args:
-        trained: int array `[U]`.
-        max_length: int. The most inputs of a window.
-
-    Returns:
-        Two int arrays `[U]`.
+    A window has at most `max_length` inputs.
     """
     targets = np.maximum(trained - 1, 0)
     return targets, -(-targets // max_length)
 
 
 class PlacesOfAsked:
-    """The places of the events of users that may be asked for, which have one before them.
-
-    Args:
-        offsets: int64 array `[U + 1]`, as of Events.
-        asked: bool array `[N]`.
-    """
+    """The places of the events of users that may be asked for, bool `[N]`, with one before them."""
 
     def __init__(self, offsets: np.ndarray, asked: np.ndarray) -> None:
         self._offsets = offsets

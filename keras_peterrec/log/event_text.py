@@ -26,9 +26,7 @@ _AFTER_ITEM = "[@;].*"
 class EventReader(tf.Module):
     """Reads histories, texts, as a network takes them.
 
-    Args:
-        ids: lookup table from an item, as `written` writes it, to its id.
-        fields: EventFields that the network reads.
+    `ids` is a lookup table from an item, as `written` writes it, to its id.
 
     Example:
 
@@ -104,14 +102,9 @@ class UserReader(tf.Module):
 
 
 def split_history(history: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.RaggedTensor:
-    """The ids of the items in each text, whatever is told of the events beside.
+    """The ids of the items in texts `[B]`, whatever is told beside: ragged int64 `[B, (n)]`.
 
-    Args:
-        history: string tensor `[B]`.
-        table: Lookup table from an item, as `written` writes it, to its id.
-
-    Returns:
-        Ragged int64 tensor `[B, (n)]`.
+    The table is from an item, as `written` writes it, to its id.
     """
     items = split_items(history)
     return items.with_values(table.lookup(items.values))
@@ -130,12 +123,7 @@ def items_of(history: str) -> list[str]:
 
 
 def keep_some(rows: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
-    """A ragged tensor with some of its values alone.
-
-    Args:
-        rows: Ragged tensor `[B, (n), ...]`.
-        kept: bool tensor, one for each of its values.
-    """
+    """A ragged tensor `[B, (n), ...]` with some of its values alone: `kept` has a bool for each."""
     # `tf.ragged.boolean_mask` needs operations that older servers may lack.
     passed = tf.concat([[0], tf.cumsum(tf.cast(kept, tf.int64))], axis=0)
     splits = tf.gather(passed, rows.row_splits)

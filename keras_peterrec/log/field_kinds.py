@@ -94,11 +94,7 @@ def _time_numbers(events, earlier, later, told):
 
 @dataclass(frozen=True)
 class Untold(FieldKind):
-    """A field that the network has a table of, and that a task does not read.
-
-    Args:
-        rows: int, of its table.
-    """
+    """A field that the network has a table of so many `rows`, and that a task does not read."""
 
     kind: ClassVar[str] = "untold"
     rows: int
@@ -146,11 +142,7 @@ class TimeSincePrevious(Untold):
 
 @dataclass(frozen=True)
 class Categories(ColumnKind):
-    """A field of few different texts.
-
-    Args:
-        values: sequence of str, those that have a number, from 1 on; all others have 0.
-    """
+    """A field of few different texts: `values` have a number, from 1 on, and all others have 0."""
 
     kind: ClassVar[str] = "categories"
     values: Sequence[str]
@@ -191,9 +183,7 @@ class Categories(ColumnKind):
 class Numbers(ColumnKind):
     """A field of numbers, in buckets that hold about as many events each.
 
-    Args:
-        edges: sequence of float, where buckets begin, rising.
-        unit: float. In what values are told: their standard deviation.
+    Buckets begin at `edges`, which rise. Values are told in `unit`, their standard deviation.
     """
 
     kind: ClassVar[str] = "numbers"
@@ -288,9 +278,8 @@ def find_field(
 ) -> ColumnKind:
     """How a column is read: as the kind that takes it.
 
-    Args:
-        trained: bool array `[N]`, the events that are trained on. No other is looked at.
-        argument: str. What messages call the columns. Defaults to `"fields"`.
+    Only events that are trained on, bool `[N]`, are looked at. `argument` is what messages call
+    the columns.
 
     Raises:
         InputError: no event that is trained on has a value.
@@ -306,11 +295,7 @@ def find_field(
 
 
 def field_from_config(config: Json) -> Any:
-    """What `FieldKind.to_config` wrote, as an object.
-
-    Raises:
-        InputError: its kind is not registered.
-    """
+    """What `FieldKind.to_config` wrote, as an object; InputError if its kind is not registered."""
     settings = dict(config)
     kind = settings.pop("kind")
     if kind not in _KINDS:

@@ -103,9 +103,9 @@ class Histories:
         """A string for each user, item ids separated by white space.
 
         Args:
-            vocabulary: Callable that returns the Vocabulary whose row numbers integers are; it is
-                called where there are some. Defaults to `None`: integers are not allowed.
-            fields: EventFields that are told of the events of a table. Defaults to `None`, none.
+            vocabulary: returns the Vocabulary whose row numbers integers are; called where there
+                are some. `None`: integers are not allowed.
+            fields: EventFields that are told of the events of a table; `None` for none.
 
         Raises:
             InputError: they are rows of integers, without a vocabulary or out of its range.
@@ -131,11 +131,8 @@ class Histories:
         """What a model reads: ids without unknown ones, padded on the left.
 
         Args:
-            vocabulary: Vocabulary of the source log, or `None` where only rows of integers can be
-                read.
-            length: int or `None`. How many of the last known events are kept. Defaults to `None`,
-                all.
-            fields: EventFields that a network reads. Defaults to `EventFields()`, items alone.
+            vocabulary: of the source log, or `None` where only rows of integers can be read.
+            length: how many of the last known events are kept; `None` for all.
 
         Returns:
             int32 array `[B, L]` or, where fields can be told, `[B, L, 1 + F]`; and a dict of
@@ -169,7 +166,7 @@ class Histories:
     def items(self, vocabulary: Vocabulary | None) -> list[list[str]]:
         """The items of each user as they stand in a history, unknown ones included."""
         if self._texts is not None:
-            return self._words()
+            return [items_of(text) for text in self._texts]
         if vocabulary is None:
             return [[] for _ in self._rows]
         known = [vocabulary.decode(row[is_item(row)]) for row in self._rows]
@@ -182,9 +179,6 @@ class Histories:
             there = [name for name in fields.columns if name in _column_names(self._table)]
             log = log_of_table(self._table, there)
         return fields.texts(log).tolist()
-
-    def _words(self):
-        return [items_of(text) for text in self._texts]
 
     def _written(self, vocabulary):
         if vocabulary is None:
@@ -244,7 +238,8 @@ class Histories:
         """A user's history as a string, or as a list of integers."""
         if isinstance(history, str):
             return history
-        if history is None or _is_nan(history):  # what a table has for nothing
+        is_nan = isinstance(history, float) and history != history
+        if history is None or is_nan:  # what a table has for nothing
             return ""
         if isinstance(history, (bytes, dict)) or not isinstance(history, Iterable):
             raise self._refusal(f"{_shown(history)} in it")
@@ -298,16 +293,7 @@ EachItems: TypeAlias = str | Sequence[str | Sequence[str]]
 
 
 def items_for_each(given: EachItems, count: int, argument: str) -> list[str]:
-    """Items that are given once for all histories, or for each of them, as strings of ids.
-
-    Args:
-        given: a string of ids, separated by white space, for all; or a string or a list of ids for
-            each.
-        count: int. Histories B.
-        argument: str. What messages call it.
-
-    Returns:
-        list of B str.
+    """Items as B strings of ids, of one string for all histories, or a string or a list for each.
 
     Raises:
         InputError: it has another form, or there are more or fewer than histories.
@@ -354,10 +340,6 @@ def _column_names(given):
 def _listed(values):
     """Something to iterate over: Arrow's arrays hold objects of their own."""
     return values.to_pylist() if hasattr(values, "to_pylist") else values
-
-
-def _is_nan(value):
-    return isinstance(value, float) and value != value
 
 
 def _padded(rows):

@@ -39,11 +39,8 @@ def has_separator(ids: Iterable[str]) -> bool:
 
 
 def check_ids(ids: Iterable[str], argument: str) -> None:
-    """Raises InputError if an id is empty or has a line break, or two would be written alike.
-
-    Args:
-        ids: sequence of different str.
-        argument: str. What messages call them.
+    """Raises InputError if one of different ids is empty or has a line break, or two would be
+    written alike.
     """
     encoded = has_separator(ids)
     bad = "" if "" in ids else None
@@ -75,21 +72,14 @@ def written_texts(item_ids: Any) -> pa.Array:
 def joined_texts(events: pa.Array, offsets: np.ndarray) -> pa.Array:
     """Histories as texts, events separated by spaces: pyarrow array of strings, `[U]`.
 
-    Args:
-        events: pyarrow array of strings `[N]`, user by user.
-        offsets: int array `[U + 1]`. User u has `events[offsets[u]:offsets[u + 1]]`.
+    User u has `events[offsets[u]:offsets[u + 1]]`.
     """
     offsets = pa.array(np.asarray(offsets, "int32"))
     return pc.binary_join(pa.ListArray.from_arrays(offsets, events), " ")
 
 
 def with_times(events: pa.Array, times: np.ndarray) -> pa.Array:
-    """Events as texts that tell their times as well, `item@seconds`.
-
-    Args:
-        events: pyarrow array of strings `[N]`.
-        times: int64 array `[N]`, milliseconds since 1970.
-    """
+    """Events as texts that tell their times, int64 milliseconds since 1970, too: `item@seconds`."""
     seconds = pa.array(times // 1_000).cast(pa.string())
     if (times % 1_000).any():
         parts = pc.utf8_lpad(pa.array(times % 1_000).cast(pa.string()), 3, "0")
@@ -98,12 +88,7 @@ def with_times(events: pa.Array, times: np.ndarray) -> pa.Array:
 
 
 def with_field(events: pa.Array, name: str, values: np.ndarray) -> pa.Array:
-    """Events as texts that tell a field as well, `item;name=value`.
-
-    Args:
-        events: pyarrow array of strings `[N]`.
-        values: object array `[N]` of str, `None` where an event has none.
-    """
+    """Events as texts that tell a field as well, `item;name=value`; `None` where one has none."""
     known = {value: f";{written(name)}={written(value)}" for value in set(values) - {None}}
     told = pa.array([known.get(value, "") for value in values], pa.string())
     return pc.binary_join_element_wise(events, told, "")
@@ -113,9 +98,6 @@ def comma_hint(history: str) -> str | None:
     """What to tell someone whose history is one word with commas, or `None`.
 
     Such a history is answered: as of one item, which nobody knows.
-
-    Returns:
-        str or `None`.
 
     Example:
 
@@ -133,14 +115,7 @@ def comma_hint(history: str) -> str | None:
 
 
 def known_hint(history: str, known: int, events: int) -> str | None:
-    """What to tell someone of whose history some events are of unknown items, else `None`.
-
-    Args:
-        known: int. How many of its events are known.
-        events: int. How many it has.
-
-    Returns:
-        str or `None`.
+    """What to tell someone of whose history only so many events are of known items, else `None`.
 
     Example:
 

@@ -10,7 +10,7 @@ import scipy.sparse
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.bad_rows import rows_with_ids
+from keras_peterrec.log.log_doubts import rows_with_ids
 from keras_peterrec.log.sources import item_table
 from keras_peterrec.log.table_columns import Column, different_items, texts, vectors
 from keras_peterrec.log.table_files import read_tables, source_name
@@ -50,10 +50,7 @@ class ItemFeatures:
 
         A word counts the more the fewer items have it, `log(I / n)`, and stands in one of
         `FEATURES` places with a sign, both by a hash: two words in one place cancel on average.
-
-        Args:
-            item_ids: sequence `[I]` of str or int.
-            columns: dict from a name to a sequence `[I]`. The same word in two columns is two.
+        The same word in two columns is two.
 
         Raises:
             InputError: an item occurs twice, or a column cannot be read as text.

@@ -32,11 +32,10 @@ class ItemField:
     """A field of items: which of its values have a number, and how a cell is read.
 
     Args:
-        name: str.
-        values: list of str. What at least two items of a log have: words, or numbers of buckets.
-        edges: list of float or `None`. Of a column that is read in buckets: what lies between them.
-        centre: list of float or `None`. Of a column of vectors: their mean, D numbers.
-        size: float. Of a column of vectors: how long they are around it. Defaults to `1.0`.
+        values: what at least two items of a log have: words, or numbers of buckets.
+        edges: of a column that is read in buckets: what lies between them.
+        centre: of a column of vectors: their mean, D numbers.
+        size: of a column of vectors: how long they are around it.
     """
 
     name: str
@@ -118,10 +117,6 @@ class ItemFields:
         about as many items each. A column of vectors, lists of floats or texts such as
         `[0.1, 0.2]`, is read as such. Items that the table lacks have no value.
 
-        Args:
-            item_ids: sequence `[I]` of str or int.
-            columns: dict from a name to a sequence `[I]`.
-
         Raises:
             InputError: an item occurs twice, a column cannot be read as text, or no item of the
                 vocabulary has a value that another one has too.
@@ -144,10 +139,8 @@ class ItemFields:
         """The ItemFields of columns whose fields are known.
 
         Args:
-            fields: sequence of ItemField. One whose column is missing has no value anywhere.
-            columns: dict from a name to a sequence `[I]`.
-            ids: int array `[I]`. Where each cell belongs, below `size`; -1 for nowhere.
-            size: int. V.
+            fields: one whose column is missing has no value anywhere.
+            ids: int array `[I]`. Where each cell belongs, below `size`, V; -1 for nowhere.
 
         Raises:
             InputError: a column cannot be read as text, or see `ItemField.read_vectors`.
@@ -207,11 +200,7 @@ def read_item_fields(
 ) -> ItemFields:
     """The ItemFields of a table with the column `item_id` and those that are named.
 
-    Args:
-        source: path, glob, list of these, or table in memory, see `read_log`; or a name such as
-            `"movielens-1m/items"`.
-        names: sequence of str.
-        columns: dict, or text such as `"item_id=movieId"`. Defaults to `None`.
+    The source is as of `read_log`, or a name such as `"movielens-1m/items"`.
 
     Raises:
         InputError: a file is missing or unreadable, lacks a column, or see

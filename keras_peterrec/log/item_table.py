@@ -20,14 +20,10 @@ class ItemTable(tf.Module):
 
     The file becomes an asset of the SavedModel; the graph holds no strings. Where items have white
     space, it holds them as a history does, encoded (see `log/id_text.py`), and a second file holds
-    the items themselves, which answers name.
+    the items themselves, which answers name. Tables are named after the file in the process that
+    loads them, so two exports should not use the same path.
 
     Titles and a list of items that may not be shown can be added before an answer is traced.
-
-    Args:
-        vocabulary: Vocabulary, written to `path`.
-        path: path of the text file. Tables are named after it in the process that loads them, so
-            two exports should not use the same path.
 
     Example:
 
@@ -58,11 +54,7 @@ class ItemTable(tf.Module):
         self._cells = lambda text: traced(text)
 
     def add_titles(self, titles):
-        """Lets answers give the items' titles as well.
-
-        Args:
-            titles: dict from item to title; items without one get `""`.
-        """
+        """Lets answers give the items' titles as well; items without one get `""`."""
         path = self._path.with_stem(f"{self._path.stem}_titles")
         lines = [*[""] * self.first_id, *(titles.get(item, "") for item in self._items)]
         # TensorFlow refuses a file with an empty line, so each line begins with a space.
@@ -70,15 +62,11 @@ class ItemTable(tf.Module):
         self.titles = lines_table(path)
 
     def hide(self, hidden):
-        """Leaves out of all answers what a table lists.
-
-        Args:
-            hidden: table of `hidden_items`. Unknown items are ignored.
-        """
+        """Leaves what a table of `hidden_items` lists out of all answers; ignores unknown items."""
         self.hidden = hidden
 
     def selected(self, scores, k, keeps, history, allow, deny, own_k, keep_seen):
-        """The best items that a request allows.
+        """The best items that a request allows, as a dict; see `best`.
 
         Args:
             scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
@@ -90,9 +78,6 @@ class ItemTable(tf.Module):
             own_k: int32 tensor `[B]`. Items of each row, at most `k`; 0 for `k`.
             keep_seen: int32 tensor `[B]`. 0 leaves out the items of the history, 1 keeps them, -1
                 does as `keeps` says.
-
-        Returns:
-            dict as of `best`.
         """
         # Also where no word is an item of this table: nothing is allowed then.
         limited = tf.strings.split(allow).row_lengths() > 0
@@ -108,13 +93,10 @@ class ItemTable(tf.Module):
         return self._best(_without(_without(scores, seen), self._cells(deny)), k, inside)
 
     def best(self, scores, history, k, keep_seen=False):
-        """The best `k` items, without those of a history or with them.
+        """The best `k` items, at most V, without those of a history or with them.
 
-        Args:
-            scores: float32 tensor `[B, V]`, one score for each item in the order of the ids.
-            history: string tensor `[B]`; all of its items count as seen.
-            k: int. Items of an answer, at most V.
-            keep_seen: bool. Whether these stay. Defaults to `False`.
+        Scores are float32 `[B, V]`, in the order of the ids. All items of the history, strings
+        `[B]`, count as seen; with `keep_seen` they stay.
 
         Returns:
             dict of `items`, string `[B, k]`, and `scores`, float32 `[B, k]`, best first; with
@@ -157,12 +139,7 @@ def lines_table(path):
 
 
 def hidden_items(items, folder):
-    """Writes the list of items that may not be shown into a folder, and gives the table of it.
-
-    Args:
-        items: collection of str.
-        folder: path of an existing folder.
-    """
+    """Writes the list of items that may not be shown into a folder, and gives the table of it."""
     path = Path(folder) / HIDDEN
     lines = ["# Items that may not be shown, one a line, none empty; read at every load."]
     write_text(path, "".join(f"{line}\n" for line in [*lines, *map(written, items)]))

@@ -10,7 +10,7 @@ import numpy as np
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
 from keras_peterrec.log import table_columns
-from keras_peterrec.log.bad_rows import rows_with_ids
+from keras_peterrec.log.log_doubts import rows_with_ids
 from keras_peterrec.log.table_columns import Column
 from keras_peterrec.log.table_files import read_tables, source_name
 from keras_peterrec.types import ColumnNames, Source

@@ -30,15 +30,11 @@ def check_split(other: str):
 
 
 def in_clock(split: str, times: Any) -> float:
-    """The moment of a split, as a number of a log's clock.
+    """The moment of a split, as a number of a log's clock, of which `times` are some.
 
-    A date is the start of that day in UTC, in the unit that the log counts since 1970; see
-    `unit_of`. Where that is not known, it counts seconds.
-
-    Args:
-        split: str, such as `"time:2026-09-01"`, `"time:2026-09-01T12:00+02:00"` or
-            `"time:881250949"`.
-        times: array of numbers, the log's timestamps.
+    The split is such as `"time:2026-09-01"`, `"time:2026-09-01T12:00+02:00"` or
+    `"time:881250949"`. A date is the start of that day in UTC, in the unit that the log counts
+    since 1970; see `unit_of`. Where that is not known, it counts seconds.
 
     Example:
 

@@ -188,9 +188,8 @@ class Chunk(NamedTuple):
         starts, lengths: int64 `[W]`; a window is `flat[start:start + length]`.
         noise: int64, a random number for the order and for what is hidden.
         steps: int64, how many batches the windows fill.
-        first: int64, the first of these batches that is wanted. Defaults to `0`.
-        weights: tuple of one float32 `[N]`, how much each event counts as a target, or of none.
-            Defaults to `()`, all alike.
+        first: int64, the first of these batches that is wanted.
+        weights: of one float32 `[N]`, how much each event counts as a target, or of none: alike.
     """
 
     flat: Any
@@ -209,16 +208,10 @@ def packed(
     width: int,
     shuffled: bool = True,
 ) -> tf.data.Dataset:
-    """The batches of chunks, one chunk after the other.
+    """The batches of chunks, a dataset of `Chunk`, one after the other: `rows` times `width` each.
 
-    Args:
-        chunks: tf.data.Dataset of `Chunk`.
-        rows, width: int. The shape of a batch.
-        shuffled: bool. Whether the windows of a chunk are shuffled. Defaults to `True`.
-
-    Returns:
-        `tf.data.Dataset` of `(history, targets)`, int32 `[R, L]` each, and of a third part,
-        float32 `[R, L]`, where chunks have weights.
+    Batches are `(history, targets)`, int32 `[R, L]` each, with a third part, float32 `[R, L]`,
+    where chunks have weights. The windows of a chunk are shuffled unless told otherwise.
     """
 
     def batches_of(chunk):

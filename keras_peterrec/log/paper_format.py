@@ -4,6 +4,7 @@ Pretraining: `i1,i2,...,iL`. Fine-tuning: `i1,...,iL,,t1,t2,...`: the source ite
 an empty field, and the targets. Items are numbers; lines are padded with 0 on the left.
 """
 
+import itertools
 import re
 from pathlib import Path
 
@@ -25,18 +26,13 @@ def read_paper_pretrain(path: str | Path) -> Events:
     Users are numbered by line, from "0"; a timestamp is the position in the line.
 
     Raises:
-        InputError: if the file is missing, or a line is malformed; the message names
-            the line.
-
-    Example:
-
-    >>> source = read_paper_pretrain("pretrain.csv")
+        InputError: the file is missing, or a line is malformed; the message names the line.
     """
     lines = [
         _source_items(path, number, match[1])
         for number, match in _matches(path, _PRETRAIN, "i1,i2,...")
     ]
-    return _log(path, lines, starts=[0] * len(lines))
+    return _log(path, lines)
 
 
 def read_paper_finetune(path: str | Path) -> tuple[Events, Events]:
@@ -45,58 +41,35 @@ def read_paper_finetune(path: str | Path) -> tuple[Events, Events]:
     Both share user ids. The timestamp of a target is its position in the line
     without padding, so every target comes after the user's source events.
 
-    Returns:
-        The source `Events` and the target `Events`.
-
     Raises:
-        InputError: if the file is missing, or a line is malformed; the message names
-            the line.
-
-    Example:
-
-    >>> source, target = read_paper_finetune("finetune.csv")
+        InputError: the file is missing, or a line is malformed; the message names the line.
     """
-    sources, targets = [], []
-    for number, source, items, text in _finetune_lines(path):
-        if not items.all():
-            raise _bad_line(path, number, "targets other than 0", text)
-        sources.append(source)
-        targets.append(items)
-    source = _log(path, sources, starts=[0] * len(sources))
-    return source, _log(path, targets, starts=[len(items) for items in sources])
+    sources, targets = _finetune_lines(path, "targets other than 0", np.all)
+    return _log(path, sources), _log(path, targets, starts=[len(items) for items in sources])
 
 
 def read_paper_labels(path: str | Path) -> tuple[Events, Labels]:
-    """Reads the source log and the labels in a fine-tuning file.
-
-    The label of a user is the only target of the line.
-
-    Returns:
-        The source `Events` and the `Labels`.
+    """Reads the source log, and the Labels in a fine-tuning file: the only target of each line.
 
     Raises:
-        InputError: if the file is missing, or a line is malformed or has more than one
-            label; the message names the line.
-
-    Example:
-
-    >>> source, labels = read_paper_labels("gender.csv")
+        InputError: the file is missing, or a line is malformed or has more than one label; the
+            message names the line.
     """
-    sources, labels = [], []
-    for number, source, items, text in _finetune_lines(path):
-        if len(items) != 1:
-            raise _bad_line(path, number, "one label after ',,'", text)
-        sources.append(source)
-        labels.append(items[0])
-    source = _log(path, sources, starts=[0] * len(sources))
-    return source, Labels.from_columns(np.arange(len(labels)), np.array(labels), "label")
+    is_one = lambda items: len(items) == 1
+    sources, labels = _finetune_lines(path, "one label after ',,'", is_one)
+    source = _log(path, sources)
+    return source, Labels.from_columns(np.arange(len(labels)), np.concatenate(labels), "label")
 
 
-def _finetune_lines(path):
-    """Yields the number, source items, targets and targets' text of every line."""
+def _finetune_lines(path, allowed, is_allowed):
+    """The source items and the targets of all lines, whose targets should be allowed."""
+    sources, targets = [], []
     for number, match in _matches(path, _FINETUNE, "i1,i2,...,,t1,t2,..."):
-        targets = np.fromstring(match[2], np.int64, sep=",")
-        yield number, _source_items(path, number, match[1]), targets, match[2]
+        sources.append(_source_items(path, number, match[1]))
+        targets.append(np.fromstring(match[2], np.int64, sep=","))
+        if not is_allowed(targets[-1]):
+            raise _bad_line(path, number, allowed, match[2])
+    return sources, targets
 
 
 def _matches(path, pattern, form):
@@ -125,7 +98,8 @@ def _source_items(path, number, text):
     return kept
 
 
-def _log(path, lines, starts):
+def _log(path, lines, starts=itertools.repeat(0)):
+    """The Events of lines of items; `starts` are the times of their first ones."""
     if not any(map(len, lines)):
         raise InputError(f"`path` should hold items. Received: {path} with none.")
     lengths = [len(line) for line in lines]

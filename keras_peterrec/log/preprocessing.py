@@ -14,13 +14,9 @@ def left_pad(rows: tf.RaggedTensor, max_length: int, fixed: bool = False) -> tf.
     Unknown items are left out. A network can bear a few of them, but items that are new since
     it was pretrained come last in a history, one after the other, and hide what came before.
 
-    Args:
-        rows: Ragged integer tensor of ids, `[B, (n)]`, or of events, `[B, (n), 1 + F]`.
-        fixed: bool. Whether every batch is `max_length` wide, rather than as wide
-            as its longest row. Defaults to `False`.
-
-    Returns:
-        int32 tensor `[B, L]` or `[B, L, 1 + F]`, L at least 1.
+    Rows are ragged ids, `[B, (n)]`, or events, `[B, (n), 1 + F]`; the result is int32 `[B, L]` or
+    `[B, L, 1 + F]`, L at least 1. With `fixed` every batch is `max_length` wide, rather than as
+    wide as its longest row.
 
     Example:
 
@@ -46,11 +42,8 @@ def _without_unknown(rows):
 def event_counts(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
     """How many events histories have, and how many of them are of items in the vocabulary.
 
-    Args:
-        rows: Ragged integer tensor of ids, `[B, (n)]`, unknown ones included.
-
-    Returns:
-        dict of `known_events` and `events`, int32 `[B]`.
+    Rows are ragged ids, `[B, (n)]`, unknown ones included; `known_events` and `events` are int32
+    `[B]`.
 
     Example:
 
@@ -64,13 +57,7 @@ def event_counts(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
 
 
 def known_items(histories: ArrayLike) -> np.ndarray:
-    """Leaves unknown items out of histories that are padded already.
-
-    Args:
-        histories: int array `[B, L]` or `[B, L, 1 + F]`.
-
-    Returns:
-        int32 array of this shape, with more padding on the left.
+    """Leaves unknown items out of padded histories, `[B, L]` or `[B, L, 1 + F]`: more padding.
 
     Example:
 

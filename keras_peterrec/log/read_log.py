@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.bad_rows import rows_with_ids, say_strays
 from keras_peterrec.log.clocks import is_fine, strays, unit_of
 from keras_peterrec.log.column_names import (
     EVENT_TYPE,
@@ -21,7 +20,7 @@ from keras_peterrec.log.column_names import (
     as_renames,
 )
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.log_doubts import doubts_of
+from keras_peterrec.log.log_doubts import doubts_of, rows_with_ids, say_strays
 from keras_peterrec.log.table_columns import numbers, texts
 from keras_peterrec.log.table_files import Tables, check_tables, read_tables, source_name
 from keras_peterrec.log.timestamps import read_times
@@ -30,11 +29,7 @@ from keras_peterrec.types import ColumnNames, EventNames, Source
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a log's tables.
-
-    Args:
-        columns, events, weight_column, drop_bad_rows, fields: see `read_log`.
-    """
+    """What is read of a log's tables; see `read_log` for the arguments."""
 
     columns: Any = None
     events: Any = None
@@ -54,13 +49,10 @@ class Reading:
         check_tables(source, self.wanted, self.columns)
 
     def rows(self, tables: Tables, middle: float | None = None, all_kinds: bool = True) -> Rows:
-        """The rows of tables that are events, checked.
+        """The rows of tables of the wanted columns that are events, checked.
 
-        Args:
-            tables: Tables of the wanted columns.
-            middle: float or `None`. See `strays`. Defaults to `None`.
-            all_kinds: bool. Whether these are all rows of the log, so that each kind of event that
-                is asked for should be there. Defaults to `True`.
+        `middle` is as of `strays`. With `all_kinds` these are all rows of the log, so each kind of
+        event that is asked for should be there.
 
         Raises:
             InputError: a row has no id, or a time or weight cannot be read.
@@ -108,14 +100,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table that are events, in the order of the table.
+    """The rows of a table that are events, in its order; columns are of pyarrow, or arrays, `[N]`.
 
-    Args:
-        user_ids, item_ids: pyarrow columns `[N]`, or arrays.
-        times: array `[N]`.
-        weights: array `[N]` or `None`.
-        fields: dict from a name to a column `[N]`.
-        note: str or `None`. What to say of the clocks. Defaults to `None`.
+    `note` is what to say of the clocks.
     """
 
     user_ids: Any
@@ -188,12 +175,7 @@ def read_log(
 def log_of_table(source: Any, fields: Iterable[str] = ()) -> Events:
     """Reads a table in memory as `read_log` does: of one user or more, and without a line of it.
 
-    Args:
-        source: a table in memory; see `read_log`.
-        fields: iterable of str, columns that its events carry. Defaults to `()`, none.
-
-    Raises:
-        InputError: see `read_log`.
+    Its events carry the columns named by `fields`.
     """
     reading = Reading(fields=list(fields) or None)
     rows = reading.rows(read_tables(source, reading.wanted))
@@ -202,11 +184,7 @@ def log_of_table(source: Any, fields: Iterable[str] = ()) -> Events:
 
 
 def weight_numbers(column: Any, name: str) -> np.ndarray:
-    """A column of numbers, which a CSV file has as text.
-
-    Raises:
-        InputError: it holds something else.
-    """
+    """A column of numbers, which a CSV file has as text; InputError if it holds something else."""
     try:
         return numbers(column.cast(pa.float64()), name)
     except pa.ArrowException as error:

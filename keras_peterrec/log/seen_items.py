@@ -4,15 +4,14 @@ import numpy as np
 
 from keras_peterrec.integers import distinct, distinct_pairs, offsets_of, slices
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.vocabulary import Vocabulary, is_item
 
 
 def what_is_seen(summary: dict) -> str | None:
     """What a run says of what was decided; `None` where no target lies in a history.
 
-    Args:
-        summary: dict of `truths_in_history`, a share, and `keep_seen`, bool.
+    The summary has `truths_in_history`, a share, and `keep_seen`.
     """
     share, kept = summary["truths_in_history"], summary["keep_seen"]
     if not share:
@@ -44,24 +43,16 @@ def answered_events(source: Events, answers: Vocabulary) -> Events:
     """The events of a source log whose items can be answered, in the ids of the answers.
 
     Items that the source's own vocabulary lacks are among them, as in the history that a server is
-    given.
-
-    Args:
-        answers: Vocabulary without special ids.
-
-    Returns:
-        Events of the same users.
+    given. `answers` is a Vocabulary without special ids.
     """
     return source.log.encode(answers, known_only=True)
 
 
 def are_seen(history: Events, slices: np.ndarray, lists: ItemLists) -> np.ndarray:
-    """Whether each item of each list lies in its row's slice of a history, bool `[N]`.
+    """Whether each item of E lists lies in its row's slice of a history, bool `[N]`.
 
-    Args:
-        history: Events, of `answered_events`.
-        slices: int array `[E, 2]` of starts and stops; each starts where a user's events do.
-        lists: ItemLists of E rows.
+    Slices are starts and stops, `[E, 2]`, in events of `answered_events`; each starts where a
+    user's events do.
     """
     size = 1 + max(np.max(history.items, initial=0), np.max(lists.items, initial=0)).astype("int64")
     pairs, first = np.unique(history.users * size + history.items, return_index=True)
@@ -76,12 +67,9 @@ def are_seen(history: Events, slices: np.ndarray, lists: ItemLists) -> np.ndarra
 def distinct_items(
     items: np.ndarray, starts: np.ndarray, stops: np.ndarray, first: int = 0
 ) -> tuple:
-    """The items of slices, each once, as offsets `[E + 1]` and one list.
+    """The items of E slices, each once, as offsets `[E + 1]` and one list.
 
-    Args:
-        items: int array of ids.
-        starts, stops: int arrays `[E]`.
-        first: int. Smaller ids are left out. Defaults to `0`.
+    Ids below `first` are left out.
     """
     lengths = stops - starts
     owners, places = slices(starts, lengths)

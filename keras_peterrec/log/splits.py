@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
+from keras_peterrec.log.column_names import field_and_values
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.event_split import (
     EventSplit,
@@ -17,15 +18,49 @@ from keras_peterrec.log.event_split import (
     all_events,
     events_by_time,
 )
-from keras_peterrec.log.events import Events
+from keras_peterrec.log.events import Events, ShardedLog
+from keras_peterrec.log.field_kind import field_of
 from keras_peterrec.log.moments import in_clock, is_moment
-from keras_peterrec.log.sharded_log import ShardedLog
 
 LAST, USERS = "last", "users"  # the settings `split` of pretrain and of transfer, without a time
 EVERYTHING = "everything"  # a split of events that holds nothing out
 # The share of the events before a moment that is trained on; the latest tenth is for validation.
 TRAINED_SHARE = 0.9
 BINS = 2**20  # of times, which tell where validation begins
+
+
+@dataclass(frozen=True)
+class AskedEvents:
+    """The events with some values of a field, such as purchases: `event_type=buy`.
+
+    Histories have all events; training and measuring ask for these alone.
+
+    Args:
+        field: str. A column of the log.
+        values: tuple of str.
+
+    Example:
+
+    >>> AskedEvents.parse("event_type=cart,buy").values
+    ('cart', 'buy')
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: Any) -> AskedEvents:
+        """`"event_type=cart,buy"` as an object; InputError for another form."""
+        return cls(*field_and_values(text))
+
+    def __str__(self) -> str:
+        return f"{self.field}={','.join(self.values)}"
+
+    def mask(self, events: Events) -> np.ndarray:
+        """Which events they are, bool `[N]`; InputError if the log lacks the column."""
+        field = field_of(events, self.field)
+        wanted = np.array([*(value in self.values for value in field.values), False])
+        return wanted[field.codes]  # -1, a missing one, is the last
 
 
 @dataclass(frozen=True)
@@ -52,13 +87,12 @@ class Periods:
 
     def events(self, events: Events) -> EventSplit:
         """The EventSplit of some Events."""
-        some = events.asked is not None
         if self.bounds is None and self.split != LAST:
             return all_events(events.lengths)
         if self.bounds is None:
             return events.last_events()
         trained, before = (_before(events, bound) for bound in self.bounds)
-        if some:
+        if events.asked is not None:
             places = PlacesOfAsked(events.offsets, events.asked)
             asked = places.first_of(trained, before), places.first_of(before, events.lengths)
             return EventSplit(trained, *asked)
@@ -73,10 +107,7 @@ class Periods:
     ) -> Events:
         """The Events of some shards, split, with no more than training needs of them.
 
-        Args:
-            shards: sequence of int.
-            ids: int32 array `[I]`, a number for each item of the log.
-            fields: EventFields that are read of them, or `None`. Defaults to `None`.
+        `ids` has a number for each item of the log, int32 `[I]`; `fields` are read of the events.
         """
         times = self.reads_times or (fields is not None and fields.read_times)
         events = log.read(shards, times=times, fields=fields is not None and bool(fields.columns))
@@ -144,10 +175,7 @@ class SplitCounts:
 
 
 def count_split(log: ShardedLog, split: str = LAST) -> SplitCounts:
-    """What a split of a log comes to; its shards are not read where that is known.
-
-    Args:
-        split: str; see `Periods`. Defaults to `"last"`.
+    """What a split of a log comes to, see `Periods`; shards are not read where that is known.
 
     Raises:
         InputError: training, validation or test would have no event, or a shard is damaged.
@@ -223,10 +251,7 @@ def _count(log, periods):
 def target_weight(weights: np.ndarray, offsets: np.ndarray, trained: np.ndarray) -> float:
     """The sum of the weights of all targets of training: each user's events after the first.
 
-    Args:
-        weights: float array `[N]`, user by user and in order of time.
-        offsets: int array `[U + 1]`, as of Events.
-        trained: int array `[U]`. How many events training sees of each user.
+    Training sees the first `trained` events, `[U]`, of each user.
     """
     passed = np.concatenate([[0.0], np.cumsum(weights, dtype="float64")])
     firsts = offsets[:-1] + np.minimum(trained, 1)
@@ -234,14 +259,10 @@ def target_weight(weights: np.ndarray, offsets: np.ndarray, trained: np.ndarray)
 
 
 def mean_one_factor(targets: int, weight: float) -> float:
-    """What the weights of targets are multiplied with, so that their mean is 1.
-
-    Args:
-        targets: int. How many there are.
-        weight: float. What their weights add up to.
+    """What weights of so many targets, of this sum, are multiplied with, so that their mean is 1.
 
     Raises:
-        InputError: that is nothing.
+        InputError: the sum is nothing.
     """
     if weight <= 0:
         raise InputError(

@@ -84,7 +84,9 @@ class StreamedBatches:
         self.prepared, self.ids, self.make_batch = prepared, ids, make_batch
         self.rows, self.seed, self.fields, self._error = rows, seed, fields, None
         self.split = split or count_split(prepared, LAST)
-        self._factor = self._weight_factor()
+        self._factor = None
+        if prepared.weighted:
+            self._factor = mean_one_factor(self.split.targets, self.split.target_weight)
         self.window = window or int(prepared.lengths()[1].max())
         if prepared.shards < workers:
             raise InputError(
@@ -116,12 +118,6 @@ class StreamedBatches:
         targets, windows = window_counts(split.trained, self.window)
         taken = split.users * (targets + windows * (1 + self.make_batch.more))
         return np.bincount(split.shard, taken, self.prepared.shards).astype("int64")
-
-    def _weight_factor(self):
-        """What weights are multiplied with, so that their mean over all targets is 1."""
-        if not self.prepared.weighted:
-            return None
-        return mean_one_factor(self.split.targets, self.split.target_weight)
 
     @property
     def element_spec(self) -> tuple:

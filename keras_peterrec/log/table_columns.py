@@ -23,20 +23,16 @@ _VECTOR = re.compile(r"\[[-+0-9.eE,\s]*[0-9][-+0-9.eE,\s]*\]")
 
 
 def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the different ids of a column, and each row as an index into them.
+    """The different ids of a column, and each row as an index into them.
 
-    Args:
-        values: sequence, numpy or pyarrow array `[N]`. Strings or integers;
-            an integer is read as its decimal string.
-        argument: str. What messages call the column.
+    An integer is read as its decimal string. `argument` is what messages call the column.
 
     Returns:
-        A tuple `(ids, codes)`: object array of different strings in order of
-        first appearance, and int32 array `[N]`.
+        Object array of different strings in order of first appearance, and int32 array `[N]`.
 
     Raises:
-        InputError: if an id is missing, empty, has a line break, or is neither a string nor an
-            integer; or if two would be written alike in a history, see `written`.
+        InputError: an id is missing, empty, has a line break, or is neither a string nor an
+            integer; or two would be written alike in a history, see `written`.
 
     Example:
 
@@ -52,12 +48,10 @@ def encode_ids(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
             f"`{argument}` should have an id in every row. "
             f"Received: none in row {_first_row(pc.is_null(column))}."
         )
-    encoded = column.dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    ids = _as_strings(encoded.dictionary, argument).to_numpy(zero_copy_only=False)
+    different, codes = encode(column)
+    ids = _as_strings(different, argument).to_numpy(zero_copy_only=False)
     check_ids(ids, argument)
-    return ids, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return ids, codes.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
 def different_items(item_ids: Column) -> np.ndarray:
@@ -87,17 +81,12 @@ def check_id_type(kind: pa.DataType, argument: str) -> None:
 
 
 def numbers(values: Column, argument: str) -> np.ndarray:
-    """Returns a column as int64 if every number is whole, otherwise as float64.
+    """A column as int64 if every number is whole, otherwise as float64.
 
     So the same numbers give the same array, whether a file has `3` or `3.0`.
 
-    Args:
-        values: sequence, numpy or pyarrow array `[N]` of finite numbers.
-        argument: str. What messages call the column.
-
     Raises:
-        InputError: if a row has no finite number; the message names the row,
-            counted from 1.
+        InputError: a row has no finite number; the message names the row, counted from 1.
     """
     column = arrow_column(values, argument)
     kind = column.type
@@ -128,39 +117,36 @@ def numbers(values: Column, argument: str) -> np.ndarray:
 
 
 def texts(values: Column, argument: str) -> np.ndarray:
-    """Returns a column as an object array of stripped strings, `None` where empty.
-
-    Args:
-        values: sequence, numpy or pyarrow array `[N]` of strings, numbers or bools.
-        argument: str. What messages call the column.
+    """A column as an object array of stripped strings, `None` where empty.
 
     Raises:
-        InputError: if a value is not readable as text.
+        InputError: a value is not readable as text.
     """
     return _stripped(values, argument).to_numpy(zero_copy_only=False)
 
 
 def encode_texts(values: Column, argument: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the different strings of `texts`, and each row as an index into them, -1 where empty.
-
-    Args:
-        values, argument: see `texts`.
-
-    Returns:
-        An object array of different strings in order of first appearance, and int32 array `[N]`.
+    """The different strings of `texts`, in order of first appearance, and each row as an index into
+    them, int32 `[N]`; -1 where empty.
     """
-    encoded = _stripped(values, argument).dictionary_encode()
+    different, codes = encode(_stripped(values, argument))
+    codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return different.to_numpy(zero_copy_only=False), codes
+
+
+def encode(column: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """The different values of a column, and each row as an index into them; null where empty."""
+    encoded = pc.dictionary_encode(column)
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
-    return encoded.dictionary.to_numpy(zero_copy_only=False), codes
+    return encoded.dictionary, encoded.indices
 
 
 def arrow_column(values: Column, argument: str) -> pa.Array | pa.ChunkedArray:
-    """Returns any one-dimensional column as a pyarrow array, with null for missing values.
+    """Any one-dimensional column as a pyarrow array, with null for missing values.
 
     Raises:
-        InputError: if the values are of different types.
+        InputError: the values are of different types.
     """
     if not isinstance(values, (pa.Array, pa.ChunkedArray)):
         try:
@@ -196,6 +182,11 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def _is_list(kind):
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
 def _stripped(values, argument):
     """A column as strings without white space around them, null where empty."""
     stripped = pc.utf8_trim_whitespace(_as_strings(arrow_column(values, argument), argument))
@@ -216,21 +207,14 @@ def _first_row(flags):
 
 
 def vectors(values: Column, column: str) -> np.ndarray | None:
-    """A column whose cells hold vectors: lists of floats, or texts such as `[0.1, 0.2]`.
-
-    Args:
-        values: sequence, numpy or pyarrow array `[N]`.
-        column: str. What messages call it.
-
-    Returns:
-        float32 array `[N, D]`, NaN where a cell is empty; `None` of a column of something else.
+    """A column whose cells hold vectors, lists of floats or texts such as `[0.1, 0.2]`: float32
+    `[N, D]`, NaN where a cell is empty. `None` of a column of something else.
 
     Raises:
         InputError: the vectors are of several lengths, or a number is missing or not finite.
     """
     cells = arrow_column(values, column)
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if any(is_kind(cells.type) for is_kind in kinds):
+    if _is_list(cells.type):
         if not pa.types.is_floating(cells.type.value_type):
             return None
         rows = cells.to_pylist()
@@ -259,15 +243,9 @@ def vectors(values: Column, column: str) -> np.ndarray | None:
 
 
 def joined_lists(values: Column, column: str) -> pa.Array | pa.ChunkedArray:
-    """A column whose cells hold lists, as texts such as `Drama|War`; any other as it is.
-
-    Args:
-        values: sequence, numpy or pyarrow array `[N]`.
-        column: str. What messages call it.
-    """
+    """A column whose cells hold lists, as texts such as `Drama|War`; any other as it is."""
     values = arrow_column(values, column)
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if not any(is_kind(values.type) for is_kind in kinds):
+    if not _is_list(values.type):
         return values
     cells = pc.cast(values, pa.list_(pa.string())).to_pylist()
     # Not by `pc.binary_join`, for which one missing label makes the whole list a missing one.

@@ -33,14 +33,13 @@ class Tables:
     """The wanted columns of one or several tables, under their standard names.
 
     Args:
-        parts: list of pyarrow tables, one a file.
-        names: list of str, what messages call them.
-        ignored: list of str, columns that are there and not read.
-        called: list of dict, one a part: what the file itself calls each column.
-        cut: list of bool, whether the file of a part ends within a line.
-        first_row: int. Rows of the file before these, where they are a piece of it. Defaults to 0.
-        rows: list of int array or `None`. Which rows of its file a part has. Defaults to `None`,
-            all.
+        parts: pyarrow tables, one a file.
+        names: what messages call them.
+        ignored: columns that are there and not read.
+        called: of each part, what the file itself calls each column.
+        cut: of each part, whether its file ends within a line.
+        first_row: rows of the file before these, where they are a piece of it.
+        rows: of each part, which rows of its file it has, int arrays; `None` for all.
     """
 
     parts: list
@@ -133,17 +132,12 @@ def read_tables(
     Args:
         source: path; glob such as `"clicks/*.parquet"`; list of these; or a table that offers
             `__arrow_c_stream__` or `__dataframe__` (pandas, polars, pyarrow), or a dict of columns.
-        wanted: sequence of str. The columns to read; others are not read.
-        columns: dict from a wanted column to what it is called in the table. Defaults to `None`.
-        drop_bad_rows: bool. Whether rows of CSV with more or fewer values than there are columns
-            are left out, and a line says how many. Defaults to `False`, they are an error.
+        columns: dict from a wanted column to what it is called in the table.
+        drop_bad_rows: whether rows of CSV with more or fewer values than there are columns are left
+            out, and a line says how many; otherwise they are an error.
 
     Raises:
         InputError: a file is missing, of another format or cannot be read, or lacks a column.
-
-    Example:
-
-    >>> read_tables("users.csv", ["user_id", "age"]).column("age")
     """
     renames = as_renames(columns)
     if is_table(source):
@@ -158,8 +152,7 @@ def read_tables(
         return Tables([_renamed(table, places)], [where], _others(there, places), [places], [False])
     parts, names, ignored, called, cut = [], [], {}, [], []
     for path in each(find_files(source), "of the files"):
-        there = column_names(path, [*wanted, *renames.values()])
-        places = find_columns(there, wanted, renames, str(path))
+        there, places = _places(path, wanted, renames)
         uneven = [] if drop_bad_rows else None
         table = read_columns(path, [*dict.fromkeys(places.values())], uneven)
         _say_uneven(path, uneven)
@@ -178,22 +171,12 @@ def read_pieces(
     rows: int = 1_000_000,
     drop_bad_rows: bool = False,
 ) -> Iterator[Tables]:
-    """Reads one file as `read_tables` does, about so many rows at a time.
+    """Reads one file as `read_tables` does, about so many rows at a time: Tables of one part.
 
     Lines of JSON are read at once.
-
-    Args:
-        wanted, columns, drop_bad_rows: see `read_tables`.
-
-    Yields:
-        Tables of one part, the rows of a piece.
-
-    Raises:
-        InputError: see `read_tables`.
     """
     path, renames = Path(path), as_renames(columns)
-    there = column_names(path, [*wanted, *renames.values()])
-    places = find_columns(there, wanted, renames, str(path))
+    _, places = _places(path, wanted, renames)
     waiting, count, before = [], 0, 0
     cut = ends_within_line(path)
 
@@ -219,8 +202,7 @@ def check_tables(source: Source, wanted: Sequence[str], columns: ColumnNames | N
     if is_table(source):
         return
     for path in each(find_files(source), "of the files"):
-        there = column_names(path, [*wanted, *renames.values()])
-        find_columns(there, wanted, renames, str(path))
+        _places(path, wanted, renames)
 
 
 def find_files(source: Any) -> list[Path]:
@@ -263,6 +245,12 @@ def find_files(source: Any) -> list[Path]:
         if not path.is_file():
             raise InputError(f"`path` should be a file that exists. Received: {path}.")
     return paths
+
+
+def _places(path, wanted, renames):
+    """The columns of a file, and what it calls the wanted ones."""
+    there = column_names(path, [*wanted, *renames.values()])
+    return there, find_columns(there, wanted, renames, str(path))
 
 
 def _renamed(table, found):

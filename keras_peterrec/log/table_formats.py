@@ -37,9 +37,7 @@ def format_of(path: str | os.PathLike) -> str | None:
 def column_names(path: Path, hoped: Iterable[str]) -> list[str]:
     """The names of a file's columns, without reading the file.
 
-    Args:
-        path: Path of a file of a format that is read.
-        hoped: iterable of str. Columns that it may have: of CSV they tell the separator.
+    `hoped` are columns that it may have: of CSV they tell the separator.
 
     Raises:
         InputError: the file cannot be read.
@@ -56,28 +54,32 @@ def column_names(path: Path, hoped: Iterable[str]) -> list[str]:
 def read_columns(path: Path, columns: Sequence[str], uneven: list | None = None) -> pa.Table:
     """Some columns of a file; every value of CSV is text.
 
-    Args:
-        path: Path of a file of a format that is read.
-        uneven: list or `None`. Gets the text of each row of CSV with more or fewer values than
-            there are columns, which is then left out. Defaults to `None`: it is an error.
+    `uneven` gets the text of each row of CSV with more or fewer values than there are columns,
+    which is then left out; with `None` it is an error.
 
     Raises:
         InputError: the file cannot be read.
     """
     with _clear_errors(path):
-        return _READERS[format_of(path)](path, columns, uneven)
+        kind = format_of(path)
+        if kind == "CSV":
+            return pa.csv.read_csv(path, **_csv_options(path, columns, uneven))
+        return _read_json(path, columns) if kind == "JSON" else _read_parquet(path, columns)
 
 
 def read_batches(
     path: Path, columns: Sequence[str], rows: int, uneven: list | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The same in pieces: 8 MB of CSV, at most `rows` rows of Parquet; JSON is read at once.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """The same in pieces: 8 MB of CSV, at most `rows` rows of Parquet; JSON is read at once."""
     with _clear_errors(path):
-        yield from _BATCHES[format_of(path)](path, columns, rows, uneven)
+        kind = format_of(path)
+        if kind == "CSV":
+            options = _csv_options(path, columns, uneven, block_size=2**23)
+            yield from pa.csv.open_csv(path, **options)
+        elif kind == "JSON":
+            yield from _read_json(path, columns).to_batches(rows)
+        else:
+            yield from _parquet_batches(path, columns, rows)
 
 
 def ends_within_line(path: Path) -> bool:
@@ -121,15 +123,7 @@ def _opened(path):
     return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
 
 
-def _read_csv(path, columns, uneven=None):
-    return pa.csv.read_csv(path, **_csv_options(path, columns, uneven))
-
-
-def _csv_batches(path, columns, rows, uneven=None):
-    return pa.csv.open_csv(path, **_csv_options(path, columns, uneven, block_size=2**23))
-
-
-def _csv_options(path, columns, uneven=None, **blocks):
+def _csv_options(path, columns, uneven, **blocks):
     separator, _, encoding = _csv_form(path, columns)
     quoted = '"' in _head(path)[0]  # only then may a value have a line break
 
@@ -164,7 +158,7 @@ def _json_sample(path):
     return rows
 
 
-def _read_json(path, columns, uneven=None):
+def _read_json(path, columns):
     sample = _json_sample(path)
     # Arrow would make dates of texts that look like some.
     is_text = {n: all(isinstance(row.get(n, ""), str | None) for row in sample) for n in columns}
@@ -174,7 +168,7 @@ def _read_json(path, columns, uneven=None):
     return table.select(columns)
 
 
-def _read_parquet(path, columns, uneven=None):
+def _read_parquet(path, columns):
     # ParquetFile takes the path literally: read_table would take "year=2020" in a
     # folder's name for one more column.
     with pa.parquet.ParquetFile(path) as file:
@@ -183,7 +177,7 @@ def _read_parquet(path, columns, uneven=None):
     return table
 
 
-def _parquet_batches(path, columns, rows, uneven=None):
+def _parquet_batches(path, columns, rows):
     before = 0
     with pa.parquet.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=rows, columns=columns):
@@ -215,14 +209,6 @@ def _is_utf8(value):
     except UnicodeError:
         return False
     return True
-
-
-_READERS = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}
-_BATCHES = {
-    "CSV": _csv_batches,
-    "JSON": lambda path, columns, rows, uneven: _read_json(path, columns).to_batches(rows),
-    "Parquet": _parquet_batches,
-}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Examples of a task: whose history, up to where, and the answer."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError, Misfit
+from keras_peterrec.integers import counted_up, offsets_of
 from keras_peterrec.log.clocks import UNITS, in_seconds, unit_of
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.item_lists import ItemLists
 from keras_peterrec.log.vocabulary import Vocabulary
 
 # Clocks that are so many times apart are probably not the same.
@@ -18,22 +19,76 @@ CLOCK_FACTOR = 500.0
 
 
 @dataclass(frozen=True)
+class ItemLists:
+    """A list of items for each row: row `r` has `items[offsets[r]:offsets[r + 1]]`.
+
+    One row with thousands of items costs the others nothing, as it would in a padded array.
+    Offsets are int64 `[E + 1]`, items int32 ids `[N]`; weights float32 `[N]`, how much each item
+    counts in a loss, or `None`, all alike.
+
+    Example:
+
+    >>> lists = ItemLists.of([[7, 5], [], [9]])
+    >>> lists[0].tolist(), lists.lengths.tolist(), lists.rows.tolist()
+    ([7, 5], [2, 0, 1], [0, 0, 2])
+    >>> lists[np.array([2, 0])].items.tolist()
+    [9, 7, 5]
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    weights: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]]) -> "ItemLists":
+        """The ItemLists of a list of lists."""
+        offsets = offsets_of(np.array([len(items) for items in lists], "int64"))
+        return cls(offsets, np.concatenate([[], *lists]).astype("int32"))
+
+    def __len__(self) -> int:
+        """The number of rows E."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, chosen: Any) -> Any:
+        """The items of one row; or the ItemLists of some, for a mask or an array of row numbers."""
+        if isinstance(chosen, (int, np.integer)):
+            if not -len(self) <= chosen < len(self):
+                raise IndexError(chosen)  # also ends a loop over the rows
+            row = chosen % len(self)
+            return self.items[self.offsets[row] : self.offsets[row + 1]]
+        starts, lengths = self.offsets[:-1][chosen], self.lengths[chosen]
+        offsets = offsets_of(lengths)
+        places = np.repeat(starts, lengths) + counted_up(lengths)
+        weights = None if self.weights is None else self.weights[places]
+        return ItemLists(offsets, self.items[places], weights)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many items each row has, `[E]`."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each item, `[N]`."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+
+@dataclass(frozen=True)
 class TaskExamples:
     """Histories, as slices of the source sequences, and their answers.
 
     Args:
-        user_ids: Array of str, `[E]`.
+        user_ids: object array `[E]`.
         starts, stops: int64 arrays, `[E]`; the history of example `e` is
             `sequences.items[starts[e]:stops[e]]`.
         answers: of E rows: an int array `[E]` of classes, a float array `[E, n]` of labels or
             numbers, or ItemLists of target items.
-        dropped_users: int. Users of the task without any source history.
+        dropped_users: users of the task without any source history.
         parts: object array `[E]`, as of `split_target_events`, where the examples themselves are
-            split; `None` where their users are, see `split_users`. Defaults to `None`.
+            split; `None` where their users are, see `split_users`.
         seen: int array `[E, 2]` or `None`. Of each history the events that may be answered, a slice
-            of `answered_events`. Defaults to `None`.
+            of `answered_events`.
         told: int32 array `[E, G]` or `None`. What columns say of each user; see `UserFields`.
-            Defaults to `None`, nothing.
     """
 
     user_ids: np.ndarray
@@ -170,12 +225,7 @@ def label_examples(source: Events, user_ids: np.ndarray, answers: Any) -> TaskEx
 def on_clock_of(source: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Times of a target log on the clock of its source log; a line on stderr where they differ.
 
-    Args:
-        source: array of numbers, the source log's.
-        times: array of numbers, the target log's.
-
-    Returns:
-        array of numbers: `times` themselves, or in the unit of `source` where both units are known.
+    They come back themselves, or in the unit of `source` where both units are known.
     """
     if not len(source) or not len(times):
         return times

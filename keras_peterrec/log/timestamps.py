@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from keras_peterrec.errors import InputError
 from keras_peterrec.log.clocks import check_one_clock, in_seconds, unit_of
-from keras_peterrec.log.table_columns import arrow_column, is_text, numbers
+from keras_peterrec.log.table_columns import arrow_column, encode, is_text, numbers
 
 _DAY = 86_400
 _FORMS = "2026-01-31, 2026-01-31T12:05:30Z, 2026/01/31, 31.01.2026, 31/01/2026 or 01/31/2026"
@@ -36,10 +36,8 @@ _YEAR_LAST = r"^\s*(?P<first>\d{1,2})(?P<sign>[-/.])(?P<other>\d{1,2})[-/.](?P<y
 def read_times(columns: Sequence[Any], names: Sequence[str], argument: str) -> tuple:
     """The times in one column of several tables, on one clock.
 
-    Args:
-        columns: list of pyarrow columns, one a table: numbers, text, dates or times.
-        names: list of str, what messages call the tables.
-        argument: str, what they call the column.
+    Columns hold numbers, text, dates or times. `names` are what messages call the tables,
+    `argument` what they call the column.
 
     Returns:
         int64 or float64 array of all rows, and a note for people, or `None`.
@@ -182,17 +180,14 @@ def _fields(column, argument, name):
 
 def _check_order(parsed, columns, names, argument):
     """Says in each column whether the day comes first; `31.01.2026` always begins with it."""
-    day, month = None, None  # a row that tells: the column, and the row in it
+    # The first row whose first number, or whose other, is no month; and the first that is in doubt.
+    day = month = unsure = None
     for n, fields in enumerate(parsed):
         open_ = fields["is_late"] & ~fields["has_dots"]
-        for name, field in (("day", "first"), ("month", "other")):
-            rows = np.flatnonzero(open_ & (fields[field] > 12))
-            if len(rows) and name == "day":
-                day = day or (n, int(rows[0]))
-            elif len(rows):
-                month = month or (n, int(rows[0]))
-    unsure = [(n, np.flatnonzero(f["is_late"] & ~f["has_dots"])) for n, f in enumerate(parsed)]
-    unsure = next(((n, int(rows[0])) for n, rows in unsure if len(rows)), None)
+        first = lambda rows: (n, int(np.argmax(rows))) if rows.any() else None
+        day = day or first(open_ & (fields["first"] > 12))
+        month = month or first(open_ & (fields["other"] > 12))
+        unsure = unsure or first(open_)
     shown = lambda at: f"{columns[at[0]][at[1]].as_py()!r} in row {at[1] + 1} of {names[at[0]]}"
     if day and month:
         raise InputError(
@@ -206,13 +201,9 @@ def _check_order(parsed, columns, names, argument):
         )
     for fields in parsed:
         first_is_day = fields["has_dots"] | (day is not None)
-        late = fields["is_late"]
-        fields["day"] = np.where(
-            late, np.where(first_is_day, fields["first"], fields["other"]), fields["day"]
-        )
-        fields["month"] = np.where(
-            late, np.where(first_is_day, fields["other"], fields["first"]), fields["month"]
-        )
+        for name, is_first in (("day", first_is_day), ("month", ~first_is_day)):
+            told = np.where(is_first, fields["first"], fields["other"])
+            fields[name] = np.where(fields["is_late"], told, fields[name])
 
 
 def _assembled(fields, column, argument, name):
@@ -238,15 +229,13 @@ def _assembled(fields, column, argument, name):
 
 def _offsets(zones):
     """Seconds that each zone, such as `"+01:00"`, is before UTC."""
-    encoded = pc.dictionary_encode(zones)
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
+    different, codes = encode(zones)
     seconds = []
-    for zone in encoded.dictionary.to_pylist():
+    for zone in different.to_pylist():
         digits = zone[1:].replace(":", "") if zone[:1] in ("+", "-") else ""
         value = int(digits[:2] or 0) * 3600 + int(digits[2:] or 0) * 60
         seconds.append(-value if zone.startswith("-") else value)
-    return np.array(seconds, "int64")[encoded.indices.to_numpy(zero_copy_only=False)]
+    return np.array(seconds, "int64")[codes.to_numpy(zero_copy_only=False)]
 
 
 def _casts(column, kind):

@@ -6,16 +6,10 @@ from keras_peterrec.errors import InputError
 
 
 def read_titles(path, argument="titles"):
-    """Reads titles of items from a CSV file with the columns `item_id` and `title`.
-
-    Args:
-        argument: str. What messages call it. Defaults to `"titles"`.
-
-    Returns:
-        dict from item to title.
+    """The titles of items, by item, in a CSV file with the columns `item_id` and `title`.
 
     Raises:
-        InputError: if the file cannot be read, or lacks a column.
+        InputError: the file, which messages call `argument`, cannot be read, or lacks a column.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -34,16 +28,10 @@ def read_titles(path, argument="titles"):
 
 
 def read_item_list(path, argument):
-    """Reads a text file of items, one a line; lines that are empty or begin with `# ` say nothing.
-
-    Args:
-        argument: str. What messages call it.
-
-    Returns:
-        list of str.
+    """The items of a text file, one a line; lines that are empty or begin with `# ` say nothing.
 
     Raises:
-        InputError: if the file cannot be read.
+        InputError: the file, which messages call `argument`, cannot be read.
     """
     try:
         with open(path, encoding="utf-8") as file:

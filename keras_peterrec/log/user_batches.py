@@ -18,7 +18,7 @@ from keras_peterrec.log.batches import (
     rows_of_events,
     told_lookup,
 )
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.vocabulary import UNK
 from keras_peterrec.progress import each
 
@@ -54,15 +54,15 @@ class UserBatches:
     Args:
         starts, stops: int arrays `[E]`, as of `TaskExamples`. Those with equal starts are cuts of
             one history.
-        reach: int. How many events before a cut its answer depends on; see `TaskModel.reach`.
-        positions: int. Of a batch, approximately. Defaults to `16_384`.
-        cuts: int or `None`. Of a batch, approximately, in place of `positions`. Defaults to `None`.
-        rows: int. The rows of a batch are a multiple of this. Defaults to `1`.
+        reach: how many events before a cut its answer depends on; see `TaskModel.reach`.
+        positions: of a batch, approximately.
+        cuts: of a batch, approximately, in place of `positions`.
+        rows: the rows of a batch are a multiple of this.
 
     Attributes:
-        shape: tuple of the rows R, the columns L and the slots S (of a row) of a batch.
-        stretches: Stretches. What is read in one pass over all examples.
-        at_ends: bool. Whether every history has a single cut, which is then its end.
+        shape: the rows R, the columns L and the slots S (of a row) of a batch.
+        stretches: what is read in one pass over all examples.
+        at_ends: whether every history has a single cut, which is then its end.
 
     Example:
 
@@ -111,11 +111,9 @@ class UserBatches:
         return -(-int(max(filled)) // rows) or 1
 
     def pack(self, stretches: ArrayLike, most: int | None = None) -> tuple:
-        """Puts stretches into batches, nearly in the given order.
+        """Puts stretches, by their numbers, into batches, nearly in the given order.
 
-        Args:
-            stretches: int array. Numbers of the stretches.
-            most: int or `None`. Stop after so many batches. Defaults to `None`, when all are in.
+        It stops after `most` batches; with `None` when all are in.
 
         Returns:
             int32 arrays of N batches: `events` `[N, R, L]`, places in `items` and -1 for PAD;
@@ -177,8 +175,8 @@ class UserBatches:
         Args:
             items: int array `[N]` or `[N, 1 + F]`, as `Events.rows`.
             answers: array `[E, ...]`, or ItemLists; see `answer_lookup`.
-            seed: int. The same seed gives the same batches in every epoch.
-            steps: int. Batches of an epoch.
+            seed: the same seed gives the same batches in every epoch.
+            steps: batches of an epoch.
             hide_rate, hide_as, told: see `task_batches`. The cuts of a history share what is hidden
                 of its events.
 
@@ -225,15 +223,10 @@ class UserBatches:
         return tuple(np.concatenate(part) for part in zip(*parts))
 
     def outputs(self, function, items: ArrayLike) -> np.ndarray:
-        """Applies a function of histories and cuts to all examples.
+        """Applies a function of histories and cuts to all examples: float32 `[E, ...]`.
 
-        Args:
-            function: Callable from int32 `[R, L]` or `[R, L, 1 + F]`, and `[R, S]` to a tensor
-                `[R·S, ...]`.
-            items: int array `[N]` or `[N, 1 + F]`, as `Events.rows`.
-
-        Returns:
-            float32 array `[E, ...]`, in the order of the examples.
+        The function is from int32 `[R, L]` or `[R, L, 1 + F]`, and `[R, S]` to a tensor
+        `[R·S, ...]`; items are as `Events.rows`.
         """
         items, outputs = tf.constant(items, tf.int32), None
         # The widest first: the small ones fill the gaps.

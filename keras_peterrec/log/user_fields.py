@@ -18,11 +18,7 @@ from keras_peterrec.types import ColumnNames, EventNames, Json, Source
 
 @dataclass(frozen=True)
 class UserTable:
-    """What columns say of users.
-
-    Args:
-        columns: dict from a column's name to a dict from a user to a text, where there is one.
-    """
+    """What columns say of users: of each column, by its name, a text for each user that has one."""
 
     columns: dict[str, dict[str, str]]
 
@@ -85,10 +81,10 @@ class UserFields:
 
     def told(self, table: UserTable, user_ids: Sequence[str]) -> np.ndarray:
         """The numbers of users, int32 `[U, G]`."""
-        columns = [
-            _from(start, field.numbers_of_column(table.column(field.name, user_ids)))
-            for start, field in zip(self.starts, self.fields)
-        ]
+        columns = []
+        for start, field in zip(self.starts, self.fields):
+            numbers = field.numbers_of_column(table.column(field.name, user_ids))
+            columns.append(np.where(numbers > 0, start + numbers, 0))
         return np.stack(columns, axis=1).astype("int32")
 
     def texts(self, table: UserTable, user_ids: Sequence[str]) -> list[str]:
@@ -118,14 +114,8 @@ def read_users(
     """The named columns of a table with a column `user_id` and one row for each user.
 
     A column is read as one of labels is: where there is a word for a missing value, it says
-    nothing of the user.
-
-    Args:
-        source: path, glob, list of these, or table in memory; or a name such as
-            `"movielens-100k/users"`.
-        names: sequence of str, or text such as `"plan,country"`.
-        columns: dict, or text such as `"user_id=userId"`. Defaults to `None`.
-        drop_bad_rows: bool. See `read_labels`. Defaults to `False`.
+    nothing of the user. The arguments are those of `load_labels`; names may also be text, such as
+    `"plan,country"`.
 
     Raises:
         InputError: a file is missing or unreadable or lacks a column, or a user has two values.
@@ -140,8 +130,7 @@ def read_users(
 def find_user_fields(table: UserTable, user_ids: Sequence[str]) -> UserFields:
     """How the columns of a table are read: as categories, or as numbers in buckets.
 
-    Args:
-        user_ids: sequence of str, the users that are trained on. No others are looked at.
+    Only the users that are trained on, `user_ids`, are looked at.
 
     Raises:
         InputError: a column says nothing of these users.
@@ -151,7 +140,3 @@ def find_user_fields(table: UserTable, user_ids: Sequence[str]) -> UserFields:
         column = table.column(name, users)
         fields.append(find_field(column, name, np.ones(len(users), bool), "user_fields"))
     return UserFields(tuple(fields))
-
-
-def _from(start, numbers):
-    return np.where(numbers > 0, start + numbers, 0)

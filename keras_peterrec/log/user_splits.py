@@ -22,13 +22,10 @@ LEAST_VALIDATION = 20
 
 
 def user_fractions(user_ids: Sequence[str] | np.ndarray, seed: int, salt: str) -> np.ndarray:
-    """Returns a number in [0, 1) for each user, `[U]`, from a hash of the id alone.
+    """A number in [0, 1) for each user, `[U]`, from a hash of the id alone.
 
-    It does not change when other users or rows are added or reordered.
-
-    Args:
-        user_ids: Sequence of str.
-        salt: str. Users get unrelated numbers for each purpose named here.
+    It does not change when other users or rows are added or reordered. Users get unrelated numbers
+    for each purpose, which `salt` names.
     """
     prefix = f"{salt}:{seed}:".encode()
     digests = b"".join(
@@ -80,11 +77,7 @@ def split_target_events(log: Events, split: str, seed: int, train_fraction: floa
 
     By time, the events before the moment are for training, but for the last tenth of them, which is
     for validation; all from the moment on are the test. The share of the users that is kept is that
-    of `split_users`.
-
-    Args:
-        split: str. `"users"`, see `split_users`, or `"time:MOMENT"`.
-        seed, train_fraction: see `split_users`.
+    of `split_users`. The split is `"users"`, see `split_users`, or `"time:MOMENT"`.
 
     Returns:
         object array `[N]` of str: `"train"`, `"validation"`, `"test"`, or `""` for events that are

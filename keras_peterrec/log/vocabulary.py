@@ -258,13 +258,8 @@ def order_by_counts(
 ) -> np.ndarray:
     """The positions of items in the order of a vocabulary: by falling counts, then by name.
 
-    Args:
-        items: sequence of different str, or pyarrow array of strings.
-        counts: sequence of int, one for each item.
-        min_count: int. Items with a smaller count are left out. Defaults to `0`.
-
-    Raises:
-        InputError: `min_count` leaves no item.
+    Items, a sequence or pyarrow array of different strings, with a smaller count than `min_count`
+    are left out; InputError if it leaves none.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -305,8 +300,7 @@ def counted_vocabulary(
 def check_lines(path: str | Path, count: int) -> None:
     """Raises an InputError if a file has another number of lines, without holding it in memory.
 
-    Args:
-        path: str or path. A file that cannot be read is left to `Vocabulary.load`.
+    A file that cannot be read is left to `Vocabulary.load`.
     """
     lines = 0
     with contextlib.suppress(OSError), open(path, "rb") as file:

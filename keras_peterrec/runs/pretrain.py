@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from keras_peterrec import progress
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.column_names import as_fields
 from keras_peterrec.log.event_fields import find_fields
 from keras_peterrec.log.item_fields import read_item_fields
 from keras_peterrec.log.prepared.beam import new_pipeline
 from keras_peterrec.log.prepared.format import is_prepared
 from keras_peterrec.log.prepared.reading import PreparedLog
+from keras_peterrec.log.splits import AskedEvents
 from keras_peterrec.log.vocabulary import FIRST_ITEM
 from keras_peterrec.network.sizes import AUTO, size_for
 from keras_peterrec.runs.host_life import HostLife, new_pretrainer, origin

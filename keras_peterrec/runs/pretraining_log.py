@@ -11,10 +11,9 @@ import numpy as np
 
 from keras_peterrec import progress
 from keras_peterrec.log.event_fields import EventFields
-from keras_peterrec.log.events import Events
+from keras_peterrec.log.events import Events, ShardedLog
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.seen_items import share_of_repeats, what_is_seen
-from keras_peterrec.log.sharded_log import ShardedLog
 from keras_peterrec.log.splits import EVERYTHING, LAST, SplitCounts, count_split, find_periods
 from keras_peterrec.log.streamed_batches import CHUNK_EVENTS
 from keras_peterrec.log.vocabulary import Vocabulary, count_items, counted_vocabulary

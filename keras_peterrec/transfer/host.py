@@ -21,9 +21,9 @@ from keras_peterrec.keras_internals import limited_variables
 from keras_peterrec.layers.item_scores import item_scores
 from keras_peterrec.linear.linear_part import EVENTS
 from keras_peterrec.linear.linear_table import LinearTable, linear_config
-from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.event_fields import EventFields
 from keras_peterrec.log.histories import EachItems, EachTimes, Histories, HistoryForms
+from keras_peterrec.log.splits import AskedEvents
 from keras_peterrec.log.vocabulary import Vocabulary, check_lines
 from keras_peterrec.models.pretrainer import OBJECTIVES, Pretrainer
 from keras_peterrec.network.network import ITEM_TABLE, Network

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--host", required=True)

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.reading import PreparedLog
 from keras_peterrec.log.seen_items import share_of_repeats
-from keras_peterrec.log.splits import EVERYTHING, LAST, Periods, count_split
+from keras_peterrec.log.splits import EVERYTHING, LAST, AskedEvents, Periods, count_split
 from keras_peterrec.log.vocabulary import Vocabulary
 from keras_peterrec.runs.prepare import prepare
 

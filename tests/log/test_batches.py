@@ -13,7 +13,7 @@ from keras_peterrec.log.batches import (
     state_batches,
     task_batches,
 )
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 
 LENGTH = 6
 ITEMS = np.arange(4, 104, dtype="int32")

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.log.events import Events
-from keras_peterrec.log.item_lists import ItemLists
-from keras_peterrec.log.task_examples import label_examples, recommendation_examples
+from keras_peterrec.log.task_examples import ItemLists, label_examples, recommendation_examples
 
 
 class Codes:

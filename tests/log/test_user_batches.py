@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_peterrec.log.item_lists import ItemLists
+from keras_peterrec.log.task_examples import ItemLists
 from keras_peterrec.log.user_batches import UserBatches
 
 

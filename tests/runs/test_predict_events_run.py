@@ -7,8 +7,8 @@ import pytest
 from test_fields_run import SMALL
 
 from keras_peterrec.errors import InputError
-from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.events import Events
+from keras_peterrec.log.splits import AskedEvents
 from keras_peterrec.runs.evaluate import evaluate
 from keras_peterrec.runs.host_life import new_pretrainer, training_batches
 from keras_peterrec.runs.inspect import inspect

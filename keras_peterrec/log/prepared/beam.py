@@ -29,12 +29,12 @@ from keras_peterrec.log.prepared.finishing import (
 from keras_peterrec.log.prepared.format import read_bytes, shard_name, user_hashes, write_bytes
 from keras_peterrec.log.prepared.in_process import work_folder
 from keras_peterrec.log.prepared.partition import parted_events
+from keras_peterrec.log.prepared.records import write_records
 from keras_peterrec.log.prepared.shards import (
     ItemIds,
     add_counts,
-    encoded_records,
+    has_whole_times,
     sorted_users,
-    write_records,
 )
 from keras_peterrec.types import AnyPath
 
@@ -42,17 +42,10 @@ COUNT_BUCKETS = 64  # parts of the items that are counted at the same time
 
 
 def prepare_on_beam(log: Any, plan: Plan, out: AnyPath, runner: str, options: str | None) -> dict:
-    """Prepares a log into a new folder on a runner of Beam.
+    """Prepares a log, see `find_inputs`, into a new folder on a runner such as `"DirectRunner"`.
 
-    Args:
-        log: see `find_inputs`.
-        plan: Plan of the log.
-        out: path or URL of the folder, which every worker can write.
-        runner: str. Such as `"DirectRunner"`.
-        options: str or `None`. Options of the pipeline, as on a command line.
-
-    Returns:
-        dict, the content of `prepared.json`.
+    The folder is a path or URL that every worker can write; the pipeline's options are as on a
+    command line. Returns the content of `prepared.json`.
 
     Raises:
         InputError: Beam is not installed, does not know the runner, or the log cannot be used.
@@ -94,11 +87,7 @@ def _prepare(log, plan, folder, written, runner, options):
 
 
 def import_beam(runner: str) -> Any:
-    """The module `apache_beam`.
-
-    Raises:
-        InputError: Beam is not installed.
-    """
+    """The module `apache_beam`; InputError if it is not installed."""
     try:
         import apache_beam
         from apache_beam.options import pipeline_options  # noqa: F401
@@ -112,10 +101,6 @@ def import_beam(runner: str) -> Any:
 
 def new_pipeline(runner: str, options: str | None) -> Any:
     """An empty pipeline, by which a runner and its options are checked before there is work.
-
-    Args:
-        runner: str. Such as `"DirectRunner"`.
-        options: str or `None`. Options of the pipeline, as on a command line.
 
     Raises:
         InputError: Beam is not installed, does not know the runner, or refuses the options.
@@ -140,11 +125,7 @@ def new_pipeline(runner: str, options: str | None) -> Any:
 
 @contextlib.contextmanager
 def pipeline_on(runner: str, options: str | None) -> Iterator[Any]:
-    """Yields a pipeline, which runs when the block ends.
-
-    Args:
-        runner: str. Such as `"DirectRunner"`.
-        options: str or `None`. Options of the pipeline, as on a command line.
+    """Yields a pipeline, which runs when the block ends; see `prepare_on_beam`.
 
     Raises:
         InputError: see `new_pipeline`; or a worker raised one.
@@ -170,10 +151,7 @@ def _own_error(error):
 def sorted_shards(pipeline: Any, log: Any, plan: Plan, written: Any = None) -> Any:
     """The events of a log by shard, all shards included.
 
-    Args:
-        log: Events, if that is the input, else anything.
-        plan: Plan of the log.
-        written: path or `None`. Of a folder that gets `clocks.json`. Defaults to `None`.
+    The log is Events, if that is the input, else anything. A folder `written` gets `clocks.json`.
 
     Returns:
         PCollection of pairs of a shard's number and its two tables of `sorted_users`, each as
@@ -220,7 +198,7 @@ def _build(pipeline, log, plan, folder, written):
     )
     whole = (
         shards
-        | "is whole" >> beam.Map(lambda shard: _is_whole(shard[1][0]))
+        | "is whole" >> beam.Map(lambda shard: has_whole_times(bytes_table(shard[1][0]).schema))
         | "all whole" >> beam.CombineGlobally(all)
     )
     whole | "say" >> beam.Map(
@@ -277,17 +255,11 @@ def _added_up(bucket):
     return 0, table_bytes(add_counts(map(bytes_table, bucket[1])))
 
 
-def _is_whole(users):
-    kind = bytes_table(users).schema.field("timestamps").type.value_type
-    return pa.types.is_integer(kind)
-
-
 def _write(shard, plan, folder, written, whole, ready):
     number, (users, items) = shard
-    users, items = bytes_table(users), bytes_table(items)
-    records = encoded_records(users, items, _vocabulary(folder), whole)
+    tables = bytes_table(users), bytes_table(items)
     path = posixpath.join(folder, shard_name(number, plan.shards))
-    found = write_records(path, users, records)
+    found = write_records(path, *tables, _vocabulary(folder), whole)
     write_bytes(written, f"{number:05d}.json", json.dumps(found).encode())
 
 

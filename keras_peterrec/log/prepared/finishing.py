@@ -48,10 +48,10 @@ class Plan:
 
     Args:
         inputs: list from `find_inputs`.
-        min_count: int. Items with fewer training events are left out of the vocabulary.
-        reading: Reading, what is read of the inputs.
-        weighted: bool. Whether events have weights. Defaults to `False`.
-        fields: tuple of str. Columns that the events carry as they are. Defaults to none.
+        min_count: items with fewer training events are left out of the vocabulary.
+        reading: what is read of the inputs.
+        weighted: whether events have weights.
+        fields: columns that the events carry as they are.
     """
 
     inputs: list
@@ -88,10 +88,7 @@ class Plan:
 
 
 def write_vocabulary(folder: AnyPath, items: pa.Table, min_count: int) -> None:
-    """Writes the vocabulary and the items' counts.
-
-    Args:
-        items: Table of the whole log's items, from `add_counts`.
+    """Writes the vocabulary and the items' counts, from the whole log's table of `add_counts`.
 
     Raises:
         InputError: `min_count` leaves no item.
@@ -109,11 +106,7 @@ def write_vocabulary(folder: AnyPath, items: pa.Table, min_count: int) -> None:
 
 
 def read_vocabulary(folder: AnyPath) -> Vocabulary:
-    """The Vocabulary of all items of a prepared log.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
+    """The Vocabulary of all items of a prepared log; InputError if it is missing or damaged."""
     if "://" not in str(folder):
         return Vocabulary.load(Path(folder) / VOCABULARY)
     with tempfile.TemporaryDirectory() as place:
@@ -122,15 +115,10 @@ def read_vocabulary(folder: AnyPath) -> Vocabulary:
 
 
 def finish(folder: AnyPath, plan: Plan, shards: list, whole_timestamps: bool, rows: int) -> dict:
-    """Writes all that is said of the shards; `prepared.json` comes last.
+    """Writes all that is said of the shards; `prepared.json`, which is returned, comes last.
 
-    Args:
-        folder: path that has the shards and the vocabulary.
-        shards: list of dict from `write_records`, in order.
-        rows: int. Of the inputs, duplicates included.
-
-    Returns:
-        dict, the content of `prepared.json`.
+    The folder has the shards, of which `shards` are what `write_records` returned, in order, and
+    the vocabulary. `rows` are those of the inputs, duplicates included.
     """
     _write_lengths(folder, [shard["lengths"] for shard in shards])
     shards = [{n: value for n, value in shard.items() if n != "lengths"} for shard in shards]

@@ -68,10 +68,7 @@ def is_prepared(path: Any) -> bool:
 
 
 def read_manifest(folder: Any, argument: str = "log") -> dict:
-    """The content of `prepared.json`.
-
-    Args:
-        argument: str. What messages call the folder. Defaults to `"log"`.
+    """The content of `prepared.json` of a folder, which messages call `argument`.
 
     Raises:
         InputError: the folder holds no prepared log, one of another version, or is damaged. Other
@@ -129,11 +126,7 @@ def file_hash(path: str) -> str:
 
 
 def read_bytes(folder: AnyPath, name: str) -> bytes:
-    """The content of a file of a folder, which may be remote.
-
-    Raises:
-        OSError: there is no such file.
-    """
+    """The content of a file of a folder, which may be remote; OSError if there is none."""
     if "://" not in str(folder):
         with open(posixpath.join(str(folder), name), "rb") as file:
             return file.read()
@@ -177,10 +170,7 @@ def work_beside(path: AnyPath, argument: str) -> Iterator[str]:
     """Yields a folder beside a path, which may be remote, for what several workers write.
 
     It is removed at the end. One of this machine that a killed process left is removed by the next
-    one that writes beside it.
-
-    Args:
-        argument: str. What messages call the path.
+    one that writes beside it. Messages call the path `argument`.
 
     Raises:
         InputError: nothing can be written there.
@@ -215,11 +205,8 @@ def _remove(folder):
 def features(whole_timestamps: bool, weighted: bool = False, fields: Sequence[str] = ()) -> Any:
     """The features of a record as tensorflow-datasets describes them.
 
-    Args:
-        whole_timestamps: bool. Whether timestamps are integers; else they are doubles, whose
-            bytes are stored, since a record has no other place for 64 bits.
-        weighted: bool. Whether events have weights. Defaults to `False`.
-        fields: sequence of str. Columns that the log carries as they are. Defaults to none.
+    Timestamps are integers or, if not whole, doubles, whose bytes are stored, since a record has no
+    other place for 64 bits. `fields` are columns that the log carries as they are.
     """
     import tensorflow_datasets as tfds
 
@@ -247,13 +234,7 @@ def features(whole_timestamps: bool, weighted: bool = False, fields: Sequence[st
 
 
 def user_hashes(ids: Any) -> np.ndarray:
-    """A number for each id that depends on the id alone, on every machine.
-
-    Args:
-        ids: sequence of str, `[N]`.
-
-    Returns:
-        uint64 array `[N]`.
+    """A number for each id that depends on the id alone, on every machine: uint64 `[N]`.
 
     Source: FNV-1a of the bytes in UTF-8, with its bits mixed at the end as in MurmurHash3.
     """

@@ -37,14 +37,19 @@ from keras_peterrec.log.prepared.finishing import (
     read_vocabulary,
     write_vocabulary,
 )
-from keras_peterrec.log.prepared.format import VOCABULARY, shard_name
+from keras_peterrec.log.prepared.format import (
+    VOCABULARY,
+    is_prepared,
+    read_manifest,
+    shard_name,
+)
 from keras_peterrec.log.prepared.partition import parted_events
+from keras_peterrec.log.prepared.records import write_records
 from keras_peterrec.log.prepared.shards import (
     ItemIds,
     add_counts,
-    encoded_records,
+    has_whole_times,
     sorted_users,
-    write_records,
 )
 from keras_peterrec.types import AnyPath
 
@@ -52,15 +57,9 @@ THREADS = 2  # each holds the events of a shard
 
 
 def prepare_in_process(log: Any, plan: Plan, out: AnyPath) -> dict:
-    """Prepares a log into a new folder; goes on where an earlier call was interrupted.
+    """Prepares a log, see `find_inputs`, into a new folder; goes on where a call was interrupted.
 
-    Args:
-        log: see `find_inputs`.
-        plan: Plan of the log.
-        out: path of the folder, which should not exist.
-
-    Returns:
-        dict, the content of `prepared.json`.
+    Returns the content of `prepared.json`.
 
     Raises:
         InputError: the log cannot be used.
@@ -145,10 +144,8 @@ class _Stages:
         """Stage 1; `parts/N.json` says that input N is done, and what it had."""
         if not (self.sorted / "clocks.json").is_file():
             self._each("reading the log", self._part, len(self.plan.inputs))
-            clocks = [
-                read_json(self.parts / f"{n:05d}.json", "out")["clock"]
-                for n in range(len(self.plan.inputs))
-            ]
+            parts = (self.parts / f"{n:05d}.json" for n in range(len(self.plan.inputs)))
+            clocks = [read_json(part, "out")["clock"] for part in parts]
             write_json(self.sorted / "clocks.json", clocks)
         clocks = read_json(self.sorted / "clocks.json", "out")
         clocks = [None if clock is None else Clock(**clock) for clock in clocks]
@@ -170,12 +167,9 @@ class _Stages:
     def _piece(self, number, piece):
         return self.parts / f"{number:05d}-{piece:05d}.arrow"
 
-    def _all_sorted(self):
-        return len(list(self.sorted.glob("*.items.arrow"))) == self.plan.shards
-
     def sort(self):
         """Stage 2; a shard's `sorted/N.items.arrow` is written last."""
-        if not self._all_sorted():
+        if len(list(self.sorted.glob("*.items.arrow"))) < self.plan.shards:
             self._each("sorting by user and time", self._sort, self.plan.shards)
         shutil.rmtree(self.parts)
         self.parts.mkdir()
@@ -186,7 +180,7 @@ class _Stages:
         batches = []
         for number in range(len(self.plan.inputs)):
             for piece in range(read_json(self.parts / f"{number:05d}.json", "out")["pieces"]):
-                batches.append(_read_batch(self._piece(number, piece), shard))
+                batches.append(_opened(self._piece(number, piece)).get_batch(shard))
         for name, table in zip(("users", "items"), sorted_users(batches, self.clocks)):
             with replacing(self._sorted(shard, name)) as beside:
                 _write_batches(beside, table.combine_chunks().to_batches(), table.schema)
@@ -198,24 +192,23 @@ class _Stages:
         """Stage 3: the vocabulary and the counts of its items."""
         if (self.folder / VOCABULARY).is_file():
             return
-        tables = (_read_table(self._sorted(n, "items")) for n in range(self.plan.shards))
+        tables = (_opened(self._sorted(n, "items")).read_all() for n in range(self.plan.shards))
         with progress.stage("counting items"):
             write_vocabulary(self.folder, add_counts(tables), self.plan.min_count)
 
     def write(self):
         """Stage 4; `written/N.json` says that a shard's records are there, and what they are."""
         shards = range(self.plan.shards)
-        times = [_read_schema(self._sorted(n, "users")).field("timestamps") for n in shards]
-        whole = all(pa.types.is_integer(field.type.value_type) for field in times)
+        whole = all(has_whole_times(_opened(self._sorted(n, "users")).schema) for n in shards)
         vocabulary = ItemIds(pa.array(read_vocabulary(self.folder).items, pa.string()))
 
         def write(shard):
             if (self.written / f"{shard:05d}.json").is_file():
                 return
-            users, items = (_read_table(self._sorted(shard, n)) for n in ("users", "items"))
-            records = encoded_records(users, items, vocabulary, whole)
+            tables = (_opened(self._sorted(shard, n)).read_all() for n in ("users", "items"))
             path = str(self.folder / shard_name(shard, self.plan.shards))
-            write_json(self.written / f"{shard:05d}.json", write_records(path, users, records))
+            about = write_records(path, *tables, vocabulary, whole)
+            write_json(self.written / f"{shard:05d}.json", about)
 
         self._each("writing records", write, self.plan.shards)
         infos = [read_json(self.written / f"{n:05d}.json", "out") for n in shards]
@@ -230,32 +223,17 @@ def _write_batches(path, batches, schema=None):
                 writer.write_batch(batch)
 
 
-def _read_batch(path, number):
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).get_batch(number)
-
-
-def _read_table(path):
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
-
-
-def _read_schema(path):
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).schema
+def _opened(path):
+    """A file of `_write_batches`, of which only what is asked for is read."""
+    return pa.ipc.open_file(pa.memory_map(str(path)))
 
 
 def check_out(out: AnyPath, plan: Plan) -> dict | None:
-    """What `out` already holds of a plan.
-
-    Returns:
-        dict, the content of `prepared.json`; or `None` if there is all to do.
+    """What `out` already holds of a plan, the content of `prepared.json`; `None` if nothing yet.
 
     Raises:
         InputError: `out` holds something else.
     """
-    from keras_peterrec.log.prepared.format import is_prepared, read_manifest
-
     asked = json.loads(json.dumps(plan.content()))
     if is_prepared(out):
         held = read_manifest(out, "out")

@@ -28,12 +28,8 @@ MOST_SHARDS = 4_096  # unless more are asked for
 def find_inputs(log: Any, reading: Reading = Reading()) -> list:
     """The inputs of a log, in the order in which their events count as following each other.
 
-    Args:
-        log: Events, path of a file, a glob such as `clicks/*.parquet`, a list of these, or a URL.
-        reading: Reading. Defaults to the standard columns.
-
-    Returns:
-        list of JSON values that tell when the content has changed, one for each input.
+    A log is Events, path of a file, a glob such as `clicks/*.parquet`, a list of these, or a URL.
+    An input is JSON values that tell when its content has changed.
 
     Raises:
         InputError: there is no such file, or one lacks a column.
@@ -71,13 +67,10 @@ def default_shards(inputs: list) -> int:
 
 
 def parted_events(plan: Any, number: int, log: Any = None, rows: int | None = None) -> Iterator:
-    """Reads an input in pieces and parts the events of each by shard.
+    """Reads the input of this number in pieces, and parts the events of each by shard.
 
-    Args:
-        number: int. Which of its inputs.
-        log: Events, if that is the input. Defaults to `None`.
-        rows: int or `None`. Events of a piece, approximately. Defaults to `None`, a million or
-            more.
+    A piece has approximately `rows` events; with `None` a million or more. The log is Events, if
+    that is the input.
 
     Yields:
         Pairs of a list of record batches, one for each shard, with the columns `user_id`,

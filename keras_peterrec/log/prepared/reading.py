@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from keras_peterrec.errors import InputError, Misfit
 from keras_peterrec.files.weights_file import DAMAGED, read_arrays
 from keras_peterrec.integers import offsets_of
-from keras_peterrec.log.asked_events import AskedEvents
 from keras_peterrec.log.event_split import last_events
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.moments import in_clock, is_moment
@@ -35,7 +34,14 @@ from keras_peterrec.log.prepared.format import (
     write_bytes,
 )
 from keras_peterrec.log.prepared.records import read_fields
-from keras_peterrec.log.splits import EVERYTHING, LAST, Periods, SplitCounts, count_split
+from keras_peterrec.log.splits import (
+    EVERYTHING,
+    LAST,
+    AskedEvents,
+    Periods,
+    SplitCounts,
+    count_split,
+)
 from keras_peterrec.log.table_columns import Field
 from keras_peterrec.log.vocabulary import Vocabulary, number_of
 from keras_peterrec.types import Json
@@ -123,10 +129,9 @@ class PreparedLog:
         return min(low for low, _ in every), max(high for _, high in every)
 
     def kept_split(self, split: str) -> SplitCounts | None:
-        """What a split comes to, as the folder has it; `None` where shards would have to be read.
+        """What a split, see `Periods`, comes to, as the folder has it.
 
-        Args:
-            split: str; see `Periods`.
+        `None` where shards would have to be read.
         """
         if self.asked is not None:
             return None

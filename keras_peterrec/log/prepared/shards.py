@@ -1,4 +1,4 @@
-"""A shard of a prepared log: its users' events in order, counted, and as records."""
+"""A shard of a prepared log: its users' events in order, and its items counted."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,22 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_peterrec.integers import offsets_of
-from keras_peterrec.log.clocks import Clocks, in_seconds, usual
-from keras_peterrec.log.event_split import last_events
+from keras_peterrec.log.clocks import Clocks, in_seconds
 from keras_peterrec.log.events import Events
 from keras_peterrec.log.prepared.format import (
     FIELD,
     ROWS_OF_A_FILE,
     WEIGHTS,
-    file_hash,
-    replacing_anywhere,
     user_hashes,
 )
-from keras_peterrec.log.splits import target_weight
 from keras_peterrec.log.table_columns import numbers
 from keras_peterrec.log.vocabulary import UNK, id_of
-from keras_peterrec.types import Json
 
 COUNTED_ROWS = 4_000_000  # items of several shards that are added up together
 
@@ -31,10 +25,8 @@ def sorted_users(
 ) -> tuple[pa.Table, pa.Table]:
     """Gathers the events of a shard by user.
 
-    Args:
-        batches: record batches of one shard from `parted_events`, in any order.
-        clocks: Clocks of the inputs. Defaults to those of inputs on one clock, whose duplicates
-            are kept.
+    Batches are those of one shard from `parted_events`, in any order. By default inputs are on one
+    clock, and their duplicates are kept.
 
     Returns:
         A table with a row for each user, in the order of their hashes: `user_id`, `items` (lists
@@ -103,6 +95,11 @@ def _users_table(events):
     return pa.table(columns)
 
 
+def has_whole_times(users: pa.Schema) -> bool:
+    """Whether the timestamps in a table of `sorted_users` are integers, and not doubles."""
+    return pa.types.is_integer(users.field("timestamps").type.value_type)
+
+
 def _items_table(item_ids, events, training):
     counts = {"events": events, "training_events": training}
     counts = {name: pa.array(values, pa.int64()) for name, values in counts.items()}
@@ -135,8 +132,7 @@ def _summed(tables):
 class ItemIds:
     """Finds the ids of the items of many shards, where `index_in` would read all items each time.
 
-    Args:
-        items: pyarrow array of all items, in the order of their ids.
+    The items are in the order of their ids.
     """
 
     def __init__(self, items: pa.Array) -> None:
@@ -158,88 +154,3 @@ class ItemIds:
             numbers[unsure] = known.fill_null(-1).to_numpy(zero_copy_only=False)
             same[unsure] = numbers[unsure] >= 0
         return np.where(same, id_of(numbers), UNK)
-
-
-def encoded_records(
-    users: pa.Table, items: pa.Table, vocabulary: ItemIds, whole_timestamps: bool
-) -> Iterable[bytes]:
-    """The records of a shard, one a user, as `tf.train.Example`.
-
-    Args:
-        users, items: the tables of `sorted_users`.
-        whole_timestamps: bool. Whether the timestamps of the whole log are integers.
-    """
-    from tensorflow.core.example.example_pb2 import Example
-
-    ids = vocabulary.of(items["item_id"].combine_chunks()) if len(items) else np.zeros(0, "int64")
-    flat = ids[_flat(users["items"])].tolist() if len(users) else []
-    times = _flat(users["timestamps"])
-    times = times.tolist() if whole_timestamps else times.astype("<f8")
-    weights = _flat(users[WEIGHTS]).tolist() if WEIGHTS in users.column_names else None
-    more = {n: _texts(users[n]) for n in users.column_names if n.startswith(FIELD)}
-    begin = 0
-    lengths = pc.list_value_length(users["items"]).to_pylist()
-    for user_id, length, first in zip(
-        users["user_id"].to_pylist(), lengths, users["first_event"].to_pylist()
-    ):
-        example, end = Example(), begin + length
-        fields = example.features.feature
-        fields["user_id"].bytes_list.value.append(user_id.encode())
-        fields["items"].int64_list.value.extend(flat[begin:end])
-        if whole_timestamps:
-            fields["timestamps"].int64_list.value.extend(times[begin:end])
-        else:
-            fields["timestamps"].bytes_list.value.append(times[begin:end].tobytes())
-        fields["first_event"].int64_list.value.append(first)
-        if weights is not None:
-            fields[WEIGHTS].float_list.value.extend(weights[begin:end])
-        for name, texts in more.items():
-            fields[name].bytes_list.value.extend(texts[begin:end])
-        begin = end
-        # A map has no order of its own: the same record should always have the same bytes.
-        yield example.SerializeToString(deterministic=True)
-
-
-def _flat(lists):
-    return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks] or [[]])
-
-
-def _texts(lists):
-    """The bytes of each event's text; none where it has none."""
-    texts = lists.combine_chunks().flatten().fill_null("")
-    return texts.cast(pa.binary()).to_pylist()
-
-
-def write_records(path: str, users: pa.Table, records: Iterable[bytes]) -> dict:
-    """Writes a shard as a TFRecord file, whole or not at all.
-
-    Returns:
-        dict, what `prepared.json` says of the shard, with `lengths`: pairs of a number of events
-        and how many users have so many. `times` are the first and the last without strays,
-        `target_weight` that of a split by last events.
-    """
-    import tensorflow as tf
-
-    size = 0
-    with replacing_anywhere(path) as beside:
-        with tf.io.TFRecordWriter(beside) as writer:
-            for record in records:
-                writer.write(record)
-                size += len(record)
-        digest = file_hash(beside)
-    lengths = pc.list_value_length(users["items"]).to_numpy()
-    values, counts = np.unique(lengths, return_counts=True)
-    times = usual(_flat(users["timestamps"]))
-    about: Json = {"times": [times.min().item(), times.max().item()] if len(times) else None}
-    if WEIGHTS in users.column_names:
-        offsets = offsets_of(lengths)
-        trained = last_events(lengths).trained
-        about["target_weight"] = target_weight(_flat(users[WEIGHTS]), offsets, trained)
-    return {
-        **about,
-        "users": len(users),
-        "events": int(lengths.sum()),
-        "bytes": size,
-        "sha256": digest,
-        "lengths": [values.tolist(), counts.tolist()],
-    }

@@ -35,12 +35,8 @@ from keras_peterrec.types import ColumnNames, EventNames, Source
 class NamedSource(NamedTuple):
     """A data set that is known by a name.
 
-    Args:
-        open: function that returns it. It has `domain(name)`, or `domain(name, fields)` if it has
-            fields, `labels(column)`, and `titles` of its items; `items` is a table of them.
-        domains: tuple of str. Its logs.
-        fields: tuple of str. What its events may carry besides. Defaults to `()`.
-        has_items: bool. Whether it has `items`. Defaults to `True`.
+    `open` returns it. It has `domain(name)`, or `domain(name, fields)` if it has fields, which its
+    events may carry; `labels(column)`, and `titles` of its items. `items` is a table of them.
     """
 
     open: Callable[[], Any]
@@ -244,11 +240,8 @@ def _check_paper_file(path):
 def item_table(source: Source) -> Source:
     """The table of a source's items, with the column `item_id`; files and tables as they are.
 
-    Args:
-        source: Such as `"movielens-1m/items"`, `"items.csv"` or a DataFrame.
-
     Raises:
-        InputError: if there is no such name, or the source cannot be read.
+        InputError: there is no such name, or the source cannot be read.
     """
     if isinstance(source, str) and source in _ITEM_NAMES:
         return _open_source(source.split("/")[0]).items

@@ -106,17 +106,14 @@ class CompleteJourney:
         return dict(zip(ids.to_pylist(), titles.to_pylist()))
 
     def domain(self, name: str, fields: Sequence[str] = ()) -> Events:
-        """Returns the `Events` of the domain `"source"`.
+        """The `Events` of the domain `"source"`.
 
-        Args:
-            name: str. `"source"`.
-            fields: list of str. Of `"quantity"`, `"sales_value"` (what the row cost, in dollars),
-                `"retail_disc"` (the discount) and `"store_id"`, and of the product's
-                `"department"`, `"brand"`, `"product_category"` and `"product_type"`. Defaults to
-                `()`.
+        Fields are of `"quantity"`, `"sales_value"` (what the row cost, in dollars), `"retail_disc"`
+        (the discount) and `"store_id"`, and of the product's `"department"`, `"brand"`,
+        `"product_category"` and `"product_type"`.
 
         Raises:
-            InputError: if `name` or a field is none of these.
+            InputError: `name` or a field is none of these.
         """
         if name not in DOMAINS:
             refuse("name", f"one of {', '.join(DOMAINS)}", name)
@@ -136,14 +133,13 @@ class CompleteJourney:
         return Events.of_rows(users, items, seconds, f"{NAME}/{name}", fields=columns)
 
     def labels(self, column: str) -> Labels:
-        """Returns the `Labels` of households, those apart whose label is not known.
+        """The `Labels` of households, those apart whose label is not known.
 
-        Args:
-            column: str. `"age"`, `"income"` (in dollars), `"home_ownership"`, `"marital_status"`,
-                `"household_size"`, `"household_comp"` or `"kids_count"`.
+        Columns are `"age"`, `"income"` (in dollars), `"home_ownership"`, `"marital_status"`,
+        `"household_size"`, `"household_comp"` and `"kids_count"`.
 
         Raises:
-            InputError: if `column` is none of these.
+            InputError: `column` is none of these.
         """
         if column not in _CLASSES:
             refuse("column", f"one of {', '.join(_CLASSES)}", column)

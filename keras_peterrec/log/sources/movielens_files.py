@@ -70,17 +70,8 @@ _FILES = {
 class MovieLensTables:
     """The ratings, films and users of MovieLens, the same from every file format.
 
-    Args:
-        user_ids: list `[N]` of str. Who rated.
-        item_ids: list `[N]` of str. Which film.
-        timestamps: list `[N]` of int, in seconds.
-        titles: dict from film id to `"Title (Year)"`.
-        genres: dict from film id to tuple of str.
-        users: dict from user id to what `profile` returns.
-
-    Example:
-
-    >>> tables = read_movielens_files("ml-100k", "100k")
+    A rating is who rated (`user_ids`) which film (`item_ids`) when, in seconds. Titles
+    (`"Title (Year)"`) and genres are by film; `users` has what `profile` returns of each.
     """
 
     user_ids: list[str]
@@ -94,14 +85,11 @@ class MovieLensTables:
 def read_movielens_files(folder: str | Path, version: str) -> MovieLensTables:
     """Reads the tables in a folder with the original files, or with RecBole's.
 
-    Args:
-        folder: str or path. Holds `u.data`, `u.item`, `u.user` (100k), or
-            `ratings.dat`, `movies.dat`, `users.dat` (1m), or
-            `ml-VERSION.inter`, `.item`, `.user` (RecBole's atomic files).
-        version: `"100k"` or `"1m"`.
+    These are `u.data`, `u.item`, `u.user` (100k), or `ratings.dat`, `movies.dat`, `users.dat` (1m),
+    or `ml-VERSION.inter`, `.item`, `.user` (RecBole's atomic files).
 
     Raises:
-        InputError: if the folder has none of these, or a file is malformed.
+        InputError: the folder has none of these, or a file is malformed.
     """
     folder = Path(folder)
     readers = {"100k": _read_100k, "1m": _read_1m}
@@ -143,13 +131,12 @@ def atomic_names(version: str) -> tuple[str, ...]:
 
 
 def profile(gender: str, age: str | float, occupation: str) -> dict[str, str | None]:
-    """Returns one user's labels from the values in the files: `gender`, `age` (a group),
-    `occupation`, and `age_years`, `None` where only the group is known.
+    """One user's labels from the values in the files: `gender`, `age` (a group), `occupation`, and
+    `age_years`, `None` where only the group is known.
 
     Args:
-        gender: str. `"M"` or `"F"`.
-        age: str or number. An age, the lower bound of a group, or a group's name.
-        occupation: str. A name, or the number that stands for it in MovieLens-1M.
+        age: an age, the lower bound of a group, or a group's name.
+        occupation: a name, or the number that stands for it in MovieLens-1M.
     """
     years, group = None, str(age)
     if age not in AGE_GROUPS.values():

@@ -88,15 +88,13 @@ class TaFeng:
         return f"TaFeng(events={len(self._table)})"
 
     def domain(self, name: str, fields: Sequence[str] = ()) -> Events:
-        """Returns the `Events` of one domain.
+        """The `Events` of the domain `"source"`, `"food"` or `"other"`.
 
-        Args:
-            name: str. `"source"`, `"food"` or `"other"`.
-            fields: list of str. Of `"amount"` (pieces), `"price"` (what all of them cost together,
-                in new Taiwan dollars) and `"subclass"` (six digits). Defaults to `()`.
+        Fields are of `"amount"` (pieces), `"price"` (what all of them cost together, in new Taiwan
+        dollars) and `"subclass"` (six digits).
 
         Raises:
-            InputError: if `name` or a field is none of these.
+            InputError: `name` or a field is none of these.
         """
         if name not in DOMAINS:
             refuse("name", f"one of {', '.join(DOMAINS)}", name)
@@ -111,13 +109,12 @@ class TaFeng:
         return Events.of_rows(users, items, times, f"{NAME}/{name}", fields=columns)
 
     def labels(self, column: str) -> Labels:
-        """Returns the `Labels` of customers, those apart whose label is not known.
+        """The `Labels` of customers, those apart whose label is not known.
 
-        Args:
-            column: str. `"age"` (bands) or `"area"` (the postcode, from the nearest).
+        Columns are `"age"` (bands) and `"area"` (the postcode, from the nearest).
 
         Raises:
-            InputError: if `column` is neither.
+            InputError: `column` is neither.
         """
         if column not in _PROFILES:
             refuse("column", f"one of {', '.join(_PROFILES)}", column)

