@@ -48,9 +48,7 @@ class Batcher:
     and it hands its results back by `call_soon_threadsafe`.
 
     Args:
-        settings: ServeSettings. Its `workers` are the runs at a time.
         observe: callable (signature, requests, rows, seconds), called after each run.
-            Defaults to `None`.
     """
 
     def __init__(self, settings: ServeSettings, observe: Callable[..., None] | None = None) -> None:
@@ -66,13 +64,7 @@ class Batcher:
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="run")
 
     async def run(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Any:
-        """Returns the outputs of `signature` for `inputs`.
-
-        Args:
-            inputs: dict from name to array. See `Signature.check`.
-
-        Returns:
-            list of arrays.
+        """The outputs of `signature`, a list of arrays, for inputs that it has checked.
 
         Raises:
             ServingError: if there are too many rows, or too much is waiting.
@@ -206,15 +198,9 @@ class Batcher:
 
 
 def split_rows(inputs: Mapping[str, np.ndarray], max_rows: int, max_bytes: int) -> Any:
-    """Splits inputs into parts of whole rows.
+    """Splits inputs of one length into parts of whole rows, a list of dicts from name to array.
 
-    Args:
-        inputs: dict from name to array, all of one length.
-        max_rows: int. Rows of a part.
-        max_bytes: int. Bytes of a part; a part of one row may have more.
-
-    Returns:
-        list of dicts from name to array.
+    A part of one row may have more than `max_bytes`.
 
     Example:
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_peterrec.report.told import telling_history, what_may_be_told
+from keras_peterrec.serving.signature_names import KNOWN, NEXT_ITEM, SELECT
 
 if TYPE_CHECKING:
     from keras_peterrec.server.models import Models
 
-
 _PAGE = Path(__file__).with_name("page.html")
-_NEXT_ITEM, _SELECT, _KNOWN = "serving_default", "_select", "known"
 
 
 class BrowserPage:
@@ -44,7 +43,7 @@ class BrowserPage:
         ]
 
     def get(self, path: str) -> Any:
-        """Returns (content type, body) of a path, or None where there is nothing."""
+        """(content type, body) of a path, or `None` where there is nothing."""
         if path not in ("/", "/tasks.json", "/titles.json"):
             return None
         models = self._describe()
@@ -68,18 +67,18 @@ class BrowserPage:
             version = model.find() if model.available else None
             if version is None or not version.description:
                 continue
-            described = {_NEXT_ITEM: {"unit": "score"}, **version.description.get("tasks", {})}
+            described = {NEXT_ITEM: {"unit": "score"}, **version.description.get("tasks", {})}
             models[model.config.name] = {
                 "version": version.number,
                 "tasks": {
-                    name: {"unit": task["unit"], "selects": name + _SELECT in version.signatures}
+                    name: {"unit": task["unit"], "selects": name + SELECT in version.signatures}
                     for name, task in described.items()
                     if name in version.signatures
                 },
                 "examples": version.examples,
                 "told": what_may_be_told(version.description),
                 "telling": _telling(version),
-                "known": _KNOWN in version.signatures,
+                "known": KNOWN in version.signatures,
             }
         return models
 

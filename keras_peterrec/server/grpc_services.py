@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -29,7 +30,6 @@ from keras_peterrec.server.errors import (
     PERMISSION_DENIED,
     ServingError,
     as_serving_error,
-    code_name,
     invalid,
     unknown_signature,
 )
@@ -53,6 +53,30 @@ _HEALTH_NAMES = (
 )
 
 
+def _answered(call):
+    """Answers a request by `call`: within the time, counted, and with gRPC's codes of errors."""
+
+    @functools.wraps(call)
+    async def answer(self, request, context):
+        start, code, name = time.perf_counter(), OK, request.model_spec.name
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return await within(self.seconds, call(self, request))
+        except asyncio.CancelledError:  # by the client, or because its own deadline has passed
+            left = context.time_remaining()
+            code = CANCELLED if left is None or left > 0 else DEADLINE_EXCEEDED
+            raise
+        except Exception as error:
+            code = as_serving_error(error).code
+            await _abort(context, error)
+        finally:
+            seconds = time.perf_counter() - start
+            self.metrics.record_request(self.models, name, call.__name__, "GRPC", code, seconds)
+
+    return answer
+
+
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Answers Predict, Classify, Regress and GetModelMetadata.
 
@@ -71,42 +95,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.metrics = metrics
         self.seconds = seconds
 
-    async def Predict(self, request: Any, context: Any) -> Any:
-        """Answers with typed fields; reads those and `tensor_content`."""
-        return await self._answer("Predict", self._predict, request, context)
-
-    async def Classify(self, request: Any, context: Any) -> Any:
-        """Answers with labels and scores of examples."""
-        return await self._answer("Classify", self._classify, request, context)
-
-    async def Regress(self, request: Any, context: Any) -> Any:
-        """Answers with values of examples."""
-        return await self._answer("Regress", self._regress, request, context)
-
-    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
-        """Answers with the signatures of a version."""
-        return await self._answer("GetModelMetadata", self._metadata, request, context)
-
-    async def _answer(self, api, call, request, context):
-        start, code, name = time.perf_counter(), OK, request.model_spec.name
-        try:
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
-            return await within(self.seconds, call(request))
-        except asyncio.CancelledError:  # by the client, or because its own deadline has passed
-            left = context.time_remaining()
-            code = CANCELLED if left is None or left > 0 else DEADLINE_EXCEEDED
-            raise
-        except Exception as error:
-            code = as_serving_error(error).code
-            await _abort(context, error)
-        finally:
-            # Names that clients make up are not counted, or they would fill the memory.
-            if self.models.knows(name):
-                self.metrics.count_request(name, code_name(code))
-                if code == OK:
-                    self.metrics.observe_request(name, api, "GRPC", time.perf_counter() - start)
-
     def _find(self, spec):
         choice = spec.WhichOneof("version_choice")
         return self.models.find(
@@ -115,7 +103,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             spec.version_label if choice == "version_label" else None,
         )
 
-    async def _predict(self, request):
+    @_answered
+    async def Predict(self, request: Any) -> Any:
+        """Answers with typed fields; reads those and `tensor_content`."""
         spec = request.model_spec
         with self._find(spec).in_use() as version:
             signature = version.find_signature(spec.signature_name, unknown_signature)
@@ -134,7 +124,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.outputs[name].CopyFrom(write_tensor(array, dtype))
         return response
 
-    async def _classify(self, request):
+    @_answered
+    async def Classify(self, request: Any) -> Any:
+        """Answers with labels and scores of examples."""
         spec = request.model_spec
         with self._find(spec).in_use() as version:
             rows = await self.inference.classify(version, spec.signature_name, request.input)
@@ -146,7 +138,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 added.classes.add(label=label.decode("utf-8", "replace"), score=score)
         return response
 
-    async def _regress(self, request):
+    @_answered
+    async def Regress(self, request: Any) -> Any:
+        """Answers with values of examples."""
         spec = request.model_spec
         with self._find(spec).in_use() as version:
             values = await self.inference.regress(version, spec.signature_name, request.input)
@@ -156,7 +150,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.result.regressions.add(value=value)
         return response
 
-    async def _metadata(self, request):
+    @_answered
+    async def GetModelMetadata(self, request: Any) -> Any:
+        """Answers with the signatures of a version."""
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for name in request.metadata_field:
@@ -247,10 +243,10 @@ class Health:
 
 async def _abort(context, error):
     """Ends a call with the code and the text of any exception."""
-    error_of_serving = as_serving_error(error)
+    told = as_serving_error(error)
     # gRPC's details must be UTF-8.
-    details = error_of_serving.message.encode("utf-8", "replace").decode()[:_MAX_DETAILS]
-    await context.abort(_STATUS.get(error_of_serving.code, grpc.StatusCode.UNKNOWN), details)
+    details = told.message.encode("utf-8", "replace").decode()[:_MAX_DETAILS]
+    await context.abort(_STATUS.get(told.code, grpc.StatusCode.UNKNOWN), details)
 
 
 def _describe(spec, name, version, signature_name):

@@ -19,6 +19,7 @@ from keras_peterrec.server.tensors import (
     shape_text,
     string_sizes,
 )
+from keras_peterrec.serving.signature_names import NEXT_ITEM
 from keras_peterrec.settings.serve import ServeSettings
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Inference:
     """Runs signatures of loaded versions through the batcher, within limits.
 
     Args:
-        report: callable that takes a text for a person. Defaults to a line on stderr.
+        report: takes a text for a person.
         count_events: callable (model, signature, known, unknown), called with how many events of
-            the histories of a request are known, where its answer says so. Defaults to `None`.
+            the histories of a request are known, where its answer says so.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Inference:
         self.max_rows = settings.max_rows
 
     async def predict(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Any:
-        """Returns the outputs of a signature, a list of arrays. See `Batcher.run`.
+        """The outputs of a signature, a list of arrays; see `Batcher.run`.
 
         Raises:
             ServingError: if the inputs do not fit the signature, or a string is too long.
@@ -93,7 +94,7 @@ class Inference:
                 return
 
     async def classify(self, version: LoadedVersion, signature_name: str, given: Any) -> Any:
-        """Returns labels and scores of examples: a list of (label, score) for each example.
+        """The labels and scores of examples: a list of (label, score) for each example.
 
         Args:
             signature_name: str. Name of a task, or of its signature `NAME_classify`.
@@ -102,16 +103,14 @@ class Inference:
         Raises:
             ServingError: if the signature does not classify.
         """
-        signature = _find(version, signature_name, "classify")
-        _check_inputs(signature, "classification")
+        signature = _find(version, signature_name, "classify", "classification")
         _check_classes(signature)
         rows, arrays = await self._run_examples(signature, given)
         return _read_classes(signature, arrays, rows)
 
     async def regress(self, version: LoadedVersion, signature_name: str, given: Any) -> Any:
-        """Returns values of examples, a float32 array `[B]`; see `classify`."""
-        signature = _find(version, signature_name, "regress")
-        _check_inputs(signature, "regression")
+        """The values of examples, float32 `[B]`; see `classify`."""
+        signature = _find(version, signature_name, "regress", "regression")
         _check_values(signature)
         rows, arrays = await self._run_examples(signature, given)
         return _read_values(signature, arrays, rows)
@@ -130,20 +129,25 @@ def one_string(name: str) -> str:
     )
 
 
-def _find(version, name, verb):
-    """The signature that answers `verb`.
+def _find(version, name, verb, kind):
+    """The signature that answers `verb`, if it has the one input that it should have.
 
     An export answers `films` from histories and `films_classify` from examples. A client may name
     either: TensorFlow Serving knows the latter only, but a task is what a person has in mind.
     """
-    name = name or "serving_default"
+    name = name or NEXT_ITEM
     named = version.signatures.get(name)
     reads_examples = named is not None and list(named.dtypes) == [INPUTS]
     if not reads_examples and f"{name}_{verb}" in version.signatures:
         name = f"{name}_{verb}"
-    return version.find_signature(
+    signature = version.find_signature(
         name, lambda name: invalid("No signature was found with the name: ", name)
     )
+    if len(signature.dtypes) != 1:
+        raise invalid("Expected one input Tensor.")
+    if INPUTS not in signature.dtypes:
+        raise _precondition(f"No {kind} inputs found in SignatureDef: ", signature)
+    return signature
 
 
 def _check_size(given, max_rows):
@@ -156,13 +160,6 @@ def _check_size(given, max_rows):
             f"A context should be at most {_MAX_CONTEXT_BYTES} bytes for all examples. "
             f"Received: {size} bytes."
         )
-
-
-def _check_inputs(signature, kind):
-    if len(signature.dtypes) != 1:
-        raise invalid("Expected one input Tensor.")
-    if INPUTS not in signature.dtypes:
-        raise _precondition(f"No {kind} inputs found in SignatureDef: ", signature)
 
 
 def _check_classes(signature):

@@ -22,9 +22,6 @@ def write_answer(outputs: Mapping[str, tuple[np.ndarray, int]], layout: str) -> 
             of an output named `*_bytes` are written as base64.
         layout: `ROW` or `COLUMN`, as the request had it.
 
-    Returns:
-        bytes.
-
     Raises:
         ServingError: if an output has no batch dimension, another batch size than the others,
             or a type that JSON does not have.

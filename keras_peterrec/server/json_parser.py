@@ -67,9 +67,6 @@ _ANY_BYTES_DECODER = _AnyBytesDecoder(number_mode=rapidjson.NM_NAN)
 def parse_json(body: bytes) -> Any:
     """Parses the first JSON document of a body.
 
-    Returns:
-        dict, list, str, int, float, bool or None.
-
     Raises:
         ServingError: if the body does not begin with a JSON document.
 

@@ -52,15 +52,11 @@ def read_object(body: bytes) -> tuple[Json, str]:
 
 
 def read_inputs(document: Json, dtypes: Mapping[str, int], max_rows: int | None = None) -> Any:
-    """Reads the tensors of a predict request.
+    """Reads the tensors of a predict request: (TensorValues by name, `ROW` or `COLUMN`).
 
     Args:
-        document: dict. See `read_object`.
         dtypes: dict from the name of an input to its `DataType` number.
-        max_rows: int. Rows of a request, so that no more are looked at. Defaults to `None`, any.
-
-    Returns:
-        (dict from name to TensorValues, `ROW` or `COLUMN`).
+        max_rows: rows of a request, so that no more are looked at; `None` for any.
 
     Raises:
         ServingError: if the inputs are missing, ragged or of another type.
@@ -89,14 +85,7 @@ def read_inputs(document: Json, dtypes: Mapping[str, int], max_rows: int | None 
 
 
 def read_examples(document: Json, max_rows: int | None = None) -> Any:
-    """Reads the examples of a classify or regress request.
-
-    Args:
-        document: dict. See `read_object`.
-        max_rows: int. Rows of a request, so that no more are looked at. Defaults to `None`, any.
-
-    Returns:
-        `Input` message.
+    """Reads the examples of a classify or regress request, an `Input` message.
 
     Raises:
         ServingError: if there are no examples, or a value cannot be part of an example.
@@ -122,9 +111,6 @@ def read_examples(document: Json, max_rows: int | None = None) -> Any:
 
 class TensorValues:
     """Gathers the values of one dense tensor from JSON: all at once, or row by row.
-
-    Args:
-        dtype: int. `DataType` number of the input.
 
     Attributes:
         shape: list of int; of a row, while rows are added.
@@ -164,7 +150,7 @@ class TensorValues:
         self._fill(value, self.shape, 0)
 
     def to_array(self) -> np.ndarray:
-        """Returns a NumPy array of the type that the graph takes; strings are bytes objects."""
+        """An array of the type that the graph takes; strings are bytes objects."""
         _check_dimensions(self.shape)
         if self.dtype == types.DT_STRING:
             array = np.empty(len(self.values), dtype=object)
@@ -212,8 +198,8 @@ class TensorValues:
         elif self._all_fit([value]):
             self._extend([value])
         else:
-            kind = _json_type(value)
-            raise _wrong(value, f" Type: {kind} is not of expected type: {title}")
+            text = f" Type: {_json_type(value)} is not of expected type: {title}"
+            raise _wrong(value, text)
 
     def _all_fit(self, values):
         """Whether all values are scalars of this tensor's type."""

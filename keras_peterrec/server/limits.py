@@ -51,8 +51,7 @@ class ByteBudget:
     must not keep all the small ones out, and one request has a limit of its own.
 
     Args:
-        limit: int. Bytes.
-        message: str. What a client that is refused is told.
+        message: what a client that is refused is told.
     """
 
     _SMALL_BYTES = 1 << 16
@@ -85,14 +84,10 @@ class ByteBudget:
 
 
 async def within(seconds: float, call: Awaitable[Any]) -> Any:
-    """Returns the result of a coroutine if it is there in time.
+    """The result of a coroutine if it is there in time; 0 seconds are no limit.
 
     If not, the coroutine is cancelled: what waits in a queue leaves it and never runs; a run
     that has begun goes on, since TensorFlow cannot be interrupted, and its answer is dropped.
-
-    Args:
-        seconds: float. 0 for no limit.
-        call: coroutine.
 
     Raises:
         ServingError: if it takes longer.
@@ -112,7 +107,7 @@ async def within(seconds: float, call: Awaitable[Any]) -> Any:
 
 
 async def in_thread_if_large(size: int, call: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns `call(*arguments)`, computed in a thread if it works on many bytes.
+    """`call(*arguments)`, computed in a thread if it works on many bytes.
 
     The event loop answers all clients, so nothing in it may take long. For a small request the
     way to a thread and back would take longer than the call.

@@ -31,7 +31,7 @@ from keras_peterrec.server.tensors import (
 )
 from keras_peterrec.serving.export_files import DESCRIPTION, changed_assets
 from keras_peterrec.serving.graph_safety import unsafe_part
-from keras_peterrec.serving.signature_names import COUNTS
+from keras_peterrec.serving.signature_names import COUNTS, INIT, NEXT_ITEM
 from keras_peterrec.serving.warmup import PATH as WARMUP
 from keras_peterrec.tensorflow_internals import make_callable, quiet_tensorflow
 from keras_peterrec.types import AnyPath
@@ -43,8 +43,6 @@ _MAX_WARMUPS = 1000  # TensorFlow Serving's limit
 # step 30 %.
 _SESSION = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1)
 _SESSION.graph_options.rewrite_options.remapping = RewriterConfig.OFF
-_DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-_INIT = "__saved_model_init_op"
 # Up to here a run stays on the thread that asks for it: runs beside each other fill the
 # processors, and TensorFlow's own threads would only take them from the event loop. A call with
 # one history takes three quarters of the time. A request of more rows usually is the only one.
@@ -58,17 +56,15 @@ class LoadedVersion:
     to call it from Python.
 
     Args:
-        path: path of the version directory.
-        number: int. Version.
-        model: str. Name of the model, for metrics. Defaults to `""`.
-        trust: bool. Whether its graph may do more than compute. Defaults to `False`.
+        path: the version directory.
+        model: the model's name, for metrics.
+        trust: whether its graph may do more than compute.
 
     Attributes:
         signatures: dict from name to Signature.
         definitions: dict from name to SignatureDef, also of what cannot be asked.
-        description: dict that `export` wrote, None for other SavedModels.
+        description: dict that `export` wrote, `None` for other SavedModels.
         examples: list of str. Histories for a person to try, from the warm-up requests.
-        warmup_seconds: float.
         users: int. Requests that are being answered.
 
     Raises:
@@ -94,7 +90,7 @@ class LoadedVersion:
             self.signatures = {
                 name: Signature(name, definition, self.session, model)
                 for name, definition in self.definitions.items()
-                if definition.outputs and name != _INIT
+                if definition.outputs and name != INIT
             }
             self._warm_up(path)
         except BaseException:
@@ -102,13 +98,8 @@ class LoadedVersion:
             raise
 
     def find_signature(self, name: str, error: Callable[[str], Exception] | None) -> "Signature":
-        """Returns the signature that a request names.
-
-        Args:
-            name: str. `""` is the default signature.
-            error: callable from name to the exception that is raised if it is unknown.
-        """
-        name = name or _DEFAULT
+        """The signature of a name, by default that of next items; `error` makes what is raised."""
+        name = name or NEXT_ITEM
         if name not in self.signatures:
             raise error(name)
         return self.signatures[name]
@@ -142,17 +133,13 @@ class LoadedVersion:
             signature = self.find_signature(name, unknown_signature)
             signature.check(inputs)
             signature.run(inputs)
-            if self.description and name == _DEFAULT and not self.examples:
+            if self.description and name == NEXT_ITEM and not self.examples:
                 self.examples = _histories(inputs)
         self.warmup_seconds = time.perf_counter() - start
 
 
 class Signature:
     """A function from arrays to arrays inside a session.
-
-    Args:
-        session: `tf.compat.v1.Session` that holds its graph.
-        model: str. Name of the model, for metrics. Defaults to `""`.
 
     Attributes:
         dtypes: dict from the name of an input to its `DataType` number.
@@ -195,13 +182,7 @@ class Signature:
         self._making = threading.Lock()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Any:
-        """Runs the graph.
-
-        Args:
-            inputs: dict from name to array, one for each of `dtypes`.
-
-        Returns:
-            list of arrays in the order of `outputs`; strings are bytes objects.
+        """A list of arrays in the order of `outputs`; strings are bytes objects.
 
         Raises:
             tf.errors.OpError: if the graph fails.

@@ -1,8 +1,16 @@
 """Counts and latencies for Prometheus, under TensorFlow Serving's names."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from keras_peterrec.server.errors import OK, code_name
+
+if TYPE_CHECKING:
+    from keras_peterrec.server.loaded_version import LoadedVersion, Signature
+    from keras_peterrec.server.models import Models
 
 _PREFIX = ":tensorflow:serving:"
 _BUCKETS = [10 * 1.8**n for n in range(33)]  # latencies are in microseconds
@@ -38,9 +46,23 @@ class Metrics:
             "model_warmup_latency", "Microseconds of a version's warm-up.", "model_path"
         )
 
-    def count_request(self, model: str, status: str) -> None:
-        """Counts a request; `status` is a name such as `"OK"`."""
-        self._requests.labels(model, status).inc()
+    def record_request(
+        self, models: Models, model: str, api: str, entrypoint: str, code: int, seconds: float
+    ) -> None:
+        """Counts a request; if it was answered well, also how long that took.
+
+        Names that clients make up are not counted, or they would fill the memory.
+
+        Args:
+            api: str, such as `"Predict"`.
+            entrypoint: `"REST"` or `"GRPC"`.
+            code: int, of `errors`.
+        """
+        if not models.knows(model):
+            return
+        self._requests.labels(model, code_name(code)).inc()
+        if code == OK:
+            self._request_latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
     def count_events(self, model: str, signature: str, known: int, unknown: int) -> None:
         """Counts events of histories whose items a model knows, and others."""
@@ -52,26 +74,22 @@ class Metrics:
             if events:
                 counter.inc(events)
 
-    def observe_request(self, model: str, api: str, entrypoint: str, seconds: float) -> None:
-        """Records how long an answer took; `entrypoint` is `"REST"` or `"GRPC"`."""
-        self._request_latency.labels(model, api, entrypoint).observe(seconds * 1e6)
+    def observe_run(self, signature: Signature, requests: int, rows: int, seconds: float) -> None:
+        """Records a run; see `Batcher`."""
+        self._run_latency.labels(signature.model, "Predict", "TF1").observe(seconds * 1e6)
+        self._batch_size.labels(signature.model).observe(rows)
 
-    def observe_run(self, model: str, rows: int, seconds: float) -> None:
-        """Records a run of `rows` rows."""
-        self._run_latency.labels(model, "Predict", "TF1").observe(seconds * 1e6)
-        self._batch_size.labels(model).observe(rows)
-
-    def observe_warmup(self, path: str, seconds: float) -> None:
+    def observe_load(self, path: str, version: LoadedVersion) -> None:
         """Records how long the warm-up of the version at `path` took."""
-        self._warmup_latency.labels(str(path)).observe(seconds * 1e6)
+        self._warmup_latency.labels(str(path)).observe(version.warmup_seconds * 1e6)
 
     def requests(self) -> int:
-        """Returns the number of requests so far."""
+        """The number of requests so far."""
         (metric,) = self._requests.collect()
         return int(sum(s.value for s in metric.samples if s.name.endswith("_total")))
 
     def page(self) -> Any:
-        """Returns all metrics in Prometheus' text format, as bytes."""
+        """All metrics in Prometheus' text format, as bytes."""
         # The library ends the names of counters in _total, TensorFlow Serving does not.
         return generate_latest(self).replace(f"{_REQUESTS}_total".encode(), _REQUESTS.encode())
 

@@ -11,7 +11,7 @@ from keras_peterrec.errors import InputError, refuse
 from keras_peterrec.settings.serve import ServeSettings
 from keras_peterrec.types import AnyPath
 
-LATEST, ALL, SPECIFIC = "latest", "all", "specific"
+LATEST, SPECIFIC = "latest", "specific"  # the third policy is "all"
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,6 @@ class ModelConfig:
 def model_configs(settings: ServeSettings) -> dict[str, ModelConfig]:
     """The models that a server's settings name.
 
-    Returns:
-        dict from name to ModelConfig.
-
     Raises:
         InputError: if the configuration file cannot be read, or lists a model wrongly.
     """
@@ -71,11 +68,7 @@ def model_configs(settings: ServeSettings) -> dict[str, ModelConfig]:
 
 
 def read_config_file(path: AnyPath) -> dict[str, ModelConfig]:
-    """Reads TensorFlow Serving's `--model_config_file`; returns ModelConfigs by name.
-
-    Raises:
-        InputError: if the file cannot be read, or lists a model wrongly.
-    """
+    """Reads TensorFlow Serving's `--model_config_file`; raises as `model_configs` does."""
     # Late: the settings import this module, and `serve --help` must not need the package.
     from tensorflow_serving.config import model_server_config_pb2
 
@@ -91,7 +84,7 @@ def read_config_file(path: AnyPath) -> dict[str, ModelConfig]:
 
 
 def configs_of(message: Any) -> dict[str, ModelConfig]:
-    """Returns the ModelConfigs of a `ModelServerConfig` message by name.
+    """The models of a `ModelServerConfig` message.
 
     Raises:
         InputError: if it lists no models, or one wrongly.

@@ -72,11 +72,10 @@ class ModelVersions:
     loop.
 
     Args:
-        config: ModelConfig. It may be replaced; `refresh` then follows it.
-        load: callable (path, number, name) that returns a LoadedVersion. Defaults to the class.
-        report: callable that takes a text for a person. Defaults to `print`.
+        config: may be replaced; `refresh` then follows it.
+        load: callable (path, number, name) that returns a LoadedVersion.
+        report: takes a text for a person.
         observe: callable (path, LoadedVersion), called when a version was loaded.
-            Defaults to `None`.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class ModelVersions:
         self._failed = {}  # number: _Failure
 
     def find(self, number: int | None = None, label: str | None = None) -> Any:
-        """Returns the version that answers a request, by default the newest.
+        """The version that answers a request, by default the newest.
 
         Raises:
             ServingError: if there is none.
@@ -115,7 +114,7 @@ class ModelVersions:
         return self._loaded[number]
 
     def status(self, number: int | None = None) -> Any:
-        """Returns the states of all versions, the newest first, or of one: list of VersionState.
+        """The VersionStates of all versions, the newest first, or of one.
 
         Raises:
             ServingError: if there are none.
@@ -237,13 +236,13 @@ class ModelVersions:
 
 
 def not_found(name: str, number: int | None = None) -> ServingError:
-    """Returns the ServingError of a request for a version that does not answer."""
+    """The error of a request for a version that does not answer."""
     which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
     return ServingError(NOT_FOUND, f"Servable not found for request: {which}")
 
 
 def no_status(name: str, number: int | None = None) -> ServingError:
-    """Returns the ServingError of a status request for a version that never was there."""
+    """The error of a status request for a version that never was there."""
     which = "any versions" if number is None else f"version {number}"
     return ServingError(NOT_FOUND, f"Could not find {which} of model {name}")
 

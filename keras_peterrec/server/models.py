@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """Models by name, kept in line with their folders.
-
-    Args:
-        configs: dict from name to ModelConfig.
-        make: callable from ModelConfig to ModelVersions. Defaults to the class.
-    """
+    """Models by name, kept in line with their folders."""
 
     def __init__(
         self,
@@ -44,9 +39,9 @@ class Models:
         """Loads what is there.
 
         Args:
-            wait: callable that returns a coroutine, awaited with the names of models whose folder
-                is empty, before these are looked at again; what it returns says whether to go on.
-                Defaults to `None`: an empty folder is an error.
+            wait: coroutine function, awaited with the names of models whose folder is empty, before
+                these are looked at again; what it returns says whether to go on. With `None` an
+                empty folder is an error.
 
         Raises:
             InputError: if a model cannot be served as it is configured.
@@ -71,11 +66,7 @@ class Models:
             ) from error
 
     async def refresh(self, again: bool = False) -> None:
-        """Looks at the folders of all models once.
-
-        Args:
-            again: bool. Whether what has failed to load is tried at once. Defaults to `False`.
-        """
+        """Looks at the folders of all models once; with `again` also what has failed to load."""
         async with self._turn:
             if again:
                 for model in [*self, *self._replacements.values()]:
@@ -86,14 +77,11 @@ class Models:
                 await self._follow(name)
 
     async def replace(self, configs: Mapping[str, ModelConfig]) -> None:
-        """Serves other models, or the same ones with other versions, labels or folders.
+        """Serves these models and no others, perhaps with other versions, labels or folders.
 
         What answers goes on answering until its replacement can: a version until another one is
         loaded, a label's version until the new one is, a model of another folder until that
         folder's versions are.
-
-        Args:
-            configs: dict from name to ModelConfig. Models that it does not name are unloaded.
 
         Raises:
             ServingError: if a model cannot answer, or a label names a version that does not.
@@ -113,17 +101,17 @@ class Models:
                 )
 
     def knows(self, name: str) -> bool:
-        """Returns whether there is a model of this name."""
+        """Whether there is a model of this name."""
         return name in self._models
 
     def find(self, name: str, number: int | None = None, label: str | None = None) -> Any:
-        """Returns the version that answers a request. See `ModelVersions.find`."""
+        """The version that answers a request; see `ModelVersions.find`."""
         if name not in self._models:
             raise not_found(name, number)
         return self._models[name].find(number, label)
 
     def status(self, name: str, number: int | None = None) -> Any:
-        """Returns the states of a model's versions. See `ModelVersions.status`."""
+        """The states of a model's versions; see `ModelVersions.status`."""
         if name not in self._models:
             raise no_status(name, number)
         return self._models[name].status(number)

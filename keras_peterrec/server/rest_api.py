@@ -13,7 +13,6 @@ from keras_peterrec.server.errors import (
     OK,
     ServingError,
     as_serving_error,
-    code_name,
     invalid,
 )
 from keras_peterrec.server.inference import one_string
@@ -57,11 +56,7 @@ class RestApi:
         self._calls = {PREDICT: self._predict, CLASSIFY: self._classify, REGRESS: self._regress}
 
     async def answer(self, method: str, path: str, body: bytes) -> Any:
-        """Answers one request, whatever it is; returns its HTTP status and JSON.
-
-        Args:
-            path: str, with the query string.
-        """
+        """The HTTP status and the JSON of any request; `path` is with the query string."""
         start, route, code = time.perf_counter(), None, OK
         try:
             route = parse_route(method, path)
@@ -89,12 +84,9 @@ class RestApi:
             pass  # no model is asked
 
     def _record(self, route, code, seconds):
-        # Names that clients make up are not counted, or they would fill the memory.
-        if route.call not in self._calls or not self.models.knows(route.name):
-            return
-        self.metrics.count_request(route.name, code_name(code))
-        if code == OK:
-            self.metrics.observe_request(route.name, route.call.capitalize(), "REST", seconds)
+        if route.call in self._calls:
+            api = route.call.capitalize()
+            self.metrics.record_request(self.models, route.name, api, "REST", code, seconds)
 
     def _find(self, route):
         return self.models.find(route.name, route.number, route.label)
@@ -121,20 +113,18 @@ class RestApi:
         return write_answer(outputs, layout)
 
     async def _classify(self, route, body):
-        signature_name, given = await self._read_examples(body)
-        with self._find(route).in_use() as version:
-            rows = await self.inference.classify(version, signature_name, given)
-        return write_classes(rows)
+        return write_classes(await self._ask(self.inference.classify, route, body))
 
     async def _regress(self, route, body):
-        signature_name, given = await self._read_examples(body)
-        with self._find(route).in_use() as version:
-            values = await self.inference.regress(version, signature_name, given)
-        return write_regressions(values)
+        return write_regressions(await self._ask(self.inference.regress, route, body))
 
-    async def _read_examples(self, body):
-        limits = self.max_values, self.max_rows
-        return await in_thread_if_large(len(body), _read_examples, body, *limits)
+    async def _ask(self, ask, route, body):
+        """What examples are answered with; `ask` is a method of Inference."""
+        signature_name, given = await in_thread_if_large(
+            len(body), _read_examples, body, self.max_values, self.max_rows
+        )
+        with self._find(route).in_use() as version:
+            return await ask(version, signature_name, given)
 
 
 class VersionTooLarge(ServingError):

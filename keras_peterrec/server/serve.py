@@ -1,13 +1,14 @@
 """The command `serve`. Importing it needs none of the server's packages."""
 
 import importlib.util
+from pathlib import Path
 
 from keras_peterrec.errors import InputError
+from keras_peterrec.files.atomic_write import write_bytes
 from keras_peterrec.progress import line
-from keras_peterrec.server.write_config import write_config
 from keras_peterrec.settings.base import takes
 from keras_peterrec.settings.serve import ServeSettings
-from keras_peterrec.types import Json
+from keras_peterrec.types import AnyPath, Json
 
 _NEEDED = (
     "uvicorn",
@@ -18,6 +19,21 @@ _NEEDED = (
     "rapidjson",
     "prometheus_client",
 )
+# What a team needs to run TensorFlow Serving. The files lie in `export/` of the repository;
+# `deployment`, beside this file, is a link to it, and a copy in a wheel.
+FILES = (
+    "README.md",
+    "models.config",
+    "batching.config",
+    "monitoring.config",
+    "compose.yaml",
+    "client_rest.py",
+    "client_grpc.py",
+    "Dockerfile",
+    "kubernetes/serving.yaml",
+    "kubernetes/refresh.yaml",
+)
+_DEPLOYMENT = Path(__file__).with_name("deployment")
 
 
 @takes(ServeSettings)
@@ -58,3 +74,27 @@ def check_installed() -> None:
             "`serve` needs packages that are not installed "
             f'({", ".join(missing)}): pip install "keras-peterrec[serve]"'
         )
+
+
+def write_config(folder: AnyPath) -> list[str]:
+    """Writes the configs, the clients and their how-to into a folder; returns their paths.
+
+    The folder may exist, and hold exports; nothing is overwritten.
+
+    Raises:
+        InputError: one of the files is there already, or `folder` is no folder.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"`write_config` should be a folder. Received: {str(folder)!r}, a file.")
+    there = [name for name in FILES if (folder / name).is_symlink() or (folder / name).exists()]
+    if there:
+        raise InputError(
+            "`write_config` should be a folder without the files that are written. "
+            f"Received: {str(folder)!r}, which has {', '.join(there)}."
+        )
+    for name in FILES:
+        content = (_DEPLOYMENT / name).read_bytes()
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / name, content)
+    return [str(folder / name) for name in FILES]

@@ -41,7 +41,7 @@ _SWITCH_SECONDS = 0.001
 _LOADING_SECONDS = 3  # for loading to end by itself after SIGTERM
 
 
-def run_server(settings: ServeSettings, announce: Callable[..., None] | None = None) -> Json:
+def run_server(settings: ServeSettings, announce: Callable[..., None]) -> Json:
     """Serves until the process is told to end.
 
     On SIGTERM or SIGINT it takes no more connections, answers what it has taken, and returns. If
@@ -51,7 +51,6 @@ def run_server(settings: ServeSettings, announce: Callable[..., None] | None = N
 
     Args:
         announce: callable (HTTP port, gRPC port or None), called once requests are answered.
-            Defaults to `None`.
 
     Returns:
         dict of `http_port`, `grpc_port` and `requests`.
@@ -59,7 +58,7 @@ def run_server(settings: ServeSettings, announce: Callable[..., None] | None = N
     Raises:
         InputError: if a setting cannot be used, a port is taken, or a model cannot be served.
     """
-    server = Server(settings, announce or (lambda *_: None))
+    server = Server(settings, announce)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     # For a signal while models are loaded. Later Uvicorn handles signals itself; when it has
     # ended it raises them once more, and these handlers keep that from ending the process.
@@ -92,9 +91,6 @@ class Server:
     One loop reads, batches and writes, so that what it shares needs no locks; the runs, which
     release Python's lock, are on the threads of the batcher.
 
-    Args:
-        announce: callable (HTTP port, gRPC port or None), called once requests are answered.
-
     Attributes:
         loading: bool. Whether the first models are not loaded yet, so that nothing is answered.
 
@@ -102,13 +98,13 @@ class Server:
         InputError: if a setting cannot be used.
     """
 
-    def __init__(self, settings: ServeSettings, announce: Callable[..., None] | None) -> None:
+    def __init__(self, settings: ServeSettings, announce: Callable[..., None]) -> None:
         self.settings = settings
         self.announce = announce
         self.loading = True
         self.configs = model_configs(settings)
         self.metrics = Metrics()
-        self.batcher = Batcher(settings, self._observe_run)
+        self.batcher = Batcher(settings, self.metrics.observe_run)
         self.inference = Inference(self.batcher, settings, count_events=self.metrics.count_events)
         self.titles = read_titles(settings.titles) if settings.titles else {}
         self._http: Any = None
@@ -130,28 +126,25 @@ class Server:
         else:
             asyncio.run_coroutine_threadsafe(self._reload(), self._loop)
 
+    async def _read_config(self):
+        await self._models.replace(model_configs(self.settings))
+
     async def _reload(self):
         try:
             if self.settings.model_config_file:
-                await self._models.replace(model_configs(self.settings))
+                await self._read_config()
             await self._models.refresh(again=True)
             _tell("SIGHUP: has read its configuration and looked for versions")
         except Exception as error:  # what is served goes on being served
             _tell(f"SIGHUP: {type(error).__name__}: {error}")
 
     async def run(self) -> Json:
-        """Serves until it is stopped, or until a signal tells the process to end.
-
-        Returns:
-            dict of `http_port`, `grpc_port` and `requests`.
-
-        Raises:
-            InputError: if a port is taken, or a model cannot be served.
-        """
+        """Serves until it is stopped, or a signal tells the process to end; see `run_server`."""
         settings, self._loop = self.settings, asyncio.get_running_loop()
         load = functools.partial(LoadedVersion, trust=True) if settings.trust else LoadedVersion
         models = self._models = Models(
-            self.configs, lambda config: ModelVersions(config, load, _tell, self._observe_load)
+            self.configs,
+            lambda config: ModelVersions(config, load, _tell, self.metrics.observe_load),
         )
         # The port is bound before the models are loaded, so that a taken port is told at once.
         # It is listened on only afterwards, so that whoever can connect gets an answer.
@@ -257,17 +250,7 @@ class Server:
         if settings.poll_seconds > 0:
             yield _repeat(settings.poll_seconds, models.refresh)
         if settings.config_poll_seconds > 0 and settings.model_config_file:
-
-            async def reload():
-                await models.replace(model_configs(settings))
-
-            yield _repeat(settings.config_poll_seconds, reload)
-
-    def _observe_run(self, signature, requests, rows, seconds):
-        self.metrics.observe_run(signature.model, rows, seconds)
-
-    def _observe_load(self, path, version):
-        self.metrics.observe_warmup(path, version.warmup_seconds)
+            yield _repeat(settings.config_poll_seconds, self._read_config)
 
 
 def _spare_the_loop():

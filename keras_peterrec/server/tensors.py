@@ -53,7 +53,7 @@ def type_title(dtype: int) -> str:
 
 
 def read_tensor(tensor: Any) -> np.ndarray:
-    """Returns the array of a TensorProto; strings are bytes objects.
+    """The array of a TensorProto; strings are bytes objects.
 
     Raises:
         ServingError: if the message does not hold what its type and shape promise.
@@ -93,10 +93,7 @@ def write_tensor(array: np.ndarray, dtype: int) -> Any:
 
 
 def read_serialized_examples(given: Any) -> np.ndarray:
-    """Serializes the examples of an `Input` message, each merged with the context if it has one.
-
-    Returns:
-        object array of bytes `[B]`.
+    """The serialized examples `[B]` of an `Input`, each merged with the context if it has one.
 
     Raises:
         ServingError: if there is no example.

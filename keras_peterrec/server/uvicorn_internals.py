@@ -24,9 +24,6 @@ class HttpConnection(HttpToolsProtocol):
       it has sent nothing.
     - At most `max_head_bytes` may arrive that neither complete a head nor belong to a body (431).
     - A connection beyond `max_connections` is refused (503).
-
-    Args:
-        arguments: Uvicorn's own.
     """
 
     def __init__(self, settings: ServeSettings, *arguments: Any, **named: Any) -> None:
@@ -119,9 +116,8 @@ class HttpServer(uvicorn.Server):
     """Answers HTTP until it is stopped, and then stops other servers at the same time.
 
     Args:
-        config: `uvicorn.Config`.
-        stop_others: callable that returns a coroutine, which runs while the last requests are
-            answered. Without it gRPC would take new requests until HTTP has finished.
+        stop_others: coroutine function, which runs while the last requests are answered. Without
+            it gRPC would take new requests until HTTP has finished.
     """
 
     def __init__(self, config: Any, stop_others: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.serving.operations import HARMLESS, OF_EXPORTS, READERS, WRITERS
+from keras_peterrec.serving.signature_names import INIT
 from keras_peterrec.types import AnyPath
 
 _ALLOWED = OF_EXPORTS | HARMLESS
@@ -22,7 +23,6 @@ _PASSED_ON = ("Identity", "ReadVariableOp")
 _OF_VARIABLES = ("AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp")
 # Attributes that most operations have and TensorFlow takes for no function: the rest are looked at.
 _PLAIN = ("_output_shapes", "T", "dtype", "value")
-_INIT = "__saved_model_init_op"
 
 
 def unsafe_part(path: AnyPath) -> str | None:
@@ -236,7 +236,7 @@ class _Graph:
             return _Unsafe(f"{text} in its graph")
         name = function.signature.name
         signatures = sorted(self._signatures_with(name))
-        if _INIT in signatures:
+        if INIT in signatures:
             return _Unsafe(f"{text} in what initializes it, {name}")
         if signatures:
             return _Unsafe(f"{text} in its signature {', '.join(signatures)}")

@@ -5,6 +5,7 @@ EMBED = "embed"
 SIMILAR = "similar"  # items like some items
 MIXED = "mixed"  # rows of many tasks
 KNOWN = "known"  # how many events of a history are known, and nothing else
+INIT = "__saved_model_init_op"  # a server runs it when it loads a model; clients cannot ask it
 # End the names of the signatures that read tf.Example, for the REST calls of these names.
 CLASSIFY = "_classify"
 REGRESS = "_regress"

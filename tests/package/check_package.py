@@ -44,7 +44,7 @@ def build(folder):
 def check_contents(wheel, sdist):
     """The files of the package, and no others, are in both."""
     link = "keras_peterrec/server/deployment"
-    # Of `export/` what the link in the package shows; `write_config.py` names its files.
+    # Of `export/` what the link in the package shows; `server/serve.py` names its files.
     expected = {
         re.sub("^export/", f"{link}/", name) for name in files_of("keras_peterrec", "export")
     }

@@ -23,7 +23,7 @@ import keras_peterrec
 from keras_peterrec import cli
 from keras_peterrec.errors import InputError
 from keras_peterrec.server import serve as serve_command
-from keras_peterrec.server import write_config
+from keras_peterrec.server.serve import FILES
 
 
 def start(*words):
@@ -206,7 +206,7 @@ def test_other_files_are_installed_with_the_package():
         for path in package.parent.joinpath(*room.split(".")).glob(name)
     }
     others = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
-    laid_out = {package / "server" / "deployment" / name for name in write_config.FILES}
+    laid_out = {package / "server" / "deployment" / name for name in FILES}
     assert named == others | laid_out
 
 

@@ -11,12 +11,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_peterrec.files.json_file import read_json
 from keras_peterrec.serving.export_files import DESCRIPTION
-from keras_peterrec.serving.signature_names import INTEGERS, STATE
+from keras_peterrec.serving.signature_names import INIT, INTEGERS, STATE
 from keras_peterrec.serving.warmup import PATH, read_warmup, sample_rows
 from keras_peterrec.types import AnyPath
 
-# A server runs it when it loads the model; clients cannot ask it.
-_INIT_SIGNATURE = "__saved_model_init_op"
 _HISTORIES = ["? ?", "", "?"]  # for a signature without warm-up requests
 
 
@@ -53,7 +51,7 @@ class ExportFolder:
     def signature_defs(self):
         """`{signature: SignatureDef}` of the signatures that clients can ask."""
         named = dict(self.meta_graph.signature_def)
-        named.pop(_INIT_SIGNATURE, None)
+        named.pop(INIT, None)
         return named
 
     @cached_property
